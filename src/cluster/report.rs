@@ -1,0 +1,116 @@
+//! What a command did to each object; part of the wire contract.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+/// Which object, as a person would name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectRef {
+    /// `v1`, `apps/v1`.
+    pub api_version: String,
+    /// `Deployment`.
+    pub kind: String,
+    /// Absent for cluster-scoped objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// What happened to an object, or would happen in a dry run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It was not there.
+    Created,
+    /// It was there and differed.
+    Configured,
+    /// It was as wanted; nothing was written.
+    Unchanged,
+    /// Deleted and created again, as `recreate` allowed.
+    Recreated,
+    /// Left alone on purpose; see the reason.
+    Skipped,
+    /// Removed, because it left the set.
+    Pruned,
+    /// Removed, as asked.
+    Deleted,
+    /// To be removed, and not there.
+    Absent,
+    /// See the problem.
+    Failed,
+}
+
+impl Action {
+    /// Whether the cluster was written to.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Created | Self::Configured | Self::Recreated | Self::Pruned | Self::Deleted)
+    }
+}
+
+/// One object's line in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectReport {
+    /// Which object.
+    pub object: ObjectRef,
+    /// What was done.
+    pub action: Action,
+    /// Why it was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// In a dry run: the fields that would change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diff: Vec<FieldChange>,
+}
+
+/// One field that would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FieldChange {
+    /// Path such as `spec.template.spec.containers[name=app].image`.
+    pub path: String,
+    /// Value in the cluster; absent when the field would be added. Values of Secrets read `(redacted)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<serde_json::Value>,
+    /// Value wanted; absent when the field would be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<serde_json::Value>,
+}
+
+/// What a command did to a set of objects, in the order it was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ObjectsReport {
+    /// Nothing was written.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Every object that the command names or prunes.
+    pub objects: Vec<ObjectReport>,
+}
+
+impl ObjectsReport {
+    /// Whether the cluster was (or in a dry run would be) written to.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.objects.iter().any(|object| object.action.writes())
+    }
+}

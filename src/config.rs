@@ -1,0 +1,184 @@
+//! The configuration: defaults, then a TOML file, then `SAILHAND__SECTION__KEY`, then flags. The only reader of the
+//! environment. Secrets are named by file, never written here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything a process of sailhand is told. Unknown keys are refused.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How to reach the bus.
+    pub nats: Nats,
+    /// Names and replication of the streams.
+    pub bus: Bus,
+    /// The engine.
+    pub worker: Worker,
+    /// The clusters, by target id.
+    pub targets: BTreeMap<String, Target>,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+    /// Liveness, readiness, metrics.
+    pub health: Health,
+}
+
+/// `[nats]`: address and credentials. At most one kind of credentials.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nats {
+    /// One or more `nats://` or `tls://` addresses.
+    pub url: Vec<String>,
+    /// With `password_file`.
+    pub user: Option<String>,
+    /// Holds the password of `user`.
+    pub password_file: Option<PathBuf>,
+    /// Holds a token.
+    pub token_file: Option<PathBuf>,
+    /// Holds an nkey seed.
+    pub nkey_file: Option<PathBuf>,
+    /// A `.creds` file (JWT and seed).
+    pub creds_file: Option<PathBuf>,
+    /// Certificate authority the server's certificate is checked against.
+    pub tls_ca: Option<PathBuf>,
+    /// Client certificate; with `tls_key`.
+    pub tls_cert: Option<PathBuf>,
+    /// Client key; with `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// Prefix of the reply subjects; what the worker's permissions name.
+    pub inbox_prefix: String,
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self {
+            url: vec!["nats://127.0.0.1:4222".to_owned()],
+            user: None,
+            password_file: None,
+            token_file: None,
+            nkey_file: None,
+            creds_file: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            inbox_prefix: "_INBOX_sailhand".to_owned(),
+        }
+    }
+}
+
+/// `[bus]`: the streams.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bus {
+    /// First subject token, and in upper case the prefix of the streams' names.
+    pub prefix: String,
+    /// Replicas of every stream and bucket: 1, 3 or 5.
+    pub replicas: usize,
+    /// Upper bound of the command stream, bytes.
+    pub max_bytes: i64,
+    /// How long a lease lives without renewal.
+    #[serde(with = "humantime_serde")]
+    pub lease_ttl: Duration,
+    /// After how long without a sign of life a command is given to another worker.
+    #[serde(with = "humantime_serde")]
+    pub ack_wait: Duration,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self {
+            prefix: "istio".to_owned(),
+            replicas: 1,
+            max_bytes: 1 << 30,
+            lease_ttl: Duration::from_secs(45),
+            ack_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[worker]`: the engine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Worker {
+    /// Name in events, leases and logs; the host's name and process id when empty.
+    pub id: String,
+    /// Commands carried out at once.
+    pub slots: usize,
+    /// How long running tasks may go on after SIGTERM before they are handed back.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+    /// Longest time a `pull` waits for commands.
+    #[serde(with = "humantime_serde")]
+    pub pull_wait: Duration,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { id: String::new(), slots: 64, grace: Duration::from_secs(20), pull_wait: Duration::from_secs(2) }
+    }
+}
+
+/// `[targets.<id>]`: one cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Target {
+    /// Kubeconfig file; in-cluster credentials when absent.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context in the file; its current one when absent.
+    pub context: Option<String>,
+    /// Where the inventories of this target's installations live; made on first use.
+    pub inventory_namespace: String,
+    /// Longest time for one request to the API server.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            inventory_namespace: "sailhand-system".to_owned(),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[telemetry]`: logs and traces.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// `text` or `json`; text on a terminal and JSON otherwise when absent.
+    pub log_format: Option<LogFormat>,
+    /// A tracing filter such as `info,sailhand=debug`.
+    pub log_filter: Option<String>,
+    /// OTLP/gRPC endpoint such as `http://collector:4317`; no traces are sent when absent.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object for each line.
+    Json,
+}
+
+/// `[health]`: the HTTP port.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// Address of `/livez`, `/readyz` and `/metrics`; off when absent.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8321))) }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a running task may still do: whether its lease holds, its deadline is ahead, nobody cancelled it and the
+//! process stays. Asked before each write to a cluster.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Class, Classify, Code};
+
+/// Why a task has to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// Somebody asked for it.
+    #[error("the command was cancelled")]
+    Cancelled,
+    /// The deadline has passed.
+    #[error("the deadline passed while the command ran")]
+    Deadline,
+    /// The lease is gone or overdue.
+    #[error("the lease on the installation was lost")]
+    LostLease,
+    /// The process is shutting down.
+    #[error("the worker is shutting down")]
+    Shutdown,
+}
+
+impl Classify for Stop {
+    fn class(&self) -> Class {
+        match self {
+            Self::Cancelled => Class::Cancelled,
+            Self::Deadline => Class::Expired,
+            Self::LostLease => Class::LostLease,
+            Self::Shutdown => Class::Shutdown,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Cancelled => Code::SH1012,
+            Self::Deadline => Code::SH1015,
+            Self::LostLease | Self::Shutdown => Code::SH2005,
+        }
+    }
+}
+
+/// Shared by the engine, which revokes, and the task, which asks.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    cancelled: CancellationToken,
+    shutdown: CancellationToken,
+    lost: CancellationToken,
+    deadline: Instant,
+    fence: u64,
+    lease_until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Guard {
+    /// A guard for work that must end by `deadline`. `fence` is the lease's revision (bus.md: monotone over all
+    /// targets and owners), 0 for work without a lease.
+    #[must_use]
+    pub fn new(deadline: Instant, fence: u64, shutdown: CancellationToken) -> Self {
+        Self {
+            cancelled: CancellationToken::new(),
+            shutdown,
+            lost: CancellationToken::new(),
+            deadline,
+            fence,
+            lease_until: Arc::new(Mutex::new(None)),
+        }
+    }
+
+    /// The lease's revision; written to the cluster before the first write of a task.
+    #[must_use]
+    pub const fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// When the work must be done.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// May the task go on? The lease is judged by the monotonic clock, so a process that slept past it learns so
+    /// before its next write even if nobody could tell it.
+    ///
+    /// # Errors
+    /// The reason to stop.
+    pub fn check(&self) -> Result<(), Stop> {
+        let lease_until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if self.lost.is_cancelled() || lease_until.is_some_and(|until| now >= until) {
+            Err(Stop::LostLease)
+        } else if self.cancelled.is_cancelled() {
+            Err(Stop::Cancelled)
+        } else if now >= self.deadline {
+            Err(Stop::Deadline)
+        } else if self.shutdown.is_cancelled() {
+            Err(Stop::Shutdown)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Completes when the task has to stop.
+    pub async fn stopped(&self) -> Stop {
+        loop {
+            if let Err(stop) = self.check() {
+                return stop;
+            }
+            let lease_until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let wake = lease_until.map_or(self.deadline, |until| until.min(self.deadline));
+            tokio::select! {
+                () = self.lost.cancelled() => {}
+                () = self.cancelled.cancelled() => {}
+                () = self.shutdown.cancelled() => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Somebody asked the command to stop.
+    pub fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+
+    /// The lease is gone for good.
+    pub fn lose_lease(&self) {
+        self.lost.cancel();
+    }
+
+    /// The lease was renewed and holds until `until`.
+    pub fn extend_lease(&self, until: Instant) {
+        *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+}

@@ -1,0 +1,179 @@
+//! The tasks: one file or folder for each command family, and the one list of them, [`Registry::standard`].
+//! A task knows the cluster and its context; it never sees the bus.
+
+mod registry;
+
+pub mod config;
+pub mod namespace;
+pub mod ping;
+pub mod sample;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::Clock;
+use crate::cluster::{self, Cluster, Clusters};
+use crate::error::{Class, Classify, Code};
+use crate::guard::{Guard, Stop};
+use crate::progress::{Progress, Step};
+
+pub use registry::{DynTask, Registry};
+
+/// How long and how often a command may be tried when it does not say so itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the first attempt's start to its end; `expirytime` can only shorten it.
+    pub deadline: Duration,
+    /// Attempts before the command ends as failed.
+    pub attempts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(600), attempts: 8 }
+    }
+}
+
+/// What a task did, with its typed report. A second run of the same command is `Unchanged`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<R> {
+    /// Something was written.
+    Changed(R),
+    /// Everything was so already; nothing was written.
+    Unchanged(R),
+}
+
+/// Why a task did not get done, and what it did before that.
+#[derive(Debug)]
+pub struct Failure<R> {
+    /// The cause.
+    pub error: Error,
+    /// What was done and what was not, where anything was begun.
+    pub report: Option<R>,
+}
+
+impl<R, E: Into<Error>> From<E> for Failure<R> {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), report: None }
+    }
+}
+
+/// What a task fails with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The guard told the task to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stop),
+    /// Something about the cluster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    /// A parameter that the schema cannot judge.
+    #[error("parameter {field}: {reason}")]
+    Parameter {
+        /// The parameter's path.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Stopped(stop) => stop.class(),
+            Self::Cluster(error) => error.class(),
+            Self::Parameter { .. } => Class::Terminal,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Stopped(stop) => stop.code(),
+            Self::Cluster(error) => error.code(),
+            Self::Parameter { .. } => Code::SH1005,
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Stopped(stop) => stop.remedy(),
+            Self::Cluster(error) => error.remedy(),
+            Self::Parameter { .. } => self.code().remedy().to_owned(),
+        }
+    }
+}
+
+/// What a task is given beside its parameters.
+#[derive(Clone)]
+pub struct TaskContext {
+    /// The target's id as the command names it.
+    pub target: String,
+    /// All clusters this worker knows; a task uses [`TaskContext::cluster`].
+    pub clusters: Arc<Clusters>,
+    /// Asked before each write.
+    pub guard: Guard,
+    /// Takes steps for the watchers.
+    pub progress: Arc<dyn Progress>,
+    /// Time.
+    pub clock: Clock,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// The command's generation: an older one must not undo a newer one.
+    pub generation: Option<u64>,
+}
+
+impl TaskContext {
+    /// The target's cluster, connected on first use.
+    ///
+    /// # Errors
+    /// When the target's kubeconfig cannot be used.
+    pub async fn cluster(&self) -> Result<Arc<Cluster>, Error> {
+        Ok(self.clusters.get(&self.target).await?)
+    }
+
+    /// Tells the watchers a step.
+    pub fn step(&self, phase: &str, done: usize, total: usize, message: impl Into<String>) {
+        self.progress.report(Step {
+            phase: phase.to_owned(),
+            message: message.into(),
+            done: done as u64,
+            total: total as u64,
+        });
+    }
+}
+
+/// One verb. Parameters and report are typed; their JSON Schemas are generated from the types.
+pub trait Task: Send + Sync + 'static {
+    /// Such as `config.apply`: lower-case words with dots between.
+    const VERB: &'static str;
+    /// One sentence for help texts and the AsyncAPI document.
+    const SUMMARY: &'static str;
+    /// `data` of the command. Refuses unknown fields (`#[serde(deny_unknown_fields)]`).
+    type Params: DeserializeOwned + JsonSchema + Send + Sync;
+    /// `report` of the result.
+    type Report: Serialize + JsonSchema + Send + Sync;
+
+    /// Defaults of deadline and attempts.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    /// The installation (inventory) the command writes: two commands on one installation of one target never
+    /// interleave. `None` for what writes nothing.
+    fn installation(&self, params: &Self::Params) -> Option<String>;
+
+    /// Parameters that work, for documentation and tests.
+    fn example(&self) -> Self::Params;
+
+    /// Does it. Safe to repeat after a crash at any point.
+    fn run(
+        &self,
+        cx: &TaskContext,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Outcome<Self::Report>, Failure<Self::Report>>> + Send;
+}

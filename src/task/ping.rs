@@ -1,0 +1,51 @@
+//! `ping`: nothing, done well. For health checks and load tests of the whole path.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Limits, Outcome, Task, TaskContext};
+
+/// See the module.
+pub struct Ping;
+
+/// Parameters of `ping`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Comes back in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub echo: Option<String>,
+}
+
+/// Report of `ping`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// What the parameters said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<String>,
+}
+
+impl Task for Ping {
+    const VERB: &'static str = "ping";
+    const SUMMARY: &'static str = "Answers, and touches nothing.";
+    type Params = Params;
+    type Report = Report;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: std::time::Duration::from_secs(30), ..Limits::default() }
+    }
+
+    fn installation(&self, _: &Params) -> Option<String> {
+        None
+    }
+
+    fn example(&self) -> Params {
+        Params { echo: Some("hello".to_owned()) }
+    }
+
+    async fn run(&self, _: &TaskContext, params: Params) -> Result<Outcome<Report>, Failure<Report>> {
+        Ok(Outcome::Unchanged(Report { echo: params.echo }))
+    }
+}

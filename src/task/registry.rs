@@ -1,0 +1,141 @@
+//! Tasks without their types, by verb.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use schemars::Schema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Error, Failure, Limits, Outcome, Task, TaskContext};
+
+/// A [`Task`] whose parameters and report are JSON.
+#[async_trait]
+pub trait DynTask: Send + Sync {
+    /// See [`Task::VERB`].
+    fn verb(&self) -> &'static str;
+    /// See [`Task::SUMMARY`].
+    fn summary(&self) -> &'static str;
+    /// See [`Task::limits`].
+    fn limits(&self) -> Limits;
+    /// JSON Schema of the parameters.
+    fn params_schema(&self) -> Schema;
+    /// JSON Schema of the report.
+    fn report_schema(&self) -> Schema;
+    /// See [`Task::example`].
+    fn example(&self) -> Value;
+    /// See [`Task::installation`].
+    ///
+    /// # Errors
+    /// Parameters that do not fit.
+    fn installation(&self, params: &Value) -> Result<Option<String>, String>;
+    /// See [`Task::run`].
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Value>>;
+}
+
+struct Erased<T>(T);
+
+#[async_trait]
+impl<T: Task> DynTask for Erased<T>
+where
+    T::Params: Serialize,
+{
+    fn verb(&self) -> &'static str {
+        T::VERB
+    }
+
+    fn summary(&self) -> &'static str {
+        T::SUMMARY
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+
+    fn params_schema(&self) -> Schema {
+        schemars::schema_for!(T::Params)
+    }
+
+    fn report_schema(&self) -> Schema {
+        schemars::schema_for!(T::Report)
+    }
+
+    fn example(&self) -> Value {
+        json(&self.0.example())
+    }
+
+    fn installation(&self, params: &Value) -> Result<Option<String>, String> {
+        let params = T::Params::deserialize_from(params)?;
+        Ok(self.0.installation(&params))
+    }
+
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Value>> {
+        let params =
+            T::Params::deserialize_from(&params).map_err(|reason| Error::Parameter { field: "data", reason })?;
+        match self.0.run(cx, params).await {
+            Ok(Outcome::Changed(report)) => Ok(Outcome::Changed(json(&report))),
+            Ok(Outcome::Unchanged(report)) => Ok(Outcome::Unchanged(json(&report))),
+            Err(Failure { error, report }) => Err(Failure { error, report: report.as_ref().map(json) }),
+        }
+    }
+}
+
+trait DeserializeFrom: Sized {
+    fn deserialize_from(value: &Value) -> Result<Self, String>;
+}
+
+impl<P: serde::de::DeserializeOwned> DeserializeFrom for P {
+    fn deserialize_from(value: &Value) -> Result<Self, String> {
+        P::deserialize(value).map_err(|error| error.to_string())
+    }
+}
+
+/// Our own types hold string keys and finite numbers only, so this does not fail; should one ever do, the reader
+/// sees why.
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|error| Value::String(error.to_string()))
+}
+
+/// The verbs a worker knows.
+#[derive(Default)]
+pub struct Registry {
+    tasks: BTreeMap<&'static str, Box<dyn DynTask>>,
+}
+
+impl Registry {
+    /// Every task of this crate. A new task is one file and one line here.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self::default()
+            .with(super::ping::Ping)
+            .with(super::config::Apply)
+            .with(super::config::Delete)
+            .with(super::namespace::Label)
+            .with(super::sample::Deploy)
+            .with(super::sample::Remove)
+    }
+
+    /// Adds a task; the last one of a verb wins.
+    #[must_use]
+    pub fn with<T: Task>(mut self, task: T) -> Self
+    where
+        T::Params: Serialize,
+    {
+        self.tasks.insert(T::VERB, Box::new(Erased(task)));
+        self
+    }
+
+    /// The task of a verb.
+    #[must_use]
+    pub fn get(&self, verb: &str) -> Option<&dyn DynTask> {
+        self.tasks.get(verb).map(AsRef::as_ref)
+    }
+
+    /// All tasks, by verb.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn DynTask> {
+        self.tasks.values().map(AsRef::as_ref)
+    }
+}
