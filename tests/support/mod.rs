@@ -5,7 +5,12 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stderr,
     reason = "a test that cannot get its real parts has to fail with a message"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the environment says where the real parts are; other processes have their own time"
 )]
 
 pub mod control_plane;
