@@ -70,9 +70,11 @@ impl NatsBus {
         match self.last(&stream, &self.subjects.attempts(key)).await? {
             None => Ok((Attempts::default(), 0)),
             Some(message) if message.headers.get(OPERATION).is_some() => Ok((Attempts::default(), message.sequence)),
-            Some(message) => serde_json::from_slice(&message.payload).map(|attempts| (attempts, message.sequence)).map_err(
-                |error| Error::Malformed { what: format!("attempt record of {key}"), reason: error.to_string() },
-            ),
+            Some(message) => {
+                serde_json::from_slice(&message.payload).map(|attempts| (attempts, message.sequence)).map_err(|error| {
+                    Error::Malformed { what: format!("attempt record of {key}"), reason: error.to_string() }
+                })
+            }
         }
     }
 
@@ -91,10 +93,8 @@ impl NatsBus {
 
     pub(super) async fn read_blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
         let what = || format!("object {name} in {}", self.subjects.blob_bucket());
-        let store = self.context.get_object_store(self.subjects.blob_bucket()).await.map_err(|source| Error::Request {
-            operation: "open",
-            subject: self.subjects.blob_bucket(),
-            source: source.into(),
+        let store = self.context.get_object_store(self.subjects.blob_bucket()).await.map_err(|source| {
+            Error::Request { operation: "open", subject: self.subjects.blob_bucket(), source: source.into() }
         })?;
         let object = store.get(name).await.map_err(|_| Error::NotFound { what: what() })?;
         if object.info().size > limit {

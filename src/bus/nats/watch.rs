@@ -57,6 +57,10 @@ impl NatsBus {
             })
             .await
             .map_err(|e| fail(e.into()))?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "an ordered consumer acknowledges nothing, so its prefetch holds nothing up"
+        )]
         consumer.messages().await.map_err(|e| fail(e.into()))
     }
 
