@@ -1,4 +1,5 @@
-"""Sends the commands of ../commands.json with `cloudevents` and `nats-py`, and checks what comes back on the bus.
+"""Sends the commands of ../commands.json with `cloudevents` and `nats-py`, and checks what comes back on the bus,
+also against the published schemas.
 
 Prints one line per command, `ok NAME` or `FAILED NAME: reason`; exit status 1 when one failed.
 """
@@ -18,6 +19,8 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from nats.js.api import DeliverPolicy
 
+import contract
+
 CLIENT = "python"
 PATIENCE = 120  # seconds until the result has to be there
 COMMANDS = pathlib.Path(__file__).parent.parent / "commands.json"
@@ -26,6 +29,10 @@ COMMANDS = pathlib.Path(__file__).parent.parent / "commands.json"
 def check(condition, message):
     if not condition:
         raise AssertionError(message)
+
+
+def reason(error):
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def message_of(event, mode):
@@ -40,7 +47,9 @@ def message_of(event, mode):
 def read_event(message):
     content_type = (message.headers or {}).get("Content-Type")
     check(content_type == "application/cloudevents+json", f"Content-Type is {content_type!r}")
-    return JSONFormat().read(CloudEvent, message.data)
+    event = JSONFormat().read(CloudEvent, message.data)
+    contract.validator(event.get_type()).validate(event.get_data())
+    return event
 
 
 async def first(js, stream, subject):
@@ -108,7 +117,7 @@ async def main():
             print(f"ok {name}", flush=True)
         except Exception as error:  # whatever it is, the next command is tried
             failed += 1
-            print(f"FAILED {name}: {error or type(error).__name__}", flush=True)
+            print(f"FAILED {name}: {reason(error)}", flush=True)
     await connection.close()
     return 1 if failed else 0
 
