@@ -143,7 +143,8 @@ impl Run<'_> {
         if !self.options.create_namespace {
             return Ok(BTreeSet::new());
         }
-        let own: BTreeSet<_> = set.iter().filter(|one| one.phase == Phase::Namespaces).map(|one| &one.object.name).collect();
+        let own: BTreeSet<_> =
+            set.iter().filter(|one| one.phase == Phase::Namespaces).map(|one| &one.object.name).collect();
         let used: BTreeSet<_> = set.iter().filter_map(|one| one.object.namespace.as_ref()).collect();
         let mut missing = BTreeSet::new();
         for name in used.difference(&own) {

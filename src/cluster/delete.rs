@@ -154,7 +154,8 @@ impl Run<'_> {
         all: &[ObjectRef],
         staying: &BTreeSet<ObjectRef>,
     ) -> Result<(), Error> {
-        let gone: BTreeSet<_> = all.iter().filter(|object| !staying.contains(object)).map(ObjectRef::identity).collect();
+        let gone: BTreeSet<_> =
+            all.iter().filter(|object| !staying.contains(object)).map(ObjectRef::identity).collect();
         let entries: BTreeSet<_> =
             inventory.entries.iter().filter(|entry| !gone.contains(&entry.identity())).cloned().collect();
         if !inventory.exists() {

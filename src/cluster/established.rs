@@ -39,7 +39,8 @@ pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -
 /// Established, or what is in the way.
 fn state(crd: &Value) -> Result<(), String> {
     let conditions = crd["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-    let status = |kind: &str, status: &str| conditions.iter().find(|one| one["type"] == kind && one["status"] == status);
+    let status =
+        |kind: &str, status: &str| conditions.iter().find(|one| one["type"] == kind && one["status"] == status);
     match (status("Established", "True"), status("NamesAccepted", "False")) {
         (Some(_), _) => Ok(()),
         (None, Some(refused)) => Err(refused["message"].as_str().unwrap_or("its names are taken").to_owned()),

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn sets_are_compared_by_value_and_order() {
-        let wanted = |items: Value| json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "finalizers": items}});
+        let wanted =
+            |items: Value| json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "finalizers": items}});
         let live = live(
             wanted(json!(["other/z", "a/b", "c/d"])),
             json!({"f:metadata": {"f:finalizers": {".": {}, r#"v:"a/b""#: {}, r#"v:"c/d""#: {}}}}),

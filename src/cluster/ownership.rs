@@ -65,10 +65,7 @@ mod tests {
             (json!({"labels": {"argocd.argoproj.io/instance": "web"}}), "Argo CD application web"),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}}), "Flux kustomization web"),
             (json!({"labels": {PART_OF: "applyset-x-v1"}}), "another installation, apply set applyset-x-v1"),
-            (
-                json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}),
-                "Web a",
-            ),
+            (json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}), "Web a"),
         ];
         for (metadata, owner) in table {
             assert_eq!(other_owner(&json!({"metadata": metadata}), "applyset-me-v1").as_deref(), Some(owner));

@@ -105,9 +105,15 @@ fn identify(number: usize, object: DynamicObject) -> Result<(ObjectRef, Value), 
 /// shape than it was sent in, so that comparing stays exact.
 fn tidy(body: &mut Value, object: &ObjectRef, kind: &Kind) {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in
-            ["managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "selfLink"]
-        {
+        for field in [
+            "managedFields",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "selfLink",
+        ] {
             metadata.remove(field);
         }
         match &object.namespace {
@@ -154,9 +160,8 @@ pub(super) fn yield_injected(body: &mut Value, live: Option<&Value>, owned: Opti
     let conversion = "/spec/conversion/webhook/clientConfig";
     if body["kind"] == "CustomResourceDefinition" {
         let held = live.and_then(|live| live.pointer(conversion)).is_some_and(|config| filled(&config["caBundle"]));
-        let ours = owned.is_some_and(|owned| {
-            owned.pointer("/f:spec/f:conversion/f:webhook/f:clientConfig/f:caBundle").is_some()
-        });
+        let ours = owned
+            .is_some_and(|owned| owned.pointer("/f:spec/f:conversion/f:webhook/f:clientConfig/f:caBundle").is_some());
         drop_bundle(body.pointer_mut(conversion), held && !ours);
     }
     let Some(hooks) = body.get_mut("webhooks").and_then(Value::as_array_mut) else { return };
