@@ -35,7 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(600), attempts: 8 }
+        Self { deadline: Duration::from_mins(10), attempts: 8 }
     }
 }
 
