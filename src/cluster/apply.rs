@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kube::core::DynamicObject;
 
+use super::guarded::guarded;
 use super::inventory::{self, Inventory};
 use super::order::Phase;
 use super::outcome::Tally;
@@ -14,7 +15,7 @@ use super::plan::{self, Decision, PARALLEL, Planned};
 use super::prune::{self, Prune};
 use super::removal::Removal;
 use super::wanted::{self, Wanted};
-use super::write::{guarded, write};
+use super::write::write;
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, wait};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};

@@ -7,10 +7,10 @@ use kube::core::DynamicObject;
 
 use super::apply::ObjectsFailure;
 use super::discovery::Kind;
+use super::guarded::guarded;
 use super::inventory::Inventory;
 use super::outcome::Tally;
 use super::removal::{Doomed, Removal};
-use super::write::guarded;
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, live, ownership, wanted};
 use crate::guard::Guard;
 use crate::progress::Progress;

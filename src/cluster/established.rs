@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::write::guarded;
+use super::guarded::{guarded, sleep};
 use super::{Cluster, Error, ObjectRef};
 use crate::guard::Guard;
 
@@ -25,10 +25,7 @@ pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -
                 Err(reason) if Instant::now() >= until => {
                     return Err(Error::NotEstablished { name: crd.name.clone(), reason });
                 }
-                Err(_) => tokio::select! {
-                    stop = guard.stopped() => return Err(stop.into()),
-                    () = tokio::time::sleep(PAUSE) => {}
-                },
+                Err(_) => sleep(guard, PAUSE).await?,
             }
         }
     }
