@@ -2,9 +2,11 @@
 
 mod support;
 
+use kube::api::DeleteParams;
 use sailhand::cluster::Action::{Configured, Created, Recreated, Skipped};
 use sailhand::cluster::Error;
 use sailhand::cluster::apply::apply;
+use sailhand::cluster::delete::DeleteOptions;
 use sailhand::error::{Class, Classify, Code};
 use sailhand::progress::{Progress, Step};
 use serde_json::{Value, json};
@@ -123,17 +125,8 @@ struct Overtaker<'a>(&'a Site);
 impl Progress for Overtaker<'_> {
     fn report(&self, step: Step) {
         if step.phase == "apply" && step.done == 1 {
-            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.overtake()));
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.0.overtake(4)));
         }
-    }
-}
-
-impl Overtaker<'_> {
-    async fn overtake(&self) {
-        let mut inventory = self.0.inventory().await.unwrap();
-        inventory["metadata"]["annotations"]["sailhand.meshery.io/fence"] = json!("4");
-        inventory["metadata"].as_object_mut().unwrap().remove("managedFields");
-        self.0.seed("newer", &inventory).await;
     }
 }
 
@@ -229,7 +222,7 @@ async fn a_missing_namespace_and_an_unreachable_webhook_have_codes_of_their_own(
         support::eventually::eventually("the webhook is called", std::time::Duration::from_secs(20), async || {
             let result = site.apply(&[secret.clone(), service.clone()], &options(|_| {})).await;
             if let Ok(report) = &result {
-                site.delete(None, &Default::default()).await.unwrap();
+                site.delete(None, &DeleteOptions::default()).await.unwrap();
                 assert!(report.changed());
             }
             result.err().map(|failure| *failure)
@@ -240,7 +233,7 @@ async fn a_missing_namespace_and_an_unreachable_webhook_have_codes_of_their_own(
     assert_eq!(report.objects[0].problem.as_ref().unwrap().code, "SH3011");
     assert_eq!(actions(&report)[1], ("late", Skipped), "what comes after a failed phase is named");
     let hooks = site.api(&hook).await;
-    hooks.delete(&site.namespace, &Default::default()).await.unwrap();
+    hooks.delete(&site.namespace, &DeleteParams::default()).await.unwrap();
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::guard::Guard;
 use crate::progress::{Progress, Step};
 
 /// How long pruned objects may take to go when the command does not say how long to wait.
-const GONE_WITHIN: Duration = Duration::from_secs(60);
+const GONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// How to apply.
 #[derive(Debug, Clone, Default)]
@@ -182,7 +182,7 @@ impl Run<'_> {
                 stop = self.write_phase(inventory, phase, group, id).await.err();
                 self.step("apply", done, total, format!("{done} of {total} objects looked at"));
             } else {
-                group.into_iter().for_each(|one| self.tally.push(untried(one)));
+                self.leave(group);
             }
         }
         stop.map_or(Ok(()), Err)
@@ -198,14 +198,14 @@ impl Run<'_> {
         let mut group = match self.decide_later(group, id).await {
             Ok(group) => group,
             Err((group, error)) => {
-                group.into_iter().for_each(|one| self.tally.push(untried(one)));
+                self.leave(group);
                 return Err(error);
             }
         };
         if group.iter().any(|one| one.decision.writes())
             && let Err(error) = inventory.hold(self.cluster, self.guard, self.options.generation).await
         {
-            group.into_iter().for_each(|one| self.tally.push(untried(one)));
+            self.leave(group);
             return Err(error);
         }
         let work: Vec<_> = group.iter_mut().map(|one| write(self.cluster, one, self.options, self.guard)).collect();
@@ -233,6 +233,13 @@ impl Run<'_> {
             return Err(stop);
         }
         if crds.is_empty() { Ok(()) } else { established::wait(self.cluster, &crds, self.guard).await }
+    }
+
+    /// Tells of objects whose turn does not come.
+    fn leave(&mut self, group: Vec<Planned>) {
+        for one in group {
+            self.tally.push(untried(one));
+        }
     }
 
     /// Plans the objects whose kinds were not there when the others were planned.

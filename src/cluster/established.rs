@@ -10,7 +10,7 @@ use super::{Cluster, Error, ObjectRef};
 use crate::guard::Guard;
 
 /// A healthy API server needs well under a second.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -12,7 +12,7 @@ use super::discovery::Kind;
 use super::order::Phase;
 use super::{Cluster, Error, ObjectRef};
 
-/// Marks what belongs to an installation: the ApplySet specification's label (KEP-3659).
+/// Marks what belongs to an installation: the apply set specification's label (KEP-3659).
 pub(super) const PART_OF: &str = "applyset.kubernetes.io/part-of";
 
 /// One object of the set.
@@ -65,16 +65,12 @@ pub(super) async fn resolve(
     let mut kinds = HashMap::new();
     for (mut object, mut body) in bodies {
         let name = (object.api_version.clone(), object.kind.clone());
-        let (kind, pending) = match kinds.get(&name) {
-            Some(known) => Clone::clone(known),
-            None => {
-                let served = cluster.kind(&object.api_version, &object.kind).await?;
-                let pending = served.is_none() && coming.contains_key(&name);
-                let found = (served.or_else(|| coming.get(&name).cloned()), pending);
-                kinds.insert(name, found.clone());
-                found
-            }
-        };
+        if !kinds.contains_key(&name) {
+            let served = cluster.kind(&object.api_version, &object.kind).await?;
+            let pending = served.is_none() && coming.contains_key(&name);
+            kinds.insert(name.clone(), (served.or_else(|| coming.get(&name).cloned()), pending));
+        }
+        let (kind, pending) = kinds.get(&name).cloned().unwrap_or_default();
         if let Some(kind) = &kind {
             object.namespace = match object.namespace.take() {
                 _ if !kind.namespaced => None,

@@ -21,7 +21,7 @@ const TRIES: u32 = 3;
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an object may take to go before it is created again.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
+const GONE_WITHIN: Duration = Duration::from_mins(2);
 
 /// Pause between two looks at something that changes within moments.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -42,7 +42,7 @@ pub struct ApplyParams {
     #[serde(default)]
     pub dry_run: bool,
     /// Delete objects that an earlier manifest of this name had and this one has not; never a Namespace, a CRD or a
-    /// PersistentVolumeClaim.
+    /// `PersistentVolumeClaim`.
     #[serde(default = "yes")]
     pub prune: bool,
     /// Take fields over from other field managers.
@@ -51,7 +51,8 @@ pub struct ApplyParams {
     /// Take over objects that another tool (Helm, Argo CD, Flux, istioctl, another installation) owns.
     #[serde(default)]
     pub adopt: bool,
-    /// Delete and create objects whose immutable fields differ; never a Namespace, a CRD or a PersistentVolumeClaim.
+    /// Delete and create objects whose immutable fields differ; never a Namespace, a CRD or a
+    /// `PersistentVolumeClaim`.
     #[serde(default)]
     pub recreate: bool,
     /// Wait until all objects are ready, at most so long, such as `120s`; do not wait when absent.
@@ -85,7 +86,7 @@ impl Task for Apply {
             force: false,
             adopt: false,
             recreate: false,
-            wait: Some(Duration::from_secs(120)),
+            wait: Some(Duration::from_mins(2)),
         }
     }
 
@@ -164,7 +165,7 @@ impl Task for Delete {
             namespace: None,
             dry_run: false,
             adopt: false,
-            wait: Some(Duration::from_secs(60)),
+            wait: Some(Duration::from_mins(1)),
         }
     }
 
@@ -210,7 +211,7 @@ mod tests {
         let params: ApplyParams = serde_json::from_value(json!({"name": "a", "manifest": "x", "wait": "2m"})).unwrap();
         assert!(params.prune);
         assert!(!(params.force || params.adopt || params.recreate || params.dry_run || params.create_namespace));
-        assert_eq!(params.wait, Some(Duration::from_secs(120)));
+        assert_eq!(params.wait, Some(Duration::from_mins(2)));
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl Site {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "tests write the data in place")]
     pub fn config_map(&self, name: &str, data: Value) -> Value {
         json!({
             "apiVersion": "v1", "kind": "ConfigMap",
@@ -115,6 +116,14 @@ impl Site {
             name: format!("sailhand-{}", self.installation),
         };
         self.cluster.get(&object).await.unwrap()
+    }
+
+    /// Writes a fence into the inventory, as a newer holder of the lease does.
+    pub async fn overtake(&self, fence: u64) {
+        let mut inventory = self.inventory().await.unwrap();
+        inventory["metadata"]["annotations"]["sailhand.meshery.io/fence"] = json!(fence.to_string());
+        inventory["metadata"].as_object_mut().unwrap().remove("managedFields");
+        self.seed("newer", &inventory).await;
     }
 
     /// Names in the inventory.
@@ -179,7 +188,7 @@ pub async fn connect(kubeconfig: &Path, namespace: &str) -> Arc<Cluster> {
 }
 
 pub fn guard(fence: u64) -> Guard {
-    Guard::new(Instant::now() + Duration::from_secs(120), fence, CancellationToken::new())
+    Guard::new(Instant::now() + Duration::from_mins(2), fence, CancellationToken::new())
 }
 
 pub fn dynamic(objects: &[Value]) -> Vec<DynamicObject> {
