@@ -3,6 +3,8 @@
 use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
 
+use super::manifest;
+
 /// A failure of the cluster layer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,6 +14,9 @@ pub enum Error {
         /// As the command named it.
         target: String,
     },
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] manifest::Error),
     /// The guard told the work to stop.
     #[error(transparent)]
     Stopped(#[from] Stop),
@@ -21,6 +26,7 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::UnknownTarget { .. } => Class::Terminal,
+            Self::Manifest(error) => error.class(),
             Self::Stopped(stop) => stop.class(),
         }
     }
@@ -28,6 +34,7 @@ impl Classify for Error {
     fn code(&self) -> Code {
         match self {
             Self::UnknownTarget { .. } => Code::SH1008,
+            Self::Manifest(error) => error.code(),
             Self::Stopped(stop) => stop.code(),
         }
     }
