@@ -58,6 +58,20 @@ pub fn readiness(object: &Value) -> Readiness {
     }
 }
 
+/// Whether objects of a kind have a status to wait for. Unknown kinds may have one.
+#[must_use]
+pub fn has_status(api_version: &str, kind: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    match group {
+        "" => !matches!(kind, "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange"),
+        "rbac.authorization.k8s.io" | "scheduling.k8s.io" => false,
+        "admissionregistration.k8s.io" => !kind.ends_with("WebhookConfiguration"),
+        "storage.k8s.io" => kind != "StorageClass",
+        "networking.k8s.io" => !matches!(kind, "NetworkPolicy" | "IngressClass"),
+        _ => true,
+    }
+}
+
 /// One entry of `status.conditions`.
 struct Condition<'a>(&'a Value);
 
@@ -123,7 +137,11 @@ fn deployment(object: &Value) -> Readiness {
             ])
         });
     if let Some(missing) = missing {
-        return missing;
+        // Quota, admission or a missing ServiceAccount: there is no pod that could tell.
+        return match (missing, condition(object, "ReplicaFailure").filter(|failure| failure.is("True"))) {
+            (InProgress(missing), Some(failure)) => InProgress(format!("{missing}: {}", failure.text())),
+            (missing, _) => missing,
+        };
     }
     // With this value the controller reports no progress at all.
     let reports_progress = object["spec"]["progressDeadlineSeconds"].as_i64() != Some(i64::from(i32::MAX));

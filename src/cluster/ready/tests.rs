@@ -51,6 +51,16 @@ fn deployments() {
         (vec![("/status/replicas", json!(3))], progress("1 old pods are still there")),
         (vec![("/status/availableReplicas", json!(0))], progress("0 of 2 available")),
         (vec![("/status/readyReplicas", json!(1))], progress("1 of 2 ready")),
+        (
+            vec![
+                ("/status/replicas", json!(0)),
+                (
+                    "/status/conditions",
+                    json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"}]),
+                ),
+            ],
+            progress("0 of 2 created: FailedCreate: quota"),
+        ),
         (vec![("/status/conditions", json!([]))], progress("its newest pods are not rolled out")),
         (
             vec![("/status/conditions", json!([])), ("/spec/progressDeadlineSeconds", json!(i32::MAX))],
