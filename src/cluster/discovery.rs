@@ -118,9 +118,8 @@ impl Kinds {
 
 /// Two requests (aggregated discovery, Kubernetes 1.26 and newer).
 async fn ask(cluster: &Cluster) -> Result<Served, Error> {
-    let discovery = cluster
-        .call("discover", &"the API's kinds", |client| Discovery::new(client).run_aggregated())
-        .await?;
+    let discovery =
+        cluster.call("discover", &"the API's kinds", |client| Discovery::new(client).run_aggregated()).await?;
     let mut served = Served::new();
     for group in discovery.groups() {
         let preferred = group.preferred_version_or_latest();

@@ -98,7 +98,11 @@ impl Fault {
             kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::Refused(chain(error)),
             _ => {
                 let text = chain(error);
-                if text.contains("invalid peer certificate") { Self::Certificate(text) } else { Self::Unreachable(text) }
+                if text.contains("invalid peer certificate") {
+                    Self::Certificate(text)
+                } else {
+                    Self::Unreachable(text)
+                }
             }
         }
     }
