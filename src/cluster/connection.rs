@@ -205,11 +205,11 @@ impl Cluster {
         .await
     }
 
-    /// Asks for an object's deletion; `false` when it was not there (any more).
+    /// Asks for an object's deletion; one that is not there is a success.
     ///
     /// # Errors
     /// [`Error::Request`].
-    pub(super) async fn remove(&self, kind: &Kind, object: &ObjectRef, params: &DeleteParams) -> Result<bool, Error> {
+    pub(super) async fn remove(&self, kind: &Kind, object: &ObjectRef, params: &DeleteParams) -> Result<(), Error> {
         let path = kind.path(object.namespace.as_deref());
         let answer = self
             .call("delete", object, |client| {
@@ -218,8 +218,7 @@ impl Cluster {
             })
             .await;
         match answer {
-            Ok(_) => Ok(true),
-            Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => Ok(false),
+            Ok(_) | Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -4,13 +4,26 @@
 pub mod apply;
 mod connection;
 pub mod delete;
+mod diff;
 mod discovery;
 mod error;
+mod established;
 mod fault;
+mod inventory;
+mod live;
+mod managed;
 pub mod manifest;
+mod order;
+mod outcome;
+mod ownership;
+mod plan;
+mod prune;
 pub mod ready;
+mod removal;
 mod report;
 pub mod wait;
+mod wanted;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
