@@ -160,7 +160,7 @@ fn outcome<R>(done: ObjectsReport, report: impl FnOnce(ObjectsReport) -> R) -> O
 
 fn failed<R>(failure: ObjectsFailure, report: impl FnOnce(ObjectsReport) -> R) -> Failure<R> {
     let (error, done) = *failure;
-    Failure { error: error.into(), report: done.map(report) }
+    Failure { error: error.into(), report: done.map(|done| outcome(done, report)) }
 }
 
 #[cfg(test)]
