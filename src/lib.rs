@@ -1,10 +1,16 @@
 //! sailhand operates Istio by events: CloudEvents commands come in on NATS `JetStream`, workers carry them out on
 //! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md shows the house.
 
+pub mod bus;
 pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod error;
+pub mod event;
 pub mod guard;
+pub mod health;
 pub mod progress;
+pub mod retry;
 pub mod task;
+pub mod telemetry;
+pub mod worker;

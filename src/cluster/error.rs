@@ -1,6 +1,7 @@
 //! What can go wrong with a cluster, and its class (see docs/errors).
 
 use super::fault::Fault;
+use super::manifest;
 use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
 
@@ -127,6 +128,25 @@ pub enum Error {
         /// Retry when a retry may help each of them, else terminal.
         class: Class,
     },
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    /// The time to become ready is over.
+    #[error("not ready after {}: {}", humantime::format_duration(*.after), .waiting.join("; "))]
+    NotReady {
+        /// Each object with what it waits for.
+        waiting: Vec<String>,
+        /// How long was waited.
+        after: std::time::Duration,
+    },
+    /// An object says itself that it will not become ready.
+    #[error("{object} has failed: {reason}")]
+    WorkloadFailed {
+        /// Such as `Job shop/migrate`.
+        object: String,
+        /// What its status says.
+        reason: String,
+    },
     /// The guard told the work to stop.
     #[error(transparent)]
     Stopped(#[from] Stop),
@@ -155,6 +175,9 @@ impl Classify for Error {
             Self::Superseded { .. } => Class::Superseded,
             Self::NotEstablished { .. } | Self::StillThere { .. } => Class::RETRY,
             Self::SomeFailed { class, .. } => *class,
+            Self::Manifest(error) => error.class(),
+            Self::NotReady { .. } => Class::RETRY,
+            Self::WorkloadFailed { .. } => Class::Terminal,
             Self::Stopped(stop) => stop.class(),
             Self::UnknownTarget { .. }
             | Self::Kubeconfig { .. }
@@ -183,6 +206,9 @@ impl Classify for Error {
             Self::NotEstablished { .. } => Code::SH3009,
             Self::StillThere { .. } => Code::SH3019,
             Self::SomeFailed { .. } => Code::SH3016,
+            Self::Manifest(error) => error.code(),
+            Self::NotReady { .. } => Code::SH3009,
+            Self::WorkloadFailed { .. } => Code::SH3017,
             Self::Stopped(stop) => stop.code(),
         }
     }

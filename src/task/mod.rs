@@ -1,6 +1,7 @@
 //! The tasks: one file or folder for each command family, and the one list of them, [`Registry::standard`].
 //! A task knows the cluster and its context; it never sees the bus.
 
+mod names;
 mod registry;
 
 pub mod config;
@@ -48,13 +49,32 @@ pub enum Outcome<R> {
     Unchanged(R),
 }
 
+impl<R> Outcome<R> {
+    /// Whether anything was written, and the report.
+    #[must_use]
+    pub fn into_parts(self) -> (bool, R) {
+        match self {
+            Self::Changed(report) => (true, report),
+            Self::Unchanged(report) => (false, report),
+        }
+    }
+
+    /// The same with another report.
+    pub fn map<S>(self, change: impl FnOnce(R) -> S) -> Outcome<S> {
+        match self {
+            Self::Changed(report) => Outcome::Changed(change(report)),
+            Self::Unchanged(report) => Outcome::Unchanged(change(report)),
+        }
+    }
+}
+
 /// Why a task did not get done, and what it did before that.
 #[derive(Debug)]
 pub struct Failure<R> {
     /// The cause.
     pub error: Error,
     /// What was done and what was not, where anything was begun.
-    pub report: Option<R>,
+    pub report: Option<Outcome<R>>,
 }
 
 impl<R, E: Into<Error>> From<E> for Failure<R> {

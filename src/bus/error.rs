@@ -1,0 +1,90 @@
+//! What can go wrong with the bus.
+
+use crate::error::{Class, Classify, Code};
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A failure of the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error("cannot connect to NATS at {url}")]
+    Connect {
+        /// Addresses, without credentials.
+        url: String,
+        /// The client's error.
+        #[source]
+        source: Source,
+    },
+    /// A credentials file is missing or malformed.
+    #[error("cannot use the NATS credentials in {path}")]
+    Credentials {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: Source,
+    },
+    /// A publish or request was not answered, or not with success.
+    #[error("{operation} on {subject} failed")]
+    Request {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        subject: String,
+        /// The client's or server's error.
+        #[source]
+        source: Source,
+    },
+    /// The server answered a publish with an error.
+    #[error("NATS refused {operation} on {subject}: {description} ({code})")]
+    Refused {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        subject: String,
+        /// `JetStream`'s error code.
+        code: u64,
+        /// Its text.
+        description: String,
+    },
+    /// A stream, bucket or consumer is not as declared.
+    #[error("the topology differs from what is declared: {}", differences.join("; "))]
+    Drift {
+        /// One sentence for each.
+        differences: Vec<String>,
+    },
+    /// There is no such object, result or dead letter.
+    #[error("{what} is not there")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// A record of ours that cannot be read.
+    #[error("{what} cannot be read: {reason}")]
+    Malformed {
+        /// Which record.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Connect { .. } | Self::Request { .. } | Self::Refused { .. } | Self::Drift { .. } => Class::RETRY,
+            Self::Credentials { .. } | Self::NotFound { .. } | Self::Malformed { .. } => Class::Terminal,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Connect { .. } => Code::SH2001,
+            Self::Request { .. } | Self::Refused { .. } => Code::SH2002,
+            Self::Drift { .. } => Code::SH2003,
+            Self::Credentials { .. } => Code::SH2007,
+            Self::NotFound { .. } | Self::Malformed { .. } => Code::SH2008,
+        }
+    }
+}

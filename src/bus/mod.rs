@@ -1,0 +1,203 @@
+//! The port between the engine and the message bus: what a bus must do, and nothing of how. [`nats`] is the real one,
+//! [`memory`] has the same contract with faults on order, for tests of the engine.
+
+pub mod control;
+mod error;
+pub mod memory;
+pub mod nats;
+mod subject;
+pub mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cloudevents::Event;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+pub use control::Control;
+pub use error::Error;
+pub use subject::Subjects;
+
+use crate::event::{CommandKey, Origin, Target};
+
+/// A message of the command stream, and the right to settle it.
+#[derive(Clone)]
+pub struct Delivery {
+    /// The full subject.
+    pub subject: String,
+    /// Target and verb of the subject, where it is well-formed.
+    pub address: Option<(Target, String)>,
+    /// In order; names as sent.
+    pub headers: Vec<(String, String)>,
+    /// The event, or what was sent in its place.
+    pub payload: Bytes,
+    /// How often it has been delivered, this time included.
+    pub delivered: u64,
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// The way back.
+    pub acker: Arc<dyn Acker>,
+}
+
+impl Delivery {
+    /// Name and value of each header.
+    pub fn header_pairs(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// How a delivery is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Done, remove it.
+    Ack,
+    /// Deliver again, not before the delay has passed.
+    Nak(Duration),
+    /// Never deliver again; the reason goes into the server's advisory.
+    Term(String),
+}
+
+/// Settles one delivery. The server honours any holder, also a stale one (bus.md fact 1): the engine settles once, and
+/// never after its lease is lost.
+#[async_trait]
+pub trait Acker: Send + Sync {
+    /// Tells the bus that the delivery is being worked on.
+    async fn keep_alive(&self) -> Result<(), Error>;
+    /// Settles it, confirmed by the bus.
+    async fn settle(&self, settlement: Settlement) -> Result<(), Error>;
+}
+
+/// Whether a compare-and-swap went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    /// Yes; the new revision.
+    Won(u64),
+    /// No: somebody else was first.
+    Lost,
+}
+
+/// The right to write to one installation of one target, while it lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is on.
+    pub name: LeaseName,
+    /// Revision at which it was acquired: monotone over all leases and owners, so it orders writers.
+    pub fence: u64,
+    /// Revision to renew or release from.
+    pub revision: u64,
+}
+
+/// What a lease is on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LeaseName {
+    /// The cluster.
+    pub target: Target,
+    /// The inventory in it.
+    pub installation: String,
+}
+
+/// What is kept of a command's attempts, outside the process that may die.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// Attempts begun.
+    pub begun: u32,
+    /// When the first began, seconds of Unix time: the command's own time limit runs from here.
+    pub since: i64,
+    /// Who began the last one.
+    pub worker: String,
+    /// The last one has neither ended nor been handed back: it runs, or its process died.
+    pub open: bool,
+    /// Attempts that were found open when the next began.
+    pub crashed: u32,
+    /// Code of the last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_code: Option<String>,
+}
+
+/// Why a message became a dead letter; a subject token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadReason {
+    /// It is not a command, or one that cannot be.
+    Rejected,
+    /// All attempts failed.
+    Exhausted,
+    /// It takes the worker down each time.
+    Quarantined,
+}
+
+impl DeadReason {
+    /// As in subjects.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Exhausted => "exhausted",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// A command that did not get done, kept whole for a person.
+pub struct DeadLetter<'a> {
+    /// The message.
+    pub delivery: &'a Delivery,
+    /// Its key, where it has one.
+    pub key: Option<&'a CommandKey>,
+    /// Why.
+    pub reason: DeadReason,
+    /// Code and text of the failure.
+    pub problem: &'a crate::error::Problem,
+    /// Who gave up.
+    pub worker: &'a str,
+    /// When.
+    pub time: OffsetDateTime,
+}
+
+/// A bus. All writes are safe to repeat.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// At most `max` deliveries, none later than `wait` from now. The stream must be read to its end: what it has
+    /// taken over is this process's to settle.
+    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>>;
+
+    /// Publishes a progress event of kind `kind`.
+    async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error>;
+
+    /// Whether the command has ended already.
+    async fn has_result(&self, target: &Target, key: &CommandKey) -> Result<bool, Error>;
+
+    /// Publishes the result, unless there is one: the commit point of a command and its idempotency record.
+    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error>;
+
+    /// Takes the lease, or `None` when somebody holds it.
+    async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error>;
+
+    /// Renews the lease, or `None` when it is gone.
+    async fn renew(&self, lease: &Lease, owner: &str) -> Result<Option<Lease>, Error>;
+
+    /// Gives the lease back. One that is gone already is no error.
+    async fn release(&self, lease: &Lease) -> Result<(), Error>;
+
+    /// The attempts of a command and their revision; revision 0 for none.
+    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error>;
+
+    /// Writes the attempts if they still have that revision.
+    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error>;
+
+    /// Publishes the command again at `at`, as attempt after `attempt`.
+    async fn schedule(&self, delivery: &Delivery, key: &CommandKey, attempt: u32, at: OffsetDateTime)
+    -> Result<(), Error>;
+
+    /// Keeps a message for a person.
+    async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error>;
+
+    /// The object of this name in the blob store, at most `limit` bytes.
+    async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error>;
+
+    /// What operators ask for: cancelled commands, paused targets.
+    fn control(&self) -> &Control;
+}

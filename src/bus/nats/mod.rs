@@ -1,0 +1,153 @@
+//! The bus on NATS `JetStream`. Every write is one request that the server answers; the answer is read here and not by
+//! the client, because on a replicated stream the client maps most lost swaps to "other" (bus.md fact 10).
+
+mod connect;
+mod publish;
+mod source;
+mod store;
+pub mod topology;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{self, context::ContextBuilder};
+use async_trait::async_trait;
+use bytes::Bytes;
+use cloudevents::Event;
+use futures::stream::BoxStream;
+use time::OffsetDateTime;
+use tokio::sync::{OnceCell, watch as signal};
+
+use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Subjects, Swap};
+use crate::event::{CommandKey, Origin, Target};
+
+pub use connect::{Connection, connect};
+
+/// How long one request to `JetStream` may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bus on one connection.
+#[derive(Clone)]
+pub struct NatsBus {
+    client: async_nats::Client,
+    context: jetstream::Context,
+    subjects: Subjects,
+    control: Arc<Control>,
+    health: signal::Sender<connect::Health>,
+    /// Only its name is used after the first look; a consumer that is made again has the same.
+    consumer: Arc<OnceCell<PullConsumer>>,
+}
+
+impl NatsBus {
+    /// A bus on a connection. Touches nothing yet.
+    #[must_use]
+    pub fn new(connection: Connection, subjects: Subjects) -> Self {
+        let context = ContextBuilder::new().timeout(TIMEOUT).build(connection.client.clone());
+        Self {
+            client: connection.client,
+            context,
+            subjects,
+            control: Arc::new(Control::default()),
+            health: connection.health,
+            consumer: Arc::default(),
+        }
+    }
+
+    /// All names.
+    #[must_use]
+    pub fn subjects(&self) -> &Subjects {
+        &self.subjects
+    }
+
+    /// The `JetStream` context, for readers of streams.
+    #[must_use]
+    pub fn context(&self) -> &jetstream::Context {
+        &self.context
+    }
+
+    /// The connection's state and the last permission the server denied.
+    #[must_use]
+    pub fn health(&self) -> signal::Receiver<connect::Health> {
+        self.health.subscribe()
+    }
+
+    /// Takes a denied permission for granted again; the server says so if it is not.
+    pub fn forgive_denied(&self) {
+        self.health.send_if_modified(|health| health.denied.take().is_some());
+    }
+
+    /// Sends what is buffered and closes the connection: the last step of a shutdown, after the last ack.
+    pub async fn close(&self) {
+        let _ = self.client.flush().await;
+        let _ = self.client.drain().await;
+    }
+}
+
+#[async_trait]
+impl Bus for NatsBus {
+    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
+        source::pull(self.clone(), max, wait)
+    }
+
+    async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error> {
+        let subject = self.subjects.event(&origin.target, &origin.key, kind);
+        self.publish(publish::Message::event(subject, event)?).await.map(|_| ())
+    }
+
+    async fn has_result(&self, target: &Target, key: &CommandKey) -> Result<bool, Error> {
+        let subject = self.subjects.result(target, key);
+        Ok(self.last(&self.subjects.result_stream(), &subject).await?.is_some())
+    }
+
+    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
+        let subject = self.subjects.result(&origin.target, &origin.key);
+        let mut message = publish::Message::event(subject, event)?;
+        // Not the event's id, which another worker's result has too: that one must lose the swap, not be taken for ours.
+        message.headers.insert(async_nats::header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        self.swap(message, 0).await
+    }
+
+    async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
+        self.acquire_lease(name, owner).await
+    }
+
+    async fn renew(&self, lease: &Lease, owner: &str) -> Result<Option<Lease>, Error> {
+        self.renew_lease(lease, owner).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        self.release_lease(lease).await
+    }
+
+    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
+        self.read_attempts(key).await
+    }
+
+    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+        self.write_attempts(key, attempts, revision).await
+    }
+
+    async fn schedule(
+        &self,
+        delivery: &Delivery,
+        key: &CommandKey,
+        attempt: u32,
+        at: OffsetDateTime,
+    ) -> Result<(), Error> {
+        self.publish(publish::Message::scheduled(&self.subjects, delivery, key, attempt, at)).await.map(|_| ())
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {
+        self.publish(publish::Message::dead_letter(&self.subjects, letter)).await.map(|_| ())
+    }
+
+    async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
+        self.read_blob(name, limit).await
+    }
+
+    fn control(&self) -> &Control {
+        &self.control
+    }
+}

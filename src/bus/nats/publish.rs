@@ -1,0 +1,182 @@
+//! One write to a stream: headers, request, answer. All writes carry a `Nats-Msg-Id` and are repeated in place with the
+//! same one, because an ack can be lost while the message is kept (bus.md fact 11).
+
+use std::time::Duration;
+
+use async_nats::client::Request;
+use async_nats::{HeaderMap, Message as Reply, RequestErrorKind, header};
+use bytes::Bytes;
+use cloudevents::{AttributesReader, Event};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::{NatsBus, TIMEOUT};
+use crate::bus::{DeadLetter, Delivery, Error, Subjects, Swap};
+use crate::error::Classify;
+use crate::event::{CONTENT_TYPE, CommandKey, rfc3339};
+use crate::{retry, telemetry};
+
+/// Tries of one write before the error is the caller's.
+const TRIES: u32 = 5;
+/// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
+const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
+
+/// A message to a stream.
+#[derive(Clone)]
+pub(super) struct Message {
+    pub subject: String,
+    pub headers: HeaderMap,
+    pub payload: Bytes,
+}
+
+impl Message {
+    /// An event in structured mode; its id is the message id.
+    pub fn event(subject: String, event: &Event) -> Result<Self, Error> {
+        let payload = serde_json::to_vec(event)
+            .map_err(|error| Error::Malformed { what: format!("event {}", event.id()), reason: error.to_string() })?;
+        let mut headers = HeaderMap::new();
+        headers.insert("Content-Type", CONTENT_TYPE);
+        headers.insert(header::NATS_MESSAGE_ID, event.id());
+        telemetry::inject(&mut |name, value| headers.insert(name, value));
+        Ok(Self { subject, headers, payload: payload.into() })
+    }
+
+    /// The command again, at a later time (nats-architecture-and-design ADR-51).
+    pub fn scheduled(
+        subjects: &Subjects,
+        delivery: &Delivery,
+        key: &CommandKey,
+        attempt: u32,
+        at: OffsetDateTime,
+    ) -> Self {
+        let mut headers = original_headers(delivery);
+        headers.insert("Nats-Schedule", format!("@at {}", rfc3339(at)));
+        headers.insert("Nats-Schedule-Target", delivery.subject.as_str());
+        headers.insert(header::NATS_MESSAGE_ID, format!("{key}.a{attempt}"));
+        Self { subject: subjects.schedule(key), headers, payload: delivery.payload.clone() }
+    }
+
+    /// The original bytes and headers, and why.
+    pub fn dead_letter(subjects: &Subjects, letter: &DeadLetter<'_>) -> Self {
+        let delivery = letter.delivery;
+        let target = delivery.address.as_ref().map_or("unknown", |(target, _)| target.as_str());
+        let id = letter.key.map_or_else(|| format!("s{}", delivery.sequence), ToString::to_string);
+        let mut headers = original_headers(delivery);
+        for (name, value) in [
+            ("Istio-Dlq-Reason", letter.reason.as_str().to_owned()),
+            ("Istio-Dlq-Code", letter.problem.code.clone()),
+            ("Istio-Dlq-Message", one_line(&letter.problem.to_string())),
+            ("Istio-Dlq-Subject", delivery.subject.clone()),
+            ("Istio-Dlq-Stream-Seq", delivery.sequence.to_string()),
+            ("Istio-Dlq-Deliveries", delivery.delivered.to_string()),
+            ("Istio-Dlq-Worker", letter.worker.to_owned()),
+            ("Istio-Dlq-Time", rfc3339(letter.time)),
+            ("Nats-Msg-Id", format!("dlq.{id}.{}", delivery.sequence)),
+        ] {
+            headers.insert(name, value);
+        }
+        let subject = subjects.dead_letter(letter.reason.as_str(), target, &id);
+        Self { subject, headers, payload: delivery.payload.clone() }
+    }
+}
+
+/// Headers cannot hold line breaks, and a reason need not be a page.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect()
+}
+
+/// What the sender wrote, without what NATS reads on a publish.
+fn original_headers(delivery: &Delivery) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in delivery.header_pairs() {
+        if !name.to_ascii_lowercase().starts_with("nats-") {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// The server's answer to a publish.
+#[derive(Deserialize)]
+struct PublishAck {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    err_code: u64,
+    description: String,
+}
+
+impl NatsBus {
+    /// Publishes until the server confirms; gives the stream sequence and whether it was there already.
+    pub(super) async fn publish(&self, message: Message) -> Result<(u64, bool), Error> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.publish_once(&message).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            // A server that answers "no" says the same again, but for the seconds of a leader's election.
+            if attempt >= TRIES {
+                return Err(error);
+            }
+            tracing::debug!(code = %error.code(), attempt, "{error}; publishing again");
+            tokio::time::sleep(retry::IN_PLACE.delay(attempt, None)).await;
+        }
+    }
+
+    /// Publishes if the subject's last message is `expected` (0: there is none). A repeat of our own write that was
+    /// kept although its answer was lost counts as won: the message id tells.
+    pub(super) async fn swap(&self, mut message: Message, expected: u64) -> Result<Swap, Error> {
+        message.headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
+        match self.publish(message).await {
+            Ok((sequence, _)) => Ok(Swap::Won(sequence)),
+            Err(Error::Refused { code, .. }) if WRONG_LAST_SEQUENCE.contains(&code) => Ok(Swap::Lost),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn publish_once(&self, message: &Message) -> Result<(u64, bool), Error> {
+        let request = Request::new().headers(message.headers.clone()).payload(message.payload.clone());
+        let reply = self.request("publish", &message.subject, request, TIMEOUT).await?;
+        let ack: PublishAck = serde_json::from_slice(&reply.payload).map_err(|source| Error::Request {
+            operation: "publish",
+            subject: message.subject.clone(),
+            source: source.into(),
+        })?;
+        match ack.error {
+            None => Ok((ack.seq, ack.duplicate)),
+            Some(error) => Err(Error::Refused {
+                operation: "publish",
+                subject: message.subject.clone(),
+                code: error.err_code,
+                description: error.description,
+            }),
+        }
+    }
+
+    /// A request over the shared inbox: one subscription for all, where the client's own double ack opens one each.
+    pub(super) async fn request(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let sent = self.client.send_request(subject.to_owned(), request.timeout(Some(timeout))).await;
+        sent.map_err(|error| {
+            let denied = self.health.borrow().denied.clone();
+            let source: Box<dyn std::error::Error + Send + Sync> = match (error.kind(), denied) {
+                (RequestErrorKind::TimedOut, Some(denied)) => denied.into(),
+                _ => error.into(),
+            };
+            Error::Request { operation, subject: subject.to_owned(), source }
+        })
+    }
+}

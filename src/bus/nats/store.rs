@@ -1,0 +1,118 @@
+//! Records on the bus: leases, attempts, blobs. Leases and attempts are keys of buckets, written by swap on the key's
+//! revision. Not through the client's key-value store: its `create` over a marker loses the time to live, and its
+//! swaps lose their cause (bus.md facts 9, 10).
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::DirectGetErrorKind;
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+
+use super::NatsBus;
+use super::publish::Message;
+use crate::bus::{Attempts, Error, Lease, LeaseName, Swap};
+use crate::event::CommandKey;
+
+const OPERATION: &str = "KV-Operation";
+
+impl NatsBus {
+    /// The last message of a subject. May be some milliseconds stale on a replicated stream: what depends on it is
+    /// written by swap.
+    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
+        let handle = self.context.get_stream_no_info(stream).await.map_err(|source| Error::Request {
+            operation: "get",
+            subject: subject.to_owned(),
+            source: source.into(),
+        })?;
+        match handle.direct_get_last_for_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Request { operation: "get", subject: subject.to_owned(), source: source.into() }),
+        }
+    }
+
+    pub(super) async fn acquire_lease(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
+        let subject = self.subjects.lease(&name.target, &name.installation);
+        let held = |revision| Some(Lease { name: name.clone(), fence: revision, revision });
+        if let Swap::Won(revision) = self.swap(put(subject.clone(), owner.to_owned()), 0).await? {
+            return Ok(held(revision));
+        }
+        // Somebody holds it, or the marker of its release is still there.
+        let stream = format!("KV_{}", self.subjects.lease_bucket());
+        let expected = match self.last(&stream, &subject).await? {
+            None => 0,
+            Some(message) if message.headers.get(OPERATION).is_some() => message.sequence,
+            Some(_) => return Ok(None),
+        };
+        match self.swap(put(subject, owner.to_owned()), expected).await? {
+            Swap::Won(revision) => Ok(held(revision)),
+            Swap::Lost => Ok(None),
+        }
+    }
+
+    pub(super) async fn renew_lease(&self, lease: &Lease, owner: &str) -> Result<Option<Lease>, Error> {
+        let subject = self.subjects.lease(&lease.name.target, &lease.name.installation);
+        match self.swap(put(subject, owner.to_owned()), lease.revision).await? {
+            Swap::Won(revision) => Ok(Some(Lease { revision, ..lease.clone() })),
+            Swap::Lost => Ok(None),
+        }
+    }
+
+    pub(super) async fn release_lease(&self, lease: &Lease) -> Result<(), Error> {
+        let subject = self.subjects.lease(&lease.name.target, &lease.name.installation);
+        let mut message = put(subject, String::new());
+        message.headers.insert(OPERATION, "DEL");
+        self.swap(message, lease.revision).await.map(|_| ())
+    }
+
+    pub(super) async fn read_attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
+        let stream = format!("KV_{}", self.subjects.attempt_bucket());
+        match self.last(&stream, &self.subjects.attempts(key)).await? {
+            None => Ok((Attempts::default(), 0)),
+            Some(message) if message.headers.get(OPERATION).is_some() => Ok((Attempts::default(), message.sequence)),
+            Some(message) => serde_json::from_slice(&message.payload).map(|attempts| (attempts, message.sequence)).map_err(
+                |error| Error::Malformed { what: format!("attempt record of {key}"), reason: error.to_string() },
+            ),
+        }
+    }
+
+    pub(super) async fn write_attempts(
+        &self,
+        key: &CommandKey,
+        attempts: &Attempts,
+        revision: u64,
+    ) -> Result<Swap, Error> {
+        let text = serde_json::to_string(attempts).map_err(|error| Error::Malformed {
+            what: format!("attempt record of {key}"),
+            reason: error.to_string(),
+        })?;
+        self.swap(put(self.subjects.attempts(key), text), revision).await
+    }
+
+    pub(super) async fn read_blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
+        let what = || format!("object {name} in {}", self.subjects.blob_bucket());
+        let store = self.context.get_object_store(self.subjects.blob_bucket()).await.map_err(|source| Error::Request {
+            operation: "open",
+            subject: self.subjects.blob_bucket(),
+            source: source.into(),
+        })?;
+        let object = store.get(name).await.map_err(|_| Error::NotFound { what: what() })?;
+        if object.info().size > limit {
+            return Err(Error::Malformed { what: what(), reason: format!("it is larger than {limit} bytes") });
+        }
+        let mut bytes = Vec::new();
+        object
+            .take(limit as u64 + 1)
+            .read_to_end(&mut bytes)
+            .await
+            .map_err(|error| Error::Malformed { what: what(), reason: error.to_string() })?;
+        Ok(bytes.into())
+    }
+}
+
+/// A write to a bucket. The message id makes a repeat after a lost answer the same write, and no other write.
+fn put(subject: String, value: String) -> Message {
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+    Message { subject, headers, payload: value.into() }
+}

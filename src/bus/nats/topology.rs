@@ -1,0 +1,111 @@
+//! Makes the streams as declared, or says where they are not.
+
+use async_nats::jetstream::consumer::{self, pull};
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::Config;
+
+use super::NatsBus;
+use crate::bus::Error;
+use crate::bus::subject::CONSUMER;
+use crate::bus::topology::Topology;
+
+/// What `apply` did, one line for each stream and the consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Stream or consumer.
+    pub name: String,
+    /// `created`, `updated` or `unchanged`.
+    pub action: &'static str,
+}
+
+/// Creates what is missing and updates what differs; deletes and re-creates nothing. A difference that the server
+/// cannot update (such as the retention of a work queue) is an error that names it.
+///
+/// # Errors
+/// The server's refusal, with the stream it is about.
+pub async fn apply(bus: &NatsBus, topology: &Topology) -> Result<Vec<Applied>, Error> {
+    let mut applied = Vec::new();
+    for declared in &topology.streams {
+        let action = match stream_config(bus, &declared.name).await? {
+            None => {
+                bus.context.create_stream(declared.clone()).await.map_err(|e| refused("create", &declared.name, e))?;
+                "created"
+            }
+            Some(found) if Topology::stream_differences(declared, &found).is_empty() => "unchanged",
+            Some(_) => {
+                bus.context.update_stream(declared.clone()).await.map_err(|e| refused("update", &declared.name, e))?;
+                "updated"
+            }
+        };
+        applied.push(Applied { name: declared.name.clone(), action });
+    }
+    let stream = bus.subjects.command_stream();
+    let found = consumer_config(bus).await?;
+    let action = match &found {
+        None => "created",
+        Some(found) if topology.consumer_differences(found).is_empty() => "unchanged",
+        Some(_) => "updated",
+    };
+    if action != "unchanged" {
+        let consumer = bus.context.create_consumer_on_stream(topology.consumer.clone(), &stream).await;
+        consumer.map_err(|e| refused("create", CONSUMER, e))?;
+    }
+    applied.push(Applied { name: format!("{stream}/{CONSUMER}"), action });
+    Ok(applied)
+}
+
+/// Reads, and writes nothing.
+///
+/// # Errors
+/// [`Error::Drift`] with every difference, or that the server cannot be asked.
+pub async fn verify(bus: &NatsBus, topology: &Topology) -> Result<(), Error> {
+    let mut differences = Vec::new();
+    for declared in &topology.streams {
+        match stream_config(bus, &declared.name).await? {
+            None => differences.push(format!("stream {} is missing", declared.name)),
+            Some(found) => differences.extend(Topology::stream_differences(declared, &found)),
+        }
+    }
+    // Without its stream there is no consumer to ask for.
+    if differences.is_empty() {
+        match consumer_config(bus).await? {
+            None => differences.push(format!("consumer {CONSUMER} is missing")),
+            Some(found) => differences.extend(topology.consumer_differences(&found)),
+        }
+    }
+    if differences.is_empty() { Ok(()) } else { Err(Error::Drift { differences }) }
+}
+
+async fn stream_config(bus: &NatsBus, name: &str) -> Result<Option<Config>, Error> {
+    match bus.context.get_stream(name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(cause)
+                if cause.error_code() == async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            _ => Err(refused("look up", name, error)),
+        },
+    }
+}
+
+async fn consumer_config(bus: &NatsBus) -> Result<Option<consumer::Config>, Error> {
+    use async_nats::jetstream::stream::ConsumerErrorKind;
+    let found = bus.context.get_consumer_from_stream::<pull::Config, _, _>(CONSUMER, bus.subjects.command_stream()).await;
+    match found {
+        Ok(consumer) => Ok(Some(consumer.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            ConsumerErrorKind::JetStream(cause)
+                if cause.error_code() == async_nats::jetstream::ErrorCode::CONSUMER_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            _ => Err(refused("look up", CONSUMER, error)),
+        },
+    }
+}
+
+fn refused(operation: &'static str, subject: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Request { operation, subject: subject.to_owned(), source: source.into() }
+}

@@ -1,0 +1,75 @@
+//! Keeps [`Control`] in step with its bucket.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use futures::StreamExt;
+
+use super::NatsBus;
+use crate::bus::Error;
+
+impl NatsBus {
+    /// Follows what operators ask for until `stop`; starts over when the watch breaks. Returns when the present state
+    /// is known.
+    ///
+    /// # Errors
+    /// When the first watch cannot be opened.
+    pub async fn follow_control(&self, stop: tokio_util::sync::CancellationToken) -> Result<(), Error> {
+        let mut messages = self.watch_control().await?;
+        let bus = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! { next = messages.next() => next, () = stop.cancelled() => return };
+                match next {
+                    Some(Ok(message)) => bus.note_control(&message.message),
+                    Some(Err(error)) => tracing::debug!("control watch: {error}"),
+                    None => loop {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        if stop.is_cancelled() {
+                            return;
+                        }
+                        if let Ok(again) = bus.watch_control().await {
+                            bus.control.reset();
+                            messages = again;
+                            break;
+                        }
+                    },
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn watch_control(&self) -> Result<push::Ordered, Error> {
+        let name = format!("KV_{}", self.subjects.control_bucket());
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
+            operation: "watch",
+            subject: name.clone(),
+            source,
+        };
+        let stream = self.context.get_stream_no_info(&name).await.map_err(|e| fail(e.into()))?;
+        let consumer = stream
+            .create_consumer(push::OrderedConfig {
+                deliver_subject: self.client.new_inbox(),
+                filter_subject: self.subjects.controls(),
+                deliver_policy: DeliverPolicy::LastPerSubject,
+                ..push::OrderedConfig::default()
+            })
+            .await
+            .map_err(|e| fail(e.into()))?;
+        consumer.messages().await.map_err(|e| fail(e.into()))
+    }
+
+    fn note_control(&self, message: &async_nats::Message) {
+        let bucket = format!("$KV.{}.", self.subjects.control_bucket());
+        let present = message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none());
+        let Some((kind, name)) = message.subject.strip_prefix(&bucket).and_then(|rest| rest.split_once('.')) else {
+            return;
+        };
+        match (kind, name.parse()) {
+            ("cancel", Ok(key)) => self.control.set_cancelled(&key, present),
+            ("pause", _) => self.control.set_paused(name, present),
+            _ => {}
+        }
+    }
+}

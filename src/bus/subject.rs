@@ -1,0 +1,206 @@
+//! Every subject, stream and bucket by name. The only place that spells them.
+
+use crate::event::{CommandKey, Target};
+
+/// The names below one prefix, such as `istio`.
+#[derive(Debug, Clone)]
+pub struct Subjects {
+    prefix: String,
+}
+
+impl Subjects {
+    /// Names below `prefix`, which the configuration has checked to be one token.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// `istio.cmd.<target>.<verb>`; a verb's dots part tokens.
+    #[must_use]
+    pub fn command(&self, target: &Target, verb: &str) -> String {
+        format!("{}.cmd.{target}.{verb}", self.prefix)
+    }
+
+    /// All commands.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        format!("{}.cmd.>", self.prefix)
+    }
+
+    /// Target and verb of a command's subject.
+    #[must_use]
+    pub fn parse_command(&self, subject: &str) -> Option<(Target, String)> {
+        let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(".cmd.")?;
+        let (target, verb) = rest.split_once('.')?;
+        Some((target.parse().ok()?, verb.to_owned()))
+    }
+
+    /// `istio.sched.<key>`: a delayed retry.
+    #[must_use]
+    pub fn schedule(&self, key: &CommandKey) -> String {
+        format!("{}.sched.{key}", self.prefix)
+    }
+
+    /// All delayed retries.
+    #[must_use]
+    pub fn schedules(&self) -> String {
+        format!("{}.sched.>", self.prefix)
+    }
+
+    /// `istio.evt.<target>.<key>.<kind>`.
+    #[must_use]
+    pub fn event(&self, target: &Target, key: &CommandKey, kind: &str) -> String {
+        format!("{}.evt.{target}.{key}.{kind}", self.prefix)
+    }
+
+    /// All progress events.
+    #[must_use]
+    pub fn events(&self) -> String {
+        format!("{}.evt.>", self.prefix)
+    }
+
+    /// The progress events of one command, whatever its target.
+    #[must_use]
+    pub fn events_of(&self, key: &CommandKey) -> String {
+        format!("{}.evt.*.{key}.>", self.prefix)
+    }
+
+    /// `istio.res.<target>.<key>`.
+    #[must_use]
+    pub fn result(&self, target: &Target, key: &CommandKey) -> String {
+        format!("{}.res.{target}.{key}", self.prefix)
+    }
+
+    /// The result of one command, whatever its target.
+    #[must_use]
+    pub fn result_of(&self, key: &CommandKey) -> String {
+        format!("{}.res.*.{key}", self.prefix)
+    }
+
+    /// All results.
+    #[must_use]
+    pub fn results(&self) -> String {
+        format!("{}.res.>", self.prefix)
+    }
+
+    /// `istio.dlq.<reason>.<target>.<key or s + stream sequence>`.
+    #[must_use]
+    pub fn dead_letter(&self, reason: &str, target: &str, id: &str) -> String {
+        format!("{}.dlq.{reason}.{target}.{id}", self.prefix)
+    }
+
+    /// All dead letters.
+    #[must_use]
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dlq.>", self.prefix)
+    }
+
+    /// `$KV.istio_lease.<target>.<installation>`.
+    #[must_use]
+    pub fn lease(&self, target: &Target, installation: &str) -> String {
+        format!("$KV.{}.{target}.{installation}", self.lease_bucket())
+    }
+
+    /// `$KV.istio_attempt.<key>`.
+    #[must_use]
+    pub fn attempts(&self, key: &CommandKey) -> String {
+        format!("$KV.{}.{key}", self.attempt_bucket())
+    }
+
+    /// `$KV.istio_control.cancel.<key>`.
+    #[must_use]
+    pub fn cancel(&self, key: &CommandKey) -> String {
+        format!("$KV.{}.cancel.{key}", self.control_bucket())
+    }
+
+    /// `$KV.istio_control.pause.<target>`.
+    #[must_use]
+    pub fn pause(&self, target: &Target) -> String {
+        format!("$KV.{}.pause.{target}", self.control_bucket())
+    }
+
+    /// Everything operators ask for.
+    #[must_use]
+    pub fn controls(&self) -> String {
+        format!("$KV.{}.>", self.control_bucket())
+    }
+
+    /// `ISTIO_CMD` and its like.
+    fn stream(&self, suffix: &str) -> String {
+        format!("{}_{suffix}", self.prefix.to_ascii_uppercase())
+    }
+
+    /// The work queue.
+    #[must_use]
+    pub fn command_stream(&self) -> String {
+        self.stream("CMD")
+    }
+
+    /// Progress events.
+    #[must_use]
+    pub fn event_stream(&self) -> String {
+        self.stream("EVT")
+    }
+
+    /// Results.
+    #[must_use]
+    pub fn result_stream(&self) -> String {
+        self.stream("RES")
+    }
+
+    /// Dead letters.
+    #[must_use]
+    pub fn dead_letter_stream(&self) -> String {
+        self.stream("DLQ")
+    }
+
+    /// Captured advisories of the command stream.
+    #[must_use]
+    pub fn advisory_stream(&self) -> String {
+        self.stream("ADV")
+    }
+
+    /// Leases; their bucket's `max_age` is the time to live.
+    #[must_use]
+    pub fn lease_bucket(&self) -> String {
+        format!("{}_lease", self.prefix)
+    }
+
+    /// Attempt records.
+    #[must_use]
+    pub fn attempt_bucket(&self) -> String {
+        format!("{}_attempt", self.prefix)
+    }
+
+    /// Cancellations and pauses.
+    #[must_use]
+    pub fn control_bucket(&self) -> String {
+        format!("{}_control", self.prefix)
+    }
+
+    /// Parameters too large for a message.
+    #[must_use]
+    pub fn blob_bucket(&self) -> String {
+        format!("{}_blob", self.prefix)
+    }
+}
+
+/// Name of the one consumer of the command stream.
+pub const CONSUMER: &str = "worker";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_subject_and_its_parts_agree() {
+        let subjects = Subjects::new("istio");
+        let target: Target = "dev".parse().unwrap();
+        let subject = subjects.command(&target, "config.apply");
+        assert_eq!(subject, "istio.cmd.dev.config.apply");
+        assert_eq!(subjects.parse_command(&subject), Some((target, "config.apply".to_owned())));
+        for bad in ["istio.cmd.dev", "istio.cmd.DEV.ping", "other.cmd.dev.ping", "istio.evt.dev.ping"] {
+            assert_eq!(subjects.parse_command(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Streams, consumer and buckets, declared once. `sailhand topology apply` makes them so with admin rights and never
+//! deletes or re-creates one; workers only verify. Numbers and reasons: each field below.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{self, AckPolicy, pull};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+
+use super::subject::{CONSUMER, Subjects};
+use crate::config;
+use crate::event::binding::MAX_BYTES;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Everything the bus consists of.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// Names.
+    pub subjects: Subjects,
+    /// Streams, those behind buckets included.
+    pub streams: Vec<Config>,
+    /// The consumer of the command stream.
+    pub consumer: pull::Config,
+}
+
+impl Topology {
+    /// As the configuration asks.
+    #[must_use]
+    pub fn new(bus: &config::Bus) -> Self {
+        let subjects = Subjects::new(&bus.prefix);
+        let stream = |name: String, subjects: Vec<String>, max_age: Duration| Config {
+            name,
+            subjects,
+            max_age,
+            storage: StorageType::File,
+            num_replicas: bus.replicas,
+            duplicate_window: Duration::from_secs(120).min(max_age),
+            ..Config::default()
+        };
+        let advisories = ["MAX_DELIVERIES", "MSG_TERMINATED"]
+            .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{}.>", subjects.command_stream()));
+        let streams = vec![
+            Config {
+                description: Some("sailhand commands: a work queue, delayed retries beside it".to_owned()),
+                retention: RetentionPolicy::WorkQueue,
+                discard: DiscardPolicy::New, // a full queue refuses, it does not forget
+                max_bytes: bus.max_bytes,
+                max_message_size: i32::try_from(MAX_BYTES + 8 * 1024).unwrap_or(i32::MAX), // and headers
+                duplicate_window: Duration::from_secs(600),
+                allow_message_schedules: true,
+                allow_message_ttl: true,
+                allow_direct: true,
+                ..stream(subjects.command_stream(), vec![subjects.commands(), subjects.schedules()], 7 * DAY)
+            },
+            Config {
+                description: Some("sailhand progress events".to_owned()),
+                max_bytes: bus.max_bytes,
+                allow_direct: true,
+                ..stream(subjects.event_stream(), vec![subjects.events()], 7 * DAY)
+            },
+            Config {
+                description: Some("sailhand results, one for each command: also the idempotency record".to_owned()),
+                max_messages_per_subject: 1,
+                allow_direct: true,
+                deny_delete: true,
+                ..stream(subjects.result_stream(), vec![subjects.results()], 30 * DAY)
+            },
+            Config {
+                description: Some("sailhand dead letters".to_owned()),
+                max_bytes: bus.max_bytes,
+                allow_direct: true,
+                ..stream(subjects.dead_letter_stream(), vec![subjects.dead_letters()], 30 * DAY)
+            },
+            Config {
+                description: Some("advisories about sailhand commands".to_owned()),
+                retention: RetentionPolicy::WorkQueue,
+                max_messages: 10_000,
+                ..stream(subjects.advisory_stream(), advisories.into(), 7 * DAY)
+            },
+            bucket(stream(String::new(), Vec::new(), bus.lease_ttl), &subjects.lease_bucket()),
+            bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.attempt_bucket()),
+            bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.control_bucket()),
+            Config {
+                // As the object store lays itself out (nats-architecture-and-design ADR-20).
+                name: format!("OBJ_{}", subjects.blob_bucket()),
+                subjects: ["C", "M"].map(|part| format!("$O.{}.{part}.>", subjects.blob_bucket())).into(),
+                discard: DiscardPolicy::New,
+                allow_rollup: true,
+                allow_direct: true,
+                max_bytes: bus.max_bytes,
+                ..stream(String::new(), Vec::new(), 7 * DAY)
+            },
+        ];
+        let consumer = pull::Config {
+            durable_name: Some(CONSUMER.to_owned()),
+            filter_subject: subjects.commands(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: bus.ack_wait,
+            max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
+            max_ack_pending: 20_000, // delayed NAKs live in it
+            ..pull::Config::default() // no backoff: it adds itself to a NAK's delay
+        };
+        Self { subjects, streams, consumer }
+    }
+
+    /// Where `found` is not what is declared, one sentence for each difference that matters.
+    #[must_use]
+    pub fn stream_differences(declared: &Config, found: &Config) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut compare = |field: &str, same: bool, is: String, should: String| {
+            if !same {
+                differences.push(format!("stream {}: {field} is {is}, should be {should}", declared.name));
+            }
+        };
+        macro_rules! same {
+            ($($field:ident),+) => { $( compare(
+                stringify!($field),
+                declared.$field == found.$field,
+                format!("{:?}", found.$field),
+                format!("{:?}", declared.$field),
+            ); )+ };
+        }
+        same!(retention, discard, storage, num_replicas, max_age, max_messages_per_subject, duplicate_window);
+        same!(allow_direct, deny_delete, allow_rollup, allow_message_schedules, allow_message_ttl);
+        let sorted = |config: &Config| {
+            let mut subjects = config.subjects.clone();
+            subjects.sort();
+            subjects
+        };
+        compare("subjects", sorted(declared) == sorted(found), format!("{:?}", found.subjects), format!("{:?}", declared.subjects));
+        for (field, should, is) in [
+            ("max_bytes", declared.max_bytes, found.max_bytes),
+            ("max_messages", declared.max_messages, found.max_messages),
+            ("max_message_size", i64::from(declared.max_message_size), i64::from(found.max_message_size)),
+        ] {
+            // The server says -1 for what is not limited.
+            compare(field, should.max(0) == is.max(0), is.to_string(), should.to_string());
+        }
+        differences
+    }
+
+    /// The same for the consumer.
+    #[must_use]
+    pub fn consumer_differences(&self, found: &consumer::Config) -> Vec<String> {
+        let declared = &self.consumer;
+        let mut differences = Vec::new();
+        macro_rules! same {
+            ($($field:ident),+) => { $( if declared.$field != found.$field {
+                differences.push(format!(
+                    "consumer {CONSUMER}: {} is {:?}, should be {:?}", stringify!($field), found.$field, declared.$field
+                ));
+            } )+ };
+        }
+        same!(filter_subject, ack_policy, ack_wait, max_deliver, max_ack_pending, backoff);
+        differences
+    }
+}
+
+/// A key-value bucket is a stream of this shape (nats-architecture-and-design ADR-8).
+fn bucket(stream: Config, name: &str) -> Config {
+    Config {
+        name: format!("KV_{name}"),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        ..stream
+    }
+}

@@ -1,0 +1,204 @@
+//! A command: an event whose attributes have been checked and whose type is a verb.
+//!
+//! The SDK lets empty ids, upper-case extension names and non-URI sources pass, so the attributes are checked here
+//! (CloudEvents 1.0.2 §3) before it sees them.
+
+use cloudevents::Event;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{CommandKey, Error, TYPE_PREFIX, Target, binding};
+
+/// Who sent a command; enough to answer it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// See [`CommandKey`].
+    pub key: CommandKey,
+    /// The event's `id`.
+    pub id: String,
+    /// The event's `source`.
+    pub source: String,
+    /// The target of the NATS subject.
+    pub target: Target,
+    /// The verb of the NATS subject.
+    pub verb: String,
+    /// `correlationid`, or the `id` where there is none.
+    pub correlation: String,
+    /// W3C trace context of the start of the transmission.
+    pub traceparent: Option<String>,
+    /// See `traceparent`.
+    pub tracestate: Option<String>,
+}
+
+/// A command as the engine carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Who sent it and where the answer goes.
+    pub origin: Origin,
+    /// `data`; `{}` where there is none.
+    pub params: Value,
+    /// `expirytime`: do not start, and do not go on, after this.
+    pub expiry: Option<OffsetDateTime>,
+    /// `generation`: an older one must not undo a newer one.
+    pub generation: Option<u64>,
+    /// `dataref`: where the parameters are, instead of `data`.
+    pub dataref: Option<String>,
+}
+
+const MAX_ATTRIBUTE: usize = 1024;
+
+/// Decodes a message of the command stream. `target` and `verb` are those of the NATS subject, by which permissions
+/// are granted: the event must say the same.
+///
+/// # Errors
+/// With the origin where id and source can be read, so that the sender can be answered.
+pub fn decode<'a>(
+    target: &Target,
+    verb: &str,
+    headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    payload: &[u8],
+) -> Result<Command, (Error, Option<Origin>)> {
+    let mut attributes = binding::read(headers, payload).map_err(|error| (error, None))?;
+    let data = attributes.remove("data");
+    let has_base64 = attributes.remove("data_base64").is_some();
+    let origin = origin(target, verb, &attributes);
+    let command = |origin: Origin| -> Result<Command, Error> {
+        check_attributes(&attributes)?;
+        check_type(target, verb, &attributes)?;
+        if has_base64 {
+            return Err(attribute("data_base64", "parameters are JSON: use data"));
+        }
+        // The SDK has the last word on the envelope's form.
+        serde_json::from_value::<Event>(Value::Object(attributes.clone()))
+            .map_err(|error| Error::NotAnEvent { reason: error.to_string() })?;
+        let dataref = text(&attributes, "dataref").map(str::to_owned);
+        if dataref.is_some() && data.is_some() {
+            return Err(attribute("dataref", "excludes data"));
+        }
+        Ok(Command {
+            origin,
+            params: data.unwrap_or_else(|| Value::Object(Map::new())),
+            expiry: time_attribute(&attributes, "expirytime")?,
+            generation: generation(&attributes)?,
+            dataref,
+        })
+    };
+    match origin {
+        Some(origin) => command(origin.clone()).map_err(|error| (error, Some(origin))),
+        None => Err((missing_identity(&attributes), None)),
+    }
+}
+
+fn origin(target: &Target, verb: &str, attributes: &Map<String, Value>) -> Option<Origin> {
+    let id = text(attributes, "id").filter(|id| !id.is_empty() && id.len() <= MAX_ATTRIBUTE)?;
+    let source = text(attributes, "source").filter(|source| !source.is_empty() && source.len() <= MAX_ATTRIBUTE)?;
+    Some(Origin {
+        key: CommandKey::new(source, id),
+        id: id.to_owned(),
+        source: source.to_owned(),
+        target: target.clone(),
+        verb: verb.to_owned(),
+        correlation: text(attributes, "correlationid").unwrap_or(id).to_owned(),
+        traceparent: text(attributes, "traceparent").map(str::to_owned),
+        tracestate: text(attributes, "tracestate").filter(|state| !state.is_empty()).map(str::to_owned),
+    })
+}
+
+fn missing_identity(attributes: &Map<String, Value>) -> Error {
+    let name = if text(attributes, "id").is_some_and(|id| !id.is_empty() && id.len() <= MAX_ATTRIBUTE) {
+        "source"
+    } else {
+        "id"
+    };
+    attribute(name, &format!("must be a string of 1 to {MAX_ATTRIBUTE} characters"))
+}
+
+fn check_attributes(attributes: &Map<String, Value>) -> Result<(), Error> {
+    if text(attributes, "specversion") != Some("1.0") {
+        return Err(attribute("specversion", "must be \"1.0\""));
+    }
+    for (name, value) in attributes {
+        if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            return Err(attribute(name, "names are lower-case letters and digits"));
+        }
+        let fits = match value {
+            Value::String(text) => text.len() <= MAX_ATTRIBUTE && !text.chars().any(char::is_control),
+            Value::Bool(_) | Value::Null => true,
+            Value::Number(number) => number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
+            Value::Array(_) | Value::Object(_) => false,
+        };
+        if !fits {
+            return Err(attribute(
+                name,
+                "must be a boolean, a 32-bit integer, or a string of at most 1024 characters without control characters",
+            ));
+        }
+    }
+    if text(attributes, "source").is_some_and(|source| source.contains(char::is_whitespace)) {
+        return Err(attribute("source", "must be a URI reference"));
+    }
+    time_attribute(attributes, "time")?;
+    if let Some(content_type) = text(attributes, "datacontenttype")
+        && !binding::content_type_is_json(content_type)
+    {
+        return Err(attribute("datacontenttype", "must be application/json"));
+    }
+    Ok(())
+}
+
+fn check_type(target: &Target, verb: &str, attributes: &Map<String, Value>) -> Result<(), Error> {
+    let found = text(attributes, "type").ok_or_else(|| attribute("type", "is missing"))?;
+    let unknown = || Error::UnknownType { found: found.to_owned() };
+    let named = found
+        .strip_prefix(TYPE_PREFIX)
+        .and_then(|rest| rest.strip_prefix(".command."))
+        .and_then(|rest| rest.rsplit_once('.'));
+    let Some((event_verb, version)) = named else { return Err(unknown()) };
+    let is_version = version.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if !is_version {
+        return Err(unknown());
+    }
+    let event_target = text(attributes, "subject").ok_or_else(|| attribute("subject", "must name the target"))?;
+    if event_verb != verb || event_target != target.as_str() {
+        return Err(Error::SubjectMismatch {
+            subject: format!("{verb} on {target}"),
+            event: format!("{event_verb} on {event_target}"),
+        });
+    }
+    if version == "v1" {
+        Ok(())
+    } else {
+        Err(Error::UnknownVersion { verb: verb.to_owned(), found: version.to_owned() })
+    }
+}
+
+fn time_attribute(attributes: &Map<String, Value>, name: &str) -> Result<Option<OffsetDateTime>, Error> {
+    match attributes.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => OffsetDateTime::parse(text, &Rfc3339)
+            .map(Some)
+            .map_err(|_| attribute(name, "must be a time such as 2026-01-31T12:00:00Z (RFC 3339)")),
+        Some(_) => Err(attribute(name, "must be a string")),
+    }
+}
+
+/// An integer, or its digits: binary mode has only strings, and CloudEvents integers end at 2³¹ − 1.
+fn generation(attributes: &Map<String, Value>) -> Result<Option<u64>, Error> {
+    let number = match attributes.get("generation") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(digits)) => digits.parse().ok(),
+        Some(_) => None,
+    };
+    number.map(Some).ok_or_else(|| attribute("generation", "must be a non-negative integer"))
+}
+
+fn text<'a>(attributes: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    attributes.get(name).and_then(Value::as_str)
+}
+
+fn attribute(name: &str, reason: &str) -> Error {
+    let name = name.chars().take(64).collect();
+    Error::Attribute { name, reason: reason.to_owned() }
+}

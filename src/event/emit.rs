@@ -1,0 +1,261 @@
+//! What a worker says: progress events and results, and what a producer sends. Ids are deterministic, so that a
+//! repeated publish after a crash is the same event.
+
+use cloudevents::{Event, EventBuilder, EventBuilderV10};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{CommandKey, Error, Origin, TYPE_PREFIX, Target};
+use crate::error::Problem;
+use crate::progress::Step;
+
+/// Content type of structured mode, which is all that is written.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// `source` of events and results: the pool, not one worker, so that a repeat by another worker is the same event.
+pub const SOURCE: &str = "urn:sailhand:worker";
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Done; `changed` says whether anything had to be.
+    Succeeded,
+    /// Tried and not done; see `error`, and the report for what was.
+    Failed,
+    /// Not tried: the command itself is wrong.
+    Rejected,
+    /// Stopped because somebody asked.
+    Cancelled,
+    /// Its time ran out, in the queue or while running.
+    Expired,
+    /// A newer generation was there first.
+    Superseded,
+}
+
+impl Outcome {
+    /// As in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// `data` of a result. There is exactly one for each command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResultData {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether anything was written to the cluster by the last attempt.
+    pub changed: bool,
+    /// The verb's typed report; also of a failed command, when anything was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Value>,
+    /// Why, when it did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+    /// Attempts started; 0 for what was not tried.
+    pub attempts: u32,
+    /// Revision of the lease it was done under; 0 without one.
+    pub fence: u64,
+    /// The worker that ended it.
+    pub worker: String,
+    /// When it ended, RFC 3339.
+    pub ended: String,
+}
+
+/// `data` of `started`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Started {
+    /// The verb.
+    pub verb: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// Who does it.
+    pub worker: String,
+    /// When it must be done, RFC 3339.
+    pub deadline: String,
+}
+
+/// `data` of `retrying`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retrying {
+    /// The attempt that failed.
+    pub attempt: u32,
+    /// Milliseconds until the next.
+    pub delay_ms: u64,
+    /// Why it failed.
+    pub problem: Problem,
+}
+
+/// A kind of progress event and its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    /// An attempt begins.
+    Started(Started),
+    /// Something happened.
+    Progress(Step),
+    /// An attempt failed, another will follow.
+    Retrying(Retrying),
+}
+
+impl EventKind {
+    /// All names, for schemas.
+    pub const NAMES: [&'static str; 3] = ["started", "progress", "retrying"];
+
+    /// The word in the type and the subject.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Started(_) => Self::NAMES[0],
+            Self::Progress(_) => Self::NAMES[1],
+            Self::Retrying(_) => Self::NAMES[2],
+        }
+    }
+}
+
+/// The `n`th event of an attempt.
+///
+/// # Errors
+/// When the SDK refuses an attribute, which a checked [`Origin`] does not give cause for.
+pub fn progress_event(
+    origin: &Origin,
+    attempt: u32,
+    n: u32,
+    worker: &str,
+    time: OffsetDateTime,
+    kind: &EventKind,
+) -> Result<Event, Error> {
+    let data = match kind {
+        EventKind::Started(data) => json(data)?,
+        EventKind::Progress(data) => json(data)?,
+        EventKind::Retrying(data) => json(data)?,
+    };
+    let builder = answer(origin, &format!("{}.{attempt}.{n}", origin.key), time)
+        .ty(format!("{TYPE_PREFIX}.event.{}.v1", kind.name()))
+        .extension("attempt", i64::from(attempt))
+        .extension("worker", worker.to_owned());
+    build(builder, data)
+}
+
+/// The result of a command.
+///
+/// # Errors
+/// As [`progress_event`].
+pub fn result_event(origin: &Origin, time: OffsetDateTime, result: &ResultData) -> Result<Event, Error> {
+    let builder = answer(origin, &format!("{}.result", origin.key), time)
+        .ty(format!("{TYPE_PREFIX}.result.{}.v1", origin.verb));
+    build(builder, json(result)?)
+}
+
+fn answer(origin: &Origin, id: &str, time: OffsetDateTime) -> EventBuilderV10 {
+    let mut builder = EventBuilderV10::new()
+        .id(id)
+        .source(SOURCE)
+        .subject(origin.target.as_str())
+        .time(rfc3339(time))
+        .extension("correlationid", origin.correlation.clone())
+        .extension("commandid", origin.id.clone())
+        .extension("commandsource", origin.source.clone())
+        .extension("commandkey", origin.key.to_string());
+    if let Some(traceparent) = &origin.traceparent {
+        builder = builder.extension("traceparent", traceparent.clone());
+    }
+    if let Some(tracestate) = &origin.tracestate {
+        builder = builder.extension("tracestate", tracestate.clone());
+    }
+    builder
+}
+
+/// What a producer fills in to make a command.
+#[derive(Debug, Clone, Default)]
+pub struct CommandDraft {
+    /// Unique together with `source`.
+    pub id: String,
+    /// URI reference of the producer.
+    pub source: String,
+    /// What to do.
+    pub verb: String,
+    /// `data`.
+    pub params: Value,
+    /// The command is not begun, and not gone on with, after this.
+    pub expiry: Option<OffsetDateTime>,
+    /// See [`super::Command::generation`].
+    pub generation: Option<u64>,
+    /// Groups commands for their sender.
+    pub correlation: Option<String>,
+    /// Where the parameters are, instead of `params`.
+    pub dataref: Option<String>,
+    /// The command this one repeats.
+    pub replay_of: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+}
+
+impl CommandDraft {
+    /// The command's key.
+    #[must_use]
+    pub fn key(&self) -> CommandKey {
+        CommandKey::new(&self.source, &self.id)
+    }
+
+    /// The event for `target`.
+    ///
+    /// # Errors
+    /// When an attribute is not as CloudEvents asks.
+    pub fn event(&self, target: &Target, time: OffsetDateTime) -> Result<Event, Error> {
+        let mut builder = EventBuilderV10::new()
+            .id(self.id.clone())
+            .source(self.source.clone())
+            .ty(format!("{TYPE_PREFIX}.command.{}.v1", self.verb))
+            .subject(target.as_str())
+            .time(rfc3339(time));
+        let texts = [
+            ("expirytime", self.expiry.map(rfc3339)),
+            ("generation", self.generation.map(|generation| generation.to_string())),
+            ("correlationid", self.correlation.clone()),
+            ("dataref", self.dataref.clone()),
+            ("replayof", self.replay_of.clone()),
+            ("traceparent", self.traceparent.clone()),
+        ];
+        for (name, value) in texts {
+            if let Some(value) = value {
+                builder = builder.extension(name, value);
+            }
+        }
+        if self.dataref.is_some() {
+            builder.build().map_err(|error| Error::NotAnEvent { reason: error.to_string() })
+        } else {
+            build(builder, self.params.clone())
+        }
+    }
+}
+
+fn build(builder: EventBuilderV10, data: Value) -> Result<Event, Error> {
+    builder
+        .data("application/json", data)
+        .build()
+        .map_err(|error| Error::NotAnEvent { reason: error.to_string() })
+}
+
+fn json<T: Serialize>(data: &T) -> Result<Value, Error> {
+    serde_json::to_value(data).map_err(|error| Error::NotAnEvent { reason: error.to_string() })
+}
+
+/// RFC 3339; a year that does not fit becomes the epoch, which no clock of ours shows.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
+}

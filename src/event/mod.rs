@@ -1,0 +1,20 @@
+//! The wire contract: CloudEvents 1.0 in and out, their attributes, types and schemas. Knows neither NATS client
+//! nor Kubernetes.
+
+pub mod binding;
+mod command;
+mod emit;
+mod error;
+mod key;
+pub mod schema;
+
+pub use command::{Command, Origin, decode};
+pub use emit::{
+    CONTENT_TYPE, CommandDraft, EventKind, Outcome, ResultData, Retrying, SOURCE, Started, progress_event, result_event,
+    rfc3339,
+};
+pub use error::Error;
+pub use key::{CommandKey, Target};
+
+/// Prefix of all types: `io.meshery.istio.command.<verb>.v1`.
+pub const TYPE_PREFIX: &str = "io.meshery.istio";

@@ -1,0 +1,198 @@
+//! The contract as files: JSON Schemas of every command, event and result, examples, and an `AsyncAPI` 3 document, all
+//! generated from the types. `sailhand schema` writes them, a test checks that they have not drifted.
+
+use std::collections::BTreeMap;
+
+use schemars::{Schema, schema_for};
+use serde_json::{Map, Value, json};
+
+use super::emit::{EventKind, ResultData, Retrying, Started};
+use super::{Error, TYPE_PREFIX};
+use crate::progress::Step;
+
+/// What the contract needs to know of one verb.
+pub struct Verb {
+    /// Such as `config.apply`.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Of `data` of the command.
+    pub params: Schema,
+    /// Of `report` of the result.
+    pub report: Schema,
+    /// Parameters that work.
+    pub example: Value,
+}
+
+/// All files below `schemas/`, by relative path.
+#[must_use]
+pub fn files(verbs: &[Verb]) -> BTreeMap<String, Value> {
+    let mut files = BTreeMap::new();
+    for verb in verbs {
+        files.insert(format!("commands/{}.v1.json", verb.name), titled(&verb.params, &format!("data of command {} v1", verb.name)));
+        files.insert(format!("results/{}.v1.json", verb.name), titled(&result_schema(&verb.report), &format!("data of result {} v1", verb.name)));
+        files.insert(format!("examples/{}.v1.json", verb.name), example(verb));
+    }
+    for (name, schema) in event_schemas() {
+        files.insert(format!("events/{name}.v1.json"), titled(&schema, &format!("data of event {name} v1")));
+    }
+    files.insert("asyncapi.json".to_owned(), asyncapi(verbs));
+    files
+}
+
+fn event_schemas() -> [(&'static str, Schema); 3] {
+    let [started, progress, retrying] = EventKind::NAMES;
+    [(started, schema_for!(Started)), (progress, schema_for!(Step)), (retrying, schema_for!(Retrying))]
+}
+
+/// The result's envelope with the verb's own report in it.
+fn result_schema(report: &Schema) -> Schema {
+    let mut schema = schema_for!(ResultData).to_value();
+    let mut report = report.clone().to_value();
+    let definitions = report.as_object_mut().and_then(|report| report.remove("$defs"));
+    if let Some(report) = report.as_object_mut() {
+        report.remove("$schema");
+    }
+    if let (Some(all), Some(Value::Object(more))) = (schema["$defs"].as_object_mut(), definitions) {
+        all.extend(more);
+    }
+    schema["properties"]["report"] = report;
+    Schema::try_from(schema).unwrap_or_default()
+}
+
+fn titled(schema: &Schema, title: &str) -> Value {
+    let mut value = schema.clone().to_value();
+    value["title"] = Value::String(title.to_owned());
+    value
+}
+
+fn example(verb: &Verb) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": "7d4d3c39-0a5e-4f0e-9b8b-3f4f0e7f6f10",
+        "source": "/pipelines/example",
+        "type": format!("{TYPE_PREFIX}.command.{}.v1", verb.name),
+        "subject": "dev",
+        "time": "2026-01-31T12:00:00Z",
+        "datacontenttype": "application/json",
+        "data": verb.example,
+    })
+}
+
+/// Validates parameters against the verb's schema, compiled once.
+pub struct ParamsValidator(jsonschema::Validator);
+
+impl ParamsValidator {
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    /// When it is not a JSON Schema.
+    pub fn new(schema: &Schema) -> Result<Self, String> {
+        jsonschema::validator_for(schema.as_value()).map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Checks `data` of a command.
+    ///
+    /// # Errors
+    /// [`Error::Params`] with the path of the first violation. Values are not repeated: they may be secret.
+    pub fn check(&self, params: &Value) -> Result<(), Error> {
+        match self.0.iter_errors(params).next() {
+            None => Ok(()),
+            Some(error) => Err(Error::Params {
+                path: error.instance_path().to_string(),
+                reason: error.masked().to_string(),
+            }),
+        }
+    }
+}
+
+fn asyncapi(verbs: &[Verb]) -> Value {
+    let mut channels = Map::new();
+    let mut operations = Map::new();
+    let mut messages = Map::new();
+    let target = json!({ "target": { "description": "Id of a cluster that the workers know." } });
+    let answer = json!({
+        "target": { "description": "Id of the cluster." },
+        "key": { "description": "First 32 hex digits of SHA-256(source, newline, id) of the command." },
+    });
+    for verb in verbs {
+        let id = verb.name.replace('.', "_");
+        for (kind, schema, summary) in [
+            ("command", format!("./commands/{}.v1.json", verb.name), verb.summary.to_owned()),
+            ("result", format!("./results/{}.v1.json", verb.name), format!("How {} ended.", verb.name)),
+        ] {
+            let ty = format!("{TYPE_PREFIX}.{kind}.{}.v1", verb.name);
+            messages.insert(format!("{kind}_{id}"), message(&ty, &summary, &schema));
+        }
+        let channel = format!("command_{id}");
+        channels.insert(
+            channel.clone(),
+            json!({
+                "address": format!("istio.cmd.{{target}}.{}", verb.name),
+                "parameters": target,
+                "messages": { "command": { "$ref": format!("#/components/messages/{channel}") } },
+            }),
+        );
+        operations.insert(
+            format!("do_{id}"),
+            json!({ "action": "receive", "summary": verb.summary, "channel": { "$ref": format!("#/channels/{channel}") } }),
+        );
+    }
+    let results: Map<String, Value> = verbs
+        .iter()
+        .map(|verb| format!("result_{}", verb.name.replace('.', "_")))
+        .map(|name| (name.clone(), json!({ "$ref": format!("#/components/messages/{name}") })))
+        .collect();
+    channels.insert("results".to_owned(), json!({ "address": "istio.res.{target}.{key}", "parameters": answer, "messages": results }));
+    operations.insert("end".to_owned(), json!({ "action": "send", "summary": "Says how a command ended, exactly once.", "channel": { "$ref": "#/channels/results" } }));
+    for name in EventKind::NAMES {
+        let ty = format!("{TYPE_PREFIX}.event.{name}.v1");
+        messages.insert(format!("event_{name}"), message(&ty, &format!("A command's {name} event."), &format!("./events/{name}.v1.json")));
+        let channel = format!("event_{name}");
+        channels.insert(
+            channel.clone(),
+            json!({
+                "address": format!("istio.evt.{{target}}.{{key}}.{name}"),
+                "parameters": answer,
+                "messages": { "event": { "$ref": format!("#/components/messages/{channel}") } },
+            }),
+        );
+        operations.insert(format!("tell_{name}"), json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") } }));
+    }
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "sailhand",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Commands for Istio on Kubernetes clusters, their progress and their results, as CloudEvents 1.0 on NATS JetStream.",
+            "license": { "name": "Apache-2.0" },
+        },
+        "defaultContentType": "application/cloudevents+json",
+        "channels": channels,
+        "operations": operations,
+        "components": { "messages": messages },
+    })
+}
+
+/// A structured CloudEvent of one type, whose `data` has its own schema file.
+fn message(ty: &str, summary: &str, data: &str) -> Value {
+    json!({
+        "name": ty,
+        "summary": summary,
+        "contentType": "application/cloudevents+json",
+        "payload": {
+            "type": "object",
+            "required": ["specversion", "id", "source", "type", "subject"],
+            "properties": {
+                "specversion": { "const": "1.0" },
+                "id": { "type": "string", "minLength": 1 },
+                "source": { "type": "string", "minLength": 1, "format": "uri-reference" },
+                "type": { "const": ty },
+                "subject": { "type": "string", "description": "The target." },
+                "time": { "type": "string", "format": "date-time" },
+                "datacontenttype": { "const": "application/json" },
+                "data": { "$ref": data },
+            },
+        },
+    })
+}

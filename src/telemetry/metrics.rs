@@ -1,0 +1,139 @@
+//! Prometheus metrics of a worker. Labels are bounded: verbs and outcomes are ours, never a sender's text.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// A label value that is known when the program is built, or the registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Word(pub &'static str);
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.encode(encoder)
+    }
+}
+
+/// Labels of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VerbOutcome {
+    /// A verb of the registry, or `unknown`.
+    pub verb: Word,
+    /// See [`crate::event::Outcome`].
+    pub outcome: Word,
+}
+
+/// Label of a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Verb {
+    /// A verb of the registry.
+    pub verb: Word,
+}
+
+/// Label of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorCode {
+    /// See [`crate::error::Code`].
+    pub code: Word,
+}
+
+/// Label of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    /// See [`crate::bus::DeadReason`].
+    pub reason: Word,
+}
+
+/// All metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    /// Commands ended, by verb and outcome.
+    pub commands: Family<VerbOutcome, Counter>,
+    /// From receipt to settlement, seconds.
+    pub duration: Family<Verb, Histogram>,
+    /// Attempts that will be repeated.
+    pub retries: Family<Verb, Counter>,
+    /// Deliveries of commands that had ended already.
+    pub duplicates: Counter,
+    /// Results that another worker had published first.
+    pub fenced_results: Counter,
+    /// Commands being carried out.
+    pub in_flight: Gauge,
+    /// Slots of this worker.
+    pub slots: Gauge,
+    /// Deliveries handed back because the installation was held.
+    pub lease_waits: Counter,
+    /// Leases lost while a task ran.
+    pub leases_lost: Counter,
+    /// Dead letters written, by reason.
+    pub dead_letters: Family<Reason, Counter>,
+    /// Failures of tasks, by code; the cluster's are SH30xx.
+    pub task_errors: Family<ErrorCode, Counter>,
+    /// Failures of the bus, by code.
+    pub bus_errors: Family<ErrorCode, Counter>,
+    /// Failures without a class of their own: each is a bug.
+    pub unclassified: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new([0.005, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1200.0]);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("sailhand"),
+            commands: Family::default(),
+            duration: Family::new_with_constructor(seconds),
+            retries: Family::default(),
+            duplicates: Counter::default(),
+            fenced_results: Counter::default(),
+            in_flight: Gauge::<i64, AtomicI64>::default(),
+            slots: Gauge::default(),
+            lease_waits: Counter::<u64, AtomicU64>::default(),
+            leases_lost: Counter::default(),
+            dead_letters: Family::default(),
+            task_errors: Family::default(),
+            bus_errors: Family::default(),
+            unclassified: Counter::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("commands", "Commands ended, by verb and outcome", metrics.commands.clone());
+        registry.register("command_duration_seconds", "From receipt to settlement", metrics.duration.clone());
+        registry.register("retries", "Attempts that will be repeated", metrics.retries.clone());
+        registry.register("duplicates", "Deliveries of ended commands", metrics.duplicates.clone());
+        registry.register("fenced_results", "Results another worker published first", metrics.fenced_results.clone());
+        registry.register("commands_in_flight", "Commands being carried out", metrics.in_flight.clone());
+        registry.register("slots", "Commands this worker carries out at once", metrics.slots.clone());
+        registry.register("lease_waits", "Deliveries handed back, installation held", metrics.lease_waits.clone());
+        registry.register("leases_lost", "Leases lost while a task ran", metrics.leases_lost.clone());
+        registry.register("dead_letters", "Dead letters written, by reason", metrics.dead_letters.clone());
+        registry.register("task_errors", "Failures of tasks, by code", metrics.task_errors.clone());
+        registry.register("bus_errors", "Failures of the bus, by code", metrics.bus_errors.clone());
+        registry.register("unclassified_errors", "Failures without a class: bugs", metrics.unclassified.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    /// A command ended.
+    pub fn ended(&self, verb: &'static str, outcome: &'static str, took: Duration) {
+        self.commands.get_or_create(&VerbOutcome { verb: Word(verb), outcome: Word(outcome) }).inc();
+        self.duration.get_or_create(&Verb { verb: Word(verb) }).observe(took.as_secs_f64());
+    }
+
+    /// The text that Prometheus reads.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(fmt::Error) => String::new(),
+        }
+    }
+}
