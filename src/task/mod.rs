@@ -1,6 +1,7 @@
 //! The tasks: one file or folder for each command family, and the one list of them, [`Registry::standard`].
 //! A task knows the cluster and its context; it never sees the bus.
 
+mod names;
 mod registry;
 
 pub mod config;
