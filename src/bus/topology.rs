@@ -98,7 +98,7 @@ impl Topology {
             ack_wait: bus.ack_wait,
             max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
             max_ack_pending: 20_000, // delayed NAKs live in it
-            ..pull::Config::default() // no backoff: it adds itself to a NAK's delay
+            ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
         };
         Self { subjects, streams, consumer }
     }
@@ -127,7 +127,12 @@ impl Topology {
             subjects.sort();
             subjects
         };
-        compare("subjects", sorted(declared) == sorted(found), format!("{:?}", found.subjects), format!("{:?}", declared.subjects));
+        compare(
+            "subjects",
+            sorted(declared) == sorted(found),
+            format!("{:?}", found.subjects),
+            format!("{:?}", declared.subjects),
+        );
         for (field, should, is) in [
             ("max_bytes", declared.max_bytes, found.max_bytes),
             ("max_messages", declared.max_messages, found.max_messages),

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn binary_headers_are_percent_decoded_in_any_case() {
-        let headers = [("CE-SpecVersion", "1.0"), ("ce-id", "a%20b"), ("ce-Source", "/t"), ("content-type", "application/json")];
+        let headers =
+            [("CE-SpecVersion", "1.0"), ("ce-id", "a%20b"), ("ce-Source", "/t"), ("content-type", "application/json")];
         let event = read_with(&headers, r#"{"a":1}"#).unwrap();
         assert_eq!(event["id"], "a b");
         assert_eq!(event["source"], "/t");

@@ -58,10 +58,8 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let fits = (1..=63).contains(&text.len())
-            && text.bytes().all(inner)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
+        let fits =
+            (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
         if fits { Ok(Self(text.to_owned())) } else { Err(()) }
     }
 }

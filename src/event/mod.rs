@@ -10,8 +10,8 @@ pub mod schema;
 
 pub use command::{Command, Origin, decode};
 pub use emit::{
-    CONTENT_TYPE, CommandDraft, EventKind, Outcome, ResultData, Retrying, SOURCE, Started, progress_event, result_event,
-    rfc3339,
+    CONTENT_TYPE, CommandDraft, EventKind, Outcome, ResultData, Retrying, SOURCE, Started, progress_event,
+    result_event, rfc3339,
 };
 pub use error::Error;
 pub use key::{CommandKey, Target};

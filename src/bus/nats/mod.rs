@@ -2,6 +2,7 @@
 //! the client, because on a replicated stream the client maps most lost swaps to "other" (bus.md fact 10).
 
 mod connect;
+mod producer;
 mod publish;
 mod source;
 mod store;
@@ -61,6 +62,12 @@ impl NatsBus {
     #[must_use]
     pub fn context(&self) -> &jetstream::Context {
         &self.context
+    }
+
+    /// A subject for answers to this connection alone.
+    #[must_use]
+    pub fn new_inbox(&self) -> String {
+        self.client.new_inbox()
     }
 
     /// The connection's state and the last permission the server denied.
