@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
-pub use load::{Loaded, Override, load};
+pub use load::{Loaded, Override, load, usual_kubeconfig};
 
 /// Everything a process of sailhand is told. Unknown keys are refused.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -85,7 +85,8 @@ pub struct Bus {
     pub prefix: String,
     /// Replicas of every stream and bucket: 1, 3 or 5.
     pub replicas: usize,
-    /// Upper bound of the command stream, bytes.
+    /// Upper bound of the events, the dead letters and the stored parameters, bytes each. Commands have none but the
+    /// account's: see the topology.
     pub max_bytes: i64,
     /// How long a lease lives without renewal.
     #[serde(with = "humantime_serde")]

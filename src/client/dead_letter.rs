@@ -1,14 +1,13 @@
 //! Reads dead letters and sends them again.
 
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Client, Error, Submitted};
-use crate::bus;
+use crate::bus::{self, nats::header_pairs};
 use crate::event::{self, CommandDraft, binding};
 
 /// A command that did not get done.
@@ -116,25 +115,13 @@ impl Client {
 
     async fn next_dead(&self, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
         let stream = self.bus().subjects().dead_letter_stream();
-        let fail = |source: Box<dyn std::error::Error + Send + Sync>| {
-            Error::Bus(bus::Error::Request { operation: "read", subject: stream.clone(), source })
-        };
-        let handle = self.bus().context().get_stream_no_info(&stream).await.map_err(|e| fail(e.into()))?;
-        match handle.direct_get_next_for_subject(subject, Some(from)).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fail(error.into())),
-        }
+        Ok(self.bus().next(&stream, subject, from).await?)
     }
 }
 
 fn read(message: &StreamMessage) -> DeadLetter {
     let header = |name: &str| message.headers.get(name).map_or_else(String::new, |value| value.as_str().to_owned());
-    let pairs: Vec<(String, &str)> = message
-        .headers
-        .iter()
-        .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str())))
-        .collect();
+    let pairs = header_pairs(&message.headers);
     let event = binding::read(pairs.iter().map(|(name, value)| (name.as_str(), *value)), &message.payload).ok();
     DeadLetter {
         sequence: message.sequence,

@@ -1,10 +1,8 @@
 //! What is known of one command now.
 
-use async_nats::jetstream::stream::DirectGetErrorKind;
-
 use super::watch::{Observation, observe};
 use super::{Client, Error};
-use crate::bus;
+use crate::bus::{self, nats::header_pairs};
 use crate::event::{CommandKey, binding};
 
 /// Where a command is.
@@ -49,22 +47,10 @@ impl Client {
     async fn is_queued(&self, key: &CommandKey) -> Result<bool, Error> {
         let subjects = self.bus().subjects();
         let stream = subjects.command_stream();
-        let fail = |source: Box<dyn std::error::Error + Send + Sync>| {
-            Error::Bus(bus::Error::Request { operation: "read", subject: stream.clone(), source })
-        };
-        let handle = self.bus().context().get_stream_no_info(&stream).await.map_err(|e| fail(e.into()))?;
         let mut next = 1;
         for _ in 0..MAX_QUEUE {
-            let message = match handle.direct_get_next_for_subject(subjects.commands(), Some(next)).await {
-                Ok(message) => message,
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(fail(error.into())),
-            };
-            let headers: Vec<(String, &str)> = message
-                .headers
-                .iter()
-                .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str())))
-                .collect();
+            let Some(message) = self.bus().next(&stream, &subjects.commands(), next).await? else { return Ok(false) };
+            let headers = header_pairs(&message.headers);
             let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
             if let Ok(event) = binding::read(pairs, &message.payload) {
                 let text = |name: &str| event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();

@@ -1,13 +1,13 @@
 //! Follows commands: what has happened, then what happens.
 
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::{Client, Error};
-use crate::bus;
+use crate::bus::{self, nats::header_pairs};
 use crate::event::{CommandKey, EventKind, ResultData, binding};
 
 /// One event or result.
@@ -131,22 +131,10 @@ impl Client {
         filter: String,
         deliver_policy: DeliverPolicy,
     ) -> Result<BoxStream<'static, Result<Placed, Error>>, Error> {
-        let fail = {
-            let stream = stream.clone();
-            move |source: Box<dyn std::error::Error + Send + Sync>| {
-                Error::Bus(bus::Error::Request { operation: "follow", subject: stream.clone(), source })
-            }
+        let messages = self.bus().follow(&stream, &filter, deliver_policy).await?;
+        let fail = move |source: Box<dyn std::error::Error + Send + Sync>| {
+            Error::Bus(bus::Error::Request { operation: "follow", subject: filter.clone(), source })
         };
-        let context = self.bus().context();
-        let handle = context.get_stream_no_info(&stream).await.map_err(|e| fail(e.into()))?;
-        let config = push::OrderedConfig {
-            deliver_subject: self.bus().new_inbox(),
-            filter_subject: filter,
-            deliver_policy,
-            ..push::OrderedConfig::default()
-        };
-        let consumer = handle.create_consumer(config).await.map_err(|e| fail(e.into()))?;
-        let messages = consumer.messages().await.map_err(|e| fail(e.into()))?;
         Ok(messages
             .filter_map(move |message| {
                 let read = match message {
@@ -174,11 +162,7 @@ pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, pa
         [_, "res", target, key] => (target, key, None),
         _ => return None,
     };
-    let headers: Vec<(String, &str)> = headers
-        .iter()
-        .flat_map(|headers| headers.iter())
-        .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str())))
-        .collect();
+    let headers = headers.map(header_pairs).unwrap_or_default();
     let event = binding::read(headers.iter().map(|(name, value)| (name.as_str(), *value)), payload).ok()?;
     let observed = match kind {
         None => data(&event).map(|data| Observed::Result(Box::new(data))),

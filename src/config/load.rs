@@ -82,11 +82,22 @@ fn usual_files() -> Vec<PathBuf> {
     dirs.into_iter().flatten().map(|dir| dir.join("sailhand/config.toml")).filter(|file| file.is_file()).collect()
 }
 
+/// The kubeconfig that `kubectl` would read first: `$KUBECONFIG`, else `~/.kube/config`. Only for `sailhand dev`; a
+/// worker's targets name theirs.
+#[must_use]
+pub fn usual_kubeconfig() -> Option<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG").and_then(|files| std::env::split_paths(&files).next());
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
+    named.filter(|file| !file.as_os_str().is_empty()).or(home)
+}
+
 fn invalid(layers: &Figment, error: figment::Error) -> Error {
     let mut path = error.path.clone();
     let reason = match &error.kind {
         Kind::UnknownField(field, known) => {
-            path.push(field.clone());
+            if path.last() != Some(field) {
+                path.push(field.clone());
+            }
             format!("unknown key; known here: {}", known.join(", "))
         }
         kind => kind.to_string(),

@@ -4,6 +4,7 @@
 mod connect;
 mod producer;
 mod publish;
+mod read;
 mod source;
 mod store;
 pub mod topology;
@@ -24,6 +25,7 @@ use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseNam
 use crate::event::{CommandKey, Origin, Target};
 
 pub use connect::{Connection, connect};
+pub use read::header_pairs;
 
 /// How long one request to `JetStream` may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,12 +64,6 @@ impl NatsBus {
     #[must_use]
     pub fn context(&self) -> &jetstream::Context {
         &self.context
-    }
-
-    /// A subject for answers to this connection alone.
-    #[must_use]
-    pub fn new_inbox(&self) -> String {
-        self.client.new_inbox()
     }
 
     /// The connection's state and the last permission the server denied.
