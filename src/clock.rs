@@ -44,6 +44,7 @@ impl Clock {
 
     /// Waits for `duration`.
     pub async fn sleep(&self, duration: Duration) {
+        #[allow(clippy::disallowed_methods, reason = "here is where time passes")]
         tokio::time::sleep(duration).await;
     }
 }

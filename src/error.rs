@@ -68,7 +68,7 @@ macro_rules! codes {
     ($( $code:ident $title:literal $remedy:literal; )+) => {
         /// A stable error code. Never renumbered, never reused; each has a page under `docs/errors/`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[allow(missing_docs)] // the title beside each code is its documentation
+        #[allow(missing_docs, reason = "the title beside each code is its documentation")]
         pub enum Code { $( #[doc = $title] $code, )+ }
 
         impl Code {

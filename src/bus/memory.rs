@@ -1,1 +1,326 @@
-//! stub
+//! A bus in memory with the contract of the real one, and faults on order: for tests of the engine that need thousands
+//! of schedules. A fake: what it promises is checked against the real server by `tests/bus_facts.rs`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cloudevents::{AttributesReader, Event};
+use futures::stream::{self, BoxStream, StreamExt};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Subjects, Swap};
+use crate::clock::Clock;
+use crate::event::{CommandKey, Origin, Target};
+
+/// Decides whether an operation fails, by its name; the write may have happened all the same (`After`).
+pub type Faults = Box<dyn FnMut(&'static str) -> Option<Fault> + Send>;
+
+/// When an operation fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing was done.
+    Before,
+    /// It was done, and the answer was lost.
+    After,
+}
+
+/// The bus; clones share it.
+#[derive(Clone)]
+pub struct MemoryBus {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+    control: Arc<Control>,
+    subjects: Subjects,
+    clock: Clock,
+    ack_wait: Duration,
+    lease_ttl: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    queue: BTreeMap<u64, Message>,
+    sequence: u64,
+    revision: u64,
+    results: HashMap<CommandKey, Event>,
+    events: Vec<Event>,
+    leases: HashMap<LeaseName, (u64, Instant)>,
+    attempts: HashMap<CommandKey, (Attempts, u64)>,
+    dead: Vec<(String, String)>,
+    faults: Option<Faults>,
+}
+
+struct Message {
+    subject: String,
+    headers: Vec<(String, String)>,
+    payload: Bytes,
+    delivered: u64,
+    /// Not delivered before this: a delayed NAK, a running `ack_wait`, a schedule.
+    not_before: Instant,
+}
+
+impl MemoryBus {
+    /// An empty bus.
+    #[must_use]
+    pub fn new(clock: Clock, ack_wait: Duration, lease_ttl: Duration) -> Self {
+        Self {
+            state: Arc::default(),
+            changed: Arc::default(),
+            control: Arc::default(),
+            subjects: Subjects::new("istio"),
+            clock,
+            ack_wait,
+            lease_ttl,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Orders faults.
+    pub fn break_with(&self, faults: Faults) {
+        self.state().faults = Some(faults);
+    }
+
+    /// No more faults.
+    pub fn mend(&self) {
+        self.state().faults = None;
+    }
+
+    /// Puts a command on the queue; duplicates are another message.
+    pub fn publish(&self, target: &Target, verb: &str, payload: impl Into<Bytes>) {
+        let subject = self.subjects.command(target, verb);
+        self.enqueue(subject, Vec::new(), payload.into(), Instant::now());
+    }
+
+    fn enqueue(&self, subject: String, headers: Vec<(String, String)>, payload: Bytes, not_before: Instant) {
+        let mut state = self.state();
+        state.sequence += 1;
+        let sequence = state.sequence;
+        state.queue.insert(sequence, Message { subject, headers, payload, delivered: 0, not_before });
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// The results so far.
+    #[must_use]
+    pub fn results(&self) -> HashMap<CommandKey, Event> {
+        self.state().results.clone()
+    }
+
+    /// The events so far, one of each id.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.state().events.clone()
+    }
+
+    /// Reason and code of each dead letter.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<(String, String)> {
+        self.state().dead.clone()
+    }
+
+    /// Messages that are not settled.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// Does `write` unless a fault says otherwise, or fails after it.
+    fn write<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
+        let mut state = self.state();
+        let fault = state.faults.as_mut().and_then(|faults| faults(operation));
+        let failed = || Error::Request { operation, subject: "memory".to_owned(), source: "a fault on order".into() };
+        if fault == Some(Fault::Before) {
+            return Err(failed());
+        }
+        let done = write(&mut state);
+        drop(state);
+        self.changed.notify_waiters();
+        if fault == Some(Fault::After) { Err(failed()) } else { Ok(done) }
+    }
+
+    /// Takes what is due, or says when something will be.
+    fn take(&self, max: usize) -> Result<Vec<Delivery>, Option<Instant>> {
+        let mut state = self.state();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let mut next = None;
+        for (sequence, message) in &mut state.queue {
+            if due.len() == max {
+                break;
+            }
+            if message.not_before > now {
+                next = Some(next.map_or(message.not_before, |next: Instant| next.min(message.not_before)));
+                continue;
+            }
+            message.delivered += 1;
+            message.not_before = now + self.ack_wait;
+            due.push(Delivery {
+                subject: message.subject.clone(),
+                address: self.subjects.parse_command(&message.subject),
+                headers: message.headers.clone(),
+                payload: message.payload.clone(),
+                delivered: message.delivered,
+                sequence: *sequence,
+                acker: Arc::new(MemoryAcker { bus: self.clone(), sequence: *sequence }),
+            });
+        }
+        if due.is_empty() { Err(next) } else { Ok(due) }
+    }
+
+    fn next_revision(state: &mut State) -> u64 {
+        state.revision += 1;
+        state.revision
+    }
+}
+
+struct MemoryAcker {
+    bus: MemoryBus,
+    sequence: u64,
+}
+
+#[async_trait]
+impl Acker for MemoryAcker {
+    async fn keep_alive(&self) -> Result<(), Error> {
+        self.bus.write("keep alive", |state| {
+            if let Some(message) = state.queue.get_mut(&self.sequence) {
+                message.not_before = message.not_before.max(Instant::now() + self.bus.ack_wait);
+            }
+        })
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
+        // As the real server, it honours a stale holder too.
+        self.bus.write("settle", |state| match settlement {
+            Settlement::Ack | Settlement::Term(_) => {
+                state.queue.remove(&self.sequence);
+            }
+            Settlement::Nak(delay) => {
+                if let Some(message) = state.queue.get_mut(&self.sequence) {
+                    message.not_before = Instant::now() + delay;
+                }
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl Bus for MemoryBus {
+    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
+        let bus = self.clone();
+        let pulled = async move {
+            let until = Instant::now() + wait;
+            loop {
+                let changed = bus.changed.notified();
+                if let Err(error) = bus.write("pull", |_| ()) {
+                    return vec![Err(error)];
+                }
+                match bus.take(max) {
+                    Ok(due) => return due.into_iter().map(Ok).collect(),
+                    Err(_) if Instant::now() >= until => return Vec::new(),
+                    Err(next) => {
+                        let wake = next.map_or(until, |next| next.min(until));
+                        tokio::select! { () = changed => {}, () = tokio::time::sleep_until(wake) => {} }
+                    }
+                }
+            }
+        };
+        stream::once(pulled).flat_map(stream::iter).boxed()
+    }
+
+    async fn publish_event(&self, _: &Origin, _: &'static str, event: &Event) -> Result<(), Error> {
+        self.write("publish event", |state| {
+            if !state.events.iter().any(|known| known.id() == event.id()) {
+                state.events.push(event.clone());
+            }
+        })
+    }
+
+    async fn has_result(&self, _: &Target, key: &CommandKey) -> Result<bool, Error> {
+        self.write("look up", |state| state.results.contains_key(key))
+    }
+
+    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
+        self.write("commit", |state| {
+            if state.results.contains_key(&origin.key) {
+                return Swap::Lost;
+            }
+            state.results.insert(origin.key.clone(), event.clone());
+            Swap::Won(Self::next_revision(state))
+        })
+    }
+
+    async fn acquire(&self, name: &LeaseName, _: &str) -> Result<Option<Lease>, Error> {
+        self.write("acquire", |state| {
+            let now = Instant::now();
+            if state.leases.get(name).is_some_and(|(_, until)| *until > now) {
+                return None;
+            }
+            let revision = Self::next_revision(state);
+            state.leases.insert(name.clone(), (revision, now + self.lease_ttl));
+            Some(Lease { name: name.clone(), fence: revision, revision })
+        })
+    }
+
+    async fn renew(&self, lease: &Lease, _: &str) -> Result<Option<Lease>, Error> {
+        self.write("renew", |state| {
+            let now = Instant::now();
+            let held = state.leases.get(&lease.name).is_some_and(|(r, until)| *r == lease.revision && *until > now);
+            held.then(|| {
+                let revision = Self::next_revision(state);
+                state.leases.insert(lease.name.clone(), (revision, now + self.lease_ttl));
+                Lease { revision, ..lease.clone() }
+            })
+        })
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        self.write("release", |state| {
+            if state.leases.get(&lease.name).is_some_and(|(revision, _)| *revision == lease.revision) {
+                state.leases.remove(&lease.name);
+            }
+        })
+    }
+
+    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
+        self.write("read attempts", |state| state.attempts.get(key).cloned().unwrap_or_default())
+    }
+
+    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+        self.write("record attempts", |state| {
+            if state.attempts.get(key).map_or(0, |(_, revision)| *revision) != revision {
+                return Swap::Lost;
+            }
+            let revision = Self::next_revision(state);
+            state.attempts.insert(key.clone(), (attempts.clone(), revision));
+            Swap::Won(revision)
+        })
+    }
+
+    async fn schedule(&self, delivery: &Delivery, _: &CommandKey, _: u32, at: OffsetDateTime) -> Result<(), Error> {
+        self.write("schedule", |_| ())?;
+        let (subject, headers) = (delivery.subject.clone(), delivery.headers.clone());
+        self.enqueue(subject, headers, delivery.payload.clone(), self.clock.instant_of(at));
+        Ok(())
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {
+        self.write("dead letter", |state| {
+            state.dead.push((letter.reason.as_str().to_owned(), letter.problem.code.clone()));
+        })
+    }
+
+    async fn blob(&self, name: &str, _: usize) -> Result<Bytes, Error> {
+        Err(Error::NotFound { what: format!("object {name}") })
+    }
+
+    fn control(&self) -> &Control {
+        &self.control
+    }
+}

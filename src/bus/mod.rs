@@ -105,12 +105,14 @@ pub struct LeaseName {
 pub struct Attempts {
     /// Attempts begun.
     pub begun: u32,
-    /// Deliveries that were handed back without an attempt: busy, paused, shutting down.
-    #[serde(default)]
-    pub deferred: u32,
+    /// When the first began, seconds of Unix time: the command's own time limit runs from here.
+    pub since: i64,
     /// Who began the last one.
-    #[serde(default)]
     pub worker: String,
+    /// The last one has neither ended nor been handed back: it runs, or its process died.
+    pub open: bool,
+    /// Attempts that were found open when the next began.
+    pub crashed: u32,
     /// Code of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_code: Option<String>,

@@ -10,7 +10,7 @@ use super::subject::{CONSUMER, Subjects};
 use crate::config;
 use crate::event::binding::MAX_BYTES;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Everything the bus consists of.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl Topology {
             max_age,
             storage: StorageType::File,
             num_replicas: bus.replicas,
-            duplicate_window: Duration::from_secs(120).min(max_age),
+            duplicate_window: Duration::from_mins(2).min(max_age),
             ..Config::default()
         };
         let advisories = ["MAX_DELIVERIES", "MSG_TERMINATED"]
@@ -47,7 +47,7 @@ impl Topology {
                 // a queue that is full would then forget commands. The account's limit refuses instead.
                 discard: DiscardPolicy::Old,
                 max_message_size: i32::try_from(MAX_BYTES + 8 * 1024).unwrap_or(i32::MAX), // and headers
-                duplicate_window: Duration::from_secs(600),
+                duplicate_window: Duration::from_mins(10),
                 allow_message_schedules: true,
                 allow_rollup: true, // comes with schedules
                 allow_message_ttl: true,

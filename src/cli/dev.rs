@@ -15,6 +15,7 @@ use super::{Error, Exit, Global, worker};
 use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
 use crate::client::{self, Client};
+use crate::clock::Clock;
 use crate::config::{self, Config, Nats, Target};
 
 const TARGET: &str = "dev";
@@ -120,7 +121,7 @@ impl Server {
         let mut server = Self::spawn(candidates, options.port, store, log)?;
         let listens = async {
             while TcpStream::connect(("127.0.0.1", options.port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                Clock::system().sleep(Duration::from_millis(50)).await;
             }
         };
         let late = || Error::local("start nats-server", io::Error::from(io::ErrorKind::TimedOut));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{client, config, event};
+use crate::{client, config, event, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,12 @@ pub enum Error {
     /// The command does not fit the contract; it has not been sent.
     #[error("not sent: {0}")]
     Contract(#[source] event::Error),
+    /// A worker that did not start.
+    #[error(transparent)]
+    Worker(#[from] worker::serve::Error),
+    /// Logs and traces.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
     /// The bus.
     #[error(transparent)]
     Client(#[from] client::Error),
@@ -113,14 +119,15 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Argument { .. } => Exit::Usage,
-            Self::Contract(_) => Exit::Rejected,
-            Self::Client(client::Error::Event(_)) => Exit::Rejected,
-            Self::Client(error) if error.code() == Code::SH2008 => Exit::NotFound,
-            Self::Client(error) if error.code() == Code::SH2003 => Exit::Failed,
-            Self::Client(_) | Self::Local { .. } => Exit::Trouble,
-            Self::Waited { .. } => Exit::TimedOut,
+            Self::Config(_) | Self::Argument { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
+            Self::Waited { .. } => Exit::TimedOut,
+            Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
+                Code::SH2003 => Exit::Failed,
+                Code::SH2008 => Exit::NotFound,
+                _ => Exit::Trouble,
+            },
         }
     }
 }
@@ -131,6 +138,8 @@ impl Classify for Error {
             Self::Config(error) => error.class(),
             Self::Contract(error) => error.class(),
             Self::Client(error) => error.class(),
+            Self::Worker(error) => error.class(),
+            Self::Telemetry(_) => Class::Terminal,
             Self::Argument { .. } | Self::Waited { .. } | Self::Local { .. } | Self::SchemaDrift { .. } => {
                 Class::Terminal
             }
@@ -143,6 +152,8 @@ impl Classify for Error {
             Self::Argument { .. } => Code::SH5002,
             Self::Contract(error) => error.code(),
             Self::Client(error) => error.code(),
+            Self::Worker(error) => error.code(),
+            Self::Telemetry(_) => Code::SH5001,
             Self::Waited { .. } => Code::SH5003,
             Self::Local { .. } | Self::SchemaDrift { .. } => Code::SH5004,
         }
@@ -153,6 +164,7 @@ impl Classify for Error {
             Self::Config(error) => error.remedy(),
             Self::Contract(error) => error.remedy(),
             Self::Client(error) => error.remedy(),
+            Self::Worker(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

@@ -1,7 +1,7 @@
 //! Writing to the terminal: colours only where they are seen, a closed pipe is no panic.
 
-use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::fmt::{Display, Write as _};
+use std::io::{IsTerminal, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -64,7 +64,8 @@ pub(super) fn problem(error: &dyn Classify) {
 pub(super) fn render(problem: &Problem) -> String {
     let mut text = format!("{}: {}", styled(BAD, format_args!("error[{}]", problem.code)), problem.message);
     for cause in &problem.causes {
-        text += &format!("\n  {} {cause}", styled(QUIET, "because:"));
+        let _ = write!(text, "\n  {} {cause}", styled(QUIET, "because:"));
     }
-    text + &format!("\n  {} {}", styled(GOOD, "help:"), problem.remedy)
+    let _ = write!(text, "\n  {} {}", styled(GOOD, "help:"), problem.remedy);
+    text
 }

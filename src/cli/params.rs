@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::Error;
 use crate::client::MAX_STORED;
 
-/// The object that `--file` gives, with each `--param` set in it.
-pub(super) fn build(file: Option<&str>, params: &[String]) -> Result<Value, Error> {
+/// The object that `--file` gives, with each `--param` set in it. `schema` is that of the verb, where it is known: what
+/// it says is text stays text, even if it looks like a number.
+pub(super) fn build(file: Option<&str>, params: &[String], schema: Option<&Value>) -> Result<Value, Error> {
     let mut value = match file {
         None => Value::Object(Map::new()),
         Some(name) => from_file(name)?,
@@ -21,6 +22,7 @@ pub(super) fn build(file: Option<&str>, params: &[String]) -> Result<Value, Erro
             .ok_or_else(|| Error::argument(format!("--param {param}"), "must be key=value"))?;
         let found = match text.strip_prefix('@') {
             Some(name) => Value::String(read(name)?),
+            None if schema.is_some_and(|schema| is_text(schema, path)) => Value::String(text.to_owned()),
             None => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
         };
         set(&mut value, path, found).map_err(|reason| Error::argument(format!("--param {path}"), reason))?;
@@ -52,6 +54,25 @@ fn read(name: &str) -> Result<String, Error> {
     Ok(text)
 }
 
+/// Whether the schema takes text, and nothing but text or nothing, at a path.
+fn is_text(schema: &Value, path: &str) -> bool {
+    let resolve = |place: &Value| -> Option<Value> {
+        let name = place.get("$ref").and_then(Value::as_str)?.strip_prefix("#/$defs/")?;
+        schema.get("$defs")?.get(name).cloned()
+    };
+    let mut place = schema.clone();
+    for name in path.split('.') {
+        place = resolve(&place).unwrap_or(place);
+        let Some(next) = place.get("properties").and_then(|fields| fields.get(name)) else { return false };
+        place = next.clone();
+    }
+    match resolve(&place).unwrap_or(place).get("type") {
+        Some(Value::String(only)) => only == "string",
+        Some(Value::Array(types)) => types.iter().all(|ty| ty == "string" || ty == "null"),
+        _ => false,
+    }
+}
+
 fn set(value: &mut Value, path: &str, found: Value) -> Result<(), String> {
     let mut place = value;
     for name in path.split('.') {
@@ -71,7 +92,22 @@ mod tests {
     use serde_json::json;
 
     fn built(params: &[&str]) -> Result<Value, Error> {
-        build(None, &params.iter().map(|param| (*param).to_owned()).collect::<Vec<_>>())
+        build(None, &params.iter().map(|param| (*param).to_owned()).collect::<Vec<_>>(), None)
+    }
+
+    #[test]
+    fn what_the_schema_says_is_text_stays_text() {
+        let schema = json!({
+            "properties": {
+                "revision": { "type": ["string", "null"] },
+                "any": { "type": ["string", "number"] },
+                "deep": { "$ref": "#/$defs/Deep" },
+            },
+            "$defs": { "Deep": { "properties": { "name": { "type": "string" }, "count": { "type": "integer" } } } },
+        });
+        let params = ["revision=1", "any=1", "deep.name=true", "deep.count=1", "other=1"].map(str::to_owned);
+        let value = build(None, &params, Some(&schema)).unwrap();
+        assert_eq!(value, json!({ "revision": "1", "any": 1, "deep": { "name": "true", "count": 1 }, "other": 1 }));
     }
 
     #[test]
@@ -108,11 +144,11 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
-        assert_eq!(build(Some(&path("a.json", "{\"a\":1}")), &[]).unwrap(), json!({"a": 1}));
+        assert_eq!(build(Some(&path("a.json", "{\"a\":1}")), &[], None).unwrap(), json!({"a": 1}));
         let yaml = path("a.yaml", "a: 1\nb:\n- x\n");
-        assert_eq!(build(Some(&yaml), &["a=2".to_owned()]).unwrap(), json!({"a": 2, "b": ["x"]}));
-        assert!(build(Some(&path("list.json", "[1]")), &[]).is_err());
+        assert_eq!(build(Some(&yaml), &["a=2".to_owned()], None).unwrap(), json!({"a": 2, "b": ["x"]}));
+        assert!(build(Some(&path("list.json", "[1]")), &[], None).is_err());
         let text = path("text", "a: b\n");
-        assert_eq!(build(None, &[format!("manifest=@{text}")]).unwrap(), json!({"manifest": "a: b\n"}));
+        assert_eq!(build(None, &[format!("manifest=@{text}")], None).unwrap(), json!({"manifest": "a: b\n"}));
     }
 }

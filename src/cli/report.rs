@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn body_of(report: Value) -> String {
+    fn body_of(report: &Value) -> String {
         let result = serde_json::from_value(json!({
             "outcome": "succeeded", "changed": true, "report": report, "attempts": 1, "fence": 1, "worker": "w",
             "ended": "2026-01-31T12:00:00Z",
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn objects_are_listed_wherever_the_report_has_them() {
         let text = body_of(
-            json!({ "app": "shop", "apply": { "dryRun": false, "objects": [object("a", "created"), object("b", "unchanged")] } }),
+            &json!({ "app": "shop", "apply": { "dryRun": false, "objects": [object("a", "created"), object("b", "unchanged")] } }),
         );
         assert_eq!(
             text,
@@ -167,7 +167,7 @@ mod tests {
     fn many_unchanged_objects_are_only_counted() {
         let mut objects: Vec<Value> = (0..=NAMED).map(|n| object(&n.to_string(), "unchanged")).collect();
         objects.push(object("new", "created"));
-        let text = body_of(json!({ "objects": objects }));
+        let text = body_of(&json!({ "objects": objects }));
         assert_eq!(text, "  created    ConfigMap shop/new\n  21 unchanged, 1 created");
     }
 }

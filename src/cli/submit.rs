@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use schemars::Schema;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -11,7 +12,7 @@ use super::{Error, Exit, Global, params, watch};
 use crate::client;
 use crate::event::schema::ParamsValidator;
 use crate::event::{self, CommandDraft, Target};
-use crate::task::Registry;
+use crate::task::{DynTask, Registry};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,9 +68,14 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let target: Target = options.target.parse().map_err(|()| {
         Error::argument(format!("--target {}", options.target), "must be 1 to 63 of a-z, 0-9 and -, not - at an end")
     })?;
-    let params = params::build(options.file.as_deref(), &options.params)?;
+    let registry = Registry::standard();
+    let schema = registry.get(&options.verb).map(DynTask::params_schema);
+    let params = params::build(options.file.as_deref(), &options.params, schema.as_ref().map(Schema::as_value))?;
     if !options.no_check {
-        check(&options.verb, &params)?;
+        match &schema {
+            Some(schema) => check(&options.verb, schema, &params)?,
+            None => return Err(unknown(&options.verb, &registry)),
+        }
     }
     let draft = CommandDraft {
         id: options.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
@@ -107,13 +113,13 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     Ok(Exit::Success)
 }
 
-fn check(verb: &str, params: &serde_json::Value) -> Result<(), Error> {
-    let registry = Registry::standard();
-    let Some(task) = registry.get(verb) else {
-        let known: Vec<&str> = registry.iter().map(crate::task::DynTask::verb).collect();
-        let found = format!("{verb} (known: {})", known.join(", "));
-        return Err(Error::Contract(event::Error::UnknownType { found }));
-    };
+fn unknown(verb: &str, registry: &Registry) -> Error {
+    let known: Vec<&str> = registry.iter().map(DynTask::verb).collect();
+    let found = format!("{verb} (known: {})", known.join(", "));
+    Error::Contract(event::Error::UnknownType { found })
+}
+
+fn check(verb: &str, schema: &Schema, params: &serde_json::Value) -> Result<(), Error> {
     let unusable = |reason| Error::argument(format!("schema of {verb}"), reason);
-    ParamsValidator::new(&task.params_schema()).map_err(unusable)?.check(params).map_err(Error::Contract)
+    ParamsValidator::new(schema).map_err(unusable)?.check(params).map_err(Error::Contract)
 }

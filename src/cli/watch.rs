@@ -10,6 +10,7 @@ use super::bars::Bars;
 use super::output::{self, Format};
 use super::{CommandId, Error, Exit, Global, report};
 use crate::client::{self, Client, Observation, Observed};
+use crate::clock::Clock;
 use crate::event::CommandKey;
 
 const EXAMPLES: &str = "\
@@ -80,7 +81,7 @@ pub(super) async fn one(
     let limit = async {
         match timeout {
             Some(after) => {
-                tokio::time::sleep(after).await;
+                Clock::system().sleep(after).await;
                 after
             }
             None => std::future::pending().await,

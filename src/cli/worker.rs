@@ -2,10 +2,16 @@
 
 use clap::Args;
 use serde_json::Value;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::output::{self, QUIET, styled};
 use super::{Error, Exit, Global};
 use crate::config::{Config, Loaded, LogFormat, Override};
+use crate::task::Registry;
+use crate::telemetry;
+use crate::worker::serve;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -36,10 +42,37 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     serve(loaded.config).await
 }
 
-/// Runs a worker until SIGTERM or Ctrl-C.
+/// Runs a worker until SIGTERM or Ctrl-C, and until what it has begun is settled.
 pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
-    let _ = config;
-    Err(Error::argument("worker", "the engine is not part of this build"))
+    let telemetry = telemetry::start(&config.telemetry, "info")?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let served = serve::serve(&config, Registry::standard(), stop).await;
+    // It blocks while it sends, for some seconds when nobody takes the traces.
+    let flushed = tokio::task::spawn_blocking(move || telemetry.flush()).await;
+    if let Err(error) = flushed {
+        output::note(format_args!("The last traces were not sent: {error}"));
+    }
+    served?;
+    Ok(Exit::Success)
+}
+
+async fn stop_on_signal(stop: CancellationToken) {
+    let terminated = async {
+        #[cfg(unix)]
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        };
+        #[cfg(not(unix))]
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping: no new commands are taken");
+    stop.cancel();
 }
 
 /// TOML that could be used as a file, each value with its origin.

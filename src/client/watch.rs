@@ -42,6 +42,7 @@ struct Placed {
 
 impl Client {
     /// Everything about one command, from its start; ends after its result.
+    #[must_use]
     pub fn watch_command(&self, key: &CommandKey) -> BoxStream<'_, Result<Observation, Error>> {
         let key = key.clone();
         let told = async move {

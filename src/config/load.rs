@@ -1,5 +1,7 @@
 //! Puts the layers together, and knows afterwards which layer each value came from.
 
+#![allow(clippy::disallowed_methods, reason = "this is the one reader of the environment that the lint points to")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +68,7 @@ pub fn load(file: Option<&Path>, overrides: Vec<Override>) -> Result<Loaded, Err
     for value in overrides {
         layers = layers.merge(value);
     }
-    let config: Config = layers.extract().map_err(|error| invalid(&layers, error))?;
+    let config: Config = layers.extract().map_err(|error| invalid(&layers, &error))?;
     super::validate::validate(&config).map_err(|(key, reason)| Error::Key {
         origin: origin(&layers, &key),
         key,
@@ -91,7 +93,7 @@ pub fn usual_kubeconfig() -> Option<PathBuf> {
     named.filter(|file| !file.as_os_str().is_empty()).or(home)
 }
 
-fn invalid(layers: &Figment, error: figment::Error) -> Error {
+fn invalid(layers: &Figment, error: &figment::Error) -> Error {
     let mut path = error.path.clone();
     let reason = match &error.kind {
         Kind::UnknownField(field, known) => {

@@ -74,7 +74,7 @@ fn bus(bus: &Bus) -> Result<(), Wrong> {
 fn worker(worker: &Worker) -> Result<(), Wrong> {
     let slots = (1..=MAX_SLOTS).contains(&worker.slots);
     check(slots, "worker.slots", &format!("must be 1 to {MAX_SLOTS}"))?;
-    let wait = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&worker.pull_wait);
+    let wait = (Duration::from_millis(100)..=Duration::from_mins(1)).contains(&worker.pull_wait);
     check(wait, "worker.pull_wait", "must be 100ms to 1m")?;
     let id = worker.id.len() <= 128 && !worker.id.chars().any(char::is_control);
     check(id, "worker.id", "must have at most 128 characters, none of them control characters")
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(wrong(|c| c.bus.ack_wait = Duration::from_secs(2)), "bus.ack_wait");
         assert_eq!(wrong(|c| c.worker.slots = 0), "worker.slots");
         assert_eq!(wrong(|c| c.worker.slots = 5_001), "worker.slots");
-        assert_eq!(wrong(|c| drop(c.targets.insert("A.b".to_owned(), Default::default()))), "targets.A.b");
+        assert_eq!(wrong(|c| drop(c.targets.insert("A.b".to_owned(), super::super::Target::default()))), "targets.A.b");
         assert_eq!(wrong(|c| c.telemetry.otlp_endpoint = Some("http://u:p@h".to_owned())), "telemetry.otlp_endpoint");
     }
 }

@@ -35,7 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(600), attempts: 8 }
+        Self { deadline: Duration::from_mins(10), attempts: 8 }
     }
 }
 
@@ -48,13 +48,32 @@ pub enum Outcome<R> {
     Unchanged(R),
 }
 
+impl<R> Outcome<R> {
+    /// Whether anything was written, and the report.
+    #[must_use]
+    pub fn into_parts(self) -> (bool, R) {
+        match self {
+            Self::Changed(report) => (true, report),
+            Self::Unchanged(report) => (false, report),
+        }
+    }
+
+    /// The same with another report.
+    pub fn map<S>(self, change: impl FnOnce(R) -> S) -> Outcome<S> {
+        match self {
+            Self::Changed(report) => Outcome::Changed(change(report)),
+            Self::Unchanged(report) => Outcome::Unchanged(change(report)),
+        }
+    }
+}
+
 /// Why a task did not get done, and what it did before that.
 #[derive(Debug)]
 pub struct Failure<R> {
     /// The cause.
     pub error: Error,
     /// What was done and what was not, where anything was begun.
-    pub report: Option<R>,
+    pub report: Option<Outcome<R>>,
 }
 
 impl<R, E: Into<Error>> From<E> for Failure<R> {

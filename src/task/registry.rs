@@ -76,9 +76,10 @@ where
         let params =
             T::Params::deserialize_from(&params).map_err(|reason| Error::Parameter { field: "data", reason })?;
         match self.0.run(cx, params).await {
-            Ok(Outcome::Changed(report)) => Ok(Outcome::Changed(json(&report))),
-            Ok(Outcome::Unchanged(report)) => Ok(Outcome::Unchanged(json(&report))),
-            Err(Failure { error, report }) => Err(Failure { error, report: report.as_ref().map(json) }),
+            Ok(outcome) => Ok(outcome.map(|report| json(&report))),
+            Err(Failure { error, report }) => {
+                Err(Failure { error, report: report.map(|outcome| outcome.map(|report| json(&report))) })
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Connection {
     /// The client.
     pub client: Client,
     /// Follows the connection.
-    pub health: watch::Receiver<Health>,
+    pub health: watch::Sender<Health>,
 }
 
 /// What is known of a connection.
@@ -33,7 +33,8 @@ pub struct Health {
 /// # Errors
 /// Unreadable credentials, or (not `patient`) an unreachable server.
 pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<Connection, Error> {
-    let (tell, health) = watch::channel(Health { connected: !patient, denied: None });
+    let health = watch::Sender::new(Health { connected: !patient, denied: None });
+    let tell = health.clone();
     let mut options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(&nats.inbox_prefix)

@@ -13,13 +13,14 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudevents::Event;
 use futures::stream::BoxStream;
 use time::OffsetDateTime;
-use tokio::sync::watch as signal;
+use tokio::sync::{OnceCell, watch as signal};
 
 use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Subjects, Swap};
 use crate::event::{CommandKey, Origin, Target};
@@ -37,7 +38,9 @@ pub struct NatsBus {
     context: jetstream::Context,
     subjects: Subjects,
     control: Arc<Control>,
-    health: signal::Receiver<connect::Health>,
+    health: signal::Sender<connect::Health>,
+    /// Only its name is used after the first look; a consumer that is made again has the same.
+    consumer: Arc<OnceCell<PullConsumer>>,
 }
 
 impl NatsBus {
@@ -51,6 +54,7 @@ impl NatsBus {
             subjects,
             control: Arc::new(Control::default()),
             health: connection.health,
+            consumer: Arc::default(),
         }
     }
 
@@ -69,7 +73,12 @@ impl NatsBus {
     /// The connection's state and the last permission the server denied.
     #[must_use]
     pub fn health(&self) -> signal::Receiver<connect::Health> {
-        self.health.clone()
+        self.health.subscribe()
+    }
+
+    /// Takes a denied permission for granted again; the server says so if it is not.
+    pub fn forgive_denied(&self) {
+        self.health.send_if_modified(|health| health.denied.take().is_some());
     }
 
     /// Sends what is buffered and closes the connection: the last step of a shutdown, after the last ack.

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use super::{NatsBus, TIMEOUT};
 use crate::bus::{DeadLetter, Delivery, Error, Subjects, Swap};
+use crate::clock::Clock;
 use crate::error::Classify;
 use crate::event::{CONTENT_TYPE, CommandKey, rfc3339};
 use crate::{retry, telemetry};
@@ -128,7 +129,7 @@ impl NatsBus {
                 return Err(error);
             }
             tracing::debug!(code = %error.code(), attempt, "{error}; publishing again");
-            tokio::time::sleep(retry::IN_PLACE.delay(attempt, None)).await;
+            Clock::system().sleep(retry::IN_PLACE.delay(attempt, None)).await;
         }
     }
 
@@ -188,8 +189,7 @@ impl NatsBus {
     /// Completes when the server denies the subject from now on. It does not answer a denied request, it only says so
     /// on the connection (bus.md fact 13).
     async fn denied(&self, subject: &str) -> Option<String> {
-        let mut health = self.health.clone();
-        health.mark_unchanged();
+        let mut health = self.health.subscribe(); // sees only what comes
         let quoted = format!("\"{subject}\"");
         loop {
             health.changed().await.ok()?;

@@ -63,7 +63,9 @@ impl NatsBus {
             ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => missing(stream),
             _ => fail(error.into()),
         })?;
-        consumer.messages().await.map_err(|error| fail(error.into()))
+        #[allow(clippy::disallowed_methods, reason = "an ordered consumer has no acks that could wait behind slots")]
+        let messages = consumer.messages().await;
+        messages.map_err(|error| fail(error.into()))
     }
 
     async fn stream(&self, stream: &str, subject: &str) -> Result<Stream<()>, Error> {

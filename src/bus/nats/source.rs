@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_nats::client::Request;
 use async_nats::jetstream;
-use async_nats::jetstream::consumer::PullConsumer;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 
@@ -22,7 +21,11 @@ pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'stati
             subject: stream.clone(),
             source,
         };
-        let consumer = bus.consumer().await?;
+        let consumer = bus
+            .consumer
+            .get_or_try_init(|| bus.context.get_consumer_from_stream(CONSUMER, bus.subjects.command_stream()))
+            .await
+            .map_err(|e| fail(e.into()))?;
         let batch = consumer.batch().max_messages(max).expires(wait).messages().await.map_err(|e| fail(e.into()))?;
         let stream = stream.clone();
         Ok::<_, Error>(batch.map(move |message| match message {
@@ -83,15 +86,5 @@ impl Acker for NatsAcker {
         };
         let request = Request::new().payload(payload.into());
         self.bus.request(operation, &self.reply, request, TIMEOUT).await.map(|_| ())
-    }
-}
-
-impl NatsBus {
-    /// The command stream's consumer. Its info is asked for once a pull: that is how a deleted one is noticed, and one
-    /// request beside up to `slots` commands costs nothing.
-    async fn consumer(&self) -> Result<PullConsumer, Error> {
-        self.context.get_consumer_from_stream(CONSUMER, self.subjects.command_stream()).await.map_err(|source| {
-            Error::Request { operation: "look up", subject: CONSUMER.to_owned(), source: source.into() }
-        })
     }
 }

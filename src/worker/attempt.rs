@@ -1,0 +1,218 @@
+//! One attempt: counted on the bus before it begins, run under a guard, told to watchers.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::dispatch::{SAFE_POINT, Work};
+use super::lease::Held;
+use super::reporter::{self, Steps};
+use super::{Engine, Error};
+use crate::bus::{self, Attempts, Swap};
+use crate::error::Code;
+use crate::event::{self, EventKind, Origin, Started};
+use crate::guard::{Guard, Stop};
+use crate::task::{self, Failure, Limits, Outcome, TaskContext};
+
+/// Deaths of the process under one command before it is put aside.
+const CRASHES: u32 = 3;
+
+/// An attempt and its record on the bus.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    pub record: Attempts,
+    revision: u64,
+    events: AtomicU32,
+    before: Option<String>,
+}
+
+/// Whether an attempt may begin.
+pub(super) enum Begun {
+    /// It has.
+    Now(Attempt),
+    /// Somebody else began one in this moment.
+    Elsewhere,
+    /// The process died under the command too often.
+    Crashed(Attempt),
+}
+
+impl Attempt {
+    /// Number of the attempt's next event.
+    pub fn next_event(&self) -> u32 {
+        self.events.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the attempt before this one panicked.
+    pub fn panicked_before(&self) -> bool {
+        self.before.as_deref() == Some(Code::SH4001.as_str())
+    }
+
+    /// When the command must be done: its own expiry, or the verb's limit counted from its first attempt.
+    pub fn deadline(&self, limits: Limits, expiry: Option<OffsetDateTime>) -> OffsetDateTime {
+        let since = OffsetDateTime::from_unix_timestamp(self.record.since).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let limit = since + limits.deadline;
+        expiry.map_or(limit, |expiry| expiry.min(limit))
+    }
+}
+
+/// A failed task may have a report too.
+type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Value>>)>;
+
+impl Engine {
+    /// Writes the attempt before it begins, so that a process that dies has used it up. A first delivery is taken to
+    /// be a first attempt, which saves reading: the swap tells when it was not.
+    pub(super) async fn begin_attempt(&self, work: &Work<'_>) -> Result<Begun, bus::Error> {
+        let key = &work.command.origin.key;
+        let mut known = (Attempts::default(), 0);
+        if work.delivery.delivered > 1 {
+            known = self.bus.attempts(key).await?;
+        }
+        for _ in 0..2 {
+            let (before, revision) = known;
+            let crashed = before.crashed + u32::from(before.open);
+            let record = Attempts {
+                begun: before.begun + 1,
+                since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
+                worker: self.settings.worker.clone(),
+                open: true,
+                crashed,
+                last_code: None,
+            };
+            if crashed >= CRASHES {
+                let record = Attempts { crashed, ..before };
+                return Ok(Begun::Crashed(Attempt { record, revision, ..Attempt::default() }));
+            }
+            if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
+                return Ok(Begun::Now(Attempt { record, revision, before: before.last_code, ..Attempt::default() }));
+            }
+            known = self.bus.attempts(key).await?;
+        }
+        Ok(Begun::Elsewhere)
+    }
+
+    /// Notes that the attempt is over. Without a `code` it was handed back and does not count.
+    pub(super) async fn close_attempt(
+        &self,
+        work: &Work<'_>,
+        attempt: &Attempt,
+        code: Option<String>,
+    ) -> Result<(), bus::Error> {
+        if attempt.revision == 0 {
+            return Ok(()); // none was begun
+        }
+        let mut record = Attempts { open: false, ..attempt.record.clone() };
+        if code.is_none() {
+            record.begun -= 1;
+            record.last_code.clone_from(&attempt.before);
+        } else {
+            record.last_code = code;
+        }
+        self.bus.record_attempts(&work.command.origin.key, &record, attempt.revision).await.map(|_| ())
+    }
+
+    /// Runs the task until it ends or has to stop.
+    pub(super) async fn run_task(
+        &self,
+        work: &Work<'_>,
+        attempt: &Attempt,
+        deadline: OffsetDateTime,
+        held: Option<&mut Held>,
+    ) -> Ended {
+        let origin = &work.command.origin;
+        let fence = held.as_ref().map_or(0, |held| held.fence);
+        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.leave.clone());
+        if let Some(held) = held {
+            held.keep(&guard, &self.settings.worker);
+        }
+        let (reporter, mut steps) = reporter::pair();
+        let context = TaskContext {
+            target: origin.target.to_string(),
+            clusters: Arc::clone(&self.clusters),
+            guard: guard.clone(),
+            progress: Arc::new(reporter),
+            clock: self.clock,
+            attempt: attempt.record.begun,
+            generation: work.command.generation,
+        };
+        let started = EventKind::Started(Started {
+            verb: origin.verb.clone(),
+            attempt: attempt.record.begun,
+            worker: self.settings.worker.clone(),
+            deadline: event::rfc3339(deadline),
+        });
+        let cancelled = self.bus.control().listen(&origin.key);
+        let (registry, verb, params) = (Arc::clone(&self.registry), work.task.verb(), work.command.params.clone());
+        let run = tokio::spawn(
+            async move {
+                match registry.get(verb) {
+                    Some(task) => task.run(&context, params).await,
+                    None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
+                }
+            }
+            .in_current_span(),
+        );
+        let ended = async {
+            tokio::select! {
+                ended = until_done(run, &guard) => ended,
+                never = pass_on(&cancelled, &guard) => match never {},
+                never = self.tell_steps(origin, attempt, &mut steps) => match never {},
+            }
+        };
+        let ((), ended) = tokio::join!(self.tell(origin, attempt, &started), ended);
+        self.bus.control().forget(&origin.key);
+        if let Some(step) = steps.untold() {
+            self.tell(origin, attempt, &EventKind::Progress(step)).await;
+        }
+        ended
+    }
+
+    async fn tell_steps(&self, origin: &Origin, attempt: &Attempt, steps: &mut Steps) -> Infallible {
+        loop {
+            let step = steps.next().await;
+            self.tell(origin, attempt, &EventKind::Progress(step)).await;
+        }
+    }
+}
+
+async fn pass_on(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
+    cancelled.cancelled().await;
+    guard.cancel();
+    std::future::pending().await
+}
+
+/// Waits for the task. One that was told to stop may go on to its next safe point, and is dropped when it does not
+/// reach one; without its lease it is dropped at once.
+async fn until_done(mut run: JoinHandle<Result<Outcome<Value>, Failure<Value>>>, guard: &Guard) -> Ended {
+    let mut stopped = None;
+    let joined = tokio::select! {
+        joined = &mut run => joined,
+        stop = guard.stopped() => {
+            stopped = Some(stop);
+            let patience = if stop == Stop::LostLease { Duration::ZERO } else { SAFE_POINT };
+            match tokio::time::timeout(patience, &mut run).await {
+                Ok(joined) => joined,
+                Err(_) => {
+                    run.abort();
+                    run.await
+                }
+            }
+        }
+    };
+    match joined {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(Failure { error, report })) => Err((error.into(), report)),
+        Err(error) if error.is_panic() => {
+            let panic = error.into_panic();
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err((Error::Panicked { message: text.unwrap_or("without a message").to_owned() }, None))
+        }
+        Err(_) => Err((task::Error::Stopped(stopped.unwrap_or(Stop::Shutdown)).into(), None)),
+    }
+}

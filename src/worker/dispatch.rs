@@ -1,0 +1,375 @@
+//! One command from receipt to settlement, in one straight read: decode, look for a result, admit, lease, count the
+//! attempt, run under guard, decide, commit, settle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::attempt::{self, Attempt};
+use super::heartbeat::Heartbeat;
+use super::lease::Held;
+use super::settle::{Decision, End, Facts, decide};
+use super::{Engine, Error};
+use crate::bus::{DeadLetter, DeadReason, Delivery, LeaseName, Settlement, Swap};
+use crate::error::{Class, Classify, Problem};
+use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
+use crate::task::DynTask;
+use crate::telemetry::metrics::{ErrorCode, Reason, Verb as VerbLabel, Word};
+
+/// How long a task that was told to stop may take to reach a safe point.
+pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
+
+/// Largest object that a `dataref` may name.
+const MAX_BLOB: usize = 16 * 1024 * 1024;
+
+/// A command that is being carried out.
+pub(super) struct Work<'a> {
+    pub command: &'a Command,
+    pub task: &'a dyn DynTask,
+    pub delivery: &'a Delivery,
+}
+
+/// What is known at the end of an attempt.
+#[derive(Default)]
+pub(super) struct Ending {
+    pub report: Option<serde_json::Value>,
+    pub changed: bool,
+    pub error: Option<Error>,
+    pub attempt: Attempt,
+    pub fence: u64,
+    pub left: Duration,
+}
+
+impl Ending {
+    fn failed(error: impl Into<Error>) -> Self {
+        Self { error: Some(error.into()), left: Duration::MAX, ..Self::default() }
+    }
+}
+
+impl Engine {
+    /// Carries one delivery. Never fails: what cannot be settled is left to the bus, which delivers it again.
+    pub(super) async fn handle(self: Arc<Self>, delivery: Delivery) {
+        let received = Instant::now();
+        let heartbeat = Heartbeat::start(&delivery, self.settings.ack_wait);
+        self.metrics.in_flight.inc();
+        if let Err(error) = self.carry(&delivery, received).await {
+            self.bus_failed("left to be delivered again", &error);
+        }
+        self.metrics.in_flight.dec();
+        drop(heartbeat);
+    }
+
+    async fn carry(&self, delivery: &Delivery, received: Instant) -> Result<(), crate::bus::Error> {
+        let mut command = match self.decode(delivery).await {
+            Ok(command) => command,
+            Err((Error::Bus(error), _)) if error.class() != Class::Terminal => return Err(error),
+            Err((error, origin)) => return self.reject(delivery, origin.as_ref(), error, received).await,
+        };
+        let Some((task, validator)) = self.task(&command.origin.verb) else {
+            let found = format!("{}.command.{}.v1", event::TYPE_PREFIX, command.origin.verb);
+            return self.reject(delivery, Some(&command.origin), event::Error::UnknownType { found }, received).await;
+        };
+        let target = command.origin.target.as_str();
+        if !self.clusters.knows(target) {
+            let error = Error::UnknownTarget { target: target.to_owned() };
+            return self.reject(delivery, Some(&command.origin), error, received).await;
+        }
+        if let Err(error) = validator.check(&command.params) {
+            return self.reject(delivery, Some(&command.origin), error, received).await;
+        }
+        if self.bus.has_result(&command.origin.target, &command.origin.key).await? {
+            self.metrics.duplicates.inc();
+            return delivery.acker.settle(Settlement::Ack).await;
+        }
+        let span = tracing::info_span!(
+            "process",
+            otel.name = format!("process istio.{}", task.verb()),
+            command = %command.origin.key,
+            verb = task.verb(),
+            target = command.origin.target.as_str(),
+            trace = tracing::field::Empty,
+        );
+        crate::telemetry::set_parent(&span, command.origin.traceparent.as_deref(), command.origin.tracestate.as_deref());
+        async {
+            if let Some(traceparent) = crate::telemetry::current() {
+                command.origin.traceparent = Some(traceparent);
+            }
+            if let Some(trace) = command.origin.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)) {
+                tracing::Span::current().record("trace", trace);
+            }
+            let work = Work { command: &command, task, delivery };
+            let ending = self.execute(&work).await?;
+            self.conclude(&work, ending, received).await
+        }
+        .instrument(span.clone())
+        .await
+    }
+
+    /// The message as a command, its parameters fetched where they are elsewhere.
+    async fn decode(&self, delivery: &Delivery) -> Result<Command, (Error, Option<Origin>)> {
+        let Some((target, verb)) = &delivery.address else {
+            let reason = format!("{:?} does not name a target and a verb", delivery.subject);
+            return Err((event::Error::Attribute { name: "NATS subject".to_owned(), reason }.into(), None));
+        };
+        let mut command = event::decode(target, verb, delivery.header_pairs(), &delivery.payload)
+            .map_err(|(error, origin)| (error.into(), origin))?;
+        if let Some(dataref) = command.dataref.take() {
+            command.params =
+                self.fetch(&dataref).await.map_err(|error| (error, Some(command.origin.clone())))?;
+        }
+        Ok(command)
+    }
+
+    /// `nats-object://<bucket>/<sha256>`: the digest is the name, and is checked.
+    async fn fetch(&self, dataref: &str) -> Result<serde_json::Value, Error> {
+        use sha2::{Digest, Sha256};
+        let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
+        let digest = dataref
+            .strip_prefix("nats-object://")
+            .and_then(|rest| rest.split_once('/'))
+            .map(|(_, digest)| digest)
+            .filter(|digest| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()))
+            .ok_or_else(|| wrong("must be nats-object://<bucket>/<sha256 in hex>"))?;
+        let bytes = match self.bus.blob(digest, MAX_BLOB).await {
+            Err(error) if error.class() == Class::Terminal => return Err(wrong(&error.to_string()).into()),
+            other => other?,
+        };
+        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if !found.eq_ignore_ascii_case(digest) {
+            return Err(wrong("the object has another digest").into());
+        }
+        serde_json::from_slice(&bytes).map_err(|error| wrong(&format!("is not JSON: {error}")).into())
+    }
+
+    /// Admits the command, takes its lease, counts the attempt and runs it.
+    async fn execute(&self, work: &Work<'_>) -> Result<Ending, crate::bus::Error> {
+        let Command { origin, expiry, .. } = work.command;
+        if let Some(expiry) = expiry.filter(|expiry| *expiry <= self.clock.now()) {
+            return Ok(Ending::failed(Error::Expired { deadline: event::rfc3339(expiry) }));
+        }
+        if self.bus.control().is_cancelled(&origin.key) {
+            return Ok(Ending::failed(Error::Cancelled));
+        }
+        if self.bus.control().is_paused(origin.target.as_str()) {
+            return Ok(Ending::failed(Error::Paused { target: origin.target.to_string() }));
+        }
+        let installation = match work.task.installation(&work.command.params) {
+            Ok(installation) => installation,
+            Err(reason) => return Ok(Ending::failed(event::Error::Params { path: String::new(), reason })),
+        };
+        let mut held = None;
+        if let Some(installation) = installation {
+            let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
+            held = Held::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
+            if held.is_none() {
+                self.metrics.lease_waits.inc();
+                return Ok(Ending::failed(Error::Busy { installation }));
+            }
+        }
+        let ending = self.attempt(work, held.as_mut()).await;
+        if let Some(held) = held
+            && !matches!(&ending, Ok(Ending { error: Some(error), .. }) if error.class() == Class::LostLease)
+        {
+            held.release().await;
+        }
+        ending
+    }
+
+    async fn attempt(&self, work: &Work<'_>, held: Option<&mut Held>) -> Result<Ending, crate::bus::Error> {
+        let limits = work.task.limits();
+        let begun = match self.begin_attempt(work).await? {
+            attempt::Begun::Now(attempt) => attempt,
+            attempt::Begun::Elsewhere => return Ok(Ending::failed(Error::Busy { installation: "attempt".to_owned() })),
+            attempt::Begun::Crashed(attempt) => {
+                let times = attempt.record.crashed;
+                return Ok(Ending { attempt, ..Ending::failed(Error::Crashes { times }) });
+            }
+        };
+        let deadline = begun.deadline(limits, work.command.expiry);
+        if deadline <= self.clock.now() {
+            let error = Error::Expired { deadline: event::rfc3339(deadline) };
+            return Ok(Ending { attempt: begun, ..Ending::failed(error) });
+        }
+        let fence = held.as_ref().map_or(0, |held| held.fence);
+        let ended = self.run_task(work, &begun, deadline, held).await;
+        let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
+        let (outcome, error) = match ended {
+            Ok(outcome) => (Some(outcome), None),
+            Err((error, outcome)) => (outcome, Some(error)),
+        };
+        let (changed, report) = outcome.map_or((false, None), |outcome| {
+            let (changed, report) = outcome.into_parts();
+            (changed, Some(report))
+        });
+        Ok(Ending { report, changed, error, attempt: begun, fence, left })
+    }
+
+    /// Decides what becomes of the command, and does that.
+    async fn conclude(&self, work: &Work<'_>, ending: Ending, received: Instant) -> Result<(), crate::bus::Error> {
+        let Work { command, task, delivery } = *work;
+        let origin = &command.origin;
+        let number = ending.attempt.record.begun;
+        let end = match &ending.error {
+            None => End::Done,
+            Some(Error::Panicked { .. }) => End::Panicked(1 + u32::from(ending.attempt.panicked_before())),
+            Some(error) => End::Failed(error.class()),
+        };
+        if let Some(error) = &ending.error {
+            self.metrics.task_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
+        }
+        let crashed = matches!(ending.error, Some(Error::Crashes { .. }));
+        let facts = Facts { attempt: number, attempts: task.limits().attempts, left: ending.left, delivered: delivery.delivered };
+        let verb = VerbLabel { verb: Word(task.verb()) };
+        match decide(end, facts) {
+            Decision::Conclude { outcome, dead } => {
+                let dead = if crashed { Some(DeadReason::Quarantined) } else { dead };
+                let error = match ending.error {
+                    Some(error) if dead == Some(DeadReason::Exhausted) && number > 1 => Some(error.exhausted(number)),
+                    other => other,
+                };
+                let problem = error.as_ref().map(|error| Problem::new(error));
+                if let (Some(reason), Some(problem)) = (dead, &problem) {
+                    self.bury(delivery, Some(origin), reason, problem).await?;
+                }
+                let result = ResultData {
+                    outcome,
+                    changed: ending.changed,
+                    report: ending.report,
+                    error: problem,
+                    attempts: number,
+                    fence: ending.fence,
+                    worker: self.settings.worker.clone(),
+                    ended: event::rfc3339(self.clock.now()),
+                };
+                self.commit(origin, &result).await?;
+                delivery.acker.settle(Settlement::Ack).await?;
+                self.metrics.ended(task.verb(), outcome.as_str(), received.elapsed());
+                tracing::info!(outcome = outcome.as_str(), changed = result.changed, attempt = number, "command ended");
+                if let Some(problem) = &result.error {
+                    tracing::warn!(code = problem.code, "{problem}");
+                }
+                Ok(())
+            }
+            Decision::Nak(delay) => {
+                self.retrying(work, &ending, delay).await?;
+                self.metrics.retries.get_or_create(&verb).inc();
+                delivery.acker.settle(Settlement::Nak(delay)).await
+            }
+            Decision::Schedule(delay) => {
+                self.retrying(work, &ending, delay).await?;
+                self.metrics.retries.get_or_create(&verb).inc();
+                let at = self.clock.now() + delay;
+                self.bus.schedule(delivery, &origin.key, number, at).await?;
+                delivery.acker.settle(Settlement::Ack).await
+            }
+            Decision::HandBack(delay) => {
+                self.close_attempt(work, &ending.attempt, None).await?;
+                tracing::debug!(delay = ?delay, "handed back");
+                delivery.acker.settle(Settlement::Nak(delay)).await
+            }
+            Decision::Abandon => {
+                self.metrics.leases_lost.inc();
+                tracing::warn!(code = "SH2005", "the lease was lost: the command is left to its new holder");
+                Ok(())
+            }
+        }
+    }
+
+    async fn retrying(&self, work: &Work<'_>, ending: &Ending, delay: Duration) -> Result<(), crate::bus::Error> {
+        let Some(error) = &ending.error else { return Ok(()) };
+        let problem = Problem::new(error);
+        tracing::warn!(code = problem.code, attempt = ending.attempt.record.begun, ?delay, "attempt failed: {problem}");
+        self.close_attempt(work, &ending.attempt, Some(problem.code.clone())).await?;
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let kind = EventKind::Retrying(Retrying { attempt: ending.attempt.record.begun, delay_ms, problem });
+        self.tell(&work.command.origin, &ending.attempt, &kind).await;
+        Ok(())
+    }
+
+    /// The commit point: whoever publishes the result first has ended the command.
+    async fn commit(&self, origin: &Origin, result: &ResultData) -> Result<(), crate::bus::Error> {
+        let event = event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
+        if self.bus.commit_result(origin, &event).await? == Swap::Lost {
+            self.metrics.fenced_results.inc();
+            tracing::warn!(command = %origin.key, "another worker had published the result");
+        }
+        Ok(())
+    }
+
+    /// Answers what can never be done: a dead letter for the operator, a result for the sender where one is known.
+    async fn reject(
+        &self,
+        delivery: &Delivery,
+        origin: Option<&Origin>,
+        error: impl Into<Error>,
+        received: Instant,
+    ) -> Result<(), crate::bus::Error> {
+        let problem = Problem::new(&error.into());
+        tracing::warn!(code = problem.code, subject = delivery.subject, "rejected: {problem}");
+        if let Some(origin) = origin
+            && self.bus.has_result(&origin.target, &origin.key).await?
+        {
+            self.metrics.duplicates.inc();
+            return delivery.acker.settle(Settlement::Ack).await;
+        }
+        self.bury(delivery, origin, DeadReason::Rejected, &problem).await?;
+        let verb = origin.and_then(|origin| self.task(&origin.verb)).map_or("unknown", |(task, _)| task.verb());
+        let reason = format!("{} {}", problem.code, problem.message);
+        if let Some(origin) = origin {
+            let result = ResultData {
+                outcome: event::Outcome::Rejected,
+                changed: false,
+                report: None,
+                error: Some(problem),
+                attempts: 0,
+                fence: 0,
+                worker: self.settings.worker.clone(),
+                ended: event::rfc3339(self.clock.now()),
+            };
+            self.commit(origin, &result).await?;
+        }
+        self.metrics.ended(verb, event::Outcome::Rejected.as_str(), received.elapsed());
+        delivery.acker.settle(Settlement::Term(reason)).await
+    }
+
+    async fn bury(
+        &self,
+        delivery: &Delivery,
+        origin: Option<&Origin>,
+        reason: DeadReason,
+        problem: &Problem,
+    ) -> Result<(), crate::bus::Error> {
+        let time: OffsetDateTime = self.clock.now();
+        let key = origin.map(|origin| &origin.key);
+        let letter = DeadLetter { delivery, key, reason, problem, worker: &self.settings.worker, time };
+        self.bus.dead_letter(&letter).await?;
+        self.metrics.dead_letters.get_or_create(&Reason { reason: Word(reason.as_str()) }).inc();
+        Ok(())
+    }
+
+    /// Publishes a progress event. One that is lost costs a watcher a line, not the command its life.
+    pub(super) async fn tell(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) {
+        let n = attempt.next_event();
+        let now = self.clock.now();
+        match event::progress_event(origin, attempt.record.begun, n, &self.settings.worker, now, kind) {
+            Ok(event) => {
+                if let Err(error) = self.bus.publish_event(origin, kind.name(), &event).await {
+                    self.bus_failed("a progress event is lost", &error);
+                }
+            }
+            Err(error) => tracing::error!("an event could not be built: {error}"),
+        }
+    }
+
+    fn bus_failed(&self, what: &str, error: &crate::bus::Error) {
+        self.metrics.bus_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
+        tracing::warn!(code = %error.code(), "{what}: {}", Problem::new(error));
+    }
+}
+
+fn unsendable(origin: &Origin, error: &event::Error) -> crate::bus::Error {
+    crate::bus::Error::Malformed { what: format!("result of {}", origin.key), reason: error.to_string() }
+}

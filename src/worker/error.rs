@@ -1,0 +1,118 @@
+//! What the engine itself has to say about a command.
+
+use crate::bus;
+use crate::error::{Class, Classify, Code, Problem};
+use crate::event;
+use crate::task;
+
+/// Why a command was not done, or not yet.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no command.
+    #[error(transparent)]
+    Event(#[from] event::Error),
+    /// The bus failed under it.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// The task failed.
+    #[error(transparent)]
+    Task(#[from] task::Error),
+    /// The configuration does not have the target.
+    #[error("target {target} is not in this worker's configuration")]
+    UnknownTarget {
+        /// As the command names it.
+        target: String,
+    },
+    /// `expirytime` or the verb's time limit had passed before an attempt.
+    #[error("the command's time was over at {deadline}, before it could be done")]
+    Expired {
+        /// RFC 3339.
+        deadline: String,
+    },
+    /// Cancelled before an attempt.
+    #[error("the command was cancelled before it was begun")]
+    Cancelled,
+    /// Another worker, or another command here, holds the installation.
+    #[error("installation {installation} is held by another command")]
+    Busy {
+        /// Which.
+        installation: String,
+    },
+    /// Operators paused the target.
+    #[error("target {target} is paused")]
+    Paused {
+        /// Which.
+        target: String,
+    },
+    /// The task's code is wrong.
+    #[error("the task panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// The process died under it too often.
+    #[error("the worker died {times} times while it carried the command")]
+    Crashes {
+        /// How often.
+        times: u32,
+    },
+    /// The last attempt failed too.
+    #[error("attempt {attempt} was the last: {last}")]
+    Exhausted {
+        /// Its number.
+        attempt: u32,
+        /// How it failed.
+        last: String,
+        /// Its code, class and remedy stay visible as the cause.
+        #[source]
+        cause: Box<Error>,
+    },
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Event(error) => error.class(),
+            Self::Bus(error) => error.class(),
+            Self::Task(error) => error.class(),
+            Self::UnknownTarget { .. } | Self::Crashes { .. } | Self::Exhausted { .. } => Class::Terminal,
+            Self::Expired { .. } => Class::Expired,
+            Self::Cancelled => Class::Cancelled,
+            Self::Busy { .. } | Self::Paused { .. } => Class::Busy,
+            Self::Panicked { .. } => Class::RETRY,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Event(error) => error.code(),
+            Self::Bus(error) => error.code(),
+            Self::Task(error) => error.code(),
+            Self::UnknownTarget { .. } => Code::SH1008,
+            Self::Expired { .. } => Code::SH1010,
+            Self::Cancelled => Code::SH1012,
+            Self::Crashes { .. } => Code::SH1013,
+            Self::Exhausted { .. } => Code::SH1014,
+            Self::Busy { .. } | Self::Paused { .. } => Code::SH2006,
+            Self::Panicked { .. } => Code::SH4001,
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Event(error) => error.remedy(),
+            Self::Bus(error) => error.remedy(),
+            Self::Task(error) => error.remedy(),
+            Self::Exhausted { cause, .. } => cause.remedy(),
+            _ => self.code().remedy().to_owned(),
+        }
+    }
+}
+
+impl Error {
+    /// The last attempt's failure as the end of all attempts, with its code in the text.
+    pub(super) fn exhausted(self, attempt: u32) -> Self {
+        let last = Problem::new(&self).code;
+        Self::Exhausted { attempt, last, cause: Box::new(self) }
+    }
+}

@@ -1,0 +1,179 @@
+//! A whole worker process: connect, verify, serve until told to stop, leave in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, Settings};
+use crate::bus::nats::{self, NatsBus};
+use crate::bus::topology::Topology;
+use crate::bus::{self, Bus, Subjects};
+use crate::clock::Clock;
+use crate::cluster::Clusters;
+use crate::config::Config;
+use crate::error::{Class, Classify, Code, Problem};
+use crate::health::{self, Causes};
+use crate::retry;
+use crate::task::Registry;
+use crate::telemetry::metrics::Metrics;
+
+/// Between two looks at the topology.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bus cannot be used at all.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// The health port is taken.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A task's parameters have no valid schema: a bug.
+    #[error("the tasks cannot be registered: {reason}")]
+    Registry {
+        /// Which, and why.
+        reason: String,
+    },
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Bus(error) => error.class(),
+            Self::Listen { .. } | Self::Registry { .. } => Class::Terminal,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Bus(error) => error.code(),
+            Self::Listen { .. } => Code::SH5004,
+            Self::Registry { .. } => Code::SH4002,
+        }
+    }
+}
+
+/// Runs a worker until `stop` and until its last command is settled.
+///
+/// # Errors
+/// What keeps it from starting; afterwards it mends itself or says on `/readyz` why it cannot.
+pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken) -> Result<(), Error> {
+    let worker = worker_id(&config.worker.id);
+    let metrics = Arc::new(Metrics::default());
+    let (tell, readiness) = watch::channel(vec!["starting".to_owned()]);
+    // Lives longer than `stop`: the port answers until the last command is settled.
+    let ended = CancellationToken::new();
+    let _end = ended.clone().drop_guard();
+    if let Some(address) = config.health.listen {
+        let bound = health::serve(address, Arc::clone(&metrics), readiness, ended.clone()).await;
+        let bound = bound.map_err(|source| Error::Listen { address, source })?;
+        tracing::info!("health and metrics on http://{bound}");
+    }
+    let connection = nats::connect(&config.nats, &format!("sailhand {worker}"), true).await?;
+    let bus = NatsBus::new(connection, Subjects::new(&config.bus.prefix));
+    let topology = Topology::new(&config.bus);
+    if !ready_to_start(&bus, &topology, &tell, &stop).await {
+        bus.close().await;
+        return Ok(());
+    }
+    bus.follow_control(ended.clone()).await?;
+    let settings = Settings {
+        worker: worker.clone(),
+        slots: config.worker.slots,
+        pull_wait: config.worker.pull_wait,
+        ack_wait: config.bus.ack_wait,
+        lease_ttl: config.bus.lease_ttl,
+        grace: config.worker.grace,
+    };
+    let clusters = Arc::new(Clusters::new(config.targets.clone()));
+    let port: Arc<dyn Bus> = Arc::new(bus.clone());
+    let engine = Engine::new(port, registry, clusters, Clock::system(), metrics, settings)
+        .map_err(|reason| Error::Registry { reason })?;
+    tell.send_replace(Causes::new());
+    tracing::info!(worker, slots = config.worker.slots, targets = config.targets.len(), "ready");
+    let watching = tokio::spawn(watch_readiness(bus.clone(), topology, tell.clone(), stop.clone()));
+    engine.run(stop).await;
+    watching.abort();
+    bus.close().await;
+    tracing::info!(worker, "stopped");
+    Ok(())
+}
+
+/// Waits until the server answers and the topology is as declared; `false` when stopped before.
+async fn ready_to_start(
+    bus: &NatsBus,
+    topology: &Topology,
+    tell: &watch::Sender<Causes>,
+    stop: &CancellationToken,
+) -> bool {
+    let mut attempt = 0;
+    loop {
+        let verified = tokio::select! {
+            verified = nats::topology::verify(bus, topology) => verified,
+            () = stop.cancelled() => return false,
+        };
+        let Err(error) = verified else { return true };
+        attempt += 1;
+        let problem = Problem::new(&error);
+        tracing::warn!(code = problem.code, "not ready: {problem}. {}", problem.remedy);
+        tell.send_replace(vec![problem.to_string()]);
+        let pause = retry::IN_PLACE.delay(attempt, Some(Duration::from_millis(500)));
+        tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return false }
+    }
+}
+
+/// Keeps `/readyz` true: connection and permissions as they change, the topology every [`LOOK`].
+async fn watch_readiness(
+    bus: NatsBus,
+    topology: Topology,
+    tell: watch::Sender<Causes>,
+    stop: CancellationToken,
+) {
+    let mut health = bus.health();
+    let mut topology_cause = None;
+    loop {
+        let mut causes = Vec::new();
+        {
+            let health = health.borrow_and_update();
+            if !health.connected {
+                causes.push(format!("{}: the connection to NATS is lost", Code::SH2001));
+            }
+            if let Some(denied) = &health.denied {
+                causes.push(format!("{}: NATS denies a permission: {denied}", Code::SH2004));
+            }
+        }
+        causes.extend(topology_cause.clone());
+        if stop.is_cancelled() {
+            causes.push("stopping".to_owned());
+        }
+        tell.send_replace(causes);
+        tokio::select! {
+            changed = health.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK) => {
+                bus.forgive_denied();
+                let verified = nats::topology::verify(&bus, &topology).await;
+                topology_cause = verified.err().map(|error| Problem::new(&error).to_string());
+            }
+            () = stop.cancelled(), if !stop.is_cancelled() => {}
+        }
+    }
+}
+
+/// The configured name, or one that no other process has.
+fn worker_id(configured: &str) -> String {
+    if !configured.is_empty() {
+        return configured.to_owned();
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}-{}", if host.is_empty() { "worker" } else { host }, std::process::id())
+}

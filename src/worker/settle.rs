@@ -1,0 +1,150 @@
+//! What becomes of a command after an attempt: a pure table. Everything that the engine does at the end of a command
+//! is decided here and nowhere else.
+
+use std::time::Duration;
+
+use crate::bus::DeadReason;
+use crate::error::Class;
+use crate::event::Outcome;
+use crate::retry;
+
+/// Longer delays than this go into a message schedule: a delayed NAK counts against the consumer's `max_ack_pending`.
+const LONGEST_NAK: Duration = Duration::from_secs(60);
+/// Panics of one task before the command is given up.
+const PANICS: u32 = 2;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was done.
+    Done,
+    /// It failed, with this class.
+    Failed(Class),
+    /// The task panicked, so many times by now.
+    Panicked(u32),
+}
+
+/// What is known beside the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Attempts begun, this one included; 0 when none was.
+    pub attempt: u32,
+    /// Attempts allowed.
+    pub attempts: u32,
+    /// Time left to the command.
+    pub left: Duration,
+    /// Deliveries of the message, this one included.
+    pub delivered: u64,
+}
+
+/// What is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Publish the result, keep a dead letter where `dead` says so, then remove the message.
+    Conclude {
+        /// Of the result.
+        outcome: Outcome,
+        /// Why a person may want to replay it.
+        dead: Option<DeadReason>,
+    },
+    /// Another attempt after the delay, by NAK.
+    Nak(Duration),
+    /// Another attempt after the delay, by a message schedule.
+    Schedule(Duration),
+    /// Give the message back; this was no attempt.
+    HandBack(Duration),
+    /// Somebody else has the command: settle nothing (a stale settlement disturbs the new holder).
+    Abandon,
+}
+
+/// The table.
+#[must_use]
+pub fn decide(end: End, facts: Facts) -> Decision {
+    let conclude = |outcome| Decision::Conclude { outcome, dead: None };
+    let class = match end {
+        End::Done => return conclude(Outcome::Succeeded),
+        End::Panicked(times) if times >= PANICS => {
+            return Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) };
+        }
+        End::Panicked(_) => Class::RETRY,
+        End::Failed(class) => class,
+    };
+    match class {
+        Class::Terminal => conclude(Outcome::Failed),
+        Class::Superseded => conclude(Outcome::Superseded),
+        Class::Cancelled => conclude(Outcome::Cancelled),
+        Class::Expired => conclude(Outcome::Expired),
+        Class::LostLease => Decision::Abandon,
+        Class::Shutdown => Decision::HandBack(Duration::ZERO),
+        Class::Busy => Decision::HandBack(busy_delay(facts.delivered)),
+        Class::Retry { after } => {
+            let delay = retry::ATTEMPTS.delay(facts.attempt, after);
+            if facts.attempt >= facts.attempts || delay >= facts.left {
+                Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) }
+            } else if delay < LONGEST_NAK {
+                Decision::Nak(delay)
+            } else {
+                Decision::Schedule(delay)
+            }
+        }
+    }
+}
+
+/// Short at first, for short commands in a row; up to 5 s behind a long one. Jittered, so that waiters spread.
+fn busy_delay(delivered: u64) -> Duration {
+    let bound = Duration::from_millis(250) * 2u32.pow(u32::try_from(delivered.min(5)).unwrap_or(5));
+    bound.min(Duration::from_secs(5)).mul_f64(rand::random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Facts = Facts { attempt: 1, attempts: 8, left: Duration::from_secs(3600), delivered: 1 };
+
+    fn concluded(outcome: Outcome) -> Decision {
+        Decision::Conclude { outcome, dead: None }
+    }
+
+    fn exhausted() -> Decision {
+        Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) }
+    }
+
+    #[test]
+    fn every_class_has_its_end() {
+        for (end, decision) in [
+            (End::Done, concluded(Outcome::Succeeded)),
+            (End::Failed(Class::Terminal), concluded(Outcome::Failed)),
+            (End::Failed(Class::Superseded), concluded(Outcome::Superseded)),
+            (End::Failed(Class::Cancelled), concluded(Outcome::Cancelled)),
+            (End::Failed(Class::Expired), concluded(Outcome::Expired)),
+            (End::Failed(Class::LostLease), Decision::Abandon),
+            (End::Failed(Class::Shutdown), Decision::HandBack(Duration::ZERO)),
+            (End::Panicked(2), exhausted()),
+        ] {
+            assert_eq!(decide(end, FACTS), decision, "{end:?}");
+        }
+        assert!(matches!(decide(End::Panicked(1), FACTS), Decision::Nak(_)));
+    }
+
+    #[test]
+    fn retry_is_bounded_by_attempts_and_by_time() {
+        let retry = End::Failed(Class::RETRY);
+        assert!(matches!(decide(retry, FACTS), Decision::Nak(delay) if delay <= Duration::from_secs(1)));
+        assert_eq!(decide(retry, Facts { attempt: 8, ..FACTS }), exhausted());
+        let asked = End::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
+        assert!(matches!(decide(asked, FACTS), Decision::Schedule(delay) if delay >= Duration::from_secs(90)));
+        assert_eq!(decide(asked, Facts { left: Duration::from_secs(60), ..FACTS }), exhausted());
+    }
+
+    #[test]
+    fn busy_waits_longer_each_time_up_to_five_seconds() {
+        for (delivered, least, most) in [(1, 250, 500), (3, 1000, 2000), (1000, 2500, 5000)] {
+            let Decision::HandBack(delay) = decide(End::Failed(Class::Busy), Facts { delivered, ..FACTS }) else {
+                panic!("busy is handed back");
+            };
+            let range = Duration::from_millis(least)..=Duration::from_millis(most);
+            assert!(range.contains(&delay), "{delivered}: {delay:?}");
+        }
+    }
+}

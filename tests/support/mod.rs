@@ -1,0 +1,19 @@
+//! The real parts for the integration tests: a nats-server, a Kubernetes control plane, and waiting without sleeping.
+//! Knows nothing of sailhand itself. A part that is missing fails the test; nothing is skipped.
+#![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot get its real parts has to fail with a message"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the environment says where the real parts are; other processes have their own time"
+)]
+
+pub mod control_plane;
+pub mod eventually;
+pub mod nats;
+pub mod tools;

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Puts the real servers that the demo and the tests run against into <repo>/.cache/bin (or $SAILHAND_CACHE/bin).
+#
+# Each is built from a Go module whose version is pinned by the go.mod beside this file. A binary that is already on
+# this machine (in $KUBEBUILDER_ASSETS or PATH) and has a fitting version is linked instead of being built:
+#   nats-server 2.15.x, etcd 3.6.x, Kubernetes 1.34.x, kwok 0.8.x
+# The minor version must be the pinned one: the tests rely on what exactly these releases do.
+#
+# A second run does nothing. A changed go.mod or build flag rebuilds what it describes. SAILHAND_TOOLS_BUILD=1 ignores
+# what is on the machine. Needs bash, go, openssl and curl (the last two for the control plane).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${SAILHAND_CACHE:-$(cd "$here/../.." && pwd)/.cache}
+bin=$cache/bin
+stamps=$cache/stamps
+logs=$cache/log
+
+kubernetes_version=1.34.4
+kubernetes_flags="-X k8s.io/component-base/version.gitVersion=v$kubernetes_version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
+
+# name | folder of its go.mod | package | fitting versions | how to ask for the version | extra linker flags
+tools=(
+  "nats-server|nats|github.com/nats-io/nats-server/v2|2.15|--version|"
+  "etcd|etcd|go.etcd.io/etcd/server/v3|3.6|--version|"
+  "kwok|kwok|sigs.k8s.io/kwok/cmd/kwok|0.8|--version|"
+  "kubectl|kubernetes|k8s.io/kubernetes/cmd/kubectl|1.34|version --client|$kubernetes_flags"
+  "kube-scheduler|kubernetes|k8s.io/kubernetes/cmd/kube-scheduler|1.34|--version|$kubernetes_flags"
+  "kube-controller-manager|kubernetes|k8s.io/kubernetes/cmd/kube-controller-manager|1.34|--version|$kubernetes_flags"
+  "kube-apiserver|kubernetes|k8s.io/kubernetes/cmd/kube-apiserver|1.34|--version|$kubernetes_flags"
+)
+
+check_prerequisites() {
+  local missing=() need
+  for need in go openssl curl; do
+    command -v "$need" >/dev/null || missing+=("$need")
+  done
+  if ((${#missing[@]})); then
+    echo "missing on this machine: ${missing[*]}" >&2
+    echo "  go 1.24 or newer builds the servers (https://go.dev/doc/install), openssl makes the test certificates, curl asks the servers whether they are ready" >&2
+    exit 1
+  fi
+}
+
+# The first thing that looks like a version in what `$1 $2...` prints.
+version_of() {
+  local file=$1
+  shift
+  "$file" "$@" 2>/dev/null | grep -Eo '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1 || true
+}
+
+# Prints the path of a fitting binary that is already on this machine.
+on_this_machine() {
+  local name=$1 fitting=$2 ask=$3 folder version
+  [[ ${SAILHAND_TOOLS_BUILD:-} == 1 ]] && return 1
+  local folders
+  IFS=: read -ra folders <<<"${KUBEBUILDER_ASSETS:-}:$PATH"
+  for folder in "${folders[@]}"; do
+    [[ -n $folder && $folder != "$bin" && -x $folder/$name ]] || continue
+    # shellcheck disable=SC2086  # the question may be two words
+    version=$(version_of "$folder/$name" $ask)
+    if [[ $version == "$fitting".* ]]; then
+      echo "$folder/$name"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# What a finished tool was made from; differs when it must be made again.
+recipe_of() {
+  local folder=$1 package=$2 flags=$3
+  { cat "$here/$folder/go.mod" "$here/$folder/go.sum"; echo "$package $flags"; } | cksum
+}
+
+# Builds one tool; on a terminal its line shows the seconds going by.
+build() {
+  local name=$1 folder=$2 package=$3 flags=$4 label=$5 started=$SECONDS pid
+  (
+    cd "$here/$folder"
+    CGO_ENABLED=0 GOWORK=off go build -trimpath -ldflags "-s -w $flags" -o "$bin/.$name.new" "$package"
+  ) >"$logs/build-$name.log" 2>&1 &
+  pid=$!
+  if [[ -t 1 ]]; then
+    while kill -0 "$pid" 2>/dev/null; do
+      printf '\r%s building, %d s ' "$label" $((SECONDS - started))
+      sleep 1
+    done
+    printf '\r'
+  else
+    echo "$label building"
+  fi
+  if ! wait "$pid"; then
+    echo "$label failed; the last lines of $logs/build-$name.log:" >&2
+    tail -n 20 "$logs/build-$name.log" >&2
+    exit 1
+  fi
+  mv "$bin/.$name.new" "$bin/$name"
+  echo "$label built in $((SECONDS - started)) s"
+}
+
+main() {
+  check_prerequisites
+  mkdir -p "$bin" "$stamps" "$logs"
+  local wanted=() line name folder package fitting ask flags recipe
+  for line in "${tools[@]}"; do
+    IFS='|' read -r name folder package fitting ask flags <<<"$line"
+    recipe=$(recipe_of "$folder" "$package" "$flags")
+    if [[ ! -x $bin/$name || $(cat "$stamps/$name" 2>/dev/null) != "$recipe" ]]; then
+      wanted+=("$line")
+    fi
+  done
+  if ((${#wanted[@]} == 0)); then
+    echo "tools: all ${#tools[@]} are in $bin"
+    return
+  fi
+
+  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; all of them take about 12 minutes on two cores with empty caches"
+  local i found label left
+  for i in "${!wanted[@]}"; do
+    IFS='|' read -r name folder package fitting ask flags <<<"${wanted[i]}"
+    left=$((${#wanted[@]} - i - 1))
+    label="  [$((i + 1))/${#wanted[@]}, then $left left, $SECONDS s so far] $name"
+    rm -f "$bin/$name"
+    if found=$(on_this_machine "$name" "$fitting" "$ask"); then
+      ln -s "$found" "$bin/$name"
+      echo "$label: uses $found"
+    else
+      build "$name" "$folder" "$package" "$flags" "$label"
+    fi
+    recipe_of "$folder" "$package" "$flags" >"$stamps/$name"
+  done
+  echo "tools: ready after $SECONDS s"
+}
+
+main
