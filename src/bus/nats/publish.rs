@@ -98,6 +98,10 @@ fn original_headers(delivery: &Delivery) -> HeaderMap {
     headers
 }
 
+fn lost_swap(error: &Error) -> bool {
+    matches!(error, Error::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code))
+}
+
 /// The server's answer to a publish.
 #[derive(Deserialize)]
 struct PublishAck {
@@ -139,7 +143,7 @@ impl NatsBus {
         message.headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         match self.publish(message).await {
             Ok((sequence, _)) => Ok(Swap::Won(sequence)),
-            Err(Error::Refused { code, .. }) if WRONG_LAST_SEQUENCE.contains(&code) => Ok(Swap::Lost),
+            Err(error) if lost_swap(&error) => Ok(Swap::Lost),
             Err(error) => Err(error),
         }
     }
