@@ -128,8 +128,9 @@ impl NatsBus {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            // What is not permitted is not permitted a second later. A server that answers "no" says the same again, but for the seconds of a leader's election.
-            if attempt >= TRIES || matches!(error, Error::Denied { .. }) {
+            // A lost swap stays lost, and what is not permitted is not permitted a second later. Any other "no" may be
+            // the seconds of a leader's election.
+            if attempt >= TRIES || lost_swap(&error) || matches!(error, Error::Denied { .. }) {
                 return Err(error);
             }
             tracing::debug!(code = %error.code(), attempt, "{error}; publishing again");
