@@ -188,7 +188,7 @@ impl NatsBus {
 
     /// Completes when the server denies the subject from now on. It does not answer a denied request, it only says so
     /// on the connection (bus.md fact 13).
-    async fn denied(&self, subject: &str) -> Option<String> {
+    pub(super) async fn denied(&self, subject: &str) -> Option<String> {
         let mut health = self.health.subscribe(); // sees only what comes
         let quoted = format!("\"{subject}\"");
         loop {
