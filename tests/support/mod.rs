@@ -15,5 +15,6 @@
 
 pub mod control_plane;
 pub mod eventually;
+pub mod lossy;
 pub mod nats;
 pub mod tools;
