@@ -90,7 +90,8 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let event = draft.event(&target, OffsetDateTime::now_utc()).map_err(Error::Contract)?;
     let bytes = serde_json::to_vec(&event).map_err(|source| Error::local("write JSON", source.into()))?;
     if bytes.len() <= event::binding::MAX_BYTES {
-        event::decode(&target, &draft.verb, std::iter::empty(), &bytes).map_err(|(error, _)| Error::Contract(error))?;
+        event::decode(&target, &draft.verb, &std::iter::empty(), &bytes)
+            .map_err(|rejection| Error::Contract(rejection.error))?;
     }
 
     let client = global.client().await?;

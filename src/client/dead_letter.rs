@@ -122,7 +122,7 @@ impl Client {
 fn read(message: &StreamMessage) -> DeadLetter {
     let header = |name: &str| message.headers.get(name).map_or_else(String::new, |value| value.as_str().to_owned());
     let pairs = header_pairs(&message.headers);
-    let event = binding::read(pairs.iter().map(|(name, value)| (name.as_str(), *value)), &message.payload).ok();
+    let event = binding::read(&pairs.iter().map(|(name, value)| (name.as_str(), *value)), &message.payload).ok();
     DeadLetter {
         sequence: message.sequence,
         reason: header("Istio-Dlq-Reason"),

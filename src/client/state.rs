@@ -52,7 +52,7 @@ impl Client {
             let Some(message) = self.bus().next(&stream, &subjects.commands(), next).await? else { return Ok(false) };
             let headers = header_pairs(&message.headers);
             let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
-            if let Ok(event) = binding::read(pairs, &message.payload) {
+            if let Ok(event) = binding::read(&pairs, &message.payload) {
                 let text = |name: &str| event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
                 if CommandKey::new(text("source"), text("id")) == *key {
                     return Ok(true);

@@ -164,7 +164,7 @@ pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, pa
         _ => return None,
     };
     let headers = headers.map(header_pairs).unwrap_or_default();
-    let event = binding::read(headers.iter().map(|(name, value)| (name.as_str(), *value)), payload).ok()?;
+    let event = binding::read(&headers.iter().map(|(name, value)| (name.as_str(), *value)), payload).ok()?;
     let observed = match kind {
         None => data(&event).map(|data| Observed::Result(Box::new(data))),
         Some("started") => data(&event).map(|data| Observed::Event(EventKind::Started(data))),

@@ -1,12 +1,27 @@
-//! stub: apply a set of objects as one installation.
+//! Applies a set of objects as one installation: plan, fence, write phase by phase, prune, wait. Knows no task and
+//! no bus.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use kube::core::DynamicObject;
 
-use super::{Cluster, Error, ObjectsReport};
+use super::guarded::guarded;
+use super::inventory::{self, Inventory};
+use super::order::Phase;
+use super::outcome::Tally;
+use super::plan::{self, Decision, PARALLEL, Planned};
+use super::prune::{self, Prune};
+use super::removal::Removal;
+use super::wanted::{self, Wanted};
+use super::write::write;
+use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, wait};
 use crate::guard::Guard;
-use crate::progress::Progress;
+use crate::progress::{Progress, Step};
+
+/// How long pruned objects may take to go when the command does not say how long to wait.
+const GONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// How to apply.
 #[derive(Debug, Clone, Default)]
@@ -39,12 +54,279 @@ pub type ObjectsFailure = Box<(Error, Option<ObjectsReport>)>;
 /// # Errors
 /// With the report of what was done, as soon as anything was begun.
 pub async fn apply(
-    _cluster: &Cluster,
-    _installation: &str,
-    _objects: Vec<DynamicObject>,
-    _options: &ApplyOptions,
-    _guard: &Guard,
-    _progress: &dyn Progress,
+    cluster: &Cluster,
+    installation: &str,
+    objects: Vec<DynamicObject>,
+    options: &ApplyOptions,
+    guard: &Guard,
+    progress: &dyn Progress,
 ) -> Result<ObjectsReport, ObjectsFailure> {
-    Ok(ObjectsReport::default())
+    let report = ObjectsReport { dry_run: options.dry_run, objects: Vec::with_capacity(objects.len()) };
+    let mut run = Run { cluster, options, guard, progress, tally: Tally::new(report) };
+    let result = run.all(installation, objects).await;
+    run.tally.finish(result)
+}
+
+/// One application under way.
+struct Run<'a> {
+    cluster: &'a Cluster,
+    options: &'a ApplyOptions,
+    guard: &'a Guard,
+    progress: &'a dyn Progress,
+    tally: Tally,
+}
+
+impl Run<'_> {
+    async fn all(&mut self, installation: &str, objects: Vec<DynamicObject>) -> Result<(), Error> {
+        self.guard.check()?;
+        self.step("plan", 0, objects.len(), "comparing with the cluster");
+        let mut inventory = guarded(self.guard, Inventory::read(self.cluster, installation)).await?;
+        if !self.options.dry_run {
+            inventory.admit(self.guard.fence(), self.options.generation)?;
+        }
+        let namespace = self.options.namespace.as_deref();
+        let mut set = guarded(self.guard, wanted::resolve(self.cluster, objects, namespace)).await?;
+        self.refuse_unknown(&set)?;
+        let id = inventory.id();
+        for one in &mut set {
+            wanted::label(&mut one.body, &id);
+        }
+        set.sort_by_key(|one| one.phase);
+        let refs: Vec<_> = set.iter().map(|one| one.object.clone()).collect();
+
+        let missing = guarded(self.guard, self.missing_namespaces(&set)).await?;
+        let planned = guarded(self.guard, plan::plan(self.cluster, set, &id, self.options, &missing)).await?;
+        let prune = if self.options.prune {
+            guarded(self.guard, prune::plan(self.cluster, &inventory.entries, &refs, &id)).await?
+        } else {
+            Prune { staying: left(&inventory.entries, &refs), ..Prune::default() }
+        };
+        if self.options.dry_run {
+            return self.tell(&missing, planned, prune);
+        }
+
+        let after: BTreeSet<_> = refs.iter().cloned().chain(prune.staying.iter().cloned()).collect();
+        let writes = planned.iter().any(|one| one.decision.writes());
+        if writes || !missing.is_empty() || !prune.doomed.is_empty() {
+            let union = inventory.entries.union(&after).cloned().collect();
+            inventory.write(self.cluster, union, self.guard, self.options.generation).await?;
+        }
+        self.create_namespaces(&missing).await?;
+        self.write_all(&mut inventory, planned, &id).await?;
+        self.tally.verdict()?;
+        self.prune(&mut inventory, prune, after).await?;
+        self.tally.verdict()?;
+        match self.options.wait {
+            Some(at_most) => wait::until_ready(self.cluster, &refs, at_most, self.guard, self.progress).await,
+            None => Ok(()),
+        }
+    }
+
+    fn step(&self, phase: &str, done: usize, total: usize, message: impl Into<String>) {
+        let (done, total) = (done as u64, total as u64);
+        self.progress.report(Step { phase: phase.to_owned(), message: message.into(), done, total });
+    }
+
+    /// Nothing is written as long as one kind is unknown: half a set is worse than none.
+    fn refuse_unknown(&mut self, set: &[Wanted]) -> Result<(), Error> {
+        let Some(first) = set.iter().find(|one| one.kind.is_none()) else { return Ok(()) };
+        for one in set {
+            self.tally.push(match one.kind {
+                None => ObjectReport::failed(one.object.clone(), &one.unknown()),
+                Some(_) => ObjectReport::skipped(one.object.clone(), "nothing is written while a kind is unknown"),
+            });
+        }
+        Err(first.unknown())
+    }
+
+    /// Namespaces that the set's objects are in, that are not in the set, and do not exist.
+    async fn missing_namespaces(&self, set: &[Wanted]) -> Result<BTreeSet<String>, Error> {
+        if !self.options.create_namespace {
+            return Ok(BTreeSet::new());
+        }
+        let own: BTreeSet<_> =
+            set.iter().filter(|one| one.phase == Phase::Namespaces).map(|one| &one.object.name).collect();
+        let used: BTreeSet<_> = set.iter().filter_map(|one| one.object.namespace.as_ref()).collect();
+        let mut missing = BTreeSet::new();
+        for name in used.difference(&own) {
+            let object = inventory::namespace_ref(name);
+            if self.cluster.get_as(&inventory::namespace_kind(), &object).await?.is_none() {
+                missing.insert((*name).clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn create_namespaces(&mut self, missing: &BTreeSet<String>) -> Result<(), Error> {
+        for name in missing {
+            self.guard.check()?;
+            let object = guarded(self.guard, inventory::namespace(self.cluster, name)).await?;
+            self.tally.push(ObjectReport::new(object, Action::Created));
+        }
+        Ok(())
+    }
+
+    /// Writes what the plan says, phase by phase. Objects after a failed phase are reported as not tried.
+    async fn write_all(&mut self, inventory: &mut Inventory, planned: Vec<Planned>, id: &str) -> Result<(), Error> {
+        let total = planned.len();
+        let mut planned = planned.into_iter().peekable();
+        let mut stop = None;
+        let mut done = 0;
+        while let Some(phase) = planned.peek().map(|one| one.wanted.phase) {
+            let mut group = Vec::new();
+            while let Some(one) = planned.next_if(|one| one.wanted.phase == phase) {
+                group.push(one);
+            }
+            done += group.len();
+            if stop.is_none() && !self.tally.failed() {
+                stop = self.write_phase(inventory, phase, group, id).await.err();
+                self.step("apply", done, total, format!("{done} of {total} objects looked at"));
+            } else {
+                self.leave(group);
+            }
+        }
+        stop.map_or(Ok(()), Err)
+    }
+
+    async fn write_phase(
+        &mut self,
+        inventory: &mut Inventory,
+        phase: Phase,
+        group: Vec<Planned>,
+        id: &str,
+    ) -> Result<(), Error> {
+        let mut group = match self.decide_later(group, id).await {
+            Ok(group) => group,
+            Err((group, error)) => {
+                self.leave(group);
+                return Err(error);
+            }
+        };
+        if group.iter().any(|one| one.decision.writes())
+            && let Err(error) = inventory.hold(self.cluster, self.guard, self.options.generation).await
+        {
+            self.leave(group);
+            return Err(error);
+        }
+        let work: Vec<_> = group.iter_mut().map(|one| write(self.cluster, one, self.options, self.guard)).collect();
+        let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
+        let mut stop = None;
+        let mut crds = Vec::new();
+        for (one, result) in group.into_iter().zip(results) {
+            let object = one.wanted.object;
+            match result {
+                Ok(action) => {
+                    if phase == Phase::Definitions && action.writes() {
+                        crds.push(object.clone());
+                    }
+                    self.tally.push(ObjectReport::new(object, action));
+                }
+                Err(error) => {
+                    self.tally.push_failed(object, &error);
+                    if error.ends_work() {
+                        stop = Some(error);
+                    }
+                }
+            }
+        }
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        if crds.is_empty() { Ok(()) } else { established::wait(self.cluster, &crds, self.guard).await }
+    }
+
+    /// Tells of objects whose turn does not come.
+    fn leave(&mut self, group: Vec<Planned>) {
+        for one in group {
+            self.tally.push(untried(one));
+        }
+    }
+
+    /// Plans the objects whose kinds were not there when the others were planned.
+    async fn decide_later(&self, group: Vec<Planned>, id: &str) -> Result<Vec<Planned>, (Vec<Planned>, Error)> {
+        let (later, mut group): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|one| matches!(one.decision, Decision::Later));
+        if later.is_empty() {
+            return Ok(group);
+        }
+        let set: Vec<_> = later.into_iter().map(|one| Wanted { pending: false, ..one.wanted }).collect();
+        let again = set.clone();
+        match guarded(self.guard, plan::plan(self.cluster, set, id, self.options, &BTreeSet::new())).await {
+            Ok(planned) => {
+                group.extend(planned);
+                Ok(group)
+            }
+            Err(error) => {
+                let undecided = |wanted| Planned { wanted, decision: Decision::Later, diff: Vec::new() };
+                group.extend(again.into_iter().map(undecided));
+                Err((group, error))
+            }
+        }
+    }
+
+    /// Deletes what left the set and stores what the installation now has.
+    async fn prune(
+        &mut self,
+        inventory: &mut Inventory,
+        prune: Prune,
+        mut after: BTreeSet<ObjectRef>,
+    ) -> Result<(), Error> {
+        prune.left_alone.into_iter().for_each(|line| self.tally.push(line));
+        let generation = self.options.generation;
+        let removal = Removal {
+            cluster: self.cluster,
+            guard: self.guard,
+            generation,
+            progress: self.progress,
+            phase: "prune",
+            action: Action::Pruned,
+            wait: Some(self.options.wait.unwrap_or(GONE_WITHIN)),
+        };
+        after.extend(removal.run(inventory, prune.doomed, &mut self.tally).await?);
+        if inventory.entries != after || inventory.older_than(generation) {
+            inventory.write(self.cluster, after, self.guard, generation).await?;
+        }
+        Ok(())
+    }
+
+    /// The report of a dry run.
+    fn tell(&mut self, missing: &BTreeSet<String>, planned: Vec<Planned>, prune: Prune) -> Result<(), Error> {
+        for name in missing {
+            self.tally.push(ObjectReport::new(inventory::namespace_ref(name), Action::Created));
+        }
+        for one in planned {
+            let object = one.wanted.object;
+            let action = match one.decision {
+                Decision::Keep => Action::Unchanged,
+                Decision::Create | Decision::Later => Action::Created,
+                Decision::Write(_) => Action::Configured,
+                Decision::Recreate(_) => Action::Recreated,
+                Decision::Fail(error) => {
+                    self.tally.push_failed(object, &error);
+                    continue;
+                }
+            };
+            self.tally.push(ObjectReport { diff: one.diff, ..ObjectReport::new(object, action) });
+        }
+        prune.left_alone.into_iter().for_each(|line| self.tally.push(line));
+        for doomed in prune.doomed {
+            self.tally.push(ObjectReport::new(doomed.object, Action::Pruned));
+        }
+        self.tally.verdict()
+    }
+}
+
+/// The line of an object whose turn did not come.
+fn untried(one: Planned) -> ObjectReport {
+    match one.decision {
+        Decision::Keep => ObjectReport::new(one.wanted.object, Action::Unchanged),
+        Decision::Fail(error) => ObjectReport::failed(one.wanted.object, &error),
+        _ => ObjectReport::skipped(one.wanted.object, "not tried, as work ended before its turn"),
+    }
+}
+
+/// Entries of the inventory that are not in the set.
+fn left(entries: &BTreeSet<ObjectRef>, refs: &[ObjectRef]) -> BTreeSet<ObjectRef> {
+    let wanted: BTreeSet<_> = refs.iter().map(ObjectRef::identity).collect();
+    entries.iter().filter(|entry| !wanted.contains(&entry.identity())).cloned().collect()
 }

@@ -1,5 +1,7 @@
 //! What can go wrong with a cluster, and its class (see docs/errors).
 
+use super::fault::Fault;
+use super::manifest;
 use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
 
@@ -12,22 +14,201 @@ pub enum Error {
         /// As the command named it.
         target: String,
     },
+    /// File, context or credentials cannot be used.
+    #[error("the kubeconfig of target {target} cannot be used")]
+    Kubeconfig {
+        /// The target's id.
+        target: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API server did not do what was asked.
+    #[error("cannot {verb} {object}: {fault}")]
+    Request {
+        /// Such as `apply`.
+        verb: &'static str,
+        /// Such as `Deployment default/web`.
+        object: String,
+        /// Why.
+        fault: Fault,
+    },
+    /// Neither the cluster nor a CRD of the same set has it.
+    #[error("{object}: the cluster has no kind {kind} in {api_version}")]
+    UnknownKind {
+        /// Such as `Gadget default/a`.
+        object: String,
+        /// Such as `example.com/v1`.
+        api_version: String,
+        /// Such as `Gadget`.
+        kind: String,
+    },
+    /// Not usable in the name of an inventory.
+    #[error("installation name {name:?}: want 1 to 50 lower-case letters, digits and inner dashes")]
+    InstallationName {
+        /// As given.
+        name: String,
+    },
+    /// Without kind or name an object cannot be applied (`generateName` would make a new one each time).
+    #[error("object {number} of the set has no {field}")]
+    Incomplete {
+        /// Its place in the set, from 1.
+        number: usize,
+        /// The missing field.
+        field: &'static str,
+    },
+    /// Two objects of a set are one object in the cluster.
+    #[error("{object} is in the set twice")]
+    Twice {
+        /// Such as `ConfigMap default/a`.
+        object: String,
+    },
+    /// It carries the marks of another owner.
+    #[error("{object} belongs to {owner}")]
+    Owned {
+        /// Such as `ConfigMap default/a`.
+        object: String,
+        /// Such as `Helm release default/web`.
+        owner: String,
+    },
+    /// A newer holder of the lease has written to the installation (bus.md: the fence is the lease's revision).
+    #[error("installation {installation}: {}", match stored {
+        Some(stored) => format!("fence {stored} in the cluster is higher than this work's {own}"),
+        None => "its inventory went away while it was worked on".to_owned(),
+    })]
+    Fenced {
+        /// The installation.
+        installation: String,
+        /// The higher fence; none when the inventory itself went away.
+        stored: Option<u64>,
+        /// The fence of this work.
+        own: u64,
+    },
+    /// A newer command has been applied.
+    #[error("installation {installation}: generation {stored} has been applied, this is {own}")]
+    Superseded {
+        /// The installation.
+        installation: String,
+        /// The generation in the cluster.
+        stored: u64,
+        /// The command's.
+        own: u64,
+    },
+    /// The inventory cannot be read; guessing what it held could delete too much.
+    #[error("inventory {inventory}: {reason}")]
+    Inventory {
+        /// `namespace/name` of the `ConfigMap`.
+        inventory: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A CRD was applied and did not become usable.
+    #[error("CustomResourceDefinition {name} is not established: {reason}")]
+    NotEstablished {
+        /// The CRD's name.
+        name: String,
+        /// What its conditions say.
+        reason: String,
+    },
+    /// Deleted objects that stay.
+    #[error("still there: {}", .objects.join("; "))]
+    StillThere {
+        /// Each with the finalizers that hold it.
+        objects: Vec<String>,
+    },
+    /// Some objects failed; each one's problem is in the report.
+    #[error("{failed} of {total} objects failed, first {first}")]
+    SomeFailed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+        /// The first one's text.
+        first: String,
+        /// Retry when a retry may help each of them, else terminal.
+        class: Class,
+    },
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    /// The time to become ready is over.
+    #[error("not ready after {}: {}", humantime::format_duration(*.after), .waiting.join("; "))]
+    NotReady {
+        /// Each object with what it waits for.
+        waiting: Vec<String>,
+        /// How long was waited.
+        after: std::time::Duration,
+    },
+    /// An object says itself that it will not become ready.
+    #[error("{object} has failed: {reason}")]
+    WorkloadFailed {
+        /// Such as `Job shop/migrate`.
+        object: String,
+        /// What its status says.
+        reason: String,
+    },
     /// The guard told the work to stop.
     #[error(transparent)]
     Stopped(#[from] Stop),
 }
 
+impl Error {
+    /// The API server's reason, where it was one.
+    pub(crate) const fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Request { fault, .. } => Some(fault),
+            _ => None,
+        }
+    }
+
+    /// Whether the whole work has to end here, not only the one object.
+    pub(crate) const fn ends_work(&self) -> bool {
+        matches!(self, Self::Stopped(_) | Self::Fenced { .. } | Self::Superseded { .. })
+    }
+}
+
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {
-            Self::UnknownTarget { .. } => Class::Terminal,
+            Self::Request { fault, .. } => fault.class(),
+            Self::Fenced { .. } => Class::LostLease,
+            Self::Superseded { .. } => Class::Superseded,
+            Self::NotEstablished { .. } | Self::StillThere { .. } => Class::RETRY,
+            Self::SomeFailed { class, .. } => *class,
+            Self::Manifest(error) => error.class(),
+            Self::NotReady { .. } => Class::RETRY,
+            Self::WorkloadFailed { .. } => Class::Terminal,
             Self::Stopped(stop) => stop.class(),
+            Self::UnknownTarget { .. }
+            | Self::Kubeconfig { .. }
+            | Self::UnknownKind { .. }
+            | Self::InstallationName { .. }
+            | Self::Incomplete { .. }
+            | Self::Twice { .. }
+            | Self::Owned { .. }
+            | Self::Inventory { .. } => Class::Terminal,
         }
     }
 
     fn code(&self) -> Code {
         match self {
             Self::UnknownTarget { .. } => Code::SH1008,
+            Self::Kubeconfig { .. } => Code::SH3014,
+            Self::Request { fault, .. } => fault.code(),
+            Self::UnknownKind { .. } => Code::SH3004,
+            Self::InstallationName { .. } => Code::SH1005,
+            Self::Incomplete { .. } => Code::SH3103,
+            Self::Twice { .. } => Code::SH3104,
+            Self::Owned { .. } => Code::SH3008,
+            Self::Fenced { .. } => Code::SH3015,
+            Self::Superseded { .. } => Code::SH1011,
+            Self::Inventory { .. } => Code::SH3005,
+            Self::NotEstablished { .. } => Code::SH3009,
+            Self::StillThere { .. } => Code::SH3019,
+            Self::SomeFailed { .. } => Code::SH3016,
+            Self::Manifest(error) => error.code(),
+            Self::NotReady { .. } => Code::SH3009,
+            Self::WorkloadFailed { .. } => Code::SH3017,
             Self::Stopped(stop) => stop.code(),
         }
     }

@@ -2,31 +2,53 @@
 //! readiness. Knows no bus and no CloudEvents.
 
 pub mod apply;
+mod connection;
 pub mod delete;
+mod diff;
+mod discovery;
 mod error;
+mod established;
+mod fault;
+mod guarded;
+mod inventory;
+mod live;
+mod managed;
 pub mod manifest;
+mod order;
+mod outcome;
+mod ownership;
+mod plan;
+mod prune;
 pub mod ready;
+mod removal;
 mod report;
 pub mod wait;
+mod wanted;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
+pub use connection::{Cluster, FIELD_MANAGER};
+pub use discovery::Kind;
 pub use error::Error;
+pub use fault::{Fault, FieldConflict};
 pub use report::{Action, FieldChange, ObjectRef, ObjectReport, ObjectsReport};
 
 use crate::config;
 
 /// All clusters of the configuration, connected on first use.
 pub struct Clusters {
-    targets: BTreeMap<String, config::Target>,
+    targets: BTreeMap<String, (config::Target, OnceCell<Arc<Cluster>>)>,
 }
 
 impl Clusters {
     /// Connects to nothing yet.
     #[must_use]
     pub fn new(targets: BTreeMap<String, config::Target>) -> Self {
-        Self { targets }
+        Self { targets: targets.into_iter().map(|(id, target)| (id, (target, OnceCell::new()))).collect() }
     }
 
     /// Whether the configuration has the target.
@@ -40,9 +62,10 @@ impl Clusters {
     /// # Errors
     /// An unknown target, or a kubeconfig that cannot be used.
     pub async fn get(&self, target: &str) -> Result<Arc<Cluster>, Error> {
-        Err(Error::UnknownTarget { target: target.to_owned() })
+        let Some((settings, cluster)) = self.targets.get(target) else {
+            return Err(Error::UnknownTarget { target: target.to_owned() });
+        };
+        let connect = async || Ok(Arc::new(Cluster::new(target, settings.clone()).await?));
+        cluster.get_or_try_init(connect).await.cloned()
     }
 }
-
-/// One cluster and its client.
-pub struct Cluster {}

@@ -22,6 +22,33 @@ pub struct ObjectRef {
     pub name: String,
 }
 
+impl ObjectRef {
+    /// The API group, empty for the core one.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// What makes it one object in the cluster: all but the version, which is only a view of it.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            group: self.group().to_owned(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// See [`ObjectRef::identity`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Identity {
+    group: String,
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {

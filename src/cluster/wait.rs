@@ -1,22 +1,131 @@
-//! stub: wait until objects are ready.
+//! Waits until objects are ready and tells what they wait for. Reads each kind of each namespace once a round, so
+//! that waiting for a hundred objects costs the API server no more than waiting for one. Writes nothing.
+
+mod watched;
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Cluster, Error, ObjectRef};
+use crate::error::{Class, Classify};
 use crate::guard::Guard;
-use crate::progress::Progress;
+use crate::progress::{Progress, Step};
+use watched::{Group, Watched};
+
+/// Between two rounds.
+const POLL: Duration = Duration::from_millis(500);
+/// Pods only explain, and there are many: they are read less often.
+const PODS: Duration = Duration::from_secs(2);
+/// Objects named in a step.
+const NAMED: usize = 3;
 
 /// Waits until all `objects` are ready, telling what is waited for and why (the waiting container's reason).
 ///
 /// # Errors
 /// `NotReady` with the objects waited for when `at_most` has passed, `WorkloadFailed` as soon as one cannot become
-/// ready, or the guard's reason to stop.
+/// ready, or the guard's reason to stop. Reads that fail for a passing reason do not end it.
 pub async fn until_ready(
-    _cluster: &Cluster,
-    _objects: &[ObjectRef],
-    _at_most: Duration,
-    _guard: &Guard,
-    _progress: &dyn Progress,
+    cluster: &Cluster,
+    objects: &[ObjectRef],
+    at_most: Duration,
+    guard: &Guard,
+    progress: &dyn Progress,
 ) -> Result<(), Error> {
+    let deadline = Instant::now() + at_most;
+    let mut watched = Watched::new(objects);
+    let mut told = None;
+    let mut pods_read = None;
+    let mut looked = false;
+    loop {
+        let trouble = tokio::select! {
+            biased;
+            stop = guard.stopped() => return Err(stop.into()),
+            () = tokio::time::sleep_until(deadline), if looked => {
+                return Err(Error::NotReady { waiting: watched.waiting(), after: at_most });
+            }
+            round = look(cluster, &mut watched, &mut pods_read) => passing(round)?,
+        };
+        looked = true;
+        if let Some((object, reason)) = watched.failed() {
+            return Err(Error::WorkloadFailed { object: object.to_string(), reason });
+        }
+        let step = step(&watched, trouble.as_ref());
+        if told.as_ref() != Some(&step) {
+            progress.report(step.clone());
+            told = Some(step);
+        }
+        if watched.is_done() {
+            return Ok(());
+        }
+        tokio::select! {
+            stop = guard.stopped() => return Err(stop.into()),
+            () = tokio::time::sleep_until(deadline.min(Instant::now() + POLL)) => {}
+        }
+    }
+}
+
+/// Only what another round cannot mend ends the wait.
+fn passing(round: Result<(), Error>) -> Result<Option<Error>, Error> {
+    match round {
+        Ok(()) => Ok(None),
+        Err(error) if matches!(error.class(), Class::Retry { .. }) => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn look(cluster: &Cluster, watched: &mut Watched, pods_read: &mut Option<Instant>) -> Result<(), Error> {
+    for group in watched.open_groups() {
+        read(cluster, &group, watched).await?;
+    }
+    let namespaces = watched.namespaces_of_waiting_workloads();
+    if namespaces.is_empty() || pods_read.is_some_and(|read| read.elapsed() < PODS) {
+        return Ok(());
+    }
+    *pods_read = Some(Instant::now());
+    let Some(pods) = cluster.kind("v1", "Pod").await? else { return Ok(()) };
+    for namespace in namespaces {
+        let mut found = Vec::new();
+        cluster.list(&pods, Some(&namespace), None, |pod| found.extend(watched::waiting_pod(&pod))).await?;
+        watched.explain(namespace, found);
+    }
     Ok(())
+}
+
+async fn read(cluster: &Cluster, group: &Group, watched: &mut Watched) -> Result<(), Error> {
+    let mut found = Vec::new();
+    if let Some(only) = watched.only_one_of(group) {
+        found.extend(cluster.get(&only).await?);
+    } else if let Some(kind) = cluster.kind(&group.api_version, &group.kind).await? {
+        cluster
+            .list(&kind, group.namespace.as_deref(), None, |mut object| {
+                if watched.wants(group, &object) {
+                    // Items of a list do not say what they are.
+                    object["apiVersion"] = group.api_version.as_str().into();
+                    object["kind"] = group.kind.as_str().into();
+                    found.push(object);
+                }
+            })
+            .await?;
+    }
+    watched.judge(group, &found);
+    Ok(())
+}
+
+fn step(watched: &Watched, trouble: Option<&Error>) -> Step {
+    let (done, total) = watched.counts();
+    let mut waiting = watched.waiting();
+    let more = waiting.len().saturating_sub(NAMED);
+    waiting.truncate(NAMED);
+    let mut message = match waiting.as_slice() {
+        [] => format!("all {total} objects are ready"),
+        named => named.join("; "),
+    };
+    if more > 0 {
+        message.push_str(&format!("; and {more} more"));
+    }
+    if let Some(trouble) = trouble {
+        message.push_str(&format!("; cannot look at the moment: {trouble}"));
+    }
+    Step { phase: "wait".to_owned(), message, done: done as u64, total: total as u64 }
 }

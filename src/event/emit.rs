@@ -253,6 +253,7 @@ fn json<T: Serialize>(data: &T) -> Result<Value, Error> {
 }
 
 /// RFC 3339; a year that does not fit becomes the epoch, which no clock of ours shows.
+#[must_use]
 pub fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }

@@ -16,7 +16,7 @@ impl CommandKey {
     #[must_use]
     pub fn new(source: &str, id: &str) -> Self {
         let digest = Sha256::new().chain_update(source).chain_update("\n").chain_update(id).finalize();
-        Self(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Self(hex(&digest[..16]))
     }
 
     /// As it stands in subjects.
@@ -39,6 +39,16 @@ impl fmt::Display for CommandKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // a String takes everything
+        text
+    })
 }
 
 /// Id of a cluster that the worker's configuration knows: a DNS label (RFC 1123), so that it is one subject token.

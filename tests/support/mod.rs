@@ -17,4 +17,5 @@ pub mod control_plane;
 pub mod eventually;
 pub mod lossy;
 pub mod nats;
+pub mod site;
 pub mod tools;

@@ -1,0 +1,265 @@
+//! One cluster: its isolated client, made on first use and made anew when its credentials are refused, and the few
+//! requests everything else is built of. Objects are plain JSON here; knows no order, no inventory.
+
+use std::fmt;
+use std::future::Future;
+
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::request::Request;
+use kube::core::{DynamicObject, Resource};
+use kube::{Client, Config};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::discovery::{Kind, Kinds};
+use super::fault::Fault;
+use super::{Error, ObjectRef};
+use crate::config::Target;
+
+/// Owns what this crate applies. One name for all versions: a rename would leave fields behind.
+pub const FIELD_MANAGER: &str = "sailhand";
+
+/// Objects in one page of a list; bounds memory, not what is read.
+const PAGE: u32 = 500;
+
+/// One cluster and its client.
+pub struct Cluster {
+    name: String,
+    target: Target,
+    connection: Mutex<Connection>,
+    kinds: Kinds,
+}
+
+/// A client, and how many there were before it.
+#[derive(Clone)]
+struct Connection {
+    client: Client,
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMeta,
+    items: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct PageMeta {
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+impl Cluster {
+    /// Reads the credentials; talks to nobody yet.
+    pub(super) async fn new(name: &str, target: Target) -> Result<Self, Error> {
+        let client = client(name, &target).await?;
+        let connection = Mutex::new(Connection { client, number: 0 });
+        Ok(Self { name: name.to_owned(), target, connection, kinds: Kinds::default() })
+    }
+
+    /// The namespace of the inventories.
+    pub(super) fn inventory_namespace(&self) -> &str {
+        &self.target.inventory_namespace
+    }
+
+    /// The client as it is now, for watches and the like; prefer the methods below, which time out and classify.
+    pub async fn client(&self) -> Client {
+        self.connection.lock().await.client.clone()
+    }
+
+    /// Sends a request within the target's time limit. When the credentials are refused, they are read anew and the
+    /// request is sent once more: a file that was rotated while we ran is no reason to fail.
+    ///
+    /// # Errors
+    /// [`Error::Request`] with the cause.
+    pub async fn call<T, F, A>(
+        &self,
+        verb: &'static str,
+        object: &(dyn fmt::Display + Sync),
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Client) -> A,
+        A: Future<Output = Result<T, kube::Error>>,
+    {
+        let mut connection = self.connection.lock().await.clone();
+        let mut renewed = false;
+        loop {
+            let answer = tokio::time::timeout(self.target.request_timeout, request(connection.client.clone())).await;
+            let fault = match answer {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => Fault::of(&error),
+                Err(_) => Fault::Timeout(self.target.request_timeout),
+            };
+            if !matches!(fault, Fault::Unauthorized(_)) || renewed {
+                return Err(Error::Request { verb, object: object.to_string(), fault });
+            }
+            connection = self.renew(connection.number).await?;
+            renewed = true;
+        }
+    }
+
+    /// A client after the one numbered `refused`; the first of several callers makes it.
+    async fn renew(&self, refused: u64) -> Result<Connection, Error> {
+        let mut connection = self.connection.lock().await;
+        if connection.number == refused {
+            tracing::info!(target = self.name, "credentials refused: reading them anew");
+            let client = client(&self.name, &self.target).await?;
+            *connection = Connection { client, number: refused + 1 };
+        }
+        Ok(connection.clone())
+    }
+
+    /// How the cluster serves a kind; asks again when it does not know it. `None` when it still does not.
+    ///
+    /// # Errors
+    /// When discovery fails.
+    pub async fn kind(&self, api_version: &str, kind: &str) -> Result<Option<Kind>, Error> {
+        self.kinds.exact(self, api_version, kind).await
+    }
+
+    /// As [`Cluster::kind`], in another version when the named one is no longer served.
+    pub(super) async fn kind_any_version(&self, api_version: &str, kind: &str) -> Result<Option<Kind>, Error> {
+        self.kinds.any(self, api_version, kind).await
+    }
+
+    /// Forgets what discovery said, after CRDs changed.
+    pub(super) async fn forget_kinds(&self) {
+        self.kinds.forget().await;
+    }
+
+    /// One object, or `None` when it or its kind does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Error> {
+        match self.kind(&object.api_version, &object.kind).await? {
+            Some(kind) => self.get_as(&kind, object).await,
+            None => Ok(None),
+        }
+    }
+
+    /// One object of a known kind.
+    pub(super) async fn get_as(&self, kind: &Kind, object: &ObjectRef) -> Result<Option<Value>, Error> {
+        let path = kind.path(object.namespace.as_deref());
+        let answer = self
+            .call("get", object, |client| {
+                let request = Request::new(path.as_str()).get(&object.name, &kube::api::GetParams::default());
+                async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
+            })
+            .await;
+        match answer {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed | Fault::Namespace { .. }, .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands all objects of a kind in a namespace (or in all) to `each`, page by page.
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub async fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: Option<&str>,
+        mut each: impl FnMut(Value) + Send,
+    ) -> Result<(), Error> {
+        let path = kind.path(namespace);
+        let what = match namespace {
+            Some(namespace) => format!("{} in namespace {namespace}", kind.resource.plural),
+            None => kind.resource.plural.clone(),
+        };
+        let mut params = ListParams { label_selector: labels.map(str::to_owned), ..ListParams::default().limit(PAGE) };
+        loop {
+            let page: Page = self
+                .call("list", &what, |client| {
+                    let request = Request::new(path.as_str()).list(&params);
+                    async move { client.request(request.map_err(kube::Error::BuildRequest)?).await }
+                })
+                .await?;
+            page.items.into_iter().for_each(&mut each);
+            match page.metadata.next {
+                Some(next) if !next.is_empty() => params.continue_token = Some(next),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Server-side apply of one object as [`FIELD_MANAGER`]; answers the object as it is (or in a dry run would be).
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub(super) async fn patch(
+        &self,
+        kind: &Kind,
+        object: &ObjectRef,
+        body: &Value,
+        how: Apply,
+    ) -> Result<Value, Error> {
+        let path = kind.path(object.namespace.as_deref());
+        let params = PatchParams { dry_run: how.dry_run, force: how.force, ..PatchParams::apply(FIELD_MANAGER) };
+        self.call("apply", object, |client| {
+            let request = Request::new(path.as_str()).patch(&object.name, &params, &Patch::Apply(body));
+            async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
+        })
+        .await
+    }
+
+    /// Asks for an object's deletion; one that is not there is a success.
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub(super) async fn remove(&self, kind: &Kind, object: &ObjectRef, params: &DeleteParams) -> Result<(), Error> {
+        let path = kind.path(object.namespace.as_deref());
+        let answer = self
+            .call("delete", object, |client| {
+                let request = Request::new(path.as_str()).delete(&object.name, params);
+                async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
+            })
+            .await;
+        match answer {
+            Ok(_) | Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How to send a server-side apply.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Apply {
+    /// Take over fields of others.
+    pub force: bool,
+    /// Only answer what would be.
+    pub dry_run: bool,
+}
+
+impl Kind {
+    /// Of its collection.
+    fn path(&self, namespace: Option<&str>) -> String {
+        DynamicObject::url_path(&self.resource, namespace.filter(|_| self.namespaced))
+    }
+}
+
+/// A client of its own for the target. kube's retries stay on (429, 503, 504, `Retry-After` heeded); the limit on
+/// each call bounds them.
+async fn client(name: &str, target: &Target) -> Result<Client, Error> {
+    let unusable =
+        |source: Box<dyn std::error::Error + Send + Sync>| Error::Kubeconfig { target: name.to_owned(), source };
+    let mut config = match &target.kubeconfig {
+        None => Config::incluster().map_err(|error| unusable(error.into()))?,
+        Some(file) => {
+            let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unusable(error.into()))?;
+            let options = KubeConfigOptions { context: target.context.clone(), cluster: None, user: None };
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(error.into()))?
+        }
+    };
+    config.connect_timeout = Some(target.request_timeout);
+    config.write_timeout = Some(target.request_timeout);
+    Client::try_from(config).map_err(|error| unusable(error.into()))
+}

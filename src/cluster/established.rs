@@ -1,0 +1,65 @@
+//! Waits until the API server serves what applied CRDs define.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::guarded::{guarded, sleep};
+use super::{Cluster, Error, ObjectRef};
+use crate::guard::Guard;
+
+/// A healthy API server needs well under a second.
+const WITHIN: Duration = Duration::from_mins(1);
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits for the CRDs, then makes the next look at kinds a fresh one.
+pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -> Result<(), Error> {
+    let until = Instant::now() + WITHIN;
+    for crd in crds {
+        loop {
+            let live = guarded(guard, cluster.get(crd)).await?.unwrap_or_default();
+            match state(&live) {
+                Ok(()) => break,
+                Err(reason) if Instant::now() >= until => {
+                    return Err(Error::NotEstablished { name: crd.name.clone(), reason });
+                }
+                Err(_) => sleep(guard, PAUSE).await?,
+            }
+        }
+    }
+    cluster.forget_kinds().await;
+    Ok(())
+}
+
+/// Established, or what is in the way.
+fn state(crd: &Value) -> Result<(), String> {
+    let conditions = crd["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let status =
+        |kind: &str, status: &str| conditions.iter().find(|one| one["type"] == kind && one["status"] == status);
+    match (status("Established", "True"), status("NamesAccepted", "False")) {
+        (Some(_), _) => Ok(()),
+        (None, Some(refused)) => Err(refused["message"].as_str().unwrap_or("its names are taken").to_owned()),
+        (None, None) => Err("no condition Established yet".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn established_counts_and_taken_names_are_told() {
+        let crd = |conditions: Value| json!({"status": {"conditions": conditions}});
+        assert_eq!(state(&crd(json!([{"type": "Established", "status": "True"}]))), Ok(()));
+        assert!(state(&json!({})).is_err());
+        let taken = crd(json!([
+            {"type": "Established", "status": "False"},
+            {"type": "NamesAccepted", "status": "False", "message": "\"X\" is already in use"},
+        ]));
+        assert_eq!(state(&taken), Err("\"X\" is already in use".to_owned()));
+    }
+}

@@ -1,0 +1,284 @@
+//! What the API server's refusals mean. Pure: from a client error to a cause with its class. Knows no objects.
+
+use std::time::Duration;
+
+use kube::core::response::Status;
+
+use crate::error::{Class, Code};
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No answer: name lookup, connection, TLS handshake, broken connection.
+    #[error("no connection: {0}")]
+    Unreachable(String),
+    /// No answer within the target's `request_timeout`, the client's own retries included.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The certificate does not fit the kubeconfig's authority or the server's name.
+    #[error("{0}")]
+    Certificate(String),
+    /// 401, or no credentials could be had.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// 403; the text names verb and resource.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 403 or 404 because of the object's namespace: it is not there, or on its way out.
+    #[error("{message}")]
+    Namespace {
+        /// As the server said it.
+        message: String,
+        /// It is being deleted, so another attempt may find it gone.
+        terminating: bool,
+    },
+    /// 404 of an object.
+    #[error("{0}")]
+    NotFound(String),
+    /// 404 of a whole resource: its CRD is gone or not served yet.
+    #[error("the API server does not serve the resource")]
+    NotServed,
+    /// 409: someone else wrote at the same time.
+    #[error("{0}")]
+    Conflict(String),
+    /// 409 of a server-side apply: the fields and who owns them.
+    #[error("{}", fields(.0))]
+    FieldConflict(Vec<FieldConflict>),
+    /// 422: a field that cannot be changed.
+    #[error("{0}")]
+    Immutable(String),
+    /// 400, 405, 413, 415, 422 and whatever else is the object's own fault.
+    #[error("{0}")]
+    Refused(String),
+    /// A webhook could not be called.
+    #[error("{0}")]
+    WebhookDown(String),
+    /// A webhook or admission policy said no.
+    #[error("{0}")]
+    Denied(String),
+    /// 429, 503, 504.
+    #[error("{message}")]
+    Overloaded {
+        /// As the server said it.
+        message: String,
+        /// The delay it asked for.
+        after: Option<Duration>,
+    },
+    /// 500, 502.
+    #[error("{0}")]
+    Server(String),
+    /// An answer that does not read as what was asked for.
+    #[error("unreadable answer: {0}")]
+    Unreadable(String),
+}
+
+/// One field that another manager owns with another value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldConflict {
+    /// Such as `.spec.replicas`.
+    pub field: String,
+    /// The other's name.
+    pub manager: String,
+}
+
+fn fields(conflicts: &[FieldConflict]) -> String {
+    let each: Vec<String> = conflicts.iter().map(|one| format!("{} is owned by {}", one.field, one.manager)).collect();
+    each.join(", ")
+}
+
+impl Fault {
+    /// What a client error means.
+    #[must_use]
+    pub fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::answered(status),
+            kube::Error::Auth(error) => Self::Unauthorized(chain(error)),
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::Discovery(_) => {
+                Self::Unreadable(chain(error))
+            }
+            kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::Refused(chain(error)),
+            _ => {
+                let text = chain(error);
+                if text.contains("invalid peer certificate") {
+                    Self::Certificate(text)
+                } else {
+                    Self::Unreachable(text)
+                }
+            }
+        }
+    }
+
+    /// What a status in the API server's own words means.
+    fn answered(status: &Status) -> Self {
+        let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
+        let causes = status.details.as_ref().map_or(&[][..], |details| details.causes.as_slice());
+        if message.contains("failed calling webhook") {
+            return Self::WebhookDown(message);
+        }
+        if message.contains("denied the request") || message.contains("ValidatingAdmissionPolicy") {
+            return Self::Denied(message);
+        }
+        match status.code {
+            401 => Self::Unauthorized(message),
+            403 if causes.iter().any(|cause| cause.reason == "NamespaceTerminating") => {
+                Self::Namespace { message, terminating: true }
+            }
+            403 => Self::Forbidden(message),
+            404 => match &status.details {
+                Some(details) if details.kind == "namespaces" => Self::Namespace { message, terminating: false },
+                Some(details) if !details.name.is_empty() => Self::NotFound(message),
+                _ => Self::NotServed,
+            },
+            409 => {
+                let conflicts: Vec<_> = causes
+                    .iter()
+                    .filter(|cause| cause.reason == "FieldManagerConflict")
+                    .map(|cause| FieldConflict { field: cause.field.clone(), manager: manager(&cause.message) })
+                    .collect();
+                if conflicts.is_empty() { Self::Conflict(message) } else { Self::FieldConflict(conflicts) }
+            }
+            422 if message.contains("immutable")
+                || message.contains("updates to statefulset spec")
+                || message.contains("may not change once set")
+                || causes.iter().any(|cause| cause.message.contains("immutable")) =>
+            {
+                Self::Immutable(message)
+            }
+            429 | 503 | 504 => {
+                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                let after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+                Self::Overloaded { message, after }
+            }
+            500..=599 => Self::Server(message),
+            _ => Self::Refused(message),
+        }
+    }
+
+    /// What the engine does about it.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Overloaded { after, .. } => Class::Retry { after: *after },
+            Self::Unreachable(_)
+            | Self::Timeout(_)
+            | Self::Namespace { terminating: true, .. }
+            | Self::NotServed
+            | Self::Conflict(_)
+            | Self::WebhookDown(_)
+            | Self::Server(_)
+            | Self::Unreadable(_) => Class::RETRY,
+            Self::Certificate(_)
+            | Self::Unauthorized(_)
+            | Self::Forbidden(_)
+            | Self::Namespace { terminating: false, .. }
+            | Self::NotFound(_)
+            | Self::FieldConflict(_)
+            | Self::Immutable(_)
+            | Self::Refused(_)
+            | Self::Denied(_) => Class::Terminal,
+        }
+    }
+
+    /// Its stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Unreachable(_) => Code::SH3001,
+            Self::Unauthorized(_) => Code::SH3002,
+            Self::Forbidden(_) => Code::SH3003,
+            Self::NotServed => Code::SH3004,
+            Self::NotFound(_) | Self::Refused(_) => Code::SH3005,
+            Self::FieldConflict(_) => Code::SH3006,
+            Self::Immutable(_) => Code::SH3007,
+            Self::Timeout(_) | Self::Overloaded { .. } => Code::SH3010,
+            Self::WebhookDown(_) => Code::SH3011,
+            Self::Denied(_) => Code::SH3012,
+            Self::Namespace { .. } => Code::SH3013,
+            Self::Certificate(_) => Code::SH3018,
+            Self::Conflict(_) | Self::Server(_) | Self::Unreadable(_) => Code::SH3020,
+        }
+    }
+}
+
+/// `conflict with "kubectl" using v1` names the manager in quotes; `conflict with "a" with subresource …` too.
+fn manager(message: &str) -> String {
+    message.split('"').nth(1).unwrap_or(message).to_owned()
+}
+
+/// An error with its causes in one line, without those that only repeat what was said.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, message: &str) -> Status {
+        Status::failure(message, "").with_code(code)
+    }
+
+    fn detailed(code: u16, message: &str, details: serde_json::Value) -> Status {
+        status(code, message).with_details(serde_json::from_value(details).unwrap())
+    }
+
+    #[test]
+    fn each_answer_has_its_class_and_code() {
+        let table = [
+            (status(401, "Unauthorized"), Code::SH3002, Class::Terminal),
+            (status(403, "configmaps is forbidden"), Code::SH3003, Class::Terminal),
+            (status(404, "the server could not find the requested resource"), Code::SH3004, Class::RETRY),
+            (status(409, "the object has been modified"), Code::SH3020, Class::RETRY),
+            (status(413, "limit is 3145728"), Code::SH3005, Class::Terminal),
+            (status(422, "spec.selector: Invalid value: {}: field is immutable"), Code::SH3007, Class::Terminal),
+            (status(422, "spec.replicas: Invalid value: -1"), Code::SH3005, Class::Terminal),
+            (status(429, "slow down"), Code::SH3010, Class::RETRY),
+            (status(500, "etcdserver: leader changed"), Code::SH3020, Class::RETRY),
+            (status(500, "failed calling webhook \"a.b.c\": no endpoints"), Code::SH3011, Class::RETRY),
+            (status(400, "admission webhook \"a.b.c\" denied the request: no"), Code::SH3012, Class::Terminal),
+            (status(503, "unavailable"), Code::SH3010, Class::RETRY),
+            (
+                detailed(404, "namespaces \"x\" not found", serde_json::json!({"kind": "namespaces", "name": "x"})),
+                Code::SH3013,
+                Class::Terminal,
+            ),
+            (
+                detailed(403, "x", serde_json::json!({"causes": [{"reason": "NamespaceTerminating"}]})),
+                Code::SH3013,
+                Class::RETRY,
+            ),
+            (
+                detailed(429, "x", serde_json::json!({"retryAfterSeconds": 7})),
+                Code::SH3010,
+                Class::Retry { after: Some(Duration::from_secs(7)) },
+            ),
+        ];
+        for (status, code, class) in table {
+            let fault = Fault::answered(&status);
+            assert_eq!((fault.code(), fault.class()), (code, class), "{status:?} became {fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_conflict_names_field_and_manager() {
+        let fault = Fault::answered(&detailed(
+            409,
+            "Apply failed with 1 conflict",
+            serde_json::json!({"causes": [
+                {"reason": "FieldManagerConflict", "message": "conflict with \"kubectl\" using v1", "field": ".data.a"},
+            ]}),
+        ));
+        assert_eq!(fault.to_string(), ".data.a is owned by kubectl");
+        assert_eq!(fault.code(), Code::SH3006);
+    }
+}

@@ -1,0 +1,371 @@
+//! What an installation has in the cluster, in one `ConfigMap`: the parent of an apply set (KEP-3659), so that other
+//! tools see it too. The same object carries the fence and the generation, written by compare-and-swap, and so is the
+//! one check that holds against a worker that slept past its lease (bus.md 6.3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::core::request::Request;
+use kube::discovery::ApiResource;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::connection::Apply;
+use super::discovery::Kind;
+use super::fault::Fault;
+use super::{Cluster, Error, FIELD_MANAGER, ObjectRef};
+use crate::guard::Guard;
+
+const ID: &str = "applyset.kubernetes.io/id";
+const TOOLING: &str = "applyset.kubernetes.io/tooling";
+const GROUP_KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
+const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
+const FENCE: &str = "sailhand.meshery.io/fence";
+const GENERATION: &str = "sailhand.meshery.io/generation";
+
+/// Writers that meet on the inventory try this often before they give up and come back later.
+const TRIES: u32 = 3;
+
+/// The stored state of one installation.
+#[derive(Debug, Clone)]
+pub(super) struct Inventory {
+    installation: String,
+    object: ObjectRef,
+    /// None while it is not in the cluster.
+    version: Option<Version>,
+    fence: u64,
+    generation: Option<u64>,
+    /// What the installation has, or is about to have.
+    pub entries: BTreeSet<ObjectRef>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    uid: String,
+    resource: String,
+}
+
+impl Inventory {
+    /// Reads the installation's inventory; an empty one where there is none.
+    pub async fn read(cluster: &Cluster, installation: &str) -> Result<Self, Error> {
+        let object = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: Some(cluster.inventory_namespace().to_owned()),
+            name: format!("sailhand-{}", checked(installation)?),
+        };
+        let stored = cluster.get_as(&kind("ConfigMap", "configmaps", true), &object).await?;
+        let mut inventory = Self {
+            installation: installation.to_owned(),
+            object,
+            version: None,
+            fence: 0,
+            generation: None,
+            entries: BTreeSet::new(),
+        };
+        if let Some(stored) = stored {
+            inventory.load(&stored)?;
+        }
+        Ok(inventory)
+    }
+
+    /// The apply set's id, by the formula of KEP-3659.
+    pub fn id(&self) -> String {
+        let namespace = self.object.namespace.as_deref().unwrap_or_default();
+        let hash = Sha256::digest(format!("{}.{namespace}.{}.", self.object.name, self.object.kind));
+        format!("applyset-{}-v1", URL_SAFE_NO_PAD.encode(hash))
+    }
+
+    /// Whether it is in the cluster.
+    pub const fn exists(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Whether `generation` is news, so that it has to be stored even if nothing else is: an older command that comes
+    /// later must find it.
+    pub fn older_than(&self, generation: Option<u64>) -> bool {
+        generation > self.generation
+    }
+
+    /// May work with this fence and generation touch the installation?
+    pub fn admit(&self, fence: u64, generation: Option<u64>) -> Result<(), Error> {
+        let installation = || self.installation.clone();
+        if self.fence > fence {
+            return Err(Error::Fenced { installation: installation(), stored: Some(self.fence), own: fence });
+        }
+        match (self.generation, generation) {
+            (Some(stored), Some(own)) if stored > own => {
+                Err(Error::Superseded { installation: installation(), stored, own })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores `entries` with the guard's fence, if nobody newer was here since it was read.
+    pub async fn write(
+        &mut self,
+        cluster: &Cluster,
+        entries: BTreeSet<ObjectRef>,
+        guard: &Guard,
+        generation: Option<u64>,
+    ) -> Result<(), Error> {
+        let mut next = Self { entries, fence: guard.fence(), ..self.clone() };
+        next.generation = self.generation.max(generation);
+        let mut tries = 1;
+        loop {
+            guard.check()?;
+            match next.put(cluster).await {
+                Ok(version) => {
+                    next.version = Some(version);
+                    *self = next;
+                    return Ok(());
+                }
+                Err(Error::Request { fault: Fault::Namespace { terminating: false, .. }, .. }) => {
+                    self.create_namespace(cluster, guard).await?;
+                }
+                Err(Error::Request { fault: Fault::Conflict(_) | Fault::NotFound(_), .. }) if tries < TRIES => {
+                    let stored = Self::read(cluster, &self.installation).await?;
+                    if self.exists() && !stored.exists() {
+                        return Err(self.gone(guard));
+                    }
+                    stored.admit(guard.fence(), generation)?;
+                    next.version = stored.version;
+                    next.entries.extend(stored.entries);
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes sure, before a phase of writes, that the installation is still this work's.
+    pub async fn hold(&mut self, cluster: &Cluster, guard: &Guard, generation: Option<u64>) -> Result<(), Error> {
+        guard.check()?;
+        let stored = Self::read(cluster, &self.installation).await?;
+        if !stored.exists() {
+            return Err(self.gone(guard));
+        }
+        if stored.version == self.version {
+            return Ok(());
+        }
+        stored.admit(guard.fence(), generation)?;
+        let entries = self.entries.union(&stored.entries).cloned().collect();
+        self.version = stored.version;
+        self.write(cluster, entries, guard, generation).await
+    }
+
+    /// Removes the inventory itself, if it is as this work left it.
+    pub async fn remove(&self, cluster: &Cluster, guard: &Guard) -> Result<(), Error> {
+        guard.check()?;
+        let Some(version) = &self.version else { return Ok(()) };
+        let preconditions =
+            Preconditions { uid: Some(version.uid.clone()), resource_version: Some(version.resource.clone()) };
+        let params = DeleteParams::background().preconditions(preconditions);
+        cluster.remove(&kind("ConfigMap", "configmaps", true), &self.object, &params).await
+    }
+
+    fn gone(&self, guard: &Guard) -> Error {
+        Error::Fenced { installation: self.installation.clone(), stored: None, own: guard.fence() }
+    }
+
+    fn load(&mut self, stored: &Value) -> Result<(), Error> {
+        let bad = |reason: String| Error::Inventory { inventory: self.place(), reason };
+        let metadata = &stored["metadata"];
+        let annotation = |key: &str| metadata["annotations"][key].as_str();
+        let tool = annotation(TOOLING).unwrap_or("nobody");
+        if !tool.starts_with("sailhand/") {
+            return Err(Error::Owned { object: self.object.to_string(), owner: tool.to_owned() });
+        }
+        let number = |key: &str| annotation(key).map(str::parse::<u64>).transpose();
+        let fence = number(FENCE).map_err(|error| bad(format!("annotation {FENCE}: {error}")))?;
+        let generation = number(GENERATION).map_err(|error| bad(format!("annotation {GENERATION}: {error}")))?;
+        let text = stored["data"]["objects"].as_str().unwrap_or("[]");
+        let entries = serde_json::from_str(text).map_err(|error| bad(format!("its list of objects: {error}")))?;
+        let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+        self.version = Some(Version { uid: text("uid"), resource: text("resourceVersion") });
+        self.fence = fence.unwrap_or(0);
+        self.generation = generation;
+        self.entries = entries;
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        format!("{}/{}", self.object.namespace.as_deref().unwrap_or_default(), self.object.name)
+    }
+
+    /// Creates or replaces the `ConfigMap`; a conflict when it is not the version that was read.
+    async fn put(&self, cluster: &Cluster) -> Result<Version, Error> {
+        let body = self.body();
+        let path = format!("/api/v1/namespaces/{}/configmaps", self.object.namespace.as_deref().unwrap_or_default());
+        let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        let stored: Value = cluster
+            .call("write inventory", &self.object, |client| {
+                let request = Request::new(path.as_str());
+                let bytes = body.to_string().into_bytes();
+                let request = match self.version {
+                    None => request.create(&params, bytes),
+                    Some(_) => request.replace(&self.object.name, &params, bytes),
+                };
+                async move { client.request(request.map_err(kube::Error::BuildRequest)?).await }
+            })
+            .await?;
+        let text = |key: &str| stored["metadata"][key].as_str().unwrap_or_default().to_owned();
+        Ok(Version { uid: text("uid"), resource: text("resourceVersion") })
+    }
+
+    fn body(&self) -> Value {
+        let own = self.object.namespace.as_ref();
+        let kinds: BTreeSet<_> = self.entries.iter().map(group_kind).collect();
+        let namespaces: BTreeSet<_> = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.namespace.as_ref())
+            .filter(|name| Some(*name) != own)
+            .collect();
+        let list = |names: Vec<&str>| names.join(",");
+        let mut annotations = BTreeMap::from([
+            (TOOLING, concat!("sailhand/", env!("CARGO_PKG_VERSION")).to_owned()),
+            (GROUP_KINDS, list(kinds.iter().map(String::as_str).collect())),
+            (NAMESPACES, list(namespaces.iter().map(|name| name.as_str()).collect())),
+            (FENCE, self.fence.to_string()),
+        ]);
+        if let Some(generation) = self.generation {
+            annotations.insert(GENERATION, generation.to_string());
+        }
+        let mut metadata = json!({
+            "name": self.object.name,
+            "namespace": self.object.namespace,
+            "labels": { ID: self.id(), "app.kubernetes.io/managed-by": "sailhand" },
+            "annotations": annotations,
+        });
+        if let Some(version) = &self.version {
+            metadata["resourceVersion"] = json!(version.resource);
+            metadata["uid"] = json!(version.uid);
+        }
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": { "objects": json!(self.entries).to_string() },
+        })
+    }
+
+    async fn create_namespace(&self, cluster: &Cluster, guard: &Guard) -> Result<(), Error> {
+        guard.check()?;
+        let name = self.object.namespace.clone().unwrap_or_default();
+        namespace(cluster, &name).await.map(drop)
+    }
+}
+
+/// Creates a namespace that is nobody's member: it outlives the installation.
+pub(super) async fn namespace(cluster: &Cluster, name: &str) -> Result<ObjectRef, Error> {
+    let object = namespace_ref(name);
+    let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+    cluster.patch(&namespace_kind(), &object, &body, Apply::default()).await?;
+    Ok(object)
+}
+
+/// A namespace as an object.
+pub(super) fn namespace_ref(name: &str) -> ObjectRef {
+    ObjectRef { api_version: "v1".to_owned(), kind: "Namespace".to_owned(), namespace: None, name: name.to_owned() }
+}
+
+/// The kind Namespace, which needs no discovery.
+pub(super) fn namespace_kind() -> Kind {
+    kind("Namespace", "namespaces", false)
+}
+
+/// `Kind.group`, as the specification writes it.
+fn group_kind(object: &ObjectRef) -> String {
+    match object.group() {
+        "" => object.kind.clone(),
+        group => format!("{}.{group}", object.kind),
+    }
+}
+
+/// A kind of the core group, which needs no discovery.
+fn kind(name: &str, plural: &str, namespaced: bool) -> Kind {
+    let resource = ApiResource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        api_version: "v1".to_owned(),
+        kind: name.to_owned(),
+        plural: plural.to_owned(),
+    };
+    Kind { resource, namespaced, status_apart: true }
+}
+
+/// A DNS label that leaves room for the inventory's prefix.
+fn checked(installation: &str) -> Result<&str, Error> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let fits = (1..=50).contains(&installation.len())
+        && installation.chars().all(inner)
+        && !installation.starts_with('-')
+        && !installation.ends_with('-');
+    if fits { Ok(installation) } else { Err(Error::InstallationName { name: installation.to_owned() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory() -> Inventory {
+        let entry = |api_version: &str, kind: &str, namespace: Option<&str>| ObjectRef {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: namespace.map(Into::into),
+            name: "a".into(),
+        };
+        Inventory {
+            installation: "web".into(),
+            object: ObjectRef { name: "sailhand-web".into(), ..entry("v1", "ConfigMap", Some("sailhand-system")) },
+            version: None,
+            fence: 7,
+            generation: Some(3),
+            entries: [entry("apps/v1", "Deployment", Some("b")), entry("v1", "ConfigMap", Some("a"))].into(),
+        }
+    }
+
+    #[test]
+    fn the_parent_is_as_the_apply_set_specification_says() {
+        let body = inventory().body();
+        let annotations = &body["metadata"]["annotations"];
+        assert_eq!(annotations[GROUP_KINDS], "ConfigMap,Deployment.apps");
+        assert_eq!(annotations[NAMESPACES], "a,b");
+        // printf 'sailhand-web.sailhand-system.ConfigMap.' | openssl dgst -sha256 -binary | basenc --base64url
+        assert_eq!(body["metadata"]["labels"][ID], "applyset-bqQj7890HZqYR5pBYOHx3wsOZlakTmeEJ3s9mBo26IE-v1");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut body = inventory().body();
+        body["metadata"]["uid"] = json!("u");
+        body["metadata"]["resourceVersion"] = json!("9");
+        let mut read = Inventory { entries: BTreeSet::new(), fence: 0, generation: None, ..inventory() };
+        read.load(&body).unwrap();
+        assert_eq!((read.fence, read.generation, &read.entries), (7, Some(3), &inventory().entries));
+        body["metadata"]["annotations"][FENCE] = json!("-1");
+        assert!(matches!(read.load(&body), Err(Error::Inventory { .. })));
+        body["metadata"]["annotations"][TOOLING] = json!("kubectl/v1.34");
+        assert!(matches!(read.load(&body), Err(Error::Owned { owner, .. }) if owner == "kubectl/v1.34"));
+    }
+
+    #[test]
+    fn older_work_is_not_admitted() {
+        let inventory = inventory();
+        assert!(matches!(inventory.admit(6, None), Err(Error::Fenced { stored: Some(7), own: 6, .. })));
+        assert!(matches!(inventory.admit(7, Some(2)), Err(Error::Superseded { stored: 3, own: 2, .. })));
+        assert!(inventory.admit(7, Some(3)).is_ok() && inventory.admit(8, None).is_ok());
+        assert!(inventory.older_than(Some(4)) && !inventory.older_than(Some(3)) && !inventory.older_than(None));
+    }
+
+    #[test]
+    fn installation_names_are_labels_of_at_most_50() {
+        for bad in ["", "-a", "a-", "A", "a.b", "a_b", &"a".repeat(51)] {
+            assert!(checked(bad).is_err(), "{bad}");
+        }
+        assert!(checked("a-1").is_ok() && checked(&"a".repeat(50)).is_ok());
+    }
+}

@@ -1,0 +1,109 @@
+//! Adds up what happened to each object, and judges the whole. Pure.
+
+use super::apply::ObjectsFailure;
+use super::{Action, Error, ObjectRef, ObjectReport, ObjectsReport};
+use crate::error::{Class, Classify};
+
+/// A report in the making.
+pub(super) struct Tally {
+    report: ObjectsReport,
+    failed: usize,
+    first: Option<String>,
+    /// Retry as long as a retry may help each failed object, with the longest delay asked for.
+    class: Class,
+}
+
+impl Tally {
+    pub const fn new(report: ObjectsReport) -> Self {
+        Self { report, failed: 0, first: None, class: Class::RETRY }
+    }
+
+    /// Whether an object has failed.
+    pub const fn failed(&self) -> bool {
+        self.failed > 0
+    }
+
+    pub fn push(&mut self, line: ObjectReport) {
+        self.report.objects.push(line);
+    }
+
+    pub fn push_failed(&mut self, object: ObjectRef, error: &Error) {
+        self.failed += 1;
+        self.first.get_or_insert_with(|| error.to_string());
+        self.class = match (self.class, error.class()) {
+            (Class::Retry { after: a }, Class::Retry { after: b }) => Class::Retry { after: a.max(b) },
+            _ => Class::Terminal,
+        };
+        self.push(ObjectReport::failed(object, error));
+    }
+
+    /// An error as soon as an object has failed.
+    pub fn verdict(&self) -> Result<(), Error> {
+        match &self.first {
+            None => Ok(()),
+            Some(first) => Err(Error::SomeFailed {
+                failed: self.failed,
+                total: self.report.objects.len(),
+                first: first.clone(),
+                class: self.class,
+            }),
+        }
+    }
+
+    /// The report, with the error if there is one.
+    pub fn finish(self, result: Result<(), Error>) -> Result<ObjectsReport, ObjectsFailure> {
+        match result {
+            Ok(()) => Ok(self.report),
+            Err(error) => {
+                let begun = !self.report.objects.is_empty();
+                Err(Box::new((error, begun.then_some(self.report))))
+            }
+        }
+    }
+}
+
+impl ObjectReport {
+    /// A line without further explanation.
+    pub(super) const fn new(object: ObjectRef, action: Action) -> Self {
+        Self { object, action, reason: None, problem: None, diff: Vec::new() }
+    }
+
+    /// An object that was left alone.
+    pub(super) fn skipped(object: ObjectRef, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::new(object, Action::Skipped) }
+    }
+
+    /// An object that failed.
+    pub(super) fn failed(object: ObjectRef, error: &Error) -> Self {
+        Self { problem: Some(crate::error::Problem::new(error)), ..Self::new(object, Action::Failed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::Fault;
+
+    fn object() -> ObjectRef {
+        ObjectRef { api_version: "v1".into(), kind: "ConfigMap".into(), namespace: None, name: "a".into() }
+    }
+
+    fn error(fault: Fault) -> Error {
+        Error::Request { verb: "apply", object: "ConfigMap a".into(), fault }
+    }
+
+    #[test]
+    fn only_what_a_retry_mends_everywhere_is_retried() {
+        let mut tally = Tally::new(ObjectsReport::default());
+        assert!(tally.verdict().is_ok());
+        let after = Some(Duration::from_secs(3));
+        tally.push_failed(object(), &error(Fault::Server("x".into())));
+        tally.push_failed(object(), &error(Fault::Overloaded { message: "x".into(), after }));
+        assert_eq!(tally.verdict().unwrap_err().class(), Class::Retry { after });
+        tally.push_failed(object(), &error(Fault::Refused("x".into())));
+        tally.push_failed(object(), &error(Fault::Server("x".into())));
+        assert_eq!(tally.verdict().unwrap_err().class(), Class::Terminal);
+    }
+}

@@ -1,0 +1,88 @@
+//! Whose an object is, by the marks that tools leave on it. Pure.
+
+use serde_json::Value;
+
+use super::wanted::PART_OF;
+
+/// Labels that name an owner, and what to call it.
+const LABELS: [(&str, &str); 5] = [
+    ("argocd.argoproj.io/instance", "Argo CD application"),
+    ("kustomize.toolkit.fluxcd.io/name", "Flux kustomization"),
+    ("helm.toolkit.fluxcd.io/name", "Flux Helm release"),
+    ("operator.istio.io/managed", "the Istio operator, which manages it with"),
+    ("install.operator.istio.io/owning-resource", "istioctl installation"),
+];
+
+/// Annotations that name an owner, and what to call it.
+const ANNOTATIONS: [(&str, &str); 3] = [
+    ("meta.helm.sh/release-name", "Helm release"),
+    ("argocd.argoproj.io/tracking-id", "Argo CD application"),
+    ("config.k8s.io/owning-inventory", "inventory"),
+];
+
+/// Whether it carries the membership label of the installation `id`.
+pub(super) fn ours(live: &Value, id: &str) -> bool {
+    live["metadata"]["labels"][PART_OF] == id
+}
+
+/// Another owner than the installation `id`, if there are signs of one. An object without marks is nobody's, even
+/// when some field manager has written it: conflicts over fields are the API server's to find. A membership
+/// label wins over marks that stayed from before it was adopted.
+pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
+    if ours(live, id) {
+        return None;
+    }
+    let metadata = &live["metadata"];
+    let marked = |place: &str, marks: &[(&str, &str)]| {
+        marks.iter().find_map(|(key, owner)| Some(format!("{owner} {}", metadata[place][*key].as_str()?)))
+    };
+    let controller = || {
+        let owners = metadata["ownerReferences"].as_array()?;
+        let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+        Some(format!("{} {}", owner["kind"].as_str()?, owner["name"].as_str()?))
+    };
+    let helm = || (metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm").then(|| "a Helm release".to_owned());
+    let set = [(PART_OF, "another installation, apply set")];
+    marked("labels", &set)
+        .or_else(|| marked("annotations", &ANNOTATIONS))
+        .or_else(|| marked("labels", &LABELS))
+        .or_else(controller)
+        .or_else(helm)
+}
+
+/// Whether it asks to survive its installation, by Helm's annotation.
+pub(super) fn keep(live: &Value) -> bool {
+    live["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_mark_is_seen() {
+        let table = [
+            (json!({"annotations": {"meta.helm.sh/release-name": "web"}}), "Helm release web"),
+            (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "a Helm release"),
+            (json!({"labels": {"argocd.argoproj.io/instance": "web"}}), "Argo CD application web"),
+            (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}}), "Flux kustomization web"),
+            (json!({"labels": {PART_OF: "applyset-x-v1"}}), "another installation, apply set applyset-x-v1"),
+            (json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}), "Web a"),
+        ];
+        for (metadata, owner) in table {
+            assert_eq!(other_owner(&json!({"metadata": metadata}), "applyset-me-v1").as_deref(), Some(owner));
+        }
+    }
+
+    #[test]
+    fn unmarked_and_own_objects_are_free() {
+        let owned_loosely = json!({"metadata": {"ownerReferences": [{"kind": "Web", "name": "a"}]}});
+        assert_eq!(other_owner(&owned_loosely, "applyset-me-v1"), None);
+        let adopted = json!({"metadata": {
+            "labels": {PART_OF: "applyset-me-v1"}, "annotations": {"meta.helm.sh/release-name": "web"},
+        }});
+        assert_eq!(other_owner(&adopted, "applyset-me-v1"), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! Decides for each object of a set what has to be done, reading and asking but writing nothing.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures::{StreamExt, stream};
+use serde_json::Value;
+
+use super::apply::ApplyOptions;
+use super::connection::Apply;
+use super::fault::Fault;
+use super::order::precious;
+use super::wanted::{Wanted, yield_injected};
+use super::{Cluster, Error, FieldChange, diff, live, managed, ownership};
+
+/// Requests about single objects at once: enough to keep an API server busy, not enough to be throttled by its
+/// priority and fairness.
+pub(super) const PARALLEL: usize = 16;
+
+/// An object and what to do about it.
+pub(super) struct Planned {
+    pub wanted: Wanted,
+    pub decision: Decision,
+    /// What would change; only filled for a dry run.
+    pub diff: Vec<FieldChange>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// It is as wanted.
+    Keep,
+    /// It is not there.
+    Create,
+    /// It is there and differs.
+    Write(Seen),
+    /// It differs in what cannot be changed, and may be replaced.
+    Recreate(Seen),
+    /// Its kind comes with a CRD of the same set: decide when that is there.
+    Later,
+    /// It cannot be done.
+    Fail(Error),
+}
+
+/// The live object a decision was made on.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub uid: String,
+    pub resource_version: String,
+}
+
+impl Decision {
+    /// Whether carrying it out writes to the cluster.
+    pub const fn writes(&self) -> bool {
+        !matches!(self, Self::Keep | Self::Fail(_))
+    }
+}
+
+impl Seen {
+    fn of(live: &Value) -> Self {
+        let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
+        Self { uid: text("uid"), resource_version: text("resourceVersion") }
+    }
+}
+
+/// Plans a set for the installation with the apply set `id`. Namespaces in `coming` are not there yet.
+pub(super) async fn plan(
+    cluster: &Cluster,
+    set: Vec<Wanted>,
+    id: &str,
+    options: &ApplyOptions,
+    coming: &BTreeSet<String>,
+) -> Result<Vec<Planned>, Error> {
+    let known = set.iter().enumerate().filter(|(_, wanted)| !wanted.pending);
+    let reads: Vec<_> =
+        known.filter_map(|(number, wanted)| Some((number, wanted.kind.clone()?, wanted.object.clone()))).collect();
+    let mut live: HashMap<usize, Value> = live::read(cluster, reads).await?.into_iter().collect();
+    let mut coming = coming.clone();
+    if options.dry_run {
+        let absent = set.iter().enumerate().filter(|(number, _)| !live.contains_key(number));
+        coming.extend(absent.filter(|(_, one)| one.object.kind == "Namespace").map(|(_, one)| one.object.name.clone()));
+    }
+    let decisions: Vec<_> = set
+        .into_iter()
+        .enumerate()
+        .map(|(number, wanted)| decide(cluster, wanted, live.remove(&number), id, options, &coming))
+        .collect();
+    Ok(stream::iter(decisions).buffered(PARALLEL).collect().await)
+}
+
+async fn decide(
+    cluster: &Cluster,
+    mut wanted: Wanted,
+    live: Option<Value>,
+    id: &str,
+    options: &ApplyOptions,
+    coming: &BTreeSet<String>,
+) -> Planned {
+    if wanted.pending {
+        let decision = if options.dry_run { Decision::Create } else { Decision::Later };
+        return Planned { wanted, decision, diff: Vec::new() };
+    }
+    let owned = live.as_ref().and_then(managed::owned);
+    yield_injected(&mut wanted.body, live.as_ref(), owned);
+    let mut diff = Vec::new();
+    let decision = match &live {
+        None if !options.dry_run => Decision::Create,
+        None if wanted.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace)) => {
+            Decision::Create
+        }
+        None => match ask(cluster, &wanted, options).await {
+            Ok(_) => Decision::Create,
+            Err(error) => Decision::Fail(error),
+        },
+        Some(live) => match refusal(&wanted, live, id, options) {
+            Some(error) => Decision::Fail(error),
+            None if owned.is_none() && !options.dry_run => Decision::Write(Seen::of(live)),
+            None if managed::settled(&wanted.body, live) => Decision::Keep,
+            None => match ask(cluster, &wanted, options).await {
+                Ok(answer) if diff::differs(live, &answer) => {
+                    if options.dry_run {
+                        diff = diff::changes(live, &answer, wanted.object.kind == "Secret");
+                    }
+                    Decision::Write(Seen::of(live))
+                }
+                Ok(_) => Decision::Keep,
+                Err(error) => after_refusal(&wanted, live, options, error),
+            },
+        },
+    };
+    Planned { wanted, decision, diff }
+}
+
+/// Reasons not to touch an object that is there.
+fn refusal(wanted: &Wanted, live: &Value, id: &str, options: &ApplyOptions) -> Option<Error> {
+    if !live["metadata"]["deletionTimestamp"].is_null() {
+        return Some(Error::StillThere { objects: vec![held(&wanted.object.to_string(), live)] });
+    }
+    let owner = ownership::other_owner(live, id).filter(|_| !options.adopt)?;
+    Some(Error::Owned { object: wanted.object.to_string(), owner })
+}
+
+/// An object that is being deleted, with what holds it.
+pub(super) fn held(object: &str, live: &Value) -> String {
+    let finalizers = live["metadata"]["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
+    let names: Vec<_> = finalizers.iter().filter_map(Value::as_str).collect();
+    if names.is_empty() { object.to_owned() } else { format!("{object}, held by finalizers {}", names.join(", ")) }
+}
+
+async fn ask(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions) -> Result<Value, Error> {
+    let how = Apply { force: options.force, dry_run: true };
+    cluster.patch(wanted.kind()?, &wanted.object, &wanted.body, how).await
+}
+
+/// What a refused dry run means.
+fn after_refusal(wanted: &Wanted, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
+    match error.fault() {
+        Some(Fault::Immutable(_)) if may_recreate(wanted, options) => Decision::Recreate(Seen::of(live)),
+        // A webhook with side effects cannot be asked: the write itself tells.
+        Some(Fault::Refused(text)) if text.contains("dry run") && !options.dry_run => Decision::Write(Seen::of(live)),
+        _ => Decision::Fail(error),
+    }
+}
+
+/// Whether the caller's consent to recreate covers this object.
+pub(super) fn may_recreate(wanted: &Wanted, options: &ApplyOptions) -> bool {
+    options.recreate && !precious(wanted.object.group(), &wanted.object.kind)
+}

@@ -1,0 +1,95 @@
+//! Writes one object, as planned. Knows no order and no inventory.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, Preconditions};
+use tokio::time::Instant;
+
+use super::apply::ApplyOptions;
+use super::connection::Apply;
+use super::fault::Fault;
+use super::guarded::{guarded, sleep};
+use super::plan::{Decision, Planned, Seen, may_recreate};
+use super::wanted::Wanted;
+use super::{Action, Cluster, Error, removal};
+use crate::guard::Guard;
+
+/// Tries when somebody else writes the same object at the same time.
+const TRIES: u32 = 3;
+
+/// How long a kind may stay unserved after its CRD was established: each API server learns of it by itself.
+const SERVED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long an object may take to go before it is created again.
+const GONE_WITHIN: Duration = Duration::from_mins(2);
+
+/// Pause between two looks at something that changes within moments.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Carries out the decision.
+pub(super) async fn write(
+    cluster: &Cluster,
+    planned: &mut Planned,
+    options: &ApplyOptions,
+    guard: &Guard,
+) -> Result<Action, Error> {
+    let wanted = &planned.wanted;
+    match std::mem::replace(&mut planned.decision, Decision::Keep) {
+        Decision::Keep => Ok(Action::Unchanged),
+        Decision::Fail(error) => Err(error),
+        Decision::Recreate(seen) => recreate(cluster, wanted, seen, options, guard).await,
+        Decision::Create | Decision::Later => {
+            patch(cluster, wanted, options, guard).await?;
+            Ok(Action::Created)
+        }
+        Decision::Write(seen) => match patch(cluster, wanted, options, guard).await {
+            Ok(version) if version == seen.resource_version => Ok(Action::Unchanged),
+            Ok(_) => Ok(Action::Configured),
+            Err(error) if matches!(error.fault(), Some(Fault::Immutable(_))) && may_recreate(wanted, options) => {
+                recreate(cluster, wanted, seen, options, guard).await
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// Applies, and answers the resource version.
+async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard: &Guard) -> Result<String, Error> {
+    let how = Apply { force: options.force, dry_run: false };
+    let kind = wanted.kind()?;
+    let begun = Instant::now();
+    let mut tries = 1;
+    loop {
+        guard.check()?;
+        let error = match guarded(guard, cluster.patch(kind, &wanted.object, &wanted.body, how)).await {
+            Ok(live) => return Ok(live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()),
+            Err(error) => error,
+        };
+        match error.fault() {
+            Some(Fault::Conflict(_)) if tries < TRIES => tries += 1,
+            Some(Fault::NotServed) if wanted.pending && begun.elapsed() < SERVED_WITHIN => {}
+            _ => return Err(error),
+        }
+        sleep(guard, PAUSE).await?;
+    }
+}
+
+async fn recreate(
+    cluster: &Cluster,
+    wanted: &Wanted,
+    seen: Seen,
+    options: &ApplyOptions,
+    guard: &Guard,
+) -> Result<Action, Error> {
+    guard.check()?;
+    let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version: None };
+    let params = DeleteParams::foreground().preconditions(preconditions);
+    guarded(guard, cluster.remove(wanted.kind()?, &wanted.object, &params)).await?;
+    let gone = [removal::Doomed::new(wanted.object.clone(), wanted.kind()?.clone(), seen.uid)];
+    let stuck = removal::until_gone(cluster, &gone, GONE_WITHIN, guard).await?;
+    if !stuck.is_empty() {
+        return Err(Error::StillThere { objects: stuck.into_values().collect() });
+    }
+    patch(cluster, wanted, options, guard).await?;
+    Ok(Action::Recreated)
+}

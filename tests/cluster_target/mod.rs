@@ -1,0 +1,100 @@
+//! The test cluster as a task meets it: a target of the configuration, a context with a guard, and a record of the
+//! steps told. Shared by the tests of what works on a cluster.
+#![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sailhand::clock::Clock;
+use sailhand::cluster::{Clusters, ObjectRef};
+use sailhand::config::Target;
+use sailhand::guard::Guard;
+use sailhand::progress::{Progress, Step};
+use sailhand::task::TaskContext;
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::control_plane;
+
+/// Keeps the steps told.
+#[derive(Default)]
+pub struct Steps(Mutex<Vec<Step>>);
+
+impl Steps {
+    /// The steps told so far.
+    pub fn told(&self) -> Vec<Step> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Whether a step of the phase says this.
+    pub fn say(&self, phase: &str, text: &str) -> bool {
+        self.told().iter().any(|step| step.phase == phase && step.message.contains(text))
+    }
+}
+
+impl Progress for Steps {
+    fn report(&self, step: Step) {
+        self.0.lock().unwrap().push(step);
+    }
+}
+
+/// A guard that stops nothing for two minutes.
+pub fn guard(fence: u64) -> Guard {
+    Guard::new(Instant::now() + Duration::from_mins(2), fence, CancellationToken::new())
+}
+
+/// A task's context on the test cluster; each test has a namespace of inventories of its own.
+pub fn context(test: &str, fence: u64) -> (TaskContext, Arc<Steps>) {
+    let target = Target {
+        kubeconfig: Some(control_plane::kubeconfig().to_owned()),
+        inventory_namespace: format!("{test}-inventory"),
+        ..Target::default()
+    };
+    let steps = Arc::new(Steps::default());
+    let context = TaskContext {
+        target: "test".to_owned(),
+        clusters: Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)]))),
+        guard: guard(fence),
+        progress: steps.clone(),
+        clock: Clock::system(),
+        attempt: 1,
+        generation: None,
+    };
+    (context, steps)
+}
+
+/// A reference to an object.
+pub fn object(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> ObjectRef {
+    ObjectRef {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    }
+}
+
+/// One object as it is in the cluster.
+pub async fn read(cx: &TaskContext, object: &ObjectRef) -> Option<Value> {
+    cx.cluster().await.unwrap().get(object).await.unwrap()
+}
+
+/// Writes an object past everything that is tested here, as another person would.
+pub async fn write(cx: &TaskContext, object: Value) -> Value {
+    let reference = self::object(
+        object["apiVersion"].as_str().unwrap(),
+        object["kind"].as_str().unwrap(),
+        object["metadata"]["namespace"].as_str(),
+        object["metadata"]["name"].as_str().unwrap(),
+    );
+    let cluster = cx.cluster().await.unwrap();
+    let kind = cluster.kind(&reference.api_version, &reference.kind).await.unwrap().unwrap();
+    let api: kube::Api<kube::core::DynamicObject> = match &reference.namespace {
+        Some(namespace) => kube::Api::namespaced_with(cluster.client().await, namespace, &kind.resource),
+        None => kube::Api::all_with(cluster.client().await, &kind.resource),
+    };
+    let params = kube::api::PatchParams::apply("somebody").force();
+    let written = api.patch(&reference.name, &params, &kube::api::Patch::Apply(&object)).await.unwrap();
+    serde_json::to_value(written).unwrap()
+}
