@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kube::core::DynamicObject;
 
+use super::guarded::guarded;
 use super::inventory::{self, Inventory};
 use super::order::Phase;
 use super::outcome::Tally;
@@ -14,13 +15,13 @@ use super::plan::{self, Decision, PARALLEL, Planned};
 use super::prune::{self, Prune};
 use super::removal::Removal;
 use super::wanted::{self, Wanted};
-use super::write::{guarded, write};
+use super::write::write;
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, wait};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
 
 /// How long pruned objects may take to go when the command does not say how long to wait.
-const GONE_WITHIN: Duration = Duration::from_secs(60);
+const GONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// How to apply.
 #[derive(Debug, Clone, Default)]
@@ -143,7 +144,8 @@ impl Run<'_> {
         if !self.options.create_namespace {
             return Ok(BTreeSet::new());
         }
-        let own: BTreeSet<_> = set.iter().filter(|one| one.phase == Phase::Namespaces).map(|one| &one.object.name).collect();
+        let own: BTreeSet<_> =
+            set.iter().filter(|one| one.phase == Phase::Namespaces).map(|one| &one.object.name).collect();
         let used: BTreeSet<_> = set.iter().filter_map(|one| one.object.namespace.as_ref()).collect();
         let mut missing = BTreeSet::new();
         for name in used.difference(&own) {
@@ -180,7 +182,7 @@ impl Run<'_> {
                 stop = self.write_phase(inventory, phase, group, id).await.err();
                 self.step("apply", done, total, format!("{done} of {total} objects looked at"));
             } else {
-                group.into_iter().for_each(|one| self.tally.push(untried(one)));
+                self.leave(group);
             }
         }
         stop.map_or(Ok(()), Err)
@@ -196,14 +198,14 @@ impl Run<'_> {
         let mut group = match self.decide_later(group, id).await {
             Ok(group) => group,
             Err((group, error)) => {
-                group.into_iter().for_each(|one| self.tally.push(untried(one)));
+                self.leave(group);
                 return Err(error);
             }
         };
         if group.iter().any(|one| one.decision.writes())
             && let Err(error) = inventory.hold(self.cluster, self.guard, self.options.generation).await
         {
-            group.into_iter().for_each(|one| self.tally.push(untried(one)));
+            self.leave(group);
             return Err(error);
         }
         let work: Vec<_> = group.iter_mut().map(|one| write(self.cluster, one, self.options, self.guard)).collect();
@@ -231,6 +233,13 @@ impl Run<'_> {
             return Err(stop);
         }
         if crds.is_empty() { Ok(()) } else { established::wait(self.cluster, &crds, self.guard).await }
+    }
+
+    /// Tells of objects whose turn does not come.
+    fn leave(&mut self, group: Vec<Planned>) {
+        for one in group {
+            self.tally.push(untried(one));
+        }
     }
 
     /// Plans the objects whose kinds were not there when the others were planned.

@@ -74,7 +74,12 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::Request`] with the cause.
-    pub async fn call<T, F, A>(&self, verb: &'static str, object: &dyn fmt::Display, request: F) -> Result<T, Error>
+    pub async fn call<T, F, A>(
+        &self,
+        verb: &'static str,
+        object: &(dyn fmt::Display + Sync),
+        request: F,
+    ) -> Result<T, Error>
     where
         F: Fn(Client) -> A,
         A: Future<Output = Result<T, kube::Error>>,
@@ -147,7 +152,9 @@ impl Cluster {
             .await;
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed | Fault::Namespace { .. }, .. }) => Ok(None),
+            Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed | Fault::Namespace { .. }, .. }) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -196,8 +203,7 @@ impl Cluster {
         how: Apply,
     ) -> Result<Value, Error> {
         let path = kind.path(object.namespace.as_deref());
-        let params =
-            PatchParams { dry_run: how.dry_run, force: how.force, ..PatchParams::apply(FIELD_MANAGER) };
+        let params = PatchParams { dry_run: how.dry_run, force: how.force, ..PatchParams::apply(FIELD_MANAGER) };
         self.call("apply", object, |client| {
             let request = Request::new(path.as_str()).patch(&object.name, &params, &Patch::Apply(body));
             async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
@@ -243,7 +249,8 @@ impl Kind {
 /// A client of its own for the target. kube's retries stay on (429, 503, 504, `Retry-After` heeded); the limit on
 /// each call bounds them.
 async fn client(name: &str, target: &Target) -> Result<Client, Error> {
-    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| Error::Kubeconfig { target: name.to_owned(), source };
+    let unusable =
+        |source: Box<dyn std::error::Error + Send + Sync>| Error::Kubeconfig { target: name.to_owned(), source };
     let mut config = match &target.kubeconfig {
         None => Config::incluster().map_err(|error| unusable(error.into()))?,
         Some(file) => {

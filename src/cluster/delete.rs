@@ -7,10 +7,10 @@ use kube::core::DynamicObject;
 
 use super::apply::ObjectsFailure;
 use super::discovery::Kind;
+use super::guarded::guarded;
 use super::inventory::Inventory;
 use super::outcome::Tally;
 use super::removal::{Doomed, Removal};
-use super::write::guarded;
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, live, ownership, wanted};
 use crate::guard::Guard;
 use crate::progress::Progress;
@@ -154,7 +154,8 @@ impl Run<'_> {
         all: &[ObjectRef],
         staying: &BTreeSet<ObjectRef>,
     ) -> Result<(), Error> {
-        let gone: BTreeSet<_> = all.iter().filter(|object| !staying.contains(object)).map(ObjectRef::identity).collect();
+        let gone: BTreeSet<_> =
+            all.iter().filter(|object| !staying.contains(object)).map(ObjectRef::identity).collect();
         let entries: BTreeSet<_> =
             inventory.entries.iter().filter(|entry| !gone.contains(&entry.identity())).cloned().collect();
         if !inventory.exists() {

@@ -97,7 +97,7 @@ pub enum Error {
     /// The inventory cannot be read; guessing what it held could delete too much.
     #[error("inventory {inventory}: {reason}")]
     Inventory {
-        /// `namespace/name` of the ConfigMap.
+        /// `namespace/name` of the `ConfigMap`.
         inventory: String,
         /// What is wrong with it.
         reason: String,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::write::guarded;
+use super::guarded::{guarded, sleep};
 use super::{Cluster, Error, ObjectRef};
 use crate::guard::Guard;
 
 /// A healthy API server needs well under a second.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,10 +25,7 @@ pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -
                 Err(reason) if Instant::now() >= until => {
                     return Err(Error::NotEstablished { name: crd.name.clone(), reason });
                 }
-                Err(_) => tokio::select! {
-                    stop = guard.stopped() => return Err(stop.into()),
-                    () = tokio::time::sleep(PAUSE) => {}
-                },
+                Err(_) => sleep(guard, PAUSE).await?,
             }
         }
     }
@@ -39,7 +36,8 @@ pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -
 /// Established, or what is in the way.
 fn state(crd: &Value) -> Result<(), String> {
     let conditions = crd["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-    let status = |kind: &str, status: &str| conditions.iter().find(|one| one["type"] == kind && one["status"] == status);
+    let status =
+        |kind: &str, status: &str| conditions.iter().find(|one| one["type"] == kind && one["status"] == status);
     match (status("Established", "True"), status("NamesAccepted", "False")) {
         (Some(_), _) => Ok(()),
         (None, Some(refused)) => Err(refused["message"].as_str().unwrap_or("its names are taken").to_owned()),

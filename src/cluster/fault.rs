@@ -88,6 +88,7 @@ fn fields(conflicts: &[FieldConflict]) -> String {
 
 impl Fault {
     /// What a client error means.
+    #[must_use]
     pub fn of(error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::answered(status),
@@ -154,6 +155,7 @@ impl Fault {
     }
 
     /// What the engine does about it.
+    #[must_use]
     pub const fn class(&self) -> Class {
         match self {
             Self::Overloaded { after, .. } => Class::Retry { after: *after },
@@ -178,6 +180,7 @@ impl Fault {
     }
 
     /// Its stable code.
+    #[must_use]
     pub const fn code(&self) -> Code {
         match self {
             Self::Unreachable(_) => Code::SH3001,

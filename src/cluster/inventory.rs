@@ -218,8 +218,12 @@ impl Inventory {
     fn body(&self) -> Value {
         let own = self.object.namespace.as_ref();
         let kinds: BTreeSet<_> = self.entries.iter().map(group_kind).collect();
-        let namespaces: BTreeSet<_> =
-            self.entries.iter().filter_map(|entry| entry.namespace.as_ref()).filter(|name| Some(*name) != own).collect();
+        let namespaces: BTreeSet<_> = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.namespace.as_ref())
+            .filter(|name| Some(*name) != own)
+            .collect();
         let list = |names: Vec<&str>| names.join(",");
         let mut annotations = BTreeMap::from([
             (TOOLING, concat!("sailhand/", env!("CARGO_PKG_VERSION")).to_owned()),

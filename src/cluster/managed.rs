@@ -103,10 +103,10 @@ mod tests {
 
     use super::*;
 
-    fn live(mut object: Value, owned: Value) -> Value {
+    fn live(mut object: Value, owned: &Value) -> Value {
         object["metadata"]["managedFields"] = json!([
             {"manager": "kube-controller-manager", "operation": "Update", "fieldsV1": {"f:status": {}}},
-            {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": owned},
+            {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": owned.clone()},
         ]);
         object
     }
@@ -133,7 +133,7 @@ mod tests {
                     "f:ports": {r#"k:{"containerPort":80,"protocol":"TCP"}"#: {".": {}, "f:containerPort": {}}}}}},
             }},
         });
-        (wanted, live(held, owned))
+        (wanted, live(held, &owned))
     }
 
     #[test]
@@ -162,10 +162,11 @@ mod tests {
 
     #[test]
     fn sets_are_compared_by_value_and_order() {
-        let wanted = |items: Value| json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "finalizers": items}});
+        let wanted =
+            |items: Value| json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "finalizers": items}});
         let live = live(
             wanted(json!(["other/z", "a/b", "c/d"])),
-            json!({"f:metadata": {"f:finalizers": {".": {}, r#"v:"a/b""#: {}, r#"v:"c/d""#: {}}}}),
+            &json!({"f:metadata": {"f:finalizers": {".": {}, r#"v:"a/b""#: {}, r#"v:"c/d""#: {}}}}),
         );
         assert!(settled(&wanted(json!(["a/b", "c/d"])), &live), "another's item does not matter");
         assert!(!settled(&wanted(json!(["a/b"])), &live));

@@ -9,6 +9,7 @@ mod discovery;
 mod error;
 mod established;
 mod fault;
+mod guarded;
 mod inventory;
 mod live;
 mod managed;

@@ -5,13 +5,12 @@ use serde_json::Value;
 use super::wanted::PART_OF;
 
 /// Labels that name an owner, and what to call it.
-const LABELS: [(&str, &str); 6] = [
+const LABELS: [(&str, &str); 5] = [
     ("argocd.argoproj.io/instance", "Argo CD application"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux kustomization"),
     ("helm.toolkit.fluxcd.io/name", "Flux Helm release"),
     ("operator.istio.io/managed", "the Istio operator, which manages it with"),
     ("install.operator.istio.io/owning-resource", "istioctl installation"),
-    (PART_OF, "another installation, apply set"),
 ];
 
 /// Annotations that name an owner, and what to call it.
@@ -27,8 +26,8 @@ pub(super) fn ours(live: &Value, id: &str) -> bool {
 }
 
 /// Another owner than the installation `id`, if there are signs of one. An object without marks is nobody's, even
-/// when some field manager has written it: conflicts over fields are the API server's to find. Our own label wins
-/// over marks that stayed from before it was adopted.
+/// when some field manager has written it: conflicts over fields are the API server's to find. A membership
+/// label wins over marks that stayed from before it was adopted.
 pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
     if ours(live, id) {
         return None;
@@ -43,7 +42,12 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
         Some(format!("{} {}", owner["kind"].as_str()?, owner["name"].as_str()?))
     };
     let helm = || (metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm").then(|| "a Helm release".to_owned());
-    marked("annotations", &ANNOTATIONS).or_else(|| marked("labels", &LABELS)).or_else(controller).or_else(helm)
+    let set = [(PART_OF, "another installation, apply set")];
+    marked("labels", &set)
+        .or_else(|| marked("annotations", &ANNOTATIONS))
+        .or_else(|| marked("labels", &LABELS))
+        .or_else(controller)
+        .or_else(helm)
 }
 
 /// Whether it asks to survive its installation, by Helm's annotation.
@@ -65,10 +69,7 @@ mod tests {
             (json!({"labels": {"argocd.argoproj.io/instance": "web"}}), "Argo CD application web"),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}}), "Flux kustomization web"),
             (json!({"labels": {PART_OF: "applyset-x-v1"}}), "another installation, apply set applyset-x-v1"),
-            (
-                json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}),
-                "Web a",
-            ),
+            (json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}), "Web a"),
         ];
         for (metadata, owner) in table {
             assert_eq!(other_owner(&json!({"metadata": metadata}), "applyset-me-v1").as_deref(), Some(owner));

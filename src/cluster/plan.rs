@@ -104,7 +104,9 @@ async fn decide(
     let mut diff = Vec::new();
     let decision = match &live {
         None if !options.dry_run => Decision::Create,
-        None if wanted.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace)) => Decision::Create,
+        None if wanted.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace)) => {
+            Decision::Create
+        }
         None => match ask(cluster, &wanted, options).await {
             Ok(_) => Decision::Create,
             Err(error) => Decision::Fail(error),

@@ -9,11 +9,11 @@ use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
 use super::discovery::Kind;
+use super::guarded::{guarded, sleep};
 use super::inventory::Inventory;
 use super::order::Phase;
 use super::outcome::Tally;
 use super::plan::{PARALLEL, held};
-use super::write::guarded;
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, live};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
@@ -160,10 +160,7 @@ pub(super) async fn until_gone(
             return Ok(stuck.collect());
         }
         left = there.iter().map(|(number, _)| left[*number].clone()).collect();
-        tokio::select! {
-            stop = guard.stopped() => return Err(stop.into()),
-            () = tokio::time::sleep(pause) => {}
-        }
+        sleep(guard, pause).await?;
         pause = (pause * 2).min(longest);
     }
 }

@@ -12,7 +12,7 @@ use super::discovery::Kind;
 use super::order::Phase;
 use super::{Cluster, Error, ObjectRef};
 
-/// Marks what belongs to an installation: the ApplySet specification's label (KEP-3659).
+/// Marks what belongs to an installation: the apply set specification's label (KEP-3659).
 pub(super) const PART_OF: &str = "applyset.kubernetes.io/part-of";
 
 /// One object of the set.
@@ -65,16 +65,12 @@ pub(super) async fn resolve(
     let mut kinds = HashMap::new();
     for (mut object, mut body) in bodies {
         let name = (object.api_version.clone(), object.kind.clone());
-        let (kind, pending) = match kinds.get(&name) {
-            Some(known) => Clone::clone(known),
-            None => {
-                let served = cluster.kind(&object.api_version, &object.kind).await?;
-                let pending = served.is_none() && coming.contains_key(&name);
-                let found = (served.or_else(|| coming.get(&name).cloned()), pending);
-                kinds.insert(name, found.clone());
-                found
-            }
-        };
+        if !kinds.contains_key(&name) {
+            let served = cluster.kind(&object.api_version, &object.kind).await?;
+            let pending = served.is_none() && coming.contains_key(&name);
+            kinds.insert(name.clone(), (served.or_else(|| coming.get(&name).cloned()), pending));
+        }
+        let (kind, pending) = kinds.get(&name).cloned().unwrap_or_default();
         if let Some(kind) = &kind {
             object.namespace = match object.namespace.take() {
                 _ if !kind.namespaced => None,
@@ -105,9 +101,15 @@ fn identify(number: usize, object: DynamicObject) -> Result<(ObjectRef, Value), 
 /// shape than it was sent in, so that comparing stays exact.
 fn tidy(body: &mut Value, object: &ObjectRef, kind: &Kind) {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in
-            ["managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "selfLink"]
-        {
+        for field in [
+            "managedFields",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "selfLink",
+        ] {
             metadata.remove(field);
         }
         match &object.namespace {
@@ -154,9 +156,8 @@ pub(super) fn yield_injected(body: &mut Value, live: Option<&Value>, owned: Opti
     let conversion = "/spec/conversion/webhook/clientConfig";
     if body["kind"] == "CustomResourceDefinition" {
         let held = live.and_then(|live| live.pointer(conversion)).is_some_and(|config| filled(&config["caBundle"]));
-        let ours = owned.is_some_and(|owned| {
-            owned.pointer("/f:spec/f:conversion/f:webhook/f:clientConfig/f:caBundle").is_some()
-        });
+        let ours = owned
+            .is_some_and(|owned| owned.pointer("/f:spec/f:conversion/f:webhook/f:clientConfig/f:caBundle").is_some());
         drop_bundle(body.pointer_mut(conversion), held && !ours);
     }
     let Some(hooks) = body.get_mut("webhooks").and_then(Value::as_array_mut) else { return };

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::apply::ApplyOptions;
 use super::connection::Apply;
 use super::fault::Fault;
+use super::guarded::{guarded, sleep};
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::wanted::Wanted;
 use super::{Action, Cluster, Error, removal};
@@ -20,7 +21,7 @@ const TRIES: u32 = 3;
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an object may take to go before it is created again.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
+const GONE_WITHIN: Duration = Duration::from_mins(2);
 
 /// Pause between two looks at something that changes within moments.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -69,10 +70,7 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
             Some(Fault::NotServed) if wanted.pending && begun.elapsed() < SERVED_WITHIN => {}
             _ => return Err(error),
         }
-        tokio::select! {
-            stop = guard.stopped() => return Err(stop.into()),
-            () = tokio::time::sleep(PAUSE) => {}
-        }
+        sleep(guard, PAUSE).await?;
     }
 }
 
@@ -94,14 +92,4 @@ async fn recreate(
     }
     patch(cluster, wanted, options, guard).await?;
     Ok(Action::Recreated)
-}
-
-/// Runs until it is done or the guard says stop: kube's own retries must not outlive the lease. What was under way
-/// may still have arrived; doing it again is safe.
-pub(super) async fn guarded<T>(guard: &Guard, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::select! {
-        biased;
-        stop = guard.stopped() => Err(stop.into()),
-        done = work => done,
-    }
 }

@@ -1,56 +1,222 @@
-//! stub
-use super::{Failure, Outcome, Task, TaskContext};
+//! `config.apply` and `config.delete`: any Kubernetes objects, kept together under a name.
+
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// stub
+use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+use crate::cluster::apply::ApplyOptions;
+use crate::cluster::delete::DeleteOptions;
+use crate::cluster::{ObjectsReport, apply, delete, manifest};
+
+/// A DNS label with room for the inventory's prefix.
+const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$";
+/// A DNS label.
+const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
+/// What is common of humantime's notation.
+const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
+
+/// See the module.
 pub struct Apply;
-/// stub
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+
+/// Parameters of `config.apply`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ApplyParams {}
-/// stub
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApplyReport {}
+pub struct ApplyParams {
+    /// Names the installation: the worker keeps a list of its objects in the cluster under this name, so that a later
+    /// manifest can leave some out and `config.delete` finds all of them.
+    #[schemars(regex(pattern = NAME), length(min = 1, max = 50))]
+    pub name: String,
+    /// The objects, YAML or JSON: several documents, `List`s, CRDs together with their objects.
+    #[schemars(length(min = 1, max = 8_388_608))]
+    pub manifest: String,
+    /// For namespaced objects that name none; `default` when absent. An object's own namespace is respected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = NAMESPACE), length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// Create namespaces that objects are in and that do not exist. They outlive the installation.
+    #[serde(default)]
+    pub create_namespace: bool,
+    /// Report what would change, field by field, and write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Delete objects that an earlier manifest of this name had and this one has not; never a Namespace, a CRD or a
+    /// `PersistentVolumeClaim`.
+    #[serde(default = "yes")]
+    pub prune: bool,
+    /// Take fields over from other field managers.
+    #[serde(default)]
+    pub force: bool,
+    /// Take over objects that another tool (Helm, Argo CD, Flux, istioctl, another installation) owns.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Delete and create objects whose immutable fields differ; never a Namespace, a CRD or a
+    /// `PersistentVolumeClaim`.
+    #[serde(default)]
+    pub recreate: bool,
+    /// Wait until all objects are ready, at most so long, such as `120s`; do not wait when absent.
+    #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", regex(pattern = DURATION), length(max = 32))]
+    pub wait: Option<Duration>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
 impl Task for Apply {
     const VERB: &'static str = "config.apply";
-    const SUMMARY: &'static str = "stub";
+    const SUMMARY: &'static str = "Applies any Kubernetes objects as one named installation, and removes what left it.";
     type Params = ApplyParams;
-    type Report = ApplyReport;
-    fn installation(&self, _: &ApplyParams) -> Option<String> {
-        None
+    type Report = ObjectsReport;
+
+    fn installation(&self, params: &ApplyParams) -> Option<String> {
+        Some(params.name.clone())
     }
+
     fn example(&self) -> ApplyParams {
-        ApplyParams {}
+        ApplyParams {
+            name: "greeting".to_owned(),
+            manifest: "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: greeting\ndata:\n  text: hello\n".to_owned(),
+            namespace: Some("default".to_owned()),
+            create_namespace: false,
+            dry_run: false,
+            prune: true,
+            force: false,
+            adopt: false,
+            recreate: false,
+            wait: Some(Duration::from_mins(2)),
+        }
     }
-    async fn run(&self, _: &TaskContext, _: ApplyParams) -> Result<Outcome<ApplyReport>, Failure<ApplyReport>> {
-        Ok(Outcome::Unchanged(ApplyReport {}))
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: ApplyParams,
+    ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
+        let objects = manifest::read(&params.manifest)?;
+        if objects.is_empty() {
+            // Pruning would take it for "nothing is wanted any more"; that is what `config.delete` is for.
+            let reason = "it has no objects".to_owned();
+            return Err(Error::Parameter { field: "manifest", reason }.into());
+        }
+        let options = ApplyOptions {
+            namespace: params.namespace,
+            create_namespace: params.create_namespace,
+            dry_run: params.dry_run,
+            prune: params.prune,
+            force: params.force,
+            adopt: params.adopt,
+            recreate: params.recreate,
+            wait: params.wait,
+            generation: cx.generation,
+        };
+        let cluster = cx.cluster().await?;
+        let done = apply::apply(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;
+        objects_ended(done, |report| report)
     }
 }
 
-/// stub
+/// See the module.
 pub struct Delete;
-/// stub
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+
+/// Parameters of `config.delete`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DeleteParams {}
-/// stub
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DeleteReport {}
+pub struct DeleteParams {
+    /// The installation, as `config.apply` named it. One that does not exist is deleted already.
+    #[schemars(regex(pattern = NAME), length(min = 1, max = 50))]
+    pub name: String,
+    /// Delete only these objects; the whole installation when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8_388_608))]
+    pub manifest: Option<String>,
+    /// For namespaced objects of the manifest that name none; `default` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = NAMESPACE), length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// Report what would be deleted, and delete nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Delete objects of the manifest even if another tool owns them.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Wait until the objects are gone, at most so long, such as `60s`; do not wait when absent.
+    #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", regex(pattern = DURATION), length(max = 32))]
+    pub wait: Option<Duration>,
+}
+
 impl Task for Delete {
     const VERB: &'static str = "config.delete";
-    const SUMMARY: &'static str = "stub";
+    const SUMMARY: &'static str = "Deletes a named installation, or some of its objects, in reverse order.";
     type Params = DeleteParams;
-    type Report = DeleteReport;
-    fn installation(&self, _: &DeleteParams) -> Option<String> {
-        None
+    type Report = ObjectsReport;
+
+    fn installation(&self, params: &DeleteParams) -> Option<String> {
+        Some(params.name.clone())
     }
+
     fn example(&self) -> DeleteParams {
-        DeleteParams {}
+        DeleteParams {
+            name: "greeting".to_owned(),
+            manifest: None,
+            namespace: None,
+            dry_run: false,
+            adopt: false,
+            wait: Some(Duration::from_mins(1)),
+        }
     }
-    async fn run(&self, _: &TaskContext, _: DeleteParams) -> Result<Outcome<DeleteReport>, Failure<DeleteReport>> {
-        Ok(Outcome::Unchanged(DeleteReport {}))
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: DeleteParams,
+    ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
+        let objects = params.manifest.as_deref().map(manifest::read).transpose()?;
+        let options = DeleteOptions {
+            namespace: params.namespace,
+            dry_run: params.dry_run,
+            adopt: params.adopt,
+            wait: params.wait,
+            generation: cx.generation,
+        };
+        let cluster = cx.cluster().await?;
+        let done = delete::delete(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;
+        objects_ended(done, |report| report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pruning_is_on_and_everything_daring_is_off_unless_said() {
+        let params: ApplyParams = serde_json::from_value(json!({"name": "a", "manifest": "x", "wait": "2m"})).unwrap();
+        assert!(params.prune);
+        assert!(!(params.force || params.adopt || params.recreate || params.dry_run || params.create_namespace));
+        assert_eq!(params.wait, Some(Duration::from_mins(2)));
+    }
+
+    #[test]
+    fn examples_fit_their_schemas_and_bad_values_do_not() {
+        let schema = schemars::schema_for!(ApplyParams);
+        let validator = jsonschema::validator_for(schema.as_value()).unwrap();
+        let example = serde_json::to_value(Apply.example()).unwrap();
+        assert!(validator.is_valid(&example), "{:?}", validator.iter_errors(&example).collect::<Vec<_>>());
+        for (field, bad) in
+            [("name", json!("A")), ("wait", json!("soon")), ("namespace", json!("a.b")), ("extra", json!(1))]
+        {
+            let mut params = example.clone();
+            params[field] = bad;
+            assert!(!validator.is_valid(&params), "{field}");
+        }
+        let schema = schemars::schema_for!(DeleteParams);
+        let validator = jsonschema::validator_for(schema.as_value()).unwrap();
+        assert!(validator.is_valid(&serde_json::to_value(Delete.example()).unwrap()));
     }
 }

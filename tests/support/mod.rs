@@ -16,4 +16,5 @@
 pub mod control_plane;
 pub mod eventually;
 pub mod nats;
+pub mod site;
 pub mod tools;

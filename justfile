@@ -1,0 +1,110 @@
+# `just` lists what there is. Two commands are enough for a newcomer: `just demo` and `just test`.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+cache := env("SAILHAND_CACHE", justfile_directory() / ".cache")
+control_plane := cache / "control-plane"
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Watch a command travel from the bus to a cluster and back, on real servers.
+demo *args: tools
+    cargo build --locked
+    deploy/demo/run.sh {{ args }}
+
+# Run every test against real servers; ends with 'N passed, N failed'.
+[no-exit-message]
+test *parts:
+    tests/run.sh {{ parts }}
+
+# Prepare the real servers in .cache/bin (12 minutes on two cores the first time).
+tools:
+    tests/tools/build.sh
+
+build:
+    cargo build --locked
+
+# What has to hold before a commit, without the tests.
+check: fmt-check clippy doc deny schemas-check
+
+fmt:
+    cargo fmt
+
+fmt-check:
+    cargo fmt --check
+
+clippy:
+    cargo clippy --locked --all-targets -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Licences, bans and sources of all dependencies.
+deny: cargo-deny
+    cargo deny --locked check bans licenses sources
+
+# Known vulnerabilities, by the live advisory database.
+audit: cargo-deny
+    cargo deny --locked check advisories
+
+[private]
+cargo-deny:
+    @command -v cargo-deny >/dev/null || cargo install cargo-deny --locked --version 0.20.2
+
+# Tests that need nothing but Rust.
+test-unit *args:
+    cargo test --locked --lib --bins {{ args }}
+
+# Tests against a real nats-server.
+test-bus *args: tools
+    cargo test --locked --test 'bus_*' {{ args }}
+
+# Tests against a real API server.
+test-cluster *args: tools
+    cargo test --locked --test 'cluster_*' {{ args }}
+
+# Tests with both.
+test-e2e *args: tools
+    cargo test --locked --test 'e2e_*' {{ args }}
+
+# Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
+test-clients:
+    tests/run.sh schemas clients
+
+# Write schemas/ from the types.
+schemas:
+    cargo run --locked --quiet -- schema --out schemas
+
+# Do the files in schemas/ agree with the types?
+schemas-check:
+    cargo run --locked --quiet -- schema --out schemas --check
+
+# Measure beside the bare client and beside kubectl.
+bench *args: tools
+    cargo bench --locked {{ args }}
+
+# A worker on the current kubeconfig context with its own nats-server, in the foreground.
+dev *args: tools
+    PATH="{{ cache }}/bin:$PATH" cargo run --locked -- dev {{ args }}
+
+# A nats-server with JetStream on 127.0.0.1:4222, in the foreground.
+nats *args: tools
+    {{ cache }}/bin/nats-server --addr 127.0.0.1 --jetstream --store_dir {{ cache }}/nats {{ args }}
+
+# A control plane with simulated nodes; prints its kubeconfig.
+control-plane-up *args: tools
+    tests/support/control-plane.sh up {{ control_plane }} {{ args }}
+
+control-plane-down:
+    tests/support/control-plane.sh down {{ control_plane }}
+
+# The container image (needs docker or podman as $CONTAINER_TOOL).
+image tag="sailhand:dev":
+    "${CONTAINER_TOOL:-docker}" build --file deploy/Dockerfile --tag {{ tag }} .
+
+# The Helm chart (needs helm).
+chart-lint:
+    helm lint --strict deploy/helm/sailhand
+    helm template sailhand deploy/helm/sailhand --values deploy/helm/sailhand/ci/full-values.yaml >/dev/null

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Runs every test there is and ends with one line, `N passed, N failed`. Exit status 1 when anything failed, was left
+# out, or could not be run.
+#
+#   run.sh              all tests: rust, schemas, clients
+#   run.sh PART...      these parts; also `check`, which is `just check` counted step by step
+#
+# Whole logs are in .cache/log.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/.." && pwd)
+export SAILHAND_CACHE=${SAILHAND_CACHE:-$root/.cache}
+logs=$SAILHAND_CACHE/log
+mkdir -p "$logs"
+cd "$root" || exit 1
+
+passed=0
+failed=0
+
+say() {
+  printf '\n== %s ==\n' "$*"
+}
+
+report_failure() {
+  echo "FAILED $1"
+  failed=$((failed + 1))
+}
+
+# The real parts, before anything else: without them nearly every test would fail for the same reason.
+prepare() {
+  local state=$SAILHAND_CACHE/test-control-plane-$$
+  say "real servers"
+  if ! "$here/tools/build.sh"; then
+    report_failure "the real servers could not be built"
+    return 1
+  fi
+  if [[ -z ${SAILHAND_TEST_KUBECONFIG:-} ]]; then
+    if ! "$here/support/control-plane.sh" up "$state" --guard $$; then
+      report_failure "the control plane did not start"
+      return 1
+    fi
+    trap '"$here/support/control-plane.sh" down "'"$state"'"' EXIT
+    trap 'exit 130' INT TERM
+    export SAILHAND_TEST_KUBECONFIG=$state/admin.kubeconfig
+  fi
+}
+
+# Adds up cargo's `test result: ok. 12 passed; 0 failed; 0 ignored; …` lines.
+count_rust() {
+  local log=$1 field
+  for field in passed failed ignored; do
+    printf '%s ' "$(sed -n "s/^test result: .* \([0-9][0-9]*\) $field;.*/\1/p" "$log" | awk '{n += $1} END {print n + 0}')"
+  done
+}
+
+rust() {
+  local log=$logs/test-rust.log code p f i
+  say "cargo test"
+  cargo test --locked --no-fail-fast 2>&1 | tee "$log" |
+    grep --line-buffered -E '^( +(Compiling sailhand|Finished|Running|Doc-tests)|test result:|test .* FAILED|error|warning: unused)'
+  code=${PIPESTATUS[0]}
+  read -r p f i < <(count_rust "$log")
+  passed=$((passed + p))
+  failed=$((failed + f))
+  if ((f > 0)); then
+    sed -n '/^failures:$/,/^test result:/p' "$log"
+  elif ((code != 0)); then
+    tail -n 60 "$log"
+    report_failure "cargo test ended with status $code without a failed test"
+  fi
+  ((i == 0)) || report_failure "$i Rust tests are ignored; nothing may be skipped"
+  ((p > 0)) || report_failure "no Rust test passed"
+}
+
+# A script that prints `ok NAME` and `FAILED NAME: reason`.
+checks() {
+  local name=$1 log=$logs/test-$1.log code p f
+  shift
+  "$@" 2>&1 | tee "$log"
+  code=${PIPESTATUS[0]}
+  p=$(grep -c '^ok ' "$log")
+  f=$(grep -c '^FAILED ' "$log")
+  passed=$((passed + p))
+  failed=$((failed + f))
+  if ((code != 0 && f == 0)); then
+    report_failure "$name ended with status $code"
+  elif ((p + f == 0)); then
+    report_failure "$name checked nothing"
+  fi
+}
+
+# One step that either succeeds or not.
+step() {
+  local name=$1
+  shift
+  if "$@" >"$logs/step-$name.log" 2>&1; then
+    echo "ok $name"
+    passed=$((passed + 1))
+  else
+    tail -n 60 "$logs/step-$name.log"
+    report_failure "$name"
+  fi
+}
+
+main() {
+  local part name parts=("$@")
+  ((${#parts[@]})) || parts=(rust schemas clients)
+  for part in "${parts[@]}"; do
+    case $part in
+      check)
+        say "formatting, lints, documentation, dependencies"
+        for name in fmt-check clippy doc deny; do step "$name" just "$name"; done
+        ;;
+      rust) rust ;;
+      schemas)
+        say "schemas, by independent tools"
+        checks schemas "$here/clients/run.sh" schemas
+        ;;
+      clients)
+        say "third-party clients"
+        # `cargo test` has built it already; this is for the run of this part alone.
+        if cargo build --locked --quiet; then
+          checks clients "$here/clients.sh"
+        else
+          report_failure "the worker could not be built"
+        fi
+        ;;
+      *) report_failure "there is no part '$part'" ;;
+    esac
+  done
+}
+
+prepare && main "$@"
+echo
+echo "$passed passed, $failed failed"
+((failed == 0))
