@@ -1,9 +1,10 @@
 //! `namespace.label` on a real API server.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 mod cluster_target;
 mod support;
 
-use cluster_target::{context, object, read, write};
+use cluster_target::{context, object, read, unique, write};
 use sailhand::error::{Class, Classify, Code};
 use sailhand::task::namespace::{Label, LabelParams, LabelReport, Mode};
 use sailhand::task::{Outcome, Task, TaskContext};
@@ -55,8 +56,8 @@ async fn unchanged(cx: &TaskContext, params: LabelParams) -> LabelReport {
 
 #[tokio::test]
 async fn modes_exclude_each_other_and_a_second_run_writes_nothing() {
-    let (cx, _) = context("label-modes", 3);
-    let space = "label-modes";
+    let space = &unique("label-modes");
+    let (cx, _) = context(space, 3);
     namespace(&cx, space, json!({"team": "shop"})).await;
     for (mode, revision, label) in [
         (Mode::Enabled, None, Some(("istio-injection", "enabled"))),
@@ -88,26 +89,27 @@ async fn modes_exclude_each_other_and_a_second_run_writes_nothing() {
 
 #[tokio::test]
 async fn a_missing_namespace_is_created_only_on_request() {
-    let (cx, _) = context("label-create", 1);
-    let mut params = params("label-create", Mode::Enabled);
+    let space = &unique("label-create");
+    let (cx, _) = context(space, 1);
+    let mut params = params(space, Mode::Enabled);
     let failure = Label.run(&cx, params.clone()).await.unwrap_err();
     assert_eq!((failure.error.code(), failure.error.class()), (Code::SH3013, Class::Terminal));
     assert!(failure.report.is_none());
 
     (params.create, params.dry_run) = (true, true);
     assert!(unchanged(&cx, params.clone()).await.created);
-    assert_eq!(read(&cx, &object("v1", "Namespace", None, "label-create")).await, None);
+    assert_eq!(read(&cx, &object("v1", "Namespace", None, space)).await, None);
 
     params.dry_run = false;
     assert!(changed(&cx, params.clone()).await.created);
-    assert_eq!(live(&cx, "label-create").await["metadata"]["labels"]["istio-injection"], "enabled");
+    assert_eq!(live(&cx, space).await["metadata"]["labels"]["istio-injection"], "enabled");
     assert!(!unchanged(&cx, params).await.created);
 }
 
 #[tokio::test]
 async fn labels_of_another_manager_are_changed_only_by_force() {
-    let (cx, _) = context("label-conflict", 1);
-    let space = "label-conflict";
+    let space = &unique("label-conflict");
+    let (cx, _) = context(space, 1);
     namespace(&cx, space, json!({"istio-injection": "enabled"})).await;
     unchanged(&cx, params(space, Mode::Enabled)).await;
     let mut params = params(space, Mode::Ambient);
@@ -125,8 +127,8 @@ async fn labels_of_another_manager_are_changed_only_by_force() {
 
 #[tokio::test]
 async fn workloads_are_restarted_once_and_only_after_a_change() {
-    let (cx, steps) = context("label-restart", 1);
-    let space = "label-restart";
+    let space = &unique("label-restart");
+    let (cx, steps) = context(space, 1);
     namespace(&cx, space, json!({})).await;
     deployment(&cx, space, "web", false).await;
     deployment(&cx, space, "held", true).await;
@@ -140,7 +142,7 @@ async fn workloads_are_restarted_once_and_only_after_a_change() {
     let skipped: Vec<_> =
         report.restarted.iter().map(|one| (one.object.name.as_str(), one.skipped.is_some())).collect();
     assert_eq!(skipped, [("held", true), ("web", false)]);
-    assert!(steps.say("apply", "restarted Deployment label-restart/web"));
+    assert!(steps.say("apply", &format!("restarted Deployment {space}/web")));
     let first = restarted_at(&cx, space, "web").await;
     assert!(first.is_some());
     assert_eq!(restarted_at(&cx, space, "held").await, None);
@@ -152,8 +154,8 @@ async fn workloads_are_restarted_once_and_only_after_a_change() {
 
 #[tokio::test]
 async fn a_restart_that_a_crash_cut_short_is_finished() {
-    let (cx, _) = context("label-crash", 1);
-    let space = "label-crash";
+    let space = &unique("label-crash");
+    let (cx, _) = context(space, 1);
     namespace(&cx, space, json!({})).await;
     deployment(&cx, space, "one", false).await;
     deployment(&cx, space, "two", false).await;
@@ -181,7 +183,7 @@ async fn a_restart_that_a_crash_cut_short_is_finished() {
 
 #[tokio::test]
 async fn an_older_lease_or_generation_writes_nothing() {
-    let space = "label-fence";
+    let space = &unique("label-fence");
     let (mut newer, _) = context(space, 9);
     newer.generation = Some(4);
     namespace(&newer, space, json!({})).await;
@@ -200,20 +202,22 @@ async fn an_older_lease_or_generation_writes_nothing() {
 
 #[tokio::test]
 async fn a_cancelled_command_writes_nothing() {
-    let (cx, _) = context("label-cancel", 1);
-    namespace(&cx, "label-cancel", json!({})).await;
+    let space = &unique("label-cancel");
+    let (cx, _) = context(space, 1);
+    namespace(&cx, space, json!({})).await;
     cx.guard.cancel();
-    let failure = Label.run(&cx, params("label-cancel", Mode::Enabled)).await.unwrap_err();
+    let failure = Label.run(&cx, params(space, Mode::Enabled)).await.unwrap_err();
     assert_eq!(failure.error.class(), Class::Cancelled);
-    assert!(live(&cx, "label-cancel").await["metadata"]["labels"].get("istio-injection").is_none());
+    assert!(live(&cx, space).await["metadata"]["labels"].get("istio-injection").is_none());
 }
 
 #[tokio::test]
 async fn a_revision_belongs_to_its_mode() {
-    let (cx, _) = context("label-revision", 1);
-    let mut one = params("label-revision", Mode::Enabled);
+    let space = &unique("label-revision");
+    let (cx, _) = context(space, 1);
+    let mut one = params(space, Mode::Enabled);
     one.revision = Some("prod".to_owned());
-    for params in [one, params("label-revision", Mode::Revision)] {
+    for params in [one, params(space, Mode::Revision)] {
         let failure = Label.run(&cx, params).await.unwrap_err();
         assert_eq!(failure.error.code(), Code::SH1005);
     }

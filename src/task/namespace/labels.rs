@@ -121,6 +121,7 @@ mod tests {
 
     const ASKED: Asked<'_> = Asked { mode: &Mode::Enabled, revision: None, restart: None, generation: None, fence: 7 };
 
+    #[allow(clippy::needless_pass_by_value, reason = "tests write the data in place")]
     fn live(labels: Value, annotations: Value, owned: &[(&str, &str)]) -> Value {
         let managed: Vec<_> = owned
             .iter()

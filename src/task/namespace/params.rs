@@ -53,7 +53,7 @@ pub struct LabelParams {
     /// Create the namespace when it does not exist.
     #[serde(default)]
     pub create: bool,
-    /// Restart the namespace's Deployments, StatefulSets and DaemonSets when a label has changed, as their pods know
+    /// Restart the Deployments, `StatefulSet`s and `DaemonSet`s of the namespace when a label has changed, as their pods know
     /// the mesh only from their start. A restart that was cut short is finished by the next run that has this set.
     #[serde(default)]
     pub restart: bool,
@@ -114,5 +114,41 @@ impl LabelReport {
             restarted: Vec::new(),
             dry_run: params.dry_run,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::task::Task;
+    use crate::task::namespace::Label;
+
+    #[test]
+    fn parameters_fit_their_schema() {
+        let schema = schemars::schema_for!(LabelParams);
+        let validator = jsonschema::validator_for(schema.as_value()).unwrap();
+        assert!(validator.is_valid(&serde_json::to_value(Label.example()).unwrap()));
+        let least = json!({"namespace": "shop", "mode": "none"});
+        assert!(validator.is_valid(&least));
+        let least: LabelParams = serde_json::from_value(least).unwrap();
+        assert_eq!(least, LabelParams::of(Namespace::known("shop"), Mode::None));
+        for bad in [
+            json!({"namespace": "shop"}),
+            json!({"namespace": "shop", "mode": "on"}),
+            json!({"namespace": "Shop", "mode": "enabled"}),
+            json!({"namespace": "shop", "mode": "revision", "revision": "a b"}),
+            json!({"namespace": "shop", "mode": "enabled", "wait": true}),
+        ] {
+            assert!(!validator.is_valid(&bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_long_namespace_has_an_installation_of_its_own() {
+        let of = |name: String| Label.installation(&LabelParams::of(Namespace::try_from(name).unwrap(), Mode::None));
+        assert_eq!(of("shop".to_owned()).as_deref(), Some("namespace-shop"));
+        assert_ne!(of("a".repeat(62)), of("a".repeat(63)));
     }
 }
