@@ -98,6 +98,10 @@ fn original_headers(delivery: &Delivery) -> HeaderMap {
     headers
 }
 
+fn lost_swap(error: &Error) -> bool {
+    matches!(error, Error::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code))
+}
+
 /// The server's answer to a publish.
 #[derive(Deserialize)]
 struct PublishAck {
@@ -124,8 +128,9 @@ impl NatsBus {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            // What is not permitted is not permitted a second later. A server that answers "no" says the same again, but for the seconds of a leader's election.
-            if attempt >= TRIES || matches!(error, Error::Denied { .. }) {
+            // A lost swap stays lost, and what is not permitted is not permitted a second later. Any other "no" may be
+            // the seconds of a leader's election.
+            if attempt >= TRIES || lost_swap(&error) || matches!(error, Error::Denied { .. }) {
                 return Err(error);
             }
             tracing::debug!(code = %error.code(), attempt, "{error}; publishing again");
@@ -139,7 +144,7 @@ impl NatsBus {
         message.headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         match self.publish(message).await {
             Ok((sequence, _)) => Ok(Swap::Won(sequence)),
-            Err(Error::Refused { code, .. }) if WRONG_LAST_SEQUENCE.contains(&code) => Ok(Swap::Lost),
+            Err(error) if lost_swap(&error) => Ok(Swap::Lost),
             Err(error) => Err(error),
         }
     }
