@@ -173,11 +173,9 @@ impl Classify for Error {
             Self::Request { fault, .. } => fault.class(),
             Self::Fenced { .. } => Class::LostLease,
             Self::Superseded { .. } => Class::Superseded,
-            Self::NotEstablished { .. } | Self::StillThere { .. } => Class::RETRY,
+            Self::NotEstablished { .. } | Self::StillThere { .. } | Self::NotReady { .. } => Class::RETRY,
             Self::SomeFailed { class, .. } => *class,
             Self::Manifest(error) => error.class(),
-            Self::NotReady { .. } => Class::RETRY,
-            Self::WorkloadFailed { .. } => Class::Terminal,
             Self::Stopped(stop) => stop.class(),
             Self::UnknownTarget { .. }
             | Self::Kubeconfig { .. }
@@ -186,7 +184,8 @@ impl Classify for Error {
             | Self::Incomplete { .. }
             | Self::Twice { .. }
             | Self::Owned { .. }
-            | Self::Inventory { .. } => Class::Terminal,
+            | Self::Inventory { .. }
+            | Self::WorkloadFailed { .. } => Class::Terminal,
         }
     }
 
@@ -203,11 +202,10 @@ impl Classify for Error {
             Self::Fenced { .. } => Code::SH3015,
             Self::Superseded { .. } => Code::SH1011,
             Self::Inventory { .. } => Code::SH3005,
-            Self::NotEstablished { .. } => Code::SH3009,
+            Self::NotEstablished { .. } | Self::NotReady { .. } => Code::SH3009,
             Self::StillThere { .. } => Code::SH3019,
             Self::SomeFailed { .. } => Code::SH3016,
             Self::Manifest(error) => error.code(),
-            Self::NotReady { .. } => Code::SH3009,
             Self::WorkloadFailed { .. } => Code::SH3017,
             Self::Stopped(stop) => stop.code(),
         }
