@@ -5,8 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Failure, Outcome, Task, TaskContext};
-use crate::cluster::apply::{ApplyOptions, ObjectsFailure};
+use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+use crate::cluster::apply::ApplyOptions;
 use crate::cluster::delete::DeleteOptions;
 use crate::cluster::{ObjectsReport, apply, delete, manifest};
 
@@ -114,7 +114,7 @@ impl Task for Apply {
         };
         let cluster = cx.cluster().await?;
         let done = apply::apply(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;
-        outcome(done)
+        objects_ended(done, |report| report)
     }
 }
 
@@ -184,19 +184,7 @@ impl Task for Delete {
         };
         let cluster = cx.cluster().await?;
         let done = delete::delete(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;
-        outcome(done)
-    }
-}
-
-/// A dry run changes nothing, whatever it reports.
-fn outcome(done: Result<ObjectsReport, ObjectsFailure>) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
-    match done {
-        Ok(report) if report.changed() && !report.dry_run => Ok(Outcome::Changed(report)),
-        Ok(report) => Ok(Outcome::Unchanged(report)),
-        Err(failure) => {
-            let (error, report) = *failure;
-            Err(Failure { error: error.into(), report })
-        }
+        objects_ended(done, |report| report)
     }
 }
 

@@ -3,8 +3,6 @@
 //! swaps lose their cause (bus.md facts 9, 10).
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
@@ -16,21 +14,6 @@ use crate::event::CommandKey;
 const OPERATION: &str = "KV-Operation";
 
 impl NatsBus {
-    /// The last message of a subject. May be some milliseconds stale on a replicated stream: what depends on it is
-    /// written by swap.
-    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
-        let handle = self.context.get_stream_no_info(stream).await.map_err(|source| Error::Request {
-            operation: "get",
-            subject: subject.to_owned(),
-            source: source.into(),
-        })?;
-        match handle.direct_get_last_for_subject(subject).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::Request { operation: "get", subject: subject.to_owned(), source: source.into() }),
-        }
-    }
-
     pub(super) async fn acquire_lease(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
         let subject = self.subjects.lease(&name.target, &name.installation);
         let held = |revision| Some(Lease { name: name.clone(), fence: revision, revision });
