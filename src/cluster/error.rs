@@ -173,13 +173,12 @@ impl Classify for Error {
             Self::Request { fault, .. } => fault.class(),
             Self::Fenced { .. } => Class::LostLease,
             Self::Superseded { .. } => Class::Superseded,
-            Self::NotEstablished { .. } | Self::StillThere { .. } => Class::RETRY,
+            Self::NotEstablished { .. } | Self::StillThere { .. } | Self::NotReady { .. } => Class::RETRY,
             Self::SomeFailed { class, .. } => *class,
             Self::Manifest(error) => error.class(),
-            Self::NotReady { .. } => Class::RETRY,
-            Self::WorkloadFailed { .. } => Class::Terminal,
             Self::Stopped(stop) => stop.class(),
             Self::UnknownTarget { .. }
+            | Self::WorkloadFailed { .. }
             | Self::Kubeconfig { .. }
             | Self::UnknownKind { .. }
             | Self::InstallationName { .. }
@@ -203,11 +202,10 @@ impl Classify for Error {
             Self::Fenced { .. } => Code::SH3015,
             Self::Superseded { .. } => Code::SH1011,
             Self::Inventory { .. } => Code::SH3005,
-            Self::NotEstablished { .. } => Code::SH3009,
+            Self::NotEstablished { .. } | Self::NotReady { .. } => Code::SH3009,
             Self::StillThere { .. } => Code::SH3019,
             Self::SomeFailed { .. } => Code::SH3016,
             Self::Manifest(error) => error.code(),
-            Self::NotReady { .. } => Code::SH3009,
             Self::WorkloadFailed { .. } => Code::SH3017,
             Self::Stopped(stop) => stop.code(),
         }
