@@ -32,10 +32,16 @@ impl Client {
         if let Some(event) = self.observed_last(&subjects.event_stream(), &subjects.events_of(key)).await? {
             return Ok(State::Begun(event));
         }
-        if self.is_queued(key).await? {
-            return Ok(State::Queued);
+        match self.is_queued(key).await {
+            Ok(true) => Ok(State::Queued),
+            Ok(false) => Err(bus::Error::NotFound { what: format!("command {key}") }.into()),
+            // An observer reads what came of commands, and not the commands.
+            Err(Error::Bus(bus::Error::Denied { .. })) => {
+                let what = format!("an event or result of command {key} (the queue may not be read)");
+                Err(bus::Error::NotFound { what }.into())
+            }
+            Err(error) => Err(error),
         }
-        Err(bus::Error::NotFound { what: format!("command {key}") }.into())
     }
 
     async fn observed_last(&self, stream: &str, subject: &str) -> Result<Option<Observation>, Error> {
