@@ -1,12 +1,19 @@
 //! The configuration: defaults, then a TOML file, then `SAILHAND__SECTION__KEY`, then flags. The only reader of the
 //! environment. Secrets are named by file, never written here.
 
+mod error;
+mod load;
+mod validate;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use error::Error;
+pub use load::{Loaded, Override, load, usual_kubeconfig};
 
 /// Everything a process of sailhand is told. Unknown keys are refused.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,7 +37,8 @@ pub struct Config {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nats {
-    /// One or more `nats://` or `tls://` addresses.
+    /// One or more `nats://` or `tls://` addresses: a list, or one string with commas.
+    #[serde(deserialize_with = "load::one_or_many")]
     pub url: Vec<String>,
     /// With `password_file`.
     pub user: Option<String>,
@@ -77,7 +85,8 @@ pub struct Bus {
     pub prefix: String,
     /// Replicas of every stream and bucket: 1, 3 or 5.
     pub replicas: usize,
-    /// Upper bound of the command stream, bytes.
+    /// Upper bound of the events, the dead letters and the stored parameters, bytes each. Commands have none but the
+    /// account's: see the topology.
     pub max_bytes: i64,
     /// How long a lease lives without renewal.
     #[serde(with = "humantime_serde")]
@@ -173,7 +182,8 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Health {
-    /// Address of `/livez`, `/readyz` and `/metrics`; off when absent.
+    /// Address of `/livez`, `/readyz` and `/metrics`; `"off"` for none.
+    #[serde(deserialize_with = "load::address_or_off", serialize_with = "load::write_address_or_off")]
     pub listen: Option<SocketAddr>,
 }
 

@@ -2,6 +2,8 @@
 //! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md shows the house.
 
 pub mod bus;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod config;

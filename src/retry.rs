@@ -16,7 +16,7 @@ pub struct Policy {
 }
 
 /// Between attempts of a command.
-pub const ATTEMPTS: Policy = Policy { first: Duration::from_secs(1), cap: Duration::from_secs(300) };
+pub const ATTEMPTS: Policy = Policy { first: Duration::from_secs(1), cap: Duration::from_mins(5) };
 
 /// Between tries of one request to the bus.
 pub const IN_PLACE: Policy = Policy { first: Duration::from_millis(100), cap: Duration::from_secs(5) };

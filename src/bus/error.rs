@@ -48,6 +48,16 @@ pub enum Error {
         /// Its text.
         description: String,
     },
+    /// The server's permissions do not allow it.
+    #[error("NATS does not permit {operation} on {subject}: {reason}")]
+    Denied {
+        /// What was tried.
+        operation: &'static str,
+        /// Where.
+        subject: String,
+        /// What the server says.
+        reason: String,
+    },
     /// A stream, bucket or consumer is not as declared.
     #[error("the topology differs from what is declared: {}", differences.join("; "))]
     Drift {
@@ -73,7 +83,11 @@ pub enum Error {
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Connect { .. } | Self::Request { .. } | Self::Refused { .. } | Self::Drift { .. } => Class::RETRY,
+            Self::Connect { .. }
+            | Self::Request { .. }
+            | Self::Refused { .. }
+            | Self::Denied { .. }
+            | Self::Drift { .. } => Class::RETRY,
             Self::Credentials { .. } | Self::NotFound { .. } | Self::Malformed { .. } => Class::Terminal,
         }
     }
@@ -83,6 +97,7 @@ impl Classify for Error {
             Self::Connect { .. } => Code::SH2001,
             Self::Request { .. } | Self::Refused { .. } => Code::SH2002,
             Self::Drift { .. } => Code::SH2003,
+            Self::Denied { .. } => Code::SH2004,
             Self::Credentials { .. } => Code::SH2007,
             Self::NotFound { .. } | Self::Malformed { .. } => Code::SH2008,
         }

@@ -2,6 +2,7 @@
 //! of schedules. A fake: what it promises is checked against the real server by `tests/bus_facts.rs`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +14,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{
-    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Subjects, Swap,
-};
+use super::{Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Subjects, Swap};
 use crate::clock::Clock;
 use crate::event::{CommandKey, Origin, Target};
 
@@ -41,6 +40,8 @@ pub struct MemoryBus {
     clock: Clock,
     ack_wait: Duration,
     lease_ttl: Duration,
+    /// This holder's link to the bus is cut.
+    cut: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -77,7 +78,19 @@ impl MemoryBus {
             clock,
             ack_wait,
             lease_ttl,
+            cut: Arc::default(),
         }
+    }
+
+    /// The same bus over a link of its own.
+    #[must_use]
+    pub fn link(&self) -> Self {
+        Self { cut: Arc::default(), ..self.clone() }
+    }
+
+    /// Cuts this link: nothing on it is answered any more, as for a process that is dead, stopped or partitioned.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,7 +147,16 @@ impl MemoryBus {
     }
 
     /// Does `write` unless a fault says otherwise, or fails after it.
-    fn write<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
+    async fn write<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
+        // A round trip: others get their turn.
+        tokio::task::yield_now().await;
+        if self.cut.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.write_now(operation, write)
+    }
+
+    fn write_now<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         let mut state = self.state();
         let fault = state.faults.as_mut().and_then(|faults| faults(operation));
         let failed = || Error::Request { operation, subject: "memory".to_owned(), source: "a fault on order".into() };
@@ -143,7 +165,6 @@ impl MemoryBus {
         }
         let done = write(&mut state);
         drop(state);
-        self.changed.notify_waiters();
         if fault == Some(Fault::After) { Err(failed()) } else { Ok(done) }
     }
 
@@ -190,16 +211,18 @@ struct MemoryAcker {
 #[async_trait]
 impl Acker for MemoryAcker {
     async fn keep_alive(&self) -> Result<(), Error> {
-        self.bus.write("keep alive", |state| {
-            if let Some(message) = state.queue.get_mut(&self.sequence) {
-                message.not_before = message.not_before.max(Instant::now() + self.bus.ack_wait);
-            }
-        })
+        self.bus
+            .write("keep alive", |state| {
+                if let Some(message) = state.queue.get_mut(&self.sequence) {
+                    message.not_before = message.not_before.max(Instant::now() + self.bus.ack_wait);
+                }
+            })
+            .await
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
         // As the real server, it honours a stale holder too.
-        self.bus.write("settle", |state| match settlement {
+        let settled = self.bus.write("settle", |state| match settlement {
             Settlement::Ack | Settlement::Term(_) => {
                 state.queue.remove(&self.sequence);
             }
@@ -208,7 +231,10 @@ impl Acker for MemoryAcker {
                     message.not_before = Instant::now() + delay;
                 }
             }
-        })
+        });
+        let settled = settled.await;
+        self.bus.changed.notify_waiters();
+        settled
     }
 }
 
@@ -220,7 +246,7 @@ impl Bus for MemoryBus {
             let until = Instant::now() + wait;
             loop {
                 let changed = bus.changed.notified();
-                if let Err(error) = bus.write("pull", |_| ()) {
+                if let Err(error) = bus.write("pull", |_| ()).await {
                     return vec![Err(error)];
                 }
                 match bus.take(max) {
@@ -242,10 +268,11 @@ impl Bus for MemoryBus {
                 state.events.push(event.clone());
             }
         })
+        .await
     }
 
     async fn has_result(&self, _: &Target, key: &CommandKey) -> Result<bool, Error> {
-        self.write("look up", |state| state.results.contains_key(key))
+        self.write("look up", |state| state.results.contains_key(key)).await
     }
 
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
@@ -256,6 +283,7 @@ impl Bus for MemoryBus {
             state.results.insert(origin.key.clone(), event.clone());
             Swap::Won(Self::next_revision(state))
         })
+        .await
     }
 
     async fn acquire(&self, name: &LeaseName, _: &str) -> Result<Option<Lease>, Error> {
@@ -268,6 +296,7 @@ impl Bus for MemoryBus {
             state.leases.insert(name.clone(), (revision, now + self.lease_ttl));
             Some(Lease { name: name.clone(), fence: revision, revision })
         })
+        .await
     }
 
     async fn renew(&self, lease: &Lease, _: &str) -> Result<Option<Lease>, Error> {
@@ -280,6 +309,7 @@ impl Bus for MemoryBus {
                 Lease { revision, ..lease.clone() }
             })
         })
+        .await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Error> {
@@ -288,10 +318,11 @@ impl Bus for MemoryBus {
                 state.leases.remove(&lease.name);
             }
         })
+        .await
     }
 
     async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
-        self.write("read attempts", |state| state.attempts.get(key).cloned().unwrap_or_default())
+        self.write("read attempts", |state| state.attempts.get(key).cloned().unwrap_or_default()).await
     }
 
     async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
@@ -303,10 +334,11 @@ impl Bus for MemoryBus {
             state.attempts.insert(key.clone(), (attempts.clone(), revision));
             Swap::Won(revision)
         })
+        .await
     }
 
     async fn schedule(&self, delivery: &Delivery, _: &CommandKey, _: u32, at: OffsetDateTime) -> Result<(), Error> {
-        self.write("schedule", |_| ())?;
+        self.write("schedule", |_| ()).await?;
         let (subject, headers) = (delivery.subject.clone(), delivery.headers.clone());
         self.enqueue(subject, headers, delivery.payload.clone(), self.clock.instant_of(at));
         Ok(())
@@ -316,6 +348,7 @@ impl Bus for MemoryBus {
         self.write("dead letter", |state| {
             state.dead.push((letter.reason.as_str().to_owned(), letter.problem.code.clone()));
         })
+        .await
     }
 
     async fn blob(&self, name: &str, _: usize) -> Result<Bytes, Error> {

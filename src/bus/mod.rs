@@ -189,8 +189,13 @@ pub trait Bus: Send + Sync + 'static {
     async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error>;
 
     /// Publishes the command again at `at`, as attempt after `attempt`.
-    async fn schedule(&self, delivery: &Delivery, key: &CommandKey, attempt: u32, at: OffsetDateTime)
-    -> Result<(), Error>;
+    async fn schedule(
+        &self,
+        delivery: &Delivery,
+        key: &CommandKey,
+        attempt: u32,
+        at: OffsetDateTime,
+    ) -> Result<(), Error>;
 
     /// Keeps a message for a person.
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error>;

@@ -10,7 +10,7 @@ use super::subject::{CONSUMER, Subjects};
 use crate::config;
 use crate::event::binding::MAX_BYTES;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Everything the bus consists of.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl Topology {
             max_age,
             storage: StorageType::File,
             num_replicas: bus.replicas,
-            duplicate_window: Duration::from_secs(120).min(max_age),
+            duplicate_window: Duration::from_mins(2).min(max_age),
             ..Config::default()
         };
         let advisories = ["MAX_DELIVERIES", "MSG_TERMINATED"]
@@ -43,11 +43,13 @@ impl Topology {
             Config {
                 description: Some("sailhand commands: a work queue, delayed retries beside it".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
-                discard: DiscardPolicy::New, // a full queue refuses, it does not forget
-                max_bytes: bus.max_bytes,
+                // Without a limit of its own: the server takes schedules only with `discard: old` (error 10052), and
+                // a queue that is full would then forget commands. The account's limit refuses instead.
+                discard: DiscardPolicy::Old,
                 max_message_size: i32::try_from(MAX_BYTES + 8 * 1024).unwrap_or(i32::MAX), // and headers
-                duplicate_window: Duration::from_secs(600),
+                duplicate_window: Duration::from_mins(10),
                 allow_message_schedules: true,
+                allow_rollup: true, // comes with schedules
                 allow_message_ttl: true,
                 allow_direct: true,
                 ..stream(subjects.command_stream(), vec![subjects.commands(), subjects.schedules()], 7 * DAY)
@@ -98,7 +100,7 @@ impl Topology {
             ack_wait: bus.ack_wait,
             max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
             max_ack_pending: 20_000, // delayed NAKs live in it
-            ..pull::Config::default() // no backoff: it adds itself to a NAK's delay
+            ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
         };
         Self { subjects, streams, consumer }
     }
@@ -120,17 +122,23 @@ impl Topology {
                 format!("{:?}", declared.$field),
             ); )+ };
         }
-        same!(retention, discard, storage, num_replicas, max_age, max_messages_per_subject, duplicate_window);
+        same!(retention, discard, storage, num_replicas, max_age, duplicate_window);
         same!(allow_direct, deny_delete, allow_rollup, allow_message_schedules, allow_message_ttl);
         let sorted = |config: &Config| {
             let mut subjects = config.subjects.clone();
             subjects.sort();
             subjects
         };
-        compare("subjects", sorted(declared) == sorted(found), format!("{:?}", found.subjects), format!("{:?}", declared.subjects));
+        compare(
+            "subjects",
+            sorted(declared) == sorted(found),
+            format!("{:?}", found.subjects),
+            format!("{:?}", declared.subjects),
+        );
         for (field, should, is) in [
             ("max_bytes", declared.max_bytes, found.max_bytes),
             ("max_messages", declared.max_messages, found.max_messages),
+            ("max_messages_per_subject", declared.max_messages_per_subject, found.max_messages_per_subject),
             ("max_message_size", i64::from(declared.max_message_size), i64::from(found.max_message_size)),
         ] {
             // The server says -1 for what is not limited.

@@ -92,7 +92,7 @@ impl Action {
 
 /// One object's line in a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct ObjectReport {
     /// Which object.
     pub object: ObjectRef,
@@ -125,7 +125,7 @@ pub struct FieldChange {
 
 /// What a command did to a set of objects, in the order it was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct ObjectsReport {
     /// Nothing was written.
     #[serde(default)]

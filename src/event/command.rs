@@ -46,6 +46,15 @@ pub struct Command {
     pub dataref: Option<String>,
 }
 
+/// Why a message is no command, and whom to tell where that can be read.
+#[derive(Debug)]
+pub struct Rejection {
+    /// What is wrong.
+    pub error: Error,
+    /// Who sent it.
+    pub origin: Option<Box<Origin>>,
+}
+
 const MAX_ATTRIBUTE: usize = 1024;
 
 /// Decodes a message of the command stream. `target` and `verb` are those of the NATS subject, by which permissions
@@ -56,10 +65,10 @@ const MAX_ATTRIBUTE: usize = 1024;
 pub fn decode<'a>(
     target: &Target,
     verb: &str,
-    headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    headers: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     payload: &[u8],
-) -> Result<Command, (Error, Option<Origin>)> {
-    let mut attributes = binding::read(headers, payload).map_err(|error| (error, None))?;
+) -> Result<Command, Rejection> {
+    let mut attributes = binding::read(headers, payload).map_err(|error| Rejection { error, origin: None })?;
     let data = attributes.remove("data");
     let has_base64 = attributes.remove("data_base64").is_some();
     let origin = origin(target, verb, &attributes);
@@ -85,8 +94,8 @@ pub fn decode<'a>(
         })
     };
     match origin {
-        Some(origin) => command(origin.clone()).map_err(|error| (error, Some(origin))),
-        None => Err((missing_identity(&attributes), None)),
+        Some(origin) => command(origin.clone()).map_err(|error| Rejection { error, origin: Some(Box::new(origin)) }),
+        None => Err(Rejection { error: missing_identity(&attributes), origin: None }),
     }
 }
 

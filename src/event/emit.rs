@@ -156,8 +156,8 @@ pub fn progress_event(
 /// # Errors
 /// As [`progress_event`].
 pub fn result_event(origin: &Origin, time: OffsetDateTime, result: &ResultData) -> Result<Event, Error> {
-    let builder = answer(origin, &format!("{}.result", origin.key), time)
-        .ty(format!("{TYPE_PREFIX}.result.{}.v1", origin.verb));
+    let builder =
+        answer(origin, &format!("{}.result", origin.key), time).ty(format!("{TYPE_PREFIX}.result.{}.v1", origin.verb));
     build(builder, json(result)?)
 }
 
@@ -245,10 +245,7 @@ impl CommandDraft {
 }
 
 fn build(builder: EventBuilderV10, data: Value) -> Result<Event, Error> {
-    builder
-        .data("application/json", data)
-        .build()
-        .map_err(|error| Error::NotAnEvent { reason: error.to_string() })
+    builder.data("application/json", data).build().map_err(|error| Error::NotAnEvent { reason: error.to_string() })
 }
 
 fn json<T: Serialize>(data: &T) -> Result<Value, Error> {
@@ -256,6 +253,7 @@ fn json<T: Serialize>(data: &T) -> Result<Value, Error> {
 }
 
 /// RFC 3339; a year that does not fit becomes the epoch, which no clock of ours shows.
+#[must_use]
 pub fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }

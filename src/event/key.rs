@@ -16,7 +16,7 @@ impl CommandKey {
     #[must_use]
     pub fn new(source: &str, id: &str) -> Self {
         let digest = Sha256::new().chain_update(source).chain_update("\n").chain_update(id).finalize();
-        Self(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Self(hex(&digest[..16]))
     }
 
     /// As it stands in subjects.
@@ -41,6 +41,16 @@ impl fmt::Display for CommandKey {
     }
 }
 
+/// Lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // a String takes everything
+        text
+    })
+}
+
 /// Id of a cluster that the worker's configuration knows: a DNS label (RFC 1123), so that it is one subject token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target(String);
@@ -58,10 +68,8 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let fits = (1..=63).contains(&text.len())
-            && text.bytes().all(inner)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
+        let fits =
+            (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
         if fits { Ok(Self(text.to_owned())) } else { Err(()) }
     }
 }

@@ -8,13 +8,13 @@ mod error;
 mod key;
 pub mod schema;
 
-pub use command::{Command, Origin, decode};
+pub use command::{Command, Origin, Rejection, decode};
 pub use emit::{
-    CONTENT_TYPE, CommandDraft, EventKind, Outcome, ResultData, Retrying, SOURCE, Started, progress_event, result_event,
-    rfc3339,
+    CONTENT_TYPE, CommandDraft, EventKind, Outcome, ResultData, Retrying, SOURCE, Started, progress_event,
+    result_event, rfc3339,
 };
 pub use error::Error;
-pub use key::{CommandKey, Target};
+pub use key::{CommandKey, Target, hex};
 
 /// Prefix of all types: `io.meshery.istio.command.<verb>.v1`.
 pub const TYPE_PREFIX: &str = "io.meshery.istio";

@@ -29,8 +29,14 @@ pub struct Verb {
 pub fn files(verbs: &[Verb]) -> BTreeMap<String, Value> {
     let mut files = BTreeMap::new();
     for verb in verbs {
-        files.insert(format!("commands/{}.v1.json", verb.name), titled(&verb.params, &format!("data of command {} v1", verb.name)));
-        files.insert(format!("results/{}.v1.json", verb.name), titled(&result_schema(&verb.report), &format!("data of result {} v1", verb.name)));
+        files.insert(
+            format!("commands/{}.v1.json", verb.name),
+            titled(&verb.params, &format!("data of command {} v1", verb.name)),
+        );
+        files.insert(
+            format!("results/{}.v1.json", verb.name),
+            titled(&result_schema(&verb.report), &format!("data of result {} v1", verb.name)),
+        );
         files.insert(format!("examples/{}.v1.json", verb.name), example(verb));
     }
     for (name, schema) in event_schemas() {
@@ -98,10 +104,9 @@ impl ParamsValidator {
     pub fn check(&self, params: &Value) -> Result<(), Error> {
         match self.0.iter_errors(params).next() {
             None => Ok(()),
-            Some(error) => Err(Error::Params {
-                path: error.instance_path().to_string(),
-                reason: error.masked().to_string(),
-            }),
+            Some(error) => {
+                Err(Error::Params { path: error.instance_path().to_string(), reason: error.masked().to_string() })
+            }
         }
     }
 }
@@ -143,11 +148,17 @@ fn asyncapi(verbs: &[Verb]) -> Value {
         .map(|verb| format!("result_{}", verb.name.replace('.', "_")))
         .map(|name| (name.clone(), json!({ "$ref": format!("#/components/messages/{name}") })))
         .collect();
-    channels.insert("results".to_owned(), json!({ "address": "istio.res.{target}.{key}", "parameters": answer, "messages": results }));
+    channels.insert(
+        "results".to_owned(),
+        json!({ "address": "istio.res.{target}.{key}", "parameters": answer, "messages": results }),
+    );
     operations.insert("end".to_owned(), json!({ "action": "send", "summary": "Says how a command ended, exactly once.", "channel": { "$ref": "#/channels/results" } }));
     for name in EventKind::NAMES {
         let ty = format!("{TYPE_PREFIX}.event.{name}.v1");
-        messages.insert(format!("event_{name}"), message(&ty, &format!("A command's {name} event."), &format!("./events/{name}.v1.json")));
+        messages.insert(
+            format!("event_{name}"),
+            message(&ty, &format!("A command's {name} event."), &format!("./events/{name}.v1.json")),
+        );
         let channel = format!("event_{name}");
         channels.insert(
             channel.clone(),
@@ -157,7 +168,10 @@ fn asyncapi(verbs: &[Verb]) -> Value {
                 "messages": { "event": { "$ref": format!("#/components/messages/{channel}") } },
             }),
         );
-        operations.insert(format!("tell_{name}"), json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") } }));
+        operations.insert(
+            format!("tell_{name}"),
+            json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") } }),
+        );
     }
     json!({
         "asyncapi": "3.0.0",

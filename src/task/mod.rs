@@ -18,7 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
-use crate::cluster::{self, Cluster, Clusters};
+use crate::cluster::apply::ObjectsFailure;
+use crate::cluster::{self, Cluster, Clusters, ObjectsReport};
 use crate::error::{Class, Classify, Code};
 use crate::guard::{Guard, Stop};
 use crate::progress::{Progress, Step};
@@ -102,6 +103,12 @@ pub enum Error {
     },
 }
 
+impl From<cluster::manifest::Error> for Error {
+    fn from(error: cluster::manifest::Error) -> Self {
+        Self::Cluster(error.into())
+    }
+}
+
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {
@@ -124,6 +131,24 @@ impl Classify for Error {
             Self::Stopped(stop) => stop.remedy(),
             Self::Cluster(error) => error.remedy(),
             Self::Parameter { .. } => self.code().remedy().to_owned(),
+        }
+    }
+}
+
+/// What was done to objects, as the end of a task. A dry run writes nothing, whatever it would change.
+fn objects_ended<R>(
+    done: Result<ObjectsReport, ObjectsFailure>,
+    report: impl Fn(ObjectsReport) -> R,
+) -> Result<Outcome<R>, Failure<R>> {
+    let outcome = |done: ObjectsReport| {
+        let wrote = done.changed() && !done.dry_run;
+        if wrote { Outcome::Changed(report(done)) } else { Outcome::Unchanged(report(done)) }
+    };
+    match done {
+        Ok(done) => Ok(outcome(done)),
+        Err(failure) => {
+            let (error, done) = *failure;
+            Err(Failure { error: error.into(), report: done.map(outcome) })
         }
     }
 }

@@ -75,7 +75,7 @@ pub struct Metrics {
     pub leases_lost: Counter,
     /// Dead letters written, by reason.
     pub dead_letters: Family<Reason, Counter>,
-    /// Failures of tasks, by code; the cluster's are SH30xx.
+    /// Failures of tasks, by code; the cluster's begin with `SH30`.
     pub task_errors: Family<ErrorCode, Counter>,
     /// Failures of the bus, by code.
     pub bus_errors: Family<ErrorCode, Counter>,

@@ -62,8 +62,7 @@ pub enum Error {
 /// A filter or endpoint that cannot be used.
 pub fn start(telemetry: &config::Telemetry, default_filter: &str) -> Result<Guard, Error> {
     let filter = telemetry.log_filter.as_deref().unwrap_or(default_filter);
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|source| Error::Filter { filter: filter.to_owned(), source })?;
+    let filter = EnvFilter::try_new(filter).map_err(|source| Error::Filter { filter: filter.to_owned(), source })?;
     let terminal = std::io::stderr().is_terminal();
     let format = telemetry.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).with_target(false);
@@ -73,7 +72,8 @@ pub fn start(telemetry: &config::Telemetry, default_filter: &str) -> Result<Guar
     };
     let provider = telemetry.otlp_endpoint.as_deref().map(provider).transpose()?;
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("sailhand")));
+    let traces =
+        provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("sailhand")));
     let started = tracing_subscriber::registry().with(filter).with(logs).with(traces).try_init();
     if let Err(error) = started {
         tracing::debug!("logging was set up before: {error}");

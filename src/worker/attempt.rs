@@ -196,12 +196,11 @@ async fn until_done(mut run: JoinHandle<Result<Outcome<Value>, Failure<Value>>>,
         stop = guard.stopped() => {
             stopped = Some(stop);
             let patience = if stop == Stop::LostLease { Duration::ZERO } else { SAFE_POINT };
-            match tokio::time::timeout(patience, &mut run).await {
-                Ok(joined) => joined,
-                Err(_) => {
-                    run.abort();
-                    run.await
-                }
+            if let Ok(joined) = tokio::time::timeout(patience, &mut run).await {
+                joined
+            } else {
+                run.abort();
+                run.await
             }
         }
     };

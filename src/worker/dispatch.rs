@@ -65,8 +65,8 @@ impl Engine {
     async fn carry(&self, delivery: &Delivery, received: Instant) -> Result<(), crate::bus::Error> {
         let mut command = match self.decode(delivery).await {
             Ok(command) => command,
-            Err((Error::Bus(error), _)) if error.class() != Class::Terminal => return Err(error),
-            Err((error, origin)) => return self.reject(delivery, origin.as_ref(), error, received).await,
+            Err((Error::Bus(error), _)) => return Err(error),
+            Err((error, origin)) => return self.reject(delivery, origin.as_deref(), error, received).await,
         };
         let Some((task, validator)) = self.task(&command.origin.verb) else {
             let found = format!("{}.command.{}.v1", event::TYPE_PREFIX, command.origin.verb);
@@ -92,7 +92,11 @@ impl Engine {
             target = command.origin.target.as_str(),
             trace = tracing::field::Empty,
         );
-        crate::telemetry::set_parent(&span, command.origin.traceparent.as_deref(), command.origin.tracestate.as_deref());
+        crate::telemetry::set_parent(
+            &span,
+            command.origin.traceparent.as_deref(),
+            command.origin.tracestate.as_deref(),
+        );
         async {
             if let Some(traceparent) = crate::telemetry::current() {
                 command.origin.traceparent = Some(traceparent);
@@ -109,16 +113,16 @@ impl Engine {
     }
 
     /// The message as a command, its parameters fetched where they are elsewhere.
-    async fn decode(&self, delivery: &Delivery) -> Result<Command, (Error, Option<Origin>)> {
+    async fn decode(&self, delivery: &Delivery) -> Result<Command, (Error, Option<Box<Origin>>)> {
         let Some((target, verb)) = &delivery.address else {
             let reason = format!("{:?} does not name a target and a verb", delivery.subject);
             return Err((event::Error::Attribute { name: "NATS subject".to_owned(), reason }.into(), None));
         };
-        let mut command = event::decode(target, verb, delivery.header_pairs(), &delivery.payload)
-            .map_err(|(error, origin)| (error.into(), origin))?;
+        let mut command = event::decode(target, verb, &delivery.header_pairs(), &delivery.payload)
+            .map_err(|rejection| (rejection.error.into(), rejection.origin))?;
         if let Some(dataref) = command.dataref.take() {
             command.params =
-                self.fetch(&dataref).await.map_err(|error| (error, Some(command.origin.clone())))?;
+                self.fetch(&dataref).await.map_err(|error| (error, Some(Box::new(command.origin.clone()))))?;
         }
         Ok(command)
     }
@@ -137,7 +141,7 @@ impl Engine {
             Err(error) if error.class() == Class::Terminal => return Err(wrong(&error.to_string()).into()),
             other => other?,
         };
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = event::hex(&Sha256::digest(&bytes));
         if !found.eq_ignore_ascii_case(digest) {
             return Err(wrong("the object has another digest").into());
         }
@@ -221,7 +225,12 @@ impl Engine {
             self.metrics.task_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
         }
         let crashed = matches!(ending.error, Some(Error::Crashes { .. }));
-        let facts = Facts { attempt: number, attempts: task.limits().attempts, left: ending.left, delivered: delivery.delivered };
+        let facts = Facts {
+            attempt: number,
+            attempts: task.limits().attempts,
+            left: ending.left,
+            delivered: delivery.delivered,
+        };
         let verb = VerbLabel { verb: Word(task.verb()) };
         match decide(end, facts) {
             Decision::Conclude { outcome, dead } => {
@@ -291,7 +300,8 @@ impl Engine {
 
     /// The commit point: whoever publishes the result first has ended the command.
     async fn commit(&self, origin: &Origin, result: &ResultData) -> Result<(), crate::bus::Error> {
-        let event = event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
+        let event =
+            event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
         if self.bus.commit_result(origin, &event).await? == Swap::Lost {
             self.metrics.fenced_results.inc();
             tracing::warn!(command = %origin.key, "another worker had published the result");

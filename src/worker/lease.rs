@@ -44,9 +44,10 @@ impl Held {
 
     /// Renews every third of the time to live from now on. A renewal counts from when it was sent.
     pub fn keep(&mut self, guard: &Guard, owner: &str) {
-        let valid = self.ttl - MARGIN.min(self.ttl / 4);
+        let valid = self.ttl.saturating_sub(MARGIN.min(self.ttl / 4));
         guard.extend_lease(self.acquired + valid);
-        let (bus, lease, guard, owner) = (Arc::clone(&self.bus), Arc::clone(&self.lease), guard.clone(), owner.to_owned());
+        let (bus, lease, guard, owner) =
+            (Arc::clone(&self.bus), Arc::clone(&self.lease), guard.clone(), owner.to_owned());
         let pause = self.ttl / 3;
         self.renewals = Some(tokio::spawn(async move {
             loop {

@@ -132,12 +132,7 @@ async fn ready_to_start(
 }
 
 /// Keeps `/readyz` true: connection and permissions as they change, the topology every [`LOOK`].
-async fn watch_readiness(
-    bus: NatsBus,
-    topology: Topology,
-    tell: watch::Sender<Causes>,
-    stop: CancellationToken,
-) {
+async fn watch_readiness(bus: NatsBus, topology: Topology, tell: watch::Sender<Causes>, stop: CancellationToken) {
     let mut health = bus.health();
     let mut topology_cause = None;
     loop {

@@ -9,7 +9,7 @@ use crate::event::Outcome;
 use crate::retry;
 
 /// Longer delays than this go into a message schedule: a delayed NAK counts against the consumer's `max_ack_pending`.
-const LONGEST_NAK: Duration = Duration::from_secs(60);
+const LONGEST_NAK: Duration = Duration::from_mins(1);
 /// Panics of one task before the command is given up.
 const PANICS: u32 = 2;
 
@@ -100,7 +100,7 @@ fn busy_delay(delivered: u64) -> Duration {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { attempt: 1, attempts: 8, left: Duration::from_secs(3600), delivered: 1 };
+    const FACTS: Facts = Facts { attempt: 1, attempts: 8, left: Duration::from_hours(1), delivered: 1 };
 
     fn concluded(outcome: Outcome) -> Decision {
         Decision::Conclude { outcome, dead: None }
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(decide(retry, Facts { attempt: 8, ..FACTS }), exhausted());
         let asked = End::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
         assert!(matches!(decide(asked, FACTS), Decision::Schedule(delay) if delay >= Duration::from_secs(90)));
-        assert_eq!(decide(asked, Facts { left: Duration::from_secs(60), ..FACTS }), exhausted());
+        assert_eq!(decide(asked, Facts { left: Duration::from_mins(1), ..FACTS }), exhausted());
     }
 
     #[test]

@@ -66,8 +66,12 @@ fn note(tell: &watch::Sender<Health>, event: &Event) {
             tracing::info!("connected to NATS");
             tell.send_replace(Health { connected: true, denied: None });
         }
-        Event::Disconnected | Event::Closed => {
-            tracing::warn!("connection to NATS lost");
+        Event::Disconnected => {
+            tracing::warn!("the connection to NATS is lost");
+            tell.send_modify(|health| health.connected = false);
+        }
+        Event::Closed => {
+            tracing::debug!("{event}");
             tell.send_modify(|health| health.connected = false);
         }
         Event::ServerError(ServerError::Other(text)) if text.to_ascii_lowercase().contains("permissions violation") => {

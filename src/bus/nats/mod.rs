@@ -2,7 +2,9 @@
 //! the client, because on a replicated stream the client maps most lost swaps to "other" (bus.md fact 10).
 
 mod connect;
+mod producer;
 mod publish;
+mod read;
 mod source;
 mod store;
 pub mod topology;
@@ -24,6 +26,7 @@ use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseNam
 use crate::event::{CommandKey, Origin, Target};
 
 pub use connect::{Connection, connect};
+pub use read::header_pairs;
 
 /// How long one request to `JetStream` may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

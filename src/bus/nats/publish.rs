@@ -12,12 +12,14 @@ use time::OffsetDateTime;
 
 use super::{NatsBus, TIMEOUT};
 use crate::bus::{DeadLetter, Delivery, Error, Subjects, Swap};
+use crate::clock::Clock;
 use crate::error::Classify;
 use crate::event::{CONTENT_TYPE, CommandKey, rfc3339};
 use crate::{retry, telemetry};
 
 /// Tries of one write before the error is the caller's.
 const TRIES: u32 = 5;
+const PUBLISH: &str = "publish";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
 
@@ -96,6 +98,10 @@ fn original_headers(delivery: &Delivery) -> HeaderMap {
     headers
 }
 
+fn lost_swap(error: &Error) -> bool {
+    matches!(error, Error::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code))
+}
+
 /// The server's answer to a publish.
 #[derive(Deserialize)]
 struct PublishAck {
@@ -122,12 +128,13 @@ impl NatsBus {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            // A server that answers "no" says the same again, but for the seconds of a leader's election.
-            if attempt >= TRIES {
+            // A lost swap stays lost, and what is not permitted is not permitted a second later. Any other "no" may be
+            // the seconds of a leader's election.
+            if attempt >= TRIES || lost_swap(&error) || matches!(error, Error::Denied { .. }) {
                 return Err(error);
             }
             tracing::debug!(code = %error.code(), attempt, "{error}; publishing again");
-            tokio::time::sleep(retry::IN_PLACE.delay(attempt, None)).await;
+            Clock::system().sleep(retry::IN_PLACE.delay(attempt, None)).await;
         }
     }
 
@@ -137,14 +144,14 @@ impl NatsBus {
         message.headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         match self.publish(message).await {
             Ok((sequence, _)) => Ok(Swap::Won(sequence)),
-            Err(Error::Refused { code, .. }) if WRONG_LAST_SEQUENCE.contains(&code) => Ok(Swap::Lost),
+            Err(error) if lost_swap(&error) => Ok(Swap::Lost),
             Err(error) => Err(error),
         }
     }
 
     async fn publish_once(&self, message: &Message) -> Result<(u64, bool), Error> {
         let request = Request::new().headers(message.headers.clone()).payload(message.payload.clone());
-        let reply = self.request("publish", &message.subject, request, TIMEOUT).await?;
+        let reply = self.request(PUBLISH, &message.subject, request, TIMEOUT).await?;
         let ack: PublishAck = serde_json::from_slice(&reply.payload).map_err(|source| Error::Request {
             operation: "publish",
             subject: message.subject.clone(),
@@ -169,14 +176,31 @@ impl NatsBus {
         request: Request,
         timeout: Duration,
     ) -> Result<Reply, Error> {
-        let sent = self.client.send_request(subject.to_owned(), request.timeout(Some(timeout))).await;
-        sent.map_err(|error| {
-            let denied = self.health.borrow().denied.clone();
-            let source: Box<dyn std::error::Error + Send + Sync> = match (error.kind(), denied) {
-                (RequestErrorKind::TimedOut, Some(denied)) => denied.into(),
-                _ => error.into(),
-            };
-            Error::Request { operation, subject: subject.to_owned(), source }
-        })
+        let sent = self.client.send_request(subject.to_owned(), request.timeout(Some(timeout)));
+        tokio::select! {
+            biased;
+            sent = sent => sent.map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders if operation == PUBLISH => {
+                    Error::Drift { differences: vec![format!("no stream takes {subject}")] }
+                }
+                _ => Error::Request { operation, subject: subject.to_owned(), source: error.into() },
+            }),
+            Some(reason) = self.denied(subject) => {
+                Err(Error::Denied { operation, subject: subject.to_owned(), reason })
+            }
+        }
+    }
+
+    /// Completes when the server denies the subject from now on. It does not answer a denied request, it only says so
+    /// on the connection (bus.md fact 13).
+    async fn denied(&self, subject: &str) -> Option<String> {
+        let mut health = self.health.subscribe(); // sees only what comes
+        let quoted = format!("\"{subject}\"");
+        loop {
+            health.changed().await.ok()?;
+            if let Some(text) = health.borrow().denied.as_ref().filter(|text| text.contains(&quoted)) {
+                return Some(text.clone());
+            }
+        }
     }
 }

@@ -44,10 +44,12 @@ pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'stati
 fn delivery(bus: &NatsBus, message: jetstream::Message) -> Delivery {
     let (delivered, sequence) =
         message.info().map_or((1, 0), |info| (u64::try_from(info.delivered).unwrap_or(1), info.stream_sequence));
-    let (message, _) = message.split();
-    let headers = message.headers.iter().flat_map(|headers| headers.iter()).flat_map(|(name, values)| {
-        values.iter().map(|value| (name.to_string(), value.as_str().to_owned()))
-    });
+    let message = message.message; // not split(): that keeps the reply subject for itself
+    let headers = message
+        .headers
+        .iter()
+        .flat_map(|headers| headers.iter())
+        .flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str().to_owned())));
     Delivery {
         address: bus.subjects.parse_command(&message.subject),
         subject: message.subject.to_string(),
@@ -68,7 +70,11 @@ struct NatsAcker {
 impl Acker for NatsAcker {
     async fn keep_alive(&self) -> Result<(), Error> {
         let sent = self.bus.client.publish(self.reply.clone(), "+WPI".into()).await;
-        sent.map_err(|source| Error::Request { operation: "keep alive", subject: self.reply.clone(), source: source.into() })
+        sent.map_err(|source| Error::Request {
+            operation: "keep alive",
+            subject: self.reply.clone(),
+            source: source.into(),
+        })
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), Error> {

@@ -3,8 +3,6 @@
 //! swaps lose their cause (bus.md facts 9, 10).
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
@@ -16,21 +14,6 @@ use crate::event::CommandKey;
 const OPERATION: &str = "KV-Operation";
 
 impl NatsBus {
-    /// The last message of a subject. May be some milliseconds stale on a replicated stream: what depends on it is
-    /// written by swap.
-    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
-        let handle = self.context.get_stream_no_info(stream).await.map_err(|source| Error::Request {
-            operation: "get",
-            subject: subject.to_owned(),
-            source: source.into(),
-        })?;
-        match handle.direct_get_last_for_subject(subject).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::Request { operation: "get", subject: subject.to_owned(), source: source.into() }),
-        }
-    }
-
     pub(super) async fn acquire_lease(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
         let subject = self.subjects.lease(&name.target, &name.installation);
         let held = |revision| Some(Lease { name: name.clone(), fence: revision, revision });
@@ -70,9 +53,11 @@ impl NatsBus {
         match self.last(&stream, &self.subjects.attempts(key)).await? {
             None => Ok((Attempts::default(), 0)),
             Some(message) if message.headers.get(OPERATION).is_some() => Ok((Attempts::default(), message.sequence)),
-            Some(message) => serde_json::from_slice(&message.payload).map(|attempts| (attempts, message.sequence)).map_err(
-                |error| Error::Malformed { what: format!("attempt record of {key}"), reason: error.to_string() },
-            ),
+            Some(message) => {
+                serde_json::from_slice(&message.payload).map(|attempts| (attempts, message.sequence)).map_err(|error| {
+                    Error::Malformed { what: format!("attempt record of {key}"), reason: error.to_string() }
+                })
+            }
         }
     }
 
@@ -91,10 +76,8 @@ impl NatsBus {
 
     pub(super) async fn read_blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
         let what = || format!("object {name} in {}", self.subjects.blob_bucket());
-        let store = self.context.get_object_store(self.subjects.blob_bucket()).await.map_err(|source| Error::Request {
-            operation: "open",
-            subject: self.subjects.blob_bucket(),
-            source: source.into(),
+        let store = self.context.get_object_store(self.subjects.blob_bucket()).await.map_err(|source| {
+            Error::Request { operation: "open", subject: self.subjects.blob_bucket(), source: source.into() }
         })?;
         let object = store.get(name).await.map_err(|_| Error::NotFound { what: what() })?;
         if object.info().size > limit {

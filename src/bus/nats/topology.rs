@@ -92,7 +92,8 @@ async fn stream_config(bus: &NatsBus, name: &str) -> Result<Option<Config>, Erro
 
 async fn consumer_config(bus: &NatsBus) -> Result<Option<consumer::Config>, Error> {
     use async_nats::jetstream::stream::ConsumerErrorKind;
-    let found = bus.context.get_consumer_from_stream::<pull::Config, _, _>(CONSUMER, bus.subjects.command_stream()).await;
+    let found =
+        bus.context.get_consumer_from_stream::<pull::Config, _, _>(CONSUMER, bus.subjects.command_stream()).await;
     match found {
         Ok(consumer) => Ok(Some(consumer.cached_info().config.clone())),
         Err(error) => match error.kind() {
@@ -106,6 +107,10 @@ async fn consumer_config(bus: &NatsBus) -> Result<Option<consumer::Config>, Erro
     }
 }
 
-fn refused(operation: &'static str, subject: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+fn refused(
+    operation: &'static str,
+    subject: &str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
     Error::Request { operation, subject: subject.to_owned(), source: source.into() }
 }

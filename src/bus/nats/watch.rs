@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use super::NatsBus;
 use crate::bus::Error;
+use crate::clock::Clock;
 
 impl NatsBus {
     /// Follows what operators ask for until `stop`; starts over when the watch breaks. Returns when the present state
@@ -24,7 +25,7 @@ impl NatsBus {
                     Some(Ok(message)) => bus.note_control(&message.message),
                     Some(Err(error)) => tracing::debug!("control watch: {error}"),
                     None => loop {
-                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        Clock::system().sleep(Duration::from_secs(1)).await;
                         if stop.is_cancelled() {
                             return;
                         }
@@ -41,23 +42,8 @@ impl NatsBus {
     }
 
     async fn watch_control(&self) -> Result<push::Ordered, Error> {
-        let name = format!("KV_{}", self.subjects.control_bucket());
-        let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
-            operation: "watch",
-            subject: name.clone(),
-            source,
-        };
-        let stream = self.context.get_stream_no_info(&name).await.map_err(|e| fail(e.into()))?;
-        let consumer = stream
-            .create_consumer(push::OrderedConfig {
-                deliver_subject: self.client.new_inbox(),
-                filter_subject: self.subjects.controls(),
-                deliver_policy: DeliverPolicy::LastPerSubject,
-                ..push::OrderedConfig::default()
-            })
-            .await
-            .map_err(|e| fail(e.into()))?;
-        consumer.messages().await.map_err(|e| fail(e.into()))
+        let stream = format!("KV_{}", self.subjects.control_bucket());
+        self.follow(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
     }
 
     fn note_control(&self, message: &async_nats::Message) {

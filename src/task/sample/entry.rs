@@ -34,7 +34,7 @@ pub enum Choice {
 
 /// Where the application is reached, or why it is not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct EntryReport {
     /// API group and version of the entry's objects, such as `networking.istio.io/v1`; absent without an entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,9 +11,9 @@ mod params;
 use kube::core::DynamicObject;
 
 use super::names::{self, Namespace};
-use super::{Error, Failure, Outcome, Task, TaskContext};
+use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::ObjectsReport;
-use crate::cluster::apply::{self, ApplyOptions, ObjectsFailure};
+use crate::cluster::apply::{self, ApplyOptions};
 use crate::cluster::delete::{self, DeleteOptions};
 use model::{Application, Choices};
 
@@ -87,10 +87,9 @@ impl Task for Deploy {
             objects: done.objects,
         };
         let installation = params.application.installation(&namespace);
-        match apply::apply(&cluster, &installation, objects, &options, &cx.guard, &*cx.progress).await {
-            Ok(done) => Ok(outcome(done, |done| report(done, options.wait.is_some()))),
-            Err(failure) => Err(failed(failure, |done| report(done, false))),
-        }
+        let done = apply::apply(&cluster, &installation, objects, &options, &cx.guard, &*cx.progress).await;
+        let ready = done.is_ok() && options.wait.is_some();
+        objects_ended(done, |done| report(done, ready))
     }
 }
 
@@ -146,21 +145,9 @@ impl Task for Remove {
             objects: done.objects,
         };
         let installation = params.application.installation(&namespace);
-        match delete::delete(&cluster, &installation, None, &options, &cx.guard, &*cx.progress).await {
-            Ok(done) => Ok(outcome(done, report)),
-            Err(failure) => Err(failed(failure, report)),
-        }
+        let done = delete::delete(&cluster, &installation, None, &options, &cx.guard, &*cx.progress).await;
+        objects_ended(done, report)
     }
-}
-
-/// A dry run writes nothing, whatever it would change.
-fn outcome<R>(done: ObjectsReport, report: impl FnOnce(ObjectsReport) -> R) -> Outcome<R> {
-    if done.changed() && !done.dry_run { Outcome::Changed(report(done)) } else { Outcome::Unchanged(report(done)) }
-}
-
-fn failed<R>(failure: ObjectsFailure, report: impl FnOnce(ObjectsReport) -> R) -> Failure<R> {
-    let (error, done) = *failure;
-    Failure { error: error.into(), report: done.map(|done| outcome(done, report)) }
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl RemoveParams {
 
 /// Report of `sample.deploy`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct DeployReport {
     /// Which application.
     pub application: Name,
@@ -142,7 +142,7 @@ pub struct DeployReport {
 
 /// Report of `sample.remove`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct RemoveReport {
     /// Which application.
     pub application: Name,

@@ -1,0 +1,59 @@
+//! What a producer and an operator write: commands, cancellations, large parameters.
+
+use async_nats::{HeaderMap, header};
+use cloudevents::Event;
+
+use super::NatsBus;
+use super::publish::Message;
+use crate::bus::Error;
+use crate::event::{CommandKey, Target};
+
+impl NatsBus {
+    /// Puts a command into the queue. Says whether it was there already (same `key` within the stream's
+    /// `duplicate_window`).
+    ///
+    /// # Errors
+    /// When the server does not confirm it.
+    pub async fn send_command(
+        &self,
+        target: &Target,
+        verb: &str,
+        key: &CommandKey,
+        event: &Event,
+    ) -> Result<bool, Error> {
+        let mut message = Message::event(self.subjects.command(target, verb), event)?;
+        // The event's id alone is another command's, when that one has another source.
+        message.headers.insert(header::NATS_MESSAGE_ID, key.as_str());
+        let (_, duplicate) = self.publish(message).await?;
+        Ok(duplicate)
+    }
+
+    /// Asks every worker, now and later, to end the command. `note` is kept for people.
+    ///
+    /// # Errors
+    /// When the server does not confirm it.
+    pub async fn request_cancel(&self, key: &CommandKey, note: &serde_json::Value) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        let message = Message { subject: self.subjects.cancel(key), headers, payload: note.to_string().into() };
+        self.publish(message).await.map(|_| ())
+    }
+
+    /// Puts bytes into the blob store. One of the same name and size is left as it is: names are digests.
+    ///
+    /// # Errors
+    /// When the store refuses them.
+    pub async fn upload(&self, name: &str, mut bytes: &[u8]) -> Result<(), Error> {
+        let bucket = self.subjects.blob_bucket();
+        let fail = |operation, source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
+            operation,
+            subject: bucket.clone(),
+            source,
+        };
+        let store = self.context.get_object_store(&bucket).await.map_err(|e| fail("open", e.into()))?;
+        if store.info(name).await.is_ok_and(|info| info.size == bytes.len() && !info.deleted) {
+            return Ok(());
+        }
+        store.put(name, &mut bytes).await.map(|_| ()).map_err(|e| fail("upload", e.into()))
+    }
+}

@@ -1,0 +1,97 @@
+//! Reading streams without a place of one's own in them: direct gets and ordered consumers, which need no right to
+//! write.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{ConsumerErrorKind, DirectGetError, DirectGetErrorKind, Stream};
+
+use super::NatsBus;
+use crate::bus::Error;
+
+/// Name and value of each header.
+#[must_use]
+pub fn header_pairs(headers: &HeaderMap) -> Vec<(String, &str)> {
+    let each = headers.iter().flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.as_str())));
+    each.collect()
+}
+
+impl NatsBus {
+    /// The last message of a subject, which may have wildcards. May be some milliseconds stale on a replicated stream:
+    /// what depends on it is written by swap.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or has no such stream.
+    pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
+        let found = self.stream(stream, subject).await?.direct_get_last_for_subject(subject).await;
+        found_or_none(found, stream, subject)
+    }
+
+    /// The first message of a subject, which may have wildcards, at or after a place in the stream.
+    ///
+    /// # Errors
+    /// As [`NatsBus::last`].
+    pub async fn next(&self, stream: &str, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
+        let found = self.stream(stream, subject).await?.direct_get_next_for_subject(subject, Some(from)).await;
+        found_or_none(found, stream, subject)
+    }
+
+    /// All messages of a subject from some place on, in order, without end.
+    ///
+    /// # Errors
+    /// As [`NatsBus::last`].
+    pub async fn follow(
+        &self,
+        stream: &str,
+        subject: &str,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<push::Ordered, Error> {
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
+            operation: "follow",
+            subject: subject.to_owned(),
+            source,
+        };
+        let config = push::OrderedConfig {
+            deliver_subject: self.client.new_inbox(),
+            filter_subject: subject.to_owned(),
+            deliver_policy,
+            ..push::OrderedConfig::default()
+        };
+        let consumer = self.stream(stream, subject).await?.create_consumer(config).await;
+        let consumer = consumer.map_err(|error| match error.kind() {
+            ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => missing(stream),
+            _ => fail(error.into()),
+        })?;
+        #[allow(clippy::disallowed_methods, reason = "an ordered consumer has no acks that could wait behind slots")]
+        let messages = consumer.messages().await;
+        messages.map_err(|error| fail(error.into()))
+    }
+
+    async fn stream(&self, stream: &str, subject: &str) -> Result<Stream<()>, Error> {
+        self.context.get_stream_no_info(stream).await.map_err(|source| Error::Request {
+            operation: "get",
+            subject: subject.to_owned(),
+            source: source.into(),
+        })
+    }
+}
+
+fn found_or_none(
+    found: Result<StreamMessage, DirectGetError>,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<StreamMessage>, Error> {
+    match found {
+        Ok(message) => Ok(Some(message)),
+        Err(error) => match error.kind() {
+            DirectGetErrorKind::NotFound => Ok(None),
+            DirectGetErrorKind::ErrorResponse(async_nats::StatusCode::NO_RESPONDERS, _) => Err(missing(stream)),
+            _ => Err(Error::Request { operation: "get", subject: subject.to_owned(), source: error.into() }),
+        },
+    }
+}
+
+fn missing(stream: &str) -> Error {
+    Error::Drift { differences: vec![format!("stream {stream} is missing")] }
+}

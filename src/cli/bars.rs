@@ -1,0 +1,116 @@
+//! Live progress: one bar for each running command on a terminal, plain lines elsewhere.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::Error;
+use super::output::{self, CHANGED, QUIET, STRONG, styled};
+use super::report::short;
+use crate::client::{Observation, Observed};
+use crate::event::{CommandKey, EventKind};
+use crate::progress::Step;
+
+/// The bars of the commands that run.
+pub(super) struct Bars {
+    all: MultiProgress,
+    running: HashMap<CommandKey, Bar>,
+    terminal: bool,
+}
+
+struct Bar {
+    bar: ProgressBar,
+    name: String,
+}
+
+impl Bars {
+    pub(super) fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { all: MultiProgress::new(), running: HashMap::new(), terminal }
+    }
+
+    /// Shows what is not the end.
+    pub(super) fn show(&mut self, observation: &Observation) -> Result<(), Error> {
+        let key = &observation.key;
+        match &observation.observed {
+            Observed::Event(EventKind::Started(started)) => {
+                let name = format!("{} on {}", started.verb, observation.target);
+                let attempt =
+                    if started.attempt == 1 { String::new() } else { format!(", attempt {}", started.attempt) };
+                self.begin(key, &name);
+                let by = styled(QUIET, format_args!("by {}{attempt} ({})", started.worker, short(key)));
+                self.line(&format!("{} {} {by}", styled(QUIET, "▶"), styled(STRONG, &name)))
+            }
+            Observed::Event(EventKind::Progress(step)) => self.progress(key, step),
+            Observed::Event(EventKind::Retrying(retrying)) => {
+                let delay = humantime::format_duration(Duration::from_secs(retrying.delay_ms.div_ceil(1000)));
+                let text = format!("attempt {} failed, again in {delay}: {}", retrying.attempt, retrying.problem);
+                if let Some(bar) = self.running.get(key) {
+                    bar.bar.set_message(format!("waits {delay} to try again"));
+                }
+                self.line(&format!("{} {}", styled(CHANGED, "↻"), text))
+            }
+            Observed::Unknown | Observed::Result(_) => Ok(()),
+        }
+    }
+
+    /// The command's bar goes.
+    pub(super) fn end(&mut self, key: &CommandKey) {
+        if let Some(bar) = self.running.remove(key) {
+            bar.bar.finish_and_clear();
+            self.all.remove(&bar.bar);
+        }
+    }
+
+    /// A line above the bars.
+    pub(super) fn line(&self, text: &str) -> Result<(), Error> {
+        self.all.suspend(|| output::line(text))
+    }
+
+    fn begin(&mut self, key: &CommandKey, name: &str) {
+        if let Some(bar) = self.running.get_mut(key) {
+            name.clone_into(&mut bar.name);
+            return;
+        }
+        let bar = self.all.add(ProgressBar::new_spinner());
+        bar.set_prefix(name.to_owned());
+        bar.set_style(style(false));
+        if self.terminal {
+            bar.enable_steady_tick(Duration::from_millis(120));
+        }
+        self.running.insert(key.clone(), Bar { bar, name: name.to_owned() });
+    }
+
+    fn progress(&mut self, key: &CommandKey, step: &Step) -> Result<(), Error> {
+        if !self.terminal {
+            let count = if step.total == 0 { String::new() } else { format!(" {}/{}", step.done, step.total) };
+            return self.line(&format!("  {}{count} {}", step.phase, step.message));
+        }
+        if !self.running.contains_key(key) {
+            self.begin(key, short(key));
+        }
+        if let Some(Bar { bar, name }) = self.running.get(key) {
+            bar.set_prefix(format!("{name} · {}", step.phase));
+            bar.set_style(style(step.total > 0));
+            if step.total > 0 {
+                bar.set_length(step.total);
+            }
+            bar.set_position(step.done);
+            bar.set_message(step.message.clone());
+        }
+        Ok(())
+    }
+}
+
+/// The templates are constants; should indicatif refuse one, its own style does.
+fn style(counted: bool) -> ProgressStyle {
+    if counted {
+        let bar = "{spinner:.cyan} {prefix:.bold} {bar:24.cyan/blue} {pos}/{len} {wide_msg:.dim}";
+        ProgressStyle::with_template(bar).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
+    } else {
+        let spinner = "{spinner:.cyan} {prefix:.bold} {elapsed:.dim} {wide_msg:.dim}";
+        ProgressStyle::with_template(spinner).unwrap_or_else(|_| ProgressStyle::default_spinner())
+    }
+}

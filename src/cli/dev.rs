@@ -1,0 +1,180 @@
+//! `sailhand dev`: the embedded default for trying things. A local nats-server, the streams, and a worker on the
+//! present kubeconfig as target `dev`; all of it ends with this process.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::output::{self, GOOD, QUIET, STRONG, styled};
+use super::{Error, Exit, Global, worker};
+use crate::bus::nats::topology;
+use crate::bus::topology::Topology;
+use crate::client::{self, Client};
+use crate::clock::Clock;
+use crate::config::{self, Config, Nats, Target};
+
+const TARGET: &str = "dev";
+/// Where this project's own build of the server is, below the folder it is run in.
+const CACHED: &str = ".cache/bin/nats-server";
+const START: Duration = Duration::from_secs(15);
+const STOP: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The nats-server program [default: from PATH, else .cache/bin/nats-server]
+    #[arg(long, value_name = "FILE")]
+    nats_server: Option<PathBuf>,
+    /// Port of the NATS server
+    #[arg(long, default_value_t = 4222)]
+    port: u16,
+    /// Keep the streams in this folder [default: a temporary one, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig [default: its current one]
+    #[arg(long)]
+    context: Option<String>,
+}
+
+pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
+    let mut config = global.config()?;
+    config.nats = Nats { url: vec![format!("nats://127.0.0.1:{}", options.port)], ..Nats::default() };
+    config.bus.replicas = 1;
+    config.health.listen = None;
+    let kubeconfig = options.kubeconfig.clone().or_else(config::usual_kubeconfig);
+    if !kubeconfig.as_ref().is_some_and(|file| file.is_file()) {
+        output::note("No kubeconfig was found: only `ping` will succeed.");
+    }
+    let target = Target { kubeconfig, context: options.context.clone(), ..Target::default() };
+    config.targets.insert(TARGET.to_owned(), target);
+
+    let store = Store::new(options.store.as_deref())?;
+    let mut server = Server::start(options, &store.dir).await?;
+    let done = tokio::select! {
+        done = serve(config) => done,
+        ended = server.child.wait() => Err(server.ended(ended)),
+    };
+    server.stop().await;
+    done
+}
+
+async fn serve(config: Config) -> Result<Exit, Error> {
+    let client = Client::connect(&config).await.map_err(client::Error::from)?;
+    topology::apply(client.bus(), &Topology::new(&config.bus)).await.map_err(client::Error::from)?;
+    client.bus().close().await;
+    let url = config.nats.url.join(",");
+    output::note(format_args!("{} NATS at {url}, worker for target {}", styled(GOOD, "✔"), styled(STRONG, TARGET)));
+    let flag = if config.nats.url == Nats::default().url { String::new() } else { format!(" --nats-url {url}") };
+    output::note(format_args!("  in another terminal: sailhand submit ping --target {TARGET} --wait{flag}"));
+    output::note(styled(QUIET, "  Ctrl-C stops everything"));
+    worker::serve(config).await
+}
+
+/// The folder of the streams; removed at the end if it was made here.
+struct Store {
+    dir: PathBuf,
+    made: bool,
+}
+
+impl Store {
+    fn new(asked: Option<&Path>) -> Result<Self, Error> {
+        let made = asked.is_none();
+        let temporary = || std::env::temp_dir().join(format!("sailhand-dev-{}", std::process::id()));
+        let dir = asked.map_or_else(temporary, Path::to_owned);
+        std::fs::create_dir_all(&dir).map_err(|source| Error::local(format!("make {}", dir.display()), source))?;
+        Ok(Self { dir, made })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+struct Server {
+    child: Child,
+    program: PathBuf,
+    log: PathBuf,
+}
+
+impl Server {
+    async fn start(options: &Options, store: &Path) -> Result<Self, Error> {
+        if TcpStream::connect(("127.0.0.1", options.port)).await.is_ok() {
+            let reason = "something listens there already; name another with --port";
+            return Err(Error::argument(format!("port {}", options.port), reason));
+        }
+        let log = store.join("nats-server.log");
+        let candidates = match &options.nats_server {
+            Some(program) => vec![program.clone()],
+            None => vec![PathBuf::from("nats-server"), PathBuf::from(CACHED)],
+        };
+        let mut server = Self::spawn(candidates, options.port, store, log)?;
+        let listens = async {
+            while TcpStream::connect(("127.0.0.1", options.port)).await.is_err() {
+                Clock::system().sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let late = || Error::local("start nats-server", io::Error::from(io::ErrorKind::TimedOut));
+        tokio::select! {
+            listens = tokio::time::timeout(START, listens) => listens.map_err(|_| late())?,
+            ended = server.child.wait() => return Err(server.ended(ended)),
+        }
+        Ok(server)
+    }
+
+    fn spawn(candidates: Vec<PathBuf>, port: u16, store: &Path, log: PathBuf) -> Result<Self, Error> {
+        let fail = |source| Error::local("start nats-server", source);
+        let mut missing = io::Error::from(io::ErrorKind::NotFound);
+        for program in candidates {
+            let output = std::fs::File::create(&log).map_err(fail)?;
+            let mut command = Command::new(&program);
+            command
+                .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"])
+                .arg(store)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(output)
+                .kill_on_drop(true);
+            // A group of its own: Ctrl-C must reach the worker first, which still needs the server to hand back
+            // what it holds.
+            #[cfg(unix)]
+            command.process_group(0);
+            match command.spawn() {
+                Ok(child) => return Ok(Self { child, program, log }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        Err(Error::local("find nats-server in PATH or .cache/bin (--nats-server names it)", missing))
+    }
+
+    fn ended(&self, how: io::Result<ExitStatus>) -> Error {
+        let how = how.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(3).collect();
+        let reason = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
+        Error::local(format!("go on: nats-server ended ({how})"), io::Error::other(reason))
+    }
+
+    /// In order, so that a store that is kept needs no recovery; by force when that takes too long.
+    async fn stop(mut self) {
+        if let Some(pid) = self.child.id() {
+            let mut ask = Command::new(&self.program);
+            let ask = ask.arg("--signal").arg(format!("quit={pid}")).stdout(Stdio::null()).stderr(Stdio::null());
+            let _ = ask.status().await;
+            if tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
+                let _ = self.child.kill().await;
+            }
+        }
+    }
+}

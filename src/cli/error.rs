@@ -1,0 +1,172 @@
+//! What ends a subcommand, and the exit code for it.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::error::{Class, Classify, Code};
+use crate::event::{CommandKey, Outcome};
+use crate::{client, config, event, telemetry, worker};
+
+/// Exit codes, as `sailhand --help` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// The command failed; or what was checked is not as it should be.
+    Failed = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// The command was rejected.
+    Rejected = 3,
+    /// The command was cancelled.
+    Cancelled = 4,
+    /// The command expired, or was waited for in vain.
+    TimedOut = 5,
+    /// The bus or this machine.
+    Trouble = 6,
+    /// A newer generation was there first.
+    Superseded = 7,
+    /// No such command or dead letter.
+    NotFound = 8,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Succeeded => Self::Success,
+            Outcome::Failed => Self::Failed,
+            Outcome::Rejected => Self::Rejected,
+            Outcome::Cancelled => Self::Cancelled,
+            Outcome::Expired => Self::TimedOut,
+            Outcome::Superseded => Self::Superseded,
+        }
+    }
+}
+
+/// What ends a subcommand early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// An argument that clap cannot judge.
+    #[error("{argument}: {reason}")]
+    Argument {
+        /// As written on the command line.
+        argument: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The command does not fit the contract; it has not been sent.
+    #[error("not sent: {0}")]
+    Contract(#[source] event::Error),
+    /// A worker that did not start.
+    #[error(transparent)]
+    Worker(#[from] worker::serve::Error),
+    /// Logs and traces.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// The bus.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// `--timeout` is over.
+    #[error("command {key} has not ended after {}", humantime::format_duration(*.after))]
+    Waited {
+        /// The command.
+        key: CommandKey,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A file or process of this machine.
+    #[error("cannot {operation}")]
+    Local {
+        /// What was tried.
+        operation: String,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// Files that should be as generated and are not.
+    #[error("not as generated: {}", files.join(", "))]
+    SchemaDrift {
+        /// Which.
+        files: Vec<String>,
+    },
+}
+
+impl Error {
+    pub(super) fn local(operation: impl Into<String>, source: io::Error) -> Self {
+        Self::Local { operation: operation.into(), source }
+    }
+
+    pub(super) fn argument(argument: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Argument { argument: argument.into(), reason: reason.into() }
+    }
+
+    /// Whoever read the output has seen enough.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Local { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Argument { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
+            Self::SchemaDrift { .. } => Exit::Failed,
+            Self::Waited { .. } => Exit::TimedOut,
+            Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
+                Code::SH2003 => Exit::Failed,
+                Code::SH2008 => Exit::NotFound,
+                _ => Exit::Trouble,
+            },
+        }
+    }
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Config(error) => error.class(),
+            Self::Contract(error) => error.class(),
+            Self::Client(error) => error.class(),
+            Self::Worker(error) => error.class(),
+            Self::Telemetry(_) => Class::Terminal,
+            Self::Argument { .. } | Self::Waited { .. } | Self::Local { .. } | Self::SchemaDrift { .. } => {
+                Class::Terminal
+            }
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::Argument { .. } => Code::SH5002,
+            Self::Contract(error) => error.code(),
+            Self::Client(error) => error.code(),
+            Self::Worker(error) => error.code(),
+            Self::Telemetry(_) => Code::SH5001,
+            Self::Waited { .. } => Code::SH5003,
+            Self::Local { .. } | Self::SchemaDrift { .. } => Code::SH5004,
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Config(error) => error.remedy(),
+            Self::Contract(error) => error.remedy(),
+            Self::Client(error) => error.remedy(),
+            Self::Worker(error) => error.remedy(),
+            Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
+            _ => self.code().remedy().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The command line: one file for each subcommand. Knows how things are asked for and shown; the work is done below.
+
+mod bars;
+mod cancel;
+mod completions;
+mod dev;
+mod dlq;
+mod error;
+mod get;
+mod output;
+mod params;
+mod report;
+mod schema;
+mod submit;
+mod topology;
+mod verbs;
+mod watch;
+mod worker;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use error::{Error, Exit};
+
+use crate::client::Client;
+use crate::config::{self, Config, Loaded, Override};
+use crate::event::CommandKey;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done                     5  expired, or waited in vain
+  1  the command failed       6  trouble with the bus or this machine
+  2  usage or configuration   7  superseded by a newer generation
+  3  rejected                 8  no such record
+  4  cancelled
+
+Configuration: built-in defaults, then /etc/sailhand/config.toml and
+~/.config/sailhand/config.toml (or --config alone), then variables such as
+SAILHAND__NATS__URL, then flags.";
+
+/// Operates Istio by events: commands on NATS, idempotent tasks on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "sailhand", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// Configuration file, instead of the usual ones
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// Address of the NATS server; several with commas
+    #[arg(long, global = true, value_name = "URL", value_delimiter = ',', help_heading = "Global options")]
+    nats_url: Option<Vec<String>>,
+}
+
+impl Global {
+    fn load(&self, more: impl IntoIterator<Item = Option<Override>>) -> Result<Loaded, Error> {
+        let url = Override::new("nats.url", "--nats-url", self.nats_url.clone());
+        let overrides = more.into_iter().chain([url]).flatten().collect();
+        Ok(config::load(self.config.as_deref(), overrides)?)
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        Ok(self.load([])?.config)
+    }
+
+    async fn client(&self) -> Result<Client, Error> {
+        Ok(Client::connect(&self.config()?).await.map_err(crate::client::Error::from)?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carry out commands
+    Worker(worker::Options),
+    /// Try things: a local NATS server, the streams and a worker, all in the foreground
+    Dev(dev::Options),
+    /// Send a command, and with --wait see it through
+    Submit(submit::Options),
+    /// Follow one command, or all of them
+    Watch(watch::Options),
+    /// Show how a command ended or where it is
+    Get(get::Options),
+    /// Ask for a command to end, waiting or running
+    Cancel(cancel::Options),
+    /// Look at dead letters, and send them again
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// Make the streams, or check them
+    #[command(subcommand)]
+    Topology(topology::Command),
+    /// List the commands that can be sent
+    Verbs(verbs::Options),
+    /// Write the JSON Schemas and the AsyncAPI document
+    Schema(schema::Options),
+    /// Print a completion script for a shell
+    Completions(completions::Options),
+}
+
+/// Which command: by its key, or by its CloudEvents id and source.
+#[derive(Debug, Clone, Args)]
+struct CommandId {
+    /// The key that `submit` prints (32 hex digits), or a CloudEvents id
+    id: String,
+    /// CloudEvents source that goes with an id
+    #[arg(long, default_value = crate::client::SOURCE)]
+    source: String,
+}
+
+impl CommandId {
+    fn key(&self) -> CommandKey {
+        self.id.parse().unwrap_or_else(|()| CommandKey::new(&self.source, &self.id))
+    }
+}
+
+/// Parses the command line, does what it says and tells how that went.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(|source| Error::local("start the runtime", source)).and_then(|runtime| {
+        let done = runtime.block_on(cli.run());
+        // Nothing that is left may hold the process: what had to be settled has been.
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(exit) => exit.into(),
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::problem(&error);
+            error.exit().into()
+        }
+    }
+}
+
+impl Cli {
+    async fn run(self) -> Result<Exit, Error> {
+        let global = self.global;
+        match self.command {
+            Command::Worker(options) => worker::run(&global, &options).await,
+            Command::Dev(options) => dev::run(&global, &options).await,
+            Command::Submit(options) => submit::run(&global, options).await,
+            Command::Watch(options) => watch::run(&global, options).await,
+            Command::Get(options) => get::run(&global, &options).await,
+            Command::Cancel(options) => cancel::run(&global, &options).await,
+            Command::Dlq(command) => dlq::run(&global, command).await,
+            Command::Topology(command) => topology::run(&global, &command).await,
+            Command::Verbs(options) => verbs::run(&options),
+            Command::Schema(options) => schema::run(&options),
+            Command::Completions(options) => completions::run(&options),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_stands_for_itself_and_an_id_needs_its_source() {
+        let id = |id: &str| CommandId { id: id.to_owned(), source: "/ci".to_owned() };
+        let key = CommandKey::new("/ci", "1");
+        assert_eq!(id("1").key(), key);
+        assert_eq!(id(key.as_str()).key(), key);
+    }
+}

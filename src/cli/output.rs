@@ -1,0 +1,71 @@
+//! Writing to the terminal: colours only where they are seen, a closed pipe is no panic.
+
+use std::fmt::{Display, Write as _};
+use std::io::{IsTerminal, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+
+use super::Error;
+use crate::error::{Classify, Problem};
+
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const CHANGED: Style = AnsiColor::Yellow.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const QUIET: Style = Style::new().dimmed();
+pub(super) const STRONG: Style = Style::new().bold();
+
+/// How results and events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// One JSON document for each line
+    Json,
+}
+
+impl Format {
+    /// The format asked for; else text for people and JSON for programs.
+    pub(super) fn or_fitting(asked: Option<Self>) -> Self {
+        asked.unwrap_or(if std::io::stdout().is_terminal() { Self::Text } else { Self::Json })
+    }
+}
+
+/// Text in a style.
+pub(super) fn styled(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A line of the answer.
+pub(super) fn line(text: impl Display) -> Result<(), Error> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::local("write to standard output", source))
+}
+
+/// A remark beside the answer. That nobody hears it is no failure.
+pub(super) fn note(text: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// A value as one line of JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string(value).map_err(|source| Error::local("write JSON", source.into()))?;
+    line(text)
+}
+
+/// An error of this process, on standard error.
+pub(super) fn problem(error: &dyn Classify) {
+    note(render(&Problem::new(error)));
+}
+
+/// Code and message, causes, remedy.
+pub(super) fn render(problem: &Problem) -> String {
+    let mut text = format!("{}: {}", styled(BAD, format_args!("error[{}]", problem.code)), problem.message);
+    for cause in &problem.causes {
+        let _ = write!(text, "\n  {} {cause}", styled(QUIET, "because:"));
+    }
+    let _ = write!(text, "\n  {} {}", styled(GOOD, "help:"), problem.remedy);
+    text
+}

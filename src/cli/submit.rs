@@ -1,0 +1,126 @@
+//! `sailhand submit`: checks a command against its schema, sends it, and sees it through if asked.
+
+use std::time::Duration;
+
+use clap::Args;
+use schemars::Schema;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::output::{self, Format, QUIET, styled};
+use super::{Error, Exit, Global, params, watch};
+use crate::client;
+use crate::event::schema::ParamsValidator;
+use crate::event::{self, CommandDraft, Target};
+use crate::task::{DynTask, Registry};
+
+const EXAMPLES: &str = "\
+Examples:
+  sailhand submit ping --target dev --wait
+  sailhand submit config.apply -t dev -p name=shop -p manifest=@shop.yaml --wait
+  kubectl kustomize . | sailhand submit config.apply -t dev -p name=shop -p manifest=@-
+  sailhand submit sample.deploy -t dev --file params.yaml --expires 30m
+
+`sailhand verbs` lists the verbs, `sailhand verbs <verb>` the parameters of one.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Options {
+    /// What to do, such as config.apply
+    verb: String,
+    /// Cluster, by the id that the workers' configuration gives it
+    #[arg(short, long)]
+    target: String,
+    /// A parameter: JSON if it is valid, else text; dots nest; @file reads a file, @- standard input
+    #[arg(short, long = "param", value_name = "KEY=VALUE")]
+    params: Vec<String>,
+    /// All parameters as JSON or YAML; - for standard input
+    #[arg(short, long)]
+    file: Option<String>,
+    /// CloudEvents id; the same id and source again is the same command
+    #[arg(long)]
+    id: Option<String>,
+    /// CloudEvents source
+    #[arg(long, default_value = client::SOURCE)]
+    source: String,
+    /// Do not begin, and do not go on, after this time, such as 10m
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+    /// A command with a lower generation will not undo this one
+    #[arg(long)]
+    generation: Option<u64>,
+    /// Send even what this version's schemas do not know; the worker decides
+    #[arg(long)]
+    no_check: bool,
+    /// Show progress and wait for the result
+    #[arg(short, long)]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, requires = "wait", value_name = "DURATION", default_value = "10m",
+          value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// How to write [default: text on a terminal, JSON lines with --wait otherwise]
+    #[arg(short, long)]
+    output: Option<Format>,
+}
+
+pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error> {
+    let target: Target = options.target.parse().map_err(|()| {
+        Error::argument(format!("--target {}", options.target), "must be 1 to 63 of a-z, 0-9 and -, not - at an end")
+    })?;
+    let registry = Registry::standard();
+    let schema = registry.get(&options.verb).map(DynTask::params_schema);
+    let params = params::build(options.file.as_deref(), &options.params, schema.as_ref().map(Schema::as_value))?;
+    if !options.no_check {
+        match &schema {
+            Some(schema) => check(&options.verb, schema, &params)?,
+            None => return Err(unknown(&options.verb, &registry)),
+        }
+    }
+    let draft = CommandDraft {
+        id: options.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        source: options.source,
+        verb: options.verb,
+        params,
+        expiry: options.expires.map(|expires| OffsetDateTime::now_utc() + expires),
+        generation: options.generation,
+        ..CommandDraft::default()
+    };
+    // What a worker would refuse is refused here, with the same words.
+    let event = draft.event(&target, OffsetDateTime::now_utc()).map_err(Error::Contract)?;
+    let bytes = serde_json::to_vec(&event).map_err(|source| Error::local("write JSON", source.into()))?;
+    if bytes.len() <= event::binding::MAX_BYTES {
+        event::decode(&target, &draft.verb, &std::iter::empty(), &bytes)
+            .map_err(|rejection| Error::Contract(rejection.error))?;
+    }
+
+    let client = global.client().await?;
+    let (id, source, verb) = (draft.id.clone(), draft.source.clone(), draft.verb.clone());
+    let sent = client.submit(&target, draft).await?;
+    if sent.duplicate {
+        output::note("This command had been sent already; nothing new was queued.");
+    }
+    if options.wait {
+        output::note(styled(QUIET, format_args!("{verb} on {target}: {}", sent.key)));
+        return watch::one(&client, &sent.key, Some(options.timeout), Format::or_fitting(options.output)).await;
+    }
+    match options.output {
+        Some(Format::Json) => output::json(&json!({
+            "key": sent.key.as_str(), "id": id, "source": source, "target": target.as_str(), "verb": verb,
+            "duplicate": sent.duplicate,
+        }))?,
+        _ => output::line(&sent.key)?,
+    }
+    Ok(Exit::Success)
+}
+
+fn unknown(verb: &str, registry: &Registry) -> Error {
+    let known: Vec<&str> = registry.iter().map(DynTask::verb).collect();
+    let found = format!("{verb} (known: {})", known.join(", "));
+    Error::Contract(event::Error::UnknownType { found })
+}
+
+fn check(verb: &str, schema: &Schema, params: &serde_json::Value) -> Result<(), Error> {
+    let unusable = |reason| Error::argument(format!("schema of {verb}"), reason);
+    ParamsValidator::new(schema).map_err(unusable)?.check(params).map_err(Error::Contract)
+}

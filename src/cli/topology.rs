@@ -1,0 +1,44 @@
+//! `sailhand topology`: makes streams, buckets and the consumer as declared, or says where they are not.
+
+use clap::Subcommand;
+
+use super::output::{self, CHANGED, GOOD, QUIET, styled};
+use super::{Error, Exit, Global};
+use crate::bus::nats::topology;
+use crate::bus::topology::Topology;
+use crate::client::{self, Client};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create what is missing and update what differs; nothing is ever deleted. Needs admin rights
+    Apply,
+    /// Compare, and write nothing
+    Verify,
+}
+
+pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Error> {
+    let config = global.config()?;
+    let client = Client::connect(&config).await.map_err(client::Error::from)?;
+    let declared = Topology::new(&config.bus);
+    match command {
+        Command::Apply => {
+            for applied in topology::apply(client.bus(), &declared).await.map_err(client::Error::from)? {
+                let style = match applied.action {
+                    "created" => GOOD,
+                    "updated" => CHANGED,
+                    _ => QUIET,
+                };
+                output::line(format_args!(
+                    "{} {}",
+                    styled(style, format_args!("{:<9}", applied.action)),
+                    applied.name
+                ))?;
+            }
+        }
+        Command::Verify => {
+            topology::verify(client.bus(), &declared).await.map_err(client::Error::from)?;
+            output::line(format_args!("{} streams, buckets and consumer are as declared", styled(GOOD, "✔")))?;
+        }
+    }
+    Ok(Exit::Success)
+}

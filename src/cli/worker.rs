@@ -1,0 +1,88 @@
+//! `sailhand worker`: carries out commands until told to stop.
+
+use clap::Args;
+use serde_json::Value;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::output::{self, QUIET, styled};
+use super::{Error, Exit, Global};
+use crate::config::{Config, Loaded, LogFormat, Override};
+use crate::task::Registry;
+use crate::telemetry;
+use crate::worker::serve;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// How log lines look [default: text on a terminal, JSON otherwise]
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+    /// Commands carried out at once
+    #[arg(long)]
+    slots: Option<u32>,
+    /// Print the effective configuration and where each value comes from, and end
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
+    let format = options.log_format.map(|format| match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    });
+    let loaded = global.load([
+        Override::new("telemetry.log_format", "--log-format", format),
+        Override::new("worker.slots", "--slots", options.slots),
+    ])?;
+    if options.check {
+        print(&loaded)?;
+        return Ok(Exit::Success);
+    }
+    serve(loaded.config).await
+}
+
+/// Runs a worker until SIGTERM or Ctrl-C, and until what it has begun is settled.
+pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
+    let telemetry = telemetry::start(&config.telemetry, "info")?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let served = serve::serve(&config, Registry::standard(), stop).await;
+    // It blocks while it sends, for some seconds when nobody takes the traces.
+    let flushed = tokio::task::spawn_blocking(move || telemetry.flush()).await;
+    if let Err(error) = flushed {
+        output::note(format_args!("The last traces were not sent: {error}"));
+    }
+    served?;
+    Ok(Exit::Success)
+}
+
+async fn stop_on_signal(stop: CancellationToken) {
+    let terminated = async {
+        #[cfg(unix)]
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        };
+        #[cfg(not(unix))]
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping: no new commands are taken");
+    stop.cancel();
+}
+
+/// TOML that could be used as a file, each value with its origin.
+fn print(loaded: &Loaded) -> Result<(), Error> {
+    let values = loaded.values().map_err(|source| Error::local("write JSON", source.into()))?;
+    for (key, value, origin) in values {
+        match value {
+            Value::Null => output::line(styled(QUIET, format_args!("# {key} is not set")))?,
+            value => output::line(format_args!("{key} = {value} {}", styled(QUIET, format_args!("# {origin}"))))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Reads dead letters and sends them again.
+
+use async_nats::jetstream::message::StreamMessage;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Client, Error, Submitted};
+use crate::bus::{self, nats::header_pairs};
+use crate::event::{self, CommandDraft, binding};
+
+/// A command that did not get done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadLetter {
+    /// Its place in the stream; names it in commands.
+    pub sequence: u64,
+    /// Why: `rejected`, `exhausted` or `quarantined`.
+    pub reason: String,
+    /// Code of the failure.
+    pub code: String,
+    /// Text of the failure.
+    pub message: String,
+    /// The subject it was sent on.
+    pub subject: String,
+    /// When it was given up, RFC 3339.
+    pub time: String,
+    /// Who gave it up.
+    pub worker: String,
+    /// How often it had been delivered.
+    pub deliveries: u64,
+    /// Its key, or `s` and its place in the queue when it has none.
+    pub command: String,
+    /// The event, where the message is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Value>,
+    /// The message as text, where it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this reason.
+    pub reason: Option<String>,
+    /// Only of this target.
+    pub target: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Client {
+    /// Dead letters, oldest first.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<DeadLetter>, Error> {
+        let any = "*".to_owned();
+        let reason = filter.reason.as_ref().unwrap_or(&any);
+        let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
+        let mut letters = Vec::new();
+        let mut next = 1;
+        while letters.len() < filter.limit {
+            let Some(message) = self.next_dead(&subject, next).await? else { break };
+            next = message.sequence + 1;
+            letters.push(read(&message));
+        }
+        Ok(letters)
+    }
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// [`bus::Error::NotFound`] when there is none at that place.
+    pub async fn dead_letter(&self, sequence: u64) -> Result<DeadLetter, Error> {
+        let found = self.next_dead(&self.bus().subjects().dead_letters(), sequence).await?;
+        let missing = || bus::Error::NotFound { what: format!("dead letter {sequence}") }.into();
+        found.filter(|message| message.sequence == sequence).map(|message| read(&message)).ok_or_else(missing)
+    }
+
+    /// Sends the command of a dead letter again: the same event with a new id, so that it is another command with a
+    /// result of its own. An expiry that has passed is left out.
+    ///
+    /// # Errors
+    /// A dead letter that is no command, or a server that does not confirm.
+    pub async fn replay(&self, letter: &DeadLetter) -> Result<Submitted, Error> {
+        let Some(event) = &letter.event else {
+            let reason = format!("dead letter {} is none", letter.sequence);
+            return Err(event::Error::NotAnEvent { reason }.into());
+        };
+        let Some((target, verb)) = self.bus().subjects().parse_command(&letter.subject) else {
+            let found = letter.subject.clone();
+            return Err(event::Error::UnknownType { found }.into());
+        };
+        let text = |name: &str| event.get(name).and_then(Value::as_str).map(str::to_owned);
+        let now = OffsetDateTime::now_utc();
+        let generation = event.get("generation");
+        let draft = CommandDraft {
+            id: uuid::Uuid::new_v4().to_string(),
+            source: text("source").unwrap_or_default(),
+            verb,
+            params: event.get("data").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            expiry: text("expirytime")
+                .and_then(|expiry| OffsetDateTime::parse(&expiry, &Rfc3339).ok())
+                .filter(|expiry| *expiry > now),
+            generation: generation.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())),
+            correlation: text("correlationid"),
+            dataref: text("dataref"),
+            replay_of: Some(text("id").unwrap_or_default()),
+            traceparent: None,
+        };
+        self.submit(&target, draft).await
+    }
+
+    async fn next_dead(&self, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
+        let stream = self.bus().subjects().dead_letter_stream();
+        Ok(self.bus().next(&stream, subject, from).await?)
+    }
+}
+
+fn read(message: &StreamMessage) -> DeadLetter {
+    let header = |name: &str| message.headers.get(name).map_or_else(String::new, |value| value.as_str().to_owned());
+    let pairs = header_pairs(&message.headers);
+    let event = binding::read(&pairs.iter().map(|(name, value)| (name.as_str(), *value)), &message.payload).ok();
+    DeadLetter {
+        sequence: message.sequence,
+        reason: header("Istio-Dlq-Reason"),
+        code: header("Istio-Dlq-Code"),
+        message: header("Istio-Dlq-Message"),
+        subject: header("Istio-Dlq-Subject"),
+        time: header("Istio-Dlq-Time"),
+        worker: header("Istio-Dlq-Worker"),
+        deliveries: header("Istio-Dlq-Deliveries").parse().unwrap_or_default(),
+        command: message.subject.rsplit('.').next().unwrap_or_default().to_owned(),
+        raw: if event.is_none() { Some(String::from_utf8_lossy(&message.payload).into_owned()) } else { None },
+        event: event.map(Value::Object),
+    }
+}

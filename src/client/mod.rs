@@ -1,0 +1,43 @@
+//! The other side of the bus: what a producer sends and an observer reads. Knows commands and events, and nothing of
+//! workers or Kubernetes. Reads with ordered consumers and direct gets only, so an observer needs no right to write.
+
+mod dead_letter;
+mod error;
+mod state;
+mod submit;
+mod watch;
+
+use crate::bus::{Error as BusError, Subjects, nats};
+use crate::config::Config;
+
+pub use dead_letter::{DeadLetter, Filter};
+pub use error::Error;
+pub use state::State;
+pub use submit::{MAX_STORED, Submitted};
+pub use watch::{Observation, Observed};
+
+/// `source` of commands from the command line, unless told otherwise.
+pub const SOURCE: &str = "urn:sailhand:cli";
+
+/// A connection to the bus.
+#[derive(Clone)]
+pub struct Client {
+    bus: nats::NatsBus,
+}
+
+impl Client {
+    /// Connects, and fails when no server answers.
+    ///
+    /// # Errors
+    /// An unreachable server, or credentials that cannot be used.
+    pub async fn connect(config: &Config) -> Result<Self, BusError> {
+        let connection = nats::connect(&config.nats, "sailhand-client", false).await?;
+        Ok(Self { bus: nats::NatsBus::new(connection, Subjects::new(&config.bus.prefix)) })
+    }
+
+    /// The bus below.
+    #[must_use]
+    pub fn bus(&self) -> &nats::NatsBus {
+        &self.bus
+    }
+}

@@ -1,0 +1,65 @@
+//! What is known of one command now.
+
+use super::watch::{Observation, observe};
+use super::{Client, Error};
+use crate::bus::{self, nats::header_pairs};
+use crate::event::{CommandKey, binding};
+
+/// Where a command is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// It has ended; the observation is its result.
+    Ended(Observation),
+    /// A worker has begun; the observation is its last event.
+    Begun(Observation),
+    /// It waits in the queue.
+    Queued,
+}
+
+/// How far into the queue a command is looked for. Each message is one request of about 0.3 ms.
+const MAX_QUEUE: usize = 10_000;
+
+impl Client {
+    /// The state of a command: its result, else its last event, else its place in the queue.
+    ///
+    /// # Errors
+    /// [`bus::Error::NotFound`] for a command that nothing is known of.
+    pub async fn state(&self, key: &CommandKey) -> Result<State, Error> {
+        let subjects = self.bus().subjects();
+        if let Some(result) = self.observed_last(&subjects.result_stream(), &subjects.result_of(key)).await? {
+            return Ok(State::Ended(result));
+        }
+        if let Some(event) = self.observed_last(&subjects.event_stream(), &subjects.events_of(key)).await? {
+            return Ok(State::Begun(event));
+        }
+        if self.is_queued(key).await? {
+            return Ok(State::Queued);
+        }
+        Err(bus::Error::NotFound { what: format!("command {key}") }.into())
+    }
+
+    async fn observed_last(&self, stream: &str, subject: &str) -> Result<Option<Observation>, Error> {
+        let last = self.bus().last(stream, subject).await?;
+        Ok(last.and_then(|message| observe(&message.subject, Some(&message.headers), &message.payload)))
+    }
+
+    /// The queue is ordered by time and not by key, so it is read from its start.
+    async fn is_queued(&self, key: &CommandKey) -> Result<bool, Error> {
+        let subjects = self.bus().subjects();
+        let stream = subjects.command_stream();
+        let mut next = 1;
+        for _ in 0..MAX_QUEUE {
+            let Some(message) = self.bus().next(&stream, &subjects.commands(), next).await? else { return Ok(false) };
+            let headers = header_pairs(&message.headers);
+            let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
+            if let Ok(event) = binding::read(&pairs, &message.payload) {
+                let text = |name: &str| event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+                if CommandKey::new(text("source"), text("id")) == *key {
+                    return Ok(true);
+                }
+            }
+            next = message.sequence + 1;
+        }
+        Ok(false)
+    }
+}

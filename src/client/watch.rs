@@ -1,0 +1,185 @@
+//! Follows commands: what has happened, then what happens.
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use futures::stream::{self, BoxStream, StreamExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use super::{Client, Error};
+use crate::bus::{self, nats::header_pairs};
+use crate::event::{CommandKey, EventKind, ResultData, binding};
+
+/// One event or result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The command's key.
+    pub key: CommandKey,
+    /// The cluster.
+    pub target: String,
+    /// The CloudEvent as it was published.
+    pub event: Value,
+    /// What it says.
+    pub observed: Observed,
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observed {
+    /// Progress.
+    Event(EventKind),
+    /// The end.
+    Result(Box<ResultData>),
+    /// An event of a newer version of the contract: shown, not understood.
+    Unknown,
+}
+
+/// Where in the event stream, so that a result is told after all events of its command.
+struct Placed {
+    sequence: u64,
+    observation: Observation,
+}
+
+impl Client {
+    /// Everything about one command, from its start; ends after its result.
+    #[must_use]
+    pub fn watch_command(&self, key: &CommandKey) -> BoxStream<'_, Result<Observation, Error>> {
+        let key = key.clone();
+        let told = async move {
+            let subjects = self.bus().subjects();
+            let events = self.follow(subjects.event_stream(), subjects.events_of(&key), DeliverPolicy::All).await?;
+            let results = self.follow(subjects.result_stream(), subjects.result_of(&key), DeliverPolicy::All).await?;
+            Ok::<_, Error>(self.in_order(key, events, results))
+        };
+        stream::once(told)
+            .flat_map(|told| match told {
+                Ok(told) => told.left_stream(),
+                Err(error) => stream::iter([Err(error)]).right_stream(),
+            })
+            .boxed()
+    }
+
+    /// Everything about all commands since `since`, without end.
+    ///
+    /// # Errors
+    /// When the streams cannot be read.
+    pub async fn watch_all(
+        &self,
+        since: OffsetDateTime,
+    ) -> Result<BoxStream<'static, Result<Observation, Error>>, Error> {
+        let subjects = self.bus().subjects();
+        let from = DeliverPolicy::ByStartTime { start_time: since };
+        let events = self.follow(subjects.event_stream(), subjects.events(), from).await?;
+        let results = self.follow(subjects.result_stream(), subjects.results(), from).await?;
+        let placed = stream::select(events, results);
+        Ok(placed.map(|placed| placed.map(|placed| placed.observation)).boxed())
+    }
+
+    /// The streams of events and results are two: when the result is there, the events up to it may still be on the
+    /// way. Which is the last is asked then, as a worker publishes no event after the result.
+    fn in_order<'a>(
+        &'a self,
+        key: CommandKey,
+        events: BoxStream<'static, Result<Placed, Error>>,
+        results: BoxStream<'static, Result<Placed, Error>>,
+    ) -> BoxStream<'a, Result<Observation, Error>> {
+        struct Told {
+            events: BoxStream<'static, Result<Placed, Error>>,
+            results: BoxStream<'static, Result<Placed, Error>>,
+            seen: u64,
+            end: Option<(Observation, u64)>,
+        }
+        let told = Told { events, results, seen: 0, end: None };
+        stream::try_unfold(Some(told), move |told| {
+            let key = key.clone();
+            async move {
+                let Some(mut told) = told else { return Ok(None) };
+                loop {
+                    if let Some((result, last)) = told.end.take() {
+                        if told.seen >= last {
+                            return Ok(Some((result, None)));
+                        }
+                        told.end = Some((result, last));
+                    }
+                    tokio::select! {
+                        biased;
+                        event = told.events.next() => {
+                            let Some(placed) = event.transpose()? else { return Ok(None) };
+                            told.seen = placed.sequence;
+                            return Ok(Some((placed.observation, Some(told))));
+                        }
+                        result = told.results.next(), if told.end.is_none() => {
+                            let Some(placed) = result.transpose()? else { return Ok(None) };
+                            told.end = Some((placed.observation, self.last_event(&key).await?));
+                        }
+                    }
+                }
+            }
+        })
+        .boxed()
+    }
+
+    /// Sequence of the command's last event, 0 when it has none.
+    async fn last_event(&self, key: &CommandKey) -> Result<u64, Error> {
+        let subjects = self.bus().subjects();
+        let last = self.bus().last(&subjects.event_stream(), &subjects.events_of(key)).await?;
+        Ok(last.map_or(0, |message| message.sequence))
+    }
+
+    async fn follow(
+        &self,
+        stream: String,
+        filter: String,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<BoxStream<'static, Result<Placed, Error>>, Error> {
+        let messages = self.bus().follow(&stream, &filter, deliver_policy).await?;
+        let fail = move |source: Box<dyn std::error::Error + Send + Sync>| {
+            Error::Bus(bus::Error::Request { operation: "follow", subject: filter.clone(), source })
+        };
+        Ok(messages
+            .filter_map(move |message| {
+                let read = match message {
+                    Ok(message) => read(&message).map(Ok),
+                    Err(error) => Some(Err(fail(error.into()))),
+                };
+                async { read }
+            })
+            .boxed())
+    }
+}
+
+/// What is no event of ours is passed over: an observer is not the one to complain.
+fn read(message: &async_nats::jetstream::Message) -> Option<Placed> {
+    let sequence = message.info().ok()?.stream_sequence;
+    let observation = observe(&message.subject, message.headers.as_ref(), &message.payload)?;
+    Some(Placed { sequence, observation })
+}
+
+pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, payload: &[u8]) -> Option<Observation> {
+    // <prefix>.evt.<target>.<key>.<kind> or <prefix>.res.<target>.<key>
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let (target, key, kind) = match tokens[..] {
+        [_, "evt", target, key, kind] => (target, key, Some(kind)),
+        [_, "res", target, key] => (target, key, None),
+        _ => return None,
+    };
+    let headers = headers.map(header_pairs).unwrap_or_default();
+    let event = binding::read(&headers.iter().map(|(name, value)| (name.as_str(), *value)), payload).ok()?;
+    let observed = match kind {
+        None => data(&event).map(|data| Observed::Result(Box::new(data))),
+        Some("started") => data(&event).map(|data| Observed::Event(EventKind::Started(data))),
+        Some("progress") => data(&event).map(|data| Observed::Event(EventKind::Progress(data))),
+        Some("retrying") => data(&event).map(|data| Observed::Event(EventKind::Retrying(data))),
+        Some(_) => None,
+    };
+    Some(Observation {
+        key: key.parse().ok()?,
+        target: target.to_owned(),
+        observed: observed.unwrap_or(Observed::Unknown),
+        event: Value::Object(event),
+    })
+}
+
+fn data<T: DeserializeOwned>(event: &Map<String, Value>) -> Option<T> {
+    serde_json::from_value(event.get("data")?.clone()).ok()
+}

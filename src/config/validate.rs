@@ -1,0 +1,122 @@
+//! Rules that a value's type cannot say, and relations between values.
+
+use std::time::Duration;
+
+use super::{Bus, Config, Nats, Worker};
+use crate::event;
+
+/// The key that is wrong, and why.
+type Wrong = (String, String);
+
+/// Leases are renewed three times in their life, and a renewal may take some seconds.
+const MIN_LEASE_TTL: Duration = Duration::from_secs(10);
+/// Signs of life are sent three times in this time; below, one late packet re-delivers a running command.
+const MIN_ACK_WAIT: Duration = Duration::from_secs(3);
+/// The consumer's `max_ack_pending` is 20 000 and delayed retries count in it.
+const MAX_SLOTS: usize = 5_000;
+
+pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
+    nats(&config.nats)?;
+    bus(&config.bus)?;
+    worker(&config.worker)?;
+    for id in config.targets.keys() {
+        let label = "a target's id must be a DNS label: 1 to 63 of a-z, 0-9 and -, not - at an end";
+        check(id.parse::<event::Target>().is_ok(), &format!("targets.{id}"), label)?;
+    }
+    for (id, target) in &config.targets {
+        let key = |name: &str| format!("targets.{id}.{name}");
+        let label = target.inventory_namespace.parse::<event::Target>().is_ok();
+        check(label, &key("inventory_namespace"), "must be the name of a namespace")?;
+        check(!target.request_timeout.is_zero(), &key("request_timeout"), "must be longer than 0s")?;
+    }
+    let endpoint = config.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
+    check(!endpoint.contains('@'), "telemetry.otlp_endpoint", "must not hold credentials")
+}
+
+fn nats(nats: &Nats) -> Result<(), Wrong> {
+    check(!nats.url.is_empty(), "nats.url", "at least one address is needed")?;
+    for url in &nats.url {
+        check(!url.is_empty(), "nats.url", "an address is empty")?;
+        // Not repeated: it is a secret.
+        check(!url.contains('@'), "nats.url", "must not hold credentials; name a file of them instead")?;
+    }
+    let kinds = [
+        ("nats.user", nats.user.is_some()),
+        ("nats.token_file", nats.token_file.is_some()),
+        ("nats.nkey_file", nats.nkey_file.is_some()),
+        ("nats.creds_file", nats.creds_file.is_some()),
+    ];
+    let given: Vec<&str> = kinds.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+    if let [first, second, ..] = given[..] {
+        return Err((second.to_owned(), format!("excludes {first}: give one kind of credentials")));
+    }
+    check(nats.user.is_none() || nats.password_file.is_some(), "nats.user", "needs nats.password_file")?;
+    check(nats.password_file.is_none() || nats.user.is_some(), "nats.password_file", "needs nats.user")?;
+    check(nats.tls_cert.is_none() || nats.tls_key.is_some(), "nats.tls_cert", "needs nats.tls_key")?;
+    check(nats.tls_key.is_none() || nats.tls_cert.is_some(), "nats.tls_key", "needs nats.tls_cert")?;
+    let inbox = &nats.inbox_prefix;
+    let tokens = inbox
+        .split('.')
+        .all(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+    check(tokens, "nats.inbox_prefix", "must be subject tokens of letters, digits, _ and -")
+}
+
+fn bus(bus: &Bus) -> Result<(), Wrong> {
+    let prefix = &bus.prefix;
+    let token = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    check(token, "bus.prefix", "must be one subject token of a-z, 0-9 and -")?;
+    check(matches!(bus.replicas, 1 | 3 | 5), "bus.replicas", "must be 1, 3 or 5")?;
+    check(bus.max_bytes > 0, "bus.max_bytes", "must be more than 0")?;
+    check(bus.lease_ttl >= MIN_LEASE_TTL, "bus.lease_ttl", "must be at least 10s: it is renewed every third of it")?;
+    check(bus.ack_wait >= MIN_ACK_WAIT, "bus.ack_wait", "must be at least 3s: signs of life are sent every third of it")
+}
+
+fn worker(worker: &Worker) -> Result<(), Wrong> {
+    let slots = (1..=MAX_SLOTS).contains(&worker.slots);
+    check(slots, "worker.slots", &format!("must be 1 to {MAX_SLOTS}"))?;
+    let wait = (Duration::from_millis(100)..=Duration::from_mins(1)).contains(&worker.pull_wait);
+    check(wait, "worker.pull_wait", "must be 100ms to 1m")?;
+    let id = worker.id.len() <= 128 && !worker.id.chars().any(char::is_control);
+    check(id, "worker.id", "must have at most 128 characters, none of them control characters")
+}
+
+fn check(holds: bool, key: &str, reason: &str) -> Result<(), Wrong> {
+    if holds { Ok(()) } else { Err((key.to_owned(), reason.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        validate(&config).err().map(|(key, _)| key).unwrap_or_default()
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(wrong(|_| {}), "");
+    }
+
+    #[test]
+    fn each_rule_names_its_key() {
+        let file = || Some("file".into());
+        assert_eq!(wrong(|c| c.nats.url.clear()), "nats.url");
+        assert_eq!(wrong(|c| c.nats.url = vec!["nats://me:secret@host".to_owned()]), "nats.url");
+        assert_eq!(wrong(|c| c.nats.user = Some("me".to_owned())), "nats.user");
+        assert_eq!(wrong(|c| c.nats.password_file = file()), "nats.password_file");
+        assert_eq!(wrong(|c| (c.nats.token_file, c.nats.nkey_file) = (file(), file())), "nats.nkey_file");
+        assert_eq!(wrong(|c| c.nats.tls_cert = file()), "nats.tls_cert");
+        assert_eq!(wrong(|c| c.nats.tls_key = file()), "nats.tls_key");
+        assert_eq!(wrong(|c| c.nats.inbox_prefix = "a.*".to_owned()), "nats.inbox_prefix");
+        assert_eq!(wrong(|c| c.bus.prefix = "a.b".to_owned()), "bus.prefix");
+        assert_eq!(wrong(|c| c.bus.replicas = 2), "bus.replicas");
+        assert_eq!(wrong(|c| c.bus.lease_ttl = Duration::from_secs(9)), "bus.lease_ttl");
+        assert_eq!(wrong(|c| c.bus.ack_wait = Duration::from_secs(2)), "bus.ack_wait");
+        assert_eq!(wrong(|c| c.worker.slots = 0), "worker.slots");
+        assert_eq!(wrong(|c| c.worker.slots = 5_001), "worker.slots");
+        assert_eq!(wrong(|c| drop(c.targets.insert("A.b".to_owned(), super::super::Target::default()))), "targets.A.b");
+        assert_eq!(wrong(|c| c.telemetry.otlp_endpoint = Some("http://u:p@h".to_owned())), "telemetry.otlp_endpoint");
+    }
+}
