@@ -1,4 +1,5 @@
 //! The sample applications on a real API server with real controllers; only the nodes are simulated.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 mod cluster_target;
 mod support;
@@ -6,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster_target::{context, object, read, write};
+use cluster_target::{context, object, read, unique, write};
 use sailhand::cluster::{Action, ObjectReport};
 use sailhand::error::Classify;
 use sailhand::task::sample::{Choice, Deploy, DeployParams, Name, Remove, RemoveParams};
@@ -17,6 +18,7 @@ fn deploy_in(namespace: &str, application: Name) -> DeployParams {
     let mut params = DeployParams::of(application);
     params.namespace = Some(serde_json::from_value(namespace.into()).unwrap());
     params.wait = Duration::from_secs(90);
+    params.entry = Choice::None; // the definitions come and go with another test
     params
 }
 
@@ -48,7 +50,8 @@ async fn versions(cx: &TaskContext, objects: &[ObjectReport]) -> BTreeMap<String
     versions
 }
 
-async fn deployed_twice_and_removed(application: Name, namespace: &str, expected: &[(&str, usize)]) {
+async fn deployed_twice_and_removed(application: Name, tag: &str, expected: &[(&str, usize)]) {
+    let namespace = &unique(tag);
     let (cx, steps) = context(namespace, 1);
     let params = deploy_in(namespace, application);
     let Outcome::Changed(first) = Deploy.run(&cx, params.clone()).await.unwrap() else {
@@ -76,6 +79,8 @@ async fn deployed_twice_and_removed(application: Name, namespace: &str, expected
     for one in &removed.objects {
         assert_eq!(read(&cx, &one.object).await, None, "{}", one.object);
     }
+    let again = Remove.run(&cx, remove_from(namespace, application)).await.unwrap();
+    assert!(matches!(again, Outcome::Unchanged(_)), "{again:?}");
 }
 
 #[tokio::test]
@@ -98,15 +103,15 @@ async fn online_boutique() {
 
 #[tokio::test]
 async fn two_applications_share_a_namespace_and_leave_it_alone() {
-    let (cx, _) = context("sample-shared", 1);
-    let own =
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine", "namespace": "sample-shared"}});
-    Deploy.run(&cx, deploy_in("sample-shared", Name::Bookinfo)).await.unwrap();
-    Deploy.run(&cx, deploy_in("sample-shared", Name::Httpbin)).await.unwrap();
+    let space = &unique("sample-shared");
+    let (cx, _) = context(space, 1);
+    let own = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine", "namespace": space}});
+    Deploy.run(&cx, deploy_in(space, Name::Bookinfo)).await.unwrap();
+    Deploy.run(&cx, deploy_in(space, Name::Httpbin)).await.unwrap();
     write(&cx, own).await;
-    Remove.run(&cx, remove_from("sample-shared", Name::Bookinfo)).await.unwrap();
+    Remove.run(&cx, remove_from(space, Name::Bookinfo)).await.unwrap();
     let there = async |kind: &str, api_version: &str, name: &str| {
-        read(&cx, &object(api_version, kind, Some("sample-shared"), name)).await.is_some()
+        read(&cx, &object(api_version, kind, Some(space), name)).await.is_some()
     };
     assert!(!there("Deployment", "apps/v1", "productpage-v1").await);
     assert!(there("Deployment", "apps/v1", "httpbin-v1").await);
@@ -115,19 +120,21 @@ async fn two_applications_share_a_namespace_and_leave_it_alone() {
 
 #[tokio::test]
 async fn a_dry_run_writes_nothing() {
-    let (cx, _) = context("sample-dry", 1);
-    let mut params = deploy_in("sample-dry", Name::Httpbin);
+    let space = &unique("sample-dry");
+    let (cx, _) = context(space, 1);
+    let mut params = deploy_in(space, Name::Httpbin);
     params.dry_run = true;
     let Outcome::Unchanged(report) = Deploy.run(&cx, params).await.unwrap() else { panic!("it says it wrote") };
     assert!(report.dry_run && !report.ready);
     assert_eq!(actions(&report.objects).get("Created Deployment"), Some(&1));
-    assert_eq!(read(&cx, &object("v1", "Namespace", None, "sample-dry")).await, None);
+    assert_eq!(read(&cx, &object("v1", "Namespace", None, space)).await, None);
 }
 
 #[tokio::test]
 async fn without_the_namespace_and_leave_to_create_it_nothing_is_deployed() {
-    let (cx, _) = context("sample-nowhere", 1);
-    let mut params = deploy_in("sample-nowhere", Name::Httpbin);
+    let space = &unique("sample-nowhere");
+    let (cx, _) = context(space, 1);
+    let mut params = deploy_in(space, Name::Httpbin);
     params.create_namespace = false;
     let failure = Deploy.run(&cx, params).await.unwrap_err();
     assert!(["SH3013", "SH3016"].contains(&failure.error.code().as_str()), "{}", failure.error);
@@ -148,8 +155,9 @@ fn definition(group: &str, kind: &str, plural: &str, version: &str) -> Value {
 
 #[tokio::test]
 async fn the_entry_follows_the_choice_and_the_definitions() {
-    let (cx, _) = context("sample-entry", 1);
-    let mut params = deploy_in("sample-entry", Name::Httpbin);
+    let space = &unique("sample-entry");
+    let (cx, _) = context(space, 1);
+    let mut params = deploy_in(space, Name::Httpbin);
     params.entry = Choice::None;
     let (_, report) = Deploy.run(&cx, params.clone()).await.unwrap().into_parts();
     assert_eq!(report.entry.skipped.as_deref(), Some("no entry was asked for"));

@@ -1,11 +1,12 @@
 //! Waiting for readiness on a real API server with real controllers; only the nodes are simulated.
+#![allow(clippy::unwrap_used, reason = "so a test fails")]
 
 mod cluster_target;
 mod support;
 
 use std::time::Duration;
 
-use cluster_target::{context, guard, object, write};
+use cluster_target::{context, guard, object, unique, write};
 use sailhand::cluster::wait::until_ready;
 use sailhand::cluster::{Error, ObjectRef};
 use sailhand::error::{Class, Classify, Code};
@@ -13,7 +14,7 @@ use sailhand::guard::Stop;
 use sailhand::task::TaskContext;
 use serde_json::{Value, json};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 async fn namespace(cx: &TaskContext, name: &str) {
     write(cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
@@ -32,14 +33,14 @@ async fn deployment(cx: &TaskContext, namespace: &str, name: &str, template: Val
 
 #[tokio::test]
 async fn all_kinds_become_ready() {
-    let (cx, steps) = context("wait-ready", 1);
-    let space = "wait-ready";
+    let space = &unique("wait-ready");
+    let (cx, steps) = context(space, 1);
     namespace(&cx, space).await;
     let one = deployment(&cx, space, "one", json!({})).await;
     let two = deployment(&cx, space, "two", json!({})).await;
     let objects =
         [one, two, object("v1", "Namespace", None, space), object("v1", "ConfigMap", Some(space), "no-status")];
-    until_ready(&*cx.cluster().await.unwrap(), &objects, LONG, &cx.guard, &*cx.progress).await.unwrap();
+    until_ready(&cx.cluster().await.unwrap(), &objects, LONG, &cx.guard, &*cx.progress).await.unwrap();
     let told = steps.told();
     let last = told.last().unwrap();
     assert_eq!((last.phase.as_str(), last.done, last.total), ("wait", 4, 4), "{last:?}");
@@ -48,8 +49,8 @@ async fn all_kinds_become_ready() {
 
 #[tokio::test]
 async fn the_waiting_containers_reason_is_told_until_time_is_over() {
-    let (cx, steps) = context("wait-image", 1);
-    let space = "wait-image";
+    let space = &unique("wait-image");
+    let (cx, steps) = context(space, 1);
     namespace(&cx, space).await;
     let broken = json!({"metadata": {"annotations": {"kwok.test/waiting": "ImagePullBackOff"}}});
     let broken = deployment(&cx, space, "broken", broken).await;
@@ -62,11 +63,11 @@ async fn the_waiting_containers_reason_is_told_until_time_is_over() {
     assert_eq!((error.code(), error.class()), (Code::SH3009, Class::RETRY));
     let text = error.to_string();
     for part in [
-        "Deployment wait-image/broken: 0 of 1 available: pod broken-",
+        &format!("Deployment {space}/broken: 0 of 1 available: pod broken-"),
         "ImagePullBackOff (container app): simulated: ImagePullBackOff",
-        "Deployment wait-image/nowhere: 0 of 1 available: pod nowhere-",
+        &format!("Deployment {space}/nowhere: 0 of 1 available: pod nowhere-"),
         "Unschedulable: 0/",
-        "StatefulSet wait-image/gone: it is not there",
+        &format!("StatefulSet {space}/gone: it is not there"),
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -75,8 +76,8 @@ async fn the_waiting_containers_reason_is_told_until_time_is_over() {
 
 #[tokio::test]
 async fn what_cannot_heal_ends_the_wait_at_once() {
-    let (cx, _) = context("wait-failed", 1);
-    let space = "wait-failed";
+    let space = &unique("wait-failed");
+    let (cx, _) = context(space, 1);
     namespace(&cx, space).await;
     let nowhere = json!({"nodeSelector": {"no": "node"}, "restartPolicy": "Never", "containers": [{"name": "app", "image": "registry.example/app:1"}]});
     let spec = json!({"activeDeadlineSeconds": 1, "template": {"spec": nowhere}});
@@ -86,15 +87,16 @@ async fn what_cannot_heal_ends_the_wait_at_once() {
     let cluster = cx.cluster().await.unwrap();
     let error = until_ready(&cluster, &[job], LONG, &cx.guard, &*cx.progress).await.unwrap_err();
     assert_eq!((error.code(), error.class()), (Code::SH3017, Class::Terminal));
-    assert!(error.to_string().starts_with("Job wait-failed/late has failed: DeadlineExceeded"), "{error}");
+    assert!(error.to_string().starts_with(&format!("Job {space}/late has failed: DeadlineExceeded")), "{error}");
 }
 
 #[tokio::test]
 async fn a_cancelled_command_stops_waiting() {
-    let (cx, _) = context("wait-cancel", 1);
+    let space = &unique("wait-cancel");
+    let (cx, _) = context(space, 1);
     let cluster = cx.cluster().await.unwrap();
     let guard = guard(1);
-    let never = [object("apps/v1", "Deployment", Some("wait-cancel"), "never")];
+    let never = [object("apps/v1", "Deployment", Some(space), "never")];
     let cancel = async {
         tokio::task::yield_now().await;
         guard.cancel();

@@ -27,8 +27,8 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
         .unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
     let (sign, style, how) = match result.outcome {
-        Outcome::Succeeded if result.changed => ("✔", GOOD, "changed"),
-        Outcome::Succeeded => ("✔", GOOD, "nothing to do"),
+        Outcome::Succeeded if result.changed => ("✔", GOOD, "done"),
+        Outcome::Succeeded => ("✔", GOOD, "done, nothing changed"),
         Outcome::Failed => ("✖", BAD, "failed"),
         Outcome::Rejected => ("✖", BAD, "rejected"),
         Outcome::Cancelled => ("■", CHANGED, "cancelled"),

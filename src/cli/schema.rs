@@ -14,8 +14,8 @@ use crate::task::Registry;
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Where the files are
-    #[arg(default_value = "schemas")]
-    dir: PathBuf,
+    #[arg(long, value_name = "DIR", default_value = "schemas")]
+    out: PathBuf,
     /// Write nothing; fail when a file is not as it would be written
     #[arg(long)]
     check: bool,
@@ -24,19 +24,19 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     let files = files();
     if options.check {
-        let mut drifted = drifted(&options.dir, &files)?;
+        let mut drifted = drifted(&options.out, &files)?;
         drifted.sort();
         return if drifted.is_empty() { Ok(Exit::Success) } else { Err(Error::SchemaDrift { files: drifted }) };
     }
     for (name, text) in &files {
-        let path = options.dir.join(name);
+        let path = options.out.join(name);
         let fail = |source| Error::local(format!("write {}", path.display()), source);
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(fail)?;
         }
         fs::write(&path, text).map_err(fail)?;
     }
-    output::note(format_args!("{} files in {}", files.len(), options.dir.display()));
+    output::note(format_args!("{} files in {}", files.len(), options.out.display()));
     Ok(Exit::Success)
 }
 

@@ -13,6 +13,9 @@ use crate::task::Registry;
 use crate::telemetry;
 use crate::worker::serve;
 
+/// The client's own lines repeat ours.
+const LOGGED: &str = "info,async_nats=warn";
+
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// How log lines look [default: text on a terminal, JSON otherwise]
@@ -44,7 +47,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
 
 /// Runs a worker until SIGTERM or Ctrl-C, and until what it has begun is settled.
 pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
-    let telemetry = telemetry::start(&config.telemetry, "info")?;
+    let telemetry = telemetry::start(&config.telemetry, LOGGED)?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let served = serve::serve(&config, Registry::standard(), stop).await;

@@ -178,6 +178,7 @@ impl Classify for Error {
             Self::Manifest(error) => error.class(),
             Self::Stopped(stop) => stop.class(),
             Self::UnknownTarget { .. }
+            | Self::WorkloadFailed { .. }
             | Self::Kubeconfig { .. }
             | Self::UnknownKind { .. }
             | Self::InstallationName { .. }

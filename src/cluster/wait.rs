@@ -40,7 +40,7 @@ pub async fn until_ready(
     loop {
         let trouble = tokio::select! {
             biased;
-            stop = guard.stopped() => return Err(stop.into()),
+            reason = guard.stopped() => return Err(reason.into()),
             () = tokio::time::sleep_until(deadline), if looked => {
                 return Err(Error::NotReady { waiting: watched.waiting(), after: at_most });
             }
@@ -59,7 +59,7 @@ pub async fn until_ready(
             return Ok(());
         }
         tokio::select! {
-            stop = guard.stopped() => return Err(stop.into()),
+            reason = guard.stopped() => return Err(reason.into()),
             () = tokio::time::sleep_until(deadline.min(Instant::now() + POLL)) => {}
         }
     }
@@ -122,10 +122,10 @@ fn step(watched: &Watched, trouble: Option<&Error>) -> Step {
         named => named.join("; "),
     };
     if more > 0 {
-        message.push_str(&format!("; and {more} more"));
+        message = format!("{message}; and {more} more");
     }
     if let Some(trouble) = trouble {
-        message.push_str(&format!("; cannot look at the moment: {trouble}"));
+        message = format!("{message}; cannot look at the moment: {trouble}");
     }
     Step { phase: "wait".to_owned(), message, done: done as u64, total: total as u64 }
 }

@@ -82,11 +82,9 @@ pub fn installation(prefix: &str, namespace: &Namespace) -> String {
         return whole;
     }
     let kept = whole[..INSTALLATION - HASH - 1].trim_end_matches('-');
-    let mut name = format!("{kept}-");
-    for byte in &Sha256::digest(whole.as_bytes())[..HASH / 2] {
-        name.push_str(&format!("{byte:02x}"));
-    }
-    name
+    let digest = Sha256::digest(whole.as_bytes());
+    let hash: Vec<_> = digest[..HASH / 2].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{kept}-{}", hash.concat())
 }
 
 #[cfg(test)]

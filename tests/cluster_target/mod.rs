@@ -1,6 +1,7 @@
 //! The test cluster as a task meets it: a target of the configuration, a context with a guard, and a record of the
 //! steps told. Shared by the tests of what works on a cluster.
 #![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot get its real parts has to fail")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -43,6 +44,12 @@ impl Progress for Steps {
 /// A guard that stops nothing for two minutes.
 pub fn guard(fence: u64) -> Guard {
     Guard::new(Instant::now() + Duration::from_mins(2), fence, CancellationToken::new())
+}
+
+/// A name that nobody else has, so that tests run side by side and on a used cluster.
+pub fn unique(tag: &str) -> String {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    format!("{tag}-{}", &unique[..8])
 }
 
 /// A task's context on the test cluster; each test has a namespace of inventories of its own.

@@ -15,6 +15,7 @@
 
 pub mod control_plane;
 pub mod eventually;
+pub mod lossy;
 pub mod nats;
 pub mod site;
 pub mod tools;

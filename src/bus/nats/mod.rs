@@ -109,7 +109,7 @@ impl Bus for NatsBus {
         let mut message = publish::Message::event(subject, event)?;
         // Not the event's id, which another worker's result has too: that one must lose the swap, not be taken for ours.
         message.headers.insert(async_nats::header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
-        self.swap(message, 0).await
+        self.swap(&self.subjects.result_stream(), message, 0).await
     }
 
     async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {

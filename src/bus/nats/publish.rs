@@ -98,10 +98,6 @@ fn original_headers(delivery: &Delivery) -> HeaderMap {
     headers
 }
 
-fn lost_swap(error: &Error) -> bool {
-    matches!(error, Error::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code))
-}
-
 /// The server's answer to a publish.
 #[derive(Deserialize)]
 struct PublishAck {
@@ -121,30 +117,47 @@ struct ApiError {
 impl NatsBus {
     /// Publishes until the server confirms; gives the stream sequence and whether it was there already.
     pub(super) async fn publish(&self, message: Message) -> Result<(u64, bool), Error> {
-        let mut attempt = 0;
+        self.publish_counted(&message, &mut 0).await
+    }
+
+    async fn publish_counted(&self, message: &Message, attempt: &mut u32) -> Result<(u64, bool), Error> {
         loop {
-            attempt += 1;
-            let error = match self.publish_once(&message).await {
+            *attempt += 1;
+            let error = match self.publish_once(message).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            // A lost swap stays lost, and what is not permitted is not permitted a second later. Any other "no" may be
-            // the seconds of a leader's election.
-            if attempt >= TRIES || lost_swap(&error) || matches!(error, Error::Denied { .. }) {
+            // A lost swap is an answer, and what is not permitted is not permitted a second later. Other refusals may
+            // be the seconds of a leader's election.
+            let is_final = match &error {
+                Error::Refused { code, .. } => WRONG_LAST_SEQUENCE.contains(code),
+                error => matches!(error, Error::Denied { .. }),
+            };
+            if is_final || *attempt >= TRIES {
                 return Err(error);
             }
             tracing::debug!(code = %error.code(), attempt, "{error}; publishing again");
-            Clock::system().sleep(retry::IN_PLACE.delay(attempt, None)).await;
+            Clock::system().sleep(retry::IN_PLACE.delay(*attempt, None)).await;
         }
     }
 
-    /// Publishes if the subject's last message is `expected` (0: there is none). A repeat of our own write that was
-    /// kept although its answer was lost counts as won: the message id tells.
-    pub(super) async fn swap(&self, mut message: Message, expected: u64) -> Result<Swap, Error> {
+    /// Publishes if the subject's last message is `expected` (0: there is none). A write of ours that was kept although
+    /// its answer was lost counts as won: the server compares the sequence before it looks at the message id, so the
+    /// repeat is refused, and the id of what is there tells whose it is.
+    pub(super) async fn swap(&self, stream: &str, mut message: Message, expected: u64) -> Result<Swap, Error> {
         message.headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
-        match self.publish(message).await {
+        let mut attempts = 0;
+        match self.publish_counted(&message, &mut attempts).await {
             Ok((sequence, _)) => Ok(Swap::Won(sequence)),
-            Err(error) if lost_swap(&error) => Ok(Swap::Lost),
+            Err(Error::Refused { code, .. }) if WRONG_LAST_SEQUENCE.contains(&code) => {
+                if attempts > 1
+                    && let Some(last) = self.last(stream, &message.subject).await?
+                    && last.headers.get(header::NATS_MESSAGE_ID) == message.headers.get(header::NATS_MESSAGE_ID)
+                {
+                    return Ok(Swap::Won(last.sequence));
+                }
+                Ok(Swap::Lost)
+            }
             Err(error) => Err(error),
         }
     }
@@ -193,7 +206,7 @@ impl NatsBus {
 
     /// Completes when the server denies the subject from now on. It does not answer a denied request, it only says so
     /// on the connection (bus.md fact 13).
-    async fn denied(&self, subject: &str) -> Option<String> {
+    pub(super) async fn denied(&self, subject: &str) -> Option<String> {
         let mut health = self.health.subscribe(); // sees only what comes
         let quoted = format!("\"{subject}\"");
         loop {

@@ -10,6 +10,9 @@ use async_nats::jetstream::stream::{ConsumerErrorKind, DirectGetError, DirectGet
 use super::NatsBus;
 use crate::bus::Error;
 
+const DIRECT_GET: &str = "$JS.API.DIRECT.GET";
+const CONSUMER_CREATE: &str = "$JS.API.CONSUMER.CREATE";
+
 /// Name and value of each header.
 #[must_use]
 pub fn header_pairs(headers: &HeaderMap) -> Vec<(String, &str)> {
@@ -24,7 +27,9 @@ impl NatsBus {
     /// # Errors
     /// When the server cannot be asked, or has no such stream.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
-        let found = self.stream(stream, subject).await?.direct_get_last_for_subject(subject).await;
+        let handle = self.stream(stream, subject).await?;
+        let asked = format!("{DIRECT_GET}.{stream}.{subject}");
+        let found = self.unless_denied("get", &asked, handle.direct_get_last_for_subject(subject)).await?;
         found_or_none(found, stream, subject)
     }
 
@@ -33,7 +38,9 @@ impl NatsBus {
     /// # Errors
     /// As [`NatsBus::last`].
     pub async fn next(&self, stream: &str, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
-        let found = self.stream(stream, subject).await?.direct_get_next_for_subject(subject, Some(from)).await;
+        let handle = self.stream(stream, subject).await?;
+        let asked = format!("{DIRECT_GET}.{stream}");
+        let found = self.unless_denied("get", &asked, handle.direct_get_next_for_subject(subject, Some(from))).await?;
         found_or_none(found, stream, subject)
     }
 
@@ -58,7 +65,9 @@ impl NatsBus {
             deliver_policy,
             ..push::OrderedConfig::default()
         };
-        let consumer = self.stream(stream, subject).await?.create_consumer(config).await;
+        let handle = self.stream(stream, subject).await?;
+        let asked = format!("{CONSUMER_CREATE}.{stream}");
+        let consumer = self.unless_denied("follow", &asked, handle.create_consumer(config)).await?;
         let consumer = consumer.map_err(|error| match error.kind() {
             ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => missing(stream),
             _ => fail(error.into()),
@@ -66,6 +75,22 @@ impl NatsBus {
         #[allow(clippy::disallowed_methods, reason = "an ordered consumer has no acks that could wait behind slots")]
         let messages = consumer.messages().await;
         messages.map_err(|error| fail(error.into()))
+    }
+
+    /// What the client asks for, unless the server denies the subject it asks on: the client would wait in vain.
+    async fn unless_denied<T>(
+        &self,
+        operation: &'static str,
+        asked: &str,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            Some(reason) = self.denied(asked) => {
+                Err(Error::Denied { operation, subject: asked.to_owned(), reason })
+            }
+        }
     }
 
     async fn stream(&self, stream: &str, subject: &str) -> Result<Stream<()>, Error> {

@@ -44,7 +44,7 @@ pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'stati
 fn delivery(bus: &NatsBus, message: jetstream::Message) -> Delivery {
     let (delivered, sequence) =
         message.info().map_or((1, 0), |info| (u64::try_from(info.delivered).unwrap_or(1), info.stream_sequence));
-    let message = message.message; // not split(): that keeps the reply subject for itself
+    let message = message.message; // not `split`: that takes the reply subject, by which it is settled, away
     let headers = message
         .headers
         .iter()

@@ -17,17 +17,17 @@ impl NatsBus {
     pub(super) async fn acquire_lease(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
         let subject = self.subjects.lease(&name.target, &name.installation);
         let held = |revision| Some(Lease { name: name.clone(), fence: revision, revision });
-        if let Swap::Won(revision) = self.swap(put(subject.clone(), owner.to_owned()), 0).await? {
+        let stream = stream_of(&self.subjects.lease_bucket());
+        if let Swap::Won(revision) = self.swap(&stream, put(subject.clone(), owner.to_owned()), 0).await? {
             return Ok(held(revision));
         }
         // Somebody holds it, or the marker of its release is still there.
-        let stream = format!("KV_{}", self.subjects.lease_bucket());
         let expected = match self.last(&stream, &subject).await? {
             None => 0,
             Some(message) if message.headers.get(OPERATION).is_some() => message.sequence,
             Some(_) => return Ok(None),
         };
-        match self.swap(put(subject, owner.to_owned()), expected).await? {
+        match self.swap(&stream, put(subject, owner.to_owned()), expected).await? {
             Swap::Won(revision) => Ok(held(revision)),
             Swap::Lost => Ok(None),
         }
@@ -35,7 +35,10 @@ impl NatsBus {
 
     pub(super) async fn renew_lease(&self, lease: &Lease, owner: &str) -> Result<Option<Lease>, Error> {
         let subject = self.subjects.lease(&lease.name.target, &lease.name.installation);
-        match self.swap(put(subject, owner.to_owned()), lease.revision).await? {
+        match self
+            .swap(&stream_of(&self.subjects.lease_bucket()), put(subject, owner.to_owned()), lease.revision)
+            .await?
+        {
             Swap::Won(revision) => Ok(Some(Lease { revision, ..lease.clone() })),
             Swap::Lost => Ok(None),
         }
@@ -45,11 +48,11 @@ impl NatsBus {
         let subject = self.subjects.lease(&lease.name.target, &lease.name.installation);
         let mut message = put(subject, String::new());
         message.headers.insert(OPERATION, "DEL");
-        self.swap(message, lease.revision).await.map(|_| ())
+        self.swap(&stream_of(&self.subjects.lease_bucket()), message, lease.revision).await.map(|_| ())
     }
 
     pub(super) async fn read_attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
-        let stream = format!("KV_{}", self.subjects.attempt_bucket());
+        let stream = stream_of(&self.subjects.attempt_bucket());
         match self.last(&stream, &self.subjects.attempts(key)).await? {
             None => Ok((Attempts::default(), 0)),
             Some(message) if message.headers.get(OPERATION).is_some() => Ok((Attempts::default(), message.sequence)),
@@ -71,7 +74,7 @@ impl NatsBus {
             what: format!("attempt record of {key}"),
             reason: error.to_string(),
         })?;
-        self.swap(put(self.subjects.attempts(key), text), revision).await
+        self.swap(&stream_of(&self.subjects.attempt_bucket()), put(self.subjects.attempts(key), text), revision).await
     }
 
     pub(super) async fn read_blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
@@ -91,6 +94,11 @@ impl NatsBus {
             .map_err(|error| Error::Malformed { what: what(), reason: error.to_string() })?;
         Ok(bytes.into())
     }
+}
+
+/// The stream behind a bucket.
+fn stream_of(bucket: &str) -> String {
+    format!("KV_{bucket}")
 }
 
 /// A write to a bucket. The message id makes a repeat after a lost answer the same write, and no other write.

@@ -243,7 +243,6 @@ fn limits_of_size_and_number() {
         writeln!(items, "- metadata: {{name: n{index}}}").unwrap();
     }
     assert_eq!(too_large(&items), Limit::Objects);
-    assert_eq!(too_large(&format!("[{}]", "0,".repeat(MAX_VALUES + 1))), Limit::Values);
     assert_eq!(too_large(&format!("{{\"a\":[{}0]}}", "0,".repeat(MAX_VALUES + 1))), Limit::Values);
 }
 

@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     /// The API server writes `8.0` as `8`; one form is needed to compare the two.
-    #[allow(clippy::cast_possible_truncation)] // whole and below 2^53
+    #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
         if value.abs() > EXACT {
             self.budget.large_float.set(true);

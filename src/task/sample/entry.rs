@@ -118,7 +118,7 @@ pub fn objects(
         .map(|port| port.number);
     let (version, gateway, kind, route) = match served {
         Served::Istio(version) => {
-            let server = json!({"port": {"number": PORT, "name": "http", "protocol": "HTTP"}, "hosts": hosts});
+            let listener = json!({"port": {"number": PORT, "name": "http", "protocol": "HTTP"}, "hosts": hosts});
             let rules: Vec<_> = entry.paths.iter().map(|path| json!({"uri": istio_match(path)})).collect();
             let destination = json!({"host": entry.service, "port": {"number": port}});
             let route = json!({
@@ -126,7 +126,7 @@ pub fn objects(
                 "gateways": [entry.gateway],
                 "http": [{"match": rules, "route": [{"destination": destination}]}],
             });
-            (version, json!({"selector": {"istio": ingress}, "servers": [server]}), "VirtualService", route)
+            (version, json!({"selector": {"istio": ingress}, "servers": [listener]}), "VirtualService", route)
         }
         Served::GatewayApi(version) => {
             let listener = json!({

@@ -16,8 +16,8 @@ const NO_PROFILER: (&str, &str) = ("DISABLE_PROFILER", "1");
 const POD: Component = Component { user: Some(1000), read_only: true, ..PLAIN };
 const GRPC: Component = Component { probe: Some(Probe::Grpc), ..POD };
 
-const fn grpc(number: u16, target: u16) -> Option<Port> {
-    Some(Port { name: "grpc", number, target })
+const fn grpc(number: u16, target: u16) -> Port {
+    Port { name: "grpc", number, target }
 }
 
 macro_rules! image {
@@ -34,7 +34,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "adservice",
             account: Some("adservice"),
-            port: grpc(9555, 9555),
+            port: Some(grpc(9555, 9555)),
             image: image!("adservice"),
             env: &[("PORT", "9555")],
             starts_in: 20,
@@ -45,7 +45,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "cartservice",
             account: Some("cartservice"),
-            port: grpc(7070, 7070),
+            port: Some(grpc(7070, 7070)),
             image: image!("cartservice"),
             env: &[("REDIS_ADDR", "redis-cart:6379")],
             starts_in: 15,
@@ -55,7 +55,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "checkoutservice",
             account: Some("checkoutservice"),
-            port: grpc(5050, 5050),
+            port: Some(grpc(5050, 5050)),
             image: image!("checkoutservice"),
             env: &[
                 ("PORT", "5050"),
@@ -71,7 +71,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "currencyservice",
             account: Some("currencyservice"),
-            port: grpc(7000, 7000),
+            port: Some(grpc(7000, 7000)),
             image: image!("currencyservice"),
             env: &[("PORT", "7000"), NO_PROFILER],
             ..GRPC
@@ -79,7 +79,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "emailservice",
             account: Some("emailservice"),
-            port: grpc(5000, 8080),
+            port: Some(grpc(5000, 8080)),
             image: image!("emailservice"),
             env: &[("PORT", "8080"), NO_PROFILER],
             ..GRPC
@@ -87,7 +87,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "paymentservice",
             account: Some("paymentservice"),
-            port: grpc(50051, 50051),
+            port: Some(grpc(50051, 50051)),
             image: image!("paymentservice"),
             env: &[("PORT", "50051"), NO_PROFILER],
             ..GRPC
@@ -95,7 +95,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "productcatalogservice",
             account: Some("productcatalogservice"),
-            port: grpc(3550, 3550),
+            port: Some(grpc(3550, 3550)),
             image: image!("productcatalogservice"),
             env: &[("PORT", "3550"), NO_PROFILER],
             ..GRPC
@@ -103,7 +103,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "recommendationservice",
             account: Some("recommendationservice"),
-            port: grpc(8080, 8080),
+            port: Some(grpc(8080, 8080)),
             image: image!("recommendationservice"),
             env: &[("PORT", "8080"), CATALOG, NO_PROFILER],
             memory: 220,
@@ -123,7 +123,7 @@ pub const ONLINE_BOUTIQUE: Application = Application {
         Component {
             name: "shippingservice",
             account: Some("shippingservice"),
-            port: grpc(50051, 50051),
+            port: Some(grpc(50051, 50051)),
             image: image!("shippingservice"),
             env: &[("PORT", "50051"), NO_PROFILER],
             ..GRPC

@@ -9,6 +9,9 @@ use super::entry::{Choice, EntryReport};
 use crate::cluster::ObjectReport;
 use crate::task::names::Namespace;
 
+/// What is common of humantime's notation.
+const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
+
 /// The sample applications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -61,7 +64,7 @@ pub struct DeployParams {
     /// How long to wait until every object is ready, such as `5m`; `0s` does not wait. The outer address of a
     /// load balancer is never waited for.
     #[serde(with = "humantime_serde", default = "deploy_wait")]
-    #[schemars(with = "String", length(max = 32))]
+    #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub wait: Duration,
     /// Report what would change, write nothing.
     #[serde(default)]
@@ -106,7 +109,7 @@ pub struct RemoveParams {
     pub namespace: Option<Namespace>,
     /// How long to wait until everything is gone, such as `2m`; `0s` does not wait.
     #[serde(with = "humantime_serde", default = "remove_wait")]
-    #[schemars(with = "String", length(max = 32))]
+    #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub wait: Duration,
     /// Report what would go, write nothing.
     #[serde(default)]
@@ -168,9 +171,9 @@ fn ingress_gateway() -> String {
 }
 
 const fn deploy_wait() -> Duration {
-    Duration::from_secs(300)
+    Duration::from_mins(5)
 }
 
 const fn remove_wait() -> Duration {
-    Duration::from_secs(120)
+    Duration::from_mins(2)
 }

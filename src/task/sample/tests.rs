@@ -240,6 +240,7 @@ fn parameters_fit_their_schema() {
         ("hosts", json!(["a b"])),
         ("registry", json!("https://x")),
         ("entry", json!("nginx")),
+        ("wait", json!("soon")),
         ("unknown", json!(1)),
     ] {
         assert!(!deploy.is_valid(&with(field, value.clone())), "{field} {value}");

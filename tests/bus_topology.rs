@@ -1,0 +1,107 @@
+//! `topology apply` and `verify` against a real server: idempotent, complete, and never destructive.
+
+mod support;
+
+use async_nats::jetstream::stream::RetentionPolicy;
+use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::topology::Topology;
+use sailhand::bus::{Error, Subjects};
+use sailhand::config::{Bus, Nats};
+use sailhand::error::Problem;
+use support::nats::NatsServer;
+
+async fn bus(server: &NatsServer) -> NatsBus {
+    let config = Nats { url: vec![server.url()], ..Nats::default() };
+    let connection = nats::connect(&config, "test", false).await.unwrap();
+    NatsBus::new(connection, Subjects::new("istio"))
+}
+
+#[tokio::test]
+async fn apply_creates_everything_once_and_verify_agrees() {
+    let server = NatsServer::start().await;
+    let bus = bus(&server).await;
+    let declared = Topology::new(&Bus::default());
+
+    let Err(Error::Drift { differences }) = topology::verify(&bus, &declared).await else { panic!("nothing is there") };
+    assert_eq!(differences.len(), declared.streams.len());
+
+    let first = topology::apply(&bus, &declared).await.unwrap();
+    assert_eq!(first.len(), declared.streams.len() + 1);
+    assert!(first.iter().all(|applied| applied.action == "created"), "{first:?}");
+    topology::verify(&bus, &declared).await.unwrap();
+
+    let second = topology::apply(&bus, &declared).await.unwrap();
+    assert!(second.iter().all(|applied| applied.action == "unchanged"), "{second:?}");
+}
+
+#[tokio::test]
+async fn verify_names_what_differs_and_apply_mends_it_without_losing_a_message() {
+    let server = NatsServer::start().await;
+    let bus = bus(&server).await;
+    let declared = Topology::new(&Bus::default());
+    topology::apply(&bus, &declared).await.unwrap();
+    bus.context().publish("istio.cmd.dev.ping", "kept".into()).await.unwrap().await.unwrap();
+
+    let mut changed = declared.streams[0].clone();
+    changed.max_age = std::time::Duration::from_hours(1);
+    bus.context().update_stream(changed).await.unwrap();
+    let Err(Error::Drift { differences }) = topology::verify(&bus, &declared).await else { panic!("it differs") };
+    assert_eq!(differences.len(), 1, "{differences:?}");
+    assert!(differences[0].starts_with("stream ISTIO_CMD: max_age is 3600s"), "{differences:?}");
+
+    let applied = topology::apply(&bus, &declared).await.unwrap();
+    let updated: Vec<_> = applied.iter().filter(|applied| applied.action != "unchanged").collect();
+    assert_eq!(updated.len(), 1);
+    assert_eq!((updated[0].name.as_str(), updated[0].action), ("ISTIO_CMD", "updated"));
+    topology::verify(&bus, &declared).await.unwrap();
+    let mut stream = bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, 1);
+}
+
+#[tokio::test]
+async fn a_consumer_that_differs_is_drift_and_is_mended() {
+    let server = NatsServer::start().await;
+    let bus = bus(&server).await;
+    let declared = Topology::new(&Bus::default());
+    topology::apply(&bus, &declared).await.unwrap();
+
+    let mut changed = declared.consumer.clone();
+    changed.ack_wait = std::time::Duration::from_secs(5);
+    bus.context().create_consumer_on_stream(changed, "ISTIO_CMD").await.unwrap();
+    let Err(Error::Drift { differences }) = topology::verify(&bus, &declared).await else { panic!("it differs") };
+    assert_eq!(differences, ["consumer worker: ack_wait is 5s, should be 30s"]);
+    topology::apply(&bus, &declared).await.unwrap();
+    topology::verify(&bus, &declared).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_server_cannot_update_is_an_error_that_names_the_stream_and_nothing_is_deleted() {
+    let server = NatsServer::start().await;
+    let bus = bus(&server).await;
+    let declared = Topology::new(&Bus::default());
+    let mut wrong = declared.streams[0].clone();
+    wrong.retention = RetentionPolicy::Limits;
+    bus.context().create_stream(wrong).await.unwrap();
+    bus.context().publish("istio.cmd.dev.ping", "kept".into()).await.unwrap().await.unwrap();
+
+    let error = topology::apply(&bus, &declared).await.unwrap_err();
+    let text = Problem::new(&error).to_string();
+    assert!(text.contains("ISTIO_CMD") && text.contains("retention"), "{text}");
+    let mut stream = bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    let info = stream.info().await.unwrap();
+    assert_eq!((info.state.messages, info.config.retention), (1, RetentionPolicy::Limits));
+}
+
+#[tokio::test]
+async fn prefixes_do_not_meet() {
+    let server = NatsServer::start().await;
+    let connected = bus(&server).await;
+    topology::apply(&connected, &Topology::new(&Bus::default())).await.unwrap();
+    let config = Bus { prefix: "second".to_owned(), ..Bus::default() };
+    let connection = nats::connect(&Nats { url: vec![server.url()], ..Nats::default() }, "test", false).await.unwrap();
+    let second = NatsBus::new(connection, Subjects::new("second"));
+    let declared = Topology::new(&config);
+    let applied = topology::apply(&second, &declared).await.unwrap();
+    assert!(applied.iter().all(|applied| applied.action == "created"), "{applied:?}");
+    topology::verify(&connected, &Topology::new(&Bus::default())).await.unwrap();
+}
