@@ -50,7 +50,7 @@ async fn a_target_that_cannot_be_used_says_why() {
     };
     assert_eq!(failing(other_authority, None).await, (Code::SH3018, Class::Terminal));
     let no_answer = |cluster: &mut Value| cluster["server"] = json!(silent);
-    assert_eq!(failing(no_answer, None).await, (Code::SH3010, Class::RETRY));
+    assert_eq!(failing(no_answer, None).await, (Code::SH3001, Class::RETRY));
 }
 
 #[tokio::test]

@@ -269,7 +269,7 @@ async fn client(name: &str, target: &Target) -> Result<Client, Error> {
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(error.into()))?
         }
     };
-    config.connect_timeout = Some(target.request_timeout);
-    config.write_timeout = Some(target.request_timeout);
+    // Shorter than the limit of the whole call, so that it is told apart from a server that is slow to answer.
+    config.connect_timeout = Some(target.request_timeout / 2);
     Client::try_from(config).map_err(|error| unusable(error.into()))
 }

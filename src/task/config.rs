@@ -9,7 +9,7 @@ use super::names::Namespace;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply::ApplyOptions;
 use crate::cluster::delete::DeleteOptions;
-use crate::cluster::{self, ObjectsReport, apply, delete, manifest};
+use crate::cluster::{ObjectsReport, apply, delete, manifest};
 
 /// A DNS label with room for the inventory's prefix.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$";
@@ -91,7 +91,7 @@ impl Task for Apply {
         cx: &TaskContext,
         params: ApplyParams,
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
-        let objects = manifest::read(&params.manifest).map_err(cluster::Error::from)?;
+        let objects = manifest::read(&params.manifest)?;
         if objects.is_empty() {
             // Pruning would take it for "nothing is wanted any more"; that is what `config.delete` is for.
             let reason = "it has no objects".to_owned();
@@ -169,7 +169,7 @@ impl Task for Delete {
         cx: &TaskContext,
         params: DeleteParams,
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
-        let objects = params.manifest.as_deref().map(manifest::read).transpose().map_err(cluster::Error::from)?;
+        let objects = params.manifest.as_deref().map(manifest::read).transpose()?;
         let options = DeleteOptions {
             namespace: params.namespace.map(Into::into),
             dry_run: params.dry_run,
