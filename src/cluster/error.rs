@@ -185,7 +185,8 @@ impl Classify for Error {
             | Self::Incomplete { .. }
             | Self::Twice { .. }
             | Self::Owned { .. }
-            | Self::Inventory { .. } => Class::Terminal,
+            | Self::Inventory { .. }
+            | Self::WorkloadFailed { .. } => Class::Terminal,
         }
     }
 
