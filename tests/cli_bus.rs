@@ -1,4 +1,5 @@
 //! The binary with a real bus and no worker: what it writes and reads there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -61,7 +62,7 @@ impl World {
     }
 
     async fn tell(&self, origin: &Origin, n: u32, kind: &EventKind) {
-        let event = progress_event(origin, 1, n, "w", OffsetDateTime::now_utc(), kind).unwrap();
+        let event = progress_event(origin, 1, (1, n), "w", OffsetDateTime::now_utc(), kind).unwrap();
         self.bus.publish_event(origin, kind.name(), &event).await.unwrap();
     }
 
