@@ -5,6 +5,7 @@ mod support;
 
 use std::process::Output;
 use std::time::Duration;
+use tokio::io::AsyncBufReadExt;
 
 use sailhand::bus::nats::{self, NatsBus};
 use sailhand::bus::{Bus, DeadLetter, DeadReason, Subjects};
@@ -193,7 +194,6 @@ async fn watch_without_an_id_follows_all_commands() {
         world.tell(&origin, 0, &started()).await;
         world.end(&origin, Outcome::Succeeded).await;
     }
-    use tokio::io::AsyncBufReadExt;
     let mut told = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
     let mut results = 0;
     let all = async {
