@@ -75,11 +75,11 @@ test-clients:
 
 # Write schemas/ from the types.
 schemas:
-    cargo run --locked --quiet -- schema --out schemas
+    cargo run --locked --quiet -- schema
 
 # Do the files in schemas/ agree with the types?
 schemas-check:
-    cargo run --locked --quiet -- schema --out schemas --check
+    cargo run --locked --quiet -- schema --check
 
 # Measure beside the bare client and beside kubectl.
 bench *args: tools

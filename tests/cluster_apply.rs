@@ -7,7 +7,7 @@ use std::time::Duration;
 use sailhand::cluster::Action::{Configured, Created, Pruned, Skipped, Unchanged};
 use sailhand::cluster::delete::DeleteOptions;
 use serde_json::{Value, json};
-use support::site::{Site, actions, options};
+use support::site::{Site, actions, options, problem};
 
 fn deployment(namespace: &str, image: &str, cpu: &str) -> Value {
     json!({
@@ -25,6 +25,8 @@ fn deployment(namespace: &str, image: &str, cpu: &str) -> Value {
                 "volumes": [{"name": "tmp", "emptyDir": {}}],
             },
         }},
+        // As a dump of a live object has it; only the cluster may say that.
+        "status": {"replicas": 7},
     })
 }
 
@@ -211,4 +213,24 @@ async fn namespaces_are_respected_defaulted_and_created_when_asked() {
         [format!("Namespace {new}"), format!("ConfigMap {new}/a"), format!("ConfigMap {}/own", site.namespace)]
     );
     assert_eq!(site.members().await, ["own", "a"], "a created namespace is no member");
+}
+
+#[tokio::test]
+async fn a_pruned_object_that_does_not_go_stays_in_the_inventory() {
+    let site = Site::new("stuck").await;
+    let mut held = site.config_map("held", json!({}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    let stays = site.config_map("stays", json!({}));
+    site.apply(&[held.clone(), stays.clone()], &options(|_| {})).await.unwrap();
+    let brief = options(|options| options.wait = Some(Duration::from_secs(1)));
+    let (code, message) = problem(site.apply(std::slice::from_ref(&stays), &brief).await);
+    assert_eq!(code, "SH3019");
+    assert!(message.contains("held by finalizers example.com/hold"), "{message}");
+    assert_eq!(site.members().await, ["held", "stays"]);
+
+    held["metadata"]["finalizers"] = json!([]);
+    site.seed("sailhand", &held).await;
+    let report = site.apply(&[stays], &brief).await.unwrap();
+    assert!(!report.changed(), "it went by itself: {:?}", actions(&report));
+    assert_eq!(site.members().await, ["stays"]);
 }

@@ -10,7 +10,7 @@ use sailhand::cluster::delete::DeleteOptions;
 use sailhand::error::{Class, Classify, Code};
 use sailhand::progress::{Progress, Step};
 use serde_json::{Value, json};
-use support::site::{Site, actions, connect, dynamic, failure, guard, options, problem};
+use support::site::{Site, actions, dynamic, failure, guard, options, problem};
 
 #[tokio::test]
 async fn one_unknown_kind_and_nothing_is_written() {
@@ -159,40 +159,6 @@ async fn a_stopped_guard_stops_before_the_first_write() {
 }
 
 #[tokio::test]
-async fn a_forbidden_request_names_verb_and_resource() {
-    let site = Site::new("forbidden").await;
-    let rules = json!([
-        {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get", "list", "create", "patch", "update"]},
-        {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]},
-    ]);
-    let limited = site.limited(rules).await;
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": site.namespace},
-        "spec": {"ports": [{"port": 80}]},
-    });
-    let result = site.apply_as(&limited, &[site.config_map("a", json!({})), service], &options(|_| {}), 1).await;
-    let (error, report) = failure(result);
-    assert_eq!(error.class(), Class::Terminal);
-    assert_eq!(actions(&report)[0], ("a", Created));
-    let problem = report.objects[1].problem.as_ref().unwrap();
-    assert_eq!(problem.code, "SH3003");
-    assert!(problem.message.contains("cannot patch resource \"services\""), "{}", problem.message);
-}
-
-#[tokio::test]
-async fn credentials_are_read_anew_when_they_are_refused() {
-    let site = Site::new("rotated").await;
-    site.limited(json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])).await;
-    let set = [site.config_map("a", json!({}))];
-    let stale = connect(&site.kubeconfig("not-a-token"), &site.namespace).await;
-    let (error, _) = failure(site.apply_as(&stale, &set, &options(|_| {}), 1).await);
-    assert_eq!((error.code(), error.class()), (Code::SH3002, Class::Terminal));
-    site.kubeconfig(&site.token().await);
-    let report = site.apply_as(&stale, &set, &options(|_| {}), 1).await.unwrap();
-    assert_eq!(actions(&report), [("a", Created)]);
-}
-
-#[tokio::test]
 async fn a_missing_namespace_and_an_unreachable_webhook_have_codes_of_their_own() {
     let site = Site::new("codes").await;
     let mut lost = site.config_map("a", json!({}));
@@ -234,6 +200,19 @@ async fn a_missing_namespace_and_an_unreachable_webhook_have_codes_of_their_own(
     assert_eq!(actions(&report)[1], ("late", Skipped), "what comes after a failed phase is named");
     let hooks = site.api(&hook).await;
     hooks.delete(&site.namespace, &DeleteParams::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_cannot_point_at_another_object() {
+    let site = Site::new("path").await;
+    let map = site.config_map("a", json!({}));
+    site.apply(std::slice::from_ref(&map), &options(|_| {})).await.unwrap();
+    for name in ["a?x", "a#x", "b/../a", "a%3Fx"] {
+        let mut named = map.clone();
+        named["metadata"]["name"] = json!(name);
+        let _refused_or_absent = site.delete(Some(&[named]), &DeleteOptions::default()).await;
+        assert!(site.get(&map).await.is_some(), "{name}");
+    }
 }
 
 #[tokio::test]

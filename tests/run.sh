@@ -2,7 +2,7 @@
 # Runs every test there is and ends with one line, `N passed, N failed`. Exit status 1 when anything failed, was left
 # out, or could not be run.
 #
-#   run.sh              all tests: rust, schemas, clients
+#   run.sh              all tests: rust, schemas, clients, demo
 #   run.sh PART...      these parts; also `check`, which is `just check` counted step by step
 #
 # Whole logs are in .cache/log.
@@ -105,7 +105,7 @@ step() {
 
 main() {
   local part name parts=("$@")
-  ((${#parts[@]})) || parts=(rust schemas clients)
+  ((${#parts[@]})) || parts=(rust schemas clients demo)
   for part in "${parts[@]}"; do
     case $part in
       check)
@@ -122,6 +122,14 @@ main() {
         # `cargo test` has built it already; this is for the run of this part alone.
         if cargo build --locked --quiet; then
           checks clients "$here/clients.sh"
+        else
+          report_failure "the worker could not be built"
+        fi
+        ;;
+      demo)
+        say "the demo, which fails when its story does not come true"
+        if cargo build --locked --quiet; then
+          step demo env -u SAILHAND_KUBECONFIG deploy/demo/run.sh
         else
           report_failure "the worker could not be built"
         fi

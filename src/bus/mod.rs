@@ -103,8 +103,10 @@ pub struct LeaseName {
 /// What is kept of a command's attempts, outside the process that may die.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
-    /// Attempts begun.
+    /// Attempts begun, those that were handed back not counted.
     pub begun: u32,
+    /// Attempts begun, all: what parts the events of one from those of the next.
+    pub runs: u32,
     /// When the first began, seconds of Unix time: the command's own time limit runs from here.
     pub since: i64,
     /// Who began the last one.

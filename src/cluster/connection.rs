@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::request::Request;
 use kube::core::{DynamicObject, Resource};
 use kube::{Client, Config};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -146,7 +147,7 @@ impl Cluster {
         let path = kind.path(object.namespace.as_deref());
         let answer = self
             .call("get", object, |client| {
-                let request = Request::new(path.as_str()).get(&object.name, &kube::api::GetParams::default());
+                let request = Request::new(path.as_str()).get(&segment(&object.name), &kube::api::GetParams::default());
                 async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
             })
             .await;
@@ -205,7 +206,7 @@ impl Cluster {
         let path = kind.path(object.namespace.as_deref());
         let params = PatchParams { dry_run: how.dry_run, force: how.force, ..PatchParams::apply(FIELD_MANAGER) };
         self.call("apply", object, |client| {
-            let request = Request::new(path.as_str()).patch(&object.name, &params, &Patch::Apply(body));
+            let request = Request::new(path.as_str()).patch(&segment(&object.name), &params, &Patch::Apply(body));
             async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
         })
         .await
@@ -219,7 +220,7 @@ impl Cluster {
         let path = kind.path(object.namespace.as_deref());
         let answer = self
             .call("delete", object, |client| {
-                let request = Request::new(path.as_str()).delete(&object.name, params);
+                let request = Request::new(path.as_str()).delete(&segment(&object.name), params);
                 async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
             })
             .await;
@@ -242,8 +243,17 @@ pub(super) struct Apply {
 impl Kind {
     /// Of its collection.
     fn path(&self, namespace: Option<&str>) -> String {
-        DynamicObject::url_path(&self.resource, namespace.filter(|_| self.namespaced))
+        let namespace = namespace.filter(|_| self.namespaced).map(segment);
+        DynamicObject::url_path(&self.resource, namespace.as_deref())
     }
+}
+
+/// What may stand in a path as it is; RBAC names have colons.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+
+/// One segment of a path. The client puts names in as they are, and one with a `?` would name another object.
+fn segment(name: &str) -> String {
+    utf8_percent_encode(name, PLAIN).to_string()
 }
 
 /// A client of its own for the target. kube's retries stay on (429, 503, 504, `Retry-After` heeded); the limit on
@@ -259,7 +269,7 @@ async fn client(name: &str, target: &Target) -> Result<Client, Error> {
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(error.into()))?
         }
     };
-    config.connect_timeout = Some(target.request_timeout);
-    config.write_timeout = Some(target.request_timeout);
+    // Shorter than the limit of the whole call, so that it is told apart from a server that is slow to answer.
+    config.connect_timeout = Some(target.request_timeout / 2);
     Client::try_from(config).map_err(|error| unusable(error.into()))
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::guarded::{guarded, sleep};
-use super::{Cluster, Error, ObjectRef};
+use super::{Cluster, Error, Kind, ObjectRef};
 use crate::guard::Guard;
 
 /// A healthy API server needs well under a second.
@@ -14,13 +14,13 @@ const WITHIN: Duration = Duration::from_mins(1);
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Waits for the CRDs, then makes the next look at kinds a fresh one.
+/// Waits for the CRDs, and until discovery tells of their kinds: the next command may have objects of them.
 pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -> Result<(), Error> {
     let until = Instant::now() + WITHIN;
+    cluster.forget_kinds().await;
     for crd in crds {
         loop {
-            let live = guarded(guard, cluster.get(crd)).await?.unwrap_or_default();
-            match state(&live) {
+            match guarded(guard, look(cluster, crd)).await? {
                 Ok(()) => break,
                 Err(reason) if Instant::now() >= until => {
                     return Err(Error::NotEstablished { name: crd.name.clone(), reason });
@@ -29,8 +29,23 @@ pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -
             }
         }
     }
-    cluster.forget_kinds().await;
     Ok(())
+}
+
+/// Usable, or what is in the way.
+async fn look(cluster: &Cluster, crd: &ObjectRef) -> Result<Result<(), String>, Error> {
+    let live = cluster.get(crd).await?.unwrap_or_default();
+    if let Err(reason) = state(&live) {
+        return Ok(Err(reason));
+    }
+    for kind in Kind::defined_by(&live) {
+        let (version, name) = (&kind.resource.api_version, &kind.resource.kind);
+        if cluster.kind(version, name).await?.is_none() {
+            cluster.forget_kinds().await;
+            return Ok(Err(format!("discovery does not tell of {name} in {version} yet")));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Established, or what is in the way.

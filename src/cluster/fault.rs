@@ -53,7 +53,7 @@ pub enum Fault {
     /// A webhook could not be called.
     #[error("{0}")]
     WebhookDown(String),
-    /// A webhook or admission policy said no.
+    /// A webhook, an admission policy, a quota or a pod security level said no.
     #[error("{0}")]
     Denied(String),
     /// 429, 503, 504.
@@ -123,7 +123,9 @@ impl Fault {
             403 if causes.iter().any(|cause| cause.reason == "NamespaceTerminating") => {
                 Self::Namespace { message, terminating: true }
             }
-            403 => Self::Forbidden(message),
+            // "User … cannot patch resource …" is a matter of rights; a quota or a pod security level is not.
+            403 if message.contains(" cannot ") => Self::Forbidden(message),
+            403 => Self::Denied(message),
             404 => match &status.details {
                 Some(details) if details.kind == "namespaces" => Self::Namespace { message, terminating: false },
                 Some(details) if !details.name.is_empty() => Self::NotFound(message),
@@ -140,6 +142,7 @@ impl Fault {
             422 if message.contains("immutable")
                 || message.contains("updates to statefulset spec")
                 || message.contains("may not change once set")
+                || message.contains("cannot change roleRef")
                 || causes.iter().any(|cause| cause.message.contains("immutable")) =>
             {
                 Self::Immutable(message)
@@ -236,7 +239,8 @@ mod tests {
     fn each_answer_has_its_class_and_code() {
         let table = [
             (status(401, "Unauthorized"), Code::SH3002, Class::Terminal),
-            (status(403, "configmaps is forbidden"), Code::SH3003, Class::Terminal),
+            (status(403, "User \"x\" cannot list resource \"configmaps\""), Code::SH3003, Class::Terminal),
+            (status(403, "pods \"x\" is forbidden: exceeded quota: q"), Code::SH3012, Class::Terminal),
             (status(404, "the server could not find the requested resource"), Code::SH3004, Class::RETRY),
             (status(409, "the object has been modified"), Code::SH3020, Class::RETRY),
             (status(413, "limit is 3145728"), Code::SH3005, Class::Terminal),

@@ -132,6 +132,7 @@ impl Inventory {
                     }
                     stored.admit(guard.fence(), generation)?;
                     next.version = stored.version;
+                    next.generation = stored.generation.max(generation);
                     next.entries.extend(stored.entries);
                     tries += 1;
                 }
@@ -152,7 +153,7 @@ impl Inventory {
         }
         stored.admit(guard.fence(), generation)?;
         let entries = self.entries.union(&stored.entries).cloned().collect();
-        self.version = stored.version;
+        *self = stored;
         self.write(cluster, entries, guard, generation).await
     }
 

@@ -17,7 +17,7 @@ use crate::guard::Guard;
 /// Tries when somebody else writes the same object at the same time.
 const TRIES: u32 = 3;
 
-/// How long a kind may stay unserved after its CRD was established: each API server learns of it by itself.
+/// How long a kind may stay unserved: after its CRD was established, each API server learns of it by itself.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an object may take to go before it is created again.
@@ -67,7 +67,7 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
         };
         match error.fault() {
             Some(Fault::Conflict(_)) if tries < TRIES => tries += 1,
-            Some(Fault::NotServed) if wanted.pending && begun.elapsed() < SERVED_WITHIN => {}
+            Some(Fault::NotServed) if begun.elapsed() < SERVED_WITHIN => {}
             _ => return Err(error),
         }
         sleep(guard, PAUSE).await?;

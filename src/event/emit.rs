@@ -127,14 +127,15 @@ impl EventKind {
     }
 }
 
-/// The `n`th event of an attempt.
+/// An event of an attempt. `place` is the run it belongs to (attempts that were handed back count here) and its number
+/// in that run; both make its id, so a repeated publish is the same event and no other is.
 ///
 /// # Errors
 /// When the SDK refuses an attribute, which a checked [`Origin`] does not give cause for.
 pub fn progress_event(
     origin: &Origin,
     attempt: u32,
-    n: u32,
+    place: (u32, u32),
     worker: &str,
     time: OffsetDateTime,
     kind: &EventKind,
@@ -144,7 +145,7 @@ pub fn progress_event(
         EventKind::Progress(data) => json(data)?,
         EventKind::Retrying(data) => json(data)?,
     };
-    let builder = answer(origin, &format!("{}.{attempt}.{n}", origin.key), time)
+    let builder = answer(origin, &format!("{}.{}.{}", origin.key, place.0, place.1), time)
         .ty(format!("{TYPE_PREFIX}.event.{}.v1", kind.name()))
         .extension("attempt", i64::from(attempt))
         .extension("worker", worker.to_owned());

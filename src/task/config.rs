@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::names::Namespace;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply::ApplyOptions;
 use crate::cluster::delete::DeleteOptions;
@@ -12,10 +13,6 @@ use crate::cluster::{ObjectsReport, apply, delete, manifest};
 
 /// A DNS label with room for the inventory's prefix.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$";
-/// A DNS label.
-const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
-/// What is common of humantime's notation.
-const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
 
 /// See the module.
 pub struct Apply;
@@ -33,8 +30,7 @@ pub struct ApplyParams {
     pub manifest: String,
     /// For namespaced objects that name none; `default` when absent. An object's own namespace is respected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = NAMESPACE), length(min = 1, max = 63))]
-    pub namespace: Option<String>,
+    pub namespace: Option<Namespace>,
     /// Create namespaces that objects are in and that do not exist. They outlive the installation.
     #[serde(default)]
     pub create_namespace: bool,
@@ -57,7 +53,7 @@ pub struct ApplyParams {
     pub recreate: bool,
     /// Wait until all objects are ready, at most so long, such as `120s`; do not wait when absent.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", regex(pattern = DURATION), length(max = 32))]
+    #[schemars(with = "Option<String>", length(max = 32))]
     pub wait: Option<Duration>,
 }
 
@@ -79,7 +75,7 @@ impl Task for Apply {
         ApplyParams {
             name: "greeting".to_owned(),
             manifest: "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: greeting\ndata:\n  text: hello\n".to_owned(),
-            namespace: Some("default".to_owned()),
+            namespace: Some(Namespace::known("default")),
             create_namespace: false,
             dry_run: false,
             prune: true,
@@ -102,7 +98,7 @@ impl Task for Apply {
             return Err(Error::Parameter { field: "manifest", reason }.into());
         }
         let options = ApplyOptions {
-            namespace: params.namespace,
+            namespace: params.namespace.map(Into::into),
             create_namespace: params.create_namespace,
             dry_run: params.dry_run,
             prune: params.prune,
@@ -134,8 +130,7 @@ pub struct DeleteParams {
     pub manifest: Option<String>,
     /// For namespaced objects of the manifest that name none; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = NAMESPACE), length(min = 1, max = 63))]
-    pub namespace: Option<String>,
+    pub namespace: Option<Namespace>,
     /// Report what would be deleted, and delete nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -144,7 +139,7 @@ pub struct DeleteParams {
     pub adopt: bool,
     /// Wait until the objects are gone, at most so long, such as `60s`; do not wait when absent.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", regex(pattern = DURATION), length(max = 32))]
+    #[schemars(with = "Option<String>", length(max = 32))]
     pub wait: Option<Duration>,
 }
 
@@ -176,7 +171,7 @@ impl Task for Delete {
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
         let objects = params.manifest.as_deref().map(manifest::read).transpose()?;
         let options = DeleteOptions {
-            namespace: params.namespace,
+            namespace: params.namespace.map(Into::into),
             dry_run: params.dry_run,
             adopt: params.adopt,
             wait: params.wait,
@@ -208,9 +203,7 @@ mod tests {
         let validator = jsonschema::validator_for(schema.as_value()).unwrap();
         let example = serde_json::to_value(Apply.example()).unwrap();
         assert!(validator.is_valid(&example), "{:?}", validator.iter_errors(&example).collect::<Vec<_>>());
-        for (field, bad) in
-            [("name", json!("A")), ("wait", json!("soon")), ("namespace", json!("a.b")), ("extra", json!(1))]
-        {
+        for (field, bad) in [("name", json!("A")), ("namespace", json!("a.b")), ("extra", json!(1))] {
             let mut params = example.clone();
             params[field] = bad;
             assert!(!validator.is_valid(&params), "{field}");

@@ -79,6 +79,7 @@ impl Engine {
             let crashed = before.crashed + u32::from(before.open);
             let record = Attempts {
                 begun: before.begun + 1,
+                runs: before.runs + 1,
                 since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
                 worker: self.settings.worker.clone(),
                 open: true,

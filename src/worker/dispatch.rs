@@ -364,7 +364,14 @@ impl Engine {
     pub(super) async fn tell(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) {
         let n = attempt.next_event();
         let now = self.clock.now();
-        match event::progress_event(origin, attempt.record.begun, n, &self.settings.worker, now, kind) {
+        match event::progress_event(
+            origin,
+            attempt.record.begun,
+            (attempt.record.runs, n),
+            &self.settings.worker,
+            now,
+            kind,
+        ) {
             Ok(event) => {
                 if let Err(error) = self.bus.publish_event(origin, kind.name(), &event).await {
                     self.bus_failed("a progress event is lost", &error);

@@ -19,3 +19,4 @@ pub mod lossy;
 pub mod nats;
 pub mod site;
 pub mod tools;
+pub mod worker;

@@ -29,6 +29,7 @@ const (
 type command struct {
 	Name, Mode, Verb, Outcome string
 	Params                    map[string]any
+	Cancel                    bool
 	Changed                   *bool
 	Report                    any
 }
@@ -111,6 +112,14 @@ func send(js jetstream.JetStream, target string, command command) error {
 	}
 	if !again.Duplicate {
 		return fmt.Errorf("the same command was taken twice")
+	}
+	if command.Cancel {
+		if _, err := first(ctx, js, "ISTIO_EVT", "istio.evt."+target+"."+key+".started"); err != nil {
+			return err
+		}
+		if _, err := js.Publish(ctx, "$KV.istio_control.cancel."+key, []byte("{}")); err != nil {
+			return err
+		}
 	}
 
 	answer, err := first(ctx, js, "ISTIO_RES", "istio.res."+target+"."+key)

@@ -62,6 +62,10 @@ async function run(js, target, command) {
   await js.publish(subject, payload, { headers });
   const again = await js.publish(subject, payload, { headers });
   assert.ok(again.duplicate, "the same command was taken twice");
+  if (command.cancel) {
+    await first(js, "ISTIO_EVT", `istio.evt.${target}.${key}.started`);
+    await js.publish(`$KV.istio_control.cancel.${key}`, "{}");
+  }
 
   const result = readEvent(await first(js, "ISTIO_RES", `istio.res.${target}.${key}`));
   assert.equal(result.type, `io.meshery.istio.result.${command.verb}.v1`);

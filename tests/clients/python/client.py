@@ -86,6 +86,9 @@ async def run(js, target, command):
     await js.publish(subject, payload, headers=headers)
     again = await js.publish(subject, payload, headers=headers)
     check(again.duplicate, "the same command was taken twice")
+    if command.get("cancel"):
+        await first(js, "ISTIO_EVT", f"istio.evt.{target}.{key}.started")
+        await js.publish(f"$KV.istio_control.cancel.{key}", b"{}")
 
     result = read_event(await first(js, "ISTIO_RES", f"istio.res.{target}.{key}"))
     check(result.get_type() == f"io.meshery.istio.result.{command['verb']}.v1", f"type is {result.get_type()}")

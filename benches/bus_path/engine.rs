@@ -1,0 +1,161 @@
+//! The worker's engine on the real bus, with the time of each command taken from outside.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cloudevents::Event;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use sailhand::bus::nats::NatsBus;
+use sailhand::bus::{Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Swap};
+use sailhand::clock::Clock;
+use sailhand::cluster::Clusters;
+use sailhand::config::{Config, Target};
+use sailhand::event::{self, CommandKey, Origin};
+use sailhand::task::Registry;
+use sailhand::telemetry::metrics::Metrics;
+use sailhand::worker::{Engine, Settings};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Latencies;
+use super::queue::Queue;
+
+/// A worker's log as in a container: JSON at `info`, one write for each line, here to nowhere.
+pub fn log_as_a_worker() {
+    use tracing_subscriber::prelude::*;
+    let nowhere = File::options().write(true).open("/dev/null").unwrap();
+    let lines = tracing_subscriber::fmt::layer().with_writer(Arc::new(nowhere)).with_ansi(false).with_target(false);
+    let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(false);
+    let filter = tracing_subscriber::EnvFilter::new("info");
+    tracing_subscriber::registry().with(filter).with(lines).init();
+}
+
+/// Everything that a worker process does for commands, until `stop`.
+pub async fn worker(
+    queue: &Queue,
+    slots: usize,
+    latencies: Arc<Latencies>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static + use<> {
+    let config = Config::default();
+    let bus = queue.connect().await;
+    bus.follow_control(stop.clone()).await.unwrap();
+    let settings = Settings {
+        worker: "bench-1".to_owned(),
+        slots,
+        pull_wait: config.worker.pull_wait,
+        ack_wait: config.bus.ack_wait,
+        lease_ttl: config.bus.lease_ttl,
+        grace: config.worker.grace,
+    };
+    let clusters = Clusters::new(BTreeMap::from([("dev".to_owned(), Target::default())]));
+    let engine = Engine::new(
+        Arc::new(Timed { bus, latencies }),
+        Registry::standard(),
+        Arc::new(clusters),
+        Clock::system(),
+        Arc::new(Metrics::default()),
+        settings,
+    )
+    .unwrap();
+    async move { engine.run(stop).await }
+}
+
+/// The bus, and a look at the clock at receipt and settlement.
+struct Timed {
+    bus: NatsBus,
+    latencies: Arc<Latencies>,
+}
+
+struct TimedAcker {
+    acker: Arc<dyn Acker>,
+    received: Instant,
+    latencies: Arc<Latencies>,
+}
+
+#[async_trait]
+impl Acker for TimedAcker {
+    async fn keep_alive(&self) -> Result<(), Error> {
+        self.acker.keep_alive().await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
+        assert_eq!(settlement, Settlement::Ack, "a ping succeeds at once");
+        self.acker.settle(settlement).await?;
+        self.latencies.settled(self.received);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Bus for Timed {
+    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
+        let latencies = Arc::clone(&self.latencies);
+        let timed = move |mut delivery: Delivery| {
+            let (received, latencies) = (Instant::now(), Arc::clone(&latencies));
+            delivery.acker = Arc::new(TimedAcker { acker: delivery.acker, received, latencies });
+            delivery
+        };
+        self.bus.pull(max, wait).map(move |delivery| delivery.map(&timed)).boxed()
+    }
+
+    async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error> {
+        self.bus.publish_event(origin, kind, event).await
+    }
+
+    async fn has_result(&self, target: &event::Target, key: &CommandKey) -> Result<bool, Error> {
+        self.bus.has_result(target, key).await
+    }
+
+    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
+        self.bus.commit_result(origin, event).await
+    }
+
+    async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
+        self.bus.acquire(name, owner).await
+    }
+
+    async fn renew(&self, lease: &Lease, owner: &str) -> Result<Option<Lease>, Error> {
+        self.bus.renew(lease, owner).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        self.bus.release(lease).await
+    }
+
+    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
+        self.bus.attempts(key).await
+    }
+
+    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+        self.bus.record_attempts(key, attempts, revision).await
+    }
+
+    async fn schedule(
+        &self,
+        delivery: &Delivery,
+        key: &CommandKey,
+        attempt: u32,
+        at: OffsetDateTime,
+    ) -> Result<(), Error> {
+        self.bus.schedule(delivery, key, attempt, at).await
+    }
+
+    async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {
+        self.bus.dead_letter(letter).await
+    }
+
+    async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
+        self.bus.blob(name, limit).await
+    }
+
+    fn control(&self) -> &Control {
+        self.bus.control()
+    }
+}

@@ -1,0 +1,275 @@
+#!/usr/bin/env bash
+# The demo: commands go in on a real NATS server, two workers change a real Kubernetes API server, one of them is
+# killed in the middle, and each command still ends once. Takes about a minute. Exits with a status other than 0 when
+# the story does not come true.
+#
+#   run.sh          on a terminal it leaves everything running until Enter is pressed
+#   run.sh --yes    does not ask before it uses the cluster of $SAILHAND_KUBECONFIG
+#
+# With SAILHAND_KUBECONFIG it uses that cluster (its current context) instead of a local one, and afterwards removes
+# what it made there. Needs what `just tools` and `cargo build` make; just runs both before it.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cache=${SAILHAND_CACHE:-$root/.cache}
+programs=${CARGO_TARGET_DIR:-$root/target}/debug
+control_plane=$root/tests/support/control-plane.sh
+logs=$cache/log/demo
+cd "$root"
+# shellcheck source=deploy/demo/stage.sh
+source "$here/stage.sh"
+
+# Everything the demo makes in a cluster is in these, so that it can be removed whatever happened before.
+namespaces=(sailhand-demo sailhand-demo-bookinfo sailhand-demo-boutique sailhand-demo-system)
+definition=boats.demo.sailhand.example
+nodes=(node-1 node-2 node-3)
+
+own_cluster=${SAILHAND_KUBECONFIG:-}
+agreed=""
+made_in_own_cluster=""
+state=""
+
+# Settings of another sailhand must not reach this one.
+for name in "${!SAILHAND__@}"; do unset "$name"; done
+
+main() {
+  while (($#)); do
+    case $1 in
+      --yes) agreed=yes ;;
+      *) fail "unknown argument '$1'; the only one is --yes" ;;
+    esac
+    shift
+  done
+  [[ -x $programs/sailhand ]] || fail "$programs/sailhand is missing; 'just build' makes it"
+  [[ -x $cache/bin/nats-server ]] || fail "$cache/bin/nats-server is missing; 'just tools' makes it"
+  export PATH=$programs:$cache/bin:$PATH
+  if [[ -n $own_cluster ]]; then ask_for_own_cluster; fi
+
+  trap 'clean_up $?' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  state=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-demo.XXXXXX")
+  export XDG_CONFIG_HOME=$state
+
+  start_servers
+  start_workers
+  deploy_bookinfo
+  apply_regatta
+  kill_a_worker
+  deploy_bookinfo_again
+  take_stock
+  what_next
+}
+
+ask_for_own_cluster() {
+  [[ -r $own_cluster ]] || fail "SAILHAND_KUBECONFIG: $own_cluster cannot be read"
+  export KUBECONFIG=$own_cluster
+  local context server found answer=""
+  context=$(kubectl config current-context) || fail "$own_cluster has no current context"
+  server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
+  found=$(kubectl get namespace "${namespaces[@]}" --ignore-not-found -o name
+    kubectl get crd "$definition" --ignore-not-found -o name) || fail "the cluster at $server does not answer"
+  [[ -z $found ]] || fail "the cluster has things that the demo would make and remove: ${found//$'\n'/, }"
+  tell "The demo would use the cluster at $server (context $context)." \
+    "It makes the namespaces ${namespaces[*]} and the CRD $definition, and removes them at the end."
+  [[ $agreed != yes ]] || return 0
+  [[ -t 0 && -t 1 ]] || fail "nobody can be asked here; --yes agrees to it"
+  read -r -p "Use it? [y/N] " answer
+  [[ $answer == [yY]* ]] || fail "nothing was done; without SAILHAND_KUBECONFIG the demo makes a cluster of its own"
+}
+
+start_servers() {
+  chapter "A bus and a cluster"
+  if [[ -n $own_cluster ]]; then
+    tell "A real nats-server keeps the commands; the cluster is yours."
+    made_in_own_cluster=yes
+  else
+    tell "A real nats-server keeps the commands. A real control plane takes the changes; only nodes and pods are simulated."
+    "$control_plane" up "$state/control-plane" --guard $$ --pod-ready-ms 1500 | sed '/^control plane ready/,$d'
+    export KUBECONFIG=$state/control-plane/admin.kubeconfig
+  fi
+  launch nats-server nats-server --addr 127.0.0.1 --port -1 --ports_file_dir "$state" --jetstream --store_dir "$state/bus"
+  eventually 15 nats_answers || fail "nats-server does not start"
+  export SAILHAND__NATS__URL=$nats_url SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG
+  tell "  nats-server ready at $nats_url"
+  show "export SAILHAND__NATS__URL=$nats_url"
+  show "export SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG"
+  tell "" "One command makes the streams; it never deletes one, so it can run as often as you like."
+  run sailhand topology apply --config deploy/demo/worker.toml
+  # The demo's witness: it writes down every event and every result that reaches the bus.
+  launch witness sailhand watch --since 1h --output json
+}
+
+nats_answers() {
+  nats_url=$(sed -n 's/.*"nats":\["\([^"]*\)".*/\1/p' "$state"/*.ports) && [[ -n $nats_url ]]
+}
+
+start_workers() {
+  chapter "Two workers"
+  tell "Either can take any command: they share one queue, and a lease keeps them from writing to the same place at once."
+  local name
+  for name in worker-a worker-b; do
+    show "SAILHAND__WORKER__ID=$name sailhand worker --config deploy/demo/worker.toml &"
+    SAILHAND__WORKER__ID=$name launch "$name" sailhand worker --config deploy/demo/worker.toml
+  done
+  for name in worker-a worker-b; do
+    eventually 15 worker_ready "$name" || fail "$name does not get ready"
+    proven "$name is ready: $health/readyz"
+  done
+}
+
+worker_ready() {
+  health=$(sed -n 's|.*health and metrics on \(http://[0-9.:]*\).*|\1|p' "$state/$1.log")
+  [[ -n $health ]] && curl -fs "$health/readyz"
+}
+
+deploy_bookinfo() {
+  chapter "A command"
+  tell "The command goes to the bus as a CloudEvent; a worker applies Istio's sample and tells each step until it is ready."
+  run sailhand submit sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
+  ended_once sample.deploy 1
+}
+
+apply_regatta() {
+  chapter "A manifest of your own"
+  tell "Several documents in the wrong order, among them a CRD and an object of it; the worker finds the order that works."
+  run sailhand submit config.apply --target demo -p name=regatta -p manifest=@deploy/demo/regatta.yaml -p wait=30s --wait
+  run kubectl --namespace sailhand-demo get boats
+  ended_once config.apply 1
+}
+
+kill_a_worker() {
+  chapter "A worker dies in the middle"
+  if [[ -z $own_cluster ]]; then
+    tell "The nodes are closed first: no new pod can start, so the command cannot end before its worker dies."
+    run kubectl cordon "${nodes[@]}"
+  fi
+  show "sailhand submit sample.deploy --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique"
+  local key victim heir pid since
+  key=$(sailhand submit sample.deploy --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique)
+  tell "$key"
+  eventually 60 told "$key" '"phase":"wait"' || fail "the deployment does not get as far as waiting for its pods"
+  run sailhand get "$key"
+  victim=$(told "$key" event.started | sed -n 's/.*"worker":"\([^"]*\)".*/\1/p')
+  heir=worker-a
+  [[ $victim != worker-a ]] || heir=worker-b
+  pid=$(cat "$state/$victim.pid")
+  tell "" "$victim has written the objects and waits for their pods. It gets no chance to say goodbye:"
+  run kill -9 "$pid"
+  since=$SECONDS
+  eventually 5 gone "$pid" || fail "$victim survives SIGKILL"
+  rm -f "$state/$victim.pid"
+  if told "$key" '\.result\.' >/dev/null; then fail "the command had ended before its worker was killed"; fi
+
+  tell "" "The bus gives the command to $heir after 5 s of silence; its lease is free within 15 s of the last renewal." \
+    "'watch' first replays what happened so far."
+  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"attempt":2.*"phase":"wait"' &
+  run sailhand watch "$key" --timeout 3m
+  wait
+  ended_once sample.deploy 2
+  [[ $last == *'"attempts":2,'* ]] || fail "the result does not tell of two attempts"
+  [[ $last == *"\"worker\":\"$heir\""* ]] || fail "the result is not by $heir"
+  proven "$heir ended it $((SECONDS - since)) s after the kill. 'unchanged': $victim had written all of it, nothing was written twice."
+}
+
+# The other worker is at it by now; it shall see the pods come up.
+open_nodes_when_told() {
+  eventually 60 told "$@" && kubectl uncordon "${nodes[@]}" >/dev/null
+}
+
+deploy_bookinfo_again() {
+  chapter "The same again"
+  tell "A command says how things shall be. They are so already: the worker compares and writes nothing."
+  local before
+  before=$(bookinfo_versions)
+  run sailhand submit sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
+  ended_once sample.deploy 3
+  [[ $last == *'"changed":false,'* ]] || fail "the second run says that it changed something"
+  [[ $(bookinfo_versions) == "$before" ]] || fail "the second run wrote to the cluster"
+  proven "Every object of Bookinfo has the same resourceVersion as before."
+}
+
+bookinfo_versions() {
+  kubectl --namespace sailhand-demo-bookinfo get serviceaccounts,services,deployments \
+    -o 'jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion} {end}'
+}
+
+take_stock() {
+  chapter "The account"
+  tell "Four commands were sent and a worker was killed: four results, and nothing given up."
+  run sailhand dlq list
+  [[ -z $(sailhand dlq list --output json) ]] || fail "there are dead letters"
+  results_are "" 4 || fail "$(results "") results for 4 commands"
+  proven "4 commands, 4 results, 0 dead letters."
+}
+
+# Events and results of the command with the key `$1` that match `$2`. The fields of an event are in alphabetical order.
+told() {
+  grep "\"commandkey\":\"$1\".*$2" "$state/witness.log"
+}
+
+# The witness has to see exactly `$2` results of the verb `$1`, the last one a success; that one is left in $last.
+ended_once() {
+  eventually 10 results_are "$1" "$2" || fail "$(results "$1") result(s) of $1 on the bus, not $2"
+  last=$(grep "\"type\":\"io.meshery.istio.result.$1.v1\"" "$state/witness.log" | tail -n 1)
+  [[ $last == *'"outcome":"succeeded"'* ]] || fail "$1 did not succeed"
+}
+
+results() {
+  grep -c "\"type\":\"io.meshery.istio.result.$1" "$state/witness.log" || true
+}
+
+results_are() {
+  (($(results "$1") == $2))
+}
+
+what_next() {
+  printf '\n%sWhat to try next%s\n' "$strong" "$plain"
+  if ! [[ -t 0 && -t 1 ]]; then
+    tell "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
+    return
+  fi
+  tell "Bus, cluster and a worker are still up. In another terminal:" "" \
+    "  export PATH=$programs:$cache/bin:\$PATH" \
+    "  export SAILHAND__NATS__URL=$nats_url KUBECONFIG=$KUBECONFIG" "" \
+    "  sailhand watch --since 10m                                   # all that happened, and what comes" \
+    "  sailhand verbs sample.deploy                                 # what a command can be told" \
+    "  sailhand submit namespace.label -t demo -p namespace=sailhand-demo -p injection=enabled --wait" \
+    "  sailhand submit config.delete -t demo -p name=regatta --wait # the boat, its CRD and all else of it" \
+    "  sailhand submit sample.remove -t demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait" \
+    "  kubectl get pods --all-namespaces" "" \
+    "Files: deploy/demo/worker.toml, deploy/demo/regatta.yaml. Every test: just test" ""
+  read -r -p "${strong}Press Enter to clean up.${plain} " || true
+}
+
+clean_up() {
+  local code=$1
+  trap '' INT TERM HUP
+  trap - EXIT
+  if ((code != 0)); then
+    keep_logs
+    ((code == 130 || code == 143)) || printf '%sThe demo failed.%s Logs: %s\n' "$bad" "$plain" "$logs" >&2
+  fi
+  printf '%sCleaning up …%s\n' "$quiet" "$plain"
+  stop worker-a worker-b witness
+  stop nats-server
+  if [[ -n $made_in_own_cluster ]]; then
+    tell "Removing what was made in your cluster:"
+    kubectl delete namespace "${namespaces[@]}" --ignore-not-found --timeout=3m &&
+      kubectl delete crd "$definition" --ignore-not-found --timeout=1m ||
+      tell "That did not work; these are left: namespaces ${namespaces[*]}, CRD $definition"
+  fi
+  if [[ -d $state/control-plane ]]; then "$control_plane" down "$state/control-plane" || true; fi
+  eventually 5 rm -rf "$state" || tell "$state could not be removed."
+  tell "Nothing is left running."
+  exit "$code"
+}
+
+keep_logs() {
+  rm -rf "$logs"
+  mkdir -p "$logs"
+  cp "$state"/*.log "$state"/control-plane/*.log "$logs" 2>/dev/null || true
+}
+
+main "$@"

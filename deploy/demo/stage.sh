@@ -1,0 +1,82 @@
+# How the demo speaks and waits. Sourced by run.sh; knows nothing of the story.
+# shellcheck shell=bash
+
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+  strong=$'\e[1m' quiet=$'\e[2m' good=$'\e[32m' bad=$'\e[1;31m' plain=$'\e[0m'
+else
+  strong="" quiet="" good="" bad="" plain=""
+fi
+
+chapters=0
+chapter() {
+  chapters=$((chapters + 1))
+  printf '\n%s%d. %s%s\n' "$strong" "$chapters" "$1" "$plain"
+}
+
+tell() {
+  printf '%s\n' "$@"
+}
+
+proven() {
+  printf '%s✔%s %s\n' "$good" "$plain" "$*"
+}
+
+fail() {
+  printf '%s✖ %s%s\n' "$bad" "$*" "$plain" >&2
+  exit 1
+}
+
+# A command as it would be typed.
+show() {
+  printf '\n%s$ %s%s\n' "$strong" "$*" "$plain"
+}
+
+# Shows a command and runs it. Text is what `sailhand` prints on a terminal; into a file or pipe it has to be asked for.
+run() {
+  show "$@"
+  if [[ $1 == sailhand && " submit watch get dlq " == *" $2 "* ]]; then
+    "$@" --output text
+  else
+    "$@"
+  fi
+}
+
+# Waits until a command succeeds, at most `$1` seconds.
+eventually() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS <= end)) || return 1
+    sleep 0.1
+  done
+}
+
+# Starts a program in a session of its own, where a terminal's Ctrl-C does not reach it: `launch NAME PROGRAM...`. Its
+# output goes to $state/NAME.log, its process id to $state/NAME.pid.
+launch() {
+  local name=$1 apart=(env)
+  shift
+  command -v setsid >/dev/null && apart=(setsid)
+  "${apart[@]}" "$@" >"$state/$name.log" 2>&1 </dev/null &
+  echo $! >"$state/$name.pid"
+  disown
+}
+
+# Ends what `launch` started: with SIGTERM, and with SIGKILL what is still there after three seconds.
+stop() {
+  local name pid pids=()
+  for name in "$@"; do
+    pid=$(cat "$state/$name.pid" 2>/dev/null) || continue
+    rm -f "$state/$name.pid"
+    kill "$pid" 2>/dev/null && pids+=("$pid")
+  done
+  ((${#pids[@]})) || return 0
+  eventually 3 gone "${pids[@]}" || kill -KILL "${pids[@]}" 2>/dev/null || true
+}
+
+gone() {
+  local pid
+  for pid in "$@"; do
+    if kill -0 "$pid" 2>/dev/null; then return 1; fi
+  done
+}

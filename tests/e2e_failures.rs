@@ -1,0 +1,191 @@
+//! Workers that die, stop and start over; a bus that goes away; messages that are no commands.
+
+mod support;
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use sailhand::client::Filter;
+use sailhand::event::{CommandKey, EventKind, Outcome, binding};
+use serde_json::{Value, json};
+use support::eventually::eventually;
+use support::worker::Stage;
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_leaves_one_result_by_another() {
+    let stage = Stage::new().await;
+    let mut first = stage.worker("first").await;
+    let space = format!("killed-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let params = json!({"application": "online-boutique", "namespace": space, "wait": "60s"});
+    let key = stage.send("dev", "sample.deploy", params).await;
+    stage.event(&key, |kind| matches!(kind, EventKind::Progress(_))).await;
+    first.kill();
+    let _second = stage.worker("second").await;
+    let result = stage.result(&key).await;
+    assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
+    assert_eq!((result.worker.as_str(), result.attempts), ("second", 2));
+    assert_eq!(result.report.unwrap()["objects"].as_array().unwrap().len(), 36, "35 objects and their namespace");
+    let results = stage.client.bus().context().get_stream("ISTIO_RES").await.unwrap();
+    assert_eq!(results.get_info().await.unwrap().state.messages, 1);
+}
+
+#[tokio::test]
+async fn a_stopping_worker_ends_what_it_has_and_takes_nothing_more() {
+    let stage = Stage::new().await;
+    let worker = stage.worker("leaving").await;
+    let space = format!("leaving-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let params = json!({"application": "bookinfo", "namespace": space, "wait": "60s"});
+    let key = stage.send("dev", "sample.deploy", params).await;
+    stage.event(&key, |kind| matches!(kind, EventKind::Started(_))).await;
+    assert!(worker.stop().await.success());
+    let result = stage.result(&key).await;
+    assert_eq!((result.outcome, result.attempts, result.worker.as_str()), (Outcome::Succeeded, 1, "leaving"));
+}
+
+#[tokio::test]
+async fn a_task_that_outlasts_the_grace_period_is_handed_back_and_goes_on_elsewhere() {
+    let mut stage = Stage::new().await;
+    stage.config.worker.grace = Duration::from_secs(1);
+    let leaving = stage.worker("leaving").await;
+    let installation = format!("grace-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let manifest = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "waits", "namespace": installation},
+        "spec": {"selector": {"matchLabels": {"app": "waits"}}, "template": {
+            "metadata": {"labels": {"app": "waits"}},
+            "spec": {"nodeSelector": {"no": "node"}, "containers": [{"name": "a", "image": "example.com/a:1"}]},
+        }},
+    });
+    let params =
+        json!({"name": installation, "manifest": manifest.to_string(), "create_namespace": true, "wait": "5m"});
+    let key = stage.send("dev", "config.apply", params).await;
+    stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
+    assert!(leaving.stop().await.success());
+    let _next = stage.worker("next").await;
+    stage.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == "next")).await;
+    stage.client.cancel(&key, "test").await.unwrap();
+    let result = stage.result(&key).await;
+    assert_eq!((result.outcome, result.attempts), (Outcome::Cancelled, 1), "what is handed back is no attempt");
+}
+
+#[tokio::test]
+async fn readiness_follows_the_bus_and_comes_back_by_itself() {
+    let mut stage = Stage::new().await;
+    let worker = stage.worker("w1").await;
+    assert_eq!(worker.http("/livez").await.0, 200);
+    assert_eq!(worker.http("/readyz").await.0, 200);
+    stage.nats.kill();
+    let cause = eventually("the worker is not ready", Duration::from_secs(20), async || {
+        let (status, body) = worker.http("/readyz").await;
+        (status == 503).then_some(body)
+    })
+    .await;
+    assert!(cause.contains("SH2001"), "{cause}");
+    stage.nats.restart().await;
+    eventually("the worker is ready again", Duration::from_secs(30), async || {
+        (worker.http("/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+    let metrics = worker.http("/metrics").await.1;
+    assert!(metrics.contains(r#"sailhand_commands_total{verb="ping",outcome="succeeded"} 1"#), "{metrics}");
+}
+
+/// Sent as they are; the code each ends with, and whether its sender can be answered.
+fn bad_input() -> Vec<(&'static str, &'static str, HeaderMap, String, &'static str, bool)> {
+    let event = |change: &dyn Fn(&mut Value)| {
+        let mut event = json!({
+            "specversion": "1.0", "id": uuid::Uuid::new_v4().to_string(), "source": "/bad", "subject": "dev",
+            "type": "io.meshery.istio.command.ping.v1", "data": {},
+        });
+        change(&mut event);
+        event.to_string()
+    };
+    let none = HeaderMap::new;
+    let mut binary = HeaderMap::new();
+    for (name, value) in [("ce-specversion", "1.0"), ("ce-id", "%ff"), ("ce-source", "/bad")] {
+        binary.insert(name, value);
+    }
+    let apply = |manifest: &str| json!({"name": "bad", "manifest": manifest});
+    let typed = |verb: &str, data: Value| {
+        let ty = format!("io.meshery.istio.command.{verb}.v1");
+        event(&|event| {
+            event["type"] = json!(ty);
+            event["data"] = data.clone();
+        })
+    };
+    vec![
+        ("malformed JSON", "ping", none(), "{".to_owned(), "SH1001", false),
+        ("invalid UTF-8 in a header", "ping", binary, "{}".to_owned(), "SH1002", false),
+        ("no id", "ping", none(), event(&|e| e["id"] = json!("")), "SH1002", false),
+        ("no type", "ping", none(), event(&|e| e["type"] = Value::Null), "SH1002", true),
+        ("no time", "ping", none(), event(&|e| e["time"] = json!("yesterday")), "SH1002", true),
+        (
+            "unknown type",
+            "fly",
+            none(),
+            event(&|e| e["type"] = json!("io.meshery.istio.command.fly.v1")),
+            "SH1003",
+            true,
+        ),
+        (
+            "unknown version",
+            "ping",
+            none(),
+            event(&|e| e["type"] = json!("io.meshery.istio.command.ping.v9")),
+            "SH1004",
+            true,
+        ),
+        ("unknown field", "ping", none(), event(&|e| e["data"] = json!({"ehco": "x"})), "SH1005", true),
+        ("wrong type", "ping", none(), event(&|e| e["data"] = json!({"echo": 1})), "SH1005", true),
+        ("other verb than its subject", "config.delete", none(), event(&|_| {}), "SH1009", true),
+        (
+            "a dataref to nowhere",
+            "ping",
+            none(),
+            event(&|e| {
+                e["dataref"] = json!(format!("nats-object://istio_blob/{}", "0".repeat(64)));
+                e.as_object_mut().unwrap().remove("data");
+            }),
+            "SH1007",
+            true,
+        ),
+        (
+            "unknown kind",
+            "config.apply",
+            none(),
+            typed("config.apply", apply("apiVersion: a/v1\nkind: B\nmetadata: {name: c}")),
+            "SH3004",
+            true,
+        ),
+        ("broken YAML", "config.apply", none(), typed("config.apply", apply("a: [")), "SH3101", true),
+        ("not an object", "config.apply", none(), typed("config.apply", apply("a: 1")), "SH3103", true),
+    ]
+}
+
+#[tokio::test]
+async fn bad_input_is_answered_with_its_code_and_never_lost() {
+    let stage = Stage::new().await;
+    let _worker = stage.worker("w1").await;
+    let context = stage.client.bus().context();
+    for (what, verb, headers, payload, code, answered) in bad_input() {
+        let sent = context.publish_with_headers(format!("istio.cmd.dev.{verb}"), headers, payload.clone().into()).await;
+        sent.unwrap().await.unwrap();
+        if answered {
+            let event = binding::read(&std::iter::empty(), payload.as_bytes()).unwrap();
+            let key = CommandKey::new(event["source"].as_str().unwrap(), event["id"].as_str().unwrap());
+            let result = stage.result(&key).await;
+            assert!(matches!(result.outcome, Outcome::Rejected | Outcome::Failed), "{what}: {result:?}");
+            assert_eq!(result.error.expect(what).code, code, "{what}");
+        } else {
+            let filter = Filter { limit: 100, ..Filter::default() };
+            eventually(what, Duration::from_secs(10), async || {
+                let letters = stage.client.dead_letters(&filter).await.unwrap();
+                letters.into_iter().find(|letter| letter.code == code && letter.raw.as_deref() != Some(""))
+            })
+            .await;
+        }
+    }
+    let unknown = stage.run("elsewhere", "ping", json!({})).await;
+    assert_eq!((unknown.outcome, unknown.error.unwrap().code.as_str()), (Outcome::Rejected, "SH1008"));
+    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "the queue goes on");
+}
