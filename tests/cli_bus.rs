@@ -63,7 +63,7 @@ impl World {
     }
 
     async fn tell(&self, origin: &Origin, n: u32, kind: &EventKind) {
-        let event = progress_event(origin, (1, n), "w", OffsetDateTime::now_utc(), kind).unwrap();
+        let event = progress_event(origin, 1, (1, n), "w", OffsetDateTime::now_utc(), kind).unwrap();
         self.bus.publish_event(origin, kind.name(), &event).await.unwrap();
     }
 
