@@ -7,6 +7,7 @@ use std::process::Output;
 use std::time::Duration;
 use tokio::io::AsyncBufReadExt;
 
+use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus};
 use sailhand::bus::{Bus, DeadLetter, DeadReason, Subjects};
 use sailhand::config::Nats;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use support::eventually::eventually;
 use support::nats::NatsServer;
 use time::OffsetDateTime;
+use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
 struct World {
@@ -54,7 +56,6 @@ impl World {
 
     /// What a worker has of the oldest command.
     async fn take(&self) -> (Origin, sailhand::bus::Delivery) {
-        use futures::StreamExt;
         let mut batch = self.bus.pull(1, Duration::from_secs(5));
         let delivery = batch.next().await.expect("a command").unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
