@@ -185,8 +185,7 @@ impl Classify for Error {
             | Self::Incomplete { .. }
             | Self::Twice { .. }
             | Self::Owned { .. }
-            | Self::Inventory { .. }
-            | Self::WorkloadFailed { .. } => Class::Terminal,
+            | Self::Inventory { .. } => Class::Terminal,
         }
     }
 
