@@ -164,9 +164,8 @@ kill_a_worker() {
 
   tell "" "The bus gives the command to $heir after 5 s of silence; its lease is free within 15 s of the last renewal." \
     "'watch' first replays what happened so far."
-  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"attempt":2.*"phase":"wait"' &
-  run sailhand watch "$key" --timeout 3m
-  wait
+  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"phase":"wait".*"id":"[0-9a-f]*\.2\.' &
+  run sailhand watch "$key" --timeout 2m
   ended_once sample.deploy 2
   [[ $last == *'"attempts":2,'* ]] || fail "the result does not tell of two attempts"
   [[ $last == *"\"worker\":\"$heir\""* ]] || fail "the result is not by $heir"
@@ -252,6 +251,8 @@ clean_up() {
     ((code == 130 || code == 143)) || printf '%sThe demo failed.%s Logs: %s\n' "$bad" "$plain" "$logs" >&2
   fi
   printf '%sCleaning up …%s\n' "$quiet" "$plain"
+  # shellcheck disable=SC2046  # each is a word of its own
+  kill $(jobs -p) 2>/dev/null || true
   stop worker-a worker-b witness
   stop nats-server
   if [[ -n $made_in_own_cluster ]]; then
