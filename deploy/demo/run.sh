@@ -48,7 +48,7 @@ main() {
 
   trap 'clean_up $?' EXIT
   trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
+  trap 'exit 143' TERM HUP PIPE
   state=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-demo.XXXXXX")
   export XDG_CONFIG_HOME=$state
 
@@ -244,15 +244,16 @@ what_next() {
 
 clean_up() {
   local code=$1
-  trap '' INT TERM HUP
+  trap '' INT TERM HUP PIPE
   trap - EXIT
+  set +e # there may be nobody left to write to, and each step is worth trying
   if ((code != 0)); then
     keep_logs
     ((code == 130 || code == 143)) || printf '%sThe demo failed.%s Logs: %s\n' "$bad" "$plain" "$logs" >&2
   fi
   printf '%sCleaning up …%s\n' "$quiet" "$plain"
   # shellcheck disable=SC2046  # each is a word of its own
-  kill $(jobs -p) 2>/dev/null || true
+  kill $(jobs -p) 2>/dev/null
   stop worker-a worker-b witness
   stop nats-server
   if [[ -n $made_in_own_cluster ]]; then
@@ -261,7 +262,7 @@ clean_up() {
       kubectl delete crd "$definition" --ignore-not-found --timeout=1m ||
       tell "That did not work; these are left: namespaces ${namespaces[*]}, CRD $definition"
   fi
-  if [[ -d $state/control-plane ]]; then "$control_plane" down "$state/control-plane" || true; fi
+  if [[ -d $state/control-plane ]]; then "$control_plane" down "$state/control-plane"; fi
   eventually 5 rm -rf "$state" || tell "$state could not be removed."
   tell "Nothing is left running."
   exit "$code"
@@ -270,7 +271,7 @@ clean_up() {
 keep_logs() {
   rm -rf "$logs"
   mkdir -p "$logs"
-  cp "$state"/*.log "$state"/control-plane/*.log "$logs" 2>/dev/null || true
+  cp "$state"/*.log "$state"/control-plane/*.log "$logs" 2>/dev/null
 }
 
 main "$@"
