@@ -5,7 +5,6 @@ mod support;
 
 use std::process::Output;
 use std::time::Duration;
-use tokio::io::AsyncBufReadExt;
 
 use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus};
