@@ -1,4 +1,5 @@
 //! Every way to say who one is, against a server that asks for it; and what a wrong one looks like.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What the adapter relies on the server for, each asked of a real one: an upgrade of server or client that changes one
 //! of them fails here.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -87,6 +87,7 @@ async fn first_message(connection: &Connection, stream: &str, filter: &str) -> V
         })
         .await
         .unwrap();
+    #[allow(clippy::disallowed_methods, reason = "an ordered consumer acknowledges nothing")]
     let mut messages = consumer.messages().await.unwrap();
     let message = tokio::time::timeout(WITHIN, messages.next()).await.unwrap().unwrap().unwrap();
     message.payload.to_vec()

@@ -1,10 +1,12 @@
 //! The binary with a real bus and no worker: what it writes and reads there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::process::Output;
 use std::time::Duration;
 
+use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus};
 use sailhand::bus::{Bus, DeadLetter, DeadReason, Subjects};
 use sailhand::config::Nats;
@@ -17,6 +19,7 @@ use serde_json::Value;
 use support::eventually::eventually;
 use support::nats::NatsServer;
 use time::OffsetDateTime;
+use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
 struct World {
@@ -52,7 +55,6 @@ impl World {
 
     /// What a worker has of the oldest command.
     async fn take(&self) -> (Origin, sailhand::bus::Delivery) {
-        use futures::StreamExt;
         let mut batch = self.bus.pull(1, Duration::from_secs(5));
         let delivery = batch.next().await.expect("a command").unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
@@ -61,7 +63,7 @@ impl World {
     }
 
     async fn tell(&self, origin: &Origin, n: u32, kind: &EventKind) {
-        let event = progress_event(origin, 1, n, "w", OffsetDateTime::now_utc(), kind).unwrap();
+        let event = progress_event(origin, 1, (1, n), "w", OffsetDateTime::now_utc(), kind).unwrap();
         self.bus.publish_event(origin, kind.name(), &event).await.unwrap();
     }
 
@@ -192,7 +194,6 @@ async fn watch_without_an_id_follows_all_commands() {
         world.tell(&origin, 0, &started()).await;
         world.end(&origin, Outcome::Succeeded).await;
     }
-    use tokio::io::AsyncBufReadExt;
     let mut told = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
     let mut results = 0;
     let all = async {

@@ -1,4 +1,5 @@
 //! `sailhand dev`: a server, the streams and a worker from one command, and nothing left of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The binary without a bus: help, exit codes, configuration errors, local checks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::process::{Command, Output};

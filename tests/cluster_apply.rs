@@ -1,4 +1,5 @@
 //! Applying to a real API server: what is written, what is not, and what goes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Targets that work, that do not, and that stop to; against a real API server and against none.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What the cluster layer refuses, or is refused, and how it says so; against a real API server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

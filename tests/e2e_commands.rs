@@ -1,5 +1,6 @@
 //! Commands through a real bus and a real worker process to a real API server: what each verb does, and that doing it
 //! again does nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Workers that die, stop and start over; a bus that goes away; messages that are no commands.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

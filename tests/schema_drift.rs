@@ -1,5 +1,5 @@
 //! The contract as files: what is under `schemas/` is what the types say, and it says what it should.
-#![allow(clippy::panic, reason = "a test that cannot read the contract has to fail with a message")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -48,7 +48,7 @@ main() {
 
   trap 'clean_up $?' EXIT
   trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
+  trap 'exit 143' TERM HUP PIPE
   state=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-demo.XXXXXX")
   export XDG_CONFIG_HOME=$state
 
@@ -164,9 +164,8 @@ kill_a_worker() {
 
   tell "" "The bus gives the command to $heir after 5 s of silence; its lease is free within 15 s of the last renewal." \
     "'watch' first replays what happened so far."
-  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"attempt":2.*"phase":"wait"' &
-  run sailhand watch "$key" --timeout 3m
-  wait
+  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"phase":"wait".*"id":"[0-9a-f]*\.2\.' &
+  run sailhand watch "$key" --timeout 2m
   ended_once sample.deploy 2
   [[ $last == *'"attempts":2,'* ]] || fail "the result does not tell of two attempts"
   [[ $last == *"\"worker\":\"$heir\""* ]] || fail "the result is not by $heir"
@@ -245,13 +244,16 @@ what_next() {
 
 clean_up() {
   local code=$1
-  trap '' INT TERM HUP
+  trap '' INT TERM HUP PIPE
   trap - EXIT
+  set +e # there may be nobody left to write to, and each step is worth trying
   if ((code != 0)); then
     keep_logs
     ((code == 130 || code == 143)) || printf '%sThe demo failed.%s Logs: %s\n' "$bad" "$plain" "$logs" >&2
   fi
   printf '%sCleaning up …%s\n' "$quiet" "$plain"
+  # shellcheck disable=SC2046  # each is a word of its own
+  kill $(jobs -p) 2>/dev/null
   stop worker-a worker-b witness
   stop nats-server
   if [[ -n $made_in_own_cluster ]]; then
@@ -260,7 +262,7 @@ clean_up() {
       kubectl delete crd "$definition" --ignore-not-found --timeout=1m ||
       tell "That did not work; these are left: namespaces ${namespaces[*]}, CRD $definition"
   fi
-  if [[ -d $state/control-plane ]]; then "$control_plane" down "$state/control-plane" || true; fi
+  if [[ -d $state/control-plane ]]; then "$control_plane" down "$state/control-plane"; fi
   eventually 5 rm -rf "$state" || tell "$state could not be removed."
   tell "Nothing is left running."
   exit "$code"
@@ -269,7 +271,7 @@ clean_up() {
 keep_logs() {
   rm -rf "$logs"
   mkdir -p "$logs"
-  cp "$state"/*.log "$state"/control-plane/*.log "$logs" 2>/dev/null || true
+  cp "$state"/*.log "$state"/control-plane/*.log "$logs" 2>/dev/null
 }
 
 main "$@"

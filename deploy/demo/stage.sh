@@ -32,13 +32,13 @@ show() {
 }
 
 # Shows a command and runs it. Text is what `sailhand` prints on a terminal; into a file or pipe it has to be asked for.
+# It runs in the background because the shell answers a signal at once while it waits, but not while it runs something.
 run() {
+  local more=()
   show "$@"
-  if [[ $1 == sailhand && " submit watch get dlq " == *" $2 "* ]]; then
-    "$@" --output text
-  else
-    "$@"
-  fi
+  [[ $1 != sailhand || " submit watch get dlq " != *" $2 "* ]] || more=(--output text)
+  "$@" ${more[@]+"${more[@]}"} &
+  wait $!
 }
 
 # Waits until a command succeeds, at most `$1` seconds.

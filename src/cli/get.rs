@@ -26,7 +26,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         (State::Ended(observation), Format::Text) => {
             if let Observed::Result(result) = &observation.observed {
                 output::line(report::headline(observation, result))?;
-                output::line(report::body(result))?;
+                report::print_body(result)?;
             }
         }
         (State::Begun(observation), Format::Json) => {

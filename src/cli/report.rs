@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::output::{BAD, CHANGED, GOOD, QUIET, STRONG, render, styled};
+use super::Error;
+use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, render, styled};
 use crate::client::Observation;
 use crate::cluster::{Action, ObjectReport};
 use crate::event::{CommandKey, Outcome, ResultData, TYPE_PREFIX};
@@ -40,8 +41,13 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
     format!("{} {name}: {} {by}", styled(style, sign), styled(style, how))
 }
 
-/// Everything below the headline.
-pub(super) fn body(result: &ResultData) -> String {
+/// Writes everything below the headline, if there is anything.
+pub(super) fn print_body(result: &ResultData) -> Result<(), Error> {
+    let text = body(result);
+    if text.is_empty() { Ok(()) } else { output::line(text) }
+}
+
+fn body(result: &ResultData) -> String {
     let mut text = String::new();
     if let Some(report) = &result.report {
         describe(report, "", &mut text);

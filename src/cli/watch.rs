@@ -124,7 +124,7 @@ impl View {
                     bars.end(&observation.key);
                     bars.line(&report::headline(observation, result))?;
                     if whole {
-                        output::line(report::body(result))?;
+                        report::print_body(result)?;
                     }
                 }
                 None => bars.show(observation)?,

@@ -1,4 +1,4 @@
-//! The engine: pulls commands, carries each through one straight line of steps ([`dispatch`]) and settles it by one
+//! The engine: pulls commands, carries each through one straight line of steps (`dispatch`) and settles it by one
 //! table ([`settle`]). Knows the bus by its port only, and no Kubernetes.
 
 mod attempt;

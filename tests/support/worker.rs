@@ -157,7 +157,7 @@ impl Worker {
     pub async fn stop(mut self) -> ExitStatus {
         self.signal("TERM");
         let child = std::cell::RefCell::new(&mut self.child);
-        eventually("the worker ends", Duration::from_secs(60), async || child.borrow_mut().try_wait().unwrap()).await
+        eventually("the worker ends", Duration::from_mins(1), async || child.borrow_mut().try_wait().unwrap()).await
     }
 
     /// Answer of its health port: status and body.

@@ -1,4 +1,4 @@
-//! Keeps [`Control`] in step with its bucket.
+//! Keeps [`Control`](crate::bus::Control) in step with its bucket.
 
 use std::time::Duration;
 
