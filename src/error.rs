@@ -94,7 +94,7 @@ codes! {
     // SH10xx: the command itself.
     SH1001 "the message is not a CloudEvent" "Send a CloudEvents 1.0 JSON event, structured or binary.";
     SH1002 "a CloudEvents attribute is missing or invalid" "Set the named attribute as docs/contract.md describes.";
-    SH1003 "unknown command type" "Use one of the verbs that `sailhand schema` lists.";
+    SH1003 "unknown command type" "Use one of the verbs that `sailhand verbs` lists.";
     SH1004 "unknown version of a command" "Send a version this worker knows, or upgrade the worker.";
     SH1005 "the parameters do not fit the command's schema" "Compare the data with schemas/commands/<verb>.v1.json.";
     SH1006 "the command is too large" "Put the data into the object store and send a dataref.";
@@ -137,7 +137,6 @@ codes! {
     SH3018 "the API server's certificate is not valid" "Check the kubeconfig's certificate authority.";
     SH3019 "objects do not go away" "Remove what their finalizers wait for.";
     SH3020 "the API server failed" "Nothing: it is retried.";
-    SH3021 "no such installation" "Check the name against the inventories in the cluster.";
     // SH31xx: manifests.
     SH3101 "the manifest cannot be read" "Mend the YAML or JSON at the named line.";
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";

@@ -340,12 +340,12 @@ async fn a_cancellation_reaches_who_listens_and_who_comes_later() {
     let key = CommandKey::new("/test", "1");
     let stop = tokio_util::sync::CancellationToken::new();
     world.bus.follow_control(stop.clone()).await.unwrap();
-    let running = world.bus.control().listen(&key);
+    let running = world.bus.control().listen(&key, "dev");
     world.bus.request_cancel(&key, &json!({})).await.unwrap();
     tokio::time::timeout(SOON, running.cancelled()).await.expect("the running command is told");
 
     let later = Arc::new(connect(&world.server.url()).await);
     later.follow_control(stop.clone()).await.unwrap();
-    eventually("a new worker knows", SOON, async || later.control().is_cancelled(&key).then_some(())).await;
+    eventually("a new worker knows", SOON, async || later.control().is_cancelled(&key, "dev").then_some(())).await;
     stop.cancel();
 }

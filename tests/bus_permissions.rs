@@ -121,7 +121,8 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
         worker.context().publish(subject, "{}".into()).await.unwrap().await.unwrap();
     }
     publish(&admin, &format!("$KV.istio_control.cancel.{key}")).await;
-    eventually("the cancellation is seen", WITHIN, async || worker.control().is_cancelled(&key).then_some(())).await;
+    eventually("the cancellation is seen", WITHIN, async || worker.control().is_cancelled(&key, "dev").then_some(()))
+        .await;
     worker.release(&lease).await.unwrap();
     delivery.acker.settle(Settlement::Ack).await.unwrap();
     stop.cancel();

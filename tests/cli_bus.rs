@@ -258,7 +258,7 @@ async fn cancel_is_heard_by_workers() {
     world.bus.follow_control(stop.clone()).await.unwrap();
     let key = world.submit(&[]).await;
     assert_eq!(world.run(&["cancel", key.as_str()]).await.status.code(), Some(0));
-    let heard = async || world.bus.control().is_cancelled(&key).then_some(());
+    let heard = async || world.bus.control().is_cancelled(&key, "dev").then_some(());
     eventually("the cancellation is heard", Duration::from_secs(5), heard).await;
     stop.cancel();
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use sailhand::client::Filter;
+use sailhand::client::{Filter, State};
 use sailhand::event::{EventKind, Outcome};
 use serde_json::{Value, json};
 use support::worker::{Stage, draft};
@@ -104,6 +104,23 @@ async fn a_running_command_is_cancelled_with_a_report_of_what_was_done() {
     assert_eq!(result.outcome, Outcome::Cancelled);
     assert_eq!(result.error.unwrap().code, "SH1012");
     assert_eq!(actions(&result.report.unwrap()), ["created", "created"], "the namespace and the Deployment");
+}
+
+#[tokio::test]
+async fn one_command_cancels_another_of_its_own_target_only() {
+    let stage = Stage::new().await;
+    let _worker = stage.worker("w1").await;
+    let params = json!({"name": name("cancel"), "manifest": never_ready(&name("cancel")), "create_namespace": true, "wait": "5m"});
+    let key = stage.send("dev", "config.apply", params).await;
+    stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
+    let cancel = json!({"command": key.to_string()});
+    let elsewhere = stage.run("gone", "cancel", cancel.clone()).await;
+    assert_eq!(elsewhere.outcome, Outcome::Succeeded);
+    assert!(matches!(stage.client.state(&key).await.unwrap(), State::Begun(_)), "it is another target's");
+    assert!(stage.run("dev", "cancel", cancel.clone()).await.changed);
+    assert_eq!(stage.result(&key).await.outcome, Outcome::Cancelled);
+    let again = stage.run("dev", "cancel", cancel).await;
+    assert_eq!((again.changed, again.report.unwrap()["cancelled"].as_str()), (false, Some("ended")));
 }
 
 #[tokio::test]

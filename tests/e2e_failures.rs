@@ -17,7 +17,7 @@ async fn a_worker_killed_in_the_middle_leaves_one_result_by_another() {
     let stage = Stage::new().await;
     let mut first = stage.worker("first").await;
     let space = format!("killed-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-    let params = json!({"application": "online-boutique", "namespace": space, "wait": "60s"});
+    let params = json!({"application": "online-boutique", "namespace": space, "entry": "none", "wait": "60s"});
     let key = stage.send("dev", "sample.deploy", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Progress(_))).await;
     first.kill();
@@ -87,8 +87,11 @@ async fn readiness_follows_the_bus_and_comes_back_by_itself() {
     })
     .await;
     assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
-    let metrics = worker.http("/metrics").await.1;
-    assert!(metrics.contains(r#"sailhand_commands_total{verb="ping",outcome="succeeded"} 1"#), "{metrics}");
+    eventually("the metrics count the command", Duration::from_secs(10), async || {
+        let metrics = worker.http("/metrics").await.1;
+        metrics.contains(r#"sailhand_commands_total{verb="ping",outcome="succeeded"} 1"#).then_some(())
+    })
+    .await;
 }
 
 /// Sent as they are; the code each ends with, and whether its sender can be answered.
@@ -137,6 +140,14 @@ fn bad_input() -> Vec<(&'static str, &'static str, HeaderMap, String, &'static s
             true,
         ),
         ("unknown field", "ping", none(), event(&|e| e["data"] = json!({"ehco": "x"})), "SH1005", true),
+        (
+            "no duration",
+            "config.apply",
+            none(),
+            typed("config.apply", json!({"name": "a", "manifest": "x", "wait": "soon"})),
+            "SH1005",
+            true,
+        ),
         ("wrong type", "ping", none(), event(&|e| e["data"] = json!({"echo": 1})), "SH1005", true),
         ("other verb than its subject", "config.delete", none(), event(&|_| {}), "SH1009", true),
         (

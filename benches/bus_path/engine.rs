@@ -155,6 +155,10 @@ impl Bus for Timed {
         self.bus.blob(name, limit).await
     }
 
+    async fn cancel(&self, target: &event::Target, key: &CommandKey, by: &str) -> Result<(), Error> {
+        self.bus.cancel(target, key, by).await
+    }
+
     fn control(&self) -> &Control {
         self.bus.control()
     }

@@ -13,9 +13,10 @@ pub struct Control(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    cancelled: HashSet<CommandKey>,
+    /// With the target it was asked for; `None` is whatever target, as operators ask.
+    cancelled: HashMap<CommandKey, Option<String>>,
     paused: HashSet<String>,
-    running: HashMap<CommandKey, CancellationToken>,
+    running: HashMap<CommandKey, (String, CancellationToken)>,
 }
 
 impl Control {
@@ -25,8 +26,8 @@ impl Control {
 
     /// Whether the command is to end without being done.
     #[must_use]
-    pub fn is_cancelled(&self, key: &CommandKey) -> bool {
-        self.state().cancelled.contains(key)
+    pub fn is_cancelled(&self, key: &CommandKey, target: &str) -> bool {
+        self.state().cancelled.get(key).is_some_and(|asked| meant(asked.as_deref(), target))
     }
 
     /// Whether commands for the target are to wait.
@@ -37,12 +38,13 @@ impl Control {
 
     /// Cancelled when the command is; until [`Control::forget`].
     #[must_use]
-    pub fn listen(&self, key: &CommandKey) -> CancellationToken {
+    pub fn listen(&self, key: &CommandKey, target: &str) -> CancellationToken {
         let mut state = self.state();
-        let token = state.running.entry(key.clone()).or_default().clone();
-        if state.cancelled.contains(key) {
+        let token = CancellationToken::new();
+        if state.cancelled.get(key).is_some_and(|asked| meant(asked.as_deref(), target)) {
             token.cancel();
         }
+        state.running.insert(key.clone(), (target.to_owned(), token.clone()));
         token
     }
 
@@ -51,16 +53,20 @@ impl Control {
         self.state().running.remove(key);
     }
 
-    /// Somebody cancelled the command, or (`false`) the note of it has aged out.
-    pub fn set_cancelled(&self, key: &CommandKey, cancelled: bool) {
+    /// Somebody cancelled the command, if it is one of `target` (of any, when `None`).
+    pub fn cancel(&self, key: &CommandKey, target: Option<String>) {
         let mut state = self.state();
-        if !cancelled {
-            state.cancelled.remove(key);
-        } else if state.cancelled.insert(key.clone())
-            && let Some(token) = state.running.get(key)
+        if let Some((running, token)) = state.running.get(key)
+            && meant(target.as_deref(), running)
         {
             token.cancel();
         }
+        state.cancelled.insert(key.clone(), target);
+    }
+
+    /// The note of a cancellation has gone.
+    pub fn forget_cancelled(&self, key: &CommandKey) {
+        self.state().cancelled.remove(key);
     }
 
     /// Somebody paused or resumed a target.
@@ -79,4 +85,9 @@ impl Control {
         state.cancelled.clear();
         state.paused.clear();
     }
+}
+
+/// Whether a cancellation for `asked` is meant for a command of `target`.
+fn meant(asked: Option<&str>, target: &str) -> bool {
+    asked.is_none_or(|asked| asked == target)
 }

@@ -355,6 +355,10 @@ impl Bus for MemoryBus {
         Err(Error::NotFound { what: format!("object {name}") })
     }
 
+    async fn cancel(&self, target: &Target, key: &CommandKey, _: &str) -> Result<(), Error> {
+        self.write("cancel", |_| self.control.cancel(key, Some(target.to_string()))).await
+    }
+
     fn control(&self) -> &Control {
         &self.control
     }

@@ -205,6 +205,9 @@ pub trait Bus: Send + Sync + 'static {
     /// The object of this name in the blob store, at most `limit` bytes.
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error>;
 
+    /// Notes that the command is to end, if it is one of `target`.
+    async fn cancel(&self, target: &Target, key: &CommandKey, by: &str) -> Result<(), Error>;
+
     /// What operators ask for: cancelled commands, paused targets.
     fn control(&self) -> &Control;
 }

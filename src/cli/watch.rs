@@ -76,7 +76,8 @@ pub(super) async fn one(
                 return Ok(exit);
             }
         }
-        Ok(Exit::Trouble)
+        let ended = std::io::Error::other("the server closed it before the command ended");
+        Err(Error::local(format!("follow command {key}"), ended))
     };
     let limit = async {
         match timeout {

@@ -14,7 +14,7 @@ use crate::telemetry;
 use crate::worker::serve;
 
 /// The client's own lines repeat ours.
-const LOGGED: &str = "info,async_nats=warn";
+const LOGGED: &str = "info,async_nats=warn,kube_client=off";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

@@ -61,7 +61,7 @@ pub async fn apply(
     guard: &Guard,
     progress: &dyn Progress,
 ) -> Result<ObjectsReport, ObjectsFailure> {
-    let report = ObjectsReport { dry_run: options.dry_run, objects: Vec::with_capacity(objects.len()) };
+    let report = ObjectsReport { dry_run: options.dry_run, ..ObjectsReport::default() };
     let mut run = Run { cluster, options, guard, progress, tally: Tally::new(report) };
     let result = run.all(installation, objects).await;
     run.tally.finish(result)

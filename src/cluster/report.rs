@@ -130,11 +130,48 @@ pub struct ObjectsReport {
     /// Nothing was written.
     #[serde(default)]
     pub dry_run: bool,
-    /// Every object that the command names or prunes.
+    /// Every object that the command names or prunes; all but those of `omitted`.
     pub objects: Vec<ObjectReport>,
+    /// Lines left out because the report would not fit into a message: unchanged objects first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl ObjectsReport {
+    /// The same in at most about `bytes` of JSON. What was not changed goes first, then diffs, then the last lines;
+    /// failures stay longest.
+    #[must_use]
+    pub fn fit(mut self, bytes: usize) -> Self {
+        let size = |line: &ObjectReport| serde_json::to_string(line).map_or(0, |text| text.len() + 1);
+        let mut total: usize = self.objects.iter().map(size).sum();
+        if total <= bytes {
+            return self;
+        }
+        let all = self.objects.len();
+        self.objects.retain(|line| line.action != Action::Unchanged);
+        total = self.objects.iter().map(size).sum();
+        if total > bytes {
+            self.objects.iter_mut().for_each(|line| line.diff.clear());
+            self.objects.sort_by_key(|line| line.action != Action::Failed); // stable: their order stays
+        }
+        let mut room = bytes;
+        let fitting = self.objects.iter().take_while(|line| {
+            let size = size(line);
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        });
+        let fitting = fitting.count();
+        self.objects.truncate(fitting);
+        self.omitted = all - fitting;
+        self
+    }
+
     /// Whether the cluster was (or in a dry run would be) written to.
     #[must_use]
     pub fn changed(&self) -> bool {

@@ -4,6 +4,7 @@
 mod names;
 mod registry;
 
+pub mod cancel;
 pub mod config;
 pub mod namespace;
 pub mod ping;
@@ -13,14 +14,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::cluster::apply::ObjectsFailure;
 use crate::cluster::{self, Cluster, Clusters, ObjectsReport};
 use crate::error::{Class, Classify, Code};
+use crate::event::CommandKey;
 use crate::guard::{Guard, Stop};
 use crate::progress::{Progress, Step};
 
@@ -93,6 +96,12 @@ pub enum Error {
     /// Something about the cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// The bus could not be asked about another command.
+    #[error("cannot ask about another command: {reason}")]
+    Commands {
+        /// Why.
+        reason: String,
+    },
     /// A parameter that the schema cannot judge.
     #[error("parameter {field}: {reason}")]
     Parameter {
@@ -114,6 +123,7 @@ impl Classify for Error {
         match self {
             Self::Stopped(stop) => stop.class(),
             Self::Cluster(error) => error.class(),
+            Self::Commands { .. } => Class::RETRY,
             Self::Parameter { .. } => Class::Terminal,
         }
     }
@@ -122,6 +132,7 @@ impl Classify for Error {
         match self {
             Self::Stopped(stop) => stop.code(),
             Self::Cluster(error) => error.code(),
+            Self::Commands { .. } => Code::SH2002,
             Self::Parameter { .. } => Code::SH1005,
         }
     }
@@ -130,10 +141,13 @@ impl Classify for Error {
         match self {
             Self::Stopped(stop) => stop.remedy(),
             Self::Cluster(error) => error.remedy(),
-            Self::Parameter { .. } => self.code().remedy().to_owned(),
+            Self::Commands { .. } | Self::Parameter { .. } => self.code().remedy().to_owned(),
         }
     }
 }
+
+/// Bytes that a report of objects may take: half of what a NATS server takes in one message by default.
+const MAX_REPORT: usize = 512 * 1024;
 
 /// What was done to objects, as the end of a task. A dry run writes nothing, whatever it would change.
 fn objects_ended<R>(
@@ -142,6 +156,7 @@ fn objects_ended<R>(
 ) -> Result<Outcome<R>, Failure<R>> {
     let outcome = |done: ObjectsReport| {
         let wrote = done.changed() && !done.dry_run;
+        let done = done.fit(MAX_REPORT);
         if wrote { Outcome::Changed(report(done)) } else { Outcome::Unchanged(report(done)) }
     };
     match done {
@@ -153,6 +168,36 @@ fn objects_ended<R>(
     }
 }
 
+/// What a task may ask about other commands of its target.
+#[async_trait]
+pub trait Commands: Send + Sync {
+    /// Asks for a command to end, in the name of `by`.
+    ///
+    /// # Errors
+    /// When it cannot be asked now.
+    async fn cancel(&self, key: &CommandKey, by: &str) -> Result<Cancelled, Error>;
+}
+
+/// For tasks that no bus carries: there are no other commands.
+#[async_trait]
+impl Commands for () {
+    async fn cancel(&self, _: &CommandKey, _: &str) -> Result<Cancelled, Error> {
+        Ok(Cancelled::Ended)
+    }
+}
+
+/// What came of asking for a command to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cancelled {
+    /// It is noted; the command ends at its next safe point, or before it begins.
+    Asked,
+    /// Somebody had asked before.
+    Already,
+    /// It has ended, nothing is left to cancel.
+    Ended,
+}
+
 /// What a task is given beside its parameters.
 #[derive(Clone)]
 pub struct TaskContext {
@@ -160,6 +205,8 @@ pub struct TaskContext {
     pub target: String,
     /// All clusters this worker knows; a task uses [`TaskContext::cluster`].
     pub clusters: Arc<Clusters>,
+    /// The other commands of the target.
+    pub commands: Arc<dyn Commands>,
     /// Asked before each write.
     pub guard: Guard,
     /// Takes steps for the watchers.

@@ -112,6 +112,7 @@ impl Registry {
     pub fn standard() -> Self {
         Self::default()
             .with(super::ping::Ping)
+            .with(super::cancel::Cancel)
             .with(super::config::Apply)
             .with(super::config::Delete)
             .with(super::namespace::Label)

@@ -79,8 +79,6 @@ pub struct Metrics {
     pub task_errors: Family<ErrorCode, Counter>,
     /// Failures of the bus, by code.
     pub bus_errors: Family<ErrorCode, Counter>,
-    /// Failures without a class of their own: each is a bug.
-    pub unclassified: Counter,
 }
 
 impl Default for Metrics {
@@ -100,7 +98,6 @@ impl Default for Metrics {
             dead_letters: Family::default(),
             task_errors: Family::default(),
             bus_errors: Family::default(),
-            unclassified: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("commands", "Commands ended, by verb and outcome", metrics.commands.clone());
@@ -115,7 +112,6 @@ impl Default for Metrics {
         registry.register("dead_letters", "Dead letters written, by reason", metrics.dead_letters.clone());
         registry.register("task_errors", "Failures of tasks, by code", metrics.task_errors.clone());
         registry.register("bus_errors", "Failures of the bus, by code", metrics.bus_errors.clone());
-        registry.register("unclassified_errors", "Failures without a class: bugs", metrics.unclassified.clone());
         metrics
     }
 }

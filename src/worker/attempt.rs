@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
@@ -15,11 +16,11 @@ use super::dispatch::{SAFE_POINT, Work};
 use super::lease::Held;
 use super::reporter::{self, Steps};
 use super::{Engine, Error};
-use crate::bus::{self, Attempts, Swap};
-use crate::error::Code;
-use crate::event::{self, EventKind, Origin, Started};
+use crate::bus::{self, Attempts, Bus, Swap};
+use crate::error::{Code, Problem};
+use crate::event::{self, CommandKey, EventKind, Origin, Started, Target};
 use crate::guard::{Guard, Stop};
-use crate::task::{self, Failure, Limits, Outcome, TaskContext};
+use crate::task::{self, Cancelled, Commands, Failure, Limits, Outcome, TaskContext};
 
 /// Deaths of the process under one command before it is put aside.
 const CRASHES: u32 = 3;
@@ -136,6 +137,7 @@ impl Engine {
         let context = TaskContext {
             target: origin.target.to_string(),
             clusters: Arc::clone(&self.clusters),
+            commands: Arc::new(OnTarget { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
             guard: guard.clone(),
             progress: Arc::new(reporter),
             clock: self.clock,
@@ -148,7 +150,7 @@ impl Engine {
             worker: self.settings.worker.clone(),
             deadline: event::rfc3339(deadline),
         });
-        let cancelled = self.bus.control().listen(&origin.key);
+        let cancelled = self.bus.control().listen(&origin.key, origin.target.as_str());
         let (registry, verb, params) = (Arc::clone(&self.registry), work.task.verb(), work.command.params.clone());
         let run = tokio::spawn(
             async move {
@@ -179,6 +181,27 @@ impl Engine {
             let step = steps.next().await;
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
         }
+    }
+}
+
+/// What a task may ask about other commands: those of its own target.
+struct OnTarget {
+    bus: Arc<dyn Bus>,
+    target: Target,
+}
+
+#[async_trait]
+impl Commands for OnTarget {
+    async fn cancel(&self, key: &CommandKey, by: &str) -> Result<Cancelled, task::Error> {
+        let failed = |error: bus::Error| task::Error::Commands { reason: Problem::new(&error).to_string() };
+        if self.bus.has_result(&self.target, key).await.map_err(failed)? {
+            return Ok(Cancelled::Ended);
+        }
+        if self.bus.control().is_cancelled(key, self.target.as_str()) {
+            return Ok(Cancelled::Already);
+        }
+        self.bus.cancel(&self.target, key, by).await.map_err(failed)?;
+        Ok(Cancelled::Asked)
     }
 }
 

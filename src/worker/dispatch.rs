@@ -30,6 +30,8 @@ pub(super) struct Work<'a> {
     pub command: &'a Command,
     pub task: &'a dyn DynTask,
     pub delivery: &'a Delivery,
+    /// What the command writes to, if anything.
+    pub installation: Option<String>,
 }
 
 /// What is known at the end of an attempt.
@@ -77,9 +79,15 @@ impl Engine {
             let error = Error::UnknownTarget { target: target.to_owned() };
             return self.reject(delivery, Some(&command.origin), error, received).await;
         }
-        if let Err(error) = validator.check(&command.params) {
-            return self.reject(delivery, Some(&command.origin), error, received).await;
-        }
+        let checked = validator.check(&command.params).and_then(|()| {
+            // What the schema cannot say, such as the form of a duration, the type does.
+            let wrong = |reason| event::Error::Params { path: String::new(), reason };
+            task.installation(&command.params).map_err(wrong)
+        });
+        let installation = match checked {
+            Ok(installation) => installation,
+            Err(error) => return self.reject(delivery, Some(&command.origin), error, received).await,
+        };
         if self.bus.has_result(&command.origin.target, &command.origin.key).await? {
             self.metrics.duplicates.inc();
             return delivery.acker.settle(Settlement::Ack).await;
@@ -104,7 +112,7 @@ impl Engine {
             if let Some(trace) = command.origin.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)) {
                 tracing::Span::current().record("trace", trace);
             }
-            let work = Work { command: &command, task, delivery };
+            let work = Work { command: &command, task, delivery, installation };
             let ending = self.execute(&work).await?;
             self.conclude(&work, ending, received).await
         }
@@ -154,18 +162,14 @@ impl Engine {
         if let Some(expiry) = expiry.filter(|expiry| *expiry <= self.clock.now()) {
             return Ok(Ending::failed(Error::Expired { deadline: event::rfc3339(expiry) }));
         }
-        if self.bus.control().is_cancelled(&origin.key) {
+        if self.bus.control().is_cancelled(&origin.key, origin.target.as_str()) {
             return Ok(Ending::failed(Error::Cancelled));
         }
         if self.bus.control().is_paused(origin.target.as_str()) {
             return Ok(Ending::failed(Error::Paused { target: origin.target.to_string() }));
         }
-        let installation = match work.task.installation(&work.command.params) {
-            Ok(installation) => installation,
-            Err(reason) => return Ok(Ending::failed(event::Error::Params { path: String::new(), reason })),
-        };
         let mut held = None;
-        if let Some(installation) = installation {
+        if let Some(installation) = work.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
             held = Held::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
             if held.is_none() {
@@ -213,7 +217,7 @@ impl Engine {
 
     /// Decides what becomes of the command, and does that.
     async fn conclude(&self, work: &Work<'_>, ending: Ending, received: Instant) -> Result<(), crate::bus::Error> {
-        let Work { command, task, delivery } = *work;
+        let &Work { command, task, delivery, .. } = work;
         let origin = &command.origin;
         let number = ending.attempt.record.begun;
         let end = match &ending.error {

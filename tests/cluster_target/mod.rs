@@ -63,6 +63,7 @@ pub fn context(test: &str, fence: u64) -> (TaskContext, Arc<Steps>) {
     let context = TaskContext {
         target: "test".to_owned(),
         clusters: Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)]))),
+        commands: Arc::new(()),
         guard: guard(fence),
         progress: steps.clone(),
         clock: Clock::system(),

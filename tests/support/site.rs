@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::control_plane;
+use super::eventually::eventually;
 
 /// What one test works with. Names are new for each, so tests run side by side and on a used cluster.
 pub struct Site {
@@ -140,7 +141,7 @@ impl Site {
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "limited", "namespace": name},
         });
         let role = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules,
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules.clone(),
         });
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
@@ -151,7 +152,24 @@ impl Site {
             self.seed("test", object).await;
         }
         let token = self.token().await;
-        connect(&self.kubeconfig(&token), name).await
+        let cluster = connect(&self.kubeconfig(&token), name).await;
+        // The API server learns of a new binding by a watch of its own.
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+            "spec": {"user": format!("system:serviceaccount:{name}:limited"), "resourceAttributes": {
+                "verb": rules[0]["verbs"][0], "group": rules[0]["apiGroups"][0],
+                "resource": rules[0]["resources"][0], "namespace": name,
+            }},
+        });
+        eventually("the rights are there", Duration::from_secs(20), async || {
+            let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+            let request =
+                kube::core::Request::new(path).create(&kube::api::PostParams::default(), review.to_string().into());
+            let answer: Value = self.client.request(request.unwrap()).await.unwrap();
+            (answer["status"]["allowed"] == true).then_some(())
+        })
+        .await;
+        cluster
     }
 
     /// A new token of the service account `limited`.

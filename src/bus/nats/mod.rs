@@ -83,8 +83,12 @@ impl NatsBus {
 
     /// Sends what is buffered and closes the connection: the last step of a shutdown, after the last ack.
     pub async fn close(&self) {
-        let _ = self.client.flush().await;
-        let _ = self.client.drain().await;
+        // A server that is gone would be waited for: what is on its way to it is lost either way.
+        let leave = async {
+            let _ = self.client.flush().await;
+            let _ = self.client.drain().await;
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), leave).await;
     }
 }
 
@@ -148,6 +152,10 @@ impl Bus for NatsBus {
 
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
         self.read_blob(name, limit).await
+    }
+
+    async fn cancel(&self, target: &Target, key: &CommandKey, by: &str) -> Result<(), Error> {
+        self.request_cancel(key, &serde_json::json!({ "target": target.as_str(), "by": by })).await
     }
 
     fn control(&self) -> &Control {

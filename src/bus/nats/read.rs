@@ -54,6 +54,16 @@ impl NatsBus {
         subject: &str,
         deliver_policy: DeliverPolicy,
     ) -> Result<push::Ordered, Error> {
+        self.follow_from(stream, subject, deliver_policy).await.map(|(messages, _)| messages)
+    }
+
+    /// The same, and how many messages there are already.
+    pub(super) async fn follow_from(
+        &self,
+        stream: &str,
+        subject: &str,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<(push::Ordered, u64), Error> {
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
             operation: "follow",
             subject: subject.to_owned(),
@@ -72,9 +82,10 @@ impl NatsBus {
             ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => missing(stream),
             _ => fail(error.into()),
         })?;
+        let pending = consumer.cached_info().num_pending;
         #[allow(clippy::disallowed_methods, reason = "an ordered consumer has no acks that could wait behind slots")]
-        let messages = consumer.messages().await;
-        messages.map_err(|error| fail(error.into()))
+        let messages = consumer.messages().await.map_err(|error| fail(error.into()))?;
+        Ok((messages, pending))
     }
 
     /// What the client asks for, unless the server denies the subject it asks on: the client would wait in vain.

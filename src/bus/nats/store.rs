@@ -3,6 +3,7 @@
 //! swaps lose their cause (bus.md facts 9, 10).
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::object_store::GetErrorKind;
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
@@ -82,7 +83,10 @@ impl NatsBus {
         let store = self.context.get_object_store(self.subjects.blob_bucket()).await.map_err(|source| {
             Error::Request { operation: "open", subject: self.subjects.blob_bucket(), source: source.into() }
         })?;
-        let object = store.get(name).await.map_err(|_| Error::NotFound { what: what() })?;
+        let object = store.get(name).await.map_err(|error| match error.kind() {
+            GetErrorKind::NotFound | GetErrorKind::InvalidName => Error::NotFound { what: what() },
+            _ => Error::Request { operation: "read", subject: what(), source: error.into() },
+        })?;
         if object.info().size > limit {
             return Err(Error::Malformed { what: what(), reason: format!("it is larger than {limit} bytes") });
         }

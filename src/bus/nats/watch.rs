@@ -16,7 +16,13 @@ impl NatsBus {
     /// # Errors
     /// When the first watch cannot be opened.
     pub async fn follow_control(&self, stop: tokio_util::sync::CancellationToken) -> Result<(), Error> {
-        let mut messages = self.watch_control().await?;
+        let (mut messages, pending) = self.watch_control().await?;
+        for _ in 0..pending {
+            match messages.next().await {
+                Some(Ok(message)) => self.note_control(&message.message),
+                _ => break,
+            }
+        }
         let bus = self.clone();
         tokio::spawn(async move {
             loop {
@@ -29,7 +35,7 @@ impl NatsBus {
                         if stop.is_cancelled() {
                             return;
                         }
-                        if let Ok(again) = bus.watch_control().await {
+                        if let Ok((again, _)) = bus.watch_control().await {
                             bus.control.reset();
                             messages = again;
                             break;
@@ -41,9 +47,10 @@ impl NatsBus {
         Ok(())
     }
 
-    async fn watch_control(&self) -> Result<push::Ordered, Error> {
+    /// The watch, and how many messages tell the present state.
+    async fn watch_control(&self) -> Result<(push::Ordered, u64), Error> {
         let stream = format!("KV_{}", self.subjects.control_bucket());
-        self.follow(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
+        self.follow_from(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
     }
 
     fn note_control(&self, message: &async_nats::Message) {
@@ -53,9 +60,17 @@ impl NatsBus {
             return;
         };
         match (kind, name.parse()) {
-            ("cancel", Ok(key)) => self.control.set_cancelled(&key, present),
+            ("cancel", Ok(key)) if present => self.control.cancel(&key, noted_target(&message.payload)),
+            ("cancel", Ok(key)) => self.control.forget_cancelled(&key),
             ("pause", _) => self.control.set_paused(name, present),
             _ => {}
         }
     }
+}
+
+/// The `target` of a note, which a command gives: it cannot cancel what its sender may not command. Operators, who
+/// write to the bucket themselves, need not name one.
+fn noted_target(note: &[u8]) -> Option<String> {
+    let note: serde_json::Value = serde_json::from_slice(note).ok()?;
+    Some(note.get("target")?.as_str()?.to_owned())
 }
