@@ -10,6 +10,7 @@ default:
     @just --list --unsorted
 
 # Watch a command travel from the bus to a cluster and back, on real servers.
+[no-exit-message]
 demo *args: tools
     cargo build --locked
     deploy/demo/run.sh {{ args }}

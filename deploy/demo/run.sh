@@ -234,7 +234,7 @@ what_next() {
     "  export SAILHAND__NATS__URL=$nats_url KUBECONFIG=$KUBECONFIG" "" \
     "  sailhand watch --since 10m                                   # all that happened, and what comes" \
     "  sailhand verbs sample.deploy                                 # what a command can be told" \
-    "  sailhand submit namespace.label -t demo -p namespace=sailhand-demo -p injection=enabled --wait" \
+    "  sailhand submit namespace.label -t demo -p namespace=sailhand-demo -p mode=enabled --wait" \
     "  sailhand submit config.delete -t demo -p name=regatta --wait # the boat, its CRD and all else of it" \
     "  sailhand submit sample.remove -t demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait" \
     "  kubectl get pods --all-namespaces" "" \

@@ -1,6 +1,6 @@
 //! Live progress: one bar for each running command on a terminal, plain lines elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -13,10 +13,14 @@ use crate::client::{Observation, Observed};
 use crate::event::{CommandKey, EventKind};
 use crate::progress::Step;
 
+/// Ends that are remembered at most; late events come while the past is replayed, not ever after.
+const REMEMBERED: usize = 100_000;
+
 /// The bars of the commands that run.
 pub(super) struct Bars {
     all: MultiProgress,
     running: HashMap<CommandKey, Bar>,
+    ended: HashSet<CommandKey>,
     terminal: bool,
 }
 
@@ -28,12 +32,16 @@ struct Bar {
 impl Bars {
     pub(super) fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { all: MultiProgress::new(), running: HashMap::new(), terminal }
+        Self { all: MultiProgress::new(), running: HashMap::new(), ended: HashSet::new(), terminal }
     }
 
-    /// Shows what is not the end.
+    /// Shows what is not the end. When all commands are watched, a result may overtake the events before it: they are
+    /// in another stream. Such events would leave a bar that nothing ends.
     pub(super) fn show(&mut self, observation: &Observation) -> Result<(), Error> {
         let key = &observation.key;
+        if self.ended.contains(key) {
+            return Ok(());
+        }
         match &observation.observed {
             Observed::Event(EventKind::Started(started)) => {
                 let name = format!("{} on {}", started.verb, observation.target);
@@ -58,6 +66,10 @@ impl Bars {
 
     /// The command's bar goes.
     pub(super) fn end(&mut self, key: &CommandKey) {
+        if self.ended.len() >= REMEMBERED {
+            self.ended.clear();
+        }
+        self.ended.insert(key.clone());
         if let Some(bar) = self.running.remove(key) {
             bar.bar.finish_and_clear();
             self.all.remove(&bar.bar);
@@ -112,5 +124,29 @@ fn style(counted: bool) -> ProgressStyle {
     } else {
         let spinner = "{spinner:.cyan} {prefix:.bold} {elapsed:.dim} {wide_msg:.dim}";
         ProgressStyle::with_template(spinner).unwrap_or_else(|_| ProgressStyle::default_spinner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_after_the_end_begins_no_bar() {
+        let key = CommandKey::new("/test", "1");
+        let step = Step { phase: "wait".to_owned(), message: String::new(), done: 1, total: 2 };
+        let late = Observation {
+            key: key.clone(),
+            target: "dev".to_owned(),
+            observed: Observed::Event(EventKind::Progress(step)),
+            event: json!({}),
+        };
+        let mut bars = Bars { terminal: true, ..Bars::new() };
+        bars.show(&late).unwrap();
+        assert_eq!(bars.running.len(), 1);
+        bars.end(&key);
+        bars.show(&late).unwrap();
+        assert!(bars.running.is_empty());
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
     };
     let attempts = if result.attempts > 1 { format!(", {} attempts", result.attempts) } else { String::new() };
     let by = styled(QUIET, format_args!("by {}{attempts} ({})", result.worker, short(&observation.key)));
-    format!("{} {name}: {} {by}", styled(style, sign), styled(style, how))
+    format!("{} {name}: {}, {by}", styled(style, sign), styled(style, how))
 }
 
 /// Writes everything below the headline, if there is anything.
@@ -50,7 +50,7 @@ pub(super) fn print_body(result: &ResultData) -> Result<(), Error> {
 fn body(result: &ResultData) -> String {
     let mut text = String::new();
     if let Some(report) = &result.report {
-        describe(report, "", &mut text);
+        describe(report, &mut text);
     }
     if let Some(error) = &result.error {
         text += &render(error);
@@ -58,17 +58,25 @@ fn body(result: &ResultData) -> String {
     text.trim_end().to_owned()
 }
 
-/// Reports differ by verb. Lists of objects become tables wherever they are; the rest is shown by its name.
-fn describe(report: &Value, path: &str, text: &mut String) {
-    let Value::Object(fields) = report else { return };
-    for (name, value) in fields {
+/// Reports differ by verb. Lists of objects become tables wherever they are, below the rest, which is shown by its name.
+fn describe(report: &Value, text: &mut String) {
+    let mut tables = Vec::new();
+    fields(report, "", &mut tables, text);
+    for objects in tables {
+        table(&objects, text);
+    }
+}
+
+fn fields(report: &Value, path: &str, tables: &mut Vec<Vec<ObjectReport>>, text: &mut String) {
+    let Value::Object(named) = report else { return };
+    for (name, value) in named {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match value {
             Value::Array(items) => match objects(items) {
-                Some(objects) => table(&objects, text),
+                Some(objects) => tables.push(objects),
                 None => items.iter().for_each(|item| field(&path, item, text)),
             },
-            Value::Object(_) => describe(value, &path, text),
+            Value::Object(_) => fields(value, &path, tables, text),
             Value::Null | Value::Bool(false) => {}
             other => field(&path, other, text),
         }
@@ -161,11 +169,11 @@ mod tests {
     #[test]
     fn objects_are_listed_wherever_the_report_has_them() {
         let text = body_of(
-            &json!({ "app": "shop", "apply": { "dryRun": false, "objects": [object("a", "created"), object("b", "unchanged")] } }),
+            &json!({ "app": "shop", "apply": { "dryRun": false, "objects": [object("a", "created"), object("b", "unchanged")] }, "ready": true }),
         );
         assert_eq!(
             text,
-            "  app: shop\n  created    ConfigMap shop/a\n  unchanged  ConfigMap shop/b\n  1 created, 1 unchanged"
+            "  app: shop\n  ready: true\n  created    ConfigMap shop/a\n  unchanged  ConfigMap shop/b\n  1 created, 1 unchanged"
         );
     }
 
