@@ -46,7 +46,7 @@ struct Latencies {
 
 impl Latencies {
     fn new(wanted: usize) -> Self {
-        Self { taken: Mutex::new(Vec::with_capacity(wanted)), wanted, all: Notify::new() }
+        Self { taken: Mutex::default(), wanted, all: Notify::new() }
     }
 
     /// A command that was received at `since` is settled.
@@ -147,7 +147,7 @@ async fn drain(path: Path, sample: &bare::Sample, slots: usize, commands: usize)
 
 async fn one_by_one(path: Path, sample: &bare::Sample) -> Vec<Duration> {
     let queue = Queue::start().await;
-    let latencies = Arc::new(Latencies::new(usize::MAX >> 8));
+    let latencies = Arc::new(Latencies::new(usize::MAX));
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker(path, &queue, sample, 64, &latencies, &stop).await);
     let taken = queue.one_by_one(SINGLE).await;
