@@ -1,7 +1,5 @@
 //! Sends commands and cancellations.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
@@ -23,13 +21,6 @@ pub struct Submitted {
     pub duplicate: bool,
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
 impl Client {
     /// Sends a command. Large parameters go into the object store first and the command refers to them.
     ///
@@ -41,7 +32,7 @@ impl Client {
             return Err(event::Error::TooLarge { size: text.len(), limit: MAX_STORED }.into());
         }
         if text.len() > MAX_INLINE {
-            let digest = sha256(text.as_bytes());
+            let digest = event::hex(&Sha256::digest(&text));
             self.bus().upload(&digest, text.as_bytes()).await?;
             draft.dataref = Some(format!("nats-object://{}/{digest}", self.bus().subjects().blob_bucket()));
         }

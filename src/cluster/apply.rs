@@ -9,8 +9,9 @@ use kube::core::DynamicObject;
 
 use super::guarded::guarded;
 use super::inventory::{self, Inventory};
+use super::options::ApplyOptions;
 use super::order::Phase;
-use super::outcome::Tally;
+use super::outcome::{ObjectsFailure, Tally};
 use super::plan::{self, Decision, PARALLEL, Planned};
 use super::prune::{self, Prune};
 use super::removal::Removal;
@@ -22,32 +23,6 @@ use crate::progress::{Progress, Step};
 
 /// How long pruned objects may take to go when the command does not say how long to wait.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
-
-/// How to apply.
-#[derive(Debug, Clone, Default)]
-pub struct ApplyOptions {
-    /// For namespaced objects that name none; `default` when absent. An object's own namespace is respected.
-    pub namespace: Option<String>,
-    /// Create namespaces that objects are in and that do not exist.
-    pub create_namespace: bool,
-    /// Report the diff, write nothing.
-    pub dry_run: bool,
-    /// Delete what the installation's inventory has and the set has not.
-    pub prune: bool,
-    /// Take fields over from other field managers.
-    pub force: bool,
-    /// Take over objects that another tool owns.
-    pub adopt: bool,
-    /// Delete and create objects whose immutable fields differ; never PVC, Namespace, CRD.
-    pub recreate: bool,
-    /// Wait until all objects are ready, at most so long.
-    pub wait: Option<Duration>,
-    /// Refuse as superseded when the inventory holds a higher one.
-    pub generation: Option<u64>,
-}
-
-/// An error, and what was done before it.
-pub type ObjectsFailure = Box<(Error, Option<ObjectsReport>)>;
 
 /// Applies `objects` as the installation `installation`: what differs is written, in order, by server-side apply.
 ///

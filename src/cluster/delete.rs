@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kube::core::DynamicObject;
 
-use super::apply::ObjectsFailure;
 use super::discovery::Kind;
 use super::guarded::guarded;
 use super::inventory::Inventory;
+use super::outcome::ObjectsFailure;
 use super::outcome::Tally;
 use super::removal::{Doomed, Removal};
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, live, ownership, wanted};

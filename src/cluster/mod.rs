@@ -14,6 +14,7 @@ mod inventory;
 mod live;
 mod managed;
 pub mod manifest;
+mod options;
 mod order;
 mod outcome;
 mod ownership;
@@ -35,6 +36,8 @@ pub use connection::{Cluster, FIELD_MANAGER};
 pub use discovery::Kind;
 pub use error::Error;
 pub use fault::{Fault, FieldConflict};
+pub use options::ApplyOptions;
+pub use outcome::ObjectsFailure;
 pub use report::{Action, FieldChange, ObjectRef, ObjectReport, ObjectsReport};
 
 use crate::config;

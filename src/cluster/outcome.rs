@@ -1,8 +1,10 @@
 //! Adds up what happened to each object, and judges the whole. Pure.
 
-use super::apply::ObjectsFailure;
 use super::{Action, Error, ObjectRef, ObjectReport, ObjectsReport};
 use crate::error::{Class, Classify};
+
+/// An error, and what was done before it.
+pub type ObjectsFailure = Box<(Error, Option<ObjectsReport>)>;
 
 /// A report in the making.
 pub(super) struct Tally {

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use futures::{StreamExt, stream};
 use serde_json::Value;
 
-use super::apply::ApplyOptions;
 use super::connection::Apply;
 use super::fault::Fault;
+use super::options::ApplyOptions;
 use super::order::precious;
 use super::wanted::{Wanted, yield_injected};
 use super::{Cluster, Error, FieldChange, diff, live, managed, ownership};

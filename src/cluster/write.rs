@@ -5,10 +5,10 @@ use std::time::Duration;
 use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
-use super::apply::ApplyOptions;
 use super::connection::Apply;
 use super::fault::Fault;
 use super::guarded::{guarded, sleep};
+use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::wanted::Wanted;
 use super::{Action, Cluster, Error, removal};

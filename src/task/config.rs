@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::names::Namespace;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
-use crate::cluster::apply::ApplyOptions;
 use crate::cluster::delete::DeleteOptions;
-use crate::cluster::{ObjectsReport, apply, delete, manifest};
+use crate::cluster::{ApplyOptions, ObjectsReport, apply, delete, manifest};
 
 /// A DNS label with room for the inventory's prefix.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$";

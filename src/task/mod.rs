@@ -20,8 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::cluster::apply::ObjectsFailure;
-use crate::cluster::{self, Cluster, Clusters, ObjectsReport};
+use crate::cluster::{self, Cluster, Clusters, ObjectsFailure, ObjectsReport};
 use crate::error::{Class, Classify, Code};
 use crate::event::CommandKey;
 use crate::guard::{Guard, Stop};

@@ -12,18 +12,29 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::dispatch::{SAFE_POINT, Work};
 use super::lease::Held;
 use super::reporter::{self, Steps};
 use super::{Engine, Error};
-use crate::bus::{self, Attempts, Bus, Swap};
+use crate::bus::{self, Attempts, Bus, Delivery, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, CommandKey, EventKind, Origin, Started, Target};
+use crate::event::{self, Command, CommandKey, EventKind, Origin, Started, Target};
 use crate::guard::{Guard, Stop};
-use crate::task::{self, Cancelled, Commands, Failure, Limits, Outcome, TaskContext};
+use crate::task::{self, Cancelled, Commands, DynTask, Failure, Limits, Outcome, TaskContext};
+
+/// How long a task that was told to stop may take to reach a safe point.
+pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
 
 /// Deaths of the process under one command before it is put aside.
 const CRASHES: u32 = 3;
+
+/// A command that is being carried out.
+pub(super) struct Work<'a> {
+    pub command: &'a Command,
+    pub task: &'a dyn DynTask,
+    pub delivery: &'a Delivery,
+    /// What the command writes to, if anything.
+    pub installation: Option<String>,
+}
 
 /// An attempt and its record on the bus.
 #[derive(Debug, Default)]

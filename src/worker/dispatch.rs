@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{self, Attempt};
+use super::attempt::{self, Attempt, Work};
 use super::heartbeat::Heartbeat;
 use super::lease::Held;
 use super::settle::{Decision, End, Facts, decide};
@@ -16,23 +16,10 @@ use super::{Engine, Error};
 use crate::bus::{DeadLetter, DeadReason, Delivery, LeaseName, Settlement, Swap};
 use crate::error::{Class, Classify, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
-use crate::task::DynTask;
 use crate::telemetry::metrics::{ErrorCode, Reason, Verb as VerbLabel, Word};
-
-/// How long a task that was told to stop may take to reach a safe point.
-pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
 
 /// Largest object that a `dataref` may name.
 const MAX_BLOB: usize = 16 * 1024 * 1024;
-
-/// A command that is being carried out.
-pub(super) struct Work<'a> {
-    pub command: &'a Command,
-    pub task: &'a dyn DynTask,
-    pub delivery: &'a Delivery,
-    /// What the command writes to, if anything.
-    pub installation: Option<String>,
-}
 
 /// What is known at the end of an attempt.
 #[derive(Default)]

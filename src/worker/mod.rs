@@ -110,7 +110,7 @@ impl Engine {
         if tokio::time::timeout(self.settings.grace, commands.wait()).await.is_err() {
             tracing::warn!(running = commands.len(), "the grace period is over: handing commands back");
             self.leave.cancel();
-            if tokio::time::timeout(dispatch::SAFE_POINT * 2, commands.wait()).await.is_err() {
+            if tokio::time::timeout(attempt::SAFE_POINT * 2, commands.wait()).await.is_err() {
                 tracing::error!(running = commands.len(), "left to the bus, which gives them to another worker");
             }
         }

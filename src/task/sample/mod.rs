@@ -12,9 +12,9 @@ use kube::core::DynamicObject;
 
 use super::names::{self, Namespace};
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
-use crate::cluster::ObjectsReport;
-use crate::cluster::apply::{self, ApplyOptions};
+use crate::cluster::apply;
 use crate::cluster::delete::{self, DeleteOptions};
+use crate::cluster::{ApplyOptions, ObjectsReport};
 use model::{Application, Choices};
 
 pub use entry::{Choice, EntryReport};

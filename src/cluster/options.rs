@@ -1,0 +1,26 @@
+//! What a command can ask of apply.
+
+use std::time::Duration;
+
+/// How to apply.
+#[derive(Debug, Clone, Default)]
+pub struct ApplyOptions {
+    /// For namespaced objects that name none; `default` when absent. An object's own namespace is respected.
+    pub namespace: Option<String>,
+    /// Create namespaces that objects are in and that do not exist.
+    pub create_namespace: bool,
+    /// Report the diff, write nothing.
+    pub dry_run: bool,
+    /// Delete what the installation's inventory has and the set has not.
+    pub prune: bool,
+    /// Take fields over from other field managers.
+    pub force: bool,
+    /// Take over objects that another tool owns.
+    pub adopt: bool,
+    /// Delete and create objects whose immutable fields differ; never PVC, Namespace, CRD.
+    pub recreate: bool,
+    /// Wait until all objects are ready, at most so long.
+    pub wait: Option<Duration>,
+    /// Refuse as superseded when the inventory holds a higher one.
+    pub generation: Option<u64>,
+}
