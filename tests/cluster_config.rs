@@ -1,5 +1,4 @@
 //! `config.apply` and `config.delete` as the engine runs them: parameters and reports in JSON, a real API server.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what several tests do is in functions of its own here")]
 
 mod cluster_target;
