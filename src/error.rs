@@ -18,6 +18,8 @@ pub enum Class {
     },
     /// The same command will fail the same way: end it with a result.
     Terminal,
+    /// The command itself is wrong, and nothing was done: a result for its sender, a dead letter for the operator.
+    Rejected,
     /// Somebody else holds the installation: come back soon, no attempt counted.
     Busy,
     /// A newer generation has been applied already.
@@ -42,6 +44,7 @@ impl Class {
         match self {
             Self::Retry { .. } => "retry",
             Self::Terminal => "terminal",
+            Self::Rejected => "rejected",
             Self::Busy => "busy",
             Self::Superseded => "superseded",
             Self::Cancelled => "cancelled",
@@ -164,7 +167,7 @@ impl fmt::Display for Code {
 pub struct Problem {
     /// Stable code such as `SH3006`; its page is `docs/errors/<code>.md`.
     pub code: String,
-    /// `retry`, `terminal`, `busy`, `superseded`, `cancelled`, `expired`, `lost-lease` or `shutdown`.
+    /// `retry`, `terminal`, `rejected`, `busy`, `superseded`, `cancelled`, `expired`, `lost-lease` or `shutdown`.
     pub class: String,
     /// What failed and where, for a person.
     pub message: String,

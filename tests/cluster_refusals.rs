@@ -22,7 +22,7 @@ async fn one_unknown_kind_and_nothing_is_written() {
         "metadata": {"name": "g", "namespace": site.namespace},
     });
     let (error, report) = failure(site.apply(&[known.clone(), gadget], &options(|_| {})).await);
-    assert_eq!((error.code(), error.class()), (Code::SH3004, Class::Terminal));
+    assert_eq!((error.code(), error.class()), (Code::SH3004, Class::Rejected));
     assert_eq!(report.objects.len(), 2, "every object is accounted for");
     assert_eq!(report.objects[1].problem.as_ref().unwrap().code, "SH3004");
     assert_eq!((site.get(&known).await, site.inventory().await), (None, None));

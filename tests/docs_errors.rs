@@ -43,6 +43,7 @@ fn each_page_says_class_occasion_and_cure() {
     let classes = [
         Class::RETRY,
         Class::Terminal,
+        Class::Rejected,
         Class::Busy,
         Class::Superseded,
         Class::Cancelled,

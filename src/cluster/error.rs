@@ -178,14 +178,13 @@ impl Classify for Error {
             Self::Manifest(error) => error.class(),
             Self::Stopped(stop) => stop.class(),
             Self::UnknownTarget { .. }
-            | Self::WorkloadFailed { .. }
-            | Self::Kubeconfig { .. }
             | Self::UnknownKind { .. }
             | Self::InstallationName { .. }
             | Self::Incomplete { .. }
-            | Self::Twice { .. }
-            | Self::Owned { .. }
-            | Self::Inventory { .. } => Class::Terminal,
+            | Self::Twice { .. } => Class::Rejected,
+            Self::WorkloadFailed { .. } | Self::Kubeconfig { .. } | Self::Owned { .. } | Self::Inventory { .. } => {
+                Class::Terminal
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Class, Classify, Code};
 
-/// All of these are terminal: the same bytes will never become a command.
+/// All of these are rejected: the same bytes will never become a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Neither structured nor binary mode.
@@ -69,7 +69,7 @@ pub enum Error {
 
 impl Classify for Error {
     fn class(&self) -> Class {
-        Class::Terminal
+        Class::Rejected
     }
 
     fn code(&self) -> Code {

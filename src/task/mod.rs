@@ -123,7 +123,7 @@ impl Classify for Error {
             Self::Stopped(stop) => stop.class(),
             Self::Cluster(error) => error.class(),
             Self::Commands { .. } => Class::RETRY,
-            Self::Parameter { .. } => Class::Terminal,
+            Self::Parameter { .. } => Class::Rejected,
         }
     }
 

@@ -71,6 +71,7 @@ pub fn decide(end: End, facts: Facts) -> Decision {
     };
     match class {
         Class::Terminal => conclude(Outcome::Failed),
+        Class::Rejected => Decision::Conclude { outcome: Outcome::Rejected, dead: Some(DeadReason::Rejected) },
         Class::Superseded => conclude(Outcome::Superseded),
         Class::Cancelled => conclude(Outcome::Cancelled),
         Class::Expired => conclude(Outcome::Expired),
@@ -115,6 +116,10 @@ mod tests {
         for (end, decision) in [
             (End::Done, concluded(Outcome::Succeeded)),
             (End::Failed(Class::Terminal), concluded(Outcome::Failed)),
+            (
+                End::Failed(Class::Rejected),
+                Decision::Conclude { outcome: Outcome::Rejected, dead: Some(DeadReason::Rejected) },
+            ),
             (End::Failed(Class::Superseded), concluded(Outcome::Superseded)),
             (End::Failed(Class::Cancelled), concluded(Outcome::Cancelled)),
             (End::Failed(Class::Expired), concluded(Outcome::Expired)),

@@ -74,7 +74,7 @@ impl Limit {
 
 impl Classify for Error {
     fn class(&self) -> Class {
-        Class::Terminal
+        Class::Rejected
     }
 
     fn code(&self) -> Code {

@@ -153,7 +153,7 @@ fn what_cannot_be_read_is_told_with_document_and_line() {
     let text = format!("{}---\n{{\n  \"apiVersion\": \"v1\",\n  \"kind\" \"x\"\n}}\n", config_map("a"));
     let error = read(&text).unwrap_err();
     assert_eq!(error.to_string(), "manifest, document 2, line 8: expected `:`");
-    assert_eq!(error.class(), crate::error::Class::Terminal);
+    assert_eq!(error.class(), crate::error::Class::Rejected);
 
     assert_eq!(code("a: 1\na: 2\n"), Code::SH3101);
     assert_eq!(code(r#"{"a": 1, "a": 2}"#), Code::SH3101);
