@@ -52,7 +52,7 @@ pub async fn sample() -> Sample {
     let command = last(&subjects.command_stream()).await.len();
     let latencies = Arc::new(Latencies::new(1));
     let stop = CancellationToken::new();
-    let running = tokio::spawn(engine::worker(&queue, 1, latencies.clone(), stop.clone()).await);
+    let running = tokio::spawn(engine::worker(bus.clone(), 1, latencies.clone(), stop.clone()).await);
     latencies.all.notified().await;
     stop.cancel();
     running.abort();
@@ -75,12 +75,11 @@ struct Worker {
 
 /// Pulls as the engine does, no more than is free, and carries each message in a task of its own; until dropped.
 pub async fn worker(
-    queue: &Queue,
+    client: Client,
     sample: &Sample,
     slots: usize,
     latencies: Arc<Latencies>,
 ) -> impl Future<Output = ()> + Send + 'static + use<> {
-    let client = queue.connect_bare().await;
     let context = jetstream::new(client.clone());
     let subjects = Subjects::new("istio");
     let consumer: PullConsumer = context.get_consumer_from_stream("worker", subjects.command_stream()).await.unwrap();

@@ -24,7 +24,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Latencies;
-use super::queue::Queue;
 
 /// A worker's log as in a container: JSON at `info`, one write for each line, here to nowhere.
 pub fn log_as_a_worker() {
@@ -38,13 +37,12 @@ pub fn log_as_a_worker() {
 
 /// Everything that a worker process does for commands, until `stop`.
 pub async fn worker(
-    queue: &Queue,
+    bus: NatsBus,
     slots: usize,
     latencies: Arc<Latencies>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static + use<> {
     let config = Config::default();
-    let bus = queue.connect().await;
     bus.follow_control(stop.clone()).await.unwrap();
     let settings = Settings {
         worker: "bench-1".to_owned(),

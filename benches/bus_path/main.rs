@@ -20,9 +20,11 @@ mod measure;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::Statistics;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use measure::{median, quantile, table};
@@ -66,6 +68,8 @@ struct Drained {
     p99: f64,
     /// Of this process, for one command.
     cpu_us: f64,
+    /// Sent to the server for one command: the two paths have to be alike in this.
+    messages: f64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -87,7 +91,8 @@ async fn main() {
     let sample = bare::sample().await;
     println!("bytes: {sample}\n");
 
-    let mut rows = vec![head(&["in flight", "path", "commands/s", "p50 ms", "p99 ms", "CPU µs", "of bare", "own µs"])];
+    let mut rows =
+        vec![head(&["in flight", "path", "commands/s", "p50 ms", "p99 ms", "CPU µs", "messages", "of bare", "own µs"])];
     for (slots, commands) in LEVELS {
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
@@ -105,7 +110,9 @@ async fn main() {
     println!(
         "Draining a full queue. Latency: from receipt to confirmed ack. CPU: user and system time of this process,"
     );
-    println!("which is the worker alone, for one command; own: what sailhand takes more than bare.");
+    println!(
+        "which is the worker alone, for one command; own: what sailhand takes more than bare. Messages: sent for one command."
+    );
     table(&rows);
 
     let mut rows = vec![head(&["", "p50 ms", "p99 ms"])];
@@ -128,7 +135,8 @@ async fn drain(path: Path, sample: &bare::Sample, slots: usize, commands: usize)
     queue.fill(commands).await;
     let latencies = Arc::new(Latencies::new(commands));
     let stop = CancellationToken::new();
-    let worker = worker(path, &queue, sample, slots, &latencies, &stop).await;
+    let (worker, sent) = worker(path, &queue, sample, slots, &latencies, &stop).await;
+    let before = sent.out_messages.load(Ordering::Relaxed);
     let (cpu, start) = (measure::cpu(std::process::id()), Instant::now());
     let running = tokio::spawn(worker);
     latencies.all.notified().await;
@@ -142,6 +150,7 @@ async fn drain(path: Path, sample: &bare::Sample, slots: usize, commands: usize)
         p50: quantile(&mut taken, 0.5),
         p99: quantile(&mut taken, 0.99),
         cpu_us: cpu.as_secs_f64() * 1e6 / commands as f64,
+        messages: (sent.out_messages.load(Ordering::Relaxed) - before) as f64 / commands as f64,
     }
 }
 
@@ -149,14 +158,14 @@ async fn one_by_one(path: Path, sample: &bare::Sample) -> Vec<Duration> {
     let queue = Queue::start().await;
     let latencies = Arc::new(Latencies::new(usize::MAX));
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker(path, &queue, sample, 64, &latencies, &stop).await);
+    let running = tokio::spawn(worker(path, &queue, sample, 64, &latencies, &stop).await.0);
     let taken = queue.one_by_one(SINGLE).await;
     stop.cancel();
     running.abort();
     taken
 }
 
-/// Works on the queue until `stop`, or until dropped.
+/// Works on the queue until `stop`, or until dropped; and what its connection counts.
 async fn worker(
     path: Path,
     queue: &Queue,
@@ -164,16 +173,30 @@ async fn worker(
     slots: usize,
     latencies: &Arc<Latencies>,
     stop: &CancellationToken,
-) -> BoxFuture<'static, ()> {
+) -> (BoxFuture<'static, ()>, Arc<Statistics>) {
     match path {
-        Path::Sailhand => engine::worker(queue, slots, Arc::clone(latencies), stop.clone()).await.boxed(),
-        Path::Bare => bare::worker(queue, sample, slots, Arc::clone(latencies)).await.boxed(),
+        Path::Sailhand => {
+            let bus = queue.connect().await;
+            let sent = bus.context().client().statistics();
+            (engine::worker(bus, slots, Arc::clone(latencies), stop.clone()).await.boxed(), sent)
+        }
+        Path::Bare => {
+            let client = queue.connect_bare().await;
+            let sent = client.statistics();
+            (bare::worker(client, sample, slots, Arc::clone(latencies)).await.boxed(), sent)
+        }
     }
 }
 
 fn middle(drains: &[Drained]) -> Drained {
     let of = |field: fn(&Drained) -> f64| median(drains.iter().map(field).collect());
-    Drained { per_second: of(|d| d.per_second), p50: of(|d| d.p50), p99: of(|d| d.p99), cpu_us: of(|d| d.cpu_us) }
+    Drained {
+        per_second: of(|d| d.per_second),
+        p50: of(|d| d.p50),
+        p99: of(|d| d.p99),
+        cpu_us: of(|d| d.cpu_us),
+        messages: of(|d| d.messages),
+    }
 }
 
 fn head(names: &[&str]) -> Vec<String> {
@@ -188,6 +211,7 @@ fn row(slots: usize, path: &str, drained: &Drained, more: [String; 2]) -> Vec<St
         format!("{:.2}", drained.p50),
         format!("{:.2}", drained.p99),
         format!("{:.0}", drained.cpu_us),
+        format!("{:.2}", drained.messages),
     ];
     row.extend(more);
     row

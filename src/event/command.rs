@@ -4,6 +4,7 @@
 //! (CloudEvents 1.0.2 §3) before it sees them.
 
 use cloudevents::Event;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -79,8 +80,7 @@ pub fn decode<'a>(
             return Err(attribute("data_base64", "parameters are JSON: use data"));
         }
         // The SDK has the last word on the envelope's form.
-        serde_json::from_value::<Event>(Value::Object(attributes.clone()))
-            .map_err(|error| Error::NotAnEvent { reason: error.to_string() })?;
+        Event::deserialize(&attributes).map_err(|error| Error::NotAnEvent { reason: error.to_string() })?;
         let dataref = text(&attributes, "dataref").map(str::to_owned);
         if dataref.is_some() && data.is_some() {
             return Err(attribute("dataref", "excludes data"));

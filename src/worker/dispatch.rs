@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::attempt::{self, Attempt, Work};
-use super::heartbeat::Heartbeat;
+use super::heartbeat;
 use super::lease::Held;
 use super::settle::{Decision, End, Facts, decide};
 use super::{Engine, Error};
@@ -42,13 +42,12 @@ impl Engine {
     /// Carries one delivery. Never fails: what cannot be settled is left to the bus, which delivers it again.
     pub(super) async fn handle(self: Arc<Self>, delivery: Delivery) {
         let received = Instant::now();
-        let heartbeat = Heartbeat::start(&delivery, self.settings.ack_wait);
         self.metrics.in_flight.inc();
-        if let Err(error) = self.carry(&delivery, received).await {
+        let carried = heartbeat::beside(&delivery, self.settings.ack_wait, self.carry(&delivery, received)).await;
+        if let Err(error) = carried {
             self.bus_failed("left to be delivered again", &error);
         }
         self.metrics.in_flight.dec();
-        drop(heartbeat);
     }
 
     async fn carry(&self, delivery: &Delivery, received: Instant) -> Result<(), crate::bus::Error> {

@@ -19,6 +19,8 @@ use crate::{retry, telemetry};
 
 /// Tries of one write before the error is the caller's.
 const TRIES: u32 = 5;
+/// Most events fit: bytes that need no second allocation.
+const USUAL_SIZE: usize = 1024;
 const PUBLISH: &str = "publish";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
@@ -34,7 +36,8 @@ pub(super) struct Message {
 impl Message {
     /// An event in structured mode; its id is the message id.
     pub fn event(subject: String, event: &Event) -> Result<Self, Error> {
-        let payload = serde_json::to_vec(event)
+        let mut payload = Vec::with_capacity(USUAL_SIZE);
+        serde_json::to_writer(&mut payload, event)
             .map_err(|error| Error::Malformed { what: format!("event {}", event.id()), reason: error.to_string() })?;
         let mut headers = HeaderMap::new();
         headers.insert("Content-Type", CONTENT_TYPE);
@@ -208,9 +211,9 @@ impl NatsBus {
     /// on the connection (bus.md fact 13).
     pub(super) async fn denied(&self, subject: &str) -> Option<String> {
         let mut health = self.health.subscribe(); // sees only what comes
-        let quoted = format!("\"{subject}\"");
         loop {
             health.changed().await.ok()?;
+            let quoted = format!("\"{subject}\"");
             if let Some(text) = health.borrow().denied.as_ref().filter(|text| text.contains(&quoted)) {
                 return Some(text.clone());
             }
