@@ -1,11 +1,16 @@
 //! One attempt: counted on the bus before it begins, run under a guard, told to watchers.
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
@@ -73,6 +78,9 @@ impl Attempt {
         expiry.map_or(limit, |expiry| expiry.min(limit))
     }
 }
+
+/// What a task came to, or its panic.
+type Caught = Result<Result<Outcome<Value>, Failure<Value>>, Box<dyn Any + Send>>;
 
 /// A failed task may have a report too.
 type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Value>>)>;
@@ -163,16 +171,19 @@ impl Engine {
         });
         let cancelled = self.bus.control().listen(&origin.key, origin.target.as_str());
         let (registry, verb, params) = (Arc::clone(&self.registry), work.task.verb(), work.command.params.clone());
-        let run = tokio::spawn(
-            async move {
-                match registry.get(verb) {
-                    Some(task) => task.run(&context, params).await,
-                    None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
-                }
+        let run = async move {
+            match registry.get(verb) {
+                Some(task) => task.run(&context, params).await,
+                None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
             }
-            .in_current_span(),
-        );
+        };
+        let mut run = AssertUnwindSafe(run).catch_unwind().boxed();
         let ended = async {
+            // What has nothing to wait for is not worth a task of the runtime, with its wake-ups of other threads.
+            if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx))).await {
+                return finished(done);
+            }
+            let run = tokio::spawn(run.in_current_span());
             tokio::select! {
                 ended = until_done(run, &guard) => ended,
                 never = pass_on(&cancelled, &guard) => match never {},
@@ -224,7 +235,7 @@ async fn pass_on(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
 
 /// Waits for the task. One that was told to stop may go on to its next safe point, and is dropped when it does not
 /// reach one; without its lease it is dropped at once.
-async fn until_done(mut run: JoinHandle<Result<Outcome<Value>, Failure<Value>>>, guard: &Guard) -> Ended {
+async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
     let mut stopped = None;
     let joined = tokio::select! {
         joined = &mut run => joined,
@@ -240,13 +251,18 @@ async fn until_done(mut run: JoinHandle<Result<Outcome<Value>, Failure<Value>>>,
         }
     };
     match joined {
+        Ok(done) => finished(done),
+        Err(_) => Err((task::Error::Stopped(stopped.unwrap_or(Stop::Shutdown)).into(), None)), // dropped
+    }
+}
+
+fn finished(done: Caught) -> Ended {
+    match done {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(Failure { error, report })) => Err((error.into(), report)),
-        Err(error) if error.is_panic() => {
-            let panic = error.into_panic();
+        Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             Err((Error::Panicked { message: text.unwrap_or("without a message").to_owned() }, None))
         }
-        Err(_) => Err((task::Error::Stopped(stopped.unwrap_or(Stop::Shutdown)).into(), None)),
     }
 }

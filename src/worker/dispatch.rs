@@ -43,7 +43,9 @@ impl Engine {
     pub(super) async fn handle(self: Arc<Self>, delivery: Delivery) {
         let received = Instant::now();
         self.metrics.in_flight.inc();
-        let carried = heartbeat::beside(&delivery, self.settings.ack_wait, self.carry(&delivery, received)).await;
+        // On the heap, as each spawn moves what it is given more than once.
+        let carried = Box::pin(self.carry(&delivery, received));
+        let carried = heartbeat::beside(&delivery, self.settings.ack_wait, carried).await;
         if let Err(error) = carried {
             self.bus_failed("left to be delivered again", &error);
         }
@@ -246,9 +248,16 @@ impl Engine {
                 self.commit(origin, &result).await?;
                 delivery.acker.settle(Settlement::Ack).await?;
                 self.metrics.ended(task.verb(), outcome.as_str(), received.elapsed());
-                tracing::info!(outcome = outcome.as_str(), changed = result.changed, attempt = number, "command ended");
-                if let Some(problem) = &result.error {
-                    tracing::warn!(code = problem.code, "{problem}");
+                let outcome = outcome.as_str();
+                match &result.error {
+                    Some(problem) => {
+                        tracing::warn!(outcome, attempt = number, code = problem.code, "command ended: {problem}");
+                    }
+                    None if result.changed => {
+                        tracing::info!(outcome, attempt = number, "command ended, the cluster changed");
+                    }
+                    // Its result says so too, and there may be thousands in a second.
+                    None => tracing::debug!(outcome, attempt = number, "command ended, nothing had to change"),
                 }
                 Ok(())
             }

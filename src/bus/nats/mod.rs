@@ -105,7 +105,7 @@ impl Bus for NatsBus {
 
     async fn has_result(&self, target: &Target, key: &CommandKey) -> Result<bool, Error> {
         let subject = self.subjects.result(target, key);
-        Ok(self.last(&self.subjects.result_stream(), &subject).await?.is_some())
+        self.has(&self.subjects.result_stream(), &subject).await
     }
 
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {

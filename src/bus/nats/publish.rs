@@ -154,7 +154,7 @@ impl NatsBus {
             Ok((sequence, _)) => Ok(Swap::Won(sequence)),
             Err(Error::Refused { code, .. }) if WRONG_LAST_SEQUENCE.contains(&code) => {
                 if attempts > 1
-                    && let Some(last) = self.last(stream, &message.subject).await?
+                    && let Some(last) = Box::pin(self.last(stream, &message.subject)).await? // rare, and large
                     && last.headers.get(header::NATS_MESSAGE_ID) == message.headers.get(header::NATS_MESSAGE_ID)
                 {
                     return Ok(Swap::Won(last.sequence));
