@@ -120,7 +120,7 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
     for subject in ["istio.evt.dev.k.started", "istio.res.dev.k", "istio.dlq.rejected.dev.k"] {
         worker.context().publish(subject, "{}".into()).await.unwrap().await.unwrap();
     }
-    publish(&admin, &format!("$KV.istio_control.cancel.{key}")).await;
+    worker.cancel(&target, &key, "test").await.unwrap();
     eventually("the cancellation is seen", WITHIN, async || worker.control().is_cancelled(&key, "dev").then_some(()))
         .await;
     worker.release(&lease).await.unwrap();
@@ -135,7 +135,7 @@ async fn a_worker_commands_nobody_and_changes_no_stream() {
     let worker = login(&server, "worker").await;
     for subject in [
         "istio.cmd.dev.ping",
-        "$KV.istio_control.cancel.k",
+        "$KV.istio_control.pause.dev",
         "$O.istio_blob.M.x",
         "$JS.API.STREAM.DELETE.ISTIO_CMD",
         "$JS.API.STREAM.PURGE.ISTIO_CMD",
@@ -151,11 +151,14 @@ async fn a_worker_commands_nobody_and_changes_no_stream() {
 async fn a_producer_commands_only_its_verbs_on_its_targets() {
     let server = server().await;
     let producer = login(&server, "producer").await;
-    for subject in ["istio.cmd.dev.config.apply", "istio.cmd.staging.config.delete", "istio.cmd.prod.ping"] {
+    for subject in
+        ["istio.cmd.dev.config.apply", "istio.cmd.staging.config.delete", "istio.cmd.dev.cancel", "istio.cmd.prod.ping"]
+    {
         publish(&producer, subject).await;
     }
     for subject in [
         "istio.cmd.prod.config.apply",
+        "istio.cmd.prod.cancel",
         "istio.cmd.staging.sample.deploy",
         "istio.cmd.dev.namespace.label",
         "istio.sched.k",
