@@ -15,6 +15,8 @@ use super::{Cluster, Error, FieldChange, diff, live, managed, ownership};
 /// Requests about single objects at once: enough to keep an API server busy, not enough to be throttled by its
 /// priority and fairness.
 pub(super) const PARALLEL: usize = 16;
+/// Reads of an object that others keep writing before their changes are taken for part of the difference.
+const READS: usize = 3;
 
 /// An object and what to do about it.
 pub(super) struct Planned {
@@ -115,19 +117,44 @@ async fn decide(
             Some(error) => Decision::Fail(error),
             None if owned.is_none() && !options.dry_run => Decision::Write(Seen::of(live)),
             None if managed::settled(&wanted.body, live) => Decision::Keep,
-            None => match ask(cluster, &wanted, options).await {
-                Ok(answer) if diff::differs(live, &answer) => {
+            None => match difference(cluster, &wanted, live, options).await {
+                Ok(Some((live, answer))) => {
                     if options.dry_run {
-                        diff = diff::changes(live, &answer, wanted.object.kind == "Secret");
+                        diff = diff::changes(&live, &answer, wanted.object.kind == "Secret");
                     }
-                    Decision::Write(Seen::of(live))
+                    Decision::Write(Seen::of(&live))
                 }
-                Ok(_) => Decision::Keep,
+                Ok(None) => Decision::Keep,
                 Err(error) => after_refusal(&wanted, live, options, error),
             },
         },
     };
     Planned { wanted, decision, diff }
+}
+
+/// The object as it is and as it would be, where they differ by what we want. Somebody else may write between the read
+/// and the dry run: that is not ours to report or to repeat, so both are done again.
+async fn difference(
+    cluster: &Cluster,
+    wanted: &Wanted,
+    live: &Value,
+    options: &ApplyOptions,
+) -> Result<Option<(Value, Value)>, Error> {
+    let mut live = live.clone();
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    let mut reads = 1;
+    loop {
+        let answer = ask(cluster, wanted, options).await?;
+        if !diff::differs(&live, &answer) {
+            return Ok(None);
+        }
+        if version(&live) == version(&answer) || reads == READS {
+            return Ok(Some((live, answer)));
+        }
+        let Some(now) = cluster.get(&wanted.object).await? else { return Ok(Some((live, answer))) };
+        live = now;
+        reads += 1;
+    }
 }
 
 /// Reasons not to touch an object that is there.
