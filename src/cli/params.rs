@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use serde_json::{Map, Value};
 
 use super::Error;
-use crate::client::MAX_STORED;
+use crate::event::dataref;
 
 /// The object that `--file` gives, with each `--param` set in it. `schema` is that of the verb, where it is known: what
 /// it says is text stays text, even if it looks like a number.
@@ -47,9 +47,9 @@ fn read(name: &str) -> Result<String, Error> {
     let input: Box<dyn Read> =
         if name == "-" { Box::new(io::stdin()) } else { Box::new(File::open(name).map_err(fail)?) };
     let mut text = String::new();
-    input.take(MAX_STORED as u64 + 1).read_to_string(&mut text).map_err(fail)?;
-    if text.len() > MAX_STORED {
-        return Err(Error::argument(name, format!("is larger than {MAX_STORED} bytes")));
+    input.take(dataref::MAX_BYTES as u64 + 1).read_to_string(&mut text).map_err(fail)?;
+    if text.len() > dataref::MAX_BYTES {
+        return Err(Error::argument(name, format!("is larger than {} bytes", dataref::MAX_BYTES)));
     }
     Ok(text)
 }

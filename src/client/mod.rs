@@ -13,7 +13,7 @@ use crate::config::Config;
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
 pub use state::State;
-pub use submit::{MAX_STORED, Submitted};
+pub use submit::Submitted;
 pub use watch::{Observation, Observed};
 
 /// `source` of commands from the command line, unless told otherwise.

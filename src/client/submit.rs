@@ -5,12 +5,10 @@ use time::OffsetDateTime;
 
 use super::{Client, Error};
 use crate::bus;
-use crate::event::{self, CommandDraft, CommandKey, Target, rfc3339};
+use crate::event::{self, CommandDraft, CommandKey, Target, dataref, rfc3339};
 
 /// Parameters up to this size travel in the message.
 pub const MAX_INLINE: usize = 256 * 1024;
-/// Parameters up to this size travel by way of the object store; workers read no more.
-pub const MAX_STORED: usize = 16 * 1024 * 1024;
 
 /// A command that the queue has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +26,13 @@ impl Client {
     /// Parameters that are too large, or a server that does not confirm.
     pub async fn submit(&self, target: &Target, mut draft: CommandDraft) -> Result<Submitted, Error> {
         let text = draft.params.to_string();
-        if text.len() > MAX_STORED {
-            return Err(event::Error::TooLarge { size: text.len(), limit: MAX_STORED }.into());
+        if text.len() > dataref::MAX_BYTES {
+            return Err(event::Error::TooLarge { size: text.len(), limit: dataref::MAX_BYTES }.into());
         }
         if text.len() > MAX_INLINE {
             let digest = event::hex(&Sha256::digest(&text));
             self.bus().upload(&digest, text.as_bytes()).await?;
-            draft.dataref = Some(format!("nats-object://{}/{digest}", self.bus().subjects().blob_bucket()));
+            draft.dataref = Some(dataref::reference(&self.bus().subjects().blob_bucket(), &digest));
         }
         let key = draft.key();
         let event = draft.event(target, OffsetDateTime::now_utc())?;

@@ -3,6 +3,7 @@
 
 pub mod binding;
 mod command;
+pub mod dataref;
 mod emit;
 mod error;
 mod key;

@@ -18,9 +18,6 @@ use crate::error::{Class, Classify, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
 use crate::telemetry::metrics::{ErrorCode, Reason, Verb as VerbLabel, Word};
 
-/// Largest object that a `dataref` may name.
-const MAX_BLOB: usize = 16 * 1024 * 1024;
-
 /// What is known at the end of an attempt.
 #[derive(Default)]
 pub(super) struct Ending {
@@ -127,13 +124,8 @@ impl Engine {
     async fn fetch(&self, dataref: &str) -> Result<serde_json::Value, Error> {
         use sha2::{Digest, Sha256};
         let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
-        let digest = dataref
-            .strip_prefix("nats-object://")
-            .and_then(|rest| rest.split_once('/'))
-            .map(|(_, digest)| digest)
-            .filter(|digest| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()))
-            .ok_or_else(|| wrong("must be nats-object://<bucket>/<sha256 in hex>"))?;
-        let bytes = match self.bus.blob(digest, MAX_BLOB).await {
+        let digest = event::dataref::digest(dataref)?;
+        let bytes = match self.bus.blob(digest, event::dataref::MAX_BYTES).await {
             Err(error) if error.class() == Class::Terminal => return Err(wrong(&error.to_string()).into()),
             other => other?,
         };
@@ -178,7 +170,7 @@ impl Engine {
         let limits = work.task.limits();
         let begun = match self.begin_attempt(work).await? {
             attempt::Begun::Now(attempt) => attempt,
-            attempt::Begun::Elsewhere => return Ok(Ending::failed(Error::Busy { installation: "attempt".to_owned() })),
+            attempt::Begun::Elsewhere => return Ok(Ending::failed(Error::Elsewhere)),
             attempt::Begun::Crashed(attempt) => {
                 let times = attempt.record.crashed;
                 return Ok(Ending { attempt, ..Ending::failed(Error::Crashes { times }) });
@@ -210,13 +202,13 @@ impl Engine {
         let number = ending.attempt.record.begun;
         let end = match &ending.error {
             None => End::Done,
+            Some(Error::Crashes { .. }) => End::Crashed,
             Some(Error::Panicked { .. }) => End::Panicked(1 + u32::from(ending.attempt.panicked_before())),
             Some(error) => End::Failed(error.class()),
         };
         if let Some(error) = &ending.error {
             self.metrics.task_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
         }
-        let crashed = matches!(ending.error, Some(Error::Crashes { .. }));
         let facts = Facts {
             attempt: number,
             attempts: task.limits().attempts,
@@ -226,7 +218,6 @@ impl Engine {
         let verb = VerbLabel { verb: Word(task.verb()) };
         match decide(end, facts) {
             Decision::Conclude { outcome, dead } => {
-                let dead = if crashed { Some(DeadReason::Quarantined) } else { dead };
                 let error = match ending.error {
                     Some(error) if dead == Some(DeadReason::Exhausted) && number > 1 => Some(error.exhausted(number)),
                     other => other,

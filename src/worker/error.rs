@@ -38,6 +38,9 @@ pub enum Error {
         /// Which.
         installation: String,
     },
+    /// Another worker began the same command in this moment.
+    #[error("another worker has just begun the command")]
+    Elsewhere,
     /// Operators paused the target.
     #[error("target {target} is paused")]
     Paused {
@@ -79,7 +82,7 @@ impl Classify for Error {
             Self::Crashes { .. } | Self::Exhausted { .. } => Class::Terminal,
             Self::Expired { .. } => Class::Expired,
             Self::Cancelled => Class::Cancelled,
-            Self::Busy { .. } | Self::Paused { .. } => Class::Busy,
+            Self::Busy { .. } | Self::Elsewhere | Self::Paused { .. } => Class::Busy,
             Self::Panicked { .. } => Class::RETRY,
         }
     }
@@ -94,7 +97,7 @@ impl Classify for Error {
             Self::Cancelled => Code::SH1012,
             Self::Crashes { .. } => Code::SH1013,
             Self::Exhausted { .. } => Code::SH1014,
-            Self::Busy { .. } | Self::Paused { .. } => Code::SH2006,
+            Self::Busy { .. } | Self::Elsewhere | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,
         }
     }

@@ -22,6 +22,8 @@ pub enum End {
     Failed(Class),
     /// The task panicked, so many times by now.
     Panicked(u32),
+    /// The process died under the command too often: it was not tried again.
+    Crashed,
 }
 
 /// What is known beside the end.
@@ -63,6 +65,9 @@ pub fn decide(end: End, facts: Facts) -> Decision {
     let conclude = |outcome| Decision::Conclude { outcome, dead: None };
     let class = match end {
         End::Done => return conclude(Outcome::Succeeded),
+        End::Crashed => {
+            return Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Quarantined) };
+        }
         End::Panicked(times) if times >= PANICS => {
             return Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) };
         }
@@ -126,6 +131,7 @@ mod tests {
             (End::Failed(Class::LostLease), Decision::Abandon),
             (End::Failed(Class::Shutdown), Decision::HandBack(Duration::ZERO)),
             (End::Panicked(2), exhausted()),
+            (End::Crashed, Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Quarantined) }),
         ] {
             assert_eq!(decide(end, FACTS), decision, "{end:?}");
         }
