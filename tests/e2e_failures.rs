@@ -161,6 +161,7 @@ fn bad_input() -> Vec<(&'static str, &'static str, HeaderMap, String, &'static s
             "SH1007",
             true,
         ),
+        ("cancel of nothing", "cancel", none(), typed("cancel", json!({})), "SH1005", true),
         (
             "unknown kind",
             "config.apply",
