@@ -20,9 +20,9 @@ demo *args: tools
 test *parts:
     tests/run.sh {{ parts }}
 
-# Prepare the real servers in .cache/bin (12 minutes on two cores the first time).
-tools:
-    tests/tools/build.sh
+# Prepare the real servers in .cache/bin (12 minutes on two cores the first time); `just tools node` prepares all.
+tools *group:
+    tests/tools/build.sh {{ group }}
 
 build:
     cargo build --locked

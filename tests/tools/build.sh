@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Puts the real servers that the demo and the tests run against into <repo>/.cache/bin (or $SAILHAND_CACHE/bin).
+# Puts the real servers and tools that the demo and the tests run against into <repo>/.cache/bin (or
+# $SAILHAND_CACHE/bin).
+#
+#   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
+#   build.sh istio      these, and helm, istioctl and istiod
+#   build.sh node       all of these, and what a real node and its mesh run
 #
 # Each is built from a Go module whose version is pinned by the go.mod beside this file. A binary that is already on
 # this machine (in $KUBEBUILDER_ASSETS or PATH) and has a fitting version is linked instead of being built:
-#   nats-server 2.15.x, etcd 3.6.x, Kubernetes 1.34.x, kwok 0.8.x
+#   nats-server 2.15.x, etcd 3.6.x, Kubernetes 1.34.x, kwok 0.8.x, helm 4.3.x
 # The minor version must be the pinned one: the tests rely on what exactly these releases do.
 #
 # A second run does nothing. A changed go.mod or build flag rebuilds what it describes. SAILHAND_TOOLS_BUILD=1 ignores
@@ -19,7 +24,11 @@ logs=$cache/log
 kubernetes_version=1.34.4
 kubernetes_flags="-X k8s.io/component-base/version.gitVersion=v$kubernetes_version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
 
-# name | folder of its go.mod | package | fitting versions | how to ask for the version | extra linker flags
+istio_commit=eed52ebb66ad # of 2026-08-27, between 1.30 and 1.31: the newest that the module proxy serves
+istio_version=1.31.0-alpha.$istio_commit
+istio_flags="-X istio.io/istio/pkg/version.buildVersion=$istio_version -X istio.io/istio/pkg/version.buildGitRevision=$istio_commit -X istio.io/istio/pkg/version.buildStatus=Clean -X istio.io/istio/pkg/version.buildTag=$istio_version"
+
+# name | folder of its go.mod | package | fitting versions (none: always built) | how to ask for it | extra linker flags
 tools=(
   "nats-server|nats|github.com/nats-io/nats-server/v2|2.15|--version|"
   "etcd|etcd|go.etcd.io/etcd/server/v3|3.6|--version|"
@@ -28,6 +37,19 @@ tools=(
   "kube-scheduler|kubernetes|k8s.io/kubernetes/cmd/kube-scheduler|1.34|--version|$kubernetes_flags"
   "kube-controller-manager|kubernetes|k8s.io/kubernetes/cmd/kube-controller-manager|1.34|--version|$kubernetes_flags"
   "kube-apiserver|kubernetes|k8s.io/kubernetes/cmd/kube-apiserver|1.34|--version|$kubernetes_flags"
+)
+istio_tools=(
+  "helm|helm|helm.sh/helm/v4/cmd/helm|4.3|version|-X helm.sh/helm/v4/internal/version.version=v4.3.1"
+  "istioctl|istio|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
+  "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
+)
+node_tools=(
+  "kubelet|kubernetes|k8s.io/kubernetes/cmd/kubelet|1.34|--version|$kubernetes_flags"
+  "kube-proxy|kubernetes|k8s.io/kubernetes/cmd/kube-proxy|1.34|--version|$kubernetes_flags"
+  "pilot-agent|istio|istio.io/istio/pilot/cmd/pilot-agent|||$istio_flags"
+  "echo-server|istio|istio.io/istio/pkg/test/echo/cmd/server|||"
+  "echo-client|istio|istio.io/istio/pkg/test/echo/cmd/client|||"
+  "coredns|coredns|github.com/coredns/coredns|||"
 )
 
 check_prerequisites() {
@@ -52,7 +74,7 @@ version_of() {
 # Prints the path of a fitting binary that is already on this machine.
 on_this_machine() {
   local name=$1 fitting=$2 ask=$3 folder version
-  [[ ${SAILHAND_TOOLS_BUILD:-} == 1 ]] && return 1
+  [[ ${SAILHAND_TOOLS_BUILD:-} == 1 || -z $fitting ]] && return 1
   local folders
   IFS=: read -ra folders <<<"${KUBEBUILDER_ASSETS:-}:$PATH"
   for folder in "${folders[@]}"; do
@@ -100,6 +122,15 @@ build() {
 }
 
 main() {
+  case ${1:-} in
+    '') ;;
+    istio) tools+=("${istio_tools[@]}") ;;
+    node) tools+=("${istio_tools[@]}" "${node_tools[@]}") ;;
+    *)
+      echo "there is no group of tools '$1'" >&2
+      exit 2
+      ;;
+  esac
   check_prerequisites
   mkdir -p "$bin" "$stamps" "$logs"
   local wanted=() line name folder package fitting ask flags recipe
@@ -115,7 +146,7 @@ main() {
     return
   fi
 
-  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; all of them take about 12 minutes on two cores with empty caches"
+  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with istio 17, with node 25"
   local i found label left
   for i in "${!wanted[@]}"; do
     IFS='|' read -r name folder package fitting ask flags <<<"${wanted[i]}"
@@ -133,4 +164,4 @@ main() {
   echo "tools: ready after $SECONDS s"
 }
 
-main
+main "$@"
