@@ -80,7 +80,7 @@ impl Client {
     }
 
     /// Sends the command of a dead letter again: the same event with a new id, so that it is another command with a
-    /// result of its own. An expiry that has passed is left out.
+    /// result of its own, and with as much time as the first one had.
     ///
     /// # Errors
     /// A dead letter that is no command, or a server that does not confirm.
@@ -101,9 +101,7 @@ impl Client {
             source: text("source").unwrap_or_default(),
             verb,
             params: event.get("data").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
-            expiry: text("expirytime")
-                .and_then(|expiry| OffsetDateTime::parse(&expiry, &Rfc3339).ok())
-                .filter(|expiry| *expiry > now),
+            expiry: expiry_anew(text("time").as_deref(), text("expirytime").as_deref(), now),
             generation: generation.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())),
             correlation: text("correlationid"),
             dataref: text("dataref"),
@@ -116,6 +114,17 @@ impl Client {
     async fn next_dead(&self, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
         let stream = self.bus().subjects().dead_letter_stream();
         Ok(self.bus().next(&stream, subject, from).await?)
+    }
+}
+
+/// What is left of a dead letter's time is mostly too little for another attempt, so the same span begins anew. An
+/// expiry without a beginning is kept while it lies ahead.
+fn expiry_anew(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let expiry = read(expiry?)?;
+    match time.and_then(read) {
+        Some(time) if time < expiry => Some(now + (expiry - time)),
+        _ => Some(expiry).filter(|expiry| *expiry > now),
     }
 }
 
@@ -135,5 +144,25 @@ fn read(message: &StreamMessage) -> DeadLetter {
         command: message.subject.rsplit('.').next().unwrap_or_default().to_owned(),
         raw: if event.is_none() { Some(String::from_utf8_lossy(&message.payload).into_owned()) } else { None },
         event: event.map(Value::Object),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_has_as_much_time_as_the_command_had() {
+        let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).unwrap();
+        let now = at("2026-01-01T12:00:00Z");
+        for (time, expiry, anew) in [
+            (Some("2026-01-01T11:59:54Z"), Some("2026-01-01T12:00:00.1Z"), Some("2026-01-01T12:00:06.1Z")),
+            (Some("2025-12-01T00:00:00Z"), Some("2025-12-01T00:01:00Z"), Some("2026-01-01T12:01:00Z")),
+            (None, Some("2026-01-01T12:30:00Z"), Some("2026-01-01T12:30:00Z")),
+            (None, Some("2026-01-01T11:30:00Z"), None),
+            (Some("2026-01-01T11:59:54Z"), None, None),
+        ] {
+            assert_eq!(expiry_anew(time, expiry, now), anew.map(at), "{time:?} {expiry:?}");
+        }
     }
 }

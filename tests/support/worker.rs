@@ -106,15 +106,22 @@ impl Stage {
 
     async fn until<T>(&self, key: &CommandKey, pick: impl Fn(&Observed) -> Option<T>) -> T {
         let mut told = self.client.watch_command(key);
+        let mut seen = Vec::new();
         let waited = tokio::time::timeout(Duration::from_secs(90), async {
             while let Some(observation) = told.next().await {
-                if let Some(found) = pick(&observation.unwrap().observed) {
-                    return found;
+                let observed = observation.unwrap().observed;
+                if let Some(found) = pick(&observed) {
+                    return Some(found);
                 }
+                seen.push(observed);
             }
-            panic!("command {key} ended without what was waited for");
+            None
         });
-        waited.await.unwrap_or_else(|_| panic!("command {key}: nothing within 90 s"))
+        match waited.await {
+            Ok(Some(found)) => found,
+            Ok(None) => panic!("command {key} ended without what was waited for: {seen:#?}"),
+            Err(elapsed) => panic!("command {key}: {elapsed}, 90 s, only {seen:#?}"),
+        }
     }
 }
 
