@@ -179,14 +179,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Renders an error of any layer. A cause that only repeats its parent's text is left out.
+    /// Renders an error of any layer. A cause that only repeats its parent's text is left out. Long texts are cut: an
+    /// error may repeat what a sender wrote, and a result that does not fit into a message would never be published.
     #[must_use]
     pub fn new(error: &dyn Classify) -> Self {
-        let message = error.to_string();
+        let message = cut(error.to_string());
         let mut causes: Vec<String> = Vec::new();
         let mut next = error.source();
-        while let Some(cause) = next {
-            let text = cause.to_string();
+        while let Some(cause) = next.filter(|_| causes.len() < MAX_CAUSES) {
+            let text = cut(cause.to_string());
             let last = causes.last().map_or(message.as_str(), String::as_str);
             if !last.contains(&text) {
                 causes.push(text);
@@ -201,6 +202,19 @@ impl Problem {
             remedy: error.remedy(),
         }
     }
+}
+
+/// Longest text of a problem, bytes.
+const MAX_TEXT: usize = 4096;
+/// Most causes of a problem.
+const MAX_CAUSES: usize = 8;
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Problem {

@@ -4,7 +4,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::Error;
+use super::{Error, json};
 
 /// Largest message that is read, headers not counted. The command stream's own limit is the same.
 pub const MAX_BYTES: usize = 512 * 1024;
@@ -31,8 +31,7 @@ pub fn read<'a>(
     if starts_with_ignore_case(content_type, "application/cloudevents") && !content_type_is_json(content_type) {
         return Err(not_an_event(&format!("only the JSON format is read, not {content_type:?}")));
     }
-    let value: Value =
-        serde_json::from_slice(payload).map_err(|error| not_an_event(&format!("malformed JSON: {error}")))?;
+    let value: Value = json::read(payload).map_err(|error| not_an_event(&format!("malformed JSON: {error}")))?;
     match value {
         Value::Object(attributes) if attributes.contains_key("specversion") => Ok(attributes),
         Value::Object(_) => Err(not_an_event("a JSON object without specversion")),
@@ -52,7 +51,10 @@ fn binary<'a>(
             name: attribute.to_owned(),
             reason: "is not UTF-8 after percent-decoding".to_owned(),
         })?;
-        attributes.insert(attribute.to_ascii_lowercase(), Value::String(value.into_owned()));
+        let name = attribute.to_ascii_lowercase();
+        if attributes.insert(name.clone(), Value::String(value.into_owned())).is_some() {
+            return Err(Error::Attribute { name, reason: "is there twice".to_owned() });
+        }
     }
     let content_type = content_type.unwrap_or("application/json");
     attributes.insert("datacontenttype".to_owned(), Value::String(content_type.to_owned()));
@@ -63,8 +65,7 @@ fn binary<'a>(
                 reason: format!("must be application/json, not {content_type:?}"),
             });
         }
-        let data =
-            serde_json::from_slice(payload).map_err(|error| not_an_event(&format!("malformed JSON data: {error}")))?;
+        let data = json::read(payload).map_err(|error| not_an_event(&format!("malformed JSON data: {error}")))?;
         attributes.insert("data".to_owned(), data);
     }
     Ok(attributes)
@@ -127,6 +128,9 @@ mod tests {
             (&[("ce-specversion", "1.0")], "{", "malformed JSON data"),
             (&[("ce-specversion", "1.0"), ("content-type", "text/xml")], "<a/>", "must be application/json"),
             (&[("ce-specversion", "1.0"), ("ce-id", "%ff")], "", "not UTF-8"),
+            (&[("ce-specversion", "1.0"), ("ce-id", "1"), ("Ce-Id", "2")], "", "id: is there twice"),
+            (&[], r#"{"specversion":"1.0","id":"1","id":"2"}"#, "\"id\" is there twice"),
+            (&[("ce-specversion", "1.0")], r#"{"a":1,"a":2}"#, "\"a\" is there twice"),
         ] {
             let error = read_with(headers, payload).unwrap_err().to_string();
             assert!(error.contains(reason), "{payload}: {error}");

@@ -108,10 +108,15 @@ fn origin(target: &Target, verb: &str, attributes: &Map<String, Value>) -> Optio
         source: source.to_owned(),
         target: target.clone(),
         verb: verb.to_owned(),
-        correlation: text(attributes, "correlationid").unwrap_or(id).to_owned(),
-        traceparent: text(attributes, "traceparent").map(str::to_owned),
-        tracestate: text(attributes, "tracestate").filter(|state| !state.is_empty()).map(str::to_owned),
+        correlation: answerable(attributes, "correlationid").unwrap_or(id).to_owned(),
+        traceparent: answerable(attributes, "traceparent").map(str::to_owned),
+        tracestate: answerable(attributes, "tracestate").filter(|state| !state.is_empty()).map(str::to_owned),
     })
+}
+
+/// What an answer repeats has to fit into it, also into the answer that rejects the attribute itself.
+fn answerable<'a>(attributes: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    text(attributes, name).filter(|text| text.len() <= MAX_ATTRIBUTE)
 }
 
 fn missing_identity(attributes: &Map<String, Value>) -> Error {

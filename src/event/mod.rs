@@ -6,6 +6,7 @@ mod command;
 pub mod dataref;
 mod emit;
 mod error;
+pub mod json;
 mod key;
 pub mod schema;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::core::DynamicObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use super::names::Namespace;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::DeleteOptions;
 use crate::cluster::{ApplyOptions, ObjectsReport, apply, delete, manifest};
+use crate::guard::Stop;
 
 /// A DNS label with room for the inventory's prefix.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$";
@@ -90,7 +92,7 @@ impl Task for Apply {
         cx: &TaskContext,
         params: ApplyParams,
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
-        let objects = manifest::read(&params.manifest)?;
+        let objects = read(params.manifest).await?;
         if objects.is_empty() {
             // Pruning would take it for "nothing is wanted any more"; that is what `config.delete` is for.
             let reason = "it has no objects".to_owned();
@@ -168,7 +170,10 @@ impl Task for Delete {
         cx: &TaskContext,
         params: DeleteParams,
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
-        let objects = params.manifest.as_deref().map(manifest::read).transpose()?;
+        let objects = match params.manifest {
+            Some(manifest) => Some(read(manifest).await?),
+            None => None,
+        };
         let options = DeleteOptions {
             namespace: params.namespace.map(Into::into),
             dry_run: params.dry_run,
@@ -179,6 +184,18 @@ impl Task for Delete {
         let cluster = cx.cluster().await?;
         let done = delete::delete(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;
         objects_ended(done, |report| report)
+    }
+}
+
+/// Apart from the threads that carry commands: a manifest near the reader's limits takes long enough to keep their
+/// heartbeats and leases waiting.
+async fn read(manifest: String) -> Result<Vec<DynamicObject>, Error> {
+    match tokio::task::spawn_blocking(move || manifest::read(&manifest)).await {
+        Ok(read) => Ok(read?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Stop::Shutdown.into()), // the runtime ended before it began
+        },
     }
 }
 

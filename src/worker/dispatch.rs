@@ -129,11 +129,16 @@ impl Engine {
             Err(error) if error.class() == Class::Terminal => return Err(wrong(&error.to_string()).into()),
             other => other?,
         };
-        let found = event::hex(&Sha256::digest(&bytes));
+        // Some MiB take long enough to keep heartbeats waiting.
+        let read = tokio::task::spawn_blocking(move || {
+            let found = event::hex(&Sha256::digest(&bytes));
+            (found, event::json::read(&bytes))
+        });
+        let (found, value) = read.await.map_err(|error| wrong(&error.to_string()))?;
         if !found.eq_ignore_ascii_case(digest) {
             return Err(wrong("the object has another digest").into());
         }
-        serde_json::from_slice(&bytes).map_err(|error| wrong(&format!("is not JSON: {error}")).into())
+        value.map_err(|error| wrong(&format!("is not JSON: {error}")).into())
     }
 
     /// Admits the command, takes its lease, counts the attempt and runs it.
