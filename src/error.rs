@@ -153,6 +153,10 @@ codes! {
     SH5002 "the command line is not valid" "See --help.";
     SH5003 "waiting for the result took too long" "The command goes on; ask with `sailhand get`.";
     SH5004 "a local file or process failed" "See the cause.";
+    // SH60xx: what is given to the analysis.
+    SH6001 "a document cannot be read" "Mend the YAML or JSON at the named line; the other documents were analysed.";
+    SH6002 "a document exceeds a limit" "Split it; the other documents were analysed.";
+    SH6003 "a file cannot be opened" "Check the path and its permissions; the other files were analysed.";
 }
 
 impl fmt::Display for Code {

@@ -1,6 +1,7 @@
 //! sailhand operates Istio by events: CloudEvents commands come in on NATS `JetStream`, workers carry them out on
 //! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md shows the house.
 
+pub mod analysis;
 pub mod bus;
 pub mod cli;
 pub mod client;

@@ -29,6 +29,30 @@ const RULES: &[Rule] = &[
         except: &[],
         never: &["kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },
+    // What is right and wrong in a configuration is decided without anything that could fail or wait.
+    Rule {
+        within: "analysis",
+        except: &[],
+        never: &[
+            "async_nats",
+            "kube",
+            "k8s_openapi",
+            "tokio",
+            "crate::bus",
+            "crate::event",
+            "crate::cluster",
+            "crate::task",
+            "crate::worker",
+            "crate::client",
+            "crate::cli",
+        ],
+    },
+    Rule {
+        within: "analysis",
+        except: &["analysis/source/files.rs", "analysis/rules/tests.rs"],
+        never: &["std::fs", "std::env", "std::net", "std::time::SystemTime"],
+    },
+    Rule { within: "analysis/rules", except: &["analysis/rules/tests.rs"], never: &["crate::analysis::source"] },
     Rule {
         within: "cluster",
         except: &[],

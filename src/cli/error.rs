@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{client, config, event, telemetry, worker};
+use crate::{analysis, client, config, event, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Input of the analysis.
+    #[error(transparent)]
+    Analysis(#[from] analysis::source::Error),
     /// Files that should be as generated and are not.
     #[error("not as generated: {}", files.join(", "))]
     SchemaDrift {
@@ -122,6 +125,7 @@ impl Error {
             Self::Config(_) | Self::Argument { .. } | Self::Telemetry(_) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
+            Self::Analysis(_) => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
                 Code::SH2003 => Exit::Failed,
@@ -139,6 +143,7 @@ impl Classify for Error {
             Self::Contract(error) => error.class(),
             Self::Client(error) => error.class(),
             Self::Worker(error) => error.class(),
+            Self::Analysis(error) => error.class(),
             Self::Telemetry(_) => Class::Terminal,
             Self::Argument { .. } | Self::Waited { .. } | Self::Local { .. } | Self::SchemaDrift { .. } => {
                 Class::Terminal
@@ -153,6 +158,7 @@ impl Classify for Error {
             Self::Contract(error) => error.code(),
             Self::Client(error) => error.code(),
             Self::Worker(error) => error.code(),
+            Self::Analysis(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
             Self::Waited { .. } => Code::SH5003,
             Self::Local { .. } | Self::SchemaDrift { .. } => Code::SH5004,
@@ -165,6 +171,7 @@ impl Classify for Error {
             Self::Contract(error) => error.remedy(),
             Self::Client(error) => error.remedy(),
             Self::Worker(error) => error.remedy(),
+            Self::Analysis(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand. Knows how things are asked for and shown; the work is done below.
 
+mod analyze;
 mod bars;
 mod cancel;
 mod completions;
@@ -97,6 +98,8 @@ enum Command {
     /// Make the streams, or check them
     #[command(subcommand)]
     Topology(topology::Command),
+    /// Tell what is wrong with Istio configuration in files
+    Analyze(analyze::Options),
     /// List the commands that can be sent
     Verbs(verbs::Options),
     /// Write the JSON Schemas and the AsyncAPI document
@@ -154,6 +157,7 @@ impl Cli {
             Command::Cancel(options) => cancel::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Topology(command) => topology::run(&global, &command).await,
+            Command::Analyze(options) => analyze::run(&options),
             Command::Verbs(options) => verbs::run(&options),
             Command::Schema(options) => schema::run(&options),
             Command::Completions(options) => completions::run(&options),

@@ -1,0 +1,138 @@
+//! What a rule has found, and the sink that rules put it into. Order, duplicates and suppression are `run.rs`.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::{Code, Kind, Level, Origin, Resource};
+
+/// One finding.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What it is.
+    pub code: &'static Code,
+    /// How bad it is here.
+    pub level: Level,
+    /// The object it is about.
+    pub object: ObjectRef,
+    /// The field, such as `spec.http[0].route[1].destination.host`; empty for the whole object. Keys with dots or
+    /// slashes are quoted: `metadata.annotations["a.b/c"]`.
+    pub field: String,
+    /// One sentence for a person.
+    pub message: String,
+    /// What the message was made from, in the order of Istio's message templates.
+    pub arguments: Vec<String>,
+    /// Other objects that have to do with it.
+    pub related: Vec<ObjectRef>,
+    /// The document the object was read from.
+    pub origin: Option<Origin>,
+}
+
+/// Names an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Which cluster; empty where there is only one, or none.
+    pub cluster: Arc<str>,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace, or empty.
+    pub namespace: CompactString,
+    /// Its name.
+    pub name: CompactString,
+}
+
+impl From<&Resource> for ObjectRef {
+    fn from(resource: &Resource) -> Self {
+        Self {
+            cluster: resource.cluster.clone(),
+            kind: resource.kind,
+            namespace: resource.namespace.clone(),
+            name: resource.name.clone(),
+        }
+    }
+}
+
+/// `Kind namespace/name`.
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+impl Finding {
+    /// Names the field. Its line is looked up when the finding is shown.
+    pub fn field(&mut self, path: impl Into<String>) -> &mut Self {
+        self.field = path.into();
+        self
+    }
+
+    /// What the message was made from.
+    pub fn arguments<A: Into<String>>(&mut self, arguments: impl IntoIterator<Item = A>) -> &mut Self {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Another object that has to do with it.
+    pub fn related(&mut self, resource: &Resource) -> &mut Self {
+        self.related.push(resource.into());
+        self
+    }
+
+    /// Another level than the code's own, where less is known.
+    pub fn level(&mut self, level: Level) -> &mut Self {
+        self.level = level;
+        self
+    }
+
+    /// The order in which findings are told: cluster, worst first, code, object, field, text.
+    pub(super) fn order(&self) -> impl Ord + '_ {
+        (
+            &*self.object.cluster,
+            std::cmp::Reverse(self.level),
+            self.code.id,
+            self.object.kind.name(),
+            &self.object.namespace,
+            &self.object.name,
+            &self.field,
+            &self.message,
+            self.origin,
+        )
+    }
+}
+
+/// Where rules put what they find.
+#[derive(Debug, Default)]
+pub struct Findings {
+    found: Vec<Finding>,
+}
+
+impl Findings {
+    /// Adds a finding about `resource`. More is said by the methods of what this returns:
+    ///
+    /// ```ignore
+    /// findings.add(&IST0128, rule, format!("…")).field("spec.trafficPolicy.tls").arguments([name, host]);
+    /// ```
+    pub fn add(&mut self, code: &'static Code, resource: &Resource, message: impl Into<String>) -> &mut Finding {
+        let finding = Finding {
+            code,
+            level: code.level,
+            object: resource.into(),
+            field: String::new(),
+            message: message.into(),
+            arguments: Vec::new(),
+            related: Vec::new(),
+            origin: resource.origin,
+        };
+        self.found.push(finding);
+        let last = self.found.len() - 1;
+        &mut self.found[last]
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Finding> {
+        self.found
+    }
+}

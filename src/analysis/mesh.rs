@@ -1,0 +1,124 @@
+//! Settings of the whole mesh, over Istio's defaults. Source: istio/api `mesh/v1alpha1/config.proto` and
+//! `pkg/config/mesh` (`DefaultMeshConfig`).
+
+use super::source::read_value;
+use super::{Kind, Node, Resource, Settings};
+
+/// `MeshConfig` as it is in force.
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    config: Node,
+}
+
+/// The namespace of the control plane.
+pub const ISTIO_NAMESPACE: &str = "istio-system";
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self::new(&Node::Null)
+    }
+}
+
+impl Mesh {
+    /// Settings laid over the defaults.
+    #[must_use]
+    pub fn new(settings: &Node) -> Self {
+        let defaults = defaults();
+        let config = if settings.is_null() { defaults } else { defaults.overlaid(settings) };
+        Self { config }
+    }
+
+    /// All of it, with the defaults.
+    #[must_use]
+    pub const fn config(&self) -> &Node {
+        &self.config
+    }
+
+    /// Where policies for the whole mesh live.
+    #[must_use]
+    pub fn root_namespace(&self) -> &str {
+        self.config["rootNamespace"].text()
+    }
+
+    /// Whether hosts that no registry knows can be reached, so that an unknown host may be meant.
+    #[must_use]
+    pub fn allows_any_outbound(&self) -> bool {
+        self.config.at("outboundTrafficPolicy.mode").text() != "REGISTRY_ONLY"
+    }
+
+    /// The suffix of identities.
+    #[must_use]
+    pub fn trust_domain(&self) -> &str {
+        self.config["trustDomain"].text()
+    }
+
+    /// Whether clients use mutual TLS wherever servers have it.
+    #[must_use]
+    pub fn has_auto_mtls(&self) -> bool {
+        self.config["enableAutoMtls"].as_bool().unwrap_or(true)
+    }
+
+    /// As the object that findings about it name.
+    #[must_use]
+    pub fn resource(&self) -> Resource {
+        pseudo_resource(Kind::MeshConfig, "meshconfig", self.config.clone())
+    }
+}
+
+/// `MeshNetworks` as the object that findings about it name.
+#[must_use]
+pub fn networks_resource(networks: Node) -> Resource {
+    pseudo_resource(Kind::MeshNetworks, "meshnetworks", networks)
+}
+
+/// What ConfigMap `istio` of the control plane's namespace says, if it is among the objects. Its text is read as far as
+/// it can be: a control plane that runs has read it too.
+#[must_use]
+pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
+    let map = resources.iter().find(|resource| {
+        resource.kind == Kind::ConfigMap && resource.namespace == ISTIO_NAMESPACE && resource.name == "istio"
+    });
+    let read = |key: &str| {
+        let text = map?.root["data"][key].as_str()?;
+        read_value(key, text).ok().filter(Node::is_set)
+    };
+    Settings { mesh_config: read("mesh"), mesh_networks: read("meshNetworks"), now }
+}
+
+/// Named as Istio's analysis names them.
+fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
+    Resource {
+        kind,
+        api_version: "v1".into(),
+        namespace: ISTIO_NAMESPACE.into(),
+        name: name.into(),
+        cluster: std::sync::Arc::default(),
+        root,
+        origin: None,
+    }
+}
+
+fn map(entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {
+    Node::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+fn defaults() -> Node {
+    let provider = |name: &'static str, what| map([("name", Node::string(name)), (what, map([]))]);
+    map([
+        ("rootNamespace", Node::string(ISTIO_NAMESPACE)),
+        ("ingressControllerMode", Node::string("STRICT")),
+        ("ingressService", Node::string("istio-ingressgateway")),
+        ("ingressClass", Node::string("istio")),
+        ("outboundTrafficPolicy", map([("mode", Node::string("ALLOW_ANY"))])),
+        ("enableAutoMtls", Node::Bool(true)),
+        ("trustDomain", Node::string("cluster.local")),
+        (
+            "extensionProviders",
+            Node::List(Box::new([
+                provider("prometheus", "prometheus"),
+                provider("stackdriver", "stackdriver"),
+                provider("envoy", "envoyFileAccessLog"),
+            ])),
+        ),
+    ])
+}

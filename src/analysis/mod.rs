@@ -1,0 +1,30 @@
+//! Compares configuration with what is known to be right: objects in, findings out. Pure: knows neither the bus nor a
+//! cluster; `source` alone reads files.
+//!
+//! A [`source`] makes [`Resource`]s of text, a [`Snapshot`] sorts them, [`run()`] calls the [`rules`] with a [`View`]
+//! of it, and [`report`] shows the [`Finding`]s. A new rule is one file and one line: `docs/adding-a-rule.md`.
+
+mod code;
+mod finding;
+mod kind;
+pub mod mesh;
+mod node;
+pub mod report;
+mod resource;
+mod rule;
+pub mod rules;
+mod run;
+pub mod snapshot;
+pub mod source;
+mod view;
+
+pub use code::{Code, Example, Level};
+pub use finding::{Finding, Findings, ObjectRef};
+pub use kind::Kind;
+pub use mesh::Mesh;
+pub use node::Node;
+pub use resource::{Origin, Resource};
+pub use rule::{Check, Rule};
+pub use run::run;
+pub use snapshot::{Settings, Snapshot};
+pub use view::View;

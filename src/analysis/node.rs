@@ -1,0 +1,330 @@
+//! A value of YAML or JSON as the rules read it: compact, owned, keys in the document's order. Knows neither text nor
+//! Kubernetes.
+
+use std::ops::Index;
+
+use compact_str::{CompactString, ToCompactString};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+/// One value. Reading what is not there gives [`Node::Null`], so that a path can be followed without asking at each
+/// step: `node["spec"]["tls"]["mode"].text()`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Node {
+    /// Null, or not there.
+    #[default]
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer of 64 bits.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string; up to 24 bytes of it need no memory of their own.
+    Str(CompactString),
+    /// A sequence.
+    List(Box<[Node]>),
+    /// A mapping, in the document's order.
+    Map(Box<[(CompactString, Node)]>),
+}
+
+static ABSENT: Node = Node::Null;
+
+impl Node {
+    /// A string.
+    #[must_use]
+    pub fn string(text: impl AsRef<str>) -> Self {
+        Self::Str(CompactString::new(text))
+    }
+
+    /// The value below a key; null where this is no mapping or has no such key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> &Self {
+        self.entries().iter().find(|(name, _)| name == key).map_or(&ABSENT, |(_, value)| value)
+    }
+
+    /// The value below several keys, with a dot between them: `spec.trafficPolicy.tls`.
+    #[must_use]
+    pub fn at(&self, path: &str) -> &Self {
+        path.split('.').fold(self, |node, key| node.get(key))
+    }
+
+    /// Whether it is null or not there.
+    #[must_use]
+    pub const fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// Whether it is there, whatever it says: `{}` is.
+    #[must_use]
+    pub const fn is_set(&self) -> bool {
+        !self.is_null()
+    }
+
+    /// Whether there is nothing in it: null, `""`, `[]`, `{}`, `0`, `false`; what protobuf leaves out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Bool(value) => !value,
+            Self::Int(value) => *value == 0,
+            Self::Float(value) => *value == 0.0,
+            Self::Str(value) => value.is_empty(),
+            Self::List(items) => items.is_empty(),
+            Self::Map(entries) => entries.is_empty(),
+        }
+    }
+
+    /// The string, if it is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The string; empty if it is none.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.as_str().unwrap_or_default()
+    }
+
+    /// The boolean, if it is one.
+    #[must_use]
+    pub const fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Whether it is `true`.
+    #[must_use]
+    pub const fn is_true(&self) -> bool {
+        matches!(self, Self::Bool(true))
+    }
+
+    /// The integer, if it is one.
+    #[must_use]
+    pub const fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "where it matters the integer is asked for")]
+    pub const fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Int(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The items of a sequence; none if it is none.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        match self {
+            Self::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Keys and values of a mapping in the document's order; none if it is none.
+    #[must_use]
+    pub fn entries(&self) -> &[(CompactString, Self)] {
+        match self {
+            Self::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The strings of a sequence; what is no string is passed over.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.items().iter().filter_map(Self::as_str)
+    }
+
+    /// What kind of value it is, for messages.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Int(_) => "integer",
+            Self::Float(_) => "number",
+            Self::Str(_) => "string",
+            Self::List(_) => "list",
+            Self::Map(_) => "mapping",
+        }
+    }
+
+    /// A scalar as it is written; empty for lists and mappings.
+    #[must_use]
+    pub fn scalar_text(&self) -> CompactString {
+        match self {
+            Self::Null | Self::List(_) | Self::Map(_) => CompactString::const_new(""),
+            Self::Bool(value) => value.to_compact_string(),
+            Self::Int(value) => value.to_compact_string(),
+            Self::Float(value) => value.to_compact_string(),
+            Self::Str(text) => text.clone(),
+        }
+    }
+
+    /// This with another laid over it: mappings are merged, everything else is replaced.
+    #[must_use]
+    pub fn overlaid(&self, over: &Self) -> Self {
+        let (Self::Map(below), Self::Map(above)) = (self, over) else { return over.clone() };
+        let mut merged: Vec<(CompactString, Self)> = below
+            .iter()
+            .map(|(key, value)| match over.get(key) {
+                Self::Null => (key.clone(), value.clone()),
+                above => (key.clone(), value.overlaid(above)),
+            })
+            .collect();
+        merged.extend(above.iter().filter(|(key, _)| self.get(key).is_null()).cloned());
+        Self::Map(merged.into())
+    }
+}
+
+impl Index<&str> for Node {
+    type Output = Self;
+
+    fn index(&self, key: &str) -> &Self {
+        self.get(key)
+    }
+}
+
+impl Index<usize> for Node {
+    type Output = Self;
+
+    fn index(&self, index: usize) -> &Self {
+        self.items().get(index).unwrap_or(&ABSENT)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Int(value))
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "beyond 64 bits there is no exact form")]
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
+        Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Float(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Str(CompactString::new(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(Key(key)) = map.next_key()? {
+            entries.push((key, map.next_value()?));
+        }
+        Ok(Node::Map(entries.into()))
+    }
+}
+
+struct Key(CompactString);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Key, E> {
+                Ok(Key(CompactString::new(value)))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// Depth is the format's own limit: 128 for `serde_json`.
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::Str(text) => serializer.serialize_str(text),
+            Self::List(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|item| list.serialize_element(item))?;
+                list.end()
+            }
+            Self::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                entries.iter().try_for_each(|(key, value)| map.serialize_entry(key.as_str(), value))?;
+                map.end()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_as_small_as_a_string() {
+        assert_eq!(size_of::<Node>(), 24);
+    }
+
+    #[test]
+    fn a_path_that_ends_early_reads_as_null() {
+        let node: Node = serde_json::from_str(r#"{"a":{"b":[{"c":1}]}}"#).unwrap();
+        assert_eq!(node.at("a.b")[0]["c"].as_int(), Some(1));
+        assert!(node["a"]["x"]["y"][7]["z"].is_null());
+        assert!(node["a"]["b"][0]["c"]["d"].is_null());
+    }
+
+    #[test]
+    fn an_overlay_merges_mappings_and_replaces_lists() {
+        let read = |text: &str| serde_json::from_str::<Node>(text).unwrap();
+        let merged = read(r#"{"a":{"b":1,"c":[1]},"d":2}"#).overlaid(&read(r#"{"a":{"c":[2]},"e":3}"#));
+        assert_eq!(merged, read(r#"{"a":{"b":1,"c":[2]},"d":2,"e":3}"#));
+    }
+}

@@ -1,0 +1,3 @@
+//! Rules about `DestinationRule`s.
+
+pub mod ca_certificate;

@@ -1,0 +1,3 @@
+//! Rules about `MeshNetworks`.
+
+pub mod registry;

@@ -1,0 +1,3 @@
+//! Rules about `Telemetry`.
+
+pub mod default_selector;

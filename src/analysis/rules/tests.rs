@@ -1,0 +1,63 @@
+//! Each rule is listed once and each code explains itself; the example of each code is run.
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+
+use super::*;
+use crate::analysis::source::{self, Sources};
+use crate::analysis::{Snapshot, mesh, run};
+
+/// Where examples need a moment in time: 2026-01-01.
+const NOW: i64 = 1_767_225_600;
+
+fn reported(text: &str) -> BTreeSet<&'static str> {
+    let mut sources = Sources::default();
+    sources.add("example.yaml", text.to_owned());
+    let one = NonZero::<usize>::MIN;
+    let reading = source::read(&sources, one);
+    assert!(reading.errors.is_empty(), "{:?}", reading.errors);
+    let settings = mesh::settings_in(&reading.resources, NOW);
+    let snapshot = Snapshot::new(reading.resources, settings);
+    run(&snapshot, ALL, one).iter().map(|finding| finding.code.id).collect()
+}
+
+#[test]
+fn the_example_of_each_code_shows_it_and_its_mended_form_does_not() {
+    let mut wrong = Vec::new();
+    for code in codes() {
+        if !reported(code.example.before).contains(code.id) {
+            wrong.push(format!("{}: not reported for the example before", code.id));
+        }
+        if reported(code.example.after).contains(code.id) {
+            wrong.push(format!("{}: still reported for the example after", code.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_code_is_defined_once_and_says_all_there_is_to_say() {
+    let mut seen = BTreeSet::new();
+    for code in codes() {
+        assert!(seen.insert(code.id), "{} is defined twice", code.id);
+        assert!(code.source.starts_with("https://"), "{}: source", code.id);
+        for (part, text) in [("title", code.title), ("why", code.why), ("remedy", code.remedy), ("name", code.name)] {
+            assert!(!text.is_empty(), "{}: no {part}", code.id);
+        }
+        assert!(!code.title.ends_with('.'), "{}: the title is no sentence with a full stop", code.id);
+        assert!(code.why.ends_with('.') && code.remedy.ends_with('.'), "{}: why and remedy end with a stop", code.id);
+    }
+}
+
+#[test]
+fn each_rule_has_a_name_of_its_own_and_reads_what_it_is_called_for() {
+    let mut seen = BTreeSet::new();
+    for rule in ALL {
+        assert!(seen.insert(rule.name), "{} is there twice", rule.name);
+        let kinds = match rule.check {
+            crate::analysis::Check::Each(kinds, _) | crate::analysis::Check::Namespaces(kinds, _) => kinds,
+            crate::analysis::Check::Once(_) => &[],
+        };
+        assert!(kinds.iter().all(|kind| rule.reads.contains(kind)), "{}: reads less than it is called for", rule.name);
+    }
+}

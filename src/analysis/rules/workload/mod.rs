@@ -1,0 +1,3 @@
+//! Rules about pods and what makes them.
+
+pub mod application_uid;

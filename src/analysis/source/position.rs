@@ -1,0 +1,180 @@
+//! The line of a field, found by reading its document again: lines are needed for findings only, and there are few.
+
+use saphyr_parser::{Event, Span};
+
+use super::super::Origin;
+use super::yaml;
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// How many characters of the line belong to it.
+    pub length: usize,
+}
+
+/// The place of `field` in its document, or of the nearest field around it that is there.
+pub fn locate(text: &str, origin: Origin, field: &str) -> Position {
+    let mut path = segments(field);
+    if let Some(item) = origin.item {
+        path.splice(0..0, [Segment::Key("items".to_owned()), Segment::Index(usize::try_from(item).unwrap_or(0))]);
+    }
+    let mut walk = Walk { events: Vec::new(), next: 0, best: None };
+    for event in yaml::parser(text) {
+        match event {
+            Ok((Event::StreamStart | Event::DocumentStart(_), _)) => {}
+            Ok((Event::DocumentEnd, _)) | Err(_) => break,
+            Ok(event) => walk.events.push(event),
+        }
+    }
+    walk.follow(&path);
+    let first = usize::try_from(origin.line).unwrap_or(1);
+    let span = walk.best.or_else(|| walk.events.first().map(|(_, span)| *span));
+    span.map_or(Position { line: first, column: 1, length: 0 }, |span| Position {
+        line: first + span.start.line().max(1) - 1,
+        column: span.start.col() + 1,
+        length: if span.end.line() == span.start.line() { span.end.col().saturating_sub(span.start.col()) } else { 0 },
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Segment {
+    Key(String),
+    Index(usize),
+}
+
+/// `a.b[0]["c.d/e"]`
+fn segments(field: &str) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut rest = field;
+    while !rest.is_empty() {
+        if let Some(quoted) = rest.strip_prefix("[\"") {
+            let (key, after) = quoted.split_once("\"]").unwrap_or((quoted, ""));
+            segments.push(Segment::Key(key.to_owned()));
+            rest = after;
+        } else if let Some(index) = rest.strip_prefix('[') {
+            let (index, after) = index.split_once(']').unwrap_or((index, ""));
+            segments.push(index.parse().map_or_else(|_| Segment::Key(index.to_owned()), Segment::Index));
+            rest = after;
+        } else {
+            let rest_of_key = rest.strip_prefix('.').unwrap_or(rest);
+            let end = rest_of_key.find(['.', '[']).unwrap_or(rest_of_key.len());
+            if end > 0 {
+                segments.push(Segment::Key(rest_of_key[..end].to_owned()));
+            }
+            rest = &rest_of_key[end..];
+        }
+    }
+    segments
+}
+
+struct Walk<'a> {
+    events: Vec<(Event<'a>, Span)>,
+    next: usize,
+    best: Option<Span>,
+}
+
+impl Walk<'_> {
+    /// Steps from the value at `next` to the one the path leads to.
+    fn follow(&mut self, path: &[Segment]) {
+        for segment in path {
+            let Some((event, _)) = self.events.get(self.next) else { return };
+            let found = match (event, segment) {
+                (Event::MappingStart(..), Segment::Key(key)) => self.step_to_key(key),
+                (Event::SequenceStart(..), Segment::Index(index)) => self.step_to_item(*index),
+                _ => false,
+            };
+            if !found {
+                return;
+            }
+        }
+        // A scalar itself rather than its key.
+        if let Some((Event::Scalar(text, ..), span)) = self.events.get(self.next)
+            && !text.is_empty()
+            && !path.is_empty()
+        {
+            self.best = Some(*span);
+        }
+    }
+
+    fn step_to_key(&mut self, wanted: &str) -> bool {
+        self.next += 1;
+        while let Some((event, span)) = self.events.get(self.next) {
+            match event {
+                Event::MappingEnd => return false,
+                Event::Scalar(key, ..) if key == wanted => {
+                    self.best = Some(*span);
+                    self.next += 1;
+                    return true;
+                }
+                _ => {
+                    self.skip();
+                    self.skip();
+                }
+            }
+        }
+        false
+    }
+
+    fn step_to_item(&mut self, wanted: usize) -> bool {
+        self.next += 1;
+        for index in 0.. {
+            match self.events.get(self.next) {
+                None | Some((Event::SequenceEnd, _)) => return false,
+                Some((_, span)) if index == wanted => {
+                    self.best = Some(*span);
+                    return true;
+                }
+                Some(_) => self.skip(),
+            }
+        }
+        false
+    }
+
+    /// Passes over one value.
+    fn skip(&mut self) {
+        let mut depth = 0_usize;
+        while let Some((event, _)) = self.events.get(self.next) {
+            self.next += 1;
+            match event {
+                Event::MappingStart(..) | Event::SequenceStart(..) => depth += 1,
+                Event::MappingEnd | Event::SequenceEnd => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_or_what_is_nearest_to_it() {
+        let text = "\nkind: X\nmetadata:\n  annotations:\n    a.b/c: \"1\"\nspec:\n  http:\n  - match: x\n    route:\n    - {host: one}\n    - host: two\n";
+        let at = |field: &str| {
+            let place = locate(text, Origin { file: 0, line: 10, start: 0, end: 0, item: None }, field);
+            (place.line, place.column)
+        };
+        assert_eq!(at("spec.http[0].route[1].host"), (20, 13));
+        assert_eq!(at("spec.http[0].route[0].host"), (19, 14));
+        assert_eq!(at("spec.http[0].route"), (18, 5));
+        assert_eq!(at("spec.http[0].missing.more"), (17, 5));
+        assert_eq!(at("metadata.annotations[\"a.b/c\"]"), (14, 12));
+        assert_eq!(at("spec.http[4]"), (16, 3));
+        assert_eq!(at(""), (11, 1));
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_found() {
+        let text = "kind: List\nitems:\n- a: 1\n- a: 2\n";
+        let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: Some(1) }, "a");
+        assert_eq!((place.line, place.column), (4, 6));
+    }
+}

@@ -1,0 +1,205 @@
+//! Reads texts in parallel: documents to objects, lists unfolded, what no rule reads counted.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::super::{Node, Origin, Resource};
+use super::error::Place;
+use super::split::{Document, split};
+use super::yaml::{self, Fault};
+use super::{Error, MAX_BYTES, Source, Sources};
+
+/// Documents that one thread takes at once.
+const CHUNK: usize = 64;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// In the order of the texts.
+    pub resources: Vec<Resource>,
+    /// What was not read.
+    pub errors: Vec<Error>,
+    /// Objects of kinds that no rule reads, by `group/Kind`.
+    pub others: BTreeMap<String, usize>,
+    /// Documents that are no Kubernetes objects: values of charts, settings of tools.
+    pub foreign: usize,
+}
+
+impl Reading {
+    fn append(&mut self, mut more: Self) {
+        self.resources.append(&mut more.resources);
+        self.errors.append(&mut more.errors);
+        self.foreign += more.foreign;
+        for (kind, count) in more.others {
+            *self.others.entry(kind).or_default() += count;
+        }
+    }
+}
+
+/// Reads all documents of all texts.
+#[must_use]
+pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
+    let mut whole = Reading::default();
+    let mut documents: Vec<(u32, Document)> = Vec::new();
+    for (number, source) in (0..).zip(&sources.files) {
+        if source.text.len() > MAX_BYTES {
+            let place = Place { file: source.name.clone(), line: 1 };
+            let what = format!("the file is longer than {} MiB", MAX_BYTES >> 20);
+            whole.errors.push(Error::Limit { place, what });
+        } else {
+            documents.extend(split(&source.text).into_iter().map(|document| (number, document)));
+        }
+    }
+    let chunks: Vec<&[(u32, Document)]> = documents.chunks(CHUNK).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut parts = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(chunk) = chunks.get(index) else { return parts };
+            let mut reading = Reading::default();
+            for (number, document) in *chunk {
+                if let Some(source) = sources.get(*number) {
+                    read_document(source, *number, *document, &mut reading);
+                }
+            }
+            parts.push((index, reading));
+        }
+    };
+    let threads = threads.get().min(chunks.len());
+    let mut parts = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut parts = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => parts.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        parts
+    });
+    parts.sort_unstable_by_key(|(index, _)| *index);
+    for (_, part) in parts {
+        whole.append(part);
+    }
+    whole
+}
+
+/// Reads one value, such as a `MeshConfig`. `name` is what errors call the text.
+///
+/// # Errors
+/// The text is neither YAML nor JSON, or exceeds a limit.
+pub fn read_value(name: &str, text: &str) -> Result<Node, Error> {
+    yaml::read(text).map_err(|fault| error(name, text, 1, fault))
+}
+
+fn read_document(source: &Source, number: u32, document: Document, reading: &mut Reading) {
+    let text = &source.text[document.start..document.end];
+    let origin = Origin {
+        file: number,
+        line: u32::try_from(document.line).unwrap_or(u32::MAX),
+        start: u32::try_from(document.start).unwrap_or(u32::MAX),
+        end: u32::try_from(document.end).unwrap_or(u32::MAX),
+        item: None,
+    };
+    match parse(text) {
+        Ok(Node::Null) => {}
+        Ok(root) => unfold(root, origin, reading),
+        Err(fault) => reading.errors.push(error(&source.name, text, document.line, fault)),
+    }
+}
+
+/// A flow mapping of YAML looks like JSON; the reader of JSON is the faster one.
+fn parse(text: &str) -> Result<Node, Fault> {
+    if text.trim_start().starts_with('{')
+        && let Ok(node) = serde_json::from_str(text)
+    {
+        return Ok(node);
+    }
+    yaml::read(text)
+}
+
+fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
+    let place = |line: usize| Place { file: name.to_owned(), line: first_line + line.max(1) - 1 };
+    match fault {
+        Fault::Syntax { line, reason } => {
+            Error::Unreadable { place: place(line), reason, template: text.contains("{{") }
+        }
+        Fault::Limit { line, what } => Error::Limit { place: place(line), what },
+    }
+}
+
+/// `List` and any other `…List` with items, as the API server sends them; else the object itself.
+fn unfold(root: Node, origin: Origin, reading: &mut Reading) {
+    let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
+        reading.foreign += 1;
+        return;
+    };
+    if kind.ends_with("List") && matches!(root["items"], Node::List(_)) {
+        let of = (api_version.to_owned(), kind.strip_suffix("List").unwrap_or_default().to_owned());
+        for (index, item) in (0..).zip(take_items(root)) {
+            // Items of typed lists may leave out what the list says.
+            let item = if item["kind"].is_null() { with_type(item, &of) } else { item };
+            unfold(item, Origin { item: Some(index), ..origin }, reading);
+        }
+        return;
+    }
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
+    match Resource::from_node(root) {
+        Some(resource) => reading.resources.push(Resource { origin: Some(origin), ..resource }),
+        None => *reading.others.entry(name).or_default() += 1,
+    }
+}
+
+fn take_items(root: Node) -> Vec<Node> {
+    let Node::Map(entries) = root else { return Vec::new() };
+    let items = entries.into_iter().find(|(key, _)| key == "items");
+    match items {
+        Some((_, Node::List(items))) => items.into_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn with_type(item: Node, (api_version, kind): &(String, String)) -> Node {
+    let Node::Map(entries) = item else { return item };
+    let mut entries = entries.into_vec();
+    entries.push(("apiVersion".into(), Node::string(api_version)));
+    entries.push(("kind".into(), Node::string(kind)));
+    Node::Map(entries.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(text: &str) -> Reading {
+        let mut sources = Sources::default();
+        sources.add("a.yaml", text.to_owned());
+        read(&sources, NonZero::<usize>::MIN)
+    }
+
+    #[test]
+    fn one_bad_document_does_not_stop_the_others() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\na: {{ .Values.x }}\n  b\n---\nkind: x\n---\n\
+                    apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: ns}\n---\napiVersion: v1\nkind: Event\n";
+        let read = reading(text);
+        let names: Vec<String> = read.resources.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["Pod a", "Pod ns/b"]);
+        assert_eq!(read.resources[1].origin.map(|origin| origin.line), Some(9));
+        assert_eq!(read.foreign, 1);
+        assert_eq!(read.others.into_iter().collect::<Vec<_>>(), [("Event".to_owned(), 1)]);
+        assert!(matches!(&read.errors[..], [Error::Unreadable { template: true, .. }]), "{:?}", read.errors);
+    }
+
+    #[test]
+    fn lists_are_unfolded_whatever_form_they_have() {
+        let text = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}},
+            {"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"b"}}]}]}"#;
+        let read = reading(text);
+        let names: Vec<String> = read.resources.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["Pod a", "Pod b"]);
+    }
+}

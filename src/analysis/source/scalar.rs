@@ -1,0 +1,136 @@
+//! What an unquoted scalar means: as to `kubectl`, which reads YAML 1.1 (sigs.k8s.io/yaml, `resolve.go`). Pure.
+
+use compact_str::CompactString;
+
+use super::super::Node;
+
+/// The value of a plain scalar.
+pub fn resolve(text: &str) -> Node {
+    let Some(first) = text.bytes().next() else { return Node::Null };
+    let other = match first {
+        b'0'..=b'9' | b'+' | b'-' | b'.' => number(text),
+        b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => word(text),
+        _ => None,
+    };
+    other.unwrap_or_else(|| Node::Str(CompactString::new(text)))
+}
+
+fn word(text: &str) -> Option<Node> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Some(Node::Bool(true)),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Some(Node::Bool(false)),
+        "~" | "null" | "Null" | "NULL" => Some(Node::Null),
+        _ => None,
+    }
+}
+
+fn number(text: &str) -> Option<Node> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if let Some(node) = special(text, unsigned) {
+        return Some(node);
+    }
+    // Addresses, versions and dates are the common case: two dots, or a letter that no number has.
+    let mut dots = 0;
+    for byte in unsigned.bytes() {
+        match byte {
+            b'0'..=b'9' | b'_' | b'a'..=b'f' | b'A'..=b'F' | b'x' | b'o' => {}
+            b'.' => dots += 1,
+            b'+' | b'-' if dots < 2 => {}
+            _ => return None,
+        }
+    }
+    if dots > 1 || !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    let plain = if text.contains('_') { &*text.replace('_', "") } else { text };
+    integer(plain).or_else(|| float(plain))
+}
+
+fn special(text: &str, unsigned: &str) -> Option<Node> {
+    match unsigned {
+        ".inf" | ".Inf" | ".INF" => {
+            Some(Node::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }))
+        }
+        ".nan" | ".NaN" | ".NAN" if text == unsigned => Some(Node::Float(f64::NAN)),
+        _ => None,
+    }
+}
+
+fn integer(text: &str) -> Option<Node> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', b'o', ..] => (8, &digits[2..]),
+        [b'0', b'0'..=b'9', ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let value = i128::from_str_radix(digits, radix).ok()?;
+    let value = if negative { -value } else { value };
+    i64::try_from(value).ok().map(Node::Int)
+}
+
+/// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+fn float(text: &str) -> Option<Node> {
+    let allowed = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    let value: f64 = if allowed { text.parse().ok()? } else { return None };
+    value.is_finite().then_some(Node::Float(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_mean_what_they_mean_to_kubectl() {
+        let text = |text: &str| Node::string(text);
+        let table = [
+            ("", Node::Null),
+            ("~", Node::Null),
+            ("null", Node::Null),
+            ("true", Node::Bool(true)),
+            ("yes", Node::Bool(true)),
+            ("on", Node::Bool(true)),
+            ("n", Node::Bool(false)),
+            ("north", text("north")),
+            ("0", Node::Int(0)),
+            ("-12", Node::Int(-12)),
+            ("+1", Node::Int(1)),
+            ("0644", Node::Int(0o644)),
+            ("0o17", Node::Int(15)),
+            ("0x1F", Node::Int(31)),
+            ("0b11", Node::Int(3)),
+            ("1_000", Node::Int(1000)),
+            ("1.5", Node::Float(1.5)),
+            (".5", Node::Float(0.5)),
+            ("1e3", Node::Float(1000.0)),
+            ("089", Node::Float(89.0)),
+            ("10.0.0.1", text("10.0.0.1")),
+            ("1.28.3", text("1.28.3")),
+            ("2026-11-24", text("2026-11-24")),
+            ("10s", text("10s")),
+            ("100m", text("100m")),
+            ("1e", text("1e")),
+            ("-", text("-")),
+            (".", text(".")),
+            ("...", text("...")),
+            ("-foo", text("-foo")),
+            ("0x", text("0x")),
+            ("8080:80", text("8080:80")),
+            ("1-2", text("1-2")),
+            ("*", text("*")),
+            ("nan", text("nan")),
+            ("inf", text("inf")),
+        ];
+        for (written, meant) in table {
+            assert_eq!(resolve(written), meant, "{written:?}");
+        }
+        assert_eq!(resolve("99999999999999999999"), Node::Float(1e20));
+    }
+}

@@ -1,0 +1,85 @@
+//! Cuts a text into YAML documents without reading them, so that they can be read in parallel. A marker at the start
+//! of a line ends a document in every context of YAML, also within quotes and block scalars. Pure.
+
+/// Where one document lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Document {
+    /// First byte.
+    pub start: usize,
+    /// The end, exclusive.
+    pub end: usize,
+    /// Line of the first byte, from 1.
+    pub line: usize,
+}
+
+/// The documents with content, in order. Comments and directives are no content.
+pub fn split(text: &str) -> Vec<Document> {
+    let mut documents = Vec::new();
+    let bytes = text.as_bytes();
+    let skip = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mut open = Open { start: skip, line: 1, content: None };
+    let mut start = skip;
+    let mut line = 1;
+    while start < bytes.len() {
+        let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length + 1);
+        let this = &bytes[start..end];
+        if is_marker(this, b"---") {
+            open.close(start, &mut documents);
+            // What follows the marker on its line belongs to the document.
+            open = Open { start: start + 3, line, content: None };
+            open.note(&this[3..], start + 3, line);
+        } else if is_marker(this, b"...") {
+            open.close(start, &mut documents);
+            open = Open { start: end, line: line + 1, content: None };
+        } else {
+            open.note(this, start, line);
+        }
+        start = end;
+        line += 1;
+    }
+    open.close(bytes.len(), &mut documents);
+    documents
+}
+
+/// The document that is being cut.
+struct Open {
+    start: usize,
+    line: usize,
+    /// Where its first line with content begins.
+    content: Option<(usize, usize)>,
+}
+
+impl Open {
+    fn note(&mut self, bytes: &[u8], start: usize, line: usize) {
+        if self.content.is_none() {
+            let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+            if first.is_some_and(|byte| !matches!(byte, b'#' | b'%')) {
+                self.content = Some((start, line));
+            }
+        }
+    }
+
+    fn close(&self, end: usize, documents: &mut Vec<Document>) {
+        if self.content.is_some() {
+            documents.push(Document { start: self.start, end, line: self.line });
+        }
+    }
+}
+
+fn is_marker(line: &[u8], marker: &[u8]) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| matches!(rest.first(), None | Some(b' ' | b'\t' | b'\r' | b'\n')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_cut_at_markers_and_empty_ones_left_out() {
+        let text = "# licence\n---\na: 1\n---\n# nothing\n--- # here\nb: |\n  --- text\n...\nc: 1\n---x: 1\n";
+        let cut: Vec<(usize, &str)> =
+            split(text).into_iter().map(|document| (document.line, &text[document.start..document.end])).collect();
+        assert_eq!(cut, [(2, "\na: 1\n"), (6, " # here\nb: |\n  --- text\n"), (10, "c: 1\n---x: 1\n")]);
+        assert!(split("").is_empty() && split("---\n").is_empty());
+    }
+}

@@ -1,0 +1,260 @@
+//! From the events of a YAML parser to a [`Node`], within limits of depth and number. Pure.
+
+use compact_str::CompactString;
+use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+
+use super::super::Node;
+use super::scalar::resolve;
+use super::{MAX_DEPTH, MAX_VALUES};
+
+/// What ended the reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The text is not YAML.
+    Syntax {
+        /// From 1, in the document.
+        line: usize,
+        /// What the parser says.
+        reason: String,
+    },
+    /// It is deeper or larger than what is read.
+    Limit {
+        /// From 1, in the document.
+        line: usize,
+        /// Which limit.
+        what: String,
+    },
+}
+
+/// Reads one document; null if there is nothing in it.
+pub fn read(text: &str) -> Result<Node, Fault> {
+    let mut builder = Builder::default();
+    for event in Parser::new_from_str(text) {
+        let (event, span) =
+            event.map_err(|error| Fault::Syntax { line: error.marker().line(), reason: error.info().to_owned() })?;
+        if matches!(event, Event::DocumentEnd) {
+            break;
+        }
+        builder.take(event).map_err(|refused| match refused {
+            Refused::Syntax(reason) => Fault::Syntax { line: span.start.line(), reason },
+            Refused::Limit(what) => Fault::Limit { line: span.start.line(), what },
+        })?;
+    }
+    Ok(builder.root.unwrap_or_default())
+}
+
+enum Refused {
+    Syntax(String),
+    Limit(String),
+}
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    root: Option<Node>,
+    /// By the parser's numbers; those still open hold nothing yet.
+    anchors: Vec<(usize, Node)>,
+    values: usize,
+}
+
+enum Open {
+    List {
+        items: Vec<Node>,
+        anchor: usize,
+    },
+    Map {
+        entries: Vec<(CompactString, Node)>,
+        key: Option<CompactString>,
+        merges: Vec<Node>,
+        merge: bool,
+        anchor: usize,
+    },
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>) -> Result<(), Refused> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                if style == ScalarStyle::Plain && self.opens_merge(&text) {
+                    return Ok(());
+                }
+                if let Some(key) = self.key_slot() {
+                    *key = Some(CompactString::from(text));
+                    return Ok(());
+                }
+                let node = match tag {
+                    Some(tag) => tagged(&text, style, &tag),
+                    None if style == ScalarStyle::Plain => resolve(&text),
+                    None => Node::Str(CompactString::from(text)),
+                };
+                self.put(node, anchor)
+            }
+            Event::SequenceStart(anchor, _) => self.open(Open::List { items: Vec::new(), anchor }),
+            Event::MappingStart(anchor, _) => {
+                self.open(Open::Map { entries: Vec::new(), key: None, merges: Vec::new(), merge: false, anchor })
+            }
+            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
+                Some(Open::List { items, anchor }) => self.put(Node::List(items.into()), anchor),
+                Some(Open::Map { entries, merges, anchor, .. }) => {
+                    self.put(Node::Map(merged(entries, merges).into()), anchor)
+                }
+                None => Ok(()),
+            },
+            Event::Alias(anchor) => {
+                let found = self.anchors.iter().rev().find(|(number, _)| *number == anchor);
+                let node = found.map(|(_, node)| node.clone());
+                let node = node.ok_or_else(|| Refused::Syntax("an alias inside of what it stands for".to_owned()))?;
+                self.charge(size(&node))?;
+                self.put(node, 0)
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
+        }
+    }
+
+    fn charge(&mut self, values: usize) -> Result<(), Refused> {
+        self.values += values;
+        if self.values > MAX_VALUES {
+            return Err(Refused::Limit(format!("the document has more than {MAX_VALUES} values")));
+        }
+        Ok(())
+    }
+
+    /// The place for a key, if a key comes next.
+    fn key_slot(&mut self) -> Option<&mut Option<CompactString>> {
+        match self.open.last_mut() {
+            Some(Open::Map { key, merge: false, .. }) if key.is_none() => Some(key),
+            _ => None,
+        }
+    }
+
+    /// `<<` as a key: its value is merged and not put.
+    fn opens_merge(&mut self, text: &str) -> bool {
+        match self.open.last_mut() {
+            Some(Open::Map { key: None, merge, .. }) if !*merge && text == "<<" => {
+                *merge = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), Refused> {
+        if self.key_slot().is_some() {
+            return Err(Refused::Syntax("a key that is no scalar".to_owned()));
+        }
+        if self.open.len() == MAX_DEPTH {
+            return Err(Refused::Limit(format!("the document is nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn put(&mut self, node: Node, anchor: usize) -> Result<(), Refused> {
+        self.charge(1)?;
+        if anchor > 0 {
+            self.anchors.push((anchor, node.clone()));
+        }
+        match self.open.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::List { items, .. }) => items.push(node),
+            Some(Open::Map { merges, merge, .. }) if *merge => {
+                *merge = false;
+                match node {
+                    Node::List(list) => merges.extend(list),
+                    other => merges.push(other),
+                }
+            }
+            Some(Open::Map { entries, key, .. }) => match key.take() {
+                Some(key) => put_entry(entries, key, node),
+                None => return Err(Refused::Syntax("a key that is no scalar".to_owned())),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Of a key that is there twice the later value stays, as with `kubectl`.
+fn put_entry(entries: &mut Vec<(CompactString, Node)>, key: CompactString, node: Node) {
+    match entries.iter_mut().find(|(name, _)| *name == key) {
+        Some((_, value)) => *value = node,
+        None => entries.push((key, node)),
+    }
+}
+
+/// Keys of the mapping itself win, then those of earlier merges (YAML's merge type).
+fn merged(mut entries: Vec<(CompactString, Node)>, merges: Vec<Node>) -> Vec<(CompactString, Node)> {
+    for merge in merges {
+        for (key, value) in merge.entries() {
+            if !entries.iter().any(|(name, _)| name == key) {
+                entries.push((key.clone(), value.clone()));
+            }
+        }
+    }
+    entries
+}
+
+fn tagged(text: &str, style: ScalarStyle, tag: &Tag) -> Node {
+    let is_string = tag.suffix == "str" || style != ScalarStyle::Plain || tag.suffix == "binary";
+    if is_string { Node::string(text) } else { resolve(text) }
+}
+
+fn size(node: &Node) -> usize {
+    match node {
+        Node::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Node::Map(entries) => 1 + entries.iter().map(|(_, value)| size(value)).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// A parser of a text, with positions.
+pub(super) fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
+    Parser::new_from_str(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Node {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn blocks_flows_and_quotes_are_read() {
+        let text = "a: 1\nb: [x, 'on', \"2\", {c: ~}]\nd: |\n  x\n  y\ne:\n- f: on\n  g: !!str 1\n1: k\n";
+        let wanted = r#"{"a":1,"b":["x","on","2",{"c":null}],"d":"x\ny\n","e":[{"f":true,"g":"1"}],"1":"k"}"#;
+        assert_eq!(read(text), Ok(json(wanted)));
+    }
+
+    #[test]
+    fn aliases_and_merges_are_unfolded() {
+        let text = "a: &x {k: 1, l: 2}\nb: *x\nc: {<<: *x, l: 3}\nd: {<<: [{l: 4}, *x]}\n";
+        let wanted = r#"{"a":{"k":1,"l":2},"b":{"k":1,"l":2},"c":{"l":3,"k":1},"d":{"l":4,"k":1}}"#;
+        assert_eq!(read(text), Ok(json(wanted)));
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..9 {
+            let below = format!("*a{}", level - 1);
+            bomb = format!("{bomb}a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
+        }
+        assert!(matches!(read(&bomb), Err(Fault::Limit { .. })));
+        let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+        assert!(matches!(read(&deep), Err(Fault::Limit { .. } | Fault::Syntax { .. })));
+        assert!(matches!(read("a: &x [*x]"), Err(Fault::Syntax { .. })));
+    }
+
+    #[test]
+    fn a_fault_has_its_line() {
+        assert!(matches!(read("a: 1\nb: [1\nc: }"), Err(Fault::Syntax { line: 2.., .. })));
+    }
+
+    #[test]
+    fn the_later_of_two_equal_keys_stays() {
+        assert_eq!(read("a: 1\na: 2\n"), Ok(json(r#"{"a":2}"#)));
+    }
+}

@@ -1,0 +1,141 @@
+//! The cases of Istio's own test table, as `../shared/analysis/README.md` describes them: the same codes on the same
+//! objects. They lie beside the checkout (`SAILHAND_SHARED`, by default `../shared`); where they are missing, this
+//! says so, and in CI it fails.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot read its cases has to fail")]
+#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "where the cases lie is told by the environment")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use sailhand::analysis::source::{self, Sources, files, read_value};
+use sailhand::analysis::{Kind, Settings, Snapshot, rules, run};
+use sailhand::clock::Clock;
+use serde::Deserialize;
+
+/// Analyzers with cases that have no rule yet; the test checks that the list is exact.
+const MISSING: &[&str] = &[
+    "annotations.AlphaAnalyzer",
+    "auth.AuthorizationPoliciesAnalyzer",
+    "authn.BlockedCIDRsAnalyzer",
+    "conditions.ConditionAnalyzer",
+    "deployment.MultiServiceAnalyzer",
+    "destinationrule.SubsetSelectPodAnalyzer",
+    "envoyfilter.EnvoyPatchAnalyzer",
+    "externalcontrolplane.ExternalControlPlaneAnalyzer",
+    "gateway.CertificateAnalyzer",
+    "gateway.ConflictingGatewayAnalyzer",
+    "gateway.IngressGatewayPortAnalyzer",
+    "gateway.SecretAnalyzer",
+    "injection.Analyzer",
+    "injection.ImageAnalyzer",
+    "injection.ImageAutoAnalyzer",
+    "k8sgateway.CRDVersionAnalyzer",
+    "schema.ValidationAnalyzer.VirtualService",
+    "service.PortNameAnalyzer",
+    "serviceentry.Analyzer",
+    "serviceentry.ConflictingServiceEntryProtocolAnalyzer",
+    "sidecar.SelectorAnalyzer",
+    "telemetry.LightstepAnalyzer",
+    "telemetry.ProviderAnalyzer",
+    "telemetry.SelectorAnalyzer",
+    "virtualservice.ConflictingMeshGatewayHostsAnalyzer",
+    "virtualservice.DestinationHostAnalyzer",
+    "virtualservice.DestinationRuleAnalyzer",
+    "virtualservice.GatewayAnalyzer",
+    "virtualservice.JWTClaimRouteAnalyzer",
+    "webhook.Analyzer",
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Case {
+    id: String,
+    input_files: Vec<PathBuf>,
+    mesh_config_file: Option<PathBuf>,
+    mesh_networks_file: Option<PathBuf>,
+    analyzer: String,
+    inputs: Vec<String>,
+    expected: Vec<Expected>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Expected {
+    code: String,
+    resource: String,
+}
+
+/// None where the cases are not there and need not be.
+fn folder() -> Option<PathBuf> {
+    let given = std::env::var_os("SAILHAND_SHARED").map(PathBuf::from);
+    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("analysis");
+    if folder.join("cases.json").exists() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing", folder.display());
+    eprintln!("NOT RUN: {} is missing", folder.display());
+    None
+}
+
+fn found(folder: &Path, case: &Case) -> Vec<String> {
+    let text = |path: &Path| {
+        fs::read_to_string(folder.join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let one = NonZero::<usize>::MIN;
+    let mut sources = Sources::default();
+    let mut errors = Vec::new();
+    for file in &case.input_files {
+        files::read(&folder.join(file), &mut sources, &mut errors);
+    }
+    let mesh_config = case.mesh_config_file.as_ref().map(|file| read_value("mesh config", &text(file)).unwrap());
+    let mesh_networks = case.mesh_networks_file.as_ref().map(|file| read_value("mesh networks", &text(file)).unwrap());
+    if mesh_config.as_ref().is_none_or(|config| config["ingressControllerMode"].text() != "OFF") {
+        sources.add("defaults", text(Path::new("defaults/istio-ingressgateway.yaml")));
+    }
+    let mut reading = source::read(&sources, one);
+    assert!(reading.errors.is_empty() && errors.is_empty(), "{}: {:?} {errors:?}", case.id, reading.errors);
+    let kinds: BTreeSet<Kind> = case
+        .inputs
+        .iter()
+        .map(|input| {
+            let (group, kind) = input.split_once('/').unwrap_or(("", input));
+            Kind::find(group, kind).unwrap_or_else(|| panic!("{input} is no known kind"))
+        })
+        .collect();
+    reading.resources.retain(|resource| kinds.contains(&resource.kind));
+    let now = Clock::system().now().unix_timestamp();
+    let settings = Settings { mesh_config, mesh_networks, now };
+    let snapshot = Snapshot::new(reading.resources, settings);
+    let rules: Vec<_> = rules::ALL.iter().copied().filter(|rule| rule.name == case.analyzer).collect();
+    let mut found: Vec<String> = run(&snapshot, &rules, NonZero::new(2).unwrap())
+        .iter()
+        .map(|finding| format!("{} {}", finding.code.id, finding.object))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn each_case_of_istio_gives_what_istio_expects() {
+    let Some(folder) = folder() else { return };
+    let cases: Vec<Case> = serde_json::from_slice(&fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    assert_eq!(cases.len(), 73);
+    let without_rule: BTreeSet<&str> = cases
+        .iter()
+        .map(|case| case.analyzer.as_str())
+        .filter(|analyzer| rules::ALL.iter().all(|rule| rule.name != *analyzer))
+        .collect();
+    assert_eq!(without_rule, MISSING.iter().copied().collect());
+    let mut wrong = Vec::new();
+    for case in cases.iter().filter(|case| !MISSING.contains(&case.analyzer.as_str())) {
+        let mut expected: Vec<String> =
+            case.expected.iter().map(|expected| format!("{} {}", expected.code, expected.resource)).collect();
+        expected.sort();
+        let found = found(&folder, case);
+        if found != expected {
+            wrong.push(format!("{}: expected {expected:#?}, found {found:#?}", case.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
