@@ -145,6 +145,10 @@ codes! {
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";
     SH3103 "a document is not a Kubernetes object" "Give it apiVersion, kind and metadata.name.";
     SH3104 "an object is there twice" "Remove one of the two.";
+    // SH33xx: traffic, policies and addons.
+    SH3301 "a subset has no ready pods" "Deploy what the subset names and wait until it is ready, or set force.";
+    SH3302 "another object governs the same thing" "Remove the named object, change it instead, or set force.";
+    SH3303 "the Service does not exist" "Deploy it first, or name another namespace or service.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "an unclassified failure" "This is a bug: report it with the worker's log.";

@@ -162,10 +162,9 @@ async fn the_entry_follows_the_choice_and_the_definitions() {
     let (_, report) = Deploy.run(&cx, params.clone()).await.unwrap().into_parts();
     assert_eq!(report.entry.skipped.as_deref(), Some("no entry was asked for"));
 
+    support::istio_crds::install();
     let cluster = cx.cluster().await.unwrap();
     for (group, kind, plural, version) in [
-        ("networking.istio.io", "Gateway", "gateways", "v1beta1"),
-        ("networking.istio.io", "VirtualService", "virtualservices", "v1beta1"),
         ("gateway.networking.k8s.io", "Gateway", "gateways", "v1"),
         ("gateway.networking.k8s.io", "HTTPRoute", "httproutes", "v1"),
     ] {
@@ -182,7 +181,7 @@ async fn the_entry_follows_the_choice_and_the_definitions() {
     params.entry = Choice::Auto;
     let (changed, report) = Deploy.run(&cx, params.clone()).await.unwrap().into_parts();
     assert!(changed);
-    assert_eq!(report.entry.api_version.as_deref(), Some("networking.istio.io/v1beta1"));
+    assert_eq!(report.entry.api_version.as_deref(), Some("networking.istio.io/v1"));
     assert_eq!((report.entry.port, report.entry.path.as_deref()), (Some(80), Some("/status/200")));
 
     params.entry = Choice::GatewayApi;

@@ -46,11 +46,15 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
     let _worker = stage.worker("w1").await;
     let (app, space) = (name("app"), name("space"));
     let manifest = config_map(&space, "one");
+    support::istio_crds::install();
+    let rules = json!([{"destinations": [{"subset": "v1"}], "timeout": "3s"}]);
     for (verb, params) in [
         ("ping", json!({"echo": "hello"})),
         ("namespace.label", json!({"namespace": space, "mode": "enabled", "create": true})),
         ("config.apply", json!({"name": app, "manifest": manifest, "wait": "30s"})),
         ("sample.deploy", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),
+        ("traffic.apply", json!({"namespace": space, "service": "httpbin", "rules": rules})),
+        ("traffic.clear", json!({"namespace": space})),
         ("sample.remove", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),
         ("config.delete", json!({"name": app, "wait": "30s"})),
     ] {

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::connection::Apply;
 use super::discovery::Kind;
 use super::fault::Fault;
-use super::{Cluster, Error, FIELD_MANAGER, ObjectRef};
+use super::{Cluster, Error, FIELD_MANAGER, ObjectRef, ownership};
 use crate::guard::Guard;
 
 const ID: &str = "applyset.kubernetes.io/id";
@@ -50,12 +50,7 @@ struct Version {
 impl Inventory {
     /// Reads the installation's inventory; an empty one where there is none.
     pub async fn read(cluster: &Cluster, installation: &str) -> Result<Self, Error> {
-        let object = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
-            namespace: Some(cluster.inventory_namespace().to_owned()),
-            name: format!("sailhand-{}", checked(installation)?),
-        };
+        let object = object(cluster, checked(installation)?);
         let stored = cluster.get_as(&kind("ConfigMap", "configmaps", true), &object).await?;
         let mut inventory = Self {
             installation: installation.to_owned(),
@@ -73,9 +68,7 @@ impl Inventory {
 
     /// The apply set's id, by the formula of KEP-3659.
     pub fn id(&self) -> String {
-        let namespace = self.object.namespace.as_deref().unwrap_or_default();
-        let hash = Sha256::digest(format!("{}.{namespace}.{}.", self.object.name, self.object.kind));
-        format!("applyset-{}-v1", URL_SAFE_NO_PAD.encode(hash))
+        id(&self.object)
     }
 
     /// Whether it is in the cluster.
@@ -258,6 +251,29 @@ impl Inventory {
         let name = self.object.namespace.clone().unwrap_or_default();
         namespace(cluster, &name).await.map(drop)
     }
+}
+
+impl Cluster {
+    /// Whether an object says that it belongs to the installation.
+    #[must_use]
+    pub fn is_member(&self, live: &Value, installation: &str) -> bool {
+        ownership::ours(live, &id(&object(self, installation)))
+    }
+}
+
+fn object(cluster: &Cluster, installation: &str) -> ObjectRef {
+    ObjectRef {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: Some(cluster.inventory_namespace().to_owned()),
+        name: format!("sailhand-{installation}"),
+    }
+}
+
+fn id(object: &ObjectRef) -> String {
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let hash = Sha256::digest(format!("{}.{namespace}.{}.", object.name, object.kind));
+    format!("applyset-{}-v1", URL_SAFE_NO_PAD.encode(hash))
 }
 
 /// Creates a namespace that is nobody's member: it outlives the installation.

@@ -17,6 +17,7 @@ pub(super) enum Phase {
     Scaling,
     OtherBuiltin,
     Custom,
+    Routes,
     Webhooks,
 }
 
@@ -27,6 +28,9 @@ impl Phase {
             ("", "Namespace") => Self::Namespaces,
             ("apiextensions.k8s.io", _) => Self::Definitions,
             ("admissionregistration.k8s.io", _) => Self::Webhooks,
+            // A route that names a subset nobody knows yet, or no more, answers 503.
+            ("networking.istio.io", "VirtualService") => Self::Routes,
+            ("gateway.networking.k8s.io", _) if kind.ends_with("Route") => Self::Routes,
             _ if kind.ends_with("Class") => Self::Classes,
             _ if !builtin(group) => Self::Custom,
             (_, "ServiceAccount") => Self::Accounts,
@@ -94,6 +98,7 @@ mod tests {
             ("apps", "Deployment"),
             ("autoscaling", "HorizontalPodAutoscaler"),
             ("networking.k8s.io", "Ingress"),
+            ("networking.istio.io", "DestinationRule"),
             ("networking.istio.io", "VirtualService"),
             ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
         ];

@@ -1,7 +1,10 @@
 //! The tasks: one file or folder for each command family, and the one list of them, [`Registry::standard`].
 //! A task knows the cluster and its context; it never sees the bus.
 
+mod istio_api;
 mod names;
+mod pods;
+mod refusal;
 mod registry;
 
 pub mod cancel;
@@ -9,6 +12,7 @@ pub mod config;
 pub mod namespace;
 pub mod ping;
 pub mod sample;
+pub mod traffic;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,7 +30,11 @@ use crate::event::CommandKey;
 use crate::guard::{Guard, Stop};
 use crate::progress::{Progress, Step};
 
+pub use refusal::Refusal;
 pub use registry::{DynTask, Registry};
+
+/// What is common of humantime's notation, for the schemas.
+const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
 
 /// How long and how often a command may be tried when it does not say so itself.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +109,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The state of the cluster speaks against it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// A parameter that the schema cannot judge.
     #[error("parameter {field}: {reason}")]
     Parameter {
@@ -123,6 +134,7 @@ impl Classify for Error {
             Self::Stopped(stop) => stop.class(),
             Self::Cluster(error) => error.class(),
             Self::Commands { .. } => Class::RETRY,
+            Self::Refused(refusal) => refusal.class(),
             Self::Parameter { .. } => Class::Rejected,
         }
     }
@@ -132,6 +144,7 @@ impl Classify for Error {
             Self::Stopped(stop) => stop.code(),
             Self::Cluster(error) => error.code(),
             Self::Commands { .. } => Code::SH2002,
+            Self::Refused(refusal) => refusal.code(),
             Self::Parameter { .. } => Code::SH1005,
         }
     }
@@ -140,6 +153,7 @@ impl Classify for Error {
         match self {
             Self::Stopped(stop) => stop.remedy(),
             Self::Cluster(error) => error.remedy(),
+            Self::Refused(refusal) => refusal.remedy(),
             Self::Commands { .. } | Self::Parameter { .. } => self.code().remedy().to_owned(),
         }
     }

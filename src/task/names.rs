@@ -78,10 +78,19 @@ impl JsonSchema for Namespace {
 #[must_use]
 pub fn installation(prefix: &str, namespace: &Namespace) -> String {
     let whole = format!("{prefix}-{namespace}");
-    if whole.len() <= INSTALLATION {
-        return whole;
-    }
-    let kept = whole[..INSTALLATION - HASH - 1].trim_end_matches('-');
+    if whole.len() <= INSTALLATION { whole } else { cut(&whole, &whole) }
+}
+
+/// The installation of something named in a namespace, such as a service. It always ends in a hash: dashes alone would
+/// not keep `a-b` in `c` apart from `a` in `b-c`.
+#[must_use]
+pub fn installation_of(prefix: &str, namespace: &Namespace, name: &str) -> String {
+    cut(&format!("{prefix}-{name}-{namespace}"), &format!("{prefix}/{namespace}/{name}"))
+}
+
+/// As much of `readable` as there is room for, and a hash of `whole`.
+fn cut(readable: &str, whole: &str) -> String {
+    let kept = readable[..readable.len().min(INSTALLATION - HASH - 1)].trim_end_matches('-');
     let digest = Sha256::digest(whole.as_bytes());
     let hash: Vec<_> = digest[..HASH / 2].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{kept}-{}", hash.concat())
@@ -112,5 +121,13 @@ mod tests {
         for name in names {
             assert!(name.len() <= INSTALLATION && Namespace::try_from(name.clone()).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_dash_does_not_make_two_names_one() {
+        let [one, two] =
+            [("c", "a-b"), ("b-c", "a")].map(|(space, name)| installation_of("x", &namespace(space), name));
+        assert_ne!(one, two);
+        assert!(one.starts_with("x-a-b-c-") && Namespace::try_from(one).is_ok());
     }
 }

@@ -118,6 +118,8 @@ impl Registry {
             .with(super::namespace::Label)
             .with(super::sample::Deploy)
             .with(super::sample::Remove)
+            .with(super::traffic::Apply)
+            .with(super::traffic::Clear)
     }
 
     /// Adds a task; the last one of a verb wins.

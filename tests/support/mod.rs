@@ -15,6 +15,7 @@
 
 pub mod control_plane;
 pub mod eventually;
+pub mod istio_crds;
 pub mod lossy;
 pub mod nats;
 pub mod site;

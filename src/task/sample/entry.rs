@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::model::{Application, Choices, Path};
 use crate::cluster::{Cluster, Error};
+use crate::task::istio_api::{NETWORKING, newest};
 
 /// Port at which gateways take plain HTTP. Istio finds the gateway pod's own port behind it, so 80 suits gateways
 /// installed by istioctl (80 to 8080) and by the Helm chart (80 to 80).
 const PORT: u16 = 80;
 
-/// Newest first: an object keeps its meaning, and old clusters have old versions only.
-const ISTIO: [&str; 3] = ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
+/// Newest first.
 const GATEWAY_API: [&str; 2] = ["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"];
 
 /// How an application is reached from outside the mesh.
@@ -69,12 +69,14 @@ impl Choice {
     /// When discovery fails.
     pub async fn find(self, cluster: &Cluster) -> Result<Result<Served, String>, Error> {
         let istio = match self {
-            Self::Auto | Self::Istio => newest(cluster, &ISTIO, "VirtualService").await?.map(Served::Istio),
+            Self::Auto | Self::Istio => {
+                newest(cluster, &NETWORKING, &["Gateway", "VirtualService"]).await?.map(Served::Istio)
+            }
             Self::GatewayApi | Self::None => None,
         };
         let gateway_api = match self {
             Self::Auto | Self::GatewayApi if istio.is_none() => {
-                newest(cluster, &GATEWAY_API, "HTTPRoute").await?.map(Served::GatewayApi)
+                newest(cluster, &GATEWAY_API, &["Gateway", "HTTPRoute"]).await?.map(Served::GatewayApi)
             }
             _ => None,
         };
@@ -86,19 +88,6 @@ impl Choice {
         };
         Ok(istio.or(gateway_api).ok_or_else(|| missing.to_owned()))
     }
-}
-
-async fn newest(
-    cluster: &Cluster,
-    versions: &[&'static str],
-    route: &'static str,
-) -> Result<Option<&'static str>, Error> {
-    for version in versions {
-        if cluster.kind(version, "Gateway").await?.is_some() && cluster.kind(version, route).await?.is_some() {
-            return Ok(Some(version));
-        }
-    }
-    Ok(None)
 }
 
 /// The two objects of the entry. `ingress` is the `istio` label of the gateway's pods, which only Istio's API needs.

@@ -7,10 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Choice, EntryReport};
 use crate::cluster::ObjectReport;
+use crate::task::DURATION;
 use crate::task::names::Namespace;
-
-/// What is common of humantime's notation.
-const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
 
 /// The sample applications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

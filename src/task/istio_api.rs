@@ -1,0 +1,85 @@
+//! Istio's APIs as a cluster serves them, its objects as we write them, and the hosts that they name. Knows no task in
+//! particular.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DynamicObject, TypeMeta};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Error};
+
+/// Newest first: an object keeps its meaning, and old clusters have old versions only.
+pub const NETWORKING: [&str; 3] =
+    ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
+
+/// The first of `versions` in which the cluster serves all `kinds`.
+///
+/// # Errors
+/// When discovery fails.
+pub async fn newest(
+    cluster: &Cluster,
+    versions: &[&'static str],
+    kinds: &[&str],
+) -> Result<Option<&'static str>, Error> {
+    'versions: for version in versions {
+        for kind in kinds {
+            if cluster.kind(version, kind).await?.is_none() {
+                continue 'versions;
+            }
+        }
+        return Ok(Some(version));
+    }
+    Ok(None)
+}
+
+/// An object of ours. `mark` is a label by which the family of verbs finds its own again.
+pub fn object(
+    (api_version, kind): (&str, &str),
+    namespace: &str,
+    name: &str,
+    mark: (&str, &str),
+    spec: &Value,
+) -> DynamicObject {
+    let labels = [("app.kubernetes.io/managed-by", "sailhand"), mark];
+    DynamicObject {
+        types: Some(TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() }),
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            ..ObjectMeta::default()
+        },
+        data: json!({ "spec": spec }),
+    }
+}
+
+/// Whether `host`, written in an object in `from`, is the Service. Istio takes a host without a dot for one of the
+/// object's own namespace, and any other for a full name, whose last part is the cluster's domain (config/host in
+/// istio/istio).
+pub fn is_host_of(host: &str, from: &str, service: &str, namespace: &str) -> bool {
+    if !host.contains('.') {
+        return host == service && from == namespace;
+    }
+    let rest = host.strip_prefix(service).and_then(|rest| rest.strip_prefix('.'));
+    let rest = rest.and_then(|rest| rest.strip_prefix(namespace));
+    rest.is_some_and(|rest| rest.starts_with(".svc."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_as_istio_reads_them() {
+        for (host, from, same) in [
+            ("reviews", "shop", true),
+            ("reviews", "other", false),
+            ("reviews.shop.svc.cluster.local", "other", true),
+            ("reviews.shop.svc.example.org", "other", true),
+            ("reviews.shop", "shop", false),
+            ("old-reviews.shop.svc.cluster.local", "shop", false),
+            ("*", "shop", false),
+        ] {
+            assert_eq!(is_host_of(host, from, "reviews", "shop"), same, "{host} in {from}");
+        }
+    }
+}

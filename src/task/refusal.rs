@@ -1,0 +1,45 @@
+//! Why a task will not write what it could, although the command is well formed: the state of the cluster speaks
+//! against it. Knows no task in particular.
+
+use crate::error::{Class, Classify, Code};
+
+/// A refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Requests would go nowhere.
+    #[error("no ready pods: {}", .subsets.join("; "))]
+    NoPods {
+        /// Each subset with its labels.
+        subsets: Vec<String>,
+    },
+    /// Another object has a say in the same thing, and Istio takes only one.
+    #[error("{subject} is governed already by {}", .objects.join(", "))]
+    Governed {
+        /// Such as `host reviews in shop`.
+        subject: String,
+        /// Such as `VirtualService shop/old-reviews`.
+        objects: Vec<String>,
+    },
+    /// Nothing of the name is there.
+    #[error("there is no Service {namespace}/{service}")]
+    NoService {
+        /// The namespace.
+        namespace: String,
+        /// The Service.
+        service: String,
+    },
+}
+
+impl Classify for Refusal {
+    fn class(&self) -> Class {
+        Class::Terminal
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::NoPods { .. } => Code::SH3301,
+            Self::Governed { .. } => Code::SH3302,
+            Self::NoService { .. } => Code::SH3303,
+        }
+    }
+}

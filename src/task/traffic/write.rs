@@ -1,0 +1,158 @@
+//! Brings a service's objects about so that no request is lost on the way: what routes name is there before they name
+//! it and goes after they no longer do. Judges nothing.
+
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::live::Found;
+use super::params::{ApplyParams, TrafficReport};
+use super::spec::Spec;
+use super::{MARK, ROUTES, RULE, installation, object_name, objects, reference};
+use crate::cluster::delete::{self, DeleteOptions};
+use crate::cluster::{Action, ApplyOptions, Cluster, ObjectReport, ObjectsFailure, ObjectsReport, apply};
+use crate::task::istio_api::object;
+use crate::task::names::Namespace;
+use crate::task::{Error, Failure, Outcome, TaskContext};
+
+/// Between the change of routes and the end of what the old ones named. Nobody tells when all proxies have the new
+/// ones: istiod gathers changes for 0.1 s and sends them within a second unless it is overloaded.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// One command's writes.
+pub struct Work<'a> {
+    cx: &'a TaskContext,
+    cluster: &'a Cluster,
+    namespace: &'a Namespace,
+    report: TrafficReport,
+    wrote: bool,
+}
+
+impl<'a> Work<'a> {
+    pub const fn new(
+        cx: &'a TaskContext,
+        cluster: &'a Cluster,
+        namespace: &'a Namespace,
+        report: TrafficReport,
+    ) -> Self {
+        Self { cx, cluster, namespace, report, wrote: false }
+    }
+
+    pub fn done(self) -> Outcome<TrafficReport> {
+        if self.wrote { Outcome::Changed(self.report) } else { Outcome::Unchanged(self.report) }
+    }
+
+    pub fn failed(self, error: Error) -> Failure<TrafficReport> {
+        let begun = !self.report.objects.is_empty();
+        let outcome = self.done();
+        Failure { error, report: begun.then_some(outcome) }
+    }
+
+    pub async fn apply(
+        &mut self,
+        spec: &Spec,
+        found: &Found,
+        version: &str,
+        params: &ApplyParams,
+    ) -> Result<(), Error> {
+        let rule = objects::destination_rule(spec);
+        let routes = objects::virtual_service(spec);
+        let options = ApplyOptions {
+            namespace: Some(self.namespace.to_string()),
+            dry_run: params.dry_run,
+            prune: true,
+            force: params.force,
+            generation: self.cx.generation,
+            ..ApplyOptions::default()
+        };
+        let set = |rule: Option<&Value>| -> Vec<DynamicObject> {
+            let name = object_name(&spec.service);
+            let object = |kind, body| {
+                object((version, kind), self.namespace.as_str(), &name, (MARK, spec.service.as_str()), body)
+            };
+            rule.map(|it| object(RULE, it)).into_iter().chain(routes.as_ref().map(|it| object(ROUTES, it))).collect()
+        };
+        let installation = installation(self.namespace, &spec.service);
+        let bridge = found
+            .rule
+            .as_ref()
+            .filter(|_| found.routes && !params.dry_run)
+            .and_then(|live| objects::bridge(live, rule.as_ref()));
+        let last = set(rule.as_ref());
+        let (cluster, guard, progress) = (self.cluster, &self.cx.guard, &*self.cx.progress);
+        if let Some(bridge) = bridge {
+            let first = set(Some(&bridge));
+            let done = apply::apply(cluster, &installation, first, &options, guard, progress).await;
+            self.note(done)?;
+            self.settle(&spec.service).await?;
+        }
+        let done = apply::apply(cluster, &installation, last, &options, guard, progress).await;
+        self.note(done)
+    }
+
+    pub async fn clear(&mut self, service: &str, version: Option<&str>, dry_run: bool) -> Result<(), Error> {
+        let installation = installation(self.namespace, service);
+        let options = DeleteOptions {
+            namespace: Some(self.namespace.to_string()),
+            dry_run,
+            adopt: false,
+            wait: (!dry_run).then_some(Duration::from_secs(30)),
+            generation: self.cx.generation,
+        };
+        let (cluster, guard, progress) = (self.cluster, &self.cx.guard, &*self.cx.progress);
+        if let Some(version) = version.filter(|_| !dry_run)
+            && self.ours(version, ROUTES, service, &installation).await?
+            && self.ours(version, RULE, service, &installation).await?
+        {
+            let name = object_name(service);
+            let routes = object((version, ROUTES), self.namespace.as_str(), &name, (MARK, service), &Value::Null);
+            let done = delete::delete(cluster, &installation, Some(vec![routes]), &options, guard, progress).await;
+            self.note(done)?;
+            self.settle(service).await?;
+        }
+        let done = delete::delete(cluster, &installation, None, &options, guard, progress).await;
+        self.note(done)
+    }
+
+    async fn ours(&self, version: &str, kind: &str, service: &str, installation: &str) -> Result<bool, Error> {
+        let live = self.cluster.get(&reference(version, kind, self.namespace, service)).await?;
+        Ok(live.is_some_and(|live| self.cluster.is_member(&live, installation)))
+    }
+
+    async fn settle(&self, service: &str) -> Result<(), Error> {
+        self.cx.step("wait", 0, 0, format!("{service}: proxies take the new routes before the old subsets go"));
+        tokio::select! {
+            stop = self.cx.guard.stopped() => Err(stop.into()),
+            () = self.cx.clock.sleep(SETTLE) => Ok(()),
+        }
+    }
+
+    fn note(&mut self, done: Result<ObjectsReport, ObjectsFailure>) -> Result<(), Error> {
+        let (report, result) = match done {
+            Ok(report) => (report, Ok(())),
+            Err(failure) => {
+                let (error, report) = *failure;
+                (report.unwrap_or_default(), Err(error.into()))
+            }
+        };
+        self.wrote |= report.changed() && !self.report.dry_run;
+        for line in report.objects {
+            note(&mut self.report.objects, line);
+        }
+        result
+    }
+}
+
+/// One line for each object, that of the last thing done to it.
+fn note(lines: &mut Vec<ObjectReport>, line: ObjectReport) {
+    let Some(earlier) = lines.iter_mut().find(|earlier| earlier.object == line.object) else {
+        lines.push(line);
+        return;
+    };
+    let stays = matches!(line.action, Action::Unchanged | Action::Absent)
+        || (line.action == Action::Configured && earlier.action == Action::Created);
+    if !stays {
+        *earlier = line;
+    }
+}
