@@ -6,7 +6,10 @@
 
 mod code;
 mod finding;
+pub mod hosts;
+mod index;
 mod kind;
+pub mod membership;
 pub mod mesh;
 mod node;
 pub mod report;
@@ -14,17 +17,25 @@ mod resource;
 mod rule;
 pub mod rules;
 mod run;
+mod selector;
 pub mod snapshot;
 pub mod source;
 mod view;
+mod workloads;
 
 pub use code::{Code, Example, Level};
 pub use finding::{Finding, Findings, ObjectRef};
+pub use index::{KeyIndex, Keys};
 pub use kind::Kind;
 pub use mesh::Mesh;
 pub use node::Node;
 pub use resource::{Origin, Resource};
 pub use rule::{Check, Rule};
 pub use run::run;
+pub use selector::Selector;
 pub use snapshot::{Settings, Snapshot};
 pub use view::View;
+pub use workloads::{WORKLOADS, Within};
+
+#[cfg(test)]
+mod tests;

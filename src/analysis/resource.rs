@@ -109,6 +109,12 @@ impl Resource {
         }
     }
 
+    /// Labels of the object's pods. Null for what has none.
+    #[must_use]
+    pub fn pod_labels(&self) -> &Node {
+        &self.pod_template()["metadata"]["labels"]
+    }
+
     /// `namespace/name`, or the name alone where there is no namespace.
     #[must_use]
     pub fn full_name(&self) -> String {

@@ -1,5 +1,5 @@
-//! All objects at one moment, sorted so that each question has one answer whatever order they came in. Cheap to copy
-//! with one object changed. Rules see it through [`super::View`].
+//! All objects at one moment, sorted so that each question has one answer whatever order they came in. Rules see it
+//! through [`super::View`].
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
 use super::{Kind, Node, Resource};
 
 /// Everything that can be analysed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Snapshot {
     kinds: Vec<Arc<Vec<Arc<Resource>>>>,
     mesh: Arc<Mesh>,
     now: i64,
+    indexes: Indexes,
 }
 
 /// What is known beside the objects.
@@ -54,7 +56,12 @@ impl Snapshot {
         if let Some(networks) = settings.mesh_networks {
             kinds[Kind::MeshNetworks.index()] = vec![Arc::new(networks_resource(networks))];
         }
-        Self { kinds: kinds.into_iter().map(Arc::new).collect(), mesh: Arc::new(mesh), now: settings.now }
+        Self {
+            kinds: kinds.into_iter().map(Arc::new).collect(),
+            mesh: Arc::new(mesh),
+            now: settings.now,
+            indexes: Indexes::default(),
+        }
     }
 
     /// All objects of a kind, by namespace, name and cluster.
@@ -92,6 +99,11 @@ impl Snapshot {
             }
         }
         namespaces
+    }
+
+    /// Those with a key of an index.
+    pub(super) fn keyed(&self, index: &'static KeyIndex, parts: &[&str]) -> &[Arc<Resource>] {
+        self.indexes.find(index, index::key(index.name, parts), self)
     }
 
     /// How many objects there are.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Mesh, Resource, Snapshot};
+use super::{KeyIndex, Kind, Mesh, Resource, Snapshot};
 
 /// A snapshot as one call of a rule sees it.
 #[derive(Debug)]
@@ -45,6 +45,18 @@ impl<'a> View<'a> {
     pub fn named(&self, kind: Kind, namespace: &str, name: &str) -> &'a [Arc<Resource>] {
         self.asked(kind);
         self.snapshot.named(kind, namespace, name)
+    }
+
+    /// Those with a key of an index, by namespace, name and cluster.
+    #[must_use]
+    pub fn lookup(&self, index: &'static KeyIndex, key: &[&str]) -> &'a [Arc<Resource>] {
+        self.peek(index, key)
+    }
+
+    /// As [`View::lookup`], for an answer that does not decide anything.
+    pub(super) fn peek(&self, index: &'static KeyIndex, key: &[&str]) -> &'a [Arc<Resource>] {
+        index.kinds.iter().for_each(|kind| self.asked(*kind));
+        self.snapshot.keyed(index, key)
     }
 
     /// The mesh's settings.

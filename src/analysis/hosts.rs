@@ -1,0 +1,174 @@
+//! Hosts: how short names are meant, which overlap, and who provides one. Source: istio
+//! `pkg/config/analysis/analyzers/util/hosts.go`, `service_lookup.go`, `pkg/config/host`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::index::{KeyIndex, Keys};
+use super::{Kind, Node, Resource, View};
+
+/// Istio's analysis knows no other domain of a cluster.
+const DOMAIN: &str = "svc.cluster.local";
+
+/// A name without a dot means a service of the namespace of whoever says it.
+#[must_use]
+pub fn fqdn<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
+    if host.contains('.') || host.starts_with('*') || host.is_empty() {
+        Cow::Borrowed(host)
+    } else {
+        Cow::Owned(format!("{host}.{namespace}.{DOMAIN}"))
+    }
+}
+
+/// Namespace and name of the service that a host of the form `name.namespace.svc.cluster.local` means.
+#[must_use]
+pub fn service_of(fqdn: &str) -> Option<(&str, &str)> {
+    let (name, rest) = fqdn.split_once('.')?;
+    let (namespace, domain) = rest.split_once('.')?;
+    (domain == DOMAIN && !name.is_empty() && !namespace.is_empty()).then_some((namespace, name))
+}
+
+/// Whether one host covers the other, either way round. `*` covers everything, `*.a` whatever ends in `.a`.
+#[must_use]
+pub fn overlaps(a: &str, b: &str) -> bool {
+    match (a.strip_prefix('*'), b.strip_prefix('*')) {
+        (Some(a), Some(b)) => a.ends_with(b) || b.ends_with(a),
+        (Some(suffix), None) => b.ends_with(suffix),
+        (None, Some(suffix)) => a.ends_with(suffix),
+        (None, None) => a == b,
+    }
+}
+
+/// Whether `general` covers all that `special` does.
+#[must_use]
+pub fn covers(general: &str, special: &str) -> bool {
+    match (general.strip_prefix('*'), special.strip_prefix('*')) {
+        (Some(general), Some(special)) => special.ends_with(general),
+        (Some(suffix), None) => special.ends_with(suffix),
+        (None, Some(_)) => false,
+        (None, None) => general == special,
+    }
+}
+
+/// Where an object is seen: namespaces, or `*` for all. From `spec.exportTo`, or a Service's annotation.
+pub fn scopes(resource: &Resource) -> Vec<&str> {
+    let mut scopes: Vec<&str> = if resource.kind == Kind::Service {
+        let listed = resource.annotation("networking.istio.io/exportTo").unwrap_or_default();
+        listed.split(',').map(str::trim).filter(|scope| !scope.is_empty()).collect()
+    } else {
+        resource.spec()["exportTo"].texts().collect()
+    };
+    for scope in &mut scopes {
+        if *scope == "." {
+            *scope = &resource.namespace;
+        }
+    }
+    if scopes.is_empty() || scopes.contains(&"*") { vec!["*"] } else { scopes }
+}
+
+static PROVIDERS: KeyIndex =
+    KeyIndex { name: "hosts by scope", kinds: &[Kind::Service, Kind::ServiceEntry], keys: by_scope_and_host };
+
+fn by_scope_and_host(provider: &Resource, keys: &mut Keys<'_>) {
+    for scope in scopes(provider) {
+        if provider.kind == Kind::Service {
+            keys.add(&[scope, &fqdn(&provider.name, &provider.namespace)]);
+        } else {
+            for host in provider.spec()["hosts"].texts() {
+                keys.add(&[scope, &fqdn(host, &provider.namespace)]);
+            }
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// Who provides the host that `referrer` names: services and service entries that its namespace sees. Of the exact
+    /// host first, else of the longest wildcard that covers it. Empty if nobody does. Needs [`Kind::Service`] and
+    /// [`Kind::ServiceEntry`].
+    ///
+    /// As in Istio's analysis, an `exportTo` of the referrer widens where is looked, since whoever uses the referrer
+    /// resolves the host again.
+    #[must_use]
+    pub fn providers(&self, referrer: &Resource, host: &str) -> &'a [Arc<Resource>] {
+        let own: &str = &referrer.namespace;
+        let host = fqdn(host, own);
+        let export_to: Vec<&str> = referrer.spec()["exportTo"].texts().collect();
+        let mut scopes = vec!["*"];
+        if export_to.is_empty() {
+            scopes.push(own);
+        } else {
+            scopes.extend(export_to.into_iter().map(|scope| if scope == "." { own } else { scope }));
+        }
+        for scope in scopes {
+            let found = self.lookup(&PROVIDERS, &[scope, &host]);
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        let name = host.strip_prefix('*').unwrap_or(&host);
+        for suffix in wildcards(name) {
+            for scope in [own, "*"] {
+                let found = self.lookup(&PROVIDERS, &[scope, &suffix]);
+                if !found.is_empty() {
+                    return found;
+                }
+            }
+        }
+        &[]
+    }
+
+    /// Who provides exactly this host, seen by everybody (`*`) or by a namespace.
+    #[must_use]
+    pub fn providers_in_scope(&self, scope: &str, fqdn: &str) -> &'a [Arc<Resource>] {
+        self.lookup(&PROVIDERS, &[scope, fqdn])
+    }
+}
+
+/// The wildcards that cover a name, the longest first: `*.b.c`, `*.c`, `*`.
+pub fn wildcards(name: &str) -> impl Iterator<Item = String> {
+    let dots = name.match_indices('.').map(|(at, _)| format!("*{}", &name[at..]));
+    dots.chain(["*".to_owned()])
+}
+
+/// The ports of a Service or ServiceEntry: numbers and names.
+pub fn ports(provider: &Resource) -> impl Iterator<Item = (i64, &str)> {
+    let number = if provider.kind == Kind::Service { "port" } else { "number" };
+    let ports: &[Node] = provider.spec()["ports"].items();
+    ports.iter().filter_map(move |port| Some((port[number].as_int()?, port["name"].text())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_completed_and_services_recognised() {
+        assert_eq!(fqdn("a", "n"), "a.n.svc.cluster.local");
+        assert_eq!(fqdn("a.b", "n"), "a.b");
+        assert_eq!(fqdn("*", "n"), "*");
+        assert_eq!(service_of("a.n.svc.cluster.local"), Some(("n", "a")));
+        assert_eq!(service_of("a.n.svc.cluster"), None);
+        assert_eq!(service_of("x.a.n.svc.cluster.local"), None);
+    }
+
+    #[test]
+    fn hosts_overlap_as_wildcards_cover_them() {
+        for (a, b, wanted) in [
+            ("a.com", "a.com", true),
+            ("a.com", "b.com", false),
+            ("*", "a.com", true),
+            ("*.com", "a.com", true),
+            ("*.com", "com", false),
+            ("*.a.com", "*.com", true),
+            ("*.a.com", "*.b.com", false),
+        ] {
+            assert_eq!((overlaps(a, b), overlaps(b, a)), (wanted, wanted), "{a} {b}");
+        }
+        assert!(covers("*.com", "*.a.com") && !covers("*.a.com", "*.com") && !covers("a.com", "*.a.com"));
+    }
+
+    #[test]
+    fn wildcards_come_longest_first() {
+        assert_eq!(wildcards("a.b.c").collect::<Vec<_>>(), ["*.b.c", "*.c", "*"]);
+    }
+}
