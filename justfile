@@ -74,6 +74,10 @@ test-e2e *args: tools
 test-clients:
     tests/run.sh schemas clients
 
+# Give random input to the readers of strangers' bytes: one target, or all; for so many seconds each.
+fuzz target="all" seconds="60":
+    tests/fuzz.sh {{ target }} {{ seconds }}
+
 # Write schemas/ from the types.
 schemas:
     cargo run --locked --quiet -- schema

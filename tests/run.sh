@@ -2,7 +2,7 @@
 # Runs every test there is and ends with one line, `N passed, N failed`. Exit status 1 when anything failed, was left
 # out, or could not be run.
 #
-#   run.sh              all tests: rust, schemas, clients, demo
+#   run.sh              all tests: rust, schemas, clients, fuzz, demo
 #   run.sh PART...      these parts; also `check`, which is `just check` counted step by step
 #
 # Whole logs are in .cache/log.
@@ -105,7 +105,7 @@ step() {
 
 main() {
   local part name parts=("$@")
-  ((${#parts[@]})) || parts=(rust schemas clients demo)
+  ((${#parts[@]})) || parts=(rust schemas clients fuzz demo)
   for part in "${parts[@]}"; do
     case $part in
       check)
@@ -125,6 +125,10 @@ main() {
         else
           report_failure "the worker could not be built"
         fi
+        ;;
+      fuzz)
+        say "random input, 8 seconds for each reader; its first build takes some minutes"
+        step fuzz "$here/fuzz.sh" all 8
         ;;
       demo)
         say "the demo, which fails when its story does not come true"

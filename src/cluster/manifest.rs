@@ -21,7 +21,8 @@ pub const MAX_BYTES: usize = 8 << 20;
 pub const MAX_OBJECTS: usize = 10_000;
 /// Deepest nesting. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 64;
-/// Most values of all documents together, aliases counted as often as they are used.
+/// Most values of all documents together, aliases counted as often as they are used; these may add 100,000 to what is
+/// written out.
 pub const MAX_VALUES: usize = 1_000_000;
 
 /// Reads all objects of a manifest, in order. Documents without content are skipped; `kind: List`, and any other
@@ -35,7 +36,7 @@ pub fn read(text: &str) -> Result<Vec<DynamicObject>, Error> {
     if text.len() > MAX_BYTES {
         return Err(Error::TooLarge { limit: Limit::Bytes, most: MAX_BYTES });
     }
-    let budget = value::Budget::default();
+    let budget = value::Budget::new(text.len());
     let mut objects = Vec::new();
     for document in document::split(text)? {
         for located in document::parse(&document, &budget)? {

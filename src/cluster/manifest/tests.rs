@@ -272,6 +272,7 @@ fn aliases_do_not_blow_up() {
         writeln!(laughs, "a{level}: &a{level} [{previous}]").unwrap();
     }
     assert_eq!(too_large(&laughs), Limit::Values);
+    assert!(read(&laughs).unwrap_err().to_string().contains("more than 100"), "a short text costs little");
     // Few values, many bytes.
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 90].join(", "));
     assert_eq!(too_large(&long), Limit::StringBytes);

@@ -15,16 +15,24 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// What one manifest may still use. Aliases are charged each time they are unfolded.
 #[derive(Debug)]
 pub struct Budget {
+    most_values: usize,
     values: Cell<usize>,
     bytes: Cell<usize>,
     breach: Cell<Option<(Limit, usize)>>,
     large_float: Cell<bool>,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
+/// Values that aliases may add to those that are written out, each of which takes a byte or more. What is refused at the
+/// end has cost its reading: a text of 500 bytes must not cost as much as one of 8 MiB.
+const ALIASED: usize = 100_000;
+
+impl Budget {
+    /// For a text of this length.
+    pub fn new(length: usize) -> Self {
+        let most_values = MAX_VALUES.min(length + ALIASED);
         Self {
-            values: Cell::new(MAX_VALUES),
+            most_values,
+            values: Cell::new(most_values),
             bytes: Cell::new(STRING_BYTES),
             breach: Cell::new(None),
             large_float: Cell::new(false),
@@ -52,7 +60,7 @@ impl Budget {
     }
 
     fn value<E: de::Error>(&self) -> Result<(), E> {
-        let left = self.values.get().checked_sub(1).ok_or_else(|| self.refuse(Limit::Values, MAX_VALUES))?;
+        let left = self.values.get().checked_sub(1).ok_or_else(|| self.refuse(Limit::Values, self.most_values))?;
         self.values.set(left);
         Ok(())
     }

@@ -1,0 +1,79 @@
+//! What is done with the bytes of strangers, one function for each reader. Each may refuse its input and must not panic;
+//! what it accepts has to have the properties that are checked here. Used by the fuzz targets and by
+//! `tests/fuzz_corpus.rs`, which runs the committed corpus without a fuzzer.
+#![allow(dead_code, reason = "each target uses one of them")]
+
+use sailhand::cluster::manifest;
+use sailhand::error::Problem;
+use sailhand::event::{self, CommandKey, Outcome, ResultData, Target, binding};
+use time::OffsetDateTime;
+
+/// Every reader by the name of its target and of its folder below `fuzz/corpus`.
+pub const READERS: [(&str, fn(&[u8])); 3] =
+    [("structured", structured), ("binary", binary), ("manifest", manifest)];
+
+/// Largest answer to a command that was refused; far below what a message may have.
+const MAX_ANSWER: usize = 128 * 1024;
+
+/// A command in structured mode: the input is the payload.
+pub fn structured(input: &[u8]) {
+    decode(&[("Content-Type", "application/cloudevents+json")], input);
+    decode(&[], input);
+}
+
+/// A command in binary mode: lines `name: value` up to an empty line, then the payload.
+pub fn binary(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let (head, payload) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let mut headers: Vec<_> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+    headers.push(("ce-specversion", "1.0"));
+    decode(&headers[..headers.len() - 1], payload.as_bytes());
+    decode(&headers, payload.as_bytes());
+}
+
+fn decode(headers: &[(&str, &str)], payload: &[u8]) {
+    let Ok(target) = "dev".parse::<Target>() else { unreachable!("it is a DNS label") };
+    let decoded = event::decode(&target, "config.apply", &headers.iter().copied(), payload);
+    let (origin, error) = match &decoded {
+        Ok(command) => (Some(&command.origin), None),
+        Err(rejection) => (rejection.origin.as_deref(), Some(Problem::new(&rejection.error))),
+    };
+    let Some(origin) = origin else { return };
+    assert_eq!(origin.key, CommandKey::new(&origin.source, &origin.id));
+    // Whoever can be named can be answered, and reads the answer as it was meant.
+    let result = ResultData {
+        outcome: if error.is_some() { Outcome::Rejected } else { Outcome::Succeeded },
+        changed: false,
+        report: None,
+        error,
+        attempts: 0,
+        fence: 0,
+        worker: "fuzz".to_owned(),
+        ended: event::rfc3339(OffsetDateTime::UNIX_EPOCH),
+    };
+    let answer = event::result_event(origin, OffsetDateTime::UNIX_EPOCH, &result).expect("an answer");
+    let sent = serde_json::to_vec(&answer).expect("an answer in JSON");
+    assert!(sent.len() <= MAX_ANSWER, "{} bytes", sent.len());
+    let read = binding::read(&std::iter::empty(), &sent).expect("an answer that can be read");
+    assert_eq!(read["commandid"], origin.id.as_str());
+    assert_eq!(read["commandkey"], origin.key.as_str());
+}
+
+/// A manifest: what it says in other words is the same manifest.
+pub fn manifest(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let objects = match manifest::read(text) {
+        Ok(objects) => objects,
+        Err(error) => {
+            let problem = Problem::new(&error);
+            assert!(problem.code.starts_with("SH31"), "{problem}");
+            return;
+        }
+    };
+    assert!(objects.len() <= manifest::MAX_OBJECTS);
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    // Aliases are written out, so it may be longer than is read; and a list is one level more.
+    if let Ok(again) = manifest::read(&list.to_string()) {
+        assert_eq!(objects, again);
+    }
+}

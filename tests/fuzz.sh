@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Fuzzes one target, or each of them, for some seconds; new finds stay in .cache/fuzz. Fails when an input breaks a
+# reader, and says where that input is.
+#
+#   fuzz.sh [TARGET|all] [SECONDS]
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/.." && pwd)
+cache=${SAILHAND_CACHE:-$root/.cache}/fuzz
+version=0.13.2
+target=${1:-all}
+seconds=${2:-60}
+
+cd "$root/fuzz"
+PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+[[ $(cargo fuzz --version 2>/dev/null) == "cargo-fuzz $version" ]] ||
+  cargo install cargo-fuzz --locked --version "$version"
+
+# The same versions as everywhere else; cargo adds what only fuzzing needs.
+cp ../Cargo.lock Cargo.lock
+# Without a sanitizer: the crate has no `unsafe`, and then the pinned stable toolchain will do.
+build=(--sanitizer none --target-dir "$cache/target")
+targets=("$target")
+[[ $target != all ]] || mapfile -t targets < <(cargo fuzz list)
+cargo fuzz build "${build[@]}"
+for target in "${targets[@]}"; do
+  mkdir -p "$cache/corpus/$target"
+  cargo fuzz run "${build[@]}" "$target" "$cache/corpus/$target" "corpus/$target" -- \
+    -max_total_time="$seconds" -max_len=65536 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="$cache/$target-"
+done
