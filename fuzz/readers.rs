@@ -8,9 +8,11 @@ use sailhand::error::Problem;
 use sailhand::event::{self, CommandKey, Outcome, ResultData, Target, binding};
 use time::OffsetDateTime;
 
+/// Takes any bytes and returns; whatever is wrong panics.
+pub type Reader = fn(&[u8]);
+
 /// Every reader by the name of its target and of its folder below `fuzz/corpus`.
-pub const READERS: [(&str, fn(&[u8])); 3] =
-    [("structured", structured), ("binary", binary), ("manifest", manifest)];
+pub const READERS: [(&str, Reader); 3] = [("structured", structured), ("binary", binary), ("manifest", manifest)];
 
 /// Largest answer to a command that was refused; far below what a message may have.
 const MAX_ANSWER: usize = 128 * 1024;

@@ -110,6 +110,8 @@ codes! {
     SH1013 "the command crashed the worker again and again" "Look at the worker's log for the cause, then replay the dead letter.";
     SH1014 "all attempts failed" "Mend the cause named by the last attempt, then replay the dead letter.";
     SH1015 "the deadline passed while the command ran" "Send it again with a longer deadline; what was done stays.";
+    SH1016 "the bus does not deliver the command any more" "Run `sailhand topology apply`, which sets the consumer's max_deliver right, then replay the dead letter.";
+    SH1017 "somebody else took the command off the queue" "Find out who terminates or acknowledges commands beside the workers; send the command again.";
     // SH20xx: the bus.
     SH2001 "NATS cannot be reached" "Check the address, the network and that the server runs.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";

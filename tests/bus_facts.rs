@@ -273,7 +273,7 @@ async fn a_term_never_comes_back_and_its_reason_is_kept_in_the_advisories() {
     })
     .await;
     let advisory: Value = serde_json::from_slice(&advisory.payload).unwrap();
-    assert_eq!(advisory["reason"], "SH1003: no such verb");
+    assert_eq!(advisory["reason"], "sailhand: SH1003: no such verb");
 }
 
 #[tokio::test]

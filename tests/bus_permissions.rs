@@ -6,12 +6,12 @@ mod support;
 use std::io::Write;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull::Config as PullConfig, push};
 use async_nats::jetstream::{self, context::ContextBuilder};
 use futures::StreamExt;
 use sailhand::bus::nats::{Connection, NatsBus, connect, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Attempts, Bus, LeaseName, Settlement, Subjects, Swap};
+use sailhand::bus::{Attempts, Bus, LeaseName, Settlement, Stranding, Subjects, Swap};
 use sailhand::config;
 use sailhand::event::{CommandKey, Target};
 use support::eventually::eventually;
@@ -126,6 +126,15 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
     worker.release(&lease).await.unwrap();
     delivery.acker.settle(Settlement::Ack).await.unwrap();
     stop.cancel();
+    // A command that an administrator takes off the queue is swept.
+    publish(&admin, "istio.cmd.dev.ping").await;
+    let other = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
+    let taken = other.context().get_consumer_from_stream::<PullConfig, _, _>("worker", "ISTIO_CMD").await.unwrap();
+    let message = taken.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap();
+    message.ack_with(jetstream::AckKind::Term).await.unwrap();
+    let stranded = worker.stranded(1, WITHIN).next().await.unwrap().unwrap();
+    assert_eq!(stranded.cause, Stranding::Terminated { reason: "without a reason".to_owned() });
+    stranded.delivery.acker.settle(Settlement::Ack).await.unwrap();
     assert_eq!(health.borrow().denied, None);
 }
 

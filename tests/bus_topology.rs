@@ -27,7 +27,7 @@ async fn apply_creates_everything_once_and_verify_agrees() {
     assert_eq!(differences.len(), declared.streams.len());
 
     let first = topology::apply(&bus, &declared).await.unwrap();
-    assert_eq!(first.len(), declared.streams.len() + 1);
+    assert_eq!(first.len(), declared.streams.len() + 2);
     assert!(first.iter().all(|applied| applied.action == "created"), "{first:?}");
     topology::verify(&bus, &declared).await.unwrap();
 
@@ -66,7 +66,7 @@ async fn a_consumer_that_differs_is_drift_and_is_mended() {
     let declared = Topology::new(&Bus::default());
     topology::apply(&bus, &declared).await.unwrap();
 
-    let mut changed = declared.consumer.clone();
+    let mut changed = declared.consumers[0].1.clone();
     changed.ack_wait = std::time::Duration::from_secs(5);
     bus.context().create_consumer_on_stream(changed, "ISTIO_CMD").await.unwrap();
     let Err(Error::Drift { differences }) = topology::verify(&bus, &declared).await else { panic!("it differs") };
@@ -105,4 +105,30 @@ async fn prefixes_do_not_meet() {
     let applied = topology::apply(&second, &declared).await.unwrap();
     assert!(applied.iter().all(|applied| applied.action == "created"), "{applied:?}");
     topology::verify(&connected, &Topology::new(&Bus::default())).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_installation_without_the_sweeper_gets_it_and_keeps_what_it_has() {
+    let server = NatsServer::start().await;
+    let bus = bus(&server).await;
+    let declared = Topology::new(&Bus::default());
+    topology::apply(&bus, &declared).await.unwrap();
+    bus.context().publish("istio.cmd.dev.ping", "kept".into()).await.unwrap().await.unwrap();
+    // As an earlier version made it: no consumer of the advisories, and another window of the dead letters.
+    bus.context().delete_consumer_from_stream("sweeper", "ISTIO_ADV").await.unwrap();
+    let letters = declared.streams.iter().find(|stream| stream.name == "ISTIO_DLQ").unwrap();
+    let earlier = async_nats::jetstream::stream::Config {
+        duplicate_window: std::time::Duration::from_mins(2),
+        ..letters.clone()
+    };
+    bus.context().update_stream(earlier).await.unwrap();
+    let Err(Error::Drift { differences }) = topology::verify(&bus, &declared).await else { panic!("it differs") };
+    assert!(differences[0].contains("ISTIO_DLQ: duplicate_window"), "{differences:?}");
+
+    let applied = topology::apply(&bus, &declared).await.unwrap();
+    let done: Vec<_> = applied.iter().filter(|one| one.action != "unchanged").map(|one| one.name.as_str()).collect();
+    assert_eq!(done, ["ISTIO_DLQ", "ISTIO_ADV/sweeper"]);
+    topology::verify(&bus, &declared).await.unwrap();
+    let mut stream = bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, 1);
 }

@@ -11,7 +11,9 @@ use cloudevents::Event;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sailhand::bus::nats::NatsBus;
-use sailhand::bus::{Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Swap};
+use sailhand::bus::{
+    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Stranded, Swap,
+};
 use sailhand::clock::Clock;
 use sailhand::cluster::Clusters;
 use sailhand::config::{Config, Target};
@@ -147,6 +149,14 @@ impl Bus for Timed {
 
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {
         self.bus.dead_letter(letter).await
+    }
+
+    async fn tell_dead_letter(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
+        self.bus.tell_dead_letter(letter, event).await
+    }
+
+    fn stranded(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>> {
+        self.bus.stranded(max, wait)
     }
 
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {

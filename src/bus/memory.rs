@@ -14,7 +14,9 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Subjects, Swap};
+use super::{
+    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Stranded, Subjects, Swap,
+};
 use crate::clock::Clock;
 use crate::event::{CommandKey, Origin, Target};
 
@@ -55,6 +57,14 @@ struct State {
     attempts: HashMap<CommandKey, (Attempts, u64)>,
     dead: Vec<(String, String)>,
     faults: Option<Faults>,
+}
+
+impl State {
+    fn keep_event(&mut self, event: &Event) {
+        if !self.events.iter().any(|known| known.id() == event.id()) {
+            self.events.push(event.clone());
+        }
+    }
 }
 
 struct Message {
@@ -263,12 +273,7 @@ impl Bus for MemoryBus {
     }
 
     async fn publish_event(&self, _: &Origin, _: &'static str, event: &Event) -> Result<(), Error> {
-        self.write("publish event", |state| {
-            if !state.events.iter().any(|known| known.id() == event.id()) {
-                state.events.push(event.clone());
-            }
-        })
-        .await
+        self.write("publish event", |state| state.keep_event(event)).await
     }
 
     async fn has_result(&self, _: &Target, key: &CommandKey) -> Result<bool, Error> {
@@ -349,6 +354,16 @@ impl Bus for MemoryBus {
             state.dead.push((letter.reason.as_str().to_owned(), letter.problem.code.clone()));
         })
         .await
+    }
+
+    async fn tell_dead_letter(&self, _: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
+        self.write("publish event", |state| state.keep_event(event)).await
+    }
+
+    /// None: this bus delivers for ever, and nobody else settles its messages.
+    fn stranded(&self, _: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>> {
+        let clock = self.clock;
+        stream::once(async move { clock.sleep(wait).await }).flat_map(|()| stream::empty()).boxed()
     }
 
     async fn blob(&self, name: &str, _: usize) -> Result<Bytes, Error> {

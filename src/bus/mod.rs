@@ -129,9 +129,17 @@ pub enum DeadReason {
     Exhausted,
     /// It takes the worker down each time.
     Quarantined,
+    /// The bus does not deliver it any more.
+    MaxDeliveries,
+    /// Somebody else than a worker took it off the queue.
+    Terminated,
 }
 
 impl DeadReason {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Rejected, Self::Exhausted, Self::Quarantined, Self::MaxDeliveries, Self::Terminated];
+
     /// As in subjects.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -139,6 +147,8 @@ impl DeadReason {
             Self::Rejected => "rejected",
             Self::Exhausted => "exhausted",
             Self::Quarantined => "quarantined",
+            Self::MaxDeliveries => "max-deliveries",
+            Self::Terminated => "terminated",
         }
     }
 }
@@ -157,6 +167,40 @@ pub struct DeadLetter<'a> {
     pub worker: &'a str,
     /// When.
     pub time: OffsetDateTime,
+}
+
+impl DeadLetter<'_> {
+    /// Its last subject tokens: the target, or `unknown`; the command's key, or `s` and the place in the queue.
+    #[must_use]
+    pub fn address(&self) -> (&str, String) {
+        let target = self.delivery.address.as_ref().map_or("unknown", |(target, _)| target.as_str());
+        (target, self.key.map_or_else(|| format!("s{}", self.delivery.sequence), ToString::to_string))
+    }
+}
+
+/// A command that nobody will settle any more, although nobody has ended it.
+pub struct Stranded {
+    /// How that came.
+    pub cause: Stranding,
+    /// The message, or the bus's own words where it is gone already. Settling it, in whichever way, removes it.
+    pub delivery: Delivery,
+}
+
+/// How a command was stranded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stranding {
+    /// It has been delivered as often as the consumer allows.
+    MaxDeliveries,
+    /// Somebody else than a worker of ours terminated it.
+    Terminated {
+        /// In his words.
+        reason: String,
+    },
+    /// It cannot be delivered: no client reads its headers.
+    Unreadable {
+        /// What is wrong with them.
+        reason: String,
+    },
 }
 
 /// A bus. All writes are safe to repeat.
@@ -201,6 +245,12 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Keeps a message for a person.
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error>;
+
+    /// Publishes the event that tells of a dead letter.
+    async fn tell_dead_letter(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error>;
+
+    /// At most `max` commands that are stranded, none later than `wait` from now. Read to its end, like [`Bus::pull`].
+    fn stranded(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>>;
 
     /// The object of this name in the blob store, at most `limit` bytes.
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error>;

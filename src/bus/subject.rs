@@ -53,6 +53,12 @@ impl Subjects {
         format!("{}.evt.{target}.{key}.{kind}", self.prefix)
     }
 
+    /// `istio.evt.<target>.<key or s + stream sequence>.deadlettered`.
+    #[must_use]
+    pub fn dead_letter_event(&self, target: &str, id: &str, kind: &str) -> String {
+        format!("{}.evt.{target}.{id}.{kind}", self.prefix)
+    }
+
     /// All progress events.
     #[must_use]
     pub fn events(&self) -> String {
@@ -187,6 +193,8 @@ impl Subjects {
 
 /// Name of the one consumer of the command stream.
 pub const CONSUMER: &str = "worker";
+/// Name of the one consumer of the advisories.
+pub const SWEEPER: &str = "sweeper";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{self, AckPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
-use super::subject::{CONSUMER, Subjects};
+use super::subject::{CONSUMER, SWEEPER, Subjects};
 use crate::config;
 use crate::event::binding::MAX_BYTES;
 
@@ -19,8 +19,8 @@ pub struct Topology {
     pub subjects: Subjects,
     /// Streams, those behind buckets included.
     pub streams: Vec<Config>,
-    /// The consumer of the command stream.
-    pub consumer: pull::Config,
+    /// The consumer of the command stream, and the one of the advisories about it; each with its stream.
+    pub consumers: [(String, pull::Config); 2],
 }
 
 impl Topology {
@@ -71,12 +71,14 @@ impl Topology {
                 description: Some("sailhand dead letters".to_owned()),
                 max_bytes: bus.max_bytes,
                 allow_direct: true,
+                // Whoever repeats one comes after a time-out or two of the bus.
+                duplicate_window: Duration::from_hours(1),
                 ..stream(subjects.dead_letter_stream(), vec![subjects.dead_letters()], 30 * DAY)
             },
             Config {
                 description: Some("advisories about sailhand commands".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
-                max_messages: 10_000,
+                max_messages: 10_000, // of a flood of bad input; workers look for theirs within seconds
                 ..stream(subjects.advisory_stream(), advisories.into(), 7 * DAY)
             },
             bucket(stream(String::new(), Vec::new(), bus.lease_ttl), &subjects.lease_bucket()),
@@ -102,7 +104,16 @@ impl Topology {
             max_ack_pending: 20_000, // delayed NAKs live in it
             ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
         };
-        Self { subjects, streams, consumer }
+        let sweeper = pull::Config {
+            durable_name: Some(SWEEPER.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: Duration::from_secs(30),
+            max_deliver: -1,
+            max_ack_pending: 1000,
+            ..pull::Config::default()
+        };
+        let consumers = [(subjects.command_stream(), consumer), (subjects.advisory_stream(), sweeper)];
+        Self { subjects, streams, consumers }
     }
 
     /// Where `found` is not what is declared, one sentence for each difference that matters.
@@ -147,15 +158,15 @@ impl Topology {
         differences
     }
 
-    /// The same for the consumer.
+    /// The same for a consumer.
     #[must_use]
-    pub fn consumer_differences(&self, found: &consumer::Config) -> Vec<String> {
-        let declared = &self.consumer;
+    pub fn consumer_differences(declared: &pull::Config, found: &consumer::Config) -> Vec<String> {
+        let name = declared.durable_name.as_deref().unwrap_or_default();
         let mut differences = Vec::new();
         macro_rules! same {
             ($($field:ident),+) => { $( if declared.$field != found.$field {
                 differences.push(format!(
-                    "consumer {CONSUMER}: {} is {:?}, should be {:?}", stringify!($field), found.$field, declared.$field
+                    "consumer {name}: {} is {:?}, should be {:?}", stringify!($field), found.$field, declared.$field
                 ));
             } )+ };
         }

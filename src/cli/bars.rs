@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Error;
-use super::output::{self, CHANGED, QUIET, STRONG, styled};
+use super::output::{self, BAD, CHANGED, QUIET, STRONG, styled};
 use super::report::short;
 use crate::client::{Observation, Observed};
 use crate::event::{CommandKey, EventKind};
@@ -59,6 +59,10 @@ impl Bars {
                     bar.bar.set_message(format!("waits {delay} to try again"));
                 }
                 self.line(&format!("{} {}", styled(CHANGED, "↻"), text))
+            }
+            Observed::Event(EventKind::DeadLettered(letter)) => {
+                let text = format!("kept as a dead letter, {}: {}", letter.reason, letter.problem);
+                self.line(&format!("{} {text}", styled(BAD, "✉")))
             }
             Observed::Unknown | Observed::Result(_) => Ok(()),
         }

@@ -57,6 +57,9 @@ fn doing(observation: &Observation) -> String {
         Observed::Event(EventKind::Retrying(retrying)) => {
             format!("attempt {} failed: {}", retrying.attempt, retrying.problem)
         }
+        Observed::Event(EventKind::DeadLettered(letter)) => {
+            format!("given up ({}): {}", letter.reason, letter.problem)
+        }
         Observed::Unknown | Observed::Result(_) => String::new(),
     };
     format!("{} on {}: {what} {}", word(observation), observation.target, styled(QUIET, format_args!("({since})")))

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
-use crate::event::{CommandKey, EventKind, ResultData, binding};
+use crate::event::{CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
 
 /// One event or result.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +170,7 @@ pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, pa
         Some("started") => data(&event).map(|data| Observed::Event(EventKind::Started(data))),
         Some("progress") => data(&event).map(|data| Observed::Event(EventKind::Progress(data))),
         Some("retrying") => data(&event).map(|data| Observed::Event(EventKind::Retrying(data))),
+        Some(DEAD_LETTERED) => data(&event).map(|data| Observed::Event(EventKind::DeadLettered(data))),
         Some(_) => None,
     };
     Some(Observation {

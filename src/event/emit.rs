@@ -101,6 +101,25 @@ pub struct Retrying {
     pub problem: Problem,
 }
 
+/// `data` of `deadlettered`: of an event that is told for each dead letter, also for a message that is no command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLettered {
+    /// `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
+    pub reason: String,
+    /// Why, and what a person can do.
+    pub problem: Problem,
+    /// Subject that the message was sent on.
+    pub subject: String,
+    /// How often it had been delivered.
+    pub deliveries: u64,
+    /// Who gave it up.
+    pub worker: String,
+}
+
+/// The word in the type and the subject of the event that tells of a dead letter.
+pub const DEAD_LETTERED: &str = "deadlettered";
+
 /// A kind of progress event and its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
@@ -110,11 +129,13 @@ pub enum EventKind {
     Progress(Step),
     /// An attempt failed, another will follow.
     Retrying(Retrying),
+    /// A dead letter was left: nothing more is tried.
+    DeadLettered(DeadLettered),
 }
 
 impl EventKind {
     /// All names, for schemas.
-    pub const NAMES: [&'static str; 3] = ["started", "progress", "retrying"];
+    pub const NAMES: [&'static str; 4] = ["started", "progress", "retrying", DEAD_LETTERED];
 
     /// The word in the type and the subject.
     #[must_use]
@@ -123,6 +144,7 @@ impl EventKind {
             Self::Started(_) => Self::NAMES[0],
             Self::Progress(_) => Self::NAMES[1],
             Self::Retrying(_) => Self::NAMES[2],
+            Self::DeadLettered(_) => Self::NAMES[3],
         }
     }
 }
@@ -144,12 +166,31 @@ pub fn progress_event(
         EventKind::Started(data) => json(data)?,
         EventKind::Progress(data) => json(data)?,
         EventKind::Retrying(data) => json(data)?,
+        EventKind::DeadLettered(data) => json(data)?,
     };
     let builder = answer(origin, &format!("{}.{}.{}", origin.key, place.0, place.1), time)
         .ty(format!("{TYPE_PREFIX}.event.{}.v1", kind.name()))
         .extension("attempt", i64::from(attempt))
         .extension("worker", worker.to_owned());
     build(builder, data)
+}
+
+/// Tells of a dead letter. `id` is the same for every repeat; without an origin the event names the message's place
+/// only.
+///
+/// # Errors
+/// As [`progress_event`].
+pub fn dead_letter_event(
+    origin: Option<&Origin>,
+    id: &str,
+    time: OffsetDateTime,
+    data: &DeadLettered,
+) -> Result<Event, Error> {
+    let builder = match origin {
+        Some(origin) => answer(origin, id, time),
+        None => EventBuilderV10::new().id(id).source(SOURCE).time(rfc3339(time)),
+    };
+    build(builder.ty(format!("{TYPE_PREFIX}.event.{DEAD_LETTERED}.v1")), json(data)?)
 }
 
 /// The result of a command.

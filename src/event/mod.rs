@@ -12,8 +12,8 @@ pub mod schema;
 
 pub use command::{Command, Origin, Rejection, decode};
 pub use emit::{
-    CONTENT_TYPE, CommandDraft, EventKind, Outcome, ResultData, Retrying, SOURCE, Started, progress_event,
-    result_event, rfc3339,
+    CONTENT_TYPE, CommandDraft, DEAD_LETTERED, DeadLettered, EventKind, Outcome, ResultData, Retrying, SOURCE, Started,
+    dead_letter_event, progress_event, result_event, rfc3339,
 };
 pub use error::Error;
 pub use key::{CommandKey, Target, hex};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
-use super::emit::{EventKind, ResultData, Retrying, Started};
+use super::emit::{DeadLettered, EventKind, ResultData, Retrying, Started};
 use super::{Error, TYPE_PREFIX};
 use crate::progress::Step;
 
@@ -46,9 +46,14 @@ pub fn files(verbs: &[Verb]) -> BTreeMap<String, Value> {
     files
 }
 
-fn event_schemas() -> [(&'static str, Schema); 3] {
-    let [started, progress, retrying] = EventKind::NAMES;
-    [(started, schema_for!(Started)), (progress, schema_for!(Step)), (retrying, schema_for!(Retrying))]
+fn event_schemas() -> [(&'static str, Schema); 4] {
+    let [started, progress, retrying, dead] = EventKind::NAMES;
+    [
+        (started, schema_for!(Started)),
+        (progress, schema_for!(Step)),
+        (retrying, schema_for!(Retrying)),
+        (dead, schema_for!(DeadLettered)),
+    ]
 }
 
 /// The result's envelope with the verb's own report in it.

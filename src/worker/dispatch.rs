@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -13,10 +12,10 @@ use super::heartbeat;
 use super::lease::Held;
 use super::settle::{Decision, End, Facts, decide};
 use super::{Engine, Error};
-use crate::bus::{DeadLetter, DeadReason, Delivery, LeaseName, Settlement, Swap};
+use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
 use crate::error::{Class, Classify, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
-use crate::telemetry::metrics::{ErrorCode, Reason, Verb as VerbLabel, Word};
+use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 
 /// What is known at the end of an attempt.
 #[derive(Default)]
@@ -294,7 +293,7 @@ impl Engine {
     }
 
     /// The commit point: whoever publishes the result first has ended the command.
-    async fn commit(&self, origin: &Origin, result: &ResultData) -> Result<(), crate::bus::Error> {
+    pub(super) async fn commit(&self, origin: &Origin, result: &ResultData) -> Result<(), crate::bus::Error> {
         let event =
             event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
         if self.bus.commit_result(origin, &event).await? == Swap::Lost {
@@ -340,21 +339,6 @@ impl Engine {
         delivery.acker.settle(Settlement::Term(reason)).await
     }
 
-    async fn bury(
-        &self,
-        delivery: &Delivery,
-        origin: Option<&Origin>,
-        reason: DeadReason,
-        problem: &Problem,
-    ) -> Result<(), crate::bus::Error> {
-        let time: OffsetDateTime = self.clock.now();
-        let key = origin.map(|origin| &origin.key);
-        let letter = DeadLetter { delivery, key, reason, problem, worker: &self.settings.worker, time };
-        self.bus.dead_letter(&letter).await?;
-        self.metrics.dead_letters.get_or_create(&Reason { reason: Word(reason.as_str()) }).inc();
-        Ok(())
-    }
-
     /// Publishes a progress event. One that is lost costs a watcher a line, not the command its life.
     pub(super) async fn tell(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) {
         let n = attempt.next_event();
@@ -376,7 +360,7 @@ impl Engine {
         }
     }
 
-    fn bus_failed(&self, what: &str, error: &crate::bus::Error) {
+    pub(super) fn bus_failed(&self, what: &str, error: &crate::bus::Error) {
         self.metrics.bus_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
         tracing::warn!(code = %error.code(), "{what}: {}", Problem::new(error));
     }

@@ -59,6 +59,18 @@ pub enum Error {
         /// How often.
         times: u32,
     },
+    /// The consumer on the bus allows no more deliveries.
+    #[error("the bus has delivered the command {times} times and does not deliver it again")]
+    MaxDeliveries {
+        /// How often.
+        times: u64,
+    },
+    /// Not by us.
+    #[error("the command was taken off the queue by somebody else: {reason}")]
+    Terminated {
+        /// What the other one said.
+        reason: String,
+    },
     /// The last attempt failed too.
     #[error("attempt {attempt} was the last: {last}")]
     Exhausted {
@@ -79,7 +91,9 @@ impl Classify for Error {
             Self::Bus(error) => error.class(),
             Self::Task(error) => error.class(),
             Self::UnknownTarget { .. } => Class::Rejected,
-            Self::Crashes { .. } | Self::Exhausted { .. } => Class::Terminal,
+            Self::Crashes { .. } | Self::MaxDeliveries { .. } | Self::Terminated { .. } | Self::Exhausted { .. } => {
+                Class::Terminal
+            }
             Self::Expired { .. } => Class::Expired,
             Self::Cancelled => Class::Cancelled,
             Self::Busy { .. } | Self::Elsewhere | Self::Paused { .. } => Class::Busy,
@@ -97,6 +111,8 @@ impl Classify for Error {
             Self::Cancelled => Code::SH1012,
             Self::Crashes { .. } => Code::SH1013,
             Self::Exhausted { .. } => Code::SH1014,
+            Self::MaxDeliveries { .. } => Code::SH1016,
+            Self::Terminated { .. } => Code::SH1017,
             Self::Busy { .. } | Self::Elsewhere | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,
         }

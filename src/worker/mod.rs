@@ -2,6 +2,7 @@
 //! table ([`settle`]). Knows the bus by its port only, and no Kubernetes.
 
 mod attempt;
+mod bury;
 mod dispatch;
 mod error;
 mod heartbeat;
@@ -9,6 +10,7 @@ mod lease;
 mod reporter;
 pub mod serve;
 pub mod settle;
+mod sweep;
 
 use std::collections::HashMap;
 use std::sync::Arc;

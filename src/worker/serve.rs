@@ -101,7 +101,9 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     tell.send_replace(Causes::new());
     tracing::info!(worker, slots = config.worker.slots, targets = config.targets.len(), "ready");
     let watching = tokio::spawn(watch_readiness(bus.clone(), topology, tell.clone(), stop.clone()));
+    let sweeping = tokio::spawn(Arc::clone(&engine).sweep(stop.clone()));
     engine.run(stop).await;
+    let _ = sweeping.await; // it ends what it has begun
     watching.abort();
     bus.close().await;
     tracing::info!(worker, "stopped");

@@ -26,6 +26,8 @@ pub struct Health {
     pub connected: bool,
     /// The last permissions violation since the last connect, as the server told it.
     pub denied: Option<String>,
+    /// How often the connection has been lost.
+    pub losses: u64,
 }
 
 /// Connects as `name`. With `patient`, an unreachable server is waited for in the background instead of failing.
@@ -33,7 +35,7 @@ pub struct Health {
 /// # Errors
 /// Unreadable credentials, or (not `patient`) an unreachable server.
 pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<Connection, Error> {
-    let health = watch::Sender::new(Health { connected: !patient, denied: None });
+    let health = watch::Sender::new(Health { connected: !patient, ..Health::default() });
     let tell = health.clone();
     let mut options = ConnectOptions::new()
         .name(name)
@@ -64,11 +66,17 @@ fn note(tell: &watch::Sender<Health>, event: &Event) {
     match event {
         Event::Connected => {
             tracing::info!("connected to NATS");
-            tell.send_replace(Health { connected: true, denied: None });
+            tell.send_modify(|health| {
+                health.connected = true;
+                health.denied = None;
+            });
         }
         Event::Disconnected => {
             tracing::warn!("the connection to NATS is lost");
-            tell.send_modify(|health| health.connected = false);
+            tell.send_modify(|health| {
+                health.connected = false;
+                health.losses += 1;
+            });
         }
         Event::Closed => {
             tracing::debug!("{event}");

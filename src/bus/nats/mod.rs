@@ -7,10 +7,12 @@ mod publish;
 mod read;
 mod source;
 mod store;
+mod stranded;
 pub mod topology;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
@@ -22,8 +24,8 @@ use futures::stream::BoxStream;
 use time::OffsetDateTime;
 use tokio::sync::{OnceCell, watch as signal};
 
-use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Subjects, Swap};
-use crate::event::{CommandKey, Origin, Target};
+use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Stranded, Subjects, Swap};
+use crate::event::{self, CommandKey, Origin, Target};
 
 pub use connect::{Connection, connect};
 pub use read::header_pairs;
@@ -39,8 +41,11 @@ pub struct NatsBus {
     subjects: Subjects,
     control: Arc<Control>,
     health: signal::Sender<connect::Health>,
-    /// Only its name is used after the first look; a consumer that is made again has the same.
+    /// Only their names are used after the first look; a consumer that is made again has the same.
     consumer: Arc<OnceCell<PullConsumer>>,
+    sweeper: Arc<OnceCell<PullConsumer>>,
+    /// Losses of the connection that have been looked into.
+    looked_into: Arc<AtomicU64>,
 }
 
 impl NatsBus {
@@ -55,6 +60,8 @@ impl NatsBus {
             control: Arc::new(Control::default()),
             health: connection.health,
             consumer: Arc::default(),
+            sweeper: Arc::default(),
+            looked_into: Arc::default(),
         }
     }
 
@@ -148,6 +155,16 @@ impl Bus for NatsBus {
 
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {
         self.publish(publish::Message::dead_letter(&self.subjects, letter)).await.map(|_| ())
+    }
+
+    async fn tell_dead_letter(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
+        let (target, id) = letter.address();
+        let subject = self.subjects.dead_letter_event(target, &id, event::DEAD_LETTERED);
+        self.publish(publish::Message::event(subject, event)?).await.map(|_| ())
+    }
+
+    fn stranded(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>> {
+        stranded::stranded(self.clone(), max, wait)
     }
 
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {

@@ -1,12 +1,16 @@
-//! What a producer and an operator write: commands, cancellations, large parameters.
+//! What a producer and an operator write: commands, cancellations, large parameters; and what they delete.
 
+use async_nats::client::Request;
 use async_nats::{HeaderMap, header};
 use cloudevents::Event;
 
-use super::NatsBus;
-use super::publish::Message;
+use super::publish::{ApiError, Message};
+use super::{NatsBus, TIMEOUT};
 use crate::bus::Error;
 use crate::event::{CommandKey, Target};
+
+/// How the server says that there is no such message; it has a code only for all failures to delete.
+const NOT_THERE: &str = "no message found";
 
 impl NatsBus {
     /// Puts a command into the queue. Says whether it was there already (same `key` within the stream's
@@ -37,6 +41,31 @@ impl NatsBus {
         headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
         let message = Message { subject: self.subjects.cancel(key), headers, payload: note.to_string().into() };
         self.publish(message).await.map(|_| ())
+    }
+
+    /// Deletes one message of a stream. Says whether it was there.
+    ///
+    /// # Errors
+    /// When the server does not do it.
+    pub async fn remove(&self, stream: &str, sequence: u64) -> Result<bool, Error> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            error: Option<ApiError>,
+        }
+        let subject = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
+        let request = Request::new().payload(serde_json::json!({ "seq": sequence }).to_string().into());
+        let reply = self.request("delete", &subject, request, TIMEOUT).await?;
+        let answer: Answer = serde_json::from_slice(&reply.payload).map_err(|error| Error::Malformed {
+            what: format!("the answer on {subject}"),
+            reason: error.to_string(),
+        })?;
+        match answer.error {
+            None => Ok(true),
+            Some(error) if error.description == NOT_THERE => Ok(false),
+            Some(ApiError { err_code: code, description }) => {
+                Err(Error::Refused { operation: "delete", subject, code, description })
+            }
+        }
     }
 
     /// Puts bytes into the blob store. One of the same name and size is left as it is: names are digests.

@@ -64,8 +64,7 @@ impl Message {
     /// The original bytes and headers, and why.
     pub fn dead_letter(subjects: &Subjects, letter: &DeadLetter<'_>) -> Self {
         let delivery = letter.delivery;
-        let target = delivery.address.as_ref().map_or("unknown", |(target, _)| target.as_str());
-        let id = letter.key.map_or_else(|| format!("s{}", delivery.sequence), ToString::to_string);
+        let (target, id) = letter.address();
         let mut headers = original_headers(delivery);
         for (name, value) in [
             ("Istio-Dlq-Reason", letter.reason.as_str().to_owned()),
@@ -112,9 +111,9 @@ struct PublishAck {
 }
 
 #[derive(Deserialize)]
-struct ApiError {
-    err_code: u64,
-    description: String,
+pub(super) struct ApiError {
+    pub(super) err_code: u64,
+    pub(super) description: String,
 }
 
 impl NatsBus {

@@ -5,32 +5,48 @@ use std::time::Duration;
 
 use async_nats::client::Request;
 use async_nats::jetstream;
+use async_nats::jetstream::consumer::PullConsumer;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
+use tokio::sync::OnceCell;
 
 use super::{NatsBus, TIMEOUT};
 use crate::bus::subject::CONSUMER;
 use crate::bus::{Acker, Delivery, Error, Settlement};
 
-/// One explicit batch: a `messages()` stream would pull again by itself while every slot is busy (bus.md fact 4).
+/// Begins the reasons that our own workers terminate with.
+pub(super) const OURS: &str = "sailhand: ";
+
+/// Commands.
 pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
+    let (cell, stream) = (Arc::clone(&bus.consumer), bus.subjects.command_stream());
+    let context = bus.context.clone();
+    batch(context, cell, stream, CONSUMER, max, wait)
+        .map(move |message| message.map(|message| delivery(&bus, message)))
+        .boxed()
+}
+
+/// One explicit batch: a `messages()` stream would pull again by itself while every slot is busy (bus.md fact 4).
+pub(super) fn batch(
+    context: jetstream::Context,
+    consumer: Arc<OnceCell<PullConsumer>>,
+    stream: String,
+    name: &'static str,
+    max: usize,
+    wait: Duration,
+) -> BoxStream<'static, Result<jetstream::Message, Error>> {
     let batch = async move {
-        let stream = bus.subjects.command_stream();
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
             operation: "pull",
             subject: stream.clone(),
             source,
         };
-        let consumer = bus
-            .consumer
-            .get_or_try_init(|| bus.context.get_consumer_from_stream(CONSUMER, bus.subjects.command_stream()))
-            .await
-            .map_err(|e| fail(e.into()))?;
+        let consumer = consumer.get_or_try_init(|| context.get_consumer_from_stream(name, stream.as_str())).await;
+        let consumer = consumer.map_err(|e| fail(e.into()))?;
         let batch = consumer.batch().max_messages(max).expires(wait).messages().await.map_err(|e| fail(e.into()))?;
         let stream = stream.clone();
-        Ok::<_, Error>(batch.map(move |message| match message {
-            Ok(message) => Ok(delivery(&bus, message)),
-            Err(source) => Err(Error::Request { operation: "pull", subject: stream.clone(), source }),
+        Ok::<_, Error>(batch.map(move |message| {
+            message.map_err(|source| Error::Request { operation: "pull", subject: stream.clone(), source })
         }))
     };
     stream::once(batch)
@@ -61,9 +77,9 @@ fn delivery(bus: &NatsBus, message: jetstream::Message) -> Delivery {
     }
 }
 
-struct NatsAcker {
-    bus: NatsBus,
-    reply: String,
+pub(super) struct NatsAcker {
+    pub(super) bus: NatsBus,
+    pub(super) reply: String,
 }
 
 #[async_trait]
@@ -82,7 +98,7 @@ impl Acker for NatsAcker {
             Settlement::Ack => ("ack", "+ACK".to_owned()),
             Settlement::Nak(delay) => ("nak", format!("-NAK {{\"delay\": {}}}", delay.as_nanos())),
             // The client's own TERM carries no reason; the server takes one and puts it into its advisory.
-            Settlement::Term(reason) => ("term", format!("+TERM {}", reason.replace(['\r', '\n'], " "))),
+            Settlement::Term(reason) => ("term", format!("+TERM {OURS}{}", reason.replace(['\r', '\n'], " "))),
         };
         let request = Request::new().payload(payload.into());
         self.bus.request(operation, &self.reply, request, TIMEOUT).await.map(|_| ())

@@ -6,10 +6,9 @@ use async_nats::jetstream::stream::Config;
 
 use super::NatsBus;
 use crate::bus::Error;
-use crate::bus::subject::CONSUMER;
 use crate::bus::topology::Topology;
 
-/// What `apply` did, one line for each stream and the consumer.
+/// What `apply` did, one line for each stream and consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// Stream or consumer.
@@ -39,18 +38,19 @@ pub async fn apply(bus: &NatsBus, topology: &Topology) -> Result<Vec<Applied>, E
         };
         applied.push(Applied { name: declared.name.clone(), action });
     }
-    let stream = bus.subjects.command_stream();
-    let found = consumer_config(bus).await?;
-    let action = match &found {
-        None => "created",
-        Some(found) if topology.consumer_differences(found).is_empty() => "unchanged",
-        Some(_) => "updated",
-    };
-    if action != "unchanged" {
-        let consumer = bus.context.create_consumer_on_stream(topology.consumer.clone(), &stream).await;
-        consumer.map_err(|e| refused("create", CONSUMER, e))?;
+    for (stream, declared) in &topology.consumers {
+        let name = declared.durable_name.as_deref().unwrap_or_default();
+        let action = match consumer_config(bus, stream, name).await? {
+            None => "created",
+            Some(found) if Topology::consumer_differences(declared, &found).is_empty() => "unchanged",
+            Some(_) => "updated",
+        };
+        if action != "unchanged" {
+            let consumer = bus.context.create_consumer_on_stream(declared.clone(), stream).await;
+            consumer.map_err(|e| refused("create", name, e))?;
+        }
+        applied.push(Applied { name: format!("{stream}/{name}"), action });
     }
-    applied.push(Applied { name: format!("{stream}/{CONSUMER}"), action });
     Ok(applied)
 }
 
@@ -68,9 +68,12 @@ pub async fn verify(bus: &NatsBus, topology: &Topology) -> Result<(), Error> {
     }
     // Without its stream there is no consumer to ask for.
     if differences.is_empty() {
-        match consumer_config(bus).await? {
-            None => differences.push(format!("consumer {CONSUMER} is missing")),
-            Some(found) => differences.extend(topology.consumer_differences(&found)),
+        for (stream, declared) in &topology.consumers {
+            let name = declared.durable_name.as_deref().unwrap_or_default();
+            match consumer_config(bus, stream, name).await? {
+                None => differences.push(format!("consumer {name} is missing")),
+                Some(found) => differences.extend(Topology::consumer_differences(declared, &found)),
+            }
         }
     }
     if differences.is_empty() { Ok(()) } else { Err(Error::Drift { differences }) }
@@ -90,10 +93,9 @@ async fn stream_config(bus: &NatsBus, name: &str) -> Result<Option<Config>, Erro
     }
 }
 
-async fn consumer_config(bus: &NatsBus) -> Result<Option<consumer::Config>, Error> {
+async fn consumer_config(bus: &NatsBus, stream: &str, name: &str) -> Result<Option<consumer::Config>, Error> {
     use async_nats::jetstream::stream::ConsumerErrorKind;
-    let found =
-        bus.context.get_consumer_from_stream::<pull::Config, _, _>(CONSUMER, bus.subjects.command_stream()).await;
+    let found = bus.context.get_consumer_from_stream::<pull::Config, _, _>(name, stream).await;
     match found {
         Ok(consumer) => Ok(Some(consumer.cached_info().config.clone())),
         Err(error) => match error.kind() {
@@ -102,7 +104,7 @@ async fn consumer_config(bus: &NatsBus) -> Result<Option<consumer::Config>, Erro
             {
                 Ok(None)
             }
-            _ => Err(refused("look up", CONSUMER, error)),
+            _ => Err(refused("look up", name, error)),
         },
     }
 }

@@ -1,0 +1,286 @@
+//! Finds commands that the queue will not deliver again: by the server's advisories, which a stream of ours captures, and
+//! after a lost connection by looking for messages whose headers no client reads.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::client::Request;
+use async_nats::jetstream::{self, consumer::PullConsumer};
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::source::{self, NatsAcker, OURS};
+use super::{NatsBus, TIMEOUT};
+use crate::bus::subject::{CONSUMER, SWEEPER};
+use crate::bus::{Acker, Delivery, Error, Settlement, Stranded, Stranding};
+
+/// Messages under way that are looked at after a lost connection, oldest first.
+const MAX_LOOK: usize = 2_000;
+/// "no message found".
+const NO_MESSAGE: u64 = 10_037;
+
+/// What the server says of a message that it delivers no more (`io.nats.jetstream.advisory.v1.max_deliver` and
+/// `…terminated`).
+#[derive(Deserialize)]
+struct Advisory {
+    r#type: String,
+    stream_seq: u64,
+    #[serde(default)]
+    deliveries: u64,
+    #[serde(default)]
+    reason: String,
+}
+
+/// See [`crate::bus::Bus::stranded`].
+pub(super) fn stranded(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>> {
+    let unreadable = {
+        let bus = bus.clone();
+        async move {
+            let losses = bus.health.borrow().losses;
+            if bus.looked_into.load(Ordering::Relaxed) == losses {
+                return Vec::new();
+            }
+            match bus.unreadable().await {
+                Ok(found) => {
+                    bus.looked_into.store(losses, Ordering::Relaxed);
+                    found.into_iter().map(Ok).collect()
+                }
+                Err(error) => vec![Err(error)],
+            }
+        }
+    };
+    let (sweeper, stream) = (Arc::clone(&bus.sweeper), bus.subjects.advisory_stream());
+    let advisories =
+        source::batch(bus.context.clone(), sweeper, stream, SWEEPER, max, wait).filter_map(move |message| {
+            let bus = bus.clone();
+            async move {
+                match message {
+                    Ok(message) => bus.advised(message).await.transpose(),
+                    Err(error) => Some(Err(error)),
+                }
+            }
+        });
+    stream::once(unreadable).flat_map(stream::iter).chain(advisories).boxed()
+}
+
+impl NatsBus {
+    /// The command that an advisory is about; `None` for one that needs nothing more.
+    async fn advised(&self, message: jetstream::Message) -> Result<Option<Stranded>, Error> {
+        let reply = message.reply.clone().unwrap_or_else(|| "".into()).to_string();
+        let advisory_acker = NatsAcker { bus: self.clone(), reply };
+        let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
+            tracing::warn!("an advisory of the server is not understood: {:?}", message.subject);
+            return advisory_acker.settle(Settlement::Ack).await.map(|()| None);
+        };
+        let cause = if advisory.r#type.ends_with(".max_deliver") {
+            Stranding::MaxDeliveries
+        } else if advisory.reason.starts_with(OURS) {
+            // It has its dead letter: that comes before the termination.
+            return advisory_acker.settle(Settlement::Ack).await.map(|()| None);
+        } else {
+            let reason = if advisory.reason.is_empty() { "without a reason" } else { &advisory.reason };
+            Stranding::Terminated { reason: reason.to_owned() }
+        };
+        let stored = self.stored(&json!({ "seq": advisory.stream_seq })).await?;
+        let acker = Removal { bus: self.clone(), sequence: advisory.stream_seq, advisory: advisory_acker };
+        let gone = || Stored {
+            subject: message.subject.to_string(),
+            sequence: advisory.stream_seq,
+            headers: Ok(Vec::new()),
+            payload: message.payload.clone(),
+        };
+        if stored.is_none() && cause == Stranding::MaxDeliveries {
+            // Another worker has ended it.
+            return acker.settle(Settlement::Ack).await.map(|()| None);
+        }
+        let delivery = self.redelivery(stored.unwrap_or_else(gone), advisory.deliveries, acker);
+        Ok(Some(Stranded { cause, delivery }))
+    }
+
+    /// Messages under way whose headers the client cannot parse: it gives up the connection over each of them, and none
+    /// would ever be settled.
+    async fn unreadable(&self) -> Result<Vec<Stranded>, Error> {
+        let stream = self.subjects.command_stream();
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
+            operation: "look up",
+            subject: stream.clone(),
+            source,
+        };
+        let mut consumer: PullConsumer =
+            self.context.get_consumer_from_stream(CONSUMER, stream.as_str()).await.map_err(|e| fail(e.into()))?;
+        let info = consumer.info().await.map_err(|e| fail(e.into()))?;
+        let (mut next, last) = (info.ack_floor.stream_sequence + 1, info.delivered.stream_sequence);
+        let mut found = Vec::new();
+        for _ in 0..MAX_LOOK {
+            if next > last {
+                break;
+            }
+            let query = json!({ "seq": next, "next_by_subj": self.subjects.commands() });
+            let Some(stored) = self.stored(&query).await?.filter(|stored| stored.sequence <= last) else { break };
+            next = stored.sequence + 1;
+            if let Err(reason) = &stored.headers {
+                let cause = Stranding::Unreadable { reason: reason.clone() };
+                // The server looks at the place in the stream alone (bus.md fact 1). Deleting would be advised as
+                // somebody else's termination.
+                let reply = format!("$JS.ACK.{stream}.{CONSUMER}.1.{}.1.0.0", stored.sequence);
+                let acker = Termination(NatsAcker { bus: self.clone(), reply });
+                found.push(Stranded { cause, delivery: self.redelivery(stored, 1, acker) });
+            }
+        }
+        Ok(found)
+    }
+
+    fn redelivery(&self, stored: Stored, delivered: u64, acker: impl Acker + 'static) -> Delivery {
+        Delivery {
+            address: self.subjects.parse_command(&stored.subject),
+            subject: stored.subject,
+            headers: stored.headers.unwrap_or_default(),
+            payload: stored.payload,
+            delivered,
+            sequence: stored.sequence,
+            acker: Arc::new(acker),
+        }
+    }
+
+    /// A message of the command stream in the form that hides nothing and breaks no connection: JSON with base64.
+    async fn stored(&self, query: &Value) -> Result<Option<Stored>, Error> {
+        let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.subjects.command_stream());
+        let request = Request::new().payload(query.to_string().into());
+        let reply = self.request("get", &subject, request, TIMEOUT).await?;
+        let malformed = |reason: String| Error::Malformed { what: format!("the answer on {subject}"), reason };
+        let answer: Answer = serde_json::from_slice(&reply.payload).map_err(|error| malformed(error.to_string()))?;
+        match answer {
+            Answer { error: Some(error), .. } if error.err_code == NO_MESSAGE => Ok(None),
+            Answer { error: Some(error), .. } => {
+                Err(Error::Refused { operation: "get", subject, code: error.err_code, description: error.description })
+            }
+            Answer { message: Some(message), .. } => {
+                let bytes = |text: &str| STANDARD.decode(text).map_err(|error| malformed(error.to_string()));
+                Ok(Some(Stored {
+                    headers: read_headers(&bytes(&message.hdrs)?),
+                    payload: bytes(&message.data)?.into(),
+                    subject: message.subject,
+                    sequence: message.seq,
+                }))
+            }
+            Answer { .. } => Err(malformed("it has neither a message nor an error".to_owned())),
+        }
+    }
+}
+
+/// A message as it lies in the stream.
+struct Stored {
+    subject: String,
+    sequence: u64,
+    /// Or why no client reads them.
+    headers: Result<Vec<(String, String)>, String>,
+    payload: Bytes,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    message: Option<StoredMessage>,
+    error: Option<super::publish::ApiError>,
+}
+
+#[derive(Deserialize)]
+struct StoredMessage {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+}
+
+/// By the rules of the client (`async_nats::connection`), which refuses more than the server does.
+fn read_headers(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "they are not UTF-8".to_owned())?;
+    let mut lines = text.lines().peekable();
+    let status = lines.next().and_then(|first| first.strip_prefix("NATS/1.0")).ok_or("they are not NATS/1.0")?.trim();
+    let code = status.split_once(' ').map_or(status, |(code, _)| code.trim());
+    if !code.is_empty() && code.parse::<async_nats::StatusCode>().is_err() {
+        return Err("they have a status that is none".to_owned());
+    }
+    let mut headers = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.is_empty() {
+            continue;
+        }
+        let (name, value) = line.split_once(':').ok_or("a line has no colon")?;
+        if name.contains(|c: char| !c.is_ascii_graphic()) {
+            return Err("a name is not made of visible ASCII characters".to_owned());
+        }
+        let mut value = value.trim_start().to_owned();
+        while let Some(more) = lines.next_if(|line| line.starts_with(char::is_whitespace)) {
+            value.push_str(more);
+        }
+        value.truncate(value.trim_end().len());
+        headers.push((name.to_owned(), value));
+    }
+    Ok(headers)
+}
+
+/// Removes a message that is not under way any more, then the advisory about it.
+struct Removal {
+    bus: NatsBus,
+    sequence: u64,
+    advisory: NatsAcker,
+}
+
+#[async_trait]
+impl Acker for Removal {
+    async fn keep_alive(&self) -> Result<(), Error> {
+        self.advisory.keep_alive().await
+    }
+
+    async fn settle(&self, _: Settlement) -> Result<(), Error> {
+        self.bus.remove(&self.bus.subjects.command_stream(), self.sequence).await?;
+        self.advisory.settle(Settlement::Ack).await
+    }
+}
+
+/// Terminates a message that is under way.
+struct Termination(NatsAcker);
+
+#[async_trait]
+impl Acker for Termination {
+    async fn keep_alive(&self) -> Result<(), Error> {
+        self.0.keep_alive().await
+    }
+
+    async fn settle(&self, _: Settlement) -> Result<(), Error> {
+        self.0.settle(Settlement::Term("put aside".to_owned())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_the_client_reads_them_or_not_at_all() {
+        let read = read_headers(b"NATS/1.0\r\nA: 1\r\nb:2\r\n more\r\n\r\n").unwrap();
+        assert_eq!(read, [("A".to_owned(), "1".to_owned()), ("b".to_owned(), "2 more".to_owned())]);
+        assert_eq!(read_headers(b"").unwrap(), []);
+        for bad in [
+            b"NATS/1.0\r\nA: \xff\r\n\r\n".as_slice(),
+            b"HTTP/1.1\r\n\r\n",
+            b"NATS/1.0 abc\r\n\r\n",
+            b"NATS/1.0\r\nno colon\r\n\r\n",
+            "NATS/1.0\r\nä: 1\r\n\r\n".as_bytes(),
+            b"NATS/1.0\r\nA b: 1\r\n\r\n",
+        ] {
+            assert!(read_headers(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+}

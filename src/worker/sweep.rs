@@ -1,0 +1,95 @@
+//! Ends the commands that the queue will not deliver again although nobody has ended them. Every worker does it; whoever
+//! is first does it once. Knows the bus by its port.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, Error};
+use crate::bus::{self, DeadReason, Settlement, Stranded, Stranding};
+use crate::error::{Classify, Problem};
+use crate::event::{self, Outcome, ResultData};
+use crate::retry;
+
+/// At once; they are rare.
+const BATCH: usize = 16;
+/// Longest time until one is looked at.
+const WAIT: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Looks for stranded commands until `stop`.
+    pub async fn sweep(self: Arc<Self>, stop: CancellationToken) {
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let mut found = self.bus.stranded(BATCH, WAIT);
+            let mut failed = false;
+            while let Some(next) = tokio::select! { next = found.next() => next, () = stop.cancelled() => None } {
+                let ended = match next {
+                    Ok(stranded) => self.end_stranded(stranded).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = ended {
+                    failed = true;
+                    self.bus_failed("stranded commands are looked for again", &error);
+                }
+            }
+            failures = if failed { failures + 1 } else { 0 };
+            if failed {
+                let pause = retry::IN_PLACE.delay(failures, Some(Duration::from_secs(1)));
+                tokio::select! { () = self.clock.sleep(pause) => {}, () = stop.cancelled() => {} }
+            }
+        }
+    }
+
+    /// A dead letter, a result where a sender can be read, then the message goes. One that has a result has all of it.
+    async fn end_stranded(&self, stranded: Stranded) -> Result<(), bus::Error> {
+        let received = Instant::now();
+        let Stranded { cause, delivery } = stranded;
+        let (reason, outcome, error) = match cause {
+            Stranding::MaxDeliveries => {
+                let error = Error::MaxDeliveries { times: delivery.delivered };
+                (DeadReason::MaxDeliveries, Outcome::Failed, error)
+            }
+            Stranding::Terminated { reason } => (DeadReason::Terminated, Outcome::Failed, Error::Terminated { reason }),
+            Stranding::Unreadable { reason } => {
+                let error = event::Error::NotAnEvent { reason: format!("its headers cannot be read: {reason}") };
+                (DeadReason::Rejected, Outcome::Rejected, error.into())
+            }
+        };
+        let origin = delivery.address.as_ref().and_then(|(target, verb)| {
+            match event::decode(target, verb, &delivery.header_pairs(), &delivery.payload) {
+                Ok(command) => Some(command.origin),
+                Err(rejection) => rejection.origin.map(|origin| *origin),
+            }
+        });
+        if let Some(origin) = &origin
+            && self.bus.has_result(&origin.target, &origin.key).await?
+        {
+            self.metrics.duplicates.inc();
+            return delivery.acker.settle(Settlement::Ack).await;
+        }
+        let problem = Problem::new(&error);
+        tracing::warn!(code = %error.code(), subject = delivery.subject, "stranded: {problem}");
+        self.bury(&delivery, origin.as_ref(), reason, &problem).await?;
+        if let Some(origin) = &origin {
+            let attempts = self.bus.attempts(&origin.key).await.map_or(0, |(attempts, _)| attempts.begun);
+            let result = ResultData {
+                outcome,
+                changed: false,
+                report: None,
+                error: Some(problem),
+                attempts,
+                fence: 0,
+                worker: self.settings.worker.clone(),
+                ended: event::rfc3339(self.clock.now()),
+            };
+            self.commit(origin, &result).await?;
+        }
+        let verb = origin.as_ref().and_then(|origin| self.task(&origin.verb));
+        self.metrics.ended(verb.map_or("unknown", |(task, _)| task.verb()), outcome.as_str(), received.elapsed());
+        delivery.acker.settle(Settlement::Ack).await
+    }
+}
