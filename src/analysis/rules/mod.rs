@@ -1,8 +1,13 @@
 //! The rules: a folder for each family, a file for each rule with its codes and their documentation. The codes that
 //! several rules report are in `shared.rs`. Rules know the view they are given and nothing of each other.
 
+mod control_plane;
 mod destination_rule;
+mod gateway_api;
 mod mesh_networks;
+mod security;
+mod service;
+mod service_entry;
 pub mod shared;
 mod telemetry;
 mod workload;
@@ -11,9 +16,18 @@ use super::{Code, Rule};
 
 /// All rules. A new one is a line here.
 pub static ALL: &[&Rule] = &[
+    &control_plane::deprecated::RULE,
+    &control_plane::external::RULE,
     &destination_rule::ca_certificate::RULE,
+    &gateway_api::crd_version::RULE,
     &mesh_networks::registry::RULE,
+    &security::blocked_cidrs::RULE,
+    &service::port_name::RULE,
+    &service_entry::addresses::RULE,
+    &service_entry::conflicting_protocol::RULE,
     &telemetry::default_selector::RULE,
+    &telemetry::lightstep::RULE,
+    &telemetry::provider::RULE,
     &workload::application_uid::RULE,
 ];
 
@@ -27,4 +41,4 @@ pub fn codes() -> Vec<&'static Code> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::analysis) mod tests;

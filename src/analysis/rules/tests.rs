@@ -5,12 +5,18 @@ use std::num::NonZero;
 
 use super::*;
 use crate::analysis::source::{self, Sources};
-use crate::analysis::{Snapshot, mesh, run};
+use crate::analysis::{Finding, Snapshot, mesh, run};
 
 /// Where examples need a moment in time: 2026-01-01.
 const NOW: i64 = 1_767_225_600;
 
-fn reported(text: &str) -> BTreeSet<&'static str> {
+/// The codes that all rules report about these manifests.
+pub(in crate::analysis) fn reported(text: &str) -> BTreeSet<&'static str> {
+    found(text).iter().map(|finding| finding.code.id).collect()
+}
+
+/// What all rules find in these manifests.
+pub(in crate::analysis) fn found(text: &str) -> Vec<Finding> {
     let mut sources = Sources::default();
     sources.add("example.yaml", text.to_owned());
     let one = NonZero::<usize>::MIN;
@@ -18,7 +24,7 @@ fn reported(text: &str) -> BTreeSet<&'static str> {
     assert!(reading.errors.is_empty(), "{:?}", reading.errors);
     let settings = mesh::settings_in(&reading.resources, NOW);
     let snapshot = Snapshot::new(reading.resources, settings);
-    run(&snapshot, ALL, one).iter().map(|finding| finding.code.id).collect()
+    run(&snapshot, ALL, one)
 }
 
 #[test]

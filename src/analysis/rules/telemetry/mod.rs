@@ -1,3 +1,5 @@
 //! Rules about `Telemetry`.
 
 pub mod default_selector;
+pub mod lightstep;
+pub mod provider;

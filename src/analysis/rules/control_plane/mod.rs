@@ -1,0 +1,4 @@
+//! Rules about the control plane's own objects.
+
+pub mod deprecated;
+pub mod external;

@@ -1,0 +1,3 @@
+//! Rules about the Gateway API.
+
+pub mod crd_version;

@@ -1,0 +1,3 @@
+//! Rules about what protects the mesh.
+
+pub mod blocked_cidrs;

@@ -1,0 +1,3 @@
+//! Rules about Services.
+
+pub mod port_name;

@@ -1,0 +1,4 @@
+//! Rules about `ServiceEntry` objects.
+
+pub mod addresses;
+pub mod conflicting_protocol;
