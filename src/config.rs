@@ -13,6 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
+#[cfg(feature = "failpoints")]
+pub use load::failpoint_folder;
 pub use load::{Loaded, Override, load, usual_kubeconfig};
 
 /// Everything a process of sailhand is told. Unknown keys are refused.

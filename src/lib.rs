@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod guard;
 pub mod health;
 pub mod progress;

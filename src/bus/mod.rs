@@ -113,8 +113,11 @@ pub struct Attempts {
     pub worker: String,
     /// The last one has neither ended nor been handed back: it runs, or its process died.
     pub open: bool,
-    /// Attempts that were found open when the next began.
+    /// Attempts that were found open when the next began, those whose worker turned out to live not counted.
     pub crashed: u32,
+    /// An attempt before the last one wrote to the cluster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
     /// Code of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_code: Option<String>,

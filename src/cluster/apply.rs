@@ -18,6 +18,7 @@ use super::removal::Removal;
 use super::wanted::{self, Wanted};
 use super::write::write;
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, wait};
+use crate::failpoint::{self, reach};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
 
@@ -84,11 +85,14 @@ impl Run<'_> {
         let writes = planned.iter().any(|one| one.decision.writes());
         if writes || !missing.is_empty() || !prune.doomed.is_empty() {
             let union = inventory.entries.union(&after).cloned().collect();
+            reach(failpoint::Step::Planned);
             inventory.write(self.cluster, union, self.guard, self.options.generation).await?;
+            reach(failpoint::Step::Fenced);
         }
         self.create_namespaces(&missing).await?;
         self.write_all(&mut inventory, planned, &id).await?;
         self.tally.verdict()?;
+        reach(failpoint::Step::ObjectsWritten);
         self.prune(&mut inventory, prune, after).await?;
         self.tally.verdict()?;
         match self.options.wait {

@@ -15,6 +15,7 @@ use super::order::Phase;
 use super::outcome::Tally;
 use super::plan::{PARALLEL, held};
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, live};
+use crate::failpoint::{self, reach};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
 
@@ -78,6 +79,7 @@ impl Removal<'_> {
                 }
                 continue;
             }
+            reach(failpoint::Step::Removing);
             inventory.hold(self.cluster, self.guard, self.generation).await?;
             let work: Vec<_> = group.iter().map(|one| self.delete(one)).collect();
             let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;

@@ -12,6 +12,7 @@ use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::wanted::Wanted;
 use super::{Action, Cluster, Error, removal};
+use crate::failpoint::{Step, reach};
 use crate::guard::Guard;
 
 /// Tries when somebody else writes the same object at the same time.
@@ -62,7 +63,10 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
     loop {
         guard.check()?;
         let error = match guarded(guard, cluster.patch(kind, &wanted.object, &wanted.body, how)).await {
-            Ok(live) => return Ok(live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()),
+            Ok(live) => {
+                reach(Step::ObjectWritten);
+                return Ok(live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
+            }
             Err(error) => error,
         };
         match error.fault() {

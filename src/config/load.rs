@@ -52,6 +52,13 @@ pub struct Loaded {
     layers: Figment,
 }
 
+/// Where fault tests say what happens at which step.
+#[cfg(feature = "failpoints")]
+#[must_use]
+pub fn failpoint_folder() -> Option<PathBuf> {
+    std::env::var_os("SAILHAND_FAILPOINTS").map(PathBuf::from)
+}
+
 /// Reads defaults, then `file` (without one: the system's and the user's, where they exist), then the environment,
 /// then flags.
 ///

@@ -8,10 +8,11 @@ use crate::event;
 /// The key that is wrong, and why.
 type Wrong = (String, String);
 
-/// Leases are renewed three times in their life, and a renewal may take some seconds.
-const MIN_LEASE_TTL: Duration = Duration::from_secs(10);
+/// Leases are renewed three times in their life, and a renewal may take some seconds. Fault tests want them to run out
+/// soon.
+const MIN_LEASE_TTL: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 10 });
 /// Signs of life are sent three times in this time; below, one late packet re-delivers a running command.
-const MIN_ACK_WAIT: Duration = Duration::from_secs(3);
+const MIN_ACK_WAIT: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 3 });
 /// The consumer's `max_ack_pending` is 20 000 and delayed retries count in it.
 const MAX_SLOTS: usize = 5_000;
 
@@ -112,8 +113,8 @@ mod tests {
         assert_eq!(wrong(|c| c.nats.inbox_prefix = "a.*".to_owned()), "nats.inbox_prefix");
         assert_eq!(wrong(|c| c.bus.prefix = "a.b".to_owned()), "bus.prefix");
         assert_eq!(wrong(|c| c.bus.replicas = 2), "bus.replicas");
-        assert_eq!(wrong(|c| c.bus.lease_ttl = Duration::from_secs(9)), "bus.lease_ttl");
-        assert_eq!(wrong(|c| c.bus.ack_wait = Duration::from_secs(2)), "bus.ack_wait");
+        assert_eq!(wrong(|c| c.bus.lease_ttl = MIN_LEASE_TTL - Duration::from_millis(1)), "bus.lease_ttl");
+        assert_eq!(wrong(|c| c.bus.ack_wait = MIN_ACK_WAIT - Duration::from_millis(1)), "bus.ack_wait");
         assert_eq!(wrong(|c| c.worker.slots = 0), "worker.slots");
         assert_eq!(wrong(|c| c.worker.slots = 5_001), "worker.slots");
         assert_eq!(wrong(|c| drop(c.targets.insert("A.b".to_owned(), super::super::Target::default()))), "targets.A.b");

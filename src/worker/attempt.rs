@@ -4,8 +4,8 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,13 +17,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::dispatch::Ending;
 use super::lease::Held;
 use super::reporter::{self, Steps};
 use super::{Engine, Error};
 use crate::bus::{self, Attempts, Bus, Delivery, Swap};
 use crate::error::{Code, Problem};
 use crate::event::{self, Command, CommandKey, EventKind, Origin, Started, Target};
+use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
+use crate::retry;
 use crate::task::{self, Cancelled, Commands, DynTask, Failure, Limits, Outcome, TaskContext};
 
 /// How long a task that was told to stop may take to reach a safe point.
@@ -32,6 +35,9 @@ pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
 /// Deaths of the process under one command before it is put aside.
 const CRASHES: u32 = 3;
 
+/// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
+const DISOWN_TRIES: u32 = 20;
+
 /// A command that is being carried out.
 pub(super) struct Work<'a> {
     pub command: &'a Command,
@@ -39,6 +45,22 @@ pub(super) struct Work<'a> {
     pub delivery: &'a Delivery,
     /// What the command writes to, if anything.
     pub installation: Option<String>,
+    pub under_way: &'a UnderWay,
+}
+
+/// Which attempt a delivery has begun and neither ended nor handed back: its command and its run.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(Mutex<Option<(CommandKey, u32)>>);
+
+impl UnderWay {
+    fn begin(&self, key: &CommandKey, run: u32) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), run));
+    }
+
+    /// The attempt is over, and the bus knows.
+    pub fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// An attempt and its record on the bus.
@@ -56,6 +78,8 @@ pub(super) enum Begun {
     Now(Attempt),
     /// Somebody else began one in this moment.
     Elsewhere,
+    /// The command has ended since it was looked up.
+    Ended,
     /// The process died under the command too often.
     Crashed(Attempt),
 }
@@ -88,6 +112,9 @@ type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Value>>)>;
 impl Engine {
     /// Writes the attempt before it begins, so that a process that dies has used it up. A first delivery is taken to
     /// be a first attempt, which saves reading: the swap tells when it was not.
+    ///
+    /// An attempt that is found open was a crash if this very message was delivered before; otherwise a copy of the
+    /// message is being carried out beside it.
     pub(super) async fn begin_attempt(&self, work: &Work<'_>) -> Result<Begun, bus::Error> {
         let key = &work.command.origin.key;
         let mut known = (Attempts::default(), 0);
@@ -96,7 +123,10 @@ impl Engine {
         }
         for _ in 0..2 {
             let (before, revision) = known;
-            let crashed = before.crashed + u32::from(before.open);
+            if before.open && self.bus.has_result(&work.command.origin.target, key).await? {
+                return Ok(Begun::Ended);
+            }
+            let crashed = before.crashed + u32::from(before.open && work.delivery.delivered > 1);
             let record = Attempts {
                 begun: before.begun + 1,
                 runs: before.runs + 1,
@@ -104,15 +134,18 @@ impl Engine {
                 worker: self.settings.worker.clone(),
                 open: true,
                 crashed,
+                changed: before.changed,
                 last_code: None,
             };
             if crashed >= CRASHES {
                 let record = Attempts { crashed, ..before };
                 return Ok(Begun::Crashed(Attempt { record, revision, ..Attempt::default() }));
             }
+            work.under_way.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(Begun::Now(Attempt { record, revision, before: before.last_code, ..Attempt::default() }));
             }
+            work.under_way.end();
             known = self.bus.attempts(key).await?;
         }
         Ok(Begun::Elsewhere)
@@ -122,20 +155,52 @@ impl Engine {
     pub(super) async fn close_attempt(
         &self,
         work: &Work<'_>,
-        attempt: &Attempt,
+        ending: &Ending,
         code: Option<String>,
     ) -> Result<(), bus::Error> {
-        if attempt.revision == 0 {
-            return Ok(()); // none was begun
+        let (attempt, key) = (&ending.attempt, &work.command.origin.key);
+        let mut known = (attempt.record.clone(), attempt.revision);
+        // None was begun, or another is under way by now.
+        while known.1 != 0 && known.0.runs == attempt.record.runs {
+            let (found, revision) = known;
+            let mut record = Attempts { open: false, changed: found.changed || ending.changed, ..found };
+            if code.is_none() {
+                record.begun -= 1;
+                record.last_code.clone_from(&attempt.before);
+            } else {
+                record.last_code.clone_from(&code);
+            }
+            if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
+                break;
+            }
+            // Whoever had it before has said that it lives.
+            known = self.bus.attempts(key).await?;
         }
-        let mut record = Attempts { open: false, ..attempt.record.clone() };
-        if code.is_none() {
-            record.begun -= 1;
-            record.last_code.clone_from(&attempt.before);
-        } else {
-            record.last_code = code;
+        work.under_way.end();
+        Ok(())
+    }
+
+    /// Takes back an attempt that was abandoned or could not be settled: the process has not died, so it must not count
+    /// as a crash. The bus may be away, which is often the reason; it is waited for.
+    pub(super) async fn disown_attempt(&self, under_way: UnderWay) {
+        let Some((key, run)) = under_way.0.into_inner().unwrap_or_else(PoisonError::into_inner) else { return };
+        let disown = async || {
+            loop {
+                let (record, revision) = self.bus.attempts(&key).await?;
+                let Some(record) = without(record, run, &self.settings.worker) else { return Ok(()) };
+                if let Swap::Won(_) = self.bus.record_attempts(&key, &record, revision).await? {
+                    return Ok(());
+                }
+            }
+        };
+        for failures in 1..=DISOWN_TRIES {
+            let Err(error) = disown().await else { return };
+            let error: bus::Error = error;
+            tracing::debug!(command = %key, "an attempt cannot be taken back yet: {error}");
+            let pause = retry::IN_PLACE.delay(failures, None);
+            tokio::select! { () = self.clock.sleep(pause) => {}, () = self.leave.cancelled() => return }
         }
-        self.bus.record_attempts(&work.command.origin.key, &record, attempt.revision).await.map(|_| ())
+        tracing::warn!(command = %key, "an attempt could not be taken back; it will count as a crash");
     }
 
     /// Runs the task until it ends or has to stop.
@@ -190,7 +255,11 @@ impl Engine {
                 never = self.tell_steps(origin, attempt, &mut steps) => match never {},
             }
         };
-        let ((), ended) = tokio::join!(self.tell(origin, attempt, &started), ended);
+        let tell = async {
+            self.tell(origin, attempt, &started).await;
+            reach(At::Started);
+        };
+        let ((), ended) = tokio::join!(tell, ended);
         self.bus.control().forget(&origin.key);
         if let Some(step) = steps.untold() {
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
@@ -204,6 +273,16 @@ impl Engine {
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
         }
     }
+}
+
+/// The record without the run that `worker` abandoned; `None` when there is nothing to take back.
+fn without(record: Attempts, run: u32, worker: &str) -> Option<Attempts> {
+    if record.runs > run {
+        // The next attempt has counted it as a crash.
+        return record.crashed.checked_sub(1).map(|crashed| Attempts { crashed, ..record });
+    }
+    let ours = record.runs == run && record.open && record.worker == worker;
+    ours.then(|| Attempts { open: false, begun: record.begun.saturating_sub(1), ..record })
 }
 
 /// What a task may ask about other commands: those of its own target.

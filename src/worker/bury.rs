@@ -4,6 +4,7 @@ use super::Engine;
 use crate::bus::{self, DeadLetter, DeadReason, Delivery};
 use crate::error::Problem;
 use crate::event::{self, DeadLettered, Origin};
+use crate::failpoint::{Step, reach};
 use crate::telemetry::metrics::{Reason, Word};
 
 impl Engine {
@@ -20,6 +21,7 @@ impl Engine {
         let key = origin.map(|origin| &origin.key);
         let letter = DeadLetter { delivery, key, reason, problem, worker: &self.settings.worker, time };
         self.bus.dead_letter(&letter).await?;
+        reach(Step::Buried);
         self.metrics.dead_letters.get_or_create(&Reason { reason: Word(reason.as_str()) }).inc();
         let data = DeadLettered {
             reason: reason.as_str().to_owned(),

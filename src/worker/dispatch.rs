@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{self, Attempt, Work};
+use super::attempt::{self, Attempt, UnderWay, Work};
 use super::heartbeat;
 use super::lease::Held;
 use super::settle::{Decision, End, Facts, decide};
@@ -15,6 +15,7 @@ use super::{Engine, Error};
 use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
 use crate::error::{Class, Classify, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
+use crate::failpoint::{Step, reach};
 use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 
 /// What is known at the end of an attempt.
@@ -39,16 +40,25 @@ impl Engine {
     pub(super) async fn handle(self: Arc<Self>, delivery: Delivery) {
         let received = Instant::now();
         self.metrics.in_flight.inc();
+        reach(Step::Received);
+        let under_way = UnderWay::default();
         // On the heap, as each spawn moves what it is given more than once.
-        let carried = Box::pin(self.carry(&delivery, received));
+        let carried = Box::pin(self.carry(&delivery, &under_way, received));
         let carried = heartbeat::beside(&delivery, self.settings.ack_wait, carried).await;
         if let Err(error) = carried {
             self.bus_failed("left to be delivered again", &error);
         }
+        // Without a heartbeat, so that the bus gives the command away in the meantime.
+        self.disown_attempt(under_way).await;
         self.metrics.in_flight.dec();
     }
 
-    async fn carry(&self, delivery: &Delivery, received: Instant) -> Result<(), crate::bus::Error> {
+    async fn carry(
+        &self,
+        delivery: &Delivery,
+        under_way: &UnderWay,
+        received: Instant,
+    ) -> Result<(), crate::bus::Error> {
         let mut command = match self.decode(delivery).await {
             Ok(command) => command,
             Err((Error::Bus(error), _)) => return Err(error),
@@ -72,10 +82,11 @@ impl Engine {
             Ok(installation) => installation,
             Err(error) => return self.reject(delivery, Some(&command.origin), error, received).await,
         };
+        reach(Step::Decoded);
         if self.bus.has_result(&command.origin.target, &command.origin.key).await? {
-            self.metrics.duplicates.inc();
-            return delivery.acker.settle(Settlement::Ack).await;
+            return self.settle_duplicate(delivery).await;
         }
+        reach(Step::LookedUp);
         let span = tracing::info_span!(
             "process",
             otel.name = format!("process istio.{}", task.verb()),
@@ -96,9 +107,14 @@ impl Engine {
             if let Some(trace) = command.origin.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)) {
                 tracing::Span::current().record("trace", trace);
             }
-            let work = Work { command: &command, task, delivery, installation };
-            let ending = self.execute(&work).await?;
-            self.conclude(&work, ending, received).await
+            let work = Work { command: &command, task, delivery, installation, under_way };
+            // Held until the command is settled, so that a duplicate that comes next finds its result. What fails
+            // in between leaves it to run out.
+            let mut held = None;
+            match self.execute(&work, &mut held).await? {
+                Some(ending) => self.conclude(&work, ending, held, received).await,
+                None => self.release_and(held, self.settle_duplicate(delivery)).await,
+            }
         }
         .instrument(span.clone())
         .await
@@ -140,53 +156,50 @@ impl Engine {
         value.map_err(|error| wrong(&format!("is not JSON: {error}")).into())
     }
 
-    /// Admits the command, takes its lease, counts the attempt and runs it.
-    async fn execute(&self, work: &Work<'_>) -> Result<Ending, crate::bus::Error> {
+    /// Admits the command, takes its lease, counts the attempt and runs it. `None` when it turns out to have ended.
+    async fn execute(&self, work: &Work<'_>, held: &mut Option<Held>) -> Result<Option<Ending>, crate::bus::Error> {
         let Command { origin, expiry, .. } = work.command;
         if let Some(expiry) = expiry.filter(|expiry| *expiry <= self.clock.now()) {
-            return Ok(Ending::failed(Error::Expired { deadline: event::rfc3339(expiry) }));
+            return Ok(Some(Ending::failed(Error::Expired { deadline: event::rfc3339(expiry) })));
         }
         if self.bus.control().is_cancelled(&origin.key, origin.target.as_str()) {
-            return Ok(Ending::failed(Error::Cancelled));
+            return Ok(Some(Ending::failed(Error::Cancelled)));
         }
         if self.bus.control().is_paused(origin.target.as_str()) {
-            return Ok(Ending::failed(Error::Paused { target: origin.target.to_string() }));
+            return Ok(Some(Ending::failed(Error::Paused { target: origin.target.to_string() })));
         }
-        let mut held = None;
         if let Some(installation) = work.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
-            held = Held::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
+            *held = Held::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
             if held.is_none() {
                 self.metrics.lease_waits.inc();
-                return Ok(Ending::failed(Error::Busy { installation }));
+                return Ok(Some(Ending::failed(Error::Busy { installation })));
             }
+            reach(Step::Leased);
         }
-        let ending = self.attempt(work, held.as_mut()).await;
-        if let Some(held) = held
-            && !matches!(&ending, Ok(Ending { error: Some(error), .. }) if error.class() == Class::LostLease)
-        {
-            held.release().await;
-        }
-        ending
+        self.attempt(work, held.as_mut()).await
     }
 
-    async fn attempt(&self, work: &Work<'_>, held: Option<&mut Held>) -> Result<Ending, crate::bus::Error> {
+    async fn attempt(&self, work: &Work<'_>, held: Option<&mut Held>) -> Result<Option<Ending>, crate::bus::Error> {
         let limits = work.task.limits();
         let begun = match self.begin_attempt(work).await? {
             attempt::Begun::Now(attempt) => attempt,
-            attempt::Begun::Elsewhere => return Ok(Ending::failed(Error::Elsewhere)),
+            attempt::Begun::Elsewhere => return Ok(Some(Ending::failed(Error::Elsewhere))),
+            attempt::Begun::Ended => return Ok(None),
             attempt::Begun::Crashed(attempt) => {
                 let times = attempt.record.crashed;
-                return Ok(Ending { attempt, ..Ending::failed(Error::Crashes { times }) });
+                return Ok(Some(Ending { attempt, ..Ending::failed(Error::Crashes { times }) }));
             }
         };
+        reach(Step::Recorded);
         let deadline = begun.deadline(limits, work.command.expiry);
         if deadline <= self.clock.now() {
             let error = Error::Expired { deadline: event::rfc3339(deadline) };
-            return Ok(Ending { attempt: begun, ..Ending::failed(error) });
+            return Ok(Some(Ending { attempt: begun, ..Ending::failed(error) }));
         }
         let fence = held.as_ref().map_or(0, |held| held.fence);
         let ended = self.run_task(work, &begun, deadline, held).await;
+        reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let (outcome, error) = match ended {
             Ok(outcome) => (Some(outcome), None),
@@ -196,11 +209,17 @@ impl Engine {
             let (changed, report) = outcome.into_parts();
             (changed, Some(report))
         });
-        Ok(Ending { report, changed, error, attempt: begun, fence, left })
+        Ok(Some(Ending { report, changed, error, attempt: begun, fence, left }))
     }
 
     /// Decides what becomes of the command, and does that.
-    async fn conclude(&self, work: &Work<'_>, ending: Ending, received: Instant) -> Result<(), crate::bus::Error> {
+    async fn conclude(
+        &self,
+        work: &Work<'_>,
+        ending: Ending,
+        held: Option<Held>,
+        received: Instant,
+    ) -> Result<(), crate::bus::Error> {
         let &Work { command, task, delivery, .. } = work;
         let origin = &command.origin;
         let number = ending.attempt.record.begun;
@@ -232,7 +251,7 @@ impl Engine {
                 }
                 let result = ResultData {
                     outcome,
-                    changed: ending.changed,
+                    changed: ending.changed || ending.attempt.record.changed,
                     report: ending.report,
                     error: problem,
                     attempts: number,
@@ -241,7 +260,8 @@ impl Engine {
                     ended: event::rfc3339(self.clock.now()),
                 };
                 self.commit(origin, &result).await?;
-                delivery.acker.settle(Settlement::Ack).await?;
+                work.under_way.end();
+                self.release_and(held, delivery.acker.settle(Settlement::Ack)).await?;
                 self.metrics.ended(task.verb(), outcome.as_str(), received.elapsed());
                 let outcome = outcome.as_str();
                 match &result.error {
@@ -259,19 +279,19 @@ impl Engine {
             Decision::Nak(delay) => {
                 self.retrying(work, &ending, delay).await?;
                 self.metrics.retries.get_or_create(&verb).inc();
-                delivery.acker.settle(Settlement::Nak(delay)).await
+                self.release_and(held, delivery.acker.settle(Settlement::Nak(delay))).await
             }
             Decision::Schedule(delay) => {
                 self.retrying(work, &ending, delay).await?;
                 self.metrics.retries.get_or_create(&verb).inc();
                 let at = self.clock.now() + delay;
                 self.bus.schedule(delivery, &origin.key, number, at).await?;
-                delivery.acker.settle(Settlement::Ack).await
+                self.release_and(held, delivery.acker.settle(Settlement::Ack)).await
             }
             Decision::HandBack(delay) => {
-                self.close_attempt(work, &ending.attempt, None).await?;
+                self.close_attempt(work, &ending, None).await?;
                 tracing::debug!(delay = ?delay, "handed back");
-                delivery.acker.settle(Settlement::Nak(delay)).await
+                self.release_and(held, delivery.acker.settle(Settlement::Nak(delay))).await
             }
             Decision::Abandon => {
                 self.metrics.leases_lost.inc();
@@ -281,11 +301,36 @@ impl Engine {
         }
     }
 
+    /// Gives the lease back and settles the message, neither waiting for the other.
+    async fn release_and(
+        &self,
+        held: Option<Held>,
+        settle: impl Future<Output = Result<(), crate::bus::Error>>,
+    ) -> Result<(), crate::bus::Error> {
+        let release = async {
+            if let Some(held) = held {
+                held.release().await;
+                reach(Step::Released);
+            }
+        };
+        let ((), settled) = tokio::join!(release, settle);
+        settled?;
+        reach(Step::Settled);
+        Ok(())
+    }
+
+    /// The command has ended: the message is one of several, or its ack was lost.
+    async fn settle_duplicate(&self, delivery: &Delivery) -> Result<(), crate::bus::Error> {
+        self.metrics.duplicates.inc();
+        delivery.acker.settle(Settlement::Ack).await
+    }
+
     async fn retrying(&self, work: &Work<'_>, ending: &Ending, delay: Duration) -> Result<(), crate::bus::Error> {
         let Some(error) = &ending.error else { return Ok(()) };
         let problem = Problem::new(error);
         tracing::warn!(code = problem.code, attempt = ending.attempt.record.begun, ?delay, "attempt failed: {problem}");
-        self.close_attempt(work, &ending.attempt, Some(problem.code.clone())).await?;
+        self.close_attempt(work, ending, Some(problem.code.clone())).await?;
+        reach(Step::Retried);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let kind = EventKind::Retrying(Retrying { attempt: ending.attempt.record.begun, delay_ms, problem });
         self.tell(&work.command.origin, &ending.attempt, &kind).await;
@@ -296,10 +341,12 @@ impl Engine {
     pub(super) async fn commit(&self, origin: &Origin, result: &ResultData) -> Result<(), crate::bus::Error> {
         let event =
             event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
+        reach(Step::Committing);
         if self.bus.commit_result(origin, &event).await? == Swap::Lost {
             self.metrics.fenced_results.inc();
             tracing::warn!(command = %origin.key, "another worker had published the result");
         }
+        reach(Step::Committed);
         Ok(())
     }
 
@@ -316,8 +363,7 @@ impl Engine {
         if let Some(origin) = origin
             && self.bus.has_result(&origin.target, &origin.key).await?
         {
-            self.metrics.duplicates.inc();
-            return delivery.acker.settle(Settlement::Ack).await;
+            return self.settle_duplicate(delivery).await;
         }
         self.bury(delivery, origin, DeadReason::Rejected, &problem).await?;
         let verb = origin.and_then(|origin| self.task(&origin.verb)).map_or("unknown", |(task, _)| task.verb());
