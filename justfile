@@ -37,7 +37,7 @@ fmt-check:
     cargo fmt --check
 
 clippy:
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --all-targets --all-features -- -D warnings
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -69,6 +69,11 @@ test-cluster *args: tools
 # Tests with both.
 test-e2e *args: tools
     cargo test --locked --test 'e2e_*' {{ args }}
+
+# Faults: seeded schedules on real servers and processes, `--seeds N` of them or one with `--seed S`; see tests/README.md.
+[no-exit-message]
+chaos *args="--seeds 1000": tools
+    cargo test --locked --features failpoints --test chaos_run -- {{ args }}
 
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 test-clients:

@@ -84,8 +84,10 @@ mod armed {
         let _ = fs::remove_file(&claimed);
         note(folder, "hit", &format!("{} {signal} {id}", step.name()));
         let _ = Command::new("kill").args(["-s", &signal, &id.to_string()]).status();
-        while signal == "KILL" {
-            std::thread::park();
+        if signal == "KILL" {
+            loop {
+                std::thread::park();
+            }
         }
     }
 

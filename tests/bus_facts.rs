@@ -18,6 +18,7 @@ use sailhand::event::{CommandDraft, CommandKey, Origin, Outcome, ResultData, Tar
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::nats::NatsServer;
+use support::tcp_proxy::{Link, TcpProxy};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -134,13 +135,13 @@ async fn a_commit_whose_answer_was_lost_is_won() {
     let origin = origin(&world.pull_one().await.unwrap());
     let event = result_event(&origin, OffsetDateTime::now_utc(), &result("w")).unwrap();
 
-    let proxy = support::lossy::LossyProxy::start(world.server.port()).await;
-    let bus = connect(&proxy.url()).await;
+    let proxy = TcpProxy::start(world.server.port()).await;
+    let bus = connect(&format!("nats://127.0.0.1:{}", proxy.port())).await;
     bus.has_result(&origin.target, &key).await.unwrap(); // the connection's inbox is subscribed to from here on
-    proxy.lose_answers_then_cut();
+    proxy.set(Link::LosesAnswer);
     let swap = bus.commit_result(&origin, &event).await.unwrap();
     assert!(matches!(swap, Swap::Won(_)), "{swap:?}");
-    assert!(proxy.was_cut(), "the answer was not lost");
+    assert!(!proxy.waits_for_answer(), "the answer was not lost");
 }
 
 #[tokio::test]

@@ -102,3 +102,21 @@ async fn what_a_finalizer_holds_is_named_and_stays_in_the_inventory() {
     site.delete(None, &waiting(30)).await.unwrap();
     assert_eq!((site.get(&held).await, site.inventory().await), (None, None));
 }
+
+#[tokio::test]
+async fn after_a_deletion_with_a_generation_an_older_command_brings_nothing_back() {
+    let site = Site::new("delete-generation").await;
+    let set = [site.config_map("map", json!({}))];
+    let generation = |number| options(|options| options.generation = Some(number));
+    let deletion = |number| DeleteOptions { generation: Some(number), ..waiting(30) };
+    // Also when the deletion comes first of all.
+    for (delete, older) in [(2, 1), (5, 4)] {
+        site.delete(None, &deletion(delete)).await.unwrap();
+        assert_eq!(site.get(&set[0]).await, None);
+        let (error, _) = failure(site.apply(&set, &generation(older)).await);
+        assert_eq!(error.code().as_str(), "SH1011", "{error}");
+        site.apply(&set, &generation(delete + 1)).await.unwrap();
+    }
+    site.delete(None, &waiting(30)).await.unwrap();
+    assert_eq!(site.inventory().await, None, "without a generation nothing stays");
+}

@@ -2,7 +2,7 @@
 # Runs every test there is and ends with one line, `N passed, N failed`. Exit status 1 when anything failed, was left
 # out, or could not be run.
 #
-#   run.sh              all tests: rust, schemas, clients, fuzz, demo
+#   run.sh              all tests: rust, chaos, schemas, clients, fuzz, demo
 #   run.sh PART...      these parts; also `check`, which is `just check` counted step by step
 #
 # Whole logs are in .cache/log.
@@ -73,6 +73,19 @@ rust() {
   ((p > 0)) || report_failure "no Rust test passed"
 }
 
+# A short run of `just chaos`, always the same seeds.
+chaos() {
+  local log=$logs/test-chaos.log
+  say "faults on real servers and processes"
+  if cargo test --locked --features failpoints --test chaos_run -- --seeds 54 >"$log" 2>&1; then
+    sed -n '/  schedules$/,$p' "$log"
+    passed=$((passed + 1))
+  else
+    tail -n 80 "$log"
+    report_failure "chaos; what happened is in $log"
+  fi
+}
+
 # A script that prints `ok NAME` and `FAILED NAME: reason`.
 checks() {
   local name=$1 log=$logs/test-$1.log code p f
@@ -105,7 +118,7 @@ step() {
 
 main() {
   local part name parts=("$@")
-  ((${#parts[@]})) || parts=(rust schemas clients fuzz demo)
+  ((${#parts[@]})) || parts=(rust chaos schemas clients fuzz demo)
   for part in "${parts[@]}"; do
     case $part in
       check)
@@ -113,6 +126,7 @@ main() {
         for name in fmt-check clippy doc deny; do step "$name" just "$name"; done
         ;;
       rust) rust ;;
+      chaos) chaos ;;
       schemas)
         say "schemas, by independent tools"
         checks schemas "$here/clients/run.sh" schemas

@@ -1,6 +1,7 @@
 //! Follows commands: what has happened, then what happens.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::push::OrderedErrorKind;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -140,6 +141,8 @@ impl Client {
             .filter_map(move |message| {
                 let read = match message {
                     Ok(message) => read(&message).map(Ok),
+                    // The server was silent for 10 s; the client goes on from the last message when it is back.
+                    Err(error) if error.kind() == OrderedErrorKind::MissingHeartbeat => None,
                     Err(error) => Some(Err(fail(error.into()))),
                 };
                 async { read }

@@ -147,7 +147,8 @@ impl Run<'_> {
         removal.run(inventory, doomed, &mut self.tally).await
     }
 
-    /// Stores what is left of the installation; when nothing is, the inventory goes too, last of all.
+    /// Stores what is left of the installation; when nothing is, the inventory goes too, last of all. Under a generation
+    /// it stays, empty, or is made: an older command that comes later must find it.
     async fn settle(
         &self,
         inventory: &mut Inventory,
@@ -158,12 +159,11 @@ impl Run<'_> {
             all.iter().filter(|object| !staying.contains(object)).map(ObjectRef::identity).collect();
         let entries: BTreeSet<_> =
             inventory.entries.iter().filter(|entry| !gone.contains(&entry.identity())).cloned().collect();
-        if !inventory.exists() {
-            Ok(())
-        } else if entries.is_empty() {
+        let generation = self.options.generation;
+        if entries.is_empty() && generation.is_none() {
             inventory.remove(self.cluster, self.guard).await
-        } else if entries != inventory.entries || inventory.older_than(self.options.generation) {
-            inventory.write(self.cluster, entries, self.guard, self.options.generation).await
+        } else if entries != inventory.entries || inventory.older_than(generation) {
+            inventory.write(self.cluster, entries, self.guard, generation).await
         } else {
             Ok(())
         }

@@ -113,8 +113,8 @@ mod tests {
         assert_eq!(wrong(|c| c.nats.inbox_prefix = "a.*".to_owned()), "nats.inbox_prefix");
         assert_eq!(wrong(|c| c.bus.prefix = "a.b".to_owned()), "bus.prefix");
         assert_eq!(wrong(|c| c.bus.replicas = 2), "bus.replicas");
-        assert_eq!(wrong(|c| c.bus.lease_ttl = MIN_LEASE_TTL - Duration::from_millis(1)), "bus.lease_ttl");
-        assert_eq!(wrong(|c| c.bus.ack_wait = MIN_ACK_WAIT - Duration::from_millis(1)), "bus.ack_wait");
+        assert_eq!(wrong(|c| c.bus.lease_ttl = MIN_LEASE_TTL / 2), "bus.lease_ttl");
+        assert_eq!(wrong(|c| c.bus.ack_wait = MIN_ACK_WAIT / 2), "bus.ack_wait");
         assert_eq!(wrong(|c| c.worker.slots = 0), "worker.slots");
         assert_eq!(wrong(|c| c.worker.slots = 5_001), "worker.slots");
         assert_eq!(wrong(|c| drop(c.targets.insert("A.b".to_owned(), super::super::Target::default()))), "targets.A.b");

@@ -295,7 +295,8 @@ impl Engine {
             }
             Decision::Abandon => {
                 self.metrics.leases_lost.inc();
-                tracing::warn!(code = "SH2005", "the lease was lost: the command is left to its new holder");
+                let code = ending.error.as_ref().map(|error| error.code().as_str());
+                tracing::warn!(code, "the lease was lost: the command is left to its new holder");
                 Ok(())
             }
         }

@@ -13,11 +13,12 @@
     reason = "the environment says where the real parts are; other processes have their own time"
 )]
 
+pub mod api_proxy;
 pub mod control_plane;
 pub mod eventually;
 pub mod istio_crds;
-pub mod lossy;
 pub mod nats;
 pub mod site;
+pub mod tcp_proxy;
 pub mod tools;
 pub mod worker;

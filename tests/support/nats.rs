@@ -73,6 +73,14 @@ impl NatsServer {
         }
     }
 
+    /// Sends the server a signal by its name.
+    pub fn signal(&self, name: &str) {
+        if let Some(child) = &self.child {
+            let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("run kill");
+            assert!(sent.success(), "nats-server had ended already; {}", self.log());
+        }
+    }
+
     /// Ends the server in order (SIGTERM).
     pub async fn stop(&mut self) {
         let Some(child) = &self.child else { return };

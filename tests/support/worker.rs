@@ -190,7 +190,7 @@ impl Drop for Worker {
 }
 
 /// The configuration as a file; what is absent in it is absent there.
-fn toml(config: &Config) -> String {
+pub fn toml(config: &Config) -> String {
     use std::fmt::Write as _;
     fn table(out: &mut String, path: &str, value: &Value) {
         let Value::Object(fields) = value else { return };

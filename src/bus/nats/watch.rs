@@ -24,27 +24,37 @@ impl NatsBus {
             }
         }
         let bus = self.clone();
+        let clock = Clock::system();
         tokio::spawn(async move {
             loop {
                 let next = tokio::select! { next = messages.next() => next, () = stop.cancelled() => return };
                 match next {
                     Some(Ok(message)) => bus.note_control(&message.message),
-                    Some(Err(error)) => tracing::debug!("control watch: {error}"),
-                    None => loop {
-                        Clock::system().sleep(Duration::from_secs(1)).await;
-                        if stop.is_cancelled() {
-                            return;
-                        }
-                        if let Ok((again, _)) = bus.watch_control().await {
-                            bus.control.reset();
-                            messages = again;
-                            break;
-                        }
-                    },
+                    // After some errors the client's stream panics when it is asked again.
+                    over => {
+                        tracing::debug!(
+                            "the watch of cancellations and pauses starts over: {:?}",
+                            over.map(Result::err)
+                        );
+                        messages = tokio::select! {
+                            again = bus.watch_again(clock) => again,
+                            () = stop.cancelled() => return,
+                        };
+                    }
                 }
             }
         });
         Ok(())
+    }
+
+    async fn watch_again(&self, clock: Clock) -> push::Ordered {
+        loop {
+            clock.sleep(Duration::from_secs(1)).await;
+            if let Ok((again, _)) = self.watch_control().await {
+                self.control.reset();
+                return again;
+            }
+        }
     }
 
     /// The watch, and how many messages tell the present state.

@@ -1,0 +1,173 @@
+//! An HTTP proxy before an API server that keeps its own record of every write, and answers in the server's place when
+//! told to. Clients reach it without TLS and are administrators behind it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use futures::StreamExt;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Largest body that is passed on.
+const MAX: usize = 16 << 20;
+
+/// A write that the API server has carried out.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Who asked: the name of the proxy.
+    pub by: String,
+    /// `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: Method,
+    /// Without the query.
+    pub path: String,
+    /// What was sent; null when it is no JSON.
+    pub sent: Value,
+    /// The server's own order of all writes, where its answer has one.
+    pub version: Option<u64>,
+    /// When the answer was there.
+    pub at: OffsetDateTime,
+}
+
+/// Answers in the server's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Of the answer.
+    pub status: u16,
+    /// `Retry-After` in seconds.
+    pub after: Option<u32>,
+    /// Of 100 requests, so many get it.
+    pub percent: u32,
+}
+
+/// All writes through some proxies.
+pub type Record = Arc<Mutex<Vec<Write>>>;
+
+/// Listens until the runtime of the test ends.
+pub struct ApiProxy {
+    port: u16,
+    refusal: Arc<watch::Sender<Option<Refusal>>>,
+    watches: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    by: String,
+    upstream: Client,
+    record: Record,
+    refusal: Arc<watch::Sender<Option<Refusal>>>,
+    watches: Arc<watch::Sender<u64>>,
+}
+
+impl ApiProxy {
+    /// Before the API server of this kubeconfig; what it writes is recorded as done by `by`.
+    pub async fn start(by: &str, kubeconfig: &Path, record: Record) -> Self {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        config.default_retry = false; // the client behind the proxy has its own
+        let refusal = Arc::new(watch::Sender::new(None));
+        let watches = Arc::new(watch::Sender::new(0));
+        let shared = Shared {
+            by: by.to_owned(),
+            upstream: Client::try_from(config).unwrap(),
+            record,
+            refusal: Arc::clone(&refusal),
+            watches: Arc::clone(&watches),
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = Router::new().fallback(answer).with_state(shared);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { port, refusal, watches }
+    }
+
+    /// The port for clients.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on; `None` for the server's own answers.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        self.refusal.send_replace(refusal);
+    }
+
+    /// Ends all watches that are open.
+    pub fn cut_watches(&self) {
+        self.watches.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+async fn answer(State(shared): State<Shared>, request: Request) -> Response {
+    let refusal = *shared.refusal.borrow();
+    if let Some(refusal) = refusal.filter(|refusal| rand::random_range(0..100) < refusal.percent) {
+        return refuse(refusal);
+    }
+    // In a task of its own: what the server does is recorded even if nobody waits for the answer any more.
+    let passed = tokio::spawn(pass(shared, request)).await.unwrap_or_else(|panic| Err(panic.to_string()));
+    passed.unwrap_or_else(|reason| {
+        let gone = Response::builder().status(StatusCode::BAD_GATEWAY).body(Body::from(reason));
+        gone.unwrap()
+    })
+}
+
+fn refuse(refusal: Refusal) -> Response {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "as ordered by a test",
+        "code": refusal.status, "details": {"retryAfterSeconds": refusal.after.unwrap_or_default()},
+    });
+    let mut response = Response::builder().status(refusal.status).header("content-type", "application/json");
+    if let Some(after) = refusal.after {
+        response = response.header("retry-after", after);
+    }
+    response.body(Body::from(status.to_string())).unwrap()
+}
+
+async fn pass(shared: Shared, request: Request) -> Result<Response, String> {
+    let (parts, body) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let path = parts.uri.path().to_owned();
+    let writes = !matches!(parts.method, Method::GET | Method::HEAD) && !query.contains("dryRun=");
+    let method = parts.method.clone();
+    let sent = to_bytes(body, MAX).await.map_err(|error| error.to_string())?;
+    let mut upstream = axum::http::Request::builder().method(parts.method).uri(parts.uri);
+    for (name, value) in &parts.headers {
+        if !matches!(name.as_str(), "host" | "connection" | "content-length" | "transfer-encoding") {
+            upstream = upstream.header(name, value);
+        }
+    }
+    let upstream = upstream.body(kube::client::Body::from(sent.to_vec())).map_err(|error| error.to_string())?;
+    let mut cut = shared.watches.subscribe();
+    let answer = shared.upstream.send(upstream).await.map_err(|error| error.to_string())?;
+    let (mut head, body) = answer.into_parts();
+    // Each connection has its own framing.
+    for name in ["connection", "content-length", "transfer-encoding"] {
+        head.headers.remove(name);
+    }
+    let body = Body::new(body);
+    if query.contains("watch=true") || query.contains("watch=1") {
+        let cut = Box::pin(async move { cut.changed().await });
+        return Ok(Response::from_parts(head, Body::from_stream(body.into_data_stream().take_until(cut))));
+    }
+    let body = to_bytes(body, MAX).await.map_err(|error| error.to_string())?;
+    if writes && head.status.is_success() {
+        let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let write = Write {
+            by: shared.by,
+            method,
+            path,
+            sent: serde_json::from_slice(&sent).unwrap_or_default(),
+            version: told["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse().ok()),
+            at: OffsetDateTime::now_utc(),
+        };
+        shared.record.lock().unwrap_or_else(PoisonError::into_inner).push(write);
+    }
+    Ok(Response::from_parts(head, Body::from(body)))
+}
