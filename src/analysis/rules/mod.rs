@@ -8,8 +8,15 @@ mod mesh_networks;
 mod security;
 mod service;
 mod service_entry;
+mod access;
+mod bound;
+mod edge;
+mod mutual_tls;
+mod routing;
+mod scope;
 pub mod shared;
 mod telemetry;
+mod wording;
 mod workload;
 
 use super::{Code, Rule};
@@ -29,6 +36,31 @@ pub static ALL: &[&Rule] = &[
     &telemetry::lightstep::RULE,
     &telemetry::provider::RULE,
     &workload::application_uid::RULE,
+    // Consistency, security and other good practice: our own codes.
+    &access::default_deny::RULE,
+    &access::host_ports::RULE,
+    &access::identity::RULE,
+    &access::matching::RULE,
+    &access::methods::RULE,
+    &edge::broad_hosts::RULE,
+    &edge::https_redirect::RULE,
+    &edge::reused_connection::RULE,
+    &edge::tls_origination::RULE,
+    &edge::tls_routes::RULE,
+    &mutual_tls::client_and_server::RULE,
+    &mutual_tls::duplicates::RULE,
+    &mutual_tls::strict::RULE,
+    &mutual_tls::strict::POLICIES,
+    &mutual_tls::without_auto::RULE,
+    &mutual_tls::without_auto::CLIENTS,
+    &routing::default_route::RULE,
+    &routing::destinations::RULE,
+    &routing::match_gateways::RULE,
+    &routing::overlapping_rules::RULE,
+    &routing::same_host_entries::RULE,
+    &routing::shared_gateway_host::RULE,
+    &routing::subset_labels::RULE,
+    &routing::unused_subset::RULE,
 ];
 
 /// All codes that some rule can report, by their ids.

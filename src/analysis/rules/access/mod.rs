@@ -1,0 +1,7 @@
+//! Rules about who may call whom: `AuthorizationPolicy`.
+
+pub mod default_deny;
+pub mod host_ports;
+pub mod identity;
+pub mod matching;
+pub mod methods;

@@ -1,0 +1,10 @@
+//! Rules about routes: `VirtualService`, `DestinationRule` and `ServiceEntry` among themselves.
+
+pub mod default_route;
+pub mod destinations;
+pub mod match_gateways;
+pub mod overlapping_rules;
+pub mod same_host_entries;
+pub mod shared_gateway_host;
+pub mod subset_labels;
+pub mod unused_subset;
