@@ -12,6 +12,9 @@ mod access;
 mod bound;
 mod edge;
 mod mutual_tls;
+mod pods;
+mod ports;
+mod references;
 mod routing;
 mod scope;
 pub mod shared;
@@ -47,12 +50,32 @@ pub static ALL: &[&Rule] = &[
     &edge::reused_connection::RULE,
     &edge::tls_origination::RULE,
     &edge::tls_routes::RULE,
+    &gateway_api::addresses::RULE,
+    &gateway_api::backends::RULE,
+    &gateway_api::classes::RULE,
+    &gateway_api::grant_namespaces::RULE,
+    &gateway_api::listener_certificates::RULE,
+    &gateway_api::parents::RULE,
     &mutual_tls::client_and_server::RULE,
     &mutual_tls::duplicates::RULE,
     &mutual_tls::strict::RULE,
     &mutual_tls::strict::POLICIES,
     &mutual_tls::without_auto::RULE,
     &mutual_tls::without_auto::CLIENTS,
+    &pods::bypass::RULE,
+    &pods::labels::RULE,
+    &pods::reserved_ports::RULE,
+    &ports::double_tls::RULE,
+    &ports::https_port::RULE,
+    &ports::plain_to_tls::RULE,
+    &ports::server_first::RULE,
+    &references::export_to::RULE,
+    &references::policy_hosts::RULE,
+    &references::principals::RULE,
+    &references::selectors::RULE,
+    &references::sidecar_hosts::RULE,
+    &references::target_ports::RULE,
+    &references::workload_groups::RULE,
     &routing::default_route::RULE,
     &routing::destinations::RULE,
     &routing::match_gateways::RULE,

@@ -1,3 +1,13 @@
 //! Rules about the Gateway API.
 
 pub mod crd_version;
+//! Rules about the Gateway API: gateways, routes, and grants between namespaces.
+
+pub mod addresses;
+pub mod backends;
+pub mod classes;
+pub mod grant_namespaces;
+mod grants;
+pub mod listener_certificates;
+pub mod parents;
+mod status;

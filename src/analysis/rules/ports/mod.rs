@@ -1,0 +1,7 @@
+//! Rules about what is spoken on a port.
+
+pub mod double_tls;
+pub mod https_port;
+pub mod plain_to_tls;
+mod protocol;
+pub mod server_first;

@@ -1,0 +1,9 @@
+//! Rules about names that nothing bears: namespaces, accounts, hosts, labels, ports.
+
+pub mod export_to;
+pub mod policy_hosts;
+pub mod principals;
+pub mod selectors;
+pub mod sidecar_hosts;
+pub mod target_ports;
+pub mod workload_groups;
