@@ -1,22 +1,22 @@
 //! The rules: a folder for each family, a file for each rule with its codes and their documentation. The codes that
 //! several rules report are in `shared.rs`. Rules know the view they are given and nothing of each other.
 
-mod control_plane;
-mod destination_rule;
-mod gateway_api;
-mod mesh_networks;
-mod security;
-mod service;
-mod service_entry;
 mod access;
 mod bound;
+mod control_plane;
+mod destination_rule;
 mod edge;
+mod gateway_api;
+mod mesh_networks;
 mod mutual_tls;
 mod pods;
 mod ports;
 mod references;
 mod routing;
 mod scope;
+mod security;
+mod service;
+mod service_entry;
 pub mod shared;
 mod telemetry;
 mod wording;

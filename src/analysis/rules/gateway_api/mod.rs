@@ -1,11 +1,9 @@
-//! Rules about the Gateway API.
-
-pub mod crd_version;
-//! Rules about the Gateway API: gateways, routes, and grants between namespaces.
+//! Rules about the Gateway API: its definitions, gateways, routes, and grants between namespaces.
 
 pub mod addresses;
 pub mod backends;
 pub mod classes;
+pub mod crd_version;
 pub mod grant_namespaces;
 mod grants;
 pub mod listener_certificates;
