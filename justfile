@@ -91,6 +91,20 @@ schemas:
 schemas-check:
     cargo run --locked --quiet -- schema --check
 
+# Make the schemas of Istio's and the Gateway API's kinds from their definitions (the modules pinned in tests/tools/istio).
+crd-schemas:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cd tests/tools/istio
+    go mod download istio.io/api sigs.k8s.io/gateway-api
+    folder() { go list -m -f '{{{{.Dir}}' "$1"; }
+    version() { echo "$1 $(go list -m -f '{{{{.Version}}' "$1")"; }
+    istio=$(folder istio.io/api) gateway=$(folder sigs.k8s.io/gateway-api)
+    sources=(--source "$(version istio.io/api)" --source "$(version sigs.k8s.io/gateway-api), experimental channel")
+    cd ../../..
+    cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
+        "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
+
 # Measure beside the bare client and beside kubectl.
 bench *args: tools
     cargo bench --locked {{ args }}

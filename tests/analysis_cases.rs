@@ -29,7 +29,6 @@ const MISSING: &[&str] = &[
     "injection.Analyzer",
     "injection.ImageAnalyzer",
     "injection.ImageAutoAnalyzer",
-    "schema.ValidationAnalyzer.VirtualService",
     "sidecar.SelectorAnalyzer",
     "telemetry.SelectorAnalyzer",
     "virtualservice.ConflictingMeshGatewayHostsAnalyzer",

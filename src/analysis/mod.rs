@@ -5,6 +5,8 @@
 //! of it, and [`report`] shows the [`Finding`]s. A new rule is one file and one line: `docs/adding-a-rule.md`.
 
 mod code;
+pub(crate) mod crd;
+mod field;
 mod finding;
 pub mod hosts;
 mod index;
@@ -20,6 +22,7 @@ mod run;
 mod selector;
 pub mod snapshot;
 pub mod source;
+mod syntax;
 mod view;
 mod workloads;
 

@@ -4,6 +4,7 @@ mod analyze;
 mod bars;
 mod cancel;
 mod completions;
+mod crd_schemas;
 mod dev;
 mod dlq;
 mod error;
@@ -104,6 +105,9 @@ enum Command {
     Verbs(verbs::Options),
     /// Write the JSON Schemas and the AsyncAPI document
     Schema(schema::Options),
+    /// Make the schemas of custom resources that the analysis carries (`just crd-schemas`)
+    #[command(hide = true)]
+    CrdSchemas(crd_schemas::Options),
     /// Print a completion script for a shell
     Completions(completions::Options),
 }
@@ -160,6 +164,7 @@ impl Cli {
             Command::Analyze(options) => analyze::run(&options),
             Command::Verbs(options) => verbs::run(&options),
             Command::Schema(options) => schema::run(&options),
+            Command::CrdSchemas(options) => crd_schemas::run(&options),
             Command::Completions(options) => completions::run(&options),
         }
     }

@@ -13,6 +13,7 @@ mod pods;
 mod ports;
 mod references;
 mod routing;
+mod schema;
 mod scope;
 mod security;
 mod service;
@@ -35,6 +36,22 @@ pub static ALL: &[&Rule] = &[
     &service::port_name::RULE,
     &service_entry::addresses::RULE,
     &service_entry::conflicting_protocol::RULE,
+    &schema::fields::RULE,
+    &schema::authorization_policy::RULE,
+    &schema::destination_rule::RULE,
+    &schema::envoy_filter::RULE,
+    &schema::gateway::RULE,
+    &schema::peer_authentication::RULE,
+    &schema::plugin::TRAFFIC_EXTENSION,
+    &schema::plugin::WASM_PLUGIN,
+    &schema::proxy_config::RULE,
+    &schema::request_authentication::RULE,
+    &schema::service_entry::RULE,
+    &schema::sidecar::RULE,
+    &schema::telemetry::RULE,
+    &schema::virtual_service::RULE,
+    &schema::workload::ENTRY,
+    &schema::workload::GROUP,
     &telemetry::default_selector::RULE,
     &telemetry::lightstep::RULE,
     &telemetry::provider::RULE,

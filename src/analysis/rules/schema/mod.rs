@@ -1,0 +1,27 @@
+//! Objects by themselves: against the schemas of their definitions, and as Istio's own validation judges them. One file
+//! for each kind, and one for each part that several kinds have.
+//!
+//! Source: `pkg/config/validation` of istio/istio, which istiod's webhook runs. Labels and annotations are not looked at,
+//! as in `istioctl analyze`. Each finding names its field.
+
+pub mod authorization_policy;
+pub mod destination_rule;
+pub mod envoy_filter;
+mod export_to;
+pub mod fields;
+pub mod gateway;
+mod load_balancer;
+mod locality;
+pub mod peer_authentication;
+pub mod plugin;
+pub mod proxy_config;
+mod report;
+pub mod request_authentication;
+mod selector;
+mod server;
+pub mod service_entry;
+pub mod sidecar;
+pub mod telemetry;
+mod traffic_policy;
+pub mod virtual_service;
+pub mod workload;
