@@ -2,7 +2,9 @@
 //! several rules report are in `shared.rs`. Rules know the view they are given and nothing of each other.
 
 mod access;
+mod ambient;
 mod bound;
+mod clusters;
 mod control_plane;
 mod destination_rule;
 mod edge;
@@ -62,6 +64,18 @@ pub static ALL: &[&Rule] = &[
     &access::identity::RULE,
     &access::matching::RULE,
     &access::methods::RULE,
+    &ambient::enrolment::RULE,
+    &ambient::l7_policies::RULE,
+    &ambient::mixed_routes::RULE,
+    &ambient::network_policies::RULE,
+    &ambient::plain_text::RULE,
+    &ambient::proxied::RULE,
+    &ambient::services::RULE,
+    &ambient::unread::RULE,
+    &clusters::identity::RULE,
+    &clusters::namespaces::RULE,
+    &clusters::networks::RULE,
+    &clusters::same_configuration::RULE,
     &edge::broad_hosts::RULE,
     &edge::https_redirect::RULE,
     &edge::reused_connection::RULE,

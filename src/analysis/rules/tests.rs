@@ -15,15 +15,24 @@ pub(in crate::analysis) fn reported(text: &str) -> BTreeSet<&'static str> {
     found(text).iter().map(|finding| finding.code.id).collect()
 }
 
-/// What all rules find in these manifests.
+/// What all rules find in these manifests. What follows a line `# cluster: x` belongs to that cluster.
 pub(in crate::analysis) fn found(text: &str) -> Vec<Finding> {
-    let mut sources = Sources::default();
-    sources.add("example.yaml", text.to_owned());
     let one = NonZero::<usize>::MIN;
-    let reading = source::read(&sources, one);
-    assert!(reading.errors.is_empty(), "{:?}", reading.errors);
-    let settings = mesh::settings_in(&reading.resources, NOW);
-    let snapshot = Snapshot::new(reading.resources, settings);
+    let mut resources = Vec::new();
+    for part in text.split("# cluster: ") {
+        let mut sources = Sources::default();
+        let (cluster, manifests) = match text.contains("# cluster: ") {
+            true => part.split_once('\n').unwrap_or_default(),
+            false => ("", part),
+        };
+        sources.add("example.yaml", manifests.to_owned());
+        let mut reading = source::read(&sources, one);
+        assert!(reading.errors.is_empty(), "{:?}", reading.errors);
+        reading.resources.iter_mut().for_each(|resource| resource.cluster = cluster.into());
+        resources.extend(reading.resources);
+    }
+    let settings = mesh::settings_in(&resources, NOW);
+    let snapshot = Snapshot::new(resources, settings);
     run(&snapshot, ALL, one)
 }
 

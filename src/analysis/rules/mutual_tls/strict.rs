@@ -16,7 +16,7 @@ pub static RULE: Rule = Rule {
 pub static POLICIES: Rule = Rule {
     name: "mutual_tls.Strict",
     codes: &[&SH7202],
-    reads: &[Kind::PeerAuthentication],
+    reads: &[Kind::PeerAuthentication, Kind::Namespace],
     check: Check::Each(&[Kind::PeerAuthentication], check_policy),
 };
 
@@ -103,7 +103,11 @@ fn check_mesh(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-fn check_policy(_: &View<'_>, policy: &Resource, findings: &mut Findings) {
+fn check_policy(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
+    // There it is ignored, which is SH7159.
+    if view.mode_of(policy).is_ambient() {
+        return;
+    }
     if Mode::read(&policy.spec()["mtls"]) == Some(Mode::Disable) {
         let who = if mode::is_for_namespace(policy) { "the namespace" } else { "the workloads it selects" };
         let message = format!("{} switches mutual TLS off for {who}", policy.name);

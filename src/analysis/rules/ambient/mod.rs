@@ -1,0 +1,11 @@
+//! Rules about the ambient mesh: what ztunnel does, what needs a waypoint, and who is enrolled to one.
+
+pub mod enrolment;
+pub mod l7_policies;
+pub mod mixed_routes;
+pub mod network_policies;
+pub mod plain_text;
+pub mod proxied;
+pub mod services;
+pub mod unread;
+mod waypoint;
