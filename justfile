@@ -75,6 +75,10 @@ test-e2e *args: tools
 chaos *args="--seeds 1000": tools
     cargo test --locked --features failpoints --test chaos_run -- {{ args }}
 
+# Single faults that are made to happen for certain.
+test-chaos *args: tools
+    cargo test --locked --features failpoints --test chaos_scenarios {{ args }}
+
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 test-clients:
     tests/run.sh schemas clients

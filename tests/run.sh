@@ -73,10 +73,16 @@ rust() {
   ((p > 0)) || report_failure "no Rust test passed"
 }
 
-# A short run of `just chaos`, always the same seeds.
+# Single faults, then a short run of `just chaos`, always the same seeds.
 chaos() {
-  local log=$logs/test-chaos.log
+  local log=$logs/test-chaos-scenarios.log p f i
   say "faults on real servers and processes"
+  cargo test --locked --features failpoints --test chaos_scenarios >"$log" 2>&1 || tail -n 80 "$log"
+  read -r p f i < <(count_rust "$log")
+  passed=$((passed + p))
+  failed=$((failed + f))
+  ((p > 0 && i == 0)) || report_failure "chaos scenarios; what happened is in $log"
+  log=$logs/test-chaos.log
   if cargo test --locked --features failpoints --test chaos_run -- --seeds 54 >"$log" 2>&1; then
     sed -n '/  schedules$/,$p' "$log"
     passed=$((passed + 1))

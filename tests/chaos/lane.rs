@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::worker::{Gone, Place};
 use crate::support::api_proxy::Record;
+use crate::support::eventually::eventually;
 use crate::support::nats::NatsServer;
 
 /// The targets of a lane; all are the test cluster, with inventories and objects in namespaces of their own.
@@ -77,7 +78,12 @@ impl Lane {
         change(&mut config);
         let connection = nats::connect(&config.nats, "chaos", true).await.unwrap();
         let bus = NatsBus::new(connection, Subjects::new(&config.bus.prefix));
-        topology::apply(&bus, &Topology::new(&config.bus)).await.unwrap();
+        let topology = Topology::new(&config.bus);
+        // Several servers have to find each other first.
+        eventually("the streams are made", Duration::from_mins(1), async || {
+            topology::apply(&bus, &topology).await.ok()
+        })
+        .await;
         let admin = Kubeconfig::read_from(kubeconfig).unwrap();
         let admin = kube::Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
         let mut lane = Self {

@@ -17,7 +17,7 @@ use super::schedule::{Schedule, What};
 use crate::support::api_proxy::Write;
 
 /// How long a schedule's commands may take to end after its last fault, on a busy machine.
-const END: Duration = Duration::from_mins(1);
+const END: Duration = Duration::from_mins(2);
 /// The clocks of server and harness are the same; this is for what lies between a write and its record.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
@@ -56,6 +56,15 @@ pub async fn verify(lane: &mut Lane, schedule: &Schedule, sent: &[Sent], counts:
     counts.commands += sent.len() as u64;
     counts.schedules += 1;
     counts.violations.extend(wrong.into_iter().map(|reason| format!("seed {}: {reason}", schedule.seed)));
+}
+
+/// Counts how the commands ended.
+pub async fn count_results(lane: &Lane, sent: &[Sent], counts: &mut Counts) {
+    for command in sent {
+        if let Some(ended) = result(lane, command).await {
+            *counts.outcomes.entry(word(&ended.data)).or_default() += 1;
+        }
+    }
 }
 
 /// Waits until the queue is empty and nobody holds a lease.

@@ -63,7 +63,10 @@ impl Place {
         });
         fs::write(&file, access.to_string()).unwrap();
         let mut config = config.clone();
-        config.nats.url = vec![format!("nats://127.0.0.1:{}", bus.port())];
+        // Several servers are reached past the proxy: a client learns their addresses from each other anyway.
+        if config.nats.url.len() == 1 {
+            config.nats.url = vec![format!("nats://127.0.0.1:{}", bus.port())];
+        }
         config.health.listen = None;
         for target in config.targets.values_mut() {
             *target = Target { kubeconfig: Some(file.clone()), ..target.clone() };

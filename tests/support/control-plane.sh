@@ -5,6 +5,7 @@
 #   control-plane.sh up DIR [--guard PID] [--nodes N] [--pod-ready-ms MS]
 #                                           starts it with its state in DIR; prints progress, the kubeconfig's path last
 #   control-plane.sh down DIR               stops it and removes DIR
+#   control-plane.sh restart DIR PROCESS    ends one process as a crash does, and starts it again with the same arguments
 #   control-plane.sh status DIR             one line per process; fails when one is missing
 #
 # --guard PID stops and removes it once that process is gone, however it ended.
@@ -58,8 +59,19 @@ detached() {
 start() {
   local name=$1
   shift
-  detached "$bin/$name" "$@" >"$dir/$name.log" 2>&1 </dev/null &
+  printf '%s\0' "$@" >"$dir/$name.args"
+  detached "$bin/$name" "$@" >>"$dir/$name.log" 2>&1 </dev/null &
   echo $! >"$dir/$name.pid"
+}
+
+# Ends the program `$1` as a crash does and starts it again.
+restart() {
+  local name=$1 args
+  running "$name" || fail "$name is not running in $dir"
+  kill -KILL "$(cat "$dir/$name.pid")"
+  mapfile -d '' -t args <"$dir/$name.args"
+  start "$name" "${args[@]}"
+  wait_for "$name" 90 "$bin/kubectl" --kubeconfig "$dir/admin.kubeconfig" get --raw /readyz
 }
 
 running() {
@@ -284,6 +296,7 @@ case $command in
   up) up "$@" ;;
   down) down ;;
   guard) guard "$@" ;;
+  restart) restart "$@" ;;
   status) status ;;
   *) usage ;;
 esac

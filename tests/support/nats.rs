@@ -29,6 +29,8 @@ pub struct Options {
     pub config: Option<String>,
     /// Environment of the server, which the configuration can refer to as `$NAME`.
     pub env: Vec<(String, String)>,
+    /// In a cluster.
+    pub name: String,
 }
 
 impl NatsServer {
@@ -52,7 +54,32 @@ impl NatsServer {
     pub async fn start_with_file(path: &str, env: Vec<(String, String)>) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         let config = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()));
-        Self::start_with(Options { config: Some(config), env }).await
+        Self::start_with(Options { config: Some(config), env, ..Options::default() }).await
+    }
+
+    /// Three servers that are one cluster.
+    pub async fn cluster() -> Vec<Self> {
+        // Free now; nobody else takes one within the moment until they listen.
+        let held: Vec<_> =
+            (0..3).map(|_| std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
+        let ports: Vec<u16> = held.iter().map(|one| one.local_addr().expect("an address").port()).collect();
+        drop(held);
+        let routes: Vec<String> = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+        let mut starting = Vec::new();
+        for (number, port) in ports.iter().enumerate() {
+            let config = format!(
+                "server_name: n{number}\ncluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{}] }}\n",
+                routes.join(", ")
+            );
+            let options = Options { config: Some(config), name: format!("n{number}"), ..Options::default() };
+            starting.push(Self::start_with(options));
+        }
+        futures::future::join_all(starting).await
+    }
+
+    /// As the servers of a cluster name it.
+    pub fn name(&self) -> &str {
+        &self.options.name
     }
 
     /// The address for clients. Stays the same over restarts.
