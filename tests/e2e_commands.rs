@@ -55,6 +55,8 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
         ("sample.deploy", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),
         ("traffic.apply", json!({"namespace": space, "service": "httpbin", "rules": rules})),
         ("traffic.clear", json!({"namespace": space})),
+        ("policy.apply", json!({"scope": {"of": "namespace", "namespace": space}, "mtls": {"mode": "strict"}})),
+        ("policy.remove", json!({"scope": {"of": "namespace", "namespace": space}, "kind": "mtls"})),
         ("sample.remove", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),
         ("config.delete", json!({"name": app, "wait": "30s"})),
     ] {

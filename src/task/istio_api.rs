@@ -11,6 +11,9 @@ use crate::cluster::{Cluster, Error};
 pub const NETWORKING: [&str; 3] =
     ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
 
+/// Newest first.
+pub const SECURITY: [&str; 2] = ["security.istio.io/v1", "security.istio.io/v1beta1"];
+
 /// The first of `versions` in which the cluster serves all `kinds`.
 ///
 /// # Errors
@@ -64,6 +67,12 @@ pub fn is_host_of(host: &str, from: &str, service: &str, namespace: &str) -> boo
     rest.is_some_and(|rest| rest.starts_with(".svc."))
 }
 
+/// The namespace of the Service that `host`, written in an object in `from`, names; none for hosts outside.
+pub fn namespace_of<'a>(host: &'a str, from: &'a str) -> Option<&'a str> {
+    let Some((_, rest)) = host.split_once('.') else { return (host != "*").then_some(from) };
+    rest.split_once(".svc.").map(|(namespace, _)| namespace).filter(|it| !it.contains('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +90,10 @@ mod tests {
         ] {
             assert_eq!(is_host_of(host, from, "reviews", "shop"), same, "{host} in {from}");
         }
+        assert_eq!(namespace_of("reviews", "shop"), Some("shop"));
+        assert_eq!(namespace_of("reviews.shop.svc.cluster.local", "x"), Some("shop"));
+        assert_eq!(namespace_of("*.shop.svc.cluster.local", "x"), Some("shop"));
+        assert_eq!(namespace_of("*.local", "x"), None);
+        assert_eq!(namespace_of("*", "x"), None);
     }
 }

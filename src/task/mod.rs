@@ -11,6 +11,7 @@ pub mod cancel;
 pub mod config;
 pub mod namespace;
 pub mod ping;
+pub mod policy;
 pub mod sample;
 pub mod traffic;
 

@@ -120,6 +120,8 @@ impl Registry {
             .with(super::sample::Remove)
             .with(super::traffic::Apply)
             .with(super::traffic::Clear)
+            .with(super::policy::Apply)
+            .with(super::policy::Remove)
     }
 
     /// Adds a task; the last one of a verb wins.

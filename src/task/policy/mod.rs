@@ -1,0 +1,177 @@
+//! `policy.apply` and `policy.remove`: which connections and which requests workloads take, by Istio's
+//! `PeerAuthentication` and `AuthorizationPolicy`.
+
+mod facts;
+mod judge;
+mod params;
+mod wanted;
+
+use serde_json::json;
+
+use super::istio_api::{SECURITY, newest, object};
+use super::names::{self, Namespace};
+use super::refusal::Refusal;
+use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+use crate::cluster::delete::{self, DeleteOptions};
+use crate::cluster::{self, ApplyOptions, ObjectsReport, apply};
+use wanted::Policy;
+
+pub use params::{Access, Action, ApplyParams, Kind, Mode, Mtls, Of, PolicyReport, Preset, RemoveParams, Rule, Scope};
+
+/// The label on our objects.
+const MARK: (&str, &str) = ("sailhand.meshery.io/policy", "true");
+
+/// Policies of one namespace bear on each other, so a command holds all of them.
+fn lease(scope: &Scope) -> String {
+    names::installation("policy", &scope.namespace())
+}
+
+fn installation(kind: Kind, namespace: &Namespace, name: &str) -> String {
+    let kind = match kind {
+        Kind::Mtls => "mtls",
+        Kind::Access => "access",
+    };
+    names::installation_of("policy", namespace, &format!("{kind}-{name}"))
+}
+
+impl Kind {
+    /// What Istio calls it.
+    const fn object(self) -> &'static str {
+        match self {
+            Self::Mtls => "PeerAuthentication",
+            Self::Access => "AuthorizationPolicy",
+        }
+    }
+}
+
+/// `policy.apply`.
+pub struct Apply;
+
+impl Task for Apply {
+    const VERB: &'static str = "policy.apply";
+    const SUMMARY: &'static str =
+        "Says which connections (mTLS) and which requests (allow and deny lists) workloads take.";
+    type Params = ApplyParams;
+    type Report = PolicyReport;
+
+    fn installation(&self, params: &ApplyParams) -> Option<String> {
+        Some(lease(&params.scope))
+    }
+
+    fn example(&self) -> ApplyParams {
+        ApplyParams {
+            scope: Scope { of: Of::Namespace, namespace: Some(Namespace::known("bookinfo")), labels: None },
+            name: None,
+            preset: None,
+            mtls: Some(Mtls { mode: Mode::Strict, ports: [].into() }),
+            access: None,
+            dry_run: false,
+            force: false,
+            adopt: false,
+        }
+    }
+
+    async fn run(&self, cx: &TaskContext, params: ApplyParams) -> Result<Outcome<PolicyReport>, Failure<PolicyReport>> {
+        let policy = Policy::of(&params)?;
+        let cluster = cx.cluster().await?;
+        let kind = policy.kind.object();
+        let Some(version) = newest(&cluster, &SECURITY, &[kind]).await.map_err(Error::from)? else {
+            let unknown = cluster::Error::UnknownKind {
+                object: format!("{kind} {}/{}", policy.namespace, policy.name),
+                api_version: SECURITY[0].to_owned(),
+                kind: kind.to_owned(),
+            };
+            return Err(Error::from(unknown).into());
+        };
+        cx.step("plan", 0, 1, format!("looking at what {kind} {}/{} will meet", policy.namespace, policy.name));
+        let facts = facts::read(&cluster, &policy).await.map_err(Error::from)?;
+        let mut warnings = judge::warnings(&policy, &facts);
+        let rivals = judge::rivals(&policy, &facts);
+        if !rivals.is_empty() {
+            let refusal = Refusal::Governed { subject: format!("mTLS of {}", policy.scope.told()), objects: rivals };
+            if !params.force {
+                return Err(Error::from(refusal).into());
+            }
+            warnings.push(refusal.to_string());
+        }
+        let options = ApplyOptions {
+            namespace: Some(policy.namespace.to_string()),
+            dry_run: params.dry_run,
+            prune: true,
+            force: params.force,
+            adopt: params.adopt,
+            generation: cx.generation,
+            ..ApplyOptions::default()
+        };
+        let object = object((version, kind), policy.namespace.as_str(), &policy.name, MARK, &policy.spec());
+        let installation = installation(policy.kind, &policy.namespace, &policy.name);
+        let done = apply::apply(&cluster, &installation, vec![object], &options, &cx.guard, &*cx.progress).await;
+        let report = |done: ObjectsReport| PolicyReport {
+            holds: policy.told(),
+            warnings: warnings.clone(),
+            dry_run: done.dry_run,
+            objects: done.objects,
+        };
+        objects_ended(done, report)
+    }
+}
+
+/// `policy.remove`.
+pub struct Remove;
+
+impl Task for Remove {
+    const VERB: &'static str = "policy.remove";
+    const SUMMARY: &'static str = "Takes away a policy that policy.apply wrote.";
+    type Params = RemoveParams;
+    type Report = PolicyReport;
+
+    fn installation(&self, params: &RemoveParams) -> Option<String> {
+        Some(lease(&params.scope))
+    }
+
+    fn example(&self) -> RemoveParams {
+        RemoveParams {
+            scope: Scope { of: Of::Namespace, namespace: Some(Namespace::known("bookinfo")), labels: None },
+            kind: Kind::Mtls,
+            name: None,
+            dry_run: false,
+        }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: RemoveParams,
+    ) -> Result<Outcome<PolicyReport>, Failure<PolicyReport>> {
+        let default = match params.kind {
+            Kind::Mtls => "default",
+            Kind::Access => "deny-all",
+        };
+        let name = params.scope.name(params.name.as_ref(), default)?;
+        if params.scope.of != Of::Mesh && params.scope.namespace.is_none() {
+            return Err(wanted::wrong("scope.namespace", "name the namespace").into());
+        }
+        let namespace = params.scope.namespace();
+        let cluster = cx.cluster().await?;
+        let options = DeleteOptions {
+            namespace: Some(namespace.to_string()),
+            dry_run: params.dry_run,
+            adopt: false,
+            wait: None,
+            generation: cx.generation,
+        };
+        let installation = installation(params.kind, &namespace, &name);
+        let done = delete::delete(&cluster, &installation, None, &options, &cx.guard, &*cx.progress).await;
+        let holds = json!(params.kind);
+        let report = |done: ObjectsReport| PolicyReport {
+            holds: format!("{}: no policy {} {name} of ours", params.scope.told(), holds.as_str().unwrap_or_default()),
+            warnings: Vec::new(),
+            dry_run: done.dry_run,
+            objects: done.objects,
+        };
+        objects_ended(done, report)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! From parameters to objects, refusals and warnings.
+
+use serde_json::{Value, json};
+
+use super::facts::{Facts, Pod};
+use super::*;
+
+fn params(value: &Value) -> ApplyParams {
+    let validator = jsonschema::validator_for(&schemars::schema_for!(ApplyParams).to_value()).unwrap();
+    assert!(validator.is_valid(value), "{value}: {:?}", validator.iter_errors(value).collect::<Vec<_>>());
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn policy(value: &Value) -> Policy {
+    Policy::of(&params(value)).unwrap()
+}
+
+fn namespace() -> Value {
+    json!({"of": "namespace", "namespace": "shop"})
+}
+
+#[test]
+fn each_policy_becomes_its_object() {
+    let workload = json!({"of": "workload", "namespace": "shop", "labels": {"app": "web"}});
+    let selector = json!({"matchLabels": {"app": "web"}});
+    for (asked, kind, place, spec) in [
+        (
+            json!({"scope": {"of": "mesh"}, "mtls": {"mode": "strict"}}),
+            Kind::Mtls,
+            "istio-system/default",
+            json!({"mtls": {"mode": "STRICT"}}),
+        ),
+        (
+            json!({"scope": workload, "name": "web", "mtls": {"mode": "strict", "ports": {"8080": "disable"}}}),
+            Kind::Mtls,
+            "shop/web",
+            json!({"selector": selector, "mtls": {"mode": "STRICT"}, "portLevelMtls": {"8080": {"mode": "DISABLE"}}}),
+        ),
+        (
+            json!({"scope": namespace(), "preset": "deny-all-policy-operation"}),
+            Kind::Access,
+            "shop/deny-all",
+            json!({"action": "ALLOW"}),
+        ),
+        (
+            json!({"scope": namespace(), "preset": "strict-mtls-policy-operation"}),
+            Kind::Mtls,
+            "shop/default",
+            json!({"mtls": {"mode": "STRICT"}}),
+        ),
+        (
+            json!({"scope": namespace(), "preset": "mutual-mtls-policy-operation"}),
+            Kind::Mtls,
+            "shop/default",
+            json!({"mtls": {"mode": "PERMISSIVE"}}),
+        ),
+        (
+            json!({"scope": namespace(), "preset": "disable-mtls-policy-operation"}),
+            Kind::Mtls,
+            "shop/default",
+            json!({"mtls": {"mode": "DISABLE"}}),
+        ),
+        (
+            json!({"scope": workload, "name": "web-callers", "access": {"action": "allow", "rules": [
+                {"principals": ["cluster.local/ns/shop/sa/page"], "namespaces": ["shop"], "methods": ["GET"],
+                 "paths": ["/api/*"], "ports": [8080]},
+                {"methods": ["HEAD"]},
+            ]}}),
+            Kind::Access,
+            "shop/web-callers",
+            json!({"selector": selector, "action": "ALLOW", "rules": [
+                {
+                    "from": [{"source": {"principals": ["cluster.local/ns/shop/sa/page"], "namespaces": ["shop"]}}],
+                    "to": [{"operation": {"methods": ["GET"], "paths": ["/api/*"], "ports": ["8080"]}}],
+                },
+                {"to": [{"operation": {"methods": ["HEAD"]}}]},
+            ]}),
+        ),
+        (
+            json!({"scope": namespace(), "name": "no-admin", "access": {"action": "deny", "rules": [{"paths": ["/admin*"]}]}}),
+            Kind::Access,
+            "shop/no-admin",
+            json!({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin*"]}}]}]}),
+        ),
+    ] {
+        let policy = policy(&asked);
+        assert_eq!(policy.kind, kind, "{asked}");
+        assert_eq!(format!("{}/{}", policy.namespace, policy.name), place, "{asked}");
+        assert_eq!(policy.spec(), spec, "{asked}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let strict = json!({"mode": "strict"});
+    for (wrong, field) in [
+        (json!({"scope": namespace()}), "preset"),
+        (json!({"scope": namespace(), "mtls": strict, "access": {"action": "allow"}}), "preset"),
+        (json!({"scope": {"of": "namespace"}, "mtls": strict}), "scope.namespace"),
+        (json!({"scope": {"of": "workload", "namespace": "shop"}, "mtls": strict}), "scope.labels"),
+        (
+            json!({"scope": {"of": "namespace", "namespace": "shop", "labels": {"a": "b"}}, "mtls": strict}),
+            "scope.labels",
+        ),
+        (json!({"scope": {"of": "workload", "namespace": "shop", "labels": {"a": "b"}}, "mtls": strict}), "name"),
+        (json!({"scope": namespace(), "mtls": {"mode": "strict", "ports": {"80": "disable"}}}), "mtls.ports"),
+        (json!({"scope": namespace(), "access": {"action": "deny"}}), "access.rules"),
+        (json!({"scope": namespace(), "name": "a", "access": {"action": "deny", "rules": [{}]}}), "access.rules"),
+        (json!({"scope": namespace(), "access": {"action": "allow", "rules": [{"methods": ["GET"]}]}}), "name"),
+    ] {
+        let error = Policy::of(&params(&wrong)).unwrap_err();
+        assert!(matches!(error, Error::Parameter { field: at, .. } if at == field), "{wrong}: {error}");
+    }
+    let port = json!({
+        "scope": {"of": "workload", "namespace": "shop", "labels": {"a": "b"}}, "name": "a",
+        "mtls": {"mode": "strict", "ports": {"99999": "disable"}},
+    });
+    assert!(Policy::of(&params(&port)).is_err());
+    let validator = jsonschema::validator_for(&schemars::schema_for!(ApplyParams).to_value()).unwrap();
+    for bad in [
+        json!({"scope": namespace(), "mtls": {"mode": "off"}}),
+        json!({"scope": namespace(), "mtls": {"mode": "strict", "ports": {"http": "disable"}}}),
+        json!({"scope": namespace(), "preset": "deny-all"}),
+        json!({"scope": namespace(), "access": {"action": "allow", "rules": [{"paths": ["a*b*c"]}]}}),
+        json!({"scope": namespace(), "access": {"action": "allow", "rules": [{"methods": ["get"]}]}}),
+    ] {
+        assert!(!validator.is_valid(&bad), "{bad}");
+    }
+}
+
+fn pod(namespace: &str, name: &str, proxy: bool) -> Pod {
+    Pod { name: name.into(), namespace: namespace.into(), labels: json!({"app": name}), proxy, probes_pass: true }
+}
+
+fn live(namespace: &str, name: &str, spec: &Value) -> Value {
+    json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec})
+}
+
+#[test]
+fn strict_tells_who_will_be_refused() {
+    let facts = Facts {
+        pods: vec![
+            pod("shop", "web", true),
+            pod("shop", "old", false),
+            Pod { probes_pass: false, ..pod("shop", "probed", true) },
+        ],
+        rules: vec![
+            live("shop", "plain", &json!({"host": "web", "trafficPolicy": {"tls": {"mode": "DISABLE"}}})),
+            live(
+                "far",
+                "port",
+                &json!({"host": "web.shop.svc.cluster.local", "subsets": [
+                    {"trafficPolicy": {"portLevelSettings": [{"tls": {"mode": "SIMPLE"}}]}},
+                ]}),
+            ),
+            live("far", "own", &json!({"host": "web", "trafficPolicy": {"tls": {"mode": "DISABLE"}}})),
+            live("shop", "good", &json!({"host": "web", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}})),
+        ],
+        mtls: vec![live("shop", "exception", &json!({"selector": {"matchLabels": {"app": "web"}}}))],
+        ..Facts::default()
+    };
+    let strict = policy(&json!({"scope": namespace(), "mtls": {"mode": "strict"}}));
+    assert_eq!(
+        judge::warnings(&strict, &facts),
+        [
+            "1 pods have no proxy, so they are refused as clients and take plain text as servers: shop/old",
+            "the kubelet's HTTP probes of 1 pods go through the proxy and are refused: shop/probed",
+            "clients are told to connect in another way, and will be refused, by DestinationRule far/port, \
+             DestinationRule shop/plain",
+            "it does not hold where a closer policy does: PeerAuthentication shop/exception",
+        ]
+    );
+    let permissive = policy(&json!({"scope": namespace(), "mtls": {"mode": "permissive"}}));
+    assert_eq!(judge::warnings(&permissive, &facts).len(), 1, "only the closer policy");
+    let disable = policy(&json!({"scope": namespace(), "mtls": {"mode": "disable"}}));
+    assert!(judge::warnings(&disable, &facts)[0].contains("DestinationRule shop/good"));
+}
+
+#[test]
+fn the_oldest_of_two_for_the_same_wins_so_the_other_is_named() {
+    let facts = Facts {
+        mtls: vec![
+            live("shop", "strict", &json!({"mtls": {"mode": "STRICT"}})),
+            live("shop", "web", &json!({"selector": {"matchLabels": {"app": "web"}}})),
+            live("far", "default", &json!({})),
+        ],
+        ..Facts::default()
+    };
+    let whole = policy(&json!({"scope": namespace(), "mtls": {"mode": "strict"}}));
+    assert_eq!(judge::rivals(&whole, &facts), ["PeerAuthentication shop/strict"]);
+    let scope = json!({"of": "workload", "namespace": "shop", "labels": {"app": "web"}});
+    let web = policy(&json!({"scope": scope, "name": "mine", "mtls": {"mode": "strict"}}));
+    assert_eq!(judge::rivals(&web, &facts), ["PeerAuthentication shop/web"]);
+}
+
+#[test]
+fn lists_tell_what_they_cannot_see() {
+    let port = |name: &str| json!({"ports": [{"name": name, "port": 80}]});
+    let facts = Facts {
+        pods: vec![pod("shop", "old", false)],
+        mtls: vec![live("shop", "off", &json!({"mtls": {"mode": "DISABLE"}}))],
+        services: vec![live("shop", "db", &port("tcp")), live("shop", "web", &port("http-web"))],
+        access: vec![live("shop", "others", &json!({"rules": [{}]})), live("shop", "all", &json!({}))],
+        ..Facts::default()
+    };
+    let access = json!({"action": "allow", "rules": [{"namespaces": ["shop"], "methods": ["GET"]}]});
+    let told = judge::warnings(&policy(&json!({"scope": namespace(), "name": "a", "access": access})), &facts);
+    assert_eq!(told.len(), 4, "{told:?}");
+    for (one, text) in
+        told.iter().zip(["shop/old", "PeerAuthentication shop/off", "Service shop/db port 80", "shop/others"])
+    {
+        assert!(one.ends_with(text), "{told:?}");
+    }
+}
