@@ -213,48 +213,64 @@ async fn all_that_was_written_in_a_namespace_is_found_and_cleared() {
     assert!(!changed && report.services.is_empty());
 }
 
-/// Each scenario against Istio's file of the same name.
+const SCENARIOS: [&str; 18] = [
+    "all-v1",
+    "reviews-test-v2",
+    "reviews-jason-v2-v3",
+    "reviews-80-20",
+    "reviews-90-10",
+    "reviews-50-v3",
+    "reviews-v2-v3",
+    "reviews-v3",
+    "ratings-test-delay",
+    "ratings-test-abort",
+    "fault-injection-details-v1",
+    "details-v2",
+    "ratings-db",
+    "ratings-mysql",
+    "ratings-mysql-vm",
+    "destination-rule-all",
+    "destination-rule-all-mtls",
+    "destination-rule-reviews",
+];
+
 #[tokio::test]
 async fn the_scenarios_are_istios() {
-    let (cx, space) = bookinfo("traffic-scenarios").await;
+    istio_crds::install();
     let Some(shared) = istio_crds::shared() else { return };
-    for scenario in [
-        "all-v1",
-        "reviews-test-v2",
-        "reviews-jason-v2-v3",
-        "reviews-80-20",
-        "reviews-90-10",
-        "reviews-50-v3",
-        "reviews-v2-v3",
-        "reviews-v3",
-        "ratings-test-delay",
-        "ratings-test-abort",
-        "fault-injection-details-v1",
-        "details-v2",
-        "ratings-db",
-        "ratings-mysql",
-        "ratings-mysql-vm",
-        "destination-rule-all",
-        "destination-rule-all-mtls",
-        "destination-rule-reviews",
-    ] {
-        apply(&cx, &space, json!({"scenario": scenario, "force": true})).await;
-        let folder = shared.join("samples/bookinfo/networking");
-        let named = folder.join(format!("{scenario}.yaml"));
-        let file = if named.exists() { named } else { folder.join(format!("virtual-service-{scenario}.yaml")) };
-        let text = std::fs::read_to_string(&file).unwrap();
-        let objects = sailhand::cluster::manifest::read(&text).unwrap();
-        assert!(!objects.is_empty());
-        for theirs in objects {
-            let theirs = serde_json::to_value(theirs).unwrap();
-            let (kind, name) = (theirs["kind"].as_str().unwrap(), theirs["metadata"]["name"].as_str().unwrap());
-            let mut wanted = whole_numbers(theirs["spec"].clone());
-            if scenario == "fault-injection-details-v1" && kind == "VirtualService" {
-                // Theirs has a second rule behind one that takes every request.
-                wanted["http"].as_array_mut().unwrap().truncate(1);
-            }
-            assert_eq!(spec(&cx, &space, kind, name).await, wanted, "{scenario}: {kind} {name}");
+    let folder = shared.join("samples/bookinfo/networking");
+    futures::future::join_all(SCENARIOS.map(|scenario| is_istios(scenario, &folder))).await;
+}
+
+/// The scenario against Istio's file of the same name.
+async fn is_istios(scenario: &str, folder: &std::path::Path) {
+    let space = unique("traffic-scenario");
+    let (cx, _) = context(&space, 1);
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
+    for name in ["productpage", "reviews", "ratings", "details"] {
+        write(
+            &cx,
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": space},
+                "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 9080}]},
+            }),
+        )
+        .await;
+    }
+    apply(&cx, &space, json!({"scenario": scenario, "force": true})).await;
+    let named = folder.join(format!("{scenario}.yaml"));
+    let file = if named.exists() { named } else { folder.join(format!("virtual-service-{scenario}.yaml")) };
+    let objects = sailhand::cluster::manifest::read(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert!(!objects.is_empty());
+    for theirs in objects {
+        let theirs = serde_json::to_value(theirs).unwrap();
+        let (kind, name) = (theirs["kind"].as_str().unwrap(), theirs["metadata"]["name"].as_str().unwrap());
+        let mut wanted = whole_numbers(theirs["spec"].clone());
+        if scenario == "fault-injection-details-v1" && kind == "VirtualService" {
+            // Theirs has a second rule behind one that takes every request.
+            wanted["http"].as_array_mut().unwrap().truncate(1);
         }
+        assert_eq!(spec(&cx, &space, kind, name).await, wanted, "{scenario}: {kind} {name}");
     }
 }
 

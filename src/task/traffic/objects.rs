@@ -53,6 +53,16 @@ pub fn bridge(live: &Value, wanted: Option<&Value>) -> Option<Value> {
     Some(bridge)
 }
 
+/// Whether `rule` has a subset that is not in the live one.
+pub fn adds_subsets(rule: &Value, live: Option<&Value>) -> bool {
+    let names = |rule: &Value| -> Vec<Value> {
+        let subsets = rule["subsets"].as_array().map_or(&[][..], Vec::as_slice);
+        subsets.iter().map(|one| one["name"].clone()).collect()
+    };
+    let known = live.map(names).unwrap_or_default();
+    names(rule).iter().any(|name| !known.contains(name))
+}
+
 fn traffic_policy(spec: &Spec) -> Option<Value> {
     let mut policy = Map::new();
     if let Some(breaker) = &spec.circuit_breaker {

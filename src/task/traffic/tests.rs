@@ -199,6 +199,10 @@ fn old_subsets_stay_until_no_route_names_them() {
     let bridge = objects::bridge(&rule(&["v1", "v2"]), Some(&rule(&["v3", "v1"]))).unwrap();
     assert_eq!(bridge, rule(&["v3", "v1", "v2"]));
     assert_eq!(objects::bridge(&rule(&["v1"]), Some(&rule(&["v1", "v2"]))), None);
+    assert!(objects::adds_subsets(&rule(&["v1", "v2"]), Some(&rule(&["v1"]))));
+    assert!(objects::adds_subsets(&rule(&["v1"]), None));
+    assert!(!objects::adds_subsets(&rule(&["v1"]), Some(&rule(&["v2", "v1"]))));
+    assert!(!objects::adds_subsets(&json!({"host": "reviews"}), None));
     let alone = objects::bridge(&rule(&["v1"]), None).unwrap();
     assert_eq!(alone, json!({"host": "reviews", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]}));
 }

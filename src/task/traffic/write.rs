@@ -16,8 +16,8 @@ use crate::task::istio_api::object;
 use crate::task::names::Namespace;
 use crate::task::{Error, Failure, Outcome, TaskContext};
 
-/// Between the change of routes and the end of what the old ones named. Nobody tells when all proxies have the new
-/// ones: istiod gathers changes for 0.1 s and sends them within a second unless it is overloaded.
+/// Between writes of which one must have reached every proxy before the other. Nobody tells when it has: istiod gathers
+/// changes for 0.1 s and sends them within a second unless it is overloaded.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// One command's writes.
@@ -66,28 +66,36 @@ impl<'a> Work<'a> {
             generation: self.cx.generation,
             ..ApplyOptions::default()
         };
-        let set = |rule: Option<&Value>| -> Vec<DynamicObject> {
-            let name = object_name(&spec.service);
-            let object = |kind, body| {
-                object((version, kind), self.namespace.as_str(), &name, (MARK, spec.service.as_str()), body)
-            };
-            rule.map(|it| object(RULE, it)).into_iter().chain(routes.as_ref().map(|it| object(ROUTES, it))).collect()
+        let name = object_name(&spec.service);
+        let object = |kind, body: &Value| -> DynamicObject {
+            object((version, kind), self.namespace.as_str(), &name, (MARK, spec.service.as_str()), body)
         };
-        let installation = installation(self.namespace, &spec.service);
-        let bridge = found
-            .rule
-            .as_ref()
-            .filter(|_| found.routes && !params.dry_run)
-            .and_then(|live| objects::bridge(live, rule.as_ref()));
-        let last = set(rule.as_ref());
-        let (cluster, guard, progress) = (self.cluster, &self.cx.guard, &*self.cx.progress);
-        if let Some(bridge) = bridge {
-            let first = set(Some(&bridge));
-            let done = apply::apply(cluster, &installation, first, &options, guard, progress).await;
-            self.note(done)?;
-            self.settle(&spec.service).await?;
+        let set = |rule: Option<&Value>| -> Vec<_> {
+            let rule = rule.map(|it| object(RULE, it));
+            rule.into_iter().chain(routes.as_ref().map(|it| object(ROUTES, it))).collect()
+        };
+        let live = found.rule.as_ref().filter(|_| !params.dry_run);
+        // What old routes name has to outlive them; without routes nothing is named.
+        let bridge = live.filter(|_| found.routes).and_then(|live| objects::bridge(live, rule.as_ref()));
+        let first = bridge.as_ref().or(rule.as_ref());
+        if let Some(first) = first.filter(|first| !params.dry_run && objects::adds_subsets(first, live)) {
+            // Proxies that know a subset's name and not yet its pods answer 503.
+            self.write(spec, vec![object(RULE, first)], &ApplyOptions { prune: false, ..options.clone() }).await?;
+            if routes.is_some() {
+                self.settle(&spec.service, "proxies take the new subsets before routes name them").await?;
+            }
         }
-        let done = apply::apply(cluster, &installation, last, &options, guard, progress).await;
+        if bridge.is_some() {
+            self.write(spec, set(first), &options).await?;
+            self.settle(&spec.service, "proxies take the new routes before the old subsets go").await?;
+        }
+        self.write(spec, set(rule.as_ref()), &options).await
+    }
+
+    async fn write(&mut self, spec: &Spec, set: Vec<DynamicObject>, options: &ApplyOptions) -> Result<(), Error> {
+        let installation = installation(self.namespace, &spec.service);
+        let (guard, progress) = (&self.cx.guard, &*self.cx.progress);
+        let done = apply::apply(self.cluster, &installation, set, options, guard, progress).await;
         self.note(done)
     }
 
@@ -109,7 +117,7 @@ impl<'a> Work<'a> {
             let routes = object((version, ROUTES), self.namespace.as_str(), &name, (MARK, service), &Value::Null);
             let done = delete::delete(cluster, &installation, Some(vec![routes]), &options, guard, progress).await;
             self.note(done)?;
-            self.settle(service).await?;
+            self.settle(service, "proxies forget the routes before the subsets go").await?;
         }
         let done = delete::delete(cluster, &installation, None, &options, guard, progress).await;
         self.note(done)
@@ -120,8 +128,8 @@ impl<'a> Work<'a> {
         Ok(live.is_some_and(|live| self.cluster.is_member(&live, installation)))
     }
 
-    async fn settle(&self, service: &str) -> Result<(), Error> {
-        self.cx.step("wait", 0, 0, format!("{service}: proxies take the new routes before the old subsets go"));
+    async fn settle(&self, service: &str, why: &str) -> Result<(), Error> {
+        self.cx.step("wait", 0, 0, format!("{service}: {why}"));
         tokio::select! {
             stop = self.cx.guard.stopped() => Err(stop.into()),
             () = self.cx.clock.sleep(SETTLE) => Ok(()),
