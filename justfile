@@ -121,6 +121,13 @@ dev *args: tools
 nats *args: tools
     {{ cache }}/bin/nats-server --addr 127.0.0.1 --jetstream --store_dir {{ cache }}/nats {{ args }}
 
+# A real single-node cluster, as root on Linux; prints its kubeconfig. See tests/cluster.
+cluster-up *args:
+    tests/cluster/cluster up {{ args }}
+
+cluster-down:
+    tests/cluster/cluster down
+
 # A control plane with simulated nodes; prints its kubeconfig.
 control-plane-up *args: tools
     tests/support/control-plane.sh up {{ control_plane }} {{ args }}
