@@ -350,3 +350,21 @@ async fn a_cancellation_reaches_who_listens_and_who_comes_later() {
     eventually("a new worker knows", SOON, async || later.control().is_cancelled(&key, "dev").then_some(())).await;
     stop.cancel();
 }
+
+#[tokio::test]
+async fn a_pause_outlives_the_age_of_its_bucket_and_a_cancellation_does_not() {
+    let world = World::new(config::Bus::default()).await;
+    let context = world.bus.context();
+    let mut config = context.get_stream("KV_istio_control").await.unwrap().get_info().await.unwrap().config;
+    (config.max_age, config.duplicate_window) = (Duration::from_secs(1), Duration::from_secs(1));
+    context.update_stream(config).await.unwrap();
+    let target = "dev".parse().unwrap();
+    world.bus.pause(&target, &json!({"reason": "test"})).await.unwrap();
+    world.bus.request_cancel(&CommandKey::new("/test", "1"), &json!({})).await.unwrap();
+    let stream = context.get_stream("KV_istio_control").await.unwrap();
+    eventually("the cancellation has gone", SOON, async || {
+        (stream.get_info().await.unwrap().state.messages == 1).then_some(())
+    })
+    .await;
+    assert!(world.bus.last("KV_istio_control", "$KV.istio_control.pause.dev").await.unwrap().is_some());
+}

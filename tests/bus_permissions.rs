@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 const WITHIN: Duration = Duration::from_secs(10);
-const USERS: [&str; 5] = ["sys", "admin", "worker", "producer", "observer"];
+const USERS: [&str; 6] = ["sys", "admin", "worker", "producer", "operator", "observer"];
 
 /// A server with the example's accounts and sailhand's streams in it.
 async fn server() -> NatsServer {
@@ -174,6 +174,7 @@ async fn a_producer_commands_only_its_verbs_on_its_targets() {
         "istio.evt.dev.k.started",
         "istio.res.dev.k",
         "$KV.istio_control.cancel.k",
+        "$KV.istio_control.pause.dev",
     ] {
         publish_in_vain(&producer, subject).await;
     }

@@ -125,6 +125,9 @@ async fn without_streams_every_command_says_so() {
         &["watch"],
         &["dlq", "list"],
         &["cancel", "x"],
+        &["pause", "dev"],
+        &["resume", "dev"],
+        &["targets"],
         &["topology", "verify"],
     ] {
         let output =

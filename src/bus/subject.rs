@@ -125,6 +125,12 @@ impl Subjects {
         format!("$KV.{}.pause.{target}", self.control_bucket())
     }
 
+    /// All pauses.
+    #[must_use]
+    pub fn pauses(&self) -> String {
+        format!("$KV.{}.pause.*", self.control_bucket())
+    }
+
     /// Everything operators ask for.
     #[must_use]
     pub fn controls(&self) -> String {

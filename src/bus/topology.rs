@@ -83,7 +83,10 @@ impl Topology {
             },
             bucket(stream(String::new(), Vec::new(), bus.lease_ttl), &subjects.lease_bucket()),
             bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.attempt_bucket()),
-            bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.control_bucket()),
+            Config {
+                allow_message_ttl: true, // a pause lasts until it is ended
+                ..bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.control_bucket())
+            },
             Config {
                 // As the object store lays itself out (nats-architecture-and-design ADR-20).
                 name: format!("OBJ_{}", subjects.blob_bucket()),

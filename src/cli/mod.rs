@@ -11,9 +11,11 @@ mod error;
 mod get;
 mod output;
 mod params;
+mod pause;
 mod report;
 mod schema;
 mod submit;
+mod targets;
 mod topology;
 mod verbs;
 mod watch;
@@ -93,7 +95,13 @@ enum Command {
     Get(get::Options),
     /// Ask for a command to end, waiting or running
     Cancel(cancel::Options),
-    /// Look at dead letters, and send them again
+    /// Have the commands of a target wait
+    Pause(pause::Pause),
+    /// Have the commands of a target go on
+    Resume(pause::Resume),
+    /// List targets: paused or not, their queues, their dead letters
+    Targets(targets::Options),
+    /// Look at dead letters, send them again, delete them
     #[command(subcommand)]
     Dlq(dlq::Command),
     /// Make the streams, or check them
@@ -159,6 +167,9 @@ impl Cli {
             Command::Watch(options) => watch::run(&global, options).await,
             Command::Get(options) => get::run(&global, &options).await,
             Command::Cancel(options) => cancel::run(&global, &options).await,
+            Command::Pause(options) => pause::pause(&global, &options).await,
+            Command::Resume(options) => pause::resume(&global, &options).await,
+            Command::Targets(options) => targets::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options),

@@ -1,4 +1,4 @@
-//! Reads dead letters and sends them again.
+//! Reads dead letters, sends them again, deletes them.
 
 use async_nats::jetstream::message::StreamMessage;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::event::{self, CommandDraft, binding};
 pub struct DeadLetter {
     /// Its place in the stream; names it in commands.
     pub sequence: u64,
-    /// Why: `rejected`, `exhausted` or `quarantined`.
+    /// Why: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
     pub reason: String,
     /// Code of the failure.
     pub code: String,
@@ -46,6 +46,10 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Only of this target.
     pub target: Option<String>,
+    /// Only of this code.
+    pub code: Option<String>,
+    /// Only those kept since.
+    pub since: Option<OffsetDateTime>,
     /// At most so many.
     pub limit: usize,
 }
@@ -64,7 +68,11 @@ impl Client {
         while letters.len() < filter.limit {
             let Some(message) = self.next_dead(&subject, next).await? else { break };
             next = message.sequence + 1;
-            letters.push(read(&message));
+            let letter = read(&message);
+            let of_code = filter.code.as_ref().is_none_or(|code| letter.code == *code);
+            if of_code && filter.since.is_none_or(|since| message.time >= since) {
+                letters.push(letter);
+            }
         }
         Ok(letters)
     }
@@ -109,6 +117,15 @@ impl Client {
             traceparent: None,
         };
         self.submit(&target, draft).await
+    }
+
+    /// Deletes a dead letter; says whether it was still there.
+    ///
+    /// # Errors
+    /// A server that does not do it.
+    pub async fn purge(&self, letter: &DeadLetter) -> Result<bool, Error> {
+        let stream = self.bus().subjects().dead_letter_stream();
+        Ok(self.bus().remove(&stream, letter.sequence).await?)
     }
 
     async fn next_dead(&self, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {

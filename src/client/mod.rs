@@ -5,6 +5,7 @@ mod dead_letter;
 mod error;
 mod state;
 mod submit;
+mod target;
 mod watch;
 
 use crate::bus::{Error as BusError, Subjects, nats};
@@ -14,6 +15,7 @@ pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
 pub use state::State;
 pub use submit::Submitted;
+pub use target::{Pause, TargetState};
 pub use watch::{Observation, Observed};
 
 /// `source` of commands from the command line, unless told otherwise.

@@ -2,6 +2,7 @@
 
 use async_nats::client::Request;
 use async_nats::{HeaderMap, header};
+use bytes::Bytes;
 use cloudevents::Event;
 
 use super::publish::{ApiError, Message};
@@ -40,6 +41,31 @@ impl NatsBus {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
         let message = Message { subject: self.subjects.cancel(key), headers, payload: note.to_string().into() };
+        self.publish(message).await.map(|_| ())
+    }
+
+    /// Has the commands of a target wait. The note outlives the bucket's `max_age` (ADR-43, `Nats-TTL: never`): a pause
+    /// that ended by itself would end a maintenance.
+    ///
+    /// # Errors
+    /// When the server does not confirm it.
+    pub async fn pause(&self, target: &Target, note: &serde_json::Value) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        headers.insert(header::NATS_MESSAGE_TTL, "never");
+        let message = Message { subject: self.subjects.pause(target), headers, payload: note.to_string().into() };
+        self.publish(message).await.map(|_| ())
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// When the server does not confirm it.
+    pub async fn resume(&self, target: &Target) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        headers.insert("KV-Operation", "DEL");
+        let message = Message { subject: self.subjects.pause(target), headers, payload: Bytes::new() };
         self.publish(message).await.map(|_| ())
     }
 

@@ -1,0 +1,45 @@
+//! `sailhand pause` and `sailhand resume`: commands for a target wait, and go on.
+
+use clap::Args;
+
+use super::output::{self, CHANGED, GOOD, styled};
+use super::{Error, Exit, Global};
+use crate::client;
+use crate::event::Target;
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    /// The cluster, as commands name it
+    target: String,
+    /// Why, for whoever wonders
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    /// The cluster, as commands name it
+    target: String,
+}
+
+pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Error> {
+    let target = parse(&options.target)?;
+    let reason = options.reason.as_deref();
+    global.client().await?.pause(&target, client::SOURCE, reason).await?;
+    output::note(format_args!("{} {target}: what runs goes on to its end, the rest waits.", styled(CHANGED, "paused")));
+    Ok(Exit::Success)
+}
+
+pub(super) async fn resume(global: &Global, options: &Resume) -> Result<Exit, Error> {
+    let target = parse(&options.target)?;
+    if global.client().await?.resume(&target).await? {
+        output::note(format_args!("{} {target}: what waited begins within 5 s.", styled(GOOD, "resumed")));
+    } else {
+        output::note(format_args!("{target} was not paused"));
+    }
+    Ok(Exit::Success)
+}
+
+fn parse(target: &str) -> Result<Target, Error> {
+    target.parse().map_err(|()| Error::argument(target, "a target is 1 to 63 of a-z, 0-9 and -"))
+}

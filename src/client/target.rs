@@ -1,0 +1,120 @@
+//! Pauses and resumes targets, and tells how they are.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::{Client, Error};
+use crate::bus;
+use crate::event::{Target, rfc3339};
+
+/// Since when and why the commands of a target wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pause {
+    /// RFC 3339.
+    pub since: String,
+    /// Who asked for it.
+    pub by: String,
+    /// In his words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One target, as the bus knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TargetState {
+    /// As commands name it.
+    pub target: String,
+    /// Whether its commands wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+    /// Commands in the queue, those under way included; delayed retries of a minute and more are not.
+    pub queued: u64,
+    /// Dead letters that name it.
+    pub dead_letters: u64,
+}
+
+impl Client {
+    /// Has the commands of a target wait until [`Client::resume`]. What runs goes on.
+    ///
+    /// # Errors
+    /// A server that does not confirm.
+    pub async fn pause(&self, target: &Target, by: &str, reason: Option<&str>) -> Result<(), Error> {
+        let since = rfc3339(OffsetDateTime::now_utc());
+        let pause = Pause { since, by: by.to_owned(), reason: reason.map(str::to_owned) };
+        let note = serde_json::json!(pause);
+        Ok(self.bus().pause(target, &note).await?)
+    }
+
+    /// Ends a pause; says whether there was one.
+    ///
+    /// # Errors
+    /// A server that does not confirm.
+    pub async fn resume(&self, target: &Target) -> Result<bool, Error> {
+        let paused = self.pauses().await?.contains_key(target.as_str());
+        if paused {
+            self.bus().resume(target).await?;
+        }
+        Ok(paused)
+    }
+
+    /// The targets that `known` names, that are paused, or that have commands or dead letters; by name.
+    ///
+    /// # Errors
+    /// When the streams cannot be asked.
+    pub async fn targets(&self, known: Vec<String>) -> Result<Vec<TargetState>, Error> {
+        let subjects = self.bus().subjects();
+        let mut targets: BTreeMap<String, TargetState> = BTreeMap::new();
+        let mut known: Vec<_> = known.into_iter().map(|target| (target, 0, 0, None)).collect();
+        for (target, pause) in self.pauses().await? {
+            known.push((target, 0, 0, Some(pause)));
+        }
+        // <prefix>.cmd.<target>.<verb> and <prefix>.dlq.<reason>.<target>.<id>
+        for (subject, count) in self.count(&subjects.command_stream(), &subjects.commands()).await? {
+            known.extend(subject.split('.').nth(2).map(|target| (target.to_owned(), count, 0, None)));
+        }
+        for (subject, count) in self.count(&subjects.dead_letter_stream(), &subjects.dead_letters()).await? {
+            known.extend(subject.split('.').nth(3).map(|target| (target.to_owned(), 0, count, None)));
+        }
+        for (target, queued, dead_letters, paused) in known {
+            let state = targets.entry(target.clone()).or_default();
+            state.target = target;
+            state.queued += queued;
+            state.dead_letters += dead_letters;
+            state.paused = state.paused.take().or(paused);
+        }
+        Ok(targets.into_values().collect())
+    }
+
+    async fn pauses(&self) -> Result<BTreeMap<String, Pause>, Error> {
+        let subjects = self.bus().subjects();
+        let (stream, wanted) = (format!("KV_{}", subjects.control_bucket()), subjects.pauses());
+        let mut pauses = BTreeMap::new();
+        let mut next = 1;
+        while let Some(message) = self.bus().next(&stream, &wanted, next).await? {
+            next = message.sequence + 1;
+            if message.headers.get("KV-Operation").is_none() {
+                let target = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+                // Whoever writes the key himself need not say anything.
+                pauses.insert(target, serde_json::from_slice(&message.payload).unwrap_or_default());
+            }
+        }
+        Ok(pauses)
+    }
+
+    /// Messages of each subject that fits.
+    async fn count(&self, stream: &str, filter: &str) -> Result<Vec<(String, u64)>, Error> {
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| bus::Error::Request {
+            operation: "count",
+            subject: filter.to_owned(),
+            source,
+        };
+        let handle = self.bus().context().get_stream_no_info(stream).await.map_err(|error| fail(error.into()))?;
+        let counted = handle.info_with_subjects(filter).await.map_err(|error| fail(error.into()))?;
+        let counted: Vec<_> = counted.try_collect().await.map_err(|error| fail(error.into()))?;
+        Ok(counted.into_iter().map(|(subject, count)| (subject, u64::try_from(count).unwrap_or(u64::MAX))).collect())
+    }
+}
