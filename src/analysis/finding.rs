@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{Code, Kind, Level, Origin, Resource};
+use super::{Code, Kind, Level, Origin, Resource, suppress};
 
 /// One finding.
 #[derive(Debug, Clone)]
@@ -26,6 +26,10 @@ pub struct Finding {
     pub related: Vec<ObjectRef>,
     /// The document the object was read from.
     pub origin: Option<Origin>,
+    /// Whether an annotation of the object says that the code does not matter there.
+    pub suppressed: bool,
+    /// The same for the same finding in another run, whatever else has changed around it; set by [`super::run()`].
+    pub fingerprint: String,
 }
 
 /// Names an object.
@@ -126,6 +130,8 @@ impl Findings {
             arguments: Vec::new(),
             related: Vec::new(),
             origin: resource.origin,
+            suppressed: suppress::is_suppressed_by(resource, code.id),
+            fingerprint: String::new(),
         };
         self.found.push(finding);
         let last = self.found.len() - 1;

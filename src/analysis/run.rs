@@ -7,6 +7,7 @@ use std::thread;
 
 use compact_str::CompactString;
 
+use super::fingerprint;
 use super::rule::Check;
 use super::{Finding, Findings, Kind, Rule, Snapshot, View};
 
@@ -56,6 +57,7 @@ pub fn run(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>
     };
     found.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
     found.dedup_by(|a, b| is_same(a, b));
+    fingerprint::mark(&mut found);
     found
 }
 

@@ -1,15 +1,22 @@
 //! `sailhand analyze`: reads configuration and tells what is wrong with it.
 
-use std::io::IsTerminal;
+mod explain;
+mod filter;
+mod show;
+
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use filter::Filter;
+use show::{FailOn, Format, show};
 
 use super::{Error, Exit, output};
-use crate::analysis::report::{self, Report};
+use crate::analysis::report::Report;
 use crate::analysis::source::{self, Reading, Sources, files};
-use crate::analysis::{Code, Finding, Level, Node, Rule, Settings, Snapshot, mesh, rules};
+use crate::analysis::suppress::{self, Suppressions};
+use crate::analysis::{Finding, Kind, Node, Settings, Snapshot, mesh};
 use crate::clock::Clock;
 
 /// What Istio's own tests add to each case: a gateway's pod and service. They are part of nearly every installation,
@@ -23,6 +30,7 @@ Exit codes: 0 nothing at or above --fail-on, 1 something, 2 usage, 6 some of the
 Examples:
   sailhand analyze ./manifests
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
+  sailhand analyze -o html ./manifests >findings.html
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
     /// Files and folders with YAML or JSON; `-` is standard input
@@ -42,6 +50,18 @@ pub(super) struct Options {
     /// How findings are written
     #[arg(short, long, value_enum)]
     output: Option<Format>,
+    /// Tell findings of these namespaces only; what is read stays the same
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
+    namespace: Vec<String>,
+    /// Do not tell a code, or a code of some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
+    #[arg(short = 'S', long, value_name = "CODE[=OBJECT]")]
+    suppress: Vec<String>,
+    /// Do not tell the findings that this file lists
+    #[arg(long, value_name = "FILE")]
+    baseline: Vec<PathBuf>,
+    /// Write the findings into a file for --baseline and end
+    #[arg(long, value_name = "FILE")]
+    write_baseline: Option<PathBuf>,
     /// Lowest level that makes the exit code 1
     #[arg(long, value_enum, default_value = "error")]
     fail_on: FailOn,
@@ -51,81 +71,81 @@ pub(super) struct Options {
     /// List the rules with their codes and end
     #[arg(long, exclusive = true)]
     list_rules: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// A list of findings
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FailOn {
-    Error,
-    Warning,
-    Info,
-    Never,
-}
-
-impl FailOn {
-    fn is_reached(self, level: Level) -> bool {
-        match self {
-            Self::Error => level >= Level::Error,
-            Self::Warning => level >= Level::Warning,
-            Self::Info => true,
-            Self::Never => false,
-        }
-    }
+    /// Write the pages of docs/rules and end
+    #[arg(long, value_name = "FOLDER", exclusive = true, hide = true)]
+    write_docs: Option<PathBuf>,
 }
 
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     if let Some(code) = &options.explain {
-        return explain(code);
+        return explain::code(code);
     }
     if options.list_rules {
-        return list_rules();
+        return explain::list();
+    }
+    if let Some(folder) = &options.write_docs {
+        return explain::write_docs(folder);
     }
     if options.paths.is_empty() {
         return Err(Error::argument("PATH", "name files or folders to analyse, or `-` for standard input"));
     }
     let filter = Filter::new(&options.codes)?;
+    let suppressions = suppressions(options)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let (sources, mut reading) = read(options, threads)?;
     let settings = settings(options, &reading)?;
     reading.errors.iter().for_each(|error| output::problem(error));
     let snapshot = Snapshot::new(std::mem::take(&mut reading.resources), settings);
     let mut findings = crate::analysis::run(&snapshot, &filter.rules(), threads);
-    findings.retain(|finding| filter.allows(finding));
-    let report = Report { findings: &findings, sources: &sources, objects: snapshot.len() };
-    show(options, &report, &reading)?;
-    let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding.level));
-    Ok(match (is_bad, reading.errors.is_empty()) {
+    findings.retain(|finding| filter.allows(finding) && options.is_asked_for(finding));
+    if let Some(path) = &options.write_baseline {
+        return write_baseline(path, &findings);
+    }
+    let suppressed = suppressions.apply(&mut findings);
+    let report = Report { findings: &findings, sources: &sources, objects: snapshot.len(), suppressed };
+    show(options.output, options.fail_on, &report, &snapshot)?;
+    if reading.foreign > 0 {
+        output::note(format_args!("{} documents are no Kubernetes objects and were passed over", reading.foreign));
+    }
+    let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
+    let exit = match (is_bad, reading.errors.is_empty()) {
         (true, _) => Exit::Failed,
         (false, true) => Exit::Success,
         (false, false) => Exit::Trouble,
-    })
+    };
+    // The process ends here; taking a hundred thousand small strings apart first would only take time.
+    std::mem::forget((snapshot, findings, sources));
+    Ok(exit)
 }
 
-fn show(options: &Options, report: &Report<'_>, reading: &Reading) -> Result<(), Error> {
-    let fitting = if std::io::stdout().is_terminal() { Format::Text } else { Format::Json };
-    match options.output.unwrap_or(fitting) {
-        Format::Json => output::json(&report::json::findings(report)),
-        Format::Text => {
-            let mut text = String::new();
-            // Writing to a string does not fail.
-            let _ = report::text::write(report, &mut text);
-            output::line(text.trim_end())?;
-            if reading.foreign > 0 {
-                output::note(format_args!(
-                    "{} documents are no Kubernetes objects and were passed over",
-                    reading.foreign
-                ));
-            }
-            Ok(())
-        }
+impl Options {
+    fn is_asked_for(&self, finding: &Finding) -> bool {
+        self.namespace.is_empty()
+            || self.namespace.iter().any(|namespace| {
+                let object = &finding.object;
+                let own = if object.kind == Kind::Namespace { &object.name } else { &object.namespace };
+                own == namespace
+            })
     }
+}
+
+fn suppressions(options: &Options) -> Result<Suppressions, Error> {
+    let mut suppressions = Suppressions::default();
+    options.suppress.iter().for_each(|pattern| suppressions.add_pattern(pattern));
+    for path in &options.baseline {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
+        suppressions.add_baseline(&text);
+    }
+    Ok(suppressions)
+}
+
+fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
+    let name = path.display();
+    std::fs::write(path, suppress::baseline(findings))
+        .map_err(|source| Error::local(format!("write {name}"), source))?;
+    output::note(format_args!("{} findings are in {name}", findings.len()));
+    Ok(Exit::Success)
 }
 
 fn read(options: &Options, threads: NonZero<usize>) -> Result<(Sources, Reading), Error> {
@@ -162,73 +182,4 @@ fn settings(options: &Options, reading: &Reading) -> Result<Settings, Error> {
         mesh_networks: given(&options.mesh_networks)?.or(found.mesh_networks),
         now,
     })
-}
-
-/// What `--codes` asks for: codes, or rules by name.
-struct Filter {
-    codes: Vec<&'static Code>,
-    rules: Vec<&'static Rule>,
-}
-
-impl Filter {
-    fn new(asked: &[String]) -> Result<Self, Error> {
-        let mut filter = Self { codes: Vec::new(), rules: Vec::new() };
-        let codes = rules::codes();
-        for name in asked {
-            if let Some(code) = codes.iter().find(|code| code.id.eq_ignore_ascii_case(name)) {
-                filter.codes.push(code);
-            } else if let Some(rule) = rules::ALL.iter().find(|rule| rule.name.eq_ignore_ascii_case(name)) {
-                filter.rules.push(rule);
-            } else {
-                return Err(Error::argument(format!("--codes {name}"), "no such code or rule; see --list-rules"));
-            }
-        }
-        Ok(filter)
-    }
-
-    fn is_open(&self) -> bool {
-        self.codes.is_empty() && self.rules.is_empty()
-    }
-
-    /// Rules that can report something asked for.
-    fn rules(&self) -> Vec<&'static Rule> {
-        let asked = |rule: &&'static Rule| {
-            self.is_open()
-                || self.rules.iter().any(|one| one.name == rule.name)
-                || rule.codes.iter().any(|code| self.codes.contains(code))
-        };
-        rules::ALL.iter().copied().filter(asked).collect()
-    }
-
-    fn allows(&self, finding: &Finding) -> bool {
-        self.is_open()
-            || self.codes.contains(&finding.code)
-            || self.rules.iter().any(|rule| rule.codes.contains(&finding.code))
-    }
-}
-
-fn explain(id: &str) -> Result<Exit, Error> {
-    let codes = rules::codes();
-    let code = codes.iter().find(|code| code.id.eq_ignore_ascii_case(id));
-    let code = code.ok_or_else(|| Error::argument(format!("--explain {id}"), "no such code; see --list-rules"))?;
-    let head = format!("{}[{}] {}: {}", code.level, code.id, code.name, code.title);
-    output::line(output::styled(output::STRONG, head))?;
-    output::line(format_args!("\n{}\n\n{}", code.why, code.remedy))?;
-    output::line(format_args!("\nSource: {}\n\nBefore:\n", code.source))?;
-    output::line(indented(code.example.before))?;
-    output::line("\nAfter:\n")?;
-    output::line(indented(code.example.after))?;
-    Ok(Exit::Success)
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
-}
-
-fn list_rules() -> Result<Exit, Error> {
-    for rule in rules::ALL {
-        let codes: Vec<&str> = rule.codes.iter().map(|code| code.id).collect();
-        output::line(format_args!("{:<48} {}", rule.name, codes.join(" ")))?;
-    }
-    Ok(Exit::Success)
 }

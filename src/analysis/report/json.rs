@@ -48,6 +48,8 @@ pub struct JsonFinding<'a> {
     pub remedy: &'static str,
     /// A page that explains it.
     pub url: String,
+    /// The same for the same finding in another run.
+    pub fingerprint: &'a str,
     /// Other objects that have to do with it, as `resource`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<String>,
@@ -76,6 +78,7 @@ pub fn finding<'a>(finding: &'a Finding, sources: &'a Sources) -> JsonFinding<'a
         explanation: finding.code.why,
         remedy: finding.code.remedy,
         url: finding.code.url(),
+        fingerprint: &finding.fingerprint,
         related: finding.related.iter().map(ToString::to_string).collect(),
     }
 }

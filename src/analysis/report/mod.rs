@@ -1,8 +1,16 @@
 //! Shows findings: for people and for programs. Pure text; colours come from whoever prints it.
 
+pub mod graph;
+pub mod html;
+pub mod istioctl;
 pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod pages;
+pub mod sarif;
 pub mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::source::Sources;
@@ -17,6 +25,8 @@ pub struct Report<'a> {
     pub sources: &'a Sources,
     /// How many objects were looked at.
     pub objects: usize,
+    /// How many findings were left out as accepted.
+    pub suppressed: usize,
 }
 
 impl Report<'_> {
@@ -35,4 +45,25 @@ impl Report<'_> {
         }
         counts
     }
+}
+
+/// Text as it stands in HTML and XML, also between quotes. What neither may hold becomes a replacement character.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let special = |c: char| matches!(c, '&' | '<' | '>' | '"' | '\'') || (c.is_control() && !matches!(c, '\n' | '\t'));
+    if !text.contains(special) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c if special(c) => safe.push(char::REPLACEMENT_CHARACTER),
+            c => safe.push(c),
+        }
+    }
+    Cow::Owned(safe)
 }

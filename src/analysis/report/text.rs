@@ -81,7 +81,7 @@ fn line_of<'a>(source: &'a Source, finding: &Finding, line: usize) -> &'a str {
 fn summary(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
     let objects = plural(report.objects, "object");
     if report.findings.is_empty() {
-        return writeln!(out, "{HELP}No findings{HELP:#} in {objects}.");
+        return writeln!(out, "{HELP}No findings{HELP:#} in {objects}{}.", accepted(report));
     }
     let mut parts = String::new();
     for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
@@ -92,7 +92,15 @@ fn summary(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
             write!(parts, "{separator}{style}{}{style:#}", plural(count, word))?;
         }
     }
-    writeln!(out, "{parts} in {objects}. {QUIET}`sailhand analyze --explain CODE` tells more about one.{QUIET:#}")
+    let accepted = accepted(report);
+    writeln!(
+        out,
+        "{parts} in {objects}{accepted}. {QUIET}`sailhand analyze --explain CODE` tells more about one.{QUIET:#}"
+    )
+}
+
+fn accepted(report: &Report<'_>) -> String {
+    if report.suppressed == 0 { String::new() } else { format!(", {} suppressed", report.suppressed) }
 }
 
 fn plural(count: usize, word: &str) -> String {

@@ -1,0 +1,67 @@
+//! Numbers for findings that stay while other things change, so that a baseline or a code host knows them again.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use super::Finding;
+
+/// Gives each finding its fingerprint: of the code, the object, the arguments (or the message, where there are none)
+/// and the field without its positions in lists. Several that are alike are numbered in their order.
+pub fn mark(findings: &mut [Finding]) {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for finding in findings {
+        let base = base(finding);
+        let count = seen.entry(base.clone()).or_default();
+        finding.fingerprint = if *count == 0 { base } else { format!("{base}-{count}") };
+        *count += 1;
+    }
+}
+
+fn base(finding: &Finding) -> String {
+    let mut hash = Sha256::new();
+    let object = &finding.object;
+    let mut add = |part: &str| {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    };
+    for part in
+        [finding.code.id, &object.cluster, object.kind.group(), object.kind.name(), &object.namespace, &object.name]
+    {
+        add(part);
+    }
+    add(&without_positions(&finding.field));
+    if finding.arguments.is_empty() {
+        add(&finding.message);
+    } else {
+        finding.arguments.iter().for_each(|argument| add(argument));
+    }
+    hash.finalize().iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// `a[0].b[12]` as `a[].b[]`; names in brackets stay.
+fn without_positions(field: &str) -> String {
+    let mut kept = String::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((before, after)) = rest.split_once('[') {
+        kept = kept + before + "[";
+        rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    kept + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_in_lists_do_not_count() {
+        assert_eq!(without_positions("spec.http[0].route[12].x"), "spec.http[].route[].x");
+        assert_eq!(without_positions("metadata.annotations[\"a/1\"]"), "metadata.annotations[\"a/1\"]");
+    }
+}

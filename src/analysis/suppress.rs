@@ -1,0 +1,105 @@
+//! What is known and accepted: by annotation on the object, by pattern, by a baseline of earlier findings.
+
+use std::collections::BTreeSet;
+
+use super::{Finding, Resource};
+
+/// Codes that Istio's analysis leaves out for an object, with commas, or `*` for all.
+const ANNOTATION: &str = "galley.istio.io/analyze-suppress";
+
+/// Whether the object itself says that a code does not matter.
+pub(super) fn is_suppressed_by(resource: &Resource, code: &str) -> bool {
+    resource.annotation(ANNOTATION).is_some_and(|codes| {
+        let mut codes = codes.split(',').map(str::trim);
+        codes.any(|listed| listed == "*" || listed == code)
+    })
+}
+
+/// What not to tell.
+#[derive(Debug, Default)]
+pub struct Suppressions {
+    patterns: Vec<Pattern>,
+    baseline: BTreeSet<String>,
+}
+
+/// `CODE`, or `CODE=Kind namespace/name`, both with `*` for anything.
+#[derive(Debug)]
+struct Pattern {
+    code: String,
+    object: String,
+}
+
+impl Suppressions {
+    /// Adds a pattern: `IST0102`, `IST0102=Namespace *`, `*=* legacy/*`.
+    pub fn add_pattern(&mut self, text: &str) {
+        let (code, object) = text.split_once('=').unwrap_or((text, "*"));
+        self.patterns.push(Pattern { code: code.trim().to_owned(), object: object.trim().to_owned() });
+    }
+
+    /// Adds earlier findings: a fingerprint at the start of each line, `#` before remarks.
+    pub fn add_baseline(&mut self, text: &str) {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        self.baseline.extend(lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
+    }
+
+    /// Takes out what is suppressed, and tells how many there were.
+    pub fn apply(&self, findings: &mut Vec<Finding>) -> usize {
+        let before = findings.len();
+        findings.retain(|finding| !self.covers(finding));
+        before - findings.len()
+    }
+
+    fn covers(&self, finding: &Finding) -> bool {
+        finding.suppressed
+            || self.baseline.contains(&finding.fingerprint)
+            || self.patterns.iter().any(|pattern| {
+                matches(&pattern.code, finding.code.id) && matches(&pattern.object, &finding.object.to_string())
+            })
+    }
+}
+
+/// The findings as a baseline.
+#[must_use]
+pub fn baseline(findings: &[Finding]) -> String {
+    let mut text = "# Findings that are accepted: `sailhand analyze --baseline` does not tell them again.\n".to_owned();
+    for finding in findings {
+        text = text + &finding.fingerprint + "  " + finding.code.id + "  " + &finding.object.to_string() + "\n";
+    }
+    text
+}
+
+/// Whether a text fits a pattern in which `*` stands for anything, also for nothing.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let (middle, tail) = rest.rsplit_once('*').map_or(("", rest), |(middle, tail)| (middle, tail));
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        match text.find(part) {
+            Some(at) => text = &text[at + part.len()..],
+            None => return false,
+        }
+    }
+    text.len() >= tail.len() && text.ends_with(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_with_stars_anywhere() {
+        for (pattern, text, wanted) in [
+            ("*", "anything", true),
+            ("IST0101", "IST0101", true),
+            ("IST0101", "IST01012", false),
+            ("Pod shop/*", "Pod shop/a", true),
+            ("Pod shop/*", "Pod shops/a", false),
+            ("* shop/a", "Pod shop/a", true),
+            ("*shop*a*", "Pod shop/a", true),
+            ("*b*b", "Pod b", false),
+            ("P*d*", "Pd", true),
+        ] {
+            assert_eq!(matches(pattern, text), wanted, "{pattern} {text}");
+        }
+    }
+}

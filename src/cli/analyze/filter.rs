@@ -1,0 +1,47 @@
+//! What `--codes` asks for: codes, or rules by name.
+
+use crate::analysis::{Code, Finding, Rule, rules};
+use crate::cli::Error;
+
+/// Without codes and rules everything passes.
+pub(super) struct Filter {
+    codes: Vec<&'static Code>,
+    rules: Vec<&'static Rule>,
+}
+
+impl Filter {
+    pub(super) fn new(asked: &[String]) -> Result<Self, Error> {
+        let mut filter = Self { codes: Vec::new(), rules: Vec::new() };
+        let codes = rules::codes();
+        for name in asked {
+            if let Some(code) = codes.iter().find(|code| code.id.eq_ignore_ascii_case(name)) {
+                filter.codes.push(code);
+            } else if let Some(rule) = rules::ALL.iter().find(|rule| rule.name.eq_ignore_ascii_case(name)) {
+                filter.rules.push(rule);
+            } else {
+                return Err(Error::argument(format!("--codes {name}"), "no such code or rule; see --list-rules"));
+            }
+        }
+        Ok(filter)
+    }
+
+    fn is_open(&self) -> bool {
+        self.codes.is_empty() && self.rules.is_empty()
+    }
+
+    /// Rules that can report something asked for.
+    pub(super) fn rules(&self) -> Vec<&'static Rule> {
+        let asked = |rule: &&'static Rule| {
+            self.is_open()
+                || self.rules.iter().any(|one| one.name == rule.name)
+                || rule.codes.iter().any(|code| self.codes.contains(code))
+        };
+        rules::ALL.iter().copied().filter(asked).collect()
+    }
+
+    pub(super) fn allows(&self, finding: &Finding) -> bool {
+        self.is_open()
+            || self.codes.contains(&finding.code)
+            || self.rules.iter().any(|rule| rule.codes.contains(&finding.code))
+    }
+}

@@ -1,0 +1,71 @@
+//! Writes a report in the form asked for.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
+use crate::analysis::report::{self, Report};
+use crate::analysis::{Finding, Level, Snapshot};
+use crate::cli::{Error, output};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// A list of findings
+    Json,
+    /// A list as `istioctl analyze -o json` writes it
+    IstioctlJson,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
+    /// JUnit XML, for build servers
+    Junit,
+    /// A table, for a comment on a change
+    Markdown,
+    /// One page to look at, with filters and a drawing
+    Html,
+}
+
+/// Lowest level that makes the exit code 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    Error,
+    Warning,
+    Info,
+    Never,
+}
+
+impl FailOn {
+    pub(super) fn is_reached(self, finding: &Finding) -> bool {
+        match self {
+            Self::Error => finding.level >= Level::Error,
+            Self::Warning => finding.level >= Level::Warning,
+            Self::Info => true,
+            Self::Never => false,
+        }
+    }
+}
+
+pub(super) fn show(
+    format: Option<Format>,
+    fail_on: FailOn,
+    report: &Report<'_>,
+    snapshot: &Snapshot,
+) -> Result<(), Error> {
+    let fitting = if std::io::stdout().is_terminal() { Format::Text } else { Format::Json };
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = match format.unwrap_or(fitting) {
+        Format::Json => return output::json(&report::json::findings(report)),
+        Format::IstioctlJson => return output::json(&report::istioctl::messages(report)),
+        Format::Sarif => return output::json(&report::sarif::document(report)),
+        Format::Text => report::text::write(report, &mut text),
+        Format::Junit => report::junit::write(report, |finding| fail_on.is_reached(finding), &mut text),
+        Format::Markdown => report::markdown::write(report, &mut text),
+        Format::Html => {
+            let graph = report::graph::Graph::new(report.findings, snapshot);
+            report::html::write(report, &graph, &mut text)
+        }
+    };
+    output::line(text.trim_end())
+}
