@@ -73,6 +73,7 @@ test-e2e *args: tools
 # Faults: seeded schedules on real servers and processes, `--seeds N` of them or one with `--seed S`; see tests/README.md.
 [no-exit-message]
 chaos *args="--seeds 1000": tools
+    PROPTEST_CASES=5000 cargo test --locked --test prop_engine
     cargo test --locked --features failpoints --test chaos_run -- {{ args }}
 
 # Single faults that are made to happen for certain.

@@ -2,7 +2,6 @@
 //! of schedules. A fake: what it promises is checked against the real server by `tests/bus_facts.rs`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use cloudevents::{AttributesReader, Event};
 use futures::stream::{self, BoxStream, StreamExt};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{
@@ -30,6 +29,8 @@ pub enum Fault {
     Before,
     /// It was done, and the answer was lost.
     After,
+    /// It is done, but later: others come in between.
+    Late(Duration),
 }
 
 /// The bus; clones share it.
@@ -43,7 +44,7 @@ pub struct MemoryBus {
     ack_wait: Duration,
     lease_ttl: Duration,
     /// This holder's link to the bus is cut.
-    cut: Arc<AtomicBool>,
+    cut: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Default)]
@@ -100,7 +101,12 @@ impl MemoryBus {
 
     /// Cuts this link: nothing on it is answered any more, as for a process that is dead, stopped or partitioned.
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
+        self.cut.send_replace(true);
+    }
+
+    /// Joins it again: what was held up goes on, however stale by now.
+    pub fn join(&self) {
+        self.cut.send_replace(false);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -160,15 +166,13 @@ impl MemoryBus {
     async fn write<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         // A round trip: others get their turn.
         tokio::task::yield_now().await;
-        if self.cut.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+        self.joined().await;
+        let fault = self.state().faults.as_mut().and_then(|faults| faults(operation));
+        if let Some(Fault::Late(by)) = fault {
+            tokio::time::sleep(by).await;
+            self.joined().await;
         }
-        self.write_now(operation, write)
-    }
-
-    fn write_now<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         let mut state = self.state();
-        let fault = state.faults.as_mut().and_then(|faults| faults(operation));
         let failed = || Error::Request { operation, subject: "memory".to_owned(), source: "a fault on order".into() };
         if fault == Some(Fault::Before) {
             return Err(failed());
@@ -176,6 +180,13 @@ impl MemoryBus {
         let done = write(&mut state);
         drop(state);
         if fault == Some(Fault::After) { Err(failed()) } else { Ok(done) }
+    }
+
+    /// Waits while the link is cut.
+    async fn joined(&self) {
+        if *self.cut.borrow() {
+            let _ = self.cut.subscribe().wait_for(|cut| !cut).await; // the sender is ours
+        }
     }
 
     /// Takes what is due, or says when something will be.
