@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use error::Error;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
-pub use load::{Loaded, Override, load, usual_kubeconfig};
+pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
 
 /// Everything a process of sailhand is told. Unknown keys are refused.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct Config {
     pub worker: Worker,
     /// The clusters, by target id.
     pub targets: BTreeMap<String, Target>,
+    /// Istio's Helm charts.
+    pub charts: Charts,
     /// Logs and traces.
     pub telemetry: Telemetry,
     /// Liveness, readiness, metrics.
@@ -154,6 +156,35 @@ impl Default for Target {
             context: None,
             inventory_namespace: "sailhand-system".to_owned(),
             request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[charts]`: where Istio's Helm charts come from and what renders them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Charts {
+    /// A folder, an HTTP repository (`https://…`) or an OCI registry (`oci://…`).
+    pub source: String,
+    /// Folder that keeps charts and what was rendered of them; only memory does when absent.
+    pub cache: Option<PathBuf>,
+    /// The helm program, version 3.8 or newer: a path, or a name that `PATH` is searched for.
+    pub helm: PathBuf,
+    /// Longest time for one chart to be fetched, and for one to be rendered.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Digests that charts must have, such as `base-1.30.3 = "sha256:…"`.
+    pub digests: BTreeMap<String, String>,
+}
+
+impl Default for Charts {
+    fn default() -> Self {
+        Self {
+            source: "https://istio-release.storage.googleapis.com/charts".to_owned(),
+            cache: None,
+            helm: PathBuf::from("helm"),
+            timeout: Duration::from_mins(1),
+            digests: BTreeMap::new(),
         }
     }
 }

@@ -147,6 +147,18 @@ codes! {
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";
     SH3103 "a document is not a Kubernetes object" "Give it apiVersion, kind and metadata.name.";
     SH3104 "an object is there twice" "Remove one of the two.";
+    // SH32xx: Istio's charts and its life cycle.
+    SH3201 "the chart cannot be had" "Check charts.source in the worker's configuration, or put the chart into a folder or mirror.";
+    SH3202 "the chart is not the one that was pinned" "Find out why it changed; then mend charts.digests or empty the charts' cache.";
+    SH3203 "the chart is not safe to use" "Get the chart from its publisher again.";
+    SH3204 "helm cannot render the chart" "Mend the values that it names, or charts.helm in the worker's configuration.";
+    SH3205 "these versions do not go together" "Choose the version that the message names, or set force.";
+    SH3206 "this version cannot follow that one" "Go by way of the version that the message names, by revision, or set force.";
+    SH3207 "another installation is in the way" "Remove it with the tool that made it, choose another revision, or set adopt.";
+    SH3208 "the cluster is not ready for it" "Mend what the findings name, or set force.";
+    SH3209 "it is still in use" "Move its users first, or set force.";
+    SH3210 "this worker has not installed it" "Ask `mesh.status` what is there.";
+    SH3211 "proxies do not follow" "Look at the named pods; restart their workloads.";
     // SH33xx: traffic, policies and addons.
     SH3301 "a subset has no ready pods" "Deploy what the subset names and wait until it is ready, or set force.";
     SH3302 "another object governs the same thing" "Remove the named object, change it instead, or set force.";

@@ -3,6 +3,7 @@
 
 pub mod analysis;
 pub mod bus;
+pub mod chart;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod event;
 pub mod failpoint;
 pub mod guard;
 pub mod health;
+pub mod mesh;
 pub mod progress;
 pub mod retry;
 pub mod task;

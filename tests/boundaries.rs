@@ -72,6 +72,35 @@ const RULES: &[Rule] = &[
         except: &[],
         never: &["async_nats", "cloudevents", "crate::bus", "crate::worker", "crate::client", "crate::cli"],
     },
+    // What is known of Istio, and its charts: no client of anything.
+    Rule {
+        within: "mesh",
+        except: &[],
+        never: &[
+            "async_nats",
+            "cloudevents",
+            "kube",
+            "k8s_openapi",
+            "tokio",
+            "crate::bus",
+            "crate::cluster",
+            "crate::task",
+        ],
+    },
+    Rule {
+        within: "chart",
+        except: &[],
+        never: &[
+            "async_nats",
+            "cloudevents",
+            "kube",
+            "k8s_openapi",
+            "crate::bus",
+            "crate::cluster",
+            "crate::mesh",
+            "crate::task",
+        ],
+    },
     Rule { within: "worker", except: &[], never: &["async_nats", "kube", "crate::client", "crate::cli"] },
     // A worker is put together in serve.rs; the engine knows the bus by its port.
     Rule { within: "worker", except: &["worker/serve.rs"], never: &["crate::bus::nats"] },

@@ -75,6 +75,7 @@ fn the_index_lists_each_code_with_its_title() {
 fn each_key_of_the_configuration_has_its_row() {
     let mut config = Config::default();
     config.targets.insert("<id>".to_owned(), Target::default());
+    config.charts.digests.insert("<chart>".to_owned(), String::new());
     let mut keys = BTreeSet::new();
     flatten("", &serde_json::to_value(config).unwrap(), &mut keys);
     let operations = read(&root().join("docs/operations.md"));

@@ -31,7 +31,7 @@ report_failure() {
 prepare() {
   local state=$SAILHAND_CACHE/test-control-plane-$$
   say "real servers"
-  if ! "$here/tools/build.sh"; then
+  if ! "$here/tools/build.sh" istio; then
     report_failure "the real servers could not be built"
     return 1
   fi

@@ -50,7 +50,7 @@ pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
     let telemetry = telemetry::start(&config.telemetry, LOGGED)?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    let served = serve::serve(&config, Registry::standard(), stop).await;
+    let served = serve::serve(&config, Registry::configured(&config.charts), stop).await;
     // It blocks while it sends, for some seconds when nobody takes the traces.
     let flushed = tokio::task::spawn_blocking(move || telemetry.flush()).await;
     if let Err(error) = flushed {

@@ -83,7 +83,11 @@ impl Run<'_> {
 
         let after: BTreeSet<_> = refs.iter().cloned().chain(prune.staying.iter().cloned()).collect();
         let writes = planned.iter().any(|one| one.decision.writes());
-        if writes || !missing.is_empty() || !prune.doomed.is_empty() {
+        let restated = self.options.origin.is_some() && inventory.origin != self.options.origin;
+        if restated {
+            inventory.origin.clone_from(&self.options.origin);
+        }
+        if restated || writes || !missing.is_empty() || !prune.doomed.is_empty() {
             let union = inventory.entries.union(&after).cloned().collect();
             reach(failpoint::Step::Planned);
             inventory.write(self.cluster, union, self.guard, self.options.generation).await?;

@@ -113,6 +113,15 @@ impl Cluster {
         Ok(connection.clone())
     }
 
+    /// The API server's version, such as `v1.34.4`.
+    ///
+    /// # Errors
+    /// [`Error::Request`].
+    pub async fn version(&self) -> Result<String, Error> {
+        let ask = |client: Client| async move { client.apiserver_version().await };
+        Ok(self.call("ask", &"the API server's version", ask).await?.git_version)
+    }
+
     /// How the cluster serves a kind; asks again when it does not know it. `None` when it still does not.
     ///
     /// # Errors

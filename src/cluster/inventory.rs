@@ -39,6 +39,8 @@ pub(super) struct Inventory {
     generation: Option<u64>,
     /// What the installation has, or is about to have.
     pub entries: BTreeSet<ObjectRef>,
+    /// What it was made from, if whoever made it said so.
+    pub origin: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,20 +52,25 @@ struct Version {
 impl Inventory {
     /// Reads the installation's inventory; an empty one where there is none.
     pub async fn read(cluster: &Cluster, installation: &str) -> Result<Self, Error> {
+        let mut inventory = Self::empty(cluster, installation)?;
+        let stored = cluster.get_as(&kind("ConfigMap", "configmaps", true), &inventory.object).await?;
+        if let Some(stored) = stored {
+            inventory.load(&stored)?;
+        }
+        Ok(inventory)
+    }
+
+    fn empty(cluster: &Cluster, installation: &str) -> Result<Self, Error> {
         let object = object(cluster, checked(installation)?);
-        let stored = cluster.get_as(&kind("ConfigMap", "configmaps", true), &object).await?;
-        let mut inventory = Self {
+        Ok(Self {
             installation: installation.to_owned(),
             object,
             version: None,
             fence: 0,
             generation: None,
             entries: BTreeSet::new(),
-        };
-        if let Some(stored) = stored {
-            inventory.load(&stored)?;
-        }
-        Ok(inventory)
+            origin: None,
+        })
     }
 
     /// The apply set's id, by the formula of KEP-3659.
@@ -146,7 +153,7 @@ impl Inventory {
         }
         stored.admit(guard.fence(), generation)?;
         let entries = self.entries.union(&stored.entries).cloned().collect();
-        *self = stored;
+        *self = Self { origin: self.origin.take(), ..stored };
         self.write(cluster, entries, guard, generation).await
     }
 
@@ -177,11 +184,14 @@ impl Inventory {
         let generation = number(GENERATION).map_err(|error| bad(format!("annotation {GENERATION}: {error}")))?;
         let text = stored["data"]["objects"].as_str().unwrap_or("[]");
         let entries = serde_json::from_str(text).map_err(|error| bad(format!("its list of objects: {error}")))?;
+        let origin = stored["data"]["origin"].as_str().map(serde_json::from_str).transpose();
+        let origin = origin.map_err(|error| bad(format!("its origin: {error}")))?;
         let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
         self.version = Some(Version { uid: text("uid"), resource: text("resourceVersion") });
         self.fence = fence.unwrap_or(0);
         self.generation = generation;
         self.entries = entries;
+        self.origin = origin;
         Ok(())
     }
 
@@ -238,12 +248,11 @@ impl Inventory {
             metadata["resourceVersion"] = json!(version.resource);
             metadata["uid"] = json!(version.uid);
         }
-        json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": metadata,
-            "data": { "objects": json!(self.entries).to_string() },
-        })
+        let mut data = json!({ "objects": json!(self.entries).to_string() });
+        if let Some(origin) = &self.origin {
+            data["origin"] = json!(origin.to_string());
+        }
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data })
     }
 
     async fn create_namespace(&self, cluster: &Cluster, guard: &Guard) -> Result<(), Error> {
@@ -274,6 +283,41 @@ fn id(object: &ObjectRef) -> String {
     let namespace = object.namespace.as_deref().unwrap_or_default();
     let hash = Sha256::digest(format!("{}.{namespace}.{}.", object.name, object.kind));
     format!("applyset-{}-v1", URL_SAFE_NO_PAD.encode(hash))
+}
+
+/// An installation as its inventory tells of it.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its name.
+    pub installation: String,
+    /// What it was made from, if whoever made it said so.
+    pub origin: Option<Value>,
+    /// What it has, or is about to have.
+    pub objects: BTreeSet<ObjectRef>,
+}
+
+/// All installations of a cluster, by name.
+///
+/// # Errors
+/// When they cannot be listed, or an inventory cannot be read.
+pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
+    let mut found = Vec::new();
+    let namespace = Some(cluster.inventory_namespace());
+    let labels = Some("app.kubernetes.io/managed-by=sailhand");
+    cluster.list(&kind("ConfigMap", "configmaps", true), namespace, labels, |one| found.push(one)).await?;
+    let mut all = Vec::new();
+    for one in found.iter().filter(|one| one["metadata"]["labels"][ID].is_string()) {
+        let name = one["metadata"]["name"].as_str().unwrap_or_default();
+        let Some(installation) = name.strip_prefix("sailhand-") else { continue };
+        let mut inventory = Inventory::empty(cluster, installation)?;
+        inventory.load(one)?;
+        all.push(Stored {
+            installation: installation.to_owned(),
+            origin: inventory.origin,
+            objects: inventory.entries,
+        });
+    }
+    Ok(all)
 }
 
 /// Creates a namespace that is nobody's member: it outlives the installation.
@@ -341,6 +385,7 @@ mod tests {
             version: None,
             fence: 7,
             generation: Some(3),
+            origin: Some(json!({"chart": "web"})),
             entries: [entry("apps/v1", "Deployment", Some("b")), entry("v1", "ConfigMap", Some("a"))].into(),
         }
     }
@@ -360,9 +405,10 @@ mod tests {
         let mut body = inventory().body();
         body["metadata"]["uid"] = json!("u");
         body["metadata"]["resourceVersion"] = json!("9");
-        let mut read = Inventory { entries: BTreeSet::new(), fence: 0, generation: None, ..inventory() };
+        let mut read = Inventory { entries: BTreeSet::new(), fence: 0, generation: None, origin: None, ..inventory() };
         read.load(&body).unwrap();
         assert_eq!((read.fence, read.generation, &read.entries), (7, Some(3), &inventory().entries));
+        assert_eq!(read.origin, inventory().origin);
         body["metadata"]["annotations"][FENCE] = json!("-1");
         assert!(matches!(read.load(&body), Err(Error::Inventory { .. })));
         body["metadata"]["annotations"][TOOLING] = json!("kubectl/v1.34");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// How to apply.
 #[derive(Debug, Clone, Default)]
 pub struct ApplyOptions {
@@ -23,4 +25,6 @@ pub struct ApplyOptions {
     pub wait: Option<Duration>,
     /// Refuse as superseded when the inventory holds a higher one.
     pub generation: Option<u64>,
+    /// What the set was made from, for who makes it again: kept in the inventory as it is.
+    pub origin: Option<Value>,
 }

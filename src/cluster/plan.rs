@@ -9,8 +9,9 @@ use super::connection::Apply;
 use super::fault::Fault;
 use super::options::ApplyOptions;
 use super::order::precious;
-use super::wanted::{Wanted, yield_injected};
-use super::{Cluster, Error, FieldChange, diff, live, managed, ownership};
+use super::wanted::Wanted;
+use super::write::is_contested;
+use super::{Cluster, Error, FieldChange, diff, foreign, live, managed, ownership};
 
 /// Requests about single objects at once: enough to keep an API server busy, not enough to be throttled by its
 /// priority and fairness.
@@ -102,7 +103,7 @@ async fn decide(
         return Planned { wanted, decision, diff: Vec::new() };
     }
     let owned = live.as_ref().and_then(managed::owned);
-    yield_injected(&mut wanted.body, live.as_ref(), owned);
+    foreign::leave(&mut wanted.body, live.as_ref());
     let mut diff = Vec::new();
     let decision = match &live {
         None if !options.dry_run => Decision::Create,
@@ -184,6 +185,8 @@ fn after_refusal(wanted: &Wanted, live: &Value, options: &ApplyOptions, error: E
         Some(Fault::Immutable(_)) if may_recreate(wanted, options) => Decision::Recreate(Seen::of(live)),
         // A webhook with side effects cannot be asked: the write itself tells.
         Some(Fault::Refused(text)) if text.contains("dry run") && !options.dry_run => Decision::Write(Seen::of(live)),
+        // Somebody wrote since it was read; the write looks again.
+        Some(Fault::FieldConflict(_)) if is_contested(wanted) && !options.dry_run => Decision::Write(Seen::of(live)),
         _ => Decision::Fail(error),
     }
 }

@@ -1,6 +1,7 @@
 //! Waits until objects are ready and tells what they wait for. Reads each kind of each namespace once a round, so
 //! that waiting for a hundred objects costs the API server no more than waiting for one. Writes nothing.
 
+mod injected;
 mod watched;
 
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::error::{Class, Classify};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
 use watched::{Group, Watched};
+
+pub use injected::until_injected;
 
 /// Between two rounds.
 const POLL: Duration = Duration::from_millis(500);

@@ -149,46 +149,6 @@ pub(super) fn label(body: &mut Value, id: &str) {
     }
 }
 
-/// Leaves fields to whoever fills them in: an empty `caBundle`, and a `caBundle` or `failurePolicy` that someone
-/// else owns in the cluster while we do not. istiod writes both into the webhooks of its chart; sending ours would
-/// conflict or undo it (lifecycle.md 1.7).
-pub(super) fn yield_injected(body: &mut Value, live: Option<&Value>, owned: Option<&Value>) {
-    let conversion = "/spec/conversion/webhook/clientConfig";
-    if body["kind"] == "CustomResourceDefinition" {
-        let held = live.and_then(|live| live.pointer(conversion)).is_some_and(|config| filled(&config["caBundle"]));
-        let ours = owned
-            .is_some_and(|owned| owned.pointer("/f:spec/f:conversion/f:webhook/f:clientConfig/f:caBundle").is_some());
-        drop_bundle(body.pointer_mut(conversion), held && !ours);
-    }
-    let Some(hooks) = body.get_mut("webhooks").and_then(Value::as_array_mut) else { return };
-    for hook in hooks {
-        let name = hook["name"].clone();
-        let live = live.and_then(|live| live["webhooks"].as_array()?.iter().find(|one| one["name"] == name));
-        let owned = owned.and_then(|owned| owned["f:webhooks"].get(format!("k:{}", json!({ "name": name }))));
-        let ours = owned.is_some_and(|owned| owned.pointer("/f:clientConfig/f:caBundle").is_some());
-        let held = live.is_some_and(|live| filled(&live["clientConfig"]["caBundle"]));
-        drop_bundle(hook.get_mut("clientConfig"), held && !ours);
-        let policy_lost = owned.is_some_and(|owned| owned.get("f:failurePolicy").is_none());
-        if let (true, Some(live), Some(fields)) = (policy_lost, live, hook.as_object_mut())
-            && fields.get("failurePolicy") != live.get("failurePolicy")
-        {
-            fields.remove("failurePolicy");
-        }
-    }
-}
-
-fn filled(bundle: &Value) -> bool {
-    bundle.as_str().is_some_and(|text| !text.is_empty())
-}
-
-fn drop_bundle(config: Option<&mut Value>, left_to_others: bool) {
-    if let Some(config) = config.and_then(Value::as_object_mut)
-        && (left_to_others || config.get("caBundle").is_some_and(|bundle| !filled(bundle)))
-    {
-        config.remove("caBundle");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,39 +158,5 @@ mod tests {
         let mut secret = json!({"data": {"a": "b2xk", "b": "a2VlcA=="}, "stringData": {"a": "new"}});
         encode(secret.as_object_mut().unwrap());
         assert_eq!(secret, json!({"data": {"a": "bmV3", "b": "a2VlcA=="}}));
-    }
-
-    #[test]
-    fn an_injected_bundle_and_a_raised_policy_are_left_to_their_owner() {
-        let rendered = json!({"kind": "ValidatingWebhookConfiguration", "webhooks": [
-            {"name": "a.b.c", "failurePolicy": "Ignore", "clientConfig": {"caBundle": "", "service": {"name": "x"}}},
-        ]});
-        let live = json!({"webhooks": [
-            {"name": "a.b.c", "failurePolicy": "Fail", "clientConfig": {"caBundle": "Zm9v"}},
-        ]});
-        let key = r#"k:{"name":"a.b.c"}"#;
-
-        let mut first = rendered.clone();
-        yield_injected(&mut first, None, None);
-        assert_eq!(first["webhooks"][0]["failurePolicy"], "Ignore", "nothing is there yet: as rendered");
-        assert_eq!(first["webhooks"][0]["clientConfig"].get("caBundle"), None);
-
-        let mut owning = rendered.clone();
-        yield_injected(&mut owning, Some(&live), Some(&json!({"f:webhooks": {key: {"f:failurePolicy": {}}}})));
-        assert_eq!(owning["webhooks"][0]["failurePolicy"], "Ignore", "leaving it out while we own it would drop it");
-
-        let mut later = rendered;
-        yield_injected(&mut later, Some(&live), Some(&json!({"f:webhooks": {key: {"f:name": {}}}})));
-        assert_eq!(later["webhooks"][0].get("failurePolicy"), None, "istiod owns it now");
-    }
-
-    #[test]
-    fn a_bundle_of_ones_own_is_sent() {
-        let mut own = json!({"kind": "MutatingWebhookConfiguration", "webhooks": [
-            {"name": "a.b.c", "clientConfig": {"caBundle": "Zm9v"}},
-        ]});
-        let before = own.clone();
-        yield_injected(&mut own, None, None);
-        assert_eq!(own, before);
     }
 }

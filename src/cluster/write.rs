@@ -1,5 +1,6 @@
 //! Writes one object, as planned. Knows no order and no inventory.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Preconditions};
@@ -11,7 +12,7 @@ use super::guarded::{guarded, sleep};
 use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::wanted::Wanted;
-use super::{Action, Cluster, Error, removal};
+use super::{Action, Cluster, Error, foreign, removal};
 use crate::failpoint::{Step, reach};
 use crate::guard::Guard;
 
@@ -56,13 +57,16 @@ pub(super) async fn write(
 
 /// Applies, and answers the resource version.
 async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard: &Guard) -> Result<String, Error> {
-    let how = Apply { force: options.force, dry_run: false };
+    // istiod may write to a webhook's configuration at any moment: what it has taken is not taken back, forced or not.
+    let contested = is_contested(wanted);
+    let mut how = Apply { force: options.force && !contested, dry_run: false };
+    let mut body = Cow::Borrowed(&wanted.body);
     let kind = wanted.kind()?;
     let begun = Instant::now();
     let mut tries = 1;
     loop {
         guard.check()?;
-        let error = match guarded(guard, cluster.patch(kind, &wanted.object, &wanted.body, how)).await {
+        let error = match guarded(guard, cluster.patch(kind, &wanted.object, &body, how)).await {
             Ok(live) => {
                 reach(Step::ObjectWritten);
                 return Ok(live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
@@ -70,12 +74,28 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
             Err(error) => error,
         };
         match error.fault() {
+            Some(Fault::FieldConflict(_)) if contested && tries < TRIES => {
+                let live = guarded(guard, cluster.get_as(kind, &wanted.object)).await?;
+                let mut rest = wanted.body.clone();
+                foreign::leave(&mut rest, live.as_ref());
+                if rest == *body && how.force == options.force {
+                    return Err(error);
+                }
+                body = Cow::Owned(rest);
+                how.force = options.force;
+                tries += 1;
+            }
             Some(Fault::Conflict(_)) if tries < TRIES => tries += 1,
             Some(Fault::NotServed) if begun.elapsed() < SERVED_WITHIN => {}
             _ => return Err(error),
         }
         sleep(guard, PAUSE).await?;
     }
+}
+
+/// Whether others write to the object while it is applied.
+pub(super) fn is_contested(wanted: &Wanted) -> bool {
+    wanted.object.group() == "admissionregistration.k8s.io"
 }
 
 async fn recreate(

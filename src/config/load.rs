@@ -100,6 +100,16 @@ pub fn usual_kubeconfig() -> Option<PathBuf> {
     named.filter(|file| !file.as_os_str().is_empty()).or(home)
 }
 
+/// The file of a program: a path as it is, a name as `PATH` finds it.
+#[must_use]
+pub fn find_program(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return Some(program.to_owned()).filter(|file| file.is_file());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 fn invalid(layers: &Figment, error: &figment::Error) -> Error {
     let mut path = error.path.clone();
     let reason = match &error.kind {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bus, Config, Nats, Worker};
+use super::{Bus, Charts, Config, Nats, Worker};
 use crate::event;
 
 /// The key that is wrong, and why.
@@ -30,6 +30,7 @@ pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
         check(label, &key("inventory_namespace"), "must be the name of a namespace")?;
         check(!target.request_timeout.is_zero(), &key("request_timeout"), "must be longer than 0s")?;
     }
+    charts(&config.charts)?;
     let endpoint = config.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
     check(!endpoint.contains('@'), "telemetry.otlp_endpoint", "must not hold credentials")
 }
@@ -81,6 +82,19 @@ fn worker(worker: &Worker) -> Result<(), Wrong> {
     check(id, "worker.id", "must have at most 128 characters, none of them control characters")
 }
 
+fn charts(charts: &Charts) -> Result<(), Wrong> {
+    check(!charts.source.is_empty(), "charts.source", "must be a folder or an address")?;
+    // Not repeated: it may be a secret.
+    check(!charts.source.contains('@'), "charts.source", "must not hold credentials")?;
+    check(!charts.timeout.is_zero(), "charts.timeout", "must be longer than 0s")?;
+    for (chart, digest) in &charts.digests {
+        let hash = digest.strip_prefix("sha256:").unwrap_or_default();
+        let fits = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        check(fits, &format!("charts.digests.{chart}"), "must be sha256: and 64 lower-case hex digits")?;
+    }
+    Ok(())
+}
+
 fn check(holds: bool, key: &str, reason: &str) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err((key.to_owned(), reason.to_owned())) }
 }
@@ -118,6 +132,11 @@ mod tests {
         assert_eq!(wrong(|c| c.worker.slots = 0), "worker.slots");
         assert_eq!(wrong(|c| c.worker.slots = 5_001), "worker.slots");
         assert_eq!(wrong(|c| drop(c.targets.insert("A.b".to_owned(), super::super::Target::default()))), "targets.A.b");
+        assert_eq!(wrong(|c| c.charts.source.clear()), "charts.source");
+        assert_eq!(wrong(|c| c.charts.source = "https://me:secret@host".to_owned()), "charts.source");
+        assert_eq!(wrong(|c| c.charts.timeout = Duration::ZERO), "charts.timeout");
+        let digest = |c: &mut Config| drop(c.charts.digests.insert("base-1.30.3".to_owned(), "sha256:ab".to_owned()));
+        assert_eq!(wrong(digest), "charts.digests.base-1.30.3");
         assert_eq!(wrong(|c| c.telemetry.otlp_endpoint = Some("http://u:p@h".to_owned())), "telemetry.otlp_endpoint");
     }
 }

@@ -108,6 +108,7 @@ impl Task for Apply {
             recreate: params.recreate,
             wait: params.wait,
             generation: cx.generation,
+            origin: None,
         };
         let cluster = cx.cluster().await?;
         let done = apply::apply(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;

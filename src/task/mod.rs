@@ -9,6 +9,7 @@ mod registry;
 
 pub mod cancel;
 pub mod config;
+pub mod mesh;
 pub mod namespace;
 pub mod ping;
 pub mod policy;
@@ -24,11 +25,13 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::chart;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Clusters, ObjectsFailure, ObjectsReport};
 use crate::error::{Class, Classify, Code};
 use crate::event::CommandKey;
 use crate::guard::{Guard, Stop};
+use crate::mesh as istio;
 use crate::progress::{Progress, Step};
 
 pub use refusal::Refusal;
@@ -104,6 +107,12 @@ pub enum Error {
     /// Something about the cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// Something about a chart.
+    #[error(transparent)]
+    Chart(Box<chart::Error>),
+    /// Something about a mesh.
+    #[error(transparent)]
+    Mesh(#[from] istio::Error),
     /// The bus could not be asked about another command.
     #[error("cannot ask about another command: {reason}")]
     Commands {
@@ -123,6 +132,12 @@ pub enum Error {
     },
 }
 
+impl From<chart::Error> for Error {
+    fn from(error: chart::Error) -> Self {
+        Self::Chart(Box::new(error))
+    }
+}
+
 impl From<cluster::manifest::Error> for Error {
     fn from(error: cluster::manifest::Error) -> Self {
         Self::Cluster(error.into())
@@ -134,6 +149,8 @@ impl Classify for Error {
         match self {
             Self::Stopped(stop) => stop.class(),
             Self::Cluster(error) => error.class(),
+            Self::Chart(error) => error.class(),
+            Self::Mesh(error) => error.class(),
             Self::Commands { .. } => Class::RETRY,
             Self::Refused(refusal) => refusal.class(),
             Self::Parameter { .. } => Class::Rejected,
@@ -144,6 +161,8 @@ impl Classify for Error {
         match self {
             Self::Stopped(stop) => stop.code(),
             Self::Cluster(error) => error.code(),
+            Self::Chart(error) => error.code(),
+            Self::Mesh(error) => error.code(),
             Self::Commands { .. } => Code::SH2002,
             Self::Refused(refusal) => refusal.code(),
             Self::Parameter { .. } => Code::SH1005,
@@ -155,6 +174,8 @@ impl Classify for Error {
             Self::Stopped(stop) => stop.remedy(),
             Self::Cluster(error) => error.remedy(),
             Self::Refused(refusal) => refusal.remedy(),
+            Self::Chart(error) => error.remedy(),
+            Self::Mesh(error) => error.remedy(),
             Self::Commands { .. } | Self::Parameter { .. } => self.code().remedy().to_owned(),
         }
     }

@@ -73,11 +73,15 @@ impl JsonSchema for Namespace {
     }
 }
 
-/// The installation `<prefix>-<namespace>`. A name that is too long is cut and ends in a hash of the whole, so two
-/// namespaces never share an installation.
+/// The installation `<prefix>-<namespace>`.
 #[must_use]
 pub fn installation(prefix: &str, namespace: &Namespace) -> String {
-    let whole = format!("{prefix}-{namespace}");
+    fitting(format!("{prefix}-{namespace}"))
+}
+
+/// An installation's name. One that is too long is cut and ends in a hash of the whole, so two never become one.
+#[must_use]
+pub fn fitting(whole: String) -> String {
     if whole.len() <= INSTALLATION { whole } else { cut(&whole, &whole) }
 }
 

@@ -1,11 +1,15 @@
 //! Tasks without their types, by verb.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::Schema;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::chart::Charts;
+use crate::config;
 
 use super::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
@@ -110,7 +114,15 @@ impl Registry {
     /// Every task of this crate. A new task is one file and one line here.
     #[must_use]
     pub fn standard() -> Self {
+        Self::configured(&config::Charts::default())
+    }
+
+    /// The same, with charts from where the configuration says.
+    #[must_use]
+    pub fn configured(charts: &config::Charts) -> Self {
+        let charts = Arc::new(Charts::new(charts));
         Self::default()
+            .with(super::mesh::Install::new(&charts))
             .with(super::ping::Ping)
             .with(super::cancel::Cancel)
             .with(super::config::Apply)

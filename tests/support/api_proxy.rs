@@ -137,7 +137,7 @@ async fn pass(shared: Shared, request: Request) -> Result<Response, String> {
     let writes = !matches!(parts.method, Method::GET | Method::HEAD) && !query.contains("dryRun=");
     let method = parts.method.clone();
     let sent = to_bytes(body, MAX).await.map_err(|error| error.to_string())?;
-    let mut upstream = axum::http::Request::builder().method(parts.method).uri(parts.uri);
+    let mut upstream = Request::builder().method(parts.method).uri(parts.uri);
     for (name, value) in &parts.headers {
         if !matches!(name.as_str(), "host" | "connection" | "content-length" | "transfer-encoding") {
             upstream = upstream.header(name, value);

@@ -14,10 +14,12 @@
 )]
 
 pub mod api_proxy;
+pub mod charts;
 pub mod control_plane;
 pub mod eventually;
 pub mod istio_crds;
 pub mod nats;
+pub mod plane;
 pub mod site;
 pub mod tcp_proxy;
 pub mod tools;

@@ -76,6 +76,7 @@ impl Task for Deploy {
             recreate: false,
             wait: Some(params.wait).filter(|wait| !params.dry_run && !wait.is_zero()),
             generation: cx.generation,
+            origin: None,
         };
         let entry = entry::report(params.application.application(), found, &params.hosts);
         let report = |done: ObjectsReport, ready| DeployReport {

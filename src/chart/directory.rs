@@ -1,0 +1,134 @@
+//! Charts in a folder: as they lie in a checkout or a release's archive of Istio, or as packed charts of a mirror. Read
+//! anew each time, so that a changed file counts. Follows no link.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Chart, Error, MAX_BYTES, MAX_FILES, archive, hex};
+
+/// Deepest folder of a chart.
+const DEPTH: usize = 8;
+
+/// Where a chart may lie below the folder.
+fn places(root: &Path, chart: &str, version: &str) -> Vec<PathBuf> {
+    let in_release = match chart {
+        "istiod" => "istio-control/istio-discovery",
+        "cni" => "istio-cni",
+        other => other,
+    };
+    vec![
+        root.join(format!("istio-{version}")).join(chart),
+        root.join(version).join(chart),
+        root.join(format!("istio-{version}/manifests/charts")).join(in_release),
+    ]
+}
+
+/// Finds and reads a chart.
+pub(super) fn fetch(root: &Path, name: &str, version: &str) -> Result<Chart, Error> {
+    let chart = || format!("{name}-{version}");
+    let packed = root.join(format!("{name}-{version}.tgz"));
+    if packed.is_file() {
+        let wrong = |reason: String| Error::Unsafe { chart: chart(), reason };
+        let bytes = bounded(&packed, MAX_BYTES).map_err(|error| wrong(format!("{}: {error}", packed.display())))?;
+        let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+        return Chart::of(name, version, digest, archive::read(&bytes).map_err(wrong)?);
+    }
+    let places = places(root, name, version);
+    let Some(folder) = places.iter().find(|place| place.join("Chart.yaml").is_file()) else {
+        let looked: Vec<_> = places.iter().chain([&packed]).map(|place| place.display().to_string()).collect();
+        let reason = format!("looked for {}", looked.join(", "));
+        return Err(Error::Missing { place: root.display().to_string(), chart: chart(), reason });
+    };
+    let mut files = BTreeMap::new();
+    let mut left = MAX_BYTES;
+    walk(folder, "", DEPTH, &mut left, &mut files).map_err(|reason| Error::Unsafe { chart: chart(), reason })?;
+    let mut digest = Sha256::new();
+    for (path, content) in &files {
+        digest.update(format!("{path}\0{}\0", content.len()));
+        digest.update(content);
+    }
+    Chart::of(name, version, format!("sha256:{}", hex(&digest.finalize())), files)
+}
+
+fn walk(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    left: &mut u64,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<(), String> {
+    let said = |error: std::io::Error| format!("{}: {error}", folder.display());
+    for entry in fs::read_dir(folder).map_err(said)? {
+        let entry = entry.map_err(said)?;
+        let path = entry.path();
+        let Some(name) = entry.file_name().to_str().map(|name| format!("{prefix}{name}")) else {
+            return Err(format!("{} is no path of a chart", path.display()));
+        };
+        let kind = entry.file_type().map_err(said)?;
+        if kind.is_dir() {
+            let depth = depth.checked_sub(1).ok_or_else(|| format!("{} lies too deep", path.display()))?;
+            walk(&path, &format!("{name}/"), depth, left, files)?;
+        } else if kind.is_file() {
+            let content = bounded(&path, *left).map_err(|error| format!("{}: {error}", path.display()))?;
+            *left -= content.len() as u64;
+            files.insert(name, content);
+            if files.len() > MAX_FILES {
+                return Err(format!("it has more than {MAX_FILES} files"));
+            }
+        } else {
+            return Err(format!("{} is a link or a device", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// A file of at most so many bytes.
+fn bounded(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    fs::File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(std::io::Error::other(format!("more than {} MiB", MAX_BYTES >> 20)));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(folder: &Path, version: &str) {
+        fs::create_dir_all(folder.join("templates")).unwrap();
+        fs::write(folder.join("Chart.yaml"), format!("name: base\nversion: {version}\n")).unwrap();
+        fs::write(folder.join("templates/a.yaml"), "a: b\n").unwrap();
+    }
+
+    #[test]
+    fn a_chart_is_found_in_each_layout_and_its_digest_tells_of_changes() {
+        let root = tempfile::tempdir().unwrap();
+        chart(&root.path().join("istio-1.30.3/base"), "1.0.0");
+        chart(&root.path().join("1.29.0/base"), "1.29.0");
+        chart(&root.path().join("istio-1.28.1/manifests/charts/base"), "1.0.0");
+        for version in ["1.30.3", "1.29.0", "1.28.1"] {
+            assert_eq!(fetch(root.path(), "base", version).unwrap().files.len(), 2, "{version}");
+        }
+        assert!(matches!(fetch(root.path(), "base", "1.27.0"), Err(Error::Missing { .. })));
+        let before = fetch(root.path(), "base", "1.30.3").unwrap().digest;
+        assert_eq!(fetch(root.path(), "base", "1.30.3").unwrap().digest, before);
+        fs::write(root.path().join("istio-1.30.3/base/templates/a.yaml"), "a: c\n").unwrap();
+        assert_ne!(fetch(root.path(), "base", "1.30.3").unwrap().digest, before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("istio-1.30.3/base");
+        chart(&folder, "1.0.0");
+        std::os::unix::fs::symlink("/etc/passwd", folder.join("templates/b.yaml")).unwrap();
+        assert!(matches!(fetch(root.path(), "base", "1.30.3"), Err(Error::Unsafe { .. })));
+    }
+}

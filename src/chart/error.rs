@@ -1,0 +1,86 @@
+//! What can go wrong with charts, and its class (see docs/errors).
+
+use std::time::Duration;
+
+use crate::error::{Class, Classify, Code};
+
+/// A failure of the chart room.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source does not answer.
+    #[error("the charts at {place} cannot be reached: {reason}")]
+    Unreachable {
+        /// Its address.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// The source has no such chart.
+    #[error("{place} has no chart {chart}: {reason}")]
+    Missing {
+        /// Folder or address.
+        place: String,
+        /// Name and version.
+        chart: String,
+        /// Where was looked, or what the source said.
+        reason: String,
+    },
+    /// The chart is not the one it was.
+    #[error("chart {chart} has digest {found}, and {wanted} is pinned")]
+    Digest {
+        /// Name and version.
+        chart: String,
+        /// As pinned.
+        wanted: String,
+        /// As found.
+        found: String,
+    },
+    /// It must not be unpacked, or is no chart.
+    #[error("chart {chart} is not used: {reason}")]
+    Unsafe {
+        /// Name and version.
+        chart: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The renderer could not be run.
+    #[error("helm cannot be run: {reason}")]
+    Helm {
+        /// Why.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("helm did not render chart {chart} within {after:?}")]
+    Slow {
+        /// Name and version.
+        chart: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// It refused the chart or the values.
+    #[error("helm does not render chart {chart}: {reason}")]
+    Refused {
+        /// Name and version.
+        chart: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unreachable { .. } | Self::Slow { .. } => Class::RETRY,
+            _ => Class::Terminal,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Unreachable { .. } | Self::Missing { .. } => Code::SH3201,
+            Self::Digest { .. } => Code::SH3202,
+            Self::Unsafe { .. } => Code::SH3203,
+            Self::Helm { .. } | Self::Slow { .. } | Self::Refused { .. } => Code::SH3204,
+        }
+    }
+}

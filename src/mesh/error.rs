@@ -1,0 +1,80 @@
+//! Why something about a mesh is refused, and the code it carries (see docs/errors).
+
+use super::{Finding, Severity};
+use crate::error::{Class, Classify, Code};
+
+/// A refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A check found something that forbids it.
+    #[error("refused: {}", list(.findings))]
+    Refused {
+        /// All that was found, the worst ones too.
+        findings: Vec<Finding>,
+    },
+    /// What is to be changed is not there, or not this worker's.
+    #[error("{what} is not installed by this worker{}", list_known(.known))]
+    NotInstalled {
+        /// Such as `revision canary`.
+        what: String,
+        /// What is.
+        known: Vec<String>,
+    },
+    /// Something still needs what is to be removed.
+    #[error("{what} is still in use by {}", .users.join(", "))]
+    InUse {
+        /// Such as `revision canary`.
+        what: String,
+        /// Pods, namespaces and tags.
+        users: Vec<String>,
+    },
+    /// Proxies are not where they should be.
+    #[error("{} of {total} proxies are not of revision {revision}: {}", .behind.len(), .behind.join(", "))]
+    Behind {
+        /// Where they should be.
+        revision: String,
+        /// How many were looked at.
+        total: usize,
+        /// `namespace/pod` of each.
+        behind: Vec<String>,
+    },
+}
+
+/// The checks that stand behind the codes of their own.
+const VERSION: [&str; 3] = ["kubernetes-version", "istio-version", "charts"];
+const SKEW: [&str; 2] = ["skew", "canary"];
+const CONFLICT: [&str; 3] = ["control-plane", "webhooks", "owner"];
+
+fn list(findings: &[Finding]) -> String {
+    let refusing = findings.iter().filter(|finding| finding.severity >= Severity::Error);
+    refusing.map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+fn list_known(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!("; there is {}", known.join(", ")) }
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Behind { .. } => Class::RETRY,
+            Self::Refused { .. } | Self::NotInstalled { .. } | Self::InUse { .. } => Class::Terminal,
+        }
+    }
+
+    fn code(&self) -> Code {
+        let worst = |findings: &[Finding], checks: &[&str]| {
+            let worst = findings.iter().filter(|finding| finding.severity >= Severity::Error);
+            worst.max_by_key(|finding| finding.severity).is_some_and(|it| checks.contains(&it.check.as_str()))
+        };
+        match self {
+            Self::Refused { findings } if worst(findings, &VERSION) => Code::SH3205,
+            Self::Refused { findings } if worst(findings, &SKEW) => Code::SH3206,
+            Self::Refused { findings } if worst(findings, &CONFLICT) => Code::SH3207,
+            Self::Refused { .. } => Code::SH3208,
+            Self::InUse { .. } => Code::SH3209,
+            Self::NotInstalled { .. } => Code::SH3210,
+            Self::Behind { .. } => Code::SH3211,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a cluster shows of meshes, as far as plans and checks need it. Read by `task::mesh`; knows not how.
+
+use serde_json::Value;
+
+use super::owner::Owner;
+use super::{Component, Kubernetes, Origin};
+
+/// One cluster.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The API server.
+    pub kubernetes: Kubernetes,
+    /// What this worker has installed, by its inventories.
+    pub installed: Vec<Installed>,
+    /// Deployments of istiod, whoever made them.
+    pub control_planes: Vec<ControlPlane>,
+    /// Configurations of injectors, whoever made them.
+    pub webhooks: Vec<Webhook>,
+    /// The version of the Gateway API's CRDs, where they are there; `unknown` when they do not say.
+    pub gateway_api: Option<String>,
+    /// Whose cluster it is, such as `gke`, where it can be told.
+    pub platform: Option<&'static str>,
+}
+
+/// One inventory.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// Its name.
+    pub installation: String,
+    /// What it was made from.
+    pub origin: Origin,
+}
+
+/// One istiod.
+#[derive(Debug, Clone)]
+pub struct ControlPlane {
+    /// The Deployment's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its revision, `default` for the default one.
+    pub revision: String,
+    /// Tag of its image.
+    pub version: Option<String>,
+    /// Who made it.
+    pub owner: Owner,
+    /// Whether it is available.
+    pub ready: bool,
+}
+
+/// One `MutatingWebhookConfiguration` of an injector.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Its name.
+    pub name: String,
+    /// The revision it calls.
+    pub revision: String,
+    /// The tag it stands for.
+    pub tag: Option<String>,
+    /// Its `webhooks`.
+    pub hooks: Vec<Value>,
+    /// Who made it.
+    pub owner: Owner,
+}
+
+impl Facts {
+    /// What was installed of a component.
+    pub fn installed(&self, component: Component) -> impl Iterator<Item = &Origin> {
+        self.installed.iter().map(|it| &it.origin).filter(move |origin| origin.component == component)
+    }
+
+    /// The control plane of a revision (`default` for the default one) that this worker has installed.
+    #[must_use]
+    pub fn istiod(&self, revision: &str) -> Option<&Origin> {
+        self.installed(Component::Istiod).find(|origin| origin.name == revision)
+    }
+}

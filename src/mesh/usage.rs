@@ -1,0 +1,200 @@
+//! Who is in the mesh, with which revision, and which injectors would take the same pods. Pure: judges labels.
+//!
+//! Sources: `manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml`, sail-operator
+//! `pkg/revision` (what counts as in use).
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Webhook;
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// The labels of an object as the API server sends it.
+#[must_use]
+pub fn labels(object: &Value) -> Labels {
+    let labels = object["metadata"]["labels"].as_object();
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    labels.map(|labels| labels.iter().filter_map(text).collect()).unwrap_or_default()
+}
+
+/// The revision or tag that a namespace asks for; `istio-injection` wins over `istio.io/rev`.
+#[must_use]
+pub fn namespace_revision(labels: &Labels) -> Option<&str> {
+    match labels.get("istio-injection").map(String::as_str) {
+        Some("enabled") => Some("default"),
+        Some(_) => None,
+        None => labels.get("istio.io/rev").map(String::as_str),
+    }
+}
+
+/// Whether a namespace is in ambient mode.
+#[must_use]
+pub fn is_ambient(labels: &Labels) -> bool {
+    labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient")
+}
+
+/// One proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// Its revision, `default` for the default one.
+    pub revision: String,
+    /// Tag of its image.
+    pub version: Option<String>,
+}
+
+/// The proxy of a pod, if it has one: a container, or an init container that stays (native sidecars).
+#[must_use]
+pub fn proxy(pod: &Value) -> Option<Proxy> {
+    let metadata = &pod["metadata"];
+    let containers = ["containers", "initContainers"].into_iter().filter_map(|it| pod["spec"][it].as_array()).flatten();
+    let container = containers.into_iter().find(|container| container["name"] == "istio-proxy")?;
+    let status: Value = metadata["annotations"]["sidecar.istio.io/status"]
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let revision = metadata["annotations"]["istio.io/rev"]
+        .as_str()
+        .or_else(|| status["revision"].as_str())
+        .or_else(|| metadata["labels"]["istio.io/rev"].as_str())
+        .unwrap_or("default");
+    let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+    Some(Proxy {
+        namespace: text("namespace"),
+        name: text("name"),
+        revision: revision.to_owned(),
+        version: container["image"].as_str().and_then(image_tag),
+    })
+}
+
+/// The tag of an image, without a variant such as `-distroless`.
+#[must_use]
+pub fn image_tag(image: &str) -> Option<String> {
+    let last = image.rsplit('/').next()?;
+    let tag = last.split('@').next()?.split_once(':')?.1;
+    Some(tag.trim_end_matches("-distroless").trim_end_matches("-debug").to_owned())
+}
+
+/// Whether a label selector selects.
+fn selects(selector: &Value, labels: &Labels) -> bool {
+    let equal = selector["matchLabels"].as_object();
+    let equal = equal
+        .is_none_or(|wanted| wanted.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str()));
+    let expressions = selector["matchExpressions"].as_array().map_or(&[][..], Vec::as_slice);
+    equal
+        && expressions.iter().all(|expression| {
+            let held = expression["key"].as_str().and_then(|key| labels.get(key));
+            let listed = || {
+                let values = expression["values"].as_array().map_or(&[][..], Vec::as_slice);
+                held.is_some_and(|held| values.iter().any(|value| value == held.as_str()))
+            };
+            match expression["operator"].as_str() {
+                Some("In") => listed(),
+                Some("NotIn") => !listed(),
+                Some("Exists") => held.is_some(),
+                Some("DoesNotExist") => held.is_none(),
+                _ => false,
+            }
+        })
+}
+
+/// Pairs of injectors that would both take the same pod, with an example of it. Two injectors of one pod are
+/// istioctl's IST0139.
+#[must_use]
+pub fn overlaps(webhooks: &[Webhook]) -> Vec<String> {
+    let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
+    let mut namespaces = vec![
+        ("istio-injection=enabled".to_owned(), one("istio-injection", "enabled")),
+        ("no label".to_owned(), Labels::new()),
+    ];
+    let revisions = webhooks.iter().flat_map(|it| [Some(&it.revision), it.tag.as_ref()]).flatten();
+    for revision in revisions.collect::<std::collections::BTreeSet<_>>() {
+        namespaces.push((format!("istio.io/rev={revision}"), one("istio.io/rev", revision)));
+    }
+    let pods =
+        [("", Labels::new()), (" and a pod with sidecar.istio.io/inject=true", one("sidecar.istio.io/inject", "true"))];
+    let mut found: BTreeMap<(&str, &str), String> = BTreeMap::new();
+    for (namespace_text, namespace) in &namespaces {
+        for (pod_text, pod) in &pods {
+            let takes = |webhook: &&Webhook| {
+                webhook
+                    .hooks
+                    .iter()
+                    .any(|hook| selects(&hook["namespaceSelector"], namespace) && selects(&hook["objectSelector"], pod))
+            };
+            let taking: Vec<_> = webhooks.iter().filter(takes).map(|it| it.name.as_str()).collect();
+            for (index, first) in taking.iter().enumerate() {
+                for second in &taking[index + 1..] {
+                    let example = || {
+                        format!("{first} and {second} both take pods of a namespace with {namespace_text}{pod_text}")
+                    };
+                    found.entry((first, second)).or_insert_with(example);
+                }
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mesh::owner::Owner;
+
+    fn injector(name: &str, revision: &str, selector: &Value) -> Webhook {
+        Webhook {
+            name: name.to_owned(),
+            revision: revision.to_owned(),
+            tag: None,
+            hooks: vec![json!({"namespaceSelector": selector})],
+            owner: Owner::Unknown,
+        }
+    }
+
+    #[test]
+    fn injectors_that_take_the_same_pods_are_named() {
+        let enabled =
+            json!({"matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]});
+        let canary = json!({"matchExpressions": [
+            {"key": "istio.io/rev", "operator": "In", "values": ["canary"]},
+            {"key": "istio-injection", "operator": "DoesNotExist"},
+        ]});
+        let never = json!({"matchLabels": {"istio.io/deactivated": "never-match"}});
+        let two = [injector("a", "default", &enabled), injector("b", "canary", &canary)];
+        assert_eq!(overlaps(&two), Vec::<String>::new());
+        let three = [two[0].clone(), injector("c", "default", &enabled), injector("d", "default", &never)];
+        assert_eq!(overlaps(&three), ["a and c both take pods of a namespace with istio-injection=enabled"]);
+    }
+
+    #[test]
+    fn a_proxy_is_found_in_either_list_of_containers() {
+        let native = json!({
+            "metadata": {"name": "a", "namespace": "shop", "annotations": {"istio.io/rev": "canary"}},
+            "spec": {"initContainers": [{"name": "istio-proxy", "image": "r.example:5000/proxyv2:1.30.3-distroless"}]},
+        });
+        let found = proxy(&native).unwrap();
+        assert_eq!((found.revision.as_str(), found.version.as_deref()), ("canary", Some("1.30.3")));
+        assert_eq!(proxy(&json!({"spec": {"containers": [{"name": "app", "image": "a"}]}})), None);
+        assert_eq!(image_tag("r.example:5000/proxyv2@sha256:abc"), None);
+    }
+
+    #[test]
+    fn the_injection_label_wins_over_the_revision() {
+        let of = |pairs: &[(&str, &str)]| {
+            let labels: Labels = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            namespace_revision(&labels).map(str::to_owned)
+        };
+        assert_eq!(of(&[("istio.io/rev", "canary")]).as_deref(), Some("canary"));
+        assert_eq!(of(&[("istio.io/rev", "canary"), ("istio-injection", "enabled")]).as_deref(), Some("default"));
+        assert_eq!(of(&[("istio.io/rev", "canary"), ("istio-injection", "disabled")]), None);
+        assert_eq!(of(&[]), None);
+    }
+}

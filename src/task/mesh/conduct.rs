@@ -1,0 +1,34 @@
+//! How the verbs that write go about it; parameters that they share.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Fields of a command among its own, which refuses unknown ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Conduct {
+    /// How long each part may take to become ready, such as `5m`; `0s` does not wait.
+    #[serde(with = "humantime_serde", default = "five_minutes")]
+    #[schemars(with = "String", length(max = 32))]
+    pub wait: Duration,
+    /// Report what would change, write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Take over objects that another tool has installed.
+    #[serde(default)]
+    pub adopt: bool,
+    /// Go on in spite of findings that refuse it, such as versions that were not tested together.
+    #[serde(default)]
+    pub force: bool,
+}
+
+const fn five_minutes() -> Duration {
+    Duration::from_mins(5)
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self { wait: five_minutes(), dry_run: false, adopt: false, force: false }
+    }
+}

@@ -1,0 +1,77 @@
+//! `mesh.install`: brings a mesh into a cluster and keeps it as asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::conduct::Conduct;
+use super::report::MeshReport;
+use super::work::Work;
+use super::{LEASE, facts};
+use crate::chart::Charts;
+use crate::mesh::{self, Profile, Request, Version};
+use crate::task::{Failure, Limits, Outcome, Task, TaskContext};
+
+/// See the module.
+pub struct Install {
+    charts: Arc<Charts>,
+}
+
+impl Install {
+    /// With charts from there.
+    #[must_use]
+    pub fn new(charts: &Arc<Charts>) -> Self {
+        Self { charts: Arc::clone(charts) }
+    }
+}
+
+/// Parameters of `mesh.install`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstallParams {
+    /// The mesh.
+    #[serde(flatten)]
+    pub mesh: Request,
+    /// How to go about it.
+    #[serde(flatten)]
+    pub conduct: Conduct,
+}
+
+impl Task for Install {
+    const VERB: &'static str = "mesh.install";
+    const SUMMARY: &'static str = "Installs Istio, part by part, and keeps it as asked.";
+    type Params = InstallParams;
+    type Report = Box<MeshReport>;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_mins(30), ..Limits::default() }
+    }
+
+    fn installation(&self, _: &InstallParams) -> Option<String> {
+        Some(LEASE.to_owned())
+    }
+
+    fn example(&self) -> InstallParams {
+        let version = Version::example();
+        InstallParams {
+            mesh: Request { profile: Profile::Minimal, ..Request::of(version) },
+            conduct: Conduct::default(),
+        }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: InstallParams,
+    ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
+        let cluster = cx.cluster().await?;
+        cx.step("plan", 0, 0, "looking at what the cluster has");
+        let facts = facts::read(&cluster).await?;
+        let plan = mesh::plan(&params.mesh, &facts);
+        let mut work = Work::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
+        let done = work.run(&facts, plan).await;
+        work.end(done)
+    }
+}

@@ -1,0 +1,171 @@
+//! One part of a mesh: its chart fetched and rendered, its objects applied under an inventory of their own, and waited
+//! for by the rule of its kind.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::conduct::Conduct;
+use super::labelled::Labelled;
+use super::report::PartReport;
+use crate::chart::{Charts, Release};
+use crate::cluster::{ApplyOptions, Cluster, Error as ClusterError, ObjectRef, ObjectsReport, apply, manifest, wait};
+use crate::mesh::{Component, Keep, Kubernetes, Origin, Request, Step, owner, support};
+use crate::task::{Error, TaskContext, names};
+
+/// A step with what it puts into the cluster.
+pub(super) struct Part {
+    pub step: Step,
+    pub objects: Vec<DynamicObject>,
+    pub digest: String,
+}
+
+/// Fetches and renders a step's chart. Writes nothing.
+pub(super) async fn render(
+    charts: &Charts,
+    step: Step,
+    kubernetes: &Kubernetes,
+    bundle: Option<&str>,
+) -> Result<Part, Error> {
+    let (text, digest) = match step.component.chart() {
+        None => (bundle.unwrap_or_default().into(), String::new()),
+        Some(name) => {
+            let chart = charts.fetch(name, &step.version.to_string()).await?;
+            let release = Release {
+                name: step.release.clone(),
+                namespace: step.namespace.clone(),
+                values: step.values.clone(),
+                kubernetes: kubernetes.text.clone(),
+                skip_schema: support::has_wrong_schema(&step.version),
+            };
+            (charts.render(&chart, &release).await?, chart.digest)
+        }
+    };
+    let mut objects = manifest::read(&text)?;
+    if let Keep::Tag(tag) = &step.keep {
+        objects.retain(|object| label(object, "istio.io/tag") == Some(tag));
+    }
+    for object in &mut objects {
+        sign(object);
+    }
+    Ok(Part { step, objects, digest })
+}
+
+fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
+    object.metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Charts say that Helm manages what they make.
+fn sign(object: &mut DynamicObject) {
+    let labels = object.metadata.labels.get_or_insert_default();
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), owner::MANAGED_BY.to_owned());
+}
+
+impl Part {
+    /// What later commands need to make it again.
+    fn origin(&self, request: &Request) -> Origin {
+        let request = Some(request).filter(|_| self.step.component == Component::Istiod);
+        // The bundle is in the cluster; it would not fit into an inventory.
+        let request = request.map(|request| Box::new(Request { gateway_api: None, ..request.clone() }));
+        Origin {
+            component: self.step.component,
+            name: self.step.name.clone(),
+            revision: self.step.revision.clone(),
+            version: self.step.version.clone(),
+            digest: self.digest.clone(),
+            namespace: self.step.namespace.clone(),
+            values: self.step.values.clone(),
+            request,
+        }
+    }
+
+    /// The name of its inventory.
+    pub fn installation(&self) -> String {
+        names::fitting(self.step.installation.clone())
+    }
+
+    /// Its objects of a kind.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a DynamicObject> {
+        let is = move |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == kind);
+        self.objects.iter().filter(is)
+    }
+
+    /// A report with nothing done yet.
+    fn report(&self) -> PartReport {
+        PartReport {
+            component: self.step.component,
+            name: self.step.name.clone(),
+            installation: self.installation(),
+            version: self.step.component.chart().map(|_| self.step.version.clone()),
+            ready: false,
+            objects: Vec::new(),
+            omitted: 0,
+        }
+    }
+
+    /// What messages call it.
+    pub fn title(&self) -> String {
+        match self.step.name.as_str() {
+            "" => self.step.component.as_str().to_owned(),
+            name => format!("{} {name}", self.step.component.as_str()),
+        }
+    }
+
+    /// Applies it and waits for it.
+    ///
+    /// # Errors
+    /// With the report of what was done.
+    pub async fn apply(
+        self,
+        cx: &TaskContext,
+        cluster: &Cluster,
+        request: &Request,
+        conduct: &Conduct,
+    ) -> Result<PartReport, (Error, PartReport)> {
+        let mut report = self.report();
+        let progress = Labelled::new(&cx.progress, self.title());
+        let waits = !conduct.dry_run && !conduct.wait.is_zero();
+        let origin = serde_json::to_value(self.origin(request)).unwrap_or(Value::Null);
+        let options = ApplyOptions {
+            namespace: Some(self.step.namespace.clone()),
+            create_namespace: true,
+            dry_run: conduct.dry_run,
+            prune: true,
+            force: conduct.adopt,
+            adopt: conduct.adopt,
+            recreate: false,
+            wait: waits.then_some(conduct.wait),
+            generation: cx.generation,
+            origin: Some(origin),
+        };
+        let injectors = if waits { self.injectors() } else { Vec::new() };
+        let installation = self.installation();
+        let done = apply::apply(cluster, &installation, self.objects, &options, &cx.guard, &progress).await;
+        match done {
+            Ok(done) => report.take(done),
+            Err(failure) => {
+                let (error, done) = *failure;
+                report.take(done.unwrap_or_else(ObjectsReport::default));
+                return Err((error.into(), report));
+            }
+        }
+        let injected: Result<(), ClusterError> =
+            wait::until_injected(cluster, &injectors, conduct.wait, &cx.guard, &progress).await;
+        report.ready = waits && injected.is_ok();
+        match injected {
+            Ok(()) => Ok(report),
+            Err(error) => Err((error.into(), report)),
+        }
+    }
+
+    /// Injectors that its own control plane fills in: until then no pod starts that they take.
+    fn injectors(&self) -> Vec<ObjectRef> {
+        let served = self.of_kind("Deployment").next().is_some() || self.step.component == Component::Tag;
+        let reference = |object: &DynamicObject| ObjectRef {
+            api_version: "admissionregistration.k8s.io/v1".to_owned(),
+            kind: "MutatingWebhookConfiguration".to_owned(),
+            namespace: None,
+            name: object.metadata.name.clone().unwrap_or_default(),
+        };
+        self.of_kind("MutatingWebhookConfiguration").filter(|_| served).map(reference).collect()
+    }
+}

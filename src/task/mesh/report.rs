@@ -1,0 +1,86 @@
+//! What the mesh verbs answer; part of the wire contract.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{ObjectReport, ObjectsReport};
+use crate::mesh::{Component, Finding, Version};
+
+/// Report of the verbs that write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MeshReport {
+    /// The version asked for.
+    pub version: Version,
+    /// The revision it is about, `default` for the default one.
+    pub revision: String,
+    /// The control plane's namespace.
+    pub namespace: String,
+    /// What was done to each part, in order.
+    pub parts: Vec<PartReport>,
+    /// What the checks have found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// Nothing was written.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// One part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PartReport {
+    /// Which part.
+    pub component: Component,
+    /// The revision, the tag or the gateway's name, where there can be several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Name of its inventory, for `config.delete` and people.
+    pub installation: String,
+    /// Version of its chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// It was waited for and is ready.
+    #[serde(default)]
+    pub ready: bool,
+    /// Its objects.
+    pub objects: Vec<ObjectReport>,
+    /// Lines left out because the report would not fit into a message: unchanged objects first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl PartReport {
+    /// Whether the cluster was (or in a dry run would be) written to.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.objects.iter().any(|object| object.action.writes())
+    }
+
+    /// Takes over what was done to its objects.
+    pub(super) fn take(&mut self, done: ObjectsReport) {
+        self.omitted += done.omitted;
+        self.objects.extend(done.objects);
+    }
+}
+
+impl MeshReport {
+    /// The same in at most about `bytes` of JSON, shared by the parts.
+    #[must_use]
+    pub(super) fn fit(mut self, bytes: usize) -> Self {
+        let share = bytes / self.parts.len().max(1);
+        for part in &mut self.parts {
+            let objects = std::mem::take(&mut part.objects);
+            let report = ObjectsReport { dry_run: self.dry_run, objects, omitted: part.omitted };
+            let fitted = report.fit(share);
+            part.omitted = fitted.omitted;
+            part.objects = fitted.objects;
+        }
+        self
+    }
+}

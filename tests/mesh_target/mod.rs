@@ -1,0 +1,219 @@
+//! A mesh's cluster as the mesh verbs meet it, with a stand-in for istiod: on simulated nodes no container runs, so
+//! nobody would put a certificate into the webhooks. It writes what the real one writes, as the real one does: by
+//! Update, under the name `pilot-discovery`.
+#![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot get its real parts has to fail")]
+#![allow(clippy::disallowed_methods, reason = "other processes have their own time")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use kube::api::{Api, ListParams, PostParams};
+use kube::core::DynamicObject;
+use sailhand::clock::Clock;
+use sailhand::cluster::{Cluster, Clusters};
+use sailhand::config::{Charts, Target};
+use sailhand::guard::Guard;
+use sailhand::task::{Failure, Outcome, Registry, TaskContext};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster_target::Steps;
+use crate::mesh_settings::settings;
+use crate::support::{charts, plane::Plane};
+
+/// A cluster, the verbs, and istiod's stand-in.
+pub struct Mesh {
+    pub plane: Plane,
+    pub registry: Registry,
+    clusters: Arc<Clusters>,
+    fence: AtomicU64,
+    standin: Option<JoinHandle<()>>,
+}
+
+impl Mesh {
+    /// With charts from the tests' folder.
+    pub async fn start() -> Self {
+        Self::with(Charts { source: charts::folder().to_string_lossy().into_owned(), ..settings() }).await
+    }
+
+    /// With charts from there.
+    pub async fn with(charts: Charts) -> Self {
+        let plane = Plane::start().await;
+        let target = Target { kubeconfig: Some(plane.kubeconfig()), ..Target::default() };
+        let clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
+        let registry = Registry::configured(&charts);
+        let mut mesh = Self { plane, registry, clusters, fence: AtomicU64::new(1), standin: None };
+        mesh.standin = Some(tokio::spawn(stand_in(mesh.cluster().await)));
+        mesh
+    }
+
+    pub async fn cluster(&self) -> Arc<Cluster> {
+        self.clusters.get("test").await.unwrap()
+    }
+
+    /// Nobody plays istiod any more.
+    pub fn without_istiod(&mut self) {
+        if let Some(standin) = self.standin.take() {
+            standin.abort();
+        }
+    }
+
+    /// A context as the engine makes one: each has a higher fence than the one before.
+    pub fn context(&self) -> (TaskContext, Arc<Steps>) {
+        let steps = Arc::new(Steps::default());
+        let fence = self.fence.fetch_add(1, Ordering::Relaxed);
+        let deadline = Instant::now() + Duration::from_mins(5);
+        let context = TaskContext {
+            target: "test".to_owned(),
+            clusters: Arc::clone(&self.clusters),
+            commands: Arc::new(()),
+            guard: Guard::new(deadline, fence, CancellationToken::new()),
+            progress: steps.clone(),
+            clock: Clock::system(),
+            attempt: 1,
+            generation: None,
+        };
+        (context, steps)
+    }
+
+    /// Runs a verb to its end.
+    pub async fn run(&self, verb: &str, params: Value) -> Result<Outcome<Value>, Failure<Value>> {
+        let (cx, _) = self.context();
+        self.registry.get(verb).unwrap().run(&cx, params).await
+    }
+
+    /// Runs a verb that has to succeed: whether it changed anything, and its report.
+    pub async fn done(&self, verb: &str, params: Value) -> (bool, Value) {
+        match self.run(verb, params).await {
+            Ok(outcome) => outcome.into_parts(),
+            Err(failure) => panic!("{verb}: {}\n{:#?}", failure.error, failure.report),
+        }
+    }
+
+    /// One object as it is.
+    pub async fn get(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Option<Value> {
+        let object = crate::cluster_target::object(api_version, kind, namespace, name);
+        self.cluster().await.get(&object).await.unwrap()
+    }
+
+    /// All objects of a kind.
+    pub async fn list(&self, api_version: &str, kind: &str) -> Vec<Value> {
+        let cluster = self.cluster().await;
+        let mut found = Vec::new();
+        if let Some(kind) = cluster.kind(api_version, kind).await.unwrap() {
+            cluster.list(&kind, None, None, |one| found.push(one)).await.unwrap();
+        }
+        found
+    }
+
+    /// Kind, name and resource version of everything that Istio's charts have kinds for.
+    pub async fn versions(&self) -> Vec<String> {
+        let mut versions = Vec::new();
+        for (api_version, kind) in KINDS {
+            for one in self.list(api_version, kind).await {
+                let text = |key: &str| one["metadata"][key].as_str().unwrap_or_default().to_owned();
+                let leased = kind == "ConfigMap" && text("namespace") == "kube-system";
+                if !leased {
+                    versions.push(format!("{kind} {}/{} {}", text("namespace"), text("name"), text("resourceVersion")));
+                }
+            }
+        }
+        versions
+    }
+
+    /// Writes an object past everything that is tested here.
+    pub async fn write(&self, manager: &str, object: &Value) {
+        let cluster = self.cluster().await;
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let kind = cluster.kind(&text(&object["apiVersion"]), &text(&object["kind"])).await.unwrap().unwrap();
+        let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+            Some(namespace) => Api::namespaced_with(cluster.client().await, namespace, &kind.resource),
+            None => Api::all_with(cluster.client().await, &kind.resource),
+        };
+        let params = kube::api::PatchParams::apply(manager).force();
+        api.patch(&text(&object["metadata"]["name"]), &params, &kube::api::Patch::Apply(object)).await.unwrap();
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        self.without_istiod();
+    }
+}
+
+/// Kinds that Istio's charts have, and inventories.
+const KINDS: [(&str, &str); 14] = [
+    ("v1", "Namespace"),
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "DaemonSet"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+];
+
+/// What istiod writes to webhooks, without what it is for.
+async fn stand_in(cluster: Arc<Cluster>) {
+    let client = cluster.client().await;
+    let params = PostParams { field_manager: Some("pilot-discovery".to_owned()), ..PostParams::default() };
+    let bundle = || k8s_openapi::ByteString(b"a certificate".to_vec());
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client);
+    loop {
+        for mut one in mutating.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+            let hooks = one.webhooks.iter_mut().flatten().filter(|hook| hook.client_config.ca_bundle.is_none());
+            let count = hooks.map(|hook| hook.client_config.ca_bundle = Some(bundle())).count();
+            if count > 0 {
+                let name = one.metadata.name.clone().unwrap();
+                mutating.replace(&name, &params, &one).await.ok();
+            }
+        }
+        for mut one in validating.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+            let hooks =
+                one.webhooks.iter_mut().flatten().filter(|hook| hook.failure_policy.as_deref() == Some("Ignore"));
+            let count = hooks
+                .map(|hook| {
+                    hook.client_config.ca_bundle = Some(bundle());
+                    hook.failure_policy = Some("Fail".to_owned());
+                })
+                .count();
+            if count > 0 {
+                let name = one.metadata.name.clone().unwrap();
+                validating.replace(&name, &params, &one).await.ok();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The parts of a report, each with whether it changed anything.
+pub fn parts(report: &Value) -> Vec<String> {
+    let parts = report["parts"].as_array().unwrap();
+    parts.iter().map(|part| part["installation"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Lines of a report that are not `unchanged`.
+pub fn changes(report: &Value) -> Vec<String> {
+    let parts = report["parts"].as_array().unwrap();
+    let objects = parts.iter().flat_map(|part| part["objects"].as_array().unwrap());
+    let changed = objects.filter(|line| line["action"] != "unchanged");
+    changed.map(|line| format!("{} {} {}", line["action"], line["object"]["kind"], line["object"]["name"])).collect()
+}
+
+/// A mesh without gateways, which need a real injector.
+pub fn minimal(version: &str) -> Value {
+    json!({"version": version, "profile": "minimal", "wait": "2m"})
+}
