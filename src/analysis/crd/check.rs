@@ -144,7 +144,7 @@ impl Walk<'_> {
     }
 
     fn alternatives(&self, node: &Node, schema: &Schema) -> Vec<String> {
-        let fits = |part: &usize| self.fits(node, self.schemas.node(*part));
+        let fits = |part: &usize| self.fits(node, self.schemas.node(*part), schema);
         let mut wrong = Vec::new();
         if !schema.all_of.iter().all(fits) {
             wrong.push("does not meet all that is asked of it together".to_owned());
@@ -161,7 +161,7 @@ impl Walk<'_> {
                 _ => wrong.push(self.choice("only one of these can be set", &fitting)),
             }
         }
-        if schema.not.is_some_and(|part| self.fits(node, self.schemas.node(part))) {
+        if schema.not.as_ref().is_some_and(fits) {
             wrong.push("has a form that is excluded".to_owned());
         }
         wrong
@@ -184,20 +184,26 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether a value meets a part that only constrains, inside of `oneOf` and the like.
-    fn fits(&self, node: &Node, schema: &Schema) -> bool {
-        let fits = |part: &usize| self.fits(node, self.schemas.node(*part));
-        is_of(node, schema)
-            && schema.required.iter().all(|name| node.get(name).is_set())
-            && schema.properties.iter().all(|(name, part)| {
-                let value = node.get(name);
-                value.is_null() || self.fits(value, self.schemas.node(*part))
+    /// Whether a value meets a part that only constrains, inside of `oneOf` and the like; `whole` is the schema with the
+    /// structure and the defaults.
+    fn fits(&self, node: &Node, part: &Schema, whole: &Schema) -> bool {
+        let fits = |other: &usize| self.fits(node, self.schemas.node(*other), whole);
+        let of = |name: &str| whole.properties.get(name).map(|whole| self.schemas.node(*whole));
+        let value = |name: &str| match node.get(name) {
+            Node::Null => of(name).and_then(|whole| whole.default.as_ref()).unwrap_or(&Node::Null),
+            value => value,
+        };
+        is_of(node, part)
+            && part.required.iter().all(|name| value(name).is_set())
+            && part.properties.iter().all(|(name, part)| {
+                let (value, part) = (value(name), self.schemas.node(*part));
+                value.is_null() || self.fits(value, part, of(name).unwrap_or(part))
             })
-            && values::check(node, schema, self.schemas).next().is_none()
-            && schema.all_of.iter().all(fits)
-            && (schema.any_of.is_empty() || schema.any_of.iter().any(fits))
-            && (schema.one_of.is_empty() || schema.one_of.iter().filter(|part| fits(part)).count() == 1)
-            && schema.not.as_ref().is_none_or(|part| !fits(part))
+            && values::check(node, part, self.schemas).next().is_none()
+            && part.all_of.iter().all(fits)
+            && (part.any_of.is_empty() || part.any_of.iter().any(fits))
+            && (part.one_of.is_empty() || part.one_of.iter().filter(|other| fits(other)).count() == 1)
+            && part.not.as_ref().is_none_or(|other| !fits(other))
     }
 
     fn rules(&mut self, node: &Node, part: usize, field: &Field<'_>) {

@@ -2,7 +2,7 @@
 
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
-use crate::analysis::{Check, Findings, Kind, Node, Resource, Rule, View};
+use crate::analysis::{Check, Findings, Kind, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.PeerAuthentication",
@@ -21,9 +21,6 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
             &ports,
             "it needs a selector with labels: ports are those of a workload, not of a namespace or the mesh",
         );
-    }
-    if matches!(*ports.node(), Node::Map(ref entries) if entries.is_empty()) {
-        report.error(&ports, "it is empty; leave it out");
     }
     for (port, setting) in ports.each_entry() {
         if !port.parse::<u64>().is_ok_and(|port| (1..=65535).contains(&port)) {

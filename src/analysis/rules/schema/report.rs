@@ -192,9 +192,10 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A number from 1 to 65535; a port that is not there is 0.
+    /// A number from 1 to 65535; a port that is not there is 0. What is no number is the definition's to refuse.
     pub(super) fn port(&mut self, at: &At<'_, '_>) {
-        if !(1..=65535).contains(&at.int()) {
+        let is_number = matches!(at.node, Node::Int(_) | Node::Null);
+        if is_number && !(1..=65535).contains(&at.int()) {
             self.error(at, format_args!("a port is a number from 1 to 65535, not {}", at.int()));
         }
     }
