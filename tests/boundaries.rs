@@ -102,8 +102,8 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule { within: "worker", except: &[], never: &["async_nats", "kube", "crate::client", "crate::cli"] },
-    // A worker is put together in serve.rs; the engine knows the bus by its port.
-    Rule { within: "worker", except: &["worker/serve.rs"], never: &["crate::bus::nats"] },
+    // A worker is put together in serve.rs and watched in readiness.rs; the engine knows the bus by its port.
+    Rule { within: "worker", except: &["worker/serve.rs", "worker/readiness.rs"], never: &["crate::bus::nats"] },
     Rule {
         within: "client",
         except: &[],

@@ -7,6 +7,7 @@ mod dispatch;
 mod error;
 mod heartbeat;
 mod lease;
+mod readiness;
 mod reporter;
 pub mod serve;
 pub mod settle;

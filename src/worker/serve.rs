@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Settings};
+use super::{Engine, Settings, readiness};
 use crate::bus::nats::{self, NatsBus};
 use crate::bus::topology::Topology;
 use crate::bus::{self, Bus, Subjects};
@@ -18,9 +18,6 @@ use crate::health::{self, Causes};
 use crate::retry;
 use crate::task::Registry;
 use crate::telemetry::metrics::Metrics;
-
-/// Between two looks at the topology.
-const LOOK: Duration = Duration::from_secs(30);
 
 /// Why a worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +97,8 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
         .map_err(|reason| Error::Registry { reason })?;
     tell.send_replace(Causes::new());
     tracing::info!(worker, slots = config.worker.slots, targets = config.targets.len(), "ready");
-    let watching = tokio::spawn(watch_readiness(bus.clone(), topology, tell.clone(), stop.clone()));
+    let watching =
+        tokio::spawn(readiness::watch(bus.clone(), topology, config.bus.ack_wait, tell.clone(), stop.clone()));
     let sweeping = tokio::spawn(Arc::clone(&engine).sweep(stop.clone()));
     engine.run(stop).await;
     let _ = sweeping.await; // it ends what it has begun
@@ -130,38 +128,6 @@ async fn ready_to_start(
         tell.send_replace(vec![problem.to_string()]);
         let pause = retry::IN_PLACE.delay(attempt, Some(Duration::from_millis(500)));
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return false }
-    }
-}
-
-/// Keeps `/readyz` true: connection and permissions as they change, the topology every [`LOOK`].
-async fn watch_readiness(bus: NatsBus, topology: Topology, tell: watch::Sender<Causes>, stop: CancellationToken) {
-    let mut health = bus.health();
-    let mut topology_cause = None;
-    loop {
-        let mut causes = Vec::new();
-        {
-            let health = health.borrow_and_update();
-            if !health.connected {
-                causes.push(format!("{}: the connection to NATS is lost", Code::SH2001));
-            }
-            if let Some(denied) = &health.denied {
-                causes.push(format!("{}: NATS denies a permission: {denied}", Code::SH2004));
-            }
-        }
-        causes.extend(topology_cause.clone());
-        if stop.is_cancelled() {
-            causes.push("stopping".to_owned());
-        }
-        tell.send_replace(causes);
-        tokio::select! {
-            changed = health.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(LOOK) => {
-                bus.forgive_denied();
-                let verified = nats::topology::verify(&bus, &topology).await;
-                topology_cause = verified.err().map(|error| Problem::new(&error).to_string());
-            }
-            () = stop.cancelled(), if !stop.is_cancelled() => {}
-        }
     }
 }
 

@@ -92,6 +92,16 @@ impl NatsServer {
         self.port
     }
 
+    /// Address of the monitoring port, for a configuration with `http: "127.0.0.1:-1"`.
+    pub fn monitoring(&self) -> String {
+        let files = fs::read_dir(self.dir.path()).expect("the server's folder");
+        let ports =
+            files.map(|file| file.expect("a file").path()).find(|file| file.extension() == Some("ports".as_ref()));
+        let ports = fs::read(ports.expect("the file with the server's ports")).expect("the server's ports");
+        let ports: serde_json::Value = serde_json::from_slice(&ports).expect("JSON");
+        ports["monitoring"][0].as_str().expect("a monitoring port").trim_start_matches("http://").to_owned()
+    }
+
     /// Ends the server as a crash does (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -124,6 +134,14 @@ impl NatsServer {
     pub async fn restart(&mut self) {
         self.kill();
         self.run().await;
+    }
+
+    /// Gives the running server another configuration.
+    pub fn reload(&self, config: &str) {
+        fs::write(self.path("nats.conf"), config).expect("write the server's configuration");
+        let child = self.child.as_ref().expect("a running server");
+        let told = Command::new("kill").args(["-s", "HUP", &child.id().to_string()]).status().expect("run kill");
+        assert!(told.success(), "nats-server had ended; {}", self.log());
     }
 
     /// What the server wrote to its log.

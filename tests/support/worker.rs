@@ -32,7 +32,11 @@ pub struct Stage {
 impl Stage {
     /// A fresh bus, quick to notice that a worker died; targets `dev` (the test cluster) and `gone` (nobody answers).
     pub async fn new() -> Self {
-        let nats = NatsServer::start().await;
+        Self::on(NatsServer::start().await, |_| {}).await
+    }
+
+    /// The same on a server of one's own; `set` has the last word on the configuration.
+    pub async fn on(nats: NatsServer, set: impl FnOnce(&mut Config)) -> Self {
         let dir = TempDir::with_prefix("sailhand-e2e-").unwrap();
         let gone = dir.path().join("gone.kubeconfig");
         fs::write(&gone, GONE).unwrap();
@@ -47,6 +51,7 @@ impl Stage {
         };
         config.targets.insert("dev".to_owned(), target(control_plane::kubeconfig()));
         config.targets.insert("gone".to_owned(), target(&gone));
+        set(&mut config);
         let client = Client::connect(&config).await.unwrap();
         topology::apply(client.bus(), &Topology::new(&config.bus)).await.unwrap();
         Self { nats, client, config, dir }

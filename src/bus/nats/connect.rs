@@ -1,14 +1,17 @@
 //! Connects with any of NATS' ways to say who one is, and keeps what the server says about it: a denied permission is
 //! otherwise only a time-out (bus.md fact 13).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::bus::Error;
 use crate::config;
+use crate::error::Code;
 use crate::retry;
 
 /// A client and what it hears from its server.
@@ -28,6 +31,31 @@ pub struct Health {
     pub denied: Option<String>,
     /// How often the connection has been lost.
     pub losses: u64,
+    /// What the server refuses or denies, by [`kind`] of subject, until it does it again.
+    pub refused: BTreeMap<String, Refusal>,
+}
+
+/// Something that the server does not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Code and text.
+    pub text: String,
+    /// When it was last heard.
+    pub at: Instant,
+}
+
+impl Health {
+    /// Notes a refusal.
+    pub(super) fn refuse(&mut self, subject: &str, text: String) {
+        self.refused.insert(kind(subject).to_owned(), Refusal { text, at: Instant::now() });
+    }
+}
+
+/// What subjects that are permitted and stored alike have in common: `istio.res`, `$KV.istio_lease`,
+/// `$JS.ACK.ISTIO_CMD.worker`.
+pub(super) fn kind(subject: &str) -> &str {
+    let tokens = if subject.starts_with("$JS.") { 4 } else { 2 };
+    subject.match_indices('.').nth(tokens - 1).map_or(subject, |(end, _)| &subject[..end])
 }
 
 /// Connects as `name`. With `patient`, an unreachable server is waited for in the background instead of failing.
@@ -69,6 +97,7 @@ fn note(tell: &watch::Sender<Health>, event: &Event) {
             tell.send_modify(|health| {
                 health.connected = true;
                 health.denied = None;
+                health.refused.clear();
             });
         }
         Event::Disconnected => {
@@ -84,7 +113,11 @@ fn note(tell: &watch::Sender<Health>, event: &Event) {
         }
         Event::ServerError(ServerError::Other(text)) if text.to_ascii_lowercase().contains("permissions violation") => {
             tracing::error!(code = "SH2004", "NATS denies a permission: {text}");
-            tell.send_modify(|health| health.denied = Some(text.clone()));
+            let subject = text.split('"').nth(1).unwrap_or(text);
+            tell.send_modify(|health| {
+                health.refuse(subject, format!("{}: NATS denies a permission: {text}", Code::SH2004));
+                health.denied = Some(text.clone());
+            });
         }
         other => tracing::debug!("NATS: {other}"),
     }
@@ -113,4 +146,22 @@ async fn secret(path: &Path) -> Result<String, Error> {
 
 fn unusable(path: &Path, source: std::io::Error) -> Error {
     Error::Credentials { path: path.display().to_string(), source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+
+    #[test]
+    fn subjects_of_one_kind_fail_and_recover_together() {
+        for (subject, of) in [
+            ("istio.res.dev.0123", "istio.res"),
+            ("$KV.istio_lease.dev.shop", "$KV.istio_lease"),
+            ("$JS.ACK.ISTIO_CMD.worker.1.2.3.4.5", "$JS.ACK.ISTIO_CMD.worker"),
+            ("$JS.API.DIRECT.GET.ISTIO_RES.istio.res.dev.k", "$JS.API.DIRECT.GET"),
+            ("short", "short"),
+        ] {
+            assert_eq!(kind(subject), of);
+        }
+    }
 }

@@ -83,9 +83,23 @@ impl NatsBus {
         self.health.subscribe()
     }
 
-    /// Takes a denied permission for granted again; the server says so if it is not.
-    pub fn forgive_denied(&self) {
-        self.health.send_if_modified(|health| health.denied.take().is_some());
+    /// Takes for mended what the server has not refused again for so long: nobody asks for it any more.
+    pub fn forgive(&self, after: Duration) {
+        self.health.send_if_modified(|health| {
+            let before = health.refused.len();
+            health.refused.retain(|_, refusal| refusal.at.elapsed() < after);
+            if health.refused.is_empty() {
+                health.denied = None;
+            }
+            health.refused.len() != before
+        });
+    }
+
+    /// The server has done what it may have refused before.
+    fn healed(&self, subject: &str) {
+        if !self.health.borrow().refused.is_empty() {
+            self.health.send_if_modified(|health| health.refused.remove(connect::kind(subject)).is_some());
+        }
     }
 
     /// Sends what is buffered and closes the connection: the last step of a shutdown, after the last ack.

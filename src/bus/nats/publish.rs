@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::{NatsBus, TIMEOUT};
 use crate::bus::{DeadLetter, Delivery, Error, Subjects, Swap};
 use crate::clock::Clock;
-use crate::error::Classify;
+use crate::error::{Classify, Problem};
 use crate::event::{CONTENT_TYPE, CommandKey, rfc3339};
 use crate::{retry, telemetry};
 
@@ -136,6 +136,9 @@ impl NatsBus {
                 error => matches!(error, Error::Denied { .. }),
             };
             if is_final || *attempt >= TRIES {
+                if !matches!(&error, Error::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code)) {
+                    self.refused(&message.subject, &error);
+                }
                 return Err(error);
             }
             tracing::debug!(code = %error.code(), attempt, "{error}; publishing again");
@@ -173,7 +176,10 @@ impl NatsBus {
             source: source.into(),
         })?;
         match ack.error {
-            None => Ok((ack.seq, ack.duplicate)),
+            None => {
+                self.healed(&message.subject);
+                Ok((ack.seq, ack.duplicate))
+            }
             Some(error) => Err(Error::Refused {
                 operation: "publish",
                 subject: message.subject.clone(),
@@ -194,7 +200,7 @@ impl NatsBus {
         let sent = self.client.send_request(subject.to_owned(), request.timeout(Some(timeout)));
         tokio::select! {
             biased;
-            sent = sent => sent.map_err(|error| match error.kind() {
+            sent = sent => sent.inspect(|_| if operation != PUBLISH { self.healed(subject) }).map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders if operation == PUBLISH => {
                     Error::Drift { differences: vec![format!("no stream takes {subject}")] }
                 }
@@ -203,6 +209,13 @@ impl NatsBus {
             Some(reason) = self.denied(subject) => {
                 Err(Error::Denied { operation, subject: subject.to_owned(), reason })
             }
+        }
+    }
+
+    /// Keeps for `/readyz` what the server does not do. A denial is noted where it is heard.
+    fn refused(&self, subject: &str, error: &Error) {
+        if !matches!(error, Error::Denied { .. }) {
+            self.health.send_modify(|health| health.refuse(subject, Problem::new(error).to_string()));
         }
     }
 

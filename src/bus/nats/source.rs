@@ -14,6 +14,8 @@ use super::{NatsBus, TIMEOUT};
 use crate::bus::subject::CONSUMER;
 use crate::bus::{Acker, Delivery, Error, Settlement};
 
+/// Where commands are asked for.
+const MSG_NEXT: &str = "$JS.API.CONSUMER.MSG.NEXT";
 /// Begins the reasons that our own workers terminate with.
 pub(super) const OURS: &str = "sailhand: ";
 
@@ -22,7 +24,12 @@ pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'stati
     let (cell, stream) = (Arc::clone(&bus.consumer), bus.subjects.command_stream());
     let context = bus.context.clone();
     batch(context, cell, stream, CONSUMER, max, wait)
-        .map(move |message| message.map(|message| delivery(&bus, message)))
+        .map(move |message| {
+            message.map(|message| {
+                bus.healed(MSG_NEXT);
+                delivery(&bus, message)
+            })
+        })
         .boxed()
 }
 
