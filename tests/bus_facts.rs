@@ -316,6 +316,28 @@ async fn a_schedule_delivers_the_same_command_again_at_its_time() {
 }
 
 #[tokio::test]
+async fn a_cancelled_command_comes_back_before_its_scheduled_time_once() {
+    let world = World::new(config::Bus::default()).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let other = connect(&world.server.url()).await;
+    world.bus.follow_control(stop.clone()).await.unwrap();
+    other.follow_control(stop.clone()).await.unwrap();
+    let key = world.send("1").await;
+    let first = world.pull_one().await.unwrap();
+    world.bus.schedule(&first, &key, 1, OffsetDateTime::now_utc() + Duration::from_hours(1)).await.unwrap();
+    first.acker.settle(Settlement::Ack).await.unwrap();
+    world.bus.request_cancel(&key, &json!({"target": "other"})).await.unwrap();
+    assert!(world.pull_one().await.is_none(), "it is another target's");
+    world.bus.request_cancel(&key, &json!({})).await.unwrap();
+    let second = eventually("it comes back", SOON, async || world.pull_one().await).await;
+    assert_eq!(second.payload, first.payload);
+    second.acker.settle(Settlement::Ack).await.unwrap();
+    let info = async || world.bus.context().get_stream("ISTIO_CMD").await.unwrap().cached_info().state.clone();
+    assert_eq!(info().await.messages, 0, "and nothing stays behind");
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn a_command_sent_twice_is_queued_once() {
     let world = World::new(config::Bus::default()).await;
     world.send("1").await;

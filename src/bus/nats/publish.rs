@@ -22,6 +22,9 @@ const TRIES: u32 = 5;
 /// Most events fit: bytes that need no second allocation.
 const USUAL_SIZE: usize = 1024;
 const PUBLISH: &str = "publish";
+/// When a message is published again, and where to (nats-architecture-and-design ADR-51).
+pub(super) const SCHEDULE: &str = "Nats-Schedule";
+pub(super) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
 
@@ -55,8 +58,8 @@ impl Message {
         at: OffsetDateTime,
     ) -> Self {
         let mut headers = original_headers(delivery);
-        headers.insert("Nats-Schedule", format!("@at {}", rfc3339(at)));
-        headers.insert("Nats-Schedule-Target", delivery.subject.as_str());
+        headers.insert(SCHEDULE, format!("@at {}", rfc3339(at)));
+        headers.insert(SCHEDULE_TARGET, delivery.subject.as_str());
         headers.insert(header::NATS_MESSAGE_ID, format!("{key}.a{attempt}"));
         Self { subject: subjects.schedule(key), headers, payload: delivery.payload.clone() }
     }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use async_nats::header;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use futures::StreamExt;
 
 use super::NatsBus;
+use super::publish::{Message, SCHEDULE, SCHEDULE_TARGET};
 use crate::bus::Error;
 use crate::clock::Clock;
+use crate::event::{CommandKey, rfc3339};
 
 impl NatsBus {
     /// Follows what operators ask for until `stop`; starts over when the watch breaks. Returns when the present state
@@ -19,7 +22,7 @@ impl NatsBus {
         let (mut messages, pending) = self.watch_control().await?;
         for _ in 0..pending {
             match messages.next().await {
-                Some(Ok(message)) => self.note_control(&message.message),
+                Some(Ok(message)) => drop(self.note_control(&message.message)),
                 _ => break,
             }
         }
@@ -29,7 +32,11 @@ impl NatsBus {
             loop {
                 let next = tokio::select! { next = messages.next() => next, () = stop.cancelled() => return };
                 match next {
-                    Some(Ok(message)) => bus.note_control(&message.message),
+                    Some(Ok(message)) => {
+                        if let Some(key) = bus.note_control(&message.message) {
+                            bus.hasten(&key).await;
+                        }
+                    }
                     // After some errors the client's stream panics when it is asked again.
                     over => {
                         tracing::debug!(
@@ -63,17 +70,44 @@ impl NatsBus {
         self.follow_from(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
     }
 
-    fn note_control(&self, message: &async_nats::Message) {
+    /// Takes a note into account; gives the command that it cancels.
+    fn note_control(&self, message: &async_nats::Message) -> Option<CommandKey> {
         let bucket = format!("$KV.{}.", self.subjects.control_bucket());
         let present = message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none());
-        let Some((kind, name)) = message.subject.strip_prefix(&bucket).and_then(|rest| rest.split_once('.')) else {
-            return;
-        };
+        let (kind, name) = message.subject.strip_prefix(&bucket).and_then(|rest| rest.split_once('.'))?;
         match (kind, name.parse()) {
-            ("cancel", Ok(key)) if present => self.control.cancel(&key, noted_target(&message.payload)),
+            ("cancel", Ok(key)) if present => {
+                self.control.cancel(&key, noted_target(&message.payload));
+                return Some(key);
+            }
             ("cancel", Ok(key)) => self.control.forget_cancelled(&key),
             ("pause", _) => self.control.set_paused(name, present),
             _ => {}
+        }
+        None
+    }
+
+    /// A cancelled command that waits for a scheduled retry need not wait for its time: of all workers that hear of it,
+    /// one moves the schedule to now, and the command comes back and ends.
+    async fn hasten(&self, key: &CommandKey) {
+        let (stream, subject) = (self.subjects.command_stream(), self.subjects.schedule(key));
+        let moved = async {
+            let Some(waiting) = self.last(&stream, &subject).await? else { return Ok(()) };
+            let target = waiting.headers.get(SCHEDULE_TARGET).map(ToString::to_string).unwrap_or_default();
+            let meant = self.subjects.parse_command(&target);
+            if !meant.is_some_and(|(target, _)| self.control.is_cancelled(key, target.as_str())) {
+                return Ok(());
+            }
+            let mut headers = waiting.headers;
+            headers.insert(SCHEDULE, format!("@at {}", rfc3339(Clock::system().now())));
+            headers.insert(header::NATS_ROLLUP, "sub"); // in the place of the other one
+            headers.insert(header::NATS_MESSAGE_ID, format!("{key}.now.{}", waiting.sequence));
+            let now = Message { subject: subject.clone(), headers, payload: waiting.payload };
+            self.swap(&stream, now, waiting.sequence).await.map(drop)
+        };
+        if let Err(error) = moved.await {
+            let error: Error = error;
+            tracing::debug!(command = %key, "its scheduled retry is not hastened: {error}");
         }
     }
 }
