@@ -163,6 +163,7 @@ codes! {
     SH3301 "a subset has no ready pods" "Deploy what the subset names and wait until it is ready, or set force.";
     SH3302 "another object governs the same thing" "Remove the named object, change it instead, or set force.";
     SH3303 "the Service does not exist" "Deploy it first, or name another namespace or service.";
+    SH3304 "an addon does not answer its health call" "Look at its pod's log; that the API server may reach the pod; then send the command again.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "an unclassified failure" "This is a bug: report it with the worker's log.";

@@ -57,6 +57,8 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
         ("traffic.clear", json!({"namespace": space})),
         ("policy.apply", json!({"scope": {"of": "namespace", "namespace": space}, "mtls": {"mode": "strict"}})),
         ("policy.remove", json!({"scope": {"of": "namespace", "namespace": space}, "kind": "mtls"})),
+        ("addon.apply", json!({"addon": "zipkin", "namespace": space, "wait": "0s"})),
+        ("addon.remove", json!({"addon": "zipkin", "namespace": space, "wait": "60s"})),
         ("sample.remove", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),
         ("config.delete", json!({"name": app, "wait": "30s"})),
     ] {

@@ -1,12 +1,14 @@
 //! The tasks: one file or folder for each command family, and the one list of them, [`Registry::standard`].
 //! A task knows the cluster and its context; it never sees the bus.
 
+mod image;
 mod istio_api;
 mod names;
 mod pods;
 mod refusal;
 mod registry;
 
+pub mod addon;
 pub mod cancel;
 pub mod config;
 pub mod mesh;

@@ -28,11 +28,22 @@ pub enum Refusal {
         /// The Service.
         service: String,
     },
+    /// It runs, and does not answer as it should.
+    #[error("{addon} does not answer its health call: {reason}")]
+    Unhealthy {
+        /// The addon.
+        addon: &'static str,
+        /// The last answer.
+        reason: String,
+    },
 }
 
 impl Classify for Refusal {
     fn class(&self) -> Class {
-        Class::Terminal
+        match self {
+            Self::Unhealthy { .. } => Class::RETRY,
+            Self::NoPods { .. } | Self::Governed { .. } | Self::NoService { .. } => Class::Terminal,
+        }
     }
 
     fn code(&self) -> Code {
@@ -40,6 +51,7 @@ impl Classify for Refusal {
             Self::NoPods { .. } => Code::SH3301,
             Self::Governed { .. } => Code::SH3302,
             Self::NoService { .. } => Code::SH3303,
+            Self::Unhealthy { .. } => Code::SH3304,
         }
     }
 }

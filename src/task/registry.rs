@@ -134,6 +134,8 @@ impl Registry {
             .with(super::traffic::Clear)
             .with(super::policy::Apply)
             .with(super::policy::Remove)
+            .with(super::addon::Apply)
+            .with(super::addon::Remove)
     }
 
     /// Adds a task; the last one of a verb wins.

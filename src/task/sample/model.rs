@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
 use serde_json::{Map, Value, json};
 
+use crate::task::image::mirrored;
+
 /// An application: components, and the one that is reached from outside.
 #[derive(Debug)]
 pub struct Application {
@@ -263,7 +265,7 @@ fn pod(component: &Component, version: Option<&str>, choices: Choices<'_>) -> Va
         let script = format!("until wget -q -T 2 -O /dev/null http://{}/; do sleep 2; done", waits_for.address);
         pod["initContainers"] = json!([{
             "name": "wait",
-            "image": image(waits_for.image, choices.registry),
+            "image": mirrored(waits_for.image, choices.registry),
             "command": ["/bin/sh", "-c", script],
             "securityContext": container_security(true),
             "resources": resources(10, 16),
@@ -276,7 +278,7 @@ fn container(component: &Component, version: Option<&str>, choices: Choices<'_>)
     let wanted = component.image.replace("{version}", version.unwrap_or_default());
     let mut container = json!({
         "name": component.container,
-        "image": image(&wanted, choices.registry),
+        "image": mirrored(&wanted, choices.registry),
         "imagePullPolicy": "IfNotPresent",
         "resources": resources(component.cpu, component.memory),
         "securityContext": container_security(component.read_only),
@@ -340,27 +342,4 @@ fn volume(index: usize) -> String {
 
 fn pairs(pairs: &[(&str, &str)]) -> Value {
     Value::Object(pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect::<Map<_, _>>())
-}
-
-/// Puts a mirror in the place of the registry's host and keeps the path, as pull-through caches expect.
-fn image(image: &str, registry: Option<&str>) -> String {
-    match (registry, image.split_once('/')) {
-        (Some(registry), Some((_, path))) => format!("{}/{path}", registry.trim_end_matches('/')),
-        _ => image.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mirror_takes_the_place_of_the_registry() {
-        let named = "docker.io/istio/examples-bookinfo-details-v1:1.20.3";
-        assert_eq!(image(named, None), named);
-        assert_eq!(
-            image(named, Some("mirror.example:5000/hub/")),
-            "mirror.example:5000/hub/istio/examples-bookinfo-details-v1:1.20.3"
-        );
-    }
 }

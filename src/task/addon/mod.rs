@@ -1,0 +1,171 @@
+//! `addon.apply` and `addon.remove`: programs to watch a mesh with, described in this crate and pinned. For trying out:
+//! what they gather lives as long as their pods.
+
+mod grafana;
+mod health;
+mod kiali;
+mod loki;
+mod model;
+mod params;
+mod prometheus;
+mod tracing;
+
+use kube::core::DynamicObject;
+use tokio::time::Instant;
+
+use super::names::{self, Namespace};
+use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+use crate::cluster::delete::{self, DeleteOptions};
+use crate::cluster::{ApplyOptions, Cluster, ObjectRef, ObjectsReport, apply};
+use model::{Addon, Choices};
+
+pub use params::{AddonReport, ApplyParams, Expose, Name, RemoveParams};
+
+impl Name {
+    const fn addon(self) -> &'static Addon {
+        match self {
+            Self::Prometheus => &prometheus::PROMETHEUS,
+            Self::Grafana => &grafana::GRAFANA,
+            Self::Kiali => &kiali::KIALI,
+            Self::Jaeger => &tracing::JAEGER,
+            Self::Zipkin => &tracing::ZIPKIN,
+            Self::Loki => &loki::LOKI,
+        }
+    }
+
+    fn installation(self, namespace: &Namespace) -> String {
+        names::installation(&format!("addon-{}", self.addon().name), namespace)
+    }
+
+    fn report(self, namespace: &Namespace, done: ObjectsReport) -> AddonReport {
+        let addon = self.addon();
+        AddonReport {
+            addon: self,
+            version: addon.version.to_owned(),
+            namespace: namespace.clone(),
+            url: addon.url(namespace.as_str()),
+            healthy: false,
+            warnings: Vec::new(),
+            dry_run: done.dry_run,
+            objects: done.objects,
+        }
+    }
+}
+
+/// `addon.apply`.
+pub struct Apply;
+
+impl Task for Apply {
+    const VERB: &'static str = "addon.apply";
+    const SUMMARY: &'static str = "Installs Prometheus, Grafana, Kiali, Jaeger, Zipkin or Loki and asks it how it is.";
+    type Params = ApplyParams;
+    type Report = AddonReport;
+
+    fn installation(&self, params: &ApplyParams) -> Option<String> {
+        Some(params.addon.installation(&params.namespace))
+    }
+
+    fn example(&self) -> ApplyParams {
+        ApplyParams {
+            addon: Name::Prometheus,
+            namespace: params::mesh(),
+            create_namespace: false,
+            expose: Expose::ClusterIp,
+            registry: None,
+            wait: params::five_minutes(),
+            dry_run: false,
+            adopt: false,
+            force: false,
+        }
+    }
+
+    async fn run(&self, cx: &TaskContext, params: ApplyParams) -> Result<Outcome<AddonReport>, Failure<AddonReport>> {
+        let cluster = cx.cluster().await?;
+        let waits = !params.dry_run && !params.wait.is_zero();
+        let until = Instant::now() + params.wait;
+        let options = ApplyOptions {
+            namespace: Some(params.namespace.to_string()),
+            create_namespace: params.create_namespace,
+            dry_run: params.dry_run,
+            prune: true,
+            force: params.force,
+            adopt: params.adopt,
+            // Other versions of an addon select their pods by other labels, and nothing kept is lost with a pod.
+            recreate: true,
+            wait: waits.then_some(params.wait),
+            generation: cx.generation,
+        };
+        let installation = params.addon.installation(&params.namespace);
+        let objects = wanted(&params);
+        let done = apply::apply(&cluster, &installation, objects, &options, &cx.guard, &*cx.progress).await;
+        let warnings = lacks(&cluster, params.addon, &params.namespace).await?;
+        let report = |done| AddonReport { warnings: warnings.clone(), ..params.addon.report(&params.namespace, done) };
+        let outcome = objects_ended(done, report)?;
+        if !waits {
+            return Ok(outcome);
+        }
+        match health::ask(cx, &cluster, params.addon.addon(), params.namespace.as_str(), until).await {
+            Ok(()) => Ok(outcome.map(|report| AddonReport { healthy: true, ..report })),
+            Err(error) => Err(Failure { error, report: Some(outcome) }),
+        }
+    }
+}
+
+fn wanted(params: &ApplyParams) -> Vec<DynamicObject> {
+    params.addon.addon().objects(Choices {
+        namespace: params.namespace.as_str(),
+        expose: params.expose,
+        registry: params.registry.as_deref(),
+    })
+}
+
+/// What an addon shows comes from another one.
+async fn lacks(cluster: &Cluster, addon: Name, namespace: &Namespace) -> Result<Vec<String>, Error> {
+    if !matches!(addon, Name::Grafana | Name::Kiali) {
+        return Ok(Vec::new());
+    }
+    let service = ObjectRef {
+        api_version: "v1".to_owned(),
+        kind: "Service".to_owned(),
+        namespace: Some(namespace.to_string()),
+        name: prometheus::PROMETHEUS.name.to_owned(),
+    };
+    let there = cluster.get(&service).await?.is_some();
+    let text = || format!("there is no Service {namespace}/{}, so it has nothing to show", service.name);
+    Ok(if there { Vec::new() } else { vec![text()] })
+}
+
+/// `addon.remove`.
+pub struct Remove;
+
+impl Task for Remove {
+    const VERB: &'static str = "addon.remove";
+    const SUMMARY: &'static str = "Removes exactly what addon.apply has created, with all that it has gathered.";
+    type Params = RemoveParams;
+    type Report = AddonReport;
+
+    fn installation(&self, params: &RemoveParams) -> Option<String> {
+        Some(params.addon.installation(&params.namespace))
+    }
+
+    fn example(&self) -> RemoveParams {
+        RemoveParams { addon: Name::Prometheus, namespace: params::mesh(), wait: params::two_minutes(), dry_run: false }
+    }
+
+    async fn run(&self, cx: &TaskContext, params: RemoveParams) -> Result<Outcome<AddonReport>, Failure<AddonReport>> {
+        let cluster = cx.cluster().await?;
+        let options = DeleteOptions {
+            namespace: Some(params.namespace.to_string()),
+            dry_run: params.dry_run,
+            adopt: false,
+            wait: Some(params.wait).filter(|wait| !params.dry_run && !wait.is_zero()),
+            generation: cx.generation,
+        };
+        let installation = params.addon.installation(&params.namespace);
+        let done = delete::delete(&cluster, &installation, None, &options, &cx.guard, &*cx.progress).await;
+        objects_ended(done, |done| params.addon.report(&params.namespace, done))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! The addons on a real API server with simulated nodes: what is created, what another tool's addon does, and that a
+//! health call without an answer is told. tests/real asks a Prometheus that runs.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
+
+mod cluster_target;
+mod support;
+
+use cluster_target::{context, object, read, unique, write};
+use sailhand::cluster::Action;
+use sailhand::error::Classify;
+use sailhand::task::addon::{AddonReport, Apply, ApplyParams, Remove, RemoveParams};
+use sailhand::task::{Failure, Outcome, Task, TaskContext};
+use serde_json::{Value, json};
+
+async fn apply(cx: &TaskContext, params: Value) -> Result<Outcome<AddonReport>, Failure<AddonReport>> {
+    Apply.run(cx, serde_json::from_value::<ApplyParams>(params).unwrap()).await
+}
+
+async fn remove(cx: &TaskContext, space: &str, addon: &str) -> (bool, AddonReport) {
+    let params = json!({"addon": addon, "namespace": space, "wait": "60s"});
+    Remove.run(cx, serde_json::from_value::<RemoveParams>(params).unwrap()).await.unwrap().into_parts()
+}
+
+#[tokio::test]
+async fn each_addon_is_created_once_and_removed_whole() {
+    let space = unique("addon-all");
+    let (cx, _) = context(&space, 1);
+    for addon in ["prometheus", "grafana", "kiali", "jaeger", "loki"] {
+        let asked = json!({"addon": addon, "namespace": space, "create_namespace": true, "wait": "0s"});
+        let (changed, first) = apply(&cx, asked.clone()).await.unwrap().into_parts();
+        assert!(changed && !first.healthy, "{addon}");
+        let (changed, second) = apply(&cx, asked).await.unwrap().into_parts();
+        assert!(!changed, "{addon}: {second:?}");
+        assert!(first.warnings.is_empty(), "{addon} finds Prometheus: {first:?}");
+    }
+    let refused = apply(&cx, json!({"addon": "zipkin", "namespace": space, "wait": "0s"})).await.unwrap_err();
+    assert!(refused.error.to_string().contains("belongs to another installation"), "{}", refused.error);
+    for addon in ["prometheus", "grafana", "kiali", "jaeger", "loki"] {
+        let (changed, report) = remove(&cx, &space, addon).await;
+        assert!(changed && report.objects.iter().all(|one| one.action == Action::Deleted), "{report:?}");
+        for one in &report.objects {
+            assert_eq!(read(&cx, &one.object).await, None, "{}", one.object);
+        }
+        assert!(!remove(&cx, &space, addon).await.0);
+    }
+}
+
+#[tokio::test]
+async fn what_shows_metrics_says_that_there_are_none() {
+    let space = unique("addon-lacks");
+    let (cx, _) = context(&space, 1);
+    let asked = json!({"addon": "grafana", "namespace": space, "create_namespace": true, "wait": "0s"});
+    let (_, report) = apply(&cx, asked).await.unwrap().into_parts();
+    assert_eq!(report.warnings, [format!("there is no Service {space}/prometheus, so it has nothing to show")]);
+}
+
+/// The Prometheus of Istio's samples up to 1.20 chose its pods by other labels, which a Deployment cannot change.
+#[tokio::test]
+async fn a_deployment_with_another_selector_is_replaced() {
+    let space = unique("addon-selector");
+    let (cx, _) = context(&space, 1);
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
+    let labels = json!({"app": "prometheus", "component": "server", "release": "prometheus"});
+    let pod = json!({"containers": [{"name": "old", "image": "example.invalid/old:1"}]});
+    let old = write(
+        &cx,
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "prometheus", "namespace": space},
+            "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
+        }),
+    )
+    .await;
+    let asked = json!({"addon": "prometheus", "namespace": space, "wait": "0s", "force": true});
+    let (_, report) = apply(&cx, asked).await.unwrap().into_parts();
+    let line = report.objects.iter().find(|one| one.object.kind == "Deployment").unwrap();
+    assert_eq!(line.action, Action::Recreated, "{report:?}");
+    let new = read(&cx, &object("apps/v1", "Deployment", Some(&space), "prometheus")).await.unwrap();
+    assert_ne!(new["metadata"]["uid"], old["metadata"]["uid"]);
+    assert_eq!(new["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 1);
+}
+
+/// The API server of this test may not contact pods, so the pod is ready and nobody answers.
+#[tokio::test]
+async fn no_answer_to_the_health_call_is_no_success() {
+    let space = unique("addon-health");
+    let (cx, steps) = context(&space, 1);
+    let asked = json!({"addon": "zipkin", "namespace": space, "create_namespace": true, "wait": "10s"});
+    let failure = apply(&cx, asked).await.unwrap_err();
+    assert_eq!(failure.error.code().as_str(), "SH3304", "{}", failure.error);
+    let (changed, report) = failure.report.unwrap().into_parts();
+    assert!(changed && !report.healthy);
+    assert!(steps.say("wait", "zipkin"), "{:?}", steps.told());
+}
