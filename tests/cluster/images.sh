@@ -69,6 +69,9 @@ echo "node: images"
 rm -rf "$images" && mkdir -p "$images"
 assemble pause registry.k8s.io/pause:3.10 --user 65535:65535 --entrypoint '["/pause"]' "$bin/pause:/pause:0755"
 assemble coredns localhost/coredns:1 --entrypoint '["/coredns"]' "$bin/coredns:/coredns:0755"
+# Debian's, under the name and tag of the one that `addon.apply` installs.
+assemble prometheus localhost/prom/prometheus:v3.10.0 --user 65534:65534 --entrypoint '["/bin/prometheus"]' \
+  --ldd "$root/usr/bin/prometheus" "$root/usr/bin/prometheus:/bin/prometheus:0755"
 istio
 echoes
 echo "$wanted" >"$stamp"

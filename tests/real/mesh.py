@@ -16,12 +16,15 @@ from stage import BIN, Checks, Client, Sailhand, equal, kubectl, run, until
 SHOP, OUTSIDE = "shop", "outside"
 CHARTS = os.path.join(os.environ.get("SAILHAND_SHARED", os.path.join(os.path.dirname(__file__), "../../../shared")), "charts")
 VERSION = "1.30.3"
-VALUES = {
-    "global": {"hub": "localhost/istio", "tag": VERSION},
-    "telemetry": {"enabled": False},  # upstream's Envoy has no istio.stats
-    "autoscaleEnabled": False,
-    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
-    "meshConfig": {"accessLogFile": "/dev/stdout", "defaultConfig": {"terminationDrainDuration": "1s"}},
+MESH = {
+    "version": VERSION,
+    "profile": "minimal",
+    "hub": "localhost/istio",
+    "values": {
+        "telemetry": {"enabled": False},  # upstream's Envoy has no istio.stats
+        "meshConfig": {"accessLogFile": "/dev/stdout", "defaultConfig": {"terminationDrainDuration": "1s"}},
+    },
+    "component_values": {"istiod": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}},
 }
 CLIENT = """
 apiVersion: v1
@@ -43,19 +46,16 @@ def url(service):
 
 
 check = Checks()
-sailhand = Sailhand(os.environ["KUBECONFIG"])
+sailhand = Sailhand(os.environ["KUBECONFIG"], CHARTS)
 inside, stranger, outside = Client(SHOP), Client(SHOP, "stranger"), Client(OUTSIDE)
 
 
 def install():
-    helm = os.path.join(BIN, "helm")
-    kubectl("create", "namespace", "istio-system")
-    for chart, name in (("base", "istio-base"), ("istiod", "istiod")):
-        folder = os.path.join(CHARTS, f"istio-{VERSION}", chart)
-        command = [helm, "template", name, folder, "-n", "istio-system", "--include-crds", "-f", "-"]
-        text = run(*command, text=json.dumps(VALUES)).stdout
-        kubectl("apply", "--server-side", "-f", "-", text=text)
-    kubectl("-n", "istio-system", "rollout", "status", "deployment/istiod", "--timeout=180s")
+    equal(sailhand.done("mesh.install", **MESH)["changed"], True)
+    deployment = json.loads(kubectl("-n", "istio-system", "get", "deployment", "istiod", "-o", "json"))
+    assert deployment["status"]["readyReplicas"] >= 1, deployment["status"]
+    again = sailhand.done("mesh.install", **MESH)
+    equal(again["changed"], False, again.get("report"))
 
 
 def injection():
@@ -209,6 +209,20 @@ def lists():
     until("everybody gets in", lambda: stranger.codes(url("reviews"), 5) == {"200": 5}, row=2)
 
 
+def prometheus():
+    report = sailhand.done("addon.apply", addon="prometheus", registry="localhost", wait="2m")["report"]
+    equal(report["healthy"], True)
+    place = "/api/v1/namespaces/istio-system/services/http:prometheus:9090/proxy/api/v1/query?query="
+
+    def finds(query):
+        return len(json.loads(kubectl("get", "--raw", place + query))["data"]["result"]) > 0
+
+    until("it reads istiod's metrics", lambda: finds("pilot_xds"))
+    until("it reads proxies' metrics", lambda: finds("istio_agent_process_start_time_seconds"))
+    equal(sailhand.done("addon.apply", addon="prometheus", registry="localhost", wait="2m")["changed"], False)
+    sailhand.done("addon.remove", addon="prometheus")
+
+
 def istioctl_agrees():
     istioctl = os.path.join(BIN, "istioctl")
     traffic(scenario="reviews-80-20")
@@ -235,7 +249,7 @@ def nothing_is_left():
 
 
 def main():
-    check("Istio becomes ready", install)
+    check("Istio becomes ready, and a second install writes nothing", install)
     check("pods of Bookinfo get proxies", injection)
     check("clients inside and outside reach it", clients)
     check("weights: 80 to 20 of 500 requests", weights)
@@ -250,6 +264,7 @@ def main():
     check("strict mTLS refuses plain text", strict)
     check("strict mTLS warns of pods without a proxy", strict_warns)
     check("deny-all and an allow list", lists)
+    check("Prometheus is healthy and reads the mesh", prometheus)
     check("istioctl sees the same mesh", istioctl_agrees)
     check("nothing is left", nothing_is_left)
     sailhand.end()

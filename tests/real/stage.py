@@ -62,13 +62,15 @@ def equal(found, wanted, what=""):
 class Sailhand:
     """`sailhand dev`: a bus of its own and a worker on the cluster."""
 
-    def __init__(self, kubeconfig):
+    def __init__(self, kubeconfig, charts):
         self.log = tempfile.NamedTemporaryFile(prefix="sailhand-real-", suffix=".log")
         with subprocess.Popen(["true"]) as taken:  # a port that depends on the process, below the ephemeral ones
             self.port = 11000 + taken.pid % 20000
         server = os.path.join(BIN, "nats-server")
         command = [SAILHAND, "dev", "--port", str(self.port), "--kubeconfig", kubeconfig, "--nats-server", server]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        settings = {"SAILHAND__CHARTS__SOURCE": charts, "SAILHAND__CHARTS__HELM": os.path.join(BIN, "helm")}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log}
+        self.process = subprocess.Popen(command, env=os.environ | settings, **streams)
         self.url = f"nats://127.0.0.1:{self.port}"
         until("the worker answers", lambda: self._submit("ping", {}).returncode == 0, within=60)
 

@@ -94,6 +94,7 @@ impl Task for Apply {
             recreate: true,
             wait: waits.then_some(params.wait),
             generation: cx.generation,
+            origin: None,
         };
         let installation = params.addon.installation(&params.namespace);
         let objects = wanted(&params);

@@ -1,5 +1,7 @@
 //! Prometheus: metrics of everything whose pods ask for it by annotation, as istiod and all proxies do.
 
+use serde_json::json;
+
 use super::model::{Addon, Service};
 
 pub const PROMETHEUS: Addon = Addon {
@@ -27,25 +29,29 @@ pub const PROMETHEUS: Addon = Addon {
 };
 
 fn files(_: &str) -> Vec<(&'static str, String)> {
-    vec![("/etc/prometheus/prometheus.yml", CONFIGURATION.to_owned())]
+    let note = |name: &str| format!("__meta_kubernetes_pod_annotation_prometheus_io_{name}");
+    let keep = |label: &str, value: &str| json!({"action": "keep", "source_labels": [label], "regex": value});
+    let copy = |label: &str, target: &str| json!({"source_labels": [label], "target_label": target});
+    let pods = json!({
+        "job_name": "pods",
+        "kubernetes_sd_configs": [{"role": "pod"}],
+        "relabel_configs": [
+            keep(&note("scrape"), "true"),
+            keep("__meta_kubernetes_pod_phase", "Running"),
+            {"source_labels": [note("scheme")], "regex": "(https?)", "target_label": "__scheme__"},
+            {"source_labels": [note("path")], "regex": "(.+)", "target_label": "__metrics_path__"},
+            // The address has the first port of the pod, or none; one of IPv6 stands in brackets.
+            {
+                "source_labels": ["__address__", note("port")],
+                "regex": r"(\[.+\]|[^:]+)(?::\d+)?;(\d+)",
+                "replacement": "$1:$2",
+                "target_label": "__address__",
+            },
+            {"action": "labelmap", "regex": "__meta_kubernetes_pod_label_(.+)"},
+            copy("__meta_kubernetes_namespace", "namespace"),
+            copy("__meta_kubernetes_pod_name", "pod"),
+        ],
+    });
+    let configuration = json!({"global": {"scrape_interval": "15s"}, "scrape_configs": [pods]});
+    vec![("/etc/prometheus/prometheus.yml", configuration.to_string())]
 }
-
-/// `__address__` has the first port of the pod, or none; an IPv6 address stands in brackets.
-const CONFIGURATION: &str = r"global:
-  scrape_interval: 15s
-scrape_configs:
-  - job_name: pods
-    kubernetes_sd_configs: [{role: pod}]
-    relabel_configs:
-      - {action: keep, source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], regex: 'true'}
-      - {action: keep, source_labels: [__meta_kubernetes_pod_phase], regex: Running}
-      - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scheme], regex: (https?), target_label: __scheme__}
-      - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path], regex: (.+), target_label: __metrics_path__}
-      - source_labels: [__address__, __meta_kubernetes_pod_annotation_prometheus_io_port]
-        regex: (\[.+\]|[^:]+)(?::\d+)?;(\d+)
-        replacement: $1:$2
-        target_label: __address__
-      - {action: labelmap, regex: __meta_kubernetes_pod_label_(.+)}
-      - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
-      - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
-";
