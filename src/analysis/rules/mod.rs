@@ -11,6 +11,7 @@ mod edge;
 mod gateway_api;
 mod mesh_networks;
 mod mutual_tls;
+mod operations;
 mod pods;
 mod ports;
 mod references;
@@ -93,6 +94,19 @@ pub static ALL: &[&Rule] = &[
     &mutual_tls::strict::POLICIES,
     &mutual_tls::without_auto::RULE,
     &mutual_tls::without_auto::CLIENTS,
+    &operations::availability::RULE,
+    &operations::debug_port::RULE,
+    &operations::egress::RULE,
+    &operations::far_rules::RULE,
+    &operations::injector::RULE,
+    &operations::injector::WEBHOOKS,
+    &operations::locality::RULE,
+    &operations::members::RULE,
+    &operations::network_policies::RULE,
+    &operations::path_normalization::RULE,
+    &operations::pod_security::RULE,
+    &operations::proxy_versions::RULE,
+    &operations::tracing::RULE,
     &pods::bypass::RULE,
     &pods::labels::RULE,
     &pods::reserved_ports::RULE,

@@ -1,0 +1,14 @@
+//! Rules about running the mesh as a whole: its settings, its control plane and gateways, what is left outside.
+
+pub mod availability;
+pub mod debug_port;
+pub mod egress;
+pub mod far_rules;
+pub mod injector;
+pub mod locality;
+pub mod members;
+pub mod network_policies;
+pub mod path_normalization;
+pub mod pod_security;
+pub mod proxy_versions;
+pub mod tracing;
