@@ -107,10 +107,12 @@ pub static ALL: &[&Rule] = &[
     &operations::pod_security::RULE,
     &operations::proxy_versions::RULE,
     &operations::tracing::RULE,
+    &operations::zones::RULE,
     &pods::bypass::RULE,
     &pods::labels::RULE,
     &pods::reserved_ports::RULE,
     &ports::double_tls::RULE,
+    &ports::external_name::RULE,
     &ports::https_port::RULE,
     &ports::plain_to_tls::RULE,
     &ports::server_first::RULE,
@@ -127,7 +129,9 @@ pub static ALL: &[&Rule] = &[
     &routing::overlapping_rules::RULE,
     &routing::same_host_entries::RULE,
     &routing::shared_gateway_host::RULE,
+    &routing::sidecar_outbound::RULE,
     &routing::subset_labels::RULE,
+    &routing::subset_of_service::RULE,
     &routing::unused_subset::RULE,
 ];
 

@@ -97,3 +97,14 @@ fn has_default(view: &View<'_>, namespace: &str) -> bool {
             && spec["targetRefs"].is_empty()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn a_folder_without_the_control_plane_is_not_judged() {
+        let folder = super::SH7203.example.before.replace("app: istiod", "app: other");
+        assert!(!reported(&folder).contains("SH7203"));
+    }
+}

@@ -147,3 +147,20 @@ fn uses(spec: &Node) -> Vec<Use> {
     }
     uses
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn to_allow_by_identity_is_safe_beside_plain_text() {
+        let allow = super::SH7104.example.before.replace("action: DENY", "action: ALLOW");
+        assert!(!reported(&allow).contains("SH7104"));
+    }
+
+    #[test]
+    fn without_a_word_on_mutual_tls_some_files_are_not_judged() {
+        let alone = super::SH7104.example.before.split_once("---").unwrap().1;
+        assert!(!reported(alone).contains("SH7104"));
+    }
+}

@@ -147,3 +147,26 @@ fn check_deny(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn a_negative_match_that_narrows_a_positive_one_is_fine() {
+        let narrowed =
+            super::SH7204.example.before.replace("notPaths: [/admin]", "paths: [/api/*], notPaths: [/api/admin]");
+        assert!(!reported(&narrowed).contains("SH7204"));
+    }
+
+    #[test]
+    fn beside_an_allow_policy_a_denied_path_is_not_the_only_wall() {
+        let allow = "---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: permitted, namespace: shop}
+spec: {rules: [{to: [{operation: {paths: [/cart/*]}}]}]}
+";
+        assert!(!reported(&format!("{}{allow}", super::SH7205.example.before)).contains("SH7205"));
+    }
+}

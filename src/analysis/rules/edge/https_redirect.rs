@@ -85,3 +85,14 @@ fn check(_: &View<'_>, gateway: &Resource, findings: &mut Findings) {
 fn bare(host: &str) -> &str {
     host.rsplit_once('/').map_or(host, |(_, host)| host)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn hosts_that_are_served_in_plain_text_only_are_not_compared() {
+        let other = super::SH7215.example.before.replacen("shop.example.com", "status.example.org", 1);
+        assert!(!reported(&other).contains("SH7215"));
+    }
+}

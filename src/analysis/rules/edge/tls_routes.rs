@@ -121,3 +121,23 @@ fn takes(server: &Node, kind: &str) -> bool {
         _ => passes || matches!(protocol.as_str(), "TCP" | "MONGO"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn a_route_that_is_for_the_mesh_too_is_used_there() {
+        let mesh = super::SH7307.example.before.replace("gateways: [public]", "gateways: [public, mesh]");
+        assert!(!reported(&mesh).contains("SH7307"));
+    }
+
+    #[test]
+    fn http_routes_of_a_gateway_that_passes_tls_through_are_not_used() {
+        let passthrough = super::SH7307
+            .example
+            .after
+            .replace("tls: {mode: SIMPLE, credentialName: shop}", "tls: {mode: PASSTHROUGH}");
+        assert!(reported(&passthrough).contains("SH7307"));
+    }
+}

@@ -222,3 +222,52 @@ fn target(service: &Resource, port: i64) -> i64 {
     let Some(found) = ports.iter().find(|item| item["port"].as_int() == Some(port)) else { return port };
     found["targetPort"].as_int().unwrap_or(port)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    /// The rule's own case with the service and its pods known.
+    fn with_pods(inject: &str) -> String {
+        format!(
+            "{}---
+apiVersion: v1
+kind: Service
+metadata: {{name: cart, namespace: shop}}
+spec: {{selector: {{app: cart}}, ports: [{{port: 80, name: http}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: cart, namespace: shop}}
+spec: {{template: {{metadata: {{labels: {{app: cart, sidecar.istio.io/inject: '{inject}'}}}}}}}}
+",
+            super::SH7109.example.before
+        )
+    }
+
+    #[test]
+    fn a_server_without_a_proxy_is_not_bound_by_a_policy() {
+        assert!(reported(&with_pods("true")).contains("SH7109"));
+        assert!(!reported(&with_pods("false")).contains("SH7109"));
+    }
+
+    #[test]
+    fn a_policy_of_the_workload_wins_over_that_of_the_namespace() {
+        let own = format!(
+            "{}---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: cart, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: cart}}}}, mtls: {{mode: PERMISSIVE}}}}
+",
+            with_pods("true")
+        );
+        assert!(!reported(&own).contains("SH7109"));
+    }
+
+    #[test]
+    fn hosts_outside_the_cluster_have_no_policy() {
+        let outside = super::SH7109.example.before.replace("host: cart", "host: cart.example.com");
+        assert!(!reported(&outside).contains("SH7109"));
+    }
+}

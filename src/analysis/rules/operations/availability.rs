@@ -100,10 +100,36 @@ fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
     }
 }
 
-fn role(deployment: &Resource) -> Option<&'static str> {
+/// What a Deployment is for the mesh, if it is one of its own.
+pub(super) fn role(deployment: &Resource) -> Option<&'static str> {
     if deployment.label("app") == Some("istiod") {
         return Some("control plane");
     }
     let istio = deployment.label("istio").or_else(|| deployment.pod_labels()["istio"].as_str())?;
     istio.ends_with("gateway").then_some("gateway")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn an_autoscaler_that_keeps_two_is_enough() {
+        let scaled = format!(
+            "{}---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{name: istiod, namespace: istio-system}}
+spec: {{minReplicas: 2, scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: istiod}}}}
+",
+            super::SH7316.example.before
+        );
+        assert!(!reported(&scaled).contains("SH7316"));
+    }
+
+    #[test]
+    fn an_application_is_not_judged() {
+        let application = super::SH7316.example.before.replace("istiod", "cart");
+        assert!(!reported(&application).contains("SH7316"));
+    }
 }

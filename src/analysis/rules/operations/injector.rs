@@ -149,3 +149,14 @@ fn matches(selector: &Node, labels: &Node) -> bool {
             }
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn without_any_injector_nothing_is_known() {
+        let alone = super::SH7314.example.before.split_once("---").unwrap().1;
+        assert!(!reported(alone).contains("SH7314"));
+    }
+}

@@ -12,3 +12,4 @@ pub mod path_normalization;
 pub mod pod_security;
 pub mod proxy_versions;
 pub mod tracing;
+pub mod zones;

@@ -1,5 +1,5 @@
 //! Namespaces in which the proxy is the only wall. Source: istio.io, security best practices, "Defense in depth with
-//! NetworkPolicy".
+//! `NetworkPolicy`".
 
 use crate::analysis::membership::NamespaceMode;
 use crate::analysis::rules::scope::is_whole_cluster;

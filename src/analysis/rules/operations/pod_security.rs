@@ -1,5 +1,5 @@
 //! Namespaces that refuse what sidecars need. Source: istio.io, application requirements; Istio CNI: without it each pod
-//! has an init container with NET_ADMIN.
+//! has an init container with `NET_ADMIN`.
 
 use crate::analysis::membership::NamespaceMode;
 use crate::analysis::rules::scope::is_whole_cluster;

@@ -90,3 +90,14 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn without_a_proxy_the_port_is_free() {
+        let outside = super::SH7311.example.before.replace("istio-injection: enabled", "istio-injection: disabled");
+        assert!(!reported(&outside).contains("SH7311"));
+    }
+}

@@ -107,3 +107,35 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn an_egress_gateway_starts_tls_for_what_it_routes() {
+        let egress = format!(
+            "{}---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: api, namespace: shop}}
+spec:
+  hosts: [api.example.com]
+  gateways: [egress]
+  http: [{{route: [{{destination: {{host: api.example.com, port: {{number: 443}}}}}}]}}]
+",
+            super::SH7305.example.before
+        );
+        assert!(!reported(&egress).contains("SH7305"));
+    }
+
+    #[test]
+    fn settings_of_the_plain_port_leave_the_other_alone() {
+        let plain = super::SH7305
+            .example
+            .before
+            .replace("tls: {mode", "portLevelSettings: [{port: {number: 80}, tls: {mode")
+            .replace("caCertificates: system}}", "caCertificates: system}}]}");
+        assert!(!reported(&plain).contains("SH7305"));
+    }
+}

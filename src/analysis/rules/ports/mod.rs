@@ -1,6 +1,7 @@
 //! Rules about what is spoken on a port.
 
 pub mod double_tls;
+pub mod external_name;
 pub mod https_port;
 pub mod plain_to_tls;
 mod protocol;

@@ -79,3 +79,14 @@ fn has_port(pod: &Node, name: &str) -> bool {
         // What an injector fills in is not known.
         || pod["containers"].items().iter().any(|container| container["image"].text() == "auto")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn a_number_need_not_be_declared() {
+        let number = super::SH7121.example.before.replace("targetPort: web", "targetPort: 9999");
+        assert!(!reported(&number).contains("SH7121"));
+    }
+}

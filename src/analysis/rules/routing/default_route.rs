@@ -73,3 +73,20 @@ fn takes_everything(route: &Node) -> bool {
             })
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn a_gateway_may_publish_some_paths_only() {
+        let gateway = super::SH7301.example.before.replace("  http:", "  gateways: [public]\n  http:");
+        assert!(!reported(&gateway).contains("SH7301"));
+    }
+
+    #[test]
+    fn a_prefix_of_everything_is_a_default() {
+        let prefix = super::SH7301.example.before.replace("{headers: {user: {exact: tester}}}", "{uri: {prefix: /}}");
+        assert!(!reported(&prefix).contains("SH7301"));
+    }
+}

@@ -6,5 +6,7 @@ pub mod match_gateways;
 pub mod overlapping_rules;
 pub mod same_host_entries;
 pub mod shared_gateway_host;
+pub mod sidecar_outbound;
 pub mod subset_labels;
+pub mod subset_of_service;
 pub mod unused_subset;

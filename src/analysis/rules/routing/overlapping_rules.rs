@@ -94,3 +94,18 @@ fn are_merged(a: &Resource, b: &Resource) -> bool {
     selector(a) == selector(b)
         && here.iter().any(|scope| *scope == "*" || there.contains(scope) || there.contains(&"*"))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn rules_that_no_client_sees_both_of_are_not_merged() {
+        let scoped = super::SH7106
+            .example
+            .before
+            .replacen("host: cart,", "host: cart, exportTo: [a],", 1)
+            .replace("host: cart.shop.svc.cluster.local,", "host: cart.shop.svc.cluster.local, exportTo: [b],");
+        assert!(!reported(&scoped).contains("SH7106"));
+    }
+}

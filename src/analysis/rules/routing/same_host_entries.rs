@@ -112,3 +112,14 @@ fn is_rival(entry: &Resource, other: &Resource, number: &str, protocol: &str) ->
         && same_protocol
         && fields.iter().any(|field| other.spec()[*field] != entry.spec()[*field])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn entries_that_only_add_endpoints_to_each_other_are_one_service() {
+        let alike = super::SH7117.example.before.replace("resolution: NONE", "resolution: DNS");
+        assert!(!reported(&alike).contains("SH7117"));
+    }
+}

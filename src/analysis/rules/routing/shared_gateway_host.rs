@@ -152,3 +152,24 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
             .related(other);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn routes_that_differ_in_a_header_do_not_collide() {
+        let header = super::SH7116.example.before.replacen(
+            "match: [{uri: {prefix: /cart}}]",
+            "match: [{uri: {prefix: /cart}, headers: {beta: {exact: 'yes'}}}]",
+            1,
+        );
+        assert!(!reported(&header).contains("SH7116"));
+    }
+
+    #[test]
+    fn one_virtual_service_does_not_collide_with_itself() {
+        let alone = super::SH7116.example.before.split_once("---").unwrap().0;
+        assert!(!reported(alone).contains("SH7116"));
+    }
+}
