@@ -1,5 +1,5 @@
 //! A Sidecar that closes the way out without saying so. Source: Kiali's check KIA1007; Sidecar reference,
-//! `OutboundTrafficPolicy.Mode`: what is not said is REGISTRY_ONLY.
+//! `OutboundTrafficPolicy.Mode`: what is not said is `REGISTRY_ONLY`.
 
 use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
