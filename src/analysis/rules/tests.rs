@@ -21,10 +21,8 @@ pub(in crate::analysis) fn found(text: &str) -> Vec<Finding> {
     let mut resources = Vec::new();
     for part in text.split("# cluster: ") {
         let mut sources = Sources::default();
-        let (cluster, manifests) = match text.contains("# cluster: ") {
-            true => part.split_once('\n').unwrap_or_default(),
-            false => ("", part),
-        };
+        let is_of_cluster = text.contains("# cluster: ");
+        let (cluster, manifests) = if is_of_cluster { part.split_once('\n').unwrap_or_default() } else { ("", part) };
         sources.add("example.yaml", manifests.to_owned());
         let mut reading = source::read(&sources, one);
         assert!(reading.errors.is_empty(), "{:?}", reading.errors);
