@@ -159,13 +159,17 @@ impl Engine {
     /// Admits the command, takes its lease, counts the attempt and runs it. `None` when it turns out to have ended.
     async fn execute(&self, work: &Work<'_>, held: &mut Option<Held>) -> Result<Option<Ending>, crate::bus::Error> {
         let Command { origin, expiry, .. } = work.command;
-        if let Some(expiry) = expiry.filter(|expiry| *expiry <= self.clock.now()) {
-            return Ok(Some(Ending::failed(Error::Expired { deadline: event::rfc3339(expiry) })));
+        let given_up = match expiry.filter(|expiry| *expiry <= self.clock.now()) {
+            Some(expiry) => Some(Error::Expired { deadline: event::rfc3339(expiry) }),
+            None if self.bus.control().is_cancelled(&origin.key, origin.target.as_str()) => Some(Error::Cancelled),
+            None => None,
+        };
+        // A copy of the message may be carried out right now. Then that one ends the command, with its report: its
+        // lease keeps this one from it.
+        if given_up.is_some() && !self.bus.attempts(&origin.key).await?.0.open {
+            return Ok(given_up.map(Ending::failed));
         }
-        if self.bus.control().is_cancelled(&origin.key, origin.target.as_str()) {
-            return Ok(Some(Ending::failed(Error::Cancelled)));
-        }
-        if self.bus.control().is_paused(origin.target.as_str()) {
+        if given_up.is_none() && self.bus.control().is_paused(origin.target.as_str()) {
             return Ok(Some(Ending::failed(Error::Paused { target: origin.target.to_string() })));
         }
         if let Some(installation) = work.installation.clone() {
@@ -176,6 +180,9 @@ impl Engine {
                 return Ok(Some(Ending::failed(Error::Busy { installation })));
             }
             reach(Step::Leased);
+        }
+        if given_up.is_some() {
+            return Ok(given_up.map(Ending::failed));
         }
         self.attempt(work, held.as_mut()).await
     }
