@@ -85,6 +85,12 @@ pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
     Settings { mesh_config: read("mesh"), mesh_networks: read("meshNetworks"), now }
 }
 
+/// Settings written as text inside an object, such as in an annotation. None if they cannot be read.
+#[must_use]
+pub fn read_embedded(text: &str) -> Option<Node> {
+    read_value("settings", text).ok()
+}
+
 /// Named as Istio's analysis names them.
 fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
     Resource {

@@ -3,12 +3,16 @@
 
 mod access;
 mod ambient;
+mod annotation;
 mod bound;
 mod clusters;
 mod control_plane;
 mod destination_rule;
 mod edge;
+mod envoy_filter;
+mod gateway;
 mod gateway_api;
+mod injection;
 mod mesh_networks;
 mod mutual_tls;
 mod operations;
@@ -19,10 +23,14 @@ mod routing;
 mod schema;
 mod scope;
 mod security;
+mod selected;
 mod service;
 mod service_entry;
 pub mod shared;
+mod sidecar;
+mod status;
 mod telemetry;
+mod virtual_service;
 mod wording;
 mod workload;
 
@@ -30,11 +38,27 @@ use super::{Code, Rule};
 
 /// All rules. A new one is a line here.
 pub static ALL: &[&Rule] = &[
+    // What istioctl analyze reports too: its names, its codes.
+    &annotation::alpha::RULE,
+    &annotation::known::RULE,
+    &clusters::service::RULE,
     &control_plane::deprecated::RULE,
     &control_plane::external::RULE,
     &destination_rule::ca_certificate::RULE,
+    &destination_rule::subsets::RULE,
+    &envoy_filter::patch::RULE,
+    &gateway::certificate::RULE,
+    &gateway::conflict::RULE,
+    &gateway::ports::RULE,
+    &gateway::secret::RULE,
     &gateway_api::crd_version::RULE,
+    &gateway_api::selector::RULE,
+    &injection::auto_image::RULE,
+    &injection::image::RULE,
+    &injection::namespace::RULE,
+    &injection::webhook::RULE,
     &mesh_networks::registry::RULE,
+    &security::authorization::RULE,
     &security::blocked_cidrs::RULE,
     &service::port_name::RULE,
     &service_entry::addresses::RULE,
@@ -55,10 +79,19 @@ pub static ALL: &[&Rule] = &[
     &schema::virtual_service::RULE,
     &schema::workload::ENTRY,
     &schema::workload::GROUP,
+    &sidecar::selector::RULE,
+    &status::condition::RULE,
     &telemetry::default_selector::RULE,
     &telemetry::lightstep::RULE,
     &telemetry::provider::RULE,
+    &telemetry::selector::RULE,
+    &virtual_service::destination_host::RULE,
+    &virtual_service::gateways::RULE,
+    &virtual_service::jwt_claims::RULE,
+    &virtual_service::mesh_hosts::RULE,
+    &virtual_service::subsets::RULE,
     &workload::application_uid::RULE,
+    &workload::multi_service::RULE,
     // Consistency, security and other good practice: our own codes.
     &access::default_deny::RULE,
     &access::host_ports::RULE,
@@ -134,6 +167,9 @@ pub static ALL: &[&Rule] = &[
     &routing::subset_of_service::RULE,
     &routing::unused_subset::RULE,
 ];
+
+/// Codes told only to who asks for them by name: most of what they find is written by tools and not by people.
+pub const ON_REQUEST: &[&str] = &["IST0136"];
 
 /// All codes that some rule can report, by their ids.
 #[must_use]

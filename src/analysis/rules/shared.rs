@@ -35,3 +35,44 @@ spec:
     },
     also: &[],
 };
+
+/// Something is named that is not there.
+pub static IST0101: Code = Code {
+    id: "IST0101",
+    name: "ReferencedResourceNotFound",
+    level: Level::Error,
+    title: "Something is referred to that is not there",
+    why: "Requests to a host that is not there fail with 503; a gateway, selector or secret that is not there means that \
+          the object has no effect, without an error where it was applied.",
+    remedy: "Correct the name, its namespace or the labels, or create what is missing.",
+    source: "https://istio.io/latest/docs/reference/config/analysis/ist0101/",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http: [{route: [{destination: {host: cartt}}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {ports: [{name: http, port: 80}]}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http: [{route: [{destination: {host: cart}}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {ports: [{name: http, port: 80}]}
+",
+    },
+    also: &["KIA0004", "KIA0101", "KIA0302", "KIA1101", "KIA1102", "KIA1107", "istio-vet danglingroutedestinationhost"],
+};

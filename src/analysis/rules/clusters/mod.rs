@@ -4,3 +4,4 @@ pub mod identity;
 pub mod namespaces;
 pub mod networks;
 pub mod same_configuration;
+pub mod service;

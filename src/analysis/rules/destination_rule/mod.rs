@@ -1,3 +1,4 @@
 //! Rules about `DestinationRule`s.
 
 pub mod ca_certificate;
+pub mod subsets;

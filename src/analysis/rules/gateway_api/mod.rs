@@ -8,4 +8,5 @@ pub mod grant_namespaces;
 mod grants;
 pub mod listener_certificates;
 pub mod parents;
+pub mod selector;
 mod status;

@@ -1,3 +1,4 @@
 //! Rules about what protects the mesh.
 
+pub mod authorization;
 pub mod blocked_cidrs;

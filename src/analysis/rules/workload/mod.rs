@@ -1,3 +1,4 @@
 //! Rules about pods and what makes them.
 
 pub mod application_uid;
+pub mod multi_service;

@@ -1,0 +1,189 @@
+//! Annotations of Istio that do not exist, stand in the wrong place, are on their way out, or have a value that cannot
+//! be. Source: istio `analyzers/annotations/annotations.go`, `pkg/kube/inject/validate.go`.
+//!
+//! Differs from istioctl: `proxy.istio.io/config` is checked for what can be read and for its fields, not for each value.
+
+use super::table::{self, Change, SET_BY_ISTIO};
+use super::value;
+use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "annotations.K8sAnalyzer",
+    codes: &[&IST0107, &IST0108, &IST0125, &IST0135],
+    reads: &[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment],
+    check: Check::Each(&[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment], check),
+};
+
+const SOURCE: &str = "https://istio.io/latest/docs/reference/config/annotations/";
+
+static IST0107: Code = Code {
+    id: "IST0107",
+    name: "MisplacedAnnotation",
+    level: Level::Warning,
+    title: "An annotation stands on an object that it says nothing to",
+    why: "Nobody reads it there: what it should change stays as it is.",
+    remedy: "Move it to an object of the kind the message names; for pods of a Deployment that is its template.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop, annotations: {sidecar.istio.io/logLevel: debug}}
+spec: {template: {spec: {containers: [{name: cart, image: cart}]}}}
+",
+        after: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  template:
+    metadata: {annotations: {sidecar.istio.io/logLevel: debug}}
+    spec: {containers: [{name: cart, image: cart}]}
+",
+    },
+    also: &[],
+};
+
+static IST0108: Code = Code {
+    id: "IST0108",
+    name: "UnknownAnnotation",
+    level: Level::Warning,
+    title: "There is no such annotation of Istio",
+    why: "Nobody reads it: what it should change stays as it is.",
+    remedy: "Correct its name; see the list of annotations.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop, annotations: {networking.istio.io/exportsTo: '.'}}
+spec: {ports: [{name: http, port: 80}]}
+",
+        after: "\
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop, annotations: {networking.istio.io/exportTo: '.'}}
+spec: {ports: [{name: http, port: 80}]}
+",
+    },
+    also: &[],
+};
+
+static IST0125: Code = Code {
+    id: "IST0125",
+    name: "InvalidAnnotation",
+    level: Level::Warning,
+    title: "An annotation has a value that it cannot have",
+    why: "The injector refuses the pod, or the setting is ignored.",
+    remedy: "Correct the value as the message says.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, annotations: {sidecar.istio.io/proxyCPU: much}}
+spec: {containers: [{name: cart, image: cart}]}
+",
+        after: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, annotations: {sidecar.istio.io/proxyCPU: 100m}}
+spec: {containers: [{name: cart, image: cart}]}
+",
+    },
+    also: &[],
+};
+
+static IST0135: Code = Code {
+    id: "IST0135",
+    name: "DeprecatedAnnotation",
+    level: Level::Info,
+    title: "An annotation is on its way out",
+    why: "One of the next releases of Istio does not read it any more.",
+    remedy: "Use what has replaced it: the label of the same name for sidecar.istio.io/inject, fields of \
+             proxy.istio.io/config for most others.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, annotations: {sidecar.istio.io/inject: 'true'}}
+spec: {containers: [{name: cart, image: cart}]}
+",
+        after: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {sidecar.istio.io/inject: 'true'}}
+spec: {containers: [{name: cart, image: cart}]}
+",
+    },
+    also: &[],
+};
+
+const INJECT: &str = "sidecar.istio.io/inject";
+
+fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
+    for (name, content) in resource.annotations().entries() {
+        let name = name.as_str();
+        if !table::is_istio(name) || SET_BY_ISTIO.contains(&name) {
+            continue;
+        }
+        let field = format!("metadata.annotations[\"{name}\"]");
+        let Some(known) = table::find(name) else {
+            findings
+                .add(&IST0108, resource, format!("annotation {name} is unknown to Istio"))
+                .field(field)
+                .arguments([name]);
+            continue;
+        };
+        // Whoever has set the label too knows it already.
+        if known.change == Change::Deprecated && (name != INJECT || resource.label(INJECT).is_none()) {
+            let extra = if name == INJECT { " in favor of the label of the same name" } else { "" };
+            findings
+                .add(&IST0135, resource, format!("annotation {name} is deprecated{extra}"))
+                .field(field.clone())
+                .arguments([name, extra]);
+        }
+        if known.kinds.contains(&"Any") {
+            continue;
+        }
+        if !known.kinds.contains(&resource.kind.name()) {
+            let kinds = known.kinds.join(", ");
+            findings
+                .add(&IST0107, resource, format!("annotation {name} belongs on {kinds}"))
+                .field(field)
+                .arguments([name, &kinds]);
+            continue;
+        }
+        if let Err(problem) = value::check(name, &content.scalar_text()) {
+            findings
+                .add(&IST0125, resource, format!("annotation {name}: {problem}"))
+                .field(field)
+                .arguments([name, &problem]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn what_istio_sets_itself_and_what_is_not_istios_is_not_told() {
+        let pod = |annotations: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: b, annotations: {{{annotations}}}}}\n"
+            );
+            let codes = reported(&text);
+            ["IST0107", "IST0108", "IST0125", "IST0135"]
+                .into_iter()
+                .filter(|code| codes.contains(code))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(pod("istio.io/rev: a, ambient.istio.io/redirection: enabled, example.com/x: y"), [""; 0]);
+        assert_eq!(pod("kubernetes.io/ingress.class: istio"), ["IST0107"]);
+        assert_eq!(pod("status.sidecar.istio.io/port: '70000'"), ["IST0125"]);
+        assert_eq!(pod("proxy.istio.io/config: '{holdApplicationUntilProxyStarts: true}'"), [""; 0]);
+    }
+}

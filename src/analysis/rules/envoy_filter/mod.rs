@@ -1,0 +1,3 @@
+//! Rules about `EnvoyFilter`.
+
+pub mod patch;

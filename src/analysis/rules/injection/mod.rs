@@ -1,0 +1,7 @@
+//! Rules about how pods get their proxies.
+
+pub mod auto_image;
+pub mod image;
+pub mod namespace;
+mod selector;
+pub mod webhook;

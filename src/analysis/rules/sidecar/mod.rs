@@ -1,0 +1,3 @@
+//! Rules about `Sidecar`.
+
+pub mod selector;

@@ -1,0 +1,3 @@
+//! Rules about what controllers have written into objects.
+
+pub mod condition;

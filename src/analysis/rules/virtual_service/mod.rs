@@ -1,0 +1,8 @@
+//! Rules about `VirtualService`.
+
+pub mod destination_host;
+pub mod gateways;
+pub mod jwt_claims;
+pub mod mesh_hosts;
+mod route;
+pub mod subsets;
