@@ -3,10 +3,12 @@
 //!
 //! Differs from istioctl: of several providers of a host the ports of all count; nothing is told where the services of
 //! the host's namespace are not among the objects; a service that is exported elsewhere is there for a VirtualService of its
-//! own namespace that is exported to all (istio/istio#39629); hosts are compared in their full form (IST0140), and a
+//! own namespace that is exported to all (istio/istio#39629); hosts are compared in their full form (IST0140), rules that do not hold in the mesh are not passed by
+//! (istio/istio#58559), and a
 //! `VirtualService` does not pass by its own rules.
 
 use super::route::{Destination, destinations};
+use crate::analysis::rules::bound::gateways;
 use crate::analysis::rules::scope;
 use crate::analysis::rules::shared::IST0101;
 use crate::analysis::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View, hosts};
@@ -90,11 +92,14 @@ spec: {hosts: [cart], http: [{route: [{destination: {host: cart, subset: v1}}]}]
     also: &[],
 };
 
-/// Those that send a host of their own to a subset of it.
+/// Those that hold in the mesh and send a host of their own to a subset of it.
 static BY_OWN_SUBSETS: KeyIndex = KeyIndex {
     name: "virtual services by hosts they have subsets of",
     kinds: &[Kind::VirtualService],
     keys: |service, keys| {
+        if !gateways(service).any(|gateway| gateway == "mesh") {
+            return;
+        }
         let full = |host| hosts::fqdn(host, &service.namespace);
         for rule in service.spec()["http"].items() {
             for route in rule["route"].items() {
@@ -113,7 +118,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     for destination in destinations(service) {
         check_host(view, service, &destination, findings);
     }
-    if !service.spec()["gateways"].is_empty() {
+    if gateways(service).any(|gateway| gateway != "mesh") {
         check_rules_passed_by(view, service, findings);
     }
 }
