@@ -86,8 +86,15 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let mut ports: BTreeSet<i64> = BTreeSet::new();
     let mut has_service = false;
     let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut last: Option<(&str, &Node)> = None;
     for workload in view.workloads(Within::Anywhere, &selector) {
         has_workload = true;
+        // Pods of one Deployment stand together and are alike.
+        let kin = Some((workload.namespace.as_str(), workload.pod_labels()));
+        if last == kin {
+            continue;
+        }
+        last = kin;
         for service in view.services_selecting(&workload.namespace, workload.pod_labels()) {
             if !seen.insert((&service.namespace, &service.name)) {
                 continue;
