@@ -78,6 +78,8 @@ pub struct Origin {
     pub name: String,
     /// The revision it belongs to; empty for the default one and for what has none.
     pub revision: String,
+    /// Helm's release name.
+    pub release: String,
     /// The charts' version.
     pub version: Version,
     /// The chart's digest.

@@ -9,6 +9,7 @@ pub mod owner;
 mod plan;
 mod profile;
 mod request;
+pub mod room;
 pub mod skew;
 pub mod support;
 pub mod usage;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::profile::Defaults;
 use super::values::{self, Around};
-use super::{Component, Facts, Finding, Gateway, Profile, Request, Severity, Version, skew};
+use super::{Component, Facts, Finding, Gateway, Origin, Request, Severity, Version, skew};
 
 /// What is taken of a rendered chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,24 @@ pub struct Step {
     pub values: Value,
     /// What is taken of it.
     pub keep: Keep,
+}
+
+impl Step {
+    /// The step that made a part.
+    #[must_use]
+    pub fn of(origin: &Origin) -> Self {
+        Self {
+            component: origin.component,
+            name: origin.name.clone(),
+            revision: origin.revision.clone(),
+            installation: origin.component.installation(&origin.name),
+            release: origin.release.clone(),
+            namespace: origin.namespace.clone(),
+            version: origin.version.clone(),
+            values: origin.values.clone(),
+            keep: if origin.component == Component::Tag { Keep::Tag(origin.name.clone()) } else { Keep::All },
+        }
+    }
 }
 
 /// Steps in order, what leaves the cluster, and what speaks against it.
@@ -216,26 +234,18 @@ fn others(request: &Request, facts: &Facts) -> Vec<Finding> {
 /// Tags stay, as namespaces may refer to them; base stays, as users' objects are of its kinds.
 fn leaving(request: &Request, facts: &Facts, steps: &[Step]) -> Vec<String> {
     let only = only_plane(request, facts);
-    let leaves = |origin: &super::Origin| match origin.component {
+    let leaves = |origin: &Origin| match origin.component {
         Component::Gateway => origin.revision == request.revision(),
         Component::Cni | Component::Ztunnel => only,
         _ => false,
     };
     let installed = facts.installed.iter().filter(|it| leaves(&it.origin));
-    let planned = |origin: &super::Origin| {
+    let planned = |origin: &Origin| {
         steps.iter().any(|step| (step.component, step.name.as_str()) == (origin.component, origin.name.as_str()))
     };
     let mut leaving: Vec<_> = installed.filter(|it| !planned(&it.origin)).collect();
     leaving.sort_by_key(|it| std::cmp::Reverse(it.origin.component));
     leaving.into_iter().map(|it| it.installation.clone()).collect()
-}
-
-impl Profile {
-    /// Whether its control plane runs in this cluster.
-    #[must_use]
-    pub const fn is_remote(self) -> bool {
-        matches!(self, Self::Remote)
-    }
 }
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ pub fn image_tag(image: &str) -> Option<String> {
 }
 
 /// Whether a label selector selects.
-fn selects(selector: &Value, labels: &Labels) -> bool {
+#[must_use]
+pub fn selects(selector: &Value, labels: &Labels) -> bool {
     let equal = selector["matchLabels"].as_object();
     let equal = equal
         .is_none_or(|wanted| wanted.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str()));

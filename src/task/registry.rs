@@ -123,6 +123,10 @@ impl Registry {
         let charts = Arc::new(Charts::new(charts));
         Self::default()
             .with(super::mesh::Install::new(&charts))
+            .with(super::mesh::Upgrade::new(&charts))
+            .with(super::mesh::Uninstall)
+            .with(super::mesh::Status::new(&charts))
+            .with(super::mesh::Precheck)
             .with(super::ping::Ping)
             .with(super::cancel::Cancel)
             .with(super::config::Apply)

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::mesh::owner::Owner;
-use crate::mesh::{ControlPlane, Installed, Mode, Origin};
+use crate::mesh::{ControlPlane, Installed, Mode};
 
 fn facts() -> Facts {
     Facts {
@@ -29,6 +29,7 @@ fn installed(component: Component, name: &str, version: &str, values: Value) -> 
             component,
             name: name.to_owned(),
             revision: revision.to_owned(),
+            release: String::new(),
             version: version.parse().unwrap(),
             digest: String::new(),
             namespace: "istio-system".to_owned(),

@@ -23,7 +23,7 @@ pub struct Conduct {
     pub force: bool,
 }
 
-const fn five_minutes() -> Duration {
+pub(super) const fn five_minutes() -> Duration {
     Duration::from_mins(5)
 }
 

@@ -72,6 +72,6 @@ impl Task for Install {
         let plan = mesh::plan(&params.mesh, &facts);
         let mut work = Work::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
         let done = work.run(&facts, plan).await;
-        work.end(done)
+        work.report.end(done)
     }
 }

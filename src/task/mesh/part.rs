@@ -56,6 +56,11 @@ fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
 
 /// Charts say that Helm manages what they make.
 fn sign(object: &mut DynamicObject) {
+    // Users' objects are of these kinds. Charts forget to say so of some (workloadgroups from 1.24 to 1.28.1).
+    if object.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition") {
+        let annotations = object.metadata.annotations.get_or_insert_default();
+        annotations.insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+    }
     let labels = object.metadata.labels.get_or_insert_default();
     labels.insert("app.kubernetes.io/managed-by".to_owned(), owner::MANAGED_BY.to_owned());
 }
@@ -70,6 +75,7 @@ impl Part {
             component: self.step.component,
             name: self.step.name.clone(),
             revision: self.step.revision.clone(),
+            release: self.step.release.clone(),
             version: self.step.version.clone(),
             digest: self.digest.clone(),
             namespace: self.step.namespace.clone(),

@@ -5,19 +5,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ObjectReport, ObjectsReport};
 use crate::mesh::{Component, Finding, Version};
+use crate::task::{Error, Failure, MAX_REPORT, Outcome};
 
 /// Report of the verbs that write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MeshReport {
-    /// The version asked for.
-    pub version: Version,
-    /// The revision it is about, `default` for the default one.
+    /// The version asked for; absent where none is, as when it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// The revision it is about, `default` for the default one; empty for all of them.
     pub revision: String,
-    /// The control plane's namespace.
-    pub namespace: String,
     /// What was done to each part, in order.
     pub parts: Vec<PartReport>,
+    /// Namespaces that were moved, and workloads that were restarted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<String>,
+    /// What is left of Istio in the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub residue: Vec<String>,
     /// What the checks have found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -70,6 +76,38 @@ impl PartReport {
 }
 
 impl MeshReport {
+    /// Nothing done yet.
+    pub(super) const fn new(revision: String) -> Self {
+        Self {
+            version: None,
+            revision,
+            parts: Vec::new(),
+            moved: Vec::new(),
+            residue: Vec::new(),
+            findings: Vec::new(),
+            dry_run: false,
+        }
+    }
+
+    /// Notes what was moved or restarted.
+    pub(super) fn moved(&mut self, changed: bool, what: String) {
+        if changed {
+            self.moved.push(what);
+        }
+    }
+
+    /// The end of the task.
+    pub(super) fn end(self, done: Result<(), Error>) -> Result<Outcome<Box<Self>>, Failure<Box<Self>>> {
+        let changed = !self.dry_run && (!self.moved.is_empty() || self.parts.iter().any(PartReport::changed));
+        let begun = !self.parts.is_empty() || !self.findings.is_empty();
+        let report = Box::new(self.fit(MAX_REPORT));
+        let outcome = if changed { Outcome::Changed(report) } else { Outcome::Unchanged(report) };
+        match done {
+            Ok(()) => Ok(outcome),
+            Err(error) => Err(Failure { error, report: begun.then_some(outcome) }),
+        }
+    }
+
     /// The same in at most about `bytes` of JSON, shared by the parts.
     #[must_use]
     pub(super) fn fit(mut self, bytes: usize) -> Self {

@@ -1,6 +1,10 @@
 //! Carries out a plan: everything is rendered and checked before anything is written, then part after part is applied
 //! and waited for, then what is no longer wanted goes.
 
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+
 use super::conduct::Conduct;
 use super::labelled::Labelled;
 use super::part::{self, Part};
@@ -9,16 +13,16 @@ use super::{facts, precheck};
 use crate::chart::Charts;
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{Cluster, ObjectsReport};
-use crate::mesh::{self, Facts, Finding, Plan, Request, Severity, Webhook, usage};
-use crate::task::{Error, Failure, MAX_REPORT, Outcome, TaskContext};
+use crate::mesh::{self, Facts, Finding, Installed, Plan, Request, Severity, Webhook, usage};
+use crate::task::{Error, TaskContext};
 
 /// One plan under way.
 pub(super) struct Work<'a> {
     pub cx: &'a TaskContext,
     pub cluster: &'a Cluster,
     charts: &'a Charts,
-    request: &'a Request,
-    conduct: &'a Conduct,
+    pub request: &'a Request,
+    pub conduct: &'a Conduct,
     pub report: MeshReport,
 }
 
@@ -30,14 +34,9 @@ impl<'a> Work<'a> {
         request: &'a Request,
         conduct: &'a Conduct,
     ) -> Self {
-        let report = MeshReport {
-            version: request.version.clone(),
-            revision: request.revision_label().to_owned(),
-            namespace: request.namespace.clone(),
-            parts: Vec::new(),
-            findings: Vec::new(),
-            dry_run: conduct.dry_run,
-        };
+        let mut report = MeshReport::new(request.revision_label().to_owned());
+        report.version = Some(request.version.clone());
+        report.dry_run = conduct.dry_run;
         Self { cx, cluster, charts, request, conduct, report }
     }
 
@@ -50,7 +49,9 @@ impl<'a> Work<'a> {
         self.admit(Self::overlaps(facts, &parts))?;
         self.apply(parts).await?;
         for installation in plan.removals {
-            self.remove(facts, &installation).await?;
+            if let Some(part) = facts.installed.iter().find(|it| it.installation == installation) {
+                self.remove(part).await?;
+            }
         }
         Ok(())
     }
@@ -107,50 +108,64 @@ impl<'a> Work<'a> {
     }
 
     /// Deletes a part that this worker has installed.
-    pub async fn remove(&mut self, facts: &Facts, installation: &str) -> Result<(), Error> {
-        let Some(there) = facts.installed.iter().find(|it| it.installation == installation) else { return Ok(()) };
-        let options = DeleteOptions {
-            dry_run: self.conduct.dry_run,
-            wait: (!self.conduct.wait.is_zero()).then_some(self.conduct.wait),
-            generation: self.cx.generation,
-            ..DeleteOptions::default()
-        };
-        let title = there.origin.component.as_str();
-        let progress = Labelled::new(&self.cx.progress, format!("{title} {}", there.origin.name));
-        let mut report = PartReport {
-            component: there.origin.component,
-            name: there.origin.name.clone(),
-            installation: installation.to_owned(),
-            version: there.origin.component.chart().map(|_| there.origin.version.clone()),
-            ready: false,
-            objects: Vec::new(),
-            omitted: 0,
-        };
-        let done = delete::delete(self.cluster, installation, None, &options, &self.cx.guard, &progress).await;
-        let ended = match done {
-            Ok(done) => {
-                report.take(done);
-                Ok(())
-            }
-            Err(failure) => {
-                let (error, done) = *failure;
-                report.take(done.unwrap_or_else(ObjectsReport::default));
-                Err(error.into())
-            }
-        };
-        self.report.parts.push(report);
-        ended
+    pub async fn remove(&mut self, part: &Installed) -> Result<(), Error> {
+        let (cx, cluster) = (self.cx, self.cluster);
+        remove(cx, cluster, self.conduct.dry_run, self.conduct.wait, part, &mut self.report).await
     }
+}
 
-    /// The end of the task.
-    pub fn end(self, done: Result<(), Error>) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
-        let changed = !self.report.dry_run && self.report.parts.iter().any(PartReport::changed);
-        let begun = !self.report.parts.is_empty() || !self.report.findings.is_empty();
-        let report = Box::new(self.report.fit(MAX_REPORT));
-        let outcome = if changed { Outcome::Changed(report) } else { Outcome::Unchanged(report) };
-        match done {
-            Ok(()) => Ok(outcome),
-            Err(error) => Err(Failure { error, report: begun.then_some(outcome) }),
+/// Deletes one inventory's objects and tells of it.
+pub(super) async fn remove(
+    cx: &TaskContext,
+    cluster: &Cluster,
+    dry_run: bool,
+    wait: Duration,
+    part: &Installed,
+    report: &mut MeshReport,
+) -> Result<(), Error> {
+    let origin = &part.origin;
+    let line = PartReport {
+        component: origin.component,
+        name: origin.name.clone(),
+        installation: part.installation.clone(),
+        version: origin.component.chart().map(|_| origin.version.clone()),
+        ready: false,
+        objects: Vec::new(),
+        omitted: 0,
+    };
+    let title = format!("{} {}", origin.component.as_str(), origin.name);
+    let options = DeleteOptions {
+        dry_run,
+        wait: (!wait.is_zero()).then_some(wait),
+        generation: cx.generation,
+        ..DeleteOptions::default()
+    };
+    delete_as(cx, cluster, &title, line, None, &options, report).await
+}
+
+/// Deletes an inventory, or these objects, as the part that `line` tells of.
+pub(super) async fn delete_as(
+    cx: &TaskContext,
+    cluster: &Cluster,
+    title: &str,
+    mut line: PartReport,
+    objects: Option<Vec<DynamicObject>>,
+    options: &DeleteOptions,
+    report: &mut MeshReport,
+) -> Result<(), Error> {
+    let progress = Labelled::new(&cx.progress, title.trim_end());
+    let done = delete::delete(cluster, &line.installation, objects, options, &cx.guard, &progress).await;
+    let ended = match done {
+        Ok(done) => {
+            line.take(done);
+            Ok(())
         }
-    }
+        Err(failure) => {
+            let (error, done) = *failure;
+            line.take(done.unwrap_or_else(ObjectsReport::default));
+            Err(error.into())
+        }
+    };
+    report.parts.push(line);
+    ended
 }

@@ -1,0 +1,139 @@
+//! What stays in a cluster when a mesh is taken out, and who still needs it. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::facts::list;
+use crate::cluster::{Cluster, Error as ClusterError};
+use crate::mesh::{Facts, usage};
+use crate::task::Error;
+
+/// The group of Istio's kinds ends so.
+const GROUP: &str = ".istio.io";
+/// What istiod writes beside what its chart has.
+const RUNTIME_MAPS: [&str; 7] = [
+    "istio-ca-root-cert",
+    "istio-ca-crl",
+    "istio-leader",
+    "istio-gateway-deployment-leader",
+    "istio-gateway-status-leader",
+    "istio-namespace-controller-election",
+    "istio-validation-leader",
+];
+/// The Secret of istiod's own certificate authority. One that is called `cacerts` is the user's.
+const CA_SECRET: &str = "istio-ca-secret";
+
+/// Lists name no kind in their items.
+fn named(mut object: Value, api_version: &str, kind: &str) -> Value {
+    object["apiVersion"] = json!(api_version);
+    object["kind"] = json!(kind);
+    object
+}
+
+async fn all(cluster: &Cluster, api_version: &str, kind: &str) -> Result<Vec<Value>, ClusterError> {
+    let found = list(cluster, api_version, kind, None).await?;
+    Ok(found.into_iter().map(|object| named(object, api_version, kind)).collect())
+}
+
+/// Istio's CRDs.
+pub(super) async fn crds(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
+    let mut found = all(cluster, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await?;
+    found.retain(|crd| crd["spec"]["group"].as_str().is_some_and(|group| group.ends_with(GROUP)));
+    Ok(found)
+}
+
+/// What istiod has made while it ran.
+pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
+    let mut found = all(cluster, "v1", "ConfigMap").await?;
+    found.retain(|map| map["metadata"]["name"].as_str().is_some_and(|name| RUNTIME_MAPS.contains(&name)));
+    let mut secrets = all(cluster, "v1", "Secret").await?;
+    secrets.retain(|secret| secret["metadata"]["name"] == CA_SECRET);
+    found.extend(secrets);
+    Ok(found)
+}
+
+/// Namespaces with a label of the mesh.
+pub(super) async fn labelled(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+    let marked = |namespace: &Value| {
+        let labels = usage::labels(namespace);
+        ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"].iter().any(|key| labels.contains_key(*key))
+    };
+    let found = list(cluster, "v1", "Namespace", None).await?;
+    let names = found.iter().filter(|it| marked(it)).filter_map(|it| it["metadata"]["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// All that is left, for a person.
+pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+    let mut left = Vec::new();
+    let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for crd in crds(cluster).await? {
+        let name = crd["metadata"]["name"].as_str().unwrap_or_default();
+        kinds.entry("CustomResourceDefinition".to_owned()).or_default().push(name.to_owned());
+    }
+    for object in runtime_objects(cluster).await? {
+        let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        kinds.entry(format!("{kind} {}", text("name"))).or_default().push(text("namespace"));
+    }
+    for (kind, names) in kinds {
+        left.push(format!("{kind}: {}", names.join(", ")));
+    }
+    let labelled = labelled(cluster).await?;
+    if !labelled.is_empty() {
+        left.push(format!("mesh labels on namespaces: {}", labelled.join(", ")));
+    }
+    let made = list(cluster, "apps/v1", "Deployment", Some("gateway.istio.io/managed")).await?;
+    let text = |object: &Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+    for one in &made {
+        left.push(format!("Deployment {}/{}, made for a Gateway", text(one, "namespace"), text(one, "name")));
+    }
+    let proxies: Vec<_> = list(cluster, "v1", "Pod", None).await?.iter().filter_map(usage::proxy).collect();
+    if let Some(first) = proxies.first() {
+        left.push(format!(
+            "{} pods with a proxy, such as {}/{}: restart them",
+            proxies.len(),
+            first.namespace,
+            first.name
+        ));
+    }
+    Ok(left)
+}
+
+/// Who needs these revisions and tags (`going`) or has a proxy of these `revisions`.
+pub(super) async fn users(
+    cluster: &Cluster,
+    going: &BTreeSet<&str>,
+    revisions: &BTreeSet<&str>,
+    facts: &Facts,
+) -> Result<Vec<String>, Error> {
+    let mut users = Vec::new();
+    if going.is_empty() {
+        return Ok(users);
+    }
+    let spaces = list(cluster, "v1", "Namespace", None).await?;
+    for space in &spaces {
+        let labels = usage::labels(space);
+        if usage::namespace_revision(&labels).is_some_and(|revision| going.contains(revision)) {
+            users.push(format!("namespace {}", space["metadata"]["name"].as_str().unwrap_or_default()));
+        }
+    }
+    let tags = facts.webhooks.iter().filter(|it| revisions.contains(it.revision.as_str()));
+    for tag in tags.filter_map(|it| it.tag.as_deref()).filter(|tag| !going.contains(tag)) {
+        users.push(format!("tag {tag}"));
+    }
+    let pods = list(cluster, "v1", "Pod", None).await?;
+    // A gateway goes with its revision.
+    let is_gateway = |pod: &Value| pod["metadata"]["annotations"]["inject.istio.io/templates"] == "gateway";
+    let proxies: Vec<_> = pods
+        .iter()
+        .filter(|pod| !is_gateway(pod))
+        .filter_map(usage::proxy)
+        .filter(|proxy| revisions.contains(proxy.revision.as_str()))
+        .collect();
+    if let Some(first) = proxies.first() {
+        users.push(format!("{} proxies such as {}/{}", proxies.len(), first.namespace, first.name));
+    }
+    Ok(users)
+}

@@ -1,0 +1,286 @@
+//! `mesh.status`: what there is of Istio, who made it, and whether it is as it was applied. Reads only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::conduct::Conduct;
+use super::facts::{self, list};
+use super::part;
+use crate::chart::Charts;
+use crate::cluster::{Cluster, ObjectReport};
+use crate::mesh::{
+    Component, Facts, Finding, Installed, Request, Severity, Step, Version, owner::Owner, skew, support, usage,
+};
+use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
+
+/// Most differences and namespaces that are told one by one.
+const MOST: usize = 200;
+
+/// See the module.
+pub struct Status {
+    charts: Arc<Charts>,
+}
+
+impl Status {
+    /// With charts from there, to judge drift by.
+    #[must_use]
+    pub fn new(charts: &Arc<Charts>) -> Self {
+        Self { charts: Arc::clone(charts) }
+    }
+}
+
+/// Parameters of `mesh.status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusParams {
+    /// Compare what this worker has installed with the cluster, by a dry run of the same.
+    #[serde(default = "yes")]
+    pub drift: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Report of `mesh.status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct StatusReport {
+    /// The API server's version.
+    pub kubernetes: String,
+    /// Version of the Gateway API's CRDs; `unknown` when they do not say, absent when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_api: Option<String>,
+    /// Each istiod.
+    pub control_planes: Vec<ControlPlaneStatus>,
+    /// What this worker has installed.
+    pub parts: Vec<PartStatus>,
+    /// Each tag with the revision it points to.
+    pub tags: Vec<TagStatus>,
+    /// Namespaces in the mesh.
+    pub namespaces: Vec<NamespaceStatus>,
+    /// Proxies in all.
+    pub proxies: usize,
+    /// What deserves attention.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// One istiod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ControlPlaneStatus {
+    /// Its revision, `default` for the default one.
+    pub revision: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Tag of its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Who installed it.
+    pub installed_by: Owner,
+    /// Whether it is available.
+    pub ready: bool,
+    /// Whether its makers still mended this version when this worker was made.
+    pub mended: bool,
+    /// Its proxies, by version.
+    pub proxies: BTreeMap<String, usize>,
+}
+
+/// One part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PartStatus {
+    /// Which part.
+    pub component: Component,
+    /// The revision, the tag or the gateway, where there can be several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Version of its chart.
+    pub version: Version,
+    /// Its namespace.
+    pub namespace: String,
+    /// What a new run would write.
+    pub drift: Vec<ObjectReport>,
+}
+
+/// One tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TagStatus {
+    /// The tag.
+    pub tag: String,
+    /// Where it points to.
+    pub revision: String,
+    /// Who made it.
+    pub installed_by: Owner,
+}
+
+/// One namespace in the mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NamespaceStatus {
+    /// Its name.
+    pub namespace: String,
+    /// The revision or tag it asks for; absent in ambient mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// It is in ambient mode.
+    pub ambient: bool,
+}
+
+impl Task for Status {
+    const VERB: &'static str = "mesh.status";
+    const SUMMARY: &'static str = "Tells what is installed of Istio, by whom, and whether it is as it was applied.";
+    type Params = StatusParams;
+    type Report = Box<StatusReport>;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_mins(5), attempts: 3 }
+    }
+
+    fn installation(&self, _: &StatusParams) -> Option<String> {
+        None
+    }
+
+    fn example(&self) -> StatusParams {
+        StatusParams { drift: true }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: StatusParams,
+    ) -> Result<Outcome<Box<StatusReport>>, Failure<Box<StatusReport>>> {
+        let cluster = cx.cluster().await?;
+        let facts = facts::read(&cluster).await?;
+        let mut report = observe(&cluster, &facts).await.map_err(Error::from)?;
+        let total = facts.installed.len();
+        for (index, installed) in facts.installed.iter().enumerate() {
+            let origin = &installed.origin;
+            let mut status = PartStatus {
+                component: origin.component,
+                name: origin.name.clone(),
+                version: origin.version.clone(),
+                namespace: origin.namespace.clone(),
+                drift: Vec::new(),
+            };
+            if params.drift && origin.component.chart().is_some() {
+                cx.step("plan", index, total, format!("comparing {} {}", origin.component.as_str(), origin.name));
+                match self.drift(cx, &cluster, &facts, installed).await {
+                    Ok(drift) => status.drift = drift,
+                    Err(error) => {
+                        let message =
+                            format!("{} {} cannot be compared: {error}", origin.component.as_str(), origin.name);
+                        report.findings.push(Finding::new(Severity::Warning, "drift", message));
+                    }
+                }
+            }
+            report.parts.push(status);
+        }
+        Ok(Outcome::Unchanged(Box::new(report)))
+    }
+}
+
+impl Status {
+    /// What the same command would write now.
+    async fn drift(
+        &self,
+        cx: &TaskContext,
+        cluster: &Cluster,
+        facts: &Facts,
+        installed: &Installed,
+    ) -> Result<Vec<ObjectReport>, Error> {
+        let origin = &installed.origin;
+        let part = part::render(&self.charts, Step::of(origin), &facts.kubernetes, None).await?;
+        let conduct = Conduct { dry_run: true, wait: Duration::ZERO, ..Conduct::default() };
+        let request = origin.request.as_deref().cloned().unwrap_or_else(|| Request::of(origin.version.clone()));
+        let report = match part.apply(cx, cluster, &request, &conduct).await {
+            Ok(report) | Err((_, report)) => report,
+        };
+        let mut drift: Vec<_> =
+            report.objects.into_iter().filter(|line| line.action.writes() || line.problem.is_some()).collect();
+        drift.truncate(MOST);
+        Ok(drift)
+    }
+}
+
+/// What can be seen without comparing.
+async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, crate::cluster::Error> {
+    let spaces = list(cluster, "v1", "Namespace", None).await?;
+    let proxies: Vec<_> = list(cluster, "v1", "Pod", None).await?.iter().filter_map(usage::proxy).collect();
+    let mut findings: Vec<_> = usage::overlaps(&facts.webhooks)
+        .into_iter()
+        .map(|text| Finding::new(Severity::Error, "webhooks", text))
+        .collect();
+    let mut control_planes = Vec::new();
+    for plane in &facts.control_planes {
+        let version: Option<Version> = plane.version.as_deref().and_then(|text| text.parse().ok());
+        let mut by_version: BTreeMap<String, usize> = BTreeMap::new();
+        for proxy in proxies.iter().filter(|proxy| proxy.revision == plane.revision) {
+            let text = proxy.version.clone().unwrap_or_else(|| "unknown".to_owned());
+            *by_version.entry(text).or_default() += 1;
+        }
+        if let Some(version) = &version {
+            for text in by_version.keys() {
+                if text.parse().is_ok_and(|proxy| !skew::serves(version, &proxy)) {
+                    let message = format!(
+                        "proxies of {text} are too old or too new for revision {} of {version}",
+                        plane.revision
+                    );
+                    findings.push(Finding::new(Severity::Warning, "skew", message));
+                }
+            }
+            findings.extend(skew::check_pair(version, &facts.kubernetes));
+        }
+        control_planes.push(ControlPlaneStatus {
+            revision: plane.revision.clone(),
+            namespace: plane.namespace.clone(),
+            version: plane.version.clone(),
+            installed_by: plane.owner,
+            ready: plane.ready,
+            mended: version.as_ref().is_some_and(support::is_mended),
+            proxies: by_version,
+        });
+    }
+    let tag = |webhook: &crate::mesh::Webhook| {
+        let tag = webhook.tag.clone()?;
+        Some(TagStatus { tag, revision: webhook.revision.clone(), installed_by: webhook.owner })
+    };
+    let mut namespaces: Vec<_> = spaces
+        .iter()
+        .filter_map(|space| {
+            let labels = usage::labels(space);
+            let (revision, ambient) = (usage::namespace_revision(&labels), usage::is_ambient(&labels));
+            (revision.is_some() || ambient).then(|| NamespaceStatus {
+                namespace: space["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+                revision: revision.map(str::to_owned),
+                ambient,
+            })
+        })
+        .collect();
+    for space in &namespaces {
+        let known = |revision: &str| {
+            facts.webhooks.iter().any(|it| it.revision == revision || it.tag.as_deref() == Some(revision))
+        };
+        if let Some(revision) = space.revision.as_deref().filter(|revision| !known(revision)) {
+            let message = format!("namespace {} asks for revision {revision}, which is not there", space.namespace);
+            findings.push(Finding::new(Severity::Warning, "revision", message));
+        }
+    }
+    namespaces.truncate(MOST);
+    Ok(StatusReport {
+        kubernetes: facts.kubernetes.text.clone(),
+        gateway_api: facts.gateway_api.clone(),
+        control_planes,
+        parts: Vec::new(),
+        tags: facts.webhooks.iter().filter_map(tag).collect(),
+        namespaces,
+        proxies: proxies.len(),
+        findings,
+    })
+}

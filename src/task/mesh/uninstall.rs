@@ -1,0 +1,235 @@
+//! `mesh.uninstall`: takes a revision out, or everything this worker has installed; with `purge` what Istio leaves
+//! behind, too. Whoever still needs it is named first.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::conduct::five_minutes;
+use super::report::{MeshReport, PartReport};
+use super::work::{delete_as, remove};
+use super::{LEASE, facts, residue};
+use crate::cluster::Cluster;
+use crate::cluster::delete::DeleteOptions;
+use crate::mesh::{self, Component, Facts, Installed, Severity};
+use crate::task::names::Namespace;
+use crate::task::namespace::{Label, LabelParams, Mode};
+use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
+
+/// See the module.
+pub struct Uninstall;
+
+/// Parameters of `mesh.uninstall`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UninstallParams {
+    /// Only this revision, its tags and its gateways; `default` is the default one. Everything when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub revision: Option<String>,
+    /// Only these tags, and nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 38), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    pub tags: Vec<String>,
+    /// Remove what Istio leaves behind, too: its CRDs **with all objects of these kinds**, its certificate authority's
+    /// Secret, the root certificates in all namespaces, and the mesh labels of namespaces. Needs `confirm`.
+    #[serde(default)]
+    pub purge: bool,
+    /// The target's name, to say that `purge` is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub confirm: Option<String>,
+    /// How long each part may take to go, such as `5m`; `0s` does not wait.
+    #[serde(with = "humantime_serde", default = "five_minutes")]
+    #[schemars(with = "String", length(max = 32))]
+    pub wait: Duration,
+    /// Report what would go, delete nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Remove it although namespaces or proxies still need it.
+    #[serde(default)]
+    pub force: bool,
+}
+
+impl Task for Uninstall {
+    const VERB: &'static str = "mesh.uninstall";
+    const SUMMARY: &'static str = "Takes Istio out: a revision, or everything, and names what stays.";
+    type Params = UninstallParams;
+    type Report = Box<MeshReport>;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_mins(30), ..Limits::default() }
+    }
+
+    fn installation(&self, _: &UninstallParams) -> Option<String> {
+        Some(LEASE.to_owned())
+    }
+
+    fn example(&self) -> UninstallParams {
+        UninstallParams { revision: Some("1-28-10".to_owned()), wait: five_minutes(), ..UninstallParams::default() }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: UninstallParams,
+    ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
+        params.check(&cx.target)?;
+        let cluster = cx.cluster().await?;
+        cx.step("plan", 0, 0, "looking at what the cluster has");
+        let facts = facts::read(&cluster).await?;
+        let mut report = MeshReport::new(params.revision.clone().unwrap_or_default());
+        report.dry_run = params.dry_run;
+        let mut work = Removing { cx, cluster: &cluster, dry_run: params.dry_run, wait: params.wait, report };
+        let done = uninstall(&mut work, &params, &facts).await;
+        work.report.end(done)
+    }
+}
+
+/// One removal under way.
+struct Removing<'a> {
+    cx: &'a TaskContext,
+    cluster: &'a Cluster,
+    dry_run: bool,
+    wait: Duration,
+    report: MeshReport,
+}
+
+impl UninstallParams {
+    fn check(&self, target: &str) -> Result<(), Error> {
+        let wrong = |field, reason: &str| Err(Error::Parameter { field, reason: reason.to_owned() });
+        if self.purge && (self.revision.is_some() || !self.tags.is_empty()) {
+            return wrong("purge", "it takes everything: it goes with neither revision nor tags");
+        }
+        if self.revision.is_some() && !self.tags.is_empty() {
+            return wrong("tags", "a revision's tags go with it");
+        }
+        if self.purge && !self.dry_run && self.confirm.as_deref() != Some(target) {
+            let reason =
+                format!("purge deletes every object of Istio's kinds: confirm it with the target's name, {target}");
+            return Err(Error::Parameter { field: "confirm", reason });
+        }
+        Ok(())
+    }
+
+    /// Whether the command is about this part.
+    fn takes(&self, facts: &Facts, part: &Installed) -> bool {
+        let origin = &part.origin;
+        if !self.tags.is_empty() {
+            return origin.component == Component::Tag && self.tags.contains(&origin.name);
+        }
+        // Its kinds are the users' and other meshes'.
+        if origin.component == Component::GatewayApi {
+            return false;
+        }
+        let Some(revision) = &self.revision else { return true };
+        let label = if origin.revision.is_empty() { "default" } else { &origin.revision };
+        let last = facts.installed(Component::Istiod).all(|istiod| istiod.name == *revision);
+        match origin.component {
+            Component::Istiod => origin.name == *revision,
+            Component::Tag | Component::Gateway => label == revision,
+            Component::Cni | Component::Ztunnel => last,
+            // Users' objects are of its kinds, and the next revision needs it at once.
+            Component::Base | Component::GatewayApi => false,
+        }
+    }
+}
+
+async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Facts) -> Result<(), Error> {
+    let mut parts: Vec<_> = facts.installed.iter().filter(|part| params.takes(facts, part)).collect();
+    // Gateways first, base last; within each the webhooks go first.
+    parts.sort_by_key(|part| std::cmp::Reverse(part.origin.component));
+    if let Some(revision) =
+        params.revision.as_ref().filter(|revision| facts.istiod(revision).is_none() && parts.is_empty())
+    {
+        work.report.findings.push(mesh::Finding::new(
+            Severity::Info,
+            "revision",
+            format!("revision {revision} is not installed by this worker"),
+        ));
+    }
+    let used = users(work.cluster, facts, &parts).await?;
+    if !used.is_empty() {
+        let text = format!("still in use by {}", used.join(", "));
+        if !params.force && !params.dry_run {
+            let what = match (&params.revision, params.tags.is_empty()) {
+                (Some(revision), _) => format!("revision {revision}"),
+                (None, false) => format!("tag {}", params.tags.join(", ")),
+                (None, true) => "the mesh".to_owned(),
+            };
+            return Err(mesh::Error::InUse { what, users: used }.into());
+        }
+        work.report.findings.push(mesh::Finding::new(Severity::Warning, "in-use", text));
+    }
+    let total = parts.len();
+    for (index, part) in parts.iter().enumerate() {
+        let origin = &part.origin;
+        work.cx.step("delete", index, total, format!("{} {}", origin.component.as_str(), origin.name));
+        remove(work.cx, work.cluster, work.dry_run, work.wait, part, &mut work.report).await?;
+    }
+    if params.purge {
+        purge(work).await?;
+    }
+    if params.tags.is_empty() {
+        work.report.residue = residue::find(work.cluster).await?;
+    }
+    Ok(())
+}
+
+/// Who needs what is to go: namespaces that ask for its revision or tag, and proxies that talk to it.
+async fn users(cluster: &Cluster, facts: &Facts, parts: &[&Installed]) -> Result<Vec<String>, Error> {
+    let names = |component| -> BTreeSet<&str> {
+        let these = parts.iter().filter(move |part| part.origin.component == component);
+        these.map(|part| part.origin.name.as_str()).collect()
+    };
+    let (revisions, tags) = (names(Component::Istiod), names(Component::Tag));
+    let going: BTreeSet<&str> = revisions.union(&tags).copied().collect();
+    residue::users(cluster, &going, &revisions, facts).await
+}
+
+/// What Istio itself has made, and what users have made of its kinds.
+async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
+    for namespace in residue::labelled(work.cluster).await? {
+        let Ok(name) = Namespace::try_from(namespace) else { continue };
+        let params = LabelParams { force: true, dry_run: work.dry_run, ..LabelParams::of(name, Mode::None) };
+        Label.run(work.cx, params).await.map_err(|failure| failure.error)?;
+    }
+    let mut doomed = residue::runtime_objects(work.cluster).await?;
+    doomed.extend(residue::crds(work.cluster).await?);
+    let objects: Vec<DynamicObject> =
+        doomed.into_iter().filter_map(|object| serde_json::from_value(bare(&object)).ok()).collect();
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let line = PartReport {
+        component: Component::Base,
+        name: "residue".to_owned(),
+        installation: "istio-residue".to_owned(),
+        version: None,
+        ready: false,
+        objects: Vec::new(),
+        omitted: 0,
+    };
+    let options = DeleteOptions {
+        dry_run: work.dry_run,
+        adopt: true,
+        wait: (!work.wait.is_zero()).then_some(work.wait),
+        generation: work.cx.generation,
+        ..DeleteOptions::default()
+    };
+    delete_as(work.cx, work.cluster, "what istiod has made", line, Some(objects), &options, &mut work.report).await
+}
+
+/// What names an object.
+fn bare(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    json!({
+        "apiVersion": object["apiVersion"],
+        "kind": object["kind"],
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+    })
+}

@@ -1,0 +1,182 @@
+//! `mesh.upgrade`: another version, in place or by a revision beside the old one, in stages that can be stopped at,
+//! gone on from and rolled back. What is done is read off the cluster, not remembered.
+
+mod canary;
+mod restart;
+mod stage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::conduct::Conduct;
+use super::report::MeshReport;
+use super::work::Work;
+use super::{LEASE, facts};
+use crate::chart::Charts;
+use crate::mesh::{self, Component, Facts, Request, Version};
+use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
+use canary::Canary;
+
+pub use stage::{Stage, Strategy};
+
+/// See the module.
+pub struct Upgrade {
+    charts: Arc<Charts>,
+}
+
+impl Upgrade {
+    /// With charts from there.
+    #[must_use]
+    pub fn new(charts: &Arc<Charts>) -> Self {
+        Self { charts: Arc::clone(charts) }
+    }
+}
+
+/// Parameters of `mesh.upgrade`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeParams {
+    /// The version to go to.
+    pub version: Version,
+    /// In place, or by a revision beside the old one.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// The revision to upgrade, as `mesh.install` has made it; `default` is the default one.
+    #[serde(default = "default_revision")]
+    #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub from: String,
+    /// Name of the new revision; the version with dashes, such as `1-30-3`, when absent. Only by revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub to: Option<String>,
+    /// Values over those of the installation, as in `mesh.install`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Value>,
+    /// The last stage to do; the next command goes on from there. All when absent, but workloads are restarted in place
+    /// only when this says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Stage>,
+    /// Go back: tags, namespaces, gateways and workloads to the old revision, then remove the new one. Only by revision.
+    #[serde(default)]
+    pub rollback: bool,
+    /// Workloads that are restarted at once. Each batch is ready, and every disruption budget allows a disruption,
+    /// before the next.
+    #[serde(default = "five")]
+    #[schemars(range(min = 1, max = 100))]
+    pub batch: usize,
+    /// How to go about it.
+    #[serde(flatten)]
+    pub conduct: Conduct,
+}
+
+fn default_revision() -> String {
+    "default".to_owned()
+}
+
+const fn five() -> usize {
+    5
+}
+
+impl Task for Upgrade {
+    const VERB: &'static str = "mesh.upgrade";
+    const SUMMARY: &'static str = "Moves a mesh to another version, in place or by revision, stage by stage.";
+    type Params = UpgradeParams;
+    type Report = Box<MeshReport>;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_hours(2), ..Limits::default() }
+    }
+
+    fn installation(&self, _: &UpgradeParams) -> Option<String> {
+        Some(LEASE.to_owned())
+    }
+
+    fn example(&self) -> UpgradeParams {
+        UpgradeParams {
+            version: Version::example(),
+            strategy: Strategy::Canary,
+            from: default_revision(),
+            to: None,
+            values: Map::new(),
+            until: Some(Stage::Verify),
+            rollback: false,
+            batch: five(),
+            conduct: Conduct::default(),
+        }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: UpgradeParams,
+    ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
+        params.check()?;
+        let cluster = cx.cluster().await?;
+        cx.step("plan", 0, 0, "looking at what the cluster has");
+        let facts = facts::read(&cluster).await?;
+        let request = params.request(&facts)?;
+        let mut work = Work::new(cx, &cluster, &self.charts, &request, &params.conduct);
+        let done = match params.strategy {
+            Strategy::InPlace => in_place(&mut work, &facts, &params).await,
+            Strategy::Canary => Canary::new(&params, &request, facts).run(&mut work).await,
+        };
+        work.report.end(done)
+    }
+}
+
+impl UpgradeParams {
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |field, reason: &str| Err(Error::Parameter { field, reason: reason.to_owned() });
+        match self.strategy {
+            Strategy::InPlace if self.to.is_some() => wrong("to", "in place, the revision keeps its name"),
+            Strategy::InPlace if self.rollback => {
+                wrong("rollback", "in place, going back is an upgrade to the old version")
+            }
+            Strategy::Canary if self.to() == self.from => wrong("to", "it is the revision to be replaced"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The new revision.
+    fn to(&self) -> String {
+        self.to.clone().unwrap_or_else(|| self.version.dashed())
+    }
+
+    /// The mesh as it is to be: as it was asked for, in another version.
+    fn request(&self, facts: &Facts) -> Result<Request, Error> {
+        let installed = |revision: &str| facts.istiod(revision).and_then(|origin| origin.request.clone());
+        let new = (self.strategy == Strategy::Canary).then(|| self.to());
+        let recorded = installed(&self.from).or_else(|| new.as_deref().and_then(installed));
+        let Some(recorded) = recorded else {
+            let known = facts.installed(Component::Istiod).map(|it| format!("revision {}", it.name)).collect();
+            return Err(mesh::Error::NotInstalled { what: format!("revision {}", self.from), known }.into());
+        };
+        let mut request = Request { version: self.version.clone(), ..*recorded };
+        mesh::merge(&mut request.values, &self.values);
+        if let Some(new) = new {
+            request.revision = Some(new);
+        }
+        Ok(request)
+    }
+}
+
+async fn in_place(work: &mut Work<'_>, facts: &Facts, params: &UpgradeParams) -> Result<(), Error> {
+    let until = params.until.unwrap_or(Stage::ControlPlane);
+    let plan = mesh::plan(work.request, facts);
+    work.run(facts, plan).await?;
+    if params.conduct.dry_run {
+        return Ok(());
+    }
+    let revision = work.request.revision_label();
+    if until >= Stage::Restart {
+        restart::workloads(work, revision, Some(&params.version), params.batch).await?;
+    }
+    if until >= Stage::Verify {
+        restart::verify(work, revision, Some(&params.version)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! Restarts what has a proxy of another revision or version, batch by batch, and sees that the proxies follow. Knows
+//! no charts.
+
+use std::collections::BTreeSet;
+
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::cluster::{self, Cluster, Fault, Kind, ObjectRef, wait};
+use crate::mesh::usage::{self, Proxy};
+use crate::mesh::{self, Version};
+use crate::task::Error;
+use crate::task::mesh::facts::list;
+use crate::task::mesh::labelled::Labelled;
+use crate::task::mesh::work::Work;
+
+/// Marks a pod template that was restarted for a proxy: setting it twice restarts once.
+const PROXY: &str = "sailhand.meshery.io/proxy";
+/// Between two looks.
+const POLL: std::time::Duration = std::time::Duration::from_millis(500);
+/// Workloads and pods that are named.
+const NAMED: usize = 10;
+
+/// One workload whose pods have to be replaced.
+struct Workload {
+    kind: Kind,
+    object: ObjectRef,
+}
+
+/// What pods should have.
+struct Wanted<'a> {
+    revision: &'a str,
+    version: Option<&'a Version>,
+}
+
+impl Wanted<'_> {
+    fn is(&self, proxy: &Proxy) -> bool {
+        let version = self.version.is_none_or(|it| proxy.version.as_ref().is_none_or(|own| *own == it.to_string()));
+        proxy.revision == self.revision && version
+    }
+
+    /// The mark of a restart for it.
+    fn token(&self) -> String {
+        let version = self.version.map(|version| format!("@{version}")).unwrap_or_default();
+        format!("{}{version}", self.revision)
+    }
+}
+
+/// Namespaces whose pods get proxies of the revision, directly or by a tag.
+async fn namespaces(cluster: &Cluster, revision: &str) -> Result<BTreeSet<String>, Error> {
+    let injectors = list(cluster, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None).await?;
+    let tags: BTreeSet<_> = injectors
+        .iter()
+        .filter(|it| it["metadata"]["labels"]["istio.io/rev"] == revision)
+        .filter_map(|it| it["metadata"]["labels"]["istio.io/tag"].as_str())
+        .collect();
+    let spaces = list(cluster, "v1", "Namespace", None).await?;
+    let asks = |space: &&Value| {
+        let labels = usage::labels(space);
+        usage::namespace_revision(&labels).is_some_and(|asked| asked == revision || tags.contains(asked))
+    };
+    let names = spaces.iter().filter(asks).filter_map(|space| space["metadata"]["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Pods of these namespaces that have another proxy.
+async fn behind(
+    cluster: &Cluster,
+    within: &BTreeSet<String>,
+    wanted: &Wanted<'_>,
+) -> Result<(usize, Vec<Value>), Error> {
+    let pods = list(cluster, "v1", "Pod", None).await?;
+    let ends = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let ours = |pod: &&Value| pod["metadata"]["namespace"].as_str().is_some_and(|name| within.contains(name));
+    let meshed: Vec<_> = pods.iter().filter(ours).filter(|pod| !ends(pod) && usage::proxy(pod).is_some()).collect();
+    let late = meshed.iter().filter(|pod| usage::proxy(pod).is_some_and(|proxy| !wanted.is(&proxy)));
+    Ok((meshed.len(), late.map(|pod| (*pod).clone()).collect()))
+}
+
+/// Restarts every workload that has a pod with another proxy.
+pub(super) async fn workloads(
+    work: &mut Work<'_>,
+    revision: &str,
+    version: Option<&Version>,
+    batch: usize,
+) -> Result<(), Error> {
+    let wanted = Wanted { revision, version };
+    let within = namespaces(work.cluster, revision).await?;
+    let (_, late) = behind(work.cluster, &within, &wanted).await?;
+    let due = due(work.cluster, &late, &wanted.token()).await?;
+    let total = due.len();
+    for (number, group) in due.chunks(batch.max(1)).enumerate() {
+        budgets(work, group).await?;
+        for (index, workload) in group.iter().enumerate() {
+            work.cx.guard.check()?;
+            write(work.cluster, workload, &wanted.token()).await?;
+            let done = number * batch + index + 1;
+            work.cx.step("apply", done, total, format!("restarted {}, {done} of {total}", workload.object));
+            work.report.moved(true, workload.object.to_string());
+        }
+        let objects: Vec<_> = group.iter().map(|workload| workload.object.clone()).collect();
+        if !work.conduct.wait.is_zero() {
+            let progress = Labelled::new(&work.cx.progress, "restart");
+            wait::until_ready(work.cluster, &objects, work.conduct.wait, &work.cx.guard, &progress).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The workloads of these pods that do not have the mark yet.
+async fn due(cluster: &Cluster, pods: &[Value], token: &str) -> Result<Vec<Workload>, Error> {
+    let mut due = Vec::new();
+    for name in ["Deployment", "StatefulSet", "DaemonSet"] {
+        let Some(kind) = cluster.kind("apps/v1", name).await? else { continue };
+        for one in list(cluster, "apps/v1", name, None).await? {
+            let metadata = &one["metadata"];
+            let selected = |pod: &Value| {
+                pod["metadata"]["namespace"] == metadata["namespace"]
+                    && usage::selects(&one["spec"]["selector"], &usage::labels(pod))
+            };
+            let marked = one["spec"]["template"]["metadata"]["annotations"][PROXY] == token;
+            if marked || !pods.iter().any(selected) {
+                continue;
+            }
+            let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+            let object = ObjectRef {
+                api_version: "apps/v1".to_owned(),
+                kind: name.to_owned(),
+                namespace: Some(text("namespace")),
+                name: text("name"),
+            };
+            due.push(Workload { kind: kind.clone(), object });
+        }
+    }
+    due.sort_by(|a, b| a.object.cmp(&b.object));
+    Ok(due)
+}
+
+/// Waits until every disruption budget of these workloads' namespaces allows a disruption. A rollout does not ask
+/// budgets by itself.
+async fn budgets(work: &Work<'_>, group: &[Workload]) -> Result<(), Error> {
+    let spaces: BTreeSet<_> = group.iter().filter_map(|it| it.object.namespace.clone()).collect();
+    let deadline = Instant::now() + work.conduct.wait;
+    loop {
+        let budgets = list(work.cluster, "policy/v1", "PodDisruptionBudget", None).await?;
+        let holds = |budget: &&Value| {
+            let space = budget["metadata"]["namespace"].as_str().unwrap_or_default();
+            let status = &budget["status"];
+            let covers = status["expectedPods"].as_i64().unwrap_or(0) > 0;
+            spaces.contains(space) && covers && status["disruptionsAllowed"].as_i64() == Some(0)
+        };
+        let name = |budget: &Value| {
+            let metadata = &budget["metadata"];
+            let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+            format!("PodDisruptionBudget {}/{} allows no disruption", text("namespace"), text("name"))
+        };
+        let held: Vec<_> = budgets.iter().filter(holds).map(name).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(cluster::Error::NotReady { waiting: held, after: work.conduct.wait }.into());
+        }
+        work.cx.step("wait", 0, group.len(), held.join("; "));
+        pause(work).await?;
+    }
+}
+
+async fn pause(work: &Work<'_>) -> Result<(), Error> {
+    let clock = Clock::system();
+    tokio::select! {
+        stop = work.cx.guard.stopped() => Err(stop.into()),
+        () = clock.sleep(POLL) => Ok(()),
+    }
+}
+
+async fn write(cluster: &Cluster, workload: &Workload, token: &str) -> Result<(), Error> {
+    let annotations = json!({"metadata": {"annotations": {PROXY: token}}});
+    let patch = Patch::Merge(json!({"spec": {"template": annotations}}));
+    let params = PatchParams { field_manager: Some("sailhand-restart".to_owned()), ..PatchParams::default() };
+    let object = &workload.object;
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let answer = cluster
+        .call("restart", object, |client| {
+            let (patch, params) = (&patch, &params);
+            let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &workload.kind.resource);
+            async move { api.patch(&object.name, params, patch).await }
+        })
+        .await;
+    match answer {
+        // Deleted since it was listed: there is nothing to restart.
+        Ok(_) | Err(cluster::Error::Request { fault: Fault::NotFound(_), .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until all proxies of the revision's namespaces are as wanted.
+pub(super) async fn verify(work: &mut Work<'_>, revision: &str, version: Option<&Version>) -> Result<(), Error> {
+    let wanted = Wanted { revision, version };
+    let within = namespaces(work.cluster, revision).await?;
+    let deadline = Instant::now() + work.conduct.wait;
+    loop {
+        let (total, late) = behind(work.cluster, &within, &wanted).await?;
+        if late.is_empty() {
+            work.cx.step("wait", total, total, format!("{total} proxies are of revision {revision}"));
+            return Ok(());
+        }
+        let name = |pod: &Value| {
+            let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", text("namespace"), text("name"))
+        };
+        if Instant::now() >= deadline {
+            let behind = late.iter().take(NAMED).map(name).collect();
+            return Err(mesh::Error::Behind { revision: revision.to_owned(), total, behind }.into());
+        }
+        let message = format!("{} of {total} proxies are not of revision {revision} yet", late.len());
+        work.cx.step("wait", total - late.len(), total, message);
+        pause(work).await?;
+    }
+}

@@ -1,0 +1,194 @@
+//! Upgrade by revision, removal and what `mesh.status` and `mesh.precheck` tell, on a real API server with simulated
+//! nodes. Needs Istio's charts (see `support/charts.rs`) and helm.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cluster_target;
+mod mesh_settings;
+mod mesh_target;
+mod support;
+
+use mesh_target::{Mesh, changes, minimal, parts};
+use sailhand::error::Classify;
+use serde_json::{Value, json};
+
+fn canary(until: &str) -> Value {
+    json!({"version": "1.30.3", "strategy": "canary", "until": until, "wait": "1m"})
+}
+
+/// A workload with a proxy. The label keeps it from the injector, which nobody plays here: the test does its work.
+fn shop(revision: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {
+                "labels": {"app": "web", "sidecar.istio.io/inject": "false"},
+                "annotations": {"istio.io/rev": revision},
+            },
+            "spec": {"containers": [{"name": "web", "image": "web:1"}, {"name": "istio-proxy", "image": "proxyv2:1.30.3"}]},
+        }},
+    })
+}
+
+async fn code(mesh: &Mesh, verb: &str, params: Value) -> (String, String) {
+    let failure = mesh.run(verb, params).await.unwrap_err();
+    (failure.error.code().to_string(), failure.error.to_string())
+}
+
+#[tokio::test]
+async fn a_mesh_moves_to_a_revision_stage_by_stage_and_back() {
+    let mesh = Mesh::start().await;
+    mesh.done("mesh.install", minimal("1.28.10")).await;
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}});
+    mesh.write("somebody", &space).await;
+    mesh.write("somebody", &shop("default")).await;
+    let label = async || mesh.get("v1", "Namespace", None, "shop").await.unwrap()["metadata"]["labels"].clone();
+    let validator = async || {
+        let found = mesh
+            .get("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", None, "istiod-default-validator")
+            .await;
+        found.unwrap()["webhooks"][0]["clientConfig"]["service"]["name"].clone()
+    };
+
+    // In place it would be two steps at once.
+    let (refused, text) = code(&mesh, "mesh.upgrade", json!({"version": "1.30.3"})).await;
+    assert_eq!(refused, "SH3206", "{text}");
+
+    let (changed, report) = mesh.done("mesh.upgrade", canary("control-plane")).await;
+    assert!(changed);
+    assert_eq!(parts(&report), ["istio-base", "istiod-1-30-3"]);
+    assert_eq!(validator().await, "istiod", "the default validator stays with the old one");
+    assert_eq!(label().await["istio-injection"], "enabled");
+    let (changed, report) = mesh.done("mesh.upgrade", canary("control-plane")).await;
+    assert!(!changed, "{:?}", changes(&report));
+
+    mesh.done("mesh.upgrade", canary("move")).await;
+    assert_eq!(
+        (label().await["istio.io/rev"].clone(), label().await["istio-injection"].clone()),
+        (json!("1-30-3"), Value::Null)
+    );
+
+    // Restarted, but the proxies do not follow, as nobody injects: that is told, and nothing old is removed.
+    let mut impatient = canary("remove");
+    impatient["wait"] = json!("15s");
+    let (behind, text) = code(&mesh, "mesh.upgrade", impatient).await;
+    assert_eq!(behind, "SH3211", "{text}");
+    assert!(text.contains("2 of 2") && text.contains("shop/web-"), "{text}");
+    let web = mesh.get("apps/v1", "Deployment", Some("shop"), "web").await.unwrap();
+    let template = &web["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(template["sailhand.meshery.io/proxy"], "1-30-3", "restarted once");
+    assert!(mesh.get("apps/v1", "Deployment", Some("istio-system"), "istiod").await.is_some());
+    let (used, text) = code(&mesh, "mesh.uninstall", json!({"revision": "default"})).await;
+    assert_eq!((used.as_str(), text.contains("2 proxies")), ("SH3209", true), "{text}");
+
+    // What an injector would do.
+    mesh.write("somebody", &shop("1-30-3")).await;
+    let (changed, _) = mesh.done("mesh.upgrade", canary("remove")).await;
+    assert!(changed);
+    assert_eq!(validator().await, "istiod-1-30-3");
+    assert!(mesh.get("apps/v1", "Deployment", Some("istio-system"), "istiod").await.is_none());
+    let (changed, report) = mesh.done("mesh.upgrade", canary("remove")).await;
+    assert!(!changed, "{:?} {:?}", changes(&report), report["moved"]);
+}
+
+#[tokio::test]
+async fn a_canary_goes_back_and_a_mesh_goes_away() {
+    let mesh = Mesh::start().await;
+    mesh.done("mesh.install", minimal("1.28.10")).await;
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}});
+    mesh.write("somebody", &space).await;
+    mesh.done("mesh.upgrade", canary("move")).await;
+    let back = json!({"version": "1.30.3", "strategy": "canary", "rollback": true, "wait": "1m"});
+    mesh.done("mesh.upgrade", back).await;
+    let labels = mesh.get("v1", "Namespace", None, "shop").await.unwrap()["metadata"]["labels"].clone();
+    assert_eq!((&labels["istio-injection"], &labels["istio.io/rev"]), (&json!("enabled"), &Value::Null));
+    assert!(mesh.get("apps/v1", "Deployment", Some("istio-system"), "istiod-1-30-3").await.is_none());
+    assert!(mesh.get("apps/v1", "Deployment", Some("istio-system"), "istiod").await.is_some());
+
+    let (_, status) = mesh.done("mesh.status", json!({})).await;
+    assert_eq!(status["controlPlanes"][0]["installedBy"], "sailhand", "{status:#}");
+    assert_eq!(status["controlPlanes"][0]["version"], "1.28.10");
+    assert!(status["parts"].as_array().unwrap().iter().all(|part| part["drift"] == json!([])), "{status:#}");
+    assert_eq!(status["namespaces"][0], json!({"namespace": "shop", "revision": "default", "ambient": false}));
+
+    let (used, text) = code(&mesh, "mesh.uninstall", json!({"wait": "30s"})).await;
+    assert_eq!((used.as_str(), text.contains("namespace shop")), ("SH3209", true), "{text}");
+    let (rejected, _) = code(&mesh, "mesh.uninstall", json!({"purge": true, "confirm": "somewhere"})).await;
+    assert_eq!(rejected, "SH1005");
+    let (changed, report) = mesh.done("mesh.uninstall", json!({"force": true, "wait": "30s"})).await;
+    assert!(changed);
+    assert_eq!(parts(&report), ["istiod-default", "istio-base"]);
+    assert!(report["residue"][0].as_str().unwrap().starts_with("CustomResourceDefinition: "), "{report:#}");
+    let (changed, report) = mesh.done("mesh.uninstall", json!({"wait": "30s"})).await;
+    assert!(!changed, "{:?}", changes(&report));
+
+    let purge = json!({"purge": true, "confirm": "test", "wait": "30s", "force": true});
+    let (_, report) = mesh.done("mesh.uninstall", purge.clone()).await;
+    assert_eq!(report["residue"], Value::Null, "{report:#}");
+    assert_eq!(mesh.list("apiextensions.k8s.io/v1", "CustomResourceDefinition").await.len(), 0);
+    let labels = mesh.get("v1", "Namespace", None, "shop").await.unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels["istio-injection"], Value::Null);
+    let (changed, report) = mesh.done("mesh.uninstall", purge).await;
+    assert!(!changed, "{:?}", changes(&report));
+}
+
+#[tokio::test]
+async fn what_helm_has_installed_is_known_refused_and_taken_over_on_request() {
+    let mesh = Mesh::start().await;
+    let (_, before) = mesh.done("mesh.precheck", minimal_check()).await;
+    assert_eq!(before["ready"], true, "{before:#}");
+    let helm = |release: &str, chart: &str| {
+        let output = std::process::Command::new(support::tools::program("helm", "HELM_BIN"))
+            .args(["install", release, "--namespace", "istio-system", "--create-namespace", "--kubeconfig"])
+            .arg(mesh.plane.kubeconfig())
+            .arg(support::charts::folder().join("istio-1.30.3").join(chart))
+            .args(["--set", "global.hub=registry.istio.io/release,global.tag=1.30.3"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    helm("istio-base", "base");
+    helm("istiod", "istiod");
+    let (_, status) = mesh.done("mesh.status", json!({})).await;
+    assert_eq!(status["controlPlanes"][0]["installedBy"], "helm", "{status:#}");
+    assert_eq!(status["parts"], json!([]));
+    let (_, check) = mesh.done("mesh.precheck", minimal_check()).await;
+    assert_eq!(check["ready"], false);
+    let (refused, text) = code(&mesh, "mesh.install", minimal("1.30.3")).await;
+    assert_eq!((refused.as_str(), text.contains("installed by Helm")), ("SH3207", true), "{text}");
+    let mut adopting = minimal("1.30.3");
+    adopting["adopt"] = json!(true);
+    mesh.done("mesh.install", adopting).await;
+    let (_, status) = mesh.done("mesh.status", json!({})).await;
+    assert_eq!(status["controlPlanes"][0]["installedBy"], "sailhand", "{status:#}");
+    let (changed, report) = mesh.done("mesh.install", minimal("1.30.3")).await;
+    assert!(!changed, "{:?}", changes(&report));
+}
+
+fn minimal_check() -> Value {
+    json!({"version": "1.30.3", "profile": "minimal"})
+}
+
+#[tokio::test]
+async fn what_istioctl_has_installed_is_known() {
+    let mesh = Mesh::start().await;
+    let output = std::process::Command::new(support::tools::program("istioctl", "ISTIOCTL_BIN"))
+        .args([
+            "install",
+            "--skip-confirmation",
+            "--set",
+            "profile=minimal",
+            "--readiness-timeout",
+            "60s",
+            "--kubeconfig",
+        ])
+        .arg(mesh.plane.kubeconfig())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (_, status) = mesh.done("mesh.status", json!({})).await;
+    assert_eq!(status["controlPlanes"][0]["installedBy"], "istioctl", "{status:#}");
+    let by: Vec<_> = status["tags"].as_array().unwrap().iter().map(|tag| (&tag["tag"], &tag["installedBy"])).collect();
+    assert!(by.iter().all(|(_, by)| **by == "istioctl"), "{status:#}");
+    let (refused, _) = code(&mesh, "mesh.install", minimal("1.30.3")).await;
+    assert_eq!(refused, "SH3207");
+}
