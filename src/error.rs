@@ -176,6 +176,7 @@ codes! {
     SH6001 "a document cannot be read" "Mend the YAML or JSON at the named line; the other documents were analysed.";
     SH6002 "a document exceeds a limit" "Split it; the other documents were analysed.";
     SH6003 "a file cannot be opened" "Check the path and its permissions; the other files were analysed.";
+    SH6004 "the analysis finds errors" "Mend what the findings say, or send the command without analyze.";
 }
 
 impl fmt::Display for Code {

@@ -62,6 +62,13 @@ impl Resource {
         })
     }
 
+    /// Puts an object that states no namespace into one, if it is of a kind that lives in namespaces.
+    pub fn default_namespace(&mut self, namespace: &str) {
+        if self.kind.is_namespaced() && self.namespace.is_empty() {
+            self.namespace = namespace.into();
+        }
+    }
+
     /// `spec`.
     #[must_use]
     pub fn spec(&self) -> &Node {

@@ -2,10 +2,12 @@
 
 mod explain;
 mod filter;
+mod live;
 mod show;
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -30,11 +32,24 @@ Exit codes: 0 nothing at or above --fail-on, 1 something, 2 usage, 6 some of the
 Examples:
   sailhand analyze ./manifests
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
+  sailhand analyze -A ./manifests          # what would be wrong if this were applied
   sailhand analyze -o html ./manifests >findings.html
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
     /// Files and folders with YAML or JSON; `-` is standard input
     paths: Vec<PathBuf>,
+    /// Read a cluster too, all its namespaces; files win over what is there, as if they were applied
+    #[arg(short = 'A', long)]
+    live: bool,
+    /// Context in the kubeconfig [default: its current one]; several are read as the clusters of one mesh
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    context: Vec<String>,
+    /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Longest time for reading a cluster; what has not come by then is named and left out
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
     /// MeshConfig in a file, instead of what ConfigMap istio-system/istio says
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
@@ -76,7 +91,7 @@ pub(super) struct Options {
     write_docs: Option<PathBuf>,
 }
 
-pub(super) fn run(options: &Options) -> Result<Exit, Error> {
+pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     if let Some(code) = &options.explain {
         return explain::code(code);
     }
@@ -86,15 +101,20 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     if let Some(folder) = &options.write_docs {
         return explain::write_docs(folder);
     }
-    if options.paths.is_empty() {
-        return Err(Error::argument("PATH", "name files or folders to analyse, or `-` for standard input"));
+    if options.paths.is_empty() && !options.is_live() {
+        let reason = "name files or folders to analyse, `-` for standard input, or --live for a cluster";
+        return Err(Error::argument("PATH", reason));
     }
     let filter = Filter::new(&options.codes)?;
     let suppressions = suppressions(options)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let (sources, mut reading) = read(options, threads)?;
-    let settings = settings(options, &reading)?;
     reading.errors.iter().for_each(|error| output::problem(error));
+    let mut is_whole = reading.errors.is_empty();
+    if options.is_live() {
+        is_whole &= live::read(options, &filter.rules(), &mut reading).await?;
+    }
+    let settings = settings(options, &reading)?;
     let snapshot = Snapshot::new(std::mem::take(&mut reading.resources), settings);
     let mut findings = crate::analysis::run(&snapshot, &filter.rules(), threads);
     findings.retain(|finding| filter.allows(finding) && options.is_asked_for(finding));
@@ -108,7 +128,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
         output::note(format_args!("{} documents are no Kubernetes objects and were passed over", reading.foreign));
     }
     let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
-    let exit = match (is_bad, reading.errors.is_empty()) {
+    let exit = match (is_bad, is_whole) {
         (true, _) => Exit::Failed,
         (false, true) => Exit::Success,
         (false, false) => Exit::Trouble,
@@ -119,6 +139,10 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
 }
 
 impl Options {
+    fn is_live(&self) -> bool {
+        self.live || self.kubeconfig.is_some() || !self.context.is_empty()
+    }
+
     fn is_asked_for(&self, finding: &Finding) -> bool {
         self.namespace.is_empty()
             || self.namespace.iter().any(|namespace| {

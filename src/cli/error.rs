@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, client, config, event, telemetry, worker};
+use crate::{analysis, client, cluster, config, event, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,9 @@ pub enum Error {
     /// Input of the analysis.
     #[error(transparent)]
     Analysis(#[from] analysis::source::Error),
+    /// A cluster that is analysed.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
     /// Files that should be as generated and are not.
     #[error("not as generated: {}", files.join(", "))]
     SchemaDrift {
@@ -125,7 +128,7 @@ impl Error {
             Self::Config(_) | Self::Argument { .. } | Self::Telemetry(_) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
-            Self::Analysis(_) => Exit::Trouble,
+            Self::Analysis(_) | Self::Cluster(_) => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
                 Code::SH2003 => Exit::Failed,
@@ -144,6 +147,7 @@ impl Classify for Error {
             Self::Client(error) => error.class(),
             Self::Worker(error) => error.class(),
             Self::Analysis(error) => error.class(),
+            Self::Cluster(error) => error.class(),
             Self::Telemetry(_) => Class::Terminal,
             Self::Argument { .. } | Self::Waited { .. } | Self::Local { .. } | Self::SchemaDrift { .. } => {
                 Class::Terminal
@@ -159,6 +163,7 @@ impl Classify for Error {
             Self::Client(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::Analysis(error) => error.code(),
+            Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
             Self::Waited { .. } => Code::SH5003,
             Self::Local { .. } | Self::SchemaDrift { .. } => Code::SH5004,
@@ -172,6 +177,7 @@ impl Classify for Error {
             Self::Client(error) => error.remedy(),
             Self::Worker(error) => error.remedy(),
             Self::Analysis(error) => error.remedy(),
+            Self::Cluster(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

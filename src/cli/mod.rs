@@ -107,7 +107,7 @@ enum Command {
     /// Make the streams, or check them
     #[command(subcommand)]
     Topology(topology::Command),
-    /// Tell what is wrong with Istio configuration in files
+    /// Tell what is wrong with Istio configuration, in files or in a cluster
     Analyze(analyze::Options),
     /// List the commands that can be sent
     Verbs(verbs::Options),
@@ -172,7 +172,7 @@ impl Cli {
             Command::Targets(options) => targets::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Topology(command) => topology::run(&global, &command).await,
-            Command::Analyze(options) => analyze::run(&options),
+            Command::Analyze(options) => analyze::run(&options).await,
             Command::Verbs(options) => verbs::run(&options),
             Command::Schema(options) => schema::run(&options),
             Command::CrdSchemas(options) => crd_schemas::run(&options),

@@ -261,7 +261,7 @@ impl Kind {
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// One segment of a path. The client puts names in as they are, and one with a `?` would name another object.
-fn segment(name: &str) -> String {
+pub(super) fn segment(name: &str) -> String {
     utf8_percent_encode(name, PLAIN).to_string()
 }
 

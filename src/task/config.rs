@@ -35,6 +35,9 @@ pub struct ApplyParams {
     /// Create namespaces that objects are in and that do not exist. They outlive the installation.
     #[serde(default)]
     pub create_namespace: bool,
+    /// Refuse, and write nothing, if the analysis of the cluster together with the manifest finds errors in it.
+    #[serde(default)]
+    pub analyze: bool,
     /// Report what would change, field by field, and write nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -78,6 +81,7 @@ impl Task for Apply {
             manifest: "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: greeting\ndata:\n  text: hello\n".to_owned(),
             namespace: Some(Namespace::known("default")),
             create_namespace: false,
+            analyze: false,
             dry_run: false,
             prune: true,
             force: false,
@@ -92,6 +96,10 @@ impl Task for Apply {
         cx: &TaskContext,
         params: ApplyParams,
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
+        if params.analyze {
+            let namespace = params.namespace.as_ref().map_or("default", Namespace::as_str);
+            super::analyze::refuse_errors(cx, params.manifest.clone(), namespace.to_owned()).await?;
+        }
         let objects = read(params.manifest).await?;
         if objects.is_empty() {
             // Pruning would take it for "nothing is wanted any more"; that is what `config.delete` is for.

@@ -9,6 +9,7 @@ mod refusal;
 mod registry;
 
 pub mod addon;
+pub mod analyze;
 pub mod cancel;
 pub mod config;
 pub mod mesh;

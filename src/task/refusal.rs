@@ -20,6 +20,14 @@ pub enum Refusal {
         /// Such as `VirtualService shop/old-reviews`.
         objects: Vec<String>,
     },
+    /// What would be applied has errors, as the analysis sees it together with what is there.
+    #[error("the analysis finds {} errors: {}", .errors, .first.join("; "))]
+    Findings {
+        /// How many.
+        errors: usize,
+        /// The first few: code, object, message.
+        first: Vec<String>,
+    },
     /// Nothing of the name is there.
     #[error("there is no Service {namespace}/{service}")]
     NoService {
@@ -42,7 +50,9 @@ impl Classify for Refusal {
     fn class(&self) -> Class {
         match self {
             Self::Unhealthy { .. } => Class::RETRY,
-            Self::NoPods { .. } | Self::Governed { .. } | Self::NoService { .. } => Class::Terminal,
+            Self::NoPods { .. } | Self::Governed { .. } | Self::NoService { .. } | Self::Findings { .. } => {
+                Class::Terminal
+            }
         }
     }
 
@@ -52,6 +62,7 @@ impl Classify for Refusal {
             Self::Governed { .. } => Code::SH3302,
             Self::NoService { .. } => Code::SH3303,
             Self::Unhealthy { .. } => Code::SH3304,
+            Self::Findings { .. } => Code::SH6004,
         }
     }
 }

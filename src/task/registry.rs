@@ -131,6 +131,7 @@ impl Registry {
             .with(super::cancel::Cancel)
             .with(super::config::Apply)
             .with(super::config::Delete)
+            .with(super::analyze::Analyze)
             .with(super::namespace::Label)
             .with(super::sample::Deploy)
             .with(super::sample::Remove)

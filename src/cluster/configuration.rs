@@ -1,0 +1,316 @@
+//! Reads what the analysis needs from a live cluster: of each kind that a rule reads, page by page; Secrets only where
+//! something refers to them, `ConfigMap`s only of the control plane. Judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use kube::api::ListParams;
+use kube::core::request::Request;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use super::{Cluster, Error};
+use crate::analysis::mesh::ISTIO_NAMESPACE;
+use crate::analysis::{Kind, Node, Resource, Rule};
+
+/// Objects in one page; bounds memory, not what is read.
+const PAGE: u32 = 500;
+/// Lists at once.
+const PARALLEL: usize = 6;
+/// Up to this many Secrets of a namespace are read one by one; above that, the namespace's are listed.
+const FEW: usize = 16;
+/// Secrets that are never a certificate: releases of Helm, tokens of service accounts.
+const OTHER_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token";
+
+/// What was read of a cluster.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// In no order.
+    pub resources: Vec<Resource>,
+    /// What could not be read: what a rule would have found there is not known.
+    pub unread: Vec<Unread>,
+}
+
+/// Objects that could not be read.
+#[derive(Debug)]
+pub struct Unread {
+    /// Which, in the words of the API: `pods`, `secrets in namespace shop`.
+    pub what: String,
+    /// Why; none if the deadline came first.
+    pub error: Option<Error>,
+}
+
+/// `pods: the API server forbids the request`
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{}: {error}", self.what),
+            None => write!(f, "{}: not read in time", self.what),
+        }
+    }
+}
+
+/// Reads what these rules need within a time; what is not there by then is among what is unread.
+pub async fn read(cluster: &Cluster, rules: &[&Rule], within: Duration) -> Configuration {
+    let deadline = Instant::now() + within;
+    let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.reads).copied().collect();
+    // Settings of the mesh, revisions and injection templates.
+    kinds.insert(Kind::ConfigMap);
+    let has_secrets = kinds.remove(&Kind::Secret);
+    let lists = kinds.into_iter().filter(|kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks)).map(|kind| {
+        let namespace = (kind == Kind::ConfigMap).then_some(ISTIO_NAMESPACE);
+        List { kind, namespace: namespace.map(str::to_owned), labels: None, fields: None }
+    });
+    let mut configuration = Configuration::default();
+    run(cluster, lists.collect(), deadline, &mut configuration).await;
+    configuration.resources.retain(|resource| resource.kind != Kind::ConfigMap || resource.name.starts_with("istio"));
+    if has_secrets {
+        secrets(cluster, deadline, &mut configuration).await;
+    }
+    configuration
+}
+
+/// One list, or one object by name.
+#[derive(Debug)]
+struct List {
+    kind: Kind,
+    namespace: Option<String>,
+    labels: Option<&'static str>,
+    fields: Option<String>,
+}
+
+async fn run(cluster: &Cluster, lists: Vec<List>, deadline: Instant, into: &mut Configuration) {
+    let mut lists = stream::iter(lists)
+        .map(|list| async move {
+            let mut found = Vec::new();
+            let read = tokio::time::timeout_at(deadline, list.read(cluster, &mut found)).await;
+            (list, found, read)
+        })
+        .buffer_unordered(PARALLEL);
+    while let Some((list, found, read)) = lists.next().await {
+        into.resources.extend(found);
+        match read {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => into.unread.push(Unread { what: list.what(), error: Some(error) }),
+            Err(_) => into.unread.push(Unread { what: list.what(), error: None }),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMeta,
+    #[serde(default)]
+    items: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct PageMeta {
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+impl List {
+    fn what(&self) -> String {
+        let plural = self.kind.plural();
+        let group = self.kind.group();
+        let name = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        self.namespace.as_ref().map_or(name.clone(), |namespace| format!("{name} in namespace {namespace}"))
+    }
+
+    /// In the first version that the cluster serves; of a kind that it does not serve there are no objects.
+    async fn read(&self, cluster: &Cluster, found: &mut Vec<Resource>) -> Result<(), Error> {
+        for version in self.kind.versions() {
+            match self.read_version(cluster, version, found).await {
+                Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => {}
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_version(&self, cluster: &Cluster, version: &str, found: &mut Vec<Resource>) -> Result<(), Error> {
+        let group = self.kind.group();
+        let api = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let path = match &self.namespace {
+            Some(namespace) => {
+                format!("{api}/namespaces/{}/{}", super::connection::segment(namespace), self.kind.plural())
+            }
+            None => format!("{api}/{}", self.kind.plural()),
+        };
+        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        let mut params = ListParams {
+            label_selector: self.labels.map(str::to_owned),
+            field_selector: self.fields.clone(),
+            ..ListParams::default().limit(PAGE)
+        };
+        let what = self.what();
+        loop {
+            let page: Page = cluster
+                .call("list", &what, |client| {
+                    let request = Request::new(path.as_str()).list(&params);
+                    async move { client.request(request.map_err(kube::Error::BuildRequest)?).await }
+                })
+                .await?;
+            found.extend(page.items.into_iter().filter_map(|item| resource(item, &api_version, self.kind)));
+            match page.metadata.next {
+                Some(next) if !next.is_empty() => params.continue_token = Some(next),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Without what no rule reads and what nobody may see. Items of a list do not say what they are.
+fn resource(item: Node, api_version: &str, kind: Kind) -> Option<Resource> {
+    let Node::Map(entries) = item else { return None };
+    let mut entries = entries.into_vec();
+    entries.retain(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"));
+    for (key, value) in &mut entries {
+        match (key.as_str(), kind) {
+            ("metadata", _) => drop_keys(value, &["managedFields", "uid", "selfLink", "generation"]),
+            ("status", Kind::Pod) => drop_keys(value, &["containerStatuses", "initContainerStatuses", "podIPs"]),
+            ("data", Kind::Secret) => conceal(value),
+            _ => {}
+        }
+    }
+    entries.insert(0, ("apiVersion".into(), Node::string(api_version)));
+    entries.insert(1, ("kind".into(), Node::string(kind.name())));
+    Resource::from_node(Node::Map(entries.into()))
+}
+
+fn drop_keys(node: &mut Node, keys: &[&str]) {
+    if let Node::Map(entries) = node {
+        let kept = std::mem::take(entries).into_vec();
+        *entries = kept.into_iter().filter(|(key, _)| !keys.contains(&key.as_str())).collect();
+    }
+}
+
+/// Certificates are public. Of everything else in a Secret only whether it is there is kept.
+fn conceal(data: &mut Node) {
+    const CERTIFICATES: [&str; 7] =
+        ["tls.crt", "cert", "ca.crt", "cacert", "ca-cert.pem", "root-cert.pem", "cert-chain.pem"];
+    if let Node::Map(entries) = data {
+        for (_, value) in entries.iter_mut().filter(|(key, _)| !CERTIFICATES.contains(&key.as_str())) {
+            if !value.text().is_empty() {
+                *value = Node::string("Y29uY2VhbGVk"); // "concealed"
+            }
+        }
+    }
+}
+
+/// Secrets that something names, those that join clusters, and the control plane's own certificates.
+async fn secrets(cluster: &Cluster, deadline: Instant, configuration: &mut Configuration) {
+    let mut lists = vec![List {
+        kind: Kind::Secret,
+        namespace: Some(ISTIO_NAMESPACE.to_owned()),
+        labels: Some("istio/multiCluster=true"),
+        fields: None,
+    }];
+    let wanted = referenced(&configuration.resources);
+    for (namespace, names) in &wanted {
+        let list = |fields: String| List {
+            kind: Kind::Secret,
+            namespace: Some(namespace.clone()),
+            labels: None,
+            fields: Some(fields),
+        };
+        if names.len() <= FEW {
+            lists.extend(names.iter().map(|name| list(format!("metadata.name={name}"))));
+        } else {
+            lists.push(list(OTHER_SECRETS.to_owned()));
+        }
+    }
+    let before = configuration.resources.len();
+    run(cluster, lists, deadline, configuration).await;
+    let found = configuration.resources.split_off(before);
+    configuration.resources.extend(found.into_iter().filter(|secret| {
+        secret.label("istio/multiCluster").is_some()
+            || wanted.get(secret.namespace.as_str()).is_some_and(|names| names.contains(secret.name.as_str()))
+    }));
+}
+
+/// Names of Secrets by the namespaces in which they are looked for: of a gateway those of its pods.
+fn referenced(resources: &[Resource]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut want = |namespace: &str, name: &str| {
+        if is_name(name) {
+            wanted.entry(namespace.to_owned()).or_default().insert(name.to_owned());
+        }
+    };
+    for name in ["cacerts", "istio-ca-secret"] {
+        want(ISTIO_NAMESPACE, name);
+    }
+    let pods = GatewayPods::new(resources);
+    for resource in resources {
+        match resource.kind {
+            Kind::Gateway => {
+                let credentials = credentials(resource.spec());
+                if !credentials.is_empty() {
+                    for namespace in pods.namespaces(&resource.spec()["selector"]) {
+                        for name in &credentials {
+                            want(namespace, name);
+                        }
+                    }
+                }
+            }
+            Kind::KubernetesGateway => {
+                for reference in resource.spec()["listeners"]
+                    .items()
+                    .iter()
+                    .flat_map(|listener| listener.at("tls.certificateRefs").items())
+                {
+                    let namespace = reference["namespace"].as_str().unwrap_or(&resource.namespace);
+                    want(namespace, reference["name"].text());
+                }
+            }
+            _ => {}
+        }
+    }
+    wanted
+}
+
+fn credentials(gateway: &Node) -> BTreeSet<&str> {
+    let tls = gateway["servers"].items().iter().map(|server| &server["tls"]);
+    let names = tls.flat_map(|tls| tls["credentialName"].as_str().into_iter().chain(tls["credentialNames"].texts()));
+    names.collect()
+}
+
+/// A name goes into a field selector, whose syntax it must not be able to leave.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+}
+
+/// Pods by one of their labels.
+struct GatewayPods<'a> {
+    by_label: BTreeMap<(&'a str, &'a str), Vec<&'a Resource>>,
+}
+
+impl<'a> GatewayPods<'a> {
+    fn new(resources: &'a [Resource]) -> Self {
+        let mut by_label: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let gateways = resources.iter().filter(|resource| resource.kind == Kind::Gateway);
+        let keys: BTreeSet<(&str, &str)> = gateways
+            .flat_map(|gateway| gateway.spec()["selector"].entries().iter())
+            .map(|(key, value)| (key.as_str(), value.text()))
+            .collect();
+        for pod in resources.iter().filter(|resource| resource.kind == Kind::Pod) {
+            for (key, value) in pod.labels().entries() {
+                let pair = (key.as_str(), value.text());
+                if keys.contains(&pair) {
+                    by_label.entry(pair).or_default().push(pod);
+                }
+            }
+        }
+        Self { by_label }
+    }
+
+    fn namespaces(&self, selector: &Node) -> BTreeSet<&'a str> {
+        let wanted = crate::analysis::Selector::new(selector);
+        let Some(pair) = wanted.pairs().first() else { return BTreeSet::new() };
+        let pods = self.by_label.get(pair).map_or(&[][..], Vec::as_slice);
+        pods.iter().filter(|pod| wanted.matches(pod.labels())).map(|pod| pod.namespace.as_str()).collect()
+    }
+}

@@ -1,0 +1,282 @@
+//! `config.analyze`: what is wrong with the configuration of a cluster, of a manifest, or of the cluster as it would be
+//! with the manifest. Writes nothing.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::names::Namespace;
+use super::{Error, Failure, Limits, Outcome, Refusal, Task, TaskContext};
+use crate::analysis::source::{self, Reading, Sources};
+use crate::analysis::{Finding, Kind, Level, Rule, Snapshot, mesh, rules, run};
+use crate::cluster::configuration::{self, Configuration};
+
+/// Bytes of findings in one report; half of what a NATS server takes in one message by default.
+const MAX_FINDINGS: usize = 512 * 1024;
+/// Time for reading the cluster. What has not come by then is named in the report.
+const READ: Duration = Duration::from_mins(1);
+
+/// See the module.
+pub struct Analyze;
+
+/// Parameters of `config.analyze`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnalyzeParams {
+    /// Objects, YAML or JSON. Together with the live ones: what would be if they were applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8_388_608))]
+    pub manifest: Option<String>,
+    /// Whether to read the cluster; `false` with a manifest judges the manifest alone.
+    #[serde(default = "yes")]
+    pub live: bool,
+    /// Report findings of these namespaces only; of all when empty. What is read stays the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub namespaces: Vec<Namespace>,
+    /// Report these codes only; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub codes: Vec<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Report of `config.analyze`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnalysisReport {
+    /// How many objects were looked at.
+    pub objects: usize,
+    /// Findings of level `error`.
+    pub errors: usize,
+    /// Findings of level `warning`.
+    pub warnings: usize,
+    /// Findings of level `info`.
+    pub infos: usize,
+    /// What the codes say, and how often.
+    #[serde(default)]
+    pub codes: BTreeMap<String, CodeReport>,
+    /// How many findings each namespace has; "" for objects without one.
+    #[serde(default)]
+    pub namespaces: BTreeMap<String, usize>,
+    /// The findings, worst first.
+    #[serde(default)]
+    pub findings: Vec<FindingReport>,
+    /// How many findings did not fit.
+    #[serde(default)]
+    pub omitted: usize,
+    /// What could not be read, with the reason: what a rule would have found there is not known.
+    #[serde(default)]
+    pub unread: Vec<String>,
+}
+
+/// One code of a report.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CodeReport {
+    /// How many findings have it.
+    pub count: usize,
+    /// What is the matter.
+    pub title: String,
+    /// What to do.
+    pub remedy: String,
+    /// A page about it.
+    pub url: String,
+}
+
+/// One finding.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindingReport {
+    /// Such as `IST0101`.
+    pub code: String,
+    /// `error`, `warning` or `info`.
+    pub level: String,
+    /// `Kind namespace/name`.
+    pub resource: String,
+    /// The field, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// One sentence.
+    pub message: String,
+    /// The line of the manifest, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The same for the same finding in another report.
+    pub fingerprint: String,
+}
+
+impl Task for Analyze {
+    const VERB: &'static str = "config.analyze";
+    const SUMMARY: &'static str =
+        "Tells what is wrong with Istio configuration, live, of a manifest, or of both together.";
+    type Params = AnalyzeParams;
+    type Report = AnalysisReport;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_mins(3), ..Limits::default() }
+    }
+
+    fn installation(&self, _: &AnalyzeParams) -> Option<String> {
+        None
+    }
+
+    fn example(&self) -> AnalyzeParams {
+        AnalyzeParams { manifest: None, live: true, namespaces: vec![Namespace::known("shop")], codes: Vec::new() }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: AnalyzeParams,
+    ) -> Result<Outcome<AnalysisReport>, Failure<AnalysisReport>> {
+        if !params.live && params.manifest.is_none() {
+            let reason = "with live: false there has to be a manifest".to_owned();
+            return Err(Error::Parameter { field: "manifest", reason }.into());
+        }
+        let rules = rules_for(&params.codes)?;
+        let mut live = Configuration::default();
+        if params.live {
+            cx.step("read", 0, 1, "reading the cluster");
+            live = configuration::read(&*cx.cluster().await?, &rules, READ).await;
+            if live.resources.is_empty()
+                && let Some(error) = live.unread.iter_mut().find_map(|unread| unread.error.take())
+            {
+                return Err(Error::Cluster(error).into());
+            }
+        }
+        let now = cx.clock.now().unix_timestamp();
+        let judged = tokio::task::spawn_blocking(move || judge(live, params, &rules, now)).await;
+        match judged {
+            Ok(judged) => Ok(Outcome::Unchanged(judged?)),
+            // The engine knows what to do about a task that panics.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+/// Fails if what the manifest brings has errors, seen together with what is in the cluster.
+pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace: String) -> Result<(), Error> {
+    cx.step("analyze", 0, 1, "comparing with what is known to be right");
+    let live = configuration::read(&*cx.cluster().await?, rules::ALL, READ).await;
+    let now = cx.clock.now().unix_timestamp();
+    let judged = tokio::task::spawn_blocking(move || {
+        let (snapshot, _) = together(live, Some(manifest), &namespace, now)?;
+        let mut findings = run(&snapshot, rules::ALL, threads());
+        // What is read from the manifest has a place in it.
+        findings.retain(|one| one.level == Level::Error && !one.suppressed && one.origin.is_some());
+        Ok::<_, Error>(findings)
+    });
+    let findings = match judged.await {
+        Ok(judged) => judged?,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let first = findings.iter().take(5).map(|one| format!("{} {}: {}", one.code.id, one.object, one.message)).collect();
+    Err(Refusal::Findings { errors: findings.len(), first }.into())
+}
+
+fn threads() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// The cluster as it would be with the manifest.
+fn together(
+    live: Configuration,
+    manifest: Option<String>,
+    namespace: &str,
+    now: i64,
+) -> Result<(Snapshot, Sources), Error> {
+    let mut sources = Sources::default();
+    if let Some(manifest) = manifest {
+        sources.add("manifest", manifest);
+    }
+    let Reading { mut resources, errors, .. } = source::read(&sources, threads());
+    if let Some(error) = errors.first() {
+        return Err(Error::Parameter { field: "manifest", reason: error.to_string() });
+    }
+    for resource in &mut resources {
+        resource.default_namespace(namespace);
+    }
+    // Of two with the same name the one of the manifest stays.
+    resources.extend(live.resources);
+    let settings = mesh::settings_in(&resources, now);
+    Ok((Snapshot::new(resources, settings), sources))
+}
+
+fn rules_for(codes: &[String]) -> Result<Vec<&'static Rule>, Error> {
+    let known = rules::codes();
+    if let Some(unknown) = codes.iter().find(|asked| known.iter().all(|code| code.id != asked.as_str())) {
+        return Err(Error::Parameter { field: "codes", reason: format!("{unknown} is no known code") });
+    }
+    let asked =
+        |rule: &&'static Rule| codes.is_empty() || rule.codes.iter().any(|code| codes.iter().any(|id| id == code.id));
+    Ok(rules::ALL.iter().copied().filter(asked).collect())
+}
+
+fn judge(
+    live: Configuration,
+    params: AnalyzeParams,
+    rules: &[&'static Rule],
+    now: i64,
+) -> Result<AnalysisReport, Error> {
+    let unread = live.unread.iter().map(ToString::to_string).collect();
+    let namespace_of_manifest = if params.live { "default" } else { "" };
+    let (snapshot, sources) = together(live, params.manifest, namespace_of_manifest, now)?;
+    let mut findings = run(&snapshot, rules, threads());
+    findings.retain(|finding| {
+        !finding.suppressed
+            && (params.codes.is_empty() || params.codes.iter().any(|code| code == finding.code.id))
+            && (params.namespaces.is_empty() || params.namespaces.iter().any(|one| one.as_str() == namespace(finding)))
+    });
+    let mut report = report(&findings, &sources);
+    report.objects = snapshot.len();
+    report.unread = unread;
+    Ok(report)
+}
+
+fn namespace(finding: &Finding) -> &str {
+    if finding.object.kind == Kind::Namespace { &finding.object.name } else { &finding.object.namespace }
+}
+
+fn report(findings: &[Finding], sources: &Sources) -> AnalysisReport {
+    let mut report = AnalysisReport::default();
+    let mut bytes = 0;
+    for finding in findings {
+        match finding.level {
+            Level::Error => report.errors += 1,
+            Level::Warning => report.warnings += 1,
+            Level::Info => report.infos += 1,
+        }
+        let code = finding.code;
+        let of_code = report.codes.entry(code.id.to_owned()).or_insert_with(|| CodeReport {
+            count: 0,
+            title: code.title.to_owned(),
+            remedy: code.remedy.to_owned(),
+            url: code.url(),
+        });
+        of_code.count += 1;
+        *report.namespaces.entry(namespace(finding).to_owned()).or_default() += 1;
+        let one = FindingReport {
+            code: code.id.to_owned(),
+            level: finding.level.as_str().to_owned(),
+            resource: finding.object.to_string(),
+            field: finding.field.clone(),
+            message: finding.message.clone(),
+            line: sources.position(finding).map(|(_, position)| position.line),
+            fingerprint: finding.fingerprint.clone(),
+        };
+        // Names, quotes and commas of the fields.
+        bytes += one.resource.len() + one.field.len() + one.message.len() + 160;
+        if bytes <= MAX_FINDINGS { report.findings.push(one) } else { report.omitted += 1 }
+    }
+    report
+}

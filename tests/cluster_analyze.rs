@@ -1,0 +1,73 @@
+//! The analysis of a live cluster: `config.analyze`, and `config.apply` that refuses what has errors.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what several tests do is in functions of its own here")]
+
+mod cluster_target;
+mod support;
+
+use cluster_target::context;
+use sailhand::error::{Classify, Code};
+use sailhand::task::{Outcome, Registry, TaskContext};
+use serde_json::{Value, json};
+
+/// Two findings: the Deployment's user is the proxy's; a service port's name says no protocol.
+fn manifest(user: u32) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  \
+         template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      securityContext: {{runAsUser: {user}}}\n      \
+         containers: [{{name: web, image: 'web:1'}}]\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: secret}}\n\
+         stringData: {{password: very-secret}}\n"
+    )
+}
+
+async fn run(cx: &TaskContext, verb: &str, params: Value) -> Value {
+    let result = Registry::standard().get(verb).unwrap().run(cx, params).await;
+    let (_, report) = result.unwrap_or_else(|failure| panic!("{verb}: {}", failure.error)).into_parts();
+    report
+}
+
+fn codes(report: &Value) -> Vec<&str> {
+    report["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_cluster_is_judged_as_it_is_and_as_it_would_be() {
+    let unique = format!("analyze-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let (cx, _) = context(&unique, 1);
+    let apply = json!({"name": unique, "manifest": manifest(1337), "namespace": unique, "create_namespace": true});
+    run(&cx, "config.apply", apply).await;
+
+    let asked = json!({"namespaces": [unique], "codes": ["IST0144"]});
+    let report = run(&cx, "config.analyze", asked.clone()).await;
+    assert_eq!(codes(&report), ["IST0144"], "{report:#}");
+    assert_eq!(report["findings"][0]["resource"], format!("Deployment {unique}/web"));
+    assert_eq!((&report["warnings"], &report["namespaces"][&unique]), (&json!(1), &json!(1)));
+    assert_eq!(report["unread"], json!([]));
+
+    let mended = manifest(1000).replace("name: web}\nspec", &format!("name: web, namespace: {unique}}}\nspec"));
+    let mut with = asked.clone();
+    with["manifest"] = json!(mended);
+    assert_eq!(codes(&run(&cx, "config.analyze", with).await), [""; 0], "the manifest's object is the one that counts");
+
+    let all = run(&cx, "config.analyze", json!({"namespaces": [unique]})).await;
+    assert!(!all.to_string().contains("very-secret"), "what a Secret holds is never told");
+    run(&cx, "config.delete", json!({"name": unique})).await;
+}
+
+#[tokio::test]
+async fn a_manifest_alone_needs_no_cluster_and_one_of_the_two_is_needed() {
+    let (cx, _) = context("analyze-alone", 1);
+    let params = json!({"live": false, "manifest": manifest(1337), "codes": ["IST0144"]});
+    let registry = Registry::standard();
+    let task = registry.get("config.analyze").unwrap();
+    let Outcome::Unchanged(report) = task.run(&cx, params).await.unwrap_or_else(|f| panic!("{}", f.error)) else {
+        panic!("an analysis changes nothing")
+    };
+    assert_eq!(report["findings"][0]["line"], 9, "{report:#}");
+    for (params, code) in [
+        (json!({"live": false}), Code::SH1005),
+        (json!({"codes": ["IST9999"]}), Code::SH1005),
+        (json!({"live": false, "manifest": "a: ["}), Code::SH1005),
+    ] {
+        assert_eq!(task.run(&cx, params.clone()).await.unwrap_err().error.code(), code, "{params}");
+    }
+}
