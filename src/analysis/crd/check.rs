@@ -28,6 +28,8 @@ pub enum Trouble {
     Unknown,
     /// Another type is needed.
     Type,
+    /// A null that may not be there: refused by a server-side apply, dropped by everything else.
+    Null,
     /// Required, and not there.
     Required,
     /// Out of bounds, not one of the values, not in the form.
@@ -43,6 +45,10 @@ pub fn check(root: &Node, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
     for (key, value) in root.entries() {
         if let Some(part) = schema.properties.get(key.as_str()) {
             walk.value(value, schemas.node(*part), &Field::root(key));
+            if key == "metadata" {
+                // The API server knows metadata by itself, and there a null is nothing.
+                walk.problems.retain(|problem| problem.trouble != Trouble::Null);
+            }
         } else if !matches!(key.as_str(), "apiVersion" | "kind" | "status") {
             walk.unknown(schema, &Field::root(key), key, "the object");
         }
@@ -52,7 +58,9 @@ pub fn check(root: &Node, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
         walk.problems.push(Problem { trouble: Trouble::Required, field: String::new(), message, suggestion: None });
     }
     // As in the API server: rules are looked at when the shape is right.
-    if walk.problems.iter().all(|problem| matches!(problem.trouble, Trouble::Unknown | Trouble::Value)) && !walk.many {
+    if walk.problems.iter().all(|problem| matches!(problem.trouble, Trouble::Unknown | Trouble::Null | Trouble::Value))
+        && !walk.many
+    {
         for (key, value) in root.entries() {
             if let Some(part) = schema.properties.get(key.as_str()) {
                 walk.rules(value, *part, &Field::root(key));
@@ -92,7 +100,7 @@ impl Walk<'_> {
     fn value(&mut self, node: &Node, schema: &Schema, field: &Field<'_>) {
         if node.is_null() {
             if !schema.nullable && schema.default.is_none() {
-                self.add(Trouble::Type, field, format!("must be {}, and is null", article(schema)));
+                self.add(Trouble::Null, field, format!("must be {}, and is null", article(schema)));
             }
             return;
         }
@@ -120,7 +128,12 @@ impl Walk<'_> {
                 if let Some(part) = schema.items {
                     let part = self.schemas.node(part);
                     for (index, item) in items.iter().enumerate() {
-                        self.value(item, part, &field.index(index));
+                        if item.is_null() && !part.nullable {
+                            let message = format!("must be {}, and is null", article(part));
+                            self.add(Trouble::Type, &field.index(index), message);
+                        } else {
+                            self.value(item, part, &field.index(index));
+                        }
                     }
                 }
             }

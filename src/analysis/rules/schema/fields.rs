@@ -49,8 +49,8 @@ pub static SH7002: Code = Code {
     level: Level::Error,
     title: "A field has a value of the wrong type",
     why: "The API server refuses the object. In YAML, numbers, true, false and null are no strings unless they are \
-          quoted.",
-    remedy: "Write the value as the type that the message names, with or without quotes.",
+          quoted. A null is refused by a server-side apply and dropped by everything else, so it is a warning.",
+    remedy: "Write the value as the type that the message names, with or without quotes; leave a null out.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -217,7 +217,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     for problem in crd::check(&resource.root, schema, schemas) {
         let code = match problem.trouble {
             Trouble::Unknown => &SH7001,
-            Trouble::Type => &SH7002,
+            Trouble::Type | Trouble::Null => &SH7002,
             Trouble::Required | Trouble::Value => &SH7003,
             Trouble::Rule => &SH7004,
         };
@@ -226,6 +226,9 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
             _ if problem.field.is_empty() => problem.message,
             _ => format!("{}: {}", problem.field, problem.message),
         };
-        findings.add(code, resource, message).field(problem.field).arguments(problem.suggestion);
+        let finding = findings.add(code, resource, message).field(problem.field).arguments(problem.suggestion);
+        if problem.trouble == Trouble::Null {
+            finding.level(Level::Warning);
+        }
     }
 }
