@@ -1,7 +1,7 @@
 //! Bounds, forms and lists of allowed values, for one value by itself.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::check::shortened;
 use super::schema::{Schema, Schemas};

@@ -2,7 +2,7 @@
 //!
 //! Source: Go's `net/netip`, `pkg/config/validation/validation.go` (`ValidateUnixAddress`).
 
-use std::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 
 /// What a Unix socket's address begins with.
 pub const UNIX: &str = "unix://";

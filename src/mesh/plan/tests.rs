@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::mesh::owner::Owner;
-use crate::mesh::{ControlPlane, Installed, Mode};
+use crate::mesh::{ControlPlane, Installed, Mode, Profile};
 
 fn facts() -> Facts {
     Facts {

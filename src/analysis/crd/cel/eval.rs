@@ -1,7 +1,7 @@
 //! Whether a rule holds for a value of an object.
 
+use core::net::IpAddr;
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use super::super::schema::{Schema, Schemas};
 use super::parse::{Each, Expr, Function, Operator};

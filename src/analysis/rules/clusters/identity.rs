@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::analysis::source::read_value;
-use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, mesh};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -143,7 +142,7 @@ fn check_trust_domains(maps: &[Arc<Resource>], findings: &mut Findings) {
     }
     let meshes: Vec<(&Arc<Resource>, Node)> = maps
         .iter()
-        .map(|map| (map, read_value("mesh", map.root.at("data.mesh").text()).unwrap_or(Node::Null)))
+        .map(|map| (map, mesh::read_embedded(map.root.at("data.mesh").text()).unwrap_or(Node::Null)))
         .collect();
     let domain = |mesh: &Node| match mesh["trustDomain"].text() {
         "" => "cluster.local".to_owned(),
