@@ -1,6 +1,6 @@
 //! The line of a field, found by reading its document again: lines are needed for findings only, and there are few.
 
-use saphyr_parser::{Event, Span};
+use saphyr_parser::{Event, Parser, Span, StrInput};
 
 use super::super::Origin;
 use super::yaml;
@@ -22,17 +22,12 @@ pub fn locate(text: &str, origin: Origin, field: &str) -> Position {
     if let Some(item) = origin.item {
         path.splice(0..0, [Segment::Key("items".to_owned()), Segment::Index(usize::try_from(item).unwrap_or(0))]);
     }
-    let mut walk = Walk { events: Vec::new(), next: 0, best: None };
-    for event in yaml::parser(text) {
-        match event {
-            Ok((Event::StreamStart | Event::DocumentStart(_), _)) => {}
-            Ok((Event::DocumentEnd, _)) | Err(_) => break,
-            Ok(event) => walk.events.push(event),
-        }
-    }
+    let mut walk = Walk { parser: yaml::parser(text), next: None, best: None };
+    walk.advance();
+    let start = walk.next.as_ref().map(|(_, span)| *span);
     walk.follow(&path);
     let first = usize::try_from(origin.line).unwrap_or(1);
-    let span = walk.best.or_else(|| walk.events.first().map(|(_, span)| *span));
+    let span = walk.best.or(start);
     span.map_or(Position { line: first, column: 1, length: 0 }, |span| Position {
         line: first + span.start.line().max(1) - 1,
         column: span.start.col() + 1,
@@ -71,20 +66,31 @@ fn segments(field: &str) -> Vec<Segment> {
     segments
 }
 
+/// Reads no further than it has to.
 struct Walk<'a> {
-    events: Vec<(Event<'a>, Span)>,
-    next: usize,
+    parser: Parser<'a, StrInput<'a>>,
+    /// The event that comes next; none at the end of the document, or where it cannot be read.
+    next: Option<(Event<'a>, Span)>,
     best: Option<Span>,
 }
 
 impl Walk<'_> {
-    /// Steps from the value at `next` to the one the path leads to.
+    fn advance(&mut self) {
+        self.next = loop {
+            match self.parser.next_event() {
+                Some(Ok((Event::StreamStart | Event::DocumentStart(_), _))) => {}
+                Some(Ok((Event::DocumentEnd, _)) | Err(_)) | None => break None,
+                Some(Ok(event)) => break Some(event),
+            }
+        };
+    }
+
+    /// Steps from the value that comes next to the one the path leads to.
     fn follow(&mut self, path: &[Segment]) {
         for segment in path {
-            let Some((event, _)) = self.events.get(self.next) else { return };
-            let found = match (event, segment) {
-                (Event::MappingStart(..), Segment::Key(key)) => self.step_to_key(key),
-                (Event::SequenceStart(..), Segment::Index(index)) => self.step_to_item(*index),
+            let found = match (&self.next, segment) {
+                (Some((Event::MappingStart(..), _)), Segment::Key(key)) => self.step_to_key(key),
+                (Some((Event::SequenceStart(..), _)), Segment::Index(index)) => self.step_to_item(*index),
                 _ => false,
             };
             if !found {
@@ -92,7 +98,7 @@ impl Walk<'_> {
             }
         }
         // A scalar itself rather than its key.
-        if let Some((Event::Scalar(text, ..), span)) = self.events.get(self.next)
+        if let Some((Event::Scalar(text, ..), span)) = &self.next
             && !text.is_empty()
             && !path.is_empty()
         {
@@ -101,28 +107,27 @@ impl Walk<'_> {
     }
 
     fn step_to_key(&mut self, wanted: &str) -> bool {
-        self.next += 1;
-        while let Some((event, span)) = self.events.get(self.next) {
-            match event {
-                Event::MappingEnd => return false,
-                Event::Scalar(key, ..) if key == wanted => {
+        self.advance();
+        loop {
+            match &self.next {
+                None | Some((Event::MappingEnd, _)) => return false,
+                Some((Event::Scalar(key, ..), span)) if key == wanted => {
                     self.best = Some(*span);
-                    self.next += 1;
+                    self.advance();
                     return true;
                 }
-                _ => {
+                Some(_) => {
                     self.skip();
                     self.skip();
                 }
             }
         }
-        false
     }
 
     fn step_to_item(&mut self, wanted: usize) -> bool {
-        self.next += 1;
+        self.advance();
         for index in 0.. {
-            match self.events.get(self.next) {
+            match &self.next {
                 None | Some((Event::SequenceEnd, _)) => return false,
                 Some((_, span)) if index == wanted => {
                     self.best = Some(*span);
@@ -137,13 +142,13 @@ impl Walk<'_> {
     /// Passes over one value.
     fn skip(&mut self) {
         let mut depth = 0_usize;
-        while let Some((event, _)) = self.events.get(self.next) {
-            self.next += 1;
+        while let Some((event, _)) = &self.next {
             match event {
                 Event::MappingStart(..) | Event::SequenceStart(..) => depth += 1,
                 Event::MappingEnd | Event::SequenceEnd => depth = depth.saturating_sub(1),
                 _ => {}
             }
+            self.advance();
             if depth == 0 {
                 return;
             }
