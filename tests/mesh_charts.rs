@@ -87,6 +87,9 @@ fn release() -> Release {
 
 #[tokio::test]
 async fn a_repository_is_asked_once_and_its_digests_hold() {
+    if support::charts::are_missing() {
+        return;
+    }
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     pack(folder.path());
     let server = Server::start(folder.path()).await;
@@ -110,6 +113,9 @@ async fn a_repository_is_asked_once_and_its_digests_hold() {
 
 #[tokio::test]
 async fn a_chart_that_is_not_what_was_promised_is_not_used() {
+    if support::charts::are_missing() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     pack(folder.path());
     let server = Server::start(folder.path()).await;
@@ -136,6 +142,9 @@ async fn a_chart_that_is_not_what_was_promised_is_not_used() {
 
 #[tokio::test]
 async fn a_pinned_digest_holds_for_folders_too() {
+    if support::charts::are_missing() {
+        return;
+    }
     let source = charts::folder().to_string_lossy().into_owned();
     let known = Charts::new(&config::Charts { source: source.clone(), ..settings() });
     let digest = known.fetch("gateway", "1.30.3").await.unwrap().digest;
@@ -177,6 +186,9 @@ impl Drop for Registry {
 
 #[tokio::test]
 async fn a_registry_serves_what_helm_has_pushed() {
+    if support::charts::are_missing() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     pack(folder.path());
     let registry = Registry::start();
@@ -198,6 +210,9 @@ async fn a_registry_serves_what_helm_has_pushed() {
 
 #[tokio::test]
 async fn helm_is_bounded_in_time_and_says_what_is_wrong() {
+    if support::charts::are_missing() {
+        return;
+    }
     let source = charts::folder().to_string_lossy().into_owned();
     let slow = Charts::new(&config::Charts {
         source: source.clone(),

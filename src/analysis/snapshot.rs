@@ -106,10 +106,11 @@ impl Snapshot {
         self.indexes.find(index, index::key(index.name, parts), self)
     }
 
-    /// How many objects there are.
+    /// How many objects there are; the mesh's settings are none.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.kinds.iter().map(|of_kind| of_kind.len()).sum()
+        let settings = [Kind::MeshConfig, Kind::MeshNetworks].map(|kind| self.of(kind).len());
+        self.kinds.iter().map(|of_kind| of_kind.len()).sum::<usize>() - settings.iter().sum::<usize>()
     }
 
     /// Whether there is none.
