@@ -117,7 +117,7 @@ pub struct Findings {
 impl Findings {
     /// Adds a finding about `resource`. More is said by the methods of what this returns:
     ///
-    /// ```ignore
+    /// ```text
     /// findings.add(&IST0128, rule, format!("…")).field("spec.trafficPolicy.tls").arguments([name, host]);
     /// ```
     pub fn add(&mut self, code: &'static Code, resource: &Resource, message: impl Into<String>) -> &mut Finding {
