@@ -68,6 +68,13 @@ async fn a_manifest_alone_needs_no_cluster_and_one_of_the_two_is_needed() {
         panic!("an analysis changes nothing")
     };
     assert_eq!(report["findings"][0]["line"], 9, "{report:#}");
+    // Alpha annotations are told to who asks for them, as on the command line.
+    let alpha =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: {networking.istio.io/exportTo: '.'}}\n";
+    for (codes, told) in [(json!([]), false), (json!(["IST0136"]), true)] {
+        let report = run(&cx, "config.analyze", json!({"live": false, "manifest": alpha, "codes": codes})).await;
+        assert_eq!(report["codes"].get("IST0136").is_some(), told, "{report:#}");
+    }
     for (params, code) in [
         (json!({"live": false}), Code::SH1005),
         (json!({"codes": ["IST9999"]}), Code::SH1005),

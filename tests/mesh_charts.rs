@@ -87,7 +87,7 @@ fn release() -> Release {
 
 #[tokio::test]
 async fn a_repository_is_asked_once_and_its_digests_hold() {
-    if support::charts::are_missing() {
+    if charts::are_missing() {
         return;
     }
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -113,7 +113,7 @@ async fn a_repository_is_asked_once_and_its_digests_hold() {
 
 #[tokio::test]
 async fn a_chart_that_is_not_what_was_promised_is_not_used() {
-    if support::charts::are_missing() {
+    if charts::are_missing() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ async fn a_chart_that_is_not_what_was_promised_is_not_used() {
 
 #[tokio::test]
 async fn a_pinned_digest_holds_for_folders_too() {
-    if support::charts::are_missing() {
+    if charts::are_missing() {
         return;
     }
     let source = charts::folder().to_string_lossy().into_owned();
@@ -186,7 +186,7 @@ impl Drop for Registry {
 
 #[tokio::test]
 async fn a_registry_serves_what_helm_has_pushed() {
-    if support::charts::are_missing() {
+    if charts::are_missing() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -210,7 +210,7 @@ async fn a_registry_serves_what_helm_has_pushed() {
 
 #[tokio::test]
 async fn helm_is_bounded_in_time_and_says_what_is_wrong() {
-    if support::charts::are_missing() {
+    if charts::are_missing() {
         return;
     }
     let source = charts::folder().to_string_lossy().into_owned();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::names::Namespace;
 use super::{Error, Failure, Limits, Outcome, Refusal, Task, TaskContext};
 use crate::analysis::source::{self, Reading, Sources};
-use crate::analysis::{Finding, Kind, Level, Rule, Snapshot, mesh, rules, run};
+use crate::analysis::{Code, Finding, Kind, Level, Rule, Snapshot, mesh, rules, run};
 use crate::cluster::configuration::{self, Configuration};
 
 /// Bytes of findings in one report; half of what a NATS server takes in one message by default.
@@ -37,7 +37,7 @@ pub struct AnalyzeParams {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub namespaces: Vec<Namespace>,
-    /// Report these codes only; all when empty.
+    /// Report these codes only; when empty all but `IST0136`, which is told on request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub codes: Vec<String>,
@@ -234,13 +234,17 @@ fn judge(
     let mut findings = run(&snapshot, rules, threads());
     findings.retain(|finding| {
         !finding.suppressed
-            && (params.codes.is_empty() || params.codes.iter().any(|code| code == finding.code.id))
+            && is_asked(&params.codes, finding.code)
             && (params.namespaces.is_empty() || params.namespaces.iter().any(|one| one.as_str() == namespace(finding)))
     });
     let mut report = report(&findings, &sources);
     report.objects = snapshot.len();
     report.unread = unread;
     Ok(report)
+}
+
+fn is_asked(codes: &[String], code: &Code) -> bool {
+    if codes.is_empty() { rules::is_told_unasked(code) } else { codes.iter().any(|asked| asked == code.id) }
 }
 
 fn namespace(finding: &Finding) -> &str {

@@ -169,7 +169,13 @@ pub static ALL: &[&Rule] = &[
 ];
 
 /// Codes told only to who asks for them by name: most of what they find is written by tools and not by people.
-pub const ON_REQUEST: &[&str] = &["IST0136"];
+const ON_REQUEST: &[&str] = &["IST0136"];
+
+/// Whether a code is told to who asks for none by name.
+#[must_use]
+pub fn is_told_unasked(code: &Code) -> bool {
+    !ON_REQUEST.contains(&code.id)
+}
 
 /// All codes that some rule can report, by their ids.
 #[must_use]

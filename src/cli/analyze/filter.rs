@@ -40,7 +40,7 @@ impl Filter {
     }
 
     pub(super) fn allows(&self, finding: &Finding) -> bool {
-        (self.is_open() && !rules::ON_REQUEST.contains(&finding.code.id))
+        (self.is_open() && rules::is_told_unasked(finding.code))
             || self.codes.contains(&finding.code)
             || self.rules.iter().any(|rule| rule.codes.contains(&finding.code))
     }
