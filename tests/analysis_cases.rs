@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sailhand::analysis::source::{self, Sources, files, read_value};
 use sailhand::analysis::{Kind, Settings, Snapshot, rules, run};
@@ -56,7 +57,7 @@ fn found(folder: &Path, case: &Case) -> Vec<String> {
     }
     let mesh_config = case.mesh_config_file.as_ref().map(|file| read_value("mesh config", &text(file)).unwrap());
     let mesh_networks = case.mesh_networks_file.as_ref().map(|file| read_value("mesh networks", &text(file)).unwrap());
-    if mesh_config.as_ref().is_none_or(|config| config["ingressControllerMode"].text() != "OFF") {
+    if !has_no_ingress(folder, case) {
         sources.add("defaults", text(Path::new("defaults/istio-ingressgateway.yaml")));
     }
     let mut reading = source::read(&sources, one);
@@ -82,11 +83,53 @@ fn found(folder: &Path, case: &Case) -> Vec<String> {
     found
 }
 
+/// What the command line tells, and what it says on standard error.
+fn told(folder: &Path, case: &Case) -> (Vec<String>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
+    command.args(["analyze", "-o", "json", "--fail-on", "never", "--codes", &case.analyzer]);
+    let given = [("--mesh-config", &case.mesh_config_file), ("--mesh-networks", &case.mesh_networks_file)];
+    for (flag, file) in given {
+        if let Some(file) = file {
+            command.arg(flag).arg(folder.join(file));
+        }
+    }
+    if !has_no_ingress(folder, case) {
+        command.arg("--default-objects");
+    }
+    command.args(case.input_files.iter().map(|file| folder.join(file)));
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}: {}: {errors}", case.id, output.status);
+    let findings: Vec<Expected> = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{}: {error}: {}", case.id, String::from_utf8_lossy(&output.stdout));
+    });
+    (lines(&findings), errors)
+}
+
+/// A mesh configuration without an ingress controller is judged without its pod and service.
+fn has_no_ingress(folder: &Path, case: &Case) -> bool {
+    case.mesh_config_file.as_ref().is_some_and(|file| {
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        read_value("mesh config", &text).unwrap()["ingressControllerMode"].text() == "OFF"
+    })
+}
+
+fn lines(findings: &[Expected]) -> Vec<String> {
+    let mut lines: Vec<String> = findings.iter().map(|one| format!("{} {}", one.code, one.resource)).collect();
+    lines.sort();
+    lines
+}
+
+fn cases(folder: &Path) -> Vec<Case> {
+    let cases: Vec<Case> = serde_json::from_slice(&fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    assert_eq!(cases.len(), 73);
+    cases
+}
+
 #[test]
 fn each_case_of_istio_gives_what_istio_expects() {
     let Some(folder) = folder() else { return };
-    let cases: Vec<Case> = serde_json::from_slice(&fs::read(folder.join("cases.json")).unwrap()).unwrap();
-    assert_eq!(cases.len(), 73);
+    let cases = cases(&folder);
     let without_rule: BTreeSet<&str> = cases
         .iter()
         .map(|case| case.analyzer.as_str())
@@ -95,12 +138,23 @@ fn each_case_of_istio_gives_what_istio_expects() {
     assert_eq!(without_rule, BTreeSet::new());
     let mut wrong = Vec::new();
     for case in &cases {
-        let mut expected: Vec<String> =
-            case.expected.iter().map(|expected| format!("{} {}", expected.code, expected.resource)).collect();
-        expected.sort();
-        let found = found(&folder, case);
+        let (expected, found) = (lines(&case.expected), found(&folder, case));
         if found != expected {
             wrong.push(format!("{}: expected {expected:#?}, found {found:#?}", case.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_case_of_istio_gives_the_same_through_the_command_line() {
+    let Some(folder) = folder() else { return };
+    let mut wrong = Vec::new();
+    for case in &cases(&folder) {
+        let expected = lines(&case.expected);
+        let (told, errors) = told(&folder, case);
+        if told != expected {
+            wrong.push(format!("{}: expected {expected:#?}, told {told:#?}; {errors}", case.id));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
