@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,18 @@ pub struct Guard {
     deadline: Instant,
     fence: u64,
     lease_until: Arc<Mutex<Option<Instant>>>,
+    writes: Arc<watch::Sender<usize>>,
+}
+
+/// A write to a cluster that is under way, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the write is under way as long as this lives"]
+pub struct Writing(Arc<watch::Sender<usize>>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.send_modify(|writes| *writes -= 1);
+    }
 }
 
 impl Guard {
@@ -69,6 +82,7 @@ impl Guard {
             deadline,
             fence,
             lease_until: Arc::new(Mutex::new(None)),
+            writes: Arc::default(),
         }
     }
 
@@ -119,6 +133,36 @@ impl Guard {
                 () = self.shutdown.cancelled() => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
+        }
+    }
+
+    /// Notes that a write begins, if the task may go on. It is waited for whatever is asked meanwhile, so that nothing
+    /// arrives at the cluster for a command that has its result; only without the lease is it given up.
+    ///
+    /// # Errors
+    /// The reason to stop.
+    pub fn writing(&self) -> Result<Writing, Stop> {
+        self.check()?;
+        self.writes.send_modify(|writes| *writes += 1);
+        Ok(Writing(Arc::clone(&self.writes)))
+    }
+
+    /// Completes when no write is under way.
+    pub async fn written(&self) {
+        let _ = self.writes.subscribe().wait_for(|writes| *writes == 0).await; // the sender is ours
+    }
+
+    /// Completes when the lease is lost.
+    pub async fn lease_lost(&self) {
+        while self.check() != Err(Stop::LostLease) {
+            let lease_until = *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let over = async {
+                match lease_until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { () = self.lost.cancelled() => {}, () = over => {} }
         }
     }
 

@@ -12,7 +12,9 @@ use chaos::lane::{Lane, TARGETS};
 use chaos::play::{self, Sent};
 use chaos::schedule::{Fault, Installation, Planned, Schedule, What};
 use chaos::verify::{verify, verify_lane};
+use sailhand::event::CommandDraft;
 use sailhand::failpoint::Step;
+use serde_json::json;
 use support::control_plane;
 use support::eventually::eventually;
 use support::nats::NatsServer;
@@ -223,4 +225,96 @@ async fn fifty_copies_of_a_ping_are_no_crashes() {
     assert_eq!(sent.len(), 5);
     let counts = finish(lane, counts).await;
     assert_eq!(counts.dead_letters, 0);
+}
+
+#[tokio::test]
+async fn a_write_on_its_way_ends_before_its_cancelled_command_does() {
+    let mut lane = Lane::new(2, control_plane::kubeconfig()).await;
+    // A request takes more than half a second; some of these are in the middle of one, whatever it is.
+    let slowness = Duration::from_millis(300);
+    let installations = vec![Installation { target: 0, objects: 4, ordered: false }; 20];
+    let at = |number: usize| Duration::from_millis(2000 + 250 * number as u64);
+    let commands = (0..20).map(|number| Planned { cancel: Some(at(number)), ..apply(number, vec![Duration::ZERO]) });
+    let schedule = Schedule { installations, slowness, ..schedule(9, commands.collect(), vec![]) };
+    let (_, counts) = play_and_verify(&mut lane, &schedule).await;
+    assert_eq!(counts.violations, Vec::<String>::new());
+    let cancelled = counts.outcomes.iter().filter(|(word, _)| word.starts_with("cancelled")).map(|(_, count)| count);
+    assert!(cancelled.sum::<u64>() >= 3, "{counts}");
+    finish(lane, counts).await;
+}
+
+#[tokio::test]
+async fn copies_that_come_while_a_command_waits_for_its_next_attempt_use_none_up() {
+    let mut lane = Lane::new(2, control_plane::kubeconfig()).await;
+    let refused = Fault::Refuse { status: 500, after: None, percent: 100, lasts: Duration::from_secs(2) };
+    let copies = (0..40).map(|number| Duration::from_millis(number * 50)).collect();
+    let schedule = schedule(10, vec![apply(0, copies)], vec![(Duration::ZERO, refused)]);
+    let (_, counts) = play_and_verify(&mut lane, &schedule).await;
+    assert_all_succeeded(&counts);
+    finish(lane, counts).await;
+}
+
+/// In binary mode, so that its headers say who sent it.
+async fn send_ping(lane: &Lane, id: &str) -> Sent {
+    let draft = CommandDraft {
+        id: id.to_owned(),
+        source: "/chaos".to_owned(),
+        verb: "ping".to_owned(),
+        params: json!({}),
+        ..CommandDraft::default()
+    };
+    let plan = Planned { what: What::Ping, ..apply(0, vec![Duration::ZERO]) };
+    let target = TARGETS[0].parse().unwrap();
+    let sent = Sent { plan, key: draft.key(), target, value: id.to_owned(), draft };
+    let mut headers = async_nats::HeaderMap::new();
+    let (subject, kind) = (TARGETS[0], "io.meshery.istio.command.ping.v1");
+    for (name, value) in
+        [("specversion", "1.0"), ("id", id), ("source", "/chaos"), ("type", kind), ("subject", subject)]
+    {
+        headers.insert(format!("ce-{name}"), value);
+    }
+    let queue = lane.bus.subjects().command(&sent.target, "ping");
+    lane.bus.context().publish_with_headers(queue, headers, "{}".into()).await.unwrap().await.unwrap();
+    sent
+}
+
+/// So many workers die, one after the other, with the message in hand and unread.
+async fn die_reading(lane: &mut Lane, times: usize) {
+    for _ in 0..times {
+        let before = lane.hits().len();
+        lane.order(Step::Received, "KILL");
+        let end = tokio::time::Instant::now() + SOON;
+        while lane.hits().len() == before {
+            assert!(tokio::time::Instant::now() < end, "nobody receives it");
+            lane.pass(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_takes_each_reader_down_is_put_aside_and_the_queue_goes_on() {
+    let mut lane = Lane::new(2, control_plane::kubeconfig()).await;
+    let bad = send_ping(&lane, "bad").await;
+    die_reading(&mut lane, 4).await;
+    chaos::verify::settled(&mut lane).await.unwrap();
+    let good = send_ping(&lane, "good").await;
+    chaos::verify::settled(&mut lane).await.unwrap();
+    let mut counts = Counts { commands: 2, ..Counts::default() };
+    chaos::verify::count_results(&lane, &[bad, good], &mut counts).await;
+    let ends: Vec<_> = counts.outcomes.iter().map(|(word, count)| (word.as_str(), *count)).collect();
+    assert_eq!(ends, [("failed SH1013", 1), ("succeeded", 1)]);
+    let counts = finish(lane, counts).await;
+    assert_eq!((counts.deaths, counts.dead_letters), (4, 1));
+}
+
+#[tokio::test]
+async fn a_message_whose_readers_died_of_something_else_is_carried_out() {
+    let mut lane = Lane::new(2, control_plane::kubeconfig()).await;
+    let innocent = send_ping(&lane, "innocent").await;
+    die_reading(&mut lane, 3).await;
+    chaos::verify::settled(&mut lane).await.unwrap();
+    let mut counts = Counts { commands: 1, ..Counts::default() };
+    chaos::verify::count_results(&lane, &[innocent], &mut counts).await;
+    assert_all_succeeded(&counts);
+    finish(lane, counts).await;
 }

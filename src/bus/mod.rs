@@ -121,6 +121,10 @@ pub struct Attempts {
     /// Code of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_code: Option<String>,
+    /// The next attempt waits until then, milliseconds of Unix time: also that of a copy of the message, which knows
+    /// nothing of the delay that the failed one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<i64>,
 }
 
 /// Why a message became a dead letter; a subject token.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kube::core::DynamicObject;
 
-use super::guarded::guarded;
+use super::guarded::{guarded, written};
 use super::inventory::{self, Inventory};
 use super::options::ApplyOptions;
 use super::order::Phase;
@@ -142,8 +142,7 @@ impl Run<'_> {
 
     async fn create_namespaces(&mut self, missing: &BTreeSet<String>) -> Result<(), Error> {
         for name in missing {
-            self.guard.check()?;
-            let object = guarded(self.guard, inventory::namespace(self.cluster, name)).await?;
+            let object = written(self.guard, inventory::namespace(self.cluster, name)).await?;
             self.tally.push(ObjectReport::new(object, Action::Created));
         }
         Ok(())

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
 use super::discovery::Kind;
-use super::guarded::{guarded, sleep};
+use super::guarded::{guarded, sleep, written};
 use super::inventory::Inventory;
 use super::order::Phase;
 use super::outcome::Tally;
@@ -111,7 +111,7 @@ impl Removal<'_> {
     async fn delete(&self, doomed: &Doomed) -> Result<(), Error> {
         let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
-        guarded(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await
+        written(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await
     }
 
     async fn see_off(

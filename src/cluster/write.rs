@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::connection::Apply;
 use super::fault::Fault;
-use super::guarded::{guarded, sleep};
+use super::guarded::{guarded, sleep, written};
 use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::wanted::Wanted;
@@ -65,8 +65,7 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
     let begun = Instant::now();
     let mut tries = 1;
     loop {
-        guard.check()?;
-        let error = match guarded(guard, cluster.patch(kind, &wanted.object, &body, how)).await {
+        let error = match written(guard, cluster.patch(kind, &wanted.object, &body, how)).await {
             Ok(live) => {
                 reach(Step::ObjectWritten);
                 return Ok(live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
@@ -105,10 +104,9 @@ async fn recreate(
     options: &ApplyOptions,
     guard: &Guard,
 ) -> Result<Action, Error> {
-    guard.check()?;
     let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version: None };
     let params = DeleteParams::foreground().preconditions(preconditions);
-    guarded(guard, cluster.remove(wanted.kind()?, &wanted.object, &params)).await?;
+    written(guard, cluster.remove(wanted.kind()?, &wanted.object, &params)).await?;
     let gone = [removal::Doomed::new(wanted.object.clone(), wanted.kind()?.clone(), seen.uid)];
     let stuck = removal::until_gone(cluster, &gone, GONE_WITHIN, guard).await?;
     if !stuck.is_empty() {

@@ -99,6 +99,16 @@ pub fn decode<'a>(
     }
 }
 
+/// Who sent a message, as far as its headers say so, which they do in binary mode. The payload is not looked at.
+#[must_use]
+pub fn sender<'a>(
+    target: &Target,
+    verb: &str,
+    headers: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
+) -> Option<Origin> {
+    origin(target, verb, &binding::read(headers, &[]).ok()?)
+}
+
 fn origin(target: &Target, verb: &str, attributes: &Map<String, Value>) -> Option<Origin> {
     let id = text(attributes, "id").filter(|id| !id.is_empty() && id.len() <= MAX_ATTRIBUTE)?;
     let source = text(attributes, "source").filter(|source| !source.is_empty() && source.len() <= MAX_ATTRIBUTE)?;

@@ -19,6 +19,12 @@ impl CommandKey {
         Self(hex(&digest[..16]))
     }
 
+    /// The key of a message that has not been read, by its place in the queue. No command has it: no source is empty.
+    #[must_use]
+    pub fn of_message(sequence: u64) -> Self {
+        Self::new("", &sequence.to_string())
+    }
+
     /// As it stands in subjects.
     #[must_use]
     pub fn as_str(&self) -> &str {

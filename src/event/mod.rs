@@ -10,7 +10,7 @@ pub mod json;
 mod key;
 pub mod schema;
 
-pub use command::{Command, Origin, Rejection, decode};
+pub use command::{Command, Origin, Rejection, decode, sender};
 pub use emit::{
     CONTENT_TYPE, CommandDraft, DEAD_LETTERED, DeadLettered, EventKind, Outcome, ResultData, Retrying, SOURCE, Started,
     dead_letter_event, progress_event, result_event, rfc3339,

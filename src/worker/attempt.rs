@@ -53,7 +53,8 @@ pub(super) struct Work<'a> {
 pub(super) struct UnderWay(Mutex<Option<(CommandKey, u32)>>);
 
 impl UnderWay {
-    fn begin(&self, key: &CommandKey, run: u32) {
+    /// One that begins now.
+    pub fn begin(&self, key: &CommandKey, run: u32) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), run));
     }
 
@@ -78,6 +79,8 @@ pub(super) enum Begun {
     Now(Attempt),
     /// Somebody else began one in this moment.
     Elsewhere,
+    /// The last one has failed, and the next is not due yet.
+    TooEarly(Duration),
     /// The command has ended since it was looked up.
     Ended,
     /// The process died under the command too often.
@@ -126,6 +129,9 @@ impl Engine {
             if before.open && self.bus.has_result(&work.command.origin.target, key).await? {
                 return Ok(Begun::Ended);
             }
+            if let Some(wait) = wait(&before, self.clock.now()) {
+                return Ok(Begun::TooEarly(wait));
+            }
             let crashed = before.crashed + u32::from(before.open && work.delivery.delivered > 1);
             let record = Attempts {
                 begun: before.begun + 1,
@@ -136,6 +142,7 @@ impl Engine {
                 crashed,
                 changed: before.changed,
                 last_code: None,
+                not_before: None,
             };
             if crashed >= CRASHES {
                 let record = Attempts { crashed, ..before };
@@ -151,12 +158,12 @@ impl Engine {
         Ok(Begun::Elsewhere)
     }
 
-    /// Notes that the attempt is over. Without a `code` it was handed back and does not count.
+    /// Notes that the attempt is over, and when the next is due. Without a failure it was handed back and does not count.
     pub(super) async fn close_attempt(
         &self,
         work: &Work<'_>,
         ending: &Ending,
-        code: Option<String>,
+        failure: Option<(&Problem, Duration)>,
     ) -> Result<(), bus::Error> {
         let (attempt, key) = (&ending.attempt, &work.command.origin.key);
         let mut known = (attempt.record.clone(), attempt.revision);
@@ -164,11 +171,12 @@ impl Engine {
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
             let mut record = Attempts { open: false, changed: found.changed || ending.changed, ..found };
-            if code.is_none() {
+            if let Some((problem, delay)) = failure {
+                record.last_code = Some(problem.code.clone());
+                record.not_before = Some(milliseconds(self.clock.now() + delay));
+            } else {
                 record.begun -= 1;
                 record.last_code.clone_from(&attempt.before);
-            } else {
-                record.last_code.clone_from(&code);
             }
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
@@ -275,6 +283,16 @@ impl Engine {
     }
 }
 
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// Until the next attempt is due, if it is not.
+fn wait(record: &Attempts, now: OffsetDateTime) -> Option<Duration> {
+    let left = record.not_before?.saturating_sub(milliseconds(now));
+    u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
+}
+
 /// The record without the run that `worker` abandoned; `None` when there is nothing to take back.
 fn without(record: Attempts, run: u32, worker: &str) -> Option<Attempts> {
     if record.runs > run {
@@ -313,19 +331,29 @@ async fn pass_on(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
 }
 
 /// Waits for the task. One that was told to stop may go on to its next safe point, and is dropped when it does not
-/// reach one; without its lease it is dropped at once.
+/// reach one, though not in the middle of a write; without its lease it is dropped at once.
 async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
     let mut stopped = None;
     let joined = tokio::select! {
         joined = &mut run => joined,
         stop = guard.stopped() => {
             stopped = Some(stop);
-            let patience = if stop == Stop::LostLease { Duration::ZERO } else { SAFE_POINT };
-            if let Ok(joined) = tokio::time::timeout(patience, &mut run).await {
-                joined
-            } else {
-                run.abort();
-                run.await
+            let patience = async {
+                tokio::time::sleep(SAFE_POINT).await;
+                guard.written().await;
+            };
+            tokio::select! {
+                biased;
+                joined = &mut run => joined,
+                () = guard.lease_lost() => {
+                    stopped = Some(Stop::LostLease);
+                    run.abort();
+                    run.await
+                }
+                () = patience => {
+                    run.abort();
+                    run.await
+                }
             }
         }
     };

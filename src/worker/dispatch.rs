@@ -10,10 +10,11 @@ use tracing::Instrument;
 use super::attempt::{self, Attempt, UnderWay, Work};
 use super::heartbeat;
 use super::lease::Held;
+use super::reading::Readable;
 use super::settle::{Decision, End, Facts, decide};
 use super::{Engine, Error};
 use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
-use crate::error::{Class, Classify, Problem};
+use crate::error::{Classify, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
 use crate::failpoint::{Step, reach};
 use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
@@ -27,6 +28,8 @@ pub(super) struct Ending {
     pub attempt: Attempt,
     pub fence: u64,
     pub left: Duration,
+    /// Until the next attempt is due.
+    pub wait: Option<Duration>,
 }
 
 impl Ending {
@@ -40,7 +43,6 @@ impl Engine {
     pub(super) async fn handle(self: Arc<Self>, delivery: Delivery) {
         let received = Instant::now();
         self.metrics.in_flight.inc();
-        reach(Step::Received);
         let under_way = UnderWay::default();
         // On the heap, as each spawn moves what it is given more than once.
         let carried = Box::pin(self.carry(&delivery, &under_way, received));
@@ -59,28 +61,10 @@ impl Engine {
         under_way: &UnderWay,
         received: Instant,
     ) -> Result<(), crate::bus::Error> {
-        let mut command = match self.decode(delivery).await {
-            Ok(command) => command,
-            Err((Error::Bus(error), _)) => return Err(error),
+        let Some(read) = self.read(delivery, under_way, received).await? else { return Ok(()) };
+        let Readable { mut command, task, installation } = match read {
+            Ok(readable) => readable,
             Err((error, origin)) => return self.reject(delivery, origin.as_deref(), error, received).await,
-        };
-        let Some((task, validator)) = self.task(&command.origin.verb) else {
-            let found = format!("{}.command.{}.v1", event::TYPE_PREFIX, command.origin.verb);
-            return self.reject(delivery, Some(&command.origin), event::Error::UnknownType { found }, received).await;
-        };
-        let target = command.origin.target.as_str();
-        if !self.clusters.knows(target) {
-            let error = Error::UnknownTarget { target: target.to_owned() };
-            return self.reject(delivery, Some(&command.origin), error, received).await;
-        }
-        let checked = validator.check(&command.params).and_then(|()| {
-            // What the schema cannot say, such as the form of a duration, the type does.
-            let wrong = |reason| event::Error::Params { path: String::new(), reason };
-            task.installation(&command.params).map_err(wrong)
-        });
-        let installation = match checked {
-            Ok(installation) => installation,
-            Err(error) => return self.reject(delivery, Some(&command.origin), error, received).await,
         };
         reach(Step::Decoded);
         if self.bus.has_result(&command.origin.target, &command.origin.key).await? {
@@ -120,42 +104,6 @@ impl Engine {
         .await
     }
 
-    /// The message as a command, its parameters fetched where they are elsewhere.
-    async fn decode(&self, delivery: &Delivery) -> Result<Command, (Error, Option<Box<Origin>>)> {
-        let Some((target, verb)) = &delivery.address else {
-            let reason = format!("{:?} does not name a target and a verb", delivery.subject);
-            return Err((event::Error::Attribute { name: "NATS subject".to_owned(), reason }.into(), None));
-        };
-        let mut command = event::decode(target, verb, &delivery.header_pairs(), &delivery.payload)
-            .map_err(|rejection| (rejection.error.into(), rejection.origin))?;
-        if let Some(dataref) = command.dataref.take() {
-            command.params =
-                self.fetch(&dataref).await.map_err(|error| (error, Some(Box::new(command.origin.clone()))))?;
-        }
-        Ok(command)
-    }
-
-    /// `nats-object://<bucket>/<sha256>`: the digest is the name, and is checked.
-    async fn fetch(&self, dataref: &str) -> Result<serde_json::Value, Error> {
-        use sha2::{Digest, Sha256};
-        let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
-        let digest = event::dataref::digest(dataref)?;
-        let bytes = match self.bus.blob(digest, event::dataref::MAX_BYTES).await {
-            Err(error) if error.class() == Class::Terminal => return Err(wrong(&error.to_string()).into()),
-            other => other?,
-        };
-        // Some MiB take long enough to keep heartbeats waiting.
-        let read = tokio::task::spawn_blocking(move || {
-            let found = event::hex(&Sha256::digest(&bytes));
-            (found, event::json::read(&bytes))
-        });
-        let (found, value) = read.await.map_err(|error| wrong(&error.to_string()))?;
-        if !found.eq_ignore_ascii_case(digest) {
-            return Err(wrong("the object has another digest").into());
-        }
-        value.map_err(|error| wrong(&format!("is not JSON: {error}")).into())
-    }
-
     /// Admits the command, takes its lease, counts the attempt and runs it. `None` when it turns out to have ended.
     async fn execute(&self, work: &Work<'_>, held: &mut Option<Held>) -> Result<Option<Ending>, crate::bus::Error> {
         let Command { origin, expiry, .. } = work.command;
@@ -191,6 +139,9 @@ impl Engine {
         let limits = work.task.limits();
         let begun = match self.begin_attempt(work).await? {
             attempt::Begun::Now(attempt) => attempt,
+            attempt::Begun::TooEarly(wait) => {
+                return Ok(Some(Ending { wait: Some(wait), ..Ending::failed(Error::TooEarly { wait }) }));
+            }
             attempt::Begun::Elsewhere => return Ok(Some(Ending::failed(Error::Elsewhere))),
             attempt::Begun::Ended => return Ok(None),
             attempt::Begun::Crashed(attempt) => {
@@ -216,7 +167,7 @@ impl Engine {
             let (changed, report) = outcome.into_parts();
             (changed, Some(report))
         });
-        Ok(Some(Ending { report, changed, error, attempt: begun, fence, left }))
+        Ok(Some(Ending { report, changed, error, attempt: begun, fence, left, wait: None }))
     }
 
     /// Decides what becomes of the command, and does that.
@@ -244,6 +195,7 @@ impl Engine {
             attempts: task.limits().attempts,
             left: ending.left,
             delivered: delivery.delivered,
+            wait: ending.wait,
         };
         let verb = VerbLabel { verb: Word(task.verb()) };
         match decide(end, facts) {
@@ -328,7 +280,7 @@ impl Engine {
     }
 
     /// The command has ended: the message is one of several, or its ack was lost.
-    async fn settle_duplicate(&self, delivery: &Delivery) -> Result<(), crate::bus::Error> {
+    pub(super) async fn settle_duplicate(&self, delivery: &Delivery) -> Result<(), crate::bus::Error> {
         self.metrics.duplicates.inc();
         delivery.acker.settle(Settlement::Ack).await
     }
@@ -337,7 +289,7 @@ impl Engine {
         let Some(error) = &ending.error else { return Ok(()) };
         let problem = Problem::new(error);
         tracing::warn!(code = problem.code, attempt = ending.attempt.record.begun, ?delay, "attempt failed: {problem}");
-        self.close_attempt(work, ending, Some(problem.code.clone())).await?;
+        self.close_attempt(work, ending, Some((&problem, delay))).await?;
         reach(Step::Retried);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let kind = EventKind::Retrying(Retrying { attempt: ending.attempt.record.begun, delay_ms, problem });
@@ -358,39 +310,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Answers what can never be done: a dead letter for the operator, a result for the sender where one is known.
+    /// Ends what can never be done.
     async fn reject(
         &self,
         delivery: &Delivery,
         origin: Option<&Origin>,
-        error: impl Into<Error>,
+        error: Error,
         received: Instant,
     ) -> Result<(), crate::bus::Error> {
-        let problem = Problem::new(&error.into());
+        let problem = Problem::new(&error);
         tracing::warn!(code = problem.code, subject = delivery.subject, "rejected: {problem}");
-        if let Some(origin) = origin
-            && self.bus.has_result(&origin.target, &origin.key).await?
-        {
-            return self.settle_duplicate(delivery).await;
-        }
-        self.bury(delivery, origin, DeadReason::Rejected, &problem).await?;
-        let verb = origin.and_then(|origin| self.task(&origin.verb)).map_or("unknown", |(task, _)| task.verb());
-        let reason = format!("{} {}", problem.code, problem.message);
-        if let Some(origin) = origin {
-            let result = ResultData {
-                outcome: event::Outcome::Rejected,
-                changed: false,
-                report: None,
-                error: Some(problem),
-                attempts: 0,
-                fence: 0,
-                worker: self.settings.worker.clone(),
-                ended: event::rfc3339(self.clock.now()),
-            };
-            self.commit(origin, &result).await?;
-        }
-        self.metrics.ended(verb, event::Outcome::Rejected.as_str(), received.elapsed());
-        delivery.acker.settle(Settlement::Term(reason)).await
+        let end = (DeadReason::Rejected, event::Outcome::Rejected);
+        self.refuse(delivery, origin, end, problem, received).await
     }
 
     /// Publishes a progress event. One that is lost costs a watcher a line, not the command its life.

@@ -41,6 +41,12 @@ pub enum Error {
     /// Another worker began the same command in this moment.
     #[error("another worker has just begun the command")]
     Elsewhere,
+    /// The last attempt failed, and this is a copy of its message.
+    #[error("the next attempt is due in {wait:?}")]
+    TooEarly {
+        /// Until then.
+        wait: std::time::Duration,
+    },
     /// Operators paused the target.
     #[error("target {target} is paused")]
     Paused {
@@ -57,6 +63,12 @@ pub enum Error {
     #[error("the worker died {times} times while it carried the command")]
     Crashes {
         /// How often.
+        times: u32,
+    },
+    /// The process died too often before it was known whether the message is a command.
+    #[error("the worker died {times} times while it read the message, which was not understood")]
+    DiesReading {
+        /// How often, the first deaths not counted.
         times: u32,
     },
     /// The consumer on the bus allows no more deliveries.
@@ -91,12 +103,14 @@ impl Classify for Error {
             Self::Bus(error) => error.class(),
             Self::Task(error) => error.class(),
             Self::UnknownTarget { .. } => Class::Rejected,
-            Self::Crashes { .. } | Self::MaxDeliveries { .. } | Self::Terminated { .. } | Self::Exhausted { .. } => {
-                Class::Terminal
-            }
+            Self::Crashes { .. }
+            | Self::DiesReading { .. }
+            | Self::MaxDeliveries { .. }
+            | Self::Terminated { .. }
+            | Self::Exhausted { .. } => Class::Terminal,
             Self::Expired { .. } => Class::Expired,
             Self::Cancelled => Class::Cancelled,
-            Self::Busy { .. } | Self::Elsewhere | Self::Paused { .. } => Class::Busy,
+            Self::Busy { .. } | Self::Elsewhere | Self::TooEarly { .. } | Self::Paused { .. } => Class::Busy,
             Self::Panicked { .. } => Class::RETRY,
         }
     }
@@ -109,11 +123,11 @@ impl Classify for Error {
             Self::UnknownTarget { .. } => Code::SH1008,
             Self::Expired { .. } => Code::SH1010,
             Self::Cancelled => Code::SH1012,
-            Self::Crashes { .. } => Code::SH1013,
+            Self::Crashes { .. } | Self::DiesReading { .. } => Code::SH1013,
             Self::Exhausted { .. } => Code::SH1014,
             Self::MaxDeliveries { .. } => Code::SH1016,
             Self::Terminated { .. } => Code::SH1017,
-            Self::Busy { .. } | Self::Elsewhere | Self::Paused { .. } => Code::SH2006,
+            Self::Busy { .. } | Self::Elsewhere | Self::TooEarly { .. } | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,
         }
     }

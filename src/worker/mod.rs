@@ -8,6 +8,7 @@ mod error;
 mod heartbeat;
 mod lease;
 mod readiness;
+mod reading;
 mod reporter;
 pub mod serve;
 pub mod settle;
@@ -59,6 +60,7 @@ pub struct Engine {
     clock: Clock,
     metrics: Arc<Metrics>,
     settings: Settings,
+    harmless: reading::Harmless,
     /// Tasks have to hand their commands back now.
     leave: CancellationToken,
 }
@@ -83,7 +85,8 @@ impl Engine {
         }
         metrics.slots.set(i64::try_from(settings.slots).unwrap_or(i64::MAX));
         let leave = CancellationToken::new();
-        Ok(Arc::new(Self { bus, registry: Arc::new(registry), params, clusters, clock, metrics, settings, leave }))
+        let (registry, harmless) = (Arc::new(registry), reading::Harmless::default());
+        Ok(Arc::new(Self { bus, registry, params, clusters, clock, metrics, settings, harmless, leave }))
     }
 
     fn task(&self, verb: &str) -> Option<(&dyn DynTask, &ParamsValidator)> {

@@ -8,8 +8,9 @@ use crate::error::Class;
 use crate::event::Outcome;
 use crate::retry;
 
-/// Longer delays than this go into a message schedule: a delayed NAK counts against the consumer's `max_ack_pending`.
-const LONGEST_NAK: Duration = Duration::from_mins(1);
+/// Longer delays than this go into a message schedule: a delayed NAK counts against the consumer's `max_ack_pending`, and a
+/// cancellation does not reach the message before it is over.
+const LONGEST_NAK: Duration = Duration::from_secs(10);
 /// Panics of one task before the command is given up.
 const PANICS: u32 = 2;
 
@@ -37,6 +38,8 @@ pub struct Facts {
     pub left: Duration,
     /// Deliveries of the message, this one included.
     pub delivered: u64,
+    /// Until the next attempt is due, when this came too early for it.
+    pub wait: Option<Duration>,
 }
 
 /// What is done about it.
@@ -82,7 +85,10 @@ pub fn decide(end: End, facts: Facts) -> Decision {
         Class::Expired => conclude(Outcome::Expired),
         Class::LostLease => Decision::Abandon,
         Class::Shutdown => Decision::HandBack(Duration::ZERO),
-        Class::Busy => Decision::HandBack(busy_delay(facts.delivered)),
+        Class::Busy => {
+            let due = facts.wait.map(|wait| wait.min(LONGEST_NAK));
+            Decision::HandBack(due.unwrap_or_else(|| busy_delay(facts.delivered)))
+        }
         Class::Retry { after } => {
             let delay = retry::ATTEMPTS.delay(facts.attempt, after);
             if facts.attempt >= facts.attempts || delay >= facts.left {
@@ -106,7 +112,7 @@ fn busy_delay(delivered: u64) -> Duration {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { attempt: 1, attempts: 8, left: Duration::from_hours(1), delivered: 1 };
+    const FACTS: Facts = Facts { attempt: 1, attempts: 8, left: Duration::from_hours(1), delivered: 1, wait: None };
 
     fn concluded(outcome: Outcome) -> Decision {
         Decision::Conclude { outcome, dead: None }
@@ -146,6 +152,14 @@ mod tests {
         let asked = End::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
         assert!(matches!(decide(asked, FACTS), Decision::Schedule(delay) if delay >= Duration::from_secs(90)));
         assert_eq!(decide(asked, Facts { left: Duration::from_mins(1), ..FACTS }), exhausted());
+    }
+
+    #[test]
+    fn what_comes_before_the_next_attempt_is_due_waits_for_it() {
+        for (wait, delay) in [(7, 7), (90, 10)] {
+            let facts = Facts { wait: Some(Duration::from_secs(wait)), ..FACTS };
+            assert_eq!(decide(End::Failed(Class::Busy), facts), Decision::HandBack(Duration::from_secs(delay)));
+        }
     }
 
     #[test]

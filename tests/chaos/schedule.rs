@@ -165,11 +165,6 @@ impl Schedule {
         self.faults.iter().filter(|(_, fault)| fault.counts_as_death()).count()
     }
 
-    /// Whether the API server refuses requests for a time.
-    pub fn refuses(&self) -> bool {
-        self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Refuse { .. }))
-    }
-
     /// Whether the API server refuses credentials, which ends commands.
     pub fn refuses_credentials(&self) -> bool {
         self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Refuse { status: 401, .. }))

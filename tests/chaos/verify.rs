@@ -18,9 +18,6 @@ use crate::support::api_proxy::Write;
 
 /// How long a schedule's commands may take to end after its last fault, on a busy machine.
 const END: Duration = Duration::from_mins(2);
-/// A write that was on its way when its command was cancelled or expired arrives after the result. One of a worker that
-/// woke up comes seconds later.
-const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// A result and when it was published.
 pub struct Ended {
@@ -137,8 +134,6 @@ fn unfit(schedule: &Schedule, command: &Sent, result: &ResultData) -> Option<&'s
         // Too late for another attempt is a failure too.
         (Outcome::Expired | Outcome::Failed, code) if command.plan.expiry.is_some() && code != Some("SH1013") => None,
         (Outcome::Failed, Some("SH3002" | "SH3016")) if schedule.refuses_credentials() => None,
-        // Each copy that comes while the command waits for its next attempt is one.
-        (Outcome::Failed, Some("SH1014")) if schedule.refuses() && command.plan.sent.len() > 4 => None,
         (Outcome::Failed, Some("SH1013")) => Some("was put aside, though fewer processes died than that takes"),
         _ => Some("should not have ended so"),
     }
@@ -181,7 +176,7 @@ fn check_writes(
                 other => wrong.push(format!("{name}: {} wrote {object} while the holder was {other:?}", write.by)),
             }
             if let Some(ended) = results.get(command)
-                && write.at > ended.at + TOLERANCE
+                && write.at > ended.at
             {
                 wrong.push(format!("{name}: {} wrote {object} for {command} after its result", write.by));
             }

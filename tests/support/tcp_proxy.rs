@@ -80,7 +80,7 @@ async fn carry(client: TcpStream, server: TcpStream, link: Arc<watch::Sender<Lin
 
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &watch::Sender<Link>, answers: bool) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+    while let Ok(read) = from.read(&mut buffer).await {
         let now = *link.borrow();
         match now {
             Link::Slow(delay) => tokio::time::sleep(delay).await,
@@ -93,7 +93,8 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: &watch::Sen
             }
             Link::Good | Link::Cut | Link::LosesAnswer => {}
         }
-        if to.write_all(&buffer[..read]).await.is_err() {
+        // The end comes as late as the rest: a server learns of it after the last request, which it may have done.
+        if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
