@@ -110,8 +110,8 @@ crd-schemas:
     cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
-# Measure beside the bare client and beside kubectl.
-bench *args: tools
+# Measure beside the bare client, beside kubectl and beside istioctl.
+bench *args: (tools "istio")
     cargo bench --locked {{ args }}
 
 # A worker on the current kubeconfig context with its own nats-server, in the foreground.

@@ -3,7 +3,7 @@
 # $SAILHAND_CACHE/bin).
 #
 #   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
-#   build.sh istio      these, and helm, an OCI registry, istioctl and istiod
+#   build.sh istio      these, and helm, an OCI registry, istioctl, istiod, and a program of ours around Istio's analyzers
 #   build.sh node       all of these, and what a real node and its mesh run
 #
 # Each is built from a Go module whose version is pinned by the go.mod beside this file. A binary that is already on
@@ -41,6 +41,7 @@ tools=(
 istio_tools=(
   "helm|helm|helm.sh/helm/v4/cmd/helm|4.3|version|-X helm.sh/helm/v4/internal/version.version=v4.3.1"
   "istioctl|istio|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
+  "istio-analyzers|istio|./analyzers|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"
   "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
 )
@@ -93,7 +94,12 @@ on_this_machine() {
 # What a finished tool was made from; differs when it must be made again.
 recipe_of() {
   local folder=$1 package=$2 flags=$3
-  { cat "$here/$folder/go.mod" "$here/$folder/go.sum"; echo "$package $flags"; } | cksum
+  { cat "$here/$folder/go.mod" "$here/$folder/go.sum"; echo "$package $flags"; own_sources "$folder" "$package"; } | cksum
+}
+
+# The text of a package of our own, which no go.mod pins.
+own_sources() {
+  [[ $2 != ./* ]] || cat "$here/$1/$2"/*.go
 }
 
 # Builds one tool; on a terminal its line shows the seconds going by.
