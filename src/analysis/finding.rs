@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::{Code, Kind, Level, Origin, Resource, suppress};
 
 /// One finding.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     /// What it is.
     pub code: &'static Code,
@@ -98,12 +98,14 @@ impl Finding {
             &*self.object.cluster,
             std::cmp::Reverse(self.level),
             self.code.id,
-            self.object.kind.name(),
+            (self.object.kind.name(), self.object.kind.group()),
             &self.object.namespace,
             &self.object.name,
             &self.field,
             &self.message,
             self.origin,
+            &self.arguments,
+            &self.related,
         )
     }
 }

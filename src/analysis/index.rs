@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
+use super::question::Question;
 use super::{Kind, Resource, Snapshot};
 
 /// A way to find objects by key. A `static`, beside those who ask; see [`super::View::lookup`].
@@ -68,6 +69,81 @@ impl Indexes {
             slot = slot.next.get_or_init(Box::default);
         }
         slot.built.get_or_init(|| build(index, snapshot)).get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Puts one object in the place of another of the same kind and name, or of nothing, in each index that there is.
+    /// Tells which questions have another answer now.
+    pub fn exchange(
+        &mut self,
+        old: Option<&Arc<Resource>>,
+        new: Option<&Arc<Resource>>,
+        touched: &mut dyn FnMut(Question<'_>),
+    ) {
+        let Some(kind) = old.or(new).map(|resource| resource.kind) else { return };
+        let mut slot = Some(self);
+        while let Some(this) = slot {
+            if let (Some(index), Some(built)) = (this.claimed.get(), this.built.get_mut())
+                && index.kinds.contains(&kind)
+            {
+                exchange(index, built, old, new, touched);
+            }
+            slot = this.next.get_mut().map(|next| &mut **next);
+        }
+    }
+}
+
+fn exchange(
+    index: &KeyIndex,
+    built: &mut Built,
+    old: Option<&Arc<Resource>>,
+    new: Option<&Arc<Resource>>,
+    touched: &mut dyn FnMut(Question<'_>),
+) {
+    let keys = |resource: Option<&Arc<Resource>>| {
+        let mut keys = Vec::new();
+        if let Some(resource) = resource {
+            index.keys_of(resource, &mut |key| keys.push(key));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    };
+    let (before, after) = (keys(old), keys(new));
+    let mut hold = |key: Key, resource: &Arc<Resource>, holds: bool| {
+        let found = built.entry(key).or_default();
+        let was_empty = found.is_empty();
+        match (found.binary_search_by(|other| index.place(other).cmp(&index.place(resource))), holds) {
+            (Ok(at), true) => found[at] = resource.clone(),
+            (Err(at), true) => found.insert(at, resource.clone()),
+            (Ok(at), false) => drop(found.remove(at)),
+            (Err(_), false) => {}
+        }
+        let is_empty = found.is_empty();
+        if is_empty {
+            built.remove(&key);
+        }
+        touched(Question::Keyed(key));
+        if was_empty != is_empty {
+            touched(Question::HasKeyed(key));
+        }
+    };
+    if let Some(old) = old {
+        for key in before.iter().filter(|key| after.binary_search(key).is_err()) {
+            hold(*key, old, false);
+        }
+    }
+    if let Some(new) = new {
+        for key in after {
+            hold(key, new, true);
+        }
+    }
+}
+
+impl KeyIndex {
+    /// What the objects with one key are sorted by.
+    fn place<'a>(&self, resource: &'a Resource) -> (Option<usize>, &'a str, &'a str, &'a str) {
+        let rank = self.kinds.iter().position(|kind| *kind == resource.kind);
+        (rank, &resource.namespace, &resource.name, &resource.cluster)
     }
 }
 

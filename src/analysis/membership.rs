@@ -1,7 +1,7 @@
 //! Who is in the mesh, and how: by sidecar, by ambient, or not. Source: istio
 //! `pkg/config/analysis/analyzers/util/in_mesh.go`; revisions, which it leaves out, are known here.
 
-use super::{Kind, Resource, View};
+use super::{Resource, View};
 
 /// What a namespace's labels say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,20 +68,19 @@ pub fn own_injection(workload: &Resource) -> Option<&str> {
 }
 
 impl<'a> View<'a> {
-    /// The Namespace object a resource lives in, if it is known. Needs [`Kind::Namespace`].
+    /// The Namespace object a resource lives in, if it is known. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn namespace_of(&self, resource: &Resource) -> Option<&'a Resource> {
-        let named = self.named(Kind::Namespace, "", &resource.namespace);
-        named.iter().find(|namespace| namespace.cluster == resource.cluster).map(|namespace| &**namespace)
+        self.namespace(&resource.namespace, &resource.cluster)
     }
 
-    /// What the namespace of a resource says; nothing if the namespace is not known. Needs [`Kind::Namespace`].
+    /// What the namespace of a resource says; nothing if the namespace is not known. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn mode_of(&self, resource: &Resource) -> NamespaceMode<'a> {
         self.namespace_of(resource).map(NamespaceMode::of).unwrap_or_default()
     }
 
-    /// Whether a pod, or the pods of a workload, have or get a sidecar. Needs [`Kind::Namespace`].
+    /// Whether a pod, or the pods of a workload, have or get a sidecar. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn is_injected(&self, workload: &Resource) -> bool {
         if has_sidecar(workload) {
@@ -90,7 +89,7 @@ impl<'a> View<'a> {
         own_injection(workload).map_or_else(|| self.mode_of(workload).injects(), |inject| inject == "true")
     }
 
-    /// Whether a pod, or the pods of a workload, are in the ambient mesh. Needs [`Kind::Namespace`].
+    /// Whether a pod, or the pods of a workload, are in the ambient mesh. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn is_ambient(&self, workload: &Resource) -> bool {
         if workload.annotation("ambient.istio.io/redirection") == Some("enabled") {
@@ -105,7 +104,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a pod, or the pods of a workload, are in the mesh either way. Needs [`Kind::Namespace`].
+    /// Whether a pod, or the pods of a workload, are in the mesh either way. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn is_in_mesh(&self, workload: &Resource) -> bool {
         self.is_injected(workload) || self.is_ambient(workload)

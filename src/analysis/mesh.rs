@@ -78,6 +78,11 @@ pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
     let map = resources.iter().find(|resource| {
         resource.kind == Kind::ConfigMap && resource.namespace == ISTIO_NAMESPACE && resource.name == "istio"
     });
+    settings_of(map, now)
+}
+
+/// What the `ConfigMap` of the mesh's settings says.
+pub(super) fn settings_of(map: Option<&Resource>, now: i64) -> Settings {
     let read = |key: &str| {
         let text = map?.root["data"][key].as_str()?;
         read_value(key, text).ok().filter(Node::is_set)

@@ -55,15 +55,21 @@ pub fn run(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>
             found
         })
     };
+    settle(&mut found);
+    found
+}
+
+/// Sorts findings, tells each once and gives them their fingerprints. Those of one object are treated alike whether the
+/// others are there or not.
+pub(super) fn settle(found: &mut Vec<Finding>) {
     found.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
     found.dedup_by(|a, b| is_same(a, b));
-    fingerprint::mark(&mut found);
-    found
+    fingerprint::mark(found);
 }
 
 /// Two rules may find the same thing; it is told once.
 fn is_same(a: &Finding, b: &Finding) -> bool {
-    a.code == b.code && a.object == b.object && a.field == b.field && a.message == b.message
+    (a.code, a.level) == (b.code, b.level) && a.object == b.object && a.field == b.field && a.message == b.message
 }
 
 fn units(snapshot: &Snapshot, rules: &[&'static Rule]) -> Vec<Unit> {

@@ -9,13 +9,14 @@ use compact_str::CompactString;
 
 use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
-use super::{Kind, Node, Resource};
+use super::question::Question;
+use super::{Kind, Node, ObjectRef, Resource};
 
 /// Everything that can be analysed.
 #[derive(Debug)]
 pub struct Snapshot {
-    kinds: Vec<Arc<Vec<Arc<Resource>>>>,
-    mesh: Arc<Mesh>,
+    kinds: Vec<Vec<Arc<Resource>>>,
+    mesh: Mesh,
     now: i64,
     indexes: Indexes,
 }
@@ -29,6 +30,19 @@ pub struct Settings {
     pub mesh_networks: Option<Node>,
     /// Now, seconds since 1970.
     pub now: i64,
+}
+
+/// What has become of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// Nothing is different from before.
+    Nothing,
+    /// It was not there.
+    Added,
+    /// It says something else.
+    Changed,
+    /// It is no more.
+    Removed,
 }
 
 /// Namespaces of Kubernetes itself; Istio's analysis leaves them out too (`analysis/local/istiod_analyze.go`).
@@ -56,12 +70,7 @@ impl Snapshot {
         if let Some(networks) = settings.mesh_networks {
             kinds[Kind::MeshNetworks.index()] = vec![Arc::new(networks_resource(networks))];
         }
-        Self {
-            kinds: kinds.into_iter().map(Arc::new).collect(),
-            mesh: Arc::new(mesh),
-            now: settings.now,
-            indexes: Indexes::default(),
-        }
+        Self { kinds, mesh, now: settings.now, indexes: Indexes::default() }
     }
 
     /// All objects of a kind, by namespace, name and cluster.
@@ -106,11 +115,79 @@ impl Snapshot {
         self.indexes.find(index, index::key(index.name, parts), self)
     }
 
+    /// Puts an object in the place of the one of its name, or takes that out. Tells which questions have another answer
+    /// now.
+    pub(super) fn exchange(
+        &mut self,
+        object: &ObjectRef,
+        new: Option<&Arc<Resource>>,
+        touched: &mut dyn FnMut(Question<'_>),
+    ) -> Exchange {
+        let (kind, namespace, name) = (object.kind, object.namespace.as_str(), object.name.as_str());
+        let has = |this: &Self| {
+            [
+                !this.of(kind).is_empty(),
+                !this.in_namespace(kind, namespace).is_empty(),
+                !this.named(kind, namespace, name).is_empty(),
+            ]
+        };
+        let had = has(self);
+        let place = self.kinds[kind.index()].binary_search_by(|it| key(it).cmp(&(namespace, name, &object.cluster)));
+        let of_kind = &mut self.kinds[kind.index()];
+        let old = match (place, new) {
+            (Ok(at), Some(new)) if is_alike(&of_kind[at], new) => return Exchange::Nothing,
+            (Ok(at), Some(new)) => Some(std::mem::replace(&mut of_kind[at], new.clone())),
+            (Ok(at), None) => Some(of_kind.remove(at)),
+            (Err(at), Some(new)) => {
+                of_kind.insert(at, new.clone());
+                None
+            }
+            (Err(_), None) => return Exchange::Nothing,
+        };
+        self.indexes.exchange(old.as_ref(), new, touched);
+        touched(Question::All(kind));
+        touched(Question::In(kind, namespace));
+        touched(Question::Named(kind, namespace, name));
+        let presence =
+            [Question::Has(kind), Question::HasIn(kind, namespace), Question::HasNamed(kind, namespace, name)];
+        for ((question, had), has) in presence.into_iter().zip(had).zip(has(self)) {
+            if had != has {
+                touched(question);
+            }
+        }
+        match (old, new) {
+            (None, _) => Exchange::Added,
+            (Some(_), None) => Exchange::Removed,
+            (Some(_), Some(_)) => Exchange::Changed,
+        }
+    }
+
+    /// Lays other settings over the defaults; gives the object that stands for them.
+    pub(super) fn set_mesh(&mut self, config: &Node, touched: &mut dyn FnMut(Question<'_>)) -> Arc<Resource> {
+        let mesh = Mesh::new(config);
+        if mesh.config() != self.mesh.config() {
+            touched(Question::Mesh);
+        }
+        if mesh.root_namespace() != self.mesh.root_namespace() {
+            touched(Question::RootNamespace);
+        }
+        self.mesh = mesh;
+        Arc::new(self.mesh.resource())
+    }
+
+    /// Moves the time on.
+    pub(super) fn set_now(&mut self, now: i64, touched: &mut dyn FnMut(Question<'_>)) {
+        if now != self.now {
+            touched(Question::Now);
+        }
+        self.now = now;
+    }
+
     /// How many objects there are; the mesh's settings are none.
     #[must_use]
     pub fn len(&self) -> usize {
         let settings = [Kind::MeshConfig, Kind::MeshNetworks].map(|kind| self.of(kind).len());
-        self.kinds.iter().map(|of_kind| of_kind.len()).sum::<usize>() - settings.iter().sum::<usize>()
+        self.kinds.iter().map(Vec::len).sum::<usize>() - settings.iter().sum::<usize>()
     }
 
     /// Whether there is none.
@@ -121,7 +198,7 @@ impl Snapshot {
 
     /// The mesh's settings.
     #[must_use]
-    pub fn mesh(&self) -> &Mesh {
+    pub const fn mesh(&self) -> &Mesh {
         &self.mesh
     }
 
@@ -142,7 +219,12 @@ fn range(all: &[Arc<Resource>], compare: impl Fn(&Resource) -> std::cmp::Orderin
     start..start + length
 }
 
-fn is_left_out(resource: &Resource) -> bool {
+/// Whether no rule can tell one from the other.
+fn is_alike(a: &Resource, b: &Resource) -> bool {
+    a.root == b.root && a.api_version == b.api_version && a.origin == b.origin
+}
+
+pub(super) fn is_left_out(resource: &Resource) -> bool {
     let namespace = if resource.kind == Kind::Namespace { &resource.name } else { &resource.namespace };
     SYSTEM_NAMESPACES.contains(&namespace.as_str())
 }

@@ -65,6 +65,19 @@ impl<'a> View<'a> {
         self.matching(&ALL_WORKLOADS, within, selector)
     }
 
+    /// Whether a selector matches any of [`View::workloads`].
+    #[must_use]
+    pub fn has_workload(&self, within: Within<'_>, selector: &Selector<'_>) -> bool {
+        let index = &ALL_WORKLOADS;
+        match (selector.pairs(), within) {
+            ([], Within::Anywhere) => self.has_key(index, &[]),
+            ([], Within::Namespace(namespace)) => self.has_key(index, &[namespace]),
+            ([(key, value)], Within::Anywhere) => self.has_key(index, &[key, value]),
+            ([(key, value)], Within::Namespace(namespace)) => self.has_key(index, &[namespace, key, value]),
+            _ => self.workloads(within, selector).next().is_some(),
+        }
+    }
+
     fn matching<'s>(
         &self,
         index: &'static KeyIndex,

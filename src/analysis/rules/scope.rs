@@ -14,25 +14,32 @@ static PROXIES: KeyIndex = KeyIndex {
     },
 };
 
+static CONTROL_PLANE: KeyIndex = KeyIndex {
+    name: "control plane",
+    kinds: &[Kind::Deployment],
+    keys: |deployment, keys| {
+        if deployment.label("app") == Some("istiod") {
+            keys.add(&[&deployment.namespace]);
+        }
+    },
+};
+
 /// Whether all namespaces are among the objects: whoever lists them lists the root namespace too.
 pub fn knows_namespaces(view: &View<'_>) -> bool {
-    view.get(Kind::Namespace, "", view.mesh().root_namespace()).is_some()
+    view.has_named(Kind::Namespace, "", view.root_namespace())
 }
 
 /// Whether the objects are a cluster and not some files: its namespaces and the control plane itself are among them.
 pub fn is_whole_cluster(view: &View<'_>) -> bool {
-    let root = view.mesh().root_namespace();
-    let is_istiod = |app: Option<&str>| app == Some("istiod");
-    knows_namespaces(view)
-        && view.in_namespace(Kind::Deployment, root).iter().any(|deployment| is_istiod(deployment.label("app")))
+    knows_namespaces(view) && view.has_key(&CONTROL_PLANE, &[view.root_namespace()])
 }
 
 /// Whether the services of a host would be known if they were there. Needs [`Kind::Service`], [`Kind::ServiceEntry`],
 /// [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn knows_host(view: &View<'_>, fqdn: &str) -> bool {
     let is_near = match hosts::service_of(fqdn) {
-        Some((namespace, _)) => !view.in_namespace(Kind::Service, namespace).is_empty(),
-        None => !view.all(Kind::ServiceEntry).is_empty(),
+        Some((namespace, _)) => view.has_in(Kind::Service, namespace),
+        None => view.has(Kind::ServiceEntry),
     };
     is_near || knows_namespaces(view)
 }
@@ -40,10 +47,10 @@ pub fn knows_host(view: &View<'_>, fqdn: &str) -> bool {
 /// Whether gateways are among the workloads: those whose template has a proxy. Needs [`WORKLOADS`], [`Kind::Namespace`]
 /// and [`Kind::MeshConfig`].
 pub fn knows_gateways(view: &View<'_>) -> bool {
-    !view.lookup(&PROXIES, &[]).is_empty() || knows_namespaces(view)
+    view.has_key(&PROXIES, &[]) || knows_namespaces(view)
 }
 
 /// Whether there are workloads among the objects. Needs [`WORKLOADS`], [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn knows_workloads(view: &View<'_>) -> bool {
-    WORKLOADS.iter().any(|kind| !view.all(*kind).is_empty()) || knows_namespaces(view)
+    WORKLOADS.iter().any(|kind| view.has(*kind)) || knows_namespaces(view)
 }

@@ -62,7 +62,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     if !is_whole_cluster(view) {
         return;
     }
-    let root = view.mesh().root_namespace();
+    let root = view.root_namespace();
     if has_default(view, root) {
         return;
     }

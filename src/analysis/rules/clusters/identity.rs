@@ -130,7 +130,7 @@ spec: {template: {spec: {containers: [{name: discovery, env: [{name: CLUSTER_ID,
 };
 
 fn check(view: &View<'_>, findings: &mut Findings) {
-    let root = view.mesh().root_namespace();
+    let root = view.root_namespace();
     check_trust_domains(view.named(Kind::ConfigMap, root, "istio"), findings);
     check_roots(view.named(Kind::ConfigMap, root, "istio-ca-root-cert"), findings);
     check_names(view.in_namespace(Kind::Deployment, root), findings);

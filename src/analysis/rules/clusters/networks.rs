@@ -99,7 +99,7 @@ spec: {type: LoadBalancer, ports: [{name: tls, port: 15443}]}
 const LABEL: &str = "topology.istio.io/network";
 
 fn check(view: &View<'_>, findings: &mut Findings) {
-    let roots = view.named(Kind::Namespace, "", view.mesh().root_namespace());
+    let roots = view.named(Kind::Namespace, "", view.root_namespace());
     if roots.len() < 2 {
         return;
     }

@@ -196,7 +196,7 @@ fn has_workload(view: &View<'_>, wanted: &Selector<'_>) -> bool {
     let (of_node, own): (Vec<_>, Vec<_>) = pairs.partition(|(key, _)| is_of_node(key));
     let own = Selector::from_pairs(own);
     if of_node.is_empty() {
-        return view.workloads(Within::Anywhere, &own).next().is_some() || has_entry(view, &own);
+        return view.has_workload(Within::Anywhere, &own) || has_entry(view, &own);
     }
     // Pods that do not run yet may run anywhere.
     let is_there = |workload: &Resource| {
@@ -206,7 +206,7 @@ fn has_workload(view: &View<'_>, wanted: &Selector<'_>) -> bool {
         return view.workloads(Within::Anywhere, &own).any(|workload| is_there(workload)) || has_entry(view, wanted);
     }
     view.all(Kind::Node).iter().any(|node| view.lookup(&BY_NODE, &[&node.name]).iter().any(|pod| is_there(pod)))
-        || view.workloads(Within::Anywhere, wanted).next().is_some()
+        || view.has_workload(Within::Anywhere, wanted)
         || has_entry(view, wanted)
 }
 
@@ -223,7 +223,7 @@ fn is_at(view: &View<'_>, pod: &Resource, key: &str, value: &str) -> bool {
 
 fn has_entry(view: &View<'_>, wanted: &Selector<'_>) -> bool {
     let Some((key, value)) = wanted.pairs().first() else {
-        return !view.all(Kind::WorkloadEntry).is_empty();
+        return view.has(Kind::WorkloadEntry);
     };
     let candidates = view.lookup(&ENTRIES, &[key, value]);
     candidates.iter().any(|workload| entry_labels(workload).into_iter().any(|labels| wanted.matches(labels)))

@@ -112,7 +112,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     if servers.is_empty()
         && !selector.is_empty()
         && scope::knows_gateways(view)
-        && view.workloads(Within::Anywhere, &selector).next().is_none()
+        && !view.has_workload(Within::Anywhere, &selector)
     {
         tell_unselected(gateway, &selector, findings);
     }
@@ -143,7 +143,7 @@ fn share_workloads(view: &View<'_>, a: &Selector<'_>, b: &Selector<'_>) -> bool 
     }
     let both = a.and(b);
     let is_possible = a.pairs().iter().all(|pair| both.pairs().contains(pair));
-    is_possible && view.workloads(Within::Anywhere, &both).next().is_some()
+    is_possible && view.has_workload(Within::Anywhere, &both)
 }
 
 fn tell(

@@ -106,8 +106,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
             .collect();
         let place = namespaces.iter().map(|(namespace, _)| *namespace).collect::<Vec<_>>().join(", ");
         if secrets.is_empty() {
-            let is_known =
-                namespaces.iter().any(|(namespace, _)| !view.in_namespace(Kind::Secret, namespace).is_empty());
+            let is_known = namespaces.iter().any(|(namespace, _)| view.has_in(Kind::Secret, namespace));
             if is_known || scope::knows_namespaces(view) {
                 findings
                     .add(&IST0101, gateway, format!("there is no Secret {name} in the gateway's namespace {place}"))

@@ -139,7 +139,7 @@ fn check_backend(view: &View<'_>, route: &Resource, backend: &Node, path: &str, 
     let namespace = if backend["namespace"].is_set() { backend["namespace"].text() } else { &route.namespace };
     if namespace != route.namespace && !is_granted(view, route, "", "Service", namespace, name) {
         // A grant may stand in a file that is not given; the namespace's own objects tell whether it is known.
-        let knows = !view.in_namespace(Kind::Service, namespace).is_empty() || is_whole_cluster(view);
+        let knows = view.has_in(Kind::Service, namespace) || is_whole_cluster(view);
         if knows {
             let message =
                 format!("namespace {namespace} grants no {} of {} its service {name}", route.kind, route.namespace);
@@ -147,7 +147,7 @@ fn check_backend(view: &View<'_>, route: &Resource, backend: &Node, path: &str, 
         }
     }
     let Some(service) = view.get(Kind::Service, namespace, name) else {
-        if !view.in_namespace(Kind::Service, namespace).is_empty() || is_whole_cluster(view) {
+        if view.has_in(Kind::Service, namespace) || is_whole_cluster(view) {
             let message = format!("namespace {namespace} has no service {name}");
             findings.add(&SH7142, route, message).field(format!("{path}.name")).arguments([namespace, name]);
         }

@@ -53,8 +53,8 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let class = gateway.spec()["gatewayClassName"].text();
     if class.is_empty()
         || BUILT_IN.contains(&class)
-        || view.all(Kind::GatewayClass).is_empty()
-        || view.get(Kind::GatewayClass, "", class).is_some()
+        || !view.has(Kind::GatewayClass)
+        || view.has_named(Kind::GatewayClass, "", class)
         || is_refused(gateway, "Accepted")
     {
         return;

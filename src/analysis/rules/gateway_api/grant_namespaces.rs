@@ -59,7 +59,7 @@ spec:
 fn check(view: &View<'_>, grant: &Resource, findings: &mut Findings) {
     for (index, from) in grant.spec()["from"].items().iter().enumerate() {
         let namespace = from["namespace"].text();
-        if namespace.is_empty() || view.get(Kind::Namespace, "", namespace).is_some() || !knows_namespaces(view) {
+        if namespace.is_empty() || view.has_named(Kind::Namespace, "", namespace) || !knows_namespaces(view) {
             continue;
         }
         let message = format!("there is no namespace {namespace}");

@@ -78,7 +78,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
             }
             let name = secret["name"].text();
             // Where no grant of that namespace is given, it may be left out of the files.
-            let is_known = !view.in_namespace(Kind::ReferenceGrant, namespace).is_empty() || is_whole_cluster(view);
+            let is_known = view.has_in(Kind::ReferenceGrant, namespace) || is_whole_cluster(view);
             if !is_known || is_granted(view, gateway, "", "Secret", namespace, name) {
                 continue;
             }

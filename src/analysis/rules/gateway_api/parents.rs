@@ -115,7 +115,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
         }
         let (namespace, name) = (or("namespace", &route.namespace), parent["name"].text());
         let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else {
-            if !view.all(Kind::KubernetesGateway).is_empty() || is_whole_cluster(view) {
+            if view.has(Kind::KubernetesGateway) || is_whole_cluster(view) {
                 let message = format!("there is no Gateway {namespace}/{name}");
                 findings
                     .add(&SH7141, route, message)

@@ -155,7 +155,7 @@ fn check_services(view: &View<'_>, webhooks: &[Webhook<'_>], findings: &mut Find
         let service = &webhook.node["clientConfig"]["service"];
         let (namespace, name) = (service["namespace"].text(), service["name"].text());
         let is_known = || scope::knows_host(view, &format!("{name}.{namespace}.svc.cluster.local"));
-        if service.is_null() || view.get(Kind::Service, namespace, name).is_some() || !is_known() {
+        if service.is_null() || view.has_named(Kind::Service, namespace, name) || !is_known() {
             continue;
         }
         let message = format!("webhook {} calls Service {namespace}/{name}, which is not there", webhook.name());

@@ -54,7 +54,7 @@ fn said_in<'a>(view: &View<'a>, namespace: &str) -> Option<InForce<'a>> {
 
 /// For the whole mesh.
 pub fn of_mesh<'a>(view: &View<'a>) -> InForce<'a> {
-    said_in(view, view.mesh().root_namespace()).unwrap_or(InForce { mode: Mode::Permissive, policy: None })
+    said_in(view, view.root_namespace()).unwrap_or(InForce { mode: Mode::Permissive, policy: None })
 }
 
 /// For a namespace, as far as no workload has a policy of its own.

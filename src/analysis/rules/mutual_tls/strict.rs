@@ -87,7 +87,7 @@ spec: {mtls: {mode: STRICT}}
 
 fn check_mesh(view: &View<'_>, findings: &mut Findings) {
     let in_force = mode::of_mesh(view);
-    let root = view.mesh().root_namespace();
+    let root = view.root_namespace();
     let Some(mesh) = view.all(Kind::MeshConfig).first() else { return };
     match (in_force.mode, in_force.policy) {
         (Mode::Permissive, Some(policy)) => {

@@ -111,7 +111,7 @@ fn check_policy(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     {
         return;
     }
-    let root = view.mesh().root_namespace();
+    let root = view.root_namespace();
     let any = |namespace: &str, host: &str| {
         view.in_namespace(Kind::DestinationRule, namespace).iter().any(|rule| starts_mutual_tls(rule, host))
     };
@@ -135,7 +135,7 @@ fn check_rule(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     if !full.ends_with(".svc.cluster.local") {
         return;
     }
-    let root = view.mesh().root_namespace();
+    let root = view.root_namespace();
     let wider = [rule.namespace.as_str(), root]
         .into_iter()
         .flat_map(|namespace| view.in_namespace(Kind::DestinationRule, namespace))

@@ -76,11 +76,11 @@ spec: {host: cart.shop.svc.cluster.local, trafficPolicy: {loadBalancer: {simple:
 fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let full = fqdn(rule.spec()["host"].text(), &rule.namespace);
     let Some((namespace, _)) = service_of(&full) else { return };
-    if namespace == rule.namespace || rule.namespace == view.mesh().root_namespace() || !is_whole_cluster(view) {
+    if namespace == rule.namespace || rule.namespace == view.root_namespace() || !is_whole_cluster(view) {
         return;
     }
     let everything = Selector::default();
-    if view.workloads(Within::Namespace(&rule.namespace), &everything).next().is_some() {
+    if view.has_workload(Within::Namespace(&rule.namespace), &everything) {
         return;
     }
     let message = format!("{} is for {full}, and namespace {} has no client", rule.name, rule.namespace);

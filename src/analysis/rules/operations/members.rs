@@ -69,7 +69,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     if !is_whole_cluster(view) {
         return;
     }
-    let root = view.mesh().root_namespace();
+    let root = view.root_namespace();
     let mut inside = 0_usize;
     let mut outside: Vec<String> = Vec::new();
     for workload in KINDS.iter().flat_map(|kind| view.all(*kind)) {

@@ -68,7 +68,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         .iter()
         .filter(|namespace| {
             let mode = NamespaceMode::of(namespace);
-            (mode.injects() || mode.is_ambient()) && view.in_namespace(Kind::NetworkPolicy, &namespace.name).is_empty()
+            (mode.injects() || mode.is_ambient()) && !view.has_in(Kind::NetworkPolicy, &namespace.name)
         })
         .map(|namespace| namespace.name.as_str())
         .collect();

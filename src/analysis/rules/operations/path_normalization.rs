@@ -56,7 +56,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         return;
     }
     // Of files without the mesh's settings these are not known.
-    if view.get(Kind::ConfigMap, mesh.root_namespace(), "istio").is_none() && !is_whole_cluster(view) {
+    if !view.has_named(Kind::ConfigMap, mesh.root_namespace(), "istio") && !is_whole_cluster(view) {
         return;
     }
     let uses_paths = |policy: &&std::sync::Arc<Resource>| {

@@ -79,7 +79,7 @@ spec:
 
 fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let newest = view
-        .in_namespace(Kind::Deployment, view.mesh().root_namespace())
+        .in_namespace(Kind::Deployment, view.root_namespace())
         .iter()
         .filter(|deployment| deployment.label("app") == Some("istiod"))
         .filter_map(|istiod| minor(image(&istiod.pod_template()["spec"]["containers"], "discovery")?))

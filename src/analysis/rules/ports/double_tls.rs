@@ -90,7 +90,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
             continue;
         }
         // An http route leads there, as from an egress gateway: what the rule gets is plain.
-        if !view.lookup(&HTTP_ROUTES, &[&fqdn(host, &rule.namespace), &number.to_string()]).is_empty() {
+        if view.has_key(&HTTP_ROUTES, &[&fqdn(host, &rule.namespace), &number.to_string()]) {
             continue;
         }
         let own = by_port.iter().position(|settings| settings["port"]["number"].as_int() == Some(number));

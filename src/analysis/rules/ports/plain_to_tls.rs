@@ -110,6 +110,6 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
 }
 
 fn starts_tls(view: &View<'_>, host: &str) -> bool {
-    !view.lookup(&ORIGINATING, &[host]).is_empty()
-        || hosts::wildcards(host).any(|wildcard| !view.lookup(&ORIGINATING, &[&wildcard]).is_empty())
+    view.has_key(&ORIGINATING, &[host])
+        || hosts::wildcards(host).any(|wildcard| view.has_key(&ORIGINATING, &[&wildcard]))
 }

@@ -63,7 +63,7 @@ spec:
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     for (index, namespace) in resource.spec()["exportTo"].texts().enumerate() {
         if matches!(namespace, "." | "*" | "~" | "")
-            || view.get(Kind::Namespace, "", namespace).is_some()
+            || view.has_named(Kind::Namespace, "", namespace)
             || !knows_namespaces(view)
         {
             continue;

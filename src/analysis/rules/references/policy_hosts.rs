@@ -65,10 +65,10 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
             for (which, host) in entry["operation"]["hosts"].texts().enumerate() {
                 let bare = host.split_once(':').map_or(host, |(bare, _)| bare);
                 let Some((namespace, name)) = service_of(bare) else { continue };
-                if bare.contains('*') || view.get(Kind::Service, namespace, name).is_some() {
+                if bare.contains('*') || view.has_named(Kind::Service, namespace, name) {
                     continue;
                 }
-                let is_known = !view.in_namespace(Kind::Service, namespace).is_empty() || is_whole_cluster(view);
+                let is_known = view.has_in(Kind::Service, namespace) || is_whole_cluster(view);
                 let is_entry = !view.providers(policy, bare).is_empty();
                 if !is_known || is_entry {
                     continue;

@@ -145,13 +145,13 @@ fn is_ours(view: &View<'_>, trust_domain: &str) -> bool {
 
 /// Each namespace of a cluster has an account, so one without any is not known, or not there.
 fn missing(view: &View<'_>, (namespace, account): (&str, &str)) -> Option<String> {
-    if account.contains('*') || view.get(Kind::ServiceAccount, namespace, account).is_some() {
+    if account.contains('*') || view.has_named(Kind::ServiceAccount, namespace, account) {
         return None;
     }
-    if view.get(Kind::Namespace, "", namespace).is_none() && knows_namespaces(view) {
+    if !view.has_named(Kind::Namespace, "", namespace) && knows_namespaces(view) {
         return Some(format!("there is no namespace {namespace}, and no service account {account} in it"));
     }
-    let knows_accounts = !view.in_namespace(Kind::ServiceAccount, namespace).is_empty();
+    let knows_accounts = view.has_in(Kind::ServiceAccount, namespace);
     (knows_accounts && account != "default").then(|| format!("namespace {namespace} has no service account {account}"))
 }
 

@@ -87,11 +87,11 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         return;
     }
     // Of the root namespace it is for all namespaces; a PeerAuthentication with a selector there is not.
-    let is_everywhere = resource.namespace == view.mesh().root_namespace() && resource.kind != Kind::PeerAuthentication;
+    let is_everywhere = resource.namespace == view.root_namespace() && resource.kind != Kind::PeerAuthentication;
     let within = if is_everywhere { Within::Anywhere } else { Within::Namespace(&resource.namespace) };
     let selector = Selector::new(labels);
     let nothing = Selector::default();
-    if view.workloads(within, &selector).next().is_some() || view.workloads(within, &nothing).next().is_none() {
+    if view.has_workload(within, &selector) || !view.has_workload(within, &nothing) {
         return;
     }
     if is_outside(view, &resource.namespace, &selector) {

@@ -81,7 +81,7 @@ spec:
 
 fn check(view: &View<'_>, sidecar: &Resource, findings: &mut Findings) {
     let spec = sidecar.spec();
-    if sidecar.namespace == view.mesh().root_namespace() && !spec.at("workloadSelector.labels").is_empty() {
+    if sidecar.namespace == view.root_namespace() && !spec.at("workloadSelector.labels").is_empty() {
         let message = format!("{} is for workloads of namespace {} only", sidecar.name, sidecar.namespace);
         findings.add(&SH7113, sidecar, message).field("spec.workloadSelector");
     }
@@ -104,14 +104,12 @@ fn check(view: &View<'_>, sidecar: &Resource, findings: &mut Findings) {
 fn is_provided(view: &View<'_>, sidecar: &Resource, namespace: &str, host: &str) -> bool {
     let known = match service_of(host) {
         Some((of, name)) => {
-            if view.get(Kind::Service, of, name).is_some()
-                && (matches!(namespace, "*") || of == own(namespace, sidecar))
-            {
+            if view.has_named(Kind::Service, of, name) && (matches!(namespace, "*") || of == own(namespace, sidecar)) {
                 return true;
             }
-            !view.in_namespace(Kind::Service, of).is_empty()
+            view.has_in(Kind::Service, of)
         }
-        None => !view.all(Kind::ServiceEntry).is_empty(),
+        None => view.has(Kind::ServiceEntry),
     };
     !(known || is_whole_cluster(view)) || !view.providers(sidecar, host).is_empty()
 }

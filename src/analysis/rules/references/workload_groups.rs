@@ -85,10 +85,10 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let mut alike: BTreeMap<String, &Arc<Resource>> = BTreeMap::new();
     for group in view.in_namespace(Kind::WorkloadGroup, namespace) {
         let account = group.spec().at("template.serviceAccount").text();
-        let knows_accounts = !view.in_namespace(Kind::ServiceAccount, namespace).is_empty();
+        let knows_accounts = view.has_in(Kind::ServiceAccount, namespace);
         if !matches!(account, "" | "default")
             && knows_accounts
-            && view.get(Kind::ServiceAccount, namespace, account).is_none()
+            && !view.has_named(Kind::ServiceAccount, namespace, account)
         {
             let message = format!("namespace {namespace} has no service account {account}");
             findings.add(&SH7120, group, message).field("spec.template.serviceAccount").arguments([account]);

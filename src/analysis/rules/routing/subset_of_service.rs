@@ -90,7 +90,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let within = Within::Namespace(namespace);
     let of_service = Selector::new(&service.spec()["selector"]);
     // A service without selector has endpoints that somebody else writes; one without pods is not told by a subset.
-    if of_service.is_empty() || view.workloads(within, &of_service).next().is_none() {
+    if of_service.is_empty() || !view.has_workload(within, &of_service) {
         return;
     }
     for (index, subset) in subsets.iter().enumerate() {
@@ -105,12 +105,12 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         let clashes =
             labels.pairs().iter().any(|(key, value)| of_service.pairs().iter().any(|(k, v)| k == key && v != value));
         let both = of_service.and(&labels);
-        let has_pods = !clashes && view.workloads(within, &both).next().is_some();
+        let has_pods = !clashes && view.has_workload(within, &both);
         let is_machine = || {
             view.in_namespace(Kind::WorkloadEntry, namespace).iter().any(|entry| both.matches(&entry.spec()["labels"]))
         };
         // That nobody has the labels is IST0173.
-        let is_anywhere = || view.workloads(Within::Anywhere, &labels).next().is_some();
+        let is_anywhere = || view.has_workload(Within::Anywhere, &labels);
         if has_pods || !is_anywhere() || is_machine() {
             continue;
         }

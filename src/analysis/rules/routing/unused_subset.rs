@@ -87,7 +87,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     for (index, subset) in rule.spec()["subsets"].items().iter().enumerate() {
         let name = subset["name"].text();
         // East-west gateways reach a subset by its SNI name; nothing but a route does so inside.
-        if subset["trafficPolicy"].is_empty() || !view.lookup(&BY_SUBSET, &[&full, name]).is_empty() {
+        if subset["trafficPolicy"].is_empty() || view.has_key(&BY_SUBSET, &[&full, name]) {
             continue;
         }
         let message = format!("no VirtualService routes to subset {name} of {host}: its trafficPolicy is not in force");

@@ -77,7 +77,7 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     if spec["targetRef"].is_set() || !spec["targetRefs"].is_empty() {
         return;
     }
-    let is_of_mesh = policy.namespace == view.mesh().root_namespace();
+    let is_of_mesh = policy.namespace == view.root_namespace();
     if is_of_mesh && spec["selector"].is_null() || !scope::knows_workloads(view) {
         return;
     }
@@ -104,7 +104,7 @@ fn check_namespace(view: &View<'_>, policy: &Resource, named: &str, field: Strin
         (Some(""), _) => true,
         (Some(suffix), _) => namespaces.iter().any(|namespace| namespace.name.ends_with(suffix)),
         (_, Some(prefix)) => namespaces.iter().any(|namespace| namespace.name.starts_with(prefix)),
-        _ => view.get(Kind::Namespace, "", &named.to_ascii_lowercase()).is_some(),
+        _ => view.has_named(Kind::Namespace, "", &named.to_ascii_lowercase()),
     };
     if namespaces.is_empty() || is_there() {
         return;

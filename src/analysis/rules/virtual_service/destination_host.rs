@@ -131,7 +131,7 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
         let full = hosts::fqdn(host, &service.namespace);
         let is_for_all = service.spec()["exportTo"].is_empty();
         let is_own = hosts::service_of(&full).is_some_and(|(namespace, name)| {
-            namespace == service.namespace && view.get(Kind::Service, namespace, name).is_some()
+            namespace == service.namespace && view.has_named(Kind::Service, namespace, name)
         });
         if !(is_for_all && is_own) && scope::knows_host(view, &full) {
             let what = if destination.is_mirror { "mirror host" } else { "host" };

@@ -118,7 +118,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
 }
 
 fn checks_tokens(view: &View<'_>, workload: &Resource) -> bool {
-    [view.mesh().root_namespace(), &workload.namespace].into_iter().any(|namespace| {
+    [view.root_namespace(), &workload.namespace].into_iter().any(|namespace| {
         view.in_namespace(Kind::RequestAuthentication, namespace)
             .iter()
             .any(|policy| Selector::new(&policy.spec()["selector"]["matchLabels"]).matches(workload.pod_labels()))

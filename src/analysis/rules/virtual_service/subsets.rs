@@ -33,8 +33,8 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
             continue;
         }
         let full = hosts::fqdn(host, &service.namespace);
-        let is_defined = !view.lookup(&BY_SUBSET, &[&full, subset]).is_empty()
-            || hosts::wildcards(&full).any(|wildcard| !view.lookup(&BY_SUBSET, &[&wildcard, subset]).is_empty());
+        let is_defined = view.has_key(&BY_SUBSET, &[&full, subset])
+            || hosts::wildcards(&full).any(|wildcard| view.has_key(&BY_SUBSET, &[&wildcard, subset]));
         if is_defined {
             continue;
         }
