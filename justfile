@@ -11,7 +11,7 @@ default:
 
 # Watch a command travel from the bus to a cluster and back, on real servers.
 [no-exit-message]
-demo *args: tools
+demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 

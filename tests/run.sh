@@ -155,7 +155,9 @@ main() {
       demo)
         say "the demo, which fails when its story does not come true"
         if cargo build --locked --quiet; then
-          step demo env -u SAILHAND_KUBECONFIG deploy/demo/run.sh
+          local charts=${SAILHAND_CHARTS:-${SAILHAND_SHARED:-$root/../shared}/charts}
+          [[ -d $charts ]] || charts=""
+          step demo env -u SAILHAND_KUBECONFIG SAILHAND_CHARTS="$charts" deploy/demo/run.sh
         else
           report_failure "the worker could not be built"
         fi

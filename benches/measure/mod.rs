@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
+pub mod process;
 pub mod worker;
 
 use std::fs;
@@ -24,7 +25,12 @@ pub fn cpu(pid: u32) -> Duration {
 
 /// CPU time of this process's children that have ended and were waited for.
 pub fn cpu_of_children() -> Duration {
-    ticks(std::process::id(), 13)
+    cpu_of_children_of(std::process::id())
+}
+
+/// CPU time of a process's children that have ended and were waited for.
+pub fn cpu_of_children_of(pid: u32) -> Duration {
+    ticks(pid, 13)
 }
 
 /// The sum of two neighbours among the fields that follow the program's name in `stat` (proc(5)).

@@ -24,6 +24,11 @@ pub struct Worker {
 impl Worker {
     /// Starts one on the server; with a kubeconfig it has the target `dev`.
     pub async fn start(nats: &str, kubeconfig: Option<&Path>) -> Self {
+        Self::configured(nats, kubeconfig, "").await
+    }
+
+    /// The same with more sections in its configuration.
+    pub async fn configured(nats: &str, kubeconfig: Option<&Path>, more: &str) -> Self {
         let dir = TempDir::with_prefix("sailhand-bench-").unwrap();
         let address = free_address();
         let mut config = format!("[nats]\nurl = {nats:?}\n[health]\nlisten = \"{address}\"\n");
@@ -33,6 +38,7 @@ impl Worker {
                 "[targets.dev]\nkubeconfig = {kubeconfig:?}\ninventory_namespace = \"bench-inventory\"\n"
             );
         }
+        config.push_str(more);
         let file = dir.path().join("config.toml");
         std::fs::write(&file, config).unwrap();
         let log = std::fs::File::create(dir.path().join("worker.log")).unwrap();

@@ -7,7 +7,8 @@
 #   run.sh --yes    does not ask before it uses the cluster of $SAILHAND_KUBECONFIG
 #
 # With SAILHAND_KUBECONFIG it uses that cluster (its current context) instead of a local one, and afterwards removes
-# what it made there. Needs what `just tools` and `cargo build` make; just runs both before it.
+# what it made there; Istio, which is a whole cluster's, is installed into a local one only. Its charts come from the
+# folder SAILHAND_CHARTS, from the cache, or from Istio's public repository; without them the demo says so and goes on. Needs what `just tools` and `cargo build` make; just runs both before it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,6 +20,8 @@ logs=$cache/log/demo
 cd "$root"
 # shellcheck source=deploy/demo/stage.sh
 source "$here/stage.sh"
+# shellcheck source=deploy/demo/istio.sh
+source "$here/istio.sh"
 
 # Everything the demo makes in a cluster is in these, so that it can be removed whatever happened before.
 namespaces=(sailhand-demo sailhand-demo-bookinfo sailhand-demo-boutique sailhand-demo-system)
@@ -29,6 +32,8 @@ own_cluster=${SAILHAND_KUBECONFIG:-}
 agreed=""
 made_in_own_cluster=""
 state=""
+charts="" without=""
+sent=0 # commands
 
 # Settings of another sailhand must not reach this one.
 for name in "${!SAILHAND__@}"; do unset "$name"; done
@@ -54,7 +59,9 @@ main() {
 
   start_servers
   start_workers
+  install_istio
   deploy_bookinfo
+  route_reviews
   apply_regatta
   kill_a_worker
   deploy_bookinfo_again
@@ -107,6 +114,9 @@ nats_answers() {
 
 start_workers() {
   chapter "Two workers"
+  if find_charts; then
+    export SAILHAND__CHARTS__SOURCE=$charts SAILHAND__CHARTS__CACHE=$cache/charts SAILHAND__CHARTS__HELM=$cache/bin/helm
+  fi
   tell "Either can take any command: they share one queue, and a lease keeps them from writing to the same place at once."
   local name
   for name in worker-a worker-b; do
@@ -122,6 +132,41 @@ start_workers() {
 worker_ready() {
   health=$(sed -n 's|.*health and metrics on \(http://[0-9.:]*\).*|\1|p' "$state/$1.log")
   [[ -n $health ]] && curl -fs "$health/readyz"
+}
+
+install_istio() {
+  if [[ -n $own_cluster ]]; then
+    without="it belongs to a whole cluster, and this one is yours"
+  fi
+  chapter "Istio"
+  if [[ -n $without ]]; then
+    tell "Istio is not installed: $without." "The rest of the demo goes on without it."
+    return
+  fi
+  tell "Its charts come from $charts." \
+    "The nodes are simulated and no istiod runs, so the demo writes the certificate that istiod would."
+  stand_in_for_istiod >"$state/istiod.log" 2>&1 </dev/null &
+  run sailhand submit mesh.install --target demo -p version=$istio_version -p profile=minimal --wait
+  ended_once mesh.install 1
+  run kubectl --namespace istio-system get deployments
+  run sailhand submit mesh.install --target demo -p version=$istio_version -p profile=minimal --wait
+  ended_once mesh.install 2
+  [[ $last == *'"changed":false,'* ]] || fail "the second installation says that it changed something"
+  proven "The second installation wrote nothing."
+}
+
+# Has Istio been installed?
+meshed() {
+  [[ -z $without ]]
+}
+
+route_reviews() {
+  meshed || return 0
+  chapter "A share of the traffic"
+  tell "One request of five goes to the next version of reviews: subsets first, then the routes to them."
+  run sailhand submit traffic.apply --target demo -p scenario=reviews-80-20 -p namespace=sailhand-demo-bookinfo --wait
+  run kubectl --namespace sailhand-demo-bookinfo get destinationrules,virtualservices
+  ended_once traffic.apply 1
 }
 
 deploy_bookinfo() {
@@ -196,11 +241,11 @@ bookinfo_versions() {
 
 take_stock() {
   chapter "The account"
-  tell "Four commands were sent and a worker was killed: four results, and nothing given up."
+  tell "$sent commands were sent and a worker was killed: as many results, and nothing given up."
   run sailhand dlq list
   [[ -z $(sailhand dlq list --output json) ]] || fail "there are dead letters"
-  results_are "" 4 || fail "$(results "") results for 4 commands"
-  proven "4 commands, 4 results, 0 dead letters."
+  results_are "" "$sent" || fail "$(results "") results for $sent commands"
+  proven "$sent commands, $sent results, 0 dead letters."
 }
 
 # Events and results of the command with the key `$1` that match `$2`. The fields of an event are in alphabetical order.
@@ -213,6 +258,7 @@ ended_once() {
   eventually 10 results_are "$1" "$2" || fail "$(results "$1") result(s) of $1 on the bus, not $2"
   last=$(grep "\"type\":\"io.meshery.istio.result.$1.v1\"" "$state/witness.log" | tail -n 1)
   [[ $last == *'"outcome":"succeeded"'* ]] || fail "$1 did not succeed"
+  sent=$((sent + 1))
 }
 
 results() {

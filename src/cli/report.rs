@@ -74,12 +74,41 @@ fn fields(report: &Value, path: &str, tables: &mut Vec<Vec<ObjectReport>>, text:
         match value {
             Value::Array(items) => match objects(items) {
                 Some(objects) => tables.push(objects),
-                None => items.iter().for_each(|item| field(&path, item, text)),
+                None => items.iter().for_each(|one| item(&path, one, text)),
             },
             Value::Object(_) => fields(value, &path, tables, text),
             Value::Null | Value::Bool(false) => {}
             other => field(&path, other, text),
         }
+    }
+}
+
+/// One of many: its plain fields in a line, and what it has below it, its objects too.
+fn item(path: &str, value: &Value, text: &mut String) {
+    let Value::Object(named) = value else { return field(path, value, text) };
+    let mut plain = Vec::new();
+    let mut rest = serde_json::Map::new();
+    for (name, value) in named {
+        let words = match value {
+            Value::Null | Value::Bool(false) => continue,
+            Value::Bool(true) => String::new(),
+            Value::String(word) => word.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Array(all) if all.iter().all(Value::is_string) => {
+                all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+            }
+            Value::Array(_) | Value::Object(_) => {
+                rest.insert(name.clone(), value.clone());
+                continue;
+            }
+        };
+        plain.push(styled(QUIET, name) + if words.is_empty() { "" } else { " " } + &words);
+    }
+    let _ = writeln!(text, "  {} {}", styled(QUIET, format_args!("{path}:")), plain.join("; "));
+    let mut tables = Vec::new();
+    fields(&Value::Object(rest), path, &mut tables, text);
+    for objects in tables {
+        table(&objects, text);
     }
 }
 
@@ -174,6 +203,19 @@ mod tests {
         assert_eq!(
             text,
             "  app: shop\n  ready: true\n  created    ConfigMap shop/a\n  unchanged  ConfigMap shop/b\n  1 created, 1 unchanged"
+        );
+    }
+
+    #[test]
+    fn parts_have_their_objects_below_them() {
+        let part = |name: &str, object: Value| json!({ "name": name, "ready": true, "users": ["a", "b"], "objects": [object] });
+        let text = body_of(
+            &json!({ "parts": [part("base", object("a", "created")), part("istiod", object("b", "deleted"))] }),
+        );
+        assert_eq!(
+            text,
+            "  parts: name base; ready; users a, b\n  created    ConfigMap shop/a\n  1 created\n  \
+             parts: name istiod; ready; users a, b\n  deleted    ConfigMap shop/b\n  1 deleted"
         );
     }
 

@@ -12,7 +12,7 @@ use crate::guard::Guard;
 /// A healthy API server needs well under a second.
 const WITHIN: Duration = Duration::from_mins(1);
 
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits for the CRDs, and until discovery tells of their kinds: the next command may have objects of them.
 pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -> Result<(), Error> {

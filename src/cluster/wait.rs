@@ -16,8 +16,8 @@ use watched::{Group, Watched};
 
 pub use injected::until_injected;
 
-/// Between two rounds.
-const POLL: Duration = Duration::from_millis(500);
+/// Between two rounds: short at first, as most objects are ready soon, then longer, as an image may take minutes.
+const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 /// Pods only explain, and there are many: they are read less often.
 const PODS: Duration = Duration::from_secs(2);
 /// Objects named in a step.
@@ -40,6 +40,7 @@ pub async fn until_ready(
     let mut told = None;
     let mut pods_read = None;
     let mut looked = false;
+    let mut pause = POLL.0;
     loop {
         let trouble = tokio::select! {
             biased;
@@ -63,8 +64,9 @@ pub async fn until_ready(
         }
         tokio::select! {
             reason = guard.stopped() => return Err(reason.into()),
-            () = tokio::time::sleep_until(deadline.min(Instant::now() + POLL)) => {}
+            () = tokio::time::sleep_until(deadline.min(Instant::now() + pause)) => {}
         }
+        pause = POLL.1.min(pause * 3 / 2);
     }
 }
 

@@ -1,17 +1,15 @@
-//! A mesh's cluster as the mesh verbs meet it, with a stand-in for istiod: on simulated nodes no container runs, so
-//! nobody would put a certificate into the webhooks. It writes what the real one writes, as the real one does: by
-//! Update, under the name `pilot-discovery`.
+//! A mesh's cluster as the mesh verbs meet it, with a stand-in for istiod.
 #![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot get its real parts has to fail")]
 #![allow(clippy::disallowed_methods, reason = "other processes have their own time")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::Api;
 use kube::core::DynamicObject;
 use sailhand::clock::Clock;
 use sailhand::cluster::{Cluster, Clusters};
@@ -25,13 +23,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster_target::Steps;
 use crate::mesh_settings::settings;
-use crate::support::{charts, plane::Plane};
+use crate::support::{charts, istiod, plane::Plane};
 
 /// A cluster, the verbs, and istiod's stand-in.
 pub struct Mesh {
     pub plane: Plane,
     pub registry: Registry,
     clusters: Arc<Clusters>,
+    /// Whose rights the verbs have.
+    worker: Arc<Clusters>,
     fence: AtomicU64,
     standin: Option<JoinHandle<()>>,
 }
@@ -48,13 +48,20 @@ impl Mesh {
         let target = Target { kubeconfig: Some(plane.kubeconfig()), ..Target::default() };
         let clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
         let registry = Registry::configured(&charts);
-        let mut mesh = Self { plane, registry, clusters, fence: AtomicU64::new(1), standin: None };
-        mesh.standin = Some(tokio::spawn(stand_in(mesh.cluster().await)));
+        let worker = Arc::clone(&clusters);
+        let mut mesh = Self { plane, registry, clusters, worker, fence: AtomicU64::new(1), standin: None };
+        mesh.standin = Some(tokio::spawn(istiod::stand_in(mesh.cluster().await.client().await)));
         mesh
     }
 
     pub async fn cluster(&self) -> Arc<Cluster> {
         self.clusters.get("test").await.unwrap()
+    }
+
+    /// From now on the verbs have no other rights than those of this kubeconfig.
+    pub fn work_as(&mut self, kubeconfig: &Path) {
+        let target = Target { kubeconfig: Some(kubeconfig.to_owned()), ..Target::default() };
+        self.worker = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
     }
 
     /// Nobody plays istiod any more.
@@ -71,7 +78,7 @@ impl Mesh {
         let deadline = Instant::now() + Duration::from_mins(5);
         let context = TaskContext {
             target: "test".to_owned(),
-            clusters: Arc::clone(&self.clusters),
+            clusters: Arc::clone(&self.worker),
             commands: Arc::new(()),
             guard: Guard::new(deadline, fence, CancellationToken::new()),
             progress: steps.clone(),
@@ -164,40 +171,6 @@ const KINDS: [(&str, &str); 14] = [
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
     ("rbac.authorization.k8s.io/v1", "Role"),
 ];
-
-/// What istiod writes to webhooks, without what it is for.
-async fn stand_in(cluster: Arc<Cluster>) {
-    let client = cluster.client().await;
-    let params = PostParams { field_manager: Some("pilot-discovery".to_owned()), ..PostParams::default() };
-    let bundle = || k8s_openapi::ByteString(b"a certificate".to_vec());
-    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client);
-    loop {
-        for mut one in mutating.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
-            let hooks = one.webhooks.iter_mut().flatten().filter(|hook| hook.client_config.ca_bundle.is_none());
-            let count = hooks.map(|hook| hook.client_config.ca_bundle = Some(bundle())).count();
-            if count > 0 {
-                let name = one.metadata.name.clone().unwrap();
-                mutating.replace(&name, &params, &one).await.ok();
-            }
-        }
-        for mut one in validating.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
-            let hooks =
-                one.webhooks.iter_mut().flatten().filter(|hook| hook.failure_policy.as_deref() == Some("Ignore"));
-            let count = hooks
-                .map(|hook| {
-                    hook.client_config.ca_bundle = Some(bundle());
-                    hook.failure_policy = Some("Fail".to_owned());
-                })
-                .count();
-            if count > 0 {
-                let name = one.metadata.name.clone().unwrap();
-                validating.replace(&name, &params, &one).await.ok();
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
 
 /// The parts of a report, each with whether it changed anything.
 pub fn parts(report: &Value) -> Vec<String> {

@@ -18,6 +18,7 @@ pub mod charts;
 pub mod control_plane;
 pub mod eventually;
 pub mod istio_crds;
+pub mod istiod;
 pub mod nats;
 pub mod plane;
 pub mod site;

@@ -3,7 +3,8 @@
 # $SAILHAND_CACHE/bin).
 #
 #   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
-#   build.sh istio      these, and helm, an OCI registry, istioctl, istiod, and a program of ours around Istio's analyzers
+#   build.sh charts     these, and helm, which renders Istio's charts
+#   build.sh istio      these, and an OCI registry, istioctl, istiod, and a program of ours around Istio's analyzers
 #   build.sh node       all of these, and what a real node and its mesh run
 #
 # Each is built from a Go module whose version is pinned by the go.mod beside this file. A binary that is already on
@@ -38,8 +39,10 @@ tools=(
   "kube-controller-manager|kubernetes|k8s.io/kubernetes/cmd/kube-controller-manager|1.34|--version|$kubernetes_flags"
   "kube-apiserver|kubernetes|k8s.io/kubernetes/cmd/kube-apiserver|1.34|--version|$kubernetes_flags"
 )
-istio_tools=(
+chart_tools=(
   "helm|helm|helm.sh/helm/v4/cmd/helm|4.3|version|-X helm.sh/helm/v4/internal/version.version=v4.3.1"
+)
+istio_tools=(
   "istioctl|istio|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
   "istio-analyzers|istio|./analyzers|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"
@@ -131,8 +134,9 @@ build() {
 main() {
   case ${1:-} in
     '') ;;
-    istio) tools+=("${istio_tools[@]}") ;;
-    node) tools+=("${istio_tools[@]}" "${node_tools[@]}") ;;
+    charts) tools+=("${chart_tools[@]}") ;;
+    istio) tools+=("${chart_tools[@]}" "${istio_tools[@]}") ;;
+    node) tools+=("${chart_tools[@]}" "${istio_tools[@]}" "${node_tools[@]}") ;;
     *)
       echo "there is no group of tools '$1'" >&2
       exit 2
@@ -153,7 +157,7 @@ main() {
     return
   fi
 
-  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with istio 17, with node 25"
+  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with charts 14, with istio 17, with node 25"
   local i found label left
   for i in "${!wanted[@]}"; do
     IFS='|' read -r name folder package fitting ask flags <<<"${wanted[i]}"

@@ -12,8 +12,8 @@ use crate::error::{Class, Classify};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
 
-/// Between two looks.
-const POLL: Duration = Duration::from_millis(250);
+/// Between two looks: short at first, then longer.
+const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// Waits until each webhook of these configurations has a `caBundle`. A configuration that is not there is not waited
 /// for.
@@ -29,6 +29,7 @@ pub async fn until_injected(
 ) -> Result<(), Error> {
     let deadline = Instant::now() + at_most;
     let mut told = None;
+    let mut pause = POLL.0;
     loop {
         let waiting = match guarded(guard, without_bundle(cluster, configurations)).await {
             Ok(waiting) => waiting,
@@ -52,7 +53,8 @@ pub async fn until_injected(
             progress.report(step.clone());
             told = Some(step);
         }
-        sleep(guard, POLL).await?;
+        sleep(guard, pause).await?;
+        pause = POLL.1.min(pause * 3 / 2);
     }
 }
 

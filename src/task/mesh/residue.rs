@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::facts::list;
-use crate::cluster::{Cluster, Error as ClusterError};
+use crate::cluster::{Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Facts, usage};
 use crate::task::Error;
 
@@ -21,6 +21,10 @@ const RUNTIME_MAPS: [&str; 7] = [
     "istio-namespace-controller-election",
     "istio-validation-leader",
 ];
+/// Those of them that it puts into every namespace.
+const EVERYWHERE: [&str; 2] = ["istio-ca-root-cert", "istio-ca-crl"];
+/// Where a control plane is looked for that has left nothing else.
+const DEFAULT_HOME: &str = "istio-system";
 /// The Secret of istiod's own certificate authority. One that is called `cacerts` is the user's.
 const CA_SECRET: &str = "istio-ca-secret";
 
@@ -43,13 +47,23 @@ pub(super) async fn crds(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> 
     Ok(found)
 }
 
-/// What istiod has made while it ran.
+/// What istiod has made while it ran. The Secret is asked for by name where a control plane has left its election, so
+/// that nobody needs the right to read other Secrets.
 pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
     let mut found = all(cluster, "v1", "ConfigMap").await?;
     found.retain(|map| map["metadata"]["name"].as_str().is_some_and(|name| RUNTIME_MAPS.contains(&name)));
-    let mut secrets = all(cluster, "v1", "Secret").await?;
-    secrets.retain(|secret| secret["metadata"]["name"] == CA_SECRET);
-    found.extend(secrets);
+    let mut homes = BTreeSet::from([DEFAULT_HOME.to_owned()]);
+    let elected = found.iter().filter(|map| !EVERYWHERE.iter().any(|name| map["metadata"]["name"] == *name));
+    homes.extend(elected.filter_map(|map| map["metadata"]["namespace"].as_str()).map(str::to_owned));
+    for home in homes {
+        let secret = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Secret".to_owned(),
+            namespace: Some(home),
+            name: CA_SECRET.to_owned(),
+        };
+        found.extend(cluster.get(&secret).await?);
+    }
     Ok(found)
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::core::DynamicObject;
 
 use super::conduct::Conduct;
@@ -15,6 +16,9 @@ use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{Cluster, ObjectsReport};
 use crate::mesh::{self, Facts, Finding, Installed, Plan, Request, Severity, Webhook, usage};
 use crate::task::{Error, TaskContext};
+
+/// Charts rendered at once: each is a helm process with some 70 MiB.
+const RENDERING: usize = 2;
 
 /// One plan under way.
 pub(super) struct Work<'a> {
@@ -43,9 +47,10 @@ impl<'a> Work<'a> {
     /// All of it.
     pub async fn run(&mut self, facts: &Facts, plan: Plan) -> Result<(), Error> {
         self.admit(plan.findings)?;
-        let checked = precheck::before(self.cluster, self.request, facts).await?;
-        self.admit(checked)?;
-        let parts = self.render(facts, plan.steps).await?;
+        let checking = precheck::before(self.cluster, self.request, facts);
+        let (checked, parts) = tokio::join!(checking, self.render(facts, plan.steps));
+        self.admit(checked?)?;
+        let parts = parts?;
         self.admit(Self::overlaps(facts, &parts))?;
         self.apply(parts).await?;
         for installation in plan.removals {
@@ -65,16 +70,15 @@ impl<'a> Work<'a> {
         if refused { Err(mesh::Error::Refused { findings }.into()) } else { Ok(()) }
     }
 
-    /// Renders all steps.
+    /// Renders all steps, some at a time.
     pub async fn render(&self, facts: &Facts, steps: Vec<mesh::Step>) -> Result<Vec<Part>, Error> {
         let total = steps.len();
         let bundle = self.request.gateway_api.as_deref();
-        let mut parts = Vec::with_capacity(total);
-        for (index, step) in steps.into_iter().enumerate() {
+        let rendering = steps.into_iter().enumerate().map(|(index, step)| async move {
             self.cx.step("plan", index, total, format!("rendering {} {}", step.component.as_str(), step.version));
-            parts.push(part::render(self.charts, step, &facts.kubernetes, bundle).await?);
-        }
-        Ok(parts)
+            part::render(self.charts, step, &facts.kubernetes, bundle).await
+        });
+        stream::iter(rendering.collect::<Vec<_>>()).buffered(RENDERING).try_collect().await
     }
 
     /// Injectors that would take the same pods once the parts are applied.

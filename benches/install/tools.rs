@@ -1,0 +1,68 @@
+//! The other two, as people run them, and a cluster without Istio.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::measure::process::{self, Run};
+use crate::support::{charts, tools};
+
+/// The charts' version; istioctl brings its own charts, of the nearest version that is there.
+pub const VERSION: &str = "1.30.3";
+
+const NAMESPACE: &str = "istio-system";
+
+pub fn istioctl() -> PathBuf {
+    tools::program("istioctl", "ISTIOCTL_BIN")
+}
+
+pub fn helm() -> PathBuf {
+    tools::program("helm", "HELM_BIN")
+}
+
+/// On a cluster.
+#[derive(Clone, Copy)]
+pub struct Tool(pub &'static Path);
+
+impl Tool {
+    /// The first time and every other.
+    pub fn istioctl(self) -> Run {
+        let mut command = Command::new(istioctl());
+        command.args(["install", "--skip-confirmation", "--set", "profile=minimal", "--kubeconfig"]).arg(self.0);
+        command.stderr(std::process::Stdio::null());
+        process::run(command)
+    }
+
+    /// Both releases, one after the other as they have to be.
+    pub fn helm(self, first: bool) -> Run {
+        let release = |name: &str, chart: &str| {
+            let mut command = Command::new(helm());
+            command.args([if first { "install" } else { "upgrade" }, name]);
+            command.arg(charts::folder().join(format!("istio-{VERSION}")).join(chart));
+            command.args(["--namespace", NAMESPACE, "--wait", "--kubeconfig"]).arg(self.0);
+            command.args(["--set", &format!("global.hub=registry.istio.io/release,global.tag={VERSION}")]);
+            command.args(first.then_some("--create-namespace"));
+            process::run(command)
+        };
+        release("istio-base", "base").then(release("istiod", "istiod"))
+    }
+
+    /// Takes out what any of them has made.
+    pub fn clean(self) {
+        let webhooks = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
+        self.kubectl(&["delete", webhooks, "--all"]);
+        let roles = self.kubectl(&["get", "clusterroles,clusterrolebindings", "-o", "name"]);
+        let roles: Vec<_> = roles.lines().filter(|name| name.contains("istio")).collect();
+        if !roles.is_empty() {
+            self.kubectl(&[&["delete"], &roles[..]].concat());
+        }
+        self.kubectl(&["delete", "customresourcedefinitions", "--all"]);
+        self.kubectl(&["delete", "namespace", NAMESPACE, "bench-inventory", "--ignore-not-found"]);
+    }
+
+    fn kubectl(self, arguments: &[&str]) -> String {
+        let mut command = Command::new(tools::program("kubectl", "KUBECTL_BIN"));
+        let output = command.arg("--kubeconfig").arg(self.0).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}

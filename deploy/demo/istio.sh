@@ -1,0 +1,48 @@
+# Istio in the demo: whether its charts can be had, and what stands in for istiod. Sourced by run.sh.
+# shellcheck shell=bash
+
+istio_version=1.30.3
+public_charts=https://istio-release.storage.googleapis.com/charts
+
+# Leaves in $charts where Istio's charts come from; fails, with the reason in $without, when they cannot be had.
+find_charts() {
+  local folder=${SAILHAND_CHARTS:-} chart pin missing=""
+  if [[ ! -x $cache/bin/helm ]]; then
+    without="$cache/bin/helm is missing; 'tests/tools/build.sh charts' makes it"
+    return 1
+  fi
+  if [[ -n $folder ]]; then
+    charts=$folder
+    [[ -r $folder/istio-$istio_version/base/Chart.yaml || -r $folder/$istio_version/base/Chart.yaml ||
+      -r $folder/base-$istio_version.tgz ]] && return 0
+    without="SAILHAND_CHARTS: $folder has no charts of Istio $istio_version (istio-$istio_version/base and so on)"
+    return 1
+  fi
+  charts=$public_charts
+  # A worker that has had them before has kept them by a hash of where they came from.
+  for chart in base istiod; do
+    pin=$(printf '%s' "$charts $chart $istio_version" | openssl dgst -sha256 -r)
+    [[ -s $cache/charts/pins/${pin%% *} ]] || missing=$chart
+  done
+  [[ -n $missing ]] || return 0
+  curl -fsIL --max-time 10 "$charts/index.yaml" >/dev/null 2>&1 && return 0
+  without="$charts is not reached, and $cache/charts has not kept any; SAILHAND_CHARTS names a folder with istio-$istio_version/base and so on"
+  return 1
+}
+
+# No container runs on a simulated node, so somebody has to do what istiod does with its webhooks: it puts its
+# certificate into them. Ends with the demo.
+stand_in_for_istiod() {
+  local name count index patch
+  while sleep 0.2; do
+    for name in $(kubectl get mutatingwebhookconfigurations -o name); do
+      [[ -z $(kubectl get "$name" -o 'jsonpath={.webhooks[0].clientConfig.caBundle}') ]] || continue
+      count=$(kubectl get "$name" -o 'jsonpath={range .webhooks[*]}x{end}') || continue
+      patch=""
+      for ((index = 0; index < ${#count}; index++)); do
+        patch+="{\"op\":\"add\",\"path\":\"/webhooks/$index/clientConfig/caBundle\",\"value\":\"$(printf 'a certificate' | openssl base64)\"},"
+      done
+      kubectl patch "$name" --field-manager pilot-discovery --type json --patch "[${patch%,}]" || true
+    done
+  done
+}
