@@ -39,7 +39,7 @@ pub struct ObjectRef {
     pub cluster: Arc<str>,
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace, or empty.
+    /// Its namespace; empty where there is none, or none is stated.
     pub namespace: CompactString,
     /// Its name.
     pub name: CompactString,
@@ -50,7 +50,7 @@ impl From<&Resource> for ObjectRef {
         Self {
             cluster: resource.cluster.clone(),
             kind: resource.kind,
-            namespace: resource.namespace.clone(),
+            namespace: resource.stated_namespace().into(),
             name: resource.name.clone(),
         }
     }

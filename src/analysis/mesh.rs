@@ -102,6 +102,7 @@ fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
         kind,
         api_version: "v1".into(),
         namespace: ISTIO_NAMESPACE.into(),
+        is_namespace_assumed: false,
         name: name.into(),
         cluster: std::sync::Arc::default(),
         root,

@@ -7,6 +7,9 @@ use compact_str::CompactString;
 
 use super::{Kind, Node};
 
+/// Where `kubectl` puts what states no namespace.
+const ASSUMED: &str = "default";
+
 /// One object.
 #[derive(Debug, Clone)]
 pub struct Resource {
@@ -14,8 +17,10 @@ pub struct Resource {
     pub kind: Kind,
     /// Group and version as the object states them.
     pub api_version: CompactString,
-    /// Empty for kinds of the whole cluster, and where a file states none.
+    /// Empty for kinds of the whole cluster.
     pub namespace: CompactString,
+    /// Whether the object states no namespace, so that it is taken for one of `default`, as `kubectl` would.
+    pub is_namespace_assumed: bool,
     /// Its name.
     pub name: CompactString,
     /// Which cluster it belongs to; empty where there is only one, or none.
@@ -51,10 +56,12 @@ impl Resource {
         let metadata = &root["metadata"];
         let namespace =
             if kind.is_namespaced() { metadata["namespace"].scalar_text() } else { CompactString::default() };
+        let is_namespace_assumed = kind.is_namespaced() && namespace.is_empty();
         Some(Self {
             kind,
             api_version: api_version.into(),
-            namespace,
+            namespace: if is_namespace_assumed { ASSUMED.into() } else { namespace },
+            is_namespace_assumed,
             name: metadata["name"].scalar_text(),
             cluster: Arc::default(),
             root,
@@ -64,9 +71,16 @@ impl Resource {
 
     /// Puts an object that states no namespace into one, if it is of a kind that lives in namespaces.
     pub fn default_namespace(&mut self, namespace: &str) {
-        if self.kind.is_namespaced() && self.namespace.is_empty() {
+        if self.is_namespace_assumed {
             self.namespace = namespace.into();
+            self.is_namespace_assumed = false;
         }
+    }
+
+    /// The namespace as people are told it: nothing where the object states none.
+    #[must_use]
+    pub fn stated_namespace(&self) -> &str {
+        if self.is_namespace_assumed { "" } else { &self.namespace }
     }
 
     /// `spec`.
@@ -125,7 +139,10 @@ impl Resource {
     /// `namespace/name`, or the name alone where there is no namespace.
     #[must_use]
     pub fn full_name(&self) -> String {
-        if self.namespace.is_empty() { self.name.to_string() } else { format!("{}/{}", self.namespace, self.name) }
+        match self.stated_namespace() {
+            "" => self.name.to_string(),
+            namespace => format!("{namespace}/{}", self.name),
+        }
     }
 }
 
@@ -133,9 +150,6 @@ impl Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.kind)?;
-        if !self.namespace.is_empty() {
-            write!(f, "{}/", self.namespace)?;
-        }
-        f.write_str(&self.name)
+        f.write_str(&self.full_name())
     }
 }

@@ -12,8 +12,8 @@ use super::rule::Check;
 use super::{Finding, Findings, Kind, Rule, Snapshot, View};
 
 /// Calls of one rule that are made together: enough that handing out costs nothing, few enough that threads finish
-/// at about the same time.
-const CHUNK: usize = 128;
+/// at about the same time and that the objects stay in the cache until the next rule.
+const CHUNK: usize = 64;
 
 /// Calls that one thread takes at once.
 struct Unit {
@@ -95,8 +95,13 @@ fn units(snapshot: &Snapshot, rules: &[&'static Rule]) -> Vec<Unit> {
             Check::Once(check) => units.push(Unit { rule, part: Part::Once(check) }),
         }
     }
-    // The calls that cannot be divided first, so that none of them is waited for at the end.
-    units.sort_by_key(|unit| !matches!(unit.part, Part::Once(_)));
+    // The calls that cannot be divided first, so that none of them is waited for at the end. Then what all rules do with
+    // some objects, before the next ones: they are in the processor's cache then.
+    units.sort_by_key(|unit| match &unit.part {
+        Part::Once(_) => (0, 0, 0),
+        Part::Namespaces(..) => (1, 0, 0),
+        Part::Objects(kind, _, range) => (2, kind.index(), range.start),
+    });
     units
 }
 

@@ -382,6 +382,6 @@ fn below(value: &Value, depth: usize, text: &mut String) {
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text);
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&&*text.to_ascii_lowercase());
     if plain { text.to_owned() } else { Value::from(text).to_string() }
 }

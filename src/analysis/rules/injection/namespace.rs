@@ -139,9 +139,12 @@ const REVISION: &str = "istio.io/rev";
 const DATAPLANE: &str = "istio.io/dataplane-mode";
 
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
-    if resource.kind == Kind::Pod {
+    let namespace = if resource.kind == Kind::Pod { &resource.namespace } else { &resource.name };
+    if namespace == ISTIO_NAMESPACE {
+        // The control plane's pods have no proxies, whatever the label says.
+    } else if resource.kind == Kind::Pod {
         check_pod(view, resource, findings);
-    } else if resource.name != ISTIO_NAMESPACE {
+    } else {
         check_namespace(view, resource, findings);
     }
 }

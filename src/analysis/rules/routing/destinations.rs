@@ -48,9 +48,10 @@ spec:
 static SH7115: Code = Code {
     id: "SH7115",
     name: "DestinationTwice",
-    level: Level::Warning,
+    level: Level::Info,
     title: "A route has the same destination twice",
-    why: "The weights add up, so one destination takes more than each entry says; usually another subset was meant.",
+    why: "The weights add up, so one destination takes more than each entry says; often another subset was meant. \
+          Nothing fails, so each VirtualService is told once, by its first such route.",
     remedy: "Correct the subset of one entry, or merge both.",
     source: "https://kiali.io/docs/features/validations/#kia1105---this-host-subset-combination-is-already-referenced-in-another-route-destination",
     example: Example {
@@ -81,6 +82,7 @@ spec:
 };
 
 fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
+    let mut twice = None;
     for kind in ["http", "tcp", "tls"] {
         for (index, route) in service.spec()[kind].items().iter().enumerate() {
             let destinations = route["route"].items();
@@ -94,13 +96,21 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
                     .field(format!("spec.{kind}[{index}].route[0].weight"))
                     .arguments([host, &weight.to_string()]);
             }
-            check_twice(service, kind, index, destinations, findings);
+            if twice.is_none() {
+                twice = destination_twice(service, destinations).map(|(at, message, arguments)| {
+                    (format!("spec.{kind}[{index}].route[{at}].destination.host"), message, arguments)
+                });
+            }
         }
+    }
+    if let Some((field, message, arguments)) = twice {
+        findings.add(&SH7115, service, message).field(field).arguments(arguments);
     }
 }
 
-fn check_twice(service: &Resource, kind: &str, index: usize, destinations: &[Node], findings: &mut Findings) {
-    for (at, entry) in destinations.iter().enumerate() {
+/// Which entry repeats an earlier one, in words and as arguments.
+fn destination_twice(service: &Resource, destinations: &[Node]) -> Option<(usize, String, [String; 2])> {
+    for (at, entry) in destinations.iter().enumerate().skip(1) {
         let this = key(entry, &service.namespace);
         // Routes are short. Other headers make it another destination.
         if destinations[..at]
@@ -110,12 +120,10 @@ fn check_twice(service: &Resource, kind: &str, index: usize, destinations: &[Nod
             let (host, subset, _) = this;
             let named = if subset.is_empty() { String::new() } else { format!(", subset {subset},") };
             let message = format!("{host}{named} is a destination of this route already");
-            findings
-                .add(&SH7115, service, message)
-                .field(format!("spec.{kind}[{index}].route[{at}].destination.host"))
-                .arguments([&*host, subset]);
+            return Some((at, message, [host.into_owned(), subset.to_owned()]));
         }
     }
+    None
 }
 
 fn key<'a>(entry: &'a Node, namespace: &str) -> (std::borrow::Cow<'a, str>, &'a str, Option<i64>) {

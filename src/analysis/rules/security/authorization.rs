@@ -1,7 +1,8 @@
 //! Policies for workloads or namespaces that are not there. Source: istio `analyzers/authz/authorizationpolicies.go`.
 //!
 //! Differs from istioctl: workloads without pods count (istio/istio#51273); a policy with `targetRefs` selects no
-//! workloads; where a namespace's labels are not known, its workloads are taken to be in the mesh.
+//! workloads; where a namespace's labels are not known, its workloads are taken to be in the mesh, and those of an
+//! ambient namespace are.
 
 use crate::analysis::rules::scope;
 use crate::analysis::rules::shared::IST0101;

@@ -2,7 +2,7 @@
 //! `analyzers/sidecar/selector.go`.
 //!
 //! Differs from istioctl: workloads without pods count (istio/istio#51273); of several workloads that the same objects
-//! select one is named.
+//! select one is named; a pod is ambient by its namespace's label too.
 
 use crate::analysis::rules::selected;
 use crate::analysis::rules::shared::IST0101;
