@@ -110,9 +110,9 @@ crd-schemas:
     cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
-# Measure beside the bare client, beside kubectl and beside istioctl.
-bench *args: (tools "istio")
-    cargo bench --locked {{ args }}
+# Measure: `bus_path`, `apply`, `analyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
+bench name="" *args="": (tools "istio")
+    cargo bench --locked {{ if name == "" { "" } else { "--bench " + name + " -- " + args } }}
 
 # A worker on the current kubeconfig context with its own nats-server, in the foreground.
 dev *args: tools

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use sailhand::bus::Subjects;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +45,7 @@ impl fmt::Display for Sample {
 
 /// Lets the engine carry out one command and takes what it wrote.
 pub async fn sample() -> Sample {
-    let queue = Queue::start().await;
+    let queue = Queue::start(1).await;
     queue.fill(1).await;
     let bus = queue.connect().await;
     let subjects = bus.subjects().clone();
@@ -87,7 +88,9 @@ pub async fn worker(
     let worker = Arc::new(Worker { client, context, results, sample: sample.clone(), subjects, latencies });
     async move {
         let free = Arc::new(Semaphore::new(slots));
+        let mut commands = JoinSet::new(); // which end with this
         loop {
+            while commands.try_join_next().is_some() {}
             let mut permits = free.clone().acquire_owned().await.unwrap();
             let more = u32::try_from(free.available_permits()).unwrap();
             if let Ok(rest) = free.clone().try_acquire_many_owned(more) {
@@ -98,7 +101,7 @@ pub async fn worker(
             while let Some(message) = batch.next().await {
                 let (message, received) = (message.unwrap().message, Instant::now());
                 let (worker, permit) = (Arc::clone(&worker), permits.split(1));
-                tokio::spawn(async move {
+                commands.spawn(async move {
                     worker.carry(message).await;
                     worker.latencies.settled(received);
                     drop(permit);

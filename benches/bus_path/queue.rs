@@ -12,24 +12,43 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::support::eventually::eventually;
 use super::support::nats::NatsServer;
 
 /// Publishes at once; the server takes some 50,000 each second.
 const AT_ONCE: usize = 64;
 
 pub struct Queue {
-    server: NatsServer,
+    servers: Vec<NatsServer>,
     config: Config,
 }
 
 impl Queue {
-    pub async fn start() -> Self {
-        let server = NatsServer::start().await;
+    /// One server, or a cluster of three.
+    pub async fn start(replicas: usize) -> Self {
+        let servers = if replicas == 1 { vec![NatsServer::start().await] } else { NatsServer::cluster().await };
         let mut config = Config::default();
-        config.nats.url = vec![server.url()];
-        let queue = Self { server, config };
+        config.bus.replicas = replicas;
+        config.nats.url = vec![servers[0].url()];
+        let mut queue = Self { servers, config };
         let bus = queue.connect().await;
-        nats::topology::apply(&bus, &Topology::new(&queue.config.bus)).await.unwrap();
+        // Three servers have to find each other first; until they have a leader, they do not answer.
+        eventually("the servers have a leader", Duration::from_mins(1), async || {
+            let asked = tokio::time::timeout(Duration::from_millis(300), bus.context().query_account());
+            asked.await.ok()?.ok()
+        })
+        .await;
+        let topology = Topology::new(&queue.config.bus);
+        eventually("the streams are made", Duration::from_mins(1), async || {
+            nats::topology::apply(&bus, &topology).await.ok()
+        })
+        .await;
+        if replicas > 1 {
+            let leader = leader(&bus).await;
+            // Both paths talk to the server that leads the commands, or chance decides which is faster.
+            let leads = queue.servers.iter().find(|server| Some(server.name()) == leader.as_deref()).unwrap();
+            queue.config.nats.url = vec![leads.url()];
+        }
         bus.close().await;
         queue
     }
@@ -42,7 +61,7 @@ impl Queue {
 
     /// The same without anything of sailhand.
     pub async fn connect_bare(&self) -> async_nats::Client {
-        async_nats::connect(self.server.url()).await.unwrap()
+        async_nats::connect(self.config.nats.url[0].clone()).await.unwrap()
     }
 
     pub async fn fill(&self, commands: usize) {
@@ -72,6 +91,11 @@ impl Queue {
         }
         taken
     }
+}
+
+async fn leader(bus: &NatsBus) -> Option<String> {
+    let stream = bus.context().get_stream(bus.subjects().command_stream()).await.unwrap();
+    stream.cached_info().cluster.as_ref()?.leader.clone()
 }
 
 async fn send(bus: &NatsBus, n: usize) {

@@ -2,12 +2,15 @@
 #![allow(dead_code, reason = "each measurement is a crate of its own and uses only some of this")]
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "a measurement that cannot be made has to fail with a message; it prints, and other processes have their own time"
 )]
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
+pub mod options;
 pub mod process;
 pub mod worker;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,13 +21,35 @@ pub struct Worker {
     _dir: TempDir,
 }
 
+/// A cluster of a worker's configuration.
+#[derive(Clone)]
+pub struct Target {
+    /// As commands name it.
+    pub name: String,
+    /// How it is reached.
+    pub kubeconfig: PathBuf,
+    /// Of its inventories.
+    pub namespace: String,
+}
+
 impl Worker {
     /// Starts one on the server; with a kubeconfig it has the target `dev`.
     pub async fn start(nats: &str, kubeconfig: Option<&Path>) -> Self {
         Self::configured(nats, kubeconfig, "").await
     }
 
-    /// The same with more sections in its configuration.
+    /// Starts one with these targets that does so many commands at once.
+    pub async fn start_with(nats: &str, targets: &[Target], slots: usize) -> Self {
+        let mut more = format!("[worker]\nslots = {slots}\n");
+        for Target { name, kubeconfig, namespace } in targets {
+            let kubeconfig = kubeconfig.display().to_string();
+            let _ =
+                write!(more, "[targets.{name}]\nkubeconfig = {kubeconfig:?}\ninventory_namespace = {namespace:?}\n");
+        }
+        Self::configured(nats, None, &more).await
+    }
+
+    /// As `start`, with more sections in its configuration.
     pub async fn configured(nats: &str, kubeconfig: Option<&Path>, more: &str) -> Self {
         let dir = TempDir::with_prefix("sailhand-bench-").unwrap();
         let address = free_address();

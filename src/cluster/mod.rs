@@ -57,6 +57,11 @@ impl Clusters {
         Self { targets: targets.into_iter().map(|(id, target)| (id, (target, OnceCell::new()))).collect() }
     }
 
+    /// The targets' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.targets.keys().map(String::as_str)
+    }
+
     /// Whether the configuration has the target.
     #[must_use]
     pub fn knows(&self, target: &str) -> bool {

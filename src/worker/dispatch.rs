@@ -120,6 +120,10 @@ impl Engine {
         if given_up.is_none() && self.bus.control().is_paused(origin.target.as_str()) {
             return Ok(Some(Ending::failed(Error::Paused { target: origin.target.to_string() })));
         }
+        let target = origin.target.as_str();
+        let Some(_share) = self.shares.take(target).await else {
+            return Ok(Some(Ending::failed(Error::Crowded { target: target.to_owned() })));
+        };
         if let Some(installation) = work.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
             *held = Held::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;

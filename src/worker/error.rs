@@ -47,6 +47,12 @@ pub enum Error {
         /// Until then.
         wait: std::time::Duration,
     },
+    /// The target has as many slots of the worker as it may take.
+    #[error("target {target} has its share of this worker")]
+    Crowded {
+        /// Which.
+        target: String,
+    },
     /// Operators paused the target.
     #[error("target {target} is paused")]
     Paused {
@@ -110,7 +116,11 @@ impl Classify for Error {
             | Self::Exhausted { .. } => Class::Terminal,
             Self::Expired { .. } => Class::Expired,
             Self::Cancelled => Class::Cancelled,
-            Self::Busy { .. } | Self::Elsewhere | Self::TooEarly { .. } | Self::Paused { .. } => Class::Busy,
+            Self::Busy { .. }
+            | Self::Elsewhere
+            | Self::TooEarly { .. }
+            | Self::Crowded { .. }
+            | Self::Paused { .. } => Class::Busy,
             Self::Panicked { .. } => Class::RETRY,
         }
     }
@@ -127,7 +137,11 @@ impl Classify for Error {
             Self::Exhausted { .. } => Code::SH1014,
             Self::MaxDeliveries { .. } => Code::SH1016,
             Self::Terminated { .. } => Code::SH1017,
-            Self::Busy { .. } | Self::Elsewhere | Self::TooEarly { .. } | Self::Paused { .. } => Code::SH2006,
+            Self::Busy { .. }
+            | Self::Elsewhere
+            | Self::TooEarly { .. }
+            | Self::Crowded { .. }
+            | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,
         }
     }

@@ -12,6 +12,7 @@ mod reading;
 mod reporter;
 pub mod serve;
 pub mod settle;
+mod share;
 mod sweep;
 
 use std::collections::HashMap;
@@ -61,6 +62,7 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     settings: Settings,
     harmless: reading::Harmless,
+    shares: share::Shares,
     /// Tasks have to hand their commands back now.
     leave: CancellationToken,
 }
@@ -86,7 +88,8 @@ impl Engine {
         metrics.slots.set(i64::try_from(settings.slots).unwrap_or(i64::MAX));
         let leave = CancellationToken::new();
         let (registry, harmless) = (Arc::new(registry), reading::Harmless::default());
-        Ok(Arc::new(Self { bus, registry, params, clusters, clock, metrics, settings, harmless, leave }))
+        let shares = share::Shares::new(clusters.names(), settings.slots);
+        Ok(Arc::new(Self { bus, registry, params, clusters, clock, metrics, settings, harmless, shares, leave }))
     }
 
     fn task(&self, verb: &str) -> Option<(&dyn DynTask, &ParamsValidator)> {

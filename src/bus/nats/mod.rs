@@ -133,7 +133,7 @@ impl Bus for NatsBus {
         let subject = self.subjects.result(&origin.target, &origin.key);
         let mut message = publish::Message::event(subject, event)?;
         // Not the event's id, which another worker's result has too: that one must lose the swap, not be taken for ours.
-        message.headers.insert(async_nats::header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        message.headers.insert(async_nats::header::NATS_MESSAGE_ID, publish::message_id());
         self.swap(&self.subjects.result_stream(), message, 0).await
     }
 

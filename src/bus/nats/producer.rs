@@ -5,7 +5,7 @@ use async_nats::{HeaderMap, header};
 use bytes::Bytes;
 use cloudevents::Event;
 
-use super::publish::{ApiError, Message};
+use super::publish::{ApiError, Message, message_id};
 use super::{NatsBus, TIMEOUT};
 use crate::bus::Error;
 use crate::event::{CommandKey, Target};
@@ -39,7 +39,7 @@ impl NatsBus {
     /// When the server does not confirm it.
     pub async fn request_cancel(&self, key: &CommandKey, note: &serde_json::Value) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        headers.insert(header::NATS_MESSAGE_ID, message_id());
         let message = Message { subject: self.subjects.cancel(key), headers, payload: note.to_string().into() };
         self.publish(message).await.map(|_| ())
     }
@@ -51,7 +51,7 @@ impl NatsBus {
     /// When the server does not confirm it.
     pub async fn pause(&self, target: &Target, note: &serde_json::Value) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        headers.insert(header::NATS_MESSAGE_ID, message_id());
         headers.insert(header::NATS_MESSAGE_TTL, "never");
         let message = Message { subject: self.subjects.pause(target), headers, payload: note.to_string().into() };
         self.publish(message).await.map(|_| ())
@@ -63,7 +63,7 @@ impl NatsBus {
     /// When the server does not confirm it.
     pub async fn resume(&self, target: &Target) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+        headers.insert(header::NATS_MESSAGE_ID, message_id());
         headers.insert("KV-Operation", "DEL");
         let message = Message { subject: self.subjects.pause(target), headers, payload: Bytes::new() };
         self.publish(message).await.map(|_| ())

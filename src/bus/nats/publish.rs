@@ -28,6 +28,11 @@ pub(super) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
 
+/// A message id that no other write has: 128 random bits of the thread's own generator, not a system call for each.
+pub(super) fn message_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
 /// A message to a stream.
 #[derive(Clone)]
 pub(super) struct Message {

@@ -23,6 +23,7 @@ pub(super) const OURS: &str = "sailhand: ";
 pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
     let (cell, stream) = (Arc::clone(&bus.consumer), bus.subjects.command_stream());
     let context = bus.context.clone();
+    let bus = Arc::new(bus);
     batch(context, cell, stream, CONSUMER, max, wait)
         .map(move |message| {
             message.map(|message| {
@@ -64,7 +65,7 @@ pub(super) fn batch(
         .boxed()
 }
 
-fn delivery(bus: &NatsBus, message: jetstream::Message) -> Delivery {
+fn delivery(bus: &Arc<NatsBus>, message: jetstream::Message) -> Delivery {
     let (delivered, sequence) =
         message.info().map_or((1, 0), |info| (u64::try_from(info.delivered).unwrap_or(1), info.stream_sequence));
     let message = message.message; // not `split`: that takes the reply subject, by which it is settled, away
@@ -79,13 +80,16 @@ fn delivery(bus: &NatsBus, message: jetstream::Message) -> Delivery {
         headers: headers.collect(),
         delivered,
         sequence,
-        acker: Arc::new(NatsAcker { bus: bus.clone(), reply: message.reply.unwrap_or_else(|| "".into()).to_string() }),
+        acker: Arc::new(NatsAcker {
+            bus: Arc::clone(bus),
+            reply: message.reply.unwrap_or_else(|| "".into()).to_string(),
+        }),
         payload: message.payload,
     }
 }
 
 pub(super) struct NatsAcker {
-    pub(super) bus: NatsBus,
+    pub(super) bus: Arc<NatsBus>,
     pub(super) reply: String,
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
 use super::NatsBus;
-use super::publish::Message;
+use super::publish::{Message, message_id};
 use crate::bus::{Attempts, Error, Lease, LeaseName, Swap};
 use crate::event::CommandKey;
 
@@ -108,6 +108,6 @@ fn stream_of(bucket: &str) -> String {
 /// A write to a bucket. The message id makes a repeat after a lost answer the same write, and no other write.
 fn put(subject: String, value: String) -> Message {
     let mut headers = HeaderMap::new();
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().simple().to_string());
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id());
     Message { subject, headers, payload: value.into() }
 }

@@ -73,7 +73,7 @@ impl NatsBus {
     /// The command that an advisory is about; `None` for one that needs nothing more.
     async fn advised(&self, message: jetstream::Message) -> Result<Option<Stranded>, Error> {
         let reply = message.reply.clone().unwrap_or_else(|| "".into()).to_string();
-        let advisory_acker = NatsAcker { bus: self.clone(), reply };
+        let advisory_acker = NatsAcker { bus: Arc::new(self.clone()), reply };
         let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
             tracing::warn!("an advisory of the server is not understood: {:?}", message.subject);
             return advisory_acker.settle(Settlement::Ack).await.map(|()| None);
@@ -129,7 +129,7 @@ impl NatsBus {
                 // The server looks at the place in the stream alone (bus.md fact 1). Deleting would be advised as
                 // somebody else's termination.
                 let reply = format!("$JS.ACK.{stream}.{CONSUMER}.1.{}.1.0.0", stored.sequence);
-                let acker = Termination(NatsAcker { bus: self.clone(), reply });
+                let acker = Termination(NatsAcker { bus: Arc::new(self.clone()), reply });
                 found.push(Stranded { cause, delivery: self.redelivery(stored, 1, acker) });
             }
         }
