@@ -15,6 +15,7 @@ pub mod failpoint;
 pub mod guard;
 pub mod health;
 pub mod mesh;
+pub mod notice;
 pub mod progress;
 pub mod retry;
 pub mod task;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Error;
-use super::output::{self, BAD, CHANGED, QUIET, STRONG, styled};
-use super::report::short;
+use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, styled};
+use super::report::{finding_line, short};
 use crate::client::{Observation, Observed};
 use crate::event::{CommandKey, EventKind};
 use crate::progress::Step;
@@ -64,6 +64,14 @@ impl Bars {
                 let text = format!("kept as a dead letter, {}: {}", letter.reason, letter.problem);
                 self.line(&format!("{} {text}", styled(BAD, "✉")))
             }
+            Observed::Event(EventKind::Found(found)) => found.findings.iter().try_for_each(|one| {
+                let style = if one.level == "error" { BAD } else { CHANGED };
+                self.line(&format!("{} {}", styled(style, "+"), finding_line(one)))
+            }),
+            Observed::Event(EventKind::Resolved(resolved)) => resolved
+                .findings
+                .iter()
+                .try_for_each(|one| self.line(&format!("{} {}", styled(GOOD, "-"), finding_line(one)))),
             Observed::Unknown | Observed::Result(_) => Ok(()),
         }
     }

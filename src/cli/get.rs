@@ -60,6 +60,8 @@ fn doing(observation: &Observation) -> String {
         Observed::Event(EventKind::DeadLettered(letter)) => {
             format!("given up ({}): {}", letter.reason, letter.problem)
         }
+        Observed::Event(EventKind::Found(found)) => format!("{} findings told", found.findings.len()),
+        Observed::Event(EventKind::Resolved(resolved)) => format!("{} findings resolved", resolved.findings.len()),
         Observed::Unknown | Observed::Result(_) => String::new(),
     };
     format!("{} on {}: {what} {}", word(observation), observation.target, styled(QUIET, format_args!("({since})")))

@@ -9,6 +9,7 @@ use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, render, styled};
 use crate::client::Observation;
 use crate::cluster::{Action, ObjectReport};
 use crate::event::{CommandKey, Outcome, ResultData, TYPE_PREFIX};
+use crate::notice::FindingReport;
 
 /// Up to so many unchanged objects are named.
 const NAMED: usize = 20;
@@ -16,6 +17,13 @@ const NAMED: usize = 20;
 /// Enough of a key to tell commands apart on a screen.
 pub(super) fn short(key: &CommandKey) -> &str {
     key.as_str().get(..8).unwrap_or_default()
+}
+
+/// A finding, in one line.
+pub(super) fn finding_line(finding: &FindingReport) -> String {
+    let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
+    let place = styled(STRONG, &finding.resource);
+    format!("{} [{}] {place}{field}: {}", finding.level, finding.code, finding.message)
 }
 
 /// How it ended, in one line.

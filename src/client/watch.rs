@@ -174,6 +174,8 @@ pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, pa
         Some("progress") => data(&event).map(|data| Observed::Event(EventKind::Progress(data))),
         Some("retrying") => data(&event).map(|data| Observed::Event(EventKind::Retrying(data))),
         Some(DEAD_LETTERED) => data(&event).map(|data| Observed::Event(EventKind::DeadLettered(data))),
+        Some("found") => data(&event).map(|data| Observed::Event(EventKind::Found(data))),
+        Some("resolved") => data(&event).map(|data| Observed::Event(EventKind::Resolved(data))),
         Some(_) => None,
     };
     Some(Observation {

@@ -1,6 +1,9 @@
 //! Reads what the analysis needs from a live cluster: of each kind that a rule reads, page by page; Secrets only where
 //! something refers to them, `ConfigMap`s only of the control plane. Judges nothing.
 
+mod live;
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,6 +17,8 @@ use super::fault::Fault;
 use super::{Cluster, Error};
 use crate::analysis::mesh::ISTIO_NAMESPACE;
 use crate::analysis::{Kind, Node, Resource, Rule};
+
+pub use live::Live;
 
 /// Objects in one page; bounds memory, not what is read.
 const PAGE: u32 = 500;
@@ -55,25 +60,34 @@ impl std::fmt::Display for Unread {
 /// Reads what these rules need within a time; what is not there by then is among what is unread.
 pub async fn read(cluster: &Cluster, rules: &[&Rule], within: Duration) -> Configuration {
     let deadline = Instant::now() + within;
-    let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.reads).copied().collect();
-    // Settings of the mesh, revisions and injection templates.
-    kinds.insert(Kind::ConfigMap);
-    let has_secrets = kinds.remove(&Kind::Secret);
-    let lists = kinds.into_iter().filter(|kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks)).map(|kind| {
-        let namespace = (kind == Kind::ConfigMap).then_some(ISTIO_NAMESPACE);
-        List { kind, namespace: namespace.map(str::to_owned), labels: None, fields: None }
-    });
+    let (lists, has_secrets) = lists(rules);
     let mut configuration = Configuration::default();
-    run(cluster, lists.collect(), deadline, &mut configuration).await;
-    configuration.resources.retain(|resource| resource.kind != Kind::ConfigMap || resource.name.starts_with("istio"));
+    run(cluster, lists, deadline, &mut configuration).await;
     if has_secrets {
-        secrets(cluster, deadline, &mut configuration).await;
+        let known: Vec<&Resource> = configuration.resources.iter().collect();
+        let secrets = secrets(cluster, deadline, &known).await;
+        configuration.resources.extend(secrets.resources);
+        configuration.unread.extend(secrets.unread);
     }
     configuration
 }
 
+/// What has to be listed for these rules, and whether they read Secrets too.
+fn lists(rules: &[&Rule]) -> (Vec<List>, bool) {
+    let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.reads).copied().collect();
+    // Settings of the mesh, revisions and injection templates.
+    kinds.insert(Kind::ConfigMap);
+    let has_secrets = kinds.remove(&Kind::Secret);
+    let kinds = kinds.into_iter().filter(|kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks));
+    let lists = kinds.map(|kind| {
+        let namespace = (kind == Kind::ConfigMap).then_some(ISTIO_NAMESPACE);
+        List { kind, namespace: namespace.map(str::to_owned), labels: None, fields: None }
+    });
+    (lists.collect(), has_secrets)
+}
+
 /// One list, or one object by name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct List {
     kind: Kind,
     namespace: Option<String>,
@@ -92,7 +106,7 @@ async fn run(cluster: &Cluster, lists: Vec<List>, deadline: Instant, into: &mut 
     while let Some((list, found, read)) = lists.next().await {
         into.resources.extend(found);
         match read {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => into.unread.push(Unread { what: list.what(), error: Some(error) }),
             Err(_) => into.unread.push(Unread { what: list.what(), error: None }),
         }
@@ -110,6 +124,15 @@ struct Page {
 struct PageMeta {
     #[serde(default, rename = "continue")]
     next: Option<String>,
+    #[serde(default, rename = "resourceVersion")]
+    resource_version: String,
+}
+
+/// How and up to when a list was read.
+#[derive(Debug, Clone)]
+struct Place {
+    version: &'static str,
+    resource_version: String,
 }
 
 impl List {
@@ -120,27 +143,43 @@ impl List {
         self.namespace.as_ref().map_or(name.clone(), |namespace| format!("{name} in namespace {namespace}"))
     }
 
-    /// In the first version that the cluster serves; of a kind that it does not serve there are no objects.
-    async fn read(&self, cluster: &Cluster, found: &mut Vec<Resource>) -> Result<(), Error> {
+    /// In the first version that the cluster serves; of a kind that it does not serve there are no objects, and no place.
+    async fn read(&self, cluster: &Cluster, found: &mut Vec<Resource>) -> Result<Option<Place>, Error> {
         for version in self.kind.versions() {
             match self.read_version(cluster, version, found).await {
+                Ok(resource_version) => return Ok(Some(Place { version, resource_version })),
                 Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => {}
-                done => return done,
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    async fn read_version(&self, cluster: &Cluster, version: &str, found: &mut Vec<Resource>) -> Result<(), Error> {
+    fn path(&self, version: &str) -> String {
         let group = self.kind.group();
         let api = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-        let path = match &self.namespace {
+        match &self.namespace {
             Some(namespace) => {
                 format!("{api}/namespaces/{}/{}", super::connection::segment(namespace), self.kind.plural())
             }
             None => format!("{api}/{}", self.kind.plural()),
-        };
-        let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+        }
+    }
+
+    fn api_version(&self, version: &str) -> String {
+        let group = self.kind.group();
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    }
+
+    /// As a resource, if a rule may want it.
+    fn resource(&self, item: Node, api_version: &str) -> Option<Resource> {
+        let resource = resource(item, api_version, self.kind)?;
+        (self.kind != Kind::ConfigMap || resource.name.starts_with("istio")).then_some(resource)
+    }
+
+    /// Up to when it was read.
+    async fn read_version(&self, cluster: &Cluster, version: &str, found: &mut Vec<Resource>) -> Result<String, Error> {
+        let (path, api_version) = (self.path(version), self.api_version(version));
         let mut params = ListParams {
             label_selector: self.labels.map(str::to_owned),
             field_selector: self.fields.clone(),
@@ -154,24 +193,43 @@ impl List {
                     async move { client.request(request.map_err(kube::Error::BuildRequest)?).await }
                 })
                 .await?;
-            found.extend(page.items.into_iter().filter_map(|item| resource(item, &api_version, self.kind)));
+            found.extend(page.items.into_iter().filter_map(|item| self.resource(item, &api_version)));
             match page.metadata.next {
                 Some(next) if !next.is_empty() => params.continue_token = Some(next),
-                _ => return Ok(()),
+                _ => return Ok(page.metadata.resource_version),
             }
         }
     }
 }
 
+/// Kinds of which no rule reads the status, which changes all the time.
+const WITHOUT_STATUS: [Kind; 9] = [
+    Kind::Namespace,
+    Kind::Node,
+    Kind::Deployment,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
+    Kind::Job,
+    Kind::CronJob,
+    Kind::HorizontalPodAutoscaler,
+    Kind::PodDisruptionBudget,
+];
+
 /// Without what no rule reads and what nobody may see. Items of a list do not say what they are.
 fn resource(item: Node, api_version: &str, kind: Kind) -> Option<Resource> {
     let Node::Map(entries) = item else { return None };
     let mut entries = entries.into_vec();
-    entries.retain(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"));
+    entries.retain(|(key, _)| match key.as_str() {
+        "apiVersion" | "kind" => false,
+        "status" => !WITHOUT_STATUS.contains(&kind),
+        _ => true,
+    });
     for (key, value) in &mut entries {
         match (key.as_str(), kind) {
-            ("metadata", _) => drop_keys(value, &["managedFields", "uid", "selfLink", "generation"]),
-            ("status", Kind::Pod) => drop_keys(value, &["containerStatuses", "initContainerStatuses", "podIPs"]),
+            ("metadata", _) => {
+                drop_keys(value, &["managedFields", "uid", "selfLink", "generation", "resourceVersion"]);
+            }
+            ("status", Kind::Pod) => keep_key(value, "phase"),
             ("data", Kind::Secret) => conceal(value),
             _ => {}
         }
@@ -185,6 +243,13 @@ fn drop_keys(node: &mut Node, keys: &[&str]) {
     if let Node::Map(entries) = node {
         let kept = std::mem::take(entries).into_vec();
         *entries = kept.into_iter().filter(|(key, _)| !keys.contains(&key.as_str())).collect();
+    }
+}
+
+fn keep_key(node: &mut Node, wanted: &str) {
+    if let Node::Map(entries) = node {
+        let kept = std::mem::take(entries).into_vec();
+        *entries = kept.into_iter().filter(|(key, _)| key == wanted).collect();
     }
 }
 
@@ -202,14 +267,14 @@ fn conceal(data: &mut Node) {
 }
 
 /// Secrets that something names, those that join clusters, and the control plane's own certificates.
-async fn secrets(cluster: &Cluster, deadline: Instant, configuration: &mut Configuration) {
+async fn secrets(cluster: &Cluster, deadline: Instant, known: &[&Resource]) -> Configuration {
     let mut lists = vec![List {
         kind: Kind::Secret,
         namespace: Some(ISTIO_NAMESPACE.to_owned()),
         labels: Some("istio/multiCluster=true"),
         fields: None,
     }];
-    let wanted = referenced(&configuration.resources);
+    let wanted = referenced(known);
     for (namespace, names) in &wanted {
         let list = |fields: String| List {
             kind: Kind::Secret,
@@ -223,17 +288,17 @@ async fn secrets(cluster: &Cluster, deadline: Instant, configuration: &mut Confi
             lists.push(list(OTHER_SECRETS.to_owned()));
         }
     }
-    let before = configuration.resources.len();
-    run(cluster, lists, deadline, configuration).await;
-    let found = configuration.resources.split_off(before);
-    configuration.resources.extend(found.into_iter().filter(|secret| {
+    let mut configuration = Configuration::default();
+    run(cluster, lists, deadline, &mut configuration).await;
+    configuration.resources.retain(|secret| {
         secret.label("istio/multiCluster").is_some()
             || wanted.get(secret.namespace.as_str()).is_some_and(|names| names.contains(secret.name.as_str()))
-    }));
+    });
+    configuration
 }
 
 /// Names of Secrets by the namespaces in which they are looked for: of a gateway those of its pods.
-fn referenced(resources: &[Resource]) -> BTreeMap<String, BTreeSet<String>> {
+fn referenced(resources: &[&Resource]) -> BTreeMap<String, BTreeSet<String>> {
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut want = |namespace: &str, name: &str| {
         if is_name(name) {
@@ -289,14 +354,14 @@ struct GatewayPods<'a> {
 }
 
 impl<'a> GatewayPods<'a> {
-    fn new(resources: &'a [Resource]) -> Self {
+    fn new(resources: &[&'a Resource]) -> Self {
         let mut by_label: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let gateways = resources.iter().filter(|resource| resource.kind == Kind::Gateway);
         let keys: BTreeSet<(&str, &str)> = gateways
             .flat_map(|gateway| gateway.spec()["selector"].entries().iter())
             .map(|(key, value)| (key.as_str(), value.text()))
             .collect();
-        for pod in resources.iter().filter(|resource| resource.kind == Kind::Pod) {
+        for pod in resources.iter().copied().filter(|resource| resource.kind == Kind::Pod) {
             for (key, value) in pod.labels().entries() {
                 let pair = (key.as_str(), value.text());
                 if keys.contains(&pair) {

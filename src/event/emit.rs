@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{CommandKey, Error, Origin, TYPE_PREFIX, Target};
 use crate::error::Problem;
+use crate::notice::{Found, Resolved};
 use crate::progress::Step;
 
 /// Content type of structured mode, which is all that is written.
@@ -131,11 +132,15 @@ pub enum EventKind {
     Retrying(Retrying),
     /// A dead letter was left: nothing more is tried.
     DeadLettered(DeadLettered),
+    /// A watching command has findings to tell.
+    Found(Found),
+    /// What a watching command had found is no more.
+    Resolved(Resolved),
 }
 
 impl EventKind {
     /// All names, for schemas.
-    pub const NAMES: [&'static str; 4] = ["started", "progress", "retrying", DEAD_LETTERED];
+    pub const NAMES: [&'static str; 6] = ["started", "progress", "retrying", DEAD_LETTERED, "found", "resolved"];
 
     /// The word in the type and the subject.
     #[must_use]
@@ -145,6 +150,8 @@ impl EventKind {
             Self::Progress(_) => Self::NAMES[1],
             Self::Retrying(_) => Self::NAMES[2],
             Self::DeadLettered(_) => Self::NAMES[3],
+            Self::Found(_) => Self::NAMES[4],
+            Self::Resolved(_) => Self::NAMES[5],
         }
     }
 }
@@ -167,6 +174,8 @@ pub fn progress_event(
         EventKind::Progress(data) => json(data)?,
         EventKind::Retrying(data) => json(data)?,
         EventKind::DeadLettered(data) => json(data)?,
+        EventKind::Found(data) => json(data)?,
+        EventKind::Resolved(data) => json(data)?,
     };
     let builder = answer(origin, &format!("{}.{}.{}", origin.key, place.0, place.1), time)
         .ty(format!("{TYPE_PREFIX}.event.{}.v1", kind.name()))

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::emit::{DeadLettered, EventKind, ResultData, Retrying, Started};
 use super::{Error, TYPE_PREFIX};
+use crate::notice::{Found, Resolved};
 use crate::progress::Step;
 
 /// What the contract needs to know of one verb.
@@ -46,13 +47,15 @@ pub fn files(verbs: &[Verb]) -> BTreeMap<String, Value> {
     files
 }
 
-fn event_schemas() -> [(&'static str, Schema); 4] {
-    let [started, progress, retrying, dead] = EventKind::NAMES;
+fn event_schemas() -> [(&'static str, Schema); 6] {
+    let [started, progress, retrying, dead, found, resolved] = EventKind::NAMES;
     [
         (started, schema_for!(Started)),
         (progress, schema_for!(Step)),
         (retrying, schema_for!(Retrying)),
         (dead, schema_for!(DeadLettered)),
+        (found, schema_for!(Found)),
+        (resolved, schema_for!(Resolved)),
     ]
 }
 

@@ -13,6 +13,7 @@ use super::{Error, Failure, Limits, Outcome, Refusal, Task, TaskContext};
 use crate::analysis::source::{self, Reading, Sources};
 use crate::analysis::{Code, Finding, Kind, Level, Rule, Snapshot, mesh, rules, run};
 use crate::cluster::configuration::{self, Configuration};
+pub use crate::notice::{CodeReport, FindingReport};
 
 /// Bytes of findings in one report; half of what a NATS server takes in one message by default.
 const MAX_FINDINGS: usize = 512 * 1024;
@@ -74,42 +75,6 @@ pub struct AnalysisReport {
     /// What could not be read, with the reason: what a rule would have found there is not known.
     #[serde(default)]
     pub unread: Vec<String>,
-}
-
-/// One code of a report.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CodeReport {
-    /// How many findings have it.
-    pub count: usize,
-    /// What is the matter.
-    pub title: String,
-    /// What to do.
-    pub remedy: String,
-    /// A page about it.
-    pub url: String,
-}
-
-/// One finding.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FindingReport {
-    /// Such as `IST0101`.
-    pub code: String,
-    /// `error`, `warning` or `info`.
-    pub level: String,
-    /// `Kind namespace/name`.
-    pub resource: String,
-    /// The field, or empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub field: String,
-    /// One sentence.
-    pub message: String,
-    /// The line of the manifest, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<usize>,
-    /// The same for the same finding in another report.
-    pub fingerprint: String,
 }
 
 impl Task for Analyze {
@@ -212,7 +177,7 @@ fn together(
     Ok((Snapshot::new(resources, settings), sources))
 }
 
-fn rules_for(codes: &[String]) -> Result<Vec<&'static Rule>, Error> {
+pub(super) fn rules_for(codes: &[String]) -> Result<Vec<&'static Rule>, Error> {
     let known = rules::codes();
     if let Some(unknown) = codes.iter().find(|asked| known.iter().all(|code| code.id != asked.as_str())) {
         return Err(Error::Parameter { field: "codes", reason: format!("{unknown} is no known code") });
@@ -243,11 +208,11 @@ fn judge(
     Ok(report)
 }
 
-fn is_asked(codes: &[String], code: &Code) -> bool {
+pub(super) fn is_asked(codes: &[String], code: &Code) -> bool {
     if codes.is_empty() { rules::is_told_unasked(code) } else { codes.iter().any(|asked| asked == code.id) }
 }
 
-fn namespace(finding: &Finding) -> &str {
+pub(super) fn namespace(finding: &Finding) -> &str {
     if finding.object.kind == Kind::Namespace { &finding.object.name } else { &finding.object.namespace }
 }
 
@@ -261,26 +226,36 @@ fn report(findings: &[Finding], sources: &Sources) -> AnalysisReport {
             Level::Info => report.infos += 1,
         }
         let code = finding.code;
-        let of_code = report.codes.entry(code.id.to_owned()).or_insert_with(|| CodeReport {
-            count: 0,
-            title: code.title.to_owned(),
-            remedy: code.remedy.to_owned(),
-            url: code.url(),
-        });
-        of_code.count += 1;
+        count(code, &mut report.codes);
         *report.namespaces.entry(namespace(finding).to_owned()).or_default() += 1;
-        let one = FindingReport {
-            code: code.id.to_owned(),
-            level: finding.level.as_str().to_owned(),
-            resource: finding.object.to_string(),
-            field: finding.field.clone(),
-            message: finding.message.clone(),
-            line: sources.position(finding).map(|(_, position)| position.line),
-            fingerprint: finding.fingerprint.clone(),
-        };
-        // Names, quotes and commas of the fields.
-        bytes += one.resource.len() + one.field.len() + one.message.len() + 160;
+        let mut one = finding_report(finding);
+        one.line = sources.position(finding).map(|(_, position)| position.line);
+        bytes += one.length();
         if bytes <= MAX_FINDINGS { report.findings.push(one) } else { report.omitted += 1 }
     }
     report
+}
+
+/// Notes that a code is there once more.
+pub(super) fn count(code: &Code, codes: &mut BTreeMap<String, CodeReport>) {
+    let of_code = codes.entry(code.id.to_owned()).or_insert_with(|| CodeReport {
+        count: 0,
+        title: code.title.to_owned(),
+        remedy: code.remedy.to_owned(),
+        url: code.url(),
+    });
+    of_code.count += 1;
+}
+
+/// A finding without its place in a manifest.
+pub(super) fn finding_report(finding: &Finding) -> FindingReport {
+    FindingReport {
+        code: finding.code.id.to_owned(),
+        level: finding.level.as_str().to_owned(),
+        resource: finding.object.to_string(),
+        field: finding.field.clone(),
+        message: finding.message.clone(),
+        line: None,
+        fingerprint: finding.fingerprint.clone(),
+    }
 }

@@ -18,6 +18,7 @@ pub mod ping;
 pub mod policy;
 pub mod sample;
 pub mod traffic;
+pub mod watch_analyze;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::error::{Class, Classify, Code};
 use crate::event::CommandKey;
 use crate::guard::{Guard, Stop};
 use crate::mesh as istio;
+use crate::notice::{Notices, Untold};
 use crate::progress::{Progress, Step};
 
 pub use refusal::Refusal;
@@ -122,6 +124,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// An event may be lost.
+    #[error("an event could not be published: {0}")]
+    Untold(#[from] Untold),
     /// The state of the cluster speaks against it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -154,7 +159,7 @@ impl Classify for Error {
             Self::Cluster(error) => error.class(),
             Self::Chart(error) => error.class(),
             Self::Mesh(error) => error.class(),
-            Self::Commands { .. } => Class::RETRY,
+            Self::Commands { .. } | Self::Untold(_) => Class::RETRY,
             Self::Refused(refusal) => refusal.class(),
             Self::Parameter { .. } => Class::Rejected,
         }
@@ -166,7 +171,7 @@ impl Classify for Error {
             Self::Cluster(error) => error.code(),
             Self::Chart(error) => error.code(),
             Self::Mesh(error) => error.code(),
-            Self::Commands { .. } => Code::SH2002,
+            Self::Commands { .. } | Self::Untold(_) => Code::SH2002,
             Self::Refused(refusal) => refusal.code(),
             Self::Parameter { .. } => Code::SH1005,
         }
@@ -179,7 +184,7 @@ impl Classify for Error {
             Self::Refused(refusal) => refusal.remedy(),
             Self::Chart(error) => error.remedy(),
             Self::Mesh(error) => error.remedy(),
-            Self::Commands { .. } | Self::Parameter { .. } => self.code().remedy().to_owned(),
+            Self::Commands { .. } | Self::Untold(_) | Self::Parameter { .. } => self.code().remedy().to_owned(),
         }
     }
 }
@@ -249,6 +254,8 @@ pub struct TaskContext {
     pub guard: Guard,
     /// Takes steps for the watchers.
     pub progress: Arc<dyn Progress>,
+    /// Takes what must not get lost.
+    pub notices: Arc<dyn Notices>,
     /// Time.
     pub clock: Clock,
     /// 1 for the first attempt.

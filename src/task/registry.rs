@@ -132,6 +132,7 @@ impl Registry {
             .with(super::config::Apply)
             .with(super::config::Delete)
             .with(super::analyze::Analyze)
+            .with(super::watch_analyze::Watch)
             .with(super::namespace::Label)
             .with(super::sample::Deploy)
             .with(super::sample::Remove)

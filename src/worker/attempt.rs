@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use super::dispatch::Ending;
 use super::lease::Held;
+use super::notices;
 use super::reporter::{self, Steps};
 use super::{Engine, Error};
 use crate::bus::{self, Attempts, Bus, Delivery, Swap};
@@ -26,6 +27,7 @@ use crate::error::{Code, Problem};
 use crate::event::{self, Command, CommandKey, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
+use crate::notice::Notice;
 use crate::retry;
 use crate::task::{self, Cancelled, Commands, DynTask, Failure, Limits, Outcome, TaskContext};
 
@@ -226,12 +228,14 @@ impl Engine {
             held.keep(&guard, &self.settings.worker);
         }
         let (reporter, mut steps) = reporter::pair();
+        let (notices, mut noted) = notices::pair();
         let context = TaskContext {
             target: origin.target.to_string(),
             clusters: Arc::clone(&self.clusters),
             commands: Arc::new(OnTarget { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
             guard: guard.clone(),
             progress: Arc::new(reporter),
+            notices: Arc::new(notices),
             clock: self.clock,
             attempt: attempt.record.begun,
             generation: work.command.generation,
@@ -261,6 +265,7 @@ impl Engine {
                 ended = until_done(run, &guard) => ended,
                 never = pass_on(&cancelled, &guard) => match never {},
                 never = self.tell_steps(origin, attempt, &mut steps) => match never {},
+                never = self.tell_notices(origin, attempt, &mut noted) => match never {},
             }
         };
         let tell = async {
@@ -273,6 +278,18 @@ impl Engine {
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
         }
         ended
+    }
+
+    async fn tell_notices(&self, origin: &Origin, attempt: &Attempt, noted: &mut notices::Noted) -> Infallible {
+        loop {
+            let (notice, answer) = noted.next().await;
+            let kind = match notice {
+                Notice::Found(found) => EventKind::Found(found),
+                Notice::Resolved(resolved) => EventKind::Resolved(resolved),
+            };
+            // Whoever does not wait for it any more has been told to stop.
+            let _ = answer.send(self.publish(origin, attempt, &kind).await);
+        }
     }
 
     async fn tell_steps(&self, origin: &Origin, attempt: &Attempt, steps: &mut Steps) -> Infallible {

@@ -17,6 +17,7 @@ use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
 use crate::error::{Classify, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
 use crate::failpoint::{Step, reach};
+use crate::notice::Untold;
 use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 
 /// What is known at the end of an attempt.
@@ -330,23 +331,24 @@ impl Engine {
 
     /// Publishes a progress event. One that is lost costs a watcher a line, not the command its life.
     pub(super) async fn tell(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) {
+        // Why is in the log.
+        let _ = self.publish(origin, attempt, kind).await;
+    }
+
+    /// Publishes an event.
+    pub(super) async fn publish(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) -> Result<(), Untold> {
         let n = attempt.next_event();
         let now = self.clock.now();
-        match event::progress_event(
-            origin,
-            attempt.record.begun,
-            (attempt.record.runs, n),
-            &self.settings.worker,
-            now,
-            kind,
-        ) {
-            Ok(event) => {
-                if let Err(error) = self.bus.publish_event(origin, kind.name(), &event).await {
-                    self.bus_failed("a progress event is lost", &error);
-                }
-            }
-            Err(error) => tracing::error!("an event could not be built: {error}"),
-        }
+        let place = (attempt.record.runs, n);
+        let event = event::progress_event(origin, attempt.record.begun, place, &self.settings.worker, now, kind)
+            .map_err(|error| {
+                tracing::error!("an event could not be built: {error}");
+                Untold { reason: error.to_string() }
+            })?;
+        self.bus.publish_event(origin, kind.name(), &event).await.map_err(|error| {
+            self.bus_failed("an event may be lost", &error);
+            Untold { reason: error.to_string() }
+        })
     }
 
     pub(super) fn bus_failed(&self, what: &str, error: &crate::bus::Error) {

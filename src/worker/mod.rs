@@ -7,6 +7,7 @@ mod dispatch;
 mod error;
 mod heartbeat;
 mod lease;
+mod notices;
 mod readiness;
 mod reading;
 mod reporter;

@@ -66,6 +66,7 @@ pub fn context(test: &str, fence: u64) -> (TaskContext, Arc<Steps>) {
         commands: Arc::new(()),
         guard: guard(fence),
         progress: steps.clone(),
+        notices: Arc::new(()),
         clock: Clock::system(),
         attempt: 1,
         generation: None,

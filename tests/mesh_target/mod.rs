@@ -82,6 +82,7 @@ impl Mesh {
             commands: Arc::new(()),
             guard: Guard::new(deadline, fence, CancellationToken::new()),
             progress: steps.clone(),
+            notices: Arc::new(()),
             clock: Clock::system(),
             attempt: 1,
             generation: None,

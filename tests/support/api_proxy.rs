@@ -2,6 +2,7 @@
 //! told to. Clients reach it without TLS and are administrators behind it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -55,6 +56,7 @@ pub type Record = Arc<Mutex<Vec<Write>>>;
 pub struct ApiProxy {
     port: u16,
     refusal: Arc<watch::Sender<Option<Refusal>>>,
+    refused: Arc<AtomicUsize>,
     watches: Arc<watch::Sender<u64>>,
 }
 
@@ -64,6 +66,7 @@ struct Shared {
     upstream: Client,
     record: Record,
     refusal: Arc<watch::Sender<Option<Refusal>>>,
+    refused: Arc<AtomicUsize>,
     watches: Arc<watch::Sender<u64>>,
 }
 
@@ -74,19 +77,21 @@ impl ApiProxy {
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         config.default_retry = false; // the client behind the proxy has its own
         let refusal = Arc::new(watch::Sender::new(None));
+        let refused = Arc::new(AtomicUsize::new(0));
         let watches = Arc::new(watch::Sender::new(0));
         let shared = Shared {
             by: by.to_owned(),
             upstream: Client::try_from(config).unwrap(),
             record,
             refusal: Arc::clone(&refusal),
+            refused: Arc::clone(&refused),
             watches: Arc::clone(&watches),
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().fallback(answer).with_state(shared);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { port, refusal, watches }
+        Self { port, refusal, refused, watches }
     }
 
     /// The port for clients.
@@ -99,6 +104,11 @@ impl ApiProxy {
         self.refusal.send_replace(refusal);
     }
 
+    /// How many requests have been answered in the server's place.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Ends all watches that are open.
     pub fn cut_watches(&self) {
         self.watches.send_modify(|cuts| *cuts += 1);
@@ -108,6 +118,7 @@ impl ApiProxy {
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     let refusal = *shared.refusal.borrow();
     if let Some(refusal) = refusal.filter(|refusal| rand::random_range(0..100) < refusal.percent) {
+        shared.refused.fetch_add(1, Ordering::Relaxed);
         return refuse(refusal);
     }
     // In a task of its own: what the server does is recorded even if nobody waits for the answer any more.

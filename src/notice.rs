@@ -1,0 +1,115 @@
+//! What a task tells while it goes on, and what must not get lost: what it has found, and what is no more. The worker
+//! turns it into events. Beside [`crate::progress`], which may drop what is not the newest.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One finding of an analysis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindingReport {
+    /// Such as `IST0101`.
+    pub code: String,
+    /// `error`, `warning` or `info`.
+    pub level: String,
+    /// `Kind namespace/name`.
+    pub resource: String,
+    /// The field, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// One sentence.
+    pub message: String,
+    /// The line of the manifest, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The same for the same finding in another report.
+    pub fingerprint: String,
+}
+
+impl FindingReport {
+    /// About how long it is as JSON: its texts, with names, quotes and commas of the fields.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.resource.len() + self.field.len() + self.message.len() + 160
+    }
+}
+
+/// One code of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CodeReport {
+    /// How many findings have it.
+    pub count: usize,
+    /// What is the matter.
+    pub title: String,
+    /// What to do.
+    pub remedy: String,
+    /// A page about it.
+    pub url: String,
+}
+
+/// `data` of `found`. Whoever keeps findings by their fingerprint, with those of each `found` in place of what has the
+/// same one and without those of each `resolved`, has what a whole analysis would find now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Found {
+    /// What there is as the watch begins, which it does anew with each attempt: whatever was known of this command before
+    /// is void.
+    pub first: bool,
+    /// Whether the next event goes on with the same: there are too many findings for one.
+    pub more: bool,
+    /// New ones, or other than before in something but their fingerprint.
+    pub findings: Vec<FindingReport>,
+    /// What their codes say, and how often each is in this event.
+    #[serde(default)]
+    pub codes: BTreeMap<String, CodeReport>,
+    /// What could not be read, with the reason: what a rule would have found there is not known.
+    #[serde(default)]
+    pub unread: Vec<String>,
+}
+
+/// `data` of `resolved`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resolved {
+    /// As they were found.
+    pub findings: Vec<FindingReport>,
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Findings are there.
+    Found(Found),
+    /// Findings are no more.
+    Resolved(Resolved),
+}
+
+/// It is not known to have been told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Untold {
+    /// Why.
+    pub reason: String,
+}
+
+/// Takes notices, one after the other.
+#[async_trait]
+pub trait Notices: Send + Sync {
+    /// Tells one, and waits until it is kept.
+    ///
+    /// # Errors
+    /// When it may be lost.
+    async fn tell(&self, notice: Notice) -> Result<(), Untold>;
+}
+
+/// For callers that nobody listens to.
+#[async_trait]
+impl Notices for () {
+    async fn tell(&self, _: Notice) -> Result<(), Untold> {
+        Ok(())
+    }
+}

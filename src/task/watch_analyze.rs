@@ -1,0 +1,214 @@
+//! `config.watch-analyze`: tells what is wrong with the configuration of a cluster, and then what becomes wrong and what
+//! is mended, as events, for a while or until it is cancelled. Writes nothing, so it needs no lease and keeps nobody
+//! from writing; it takes one of a worker's slots as long as it lasts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::analyze::{count, finding_report, is_asked, namespace, rules_for};
+use super::names::Namespace;
+use super::{DURATION, Error, Failure, Limits, Outcome, Task, TaskContext};
+use crate::analysis::incremental::Difference;
+use crate::analysis::{Finding, Level};
+use crate::cluster::configuration::Live;
+use crate::notice::{Found, Notice, Resolved};
+
+/// Time for the first reading of the cluster. What has not come by then is named, and told when it comes.
+const READ: Duration = Duration::from_mins(1);
+/// Bytes of findings in one event; a quarter of what a NATS server takes in one message by default.
+const MOST: usize = 256 * 1024;
+/// Longest watch. The message waits in the queue's stream meanwhile, which keeps messages for a week.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Between two signs of life where nothing happens.
+const ALIVE: Duration = Duration::from_mins(1);
+
+/// See the module.
+pub struct Watch;
+
+/// Parameters of `config.watch-analyze`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchParams {
+    /// How long, from when it begins; at most 24h. One that another worker takes over begins anew: `expirytime` is what
+    /// bounds it whatever happens.
+    #[serde(default = "ten_minutes")]
+    #[schemars(regex(pattern = DURATION))]
+    pub duration: String,
+    /// Tell findings of these namespaces only; of all when empty. What is read stays the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub namespaces: Vec<Namespace>,
+    /// Tell these codes only; when empty all but `IST0136`, which is told on request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub codes: Vec<String>,
+}
+
+fn ten_minutes() -> String {
+    "10m".to_owned()
+}
+
+/// Report of `config.watch-analyze`: of its last attempt.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchReport {
+    /// How many objects were looked at in the end.
+    pub objects: usize,
+    /// How many findings there were as it began.
+    pub first: usize,
+    /// How many were found later.
+    pub found: usize,
+    /// How many were resolved.
+    pub resolved: usize,
+    /// Findings of level `error` in the end.
+    pub errors: usize,
+    /// Findings of level `warning` in the end.
+    pub warnings: usize,
+    /// Findings of level `info` in the end.
+    pub infos: usize,
+    /// What could not be read in the end, with the reason.
+    #[serde(default)]
+    pub unread: Vec<String>,
+}
+
+impl Task for Watch {
+    const VERB: &'static str = "config.watch-analyze";
+    const SUMMARY: &'static str =
+        "Watches a cluster and tells what becomes wrong with its Istio configuration, and what is mended, as events.";
+    type Params = WatchParams;
+    type Report = WatchReport;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: LONGEST + Duration::from_hours(1), ..Limits::default() }
+    }
+
+    fn installation(&self, _: &WatchParams) -> Option<String> {
+        None
+    }
+
+    fn example(&self) -> WatchParams {
+        WatchParams { duration: "1h".to_owned(), namespaces: vec![Namespace::known("shop")], codes: Vec::new() }
+    }
+
+    async fn run(&self, cx: &TaskContext, params: WatchParams) -> Result<Outcome<WatchReport>, Failure<WatchReport>> {
+        let wrong = |reason: String| Error::Parameter { field: "duration", reason };
+        let duration = humantime::parse_duration(&params.duration).map_err(|error| wrong(error.to_string()))?;
+        if duration > LONGEST {
+            return Err(wrong(format!("{} is more than 24h", params.duration)).into());
+        }
+        let rules = rules_for(&params.codes)?;
+        cx.step("read", 0, 1, "reading the cluster");
+        let cluster = cx.cluster().await?;
+        let shows = Box::new(move |finding: &Finding| is_shown(&params, finding));
+        let begun = tokio::select! {
+            biased;
+            stop = cx.guard.stopped() => return Err(stop.into()),
+            begun = Live::start(cluster, rules, shows, cx.clock, READ) => begun,
+        };
+        let mut live = begun.map_err(Error::Cluster)?;
+        let until = Instant::now() + duration;
+        let mut report = WatchReport { first: live.findings().len(), ..WatchReport::default() };
+        let first: Vec<Finding> = live.findings().into_iter().cloned().collect();
+        tell_found(cx, &first, true, &live.unread()).await?;
+        cx.step("watch", 0, 0, said(&report, &live));
+        let begun = Instant::now();
+        let mut alive = tokio::time::interval_at(begun + ALIVE, ALIVE);
+        loop {
+            let difference = tokio::select! {
+                biased;
+                stop = cx.guard.stopped() => {
+                    let report = Some(Outcome::Unchanged(ended(report, &live)));
+                    return Err(Failure { error: stop.into(), report });
+                }
+                () = tokio::time::sleep_until(until) => return Ok(Outcome::Unchanged(ended(report, &live))),
+                difference = live.next() => difference,
+                _ = alive.tick() => {
+                    let since = humantime::format_duration(Duration::from_secs(begun.elapsed().as_secs()));
+                    cx.step("watch", 0, 0, format!("{}, for {since}", said(&report, &live)));
+                    continue;
+                }
+            };
+            let Some(difference) = difference else { return Ok(Outcome::Unchanged(ended(report, &live))) };
+            report.found += difference.found.len();
+            report.resolved += difference.resolved.len();
+            tell(cx, &difference, &live).await?;
+            cx.step("watch", 0, 0, said(&report, &live));
+        }
+    }
+}
+
+fn is_shown(params: &WatchParams, finding: &Finding) -> bool {
+    !finding.suppressed
+        && is_asked(&params.codes, finding.code)
+        && (params.namespaces.is_empty() || params.namespaces.iter().any(|one| one.as_str() == namespace(finding)))
+}
+
+/// What is mended first: of one that has only moved, the new place is what stays with whoever listens.
+async fn tell(cx: &TaskContext, difference: &Difference, live: &Live) -> Result<(), Error> {
+    for part in parts(&difference.resolved) {
+        let findings = part.iter().map(finding_report).collect();
+        cx.notices.tell(Notice::Resolved(Resolved { findings })).await?;
+    }
+    if !difference.found.is_empty() {
+        tell_found(cx, &difference.found, false, &live.unread()).await?;
+    }
+    Ok(())
+}
+
+async fn tell_found(cx: &TaskContext, findings: &[Finding], first: bool, unread: &[String]) -> Result<(), Error> {
+    let mut parts = parts(findings);
+    if parts.is_empty() {
+        parts.push(&[]);
+    }
+    let last = parts.len() - 1;
+    for (number, part) in parts.into_iter().enumerate() {
+        let mut codes = BTreeMap::new();
+        for finding in part {
+            count(finding.code, &mut codes);
+        }
+        let findings = part.iter().map(finding_report).collect();
+        let found =
+            Found { first: first && number == 0, more: number < last, findings, codes, unread: unread.to_vec() };
+        cx.notices.tell(Notice::Found(found)).await?;
+    }
+    Ok(())
+}
+
+/// As many together as fit into an event.
+fn parts(findings: &[Finding]) -> Vec<&[Finding]> {
+    let mut parts = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (at, finding) in findings.iter().enumerate() {
+        let length = finding_report(finding).length();
+        if bytes + length > MOST && at > start {
+            parts.push(&findings[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += length;
+    }
+    if start < findings.len() {
+        parts.push(&findings[start..]);
+    }
+    parts
+}
+
+/// For who follows the command.
+fn said(report: &WatchReport, live: &Live) -> String {
+    let (objects, findings) = (live.objects(), live.findings().len());
+    format!("{objects} objects, {findings} findings; {} found, {} resolved since", report.found, report.resolved)
+}
+
+/// With how things stand in the end.
+fn ended(mut report: WatchReport, live: &Live) -> WatchReport {
+    let findings = live.findings();
+    let of = |level: Level| findings.iter().filter(|finding| finding.level == level).count();
+    report.objects = live.objects();
+    (report.errors, report.warnings, report.infos) = (of(Level::Error), of(Level::Warning), of(Level::Info));
+    report.unread = live.unread();
+    report
+}
