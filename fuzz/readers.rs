@@ -3,16 +3,20 @@
 //! `tests/fuzz_corpus.rs`, which runs the committed corpus without a fuzzer.
 #![allow(dead_code, reason = "each target uses one of them")]
 
+use sailhand::analysis::source::{self, Sources};
+use sailhand::analysis::{Finding, Settings, Snapshot, mesh, report, rules, run};
 use sailhand::cluster::manifest;
 use sailhand::error::Problem;
 use sailhand::event::{self, CommandKey, Outcome, ResultData, Target, binding};
+use std::num::NonZero;
 use time::OffsetDateTime;
 
 /// Takes any bytes and returns; whatever is wrong panics.
 pub type Reader = fn(&[u8]);
 
 /// Every reader by the name of its target and of its folder below `fuzz/corpus`.
-pub const READERS: [(&str, Reader); 3] = [("structured", structured), ("binary", binary), ("manifest", manifest)];
+pub const READERS: [(&str, Reader); 4] =
+    [("structured", structured), ("binary", binary), ("manifest", manifest), ("configuration", configuration)];
 
 /// Largest answer to a command that was refused; far below what a message may have.
 const MAX_ANSWER: usize = 128 * 1024;
@@ -78,4 +82,29 @@ pub fn manifest(input: &[u8]) {
     if let Ok(again) = manifest::read(&list.to_string()) {
         assert_eq!(objects, again);
     }
+}
+
+/// What `sailhand analyze` reads: whatever objects it has, all rules judge them, and each finding has its place in it.
+/// Threads change nothing.
+pub fn configuration(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut sources = Sources::default();
+    sources.add("input.yaml", text.to_owned());
+    let judged = |threads: NonZero<usize>| {
+        let reading = source::read(&sources, threads);
+        let settings = Settings { now: 0, ..mesh::settings_in(&reading.resources, 0) };
+        let snapshot = Snapshot::new(reading.resources, settings);
+        (run(&snapshot, rules::ALL, threads), snapshot.len())
+    };
+    let one = NonZero::<usize>::MIN;
+    let (findings, objects) = judged(one);
+    let (again, _) = judged(one.saturating_add(1));
+    assert_eq!(findings, again);
+    let lines = text.lines().count().max(1);
+    let has_place = |finding: &Finding| sources.position(finding).is_none_or(|(_, at)| (1..=lines).contains(&at.line));
+    assert!(findings.iter().all(has_place), "{findings:?}");
+    let report = report::Report { findings: &findings, sources: &sources, objects, suppressed: 0 };
+    let mut shown = String::new();
+    report::text::write(&report, &mut shown).expect("text");
+    serde_json::to_string(&report::sarif::document(&report)).expect("SARIF");
 }

@@ -4,10 +4,16 @@
 mod cluster_target;
 mod support;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use cluster_target::context;
+use sailhand::cluster::Clusters;
+use sailhand::config::Target;
 use sailhand::error::{Classify, Code};
 use sailhand::task::{Outcome, Registry, TaskContext};
 use serde_json::{Value, json};
+use support::site::Site;
 
 /// Two findings: the Deployment's user is the proxy's; a service port's name says no protocol.
 fn manifest(user: u32) -> String {
@@ -82,4 +88,38 @@ async fn a_manifest_alone_needs_no_cluster_and_one_of_the_two_is_needed() {
     ] {
         assert_eq!(task.run(&cx, params.clone()).await.unwrap_err().error.code(), code, "{params}");
     }
+}
+
+#[tokio::test]
+async fn what_has_errors_is_not_applied_and_what_cannot_be_read_is_not_taken_for_absent() {
+    let site = Site::new("refuse").await;
+    let namespace = site.namespace.clone();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gateway", "namespace": namespace},
+        "spec": {"containers": [{"name": "istio-proxy", "image": "auto"}]},
+    });
+    let params = json!({"name": namespace, "manifest": pod.to_string(), "analyze": true, "wait": "60s"});
+    let registry = Registry::standard();
+    let task = registry.get("config.apply").unwrap();
+    let (cx, _) = context(&namespace, 1);
+    let refused = task.run(&cx, params.clone()).await.unwrap_err().error;
+    assert_eq!(refused.code(), Code::SH6004, "{refused}");
+    assert!(refused.to_string().contains(&format!("IST0147 Pod {namespace}/gateway")), "{refused}");
+    assert!(site.get(&pod).await.is_none(), "nothing was written");
+
+    // Somebody who may not read webhooks: what the rule would find is not known, which is said.
+    let groups = json!(["", "apps", "batch"]);
+    site.limited(json!([{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}])).await;
+    let kubeconfig = site.kubeconfig(&site.token().await);
+    let inventory_namespace = format!("{namespace}-inventory");
+    let target = Target { kubeconfig: Some(kubeconfig), inventory_namespace, ..Target::default() };
+    let (limited, steps) = context(&namespace, 2);
+    let clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
+    let limited = TaskContext { clusters, ..limited };
+    let applied = task.run(&limited, params).await;
+    assert!(applied.is_ok(), "{}", applied.unwrap_err().error);
+    assert!(steps.say("analyze", "mutatingwebhookconfigurations"), "{:?}", steps.told());
+    assert!(site.get(&pod).await.is_some());
+    let (cx, _) = context(&namespace, 3);
+    run(&cx, "config.delete", json!({"name": namespace})).await;
 }

@@ -41,6 +41,8 @@ pub struct Configuration {
 /// Objects that could not be read.
 #[derive(Debug)]
 pub struct Unread {
+    /// Of which kind.
+    pub kind: Kind,
     /// Which, in the words of the API: `pods`, `secrets in namespace shop`.
     pub what: String,
     /// Why; none if the deadline came first.
@@ -50,12 +52,18 @@ pub struct Unread {
 /// `pods: the API server forbids the request`
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.error {
-            Some(error) => write!(f, "{}: {error}", self.what),
-            None => write!(f, "{}: not read in time", self.what),
-        }
+        write!(f, "{}: {}", self.what, self.reason())
     }
 }
+
+impl Unread {
+    fn reason(&self) -> String {
+        self.error.as_ref().map_or_else(|| LATE.to_owned(), ToString::to_string)
+    }
+}
+
+/// Why something is not known that had not come by the deadline.
+const LATE: &str = "not read in time";
 
 /// Reads what these rules need within a time; what is not there by then is among what is unread.
 pub async fn read(cluster: &Cluster, rules: &[&Rule], within: Duration) -> Configuration {
@@ -107,8 +115,8 @@ async fn run(cluster: &Cluster, lists: Vec<List>, deadline: Instant, into: &mut 
         into.resources.extend(found);
         match read {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => into.unread.push(Unread { what: list.what(), error: Some(error) }),
-            Err(_) => into.unread.push(Unread { what: list.what(), error: None }),
+            Ok(Err(error)) => into.unread.push(Unread { kind: list.kind, what: list.what(), error: Some(error) }),
+            Err(_) => into.unread.push(Unread { kind: list.kind, what: list.what(), error: None }),
         }
     }
 }

@@ -21,12 +21,14 @@ pub enum Refusal {
         objects: Vec<String>,
     },
     /// What would be applied has errors, as the analysis sees it together with what is there.
-    #[error("the analysis finds {} errors: {}", .errors, .first.join("; "))]
+    #[error("the analysis finds {} errors: {}{}", .errors, .first.join("; "), not_judged(.unread))]
     Findings {
         /// How many.
         errors: usize,
         /// The first few: code, object, message.
         first: Vec<String>,
+        /// What could not be read; nothing that depends on it is among the errors.
+        unread: Vec<String>,
     },
     /// Nothing of the name is there.
     #[error("there is no Service {namespace}/{service}")]
@@ -44,6 +46,14 @@ pub enum Refusal {
         /// The last answer.
         reason: String,
     },
+}
+
+fn not_judged(unread: &[String]) -> String {
+    if unread.is_empty() {
+        String::new()
+    } else {
+        format!(" (not judged, as it could not be read: {})", unread.join("; "))
+    }
 }
 
 impl Classify for Refusal {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::watch::{Seen, follow};
-use super::{Unread, lists, secrets};
+use super::{LATE, lists, secrets};
 use crate::analysis::incremental::{Change, Difference, Incremental};
 use crate::analysis::{Finding, Kind, ObjectRef, Resource, Rule};
 use crate::clock::Clock;
@@ -93,8 +93,7 @@ impl Live {
             }
         }
         for what in open.into_values() {
-            let late = Unread { what: what.clone(), error: None };
-            unread.insert(what, late.to_string().split_once(": ").map_or_else(String::new, |(_, why)| why.to_owned()));
+            unread.insert(what, LATE.to_owned());
         }
         if objects.is_empty()
             && let Some(error) = first_error
@@ -252,7 +251,7 @@ impl Live {
             changes.extend(read.resources.into_iter().map(|resource| Change::Put(Box::new(resource))));
         }
         for one in read.unread {
-            let why = one.error.as_ref().map_or_else(|| "not read in time".to_owned(), ToString::to_string);
+            let why = one.reason();
             self.unread.insert(one.what, why);
         }
         changes
