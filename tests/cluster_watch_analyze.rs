@@ -5,6 +5,9 @@ mod cluster_target;
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,6 +86,55 @@ fn deployment(namespace: &str, name: &str, user: u32) -> Value {
             "spec": {"securityContext": {"runAsUser": user}, "containers": [{"name": "web", "image": "web:1"}]},
         }},
     })
+}
+
+/// `sailhand analyze --watch`, until this is dropped.
+struct Watching {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watching {
+    fn start(namespace: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sailhand"))
+            .args(["analyze", "--watch", "-o", "json", "--codes", "IST0144", "-n", namespace, "--kubeconfig"])
+            .arg(control_plane::kubeconfig())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (to, from) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Self { child, lines: from }
+    }
+
+    /// The next line: what became of which object.
+    fn next(&self) -> (String, String) {
+        let line = self.lines.recv_timeout(Duration::from_secs(60)).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&line["event"]), text(&line["finding"]["resource"]))
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_watches_too() {
+    let namespace = unique("watch-line");
+    let (cx, _) = context(&namespace, 1);
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+    write(&cx, deployment(&namespace, "one", 1337)).await;
+    let watching = Watching::start(&namespace);
+    let deployment_one = format!("Deployment {namespace}/one");
+    assert_eq!(watching.next(), ("found".to_owned(), deployment_one.clone()));
+    write(&cx, deployment(&namespace, "one", 1000)).await;
+    assert_eq!(watching.next(), ("resolved".to_owned(), deployment_one));
 }
 
 #[tokio::test]

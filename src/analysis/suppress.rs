@@ -49,7 +49,9 @@ impl Suppressions {
         before - findings.len()
     }
 
-    fn covers(&self, finding: &Finding) -> bool {
+    /// Whether a finding is not to be told.
+    #[must_use]
+    pub fn covers(&self, finding: &Finding) -> bool {
         finding.suppressed
             || self.baseline.contains(&finding.fingerprint)
             || self.patterns.iter().any(|pattern| {

@@ -4,6 +4,7 @@ mod explain;
 mod filter;
 mod live;
 mod show;
+mod watch;
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ Examples:
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
   sailhand analyze -A ./manifests          # what would be wrong if this were applied
   sailhand analyze -o html ./manifests >findings.html
+  sailhand analyze --watch -n shop         # what becomes wrong, what is mended
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
     /// Files and folders with YAML or JSON; `-` is standard input
@@ -41,6 +43,9 @@ pub(super) struct Options {
     /// Read a cluster too, all its namespaces; files win over what is there, as if they were applied
     #[arg(short = 'A', long)]
     live: bool,
+    /// Go on watching the cluster: tell what becomes wrong (+) and what is mended (-) until it is interrupted
+    #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline"])]
+    watch: bool,
     /// Context in the kubeconfig [default: its current one]; several are read as the clusters of one mesh
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     context: Vec<String>,
@@ -107,6 +112,9 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     }
     let filter = Filter::new(&options.codes)?;
     let suppressions = suppressions(options)?;
+    if options.watch {
+        return watch::run(options, filter, suppressions).await;
+    }
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let (sources, mut reading) = read(options, threads)?;
     reading.errors.iter().for_each(|error| output::problem(error));
@@ -117,7 +125,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let settings = settings(options, &reading)?;
     let snapshot = Snapshot::new(std::mem::take(&mut reading.resources), settings);
     let mut findings = crate::analysis::run(&snapshot, &filter.rules(), threads);
-    findings.retain(|finding| filter.allows(finding) && options.is_asked_for(finding));
+    findings.retain(|finding| filter.allows(finding) && is_asked_for(&options.namespace, finding));
     if let Some(path) = &options.write_baseline {
         return write_baseline(path, &findings);
     }
@@ -140,17 +148,17 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
 
 impl Options {
     fn is_live(&self) -> bool {
-        self.live || self.kubeconfig.is_some() || !self.context.is_empty()
+        self.live || self.watch || self.kubeconfig.is_some() || !self.context.is_empty()
     }
+}
 
-    fn is_asked_for(&self, finding: &Finding) -> bool {
-        self.namespace.is_empty()
-            || self.namespace.iter().any(|namespace| {
-                let object = &finding.object;
-                let own = if object.kind == Kind::Namespace { &object.name } else { &object.namespace };
-                own == namespace
-            })
-    }
+fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
+    namespaces.is_empty()
+        || namespaces.iter().any(|namespace| {
+            let object = &finding.object;
+            let own = if object.kind == Kind::Namespace { &object.name } else { &object.namespace };
+            own == namespace
+        })
 }
 
 fn suppressions(options: &Options) -> Result<Suppressions, Error> {

@@ -1,0 +1,94 @@
+//! `sailhand analyze --watch`: what becomes wrong in a cluster and what is mended, line by line, until it is interrupted.
+
+use std::io::IsTerminal;
+
+use serde_json::json;
+
+use super::filter::Filter;
+use super::show::Format;
+use super::{Options, live};
+use crate::analysis::suppress::Suppressions;
+use crate::analysis::{Finding, Level, report, source::Sources};
+use crate::cli::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, styled};
+use crate::cli::{Error, Exit};
+use crate::clock::Clock;
+use crate::cluster::configuration::Live;
+
+/// How a finding is told.
+#[derive(Clone, Copy)]
+enum Told {
+    Found,
+    Resolved,
+}
+
+pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppressions) -> Result<Exit, Error> {
+    let is_json = match options.output {
+        Some(Format::Json) => true,
+        Some(Format::Text) => false,
+        None => !std::io::stdout().is_terminal(),
+        Some(_) => return Err(Error::argument("--output", "with --watch it is text or json")),
+    };
+    let context = match options.context.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => return Err(Error::argument("--context", "with --watch it is one cluster")),
+    };
+    let (_, cluster) = live::connect(options, context).await?;
+    let rules = filter.rules();
+    let namespaces = options.namespace.clone();
+    let shows = move |finding: &Finding| {
+        filter.allows(finding) && super::is_asked_for(&namespaces, finding) && !suppressions.covers(finding)
+    };
+    let started = Live::start(cluster, rules, Box::new(shows), Clock::system(), options.timeout).await;
+    let mut live = started.map_err(Error::Cluster)?;
+    for finding in live.findings() {
+        tell(finding, Told::Found, is_json)?;
+    }
+    let mut unread = Vec::new();
+    loop {
+        if unread != live.unread() {
+            unread = live.unread();
+            for one in &unread {
+                output::note(format_args!("{} {one}", styled(BAD, "not read:")));
+            }
+        }
+        if !is_json {
+            let (objects, findings) = (live.objects(), live.findings().len());
+            output::note(styled(
+                QUIET,
+                format_args!("{objects} objects, {findings} findings; watching, Ctrl-C ends it"),
+            ));
+        }
+        let difference = tokio::select! {
+            difference = live.next() => difference,
+            _ = tokio::signal::ctrl_c() => None,
+        };
+        let Some(difference) = difference else { break };
+        for finding in &difference.resolved {
+            tell(finding, Told::Resolved, is_json)?;
+        }
+        for finding in &difference.found {
+            tell(finding, Told::Found, is_json)?;
+        }
+    }
+    let is_bad = live.findings().into_iter().any(|finding| options.fail_on.is_reached(finding));
+    Ok(if is_bad { Exit::Failed } else { Exit::Success })
+}
+
+fn tell(finding: &Finding, told: Told, is_json: bool) -> Result<(), Error> {
+    if is_json {
+        let event = match told {
+            Told::Found => "found",
+            Told::Resolved => "resolved",
+        };
+        return output::line(json!({"event": event, "finding": report::json::finding(finding, &Sources::default())}));
+    }
+    let sign = match (told, finding.level) {
+        (Told::Resolved, _) => styled(GOOD, "-"),
+        (Told::Found, Level::Error) => styled(BAD, "+"),
+        (Told::Found, _) => styled(CHANGED, "+"),
+    };
+    let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
+    let object = styled(STRONG, &finding.object);
+    output::line(format_args!("{sign} {}[{}] {object}{field}: {}", finding.level, finding.code.id, finding.message))
+}
