@@ -32,7 +32,7 @@ use support::{charts, control_plane, istiod};
 use tokio::time::Instant;
 use tools::Tool;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Installs it again so many times in a row.
 const AGAIN: usize = 3;
 

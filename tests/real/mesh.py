@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 
+from life import Life
 from stage import BIN, Checks, Client, Sailhand, equal, kubectl, run, until
 
 SHOP, OUTSIDE = "shop", "outside"
@@ -41,6 +42,14 @@ spec:
 """
 
 
+WRONG = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: wrong, namespace: default}
+spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["a_b/*.x*.y"]}]}
+"""
+
+
 def url(service):
     return f"http://{service}.{SHOP}:9080/"
 
@@ -56,6 +65,24 @@ def install():
     assert deployment["status"]["readyReplicas"] >= 1, deployment["status"]
     again = sailhand.done("mesh.install", **MESH)
     equal(again["changed"], False, again.get("report"))
+
+
+def webhooks():
+    """What istiod has put into its webhooks stays, whoever installs again, with what is taken over too."""
+
+    def live():
+        names = ("mutatingwebhookconfiguration/istio-sidecar-injector", "validatingwebhookconfiguration/istio-validator-istio-system")
+        return [json.loads(kubectl("get", name, "-o", "json")) for name in names]
+
+    def filled():
+        return all(hook["clientConfig"].get("caBundle") and hook["failurePolicy"] == "Fail" for one in live() for hook in one["webhooks"])
+
+    until("istiod has made validation obligatory", filled)
+    versions = [one["metadata"]["resourceVersion"] for one in live()]
+    equal(sailhand.done("mesh.install", **MESH, adopt=True)["changed"], False)
+    equal([one["metadata"]["resourceVersion"] for one in live()], versions)
+    wrong = kubectl("create", "-f", "-", text=WRONG, check=False)
+    equal(wrong, "", "istiod refuses what is wrong")
 
 
 def injection():
@@ -247,6 +274,7 @@ def nothing_is_left():
 
 def main():
     check("Istio becomes ready, and a second install writes nothing", install)
+    check("what istiod puts into its webhooks stays", webhooks)
     check("pods of Bookinfo get proxies", injection)
     check("clients inside and outside reach it", clients)
     check("weights: 80 to 20 of 500 requests", weights)
@@ -264,6 +292,14 @@ def main():
     check("an addon answers its health call", addon)
     check("istioctl sees the same mesh", istioctl_agrees)
     check("nothing is left", nothing_is_left)
+    life = Life(sailhand, {**MESH, "version": "1.28.10"}, SHOP, OUTSIDE)
+    check("a purge takes the mesh out, and what it made", life.purge)
+    check("an older mesh with Bookinfo and its proxies", life.begin)
+    check("an upgrade by revision, up to the new control plane", life.beside)
+    check("the proxies follow, and requests are answered all the time", life.move)
+    check("the old control plane goes when nobody needs it", life.finish)
+    check("istioctl sees one revision", life.istioctl)
+    check("uninstall leaves what it says, and nothing else", life.end)
     sailhand.end()
     sys.exit(1 if check.failed else 0)
 

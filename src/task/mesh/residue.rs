@@ -103,7 +103,8 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     for one in &made {
         left.push(format!("Deployment {}/{}, made for a Gateway", text(one, "namespace"), text(one, "name")));
     }
-    let proxies: Vec<_> = list(cluster, "v1", "Pod", None).await?.iter().filter_map(usage::proxy).collect();
+    let pods = list(cluster, "v1", "Pod", None).await?;
+    let proxies: Vec<_> = pods.iter().filter(|pod| !is_going(pod)).filter_map(usage::proxy).collect();
     if let Some(first) = proxies.first() {
         left.push(format!(
             "{} pods with a proxy, such as {}/{}: restart them",
@@ -113,6 +114,11 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
         ));
     }
     Ok(left)
+}
+
+/// A pod that is being deleted keeps what its proxy knows until it ends: it needs nobody.
+fn is_going(pod: &Value) -> bool {
+    !pod["metadata"]["deletionTimestamp"].is_null()
 }
 
 /// Who needs these revisions and tags (`going`) or has a proxy of these `revisions`.
@@ -142,7 +148,7 @@ pub(super) async fn users(
     let is_gateway = |pod: &Value| pod["metadata"]["annotations"]["inject.istio.io/templates"] == "gateway";
     let proxies: Vec<_> = pods
         .iter()
-        .filter(|pod| !is_gateway(pod))
+        .filter(|pod| !is_gateway(pod) && !is_going(pod))
         .filter_map(usage::proxy)
         .filter(|proxy| revisions.contains(proxy.revision.as_str()))
         .collect();
