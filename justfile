@@ -78,7 +78,7 @@ chaos *args="--seeds 1000": tools
 
 # Single faults that are made to happen for certain.
 test-chaos *args: tools
-    cargo test --locked --features failpoints --test chaos_scenarios {{ args }}
+    cargo test --locked --features failpoints --test chaos_scenarios --test chaos_mesh {{ args }}
 
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 test-clients:
