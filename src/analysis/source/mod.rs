@@ -1,6 +1,7 @@
 //! From text to objects: YAML and JSON, many documents, `List`s, within limits. One unreadable document does not stop
 //! the others. `files` is the only one here that touches the file system.
 
+mod block;
 mod error;
 pub mod files;
 mod position;

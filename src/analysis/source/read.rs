@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::super::{Node, Origin, Resource};
+use super::block;
 use super::error::Place;
 use super::split::{Document, split};
 use super::yaml::{self, Fault};
@@ -118,7 +119,7 @@ fn parse(text: &str) -> Result<Node, Fault> {
     {
         return Ok(node);
     }
-    yaml::read(text)
+    block::read(text).map_or_else(|| yaml::read(text), Ok)
 }
 
 fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {

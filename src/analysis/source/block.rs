@@ -1,0 +1,272 @@
+//! The YAML that tools write and most people too: block mappings and sequences whose keys and values stand on one line
+//! each. Several times as fast as a reader of all of YAML, to which everything else is left: anchors, tags, flow
+//! collections, text over several lines, escapes, tabs, and whatever is wrong. Pure.
+
+use compact_str::CompactString;
+
+use super::super::Node;
+use super::MAX_VALUES;
+use super::scalar::resolve;
+
+/// Deeper documents are left to the other reader, which has limits of its own.
+const DEEPEST: usize = 48;
+/// Longer keys may be none in YAML.
+const LONGEST_KEY: usize = 256;
+
+/// The value of a document; none if it is not of this kind, or has nothing in it.
+pub fn read(text: &str) -> Option<Node> {
+    // Each value takes a byte at least.
+    let is_plain = text.len() < MAX_VALUES && text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~'));
+    if !is_plain {
+        return None;
+    }
+    let mut reader = Reader { rest: text, line: None, entries: Vec::new(), items: Vec::new() };
+    reader.advance();
+    let root = match reader.line {
+        Some(Line { indent: 0, .. }) => reader.node(0, 0)?,
+        _ => return None,
+    };
+    reader.line.is_none().then_some(root)
+}
+
+/// A line with content, or what follows a dash on its line.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    indent: usize,
+    text: &'a str,
+}
+
+struct Reader<'a> {
+    /// After the current line.
+    rest: &'a str,
+    line: Option<Line<'a>>,
+    /// Of all mappings that are open; each takes its own off the end.
+    entries: Vec<(CompactString, Node)>,
+    items: Vec<Node>,
+}
+
+impl Reader<'_> {
+    /// Goes to the next line that has more than a comment.
+    fn advance(&mut self) {
+        self.line = None;
+        while !self.rest.is_empty() {
+            let end = memchr::memchr(b'\n', self.rest.as_bytes()).unwrap_or(self.rest.len());
+            let (line, rest) = self.rest.split_at(end);
+            self.rest = rest.get(1..).unwrap_or_default();
+            let text = line.trim_start_matches(' ');
+            if !text.is_empty() && !text.starts_with('#') {
+                self.line = Some(Line { indent: line.len() - text.len(), text: text.trim_end_matches(' ') });
+                return;
+            }
+        }
+    }
+
+    /// The collection whose first line is the current one.
+    fn node(&mut self, indent: usize, depth: usize) -> Option<Node> {
+        if depth > DEEPEST {
+            return None;
+        }
+        if is_item(self.line?.text) { self.sequence(indent, depth) } else { self.mapping(indent, depth) }
+    }
+
+    fn mapping(&mut self, indent: usize, depth: usize) -> Option<Node> {
+        let first = self.entries.len();
+        while let Some(line) = self.line.filter(|line| line.indent >= indent) {
+            if line.indent > indent {
+                return None;
+            }
+            let (key, value) = key(line.text)?;
+            self.advance();
+            let value = match value {
+                "" => self.below(indent, true, depth)?,
+                value => scalar(value)?,
+            };
+            let key = CompactString::new(key);
+            match self.entries.get_mut(first..)?.iter_mut().find(|(name, _)| *name == key) {
+                // The later one stays, as with the other reader.
+                Some((_, earlier)) => *earlier = value,
+                None => self.entries.push((key, value)),
+            }
+        }
+        Some(Node::Map(self.entries.drain(first..).collect()))
+    }
+
+    fn sequence(&mut self, indent: usize, depth: usize) -> Option<Node> {
+        let first = self.items.len();
+        while let Some(line) = self.line.filter(|line| line.indent >= indent) {
+            if line.indent > indent {
+                return None;
+            }
+            if !is_item(line.text) {
+                break;
+            }
+            let text = line.text[1..].trim_start_matches(' ');
+            let item = if text.is_empty() || text.starts_with('#') {
+                self.advance();
+                self.below(indent, false, depth)?
+            } else if is_item(text) || key(text).is_some() {
+                let indent = indent + line.text.len() - text.len();
+                self.line = Some(Line { indent, text });
+                self.node(indent, depth + 1)?
+            } else {
+                self.advance();
+                scalar(text)?
+            };
+            self.items.push(item);
+        }
+        Some(Node::List(self.items.drain(first..).collect()))
+    }
+
+    /// What stands below a key or a dash that has nothing on its own line.
+    fn below(&mut self, indent: usize, is_key: bool, depth: usize) -> Option<Node> {
+        match self.line {
+            Some(line) if line.indent > indent => self.node(line.indent, depth + 1),
+            // The items of a key's sequence need not be indented.
+            Some(line) if is_key && line.indent == indent && is_item(line.text) => self.sequence(indent, depth + 1),
+            _ => Some(Node::Null),
+        }
+    }
+}
+
+fn is_item(text: &str) -> bool {
+    text == "-" || text.starts_with("- ")
+}
+
+/// A key and what follows its colon; the value is empty if there is a comment at most.
+fn key(text: &str) -> Option<(&str, &str)> {
+    let (key, rest) = match text.as_bytes().first()? {
+        quote @ (b'"' | b'\'') => quoted(text, char::from(*quote))?,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => {
+            let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+            text.split_at(text.bytes().position(|byte| !is_part(&byte))?)
+        }
+        _ => return None,
+    };
+    let rest = rest.strip_prefix(':')?;
+    if key.len() > LONGEST_KEY || !rest.is_empty() && !rest.starts_with(' ') {
+        return None;
+    }
+    let value = rest.trim_start_matches(' ');
+    Some((key, if value.starts_with('#') { "" } else { value }))
+}
+
+/// What stands in quotes, and what comes after them.
+fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
+    let (inside, after) = text.strip_prefix(quote)?.split_once(quote)?;
+    let is_literal = if quote == '"' { !inside.contains('\\') } else { !after.starts_with('\'') };
+    is_literal.then_some((inside, after))
+}
+
+/// A value on one line.
+fn scalar(text: &str) -> Option<Node> {
+    match text.as_bytes().first()? {
+        quote @ (b'"' | b'\'') => {
+            let (inside, after) = quoted(text, char::from(*quote))?;
+            is_comment(after).then(|| Node::string(inside))
+        }
+        b'{' => text.strip_prefix("{}").filter(|after| is_comment(after)).map(|_| Node::Map(Box::default())),
+        b'[' => text.strip_prefix("[]").filter(|after| is_comment(after)).map(|_| Node::List(Box::default())),
+        b'-' if is_item(text) || text.starts_with("---") => None,
+        b'a'..=b'z'
+        | b'A'..=b'Z'
+        | b'0'..=b'9'
+        | b'/'
+        | b'.'
+        | b'_'
+        | b'+'
+        | b'-'
+        | b'('
+        | b'<'
+        | b'$'
+        | b'^'
+        | b'~' => {
+            let text = text.split_once(" #").map_or(text, |(text, _)| text.trim_end_matches(' '));
+            // A colon makes a key of it, which may not stand here.
+            let is_key = text.ends_with(':') || text.contains(": ");
+            (!is_key).then(|| resolve(text))
+        }
+        _ => None,
+    }
+}
+
+/// Nothing, or a comment.
+fn is_comment(text: &str) -> bool {
+    let rest = text.trim_start_matches(' ');
+    rest.is_empty() || rest.len() < text.len() && rest.starts_with('#')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml;
+    use super::*;
+
+    /// What is read here is what the reader of all of YAML reads.
+    fn is_as_ever(text: &str) -> bool {
+        let Some(node) = read(text) else { return false };
+        assert_eq!(yaml::read(text), Ok(node), "{text:?}");
+        true
+    }
+
+    #[test]
+    fn what_is_read_is_what_yaml_says() {
+        let text = "# first\napiVersion: v1 # yes\n\nkind: \"A b\"\nmetadata:\n  name: 'x: y' # c\n  labels: {}\n  \
+                    annotations:\n    a.b/c: \"1\"\n    \"d e\": 1\n    f: https://a.b:80/c?d#e\nspec:\n- a\n-\n  b: 1\n  \
+                    c:\n  - 1\n  -   - 2\n      - x: -3\n        y: ~\n- - z\n-\nnone:\nlast: []\nlast: 0x1F\n";
+        assert!(is_as_ever(text));
+        for text in
+            ["a:\n  b:\n  c: on\n", "- a: 1\n  b: 2\n- c\n", "a: b#c\n", "a:   \n  - 1\nb: +1.5\n", "a: -x\n", "1: 2"]
+        {
+            assert!(is_as_ever(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_other_reader() {
+        let others = [
+            "",
+            "# x\n",
+            "a",
+            "a: b: c\n",
+            "a: &x 1\nb: *x\n",
+            "a: !!str 1\n",
+            "a: |\n  x\n",
+            "a: [1]\n",
+            "a: {b: 1}\n",
+            "a: x\n  y\n",
+            "a: \"x\\n\"\n",
+            "a: 'it''s'\n",
+            "a:\t1\n",
+            "a: ä\n",
+            "? a\n: b\n",
+            "<<: 1\n",
+            "a: 1\n b: 2\n",
+            " a: 1\nb: 2\n",
+            "a: 1\n- b\n",
+            "a:\n    b: 1\n  c: 2\n",
+            "a: %x\n",
+            "a: @x\n",
+            "a: `x`\n",
+            "a: \"x\" y\n",
+            "a: \"x\"#y\n",
+            "- a\nb: 1\n",
+            "a: - b\n",
+            "a: {}#\n",
+            "a: \"x\n  y\"\n",
+            "a:\n- b\n  c\n",
+            "a b: c\n",
+            "{a: b}\n",
+            "a: x:\n",
+            "--- a: b\n",
+        ];
+        for text in others {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn random_lines_are_read_alike_or_not_at_all(lines in proptest::collection::vec("(  ){0,3}(- ){0,2}(a|b|\"c\"|'d')?(:)?( )?(1|x|'y'|\"z\"|true|\\{\\}|\\[\\]|#| #w|-|: |~|x y|x: y|0x1)?", 0..8)) {
+            is_as_ever(&format!("{}\n", lines.join("\n")));
+        }
+    }
+}
