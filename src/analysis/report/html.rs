@@ -100,13 +100,20 @@ fn row(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt
         escaped(&object)
     )?;
     let url = code.url();
-    writeln!(out, "<h3><a href=\"{}\" rel=\"noreferrer\">{}</a> {}</h3>", escaped(&url), code.id, escaped(&object))?;
+    writeln!(
+        out,
+        "<h3><span class=\"level\">{level}</span> <a href=\"{}\" rel=\"noreferrer\" title=\"{}\">{}</a> {}</h3>",
+        escaped(&url),
+        escaped(code.title),
+        code.id,
+        escaped(&object)
+    )?;
     writeln!(out, "<p>{}</p>", escaped(&finding.message))?;
-    if let Some((source, position)) = report.sources.position(finding) {
-        writeln!(out, "<p class=\"place\">{}:{}</p>", escaped(&source.name), position.line)?;
-    }
-    if !finding.field.is_empty() {
-        writeln!(out, "<p class=\"place\">{}</p>", escaped(&finding.field))?;
+    let file = report.sources.position(finding).map(|(source, at)| format!("{}:{}", source.name, at.line));
+    let place: Vec<&str> =
+        file.iter().map(String::as_str).chain([&*finding.field]).filter(|it| !it.is_empty()).collect();
+    if !place.is_empty() {
+        writeln!(out, "<p class=\"place\">{}</p>", escaped(&place.join(" · ")))?;
     }
     let related: Vec<String> =
         finding.related.iter().map(|related| escaped(&related.to_string()).into_owned()).collect();

@@ -67,6 +67,12 @@ function draw(shown) {
     const right = a.x <= b.x;
     const [x1, x2] = right ? [a.x + width, b.x] : [a.x, b.x + width];
     const [y1, y2] = [a.y + height / 2, b.y + height / 2], bend = right ? gap / 2 : -gap / 2;
+    if (a.x === b.x) {
+      // Beside the column, and not across its boxes.
+      const side = a.x + width;
+      svg.append(element("path", { d: `M${side} ${y1} C${side + bend} ${y1} ${side + bend} ${y2} ${side} ${y2}` }));
+      continue;
+    }
     svg.append(element("path", { d: `M${x1} ${y1} C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}` }));
   }
   for (const [number, { x, y }] of places) {
