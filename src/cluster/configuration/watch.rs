@@ -20,7 +20,7 @@ use crate::retry;
 /// After so long the API server ends a watch, and one that is silent for longer is dead.
 const AT_MOST: Duration = Duration::from_mins(5);
 const GRACE: Duration = Duration::from_secs(15);
-/// Until a kind is looked for again that the cluster does not serve.
+/// Until a kind is looked for again that the cluster does not serve, or is read again that may be read and not watched.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Watches that fail in a row before everything is read again.
 const FAILURES: u32 = 4;
@@ -45,6 +45,8 @@ enum End {
     Over,
     /// What has changed meanwhile is not known.
     Gone,
+    /// There is no right to watch.
+    Forbidden,
     /// Nobody listens any more.
     Unheard,
 }
@@ -107,6 +109,10 @@ impl List {
             };
             match end {
                 End::Gone => return Ok(()),
+                End::Forbidden => {
+                    tokio::time::sleep(ABSENT).await;
+                    return Ok(());
+                }
                 End::Unheard => return Err(Unheard),
                 End::Over if place.resource_version != from || begun.elapsed() > GRACE => failures = 0,
                 End::Over => failures += 1,
@@ -141,6 +147,10 @@ impl List {
             .await;
         let events = match opened {
             Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => return Ok(End::Gone),
+            Err(Error::Request { fault: Fault::Forbidden(_), .. }) => {
+                tracing::info!("no right to watch {what}: it is read again now and then");
+                return Ok(End::Forbidden);
+            }
             opened => match opened? {
                 Some(events) => events,
                 None => return Ok(End::Gone),
