@@ -71,7 +71,7 @@ impl Drop for Writing {
 }
 
 impl Guard {
-    /// A guard for work that must end by `deadline`. `fence` is the lease's revision (bus.md: monotone over all
+    /// A guard for work that must end by `deadline`. `fence` is the lease's revision (monotone over all
     /// targets and owners), 0 for work without a lease.
     #[must_use]
     pub fn new(deadline: Instant, fence: u64, shutdown: CancellationToken) -> Self {

@@ -176,7 +176,7 @@ async fn of_many_that_want_a_lease_one_gets_it() {
     assert_eq!(got.len(), 1, "{got:?}");
 }
 
-/// The key-value client's own `create` over a marker writes a key without a time to live (bus.md fact 9): ours must not.
+/// The key-value client's own `create` over a marker writes a key without a time to live: ours must not.
 #[tokio::test]
 async fn a_lease_expires_also_when_it_was_taken_over_a_marker() {
     let world = World::new(quick()).await;
@@ -247,7 +247,7 @@ async fn signs_of_life_keep_a_delivery_past_ack_wait() {
     assert_eq!(again.delivered, 2);
 }
 
-/// Fact 1: acks are no fence. The engine must therefore never settle what it has lost.
+/// Acks are no fence. The engine must therefore never settle what it has lost.
 #[tokio::test]
 async fn a_stale_ack_removes_the_message_under_the_new_holder() {
     let world = World::new(quick()).await;

@@ -71,7 +71,7 @@ pub enum Error {
         /// Such as `Helm release default/web`.
         owner: String,
     },
-    /// A newer holder of the lease has written to the installation (bus.md: the fence is the lease's revision).
+    /// A newer holder of the lease has written to the installation (the fence is the lease's revision).
     #[error("installation {installation}: {}", match stored {
         Some(stored) => format!("fence {stored} in the cluster is higher than this work's {own}"),
         None => "its inventory went away while it was worked on".to_owned(),

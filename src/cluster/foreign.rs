@@ -1,8 +1,7 @@
 //! Fields that are not ours although a chart renders them: others fill them in or change them in the cluster, and
 //! sending ours would conflict or undo their work. One table; everything else is fought for. Pure.
 //!
-//! Sources: istio/istio `pkg/webhooks`, `istioctl/pkg/tag`; KEP-2161 for replicas; lifecycle.md 1.7 and 4.2.4 for what was
-//! seen on a real API server.
+//! Sources: istio/istio `pkg/webhooks`, `istioctl/pkg/tag`; KEP-2161 for replicas; and what was seen on a real API server.
 
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use crate::cluster::FieldConflict;
 
 /// Owns the labels in `managedFields`.
 pub const MANAGER: &str = "sailhand-namespace";
-/// Revision of the lease under which the namespace was last written (bus.md: monotone over all owners).
+/// Revision of the lease under which the namespace was last written (monotone over all owners).
 pub const FENCE: &str = "sailhand.meshery.io/fence";
 /// Generation of the newest command that was carried out.
 pub const GENERATION: &str = "sailhand.meshery.io/generation";
