@@ -9,8 +9,8 @@ from collections import Counter
 from stage import BIN, Client, equal, kubectl, run, until
 
 NEW, REVISION = "1.30.3", "1-30-3"
-# They come and go by themselves.
-RESTLESS = {"Pod", "ReplicaSet", "Event", "Endpoints", "EndpointSlice", "Lease", "ControllerRevision", "ComponentStatus"}
+# They come and go by themselves; an APIService with its CRD.
+RESTLESS = {"APIService", "Pod", "ReplicaSet", "Event", "Endpoints", "EndpointSlice", "Lease", "ControllerRevision", "ComponentStatus"}
 # What istiod puts into every namespace, and its elections.
 ELECTIONS = ("istio-leader", "istio-gateway-deployment-leader", "istio-gateway-status-leader", "istio-namespace-controller-election",
              "istio-validation-leader")
