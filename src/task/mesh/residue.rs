@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::facts::list;
 use crate::cluster::{Cluster, Error as ClusterError, ObjectRef};
-use crate::mesh::{Facts, usage};
+use crate::mesh::{Component, Facts, usage};
 use crate::task::Error;
 
 /// The group of Istio's kinds ends so.
@@ -144,11 +144,13 @@ pub(super) async fn users(
         users.push(format!("tag {tag}"));
     }
     let pods = list(cluster, "v1", "Pod", None).await?;
-    // A gateway goes with its revision.
+    // A gateway goes with its revision, ztunnel with the last one.
+    let last = facts.installed(Component::Istiod).all(|istiod| revisions.contains(istiod.name.as_str()));
+    let is_ztunnel = |pod: &Value| pod["metadata"]["labels"]["app"] == "ztunnel";
     let is_gateway = |pod: &Value| pod["metadata"]["annotations"]["inject.istio.io/templates"] == "gateway";
     let proxies: Vec<_> = pods
         .iter()
-        .filter(|pod| !is_gateway(pod) && !is_going(pod))
+        .filter(|pod| !is_gateway(pod) && !is_going(pod) && !(last && is_ztunnel(pod)))
         .filter_map(usage::proxy)
         .filter(|proxy| revisions.contains(proxy.revision.as_str()))
         .collect();
