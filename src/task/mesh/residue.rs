@@ -12,7 +12,7 @@ use crate::task::Error;
 /// The group of Istio's kinds ends so.
 const GROUP: &str = ".istio.io";
 /// What istiod writes beside what its chart has.
-const RUNTIME_MAPS: [&str; 7] = [
+const RUNTIME_MAPS: [&str; 8] = [
     "istio-ca-root-cert",
     "istio-ca-crl",
     "istio-leader",
@@ -20,6 +20,7 @@ const RUNTIME_MAPS: [&str; 7] = [
     "istio-gateway-status-leader",
     "istio-namespace-controller-election",
     "istio-validation-leader",
+    "istio-ip-autoallocate",
 ];
 /// Those of them that it puts into every namespace.
 const EVERYWHERE: [&str; 2] = ["istio-ca-root-cert", "istio-ca-crl"];
