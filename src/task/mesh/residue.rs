@@ -151,7 +151,7 @@ pub(super) async fn users(
     let is_gateway = |pod: &Value| pod["metadata"]["annotations"]["inject.istio.io/templates"] == "gateway";
     let proxies: Vec<_> = pods
         .iter()
-        .filter(|pod| !is_gateway(pod) && !is_going(pod) && !(last && is_ztunnel(pod)))
+        .filter(|pod| !(is_gateway(pod) || is_going(pod) || last && is_ztunnel(pod)))
         .filter_map(usage::proxy)
         .filter(|proxy| revisions.contains(proxy.revision.as_str()))
         .collect();
