@@ -2,6 +2,7 @@
 //! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md shows the house.
 
 pub mod analysis;
+pub mod attachment;
 pub mod bus;
 pub mod chart;
 pub mod cli;

@@ -350,8 +350,8 @@ async fn a_command_sent_twice_is_queued_once() {
 async fn blobs_come_back_whole_and_bounded() {
     let world = World::new(config::Bus::default()).await;
     let bytes = vec![b'x'; 300_000];
-    world.bus.upload("name", &bytes).await.unwrap();
-    world.bus.upload("name", &bytes).await.unwrap();
+    world.bus.upload("istio_blob".to_owned(), "name", &bytes).await.unwrap();
+    world.bus.upload("istio_blob".to_owned(), "name", &bytes).await.unwrap();
     assert_eq!(world.bus.blob("name", 300_000).await.unwrap(), bytes);
     assert!(world.bus.blob("name", 299_999).await.is_err());
     assert!(world.bus.blob("other", 1).await.is_err());

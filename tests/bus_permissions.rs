@@ -13,7 +13,7 @@ use sailhand::bus::nats::{Connection, NatsBus, connect, topology};
 use sailhand::bus::topology::Topology;
 use sailhand::bus::{Attempts, Bus, LeaseName, Settlement, Stranding, Subjects, Swap};
 use sailhand::config;
-use sailhand::event::{CommandKey, Target};
+use sailhand::event::{CommandKey, Target, dataref};
 use support::eventually::eventually;
 use support::nats::NatsServer;
 use tempfile::NamedTempFile;
@@ -117,6 +117,7 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
     assert_eq!(attempts, Attempts::default());
     assert!(matches!(worker.record_attempts(&key, &attempts, revision).await.unwrap(), Swap::Won(_)));
     assert_eq!(worker.blob("large", 1024).await.unwrap().as_ref(), b"parameters");
+    assert!(worker.attach("findings".into()).await.unwrap().starts_with("nats-object://istio_attachment/"));
     for subject in ["istio.evt.dev.k.started", "istio.res.dev.k", "istio.dlq.rejected.dev.k"] {
         worker.context().publish(subject, "{}".into()).await.unwrap().await.unwrap();
     }
@@ -197,6 +198,12 @@ async fn an_observer_reads_and_writes_nothing() {
         publish_in_vain(&observer, subject).await;
         publish_in_vain(&observer, &format!("$JS.API.STREAM.PURGE.{stream}")).await;
     }
+    let attached = NatsBus::new(worker, Subjects::new("istio")).attach("findings".into()).await.unwrap();
+    let reader = NatsBus::new(login(&server, "observer").await, Subjects::new("istio"));
+    let name = dataref::digest(&attached).unwrap();
+    assert_eq!(reader.read_object("istio_attachment".to_owned(), name, 99).await.unwrap().as_ref(), b"findings");
+    publish_in_vain(&observer, "$O.istio_attachment.M.x").await;
+    publish_in_vain(&observer, "$JS.API.STREAM.INFO.OBJ_istio_blob").await; // parameters of all commands
     publish_in_vain(&observer, "istio.cmd.dev.ping").await;
     publish_in_vain(&observer, "$JS.API.CONSUMER.MSG.NEXT.ISTIO_CMD.worker").await;
 }

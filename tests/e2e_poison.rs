@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use sailhand::client::Filter;
-use sailhand::event::{CommandDraft, CommandKey, EventKind, Outcome};
+use sailhand::event::{CommandDraft, CommandKey, EventKind, Outcome, dataref};
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::worker::{Stage, draft};
@@ -221,7 +221,6 @@ async fn a_manifest_at_the_readers_limit_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn a_dataref_to_broken_json_ends_with_its_code() {
-    use sha2::{Digest, Sha256};
     let stage = Stage::new().await;
     let _worker = stage.worker("w1").await;
     let context = stage.client.bus().context();
@@ -232,10 +231,10 @@ async fn a_dataref_to_broken_json_ends_with_its_code() {
         ("a name twice", br#"{"echo":"a","echo":"b"}"#.to_vec()),
         ("invalid UTF-8", b"{\"echo\":\"\xff\"}".to_vec()),
     ] {
-        let digest = sailhand::event::hex(&Sha256::digest(&content));
-        stage.client.bus().upload(&digest, &content).await.unwrap();
+        let named = dataref::of("istio_blob", &content);
+        stage.client.bus().upload("istio_blob".to_owned(), &named.digest, &content).await.unwrap();
         let id = uuid::Uuid::new_v4().to_string();
-        let payload = event("ping", &id, &format!(r#""dataref":"nats-object://istio_blob/{digest}""#));
+        let payload = event("ping", &id, &format!(r#""dataref":"{}""#, named.reference));
         context.publish("istio.cmd.dev.ping", payload.into()).await.unwrap().await.unwrap();
         let result = stage.result(&CommandKey::new("/poison", &id)).await;
         assert_eq!(result.outcome, Outcome::Rejected, "{what}");

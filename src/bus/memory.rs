@@ -17,7 +17,7 @@ use super::{
     Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Stranded, Subjects, Swap,
 };
 use crate::clock::Clock;
-use crate::event::{CommandKey, Origin, Target};
+use crate::event::{CommandKey, Origin, Target, dataref};
 
 /// Decides whether an operation fails, by its name; the write may have happened all the same (`After`).
 pub type Faults = Box<dyn FnMut(&'static str) -> Option<Fault> + Send>;
@@ -379,6 +379,11 @@ impl Bus for MemoryBus {
 
     async fn blob(&self, name: &str, _: usize) -> Result<Bytes, Error> {
         Err(Error::NotFound { what: format!("object {name}") })
+    }
+
+    async fn attach(&self, bytes: Bytes) -> Result<String, Error> {
+        self.write("attach", |_| ()).await?;
+        Ok(dataref::of("memory", &bytes).reference)
     }
 
     async fn cancel(&self, target: &Target, key: &CommandKey, _: &str) -> Result<(), Error> {

@@ -262,6 +262,10 @@ pub trait Bus: Send + Sync + 'static {
     /// The object of this name in the blob store, at most `limit` bytes.
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error>;
 
+    /// Keeps what does not fit into a result, as long as results are kept. Gives the reference: one and the same for the
+    /// same bytes.
+    async fn attach(&self, bytes: Bytes) -> Result<String, Error>;
+
     /// Notes that the command is to end, if it is one of `target`.
     async fn cancel(&self, target: &Target, key: &CommandKey, by: &str) -> Result<(), Error>;
 

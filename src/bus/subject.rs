@@ -195,6 +195,12 @@ impl Subjects {
     pub fn blob_bucket(&self) -> String {
         format!("{}_blob", self.prefix)
     }
+
+    /// What does not fit into a result. Apart from the parameters, which not everybody who reads results may see.
+    #[must_use]
+    pub fn attachment_bucket(&self) -> String {
+        format!("{}_attachment", self.prefix)
+    }
 }
 
 /// Name of the one consumer of the command stream.

@@ -87,16 +87,9 @@ impl Topology {
                 allow_message_ttl: true, // a pause lasts until it is ended
                 ..bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.control_bucket())
             },
-            Config {
-                // As the object store lays itself out (nats-architecture-and-design ADR-20).
-                name: format!("OBJ_{}", subjects.blob_bucket()),
-                subjects: ["C", "M"].map(|part| format!("$O.{}.{part}.>", subjects.blob_bucket())).into(),
-                discard: DiscardPolicy::New,
-                allow_rollup: true,
-                allow_direct: true,
-                max_bytes: bus.max_bytes,
-                ..stream(String::new(), Vec::new(), 7 * DAY)
-            },
+            objects(stream(String::new(), Vec::new(), 7 * DAY), &subjects.blob_bucket(), bus.max_bytes),
+            // As long as the results that name them.
+            objects(stream(String::new(), Vec::new(), 30 * DAY), &subjects.attachment_bucket(), bus.max_bytes),
         ];
         let consumer = pull::Config {
             durable_name: Some(CONSUMER.to_owned()),
@@ -188,6 +181,19 @@ fn bucket(stream: Config, name: &str) -> Config {
         allow_rollup: true,
         deny_delete: true,
         allow_direct: true,
+        ..stream
+    }
+}
+
+/// An object store is a stream of this shape (nats-architecture-and-design ADR-20).
+fn objects(stream: Config, name: &str, max_bytes: i64) -> Config {
+    Config {
+        name: format!("OBJ_{name}"),
+        subjects: ["C", "M"].map(|part| format!("$O.{name}.{part}.>")).into(),
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        allow_direct: true,
+        max_bytes,
         ..stream
     }
 }

@@ -1,12 +1,15 @@
 //! `sailhand get`: how a command ended, or where it is.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::json;
 
 use super::output::{self, Format, QUIET, styled};
 use super::{CommandId, Error, Exit, Global, report};
-use crate::client::{Observation, Observed, State};
-use crate::event::EventKind;
+use crate::bus;
+use crate::client::{self, Client, Observation, Observed, State};
+use crate::event::{CommandKey, EventKind};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -15,11 +18,19 @@ pub(super) struct Options {
     /// How to write [default: text on a terminal, JSON otherwise]
     #[arg(short, long)]
     output: Option<Format>,
+    /// Write what did not fit into the result, JSON such as all findings of config.analyze, to a file; `-` is standard
+    /// output
+    #[arg(long, value_name = "FILE")]
+    attachment: Option<PathBuf>,
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
     let key = options.id.key();
-    let state = global.client().await?.state(&key).await?;
+    let client = global.client().await?;
+    let state = client.state(&key).await?;
+    if let Some(file) = &options.attachment {
+        return fetch(&client, &key, &state, file).await;
+    }
     let format = Format::or_fitting(options.output);
     match (&state, format) {
         (State::Ended(observation), Format::Json) => output::json(&observation.event)?,
@@ -40,6 +51,28 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         State::Ended(Observation { observed: Observed::Result(result), .. }) => result.outcome.into(),
         _ => Exit::Success,
     })
+}
+
+async fn fetch(client: &Client, key: &CommandKey, state: &State, file: &Path) -> Result<Exit, Error> {
+    let result = match state {
+        State::Ended(Observation { observed: Observed::Result(result), .. }) => Some(result),
+        _ => None,
+    };
+    let Some(attachment) = result.and_then(|result| client::attachment(result)) else {
+        let what = match result {
+            Some(_) => format!("attachment of command {key}: its result holds everything"),
+            None => format!("attachment of command {key}: it has not ended"),
+        };
+        return Err(client::Error::from(bus::Error::NotFound { what }).into());
+    };
+    let bytes = client.fetch(&attachment).await?;
+    if file.as_os_str() == "-" {
+        output::line(String::from_utf8_lossy(&bytes))?;
+    } else {
+        std::fs::write(file, &bytes).map_err(|source| Error::local(format!("write {}", file.display()), source))?;
+        output::note(format_args!("{} bytes written to {}", bytes.len(), file.display()));
+    }
+    Ok(Exit::Success)
 }
 
 fn word(observation: &Observation) -> &'static str {

@@ -1,6 +1,7 @@
 //! The other side of the bus: what a producer sends and an observer reads. Knows commands and events, and nothing of
 //! workers or Kubernetes. Reads with ordered consumers and direct gets only, so an observer needs no right to write.
 
+mod attachment;
 mod dead_letter;
 mod error;
 mod state;
@@ -11,6 +12,7 @@ mod watch;
 use crate::bus::{Error as BusError, Subjects, nats};
 use crate::config::Config;
 
+pub use attachment::attachment;
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
 pub use state::State;

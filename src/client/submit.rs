@@ -1,6 +1,5 @@
 //! Sends commands and cancellations.
 
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::{Client, Error};
@@ -30,9 +29,10 @@ impl Client {
             return Err(event::Error::TooLarge { size: text.len(), limit: dataref::MAX_BYTES }.into());
         }
         if text.len() > MAX_INLINE {
-            let digest = event::hex(&Sha256::digest(&text));
-            self.bus().upload(&digest, text.as_bytes()).await?;
-            draft.dataref = Some(dataref::reference(&self.bus().subjects().blob_bucket(), &digest));
+            let bucket = self.bus().subjects().blob_bucket();
+            let named = dataref::of(&bucket, text.as_bytes());
+            self.bus().upload(bucket, &named.digest, text.as_bytes()).await?;
+            draft.dataref = Some(named.reference);
         }
         let key = draft.key();
         let event = draft.event(target, OffsetDateTime::now_utc())?;

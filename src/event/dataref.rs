@@ -1,16 +1,30 @@
-//! Parameters that do not fit into a message: `dataref` names an object of the bus's store by its SHA-256.
+//! What does not fit into a message, parameters or a part of a result: `dataref` names an object of the bus's store by
+//! its SHA-256.
 
-use super::Error;
+use sha2::{Digest, Sha256};
+
+use super::{Error, hex};
 
 /// Largest object that a `dataref` may name.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 const SCHEME: &str = "nats-object://";
 
-/// `nats-object://<bucket>/<sha256 in hex>`.
+/// How an object is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// SHA-256 in hex: its name in the bucket.
+    pub digest: String,
+    /// `nats-object://<bucket>/<sha256 in hex>`.
+    pub reference: String,
+}
+
+/// What these bytes are called in a bucket.
 #[must_use]
-pub fn reference(bucket: &str, digest: &str) -> String {
-    format!("{SCHEME}{bucket}/{digest}")
+pub fn of(bucket: &str, bytes: &[u8]) -> Named {
+    let digest = hex(&Sha256::digest(bytes));
+    let reference = format!("{SCHEME}{bucket}/{digest}");
+    Named { digest, reference }
 }
 
 /// The digest, which is the object's name.
@@ -31,9 +45,12 @@ mod tests {
 
     #[test]
     fn a_reference_gives_its_digest_back_and_nothing_else_does() {
-        let sha = "0123456789abcdef".repeat(4);
-        assert_eq!(digest(&reference("istio_blob", &sha)), Ok(sha.as_str()));
-        for bad in ["", &sha, "nats-object://b/short", "https://b/0", &reference("b", &"g".repeat(64))] {
+        let named = of("istio_blob", b"");
+        // SHA-256 of nothing, as FIPS 180-4 implementations agree on.
+        let sha = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!((named.digest.as_str(), digest(&named.reference)), (sha, Ok(sha)));
+        let no_hex = format!("{SCHEME}b/{}", "g".repeat(64));
+        for bad in ["", sha, "nats-object://b/short", "https://b/0", &no_hex] {
             assert!(digest(bad).is_err(), "{bad}");
         }
     }

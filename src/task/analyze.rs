@@ -12,7 +12,9 @@ use super::names::Namespace;
 use super::{Error, Failure, Limits, Outcome, Refusal, Task, TaskContext};
 use crate::analysis::source::{self, Reading, Sources};
 use crate::analysis::{Code, Finding, Kind, Level, Rule, Snapshot, mesh, rules, run};
+use crate::attachment::Attachment;
 use crate::cluster::configuration::{self, Configuration};
+use crate::event::dataref::MAX_BYTES;
 pub use crate::notice::{CodeReport, FindingReport};
 
 /// Bytes of findings in one report; half of what a NATS server takes in one message by default.
@@ -72,6 +74,10 @@ pub struct AnalysisReport {
     /// How many findings did not fit.
     #[serde(default)]
     pub omitted: usize,
+    /// Where findings did not fit: all of them, a JSON array of what `findings` has, worst first, as far as 16 MiB take
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<Attachment>,
     /// What could not be read, with the reason: what a rule would have found there is not known.
     #[serde(default)]
     pub unread: Vec<String>,
@@ -118,11 +124,15 @@ impl Task for Analyze {
         }
         let now = cx.clock.now().unix_timestamp();
         let judged = tokio::task::spawn_blocking(move || judge(live, params, &rules, now)).await;
-        match judged {
-            Ok(judged) => Ok(Outcome::Unchanged(judged?)),
+        let (mut report, all) = match judged {
+            Ok(judged) => judged?,
             // The engine knows what to do about a task that panics.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        if let Some(all) = all {
+            report.attachment = Some(cx.attachments.attach(all).await?);
         }
+        Ok(Outcome::Unchanged(report))
     }
 }
 
@@ -212,7 +222,7 @@ fn judge(
     params: AnalyzeParams,
     rules: &[&'static Rule],
     now: i64,
-) -> Result<AnalysisReport, Error> {
+) -> Result<(AnalysisReport, Option<Vec<u8>>), Error> {
     let unread = live.unread.iter().map(ToString::to_string).collect();
     let namespace_of_manifest = if params.live { "default" } else { "" };
     let (snapshot, sources) = together(live, params.manifest, namespace_of_manifest, now)?;
@@ -222,10 +232,10 @@ fn judge(
             && is_asked(&params.codes, finding.code)
             && (params.namespaces.is_empty() || params.namespaces.iter().any(|one| one.as_str() == namespace(finding)))
     });
-    let mut report = report(&findings, &sources);
+    let (mut report, all) = report(&findings, &sources);
     report.objects = snapshot.len();
     report.unread = unread;
-    Ok(report)
+    Ok((report, all))
 }
 
 pub(super) fn is_asked(codes: &[String], code: &Code) -> bool {
@@ -236,9 +246,11 @@ pub(super) fn namespace(finding: &Finding) -> &str {
     if finding.object.kind == Kind::Namespace { &finding.object.name } else { &finding.object.namespace }
 }
 
-fn report(findings: &[Finding], sources: &Sources) -> AnalysisReport {
+/// The report, and where it does not hold all findings, these as JSON.
+fn report(findings: &[Finding], sources: &Sources) -> (AnalysisReport, Option<Vec<u8>>) {
     let mut report = AnalysisReport::default();
     let mut bytes = 0;
+    let mut all = Vec::new();
     for finding in findings {
         match finding.level {
             Level::Error => report.errors += 1,
@@ -251,9 +263,32 @@ fn report(findings: &[Finding], sources: &Sources) -> AnalysisReport {
         let mut one = finding_report(finding);
         one.line = sources.position(finding).map(|(_, position)| position.line);
         bytes += one.length();
-        if bytes <= MAX_FINDINGS { report.findings.push(one) } else { report.omitted += 1 }
+        if bytes > MAX_FINDINGS {
+            report.omitted += 1;
+        }
+        all.push(one);
     }
-    report
+    let attached = (report.omitted > 0).then(|| array(&all, MAX_BYTES));
+    all.truncate(all.len() - report.omitted);
+    report.findings = all;
+    (report, attached)
+}
+
+/// As much of the list as fits, as a JSON array.
+fn array(findings: &[FindingReport], limit: usize) -> Vec<u8> {
+    let mut text = b"[".to_vec();
+    for finding in findings {
+        let one = serde_json::to_vec(finding).unwrap_or_default(); // strings and numbers: there is nothing to fail
+        if text.len() + one.len() + 2 > limit {
+            break;
+        }
+        if text.len() > 1 {
+            text.push(b',');
+        }
+        text.extend(one);
+    }
+    text.push(b']');
+    text
 }
 
 /// Notes that a code is there once more.

@@ -29,6 +29,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::attachment::Attachments;
 use crate::chart;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Clusters, ObjectsFailure, ObjectsReport};
@@ -250,6 +251,8 @@ pub struct TaskContext {
     pub clusters: Arc<Clusters>,
     /// The other commands of the target.
     pub commands: Arc<dyn Commands>,
+    /// Keeps what does not fit into a report.
+    pub attachments: Arc<dyn Attachments>,
     /// Asked before each write.
     pub guard: Guard,
     /// Takes steps for the watchers.

@@ -22,12 +22,13 @@ use super::lease::Held;
 use super::notices;
 use super::reporter::{self, Steps};
 use super::{Engine, Error};
+use crate::attachment::{Attachment, Attachments};
 use crate::bus::{self, Attempts, Bus, Delivery, Swap};
 use crate::error::{Code, Problem};
 use crate::event::{self, Command, CommandKey, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
-use crate::notice::Notice;
+use crate::notice::{Notice, Untold};
 use crate::retry;
 use crate::task::{self, Cancelled, Commands, DynTask, Failure, Limits, Outcome, TaskContext};
 
@@ -233,6 +234,7 @@ impl Engine {
             target: origin.target.to_string(),
             clusters: Arc::clone(&self.clusters),
             commands: Arc::new(OnTarget { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
+            attachments: Arc::new(Kept(Arc::clone(&self.bus))),
             guard: guard.clone(),
             progress: Arc::new(reporter),
             notices: Arc::new(notices),
@@ -338,6 +340,19 @@ impl Commands for OnTarget {
         }
         self.bus.cancel(&self.target, key, by).await.map_err(failed)?;
         Ok(Cancelled::Asked)
+    }
+}
+
+/// Where a task's attachments go.
+struct Kept(Arc<dyn Bus>);
+
+#[async_trait]
+impl Attachments for Kept {
+    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, Untold> {
+        let bytes = json.len();
+        let kept = self.0.attach(json.into()).await;
+        let dataref = kept.map_err(|error| Untold { reason: Problem::new(&error).to_string() })?;
+        Ok(Attachment { dataref, bytes })
     }
 }
 

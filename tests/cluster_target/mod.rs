@@ -64,6 +64,7 @@ pub fn context(test: &str, fence: u64) -> (TaskContext, Arc<Steps>) {
         target: "test".to_owned(),
         clusters: Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)]))),
         commands: Arc::new(()),
+        attachments: Arc::new(()),
         guard: guard(fence),
         progress: steps.clone(),
         notices: Arc::new(()),

@@ -80,6 +80,7 @@ impl Mesh {
             target: "test".to_owned(),
             clusters: Arc::clone(&self.worker),
             commands: Arc::new(()),
+            attachments: Arc::new(()),
             guard: Guard::new(deadline, fence, CancellationToken::new()),
             progress: steps.clone(),
             notices: Arc::new(()),

@@ -25,7 +25,7 @@ use time::OffsetDateTime;
 use tokio::sync::{OnceCell, watch as signal};
 
 use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Stranded, Subjects, Swap};
-use crate::event::{self, CommandKey, Origin, Target};
+use crate::event::{self, CommandKey, Origin, Target, dataref};
 
 pub use connect::{Connection, connect};
 pub use read::header_pairs;
@@ -182,7 +182,14 @@ impl Bus for NatsBus {
     }
 
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
-        self.read_blob(name, limit).await
+        self.read_object(self.subjects.blob_bucket(), name, limit).await
+    }
+
+    async fn attach(&self, bytes: Bytes) -> Result<String, Error> {
+        let bucket = self.subjects.attachment_bucket();
+        let named = dataref::of(&bucket, &bytes);
+        self.upload(bucket, &named.digest, &bytes).await?;
+        Ok(named.reference)
     }
 
     async fn cancel(&self, target: &Target, key: &CommandKey, by: &str) -> Result<(), Error> {

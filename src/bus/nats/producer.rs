@@ -94,12 +94,11 @@ impl NatsBus {
         }
     }
 
-    /// Puts bytes into the blob store. One of the same name and size is left as it is: names are digests.
+    /// Puts bytes into a bucket of objects. One of the same name and size is left as it is: names are digests.
     ///
     /// # Errors
     /// When the store refuses them.
-    pub async fn upload(&self, name: &str, mut bytes: &[u8]) -> Result<(), Error> {
-        let bucket = self.subjects.blob_bucket();
+    pub async fn upload(&self, bucket: String, name: &str, mut bytes: &[u8]) -> Result<(), Error> {
         let fail = |operation, source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
             operation,
             subject: bucket.clone(),

@@ -78,10 +78,16 @@ impl NatsBus {
         self.swap(&stream_of(&self.subjects.attempt_bucket()), put(self.subjects.attempts(key), text), revision).await
     }
 
-    pub(super) async fn read_blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
-        let what = || format!("object {name} in {}", self.subjects.blob_bucket());
-        let store = self.context.get_object_store(self.subjects.blob_bucket()).await.map_err(|source| {
-            Error::Request { operation: "open", subject: self.subjects.blob_bucket(), source: source.into() }
+    /// The object of this name in a bucket, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// When it is not there, too large, or cannot be read.
+    pub async fn read_object(&self, bucket: String, name: &str, limit: usize) -> Result<Bytes, Error> {
+        let what = || format!("object {name} in {bucket}");
+        let store = self.context.get_object_store(&bucket).await.map_err(|source| Error::Request {
+            operation: "open",
+            subject: bucket.clone(),
+            source: source.into(),
         })?;
         let object = store.get(name).await.map_err(|error| match error.kind() {
             GetErrorKind::NotFound | GetErrorKind::InvalidName => Error::NotFound { what: what() },

@@ -1,0 +1,33 @@
+//! Fetches what a result refers to.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{Client, Error};
+use crate::attachment::Attachment;
+use crate::bus;
+use crate::event::{ResultData, dataref};
+
+/// What the report of a result says about its attachment, if it has one.
+#[must_use]
+pub fn attachment(result: &ResultData) -> Option<Attachment> {
+    let named = result.report.as_ref().and_then(|report: &Value| report.get("attachment"))?;
+    serde_json::from_value(named.clone()).ok()
+}
+
+impl Client {
+    /// The bytes of an attachment, JSON. They are what they were when the result was written: the digest is compared.
+    ///
+    /// # Errors
+    /// When it is not there any more, may not be read, or is another one.
+    pub async fn fetch(&self, attachment: &Attachment) -> Result<Bytes, Error> {
+        let digest = dataref::digest(&attachment.dataref)?;
+        let bucket = self.bus().subjects().attachment_bucket();
+        let bytes = self.bus().read_object(bucket.clone(), digest, dataref::MAX_BYTES).await?;
+        if dataref::of(&bucket, &bytes).digest != digest.to_ascii_lowercase() {
+            let reason = "it has another digest".to_owned();
+            return Err(bus::Error::Malformed { what: attachment.dataref.clone(), reason }.into());
+        }
+        Ok(bytes)
+    }
+}
