@@ -50,7 +50,7 @@ impl Notices for Observer {
 
 impl Observer {
     async fn has(&self, what: &str, wanted: &[&str]) {
-        eventually(what, Duration::from_secs(60), async || {
+        eventually(what, Duration::from_mins(1), async || {
             let kept = self.0.lock().unwrap();
             let mut found: Vec<String> = kept.0.values().map(|one| format!("{} {}", one.code, one.resource)).collect();
             found.sort();
@@ -110,7 +110,7 @@ impl Watching {
 
     /// The next line: what became of which object.
     fn next(&self) -> (String, String) {
-        let line = self.lines.recv_timeout(Duration::from_secs(60)).unwrap();
+        let line = self.lines.recv_timeout(Duration::from_mins(1)).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         (text(&line["event"]), text(&line["finding"]["resource"]))
@@ -162,7 +162,7 @@ async fn what_changes_while_the_api_server_is_away_is_told_when_it_is_back() {
         proxy.refuse(Some(Refusal { status: 410, after: None, percent: 100 }));
         proxy.cut_watches();
         write(&cx, deployment(&namespace, "one", 1000)).await;
-        eventually("it has been refused", Duration::from_secs(60), async || (proxy.refused() > 5).then_some(())).await;
+        eventually("it has been refused", Duration::from_mins(1), async || (proxy.refused() > 5).then_some(())).await;
         proxy.refuse(None);
         observer.has("all is read again, and what is gone is resolved", &[&two]).await;
     };

@@ -159,6 +159,10 @@ impl Bus for Timed {
         self.bus.stranded(max, wait)
     }
 
+    async fn attach(&self, bytes: Bytes) -> Result<String, Error> {
+        self.bus.attach(bytes).await
+    }
+
     async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
         self.bus.blob(name, limit).await
     }

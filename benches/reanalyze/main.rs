@@ -16,7 +16,7 @@ mod measure;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use measure::{quantile, table};
 use rand::SeedableRng;
@@ -25,6 +25,7 @@ use rand::seq::IndexedRandom;
 use sailhand::analysis::incremental::{Change, Difference, Incremental};
 use sailhand::analysis::{Kind, ObjectRef, Resource, Snapshot, mesh, rules, run};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 const SEED: u64 = 1;
 /// Of a hundred objects.
@@ -176,7 +177,7 @@ impl Sort {
         let (begun, used) = (Instant::now(), used());
         let Difference { calls, .. } = incremental.apply(changes);
         let taken = begun.elapsed();
-        self.used.push(self::used() - used);
+        self.used.push(self::used().saturating_sub(used));
         self.taken.push(taken);
         self.calls.push(calls);
     }
