@@ -3,7 +3,7 @@
 //! # How
 //!
 //! A *call* is one rule with what it is called for: an object, a namespace, or nothing ([`Check`](super::Check)). Of
-//! each call are kept what it has found and which [questions](super::question) it asked its [`View`](super::View): all
+//! each call are kept what it has found and which questions (`question.rs`) it asked its [`View`](super::View): all
 //! objects of a kind, those of a namespace, of a name, with a key of an index, the mesh's settings, the time. A view is
 //! the only way from a rule to an object, so this is all that a call depends on, beside what it is called for.
 //!
