@@ -31,6 +31,21 @@ async fn a_worker_killed_in_the_middle_leaves_one_result_by_another() {
 }
 
 #[tokio::test]
+async fn what_is_given_up_after_a_death_tells_of_its_attempts() {
+    let stage = Stage::new().await;
+    let mut first = stage.worker("first").await;
+    let space = format!("given-up-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let params = json!({"application": "online-boutique", "namespace": space, "entry": "none", "wait": "60s"});
+    let key = stage.send("dev", "sample.deploy", params).await;
+    stage.event(&key, |kind| matches!(kind, EventKind::Progress(_))).await;
+    first.kill();
+    stage.client.cancel(&key, "test").await.unwrap();
+    let _second = stage.worker("second").await;
+    let result = stage.result(&key).await;
+    assert_eq!((result.outcome, result.attempts, result.worker.as_str()), (Outcome::Cancelled, 1, "second"));
+}
+
+#[tokio::test]
 async fn a_stopping_worker_ends_what_it_has_and_takes_nothing_more() {
     let stage = Stage::new().await;
     let worker = stage.worker("leaving").await;

@@ -116,6 +116,12 @@ type Caught = Result<Result<Outcome<Value>, Failure<Value>>, Box<dyn Any + Send>
 type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Value>>)>;
 
 impl Engine {
+    /// The attempt that was recorded last, for a command that gets no other.
+    pub(super) async fn last_attempt(&self, key: &CommandKey) -> Result<Attempt, bus::Error> {
+        let (record, revision) = self.bus.attempts(key).await?;
+        Ok(Attempt { record, revision, ..Attempt::default() })
+    }
+
     /// Writes the attempt before it begins, so that a process that dies has used it up. A first delivery is taken to
     /// be a first attempt, which saves reading: the swap tells when it was not.
     ///

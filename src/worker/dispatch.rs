@@ -115,8 +115,11 @@ impl Engine {
         };
         // A copy of the message may be carried out right now. Then that one ends the command, with its report: its
         // lease keeps this one from it.
-        if given_up.is_some() && !self.bus.attempts(&origin.key).await?.0.open {
-            return Ok(given_up.map(Ending::failed));
+        if given_up.is_some() {
+            let attempt = self.last_attempt(&origin.key).await?;
+            if !attempt.record.open {
+                return Ok(given_up.map(|error| Ending { attempt, ..Ending::failed(error) }));
+            }
         }
         if given_up.is_none() && self.bus.control().is_paused(origin.target.as_str()) {
             return Ok(Some(Ending::failed(Error::Paused { target: origin.target.to_string() })));
@@ -134,8 +137,10 @@ impl Engine {
             }
             reach(Step::Leased);
         }
-        if given_up.is_some() {
-            return Ok(given_up.map(Ending::failed));
+        if let Some(error) = given_up {
+            // Whoever was at work has died. What came of that is not undone: the result tells of the attempts.
+            let attempt = self.last_attempt(&origin.key).await?;
+            return Ok(Some(Ending { attempt, ..Ending::failed(error) }));
         }
         self.attempt(work, held.as_mut()).await
     }

@@ -30,7 +30,7 @@ pub enum Error {
         deadline: String,
     },
     /// Cancelled before an attempt.
-    #[error("the command was cancelled before it was begun")]
+    #[error("the command was cancelled before it was done")]
     Cancelled,
     /// Another worker, or another command here, holds the installation.
     #[error("installation {installation} is held by another command")]
