@@ -17,8 +17,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-/// All of Bookinfo's that lead to versions which the plain application has.
-const SCENARIOS: [&str; 11] = [
+/// All of Bookinfo's.
+const SCENARIOS: [&str; 18] = [
     "all-v1",
     "reviews-test-v2",
     "reviews-jason-v2-v3",
@@ -30,7 +30,18 @@ const SCENARIOS: [&str; 11] = [
     "ratings-test-delay",
     "ratings-test-abort",
     "fault-injection-details-v1",
+    "details-v2",
+    "ratings-db",
+    "ratings-mysql",
+    "ratings-mysql-vm",
+    "destination-rule-all",
+    "destination-rule-all-mtls",
+    "destination-rule-reviews",
 ];
+
+/// Versions that the plain application does not have.
+const VERSIONS: [(&str, &str); 4] =
+    [("details", "v2"), ("ratings", "v2"), ("ratings", "v2-mysql"), ("ratings", "v2-mysql-vm")];
 
 /// How commands are sent.
 #[derive(Clone, Copy)]
@@ -123,6 +134,9 @@ impl World {
         self.twice("mesh.install", json!({"version": "1.28.10", "profile": "minimal", "wait": "2m"})).await;
         let bookinfo = json!({"application": "bookinfo", "namespace": "shop", "wait": "1m"});
         self.twice("sample.deploy", bookinfo).await;
+        let manifest: Vec<_> = VERSIONS.iter().map(|(app, version)| deployment(app, version).to_string()).collect();
+        let more = json!({"name": "versions", "namespace": "shop", "manifest": manifest.join("\n---\n"), "wait": "1m"});
+        self.twice("config.apply", more).await;
         // Not before Bookinfo: where no container runs, nobody answers the injection webhook, and no pod would start.
         self.twice("namespace.label", json!({"namespace": "shop", "mode": "enabled"})).await;
         for scenario in SCENARIOS {
@@ -147,6 +161,7 @@ impl World {
         }
         self.twice("policy.remove", json!({"scope": scope, "kind": "mtls"})).await;
         self.twice("traffic.clear", json!({"namespace": "shop"})).await;
+        self.twice("config.delete", json!({"name": "versions", "wait": "1m"})).await;
         self.twice("sample.remove", json!({"application": "bookinfo", "namespace": "shop", "wait": "1m"})).await;
         self.twice("namespace.label", json!({"namespace": "shop", "mode": "none", "force": true})).await;
         let left = self.twice("mesh.uninstall", json!({"wait": "1m"})).await;
@@ -156,6 +171,16 @@ impl World {
         let left = self.twice("mesh.uninstall", purge).await;
         assert_eq!(left["residue"], Value::Null, "{left:#}");
     }
+}
+
+fn deployment(app: &str, version: &str) -> Value {
+    let labels = json!({"app": app, "version": version});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("{app}-{version}")},
+        "spec": {"selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [{"name": app, "image": "example.com/a:1"}]},
+        }},
+    })
 }
 
 impl Drop for World {

@@ -15,8 +15,13 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     let registry = Registry::standard();
     let Some(verb) = &options.verb else {
+        let width = registry.iter().map(|task| task.verb().len()).max().unwrap_or_default();
         for task in registry.iter() {
-            output::line(format_args!("{} {}", styled(STRONG, format_args!("{:<16}", task.verb())), task.summary()))?;
+            output::line(format_args!(
+                "{} {}",
+                styled(STRONG, format_args!("{:<width$}", task.verb())),
+                task.summary()
+            ))?;
         }
         return Ok(Exit::Success);
     };
