@@ -17,6 +17,9 @@ struct Reason {
     code: String,
     /// In which comparisons it occurs; each of them has to need it.
     seen: Vec<String>,
+    /// In which others it may occur: what istioctl tells there is not the same each time.
+    #[serde(default)]
+    at_times: Vec<String>,
     /// What the object looks like: `VirtualService *`.
     #[serde(default = "anything")]
     object: String,
@@ -45,7 +48,7 @@ impl Comparison {
         let text = std::fs::read_to_string(path).unwrap();
         let mut reasons: Vec<Reason> = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
         assert!(reasons.iter().all(|reason| reason.because.len() > 20), "a difference needs a reason");
-        reasons.retain(|reason| reason.seen.iter().any(|seen| seen == place));
+        reasons.retain(|reason| reason.seen.iter().chain(&reason.at_times).any(|seen| seen == place));
         Self { place, reasons, used: BTreeSet::new(), agreed: 0, unexplained: Vec::new() }
     }
 
@@ -70,8 +73,12 @@ impl Comparison {
 
     /// Fails for what nobody explains, and for explanations of nothing.
     pub fn judge(self) {
-        let unused: Vec<&Reason> =
-            (0..).zip(&self.reasons).filter(|(index, _)| !self.used.contains(index)).map(|(_, one)| one).collect();
+        let is_due = |reason: &Reason| reason.seen.iter().any(|seen| seen == self.place);
+        let unused: Vec<_> = (0..)
+            .zip(&self.reasons)
+            .filter(|(index, reason)| is_due(reason) && !self.used.contains(index))
+            .map(|(_, reason)| reason)
+            .collect();
         assert!(self.agreed > 10, "{}: only {} findings of both", self.place, self.agreed);
         assert!(
             self.unexplained.is_empty() && unused.is_empty(),
