@@ -66,10 +66,13 @@ start() {
 
 # Ends the program `$1` as a crash does and starts it again.
 restart() {
-  local name=$1 args
+  local name=$1 args port
   running "$name" || fail "$name is not running in $dir"
-  kill -KILL "$(cat "$dir/$name.pid")"
   mapfile -d '' -t args <"$dir/$name.args"
+  port=$(printf '%s\n' "${args[@]}" | sed -n 's/^--secure-port=//p')
+  kill -KILL "$(cat "$dir/$name.pid")"
+  # It listens until the last of its threads is gone, and another could not.
+  while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.02; done
   start "$name" "${args[@]}"
   wait_for "$name" 90 "$bin/kubectl" --kubeconfig "$dir/admin.kubeconfig" get --raw /readyz
 }
