@@ -18,6 +18,13 @@ struct Rule {
 const RULES: &[Rule] = &[
     // Every layer knows it, so it knows none.
     Rule { within: "error", except: &[], never: &["crate"] },
+    // Ports between a task and the worker, which both know.
+    Rule { within: "notice", except: &[], never: &["crate"] },
+    Rule {
+        within: "attachment",
+        except: &[],
+        never: &["crate::bus", "crate::event", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
+    },
     // The contract.
     Rule {
         within: "event",

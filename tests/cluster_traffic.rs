@@ -15,7 +15,7 @@ use sailhand::task::sample::{Choice, Deploy, DeployParams, Name};
 use sailhand::task::traffic::{Apply, ApplyParams, Clear, ClearParams, TrafficReport};
 use sailhand::task::{Outcome, Task, TaskContext};
 use serde_json::{Value, json};
-use support::istio_crds;
+use support::{bookinfo, istio_crds};
 
 const ISTIO: &str = "networking.istio.io/v1";
 
@@ -213,33 +213,12 @@ async fn all_that_was_written_in_a_namespace_is_found_and_cleared() {
     assert!(!changed && report.services.is_empty());
 }
 
-const SCENARIOS: [&str; 18] = [
-    "all-v1",
-    "reviews-test-v2",
-    "reviews-jason-v2-v3",
-    "reviews-80-20",
-    "reviews-90-10",
-    "reviews-50-v3",
-    "reviews-v2-v3",
-    "reviews-v3",
-    "ratings-test-delay",
-    "ratings-test-abort",
-    "fault-injection-details-v1",
-    "details-v2",
-    "ratings-db",
-    "ratings-mysql",
-    "ratings-mysql-vm",
-    "destination-rule-all",
-    "destination-rule-all-mtls",
-    "destination-rule-reviews",
-];
-
 #[tokio::test]
 async fn the_scenarios_are_istios() {
     istio_crds::install();
     let Some(shared) = istio_crds::shared() else { return };
     let folder = shared.join("samples/bookinfo/networking");
-    futures::future::join_all(SCENARIOS.map(|scenario| is_istios(scenario, &folder))).await;
+    futures::future::join_all(bookinfo::SCENARIOS.map(|scenario| is_istios(scenario, &folder))).await;
 }
 
 /// The scenario against Istio's file of the same name.

@@ -11,33 +11,12 @@ use std::process::Stdio;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use sailhand::event::{CommandKey, Outcome, ResultData};
 use serde_json::{Value, json};
+use support::bookinfo;
 use support::plane::Plane;
 use support::worker::{Stage, Worker};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
-
-/// All of Bookinfo's.
-const SCENARIOS: [&str; 18] = [
-    "all-v1",
-    "reviews-test-v2",
-    "reviews-jason-v2-v3",
-    "reviews-80-20",
-    "reviews-90-10",
-    "reviews-50-v3",
-    "reviews-v2-v3",
-    "reviews-v3",
-    "ratings-test-delay",
-    "ratings-test-abort",
-    "fault-injection-details-v1",
-    "details-v2",
-    "ratings-db",
-    "ratings-mysql",
-    "ratings-mysql-vm",
-    "destination-rule-all",
-    "destination-rule-all-mtls",
-    "destination-rule-reviews",
-];
 
 /// Versions that the plain application does not have.
 const VERSIONS: [(&str, &str); 4] =
@@ -139,7 +118,7 @@ impl World {
         self.twice("config.apply", more).await;
         // Not before Bookinfo: where no container runs, nobody answers the injection webhook, and no pod would start.
         self.twice("namespace.label", json!({"namespace": "shop", "mode": "enabled"})).await;
-        for scenario in SCENARIOS {
+        for scenario in bookinfo::SCENARIOS {
             self.twice("traffic.apply", json!({"namespace": "shop", "scenario": scenario})).await;
         }
         let scope = json!({"of": "namespace", "namespace": "shop"});

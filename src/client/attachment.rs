@@ -23,8 +23,8 @@ impl Client {
     pub async fn fetch(&self, attachment: &Attachment) -> Result<Bytes, Error> {
         let digest = dataref::digest(&attachment.dataref)?;
         let bucket = self.bus().subjects().attachment_bucket();
-        let bytes = self.bus().read_object(bucket.clone(), digest, dataref::MAX_BYTES).await?;
-        if dataref::of(&bucket, &bytes).digest != digest.to_ascii_lowercase() {
+        let bytes = self.bus().read_object(bucket, digest, dataref::MAX_BYTES).await?;
+        if !dataref::is_of(digest, &bytes) {
             let reason = "it has another digest".to_owned();
             return Err(bus::Error::Malformed { what: attachment.dataref.clone(), reason }.into());
         }

@@ -143,11 +143,15 @@ struct Place {
     resource_version: String,
 }
 
+/// As `kubectl` names a kind: `pods`, `gateways.networking.istio.io`.
+fn full_name(kind: Kind) -> String {
+    let (plural, group) = (kind.plural(), kind.group());
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+}
+
 impl List {
     fn what(&self) -> String {
-        let plural = self.kind.plural();
-        let group = self.kind.group();
-        let name = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        let name = full_name(self.kind);
         self.namespace.as_ref().map_or(name.clone(), |namespace| format!("{name} in namespace {namespace}"))
     }
 

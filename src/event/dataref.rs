@@ -27,6 +27,12 @@ pub fn of(bucket: &str, bytes: &[u8]) -> Named {
     Named { digest, reference }
 }
 
+/// Whether bytes are those that a digest names.
+#[must_use]
+pub fn is_of(digest: &str, bytes: &[u8]) -> bool {
+    hex(&Sha256::digest(bytes)).eq_ignore_ascii_case(digest)
+}
+
 /// The digest, which is the object's name.
 ///
 /// # Errors

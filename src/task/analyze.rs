@@ -227,22 +227,23 @@ fn judge(
     let namespace_of_manifest = if params.live { "default" } else { "" };
     let (snapshot, sources) = together(live, params.manifest, namespace_of_manifest, now)?;
     let mut findings = run(&snapshot, rules, threads());
-    findings.retain(|finding| {
-        !finding.suppressed
-            && is_asked(&params.codes, finding.code)
-            && (params.namespaces.is_empty() || params.namespaces.iter().any(|one| one.as_str() == namespace(finding)))
-    });
+    findings.retain(|finding| is_wanted(&params.codes, &params.namespaces, finding));
     let (mut report, all) = report(&findings, &sources);
     report.objects = snapshot.len();
     report.unread = unread;
     Ok((report, all))
 }
 
-pub(super) fn is_asked(codes: &[String], code: &Code) -> bool {
-    if codes.is_empty() { rules::is_told_unasked(code) } else { codes.iter().any(|asked| asked == code.id) }
+/// Whether a command that names these codes and namespaces wants a finding.
+pub(super) fn is_wanted(codes: &[String], namespaces: &[Namespace], finding: &Finding) -> bool {
+    let code = finding.code;
+    let is_asked =
+        if codes.is_empty() { rules::is_told_unasked(code) } else { codes.iter().any(|asked| asked == code.id) };
+    let is_there = namespaces.is_empty() || namespaces.iter().any(|one| one.as_str() == namespace(finding));
+    !finding.suppressed && is_asked && is_there
 }
 
-pub(super) fn namespace(finding: &Finding) -> &str {
+fn namespace(finding: &Finding) -> &str {
     if finding.object.kind == Kind::Namespace { &finding.object.name } else { &finding.object.namespace }
 }
 

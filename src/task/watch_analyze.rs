@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::analyze::{count, finding_report, is_asked, namespace, rules_for};
+use super::analyze::{count, finding_report, is_wanted, rules_for};
 use super::names::Namespace;
 use super::{DURATION, Error, Failure, Limits, Outcome, Task, TaskContext};
 use crate::analysis::incremental::Difference;
@@ -104,7 +104,7 @@ impl Task for Watch {
         let rules = rules_for(&params.codes)?;
         cx.step("read", 0, 1, "reading the cluster");
         let cluster = cx.cluster().await?;
-        let shows = Box::new(move |finding: &Finding| is_shown(&params, finding));
+        let shows = Box::new(move |finding: &Finding| is_wanted(&params.codes, &params.namespaces, finding));
         let begun = tokio::select! {
             biased;
             stop = cx.guard.stopped() => return Err(stop.into()),
@@ -140,12 +140,6 @@ impl Task for Watch {
             cx.step("watch", 0, 0, said(&report, &live));
         }
     }
-}
-
-fn is_shown(params: &WatchParams, finding: &Finding) -> bool {
-    !finding.suppressed
-        && is_asked(&params.codes, finding.code)
-        && (params.namespaces.is_empty() || params.namespaces.iter().any(|one| one.as_str() == namespace(finding)))
 }
 
 /// What is mended first: of one that has only moved, the new place is what stays with whoever listens.

@@ -138,7 +138,6 @@ impl Engine {
 
     /// `nats-object://<bucket>/<sha256>`: the digest is the name, and is checked.
     async fn fetch(&self, dataref: &str) -> Result<serde_json::Value, Error> {
-        use sha2::{Digest, Sha256};
         let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
         let digest = event::dataref::digest(dataref)?;
         let bytes = match self.bus.blob(digest, event::dataref::MAX_BYTES).await {
@@ -146,12 +145,11 @@ impl Engine {
             other => other?,
         };
         // Some MiB take long enough to keep heartbeats waiting.
-        let read = tokio::task::spawn_blocking(move || {
-            let found = event::hex(&Sha256::digest(&bytes));
-            (found, event::json::read(&bytes))
-        });
-        let (found, value) = read.await.map_err(|error| wrong(&error.to_string()))?;
-        if !found.eq_ignore_ascii_case(digest) {
+        let named = digest.to_owned();
+        let read =
+            tokio::task::spawn_blocking(move || (event::dataref::is_of(&named, &bytes), event::json::read(&bytes)));
+        let (is_it, value) = read.await.map_err(|error| wrong(&error.to_string()))?;
+        if !is_it {
             return Err(wrong("the object has another digest").into());
         }
         value.map_err(|error| wrong(&format!("is not JSON: {error}")).into())

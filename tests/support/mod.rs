@@ -14,6 +14,7 @@
 )]
 
 pub mod api_proxy;
+pub mod bookinfo;
 pub mod charts;
 pub mod control_plane;
 pub mod eventually;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::watch::{Seen, follow};
-use super::{LATE, lists, secrets};
+use super::{LATE, full_name, lists, secrets};
 use crate::analysis::incremental::{Change, Difference, Incremental};
 use crate::analysis::{Finding, Kind, ObjectRef, Resource, Rule};
 use crate::clock::Clock;
@@ -259,9 +259,7 @@ impl Live {
 }
 
 fn is_of(what: &str, kind: Kind) -> bool {
-    let group = kind.group();
-    let name = if group.is_empty() { kind.plural().to_owned() } else { format!("{}.{group}", kind.plural()) };
-    what.split(' ').next() == Some(name.as_str())
+    what.split(' ').next() == Some(full_name(kind).as_str())
 }
 
 /// Whether a change may make other Secrets count.
