@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Run, run};
 use super::support::{control_plane, istio_crds, tools};
 use super::{MISTAKES, SEED, Summary, corpus, header};
+use crate::measure::process::{Run, run};
 use crate::measure::table;
 
 const OBJECTS: usize = 10_000;
@@ -21,20 +21,24 @@ pub fn measure(sailhand: &Path, istioctl: &Path) {
     istio_crds::install();
     let dir = TempDir::with_prefix("sailhand-bench-").unwrap();
     fill(kubeconfig, &dir);
-    let path = kubeconfig.display().to_string();
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let ours = words(&format!("analyze -A --kubeconfig {path} --fail-on never -o json"));
-    let theirs = words(&format!("analyze -A --kubeconfig {path} -o json"));
+    let command = |program: &Path, more: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["analyze", "-A", "-o", "json", "--kubeconfig"]).arg(kubeconfig).args(more);
+        command
+    };
+    let commands = [command(sailhand, &["--fail-on", "never"]), command(istioctl, &[])];
+    let outs = ["sailhand", "istioctl"].map(|name| dir.path().join(name));
     let mut runs: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
-        runs[0].push(run(sailhand, &ours, &[], &dir.path().join("out")));
-        runs[1].push(run(istioctl, &theirs, &[], &dir.path().join("out")));
+        for ((command, out), runs) in commands.iter().zip(&outs).zip(&mut runs) {
+            runs.push(run(command, out));
+        }
     }
     println!("live: a control plane of its own with {OBJECTS} such objects");
     table(&[
         header(),
-        Summary::of(&runs[0]).line(&format!("{OBJECTS} objects"), "sailhand", (1.0, 100.0)),
-        Summary::of(&runs[1]).line("", "istioctl", (f64::NAN, f64::NAN)),
+        Summary::of(&runs[0], &outs[0]).line(&format!("{OBJECTS} objects"), "sailhand", (1.0, 100.0)),
+        Summary::of(&runs[1], &outs[1]).line("", "istioctl", (f64::NAN, f64::NAN)),
     ]);
 }
 

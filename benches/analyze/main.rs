@@ -11,7 +11,6 @@
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
 mod live;
-mod process;
 
 #[path = "../../tests/support/corpus.rs"]
 mod corpus;
@@ -21,9 +20,11 @@ mod measure;
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use measure::process::{self, Run};
 use measure::{median, table};
-use process::{Run, run};
+use serde_json::Value;
 use support::tools;
 use tempfile::TempDir;
 
@@ -104,16 +105,16 @@ fn files(tools: &[Tool], sizes: &[usize]) {
         for round in 0..ROUNDS {
             for (tool, runs) in tools.iter().zip(&mut runs) {
                 if round == 0 || (tool.most >= objects && (objects <= 10_000 || round < 3)) {
-                    let mut arguments = tool.arguments.clone();
-                    arguments.push(file.display().to_string());
-                    runs.push(run(&tool.program, &arguments, &[], &dir.path().join("out")));
+                    let mut command = Command::new(&tool.program);
+                    command.args(&tool.arguments).arg(&file);
+                    runs.push(process::run(&command, &dir.path().join(tool.name)));
                 }
             }
         }
         for (tool, runs) in tools.iter().zip(&runs) {
-            let row = Summary::of(runs);
+            let row = Summary::of(runs, &dir.path().join(tool.name));
             if tool.name == "sailhand" {
-                costs.push((objects, row.wall / objects as f64, row.cpu / objects as f64));
+                costs.push((objects, row.took / objects as f64, row.cpu / objects as f64));
                 rows.push(row.line(&format!("{objects} objects"), tool.name, (seconds, mebibytes)));
             } else {
                 rows.push(row.line("", tool.name, (f64::NAN, f64::NAN)));
@@ -128,19 +129,24 @@ fn files(tools: &[Tool], sizes: &[usize]) {
     }
 }
 
-/// Medians of some runs.
+/// Medians of some runs, seconds and MiB, and how many findings the last has written.
 struct Summary {
-    wall: f64,
+    took: f64,
     cpu: f64,
     peak: f64,
     findings: usize,
 }
 
 impl Summary {
-    fn of(runs: &[Run]) -> Self {
+    fn of(runs: &[Run], out: &Path) -> Self {
         let of = |field: fn(&Run) -> f64| median(runs.iter().map(field).collect());
-        let findings = runs.last().map_or(0, |run| run.findings);
-        Self { wall: of(|run| run.wall), cpu: of(|run| run.cpu), peak: of(|run| run.peak), findings }
+        let told: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+        Self {
+            took: of(|run| run.took.as_secs_f64()),
+            cpu: of(|run| run.cpu.as_secs_f64()),
+            peak: of(|run| run.peak),
+            findings: told.as_array().map_or(0, Vec::len),
+        }
     }
 
     fn line(&self, what: &str, who: &str, (seconds, mebibytes): (f64, f64)) -> Vec<String> {
@@ -148,7 +154,7 @@ impl Summary {
         vec![
             what.to_owned(),
             who.to_owned(),
-            format!("{:.3}", self.wall),
+            format!("{:.3}", self.took),
             limit(seconds, "s"),
             format!("{:.3}", self.cpu),
             format!("{:.0}", self.peak),

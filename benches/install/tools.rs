@@ -28,8 +28,7 @@ impl Tool {
     pub fn istioctl(self) -> Run {
         let mut command = Command::new(istioctl());
         command.args(["install", "--skip-confirmation", "--set", "profile=minimal", "--kubeconfig"]).arg(self.0);
-        command.stderr(std::process::Stdio::null());
-        process::run(command)
+        process::run(&command, Path::new("/dev/null"))
     }
 
     /// Both releases, one after the other as they have to be.
@@ -41,7 +40,7 @@ impl Tool {
             command.args(["--namespace", NAMESPACE, "--wait", "--kubeconfig"]).arg(self.0);
             command.args(["--set", &format!("global.hub=registry.istio.io/release,global.tag={VERSION}")]);
             command.args(first.then_some("--create-namespace"));
-            process::run(command)
+            process::run(&command, Path::new("/dev/null"))
         };
         release("istio-base", "base").then(release("istiod", "istiod"))
     }

@@ -45,9 +45,14 @@ fn ticks(pid: u32, first: usize) -> Duration {
 
 /// A size of a process in MiB: `VmRSS` is what it holds now, `VmHWM` the most it ever held.
 pub fn memory(pid: u32, field: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
-    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+    memory_if_running(pid, field).unwrap()
+}
+
+/// The same; a process that has ended has no memory.
+fn memory_if_running(pid: u32, field: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }
 
 /// The middle one; the mean of the two in the middle of an even number.
