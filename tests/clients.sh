@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The third-party clients against the real thing: starts a nats-server and a worker, then runs clients/run.sh.
 #
-# Uses the cluster of $SAILHAND_TEST_KUBECONFIG, or starts a control plane of its own. Needs `just tools` and a built
-# worker (`cargo build`; $SAILHAND_BIN names another one). Prints what clients/run.sh prints.
+# On a control plane of its own: what the clients expect is true of a cluster without Istio's kinds, and the one that the
+# other tests share has them. Needs `just tools` and a built worker (`cargo build`; $SAILHAND_BIN names another one).
+# Prints what clients/run.sh prints.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,10 +44,7 @@ start_nats() {
 [[ -x $sailhand ]] || fail "$sailhand is missing; cargo build makes it"
 [[ -x $cache/bin/nats-server ]] || fail "$cache/bin/nats-server is missing; 'just tools' builds it"
 start_nats
-kubeconfig=${SAILHAND_TEST_KUBECONFIG:-}
-if [[ -z $kubeconfig ]]; then
-  kubeconfig=$("$here/support/control-plane.sh" up "$state-control-plane" --guard $$ | tail -n 1)
-fi
+kubeconfig=$("$here/support/control-plane.sh" up "$state-control-plane" --guard $$ | tail -n 1)
 
 export SAILHAND__NATS__URL="[\"$nats_url\"]" SAILHAND__HEALTH__LISTEN=127.0.0.1:0
 printf '[targets.dev]\nkubeconfig = "%s"\n' "$kubeconfig" >"$state/config.toml"
