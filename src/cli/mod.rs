@@ -17,6 +17,7 @@ mod schema;
 mod submit;
 mod targets;
 mod topology;
+mod verb;
 mod verbs;
 mod watch;
 mod worker;

@@ -27,6 +27,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Options {
     /// What to do, such as config.apply
+    #[arg(value_parser = super::verb::Parser, hide_possible_values = true)]
     verb: String,
     /// Cluster, by the id that the workers' configuration gives it
     #[arg(short, long)]
