@@ -105,6 +105,6 @@ pub fn configuration(input: &[u8]) {
     assert!(findings.iter().all(has_place), "{findings:?}");
     let report = report::Report { findings: &findings, sources: &sources, objects, suppressed: 0 };
     let mut shown = String::new();
-    report::text::write(&report, &mut shown).expect("text");
+    report::text::write(&report, report::text::Layout::default(), &mut shown).expect("text");
     serde_json::to_string(&report::sarif::document(&report)).expect("SARIF");
 }

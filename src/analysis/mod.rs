@@ -41,6 +41,7 @@ pub use rule::{Check, Rule};
 pub use run::run;
 pub use selector::Selector;
 pub use snapshot::{Settings, Snapshot};
+pub use syntax::suggest;
 pub use view::View;
 pub use workloads::{WORKLOADS, Within};
 

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
 use super::question::Question;
-use super::{Kind, Node, ObjectRef, Resource};
+use super::{Kind, Node, ObjectRef, Origin, Resource};
 
 /// Everything that can be analysed.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Snapshot {
     mesh: Mesh,
     now: i64,
     indexes: Indexes,
+    repeated: Vec<(ObjectRef, Origin, Origin)>,
 }
 
 /// What is known beside the objects.
@@ -59,10 +60,17 @@ impl Snapshot {
                 kinds[resource.kind.index()].push(Arc::new(resource));
             }
         }
+        let mut repeated = Vec::new();
         for of_kind in &mut kinds {
             // The place in the file decides between two of the same name, and not the order of reading.
             of_kind.sort_by(|a, b| key(a).cmp(&key(b)).then(b.origin.cmp(&a.origin)));
-            of_kind.dedup_by(|later, first| key(later) == key(first));
+            of_kind.dedup_by(|earlier, kept| {
+                let is_same = key(earlier) == key(kept);
+                if is_same && let (Some(from), Some(by)) = (earlier.origin, kept.origin) {
+                    repeated.push((ObjectRef::from(&**kept), from, by));
+                }
+                is_same
+            });
         }
         let mesh_config = settings.mesh_config.unwrap_or(Node::Null);
         let mesh = Mesh::new(&mesh_config);
@@ -70,7 +78,13 @@ impl Snapshot {
         if let Some(networks) = settings.mesh_networks {
             kinds[Kind::MeshNetworks.index()] = vec![Arc::new(networks_resource(networks))];
         }
-        Self { kinds, mesh, now: settings.now, indexes: Indexes::default() }
+        Self { kinds, mesh, now: settings.now, indexes: Indexes::default(), repeated }
+    }
+
+    /// Objects that were read from files more than once: where an earlier text of it was, and where the one that stays.
+    #[must_use]
+    pub fn repeated(&self) -> &[(ObjectRef, Origin, Origin)] {
+        &self.repeated
     }
 
     /// All objects of a kind, by namespace, name and cluster.

@@ -3,6 +3,7 @@
 mod explain;
 mod filter;
 mod live;
+mod notes;
 mod show;
 mod watch;
 
@@ -17,7 +18,7 @@ use show::{FailOn, Format, show};
 
 use super::{Error, Exit, output};
 use crate::analysis::report::Report;
-use crate::analysis::source::{self, Reading, Sources, files};
+use crate::analysis::source::{self, PassedOver, Reading, Sources, files};
 use crate::analysis::suppress::{self, Suppressions};
 use crate::analysis::{Finding, Kind, Node, Settings, Snapshot, mesh};
 use crate::clock::Clock;
@@ -68,8 +69,8 @@ pub(super) struct Options {
     #[arg(long)]
     default_objects: bool,
     /// How findings are written
-    #[arg(short, long, value_enum)]
-    output: Option<Format>,
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Format,
     /// Tell findings of these namespaces only; what is read stays the same
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
     namespace: Vec<String>,
@@ -117,8 +118,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     }
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let (sources, mut reading) = read(options, threads)?;
-    reading.errors.iter().for_each(|error| output::problem(error));
-    let mut is_whole = reading.errors.is_empty();
+    let mut is_whole = reading.errors.is_empty() && !sources.passed_over().iter().any(PassedOver::is_manifest);
     if options.is_live() {
         is_whole &= live::read(options, &filter.rules(), &mut reading).await?;
     }
@@ -131,10 +131,8 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     }
     let suppressed = suppressions.apply(&mut findings);
     let report = Report { findings: &findings, sources: &sources, objects: snapshot.len(), suppressed };
-    show(options.output, options.fail_on, &report, &snapshot)?;
-    if reading.foreign > 0 {
-        output::note(format_args!("{} documents are no Kubernetes objects and were passed over", reading.foreign));
-    }
+    show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
+    notes::tell(&reading, &sources, &snapshot, options.is_live());
     let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
     let exit = match (is_bad, is_whole) {
         (true, _) => Exit::Failed,
@@ -163,7 +161,13 @@ fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
 
 fn suppressions(options: &Options) -> Result<Suppressions, Error> {
     let mut suppressions = Suppressions::default();
-    options.suppress.iter().for_each(|pattern| suppressions.add_pattern(pattern));
+    for pattern in &options.suppress {
+        let code = pattern.split('=').next().unwrap_or_default().trim();
+        if !code.contains('*') {
+            explain::known(&format!("--suppress {pattern}"), code)?;
+        }
+        suppressions.add_pattern(pattern);
+    }
     for path in &options.baseline {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;

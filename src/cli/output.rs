@@ -31,6 +31,34 @@ impl Format {
     }
 }
 
+/// How wide prose may be on the terminal; none where it goes to a file or a program.
+pub(super) fn width() -> Option<usize> {
+    /// Lines that are longer are hard to read.
+    const LONGEST: usize = 120;
+    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(width.0).clamp(40, LONGEST))
+}
+
+/// Prose in lines that fit the terminal.
+pub(super) fn broken(text: &str) -> String {
+    let Some(width) = width() else { return text.to_owned() };
+    let mut column = 0;
+    let words = text.split(' ').map(|word| {
+        let length = word.chars().count();
+        let fits = column == 0 || column + 1 + length <= width;
+        let before = if column == 0 {
+            ""
+        } else if fits {
+            " "
+        } else {
+            "\n"
+        };
+        column = if fits { column + before.len() + length } else { length };
+        format!("{before}{word}")
+    });
+    words.collect()
+}
+
 /// Text in a style.
 pub(super) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")

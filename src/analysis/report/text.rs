@@ -1,73 +1,219 @@
-//! Findings for people: by object, each with the line it is about, as a compiler shows it.
+//! Findings for people: errors and warnings by object, each with the line it is about, as a compiler shows it; remarks by
+//! code, since there may be hundreds of one kind. Why it matters and what to do is told where a code comes first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 
 use super::Report;
 use crate::analysis::source::{Position, Source};
-use crate::analysis::{Finding, Level};
+use crate::analysis::{Code, Finding, Level};
 
 const QUIET: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 const HELP: Style = AnsiColor::Green.on_default();
 
+/// Remarks of one code that are told when there are more of them than one.
+const REMARKS: usize = 5;
+/// Longest part of a line of a file that is shown, in characters.
+const LINE: usize = 160;
+
+/// How findings are told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Layout {
+    /// Where prose is broken; none leaves it in one line.
+    pub width: Option<usize>,
+    /// Each remark, also where many say the same.
+    pub every_remark: bool,
+}
+
 /// The findings, then how many there are.
 ///
 /// # Errors
 /// The writer's.
-pub fn write(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
-    let mut order: Vec<&Finding> = report.findings.iter().collect();
-    // By object, and the objects with the worst findings first: the order of findings does that within each.
-    let mut worst = std::collections::BTreeMap::new();
-    for finding in &order {
-        let level = worst.entry(&finding.object).or_insert(finding.level);
-        *level = finding.level.max(*level);
-    }
-    order.sort_by_key(|finding| (std::cmp::Reverse(worst.get(&finding.object).copied()), &finding.object));
-    let mut last = None;
-    for finding in order {
-        if last != Some(&finding.object) {
-            heading(finding, out)?;
-            last = Some(&finding.object);
+pub fn write(report: &Report<'_>, layout: Layout, out: &mut impl fmt::Write) -> fmt::Result {
+    let mut text = Text { report, layout, explained: BTreeSet::new(), out };
+    let (remarks, others): (Vec<&Finding>, Vec<&Finding>) =
+        report.findings.iter().partition(|finding| finding.level == Level::Info);
+    text.by_object(others)?;
+    text.by_code(&remarks)?;
+    text.summary()
+}
+
+struct Text<'a, W> {
+    report: &'a Report<'a>,
+    layout: Layout,
+    /// Codes whose reason and remedy were told.
+    explained: BTreeSet<&'static str>,
+    out: &'a mut W,
+}
+
+impl<W: fmt::Write> Text<'_, W> {
+    /// The objects with the worst findings first: the order of findings does that within each.
+    fn by_object(&mut self, mut findings: Vec<&Finding>) -> fmt::Result {
+        let mut worst = BTreeMap::new();
+        for finding in &findings {
+            let level = worst.entry(&finding.object).or_insert(finding.level);
+            *level = finding.level.max(*level);
         }
-        one(finding, report.sources.position(finding), out)?;
+        findings.sort_by_key(|finding| (std::cmp::Reverse(worst.get(&finding.object).copied()), &finding.object));
+        let mut last = None;
+        for finding in findings {
+            if last != Some(&finding.object) {
+                writeln!(self.out, "{STRONG}{}{STRONG:#}", named(finding))?;
+                last = Some(&finding.object);
+            }
+            let style = level_style(finding.level);
+            let head = format!("  {style}{}[{}]{style:#}: ", finding.level, finding.code.id);
+            let indent = finding.level.to_string().len() + finding.code.id.len() + 6;
+            self.prose(&head, indent, 4, &finding.message)?;
+            match self.report.sources.position(finding) {
+                Some((source, position)) => {
+                    self.place(finding, source, position, 4)?;
+                    self.excerpt(finding, source, position)?;
+                }
+                None if !finding.field.is_empty() => writeln!(self.out, "    {QUIET}at{QUIET:#} {}", finding.field)?,
+                None => {}
+            }
+            self.explain(finding.code, 4)?;
+            writeln!(self.out)?;
+        }
+        Ok(())
     }
-    summary(report, out)
+
+    fn by_code(&mut self, remarks: &[&Finding]) -> fmt::Result {
+        let mut codes: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+        for finding in remarks {
+            codes.entry(finding.code.id).or_default().push(finding);
+        }
+        for findings in codes.values() {
+            let Some(first) = findings.first() else { continue };
+            let shown = if self.layout.every_remark { findings.len() } else { findings.len().min(REMARKS) };
+            let style = level_style(first.level);
+            let title = match findings.len() {
+                1 => first.code.title.to_owned(),
+                count => format!("{} ({count} times)", first.code.title),
+            };
+            let head = format!("{style}{}[{}]{style:#}: ", first.level, first.code.id);
+            self.prose(&head, first.code.id.len() + 8, 2, &title)?;
+            for finding in &findings[..shown] {
+                let name = named(finding);
+                let head = format!("  {STRONG}{name}{STRONG:#}: ");
+                self.prose(&head, name.chars().count() + 4, 4, &finding.message)?;
+                match self.report.sources.position(finding) {
+                    Some((source, position)) => self.place(finding, source, position, 4)?,
+                    None if !finding.field.is_empty() => {
+                        writeln!(self.out, "    {QUIET}at{QUIET:#} {}", finding.field)?;
+                    }
+                    None => {}
+                }
+            }
+            if shown < findings.len() {
+                let more = findings.len() - shown;
+                writeln!(
+                    self.out,
+                    "  and {more} more: {QUIET}--codes {}{QUIET:#} or {QUIET}-o json{QUIET:#} tells all",
+                    first.code.id
+                )?;
+            }
+            self.explain(first.code, 2)?;
+            writeln!(self.out)?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, finding: &Finding, source: &Source, at: Position, indent: usize) -> fmt::Result {
+        let Position { line, column, .. } = at;
+        write!(self.out, "{:indent$}{QUIET}-->{QUIET:#} {}:{line}:{column}", "", source.name)?;
+        if !finding.field.is_empty() {
+            write!(self.out, " {QUIET}{}{QUIET:#}", finding.field)?;
+        }
+        writeln!(self.out)
+    }
+
+    fn excerpt(&mut self, finding: &Finding, source: &Source, position: Position) -> fmt::Result {
+        let Position { line, column, length } = position;
+        let text = line_of(source, finding, line);
+        // What a secret holds is nobody's business on a screen.
+        if text.is_empty() || finding.object.kind == crate::analysis::Kind::Secret {
+            return Ok(());
+        }
+        let number = line.to_string();
+        let most = self.layout.width.map_or(LINE, |width| width.saturating_sub(number.len() + 8).clamp(20, LINE));
+        // Of a long line the part around the place.
+        let skip = if column + length.min(most / 2) > most { column.saturating_sub(most / 2) } else { 0 };
+        let cut = if skip > 0 { "…" } else { "" };
+        let shown: String = text.chars().skip(skip).take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let column = (column - 1).saturating_sub(skip) + cut.chars().count();
+        let mark = "^".repeat(length.clamp(1, 60.min(most.saturating_sub(column).max(1))));
+        let style = level_style(finding.level);
+        writeln!(self.out, "    {QUIET}{number} |{QUIET:#} {cut}{}", shown.trim_end())?;
+        let margin = " ".repeat(number.len());
+        writeln!(self.out, "    {QUIET}{margin} |{QUIET:#} {:column$}{style}{mark}{style:#}", "")
+    }
+
+    fn explain(&mut self, code: &'static Code, indent: usize) -> fmt::Result {
+        if !self.explained.insert(code.id) {
+            return Ok(());
+        }
+        let margin = " ".repeat(indent);
+        self.prose(&format!("{margin}{HELP}why:{HELP:#}  "), indent + 6, indent + 6, code.why)?;
+        self.prose(&format!("{margin}{HELP}help:{HELP:#} "), indent + 6, indent + 6, code.remedy)
+    }
+
+    /// A line that begins with `head`, which takes `used` columns; what does not fit goes on below, indented.
+    fn prose(&mut self, head: &str, used: usize, indent: usize, text: &str) -> fmt::Result {
+        self.out.write_str(head)?;
+        let Some(width) = self.layout.width else { return writeln!(self.out, "{text}") };
+        let mut column = used;
+        for (index, word) in text.split(' ').enumerate() {
+            let length = word.chars().count();
+            if index > 0 && column + 1 + length > width {
+                write!(self.out, "\n{:indent$}", "")?;
+                column = indent;
+            } else if index > 0 {
+                self.out.write_char(' ')?;
+                column += 1;
+            }
+            self.out.write_str(word)?;
+            column += length;
+        }
+        writeln!(self.out)
+    }
+
+    fn summary(&mut self) -> fmt::Result {
+        let report = self.report;
+        let mut found = String::new();
+        for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
+            let count = report.count(level);
+            if count > 0 {
+                let style = level_style(level);
+                let separator = if found.is_empty() { "" } else { ", " };
+                write!(found, "{separator}{style}{}{style:#}", plural(count, word))?;
+            }
+        }
+        if found.is_empty() {
+            write!(found, "{HELP}No findings{HELP:#}")?;
+        }
+        let files = report.sources.len();
+        let files = if files > 0 { format!(" from {}", plural(files, "file")) } else { String::new() };
+        let accepted =
+            if report.suppressed == 0 { String::new() } else { format!(", {} suppressed", report.suppressed) };
+        write!(self.out, "{found} in {}{files}{accepted}.", plural(report.objects, "object"))?;
+        if !report.findings.is_empty() {
+            write!(self.out, " {QUIET}`sailhand analyze --explain CODE` shows an example, before and after.{QUIET:#}")?;
+        }
+        writeln!(self.out)
+    }
 }
 
-fn heading(finding: &Finding, out: &mut impl fmt::Write) -> fmt::Result {
+fn named(finding: &Finding) -> String {
     let cluster = &finding.object.cluster;
-    let cluster = if cluster.is_empty() { String::new() } else { format!(" of cluster {cluster}") };
-    writeln!(out, "{STRONG}{}{STRONG:#}{cluster}", finding.object)
-}
-
-fn one(finding: &Finding, place: Option<(&Source, Position)>, out: &mut impl fmt::Write) -> fmt::Result {
-    let style = style(finding.level);
-    writeln!(out, "  {style}{}[{}]{style:#}: {}", finding.level, finding.code.id, finding.message)?;
-    match place {
-        Some((source, position)) => excerpt(finding, source, position, out)?,
-        None if !finding.field.is_empty() => writeln!(out, "    {QUIET}at{QUIET:#} {}", finding.field)?,
-        None => {}
-    }
-    writeln!(out, "    {HELP}help:{HELP:#} {}", finding.code.remedy)?;
-    writeln!(out)
-}
-
-fn excerpt(finding: &Finding, source: &Source, position: Position, out: &mut impl fmt::Write) -> fmt::Result {
-    let Position { line, column, length } = position;
-    writeln!(out, "    {QUIET}-->{QUIET:#} {}:{line}:{column}", source.name)?;
-    let text = line_of(source, finding, line);
-    // What a secret holds is nobody's business on a screen.
-    if text.is_empty() || finding.object.kind == crate::analysis::Kind::Secret {
-        return Ok(());
-    }
-    let number = line.to_string();
-    let mark = "^".repeat(length.clamp(1, 60));
-    let style = style(finding.level);
-    let shown: String = text.chars().take(160).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    writeln!(out, "    {QUIET}{number} |{QUIET:#} {shown}")?;
-    writeln!(out, "    {QUIET}{} |{QUIET:#} {}{style}{mark}{style:#}", " ".repeat(number.len()), " ".repeat(column - 1))
+    let object = finding.object.to_string();
+    // A name is required; that it is missing is a finding of its own.
+    let object = if finding.object.name.is_empty() { format!("{object}(without a name)") } else { object };
+    if cluster.is_empty() { object } else { format!("{object} of cluster {cluster}") }
 }
 
 /// The text of a line, counted from the finding's document, which is nearer than the file's start.
@@ -78,36 +224,11 @@ fn line_of<'a>(source: &'a Source, finding: &Finding, line: usize) -> &'a str {
     document.lines().nth(skip).unwrap_or_default()
 }
 
-fn summary(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
-    let objects = plural(report.objects, "object");
-    if report.findings.is_empty() {
-        return writeln!(out, "{HELP}No findings{HELP:#} in {objects}{}.", accepted(report));
-    }
-    let mut parts = String::new();
-    for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
-        let count = report.count(level);
-        if count > 0 {
-            let style = style(level);
-            let separator = if parts.is_empty() { "" } else { ", " };
-            write!(parts, "{separator}{style}{}{style:#}", plural(count, word))?;
-        }
-    }
-    let accepted = accepted(report);
-    writeln!(
-        out,
-        "{parts} in {objects}{accepted}. {QUIET}`sailhand analyze --explain CODE` tells more about one.{QUIET:#}"
-    )
-}
-
-fn accepted(report: &Report<'_>) -> String {
-    if report.suppressed == 0 { String::new() } else { format!(", {} suppressed", report.suppressed) }
-}
-
 fn plural(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
-fn style(level: Level) -> Style {
+fn level_style(level: Level) -> Style {
     match level {
         Level::Error => AnsiColor::Red.on_default().bold(),
         Level::Warning => AnsiColor::Yellow.on_default().bold(),

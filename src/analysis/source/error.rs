@@ -70,6 +70,9 @@ impl Classify for Error {
             Self::Unreadable { template: true, .. } => {
                 "This looks like a Helm template: analyse what `helm template` makes of it.".to_owned()
             }
+            Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                "Save it as UTF-8, or leave it out if it is no text; the other files were analysed.".to_owned()
+            }
             _ => self.code().remedy().to_owned(),
         }
     }

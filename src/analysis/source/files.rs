@@ -1,9 +1,11 @@
 //! Files and folders. The only part of the analysis that touches the file system.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::folder::{KUSTOMIZATIONS, PassedOver, patches};
 use super::{Error, MAX_BYTES, Sources};
 
 /// What is read below a folder.
@@ -12,15 +14,18 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 const MAX_FOLDERS: usize = 32;
 
 /// Adds the texts of files; of folders, those of all `.yaml`, `.yml` and `.json` files below them, in the order of
-/// their names. Folders that begin with a dot are passed over, and links to folders are not followed.
+/// their names. Folders that begin with a dot are passed over, and links to folders are not followed. Templates of Helm
+/// charts and patches of Kustomize are counted instead of read; a file that is named itself is read whatever it is.
 pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
-    let mut files = Vec::new();
+    let mut found = Found::default();
     if path.is_dir() {
-        list(path, 0, &mut files, errors);
+        found.list(path, 0, errors);
     } else {
-        files.push(path.to_path_buf());
+        found.files.push(path.to_path_buf());
     }
-    for file in files {
+    found.leave_out_patches();
+    sources.passed_over.append(&mut found.passed_over);
+    for file in found.files {
         let name = file.display().to_string();
         match read_file(&file) {
             Ok(text) => {
@@ -49,23 +54,74 @@ fn read_file(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, errors: &mut Vec<Error>) {
-    let mut entries: Vec<PathBuf> = match fs::read_dir(folder) {
-        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).collect(),
-        Err(source) => {
-            errors.push(Error::File { path: folder.display().to_string(), source });
-            return;
-        }
-    };
-    entries.sort();
-    for path in entries {
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_dir() {
-            if !is_hidden && !path.is_symlink() && depth < MAX_FOLDERS {
-                list(&path, depth + 1, files, errors);
+#[derive(Default)]
+struct Found {
+    files: Vec<PathBuf>,
+    passed_over: Vec<PassedOver>,
+    /// Folders with a kustomization, and the files that it names as patches.
+    kustomizations: Vec<(PathBuf, Vec<PathBuf>)>,
+}
+
+impl Found {
+    fn list(&mut self, folder: &Path, depth: usize, errors: &mut Vec<Error>) {
+        let entries = match entries(folder) {
+            Ok(entries) => entries,
+            Err(source) => {
+                errors.push(Error::File { path: folder.display().to_string(), source });
+                return;
             }
-        } else if path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known)) {
-            files.push(path);
+        };
+        let has = |name: &str| entries.iter().any(|path| path.file_name().is_some_and(|found| found == name));
+        let is_chart = has("Chart.yaml");
+        if let Some(name) = KUSTOMIZATIONS.iter().find(|name| has(name))
+            && let Ok(text) = read_file(&folder.join(name))
+        {
+            self.kustomizations.push((folder.to_path_buf(), patches(folder, &text)));
+        }
+        for path in entries {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if path.is_dir() {
+                if name.starts_with('.') || path.is_symlink() || depth == MAX_FOLDERS {
+                    continue;
+                }
+                let before = self.files.len();
+                self.list(&path, depth + 1, errors);
+                if is_chart && name == "templates" && self.files.len() > before {
+                    let files = self.files.drain(before..).count();
+                    self.passed_over.push(PassedOver::Templates { chart: folder.to_path_buf(), files });
+                }
+            } else if path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known)) {
+                self.files.push(path);
+            }
         }
     }
+
+    /// A kustomization may name files of folders above its own, so this comes after all are listed.
+    fn leave_out_patches(&mut self) {
+        let mut patches: BTreeMap<PathBuf, usize> = BTreeMap::new();
+        for (index, (_, named)) in self.kustomizations.iter().enumerate() {
+            patches.extend(named.iter().filter_map(|path| Some((path.canonicalize().ok()?, index))));
+        }
+        if patches.is_empty() {
+            return;
+        }
+        let mut counts = vec![0; self.kustomizations.len()];
+        self.files.retain(|file| {
+            let of = file.canonicalize().ok().and_then(|file| patches.get(&file));
+            of.is_none_or(|index| {
+                counts[*index] += 1;
+                false
+            })
+        });
+        for ((folder, _), files) in self.kustomizations.drain(..).zip(counts).filter(|(_, files)| *files > 0) {
+            self.passed_over.push(PassedOver::Patches { kustomization: folder, files });
+        }
+    }
+}
+
+/// Sorted by name.
+fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)?.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    entries.sort();
+    Ok(entries)
 }

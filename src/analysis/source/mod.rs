@@ -4,6 +4,7 @@
 mod block;
 mod error;
 pub mod files;
+mod folder;
 mod position;
 mod read;
 mod scalar;
@@ -11,6 +12,7 @@ mod split;
 mod yaml;
 
 pub use error::{Error, Place};
+pub use folder::PassedOver;
 pub use position::Position;
 pub use read::{Reading, read, read_value};
 
@@ -27,6 +29,7 @@ pub const MAX_VALUES: usize = 1_000_000;
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<Source>,
+    passed_over: Vec<PassedOver>,
 }
 
 /// One file.
@@ -43,6 +46,12 @@ impl Sources {
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
         self.files.push(Source { name: name.into(), text });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// What folders hold that is made into objects by another tool.
+    #[must_use]
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.passed_over
     }
 
     /// The file of this number.

@@ -3,7 +3,7 @@
 use saphyr_parser::{Event, Parser, Span, StrInput};
 
 use super::super::Origin;
-use super::yaml;
+use super::yaml::{self, Fault};
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,12 +22,13 @@ pub fn locate(text: &str, origin: Origin, field: &str) -> Position {
     if let Some(item) = origin.item {
         path.splice(0..0, [Segment::Key("items".to_owned()), Segment::Index(usize::try_from(item).unwrap_or(0))]);
     }
-    let mut walk = Walk { parser: yaml::parser(text), next: None, best: None };
-    walk.advance();
-    let start = walk.next.as_ref().map(|(_, span)| *span);
-    walk.follow(&path);
+    let mut walk = Walk { parser: yaml::parser(text), next: None, best: None, fault: None };
+    let mut span = walk.along(&path);
+    // What was read all the same is walked through all the same.
+    if let Some(text) = walk.fault.take().and_then(|fault| yaml::indented(text, &fault)) {
+        span = Walk { parser: yaml::parser(&text), next: None, best: None, fault: None }.along(&path);
+    }
     let first = usize::try_from(origin.line).unwrap_or(1);
-    let span = walk.best.or(start);
     span.map_or(Position { line: first, column: 1, length: 0 }, |span| Position {
         line: first + span.start.line().max(1) - 1,
         column: span.start.col() + 1,
@@ -72,14 +73,28 @@ struct Walk<'a> {
     /// The event that comes next; none at the end of the document, or where it cannot be read.
     next: Option<(Event<'a>, Span)>,
     best: Option<Span>,
+    /// What ended the walk before the document did.
+    fault: Option<Fault>,
 }
 
 impl Walk<'_> {
+    /// The place of what the path leads to, or of what is nearest to it.
+    fn along(&mut self, path: &[Segment]) -> Option<Span> {
+        self.advance();
+        let start = self.next.as_ref().map(|(_, span)| *span);
+        self.follow(path);
+        self.best.or(start)
+    }
+
     fn advance(&mut self) {
         self.next = loop {
             match self.parser.next_event() {
                 Some(Ok((Event::StreamStart | Event::DocumentStart(_), _))) => {}
-                Some(Ok((Event::DocumentEnd, _)) | Err(_)) | None => break None,
+                Some(Err(error)) => {
+                    self.fault = Some(Fault::from(&error));
+                    break None;
+                }
+                Some(Ok((Event::DocumentEnd, _))) | None => break None,
                 Some(Ok(event)) => break Some(event),
             }
         };

@@ -24,15 +24,17 @@ pub struct Reading {
     pub errors: Vec<Error>,
     /// Objects of kinds that no rule reads, by `group/Kind`.
     pub others: BTreeMap<String, usize>,
-    /// Documents that are no Kubernetes objects: values of charts, settings of tools.
-    pub foreign: usize,
+    /// Documents that are no Kubernetes objects (values of charts, settings of tools), by the file they are in.
+    pub foreign: BTreeMap<u32, usize>,
 }
 
 impl Reading {
     fn append(&mut self, mut more: Self) {
         self.resources.append(&mut more.resources);
         self.errors.append(&mut more.errors);
-        self.foreign += more.foreign;
+        for (file, count) in more.foreign {
+            *self.foreign.entry(file).or_default() += count;
+        }
         for (kind, count) in more.others {
             *self.others.entry(kind).or_default() += count;
         }
@@ -108,8 +110,33 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
     match parse(text) {
         Ok(Node::Null) => {}
         Ok(root) => unfold(root, origin, reading),
-        Err(fault) => reading.errors.push(error(&source.name, text, document.line, fault)),
+        Err(fault) => match json_stream(text, origin) {
+            Some(values) => values.into_iter().for_each(|(root, origin)| unfold(root, origin, reading)),
+            None => reading.errors.push(error(&source.name, text, document.line, fault)),
+        },
     }
+}
+
+/// JSON values one after another, as `kubectl` takes them too, each with its place.
+fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Node, Origin)>> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
+    let mut values = Vec::new();
+    let mut last = 0;
+    let mut line = whole.line;
+    while let Some(value) = stream.next() {
+        // The line on which the value stands, after the blank ones before it.
+        let start = last + text[last..].len() - text[last..].trim_start().len();
+        line += u32::try_from(text[last..start].matches('\n').count()).unwrap_or(0);
+        let end = stream.byte_offset();
+        let place = |offset: usize| whole.start.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX));
+        values.push((value.ok()?, Origin { line, start: place(start), end: place(end), ..whole }));
+        line += u32::try_from(text[start..end].matches('\n').count()).unwrap_or(0);
+        last = end;
+    }
+    Some(values)
 }
 
 /// A flow mapping of YAML looks like JSON; the reader of JSON is the faster one.
@@ -135,7 +162,7 @@ fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
 /// `List` and any other `…List` with items, as the API server sends them; else the object itself.
 fn unfold(root: Node, origin: Origin, reading: &mut Reading) {
     let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
-        reading.foreign += 1;
+        *reading.foreign.entry(origin.file).or_default() += 1;
         return;
     };
     if kind.ends_with("List") && matches!(root["items"], Node::List(_)) {
@@ -190,9 +217,20 @@ mod tests {
         let names: Vec<String> = read.resources.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["Pod a", "Pod ns/b"]);
         assert_eq!(read.resources[1].origin.map(|origin| origin.line), Some(9));
-        assert_eq!(read.foreign, 1);
+        assert_eq!(read.foreign.into_iter().collect::<Vec<_>>(), [(0, 1)]);
         assert_eq!(read.others.into_iter().collect::<Vec<_>>(), [("Event".to_owned(), 1)]);
         assert!(matches!(&read.errors[..], [Error::Unreadable { template: true, .. }]), "{:?}", read.errors);
+    }
+
+    #[test]
+    fn json_values_may_follow_each_other() {
+        let text = "{\"apiVersion\":\"v1\",\n\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}}\n\n{\"x\":1}{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\n\
+                    \"metadata\":{\"name\":\"b\"}}\n";
+        let read = reading(text);
+        assert!(read.errors.is_empty(), "{:?}", read.errors);
+        let found: Vec<_> = read.resources.iter().map(|it| (it.name.as_str(), it.origin.map(|at| at.line))).collect();
+        assert_eq!(found, [("a", Some(1)), ("b", Some(4))]);
+        assert!(!reading("{\"a\": 1}\n{\"b\": ").errors.is_empty());
     }
 
     #[test]

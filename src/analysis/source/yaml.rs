@@ -1,7 +1,7 @@
 //! From the events of a YAML parser to a [`Node`], within limits of depth and number. Pure.
 
 use compact_str::CompactString;
-use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::super::Node;
 use super::scalar::resolve;
@@ -26,12 +26,52 @@ pub enum Fault {
     },
 }
 
+impl From<&ScanError> for Fault {
+    fn from(error: &ScanError) -> Self {
+        Self::Syntax { line: error.marker().line(), reason: error.info().to_owned() }
+    }
+}
+
 /// Reads one document; null if there is nothing in it.
 pub fn read(text: &str) -> Result<Node, Fault> {
+    read_strictly(text).or_else(|fault| indented(text, &fault).map_or(Err(fault), |text| read_strictly(&text)))
+}
+
+/// Most lines of a document that are indented for the parser.
+const MAX_INDENTED: usize = 64;
+
+/// The text as the parser takes it, if all that it minds is what stands in brackets at their key's column:
+///
+/// ```yaml
+/// args: [
+///   --all
+/// ]
+/// ```
+///
+/// YAML wants it further to the right; `kubectl` does not, so that many files have it.
+pub(super) fn indented(text: &str, fault: &Fault) -> Option<String> {
+    let mut text = text.to_owned();
+    let mut fault = fault.clone();
+    for _ in 0..MAX_INDENTED {
+        let Fault::Syntax { line, reason } = &fault else { return None };
+        let start = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        // Said within brackets only: elsewhere less indentation ends a block.
+        if !matches!(reason.as_str(), "invalid indentation" | "invalid indentation in flow construct") {
+            return None;
+        }
+        text.insert(start, ' ');
+        match read_strictly(&text) {
+            Ok(_) => return Some(text),
+            Err(next) => fault = next,
+        }
+    }
+    None
+}
+
+fn read_strictly(text: &str) -> Result<Node, Fault> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
-        let (event, span) =
-            event.map_err(|error| Fault::Syntax { line: error.marker().line(), reason: error.info().to_owned() })?;
+        let (event, span) = event.map_err(|error| Fault::from(&error))?;
         if matches!(event, Event::DocumentEnd) {
             break;
         }
@@ -246,6 +286,13 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
         assert!(matches!(read(&deep), Err(Fault::Limit { .. } | Fault::Syntax { .. })));
         assert!(matches!(read("a: &x [*x]"), Err(Fault::Syntax { .. })));
+    }
+
+    #[test]
+    fn a_bracket_may_close_at_its_keys_column() {
+        let text = "a:\n  - b: [\n      \"x\",\n    ]\n    c: [{\n      d: 1\n    }]\n  - e: [\n    1\n    ]\n";
+        assert_eq!(read(text), Ok(json(r#"{"a":[{"b":["x"],"c":[{"d":1}]},{"e":[1]}]}"#)));
+        assert!(matches!(read("a: [1\nb: 2\n"), Err(Fault::Syntax { .. })));
     }
 
     #[test]

@@ -3,22 +3,47 @@
 use std::path::Path;
 
 use crate::analysis::report::pages;
-use crate::analysis::rules;
+use crate::analysis::{Code, rules, suggest};
 use crate::cli::{Error, Exit, output};
 
 /// One code, with its example.
 pub(super) fn code(id: &str) -> Result<Exit, Error> {
-    let codes = rules::codes();
-    let code = codes.iter().find(|code| code.id.eq_ignore_ascii_case(id));
-    let code = code.ok_or_else(|| Error::argument(format!("--explain {id}"), "no such code; see --list-rules"))?;
+    let code = known(&format!("--explain {id}"), id)?;
     let head = format!("{}[{}] {}: {}", code.level, code.id, code.name, code.title);
-    output::line(output::styled(output::STRONG, head))?;
-    output::line(format_args!("\n{}\n\n{}", code.why, code.remedy))?;
-    output::line(format_args!("\nSource: {}\n\nBefore:\n", code.source))?;
+    let (why, remedy) = (output::broken(code.why), output::broken(code.remedy));
+    output::line(output::styled(output::STRONG, output::broken(&head)))?;
+    output::line(format_args!("\n{why}\n\n{remedy}\n"))?;
+    if !code.also.is_empty() {
+        output::line(format_args!("Kiali and others call it {}.", code.also.join(", ")))?;
+    }
+    output::line(format_args!("Source: {}\n\nBefore:\n", code.source))?;
     output::line(indented(code.example.before))?;
     output::line("\nAfter:\n")?;
     output::line(indented(code.example.after))?;
     Ok(Exit::Success)
+}
+
+/// The code that a person means by its id, by its name, or by the id that Kiali gives it.
+pub(super) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> {
+    let codes = rules::codes();
+    let is_meant = |code: &&Code| {
+        let names = [code.id, code.name].into_iter().chain(code.also.iter().copied());
+        names.into_iter().any(|name| name.eq_ignore_ascii_case(word))
+    };
+    // By its own id first: Kiali has several of ours in one.
+    let own = codes.iter().copied().find(|code| code.id.eq_ignore_ascii_case(word));
+    own.or_else(|| codes.iter().copied().find(is_meant)).ok_or_else(|| {
+        let names = codes.iter().flat_map(|code| [code.id, code.name]);
+        Error::argument(argument.to_owned(), unknown("code", word, names))
+    })
+}
+
+/// What is said of a word that is none of those there are.
+pub(super) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match suggest::nearest(word, known) {
+        Some(near) => format!("there is no such {what}; did you mean {near}?"),
+        None => format!("there is no such {what}; `sailhand analyze --list-rules` lists them"),
+    }
 }
 
 fn indented(text: &str) -> String {

@@ -1,5 +1,6 @@
 //! What `--codes` asks for: codes, or rules by name.
 
+use super::explain;
 use crate::analysis::{Code, Finding, Rule, rules};
 use crate::cli::Error;
 
@@ -19,7 +20,8 @@ impl Filter {
             } else if let Some(rule) = rules::ALL.iter().find(|rule| rule.name.eq_ignore_ascii_case(name)) {
                 filter.rules.push(rule);
             } else {
-                return Err(Error::argument(format!("--codes {name}"), "no such code or rule; see --list-rules"));
+                let names = codes.iter().map(|code| code.id).chain(rules::ALL.iter().map(|rule| rule.name));
+                return Err(Error::argument(format!("--codes {name}"), explain::unknown("code or rule", name, names)));
             }
         }
         Ok(filter)

@@ -1,7 +1,5 @@
 //! Writes a report in the form asked for.
 
-use std::io::IsTerminal;
-
 use clap::ValueEnum;
 
 use crate::analysis::report::{self, Report};
@@ -47,19 +45,22 @@ impl FailOn {
 }
 
 pub(super) fn show(
-    format: Option<Format>,
+    format: Format,
     fail_on: FailOn,
+    every_remark: bool,
     report: &Report<'_>,
     snapshot: &Snapshot,
 ) -> Result<(), Error> {
-    let fitting = if std::io::stdout().is_terminal() { Format::Text } else { Format::Json };
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = match format.unwrap_or(fitting) {
+    let _ = match format {
         Format::Json => return output::json(&report::json::findings(report)),
         Format::IstioctlJson => return output::json(&report::istioctl::messages(report)),
         Format::Sarif => return output::json(&report::sarif::document(report)),
-        Format::Text => report::text::write(report, &mut text),
+        Format::Text => {
+            let layout = report::text::Layout { width: output::width(), every_remark };
+            report::text::write(report, layout, &mut text)
+        }
         Format::Junit => report::junit::write(report, |finding| fail_on.is_reached(finding), &mut text),
         Format::Markdown => report::markdown::write(report, &mut text),
         Format::Html => {

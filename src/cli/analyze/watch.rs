@@ -1,7 +1,5 @@
 //! `sailhand analyze --watch`: what becomes wrong in a cluster and what is mended, line by line, until it is interrupted.
 
-use std::io::IsTerminal;
-
 use serde_json::json;
 
 use super::filter::Filter;
@@ -23,10 +21,9 @@ enum Told {
 
 pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppressions) -> Result<Exit, Error> {
     let is_json = match options.output {
-        Some(Format::Json) => true,
-        Some(Format::Text) => false,
-        None => !std::io::stdout().is_terminal(),
-        Some(_) => return Err(Error::argument("--output", "with --watch it is text or json")),
+        Format::Json => true,
+        Format::Text => false,
+        _ => return Err(Error::argument("--output", "with --watch it is text or json")),
     };
     let context = match options.context.as_slice() {
         [] => None,
