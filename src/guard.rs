@@ -57,6 +57,8 @@ pub struct Guard {
     fence: u64,
     lease_until: Arc<Mutex<Option<Instant>>>,
     writes: Arc<watch::Sender<usize>>,
+    first_write: CancellationToken,
+    announced: Option<CancellationToken>,
 }
 
 /// A write to a cluster that is under way, until this is dropped.
@@ -83,7 +85,16 @@ impl Guard {
             fence,
             lease_until: Arc::new(Mutex::new(None)),
             writes: Arc::default(),
+            first_write: CancellationToken::new(),
+            announced: None,
         }
+    }
+
+    /// The same, but the first write waits until somebody has been told of it: see [`Self::first_write`] and
+    /// [`Self::announced`].
+    #[must_use]
+    pub fn announcing(self) -> Self {
+        Self { announced: Some(CancellationToken::new()), ..self }
     }
 
     /// The lease's revision; written to the cluster before the first write of a task.
@@ -141,10 +152,36 @@ impl Guard {
     ///
     /// # Errors
     /// The reason to stop.
-    pub fn writing(&self) -> Result<Writing, Stop> {
+    pub async fn writing(&self) -> Result<Writing, Stop> {
         self.check()?;
+        self.first_write.cancel();
+        if let Some(announced) = self.announced.as_ref().filter(|announced| !announced.is_cancelled()) {
+            tokio::select! {
+                biased;
+                stop = self.stopped() => return Err(stop),
+                () = announced.cancelled() => {}
+            }
+        }
         self.writes.send_modify(|writes| *writes += 1);
         Ok(Writing(Arc::clone(&self.writes)))
+    }
+
+    /// Completes when the task is about to write for the first time.
+    pub async fn first_write(&self) {
+        self.first_write.cancelled().await;
+    }
+
+    /// Whether the task has come so far.
+    #[must_use]
+    pub fn has_begun_to_write(&self) -> bool {
+        self.first_write.is_cancelled()
+    }
+
+    /// The first write may begin.
+    pub fn announced(&self) {
+        if let Some(announced) = &self.announced {
+            announced.cancel();
+        }
     }
 
     /// Completes when no write is under way.

@@ -214,6 +214,7 @@ kill_a_worker() {
   ended_once sample.deploy 2
   [[ $last == *'"attempts":2,'* ]] || fail "the result does not tell of two attempts"
   [[ $last == *"\"worker\":\"$heir\""* ]] || fail "the result is not by $heir"
+  [[ $last == *'"changed":true,'* ]] || fail "the result knows nothing of what $victim wrote"
   proven "$heir ended it $((SECONDS - since)) s after the kill. 'unchanged': $victim had written all of it, nothing was written twice."
 }
 

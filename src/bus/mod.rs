@@ -118,6 +118,9 @@ pub struct Attempts {
     /// An attempt before the last one wrote to the cluster.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
+    /// The open one has begun to write; noted before its first write, so that it is known of one that died.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writing: bool,
     /// Code of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_code: Option<String>,
@@ -125,6 +128,14 @@ pub struct Attempts {
     /// nothing of the delay that the failed one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<i64>,
+}
+
+impl Attempts {
+    /// Whether one of them wrote, or died when it had begun to.
+    #[must_use]
+    pub const fn changed(&self) -> bool {
+        self.changed || self.writing
+    }
 }
 
 /// Why a message became a dead letter; a subject token.

@@ -18,7 +18,7 @@ pub(super) async fn guarded<T>(guard: &Guard, work: impl Future<Output = Result<
 /// Runs a write to its end, which the limit of its request bounds: who gave up a command must not see it change the
 /// cluster afterwards. Without the lease it is dropped; it may still have arrived, and doing it again is safe.
 pub(super) async fn written<T>(guard: &Guard, write: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let _writing = guard.writing()?;
+    let _writing = guard.writing().await?;
     tokio::select! {
         biased;
         () = guard.lease_lost() => Err(Stop::LostLease.into()),

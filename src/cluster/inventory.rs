@@ -115,7 +115,7 @@ impl Inventory {
         next.generation = self.generation.max(generation);
         let mut tries = 1;
         loop {
-            let _writing = guard.writing()?;
+            let _writing = guard.writing().await?;
             match next.put(cluster).await {
                 Ok(version) => {
                     next.version = Some(version);
@@ -159,7 +159,7 @@ impl Inventory {
 
     /// Removes the inventory itself, if it is as this work left it.
     pub async fn remove(&self, cluster: &Cluster, guard: &Guard) -> Result<(), Error> {
-        let _writing = guard.writing()?;
+        let _writing = guard.writing().await?;
         let Some(version) = &self.version else { return Ok(()) };
         let preconditions =
             Preconditions { uid: Some(version.uid.clone()), resource_version: Some(version.resource.clone()) };
@@ -256,7 +256,7 @@ impl Inventory {
     }
 
     async fn create_namespace(&self, cluster: &Cluster, guard: &Guard) -> Result<(), Error> {
-        let _writing = guard.writing()?;
+        let _writing = guard.writing().await?;
         let name = self.object.namespace.clone().unwrap_or_default();
         namespace(cluster, &name).await.map(drop)
     }

@@ -58,7 +58,7 @@ impl Outcome {
 pub struct ResultData {
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether an attempt wrote to the cluster. One whose worker died is not known to have.
+    /// Whether an attempt wrote to the cluster. One that died, or had no answer, while it wrote is taken to have.
     pub changed: bool,
     /// The verb's typed report; also of a failed command, when anything was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -142,7 +142,7 @@ impl Work<'_> {
     /// server-side apply, because that cannot remove a label that another manager has set; the resource version in
     /// it makes it a compare-and-swap.
     async fn write(&mut self, create: bool, metadata: Value, round: u32) -> Result<bool, Error> {
-        let _writing = self.cx.guard.writing()?;
+        let _writing = self.cx.guard.writing().await?;
         let name = self.params.namespace.as_str();
         let answer = if create {
             let mut metadata = metadata;

@@ -149,7 +149,8 @@ impl Engine {
                 worker: self.settings.worker.clone(),
                 open: true,
                 crashed,
-                changed: before.changed,
+                changed: before.changed(),
+                writing: false,
                 last_code: None,
                 not_before: None,
             };
@@ -179,7 +180,8 @@ impl Engine {
         // None was begun, or another is under way by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
-            let mut record = Attempts { open: false, changed: found.changed || ending.changed, ..found };
+            let changed = found.changed || ending.changed;
+            let mut record = Attempts { open: false, changed, writing: false, ..found };
             if let Some((problem, delay)) = failure {
                 record.last_code = Some(problem.code.clone());
                 record.not_before = Some(milliseconds(self.clock.now() + delay));
@@ -220,17 +222,17 @@ impl Engine {
         tracing::warn!(command = %key, "an attempt could not be taken back; it will count as a crash");
     }
 
-    /// Runs the task until it ends or has to stop.
+    /// Runs the task until it ends or has to stop. Beside how it ended: whether it had begun to write.
     pub(super) async fn run_task(
         &self,
         work: &Work<'_>,
         attempt: &Attempt,
         deadline: OffsetDateTime,
         held: Option<&mut Held>,
-    ) -> Ended {
+    ) -> (Ended, bool) {
         let origin = &work.command.origin;
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.leave.clone());
+        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.leave.clone()).announcing();
         if let Some(held) = held {
             held.keep(&guard, &self.settings.worker);
         }
@@ -272,6 +274,7 @@ impl Engine {
             tokio::select! {
                 ended = until_done(run, &guard) => ended,
                 never = pass_on(&cancelled, &guard) => match never {},
+                never = self.announce(origin, attempt, &guard) => match never {},
                 never = self.tell_steps(origin, attempt, &mut steps) => match never {},
                 never = self.tell_notices(origin, attempt, &mut noted) => match never {},
             }
@@ -285,7 +288,40 @@ impl Engine {
         if let Some(step) = steps.untold() {
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
         }
-        ended
+        (ended, guard.has_begun_to_write())
+    }
+
+    /// Notes on the bus that the attempt writes, before it does: if its process dies, the command's result tells so.
+    async fn announce(&self, origin: &Origin, attempt: &Attempt, guard: &Guard) -> Infallible {
+        guard.first_write().await;
+        for failures in 1.. {
+            match self.note_writing(&origin.key, attempt).await {
+                Ok(true) => guard.announced(),
+                Ok(false) => guard.lose_lease(),
+                Err(error) => {
+                    let error: bus::Error = error;
+                    tracing::debug!(command = %origin.key, "a first write cannot be noted yet: {error}");
+                    self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
+                    continue;
+                }
+            }
+            break;
+        }
+        std::future::pending().await
+    }
+
+    /// False when another attempt has begun, which is told by nothing but the lease otherwise.
+    async fn note_writing(&self, key: &CommandKey, attempt: &Attempt) -> Result<bool, bus::Error> {
+        let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
+        while record.runs == attempt.record.runs && record.open && !record.writing {
+            record.writing = true;
+            if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
+                return Ok(true);
+            }
+            (record, revision) = self.bus.attempts(key).await?;
+        }
+        // An answer can be lost.
+        Ok(record.runs == attempt.record.runs && record.open)
     }
 
     async fn tell_notices(&self, origin: &Origin, attempt: &Attempt, noted: &mut notices::Noted) -> Infallible {
@@ -325,7 +361,8 @@ fn without(record: Attempts, run: u32, worker: &str) -> Option<Attempts> {
         return record.crashed.checked_sub(1).map(|crashed| Attempts { crashed, ..record });
     }
     let ours = record.runs == run && record.open && record.worker == worker;
-    ours.then(|| Attempts { open: false, begun: record.begun.saturating_sub(1), ..record })
+    let begun = record.begun.saturating_sub(1);
+    ours.then(|| Attempts { open: false, begun, changed: record.changed(), writing: false, ..record })
 }
 
 /// What a task may ask about other commands: those of its own target.

@@ -18,6 +18,7 @@ use crate::error::{Classify, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
 use crate::failpoint::{Step, reach};
 use crate::notice::Untold;
+use crate::task::Outcome;
 use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 
 /// What is known at the end of an attempt.
@@ -166,17 +167,17 @@ impl Engine {
             return Ok(Some(Ending { attempt: begun, ..Ending::failed(error) }));
         }
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let ended = self.run_task(work, &begun, deadline, held).await;
+        let (ended, wrote) = self.run_task(work, &begun, deadline, held).await;
         reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let (outcome, error) = match ended {
             Ok(outcome) => (Some(outcome), None),
             Err((error, outcome)) => (outcome, Some(error)),
         };
-        let (changed, report) = outcome.map_or((false, None), |outcome| {
-            let (changed, report) = outcome.into_parts();
-            (changed, Some(report))
-        });
+        let (changed, report) = outcome.map(Outcome::into_parts).unzip();
+        // One that panicked, was dropped or had no answer cannot say what came of its last write.
+        let in_doubt = wrote && error.as_ref().is_some_and(Error::leaves_in_doubt);
+        let changed = changed.unwrap_or_default() || in_doubt;
         Ok(Some(Ending { report, changed, error, attempt: begun, fence, left, wait: None }))
     }
 
@@ -220,7 +221,7 @@ impl Engine {
                 }
                 let result = ResultData {
                     outcome,
-                    changed: ending.changed || ending.attempt.record.changed,
+                    changed: ending.changed || ending.attempt.record.changed(),
                     report: ending.report,
                     error: problem,
                     attempts: number,

@@ -102,6 +102,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a write may have arrived of which the task knows nothing. What is terminal was refused.
+    pub(super) fn leaves_in_doubt(&self) -> bool {
+        !matches!(self.class(), Class::Terminal | Class::Rejected | Class::Superseded)
+    }
+}
+
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {

@@ -75,13 +75,13 @@ impl Engine {
         tracing::warn!(code = %error.code(), subject = delivery.subject, "stranded: {problem}");
         self.bury(&delivery, origin.as_ref(), reason, &problem).await?;
         if let Some(origin) = &origin {
-            let attempts = self.bus.attempts(&origin.key).await.map_or(0, |(attempts, _)| attempts.begun);
+            let (attempts, _) = self.bus.attempts(&origin.key).await?;
             let result = ResultData {
                 outcome,
-                changed: false,
+                changed: attempts.changed(),
                 report: None,
                 error: Some(problem),
-                attempts,
+                attempts: attempts.begun,
                 fence: 0,
                 worker: self.settings.worker.clone(),
                 ended: event::rfc3339(self.clock.now()),

@@ -140,7 +140,7 @@ fn unfit(schedule: &Schedule, command: &Sent, result: &ResultData) -> Option<&'s
 }
 
 /// The order in which writers came: no fence after a higher one, no object by another than the newest holder, nothing
-/// for a command that has its result.
+/// for a command that has its result, and no result that knows nothing of a write.
 fn check_writes(
     lane: &Lane,
     schedule: &Schedule,
@@ -175,10 +175,12 @@ fn check_writes(
                 Some((_, by)) if by == write.by => {}
                 other => wrong.push(format!("{name}: {} wrote {object} while the holder was {other:?}", write.by)),
             }
-            if let Some(ended) = results.get(command)
-                && write.at > ended.at
-            {
+            let Some(ended) = results.get(command) else { continue };
+            if write.at > ended.at {
                 wrong.push(format!("{name}: {} wrote {object} for {command} after its result", write.by));
+            }
+            if !ended.data.changed {
+                wrong.push(format!("{name}: {} wrote {object} for {command}, which claims no change", write.by));
             }
         }
     }

@@ -49,7 +49,7 @@ pub async fn restart(
     let total = workloads.len();
     for (index, (kind, restart)) in workloads.into_iter().enumerate() {
         if restart.skipped.is_none() && !params.dry_run {
-            let _writing = cx.guard.writing()?;
+            let _writing = cx.guard.writing().await?;
             write(cluster, &kind, &restart.object, token).await?;
             cx.step("apply", index + 1, total, format!("restarted {}", restart.object));
         }

@@ -94,7 +94,7 @@ pub(super) async fn workloads(
     for (number, group) in due.chunks(batch.max(1)).enumerate() {
         budgets(work, group).await?;
         for (index, workload) in group.iter().enumerate() {
-            let _writing = work.cx.guard.writing()?;
+            let _writing = work.cx.guard.writing().await?;
             write(work.cluster, workload, &wanted.token()).await?;
             let done = number * batch + index + 1;
             work.cx.step("apply", done, total, format!("restarted {}, {done} of {total}", workload.object));
