@@ -1,5 +1,6 @@
 //! A result for people: one line that says how it ended, then what was done to each object.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -7,12 +8,17 @@ use serde_json::Value;
 use super::Error;
 use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, render, styled};
 use crate::client::Observation;
-use crate::cluster::{Action, ObjectReport};
+use crate::cluster::{Action, FieldChange, ObjectReport};
 use crate::event::{CommandKey, Outcome, ResultData, TYPE_PREFIX};
+use crate::mesh::{Finding, Severity};
 use crate::notice::FindingReport;
 
 /// Up to so many unchanged objects are named.
-const NAMED: usize = 20;
+const NAMED: usize = 10;
+/// Lines of one text that are shown of those that differ.
+const LINES: usize = 20;
+/// Characters of one value that are shown.
+const WIDE: usize = 300;
 
 /// Enough of a key to tell commands apart on a screen.
 pub(super) fn short(key: &CommandKey) -> &str {
@@ -35,8 +41,10 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
         .and_then(|ty| ty.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.strip_suffix(".v1"))
         .unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
+    let dry_run = result.report.as_ref().is_some_and(|report| report["dryRun"] == true);
     let (sign, style, how) = match result.outcome {
         Outcome::Succeeded if result.changed => ("✔", GOOD, "done"),
+        Outcome::Succeeded if dry_run => ("✔", GOOD, "dry run done, nothing written"),
         Outcome::Succeeded => ("✔", GOOD, "done, nothing changed"),
         Outcome::Failed => ("✖", BAD, "failed"),
         Outcome::Rejected => ("✖", BAD, "rejected"),
@@ -66,39 +74,60 @@ fn body(result: &ResultData) -> String {
     text.trim_end().to_owned()
 }
 
+/// Lists of objects with the words for what is done to them.
+type Tables = Vec<(Words, Vec<ObjectReport>)>;
+
 /// Reports differ by verb. Lists of objects become tables wherever they are, below the rest, which is shown by its name.
 fn describe(report: &Value, text: &mut String) {
-    let mut tables = Vec::new();
+    let mut tables = Tables::new();
     fields(report, "", &mut tables, text);
-    for objects in tables {
-        table(&objects, text);
+    for (words, objects) in tables {
+        table(words, &objects, text);
     }
 }
 
-fn fields(report: &Value, path: &str, tables: &mut Vec<Vec<ObjectReport>>, text: &mut String) {
+fn fields(report: &Value, path: &str, tables: &mut Tables, text: &mut String) {
     let Value::Object(named) = report else { return };
     for (name, value) in named {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match value {
             Value::Array(items) => match objects(items) {
-                Some(objects) => tables.push(objects),
+                Some(objects) => tables.push((if name == "drift" { DRIFT } else { DONE }, objects)),
                 None => items.iter().for_each(|one| item(&path, one, text)),
             },
             Value::Object(_) => fields(value, &path, tables, text),
             Value::Null | Value::Bool(false) => {}
+            Value::String(word) if word.is_empty() => {}
             other => field(&path, other, text),
         }
     }
 }
 
+/// What a check has found, in one line; `None` for what is something else.
+fn check(value: &Value) -> Option<String> {
+    let Finding { severity, check, message } = serde_json::from_value(value.clone()).ok()?;
+    let (style, word) = match severity {
+        Severity::Info => (QUIET, "info"),
+        Severity::Warning => (CHANGED, "warning"),
+        Severity::Error => (BAD, "error"),
+        Severity::Fatal => (BAD, "fatal"),
+    };
+    Some(format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})"))))
+}
+
 /// One of many: its plain fields in a line, and what it has below it, its objects too.
 fn item(path: &str, value: &Value, text: &mut String) {
+    if let Some(line) = check(value) {
+        let _ = writeln!(text, "{line}");
+        return;
+    }
     let Value::Object(named) = value else { return field(path, value, text) };
     let mut plain = Vec::new();
     let mut rest = serde_json::Map::new();
     for (name, value) in named {
         let words = match value {
             Value::Null | Value::Bool(false) => continue,
+            Value::Array(none) if none.is_empty() => continue,
             Value::Bool(true) => String::new(),
             Value::String(word) => word.clone(),
             Value::Number(number) => number.to_string(),
@@ -113,10 +142,10 @@ fn item(path: &str, value: &Value, text: &mut String) {
         plain.push(styled(QUIET, name) + if words.is_empty() { "" } else { " " } + &words);
     }
     let _ = writeln!(text, "  {} {}", styled(QUIET, format_args!("{path}:")), plain.join("; "));
-    let mut tables = Vec::new();
+    let mut tables = Tables::new();
     fields(&Value::Object(rest), path, &mut tables, text);
-    for objects in tables {
-        table(&objects, text);
+    for (words, objects) in tables {
+        table(words, &objects, text);
     }
 }
 
@@ -130,7 +159,7 @@ fn objects(items: &[Value]) -> Option<Vec<ObjectReport>> {
     read.collect::<Option<Vec<ObjectReport>>>().filter(|objects| !objects.is_empty())
 }
 
-fn table(objects: &[ObjectReport], text: &mut String) {
+fn table(words: Words, objects: &[ObjectReport], text: &mut String) {
     let unchanged = objects.iter().filter(|object| object.action == Action::Unchanged).count();
     for object in objects {
         if object.action == Action::Unchanged && unchanged > NAMED {
@@ -142,7 +171,7 @@ fn table(objects: &[ObjectReport], text: &mut String) {
             Action::Failed => BAD,
             Action::Unchanged | Action::Absent => QUIET,
         };
-        let _ = write!(text, "  {} {}", styled(style, format_args!("{:<10}", word(object.action))), object.object);
+        let _ = write!(text, "  {} {}", styled(style, format_args!("{:<10}", words(object.action))), object.object);
         if let Some(reason) = &object.reason {
             let _ = write!(text, " {}", styled(QUIET, format_args!("({reason})")));
         }
@@ -151,15 +180,53 @@ fn table(objects: &[ObjectReport], text: &mut String) {
             let _ = writeln!(text, "             {} {}", styled(BAD, &problem.code), problem.message);
         }
         for change in &object.diff {
-            let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), Value::to_string);
-            let _ = writeln!(text, "             {}: {} → {}", change.path, side(&change.from), side(&change.to));
+            describe_change(change, text);
         }
     }
-    let _ = writeln!(text, "  {}", styled(QUIET, summary(objects)));
+    let _ = writeln!(text, "  {}", styled(QUIET, summary(words, objects)));
+}
+
+/// A field with what it was and what it becomes. Of a text of many lines, as configuration in a `ConfigMap` is, only
+/// the lines that differ are shown.
+fn describe_change(change: &FieldChange, text: &mut String) {
+    let indent = "             ";
+    let lines = |value: &Option<Value>| {
+        value.as_ref().and_then(Value::as_str).map(|all| all.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    if let (Some(from), Some(to)) = (lines(&change.from), lines(&change.to))
+        && from.len().max(to.len()) > 1
+    {
+        let _ = writeln!(text, "{indent}{}:", change.path);
+        let only = |these: &[String], others: &[String], sign: char| {
+            let others: HashSet<_> = others.iter().collect();
+            let differing = these.iter().filter(|line| !others.contains(line));
+            differing.map(|line| format!("{sign} {}", clip(line))).collect::<Vec<_>>()
+        };
+        let found = [only(&from, &to, '-'), only(&to, &from, '+')].concat();
+        for line in found.iter().take(LINES) {
+            let _ = writeln!(text, "{indent}  {line}");
+        }
+        match found.len().saturating_sub(LINES) {
+            0 if found.is_empty() => drop(writeln!(text, "{indent}  (the same lines in another order)")),
+            0 => {}
+            more => drop(writeln!(text, "{indent}  ({more} more lines)")),
+        }
+        return;
+    }
+    let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), |it| clip(&it.to_string()));
+    let _ = writeln!(text, "{indent}{}: {} → {}", change.path, side(&change.from), side(&change.to));
+}
+
+/// At most so much of a value that a line stays a line.
+fn clip(value: &str) -> String {
+    match value.char_indices().nth(WIDE) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
 }
 
 /// Such as `2 created, 10 unchanged`.
-fn summary(objects: &[ObjectReport]) -> String {
+fn summary(words: Words, objects: &[ObjectReport]) -> String {
     let mut counts: Vec<(Action, usize)> = Vec::new();
     for object in objects {
         match counts.iter_mut().find(|(action, _)| *action == object.action) {
@@ -167,23 +234,33 @@ fn summary(objects: &[ObjectReport]) -> String {
             None => counts.push((object.action, 1)),
         }
     }
-    let parts: Vec<String> = counts.iter().map(|(action, count)| format!("{count} {}", word(*action))).collect();
+    let parts: Vec<String> = counts.iter().map(|(action, count)| format!("{count} {}", words(*action))).collect();
     parts.join(", ")
 }
 
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Created => "created",
-        Action::Configured => "configured",
-        Action::Unchanged => "unchanged",
-        Action::Recreated => "recreated",
-        Action::Skipped => "skipped",
-        Action::Pruned => "pruned",
-        Action::Deleted => "deleted",
-        Action::Absent => "absent",
-        Action::Failed => "failed",
-    }
-}
+/// The word for what is done to an object.
+type Words = fn(Action) -> &'static str;
+
+const DONE: Words = |action| match action {
+    Action::Created => "created",
+    Action::Configured => "configured",
+    Action::Unchanged => "unchanged",
+    Action::Recreated => "recreated",
+    Action::Skipped => "skipped",
+    Action::Pruned => "pruned",
+    Action::Deleted => "deleted",
+    Action::Absent => "absent",
+    Action::Failed => "failed",
+};
+
+/// Of drift, which is what a new run would do: nothing was done.
+const DRIFT: Words = |action| match action {
+    Action::Created => "missing",
+    Action::Configured | Action::Recreated => "differs",
+    Action::Pruned | Action::Deleted => "too much",
+    Action::Failed => "conflict",
+    other => DONE(other),
+};
 
 #[cfg(test)]
 mod tests {
@@ -228,10 +305,46 @@ mod tests {
     }
 
     #[test]
+    fn what_a_check_has_found_is_a_sentence_and_what_is_empty_says_nothing() {
+        let text = body_of(&json!({
+            "findings": [{ "severity": "warning", "check": "skew", "message": "1.30.3 is older" }],
+            "revision": "",
+            "parts": [{ "component": "base", "drift": [] }],
+        }));
+        assert_eq!(text, "  warning: 1.30.3 is older (skew)\n  parts: component base");
+    }
+
+    #[test]
+    fn drift_is_told_as_what_is_and_not_as_what_was_done() {
+        let drift = [object("a", "created"), object("b", "configured"), object("c", "failed")];
+        let text = body_of(&json!({ "parts": [{ "component": "base", "drift": drift }] }));
+        assert_eq!(
+            text,
+            "  parts: component base\n  missing    ConfigMap shop/a\n  differs    ConfigMap shop/b\n  \
+             conflict   ConfigMap shop/c\n  1 missing, 1 differs, 1 conflict"
+        );
+    }
+
+    #[test]
+    fn of_a_long_text_the_lines_that_differ_are_shown() {
+        let mut one = object("a", "configured");
+        let all = |hub: &str| format!("a: 1\nhub: {hub}\nz: 2");
+        one["diff"] = json!([{ "path": "data.mesh", "from": all("x"), "to": all("y") }, { "path": "data.k", "from": "v".repeat(WIDE * 2) }]);
+        let text = body_of(&json!({ "objects": [one] }));
+        let clipped = format!("\"{}…", "v".repeat(WIDE - 1));
+        assert_eq!(
+            text,
+            format!(
+                "  configured ConfigMap shop/a\n             data.mesh:\n               - hub: x\n               + hub: y\n             data.k: {clipped} → (none)\n  1 configured"
+            )
+        );
+    }
+
+    #[test]
     fn many_unchanged_objects_are_only_counted() {
         let mut objects: Vec<Value> = (0..=NAMED).map(|n| object(&n.to_string(), "unchanged")).collect();
         objects.push(object("new", "created"));
         let text = body_of(&json!({ "objects": objects }));
-        assert_eq!(text, "  created    ConfigMap shop/new\n  21 unchanged, 1 created");
+        assert_eq!(text, "  created    ConfigMap shop/new\n  11 unchanged, 1 created");
     }
 }
