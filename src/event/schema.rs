@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{JsonType, ValidationError};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
@@ -113,10 +115,46 @@ impl ParamsValidator {
         match self.0.iter_errors(params).next() {
             None => Ok(()),
             Some(error) => {
-                Err(Error::Params { path: error.instance_path().to_string(), reason: error.masked().to_string() })
+                let (path, reason) = explain(&error);
+                Err(Error::Params { path, reason })
             }
         }
     }
+}
+
+/// Where it is wrong, and what would be right. Of several schemas that a value may fit, those that list words are put
+/// together, and of others the one that got furthest is asked.
+fn explain(error: &ValidationError) -> (String, String) {
+    let (ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }) = error.kind() else {
+        return (error.instance_path().to_string(), error.masked().to_string());
+    };
+    let is_null = |error: &ValidationError| {
+        matches!(error.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Null) })
+    };
+    let branches = || context.iter().filter_map(|branch| branch.first()).filter(|error| !is_null(error));
+    let mut words = Vec::new();
+    if branches().all(|error| list(error, &mut words)) {
+        return (error.instance_path().to_string(), format!("value is none of {}", words.join(", ")));
+    }
+    // A branch that lists words is not the one that was meant, when another got to see into the value.
+    let depth = |error: &&ValidationError| error.instance_path().as_str().matches('/').count();
+    branches()
+        .max_by_key(depth)
+        .map_or_else(|| (error.instance_path().to_string(), error.masked().to_string()), explain)
+}
+
+/// Adds the words that would be right; false when it is not about words.
+fn list(error: &ValidationError, words: &mut Vec<String>) -> bool {
+    let text = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
+    match error.kind() {
+        ValidationErrorKind::Constant { expected_value } => words.push(text(expected_value)),
+        ValidationErrorKind::Enum { options } => words.extend(options.as_array().into_iter().flatten().map(text)),
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            return context.iter().filter_map(|branch| branch.first()).all(|error| list(error, words));
+        }
+        _ => return false,
+    }
+    true
 }
 
 fn asyncapi(verbs: &[Verb]) -> Value {
@@ -217,4 +255,45 @@ fn message(ty: &str, summary: &str, data: &str) -> Value {
             },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::JsonSchema;
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Params {
+        colour: Option<Colour>,
+        part: Option<Part>,
+    }
+
+    #[derive(JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    enum Colour {
+        /// Documented words are constants, each by itself.
+        Red,
+        /// So is this one.
+        Blue,
+    }
+
+    #[derive(JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
+    struct Part {
+        name: String,
+    }
+
+    #[test]
+    fn what_would_be_right_is_told_and_where() {
+        let validator = ParamsValidator::new(&schema_for!(Params)).unwrap();
+        let wrong = |params: Value| validator.check(&params).unwrap_err().to_string();
+        assert_eq!(wrong(json!({"colour": "green"})), "data/colour: value is none of red, blue");
+        assert_eq!(wrong(json!({"part": {"name": 5}})), "data/part/name: value is not of type \"string\"");
+        let unexpected = "data/part: Additional properties are not allowed ('nam' was unexpected)";
+        assert_eq!(wrong(json!({"part": {"name": "a", "nam": 5}})), unexpected);
+        validator.check(&json!({"colour": null, "part": null})).unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::names::Namespace;
-use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+use super::{DURATION, Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::DeleteOptions;
 use crate::cluster::{ApplyOptions, ObjectsReport, apply, delete, manifest};
 use crate::guard::Stop;
@@ -57,7 +57,7 @@ pub struct ApplyParams {
     pub recreate: bool,
     /// Wait until all objects are ready, at most so long, such as `120s`; do not wait when absent.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(max = 32))]
+    #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
     pub wait: Option<Duration>,
 }
 
@@ -149,7 +149,7 @@ pub struct DeleteParams {
     pub adopt: bool,
     /// Wait until the objects are gone, at most so long, such as `60s`; do not wait when absent.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(max = 32))]
+    #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
     pub wait: Option<Duration>,
 }
 
