@@ -99,7 +99,7 @@ codes! {
     SH1002 "a CloudEvents attribute is missing or invalid" "Set the named attribute as docs/contract.md describes.";
     SH1003 "unknown command type" "Use one of the verbs that `sailhand verbs` lists.";
     SH1004 "unknown version of a command" "Send a version this worker knows, or upgrade the worker.";
-    SH1005 "the parameters do not fit the command's schema" "Compare the data with schemas/commands/<verb>.v1.json.";
+    SH1005 "the parameters do not fit the command's schema" "Compare the data with what `sailhand verbs <verb>` shows, which is schemas/commands/<verb>.v1.json.";
     SH1006 "the command is too large" "Put the data into the object store and send a dataref.";
     SH1007 "the referenced data cannot be had" "Upload it to the object store again and check its digest.";
     SH1008 "unknown target" "Add the target to the worker's configuration or name one it has.";
@@ -127,7 +127,7 @@ codes! {
     SH3003 "the API server forbids the request" "Grant the named verb on the named resource.";
     SH3004 "the cluster does not know the kind" "Install its CRD first, or put it into the same command.";
     SH3005 "the API server refuses the object" "Mend the named field.";
-    SH3006 "another field manager owns the field" "Let the other manager give it up, or set force.";
+    SH3006 "another field manager owns the field" "Let the other manager give it up, or set force (for mesh verbs, adopt).";
     SH3007 "the field is immutable" "Set recreate to delete and create the object.";
     SH3008 "the object belongs to another tool" "Change it with that tool, or set adopt.";
     SH3009 "not ready in time" "Look at the named objects; send the command again with a longer deadline.";
@@ -152,12 +152,12 @@ codes! {
     SH3202 "the chart is not the one that was pinned" "Find out why it changed; then mend charts.digests or empty the charts' cache.";
     SH3203 "the chart is not safe to use" "Get the chart from its publisher again.";
     SH3204 "helm cannot render the chart" "Mend the values that it names, or charts.helm in the worker's configuration.";
-    SH3205 "these versions do not go together" "Choose the version that the message names, or set force.";
+    SH3205 "these versions do not go together" "Choose the version that the message names; force goes past what was not tested, not past what cannot work.";
     SH3206 "this version cannot follow that one" "Go by way of the version that the message names, by revision, or set force.";
     SH3207 "another installation is in the way" "Remove it with the tool that made it, choose another revision, or set adopt.";
     SH3208 "the cluster is not ready for it" "Mend what the findings name, or set force.";
     SH3209 "it is still in use" "Move its users first, or set force.";
-    SH3210 "this worker has not installed it" "Ask `mesh.status` what is there.";
+    SH3210 "this worker has not installed it" "Ask `mesh.status` what is there; mesh.install with adopt takes over what another tool has installed.";
     SH3211 "proxies do not follow" "Look at the named pods; restart their workloads.";
     // SH33xx: traffic, policies and addons.
     SH3301 "a subset has no ready pods" "Deploy what the subset names and wait until it is ready, or set force.";

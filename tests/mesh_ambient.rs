@@ -82,14 +82,23 @@ async fn in_place_the_proxies_follow_or_are_told_of() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let charts = support::charts::one_minor_apart();
+    let source = charts.path().to_string_lossy().into_owned();
+    let mesh = Mesh::with(sailhand::config::Charts { source, ..mesh_settings::settings() }).await;
     mesh.done("mesh.install", minimal("1.28.10")).await;
     let labels = json!({"istio-injection": "enabled"});
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}});
     mesh.write("somebody", &space).await;
     mesh.write("somebody", &shop("1.28.10")).await;
-    // Two minor versions at once are refused unless it is said outright; charts of one step are not at hand.
-    let upgrade = |until: &str, wait: &str| json!({"version": "1.30.3", "strategy": "in-place", "until": until, "wait": wait, "force": true});
+    let failure = mesh.run("mesh.upgrade", json!({"version": "1.30.3"})).await.unwrap_err();
+    assert!(failure.error.to_string().contains("go by way of 1.29"), "{}", failure.error);
+    let upgrade =
+        |until: &str, wait: &str| json!({"version": "1.29.2", "strategy": "in-place", "until": until, "wait": wait});
+    let mut asked = upgrade("verify", "1m");
+    asked["dry_run"] = json!(true);
+    let (_, report) = mesh.done("mesh.upgrade", asked).await;
+    let said = report["findings"].as_array().unwrap().iter().find(|it| it["check"] == "restart").unwrap();
+    assert!(said["message"].as_str().unwrap().contains("2 pods"), "{said}");
     mesh.done("mesh.upgrade", upgrade("control-plane", "1m")).await;
     let web = async || mesh.get("apps/v1", "Deployment", Some("shop"), "web").await.unwrap();
     let mark = |web: &Value| web["spec"]["template"]["metadata"]["annotations"]["sailhand.meshery.io/proxy"].clone();
@@ -98,12 +107,18 @@ async fn in_place_the_proxies_follow_or_are_told_of() {
     let failure = mesh.run("mesh.upgrade", upgrade("verify", "15s")).await.unwrap_err();
     assert_eq!(failure.error.code().to_string(), "SH3211", "{}", failure.error);
     assert!(failure.error.to_string().contains("shop/web-"), "{}", failure.error);
-    assert_eq!(mark(&web().await), "default@1.30.3", "restarted, but nobody injects the new proxy here");
+    assert_eq!(mark(&web().await), "default@1.29.2", "restarted, but nobody injects the new proxy here");
 
-    mesh.write("somebody", &shop("1.30.3")).await;
+    mesh.write("somebody", &shop("1.29.2")).await;
     mesh.done("mesh.upgrade", upgrade("verify", "1m")).await;
     let (changed, report) = mesh.done("mesh.upgrade", upgrade("verify", "1m")).await;
     assert!(!changed, "{:?}", changes(&report));
     let (_, status) = mesh.done("mesh.status", json!({})).await;
-    assert_eq!(status["controlPlanes"][0]["proxies"], json!({"1.30.3": 2}), "{status:#}");
+    assert_eq!(status["controlPlanes"][0]["proxies"], json!({"1.29.2": 2}), "{status:#}");
+
+    // The next step, and one back, which is told of.
+    mesh.done("mesh.upgrade", json!({"version": "1.30.3", "wait": "1m"})).await;
+    let (_, report) = mesh.done("mesh.upgrade", json!({"version": "1.29.2", "wait": "1m"})).await;
+    let said = report["findings"].to_string();
+    assert!(said.contains("1.29.2 is older than 1.30.3"), "{said}");
 }

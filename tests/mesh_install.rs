@@ -12,6 +12,7 @@ use mesh_target::{Mesh, changes, minimal, parts};
 use sailhand::error::Classify;
 use serde_json::{Value, json};
 use support::eventually::eventually;
+use support::eventually::eventually;
 
 /// Until istiod has raised the policy of every validator.
 async fn raised(mesh: &Mesh) -> Vec<Value> {
@@ -83,6 +84,18 @@ async fn drift_is_mended_and_what_belongs_to_others_stays() {
         all.iter().all(|one| one["webhooks"][0]["failurePolicy"] == "Fail"),
         "istiod's is not taken back, forced or not"
     );
+
+    // A gateway whose pods are refused, as the API server reaches no injector here: it is there, and not ready.
+    let gateways = json!([{"name": "edge", "values": {"service": {"type": "ClusterIP"}}}]);
+    mesh.done("mesh.install", json!({"version": "1.30.3", "gateways": gateways, "wait": "0s"})).await;
+    let waiting = eventually("the refusal is known", std::time::Duration::from_secs(20), async || {
+        let (_, status) = mesh.done("mesh.status", json!({})).await;
+        let ready: Vec<_> = status["parts"].as_array().unwrap().iter().map(|part| part["ready"].clone()).collect();
+        assert_eq!(ready, [json!(true), json!(true), json!(false)], "{status:#}");
+        let waiting = status["parts"][2]["waiting"].to_string();
+        waiting.contains("FailedCreate").then_some(waiting)
+    });
+    assert!(waiting.await.contains("Deployment istio-system/edge"));
 }
 
 #[tokio::test]
@@ -125,6 +138,13 @@ async fn what_cannot_work_is_refused_before_anything_is_written() {
         (json!({"version": "1.5.10", "force": true}), "SH3205", "Istio 1.31"),
         (json!({"version": "1.29.1"}), "SH3201", "istio-1.29.1"),
         (json!({"version": "1.30.3", "profile": "demo", "mode": "ambient"}), "SH3208", "contradict"),
+        (json!({"version": "1.30.3", "tags": ["default"]}), "SH3208", "istio-injection=enabled means it already"),
+        (json!({"version": "1.30.3", "gateways": [{"name": "a"}, {"name": "a"}]}), "SH3208", "named twice"),
+        (
+            json!({"version": "1.30.3", "gateway_api": "kind: A\napiVersion: v1\nmetadata: {name: a}"}),
+            "SH1005",
+            "no CRD of Gateways",
+        ),
         (json!({"version": "1.30.3", "values": {"compatibilityVersion": "1.1"}}), "SH3204", "compatibility"),
     ];
     for (params, code, text) in table {

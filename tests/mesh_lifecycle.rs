@@ -56,6 +56,19 @@ async fn a_mesh_moves_to_a_revision_stage_by_stage_and_back() {
     let (refused, text) = code(&mesh, "mesh.upgrade", json!({"version": "1.30.3"})).await;
     assert_eq!(refused, "SH3206", "{text}");
 
+    let mut asked = canary("remove");
+    asked["dry_run"] = json!(true);
+    let (changed, report) = mesh.done("mesh.upgrade", asked).await;
+    assert!(!changed);
+    let said = report["findings"].to_string();
+    for told in [
+        "would move to revision 1-30-3: namespace shop",
+        "2 pods would be restarted, 5 at a time",
+        "revision default would be removed",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+
     let (changed, report) = mesh.done("mesh.upgrade", canary("control-plane")).await;
     assert!(changed);
     assert_eq!(parts(&report), ["istio-base", "istiod-1-30-3"]);
@@ -126,6 +139,19 @@ async fn a_canary_goes_back_and_a_mesh_goes_away() {
     assert!(report["residue"][0].as_str().unwrap().starts_with("CustomResourceDefinition: "), "{report:#}");
     let (changed, report) = mesh.done("mesh.uninstall", json!({"wait": "30s"})).await;
     assert!(!changed, "{:?}", changes(&report));
+    let (_, status) = mesh.done("mesh.status", json!({})).await;
+    assert_eq!(status["findings"][0]["check"], "control-plane", "an empty cluster is told as one: {status:#}");
+
+    let route = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "users", "namespace": "shop"},
+        "spec": {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]},
+    });
+    mesh.write("somebody", &route).await;
+    let asked = json!({"purge": true, "dry_run": true});
+    let (_, report) = mesh.done("mesh.uninstall", asked).await;
+    let said = report["findings"].to_string();
+    assert!(said.contains("1 of VirtualService (shop/users)"), "{said}");
+    assert_eq!(report["moved"], json!(["namespace shop, without its mesh labels"]));
 
     let purge = json!({"purge": true, "confirm": "test", "wait": "30s", "force": true});
     let (_, report) = mesh.done("mesh.uninstall", purge.clone()).await;
@@ -133,8 +159,11 @@ async fn a_canary_goes_back_and_a_mesh_goes_away() {
     assert_eq!(mesh.list("apiextensions.k8s.io/v1", "CustomResourceDefinition").await.len(), 0);
     let labels = mesh.get("v1", "Namespace", None, "shop").await.unwrap()["metadata"]["labels"].clone();
     assert_eq!(labels["istio-injection"], Value::Null);
-    let (changed, report) = mesh.done("mesh.uninstall", purge).await;
+    let (changed, report) = mesh.done("mesh.uninstall", purge.clone()).await;
     assert!(!changed, "{:?}", changes(&report));
+    mesh.write("somebody", &space).await;
+    let (changed, report) = mesh.done("mesh.uninstall", purge).await;
+    assert!(changed, "a label alone is a change: {report:#}");
 }
 
 #[tokio::test]
@@ -164,9 +193,17 @@ async fn what_helm_has_installed_is_known_refused_and_taken_over_on_request() {
     assert_eq!(check["ready"], false);
     let (refused, text) = code(&mesh, "mesh.install", minimal("1.30.3")).await;
     assert_eq!((refused.as_str(), text.contains("installed by Helm")), ("SH3207", true), "{text}");
+    let (refused, text) = code(&mesh, "mesh.upgrade", json!({"version": "1.30.3"})).await;
+    assert_eq!((refused.as_str(), text.contains("revision default by Helm")), ("SH3210", true), "{text}");
+    let (changed, report) = mesh.done("mesh.uninstall", json!({})).await;
+    assert!(!changed && report["findings"].to_string().contains("installed by Helm"), "{report:#}");
+    let (used, text) = code(&mesh, "mesh.uninstall", json!({"purge": true, "confirm": "test"})).await;
+    assert_eq!((used.as_str(), text.contains("installed by Helm")), ("SH3209", true), "{text}");
     let mut adopting = minimal("1.30.3");
     adopting["adopt"] = json!(true);
-    mesh.done("mesh.install", adopting).await;
+    let (_, report) = mesh.done("mesh.install", adopting).await;
+    let owner = report["findings"].as_array().unwrap().iter().find(|it| it["check"] == "owner").unwrap();
+    assert_eq!(owner["severity"], "warning", "{owner}");
     let (_, status) = mesh.done("mesh.status", json!({})).await;
     assert_eq!(status["controlPlanes"][0]["installedBy"], "sailhand", "{status:#}");
     let (changed, report) = mesh.done("mesh.install", minimal("1.30.3")).await;

@@ -1,6 +1,7 @@
 //! Why something about a mesh is refused, and the code it carries (see docs/errors).
 
-use super::{Finding, Severity};
+use super::owner::Owner;
+use super::{Component, Facts, Finding, Severity};
 use crate::error::{Class, Classify, Code};
 
 /// A refusal.
@@ -38,6 +39,17 @@ pub enum Error {
         /// `namespace/pod` of each.
         behind: Vec<String>,
     },
+}
+
+impl Error {
+    /// A revision that is not this worker's, with those that are there, whoever made them.
+    #[must_use]
+    pub fn not_installed(revision: &str, facts: &Facts) -> Self {
+        let own = facts.installed(Component::Istiod).map(|it| format!("revision {}", it.name));
+        let others = facts.control_planes.iter().filter(|it| it.owner != Owner::Sailhand);
+        let others = others.map(|it| format!("revision {} by {}", it.revision, it.owner));
+        Self::NotInstalled { what: format!("revision {revision}"), known: own.chain(others).collect() }
+    }
 }
 
 /// The checks that stand behind the codes of their own.

@@ -1,7 +1,9 @@
 //! What is known of Istio itself: versions and what they need, profiles and components, the order of an installation,
 //! revisions and tags, who installed what. Pure: knows no client, neither of the cluster nor of the bus.
 
+mod aside;
 mod component;
+mod contradiction;
 mod error;
 mod facts;
 mod finding;
@@ -16,6 +18,7 @@ pub mod usage;
 mod values;
 mod version;
 
+pub use aside::aside;
 pub use component::{Component, Origin};
 pub use error::Error;
 pub use facts::{ControlPlane, Facts, Installed, Webhook};

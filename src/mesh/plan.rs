@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::profile::Defaults;
 use super::values::{self, Around};
-use super::{Component, Facts, Finding, Gateway, Origin, Request, Severity, Version, skew};
+use super::{Component, Facts, Finding, Gateway, Origin, Request, Severity, Version, contradiction, skew};
 
 /// What is taken of a rendered chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
     plan.findings.extend(replaced(request, facts));
     plan.findings.extend(others(request, facts));
     let on = switched(profile.components(), request);
+    let gateways = gateways(request, on);
+    plan.findings.extend(contradiction::check(request, &gateways, facts));
     let platform = profile.platform().or(facts.platform.filter(|platform| *platform == "gke"));
     let node_namespace = if platform.is_some() { "kube-system".to_owned() } else { request.namespace.clone() };
     let default_revision = default_revision(request, facts);
@@ -137,10 +139,10 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
         let values = values::ztunnel(request, &around);
         plan.steps.push(step(Component::Ztunnel, "", "ztunnel", &node_namespace, values));
     }
-    for gateway in gateways(request, on) {
+    for gateway in &gateways {
         let namespace = gateway.namespace.as_deref().unwrap_or(own);
         let name = format!("{namespace}-{}", gateway.name);
-        let values = values::gateway(request, &around, &gateway);
+        let values = values::gateway(request, &around, gateway);
         let one = step(Component::Gateway, &name, &gateway.name, namespace, values);
         plan.steps.push(Step { revision: revision.clone(), ..one });
     }
@@ -222,7 +224,7 @@ fn others(request: &Request, facts: &Facts) -> Vec<Finding> {
         .filter(|rival| rival.owner != super::owner::Owner::Sailhand || (!own && rival.namespace != request.namespace))
         .map(|rival| {
             let message = format!(
-                "{}/{} is a control plane of revision {}, installed by {}: uninstall it, choose another revision, or set adopt",
+                "{}/{} is a control plane of revision {}, installed by {}",
                 rival.namespace, rival.name, rival.revision, rival.owner
             );
             Finding::new(Severity::Error, "owner", message)

@@ -8,8 +8,8 @@ use super::{Mode, Profile, Version};
 
 /// A DNS label.
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-/// An image's place: host, port, path.
-const HUB: &str = "^[A-Za-z0-9][-A-Za-z0-9._:/]*$";
+/// An image's place: host, port, path. Not a URL: no image is called so.
+const HUB: &str = "^[A-Za-z0-9][-A-Za-z0-9._]*(:[0-9]+)?(/[-A-Za-z0-9._]+)*$";
 
 /// A mesh. Commands have its fields among their own, and refuse unknown ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -63,7 +63,9 @@ impl Task for Precheck {
     ) -> Result<Outcome<PrecheckReport>, Failure<PrecheckReport>> {
         let cluster = cx.cluster().await?;
         let facts = facts::read(&cluster).await?;
-        let mut findings = mesh::plan(&params.mesh, &facts).findings;
+        let plan = mesh::plan(&params.mesh, &facts);
+        let mut findings = mesh::aside(&params.mesh, &facts, &plan);
+        findings.extend(plan.findings);
         findings.extend(precheck::before(&cluster, &params.mesh, &facts).await?);
         let overlaps = usage::overlaps(&facts.webhooks);
         findings.extend(overlaps.into_iter().map(|text| Finding::new(Severity::Error, "webhooks", text)));

@@ -5,12 +5,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::task::DURATION;
+
 /// Fields of a command among its own, which refuses unknown ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Conduct {
     /// How long each part may take to become ready, such as `5m`; `0s` does not wait.
     #[serde(with = "humantime_serde", default = "five_minutes")]
-    #[schemars(with = "String", length(max = 32))]
+    #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub wait: Duration,
     /// Report what would change, write nothing.
     #[serde(default)]

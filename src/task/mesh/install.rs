@@ -69,7 +69,8 @@ impl Task for Install {
         let cluster = cx.cluster().await?;
         cx.step("plan", 0, 0, "looking at what the cluster has");
         let facts = facts::read(&cluster).await?;
-        let plan = mesh::plan(&params.mesh, &facts);
+        let mut plan = mesh::plan(&params.mesh, &facts);
+        plan.findings.extend(mesh::aside(&params.mesh, &facts, &plan));
         let mut work = Work::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
         let done = work.run(&facts, plan).await;
         work.report.end(done)

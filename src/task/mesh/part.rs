@@ -40,7 +40,10 @@ pub(super) async fn render(
             (charts.render(&chart, &release).await?, chart.digest)
         }
     };
-    let mut objects = manifest::read(&text)?;
+    let mut objects = match step.component {
+        Component::GatewayApi => bundle_of(&text)?,
+        _ => manifest::read(&text)?,
+    };
     if let Keep::Tag(tag) = &step.keep {
         objects.retain(|object| label(object, "istio.io/tag") == Some(tag));
     }
@@ -48,6 +51,18 @@ pub(super) async fn render(
         sign(object);
     }
     Ok(Part { step, objects, digest })
+}
+
+/// The objects of a bundle of the Gateway API. It has to be one: what else is in it would be kept for ever.
+fn bundle_of(text: &str) -> Result<Vec<DynamicObject>, Error> {
+    let wrong = |reason| Error::Parameter { field: "gateway_api", reason };
+    let hint = "want the text of a release's standard-install.yaml, such as -p gateway_api=@standard-install.yaml";
+    let objects = manifest::read(text).map_err(|error| wrong(format!("{error}; {hint}")))?;
+    let named = |object: &DynamicObject| object.metadata.name.as_deref().unwrap_or_default().to_owned();
+    if !objects.iter().any(|object| named(object) == "gateways.gateway.networking.k8s.io") {
+        return Err(wrong(format!("it has no CRD of Gateways; {hint}")));
+    }
+    Ok(objects)
 }
 
 fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {

@@ -18,7 +18,7 @@ pub struct MeshReport {
     pub revision: String,
     /// What was done to each part, in order.
     pub parts: Vec<PartReport>,
-    /// Namespaces that were moved, and workloads that were restarted.
+    /// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<String>,
     /// What is left of Istio in the cluster.

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::facts::list;
-use crate::cluster::{Cluster, Error as ClusterError, ObjectRef};
+use crate::cluster::{Cluster, Error as ClusterError, Fault, ObjectRef};
 use crate::mesh::{Component, Facts, usage};
 use crate::task::Error;
 
+/// Objects of one kind that are named.
+const NAMED: usize = 5;
 /// The group of Istio's kinds ends so.
 const GROUP: &str = ".istio.io";
 /// What istiod writes beside what its chart has.
@@ -45,6 +47,37 @@ async fn all(cluster: &Cluster, api_version: &str, kind: &str) -> Result<Vec<Val
 pub(super) async fn crds(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
     let mut found = all(cluster, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await?;
     found.retain(|crd| crd["spec"]["group"].as_str().is_some_and(|group| group.ends_with(GROUP)));
+    Ok(found)
+}
+
+/// Objects of Istio's kinds, by kind: how many, with some of their names. Kinds that may not be read are left out:
+/// a purge does not need to.
+pub(super) async fn instances(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+    let mut found = Vec::new();
+    for crd in crds(cluster).await? {
+        let spec = &crd["spec"];
+        let version = spec["versions"].as_array().and_then(|all| all.iter().find(|it| it["storage"] == true));
+        let (Some(group), Some(kind), Some(version)) =
+            (spec["group"].as_str(), spec["names"]["kind"].as_str(), version.and_then(|it| it["name"].as_str()))
+        else {
+            continue;
+        };
+        let objects = match list(cluster, &format!("{group}/{version}"), kind, None).await {
+            Err(ClusterError::Request { fault: Fault::Forbidden(_), .. }) => continue,
+            objects => objects?,
+        };
+        let name = |object: &Value| {
+            let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", text("namespace"), text("name"))
+        };
+        let mut names: Vec<_> = objects.iter().take(NAMED).map(name).collect();
+        if objects.len() > NAMED {
+            names.push("…".to_owned());
+        }
+        if !names.is_empty() {
+            found.push(format!("{} of {kind} ({})", objects.len(), names.join(", ")));
+        }
+    }
     Ok(found)
 }
 

@@ -1,6 +1,6 @@
 //! `mesh.status`: what there is of Istio, who made it, and whether it is as it was applied. Reads only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::conduct::Conduct;
 use super::facts::{self, list};
 use super::part;
 use crate::chart::Charts;
-use crate::cluster::{Cluster, ObjectReport};
+use crate::cluster::{self, Cluster, ObjectRef, ObjectReport, wait};
 use crate::mesh::{
     Component, Facts, Finding, Installed, Request, Severity, Step, Version, owner::Owner, skew, support, usage,
 };
@@ -104,6 +104,12 @@ pub struct PartStatus {
     pub version: Version,
     /// Its namespace.
     pub namespace: String,
+    /// Its workloads are as they should be; so is a part that has none.
+    #[serde(default)]
+    pub ready: bool,
+    /// What is not ready, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// What a new run would write.
     pub drift: Vec<ObjectReport>,
 }
@@ -160,13 +166,20 @@ impl Task for Status {
         let facts = facts::read(&cluster).await?;
         let mut report = observe(&cluster, &facts).await.map_err(Error::from)?;
         let total = facts.installed.len();
-        for (index, installed) in facts.installed.iter().enumerate() {
+        let mut parts: Vec<_> = facts.installed.iter().collect();
+        parts.sort_by_key(|part| (part.origin.component, part.origin.name.as_str()));
+        let stored = cluster::stored(&cluster).await.map_err(Error::from)?;
+        for (index, installed) in parts.into_iter().enumerate() {
             let origin = &installed.origin;
+            let objects = stored.iter().find(|it| it.installation == installed.installation);
+            let waiting = waiting(&cluster, cx, objects.map(|it| &it.objects)).await?;
             let mut status = PartStatus {
                 component: origin.component,
                 name: origin.name.clone(),
                 version: origin.version.clone(),
                 namespace: origin.namespace.clone(),
+                ready: waiting.is_empty(),
+                waiting,
                 drift: Vec::new(),
             };
             if params.drift && origin.component.chart().is_some() {
@@ -209,14 +222,37 @@ impl Status {
     }
 }
 
+/// Workloads that are not as they should be, with the reason. One look: nothing is waited for.
+async fn waiting(
+    cluster: &Cluster,
+    cx: &TaskContext,
+    objects: Option<&BTreeSet<ObjectRef>>,
+) -> Result<Vec<String>, Error> {
+    let is_workload = |object: &&ObjectRef| matches!(object.kind.as_str(), "Deployment" | "DaemonSet");
+    let workloads: Vec<_> = objects.into_iter().flatten().filter(is_workload).cloned().collect();
+    if workloads.is_empty() {
+        return Ok(Vec::new());
+    }
+    match wait::until_ready(cluster, &workloads, Duration::ZERO, &cx.guard, &()).await {
+        Ok(()) => Ok(Vec::new()),
+        Err(cluster::Error::NotReady { waiting, .. }) => Ok(waiting),
+        Err(cluster::Error::WorkloadFailed { object, reason }) => Ok(vec![format!("{object}: {reason}")]),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What can be seen without comparing.
-async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, crate::cluster::Error> {
+async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, cluster::Error> {
     let spaces = list(cluster, "v1", "Namespace", None).await?;
     let proxies: Vec<_> = list(cluster, "v1", "Pod", None).await?.iter().filter_map(usage::proxy).collect();
     let mut findings: Vec<_> = usage::overlaps(&facts.webhooks)
         .into_iter()
         .map(|text| Finding::new(Severity::Error, "webhooks", text))
         .collect();
+    if facts.control_planes.is_empty() {
+        let message = "there is no control plane of Istio in this cluster";
+        findings.push(Finding::new(Severity::Info, "control-plane", message));
+    }
     let mut control_planes = Vec::new();
     for plane in &facts.control_planes {
         let version: Option<Version> = plane.version.as_deref().and_then(|text| text.parse().ok());

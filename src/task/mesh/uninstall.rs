@@ -15,10 +15,11 @@ use super::work::{delete_as, remove};
 use super::{LEASE, facts, residue};
 use crate::cluster::Cluster;
 use crate::cluster::delete::DeleteOptions;
+use crate::mesh::owner::Owner;
 use crate::mesh::{self, Component, Facts, Installed, Severity};
 use crate::task::names::Namespace;
 use crate::task::namespace::{Label, LabelParams, Mode};
-use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
+use crate::task::{DURATION, Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// See the module.
 pub struct Uninstall;
@@ -45,7 +46,7 @@ pub struct UninstallParams {
     pub confirm: Option<String>,
     /// How long each part may take to go, such as `5m`; `0s` does not wait.
     #[serde(with = "humantime_serde", default = "five_minutes")]
-    #[schemars(with = "String", length(max = 32))]
+    #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub wait: Duration,
     /// Report what would go, delete nothing.
     #[serde(default)]
@@ -152,7 +153,18 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Fa
             format!("revision {revision} is not installed by this worker"),
         ));
     }
-    let used = users(work.cluster, facts, &parts).await?;
+    let known: BTreeSet<_> = facts.installed(Component::Tag).map(|tag| tag.name.as_str()).collect();
+    for tag in params.tags.iter().filter(|tag| !known.contains(tag.as_str())) {
+        let message = format!("tag {tag} is not installed by this worker");
+        work.report.findings.push(mesh::Finding::new(Severity::Info, "tags", message));
+    }
+    let mut used = users(work.cluster, facts, &parts).await?;
+    for plane in others(params, facts) {
+        let message = format!("{plane}: this worker leaves it; remove it with that tool");
+        work.report.findings.push(mesh::Finding::new(Severity::Warning, "owner", message));
+        // Without CRDs and its certificate authority it would be of no use.
+        used.extend(params.purge.then_some(plane));
+    }
     if !used.is_empty() {
         let text = format!("still in use by {}", used.join(", "));
         if !params.force && !params.dry_run {
@@ -174,10 +186,23 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Fa
     if params.purge {
         purge(work).await?;
     }
-    if params.tags.is_empty() {
+    // What a purge would leave is not seen before it is done.
+    if params.tags.is_empty() && !(params.purge && params.dry_run) {
         work.report.residue = residue::find(work.cluster).await?;
     }
     Ok(())
+}
+
+/// Control planes that the command could mean and that are not this worker's.
+fn others(params: &UninstallParams, facts: &Facts) -> Vec<String> {
+    let meant = |plane: &&mesh::ControlPlane| {
+        params.tags.is_empty() && params.revision.as_ref().is_none_or(|revision| plane.revision == *revision)
+    };
+    let others = facts.control_planes.iter().filter(meant).filter(|plane| plane.owner != Owner::Sailhand);
+    let name = |it: &mesh::ControlPlane| {
+        format!("control plane {}/{} of revision {}, installed by {}", it.namespace, it.name, it.revision, it.owner)
+    };
+    others.map(name).collect()
 }
 
 /// Who needs what is to go: namespaces that ask for its revision or tag, and proxies that talk to it.
@@ -193,10 +218,17 @@ async fn users(cluster: &Cluster, facts: &Facts, parts: &[&Installed]) -> Result
 
 /// What Istio itself has made, and what users have made of its kinds.
 async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
+    let lost = residue::instances(work.cluster).await?;
+    if !lost.is_empty() {
+        let text = format!("with the CRDs go all objects of their kinds: {}", lost.join("; "));
+        work.report.findings.push(mesh::Finding::new(Severity::Warning, "purge", text));
+    }
     for namespace in residue::labelled(work.cluster).await? {
         let Ok(name) = Namespace::try_from(namespace) else { continue };
+        let text = format!("namespace {name}, without its mesh labels");
         let params = LabelParams { force: true, dry_run: work.dry_run, ..LabelParams::of(name, Mode::None) };
         Label.run(work.cx, params).await.map_err(|failure| failure.error)?;
+        work.report.moved(true, text);
     }
     let mut doomed = residue::runtime_objects(work.cluster).await?;
     doomed.extend(residue::crds(work.cluster).await?);

@@ -2,6 +2,7 @@
 //! gone on from and rolled back. What is done is read off the cluster, not remembered.
 
 mod canary;
+mod foretell;
 mod restart;
 mod stage;
 
@@ -17,7 +18,7 @@ use super::report::MeshReport;
 use super::work::Work;
 use super::{LEASE, facts};
 use crate::chart::Charts;
-use crate::mesh::{self, Component, Facts, Request, Version};
+use crate::mesh::{self, Facts, Request, Version};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 use canary::Canary;
 
@@ -152,8 +153,7 @@ impl UpgradeParams {
         let new = (self.strategy == Strategy::Canary).then(|| self.to());
         let recorded = installed(&self.from).or_else(|| new.as_deref().and_then(installed));
         let Some(recorded) = recorded else {
-            let known = facts.installed(Component::Istiod).map(|it| format!("revision {}", it.name)).collect();
-            return Err(mesh::Error::NotInstalled { what: format!("revision {}", self.from), known }.into());
+            return Err(mesh::Error::not_installed(&self.from, facts).into());
         };
         let mut request = Request { version: self.version.clone(), ..*recorded };
         mesh::merge(&mut request.values, &self.values);
@@ -169,7 +169,7 @@ async fn in_place(work: &mut Work<'_>, facts: &Facts, params: &UpgradeParams) ->
     let plan = mesh::plan(work.request, facts);
     work.run(facts, plan).await?;
     if params.conduct.dry_run {
-        return Ok(());
+        return foretell::in_place(work, until, params.batch).await;
     }
     let revision = work.request.revision_label();
     if until >= Stage::Restart {

@@ -1,6 +1,7 @@
 //! The stages of an upgrade by revision. Back is the same way with old and new exchanged.
 
 use super::UpgradeParams;
+use super::foretell;
 use super::restart;
 use super::stage::Stage;
 use crate::mesh::{self, Component, Facts, Origin, Request, Step, skew, usage};
@@ -29,18 +30,21 @@ impl<'a> Canary<'a> {
         if !self.params.rollback {
             self.control_plane(work).await?;
         }
-        if self.params.conduct.dry_run {
-            return Ok(());
-        }
         let (from, to) = if self.params.rollback {
             (self.new.clone(), self.params.from.clone())
         } else {
             (self.params.from.clone(), self.new.clone())
         };
+        if self.params.conduct.dry_run {
+            if self.params.rollback && self.facts.istiod(&to).is_none() {
+                return Err(mesh::Error::not_installed(&to, &self.facts).into());
+            }
+            let tags = self.tags(&from).map(|tag| tag.name.clone()).collect();
+            return foretell::by_revision(work, &self.facts, (&from, &to), tags, until, self.params.batch).await;
+        }
         self.facts = facts::read(work.cluster).await?;
         let Some(target) = self.facts.istiod(&to).cloned() else {
-            let known = self.facts.installed(Component::Istiod).map(|it| format!("revision {}", it.name)).collect();
-            return Err(mesh::Error::NotInstalled { what: format!("revision {to}"), known }.into());
+            return Err(mesh::Error::not_installed(&to, &self.facts).into());
         };
         let mut request = target.request.as_deref().cloned().unwrap_or_else(|| self.request.clone());
         request.revision = Some(to.clone());

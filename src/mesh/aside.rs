@@ -1,0 +1,42 @@
+//! What an installation moves or leaves as it is although the command does not name it: said, so that nobody is
+//! surprised. Pure.
+
+use super::plan::Plan;
+use super::{Component, Facts, Finding, Request, Severity};
+
+/// What deserves a word.
+#[must_use]
+pub fn aside(request: &Request, facts: &Facts, plan: &Plan) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let label = |revision: &str| if revision.is_empty() { "default".to_owned() } else { revision.to_owned() };
+    let own = request.revision_label();
+    let planned = |component: Component| plan.steps.iter().any(|step| step.component == component);
+    if facts.istiod(own).is_some() && !planned(Component::Istiod) {
+        let message =
+            format!("the control plane of revision {own} is not asked for, and stays: mesh.uninstall removes it");
+        found.push(Finding::new(Severity::Warning, "control-plane", message));
+    }
+    for step in &plan.steps {
+        let there = facts.installed(step.component).find(|it| it.name == step.name && it.revision != step.revision);
+        let Some(there) = there else { continue };
+        let from = label(&there.revision);
+        match step.component {
+            Component::Gateway => {
+                let place = format!("{}/{}", there.namespace, there.release);
+                let message = format!("gateway {place} moves from revision {from} to {own}, with its proxies");
+                found.push(Finding::new(Severity::Warning, "gateways", message));
+            }
+            Component::Tag => {
+                let message = format!("tag {} moves from revision {from} to {own}", step.name);
+                found.push(Finding::new(Severity::Info, "tags", message));
+            }
+            _ => {}
+        }
+    }
+    let left = facts.installed(Component::Tag).filter(|tag| label(&tag.revision) == own);
+    for tag in left.filter(|tag| !request.tags.contains(&tag.name)) {
+        let message = format!("tag {} still points to revision {own}: mesh.uninstall with tags removes it", tag.name);
+        found.push(Finding::new(Severity::Info, "tags", message));
+    }
+    found
+}
