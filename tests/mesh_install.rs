@@ -12,7 +12,6 @@ use mesh_target::{Mesh, changes, minimal, parts};
 use sailhand::error::Classify;
 use serde_json::{Value, json};
 use support::eventually::eventually;
-use support::eventually::eventually;
 
 /// Until istiod has raised the policy of every validator.
 async fn raised(mesh: &Mesh) -> Vec<Value> {
@@ -88,7 +87,7 @@ async fn drift_is_mended_and_what_belongs_to_others_stays() {
     // A gateway whose pods are refused, as the API server reaches no injector here: it is there, and not ready.
     let gateways = json!([{"name": "edge", "values": {"service": {"type": "ClusterIP"}}}]);
     mesh.done("mesh.install", json!({"version": "1.30.3", "gateways": gateways, "wait": "0s"})).await;
-    let waiting = eventually("the refusal is known", std::time::Duration::from_secs(20), async || {
+    let waiting = eventually("the refusal is known", Duration::from_secs(20), async || {
         let (_, status) = mesh.done("mesh.status", json!({})).await;
         let ready: Vec<_> = status["parts"].as_array().unwrap().iter().map(|part| part["ready"].clone()).collect();
         assert_eq!(ready, [json!(true), json!(true), json!(false)], "{status:#}");
