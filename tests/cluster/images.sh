@@ -10,7 +10,7 @@ hub=localhost/istio
 
 made_from() {
   cat "$here/images.sh" "$here/assemble_image.py"
-  stat -L -c '%n %s %Y' "$bin"/{pause,coredns,pilot-discovery,pilot-agent,echo-server,echo-client,envoy} "$parts"/*.stamp
+  stat -L -c '%n %s %Y' "$bin"/{pause,coredns,pilot-discovery,pilot-agent,echo-server,echo-client,envoy,prometheus} "$parts"/*.stamp
 }
 
 assemble() {
@@ -52,8 +52,7 @@ istio() {
     "$bin/pilot-agent:/usr/local/bin/pilot-agent:0755" "$bin/envoy:/usr/local/bin/envoy:0755"
 }
 
-# Istio's echo server and client; under Bookinfo's names, where each tells its version and calls nobody; and under
-# Zipkin's, whose health call it answers as it answers everything.
+# Istio's echo server and client, and under Bookinfo's names, where each tells its version and calls nobody.
 echoes() {
   local service bookinfo=()
   for service in productpage-v1 details-v1 ratings-v1 reviews-v1 reviews-v2 reviews-v3; do
@@ -61,8 +60,7 @@ echoes() {
       "[\"/usr/local/bin/server\",\"--port\",\"9080\",\"--version\",\"${service##*-}\"]")
   done
   assemble echo localhost/echo:1 "${with_shell[@]}" --user 1000:1000 --entrypoint '["/usr/local/bin/server"]' \
-    "${bookinfo[@]}" --also localhost/openzipkin/zipkin-slim:3.4.0 '["/usr/local/bin/server","--port","9411"]' \
-    "$bin/echo-server:/usr/local/bin/server:0755" "$bin/echo-client:/usr/local/bin/client:0755"
+    "${bookinfo[@]}" "$bin/echo-server:/usr/local/bin/server:0755" "$bin/echo-client:/usr/local/bin/client:0755"
 }
 
 wanted=$(made_from | cksum)
@@ -73,4 +71,6 @@ assemble pause registry.k8s.io/pause:3.10 --user 65535:65535 --entrypoint '["/pa
 assemble coredns localhost/coredns:1 --entrypoint '["/coredns"]' "$bin/coredns:/coredns:0755"
 istio
 echoes
+assemble prometheus localhost/prom/prometheus:v3.10.0 --user 65534:65534 --entrypoint '["/bin/prometheus"]' \
+  "$bin/prometheus:/bin/prometheus:0755"
 echo "$wanted" >"$stamp"

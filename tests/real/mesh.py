@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 
+from addons import Addons
 from life import Life
 from stage import BIN, Checks, Client, Sailhand, equal, kubectl, run, until
 
@@ -236,16 +237,6 @@ def lists():
     until("everybody gets in", lambda: stranger.codes(url("reviews"), 5) == {"200": 5}, row=2)
 
 
-def addon():
-    """The health call really goes through the API server to a pod; what answers it here is a stand-in."""
-    asked = {"addon": "zipkin", "registry": "localhost", "wait": "2m"}
-    first = sailhand.done("addon.apply", **asked)
-    equal((first["changed"], first["report"]["healthy"]), (True, True))
-    again = sailhand.done("addon.apply", **asked)
-    equal((again["changed"], again["report"]["healthy"]), (False, True))
-    equal(sailhand.done("addon.remove", addon="zipkin")["changed"], True)
-
-
 def istioctl_agrees():
     istioctl = os.path.join(BIN, "istioctl")
     traffic(scenario="reviews-80-20")
@@ -289,7 +280,12 @@ def main():
     check("strict mTLS refuses plain text", strict)
     check("strict mTLS warns of pods without a proxy", strict_warns)
     check("deny-all and an allow list", lists)
-    check("an addon answers its health call", addon)
+    addons = Addons(sailhand, SHOP)
+    check("Prometheus answers its health call", addons.prometheus)
+    check("Prometheus finds every pod that asks for it", addons.finds)
+    check("Prometheus has the metrics of istiod and of proxies", addons.reads)
+    check("Grafana's dashboard asks what Prometheus understands", addons.dashboard)
+    check("nothing is left of addons", addons.remove)
     check("istioctl sees the same mesh", istioctl_agrees)
     check("nothing is left", nothing_is_left)
     life = Life(sailhand, {**MESH, "version": "1.28.10"}, SHOP, OUTSIDE)

@@ -4,7 +4,8 @@
 #
 #   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
 #   build.sh charts     these, and helm, which renders Istio's charts
-#   build.sh istio      these, and an OCI registry, istioctl, istiod, and a program of ours around Istio's analyzers
+#   build.sh istio      these, and an OCI registry, istioctl, istiod, a program of ours around Istio's analyzers, and
+#                       Prometheus with its promtool
 #   build.sh node       all of these, and what a real node and its mesh run
 #
 # Each is built from a Go module whose version is pinned by the go.mod beside this file. A binary that is already on
@@ -29,7 +30,13 @@ istio_commit=eed52ebb66ad # of 2026-08-27, between 1.30 and 1.31: the newest tha
 istio_version=1.31.0-alpha.$istio_commit
 istio_flags="-X istio.io/istio/pkg/version.buildVersion=$istio_version -X istio.io/istio/pkg/version.buildGitRevision=$istio_commit -X istio.io/istio/pkg/version.buildStatus=Clean -X istio.io/istio/pkg/version.buildTag=$istio_version"
 
-# name | folder of its go.mod | package | fitting versions (none: always built) | how to ask for it | extra linker flags
+prometheus_version=3.10.0 # the one that the addon pins; its Go module is v0.310.0
+# Of all that it can discover, Kubernetes. Without its web pages.
+prometheus_tags=netgo,remove_all_sd,enable_kubernetes_sd
+prometheus_flags="-X github.com/prometheus/common/version.Version=$prometheus_version"
+
+# name | folder of its go.mod | package | fitting versions (none: always built) | how to ask for it | extra linker flags |
+# build tags
 tools=(
   "nats-server|nats|github.com/nats-io/nats-server/v2|2.15|--version|"
   "etcd|etcd|go.etcd.io/etcd/server/v3|3.6|--version|"
@@ -47,6 +54,8 @@ istio_tools=(
   "istio-analyzers|istio|./analyzers|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"
   "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
+  "promtool|prometheus|github.com/prometheus/prometheus/cmd/promtool|||$prometheus_flags|$prometheus_tags"
+  "prometheus|prometheus|github.com/prometheus/prometheus/cmd/prometheus|||$prometheus_flags|$prometheus_tags"
 )
 node_tools=(
   "kubelet|kubernetes|k8s.io/kubernetes/cmd/kubelet|1.34|--version|$kubernetes_flags"
@@ -96,8 +105,8 @@ on_this_machine() {
 
 # What a finished tool was made from; differs when it must be made again.
 recipe_of() {
-  local folder=$1 package=$2 flags=$3
-  { cat "$here/$folder/go.mod" "$here/$folder/go.sum"; echo "$package $flags"; own_sources "$folder" "$package"; } | cksum
+  local folder=$1 package=$2 flags=$3 tags=$4
+  { cat "$here/$folder/go.mod" "$here/$folder/go.sum"; echo "$package $flags${tags:+ $tags}"; own_sources "$folder" "$package"; } | cksum
 }
 
 # The text of a package of our own, which no go.mod pins.
@@ -107,10 +116,10 @@ own_sources() {
 
 # Builds one tool; on a terminal its line shows the seconds going by.
 build() {
-  local name=$1 folder=$2 package=$3 flags=$4 label=$5 started=$SECONDS pid
+  local name=$1 folder=$2 package=$3 flags=$4 tags=$5 label=$6 started=$SECONDS pid
   (
     cd "$here/$folder"
-    CGO_ENABLED=0 GOWORK=off go build -trimpath -ldflags "-s -w $flags" -o "$bin/.$name.new" "$package"
+    CGO_ENABLED=0 GOWORK=off go build -trimpath -tags "$tags" -ldflags "-s -w $flags" -o "$bin/.$name.new" "$package"
   ) >"$logs/build-$name.log" 2>&1 &
   pid=$!
   if [[ -t 1 ]]; then
@@ -144,10 +153,10 @@ main() {
   esac
   check_prerequisites
   mkdir -p "$bin" "$stamps" "$logs"
-  local wanted=() line name folder package fitting ask flags recipe
+  local wanted=() line name folder package fitting ask flags tags recipe
   for line in "${tools[@]}"; do
-    IFS='|' read -r name folder package fitting ask flags <<<"$line"
-    recipe=$(recipe_of "$folder" "$package" "$flags")
+    IFS='|' read -r name folder package fitting ask flags tags <<<"$line"
+    recipe=$(recipe_of "$folder" "$package" "$flags" "$tags")
     if [[ ! -x $bin/$name || $(cat "$stamps/$name" 2>/dev/null) != "$recipe" ]]; then
       wanted+=("$line")
     fi
@@ -157,10 +166,10 @@ main() {
     return
   fi
 
-  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with charts 14, with istio 17, with node 25"
+  echo "tools: ${#wanted[@]} of ${#tools[@]} to prepare in $bin; with empty caches all of them take about 12 minutes on two cores, with charts 14, with istio 20, with node 28"
   local i found label left
   for i in "${!wanted[@]}"; do
-    IFS='|' read -r name folder package fitting ask flags <<<"${wanted[i]}"
+    IFS='|' read -r name folder package fitting ask flags tags <<<"${wanted[i]}"
     left=$((${#wanted[@]} - i - 1))
     label="  [$((i + 1))/${#wanted[@]}, then $left left, $SECONDS s so far] $name"
     rm -f "$bin/$name"
@@ -168,9 +177,9 @@ main() {
       ln -s "$found" "$bin/$name"
       echo "$label: uses $found"
     else
-      build "$name" "$folder" "$package" "$flags" "$label"
+      build "$name" "$folder" "$package" "$flags" "$tags" "$label"
     fi
-    recipe_of "$folder" "$package" "$flags" >"$stamps/$name"
+    recipe_of "$folder" "$package" "$flags" "$tags" >"$stamps/$name"
   done
   echo "tools: ready after $SECONDS s"
 }
