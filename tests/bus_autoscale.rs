@@ -14,7 +14,7 @@ use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
 use sailhand::bus::{Bus, Delivery, Settlement, Subjects};
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandKey, Target};
+use sailhand::event::{CommandDraft, Target, decode};
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::nats::{NatsServer, Options};
@@ -75,7 +75,7 @@ impl Keda {
     }
 }
 
-async fn send(bus: &NatsBus, number: u32) -> CommandKey {
+async fn send(bus: &NatsBus, number: u32) {
     let target: Target = "dev".parse().unwrap();
     let draft = CommandDraft {
         id: number.to_string(),
@@ -86,7 +86,6 @@ async fn send(bus: &NatsBus, number: u32) -> CommandKey {
     };
     let event = draft.event(&target, OffsetDateTime::now_utc()).unwrap();
     bus.send_command(&target, "ping", &draft.key(), &event).await.unwrap();
-    draft.key()
 }
 
 async fn take(bus: &NatsBus, number: usize) -> Vec<Delivery> {
@@ -146,10 +145,12 @@ async fn keda_asks_for_as_many_workers_as_the_queue_needs() {
     assert_eq!(keda.lag().await, 32, "only the delayed ones");
     assert_eq!(keda.replicas(32, 5), 1);
 
-    let key = send(&bus, 300).await;
+    send(&bus, 300).await;
     let retried = take(&bus, 1).await.remove(0);
+    let (target, verb) = retried.address.clone().unwrap();
+    let origin = decode(&target, &verb, &retried.header_pairs(), &retried.payload).unwrap().origin;
     let later = OffsetDateTime::now_utc() + Duration::from_mins(2);
-    bus.schedule(&retried, &key, 1, later).await.unwrap();
+    bus.schedule(&retried, &origin, later).await.unwrap();
     retried.acker.settle(Settlement::Ack).await.unwrap();
     assert_eq!(keda.lag().await, 32, "a retry in minutes keeps nobody");
 

@@ -294,11 +294,11 @@ async fn a_pull_takes_no_more_than_asked_and_ends() {
 #[tokio::test]
 async fn a_schedule_delivers_the_same_command_again_at_its_time() {
     let world = World::new(config::Bus::default()).await;
-    let key = world.send("1").await;
+    world.send("1").await;
     let first = world.pull_one().await.unwrap();
     let at = OffsetDateTime::now_utc() + Duration::from_secs(2);
-    world.bus.schedule(&first, &key, 1, at).await.unwrap();
-    world.bus.schedule(&first, &key, 1, at).await.unwrap(); // repeated after a lost answer
+    world.bus.schedule(&first, &origin(&first), at).await.unwrap();
+    world.bus.schedule(&first, &origin(&first), at).await.unwrap(); // repeated after a lost answer
     first.acker.settle(Settlement::Ack).await.unwrap();
     let second = eventually("the schedule fires", SOON, async || world.pull_one().await).await;
     assert!(OffsetDateTime::now_utc() >= at, "too early");
@@ -324,7 +324,7 @@ async fn a_cancelled_command_comes_back_before_its_scheduled_time_once() {
     other.follow_control(stop.clone()).await.unwrap();
     let key = world.send("1").await;
     let first = world.pull_one().await.unwrap();
-    world.bus.schedule(&first, &key, 1, OffsetDateTime::now_utc() + Duration::from_hours(1)).await.unwrap();
+    world.bus.schedule(&first, &origin(&first), OffsetDateTime::now_utc() + Duration::from_hours(1)).await.unwrap();
     first.acker.settle(Settlement::Ack).await.unwrap();
     world.bus.request_cancel(&key, &json!({"target": "other"})).await.unwrap();
     assert!(world.pull_one().await.is_none(), "it is another target's");

@@ -171,7 +171,7 @@ async fn a_producer_commands_only_its_verbs_on_its_targets() {
         "istio.cmd.prod.cancel",
         "istio.cmd.staging.sample.deploy",
         "istio.cmd.dev.namespace.label",
-        "istio.sched.k",
+        "istio.sched.dev.k",
         "istio.evt.dev.k.started",
         "istio.res.dev.k",
         "$KV.istio_control.cancel.k",

@@ -137,14 +137,8 @@ impl Bus for Timed {
         self.bus.record_attempts(key, attempts, revision).await
     }
 
-    async fn schedule(
-        &self,
-        delivery: &Delivery,
-        key: &CommandKey,
-        attempt: u32,
-        at: OffsetDateTime,
-    ) -> Result<(), Error> {
-        self.bus.schedule(delivery, key, attempt, at).await
+    async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
+        self.bus.schedule(delivery, origin, at).await
     }
 
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {

@@ -353,7 +353,7 @@ impl Bus for MemoryBus {
         .await
     }
 
-    async fn schedule(&self, delivery: &Delivery, _: &CommandKey, _: u32, at: OffsetDateTime) -> Result<(), Error> {
+    async fn schedule(&self, delivery: &Delivery, _: &Origin, at: OffsetDateTime) -> Result<(), Error> {
         self.write("schedule", |_| ()).await?;
         let (subject, headers) = (delivery.subject.clone(), delivery.headers.clone());
         self.enqueue(subject, headers, delivery.payload.clone(), self.clock.instant_of(at));

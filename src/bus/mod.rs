@@ -252,14 +252,9 @@ pub trait Bus: Send + Sync + 'static {
     /// Writes the attempts if they still have that revision.
     async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error>;
 
-    /// Publishes the command again at `at`, as attempt after `attempt`.
-    async fn schedule(
-        &self,
-        delivery: &Delivery,
-        key: &CommandKey,
-        attempt: u32,
-        at: OffsetDateTime,
-    ) -> Result<(), Error>;
+    /// Publishes the command again at `at`, or when it is cancelled. Of several that wait so, one may be left, as they
+    /// are one command. A repeat for the same delivery is the same.
+    async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error>;
 
     /// Keeps a message for a person.
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error>;

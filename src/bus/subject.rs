@@ -35,13 +35,19 @@ impl Subjects {
         Some((target.parse().ok()?, verb.to_owned()))
     }
 
-    /// `istio.sched.<key>`: a delayed retry.
+    /// `istio.sched.<target>.<key>`: a command that waits, longer or with more others than the consumer has room for.
     #[must_use]
-    pub fn schedule(&self, key: &CommandKey) -> String {
-        format!("{}.sched.{key}", self.prefix)
+    pub fn schedule(&self, target: &str, key: &CommandKey) -> String {
+        format!("{}.sched.{target}.{key}", self.prefix)
     }
 
-    /// All delayed retries.
+    /// The one command, whatever its target.
+    #[must_use]
+    pub fn schedule_of(&self, key: &CommandKey) -> String {
+        self.schedule("*", key)
+    }
+
+    /// All that wait so.
     #[must_use]
     pub fn schedules(&self) -> String {
         format!("{}.sched.>", self.prefix)

@@ -41,7 +41,7 @@ impl Topology {
             .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{}.>", subjects.command_stream()));
         let streams = vec![
             Config {
-                description: Some("sailhand commands: a work queue, delayed retries beside it".to_owned()),
+                description: Some("sailhand commands: a work queue, and what waits beside it".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
                 // Without a limit of its own: the server takes schedules only with `discard: old` (error 10052), and
                 // a queue that is full would then forget commands. The account's limit refuses instead.
@@ -97,7 +97,7 @@ impl Topology {
             ack_policy: AckPolicy::Explicit,
             ack_wait: bus.ack_wait,
             max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
-            max_ack_pending: 20_000, // delayed NAKs live in it
+            max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/waiting.rs`)
             ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
         };
         let sweeper = pull::Config {

@@ -49,10 +49,14 @@ impl Client {
         Ok(last.and_then(|message| observe(&message.subject, Some(&message.headers), &message.payload)))
     }
 
-    /// The queue is ordered by time and not by key, so it is read from its start.
+    /// Whether it waits in a schedule, which has its key, or in the queue, which is ordered by time and is read from its
+    /// start.
     async fn is_queued(&self, key: &CommandKey) -> Result<bool, Error> {
         let subjects = self.bus().subjects();
         let stream = subjects.command_stream();
+        if self.bus().next(&stream, &subjects.schedule_of(key), 1).await?.is_some() {
+            return Ok(true);
+        }
         let mut next = 1;
         for _ in 0..MAX_QUEUE {
             let Some(message) = self.bus().next(&stream, &subjects.commands(), next).await? else { return Ok(false) };

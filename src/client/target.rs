@@ -31,7 +31,7 @@ pub struct TargetState {
     /// Whether its commands wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
-    /// Commands in the queue, those under way included; delayed retries of a minute and more are not.
+    /// Commands in the queue, those under way and those that wait for their next attempt included.
     pub queued: u64,
     /// Dead letters that name it.
     pub dead_letters: u64,
@@ -72,9 +72,11 @@ impl Client {
         for (target, pause) in self.pauses().await? {
             known.push((target, 0, 0, Some(pause)));
         }
-        // <prefix>.cmd.<target>.<verb> and <prefix>.dlq.<reason>.<target>.<id>
-        for (subject, count) in self.count(&subjects.command_stream(), &subjects.commands()).await? {
-            known.extend(subject.split('.').nth(2).map(|target| (target.to_owned(), count, 0, None)));
+        // <prefix>.cmd.<target>.<verb>, <prefix>.sched.<target>.<key> and <prefix>.dlq.<reason>.<target>.<id>
+        for filter in [subjects.commands(), subjects.schedules()] {
+            for (subject, count) in self.count(&subjects.command_stream(), &filter).await? {
+                known.extend(subject.split('.').nth(2).map(|target| (target.to_owned(), count, 0, None)));
+            }
         }
         for (subject, count) in self.count(&subjects.dead_letter_stream(), &subjects.dead_letters()).await? {
             known.extend(subject.split('.').nth(3).map(|target| (target.to_owned(), 0, count, None)));

@@ -13,8 +13,8 @@ type Wrong = (String, String);
 const MIN_LEASE_TTL: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 10 });
 /// Signs of life are sent three times in this time; below, one late packet re-delivers a running command.
 const MIN_ACK_WAIT: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 3 });
-/// The consumer's `max_ack_pending` is 20 000 and delayed retries count in it.
-const MAX_SLOTS: usize = 5_000;
+/// With what it puts off a worker takes nine times as many of the consumer's `max_ack_pending`, which is 20,000.
+const MAX_SLOTS: usize = 2_000;
 
 pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
     nats(&config.nats)?;

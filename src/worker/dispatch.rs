@@ -12,6 +12,7 @@ use super::heartbeat;
 use super::lease::Held;
 use super::reading::Readable;
 use super::settle::{Decision, End, Facts, decide};
+use super::waiting::{LONGEST_NAK, Way};
 use super::{Engine, Error};
 use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
 use crate::error::{Classify, Problem};
@@ -246,28 +247,53 @@ impl Engine {
                 }
                 Ok(())
             }
-            Decision::Nak(delay) => {
+            Decision::Retry(delay) => {
                 self.retrying(work, &ending, delay).await?;
                 self.metrics.retries.get_or_create(&verb).inc();
-                self.release_and(held, delivery.acker.settle(Settlement::Nak(delay))).await
-            }
-            Decision::Schedule(delay) => {
-                self.retrying(work, &ending, delay).await?;
-                self.metrics.retries.get_or_create(&verb).inc();
-                let at = self.clock.now() + delay;
-                self.bus.schedule(delivery, &origin.key, number, at).await?;
-                self.release_and(held, delivery.acker.settle(Settlement::Ack)).await
+                self.release_and(held, self.put_off(work, delay)).await
             }
             Decision::HandBack(delay) => {
                 self.close_attempt(work, &ending, None).await?;
-                tracing::debug!(delay = ?delay, "handed back");
-                self.release_and(held, delivery.acker.settle(Settlement::Nak(delay))).await
+                self.release_and(held, self.put_off(work, delay)).await
+            }
+            Decision::Queue(least) => {
+                self.close_attempt(work, &ending, None).await?;
+                let delay = match &ending.error {
+                    Some(Error::Busy { installation }) => {
+                        self.waiting.in_line(&format!("{}/{installation}", origin.target), least)
+                    }
+                    _ => self.waiting.in_line(origin.target.as_str(), least),
+                };
+                self.release_and(held, self.put_off(work, delay)).await
             }
             Decision::Abandon => {
                 self.metrics.leases_lost.inc();
                 let code = ending.error.as_ref().map(|error| error.code().as_str());
                 tracing::warn!(code, "the lease was lost: the command is left to its new holder");
                 Ok(())
+            }
+        }
+    }
+
+    /// Gives the command back to the bus, which delivers it again after the delay, or when it expires.
+    async fn put_off(&self, work: &Work<'_>, delay: Duration) -> Result<(), crate::bus::Error> {
+        let &Work { command, delivery, .. } = work;
+        let mut way = self.waiting.way(delay);
+        // That a process died of this very message is known by its deliveries, and a schedule is another message.
+        if let Way::Schedule(delay) = way
+            && delivery.delivered > 1
+            && self.last_attempt(&command.origin.key).await?.record.open
+        {
+            way = Way::Nak(delay.min(LONGEST_NAK));
+        }
+        tracing::debug!(?way, "put off");
+        match way {
+            Way::Nak(delay) => delivery.acker.settle(Settlement::Nak(delay)).await,
+            Way::Schedule(delay) => {
+                let due = self.clock.now() + delay;
+                let at = command.expiry.map_or(due, |expiry| expiry.min(due));
+                self.bus.schedule(delivery, &command.origin, at).await?;
+                delivery.acker.settle(Settlement::Ack).await
             }
         }
     }

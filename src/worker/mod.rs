@@ -15,6 +15,7 @@ pub mod serve;
 pub mod settle;
 mod share;
 mod sweep;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub struct Engine {
     settings: Settings,
     harmless: reading::Harmless,
     shares: share::Shares,
+    waiting: waiting::Waiting,
     /// Tasks have to hand their commands back now.
     leave: CancellationToken,
 }
@@ -90,7 +92,20 @@ impl Engine {
         let leave = CancellationToken::new();
         let (registry, harmless) = (Arc::new(registry), reading::Harmless::default());
         let shares = share::Shares::new(clusters.names(), settings.slots);
-        Ok(Arc::new(Self { bus, registry, params, clusters, clock, metrics, settings, harmless, shares, leave }))
+        let waiting = waiting::Waiting::new(settings.slots);
+        Ok(Arc::new(Self {
+            bus,
+            registry,
+            params,
+            clusters,
+            clock,
+            metrics,
+            settings,
+            harmless,
+            shares,
+            waiting,
+            leave,
+        }))
     }
 
     fn task(&self, verb: &str) -> Option<(&dyn DynTask, &ParamsValidator)> {

@@ -8,9 +8,6 @@ use crate::error::Class;
 use crate::event::Outcome;
 use crate::retry;
 
-/// Longer delays than this go into a message schedule: a delayed NAK counts against the consumer's `max_ack_pending`, and a
-/// cancellation does not reach the message before it is over.
-const LONGEST_NAK: Duration = Duration::from_secs(10);
 /// Panics of one task before the command is given up.
 const PANICS: u32 = 2;
 
@@ -52,12 +49,12 @@ pub enum Decision {
         /// Why a person may want to replay it.
         dead: Option<DeadReason>,
     },
-    /// Another attempt after the delay, by NAK.
-    Nak(Duration),
-    /// Another attempt after the delay, by a message schedule.
-    Schedule(Duration),
+    /// Another attempt after the delay.
+    Retry(Duration),
     /// Give the message back; this was no attempt.
     HandBack(Duration),
+    /// The same, as long at least: others wait for the same thing.
+    Queue(Duration),
     /// Somebody else has the command: settle nothing (a stale settlement disturbs the new holder).
     Abandon,
 }
@@ -85,18 +82,16 @@ pub fn decide(end: End, facts: Facts) -> Decision {
         Class::Expired => conclude(Outcome::Expired),
         Class::LostLease => Decision::Abandon,
         Class::Shutdown => Decision::HandBack(Duration::ZERO),
-        Class::Busy => {
-            let due = facts.wait.map(|wait| wait.min(LONGEST_NAK));
-            Decision::HandBack(due.unwrap_or_else(|| busy_delay(facts.delivered)))
-        }
+        Class::Busy => match facts.wait {
+            Some(due) => Decision::HandBack(due),
+            None => Decision::Queue(busy_delay(facts.delivered)),
+        },
         Class::Retry { after } => {
             let delay = retry::ATTEMPTS.delay(facts.attempt, after);
             if facts.attempt >= facts.attempts || delay >= facts.left {
                 Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) }
-            } else if delay < LONGEST_NAK {
-                Decision::Nak(delay)
             } else {
-                Decision::Schedule(delay)
+                Decision::Retry(delay)
             }
         }
     }
@@ -141,32 +136,31 @@ mod tests {
         ] {
             assert_eq!(decide(end, FACTS), decision, "{end:?}");
         }
-        assert!(matches!(decide(End::Panicked(1), FACTS), Decision::Nak(_)));
+        assert!(matches!(decide(End::Panicked(1), FACTS), Decision::Retry(_)));
     }
 
     #[test]
     fn retry_is_bounded_by_attempts_and_by_time() {
         let retry = End::Failed(Class::RETRY);
-        assert!(matches!(decide(retry, FACTS), Decision::Nak(delay) if delay <= Duration::from_secs(1)));
+        assert!(matches!(decide(retry, FACTS), Decision::Retry(delay) if delay <= Duration::from_secs(1)));
         assert_eq!(decide(retry, Facts { attempt: 8, ..FACTS }), exhausted());
         let asked = End::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
-        assert!(matches!(decide(asked, FACTS), Decision::Schedule(delay) if delay >= Duration::from_secs(90)));
+        assert!(matches!(decide(asked, FACTS), Decision::Retry(delay) if delay >= Duration::from_secs(90)));
         assert_eq!(decide(asked, Facts { left: Duration::from_mins(1), ..FACTS }), exhausted());
     }
 
     #[test]
     fn what_comes_before_the_next_attempt_is_due_waits_for_it() {
-        for (wait, delay) in [(7, 7), (90, 10)] {
-            let facts = Facts { wait: Some(Duration::from_secs(wait)), ..FACTS };
-            assert_eq!(decide(End::Failed(Class::Busy), facts), Decision::HandBack(Duration::from_secs(delay)));
-        }
+        let wait = Duration::from_secs(7);
+        let facts = Facts { wait: Some(wait), ..FACTS };
+        assert_eq!(decide(End::Failed(Class::Busy), facts), Decision::HandBack(wait));
     }
 
     #[test]
     fn busy_waits_longer_each_time_up_to_five_seconds() {
         for (delivered, least, most) in [(1, 250, 500), (3, 1000, 2000), (1000, 2500, 5000)] {
-            let Decision::HandBack(delay) = decide(End::Failed(Class::Busy), Facts { delivered, ..FACTS }) else {
-                panic!("busy is handed back");
+            let Decision::Queue(delay) = decide(End::Failed(Class::Busy), Facts { delivered, ..FACTS }) else {
+                panic!("busy waits in line");
             };
             let range = Duration::from_millis(least)..=Duration::from_millis(most);
             assert!(range.contains(&delay), "{delivered}: {delay:?}");

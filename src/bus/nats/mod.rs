@@ -157,14 +157,13 @@ impl Bus for NatsBus {
         self.write_attempts(key, attempts, revision).await
     }
 
-    async fn schedule(
-        &self,
-        delivery: &Delivery,
-        key: &CommandKey,
-        attempt: u32,
-        at: OffsetDateTime,
-    ) -> Result<(), Error> {
-        self.publish(publish::Message::scheduled(&self.subjects, delivery, key, attempt, at)).await.map(|_| ())
+    async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
+        self.publish(publish::Message::scheduled(&self.subjects, delivery, origin, at)).await?;
+        // Noted while it was not there yet; whoever hears of it from now on finds it.
+        if self.control.is_cancelled(&origin.key, origin.target.as_str()) {
+            self.hasten(&origin.key, Some(origin.target.as_str())).await;
+        }
+        Ok(())
     }
 
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {

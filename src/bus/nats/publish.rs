@@ -14,7 +14,7 @@ use super::{NatsBus, TIMEOUT};
 use crate::bus::{DeadLetter, Delivery, Error, Subjects, Swap};
 use crate::clock::Clock;
 use crate::error::{Classify, Problem};
-use crate::event::{CONTENT_TYPE, CommandKey, rfc3339};
+use crate::event::{CONTENT_TYPE, Origin, rfc3339};
 use crate::{retry, telemetry};
 
 /// Tries of one write before the error is the caller's.
@@ -24,7 +24,7 @@ const USUAL_SIZE: usize = 1024;
 const PUBLISH: &str = "publish";
 /// When a message is published again, and where to (nats-architecture-and-design ADR-51).
 pub(super) const SCHEDULE: &str = "Nats-Schedule";
-pub(super) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
 
@@ -54,19 +54,16 @@ impl Message {
         Ok(Self { subject, headers, payload: payload.into() })
     }
 
-    /// The command again, at a later time (nats-architecture-and-design ADR-51).
-    pub fn scheduled(
-        subjects: &Subjects,
-        delivery: &Delivery,
-        key: &CommandKey,
-        attempt: u32,
-        at: OffsetDateTime,
-    ) -> Self {
+    /// The command again, at a later time (nats-architecture-and-design ADR-51). In the place of another one that waits:
+    /// the server looks at the last message of a subject only.
+    pub fn scheduled(subjects: &Subjects, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Self {
+        let Origin { target, key, .. } = origin;
         let mut headers = original_headers(delivery);
         headers.insert(SCHEDULE, format!("@at {}", rfc3339(at)));
         headers.insert(SCHEDULE_TARGET, delivery.subject.as_str());
-        headers.insert(header::NATS_MESSAGE_ID, format!("{key}.a{attempt}"));
-        Self { subject: subjects.schedule(key), headers, payload: delivery.payload.clone() }
+        headers.insert(header::NATS_ROLLUP, "sub");
+        headers.insert(header::NATS_MESSAGE_ID, format!("{target}.{key}.{}", delivery.sequence));
+        Self { subject: subjects.schedule(target.as_str(), key), headers, payload: delivery.payload.clone() }
     }
 
     /// The original bytes and headers, and why.

@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use futures::StreamExt;
 
 use super::NatsBus;
-use super::publish::{Message, SCHEDULE, SCHEDULE_TARGET};
+use super::publish::{Message, SCHEDULE};
 use crate::bus::Error;
 use crate::clock::Clock;
 use crate::event::{CommandKey, rfc3339};
@@ -33,8 +33,8 @@ impl NatsBus {
                 let next = tokio::select! { next = messages.next() => next, () = stop.cancelled() => return };
                 match next {
                     Some(Ok(message)) => {
-                        if let Some(key) = bus.note_control(&message.message) {
-                            bus.hasten(&key).await;
+                        if let Some((key, target)) = bus.note_control(&message.message) {
+                            bus.hasten(&key, target.as_deref()).await;
                         }
                     }
                     // After some errors the client's stream panics when it is asked again.
@@ -70,15 +70,16 @@ impl NatsBus {
         self.follow_from(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
     }
 
-    /// Takes a note into account; gives the command that it cancels.
-    fn note_control(&self, message: &async_nats::Message) -> Option<CommandKey> {
+    /// Takes a note into account; gives the command that it cancels, and its target where the note names it.
+    fn note_control(&self, message: &async_nats::Message) -> Option<(CommandKey, Option<String>)> {
         let bucket = format!("$KV.{}.", self.subjects.control_bucket());
         let present = message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none());
         let (kind, name) = message.subject.strip_prefix(&bucket).and_then(|rest| rest.split_once('.'))?;
         match (kind, name.parse()) {
             ("cancel", Ok(key)) if present => {
-                self.control.cancel(&key, noted_target(&message.payload));
-                return Some(key);
+                let target = noted_target(&message.payload);
+                self.control.cancel(&key, target.clone());
+                return Some((key, target));
             }
             ("cancel", Ok(key)) => self.control.forget_cancelled(&key),
             ("pause", _) => self.control.set_paused(name, present),
@@ -87,22 +88,20 @@ impl NatsBus {
         None
     }
 
-    /// A cancelled command that waits for a scheduled retry need not wait for its time: of all workers that hear of it,
-    /// one moves the schedule to now, and the command comes back and ends.
-    async fn hasten(&self, key: &CommandKey) {
-        let (stream, subject) = (self.subjects.command_stream(), self.subjects.schedule(key));
+    /// A cancelled command that waits in a schedule need not wait for its time: of all workers that hear of it, one moves
+    /// the schedule to now, and the command comes back and ends.
+    pub(super) async fn hasten(&self, key: &CommandKey, target: Option<&str>) {
+        let stream = self.subjects.command_stream();
+        let wanted =
+            target.map_or_else(|| self.subjects.schedule_of(key), |target| self.subjects.schedule(target, key));
         let moved = async {
-            let Some(waiting) = self.last(&stream, &subject).await? else { return Ok(()) };
-            let target = waiting.headers.get(SCHEDULE_TARGET).map(ToString::to_string).unwrap_or_default();
-            let meant = self.subjects.parse_command(&target);
-            if !meant.is_some_and(|(target, _)| self.control.is_cancelled(key, target.as_str())) {
-                return Ok(());
-            }
+            let Some(waiting) = self.last(&stream, &wanted).await? else { return Ok(()) };
+            let subject = waiting.subject.to_string();
             let mut headers = waiting.headers;
             headers.insert(SCHEDULE, format!("@at {}", rfc3339(Clock::system().now())));
             headers.insert(header::NATS_ROLLUP, "sub"); // in the place of the other one
             headers.insert(header::NATS_MESSAGE_ID, format!("{key}.now.{}", waiting.sequence));
-            let now = Message { subject: subject.clone(), headers, payload: waiting.payload };
+            let now = Message { subject, headers, payload: waiting.payload };
             self.swap(&stream, now, waiting.sequence).await.map(drop)
         };
         if let Err(error) = moved.await {
