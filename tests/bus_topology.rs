@@ -6,7 +6,7 @@ mod support;
 use async_nats::jetstream::stream::RetentionPolicy;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Error, Subjects};
+use sailhand::bus::{Bus as _, Error, LeaseName, Subjects};
 use sailhand::config::{Bus, Nats};
 use sailhand::error::Problem;
 use support::nats::NatsServer;
@@ -131,4 +131,52 @@ async fn an_installation_without_the_sweeper_gets_it_and_keeps_what_it_has() {
     topology::verify(&bus, &declared).await.unwrap();
     let mut stream = bus.context().get_stream("ISTIO_CMD").await.unwrap();
     assert_eq!(stream.info().await.unwrap().state.messages, 1);
+}
+
+#[tokio::test]
+async fn the_fences_of_a_new_store_are_above_those_of_the_lost_one() {
+    let mut server = NatsServer::start().await;
+    let declared = Topology::new(&Bus::default());
+    let name = LeaseName { target: "dev".parse().unwrap(), installation: "shop".to_owned() };
+    let mut fences = Vec::new();
+    for _ in 0..2 {
+        let bus = bus(&server).await;
+        topology::apply(&bus, &declared).await.unwrap();
+        for _ in 0..20 {
+            let lease = bus.acquire(&name, "w").await.unwrap().unwrap();
+            fences.push(lease.fence);
+            bus.release(&lease).await.unwrap();
+        }
+        // An update leaves the numbers alone.
+        let mut changed = declared.streams.iter().find(|stream| stream.name == "KV_istio_lease").unwrap().clone();
+        changed.max_age *= 2;
+        changed.first_sequence =
+            bus.context().get_stream("KV_istio_lease").await.unwrap().cached_info().config.first_sequence;
+        bus.context().update_stream(changed).await.unwrap();
+        let applied = topology::apply(&bus, &declared).await.unwrap();
+        assert!(applied.iter().any(|one| (one.name.as_str(), one.action) == ("KV_istio_lease", "updated")));
+        let lease = bus.acquire(&name, "w").await.unwrap().unwrap();
+        fences.push(lease.fence);
+        bus.release(&lease).await.unwrap();
+        server.lose_store().await;
+    }
+    assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+    // JavaScript reads them off results.
+    assert!(fences.iter().all(|fence| *fence < 1 << 53), "{fences:?}");
+}
+
+/// A backup is older than what has happened since.
+#[tokio::test]
+async fn the_fences_of_a_restored_store_are_raised_by_a_purge() {
+    let server = NatsServer::start().await;
+    let bus = bus(&server).await;
+    topology::apply(&bus, &Topology::new(&Bus::default())).await.unwrap();
+    let name = LeaseName { target: "dev".parse().unwrap(), installation: "shop".to_owned() };
+    let held = bus.acquire(&name, "old").await.unwrap().unwrap();
+    let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000).unwrap() + 1_000_000;
+    let stream = bus.context().get_stream("KV_istio_lease").await.unwrap();
+    stream.purge().sequence(now).await.unwrap();
+    assert_eq!(bus.renew(&held, "old").await.unwrap(), None, "whoever holds one loses it");
+    let lease = bus.acquire(&name, "new").await.unwrap().unwrap();
+    assert!(lease.fence >= now, "{} {now}", lease.fence);
 }

@@ -268,8 +268,12 @@ impl Engine {
             }
             Decision::Abandon => {
                 self.metrics.leases_lost.inc();
-                let code = ending.error.as_ref().map(|error| error.code().as_str());
-                tracing::warn!(code, "the lease was lost: the command is left to its new holder");
+                if let Some(problem) = ending.error.as_ref().map(|error| Problem::new(error)) {
+                    tracing::warn!(
+                        code = problem.code,
+                        "the command is left to the new holder of the lease: {problem}"
+                    );
+                }
                 Ok(())
             }
         }

@@ -136,6 +136,13 @@ impl NatsServer {
         self.run().await;
     }
 
+    /// The same address, and nothing of what it had stored: its disk is lost.
+    pub async fn lose_store(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.path("store")).expect("remove the server's store");
+        self.run().await;
+    }
+
     /// Gives the running server another configuration.
     pub fn reload(&self, config: &str) {
         fs::write(self.path("nats.conf"), config).expect("write the server's configuration");

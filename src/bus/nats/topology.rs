@@ -7,6 +7,7 @@ use async_nats::jetstream::stream::Config;
 use super::NatsBus;
 use crate::bus::Error;
 use crate::bus::topology::Topology;
+use crate::clock::Clock;
 
 /// What `apply` did, one line for each stream and consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +28,15 @@ pub async fn apply(bus: &NatsBus, topology: &Topology) -> Result<Vec<Applied>, E
     for declared in &topology.streams {
         let action = match stream_config(bus, &declared.name).await? {
             None => {
-                bus.context.create_stream(declared.clone()).await.map_err(|e| refused("create", &declared.name, e))?;
+                let first_sequence = topology.first_sequence(&declared.name, Clock::system().now());
+                let stream = Config { first_sequence, ..declared.clone() };
+                bus.context.create_stream(stream).await.map_err(|e| refused("create", &declared.name, e))?;
                 "created"
             }
             Some(found) if Topology::stream_differences(declared, &found).is_empty() => "unchanged",
-            Some(_) => {
-                bus.context.update_stream(declared.clone()).await.map_err(|e| refused("update", &declared.name, e))?;
+            Some(found) => {
+                let stream = Config { first_sequence: found.first_sequence, ..declared.clone() };
+                bus.context.update_stream(stream).await.map_err(|e| refused("update", &declared.name, e))?;
                 "updated"
             }
         };
