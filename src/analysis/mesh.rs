@@ -75,9 +75,12 @@ pub fn networks_resource(networks: Node) -> Resource {
 /// it can be: a control plane that runs has read it too.
 #[must_use]
 pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
-    let map = resources.iter().find(|resource| {
+    let is_map = |resource: &&Resource| {
         resource.kind == Kind::ConfigMap && resource.namespace == ISTIO_NAMESPACE && resource.name == "istio"
-    });
+    };
+    // Of several texts that is the one which a snapshot keeps too.
+    let later = |kept: &'_ Resource, next: &Resource| next.origin > kept.origin;
+    let map = resources.iter().filter(is_map).reduce(|kept, next| if later(kept, next) { next } else { kept });
     settings_of(map, now)
 }
 
@@ -133,4 +136,28 @@ fn defaults() -> Node {
             ])),
         ),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZero;
+
+    use super::settings_in;
+    use crate::analysis::source::{self, Sources};
+
+    #[test]
+    fn of_several_texts_of_the_settings_the_last_is_in_force() {
+        let mut sources = Sources::default();
+        for domain in ["first", "last"] {
+            let map =
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: ";
+            sources.add(domain, format!("{map}'trustDomain: {domain}'}}\n"));
+        }
+        let mut resources = source::read(&sources, NonZero::<usize>::MIN).resources;
+        for _ in 0..2 {
+            let config = settings_in(&resources, 0).mesh_config.unwrap();
+            assert_eq!(config["trustDomain"].text(), "last");
+            resources.reverse();
+        }
+    }
 }

@@ -98,6 +98,7 @@ pub static ALL: &[&Rule] = &[
     &access::identity::RULE,
     &access::matching::RULE,
     &access::methods::RULE,
+    &access::service_ports::RULE,
     &ambient::enrolment::RULE,
     &ambient::l7_policies::RULE,
     &ambient::mixed_routes::RULE,
@@ -166,6 +167,8 @@ pub static ALL: &[&Rule] = &[
     &routing::subset_labels::RULE,
     &routing::subset_of_service::RULE,
     &routing::unused_subset::RULE,
+    &security::token_not_required::RULE,
+    &telemetry::unknown_provider::RULE,
 ];
 
 /// Codes told only to who asks for them by name: most of what they find is written by tools and not by people.

@@ -5,3 +5,4 @@ pub mod host_ports;
 pub mod identity;
 pub mod matching;
 pub mod methods;
+pub mod service_ports;

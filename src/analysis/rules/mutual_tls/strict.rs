@@ -23,7 +23,7 @@ pub static POLICIES: Rule = Rule {
 static SH7201: Code = Code {
     id: "SH7201",
     name: "MeshTakesPlainText",
-    level: Level::Warning,
+    level: Level::Info,
     title: "Nothing makes mutual TLS mandatory in the mesh",
     why: "Istio's default takes plain text beside mutual TLS, so that applications can move in. As long as it stays, \
           anybody who reaches a pod talks to it unencrypted and without an identity.",

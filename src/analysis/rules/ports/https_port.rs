@@ -8,8 +8,8 @@ use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "ports.HttpsPort",
     codes: &[&SH7308],
-    reads: &[Kind::Service, Kind::ServiceEntry],
-    check: Check::Each(&[Kind::Service, Kind::ServiceEntry], check),
+    reads: &[Kind::Service, Kind::ServiceEntry, Kind::Gateway],
+    check: Check::Each(&[Kind::Service, Kind::ServiceEntry, Kind::Gateway], check),
 };
 
 static SH7308: Code = Code {
@@ -46,6 +46,9 @@ spec:
 };
 
 fn check(_: &View<'_>, provider: &Resource, findings: &mut Findings) {
+    if provider.kind == Kind::Gateway {
+        return check_gateway(provider, findings);
+    }
     for (index, port) in provider.spec()["ports"].items().iter().enumerate() {
         if number(provider, port) != Some(443) || spoken(provider, port) != Spoken::Http {
             continue;
@@ -62,5 +65,40 @@ fn check(_: &View<'_>, provider: &Resource, findings: &mut Findings) {
             .add(&SH7308, provider, message)
             .field(format!("spec.ports[{index}].{said}"))
             .arguments([port[said].text()]);
+    }
+}
+
+fn check_gateway(gateway: &Resource, findings: &mut Findings) {
+    for (index, server) in gateway.spec()["servers"].items().iter().enumerate() {
+        let protocol = server.at("port.protocol").text();
+        let is_plain = ["HTTP", "HTTP2", "GRPC"].iter().any(|plain| protocol.eq_ignore_ascii_case(plain));
+        if server.at("port.number").as_int() != Some(443) || !is_plain {
+            continue;
+        }
+        // A load balancer before the gateway may end TLS.
+        findings
+            .add(&SH7308, gateway, format!("port 443 of {} has protocol {protocol}: plain HTTP", gateway.name))
+            .level(Level::Info)
+            .field(format!("spec.servers[{index}].port.protocol"))
+            .arguments([protocol]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn a_gateway_that_ends_no_tls_on_443_is_told() {
+        let gateway = |protocol: &str, tls: &str| {
+            let server =
+                format!("{{port: {{number: 443, name: a, protocol: {protocol}}}, hosts: [a.example.com]{tls}}}");
+            reported(&format!(
+                "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: a, namespace: b}}\n\
+                 spec: {{selector: {{a: b}}, servers: [{server}]}}\n"
+            ))
+        };
+        assert!(gateway("HTTP", "").contains("SH7308"));
+        assert!(!gateway("HTTPS", ", tls: {mode: SIMPLE, credentialName: a}").contains("SH7308"));
     }
 }

@@ -1,6 +1,7 @@
 //! Selectors that nothing matches, of the kinds that Istio's own analysis does not look at. Source: Kiali's check
 //! KIA0004; istio/istio#51273 for what is scaled to nothing.
 
+use crate::analysis::rules::scope::knows_namespaces;
 use crate::analysis::{
     Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within,
 };
@@ -28,6 +29,7 @@ pub static RULE: Rule = Rule {
         Kind::WorkloadEntry,
         Kind::WorkloadGroup,
         Kind::MeshConfig,
+        Kind::Namespace,
         WORKLOADS[0],
         WORKLOADS[1],
         WORKLOADS[2],
@@ -94,6 +96,10 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if view.has_workload(within, &selector) || !view.has_workload(within, &nothing) {
         return;
     }
+    // Files of one application are not all that the root namespace is for.
+    if is_everywhere && !knows_namespaces(view) {
+        return;
+    }
     if is_outside(view, &resource.namespace, &selector) {
         return;
     }
@@ -116,6 +122,18 @@ fn is_outside(view: &View<'_>, namespace: &str, selector: &Selector<'_>) -> bool
 #[cfg(test)]
 mod tests {
     use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn a_filter_for_a_gateway_that_is_not_among_the_files_is_not_judged() {
+        let filter = super::SH7125.example.before.replace("kind: PeerAuthentication", "kind: RequestAuthentication");
+        let filter = filter.replace(
+            "{name: cart, namespace: shop}\nspec:\n  selector",
+            "{name: cart, namespace: istio-system}\nspec:\n  selector",
+        );
+        assert!(!reported(&filter).contains("SH7125"));
+        let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n";
+        assert!(reported(&format!("{filter}{namespaces}")).contains("SH7125"));
+    }
 
     #[test]
     fn without_any_workload_nothing_is_known() {

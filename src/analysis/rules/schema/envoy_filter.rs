@@ -58,7 +58,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if !selector::check_workload_selector(&spec.key("workloadSelector"), report) {
         return;
     }
-    report.warning(
+    report.remark(
         &spec,
         "an EnvoyFilter changes what is internal to Istio and may stop working with any release; prefer other kinds, and \
          check it at each upgrade",

@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use crate::analysis::field::Field;
 use crate::analysis::syntax::{address, duration, name};
-use crate::analysis::{Code, Example, Findings, Level, Node, Resource};
+use crate::analysis::{Code, Example, Finding, Findings, Level, Node, Resource};
 
 pub static IST0106: Code = Code {
     id: "IST0106",
@@ -158,16 +158,21 @@ impl<'a> Report<'a> {
         self.add(&IST0133, at, text);
     }
 
+    /// Accepted by Istio, with a warning that every such object gets, however well it is made.
+    pub(super) fn remark(&mut self, at: &At<'_, '_>, text: impl Display) {
+        self.add(&IST0133, at, text).level(Level::Info);
+    }
+
     /// The whole object, where a rule is about its name.
     pub(super) fn object_error(&mut self, field: &str, text: impl Display) {
         let message = text.to_string();
         self.findings.add(&IST0106, self.resource, message.as_str()).field(field).arguments([message]);
     }
 
-    fn add(&mut self, code: &'static Code, at: &At<'_, '_>, text: impl Display) {
+    fn add(&mut self, code: &'static Code, at: &At<'_, '_>, text: impl Display) -> &mut Finding {
         let field = at.field.to_string();
         let message = format!("{field}: {text}");
-        self.findings.add(code, self.resource, message.as_str()).field(field).arguments([message]);
+        self.findings.add(code, self.resource, message.as_str()).field(field).arguments([message])
     }
 
     /// With another code and the arguments of its message.

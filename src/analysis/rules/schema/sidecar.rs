@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::report::{At, IST0106, IST0133, Report};
 use super::virtual_service::check_destination;
 use super::{selector, server, traffic_policy};
+use crate::analysis::mesh::ISTIO_NAMESPACE;
 use crate::analysis::syntax::{address, name, protocol};
 use crate::analysis::{Check, Findings, Kind, Resource, Rule, View};
 
@@ -175,7 +176,8 @@ fn check_hosts(listener: &At<'_, '_>, report: &mut Report<'_>) {
     if hosts.items().is_empty() {
         report.error(listener, "at least one of hosts is needed");
     }
-    let own = report.namespace();
+    // In the root namespace a Sidecar is for all others, and `.` is another one for each of them.
+    let own = Some(report.namespace()).filter(|namespace| *namespace != ISTIO_NAMESPACE).unwrap_or(".");
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for host in hosts.each() {
         let Some((namespace, name)) = host.node().text().split_once('/') else {

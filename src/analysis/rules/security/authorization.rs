@@ -1,7 +1,7 @@
 //! Policies for workloads or namespaces that are not there. Source: istio `analyzers/authz/authorizationpolicies.go`.
 //!
 //! Differs from istioctl: workloads without pods count (istio/istio#51273); a policy with `targetRefs` selects no
-//! workloads; where a namespace's labels are not known, its workloads are taken to be in the mesh, and those of an
+//! workloads; machines outside the cluster are workloads too; where a namespace's labels are not known, its workloads are taken to be in the mesh, and those of an
 //! ambient namespace are.
 
 use crate::analysis::rules::scope;
@@ -22,6 +22,8 @@ pub static RULE: Rule = Rule {
         Kind::DaemonSet,
         Kind::Job,
         Kind::CronJob,
+        Kind::WorkloadEntry,
+        Kind::WorkloadGroup,
     ],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
@@ -85,7 +87,7 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     let selector = Selector::new(&spec["selector"]["matchLabels"]);
     let within = if is_of_mesh { Within::Anywhere } else { Within::Namespace(&policy.namespace) };
     let is_held = |workload: &Resource| view.namespace_of(workload).is_none() || view.is_in_mesh(workload);
-    if view.workloads(within, &selector).any(|workload| is_held(workload)) {
+    if view.workloads(within, &selector).any(|workload| is_held(workload)) || has_machine(view, within, &selector) {
         return;
     }
     let place = if is_of_mesh { "the mesh" } else { "the namespace" };
@@ -97,6 +99,16 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     };
     let field = if spec["selector"].is_set() { "spec.selector" } else { "metadata.namespace" };
     findings.add(&IST0127, policy, message).field(field).arguments([selector]);
+}
+
+/// Whether a machine outside the cluster has the labels.
+fn has_machine(view: &View<'_>, within: Within<'_>, selector: &Selector<'_>) -> bool {
+    let of = |kind| match within {
+        Within::Namespace(namespace) => view.in_namespace(kind, namespace),
+        Within::Anywhere => view.all(kind),
+    };
+    of(Kind::WorkloadEntry).iter().any(|entry| selector.matches(&entry.spec()["labels"]))
+        || of(Kind::WorkloadGroup).iter().any(|group| selector.matches(group.spec().at("metadata.labels")))
 }
 
 fn check_namespace(view: &View<'_>, policy: &Resource, named: &str, field: String, findings: &mut Findings) {

@@ -2,3 +2,4 @@
 
 pub mod authorization;
 pub mod blocked_cidrs;
+pub mod token_not_required;
