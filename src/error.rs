@@ -99,7 +99,7 @@ codes! {
     SH1002 "a CloudEvents attribute is missing or invalid" "Set the named attribute as docs/contract.md describes.";
     SH1003 "unknown command type" "Use one of the verbs that `sailhand verbs` lists.";
     SH1004 "unknown version of a command" "Send a version this worker knows, or upgrade the worker.";
-    SH1005 "the parameters do not fit the command's schema" "Compare the data with what `sailhand verbs <verb>` shows, which is schemas/commands/<verb>.v1.json.";
+    SH1005 "the parameters do not fit the command's schema" "Compare the data with `sailhand verbs <verb>`, or with schemas/commands/<verb>.v1.json.";
     SH1006 "the command is too large" "Put the data into the object store and send a dataref.";
     SH1007 "the referenced data cannot be had" "Upload it to the object store again and check its digest.";
     SH1008 "unknown target" "Add the target to the worker's configuration or name one it has.";

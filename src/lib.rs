@@ -19,6 +19,7 @@ pub mod mesh;
 pub mod notice;
 pub mod progress;
 pub mod retry;
+pub mod suggest;
 pub mod task;
 pub mod telemetry;
 pub mod worker;

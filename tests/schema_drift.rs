@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sailhand::event::schema::ParamsValidator;
+use sailhand::event::params::ParamsValidator;
 use sailhand::event::{Target, decode};
 use sailhand::task::Registry;
 use serde_json::{Value, json};

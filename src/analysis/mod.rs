@@ -41,7 +41,6 @@ pub use rule::{Check, Rule};
 pub use run::run;
 pub use selector::Selector;
 pub use snapshot::{Settings, Snapshot};
-pub use syntax::suggest;
 pub use view::View;
 pub use workloads::{WORKLOADS, Within};
 

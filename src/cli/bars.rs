@@ -128,10 +128,11 @@ impl Bars {
     }
 }
 
-/// The templates are constants; should indicatif refuse one, its own style does.
+/// What goes on needs the width of a line of its own. The templates are constants; should indicatif refuse one, its own
+/// style does.
 fn style(counted: bool) -> ProgressStyle {
     if counted {
-        let bar = "{spinner:.cyan} {prefix:.bold} {bar:24.cyan/blue} {pos}/{len} {wide_msg:.dim}";
+        let bar = "{spinner:.cyan} {prefix:.bold} {bar:24.cyan/blue} {pos}/{len} {elapsed:.dim}\n  {wide_msg:.dim}";
         ProgressStyle::with_template(bar).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
     } else {
         let spinner = "{spinner:.cyan} {prefix:.bold} {elapsed:.dim} {wide_msg:.dim}";

@@ -10,8 +10,9 @@ use time::OffsetDateTime;
 use super::output::{self, Format, QUIET, styled};
 use super::{Error, Exit, Global, params, watch};
 use crate::client;
-use crate::event::schema::ParamsValidator;
+use crate::event::params::ParamsValidator;
 use crate::event::{self, CommandDraft, Target};
+use crate::suggest;
 use crate::task::{DynTask, Registry};
 
 const EXAMPLES: &str = "\
@@ -116,8 +117,11 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
 }
 
 fn unknown(verb: &str, registry: &Registry) -> Error {
-    let known: Vec<&str> = registry.iter().map(DynTask::verb).collect();
-    let found = format!("{verb} (known: {})", known.join(", "));
+    let known = registry.iter().map(DynTask::verb);
+    let found = match suggest::nearest(verb, known) {
+        Some(near) => format!("{verb}; did you mean {near}?"),
+        None => verb.to_owned(),
+    };
     Error::Contract(event::Error::UnknownType { found })
 }
 

@@ -8,6 +8,7 @@ mod emit;
 mod error;
 pub mod json;
 mod key;
+pub mod params;
 pub mod schema;
 
 pub use command::{Command, Origin, Rejection, decode, sender};

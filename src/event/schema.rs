@@ -3,13 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{JsonType, ValidationError};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
+use super::TYPE_PREFIX;
 use super::emit::{DeadLettered, EventKind, ResultData, Retrying, Started};
-use super::{Error, TYPE_PREFIX};
 use crate::notice::{Found, Resolved};
 use crate::progress::Step;
 
@@ -93,68 +91,6 @@ fn example(verb: &Verb) -> Value {
         "datacontenttype": "application/json",
         "data": verb.example,
     })
-}
-
-/// Validates parameters against the verb's schema, compiled once.
-pub struct ParamsValidator(jsonschema::Validator);
-
-impl ParamsValidator {
-    /// Compiles a schema.
-    ///
-    /// # Errors
-    /// When it is not a JSON Schema.
-    pub fn new(schema: &Schema) -> Result<Self, String> {
-        jsonschema::validator_for(schema.as_value()).map(Self).map_err(|error| error.to_string())
-    }
-
-    /// Checks `data` of a command.
-    ///
-    /// # Errors
-    /// [`Error::Params`] with the path of the first violation. Values are not repeated: they may be secret.
-    pub fn check(&self, params: &Value) -> Result<(), Error> {
-        match self.0.iter_errors(params).next() {
-            None => Ok(()),
-            Some(error) => {
-                let (path, reason) = explain(&error);
-                Err(Error::Params { path, reason })
-            }
-        }
-    }
-}
-
-/// Where it is wrong, and what would be right. Of several schemas that a value may fit, those that list words are put
-/// together, and of others the one that got furthest is asked.
-fn explain(error: &ValidationError) -> (String, String) {
-    let (ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }) = error.kind() else {
-        return (error.instance_path().to_string(), error.masked().to_string());
-    };
-    let is_null = |error: &ValidationError| {
-        matches!(error.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Null) })
-    };
-    let branches = || context.iter().filter_map(|branch| branch.first()).filter(|error| !is_null(error));
-    let mut words = Vec::new();
-    if branches().all(|error| list(error, &mut words)) {
-        return (error.instance_path().to_string(), format!("value is none of {}", words.join(", ")));
-    }
-    // A branch that lists words is not the one that was meant, when another got to see into the value.
-    let depth = |error: &&ValidationError| error.instance_path().as_str().matches('/').count();
-    branches()
-        .max_by_key(depth)
-        .map_or_else(|| (error.instance_path().to_string(), error.masked().to_string()), explain)
-}
-
-/// Adds the words that would be right; false when it is not about words.
-fn list(error: &ValidationError, words: &mut Vec<String>) -> bool {
-    let text = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
-    match error.kind() {
-        ValidationErrorKind::Constant { expected_value } => words.push(text(expected_value)),
-        ValidationErrorKind::Enum { options } => words.extend(options.as_array().into_iter().flatten().map(text)),
-        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-            return context.iter().filter_map(|branch| branch.first()).all(|error| list(error, words));
-        }
-        _ => return false,
-    }
-    true
 }
 
 fn asyncapi(verbs: &[Verb]) -> Value {
@@ -255,45 +191,4 @@ fn message(ty: &str, summary: &str, data: &str) -> Value {
             },
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use schemars::JsonSchema;
-
-    #[derive(JsonSchema)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
-    struct Params {
-        colour: Option<Colour>,
-        part: Option<Part>,
-    }
-
-    #[derive(JsonSchema)]
-    #[serde(rename_all = "lowercase")]
-    #[allow(dead_code, reason = "only its schema is looked at")]
-    enum Colour {
-        /// Documented words are constants, each by itself.
-        Red,
-        /// So is this one.
-        Blue,
-    }
-
-    #[derive(JsonSchema)]
-    #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
-    struct Part {
-        name: String,
-    }
-
-    #[test]
-    fn what_would_be_right_is_told_and_where() {
-        let validator = ParamsValidator::new(&schema_for!(Params)).unwrap();
-        let wrong = |params: Value| validator.check(&params).unwrap_err().to_string();
-        assert_eq!(wrong(json!({"colour": "green"})), "data/colour: value is none of red, blue");
-        assert_eq!(wrong(json!({"part": {"name": 5}})), "data/part/name: value is not of type \"string\"");
-        let unexpected = "data/part: Additional properties are not allowed ('nam' was unexpected)";
-        assert_eq!(wrong(json!({"part": {"name": "a", "nam": 5}})), unexpected);
-        validator.check(&json!({"colour": null, "part": null})).unwrap();
-    }
 }

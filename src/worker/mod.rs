@@ -32,7 +32,7 @@ use crate::bus::{Bus, Settlement};
 use crate::clock::Clock;
 use crate::cluster::Clusters;
 use crate::error::Classify;
-use crate::event::schema::ParamsValidator;
+use crate::event::params::ParamsValidator;
 use crate::retry;
 use crate::task::{DynTask, Registry};
 use crate::telemetry::metrics::{ErrorCode, Metrics, Word};

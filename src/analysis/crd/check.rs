@@ -8,7 +8,7 @@ use super::schema::{Schema, Schemas, Type};
 use super::{cel, values};
 use crate::analysis::Node;
 use crate::analysis::field::Field;
-use crate::analysis::syntax::suggest;
+use crate::suggest;
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq)]

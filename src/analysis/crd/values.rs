@@ -26,7 +26,7 @@ pub(super) fn check(node: &Node, schema: &Schema, schemas: &Schemas) -> impl Ite
     };
     let stranger = (!schema.values.is_empty() && !schema.values.contains(node)).then(|| {
         let allowed: Vec<String> = schema.values.iter().map(|value| format!("`{}`", value.scalar_text())).collect();
-        let meant = crate::analysis::syntax::suggest::nearest(node.text(), schema.values.iter().map(Node::text));
+        let meant = crate::suggest::nearest(node.text(), schema.values.iter().map(Node::text));
         let hint = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
         Wrong {
             message: format!("`{}` is none of {}{hint}", shortened(&node.scalar_text()), allowed.join(", ")),

@@ -5,5 +5,4 @@ pub mod duration;
 pub mod name;
 pub mod protocol;
 pub mod re2;
-pub mod suggest;
 pub mod url;

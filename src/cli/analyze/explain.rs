@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::analysis::report::pages;
-use crate::analysis::{Code, rules, suggest};
+use crate::analysis::{Code, rules};
 use crate::cli::{Error, Exit, output};
+use crate::suggest;
 
 /// One code, with its example.
 pub(super) fn code(id: &str) -> Result<Exit, Error> {

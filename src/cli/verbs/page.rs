@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use crate::cli::output::{GOOD, QUIET, STRONG, styled};
+use crate::event::params;
 
 /// Of a page; terminals that are narrower fold by themselves.
 const WIDTH: usize = 100;
@@ -120,23 +121,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Behind references, and without "or null".
-    fn meant(&self, mut schema: &'a Value) -> &'a Value {
-        for _ in 0..DEEPEST {
-            let referred =
-                schema.get("$ref").and_then(Value::as_str).and_then(|path| self.root.pointer(path.strip_prefix('#')?));
-            let wrapped = || {
-                let [only] =
-                    schema.get("anyOf")?.as_array()?.iter().filter(|one| one["type"] != "null").collect::<Vec<_>>()[..]
-                else {
-                    return None;
-                };
-                Some(only)
-            };
-            let Some(next) = referred.or_else(wrapped) else { break };
-            schema = next;
-        }
-        schema
+    fn meant(&self, schema: &'a Value) -> &'a Value {
+        params::meant(self.root, schema)
     }
 
     /// As one types it: flags where all is plain, else a file. What is the default anyway is left out.
