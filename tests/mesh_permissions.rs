@@ -123,3 +123,29 @@ async fn addons_need_no_right_to_grant_more_than_they_read() {
         assert!(changed, "{name}");
     }
 }
+
+#[tokio::test]
+async fn the_analysis_reads_what_its_switch_gives_and_secrets_by_another() {
+    let mut mesh = Mesh::start().await;
+    kubectl(&mesh, &["create", "namespace", "sailhand"], None);
+    kubectl(&mesh, &["create", "serviceaccount", "sailhand", "--namespace", "sailhand"], None);
+    grant(&mesh, "clusterRole.analysis=false", ["create", "deployments"]).await;
+    mesh.work_as(&account(&mesh));
+    let unread = async |verb: &str, params: Value| {
+        let (_, report) = mesh.run(verb, params).await.unwrap_or_else(|it| panic!("{}", it.error)).into_parts();
+        let unread = report["unread"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned());
+        unread.collect::<Vec<_>>()
+    };
+    let said = unread("config.analyze", json!({})).await.join("\n");
+    assert!(said.contains("nodes: ") && said.contains("serviceentries"), "{said}");
+
+    grant(&mesh, "clusterRole.analysis=true", ["watch", "nodes"]).await;
+    for (verb, params) in [("config.analyze", json!({})), ("config.watch-analyze", json!({"duration": "1s"}))] {
+        let said = unread(verb, params).await;
+        assert!(!said.is_empty() && said.iter().all(|what| what.starts_with("secrets ")), "{verb}: {said:?}");
+    }
+    grant(&mesh, "clusterRole.analysis=true,clusterRole.analysisSecrets=true", ["list", "secrets"]).await;
+    for (verb, params) in [("config.analyze", json!({})), ("config.watch-analyze", json!({"duration": "1s"}))] {
+        assert_eq!(unread(verb, params).await, [""; 0], "{verb}");
+    }
+}

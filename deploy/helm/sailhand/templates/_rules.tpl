@@ -73,3 +73,40 @@
   resources: [mutatingwebhookconfigurations]
   verbs: [get, list, watch]
 {{- end }}
+
+{{/* All kinds that rules read. Secrets are not watched, but read now and then. */}}
+{{- define "sailhand.rules.analysis" -}}
+- apiGroups: [""]
+  resources: [configmaps, namespaces, nodes, pods, serviceaccounts, services]
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [daemonsets, deployments, statefulsets]
+  verbs: [list, watch]
+- apiGroups: [batch]
+  resources: [cronjobs, jobs]
+  verbs: [list, watch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, watch]
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingwebhookconfigurations, validatingwebhookconfigurations]
+  verbs: [list, watch]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [list, watch]
+- apiGroups: [extensions.istio.io, gateway.networking.k8s.io, networking.istio.io, security.istio.io, telemetry.istio.io]
+  resources: ["*"]
+  verbs: [list, watch]
+{{- end }}
+
+{{- define "sailhand.rules.analysis-secrets" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [list]
+{{- end }}
