@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::model::{Addon, Service};
+use super::model::{Addon, Choices, Service};
 
 pub const GRAFANA: Addon = Addon {
     name: "grafana",
@@ -33,12 +33,12 @@ pub const GRAFANA: Addon = Addon {
     memory: 128,
 };
 
-fn files(namespace: &str) -> Vec<(&'static str, String)> {
-    let source = |name: &str, kind: &str, port: u16, default: bool| {
-        let url = format!("http://{kind}.{namespace}:{port}");
-        json!({"name": name, "uid": kind, "type": kind, "access": "proxy", "url": url, "isDefault": default})
-    };
-    let sources = [source("Prometheus", "prometheus", 9090, true), source("Loki", "loki", 3100, false)];
+fn files(choices: Choices<'_>) -> Vec<(&'static str, String)> {
+    let source = |name: &str, kind: &str, url: String, default: bool| json!({"name": name, "uid": kind, "type": kind, "access": "proxy", "url": url, "isDefault": default});
+    let sources = [
+        source("Prometheus", "prometheus", choices.prometheus(), true),
+        source("Loki", "loki", super::loki::LOKI.url(choices.namespace), false),
+    ];
     let folder = json!({"path": "/etc/grafana/dashboards"});
     let provider = json!({"name": "istio", "folder": "Istio", "type": "file", "options": folder});
     vec![
@@ -89,6 +89,7 @@ fn mesh() -> Value {
         .collect();
     json!({
         "uid": "sailhand-mesh", "title": "Mesh", "schemaVersion": 39, "refresh": "15s",
+        "annotations": {"list": []}, "templating": {"list": []}, // Grafana's schema wants them
         "time": {"from": "now-15m", "to": "now"}, "panels": panels,
     })
 }

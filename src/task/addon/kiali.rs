@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::model::{Addon, Service};
+use super::model::{Addon, Choices, Service};
 
 pub const KIALI: Addon = Addon {
     name: "kiali",
@@ -25,6 +25,7 @@ pub const KIALI: Addon = Addon {
                 "extensions.istio.io",
                 "telemetry.istio.io",
                 "gateway.networking.k8s.io",
+                "inference.networking.k8s.io",
             ],
             &["*"],
         ),
@@ -39,15 +40,17 @@ pub const KIALI: Addon = Addon {
     memory: 256,
 };
 
-fn files(namespace: &str) -> Vec<(&'static str, String)> {
+fn files(choices: Choices<'_>) -> Vec<(&'static str, String)> {
+    let namespace = choices.namespace;
     let configuration = json!({
         "auth": {"strategy": "anonymous"},
         "deployment": {"cluster_wide_access": true, "namespace": namespace, "view_only_mode": true},
         "external_services": {
-            "istio": {"root_namespace": namespace},
-            "prometheus": {"url": format!("http://prometheus.{namespace}:9090")},
-            "grafana": {"enabled": true, "internal_url": format!("http://grafana.{namespace}:3000")},
-            "tracing": {"enabled": true, "internal_url": format!("http://tracing.{namespace}:80/jaeger"), "use_grpc": false},
+            // Asking istiod takes the right to reach into every pod. So no proxy's state, and no validations.
+            "istio": {"istio_api_enabled": false},
+            "prometheus": {"url": choices.prometheus()},
+            "grafana": {"enabled": true, "internal_url": super::grafana::GRAFANA.url(namespace)},
+            "tracing": {"enabled": true, "internal_url": super::tracing::JAEGER.url(namespace), "use_grpc": false},
         },
         "server": {"port": 20001, "web_root": "/kiali"},
     });

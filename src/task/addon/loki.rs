@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::model::{Addon, Service};
+use super::model::{Addon, Choices, Service};
 
 pub const LOKI: Addon = Addon {
     name: "loki",
@@ -24,7 +24,7 @@ pub const LOKI: Addon = Addon {
     memory: 256,
 };
 
-fn files(_: &str) -> Vec<(&'static str, String)> {
+fn files(_: Choices<'_>) -> Vec<(&'static str, String)> {
     let configuration = json!({
         "auth_enabled": false,
         "analytics": {"reporting_enabled": false},

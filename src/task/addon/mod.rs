@@ -33,6 +33,10 @@ impl Name {
         }
     }
 
+    const fn shows_metrics(self) -> bool {
+        matches!(self, Self::Grafana | Self::Kiali)
+    }
+
     fn installation(self, namespace: &Namespace) -> String {
         names::installation(&format!("addon-{}", self.addon().name), namespace)
     }
@@ -71,6 +75,7 @@ impl Task for Apply {
             namespace: params::mesh(),
             create_namespace: false,
             expose: Expose::ClusterIp,
+            prometheus_url: None,
             registry: None,
             wait: params::five_minutes(),
             dry_run: false,
@@ -80,6 +85,7 @@ impl Task for Apply {
     }
 
     async fn run(&self, cx: &TaskContext, params: ApplyParams) -> Result<Outcome<AddonReport>, Failure<AddonReport>> {
+        params.check()?;
         let cluster = cx.cluster().await?;
         let waits = !params.dry_run && !params.wait.is_zero();
         let until = Instant::now() + params.wait;
@@ -99,7 +105,7 @@ impl Task for Apply {
         let installation = params.addon.installation(&params.namespace);
         let objects = wanted(&params);
         let done = apply::apply(&cluster, &installation, objects, &options, &cx.guard, &*cx.progress).await;
-        let warnings = lacks(&cluster, params.addon, &params.namespace).await?;
+        let warnings = lacks(&cluster, &params).await?;
         let report = |done| AddonReport { warnings: warnings.clone(), ..params.addon.report(&params.namespace, done) };
         let outcome = objects_ended(done, report)?;
         if !waits {
@@ -117,12 +123,24 @@ fn wanted(params: &ApplyParams) -> Vec<DynamicObject> {
         namespace: params.namespace.as_str(),
         expose: params.expose,
         registry: params.registry.as_deref(),
+        prometheus: params.prometheus_url.as_deref(),
     })
 }
 
+impl ApplyParams {
+    fn check(&self) -> Result<(), Error> {
+        if self.prometheus_url.is_some() && !self.addon.shows_metrics() {
+            let reason = format!("{} asks no Prometheus; Grafana and Kiali do", self.addon.addon().name);
+            return Err(Error::Parameter { field: "prometheus_url", reason });
+        }
+        Ok(())
+    }
+}
+
 /// What an addon shows comes from another one.
-async fn lacks(cluster: &Cluster, addon: Name, namespace: &Namespace) -> Result<Vec<String>, Error> {
-    if !matches!(addon, Name::Grafana | Name::Kiali) {
+async fn lacks(cluster: &Cluster, params: &ApplyParams) -> Result<Vec<String>, Error> {
+    let namespace = &params.namespace;
+    if !params.addon.shows_metrics() || params.prometheus_url.is_some() {
         return Ok(Vec::new());
     }
     let service = ObjectRef {
@@ -132,7 +150,10 @@ async fn lacks(cluster: &Cluster, addon: Name, namespace: &Namespace) -> Result<
         name: prometheus::PROMETHEUS.name.to_owned(),
     };
     let there = cluster.get(&service).await?.is_some();
-    let text = || format!("there is no Service {namespace}/{}, so it has nothing to show", service.name);
+    let text = || {
+        let hint = "addon.apply makes one, or prometheus_url names another Prometheus";
+        format!("there is no Service {namespace}/{}, so it has nothing to show: {hint}", service.name)
+    };
     Ok(if there { Vec::new() } else { vec![text()] })
 }
 

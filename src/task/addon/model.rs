@@ -27,8 +27,8 @@ pub struct Addon {
     pub args: &'static [&'static str],
     /// Environment.
     pub env: &'static [(&'static str, &'static str)],
-    /// Configuration files in the namespace named: path and content.
-    pub files: fn(&str) -> Vec<(&'static str, String)>,
+    /// Configuration files: path and content.
+    pub files: fn(Choices<'_>) -> Vec<(&'static str, String)>,
     /// Paths of empty volumes; the root file system is read-only.
     pub scratch: &'static [&'static str],
     /// What it may read in the whole cluster: groups, resources.
@@ -64,6 +64,15 @@ pub struct Choices<'a> {
     pub namespace: &'a str,
     pub expose: Expose,
     pub registry: Option<&'a str>,
+    /// Another Prometheus than the one in the namespace.
+    pub prometheus: Option<&'a str>,
+}
+
+impl Choices<'_> {
+    /// Where metrics are asked for.
+    pub fn prometheus(&self) -> String {
+        self.prometheus.map_or_else(|| super::prometheus::PROMETHEUS.url(self.namespace), str::to_owned)
+    }
 }
 
 impl Addon {
@@ -79,7 +88,7 @@ impl Addon {
 
     /// Its objects.
     pub fn objects(&self, choices: Choices<'_>) -> Vec<DynamicObject> {
-        let files = (self.files)(choices.namespace);
+        let files = (self.files)(choices);
         let mut objects = vec![self.object("v1", "ServiceAccount", self.name, choices, json!({}))];
         objects.extend(self.role(choices));
         if !files.is_empty() {

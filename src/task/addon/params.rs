@@ -17,7 +17,7 @@ pub enum Name {
     Prometheus,
     /// Dashboards on Prometheus.
     Grafana,
-    /// The mesh as a picture.
+    /// The mesh as a picture. It only reads: it shows no proxy's state and validates nothing.
     Kiali,
     /// Traces; also takes what is sent to Zipkin.
     Jaeger,
@@ -46,7 +46,7 @@ pub enum Expose {
 pub struct ApplyParams {
     /// Which addon.
     pub addon: Name,
-    /// Where it goes; others are looked for there too.
+    /// Where it goes, Istio's namespace or another; the other addons are looked for there too.
     #[serde(default = "mesh")]
     pub namespace: Namespace,
     /// Create the namespace if it does not exist.
@@ -55,6 +55,11 @@ pub struct ApplyParams {
     /// Who reaches it.
     #[serde(default)]
     pub expose: Expose,
+    /// The Prometheus that Grafana and Kiali ask, where it is not this worker's in `namespace`: any that their pods
+    /// reach, inside the cluster or outside, such as `http://prometheus.monitoring:9090`. Without a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300), pattern(r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$"))]
+    pub prometheus_url: Option<String>,
     /// A mirror such as `mirror.example:5000/hub`. It takes the place of the registry's host in the image; the path
     /// behind the host is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::model::{Addon, Service};
+use super::model::{Addon, Choices, Service};
 
 pub const PROMETHEUS: Addon = Addon {
     name: "prometheus",
@@ -28,10 +28,17 @@ pub const PROMETHEUS: Addon = Addon {
     memory: 512,
 };
 
-fn files(_: &str) -> Vec<(&'static str, String)> {
+fn files(_: Choices<'_>) -> Vec<(&'static str, String)> {
     let note = |name: &str| format!("__meta_kubernetes_pod_annotation_prometheus_io_{name}");
     let keep = |label: &str, value: &str| json!({"action": "keep", "source_labels": [label], "regex": value});
     let copy = |label: &str, target: &str| json!({"source_labels": [label], "target_label": target});
+    // A pod has an address for each of its containers' ports, which become one that way.
+    let at_port = |ip: &str, address: &str| {
+        json!({
+            "source_labels": ["__meta_kubernetes_pod_ip", note("port")],
+            "regex": format!(r"{ip};(\d+)"), "replacement": address, "target_label": "__address__",
+        })
+    };
     let pods = json!({
         "job_name": "pods",
         "kubernetes_sd_configs": [{"role": "pod"}],
@@ -40,13 +47,8 @@ fn files(_: &str) -> Vec<(&'static str, String)> {
             keep("__meta_kubernetes_pod_phase", "Running"),
             {"source_labels": [note("scheme")], "regex": "(https?)", "target_label": "__scheme__"},
             {"source_labels": [note("path")], "regex": "(.+)", "target_label": "__metrics_path__"},
-            // The address has the first port of the pod, or none; one of IPv6 stands in brackets.
-            {
-                "source_labels": ["__address__", note("port")],
-                "regex": r"(\[.+\]|[^:]+)(?::\d+)?;(\d+)",
-                "replacement": "$1:$2",
-                "target_label": "__address__",
-            },
+            at_port("([^:]+)", "$1:$2"),
+            at_port("(.+:.+)", "[$1]:$2"),
             {"action": "labelmap", "regex": "__meta_kubernetes_pod_label_(.+)"},
             copy("__meta_kubernetes_namespace", "namespace"),
             copy("__meta_kubernetes_pod_name", "pod"),

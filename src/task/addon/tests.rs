@@ -113,6 +113,23 @@ fn grafana_finds_prometheus_and_its_dashboard() {
 }
 
 #[test]
+fn another_prometheus_is_asked_when_it_is_named() {
+    let url = "http://prometheus.monitoring:9090";
+    for (addon, file) in [(Name::Grafana, "datasources.yaml"), (Name::Kiali, "config.yaml")] {
+        let text = |named: Option<&str>| {
+            let objects = objects(addon, |params| params.prometheus_url = named.map(str::to_owned));
+            of_kind(&objects, "ConfigMap")[0]["data"][file].as_str().unwrap().to_owned()
+        };
+        assert!(text(None).contains(r#""url":"http://prometheus.istio-system:9090""#), "{addon:?}");
+        assert_eq!(text(Some(url)), text(None).replace("http://prometheus.istio-system:9090", url), "{addon:?}");
+    }
+    let of = |addon| ApplyParams { addon, prometheus_url: Some(url.to_owned()), ..Apply.example() };
+    assert!(of(Name::Kiali).check().is_ok());
+    let Err(Error::Parameter { field, reason }) = of(Name::Loki).check() else { panic!("Loki asks no Prometheus") };
+    assert_eq!((field, reason.as_str()), ("prometheus_url", "loki asks no Prometheus; Grafana and Kiali do"));
+}
+
+#[test]
 fn a_changed_configuration_makes_a_new_pod() {
     let annotation = |namespace: &'static str| {
         let objects = objects(Name::Grafana, |params| params.namespace = Namespace::known(namespace));
@@ -140,5 +157,14 @@ fn parameters_have_defaults_and_bounds() {
     assert_eq!(serde_json::from_value::<ApplyParams>(least).unwrap(), Apply.example());
     for bad in [json!({"addon": "skywalking"}), json!({"addon": "loki", "expose": "everybody"}), json!({})] {
         assert!(!validator.is_valid(&bad), "{bad}");
+    }
+    let valid = |url: &str| validator.is_valid(&json!({"addon": "grafana", "prometheus_url": url}));
+    for good in ["http://prometheus.monitoring:9090", "https://metrics.example/prom/", "http://[2001:db8::1]:9090"] {
+        assert!(valid(good), "{good}");
+    }
+    // Grafana puts variables and files into what it reads; a password would lie open in a ConfigMap.
+    for bad in ["prometheus:9090", "ftp://one", "http://one/$__file{/etc/passwd}", "http://me:secret@one", "http://a b"]
+    {
+        assert!(!valid(bad), "{bad}");
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::model::{Addon, Service};
+use super::model::{Addon, Choices, Service};
 
 pub const JAEGER: Addon = Addon {
     name: "jaeger",
@@ -39,7 +39,7 @@ pub const JAEGER: Addon = Addon {
 };
 
 /// The collector's own configuration language: receivers, one exporter to what the query service reads.
-fn jaeger(_: &str) -> Vec<(&'static str, String)> {
+fn jaeger(_: Choices<'_>) -> Vec<(&'static str, String)> {
     let at = |port: u16| json!({"endpoint": format!("0.0.0.0:{port}")});
     let configuration = json!({
         "service": {
@@ -52,7 +52,7 @@ fn jaeger(_: &str) -> Vec<(&'static str, String)> {
         },
         "extensions": {
             "healthcheckv2": {"use_v2": true, "http": at(13133)},
-            "jaeger_query": {"base_path": "/jaeger", "storage": {"traces": "memory"}},
+            "jaeger_query": {"base_path": "/jaeger", "http": at(16686), "grpc": at(16685), "storage": {"traces": "memory"}},
             "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": 50_000}}}},
         },
         "receivers": {

@@ -66,7 +66,7 @@
 - apiGroups: [batch]
   resources: [cronjobs, jobs]
   verbs: [get, list, watch]
-- apiGroups: [networking.istio.io, security.istio.io, extensions.istio.io, telemetry.istio.io, gateway.networking.k8s.io]
+- apiGroups: [networking.istio.io, security.istio.io, extensions.istio.io, telemetry.istio.io, gateway.networking.k8s.io, inference.networking.k8s.io]
   resources: ["*"]
   verbs: [get, list, watch]
 - apiGroups: [admissionregistration.k8s.io]
