@@ -210,6 +210,41 @@ async fn watch_without_an_id_follows_all_commands() {
 }
 
 #[tokio::test]
+async fn watch_tells_what_has_happened_and_what_comes_in_its_order() {
+    let world = World::new().await;
+    let one_more = async || {
+        world.submit(&[]).await;
+        let (origin, delivery) = world.take().await;
+        for n in 0..3 {
+            world.tell(&origin, n, &started()).await;
+        }
+        // Somebody else's, which nobody reads.
+        world.bus.context().publish("istio.evt.dev.s1.noise", "noise".into()).await.unwrap().await.unwrap();
+        world.end(&origin, Outcome::Succeeded).await;
+        delivery.acker.settle(sailhand::bus::Settlement::Ack).await.unwrap();
+    };
+    for _ in 0..30 {
+        one_more().await;
+    }
+    let mut child = world.command(&["watch", "--since", "1h"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut told = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(Duration::from_secs(20), told.next_line()).await.expect("it goes on");
+        let event: Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+        event["type"].as_str().unwrap().trim_start_matches("io.meshery.istio.").to_owned()
+    };
+    for number in 0..40 {
+        if number >= 30 {
+            one_more().await;
+        }
+        for expected in ["event.started.v1", "event.started.v1", "event.started.v1", "result.ping.v1"] {
+            assert_eq!(next().await, expected, "{number}");
+        }
+    }
+    child.kill().await.unwrap();
+}
+
+#[tokio::test]
 async fn each_outcome_has_its_exit_code() {
     let world = World::new().await;
     for (outcome, code) in [

@@ -1,14 +1,18 @@
 //! Follows commands: what has happened, then what happens.
 
+use std::time::Duration;
+
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::OrderedErrorKind;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
+use crate::clock::Clock;
 use crate::event::{CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
 
 /// One event or result.
@@ -35,11 +39,25 @@ pub enum Observed {
     Unknown,
 }
 
-/// Where in the event stream, so that a result is told after all events of its command.
+/// Where in its stream, so that a result is told after all events of its command.
 struct Placed {
     sequence: u64,
-    observation: Observation,
+    published: OffsetDateTime,
+    /// Messages after it that are there already.
+    pending: u64,
+    /// None for what is no event of ours, which is passed over: an observer is not the one to complain.
+    observation: Option<Observation>,
 }
+
+/// A stream of what is there and what comes.
+struct Followed {
+    messages: BoxStream<'static, Result<Placed, Error>>,
+    /// Messages that are there already.
+    pending: u64,
+}
+
+/// How far two streams of one server may be apart.
+const APART: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Everything about one command, from its start; ends after its result.
@@ -50,7 +68,7 @@ impl Client {
             let subjects = self.bus().subjects();
             let events = self.follow(subjects.event_stream(), subjects.events_of(&key), DeliverPolicy::All).await?;
             let results = self.follow(subjects.result_stream(), subjects.result_of(&key), DeliverPolicy::All).await?;
-            Ok::<_, Error>(self.in_order(key, events, results))
+            Ok::<_, Error>(self.in_order(key, events.messages, results.messages))
         };
         stream::once(told)
             .flat_map(|told| match told {
@@ -60,7 +78,7 @@ impl Client {
             .boxed()
     }
 
-    /// Everything about all commands since `since`, without end.
+    /// Everything about all commands since `since`, in the order in which it was published, without end.
     ///
     /// # Errors
     /// When the streams cannot be read.
@@ -72,8 +90,7 @@ impl Client {
         let from = DeliverPolicy::ByStartTime { start_time: since };
         let events = self.follow(subjects.event_stream(), subjects.events(), from).await?;
         let results = self.follow(subjects.result_stream(), subjects.results(), from).await?;
-        let placed = stream::select(events, results);
-        Ok(placed.map(|placed| placed.map(|placed| placed.observation)).boxed())
+        Ok(by_time(events, results))
     }
 
     /// The streams of events and results are two: when the result is there, the events up to it may still be on the
@@ -107,11 +124,15 @@ impl Client {
                         event = told.events.next() => {
                             let Some(placed) = event.transpose()? else { return Ok(None) };
                             told.seen = placed.sequence;
-                            return Ok(Some((placed.observation, Some(told))));
+                            if let Some(event) = placed.observation {
+                                return Ok(Some((event, Some(told))));
+                            }
                         }
                         result = told.results.next(), if told.end.is_none() => {
                             let Some(placed) = result.transpose()? else { return Ok(None) };
-                            told.end = Some((placed.observation, self.last_event(&key).await?));
+                            if let Some(result) = placed.observation {
+                                told.end = Some((result, self.last_event(&key).await?));
+                            }
                         }
                     }
                 }
@@ -127,17 +148,12 @@ impl Client {
         Ok(last.map_or(0, |message| message.sequence))
     }
 
-    async fn follow(
-        &self,
-        stream: String,
-        filter: String,
-        deliver_policy: DeliverPolicy,
-    ) -> Result<BoxStream<'static, Result<Placed, Error>>, Error> {
-        let messages = self.bus().follow(&stream, &filter, deliver_policy).await?;
+    async fn follow(&self, stream: String, filter: String, deliver_policy: DeliverPolicy) -> Result<Followed, Error> {
+        let (messages, pending) = self.bus().follow(&stream, &filter, deliver_policy).await?;
         let fail = move |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::Bus(bus::Error::Request { operation: "follow", subject: filter.clone(), source })
         };
-        Ok(messages
+        let messages = messages
             .filter_map(move |message| {
                 let read = match message {
                     Ok(message) => read(&message).map(Ok),
@@ -147,15 +163,67 @@ impl Client {
                 };
                 async { read }
             })
-            .boxed())
+            .boxed();
+        Ok(Followed { messages, pending })
     }
 }
 
-/// What is no event of ours is passed over: an observer is not the one to complain.
+/// The two streams as one. What is there already is merged by the time at which it was published. Of what comes, a result
+/// waits a moment for the events before it, which are on their way in the other stream.
+fn by_time(events: Followed, results: Followed) -> BoxStream<'static, Result<Observation, Error>> {
+    struct Merge {
+        events: Followed,
+        results: Followed,
+        event: Option<Placed>,
+        result: Option<(Placed, Instant)>,
+    }
+    let merge = Merge { events, results, event: None, result: None };
+    stream::try_unfold(merge, |mut merge| async move {
+        loop {
+            let due = match (&merge.event, &merge.result) {
+                (Some(event), Some((result, _))) => Some(event.published <= result.published),
+                (Some(_), None) => (merge.results.pending == 0).then_some(true),
+                (None, Some((_, at))) => (merge.events.pending == 0 && Instant::now() >= *at).then_some(false),
+                (None, None) => None,
+            };
+            let told = match due {
+                Some(true) => merge.event.take(),
+                Some(false) => merge.result.take().map(|(result, _)| result),
+                None => None,
+            };
+            if let Some(told) = told {
+                match told.observation {
+                    Some(observation) => return Ok(Some((observation, merge))),
+                    None => continue,
+                }
+            }
+            let at = merge.result.as_ref().map(|(_, at)| *at).filter(|_| merge.events.pending == 0);
+            tokio::select! {
+                biased;
+                event = merge.events.messages.next(), if merge.event.is_none() => {
+                    let Some(event) = event.transpose()? else { return Ok(None) };
+                    merge.events.pending = event.pending;
+                    merge.event = Some(event);
+                }
+                result = merge.results.messages.next(), if merge.result.is_none() => {
+                    let Some(result) = result.transpose()? else { return Ok(None) };
+                    merge.results.pending = result.pending;
+                    // Many that are old already need not wait one after the other.
+                    let age = Duration::try_from(Clock::system().now() - result.published).unwrap_or_default();
+                    merge.result = Some((result, Instant::now() + APART.saturating_sub(age)));
+                }
+                () = tokio::time::sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {}
+            }
+        }
+    })
+    .boxed()
+}
+
 fn read(message: &async_nats::jetstream::Message) -> Option<Placed> {
-    let sequence = message.info().ok()?.stream_sequence;
-    let observation = observe(&message.subject, message.headers.as_ref(), &message.payload)?;
-    Some(Placed { sequence, observation })
+    let info = message.info().ok()?;
+    let (sequence, published, pending) = (info.stream_sequence, info.published, info.pending);
+    let observation = observe(&message.subject, message.headers.as_ref(), &message.payload);
+    Some(Placed { sequence, published, pending, observation })
 }
 
 pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, payload: &[u8]) -> Option<Observation> {

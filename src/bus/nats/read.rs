@@ -62,21 +62,11 @@ impl NatsBus {
         found_or_none(found, stream, subject)
     }
 
-    /// All messages of a subject from some place on, in order, without end.
+    /// All messages of a subject from some place on, in order, without end; and how many there are already.
     ///
     /// # Errors
     /// As [`NatsBus::last`].
     pub async fn follow(
-        &self,
-        stream: &str,
-        subject: &str,
-        deliver_policy: DeliverPolicy,
-    ) -> Result<push::Ordered, Error> {
-        self.follow_from(stream, subject, deliver_policy).await.map(|(messages, _)| messages)
-    }
-
-    /// The same, and how many messages there are already.
-    pub(super) async fn follow_from(
         &self,
         stream: &str,
         subject: &str,

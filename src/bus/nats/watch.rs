@@ -67,7 +67,7 @@ impl NatsBus {
     /// The watch, and how many messages tell the present state.
     async fn watch_control(&self) -> Result<(push::Ordered, u64), Error> {
         let stream = format!("KV_{}", self.subjects.control_bucket());
-        self.follow_from(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
+        self.follow(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
     }
 
     /// Takes a note into account; gives the command that it cancels, and its target where the note names it.
