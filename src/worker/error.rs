@@ -74,7 +74,7 @@ pub enum Error {
     /// The process died too often before it was known whether the message is a command.
     #[error("the worker died {times} times while it read the message, which was not understood")]
     DiesReading {
-        /// How often, the first deaths not counted.
+        /// How often, the first death not counted.
         times: u32,
     },
     /// The consumer on the bus allows no more deliveries.

@@ -1,6 +1,6 @@
-//! Reads a message as a command. A message that was delivered several times already may be one that takes the process
-//! down as it is read, before any attempt is recorded: then its reading is recorded too, and after two deaths it is
-//! put aside. One that is delivered for the first or second time, as nearly all are, pays nothing for that.
+//! Reads a message as a command. A message that was delivered before may be one that takes the process down as it is
+//! read, before any attempt is recorded: then its reading is recorded too, and after two deaths more it is put aside.
+//! One that is delivered for the first time, as nearly all are, pays nothing for that.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::failpoint::{Step, reach};
 use crate::task::DynTask;
 
 /// Deliveries from which on readings are recorded.
-const RECORDED_FROM: u64 = 3;
+const RECORDED_FROM: u64 = 2;
 /// Deaths in recorded readings before the message is put aside.
 const DEATHS: u32 = 2;
 /// Messages of which this process knows that it survives them.
