@@ -148,6 +148,27 @@ fn a_reason_is_told_once_and_many_remarks_are_put_together() {
 }
 
 #[test]
+fn of_many_warnings_that_say_the_same_the_first_are_told_and_all_on_request() {
+    let rules: String = (0..12)
+        .map(|number| {
+            let rule = RULE.replace("name: shop", &format!("name: r{number}"));
+            rule.replace("subsets:\n  - {name: v1, labels: {version: v1}}", "trafficPolicy: {tls: {mode: SIMPLE}}")
+                + "---\n"
+        })
+        .collect();
+    let folder = folder(&[("a.yaml", &rules)]);
+    let count = |arguments: &[&str]| {
+        let out = analyze(folder.path(), arguments).1;
+        (
+            out.matches("warning[IST0128]: TLS mode").count(),
+            out.contains("warning[IST0128]: and 2 more: --codes IST0128"),
+        )
+    };
+    assert_eq!(count(&["a.yaml"]), (10, true));
+    assert_eq!(count(&["a.yaml", "--codes", "IST0128"]), (12, false));
+}
+
+#[test]
 fn a_place_in_a_long_line_is_in_sight() {
     let long = format!(
         "{{\"apiVersion\":\"networking.istio.io/v1\",\"kind\":\"VirtualService\",\"metadata\":{{\"name\":\"a\",\

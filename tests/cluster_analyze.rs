@@ -5,7 +5,9 @@ mod cluster_target;
 mod support;
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_target::context;
 use sailhand::cluster::Clusters;
@@ -13,6 +15,7 @@ use sailhand::config::Target;
 use sailhand::error::{Classify, Code};
 use sailhand::task::{Outcome, Registry, TaskContext};
 use serde_json::{Value, json};
+use support::eventually::eventually;
 use support::site::Site;
 
 /// Two findings: the Deployment's user is the proxy's; a service port's name says no protocol.
@@ -121,5 +124,46 @@ async fn what_has_errors_is_not_applied_and_what_cannot_be_read_is_not_taken_for
     assert!(steps.say("analyze", "mutatingwebhookconfigurations"), "{:?}", steps.told());
     assert!(site.get(&pod).await.is_some());
     let (cx, _) = context(&namespace, 3);
+    run(&cx, "config.delete", json!({"name": namespace})).await;
+}
+
+#[tokio::test]
+async fn who_may_list_in_one_namespace_only_has_that_one_analysed() {
+    let site = Site::new("narrow").await;
+    let namespace = site.namespace.clone();
+    let (cx, _) = context(&namespace, 1);
+    run(&cx, "config.apply", json!({"name": namespace, "manifest": manifest(1337), "namespace": namespace})).await;
+    site.limited(json!([{"apiGroups": [""], "resources": ["events"], "verbs": ["list"]}])).await;
+    let kubeconfig = site.kubeconfig(&site.token().await);
+    let analyze = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
+        command.args(["analyze", "-A", "-o", "json", "--kubeconfig"]).arg(&kubeconfig).args(arguments);
+        command.output().unwrap()
+    };
+    let closed = analyze(&[]);
+    assert_eq!(closed.status.code(), Some(6), "{}", String::from_utf8_lossy(&closed.stderr));
+
+    // What `kubectl create role` and `rolebinding` give to somebody who works in a namespace.
+    let api = "rbac.authorization.k8s.io";
+    let (version, metadata) = (format!("{api}/v1"), json!({"name": "dev", "namespace": namespace}));
+    let rules = json!([{"apiGroups": ["", "apps"], "resources": ["*"], "verbs": ["get", "list"]}]);
+    let role = json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules});
+    let binding = json!({
+        "apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": api, "kind": "Role", "name": "dev"},
+        "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": namespace}],
+    });
+    site.seed("test", &role).await;
+    site.seed("test", &binding).await;
+    let open = eventually("the namespace is read", Duration::from_secs(20), async || {
+        let open = analyze(&["-n", &namespace]);
+        String::from_utf8_lossy(&open.stdout).contains("IST0144").then_some(open)
+    });
+    let open = open.await;
+    let said = String::from_utf8_lossy(&open.stderr);
+    assert!(said.contains(&format!("Only what is in {namespace} could be read")), "{said}");
+    assert!(said.contains("not read: what these credentials may not list:"), "{said}");
+    let other = analyze(&["-n", &format!("{namespace}x")]);
+    assert_ne!(other.status.code(), Some(0), "{}", String::from_utf8_lossy(&other.stderr));
     run(&cx, "config.delete", json!({"name": namespace})).await;
 }

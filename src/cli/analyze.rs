@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 
 use filter::Filter;
+use live::Gaps;
 use show::{FailOn, Format, show};
 
 use super::{Error, Exit, output};
@@ -119,12 +120,13 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let (sources, mut reading) = read(options, threads)?;
     let mut is_whole = reading.errors.is_empty() && !sources.passed_over().iter().any(PassedOver::is_manifest);
-    if options.is_live() {
-        is_whole &= live::read(options, &filter.rules(), &mut reading).await?;
-    }
+    let all = filter.rules();
+    let gaps = if options.is_live() { live::read(options, &all, &mut reading).await? } else { Gaps::default() };
+    let rules = gaps.rules(&all);
+    is_whole &= gaps.unread.is_empty();
     let settings = settings(options, &reading)?;
     let snapshot = Snapshot::new(std::mem::take(&mut reading.resources), settings);
-    let mut findings = crate::analysis::run(&snapshot, &filter.rules(), threads);
+    let mut findings = crate::analysis::run(&snapshot, &rules, threads);
     findings.retain(|finding| filter.allows(finding) && is_asked_for(&options.namespace, finding));
     if let Some(path) = &options.write_baseline {
         return write_baseline(path, &findings);
@@ -133,6 +135,8 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let report = Report { findings: &findings, sources: &sources, objects: snapshot.len(), suppressed };
     show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
     notes::tell(&reading, &sources, &snapshot, options.is_live());
+    notes::gaps(&gaps, all.len() - rules.len(), &options.namespace);
+    notes::namespaces(&options.namespace, &snapshot);
     let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
     let exit = match (is_bad, is_whole) {
         (true, _) => Exit::Failed,

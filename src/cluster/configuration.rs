@@ -36,6 +36,8 @@ pub struct Configuration {
     pub resources: Vec<Resource>,
     /// What could not be read: what a rule would have found there is not known.
     pub unread: Vec<Unread>,
+    /// Whether some kinds were read in the namespaces asked for only, and are not known elsewhere.
+    pub is_narrow: bool,
 }
 
 /// Objects that could not be read.
@@ -57,6 +59,12 @@ impl std::fmt::Display for Unread {
 }
 
 impl Unread {
+    /// Whether the credentials do not allow it.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self.error, Some(Error::Request { fault: Fault::Forbidden(_), .. }))
+    }
+
     fn reason(&self) -> String {
         self.error.as_ref().map_or_else(|| LATE.to_owned(), ToString::to_string)
     }
@@ -65,12 +73,16 @@ impl Unread {
 /// Why something is not known that had not come by the deadline.
 const LATE: &str = "not read in time";
 
-/// Reads what these rules need within a time; what is not there by then is among what is unread.
-pub async fn read(cluster: &Cluster, rules: &[&Rule], within: Duration) -> Configuration {
+/// Reads what these rules need within a time; what is not there by then is among what is unread. What may not be read in
+/// the whole cluster is read in `namespaces`, as far as it may be there.
+pub async fn read(cluster: &Cluster, rules: &[&Rule], within: Duration, namespaces: &[String]) -> Configuration {
     let deadline = Instant::now() + within;
     let (lists, has_secrets) = lists(rules);
     let mut configuration = Configuration::default();
     run(cluster, lists, deadline, &mut configuration).await;
+    if !namespaces.is_empty() && configuration.unread.iter().any(Unread::is_forbidden) {
+        narrow(cluster, deadline, namespaces, &mut configuration).await;
+    }
     if has_secrets {
         let known: Vec<&Resource> = configuration.resources.iter().collect();
         let secrets = secrets(cluster, deadline, &known).await;
@@ -78,6 +90,45 @@ pub async fn read(cluster: &Cluster, rules: &[&Rule], within: Duration) -> Confi
         configuration.unread.extend(secrets.unread);
     }
     configuration
+}
+
+/// Reads in some namespaces what is forbidden in all of them together.
+async fn narrow(cluster: &Cluster, deadline: Instant, namespaces: &[String], configuration: &mut Configuration) {
+    let is_narrower =
+        |unread: &mut Unread| unread.is_forbidden() && (unread.kind.is_namespaced() || unread.kind == Kind::Namespace);
+    for forbidden in configuration.unread.extract_if(.., is_narrower).collect::<Vec<_>>() {
+        let kind = forbidden.kind;
+        let mut there = Configuration::default();
+        if kind == Kind::ConfigMap {
+            // Those of the control plane's namespace only are asked for.
+        } else if kind == Kind::Namespace {
+            // Who may do something in a namespace may often see it, and list none.
+            for name in namespaces {
+                there.resources.extend(namespace(cluster, name).await);
+            }
+        } else {
+            let list = |name: &String| List { kind, namespace: Some(name.clone()), labels: None, fields: None };
+            run(cluster, namespaces.iter().map(list).collect(), deadline, &mut there).await;
+        }
+        let is_read = kind == Kind::Namespace || there.unread.len() < namespaces.len() && kind != Kind::ConfigMap;
+        if is_read {
+            configuration.is_narrow = true;
+            configuration.resources.append(&mut there.resources);
+            configuration.unread.append(&mut there.unread);
+        } else {
+            configuration.unread.push(forbidden);
+        }
+    }
+}
+
+/// One namespace, if it may be seen.
+async fn namespace(cluster: &Cluster, name: &str) -> Option<Resource> {
+    let path = format!("/api/v1/namespaces/{}", super::connection::segment(name));
+    let got = cluster.call("get", &name, |client| {
+        let request = http::Request::get(path.as_str()).body(Vec::new());
+        async move { client.request(request.map_err(kube::Error::HttpError)?).await }
+    });
+    resource(got.await.ok()?, "v1", Kind::Namespace)
 }
 
 /// What has to be listed for these rules, and whether they read Secrets too.

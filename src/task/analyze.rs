@@ -1,7 +1,7 @@
 //! `config.analyze`: what is wrong with the configuration of a cluster, of a manifest, or of the cluster as it would be
 //! with the manifest. Writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
@@ -115,13 +115,15 @@ impl Task for Analyze {
         let mut live = Configuration::default();
         if params.live {
             cx.step("read", 0, 1, "reading the cluster");
-            live = configuration::read(&*cx.cluster().await?, &rules, READ).await;
+            live = configuration::read(&*cx.cluster().await?, &rules, READ, &[]).await;
             if live.resources.is_empty()
                 && let Some(error) = live.unread.iter_mut().find_map(|unread| unread.error.take())
             {
                 return Err(Error::Cluster(error).into());
             }
         }
+        // What could not be read is not taken for absent.
+        let rules = rules::without(&rules, &live.unread.iter().map(|unread| unread.kind).collect());
         let now = cx.clock.now().unix_timestamp();
         let judged = tokio::task::spawn_blocking(move || judge(live, params, &rules, now)).await;
         let (mut report, all) = match judged {
@@ -140,14 +142,14 @@ impl Task for Analyze {
 /// taken for absent: rules that read it are left out, and it is named.
 pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace: String) -> Result<(), Error> {
     cx.step("analyze", 0, 1, "comparing with what is known to be right");
-    let mut live = configuration::read(&*cx.cluster().await?, rules::ALL, READ).await;
+    let mut live = configuration::read(&*cx.cluster().await?, rules::ALL, READ, &[]).await;
     if live.resources.is_empty()
         && let Some(error) = live.unread.iter_mut().find_map(|unread| unread.error.take())
     {
         return Err(Error::Cluster(error));
     }
     let unread: Vec<String> = live.unread.iter().map(ToString::to_string).collect();
-    let rules = rules_without(&live.unread.iter().map(|unread| unread.kind).collect());
+    let rules = rules::without(rules::ALL, &live.unread.iter().map(|unread| unread.kind).collect());
     if !unread.is_empty() {
         let left_out = rules::ALL.len() - rules.len();
         cx.step("analyze", 0, 1, format!("{left_out} rules are left out, could not be read: {}", unread.join("; ")));
@@ -169,14 +171,6 @@ pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace:
     }
     let first = findings.iter().take(5).map(|one| format!("{} {}: {}", one.code.id, one.object, one.message)).collect();
     Err(Refusal::Findings { errors: findings.len(), first, unread }.into())
-}
-
-/// The rules that read none of these.
-fn rules_without(unread: &BTreeSet<Kind>) -> Vec<&'static Rule> {
-    // The mesh's settings are in a ConfigMap.
-    let has_settings = !unread.contains(&Kind::ConfigMap);
-    let is_known = |kind: &Kind| !unread.contains(kind) && (has_settings || *kind != Kind::MeshConfig);
-    rules::ALL.iter().copied().filter(|rule| rule.reads.iter().all(is_known)).collect()
 }
 
 fn threads() -> NonZero<usize> {

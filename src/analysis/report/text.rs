@@ -16,6 +16,8 @@ const HELP: Style = AnsiColor::Green.on_default();
 
 /// Remarks of one code that are told when there are more of them than one.
 const REMARKS: usize = 5;
+/// Warnings of one code that are told when there are more of them than one.
+const WARNINGS: usize = 10;
 /// Longest part of a line of a file that is shown, in characters.
 const LINE: usize = 160;
 
@@ -24,8 +26,8 @@ const LINE: usize = 160;
 pub struct Layout {
     /// Where prose is broken; none leaves it in one line.
     pub width: Option<usize>,
-    /// Each remark, also where many say the same.
-    pub every_remark: bool,
+    /// Each warning and remark, also where many say the same.
+    pub all: bool,
 }
 
 /// The findings, then how many there are.
@@ -59,7 +61,15 @@ impl<W: fmt::Write> Text<'_, W> {
         }
         findings.sort_by_key(|finding| (std::cmp::Reverse(worst.get(&finding.object).copied()), &finding.object));
         let mut last = None;
+        let mut warnings: BTreeMap<&str, usize> = BTreeMap::new();
         for finding in findings {
+            if finding.level == Level::Warning {
+                let told = warnings.entry(finding.code.id).or_default();
+                *told += 1;
+                if *told > WARNINGS && !self.layout.all {
+                    continue;
+                }
+            }
             if last != Some(&finding.object) {
                 writeln!(self.out, "{STRONG}{}{STRONG:#}", named(finding))?;
                 last = Some(&finding.object);
@@ -79,7 +89,19 @@ impl<W: fmt::Write> Text<'_, W> {
             self.explain(finding.code, 4)?;
             writeln!(self.out)?;
         }
-        Ok(())
+        let mut is_more = false;
+        let all = self.layout.all;
+        for (code, more) in warnings.into_iter().filter(|(_, told)| *told > WARNINGS && !all) {
+            let style = level_style(Level::Warning);
+            write!(self.out, "{style}{}[{code}]{style:#}: ", Level::Warning)?;
+            self.more(more - WARNINGS, code)?;
+            is_more = true;
+        }
+        if is_more { writeln!(self.out) } else { Ok(()) }
+    }
+
+    fn more(&mut self, count: usize, code: &str) -> fmt::Result {
+        writeln!(self.out, "and {count} more: {QUIET}--codes {code}{QUIET:#} or {QUIET}-o json{QUIET:#} tells all")
     }
 
     fn by_code(&mut self, remarks: &[&Finding]) -> fmt::Result {
@@ -89,7 +111,7 @@ impl<W: fmt::Write> Text<'_, W> {
         }
         for findings in codes.values() {
             let Some(first) = findings.first() else { continue };
-            let shown = if self.layout.every_remark { findings.len() } else { findings.len().min(REMARKS) };
+            let shown = if self.layout.all { findings.len() } else { findings.len().min(REMARKS) };
             let style = level_style(first.level);
             let title = match findings.len() {
                 1 => first.code.title.to_owned(),
@@ -110,12 +132,8 @@ impl<W: fmt::Write> Text<'_, W> {
                 }
             }
             if shown < findings.len() {
-                let more = findings.len() - shown;
-                writeln!(
-                    self.out,
-                    "  and {more} more: {QUIET}--codes {}{QUIET:#} or {QUIET}-o json{QUIET:#} tells all",
-                    first.code.id
-                )?;
+                write!(self.out, "  ")?;
+                self.more(findings.len() - shown, first.code.id)?;
             }
             self.explain(first.code, 2)?;
             writeln!(self.out)?;

@@ -34,7 +34,9 @@ mod virtual_service;
 mod wording;
 mod workload;
 
-use super::{Code, Rule};
+use std::collections::BTreeSet;
+
+use super::{Code, Kind, Rule};
 
 /// All rules. A new one is a line here.
 pub static ALL: &[&Rule] = &[
@@ -178,6 +180,15 @@ const ON_REQUEST: &[&str] = &["IST0136"];
 #[must_use]
 pub fn is_told_unasked(code: &Code) -> bool {
     !ON_REQUEST.contains(&code.id)
+}
+
+/// Those rules that read nothing of what is not known.
+#[must_use]
+pub fn without(rules: &[&'static Rule], unread: &BTreeSet<Kind>) -> Vec<&'static Rule> {
+    // The mesh's settings are in a ConfigMap.
+    let has_settings = !unread.contains(&Kind::ConfigMap);
+    let is_known = |kind: &Kind| !unread.contains(kind) && (has_settings || *kind != Kind::MeshConfig);
+    rules.iter().copied().filter(|rule| rule.reads.iter().all(is_known)).collect()
 }
 
 /// All codes that some rule can report, by their ids.

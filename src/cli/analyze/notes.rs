@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::live::Gaps;
 use crate::analysis::source::{Error, Reading, Sources};
-use crate::analysis::{Origin, Snapshot};
+use crate::analysis::{Kind, Origin, Snapshot};
 use crate::cli::output::{self, BAD, CHANGED, GOOD, QUIET, styled};
+use crate::cluster::configuration::Unread;
 use crate::error::{Classify, Code};
+use crate::suggest;
 
 /// What is named of many.
 const SHOWN: usize = 3;
@@ -40,11 +43,46 @@ pub(super) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
     }
     if snapshot.is_empty() {
         output::note(styled(CHANGED, "Nothing was analysed: there is no object that a rule reads."));
-    } else {
+    } else if !is_whole_cluster(snapshot) {
         quietly(
             "Only files were read, so rules that need a whole cluster say nothing; --live reads a cluster too."
                 .to_owned(),
         );
+    }
+}
+
+/// What could not be read of a cluster, and what follows from that. `left_out` rules need it.
+pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
+    let (forbidden, others): (Vec<&Unread>, Vec<&Unread>) = gaps.unread.iter().partition(|one| one.is_forbidden());
+    let unread = styled(BAD, "not read:");
+    if !forbidden.is_empty() {
+        let kinds: BTreeSet<&str> = forbidden.iter().map(|one| one.what.as_str()).collect();
+        output::note(format_args!("{unread} what these credentials may not list: {}", some(kinds.into_iter())));
+    }
+    for one in others.iter().take(SHOWN) {
+        output::note(format_args!("{unread} {one}"));
+    }
+    if others.len() > SHOWN {
+        output::note(format_args!("  and {} more kinds", others.len() - SHOWN));
+    }
+    if left_out > 0 {
+        output::note(format_args!("{left_out} rules need that and say nothing."));
+    }
+    if gaps.is_narrow {
+        let names = namespaces.join(", ");
+        output::note(format_args!("Only what is in {names} could be read; it is judged as a folder of files is."));
+    } else if !forbidden.is_empty() && namespaces.is_empty() {
+        output::note(format_args!("  {} -n NAMESPACE reads what may be read there.", styled(GOOD, "help:")));
+    }
+}
+
+/// Namespaces that were asked for and have nothing.
+pub(super) fn namespaces(asked: &[String], snapshot: &Snapshot) {
+    let there = snapshot.namespaces_with(Kind::ALL);
+    for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
+        let near = suggest::nearest(name, there.iter().map(compact_str::CompactString::as_str));
+        let meant = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        output::note(format_args!("{} there is nothing in namespace {name}{meant}", styled(CHANGED, "note:")));
     }
 }
 
@@ -108,6 +146,13 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
     if count > SHOWN {
         output::note(format_args!("  and {} more", count - SHOWN));
     }
+}
+
+/// Whether the files are what `kubectl get` has written of a cluster: its namespaces and its control plane are there.
+fn is_whole_cluster(snapshot: &Snapshot) -> bool {
+    let root = snapshot.mesh().root_namespace();
+    let mut deployments = snapshot.in_namespace(Kind::Deployment, root).iter();
+    !snapshot.named(Kind::Namespace, "", root).is_empty() && deployments.any(|it| it.label("app") == Some("istiod"))
 }
 
 fn quietly(text: String) {

@@ -47,7 +47,7 @@ impl FailOn {
 pub(super) fn show(
     format: Format,
     fail_on: FailOn,
-    every_remark: bool,
+    all: bool,
     report: &Report<'_>,
     snapshot: &Snapshot,
 ) -> Result<(), Error> {
@@ -58,7 +58,7 @@ pub(super) fn show(
         Format::IstioctlJson => return output::json(&report::istioctl::messages(report)),
         Format::Sarif => return output::json(&report::sarif::document(report)),
         Format::Text => {
-            let layout = report::text::Layout { width: output::width(), every_remark };
+            let layout = report::text::Layout { width: output::width(), all };
             report::text::write(report, layout, &mut text)
         }
         Format::Junit => report::junit::write(report, |finding| fail_on.is_reached(finding), &mut text),

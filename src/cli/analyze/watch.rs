@@ -12,6 +12,9 @@ use crate::cli::{Error, Exit};
 use crate::clock::Clock;
 use crate::cluster::configuration::Live;
 
+/// What is told of what is not read.
+const UNREAD: usize = 5;
+
 /// How a finding is told.
 #[derive(Clone, Copy)]
 enum Told {
@@ -45,8 +48,11 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
     loop {
         if unread != live.unread() {
             unread = live.unread();
-            for one in &unread {
+            for one in unread.iter().take(UNREAD) {
                 output::note(format_args!("{} {one}", styled(BAD, "not read:")));
+            }
+            if unread.len() > UNREAD {
+                output::note(format_args!("  and {} more kinds", unread.len() - UNREAD));
             }
         }
         if !is_json {
