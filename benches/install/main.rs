@@ -3,6 +3,7 @@
 //! and without anything kept; then the same again, which changes nothing.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a measurement that cannot be made has to fail; it prints"
 )]
