@@ -18,6 +18,7 @@ use serde_json::json;
 use support::control_plane;
 use support::eventually::eventually;
 use support::nats::NatsServer;
+use support::plane::Plane;
 
 /// For what takes a lease to run out and a new attempt, on a busy machine.
 const SOON: Duration = Duration::from_mins(1);
@@ -141,8 +142,8 @@ async fn one_of_three_servers_dies_that_leads() {
 
 #[tokio::test]
 async fn the_api_server_dies_in_the_middle_of_a_command_and_comes_back() {
-    let own = control_plane::Own::start();
-    let mut lane = Lane::new(2, own.kubeconfig()).await;
+    let own = Plane::start().await;
+    let mut lane = Lane::new(2, &own.kubeconfig()).await;
     let schedule = schedule(4, vec![apply_and_wait(), apply(0, vec![Duration::from_millis(500)])], vec![]);
     let restart = async {
         tokio::time::sleep(Duration::from_millis(400)).await;

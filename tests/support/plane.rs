@@ -1,5 +1,5 @@
-//! A control plane for one test alone: what is cluster-wide, as Istio is, cannot be shared. One at a time in a process,
-//! as each takes half a GiB.
+//! A control plane for one test alone: what is cluster-wide, as Istio is, cannot be shared, nor one that a test breaks.
+//! One at a time in a process, as each takes half a GiB.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,25 +22,26 @@ impl Plane {
         let one = ONE.lock().await;
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let plane = Self { dir: std::env::temp_dir().join(format!("sailhand-plane-{}", &unique[..12])), _one: one };
-        let id = std::process::id().to_string();
-        let output = script().arg("up").arg(&plane.dir).args(["--guard", &id]).output().unwrap();
-        assert!(
-            output.status.success(),
-            "the control plane did not start:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        up(&plane.dir);
         plane
     }
 
     /// An administrator's.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.dir.join("admin.kubeconfig")
+        kubeconfig_in(&self.dir)
     }
 
     /// Where its processes keep their files.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// kill -9 of the API server, and another with the same arguments; done when that is ready.
+    pub async fn restart_api_server(&self) {
+        let mut command = script();
+        command.arg("restart").arg(&self.dir).arg("kube-apiserver");
+        let output = tokio::process::Command::from(command).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -50,6 +51,23 @@ impl Drop for Plane {
             eprintln!("{} is left: {error}", self.dir.display());
         }
     }
+}
+
+/// Starts a control plane with its state in a folder; it ends soon after this process at the latest.
+pub(super) fn up(dir: &Path) {
+    let id = std::process::id().to_string();
+    let output = script().arg("up").arg(dir).args(["--guard", &id]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "the control plane did not start:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Its administrator's kubeconfig.
+pub(super) fn kubeconfig_in(dir: &Path) -> PathBuf {
+    dir.join("admin.kubeconfig")
 }
 
 fn script() -> Command {
