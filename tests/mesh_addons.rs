@@ -75,7 +75,8 @@ impl Drop for Prometheus {
 
 fn promtool(arguments: &[&str]) {
     let done = Command::new(tools::program("promtool", "PROMTOOL_BIN")).args(arguments).output().unwrap();
-    assert!(done.status.success(), "promtool {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    let said = [done.stdout, done.stderr].concat();
+    assert!(done.status.success(), "promtool {arguments:?}: {}", String::from_utf8_lossy(&said));
 }
 
 /// No node takes it, so that it stays in the phase and has the address that it is given.
@@ -158,21 +159,66 @@ async fn prometheus_finds_the_pods_that_ask_for_it() {
 }
 
 #[tokio::test]
-async fn grafana_asks_the_prometheus_that_is_named_what_prometheus_understands() {
-    let space = unique("addon-panels");
+async fn grafana_asks_the_prometheus_that_is_named() {
+    let space = unique("addon-named");
     let (cx, _) = context(&space, 1);
     let named = "https://metrics.example:8443/prometheus";
     let files = files(&cx, &space, json!({"addon": "grafana", "prometheus_url": named})).await;
     let sources: Value = serde_json::from_str(&files["datasources.yaml"]).unwrap();
-    assert_eq!(
-        (&sources["datasources"][0]["type"], &sources["datasources"][0]["url"]),
-        (&json!("prometheus"), &json!(named))
-    );
+    let source = &sources["datasources"][0];
+    assert_eq!((&source["type"], &source["url"]), (&json!("prometheus"), &json!(named)));
+}
+
+/// Prometheus' own engine answers the panels' questions from what proxies and istiod would tell.
+#[tokio::test]
+async fn grafanas_panels_show_what_happens() {
+    let space = unique("addon-panels");
+    let (cx, _) = context(&space, 1);
+    let files = files(&cx, &space, json!({"addon": "grafana"})).await;
     let dashboard: Value = serde_json::from_str(&files["mesh.json"]).unwrap();
+    let told =
+        |name: &str, labels: &str, values: &str| json!({"series": format!("{name}{{{labels}}}"), "values": values});
+    let to = |service: &str, reporter: &str, more: &str| {
+        format!(r#"destination_service="{service}",reporter="{reporter}",{more}"#)
+    };
+    // 15 in 15 s are 1 in a second; what the other end counts is not counted again.
+    let steady = "0+15x20";
+    let (requests, took) = ("istio_requests_total", "istio_request_duration_milliseconds_bucket");
+    let series = json!([
+        told(requests, &to("reviews", "source", r#"response_code="200""#), steady),
+        told(requests, &to("reviews", "source", r#"response_code="503""#), steady),
+        told(requests, &to("reviews", "destination", r#"response_code="200""#), steady),
+        told(requests, &to("details", "waypoint", r#"response_code="200""#), steady),
+        told(took, &to("reviews", "source", r#"le="100""#), steady),
+        told(took, &to("reviews", "source", r#"le="+Inf""#), steady),
+        told("istio_build", r#"component="pilot",tag="1.30.3""#, "1x20"),
+        told("pilot_xds", r#"instance="one""#, "3x20"),
+        told("pilot_xds", r#"instance="two""#, "4x20"),
+        told("pilot_total_xds_rejects", r#"type="cds""#, "2x20"),
+    ]);
+    let reviews = r#"{destination_service="reviews"}"#;
+    let details = r#"{destination_service="details"}"#;
+    let shown = [
+        ("Requests a second", vec![(reviews, 2.0), (details, 1.0)]),
+        ("Share of errors", vec![(reviews, 0.5), (details, 0.0)]),
+        ("Latency, 99 of 100 requests", vec![(reviews, 99.0)]),
+        ("Versions in use", vec![(r#"{component="pilot",tag="1.30.3"}"#, 1.0)]),
+        ("Proxies connected to istiod", vec![("{}", 7.0)]),
+        ("Configuration that proxies refused", vec![(r#"{type="cds"}"#, 2.0)]),
+    ];
     let panels = dashboard["panels"].as_array().unwrap();
-    let queries: Vec<_> = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap()).collect();
-    assert_eq!(queries.len(), 6);
-    for query in queries {
-        promtool(&["--experimental", "promql", "format", query["expr"].as_str().unwrap()]);
-    }
+    assert_eq!(panels.len(), shown.len());
+    let questions = panels.iter().zip(shown).map(|(panel, (title, samples))| {
+        assert_eq!(panel["title"], title);
+        let samples: Vec<_> = samples.iter().map(|(labels, value)| json!({"labels": labels, "value": value})).collect();
+        json!({"expr": panel["targets"][0]["expr"], "eval_time": "5m", "exp_samples": samples})
+    });
+    let test = json!({
+        "evaluation_interval": "15s", "fuzzy_compare": true,
+        "tests": [{"interval": "15s", "input_series": series, "promql_expr_test": questions.collect::<Vec<_>>()}],
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("panels.yaml");
+    std::fs::write(&path, test.to_string()).unwrap();
+    promtool(&["test", "rules", path.to_str().unwrap()]);
 }

@@ -57,18 +57,20 @@ fn files(choices: Choices<'_>) -> Vec<(&'static str, String)> {
 /// Requests, errors, latency, versions: what one looks at first.
 fn mesh() -> Value {
     let by = "by (destination_service)";
-    let server = r#"reporter=~"source|waypoint""#;
-    let errors = format!(
-        r#"sum(rate(istio_requests_total{{{server},response_code=~"5.."}}[1m])) {by} / sum(rate(istio_requests_total{{{server}}}[1m])) {by}"#
-    );
+    // Proxies at both ends count a request; among these it is once.
+    let reporter = r#"reporter=~"source|waypoint""#;
+    let rate = |codes: &str| format!("sum(rate(istio_requests_total{{{reporter}{codes}}}[1m])) {by}");
+    let all = rate("");
+    // A service without errors has no such series, and is to be seen all the same.
+    let errors = format!(r"({} or 0 * {all}) / {all}", rate(r#",response_code=~"5..""#));
     let panels = [
-        ("Requests a second", "reqps", format!("sum(rate(istio_requests_total{{{server}}}[1m])) {by}")),
+        ("Requests a second", "reqps", all),
         ("Share of errors", "percentunit", errors),
         (
             "Latency, 99 of 100 requests",
             "ms",
             format!(
-                "histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{{{server}}}[1m])) by (le, destination_service))"
+                "histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{{{reporter}}}[1m])) by (le, destination_service))"
             ),
         ),
         ("Versions in use", "short", "sum(istio_build) by (component, tag)".to_owned()),
