@@ -98,7 +98,17 @@ async fn readiness_follows_the_bus_and_comes_back_by_itself() {
     })
     .await;
     assert!(cause.contains("SH2001"), "{cause}");
+    let late = stage.start("late");
+    let address = stage.nats.url();
+    eventually("a worker that starts meanwhile says whom it cannot reach", Duration::from_secs(20), async || {
+        let log = late.log();
+        (log.contains("SH2001: cannot connect to NATS") && log.contains(&address)).then_some(())
+    })
+    .await;
     stage.nats.restart().await;
+    eventually("so is the late one", Duration::from_secs(30), async || late.log().contains("\"ready\"").then_some(()))
+        .await;
+    assert!(late.stop().await.success(), "the other one takes the command");
     eventually("the worker is ready again", Duration::from_secs(30), async || {
         (worker.http("/readyz").await.0 == 200).then_some(())
     })

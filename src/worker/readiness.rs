@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::nats::{self, NatsBus};
 use crate::bus::topology::Topology;
-use crate::error::{Code, Problem};
+use crate::error::Problem;
 use crate::health::Causes;
 
 /// Between two looks at the topology while all is well.
@@ -31,9 +31,7 @@ pub(super) async fn watch(
         let mut causes = Vec::new();
         {
             let health = health.borrow_and_update();
-            if !health.connected {
-                causes.push(format!("{}: the connection to NATS is lost", Code::SH2001));
-            }
+            causes.extend(health.disconnected());
             causes.extend(health.refused.values().map(|refusal| refusal.text.clone()));
         }
         causes.extend(topology_cause.clone());

@@ -116,6 +116,9 @@ async fn ready_to_start(
     stop: &CancellationToken,
 ) -> bool {
     let mut attempt = 0;
+    if !connected(bus, tell, stop).await {
+        return false;
+    }
     loop {
         let verified = tokio::select! {
             verified = nats::topology::verify(bus, topology) => verified,
@@ -128,6 +131,29 @@ async fn ready_to_start(
         tell.send_replace(vec![problem.to_string()]);
         let pause = retry::IN_PLACE.delay(attempt, Some(Duration::from_millis(500)));
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return false }
+    }
+}
+
+/// Waits until a server answers; `false` when stopped before.
+async fn connected(bus: &NatsBus, tell: &watch::Sender<Causes>, stop: &CancellationToken) -> bool {
+    let mut health = bus.health();
+    loop {
+        let (cause, tried) = {
+            let health = health.borrow_and_update();
+            (health.disconnected(), health.trouble.is_some())
+        };
+        let Some(cause) = cause else { return true };
+        tell.send_if_modified(|told| {
+            let news = *told != [cause.as_str()];
+            if news {
+                if tried {
+                    tracing::warn!(code = %Code::SH2001, "not ready: {cause}");
+                }
+                *told = vec![cause];
+            }
+            news
+        });
+        tokio::select! { _ = health.changed() => {}, () = stop.cancelled() => return false } // the bus has the sender
     }
 }
 

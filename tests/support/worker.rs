@@ -59,6 +59,16 @@ impl Stage {
 
     /// Starts a worker and waits until it is ready.
     pub async fn worker(&self, name: &str) -> Worker {
+        let worker = self.start(name);
+        eventually(&format!("worker {name} is ready"), START, async || {
+            worker.log().contains("\"ready\"").then_some(())
+        })
+        .await;
+        worker
+    }
+
+    /// Starts a worker, which may have to wait.
+    pub fn start(&self, name: &str) -> Worker {
         let mut config = self.config.clone();
         config.worker.id = name.to_owned();
         config.health.listen = Some(([127, 0, 0, 1], 0).into());
@@ -75,12 +85,7 @@ impl Stage {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let worker = Worker { child, log };
-        eventually(&format!("worker {name} is ready"), START, async || {
-            worker.log().contains("\"ready\"").then_some(())
-        })
-        .await;
-        worker
+        Worker { child, log }
     }
 
     /// Sends a command and gives its key.

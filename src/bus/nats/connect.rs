@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerError};
+use async_nats::{Client, ClientError, ConnectOptions, Event, ServerError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,12 +27,23 @@ pub struct Connection {
 pub struct Health {
     /// Whether a server answers.
     pub connected: bool,
+    /// How the last try to connect failed, since the last that did not.
+    pub trouble: Option<String>,
     /// The last permissions violation since the last connect, as the server told it.
     pub denied: Option<String>,
     /// How often the connection has been lost.
     pub losses: u64,
     /// What the server refuses or denies, by [`kind`] of subject, until it does it again.
     pub refused: BTreeMap<String, Refusal>,
+}
+
+impl Health {
+    /// Why no server answers, with its code; none when one does.
+    #[must_use]
+    pub fn disconnected(&self) -> Option<String> {
+        let trouble = || self.trouble.clone().unwrap_or_else(|| "there is no connection to NATS".to_owned());
+        (!self.connected).then(|| format!("{}: {}", Code::SH2001, trouble()))
+    }
 }
 
 /// Something that the server does not do.
@@ -65,6 +76,7 @@ pub(super) fn kind(subject: &str) -> &str {
 pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<Connection, Error> {
     let health = watch::Sender::new(Health { connected: !patient, ..Health::default() });
     let tell = health.clone();
+    let address = nats.url.join(",");
     let mut options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(&nats.inbox_prefix)
@@ -72,8 +84,8 @@ pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<C
         .connection_timeout(Duration::from_secs(5))
         .reconnect_delay_callback(|attempts| retry::IN_PLACE.delay(u32::try_from(attempts).unwrap_or(u32::MAX), None))
         .event_callback(move |event| {
-            let tell = tell.clone();
-            async move { note(&tell, &event) }
+            let (tell, address) = (tell.clone(), address.clone());
+            async move { note(&tell, &address, &event) }
         });
     options = if patient { options.retry_on_initial_connect().max_reconnects(None) } else { options.max_reconnects(3) };
     options = credentials(options, nats).await?;
@@ -90,12 +102,13 @@ pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<C
     Ok(Connection { client, health })
 }
 
-fn note(tell: &watch::Sender<Health>, event: &Event) {
+fn note(tell: &watch::Sender<Health>, address: &str, event: &Event) {
     match event {
         Event::Connected => {
             tracing::info!("connected to NATS");
             tell.send_modify(|health| {
                 health.connected = true;
+                health.trouble = None;
                 health.denied = None;
                 health.refused.clear();
             });
@@ -118,6 +131,10 @@ fn note(tell: &watch::Sender<Health>, event: &Event) {
                 health.refuse(subject, format!("{}: NATS denies a permission: {text}", Code::SH2004));
                 health.denied = Some(text.clone());
             });
+        }
+        Event::ClientError(ClientError::Other(text)) => {
+            tracing::debug!("NATS: {text}");
+            tell.send_modify(|health| health.trouble = Some(format!("cannot connect to NATS at {address}: {text}")));
         }
         other => tracing::debug!("NATS: {other}"),
     }
