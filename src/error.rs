@@ -125,7 +125,7 @@ codes! {
     SH3001 "the API server cannot be reached" "Check the kubeconfig's address and the network.";
     SH3002 "the API server refuses the credentials" "Renew the credentials in the target's kubeconfig.";
     SH3003 "the API server forbids the request" "Grant the named verb on the named resource.";
-    SH3004 "the cluster does not know the kind" "Install its CRD first, or put it into the same command.";
+    SH3004 "the cluster does not know the kind" "Install its CRD first, or put it into the same command; those of Istio come with mesh.install.";
     SH3005 "the API server refuses the object" "Mend the named field.";
     SH3006 "another field manager owns the field" "Let the other manager give it up, or set force (for mesh verbs, adopt).";
     SH3007 "the field is immutable" "Set recreate to delete and create the object.";

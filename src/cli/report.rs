@@ -41,7 +41,7 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
         .and_then(|ty| ty.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.strip_suffix(".v1"))
         .unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
-    let dry_run = result.report.as_ref().is_some_and(|report| report["dryRun"] == true);
+    let dry_run = result.report.as_ref().is_some_and(is_dry_run);
     let (sign, style, how) = match result.outcome {
         Outcome::Succeeded if result.changed => ("✔", GOOD, "done"),
         Outcome::Succeeded if dry_run => ("✔", GOOD, "dry run done, nothing written"),
@@ -55,6 +55,15 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
     let attempts = if result.attempts > 1 { format!(", {} attempts", result.attempts) } else { String::new() };
     let by = styled(QUIET, format_args!("by {}{attempts} ({})", result.worker, short(&observation.key)));
     format!("{} {name}: {}, {by}", styled(style, sign), styled(style, how))
+}
+
+/// Reports say so under one of two names, some of them in a part of theirs.
+fn is_dry_run(report: &Value) -> bool {
+    let Value::Object(fields) = report else { return false };
+    fields.iter().any(|(name, value)| match name.as_str() {
+        "dryRun" | "dry_run" => value == &Value::Bool(true),
+        _ => is_dry_run(value),
+    })
 }
 
 /// Writes everything below the headline, if there is anything.

@@ -28,6 +28,10 @@ pub struct Pod {
     pub namespace: String,
     pub labels: Value,
     pub proxy: bool,
+    /// It has no proxy of its own: ztunnel stands before it.
+    pub ambient: bool,
+    /// It is a gateway, which clients from outside come to.
+    pub gateway: bool,
     /// The kubelet's HTTP probes go past the proxy, as they do unless an annotation says otherwise.
     pub probes_pass: bool,
 }
@@ -44,6 +48,9 @@ impl Pod {
             namespace: metadata["namespace"].as_str()?.to_owned(),
             labels: metadata["labels"].clone(),
             proxy: pods::has_proxy(pod),
+            ambient: metadata["annotations"]["ambient.istio.io/redirection"] == "enabled",
+            gateway: metadata["annotations"]["inject.istio.io/templates"] == "gateway"
+                || metadata["labels"]["gateway.istio.io/managed"] == "istio.io-gateway-controller",
             probes_pass: metadata["annotations"][probe] != "false",
         })
     }

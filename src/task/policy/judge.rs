@@ -103,6 +103,22 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
             format!("methods and paths are known only where a Service's port is declared to be HTTP, which these are not: {names}")
         }));
     }
+    if access.rules.iter().any(http) {
+        let layer4 = facts.pods.iter().filter(|pod| pod.ambient && covers(policy, pod));
+        told.extend(some(layer4.map(place), |count, names| {
+            format!(
+                "ztunnel knows neither methods nor paths, and refuses every request to {count} pods in ambient mode because of this policy: {names}"
+            )
+        }));
+    }
+    if access.action == Action::Allow && access.rules.iter().all(identities) {
+        let gateways = facts.pods.iter().filter(|pod| pod.gateway && covers(policy, pod));
+        told.extend(some(gateways.map(place), |_, names| {
+            format!(
+                "nothing from outside comes in: clients there have no identity, and it holds for gateways too: {names}"
+            )
+        }));
+    }
     if access.action == Action::Allow {
         let others = facts.access.iter().filter(|live| {
             let action = live["spec"]["action"].as_str().unwrap_or("ALLOW");

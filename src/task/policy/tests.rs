@@ -129,7 +129,15 @@ fn what_cannot_be_meant_is_refused() {
 }
 
 fn pod(namespace: &str, name: &str, proxy: bool) -> Pod {
-    Pod { name: name.into(), namespace: namespace.into(), labels: json!({"app": name}), proxy, probes_pass: true }
+    Pod {
+        name: name.into(),
+        namespace: namespace.into(),
+        labels: json!({"app": name}),
+        proxy,
+        ambient: false,
+        gateway: false,
+        probes_pass: true,
+    }
 }
 
 fn live(namespace: &str, name: &str, spec: &Value) -> Value {
@@ -211,4 +219,27 @@ fn lists_tell_what_they_cannot_see() {
     {
         assert!(one.ends_with(text), "{told:?}");
     }
+}
+
+#[test]
+fn who_is_locked_out_of_the_entry_and_of_ztunnels_pods_is_told() {
+    let facts = Facts {
+        pods: vec![
+            Pod { gateway: true, ..pod("istio-system", "ingress", true) },
+            Pod { ambient: true, ..pod("shop", "web", true) },
+        ],
+        ..Facts::default()
+    };
+    let told = |scope: Value, access: Value| {
+        judge::warnings(&policy(&json!({"scope": scope, "name": "a", "access": access})), &facts)
+    };
+    let mesh = json!({"of": "mesh"});
+    let nobody = told(mesh.clone(), json!({"action": "allow", "rules": []}));
+    assert!(nobody.len() == 1 && nobody[0].ends_with("gateways too: istio-system/ingress"), "{nobody:?}");
+    let known = told(mesh.clone(), json!({"action": "allow", "rules": [{"namespaces": ["shop"]}]}));
+    assert_eq!(known.len(), 1, "{known:?}");
+    assert!(told(mesh.clone(), json!({"action": "allow", "rules": [{"ports": [80]}]})).is_empty());
+    assert!(told(mesh, json!({"action": "deny", "rules": [{"namespaces": ["shop"]}]})).is_empty());
+    let paths = told(namespace(), json!({"action": "deny", "rules": [{"paths": ["/admin*"]}]}));
+    assert!(paths.len() == 1 && paths[0].ends_with("because of this policy: shop/web"), "{paths:?}");
 }

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::object_name;
 use super::params::{Labels, SubsetReport};
+use super::reach;
 use super::spec::Spec;
-use crate::cluster::{self, Cluster, ObjectRef};
+use crate::cluster::{self, Cluster, Fault, ObjectRef};
 use crate::task::istio_api::is_host_of;
 use crate::task::pods;
 
@@ -103,12 +104,14 @@ impl Look<'_> {
             })
             .await?;
         found.subsets = subsets;
-        if !proxies {
-            found.warnings.push(format!(
-                "no pod in namespace {} has a proxy; rules work in the proxies of clients only",
-                self.namespace
-            ));
-        }
+        let space = ObjectRef { namespace: None, ..self.object("v1", "Namespace", self.namespace) };
+        let bare = serde_json::json!({"metadata": {"name": self.namespace}});
+        let space = match self.cluster.get(&space).await {
+            // Without the right to read it, it is taken for one in sidecar mode.
+            Err(cluster::Error::Request { fault: Fault::Forbidden(_), .. }) => bare,
+            space => space?.unwrap_or(bare),
+        };
+        found.warnings.extend(reach::warnings(self.spec, service, &space, proxies));
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod explain;
 mod live;
 mod objects;
 mod params;
+mod reach;
 mod scenario;
 mod spec;
 mod write;
