@@ -1,7 +1,7 @@
 //! Findings as one HTML page that needs nothing else: all rows are in it, the script only filters them and draws the
 //! objects that have to do with each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::json;
@@ -76,8 +76,10 @@ fn filters(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
         writeln!(out, "<option>{level}</option>")?;
     }
     writeln!(out, "</select></label><label>Code <select name=\"code\"><option value=\"*\">all</option>")?;
+    let titles: BTreeMap<&str, &str> = report.findings.iter().map(|it| (it.code.id, it.code.title)).collect();
     for (code, count) in report.by_code() {
-        writeln!(out, "<option value=\"{code}\">{code} ({count})</option>")?;
+        let title = titles.get(code).copied().unwrap_or_default();
+        writeln!(out, "<option value=\"{code}\">{code} ({count}) {}</option>", escaped(title))?;
     }
     writeln!(
         out,

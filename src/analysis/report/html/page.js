@@ -6,6 +6,13 @@ const order = ["KubernetesGateway", "Gateway", "HTTPRoute", "GRPCRoute", "Virtua
 const worst = { error: 3, warning: 2, info: 1 };
 const most = 150;
 
+// Read once: thousands of rows are searched at each letter.
+const texts = new Map();
+function textOf(row) {
+  if (!texts.has(row)) texts.set(row, row.textContent.toLowerCase());
+  return texts.get(row);
+}
+
 function chosen(name) { return form.elements[name].value; }
 
 function apply() {
@@ -15,7 +22,7 @@ function apply() {
     const fits = (namespace === "*" || row.dataset.namespace === namespace)
       && (level === "*" || row.dataset.level === level)
       && (code === "*" || row.dataset.code === code)
-      && (!text || row.textContent.toLowerCase().includes(text));
+      && (!text || textOf(row).includes(text));
     row.hidden = !fits;
     return fits;
   });
@@ -77,10 +84,12 @@ function draw(shown) {
   }
   for (const [number, { x, y }] of places) {
     const node = data.nodes[number], label = node.name.slice(node.name.indexOf(" ") + 1);
-    const group = element("g", { class: levels.get(node.name) || "", "data-object": node.name });
+    const group = element("g", { class: levels.get(node.name) || "", "data-object": node.name, tabindex: 0, role: "button" });
     group.append(element("title", {}, node.name), element("rect", { x, y, width, height, rx: 5 }));
     group.append(element("text", { x: x + 8, y: y + 19 }, label.length > 34 ? label.slice(0, 33) + "…" : label));
-    group.addEventListener("click", () => { form.elements.text.value = label; apply(); });
+    const choose = () => { form.elements.text.value = label; apply(); };
+    group.addEventListener("click", choose);
+    group.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(); } });
     svg.append(group);
   }
   svg.setAttribute("width", 20 + kinds.length * (width + gap));
