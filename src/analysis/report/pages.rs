@@ -9,10 +9,10 @@ use super::super::{Code, Kind, Rule, rules};
 /// What istioctl 1.30 can report and what it only lists (`pkg/config/analysis/msg/messages.yaml`), with the reason where
 /// `istioctl analyze` does not report it.
 const ISTIOCTL: &[(&str, &str, &str)] = include!("pages/istioctl.in");
-/// Kiali's codes (`models/istio_validation.go`) and what they are about.
-const KIALI: &[(&str, &str)] = include!("pages/kiali.in");
-/// istio-vet's notes, and what they are about.
-const ISTIO_VET: &[(&str, &str)] = include!("pages/istio_vet.in");
+/// Kiali's codes (`models/istio_validation.go`), what they are about, and why there is nothing like one here.
+const KIALI: &[(&str, &str, &str)] = include!("pages/kiali.in");
+/// The same of istio-vet's notes.
+const ISTIO_VET: &[(&str, &str, &str)] = include!("pages/istio_vet.in");
 
 /// Pages by their file names.
 #[must_use]
@@ -71,9 +71,9 @@ fn index(codes: &[&Code]) -> String {
     }
     for (tool, checks) in [("Kiali", KIALI), ("istio-vet", ISTIO_VET)] {
         let _ = write!(text, "\n## What {tool} reports\n\n| check | about | here |\n|---|---|---|\n");
-        for (id, about) in checks {
+        for (id, about, reason) in checks {
             let here: Vec<String> = codes.iter().filter(|code| code.also.contains(id)).map(|code| link(code)).collect();
-            let here = if here.is_empty() { "no".to_owned() } else { here.join(", ") };
+            let here = if here.is_empty() { missing(reason) } else { here.join(", ") };
             let _ = writeln!(text, "| {id} | {about} | {here} |");
         }
     }

@@ -31,7 +31,25 @@ pub fn gateways(service: &Resource) -> impl Iterator<Item = &str> {
     named.chain(default)
 }
 
-/// Namespace and name of a gateway as `namespace/name`, or `name` for one of the own namespace.
+/// Namespace and name of a gateway as `namespace/name`, or `name` for one of the own namespace; also `./name`, and the old
+/// `name.namespace` with or without a domain (istio `resolveGatewayName`).
 pub fn named<'a>(gateway: &'a str, own: &'a str) -> (&'a str, &'a str) {
-    gateway.split_once('/').unwrap_or((own, gateway))
+    match (gateway.split_once('/'), gateway.split_once('.')) {
+        (Some((".", name)), _) => (own, name),
+        (Some(named), _) => named,
+        (None, Some((name, rest))) => (rest.split('.').next().unwrap_or(rest), name),
+        (None, None) => (own, gateway),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn gateways_are_named_in_four_ways() {
+        for gateway in ["edge", "./edge", "shop/edge", "edge.shop", "edge.shop.svc.cluster.local"] {
+            assert_eq!(named(gateway, "shop"), ("shop", "edge"), "{gateway}");
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! Principals that nobody is. Source: Kiali's checks KIA0106, KIA0108; kiali/kiali#7262.
 
 use crate::analysis::rules::scope::knows_namespaces;
-use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
 
 /// The rule.
 pub static RULE: Rule = Rule {
     name: "references.Principals",
-    codes: &[&SH7105, &SH7126],
-    reads: &[Kind::AuthorizationPolicy, Kind::ServiceAccount, Kind::Namespace, Kind::MeshConfig],
+    codes: &[&SH7105, &SH7126, &SH7131],
+    reads: &[Kind::AuthorizationPolicy, Kind::ServiceAccount, Kind::Namespace, Kind::ConfigMap, Kind::MeshConfig],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -79,6 +79,47 @@ spec:
     also: &[],
 };
 
+static SH7131: Code = Code {
+    id: "SH7131",
+    name: "PrincipalOfForeignTrustDomain",
+    level: Level::Warning,
+    title: "A principal is of a trust domain that the mesh does not know",
+    why: "Identities of this mesh begin with its own trust domain, or one of its aliases. Another one never matches, unless \
+          the mesh accepts certificates of another authority.",
+    remedy: "Write cluster.local, which stands for the mesh's own; add the domain to trustDomainAliases when the mesh has \
+             got another one; or list it below caCertificates if it is another mesh's.",
+    source: "https://kiali.io/docs/features/validations/#kia0108---principal-does-not-belong-to-any-configured-trust-domain",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: 'trustDomain: example.com'}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  rules:
+  - from: [{source: {principals: [example.org/ns/shop/sa/frontend]}}]
+",
+        after: "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: 'trustDomain: example.com'}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  rules:
+  - from: [{source: {principals: [example.com/ns/shop/sa/frontend]}}]
+",
+    },
+    also: &["KIA0108"],
+};
+
 const FIELDS: [&str; 4] = ["principals", "notPrincipals", "serviceAccounts", "notServiceAccounts"];
 
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
@@ -97,7 +138,15 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
                                 findings.add(&SH7126, policy, message).field(path()).arguments([principal]);
                                 continue;
                             }
-                            Principal::Account { .. } | Principal::Other => continue,
+                            Principal::Account { trust_domain, .. } => {
+                                if is_foreign(view, trust_domain) {
+                                    let message =
+                                        format!("{principal} is not of trust domain {}", view.mesh().trust_domain());
+                                    findings.add(&SH7131, policy, message).field(path()).arguments([principal]);
+                                }
+                                continue;
+                            }
+                            Principal::Other => continue,
                         }
                     } else {
                         principal.split_once('/').unwrap_or((&policy.namespace, principal))
@@ -143,6 +192,17 @@ fn is_ours(view: &View<'_>, trust_domain: &str) -> bool {
         || mesh.config()["trustDomainAliases"].texts().any(|alias| alias == trust_domain)
 }
 
+/// Whether nobody of this trust domain can come. Without the mesh's settings nothing is known, and with authorities of
+/// others that do not say whose they are anybody may come.
+fn is_foreign(view: &View<'_>, trust_domain: &str) -> bool {
+    let authorities = view.mesh().config()["caCertificates"].items();
+    let is_accepted = |authority: &Node| {
+        let domains = &authority["trustDomains"];
+        domains.is_empty() || domains.texts().any(|domain| domain == trust_domain)
+    };
+    view.has_named(Kind::ConfigMap, view.root_namespace(), "istio") && !authorities.iter().any(is_accepted)
+}
+
 /// Each namespace of a cluster has an account, so one without any is not known, or not there.
 fn missing(view: &View<'_>, (namespace, account): (&str, &str)) -> Option<String> {
     if account.contains('*') || view.has_named(Kind::ServiceAccount, namespace, account) {
@@ -158,6 +218,22 @@ fn missing(view: &View<'_>, (namespace, account): (&str, &str)) -> Option<String
 #[cfg(test)]
 mod tests {
     use crate::analysis::rules::tests::reported;
+
+    #[test]
+    fn whom_the_mesh_accepts_is_no_stranger() {
+        let before = super::SH7131.example.before;
+        for (from, to) in [
+            ("'trustDomain: example.com'", "'{trustDomain: example.com, trustDomainAliases: [example.org]}'"),
+            (
+                "'trustDomain: example.com'",
+                "'{trustDomain: example.com, caCertificates: [{pem: x, trustDomains: [example.org]}]}'",
+            ),
+            ("example.org/ns", "cluster.local/ns"),
+            ("name: istio,", "name: other,"),
+        ] {
+            assert!(!reported(&before.replace(from, to)).contains("SH7131"), "{to}");
+        }
+    }
 
     #[test]
     fn accounts_of_a_namespace_that_is_not_given_are_not_judged() {

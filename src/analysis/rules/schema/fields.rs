@@ -137,7 +137,7 @@ spec:
     backendRefs: [{name: reviews, port: 9080}]
 ",
     },
-    also: &[],
+    also: &["KIA1503"],
 };
 
 pub static SH7005: Code = Code {

@@ -75,7 +75,7 @@ spec:
     - destination: {host: reviews}
 ",
     },
-    also: &[],
+    also: &["KIA1108"],
 };
 
 /// A value and where it is. What is not there is null, and has a place too.

@@ -125,22 +125,11 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-/// The gateway with its namespace and name. `name.namespace` is tried where `name` is not found.
+/// The gateway with its namespace and name.
 fn find<'a>(view: &View<'a>, gateway: &'a str, own: &'a str) -> (&'a str, &'a str, Option<&'a Resource>) {
-    let of = |namespace: &str, name: &str| {
-        view.get(Kind::Gateway, namespace, name).or_else(|| view.get(Kind::KubernetesGateway, namespace, name))
-    };
     let (namespace, name) = named(gateway, own);
-    let found = of(namespace, name);
-    if found.is_none()
-        && !gateway.contains('/')
-        && let Some((name, rest)) = gateway.split_once('.')
-        && let Some(namespace) = rest.split('.').next()
-        && let Some(found) = of(namespace, name)
-    {
-        return (namespace, name, Some(found));
-    }
-    (namespace, name, found)
+    let of = |kind| view.get(kind, namespace, name);
+    (namespace, name, of(Kind::Gateway).or_else(|| of(Kind::KubernetesGateway)))
 }
 
 fn serves_any(view: &View<'_>, gateway: &Resource, service: &Resource) -> bool {
