@@ -168,6 +168,7 @@ async fn many_are_replayed_by_what_they_say_and_a_dry_run_sends_nothing() {
     }
     assert_eq!(sent, keys, "the two, and nothing of the dry run");
     assert_eq!(world.numbers(&[]).await, [1, 2, 3, 4], "letters stay");
+    assert_eq!(world.run(&["dlq", "replay", "1", "1"]).await.lines().count(), 1, "one that is named twice is one");
 }
 
 #[tokio::test]
@@ -224,7 +225,10 @@ async fn an_operator_cancels_and_asks_and_others_may_not() {
     let world = World::new().await;
     let key = world.run(&["submit", "ping", "-t", "dev"]).await;
     assert!(world.run(&["get", key.trim()]).await.contains("queued"));
-    world.run(&["cancel", key.trim()]).await;
+    for (id, told) in [(key.trim(), "Asked. "), ("no-such-id", "nothing is known")] {
+        let asked = world.run_as("operator", &["cancel", id]).await;
+        assert!(asked.status.success() && String::from_utf8_lossy(&asked.stderr).contains(told), "{asked:?}");
+    }
     world.letter("dev", DeadReason::Exhausted, "SH3001").await;
     let operator = login(&world.server, &world.dir, "operator").await;
     let target: Target = "dev".parse().unwrap();

@@ -40,6 +40,17 @@ fn usage_errors_exit_with_2() {
     {
         assert_eq!(sailhand(args, &[]).status.code(), Some(2), "{args:?}");
     }
+    // No date is so far away.
+    for args in [
+        &["submit", "ping", "-t", "dev", "--expires", "10000y"][..],
+        &["watch", "--since", "10000y"],
+        &["dlq", "list", "--since", "100000y"],
+        &["pause", "dev", "--reason", "two\nlines"],
+        &["pause", "dev", "--reason", &"long".repeat(200)],
+    ] {
+        let output = sailhand(args, &[]);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", err(&output));
+    }
     let bad = sailhand(&["submit", "ping", "-t", "Not A Label"], &[]);
     assert_eq!(bad.status.code(), Some(2));
     assert!(err(&bad).starts_with("error[SH5002]: --target Not A Label: "), "{}", err(&bad));

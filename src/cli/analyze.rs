@@ -55,7 +55,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Longest time for reading a cluster; what has not come by then is named and left out
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::duration)]
     timeout: Duration,
     /// MeshConfig in a file, instead of what ConfigMap istio-system/istio says
     #[arg(long, value_name = "FILE")]

@@ -116,13 +116,13 @@ impl Bars {
             self.begin(key, short(key));
         }
         if let Some(Bar { bar, name }) = self.running.get(key) {
-            bar.set_prefix(format!("{name} · {}", step.phase));
+            bar.set_prefix(output::shown(&format!("{name} · {}", step.phase)));
             bar.set_style(style(step.total > 0));
             if step.total > 0 {
                 bar.set_length(step.total);
             }
             bar.set_position(step.done);
-            bar.set_message(step.message.clone());
+            bar.set_message(output::shown(&step.message));
         }
         Ok(())
     }

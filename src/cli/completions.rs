@@ -15,6 +15,6 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "sailhand", &mut script);
-    super::output::line(String::from_utf8_lossy(&script).trim_end())?;
+    super::output::whole(String::from_utf8_lossy(&script).trim_end())?;
     Ok(Exit::Success)
 }

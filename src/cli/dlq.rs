@@ -1,5 +1,6 @@
 //! `sailhand dlq`: commands that did not get done. What is replayed or purged is shown first, and nothing else is.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ struct Matching {
     #[arg(long)]
     code: Option<String>,
     /// Only those of the last so long, such as 1h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     since: Option<Duration>,
     /// At most so many, the oldest
     #[arg(long, default_value_t = 100)]
@@ -152,7 +153,7 @@ impl Chosen {
             return Ok(client.dead_letters(&self.matching.filter()?).await?);
         }
         let mut letters = Vec::new();
-        for number in &self.numbers {
+        for number in self.numbers.iter().collect::<BTreeSet<_>>() {
             letters.push(client.dead_letter(*number).await?);
         }
         Ok(letters)

@@ -67,7 +67,7 @@ async fn fetch(client: &Client, key: &CommandKey, state: &State, file: &Path) ->
     };
     let bytes = client.fetch(&attachment).await?;
     if file.as_os_str() == "-" {
-        output::line(String::from_utf8_lossy(&bytes))?;
+        output::whole(String::from_utf8_lossy(&bytes))?;
     } else {
         std::fs::write(file, &bytes).map_err(|source| Error::local(format!("write {}", file.display()), source))?;
         output::note(format_args!("{} bytes written to {}", bytes.len(), file.display()));

@@ -24,6 +24,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -135,6 +136,13 @@ impl CommandId {
     fn key(&self) -> CommandKey {
         self.id.parse().unwrap_or_else(|()| CommandKey::new(&self.source, &self.id))
     }
+}
+
+/// A duration that dates can be reckoned with.
+fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration <= LONGEST { Ok(duration) } else { Err("is longer than a hundred years".to_owned()) }
 }
 
 /// Parses the command line, does what it says and tells how that went.

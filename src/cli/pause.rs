@@ -7,6 +7,9 @@ use super::{Error, Exit, Global};
 use crate::client;
 use crate::event::Target;
 
+/// Characters of a reason: it is a remark in a line.
+const REASON: usize = 500;
+
 #[derive(Debug, Args)]
 pub(super) struct Pause {
     /// The cluster, as commands name it
@@ -25,6 +28,9 @@ pub(super) struct Resume {
 pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Error> {
     let target = parse(&options.target)?;
     let reason = options.reason.as_deref();
+    if reason.is_some_and(|reason| reason.chars().count() > REASON || reason.contains(char::is_control)) {
+        return Err(Error::argument("--reason", format!("must be one line of at most {REASON} characters")));
+    }
     global.client().await?.pause(&target, client::SOURCE, reason).await?;
     output::note(format_args!("{} {target}: what runs goes on to its end, the rest waits.", styled(CHANGED, "paused")));
     Ok(Exit::Success)
@@ -33,7 +39,7 @@ pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Erro
 pub(super) async fn resume(global: &Global, options: &Resume) -> Result<Exit, Error> {
     let target = parse(&options.target)?;
     if global.client().await?.resume(&target).await? {
-        output::note(format_args!("{} {target}: what waited begins within 5 s.", styled(GOOD, "resumed")));
+        output::note(format_args!("{} {target}: what waited begins, the first within 5 s.", styled(GOOD, "resumed")));
     } else {
         output::note(format_args!("{target} was not paused"));
     }

@@ -46,7 +46,7 @@ pub(super) struct Options {
     #[arg(long, default_value = client::SOURCE)]
     source: String,
     /// Do not begin, and do not go on, after this time, such as 10m
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     expires: Option<Duration>,
     /// A command with a lower generation will not undo this one
     #[arg(long)]
@@ -59,7 +59,7 @@ pub(super) struct Options {
     wait: bool,
     /// How long to wait
     #[arg(long, requires = "wait", value_name = "DURATION", default_value = "10m",
-          value_parser = humantime::parse_duration)]
+          value_parser = super::duration)]
     timeout: Duration,
     /// How to write [default: text on a terminal, JSON lines with --wait otherwise]
     #[arg(short, long)]

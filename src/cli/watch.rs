@@ -29,10 +29,10 @@ pub(super) struct Options {
     source: String,
     /// How far back to begin, when all commands are watched
     #[arg(long, value_name = "DURATION", default_value = "1m", conflicts_with = "id",
-          value_parser = humantime::parse_duration)]
+          value_parser = super::duration)]
     since: Duration,
     /// Stop waiting for the command's end after this time
-    #[arg(long, value_name = "DURATION", requires = "id", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "id", value_parser = super::duration)]
     timeout: Option<Duration>,
     /// How to write [default: text on a terminal, JSON lines otherwise]
     #[arg(short, long)]

@@ -140,7 +140,8 @@ fn expiry_anew(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) ->
     let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     let expiry = read(expiry?)?;
     match time.and_then(read) {
-        Some(time) if time < expiry => Some(now + (expiry - time)),
+        // Beyond the calendar there is nothing later than the first one.
+        Some(time) if time < expiry => Some(now.checked_add(expiry - time).unwrap_or(expiry)),
         _ => Some(expiry).filter(|expiry| *expiry > now),
     }
 }
@@ -178,6 +179,7 @@ mod tests {
             (None, Some("2026-01-01T12:30:00Z"), Some("2026-01-01T12:30:00Z")),
             (None, Some("2026-01-01T11:30:00Z"), None),
             (Some("2026-01-01T11:59:54Z"), None, None),
+            (Some("0000-01-01T00:00:00Z"), Some("9999-12-31T23:59:59Z"), Some("9999-12-31T23:59:59Z")),
         ] {
             assert_eq!(expiry_anew(time, expiry, now), anew.map(at), "{time:?} {expiry:?}");
         }

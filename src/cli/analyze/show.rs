@@ -68,5 +68,6 @@ pub(super) fn show(
             report::html::write(report, &graph, &mut text)
         }
     };
-    output::line(text.trim_end())
+    let text = text.trim_end();
+    if matches!(format, Format::Text) { output::line(text) } else { output::whole(text) }
 }

@@ -84,7 +84,7 @@ fn tell(finding: &Finding, told: Told, is_json: bool) -> Result<(), Error> {
             Told::Found => "found",
             Told::Resolved => "resolved",
         };
-        return output::line(json!({"event": event, "finding": report::json::finding(finding, &Sources::default())}));
+        return output::whole(json!({"event": event, "finding": report::json::finding(finding, &Sources::default())}));
     }
     let sign = match (told, finding.level) {
         (Told::Resolved, _) => styled(GOOD, "-"),
