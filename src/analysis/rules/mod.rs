@@ -13,6 +13,7 @@ mod envoy_filter;
 mod gateway;
 mod gateway_api;
 mod injection;
+mod meant;
 mod mesh_networks;
 mod mutual_tls;
 mod operations;

@@ -15,6 +15,11 @@ pub(in crate::analysis) fn reported(text: &str) -> BTreeSet<&'static str> {
     found(text).iter().map(|finding| finding.code.id).collect()
 }
 
+/// What is said of one code about these manifests.
+pub(in crate::analysis) fn messages(text: &str, code: &str) -> Vec<String> {
+    found(text).into_iter().filter(|finding| finding.code.id == code).map(|finding| finding.message).collect()
+}
+
 /// What all rules find in these manifests. What follows a line `# cluster: x` belongs to that cluster.
 pub(in crate::analysis) fn found(text: &str) -> Vec<Finding> {
     let one = NonZero::<usize>::MIN;

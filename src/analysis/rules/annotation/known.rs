@@ -2,18 +2,31 @@
 //! be. Source: istio `analyzers/annotations/annotations.go`, `pkg/kube/inject/validate.go`.
 //!
 //! Differs from istioctl: `proxy.istio.io/config` is checked for what can be read and for its fields, not for each value.
+//! Where no pods are known, as in files, the templates that make them are looked at.
 
 use super::table::{self, Change, SET_BY_ISTIO};
 use super::value;
-use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, WORKLOADS};
+use crate::suggest;
 
 /// The rule.
 pub static RULE: Rule = Rule {
     name: "annotations.K8sAnalyzer",
     codes: &[&IST0107, &IST0108, &IST0125, &IST0135],
-    reads: &[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment],
-    check: Check::Each(&[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment], check),
+    reads: KINDS,
+    check: Check::Each(KINDS, check),
 };
+
+const KINDS: &[Kind] = &[
+    Kind::Namespace,
+    Kind::Service,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::StatefulSet,
+    Kind::DaemonSet,
+    Kind::Job,
+    Kind::CronJob,
+];
 
 const SOURCE: &str = "https://istio.io/latest/docs/reference/config/annotations/";
 
@@ -123,22 +136,52 @@ spec: {containers: [{name: cart, image: cart}]}
 
 const INJECT: &str = "sidecar.istio.io/inject";
 
-fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
-    for (name, content) in resource.annotations().entries() {
+fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
+    let kind = resource.kind;
+    if matches!(kind, Kind::Namespace | Kind::Service | Kind::Pod | Kind::Deployment) {
+        let is_labelled = resource.label(INJECT).is_some();
+        let stand = Stand { annotations: resource.annotations(), within: "", kind: kind.name(), is_labelled };
+        check_annotations(resource, &stand, findings);
+    }
+    // Of what pods have is told at the pods.
+    if WORKLOADS.contains(&kind) && kind != Kind::Pod && !view.has_in(Kind::Pod, &resource.namespace) {
+        let metadata = &resource.pod_template()["metadata"];
+        let within = if kind == Kind::CronJob { "spec.jobTemplate.spec.template." } else { "spec.template." };
+        let is_labelled = metadata["labels"][INJECT].is_set();
+        let stand = Stand { annotations: &metadata["annotations"], within, kind: Kind::Pod.name(), is_labelled };
+        check_annotations(resource, &stand, findings);
+    }
+}
+
+/// Where annotations stand.
+struct Stand<'a> {
+    annotations: &'a Node,
+    /// Their field, up to `metadata`.
+    within: &'static str,
+    /// What they are said of.
+    kind: &'static str,
+    /// Whether the label that has replaced one of them is there too.
+    is_labelled: bool,
+}
+
+fn check_annotations(resource: &Resource, stand: &Stand<'_>, findings: &mut Findings) {
+    for (name, content) in stand.annotations.entries() {
         let name = name.as_str();
         if !table::is_istio(name) || SET_BY_ISTIO.contains(&name) {
             continue;
         }
-        let field = format!("metadata.annotations[\"{name}\"]");
+        let field = format!("{}metadata.annotations[\"{name}\"]", stand.within);
         let Some(known) = table::find(name) else {
+            let near = suggest::nearest(name, table::names());
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             findings
-                .add(&IST0108, resource, format!("annotation {name} is unknown to Istio"))
+                .add(&IST0108, resource, format!("annotation {name} is unknown to Istio{hint}"))
                 .field(field)
                 .arguments([name]);
             continue;
         };
         // Whoever has set the label too knows it already.
-        if known.change == Change::Deprecated && (name != INJECT || resource.label(INJECT).is_none()) {
+        if known.change == Change::Deprecated && (name != INJECT || !stand.is_labelled) {
             let extra = if name == INJECT { " in favor of the label of the same name" } else { "" };
             findings
                 .add(&IST0135, resource, format!("annotation {name} is deprecated{extra}"))
@@ -148,7 +191,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         if known.kinds.contains(&"Any") {
             continue;
         }
-        if !known.kinds.contains(&resource.kind.name()) {
+        if !known.kinds.contains(&stand.kind) {
             let kinds = known.kinds.join(", ");
             findings
                 .add(&IST0107, resource, format!("annotation {name} belongs on {kinds}"))
@@ -185,5 +228,20 @@ mod tests {
         assert_eq!(pod("kubernetes.io/ingress.class: istio"), ["IST0107"]);
         assert_eq!(pod("status.sidecar.istio.io/port: '70000'"), ["IST0125"]);
         assert_eq!(pod("proxy.istio.io/config: '{holdApplicationUntilProxyStarts: true}'"), [""; 0]);
+    }
+
+    #[test]
+    fn templates_are_looked_at_where_there_are_no_pods() {
+        let template = "{metadata: {annotations: {sidecar.istio.io/proxyCpu: 100m}}}";
+        let of = |kind: &str, spec: String| {
+            format!("apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: a, namespace: b}}\nspec: {spec}\n")
+        };
+        let set = of("StatefulSet", format!("{{template: {template}}}"));
+        assert!(reported(&set).contains("IST0108"));
+        assert!(!reported(&set.replace("proxyCpu", "proxyCPU")).contains("IST0108"));
+        let job = of("CronJob", format!("{{jobTemplate: {{spec: {{template: {template}}}}}}}"));
+        assert!(reported(&job.replace("apps/v1", "batch/v1")).contains("IST0108"));
+        let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: c, namespace: b}\n";
+        assert!(!reported(&format!("{set}{pod}")).contains("IST0108"));
     }
 }

@@ -116,6 +116,11 @@ pub fn find(name: &str) -> Option<&'static Annotation> {
     TABLE.binary_search_by(|entry| entry.name.cmp(name)).ok().map(|at| &TABLE[at])
 }
 
+/// All keys.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|entry| entry.name)
+}
+
 /// Whether a key is in Istio's hands.
 pub fn is_istio(name: &str) -> bool {
     name == "kubernetes.io/ingress.class" || name.split('/').next().is_some_and(|domain| domain.ends_with("istio.io"))

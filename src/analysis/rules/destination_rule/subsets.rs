@@ -5,7 +5,7 @@
 //! the endpoints of a `ServiceEntry`; wildcard hosts cover services; labels of cluster and network, which no pod has,
 //! are taken for known. Nothing is told where the services of the host's namespace are not among the objects.
 
-use crate::analysis::rules::scope;
+use crate::analysis::rules::{meant, scope};
 use crate::analysis::{
     Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, Selector, View, Within, hosts,
 };
@@ -167,11 +167,15 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
 
 fn check_host(view: &View<'_>, rule: &Resource, host: &str, findings: &mut Findings) {
     let full = hosts::fqdn(host, &rule.namespace);
-    if full.starts_with('*') && covers_any(view, &full) || !scope::knows_host(view, &full) {
+    if full.starts_with('*') && covers_any(view, &full) {
         return;
     }
+    if !scope::knows_host(view, &full) && !meant::is_short(view, host) {
+        return;
+    }
+    let hint = meant::host(view, host, &rule.namespace);
     findings
-        .add(&IST0174, rule, format!("no service that this namespace sees has the host {full}"))
+        .add(&IST0174, rule, format!("no service that this namespace sees has the host {full}{hint}"))
         .field("spec.host")
         .arguments([host]);
 }

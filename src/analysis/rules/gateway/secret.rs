@@ -12,8 +12,8 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, DecodePem};
 
 use super::conflict::tell_unselected;
-use crate::analysis::rules::scope;
 use crate::analysis::rules::shared::IST0101;
+use crate::analysis::rules::{meant, scope};
 use crate::analysis::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
 
 /// The rule.
@@ -108,8 +108,13 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         if secrets.is_empty() {
             let is_known = namespaces.iter().any(|(namespace, _)| view.has_in(Kind::Secret, namespace));
             if is_known || scope::knows_namespaces(view) {
+                let hint = meant::secret(view, name);
                 findings
-                    .add(&IST0101, gateway, format!("there is no Secret {name} in the gateway's namespace {place}"))
+                    .add(
+                        &IST0101,
+                        gateway,
+                        format!("there is no Secret {name} in the gateway's namespace {place}{hint}"),
+                    )
                     .field(field)
                     .arguments(["credentialName", name]);
             }

@@ -9,8 +9,8 @@
 
 use super::route::{Destination, destinations};
 use crate::analysis::rules::bound::gateways;
-use crate::analysis::rules::scope;
 use crate::analysis::rules::shared::IST0101;
+use crate::analysis::rules::{meant, scope};
 use crate::analysis::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View, hosts};
 
 /// The rule.
@@ -133,10 +133,11 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
         let is_own = hosts::service_of(&full).is_some_and(|(namespace, name)| {
             namespace == service.namespace && view.has_named(Kind::Service, namespace, name)
         });
-        if !(is_for_all && is_own) && scope::knows_host(view, &full) {
+        if !(is_for_all && is_own) && (scope::knows_host(view, &full) || meant::is_short(view, host)) {
             let what = if destination.is_mirror { "mirror host" } else { "host" };
+            let hint = meant::host(view, host, &service.namespace);
             findings
-                .add(&IST0101, service, format!("no service that this namespace sees has the {what} {full}"))
+                .add(&IST0101, service, format!("no service that this namespace sees has the {what} {full}{hint}"))
                 .field(format!("{field}.host"))
                 .arguments([what, host]);
         }
