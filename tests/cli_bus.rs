@@ -245,6 +245,39 @@ async fn watch_tells_what_has_happened_and_what_comes_in_its_order() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_command_waits_for_a_lost_server_too() {
+    let mut world = World::new().await;
+    let submitted = world
+        .command(&["submit", "ping", "-t", "dev", "--wait"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (origin, _delivery) = world.take().await;
+    world.tell(&origin, 0, &started()).await;
+    world.server.kill();
+    let away = eventually("its port is free", Duration::from_secs(10), async || {
+        tokio::net::TcpListener::bind(("127.0.0.1", world.server.port())).await.ok()
+    })
+    .await;
+    // The test's own client tries too.
+    let tries = async {
+        for _ in 0..16 {
+            away.accept().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), tries).await.expect("they try again and again");
+    drop(away);
+    world.server.restart().await;
+    world.end(&origin, Outcome::Succeeded).await;
+    let output = tokio::time::timeout(Duration::from_secs(60), submitted.wait_with_output()).await.expect("its end");
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(err(&output).contains("is lost") && err(&output).contains("Connected again"), "{}", err(&output));
+    assert!(out(&output).contains(".result.ping.v1"), "{}", out(&output));
+}
+
+#[tokio::test]
 async fn each_outcome_has_its_exit_code() {
     let world = World::new().await;
     for (outcome, code) in [

@@ -1,5 +1,6 @@
 //! `sailhand watch`: follows one command to its end, or all of them. Live bars on a terminal, JSON lines otherwise.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::Args;
@@ -49,7 +50,8 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let mut view = View::new(format);
     let mut told = client.watch_all(OffsetDateTime::now_utc() - options.since).await?;
     let interrupt = tokio::signal::ctrl_c();
-    tokio::pin!(interrupt);
+    let outages = tell_outages(&client);
+    tokio::pin!(interrupt, outages);
     loop {
         tokio::select! {
             next = told.next() => match next {
@@ -57,8 +59,23 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
                 None => return Ok(Exit::Success),
             },
             _ = &mut interrupt => return Ok(Exit::Success),
+            never = &mut outages => match never {},
         }
     }
+}
+
+/// Says why nothing is told for a while.
+async fn tell_outages(client: &Client) -> Infallible {
+    let mut health = client.bus().health();
+    let mut connected = true;
+    while health.changed().await.is_ok() {
+        let now = health.borrow().connected;
+        if now != connected {
+            output::note(if now { "Connected again." } else { "The connection to NATS is lost; it is waited for." });
+        }
+        connected = now;
+    }
+    std::future::pending().await
 }
 
 /// Follows one command to its end and gives its exit code.
@@ -91,6 +108,7 @@ pub(super) async fn one(
     tokio::select! {
         exit = end => exit,
         after = limit => Err(Error::Waited { key: key.clone(), after }),
+        never = tell_outages(client) => match never {},
         _ = tokio::signal::ctrl_c() => {
             output::note(format_args!("The command goes on: `sailhand watch {key}`, or `sailhand cancel {key}`."));
             Ok(Exit::TimedOut)

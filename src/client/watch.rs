@@ -90,7 +90,7 @@ impl Client {
         let from = DeliverPolicy::ByStartTime { start_time: since };
         let events = self.follow(subjects.event_stream(), subjects.events(), from).await?;
         let results = self.follow(subjects.result_stream(), subjects.results(), from).await?;
-        Ok(by_time(events, results))
+        Ok(by_time(events, results, since))
     }
 
     /// The streams of events and results are two: when the result is there, the events up to it may still be on the
@@ -170,7 +170,11 @@ impl Client {
 
 /// The two streams as one. What is there already is merged by the time at which it was published. Of what comes, a result
 /// waits a moment for the events before it, which are on their way in the other stream.
-fn by_time(events: Followed, results: Followed) -> BoxStream<'static, Result<Observation, Error>> {
+fn by_time(
+    events: Followed,
+    results: Followed,
+    since: OffsetDateTime,
+) -> BoxStream<'static, Result<Observation, Error>> {
     struct Merge {
         events: Followed,
         results: Followed,
@@ -178,7 +182,7 @@ fn by_time(events: Followed, results: Followed) -> BoxStream<'static, Result<Obs
         result: Option<(Placed, Instant)>,
     }
     let merge = Merge { events, results, event: None, result: None };
-    stream::try_unfold(merge, |mut merge| async move {
+    stream::try_unfold(merge, move |mut merge| async move {
         loop {
             let due = match (&merge.event, &merge.result) {
                 (Some(event), Some((result, _))) => Some(event.published <= result.published),
@@ -203,14 +207,16 @@ fn by_time(events: Followed, results: Followed) -> BoxStream<'static, Result<Obs
                 event = merge.events.messages.next(), if merge.event.is_none() => {
                     let Some(event) = event.transpose()? else { return Ok(None) };
                     merge.events.pending = event.pending;
-                    merge.event = Some(event);
+                    // The client begins anew at the first message there is, if it had none before an outage.
+                    merge.event = Some(event).filter(|event| event.published >= since);
                 }
                 result = merge.results.messages.next(), if merge.result.is_none() => {
                     let Some(result) = result.transpose()? else { return Ok(None) };
                     merge.results.pending = result.pending;
                     // Many that are old already need not wait one after the other.
                     let age = Duration::try_from(Clock::system().now() - result.published).unwrap_or_default();
-                    merge.result = Some((result, Instant::now() + APART.saturating_sub(age)));
+                    let at = Instant::now() + APART.saturating_sub(age);
+                    merge.result = Some((result, at)).filter(|(result, _)| result.published >= since);
                 }
                 () = tokio::time::sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {}
             }

@@ -82,12 +82,15 @@ pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<C
         .custom_inbox_prefix(&nats.inbox_prefix)
         .ping_interval(Duration::from_secs(20))
         .connection_timeout(Duration::from_secs(5))
+        .max_reconnects(None) // once connected, an outage is waited for: who asks has time limits of its own
         .reconnect_delay_callback(|attempts| retry::IN_PLACE.delay(u32::try_from(attempts).unwrap_or(u32::MAX), None))
         .event_callback(move |event| {
             let (tell, address) = (tell.clone(), address.clone());
             async move { note(&tell, &address, &event) }
         });
-    options = if patient { options.retry_on_initial_connect().max_reconnects(None) } else { options.max_reconnects(3) };
+    if patient {
+        options = options.retry_on_initial_connect();
+    }
     options = credentials(options, nats).await?;
     if let Some(ca) = &nats.tls_ca {
         options = options.add_root_certificates(ca.clone()).require_tls(true);
