@@ -61,6 +61,34 @@ async fn what_shows_metrics_says_that_there_are_none() {
     assert!(changed && report.warnings.is_empty(), "{report:?}");
 }
 
+#[tokio::test]
+async fn where_it_is_exposed_is_told() {
+    let space = unique("addon-exposed");
+    let (cx, _) = context(&space, 1);
+    let asked = |expose: &str| json!({"addon": "jaeger", "namespace": space, "create_namespace": true, "wait": "0s", "expose": expose});
+    let (_, report) = apply(&cx, asked("node-port")).await.unwrap().into_parts();
+    let tracing = object("v1", "Service", Some(&space), "tracing");
+    let port = read(&cx, &tracing).await.unwrap()["spec"]["ports"][0]["nodePort"].as_u64().unwrap();
+    assert_eq!((report.node_port.map(u64::from), report.load_balancer), (Some(port), None));
+    let (changed, again) = apply(&cx, asked("node-port")).await.unwrap().into_parts();
+    assert_eq!((changed, again.node_port), (false, report.node_port));
+
+    let (changed, report) = apply(&cx, asked("load-balancer")).await.unwrap().into_parts();
+    assert_eq!((changed, report.node_port, report.load_balancer), (true, None, None));
+    // As a cloud does it.
+    let services: kube::Api<k8s_openapi::api::core::v1::Service> =
+        kube::Api::namespaced(cx.cluster().await.unwrap().client().await, &space);
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}});
+    let params = kube::api::PatchParams::default();
+    services.patch_status("tracing", &params, &kube::api::Patch::Merge(&status)).await.unwrap();
+    let (changed, report) = apply(&cx, asked("load-balancer")).await.unwrap().into_parts();
+    assert_eq!((changed, report.load_balancer.as_deref()), (false, Some("192.0.2.7")));
+
+    let (changed, report) = apply(&cx, asked("cluster-ip")).await.unwrap().into_parts();
+    assert_eq!((changed, report.node_port, report.load_balancer), (true, None, None));
+    assert_eq!(read(&cx, &tracing).await.unwrap()["spec"]["ports"][0]["nodePort"], Value::Null);
+}
+
 /// The Prometheus of Istio's samples up to 1.20 chose its pods by other labels, which a Deployment cannot change.
 #[tokio::test]
 async fn a_deployment_with_another_selector_is_replaced() {

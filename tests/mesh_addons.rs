@@ -158,6 +158,24 @@ async fn prometheus_finds_the_pods_that_ask_for_it() {
     spaces.delete(&space, &kube::api::DeleteParams::default()).await.unwrap();
 }
 
+/// A version `v3.10.0` is the module `v0.310.0`.
+#[tokio::test]
+async fn the_prometheus_of_the_tests_is_the_one_that_is_installed() {
+    let space = unique("addon-version");
+    let (cx, _) = context(&space, 1);
+    let asked = json!({"addon": "prometheus", "namespace": space, "create_namespace": true, "dry_run": true});
+    let (_, report) = Apply.run(&cx, serde_json::from_value(asked).unwrap()).await.unwrap().into_parts();
+    let numbers: Vec<u32> = report.version.trim_start_matches('v').split('.').map(|one| one.parse().unwrap()).collect();
+    let [major, minor, patch] = numbers.as_slice() else { panic!("{}", report.version) };
+    let module = format!("github.com/prometheus/prometheus v0.{major}{minor:02}.{patch} ");
+    assert!(
+        include_str!("tools/prometheus/go.mod").contains(&module),
+        "tests/tools/prometheus/go.mod has not {module}"
+    );
+    let build = format!("prometheus_version={major}.{minor}.{patch} ");
+    assert!(include_str!("tools/build.sh").contains(&build), "tests/tools/build.sh has not {build}");
+}
+
 #[tokio::test]
 async fn grafana_asks_the_prometheus_that_is_named() {
     let space = unique("addon-named");

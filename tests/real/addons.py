@@ -9,8 +9,8 @@ ELSEWHERE = "monitoring"
 
 
 class Addons:
-    def __init__(self, sailhand, shop):
-        self.sailhand, self.shop = sailhand, shop
+    def __init__(self, sailhand, shop, outside):
+        self.sailhand, self.shop, self.outside = sailhand, shop, outside
 
     def apply(self, **params):
         return self.sailhand.done("addon.apply", registry="localhost", **params)
@@ -35,11 +35,14 @@ class Addons:
         return found
 
     def prometheus(self):
-        asked = {"addon": "prometheus", "namespace": ELSEWHERE, "create_namespace": True, "wait": "2m"}
+        asked = {"addon": "prometheus", "namespace": ELSEWHERE, "create_namespace": True, "expose": "node-port", "wait": "2m"}
         first = self.apply(**asked)
         equal((first["changed"], first["report"]["healthy"]), (True, True))
         again = self.apply(**asked)
         equal((again["changed"], again["report"]["healthy"]), (False, True))
+        node = kubectl("get", "nodes", "-o", 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}')
+        url = f"http://{node}:{first['report']['node_port']}/-/ready"
+        until("it answers at the node's port", lambda: self.outside.codes(url) == {"200": 1})
 
     def finds(self):
         """Whoever has the annotation is found, once, and answers; strict mTLS does not shut Prometheus out. What stands

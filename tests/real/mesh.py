@@ -280,7 +280,7 @@ def main():
     check("strict mTLS refuses plain text", strict)
     check("strict mTLS warns of pods without a proxy", strict_warns)
     check("deny-all and an allow list", lists)
-    addons = Addons(sailhand, SHOP)
+    addons = Addons(sailhand, SHOP, outside)
     check("Prometheus answers its health call", addons.prometheus)
     check("Prometheus finds every pod that asks for it", addons.finds)
     check("Prometheus has the metrics of istiod and of proxies", addons.reads)

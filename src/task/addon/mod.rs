@@ -48,6 +48,8 @@ impl Name {
             version: addon.version.to_owned(),
             namespace: namespace.clone(),
             url: addon.url(namespace.as_str()),
+            node_port: None,
+            load_balancer: None,
             healthy: false,
             warnings: Vec::new(),
             dry_run: done.dry_run,
@@ -108,6 +110,8 @@ impl Task for Apply {
         let warnings = lacks(&cluster, &params).await?;
         let report = |done| AddonReport { warnings: warnings.clone(), ..params.addon.report(&params.namespace, done) };
         let outcome = objects_ended(done, report)?;
+        let (node_port, load_balancer) = exposed(&cluster, &params).await?;
+        let outcome = outcome.map(|report| AddonReport { node_port, load_balancer, ..report });
         if !waits {
             return Ok(outcome);
         }
@@ -143,18 +147,39 @@ async fn lacks(cluster: &Cluster, params: &ApplyParams) -> Result<Vec<String>, E
     if !params.addon.shows_metrics() || params.prometheus_url.is_some() {
         return Ok(Vec::new());
     }
-    let service = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "Service".to_owned(),
-        namespace: Some(namespace.to_string()),
-        name: prometheus::PROMETHEUS.name.to_owned(),
-    };
+    let service = service(&prometheus::PROMETHEUS, namespace);
     let there = cluster.get(&service).await?.is_some();
     let text = || {
         let hint = "addon.apply makes one, or prometheus_url names another Prometheus";
         format!("there is no Service {namespace}/{}, so it has nothing to show: {hint}", service.name)
     };
     Ok(if there { Vec::new() } else { vec![text()] })
+}
+
+/// Node port and address of the load balancer, as far as the cluster has given them.
+async fn exposed(cluster: &Cluster, params: &ApplyParams) -> Result<(Option<u16>, Option<String>), Error> {
+    if params.dry_run || params.expose == Expose::ClusterIp {
+        return Ok((None, None));
+    }
+    let live = cluster.get(&service(params.addon.addon(), &params.namespace)).await?.unwrap_or_default();
+    Ok(match params.expose {
+        Expose::ClusterIp => (None, None),
+        Expose::NodePort => (live["spec"]["ports"][0]["nodePort"].as_u64().and_then(|port| port.try_into().ok()), None),
+        Expose::LoadBalancer => {
+            let ingress = &live["status"]["loadBalancer"]["ingress"][0];
+            (None, ingress["ip"].as_str().or(ingress["hostname"].as_str()).map(str::to_owned))
+        }
+    })
+}
+
+/// The one to open.
+fn service(addon: &Addon, namespace: &Namespace) -> ObjectRef {
+    ObjectRef {
+        api_version: "v1".to_owned(),
+        kind: "Service".to_owned(),
+        namespace: Some(namespace.to_string()),
+        name: addon.services[0].name.to_owned(),
+    }
 }
 
 /// `addon.remove`.

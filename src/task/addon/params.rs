@@ -111,6 +111,12 @@ pub struct AddonReport {
     pub namespace: Namespace,
     /// Where it is reached inside the cluster.
     pub url: String,
+    /// The port at every node, when it is exposed so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port: Option<u16>,
+    /// The load balancer's address, when it is exposed so and there is one yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<String>,
     /// It answered its health call. False when it was not asked.
     pub healthy: bool,
     /// What it lacks to be of use.
