@@ -8,6 +8,7 @@ use std::time::Duration;
 use sailhand::cluster::Action::{Configured, Created, Pruned, Skipped, Unchanged};
 use sailhand::cluster::delete::DeleteOptions;
 use serde_json::{Value, json};
+use support::eventually::eventually;
 use support::site::{Site, actions, options, problem};
 
 fn deployment(namespace: &str, image: &str, cpu: &str) -> Value {
@@ -77,6 +78,22 @@ async fn what_only_the_server_can_compare_is_asked_and_not_written() {
     assert_eq!(actions(&again), [("web", Unchanged)]);
     let after = (site.get(&set[0]).await.unwrap()["metadata"]["generation"].clone(), site.inventory().await);
     assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn an_empty_map_does_not_claim_what_others_put_into_it() {
+    let site = Site::new("empty").await;
+    let mut web = deployment(&site.namespace, "web:1", "1");
+    web["metadata"]["annotations"] = json!({});
+    web["spec"]["template"]["metadata"]["annotations"] = json!({});
+    let report = site.apply(&[web.clone()], &options(|_| {})).await.unwrap();
+    assert_eq!(actions(&report), [("web", Created)]);
+    eventually("the Deployment's controller has written its annotation", Duration::from_secs(20), async || {
+        site.get(&web).await.unwrap()["metadata"]["annotations"].is_object().then_some(())
+    })
+    .await;
+    let report = site.apply(&[web], &options(|_| {})).await.unwrap();
+    assert_eq!(actions(&report), [("web", Unchanged)]);
 }
 
 #[tokio::test]

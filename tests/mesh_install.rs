@@ -95,6 +95,8 @@ async fn drift_is_mended_and_what_belongs_to_others_stays() {
         waiting.contains("FailedCreate").then_some(waiting)
     });
     assert!(waiting.await.contains("Deployment istio-system/edge"));
+    let (_, status) = mesh.done("mesh.status", json!({})).await;
+    assert!(status["parts"].as_array().unwrap().iter().all(|part| part["drift"] == json!([])), "{status:#}");
 }
 
 #[tokio::test]

@@ -117,12 +117,27 @@ fn tidy(body: &mut Value, object: &ObjectRef, kind: &Kind) {
             None => metadata.remove("namespace"),
         };
     }
+    for metadata in ["/metadata", "/spec/template/metadata"] {
+        drop_empty(body.pointer_mut(metadata));
+    }
     if let Some(fields) = body.as_object_mut() {
         if kind.status_apart {
             fields.remove("status");
         }
         if object.api_version == "v1" && object.kind == "Secret" {
             encode(fields);
+        }
+    }
+}
+
+/// An empty map of annotations says nothing when an object is made, and claims the map when others have put some into
+/// it since: the same set would be written a second time.
+fn drop_empty(metadata: Option<&mut Value>) {
+    let Some(metadata) = metadata.and_then(Value::as_object_mut) else { return };
+    for map in ["annotations", "labels"] {
+        let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
+        if metadata.get(map).is_some_and(is_empty) {
+            metadata.remove(map);
         }
     }
 }
