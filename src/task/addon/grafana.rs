@@ -36,7 +36,7 @@ pub const GRAFANA: Addon = Addon {
 fn files(choices: Choices<'_>) -> Vec<(&'static str, String)> {
     let source = |name: &str, kind: &str, url: String, default: bool| json!({"name": name, "uid": kind, "type": kind, "access": "proxy", "url": url, "isDefault": default});
     let sources = [
-        source("Prometheus", "prometheus", choices.prometheus(), true),
+        source("Prometheus", "prometheus", super::prometheus::asked(choices), true),
         source("Loki", "loki", super::loki::LOKI.url(choices.namespace), false),
     ];
     let folder = json!({"path": "/etc/grafana/dashboards"});

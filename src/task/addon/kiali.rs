@@ -48,7 +48,7 @@ fn files(choices: Choices<'_>) -> Vec<(&'static str, String)> {
         "external_services": {
             // Asking istiod takes the right to reach into every pod. So no proxy's state, and no validations.
             "istio": {"istio_api_enabled": false},
-            "prometheus": {"url": choices.prometheus()},
+            "prometheus": {"url": super::prometheus::asked(choices)},
             "grafana": {"enabled": true, "internal_url": super::grafana::GRAFANA.url(namespace)},
             "tracing": {"enabled": true, "internal_url": super::tracing::JAEGER.url(namespace), "use_grpc": false},
         },

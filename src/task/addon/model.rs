@@ -68,13 +68,6 @@ pub struct Choices<'a> {
     pub prometheus: Option<&'a str>,
 }
 
-impl Choices<'_> {
-    /// Where metrics are asked for.
-    pub fn prometheus(&self) -> String {
-        self.prometheus.map_or_else(|| super::prometheus::PROMETHEUS.url(self.namespace), str::to_owned)
-    }
-}
-
 impl Addon {
     /// Where it is reached inside the cluster.
     pub fn url(&self, namespace: &str) -> String {

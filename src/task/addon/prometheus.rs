@@ -28,6 +28,11 @@ pub const PROMETHEUS: Addon = Addon {
     memory: 512,
 };
 
+/// Where others ask for metrics: the one that is named, or this one in their namespace.
+pub fn asked(choices: Choices<'_>) -> String {
+    choices.prometheus.map_or_else(|| PROMETHEUS.url(choices.namespace), str::to_owned)
+}
+
 fn files(_: Choices<'_>) -> Vec<(&'static str, String)> {
     let note = |name: &str| format!("__meta_kubernetes_pod_annotation_prometheus_io_{name}");
     let keep = |label: &str, value: &str| json!({"action": "keep", "source_labels": [label], "regex": value});
