@@ -137,7 +137,7 @@ async fn what_cannot_work_is_refused_before_anything_is_written() {
     let table = [
         (json!({"version": "1.24.6"}), "SH3205", "1.28 to 1.31"),
         (json!({"version": "1.5.10", "force": true}), "SH3205", "Istio 1.31"),
-        (json!({"version": "1.29.1"}), "SH3201", "istio-1.29.1"),
+        (json!({"version": "1.29.1"}), "SH3201", "it has base of "),
         (json!({"version": "1.30.3", "profile": "demo", "mode": "ambient"}), "SH3208", "contradict"),
         (json!({"version": "1.30.3", "tags": ["default"]}), "SH3208", "istio-injection=enabled means it already"),
         (json!({"version": "1.30.3", "gateways": [{"name": "a"}, {"name": "a"}]}), "SH3208", "named twice"),

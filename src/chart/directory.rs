@@ -13,6 +13,10 @@ use super::{Chart, Error, MAX_BYTES, MAX_FILES, archive, hex};
 /// Deepest folder of a chart.
 const DEPTH: usize = 8;
 
+/// Entries of the folder that are looked at for versions, and versions that are named.
+const MOST: usize = 1000;
+const NAMED: usize = 10;
+
 /// Where a chart may lie below the folder.
 fn places(root: &Path, chart: &str, version: &str) -> Vec<PathBuf> {
     let in_release = match chart {
@@ -40,7 +44,14 @@ pub(super) fn fetch(root: &Path, name: &str, version: &str) -> Result<Chart, Err
     let places = places(root, name, version);
     let Some(folder) = places.iter().find(|place| place.join("Chart.yaml").is_file()) else {
         let looked: Vec<_> = places.iter().chain([&packed]).map(|place| place.display().to_string()).collect();
-        let reason = format!("looked for {}", looked.join(", "));
+        let reason = match (root.is_dir(), versions(root, name).as_slice()) {
+            (false, _) if root.to_string_lossy().contains("://") => {
+                "it is taken for a folder, as addresses begin with http://, https:// or oci://".to_owned()
+            }
+            (false, _) => "there is no such folder".to_owned(),
+            (true, []) => format!("looked for {}", looked.join(", ")),
+            (true, others) => format!("it has {name} of {}; looked for {}", others.join(", "), looked.join(", ")),
+        };
         return Err(Error::Missing { place: root.display().to_string(), chart: chart(), reason });
     };
     let mut files = BTreeMap::new();
@@ -52,6 +63,22 @@ pub(super) fn fetch(root: &Path, name: &str, version: &str) -> Result<Chart, Err
         digest.update(content);
     }
     Chart::of(name, version, format!("sha256:{}", hex(&digest.finalize())), files)
+}
+
+/// Versions that the folder has a chart of, to tell them to who asked for another.
+fn versions(root: &Path, name: &str) -> Vec<String> {
+    let named = |file: String| {
+        let packed = file.strip_prefix(&format!("{name}-")).and_then(|rest| rest.strip_suffix(".tgz"));
+        let version = packed.or_else(|| file.strip_prefix("istio-")).unwrap_or(&file).to_owned();
+        let has = packed.is_some() || places(root, name, &version).iter().any(|it| it.join("Chart.yaml").is_file());
+        has.then_some(version)
+    };
+    let entries = fs::read_dir(root).into_iter().flatten().filter_map(Result::ok).take(MOST);
+    let mut found: Vec<_> = entries.filter_map(|entry| named(entry.file_name().into_string().ok()?)).collect();
+    found.sort();
+    found.dedup();
+    found.truncate(NAMED);
+    found
 }
 
 fn walk(
@@ -115,7 +142,11 @@ mod tests {
         for version in ["1.30.3", "1.29.0", "1.28.1"] {
             assert_eq!(fetch(root.path(), "base", version).unwrap().files.len(), 2, "{version}");
         }
-        assert!(matches!(fetch(root.path(), "base", "1.27.0"), Err(Error::Missing { .. })));
+        fs::write(root.path().join("base-1.27.1.tgz"), "").unwrap();
+        let told = |root: &Path| fetch(root, "base", "1.27.0").unwrap_err().to_string();
+        assert!(told(root.path()).contains("it has base of 1.27.1, 1.28.1, 1.29.0, 1.30.3; looked for"));
+        assert!(told(&root.path().join("none")).ends_with("there is no such folder"));
+        assert!(told(Path::new("ftp://charts.example")).contains("taken for a folder"));
         let before = fetch(root.path(), "base", "1.30.3").unwrap().digest;
         assert_eq!(fetch(root.path(), "base", "1.30.3").unwrap().digest, before);
         fs::write(root.path().join("istio-1.30.3/base/templates/a.yaml"), "a: c\n").unwrap();
