@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::json;
 
-use super::{Report, escaped, graph::Graph};
+use super::{Report, escaped, graph::Graph, plural};
 use crate::analysis::{Finding, Level};
 
 const STYLE: &str = include_str!("html/page.css");
@@ -55,10 +55,16 @@ pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> f
 
 fn head(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "<header><h1>Istio configuration</h1><p class=\"counts\">")?;
-    for (level, word) in [(Level::Error, "errors"), (Level::Warning, "warnings"), (Level::Info, "remarks")] {
-        writeln!(out, "<span class=\"count {level}\"><b>{}</b> {word}</span>", report.count(level))?;
+    for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
+        writeln!(out, "<span class=\"count {level}\">{}</span>", counted(report.count(level), word))?;
     }
-    writeln!(out, "<span class=\"count\"><b>{}</b> objects</span></p></header>", report.objects)
+    writeln!(out, "<span class=\"count\">{}</span></p></header>", counted(report.objects, "object"))
+}
+
+/// The number stands out.
+fn counted(count: usize, word: &str) -> String {
+    let text = plural(count, word);
+    text.replacen(&count.to_string(), &format!("<b>{count}</b>"), 1)
 }
 
 fn filters(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::Report;
+use super::{Report, plural};
 use crate::analysis::{Finding, Level};
 
 /// Longest list; a comment has a limit too.
@@ -14,16 +14,16 @@ const MOST: usize = 200;
 /// The writer's.
 pub fn write(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
     if report.findings.is_empty() {
-        return writeln!(out, "No findings in {} objects.", report.objects);
+        return writeln!(out, "No findings in {}.", plural(report.objects, "object"));
     }
-    let count = |level| report.count(level);
+    let count = |level, word| plural(report.count(level), word);
     writeln!(
         out,
-        "**{} errors, {} warnings, {} remarks** in {} objects.\n",
-        count(Level::Error),
-        count(Level::Warning),
-        count(Level::Info),
-        report.objects
+        "**{}, {}, {}** in {}.\n",
+        count(Level::Error, "error"),
+        count(Level::Warning, "warning"),
+        count(Level::Info, "remark"),
+        plural(report.objects, "object")
     )?;
     writeln!(out, "| | code | object | finding | where |\n|---|---|---|---|---|")?;
     for finding in report.findings.iter().take(MOST) {

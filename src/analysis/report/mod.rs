@@ -47,6 +47,11 @@ impl Report<'_> {
     }
 }
 
+/// `1 error`, `2 errors`.
+fn plural(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
 /// Text as it stands in HTML and XML, also between quotes. What neither may hold becomes a replacement character.
 fn escaped(text: &str) -> Cow<'_, str> {
     let special = |c: char| matches!(c, '&' | '<' | '>' | '"' | '\'') || (c.is_control() && !matches!(c, '\n' | '\t'));

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 
-use super::Report;
+use super::{Report, plural};
 use crate::analysis::source::{Position, Source};
 use crate::analysis::{Code, Finding, Level};
 
@@ -240,10 +240,6 @@ fn line_of<'a>(source: &'a Source, finding: &Finding, line: usize) -> &'a str {
     let document = usize::try_from(origin.start).ok().and_then(|start| source.text.get(start..)).unwrap_or_default();
     let skip = line.saturating_sub(usize::try_from(origin.line).unwrap_or(1));
     document.lines().nth(skip).unwrap_or_default()
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 fn level_style(level: Level) -> Style {

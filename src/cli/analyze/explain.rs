@@ -54,8 +54,10 @@ fn indented(text: &str) -> String {
 /// All rules with what they report.
 pub(super) fn list() -> Result<Exit, Error> {
     for rule in rules::ALL {
-        let codes: Vec<&str> = rule.codes.iter().map(|code| code.id).collect();
-        output::line(format_args!("{:<56} {}", rule.name, codes.join(" ")))?;
+        output::line(output::styled(output::STRONG, rule.name))?;
+        for code in rule.codes {
+            output::line(format_args!("  {} {:<7} {}", code.id, code.level.to_string(), code.title))?;
+        }
     }
     Ok(Exit::Success)
 }
