@@ -85,8 +85,7 @@ fn patches_of_a_kustomization_do_not_hide_the_objects_they_are_for() {
     assert!(error.contains("kubectl kustomize ./prod | sailhand analyze -"), "{error}");
     // Without the kustomization that names it, the patch is an object as any other.
     let others: Vec<_> = files.into_iter().filter(|(name, _)| !name.starts_with("prod/kust")).collect();
-    let (_, out, error) = analyze(folder(&others).path(), &["."]);
-    assert!(out.contains("IST0173"), "{out}");
+    let (_, _, error) = analyze(folder(&others).path(), &["."]);
     assert!(error.contains("Deployment shop: 2 texts, the last is ./prod/replicas.yaml:1"), "{error}");
 }
 
@@ -198,4 +197,24 @@ fn a_slip_in_a_code_is_pointed_out() {
     let (code, out, _) = analyze(folder.path(), &["--explain", "KIA0209"]);
     assert!(code == Some(0) && out.contains("SH7111"), "{out}");
     assert!(analyze(folder.path(), &["--explain", "SH71111"]).2.contains("did you mean SH7111?"));
+}
+
+#[test]
+fn pods_made_by_what_no_rule_knows_are_not_taken_for_absent() {
+    let rollout = DEPLOYMENT.replace("apps/v1", "argoproj.io/v1alpha1").replace("kind: Deployment", "kind: Rollout");
+    let other = DEPLOYMENT.replace("shop", "other").replace("version: v1", "version: v3");
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: shop}\n\
+                  spec: {selector: {matchLabels: {app: shop}}, rules: [{}]}\n";
+    let peer = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: shop}\n\
+                spec: {selector: {matchLabels: {app: shop}}, mtls: {mode: STRICT}}\n";
+    let codes = ["IST0173", "IST0127", "SH7125"];
+    let told = |made: &str, policy: &str, peer: &str| {
+        let text = [made, &other, SERVICE, RULE, policy, peer].join("---\n");
+        let out = analyze(folder(&[("a.yaml", &text)]).path(), &["a.yaml"]).1;
+        codes.into_iter().filter(|code| out.contains(code)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&rollout, policy, peer), [""; 0]);
+    // With a Deployment all is known, and labels that nobody has are no Rollout's either.
+    let wrong = |text: &str| text.replace("{app: shop}", "{app: shopp}");
+    assert_eq!(told(&DEPLOYMENT.replace("version: v1", "version: v2"), &wrong(policy), &wrong(peer)), codes);
 }

@@ -1,7 +1,7 @@
 //! How much of a cluster is known. A folder of files is a part of one: that it lacks a Service means something only if it
 //! has the other Services of that namespace. Knows no rule.
 
-use crate::analysis::{KeyIndex, Kind, View, WORKLOADS, hosts};
+use crate::analysis::{KeyIndex, Kind, Node, Resource, Selector, View, WORKLOADS, Within, hosts};
 
 static PROXIES: KeyIndex = KeyIndex {
     name: "workloads with a proxy of their own",
@@ -53,4 +53,20 @@ pub fn knows_gateways(view: &View<'_>) -> bool {
 /// Whether there are workloads among the objects. Needs [`WORKLOADS`], [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn knows_workloads(view: &View<'_>) -> bool {
     WORKLOADS.iter().any(|kind| view.has(*kind)) || knows_namespaces(view)
+}
+
+/// Whether a Service is for pods that nothing among the objects makes. In files that may be something which no rule knows,
+/// such as a Rollout of Argo, so that nothing is known of their labels; where pods are listed, it would have them. Needs [`WORKLOADS`], [`Kind::Namespace`] and
+/// [`Kind::MeshConfig`].
+pub fn is_for_unknown_pods(view: &View<'_>, service: &Resource) -> bool {
+    let selector = Selector::new(&service.spec()["selector"]);
+    !selector.is_empty()
+        && !knows_namespaces(view)
+        && !view.has(Kind::Pod)
+        && !view.has_workload(Within::Namespace(&service.namespace), &selector)
+}
+
+/// The same of the pods with these labels. Needs [`Kind::Service`] too.
+pub fn are_unknown_pods(view: &View<'_>, namespace: &str, labels: &Node) -> bool {
+    view.services_selecting(namespace, labels).iter().any(|service| is_for_unknown_pods(view, service))
 }

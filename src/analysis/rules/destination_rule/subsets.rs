@@ -148,6 +148,9 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     if subsets.is_empty() || !scope::knows_workloads(view) {
         return;
     }
+    if providers.iter().any(|it| it.kind == Kind::Service && scope::is_for_unknown_pods(view, it)) {
+        return;
+    }
     for (index, subset) in subsets.iter().enumerate() {
         let labels = Selector::new(&subset["labels"]);
         let is_selected = providers.iter().any(|provider| {

@@ -1,7 +1,7 @@
 //! Selectors that nothing matches, of the kinds that Istio's own analysis does not look at. Source: Kiali's check
 //! KIA0004; istio/istio#51273 for what is scaled to nothing.
 
-use crate::analysis::rules::scope::knows_namespaces;
+use crate::analysis::rules::scope::{are_unknown_pods, knows_namespaces};
 use crate::analysis::{
     Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within,
 };
@@ -30,6 +30,7 @@ pub static RULE: Rule = Rule {
         Kind::WorkloadGroup,
         Kind::MeshConfig,
         Kind::Namespace,
+        Kind::Service,
         WORKLOADS[0],
         WORKLOADS[1],
         WORKLOADS[2],
@@ -100,7 +101,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if is_everywhere && !knows_namespaces(view) {
         return;
     }
-    if is_outside(view, &resource.namespace, &selector) {
+    if is_outside(view, &resource.namespace, &selector) || are_unknown_pods(view, &resource.namespace, labels) {
         return;
     }
     // A gateway's pods are made when its Gateway is seen.

@@ -16,6 +16,7 @@ pub static RULE: Rule = Rule {
         Kind::AuthorizationPolicy,
         Kind::Namespace,
         Kind::MeshConfig,
+        Kind::Service,
         Kind::Pod,
         Kind::Deployment,
         Kind::StatefulSet,
@@ -90,6 +91,9 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     if view.workloads(within, &selector).any(|workload| is_held(workload)) || has_machine(view, within, &selector) {
         return;
     }
+    if scope::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
+        return;
+    }
     let place = if is_of_mesh { "the mesh" } else { "the namespace" };
     let selector = selector.to_string();
     let message = if selector.is_empty() {
@@ -122,8 +126,9 @@ fn check_namespace(view: &View<'_>, policy: &Resource, named: &str, field: Strin
     if namespaces.is_empty() || is_there() {
         return;
     }
-    // Of files it is not known whether they have all namespaces.
-    let level = if scope::knows_namespaces(view) { Level::Error } else { Level::Warning };
+    // Of files it is not known whether they have all namespaces; and whoever is excluded and not there does no harm.
+    let is_sure = scope::knows_namespaces(view) && !field.contains("notNamespaces");
+    let level = if is_sure { Level::Error } else { Level::Warning };
     findings
         .add(&IST0101, policy, format!("no namespace is named {named}"))
         .field(field)
