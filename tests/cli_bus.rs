@@ -270,7 +270,7 @@ async fn who_waits_for_a_command_waits_for_a_lost_server_too() {
     drop(away);
     world.server.restart().await;
     world.end(&origin, Outcome::Succeeded).await;
-    let output = tokio::time::timeout(Duration::from_secs(60), submitted.wait_with_output()).await.expect("its end");
+    let output = tokio::time::timeout(Duration::from_mins(1), submitted.wait_with_output()).await.expect("its end");
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert!(err(&output).contains("is lost") && err(&output).contains("Connected again"), "{}", err(&output));

@@ -70,7 +70,7 @@ impl Stage {
     /// Starts a worker, which may have to wait.
     pub fn start(&self, name: &str) -> Worker {
         let mut config = self.config.clone();
-        config.worker.id = name.to_owned();
+        name.clone_into(&mut config.worker.id);
         config.health.listen = Some(([127, 0, 0, 1], 0).into());
         let file = self.dir.path().join(format!("{name}.toml"));
         fs::write(&file, toml(&config)).unwrap();
