@@ -274,10 +274,9 @@ pub async fn verify_lane(lane: &mut Lane, counts: &mut Counts) {
     counts.deaths += u64::from(lane.deaths);
     for place in &lane.places {
         let log = place.log();
-        counts.lost_leases += log.matches("the command is left to its new holder").count() as u64;
-        counts.fenced +=
-            log.lines().filter(|line| line.contains("left to its new holder") && line.contains("SH3015")).count()
-                as u64;
+        let left: Vec<_> = log.lines().filter(|line| line.contains("left to the new holder of the lease")).collect();
+        counts.lost_leases += left.len() as u64;
+        counts.fenced += left.iter().filter(|line| line.contains("SH3015")).count() as u64;
         for line in log.lines().filter(|line| line.contains("panicked")) {
             counts.violations.push(format!("{}: {line}", place.name));
         }
