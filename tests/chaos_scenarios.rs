@@ -72,7 +72,7 @@ async fn a_worker_that_sleeps_past_its_lease_writes_nothing_more() {
     assert_eq!(one.outcomes.get("succeeded"), Some(&1), "the other one has taken over: {one}");
     lane.places[place].signal("CONT");
     eventually("it finds its lease gone", SOON, async || {
-        lane.places[place].log().contains("left to its new holder").then_some(())
+        lane.places[place].log().contains("left to the new holder of the lease").then_some(())
     })
     .await;
     let after = lane.record.lock().unwrap().iter().filter(|write| write.by == name).count();
