@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
-use async_nats::jetstream::consumer::push::OrderedErrorKind;
+use async_nats::jetstream::consumer::push::{self, OrderedErrorKind};
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -148,8 +148,29 @@ impl Client {
         Ok(last.map_or(0, |message| message.sequence))
     }
 
+    /// An outage is waited for, as one that comes later is.
+    async fn begin_to_follow(
+        &self,
+        stream: &str,
+        filter: &str,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<(push::Ordered, u64), Error> {
+        let mut health = self.bus().health();
+        loop {
+            let losses = health.borrow_and_update().losses;
+            let error = match self.bus().follow(stream, filter, deliver_policy).await {
+                Ok(begun) => return Ok(begun),
+                Err(error) => error,
+            };
+            let was_lost = health.borrow().losses != losses || !health.borrow().connected;
+            if !was_lost || health.wait_for(|health| health.connected).await.is_err() {
+                return Err(error.into());
+            }
+        }
+    }
+
     async fn follow(&self, stream: String, filter: String, deliver_policy: DeliverPolicy) -> Result<Followed, Error> {
-        let (messages, pending) = self.bus().follow(&stream, &filter, deliver_policy).await?;
+        let (messages, pending) = self.begin_to_follow(&stream, &filter, deliver_policy).await?;
         let fail = move |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::Bus(bus::Error::Request { operation: "follow", subject: filter.clone(), source })
         };
