@@ -25,15 +25,26 @@ pub fn locate(text: &str, origin: Origin, field: &str) -> Position {
     let mut walk = Walk { parser: yaml::parser(text), next: None, best: None, fault: None };
     let mut span = walk.along(&path);
     // What was read all the same is walked through all the same.
-    if let Some(text) = walk.fault.take().and_then(|fault| yaml::indented(text, &fault)) {
-        span = Walk { parser: yaml::parser(&text), next: None, best: None, fault: None }.along(&path);
+    let indented = walk.fault.take().and_then(|fault| yaml::indented(text, &fault));
+    if let Some(text) = &indented {
+        span = Walk { parser: yaml::parser(text), next: None, best: None, fault: None }.along(&path);
     }
+    let text = indented.as_deref().unwrap_or(text);
     let first = usize::try_from(origin.line).unwrap_or(1);
-    span.map_or(Position { line: first, column: 1, length: 0 }, |span| Position {
-        line: first + span.start.line().max(1) - 1,
-        column: span.start.col() + 1,
-        length: if span.end.line() == span.start.line() { span.end.col().saturating_sub(span.start.col()) } else { 0 },
+    span.map_or(Position { line: first, column: 1, length: 0 }, |span| {
+        let (line, column) = place(text, span.start.index());
+        let (last, end) = place(text, span.end.index());
+        let length = if last == line { end.saturating_sub(column) } else { 0 };
+        Position { line: first + line, column: column + 1, length }
     })
+}
+
+/// Line and column, both from 0, of a character. The parser's own count has a line more for each carriage return that
+/// stands alone, and no editor shows that.
+fn place(text: &str, index: usize) -> (usize, usize) {
+    text.chars()
+        .take(index)
+        .fold((0, 0), |(line, column), c| if c == '\n' { (line + 1, 0) } else { (line, column + 1) })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -189,6 +200,16 @@ mod tests {
         assert_eq!(at("metadata.annotations[\"a.b/c\"]"), (14, 12));
         assert_eq!(at("spec.http[4]"), (16, 3));
         assert_eq!(at(""), (11, 1));
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_no_line() {
+        let text = "a: {b: 1,\r c: 2}\r\nd: ü\r\ne: 5\r\n";
+        let at = |field: &str| {
+            let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: None }, field);
+            (place.line, place.column, place.length)
+        };
+        assert_eq!((at("a.c"), at("d"), at("e")), ((1, 15, 1), (2, 4, 1), (3, 4, 1)));
     }
 
     #[test]
