@@ -3,6 +3,7 @@
 # reader, and says where that input is.
 #
 #   fuzz.sh [TARGET|all] [SECONDS]
+#   fuzz.sh [TARGET|all] same        for tests: 40,000 inputs, always the same; as many of them as 12 s allow
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,6 +12,15 @@ cache=${SAILHAND_CACHE:-$root/.cache}/fuzz
 version=0.13.2
 target=${1:-all}
 seconds=${2:-60}
+
+if [[ $seconds == same ]]; then
+  found=$(mktemp -d)
+  trap 'rm -rf "$found"' EXIT
+  bounds=(-seed=1 -runs=40000 -max_total_time=12)
+else
+  found=$cache/corpus
+  bounds=(-max_total_time="$seconds")
+fi
 
 cd "$root/fuzz"
 PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
@@ -25,8 +35,8 @@ targets=("$target")
 [[ $target != all ]] || mapfile -t targets < <(cargo fuzz list)
 cargo fuzz build "${build[@]}"
 for target in "${targets[@]}"; do
-  mkdir -p "$cache/corpus/$target"
-  cargo fuzz run "${build[@]}" "$target" "$cache/corpus/$target" "corpus/$target" -- \
-    -max_total_time="$seconds" -max_len=65536 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+  mkdir -p "$found/$target"
+  cargo fuzz run "${build[@]}" "$target" "$found/$target" "corpus/$target" -- \
+    "${bounds[@]}" -max_len=65536 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
     -artifact_prefix="$cache/$target-"
 done
