@@ -18,6 +18,7 @@ pub mod health;
 pub mod mesh;
 pub mod notice;
 pub mod progress;
+pub mod prose;
 pub mod retry;
 pub mod suggest;
 pub mod task;

@@ -18,6 +18,7 @@ struct Rule {
 const RULES: &[Rule] = &[
     // Every layer knows it, so it knows none.
     Rule { within: "error", except: &[], never: &["crate"] },
+    Rule { within: "prose", except: &[], never: &["crate"] },
     Rule { within: "suggest", except: &[], never: &["crate"] },
     // Ports between a task and the worker, which both know.
     Rule { within: "notice", except: &[], never: &["crate"] },

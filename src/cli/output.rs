@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use super::Error;
 use crate::error::{Classify, Problem};
+use crate::prose;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const CHANGED: Style = AnsiColor::Yellow.on_default();
@@ -41,22 +42,7 @@ pub(super) fn width() -> Option<usize> {
 
 /// Prose in lines that fit the terminal.
 pub(super) fn broken(text: &str) -> String {
-    let Some(width) = width() else { return text.to_owned() };
-    let mut column = 0;
-    let words = text.split(' ').map(|word| {
-        let length = word.chars().count();
-        let fits = column == 0 || column + 1 + length <= width;
-        let before = if column == 0 {
-            ""
-        } else if fits {
-            " "
-        } else {
-            "\n"
-        };
-        column = if fits { column + before.len() + length } else { length };
-        format!("{before}{word}")
-    });
-    words.collect()
+    prose::fold(text, 0, 0, width())
 }
 
 /// Text in a style.

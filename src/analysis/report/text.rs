@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use super::{Report, plural};
 use crate::analysis::source::{Position, Source};
 use crate::analysis::{Code, Finding, Level};
+use crate::prose;
 
 const QUIET: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
@@ -182,22 +183,7 @@ impl<W: fmt::Write> Text<'_, W> {
 
     /// A line that begins with `head`, which takes `used` columns; what does not fit goes on below, indented.
     fn prose(&mut self, head: &str, used: usize, indent: usize, text: &str) -> fmt::Result {
-        self.out.write_str(head)?;
-        let Some(width) = self.layout.width else { return writeln!(self.out, "{text}") };
-        let mut column = used;
-        for (index, word) in text.split(' ').enumerate() {
-            let length = word.chars().count();
-            if index > 0 && column + 1 + length > width {
-                write!(self.out, "\n{:indent$}", "")?;
-                column = indent;
-            } else if index > 0 {
-                self.out.write_char(' ')?;
-                column += 1;
-            }
-            self.out.write_str(word)?;
-            column += length;
-        }
-        writeln!(self.out)
+        writeln!(self.out, "{head}{}", prose::fold(text, used, indent, self.layout.width))
     }
 
     fn summary(&mut self) -> fmt::Result {

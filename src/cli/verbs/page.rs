@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::output::{GOOD, QUIET, STRONG, styled};
 use crate::event::params;
+use crate::prose;
 
 /// Of a page; terminals that are narrower fold by themselves.
 const WIDTH: usize = 100;
@@ -151,25 +152,11 @@ impl<'a> Page<'a> {
     }
 
     fn paragraph(&mut self, depth: usize, text: &str) {
-        let indent = "  ".repeat(depth);
-        let mut column = 0;
-        for word in text.split_whitespace() {
-            let length = word.chars().count();
-            if column > 0 && column + 1 + length <= WIDTH {
-                self.text.push(' ');
-                column += 1;
-            } else {
-                if column > 0 {
-                    self.text.push('\n');
-                }
-                self.text.push_str(&indent);
-                column = indent.len();
-            }
-            self.text.push_str(word);
-            column += length;
-        }
-        if column > 0 {
-            self.text.push('\n');
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !text.is_empty() {
+            let indent = 2 * depth;
+            let folded = prose::fold(&text, indent, indent, Some(WIDTH));
+            let _ = writeln!(self.text, "{:indent$}{folded}", "");
         }
     }
 }

@@ -1,0 +1,35 @@
+//! Words in lines of a width. Knows no terminal.
+
+/// The text in lines of at most `width` columns, of which the first has `used` before it and the others are indented.
+#[must_use]
+pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let mut folded = String::with_capacity(text.len());
+    let mut column = used;
+    for (index, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > width {
+            folded.push('\n');
+            folded.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if index > 0 {
+            folded.push(' ');
+            column += 1;
+        }
+        folded.push_str(word);
+        column += length;
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn words_go_on_in_the_next_line_where_they_do_not_fit() {
+        assert_eq!(fold("one two three", 2, 4, Some(9)), "one two\n    three");
+        assert_eq!(fold("unbreakable as it is", 0, 0, Some(4)), "unbreakable\nas\nit\nis");
+        assert_eq!(fold("one two three", 2, 4, None), "one two three");
+    }
+}
