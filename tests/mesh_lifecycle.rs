@@ -166,6 +166,33 @@ async fn a_canary_goes_back_and_a_mesh_goes_away() {
     assert!(changed, "a label alone is a change: {report:#}");
 }
 
+/// The cluster marks such pods some time after their Deployment is gone: here never.
+#[tokio::test]
+async fn pods_of_a_workload_that_is_gone_hold_no_mesh() {
+    if support::charts::are_missing() {
+        return;
+    }
+    let mesh = Mesh::start().await;
+    mesh.done("mesh.install", minimal("1.30.3")).await;
+    let apply = json!({
+        "name": "shop", "namespace": "shop", "create_namespace": true, "wait": "30s",
+        "manifest": shop("default").to_string(),
+    });
+    mesh.done("config.apply", apply).await;
+    let (used, text) = code(&mesh, "mesh.uninstall", json!({})).await;
+    assert_eq!((used.as_str(), text.contains("2 proxies such as shop/web-")), ("SH3209", true), "{text}");
+
+    mesh.plane.kill_controllers();
+    mesh.done("config.delete", json!({"name": "shop", "namespace": "shop", "wait": "30s"})).await;
+    let pods = mesh.list("v1", "Pod").await;
+    let unmarked =
+        |pod: &&Value| pod["metadata"]["namespace"] == "shop" && pod["metadata"]["deletionTimestamp"].is_null();
+    assert_eq!(pods.iter().filter(unmarked).count(), 2, "nobody has marked them");
+    let (changed, report) = mesh.done("mesh.uninstall", json!({})).await;
+    assert!(changed);
+    assert!(!report["residue"].to_string().contains("with a proxy"), "{report:#}");
+}
+
 #[tokio::test]
 async fn what_helm_has_installed_is_known_refused_and_taken_over_on_request() {
     if support::charts::are_missing() {

@@ -49,10 +49,13 @@ pub struct Proxy {
     pub version: Option<String>,
 }
 
-/// The proxy of a pod, if it has one: a container, or an init container that stays (native sidecars).
+/// The proxy of a pod, if one runs there: a container, or an init container that stays (native sidecars).
 #[must_use]
 pub fn proxy(pod: &Value) -> Option<Proxy> {
     let metadata = &pod["metadata"];
+    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+        return None;
+    }
     let containers = ["containers", "initContainers"].into_iter().filter_map(|it| pod["spec"][it].as_array()).flatten();
     let container = containers.into_iter().find(|container| container["name"] == "istio-proxy")?;
     let status: Value = metadata["annotations"]["sidecar.istio.io/status"]
@@ -184,6 +187,9 @@ mod tests {
         let found = proxy(&native).unwrap();
         assert_eq!((found.revision.as_str(), found.version.as_deref()), ("canary", Some("1.30.3")));
         assert_eq!(proxy(&json!({"spec": {"containers": [{"name": "app", "image": "a"}]}})), None);
+        let mut ended = native;
+        ended["status"] = json!({"phase": "Succeeded"});
+        assert_eq!(proxy(&ended), None, "a Job's pod stays in the list when it has ended");
         assert_eq!(image_tag("r.example:5000/proxyv2@sha256:abc"), None);
     }
 

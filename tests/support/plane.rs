@@ -36,6 +36,12 @@ impl Plane {
         &self.dir
     }
 
+    /// kill -9 of the controllers: from now on nobody makes a Deployment's pods, nor takes away those of one that is gone.
+    pub fn kill_controllers(&self) {
+        let pid = std::fs::read_to_string(self.dir.join("kube-controller-manager.pid")).unwrap();
+        assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
+    }
+
     /// kill -9 of the API server, and another with the same arguments; done when that is ready.
     pub async fn restart_api_server(&self) {
         let mut command = script();

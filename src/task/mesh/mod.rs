@@ -5,6 +5,7 @@ mod check;
 mod conduct;
 mod facts;
 mod install;
+mod kept;
 mod labelled;
 mod part;
 mod precheck;

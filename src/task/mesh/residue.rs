@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::facts::list;
+use super::kept::kept;
 use crate::cluster::{Cluster, Error as ClusterError, Fault, ObjectRef};
 use crate::mesh::{Component, Facts, usage};
 use crate::task::Error;
@@ -137,8 +138,7 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     for one in &made {
         left.push(format!("Deployment {}/{}, made for a Gateway", text(one, "namespace"), text(one, "name")));
     }
-    let pods = list(cluster, "v1", "Pod", None).await?;
-    let proxies: Vec<_> = pods.iter().filter(|pod| !is_going(pod)).filter_map(usage::proxy).collect();
+    let proxies: Vec<_> = meshed(cluster).await?.iter().filter_map(usage::proxy).collect();
     if let Some(first) = proxies.first() {
         left.push(format!(
             "{} pods with a proxy, such as {}/{}: restart them",
@@ -150,9 +150,11 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     Ok(left)
 }
 
-/// A pod that is being deleted keeps what its proxy knows until it ends: it needs nobody.
-fn is_going(pod: &Value) -> bool {
-    !pod["metadata"]["deletionTimestamp"].is_null()
+/// Pods with a proxy that stay.
+async fn meshed(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
+    let mut pods = list(cluster, "v1", "Pod", None).await?;
+    pods.retain(|pod| usage::proxy(pod).is_some());
+    kept(cluster, pods).await
 }
 
 /// Who needs these revisions and tags (`going`) or has a proxy of these `revisions`.
@@ -177,14 +179,14 @@ pub(super) async fn users(
     for tag in tags.filter_map(|it| it.tag.as_deref()).filter(|tag| !going.contains(tag)) {
         users.push(format!("tag {tag}"));
     }
-    let pods = list(cluster, "v1", "Pod", None).await?;
+    let pods = meshed(cluster).await?;
     // A gateway goes with its revision, ztunnel with the last one.
     let last = facts.installed(Component::Istiod).all(|istiod| revisions.contains(istiod.name.as_str()));
     let is_ztunnel = |pod: &Value| pod["metadata"]["labels"]["app"] == "ztunnel";
     let is_gateway = |pod: &Value| pod["metadata"]["annotations"]["inject.istio.io/templates"] == "gateway";
     let proxies: Vec<_> = pods
         .iter()
-        .filter(|pod| !(is_gateway(pod) || is_going(pod) || last && is_ztunnel(pod)))
+        .filter(|pod| !(is_gateway(pod) || last && is_ztunnel(pod)))
         .filter_map(usage::proxy)
         .filter(|proxy| revisions.contains(proxy.revision.as_str()))
         .collect();

@@ -72,9 +72,8 @@ async fn behind(
     wanted: &Wanted<'_>,
 ) -> Result<(usize, Vec<Value>), Error> {
     let pods = list(cluster, "v1", "Pod", None).await?;
-    let ends = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     let ours = |pod: &&Value| pod["metadata"]["namespace"].as_str().is_some_and(|name| within.contains(name));
-    let meshed: Vec<_> = pods.iter().filter(ours).filter(|pod| !ends(pod) && usage::proxy(pod).is_some()).collect();
+    let meshed: Vec<_> = pods.iter().filter(ours).filter(|pod| usage::proxy(pod).is_some()).collect();
     let late = meshed.iter().filter(|pod| usage::proxy(pod).is_some_and(|proxy| !wanted.is(&proxy)));
     Ok((meshed.len(), late.map(|pod| (*pod).clone()).collect()))
 }

@@ -1,0 +1,122 @@
+//! Which pods stay. A pod that is deleted keeps what its proxy knows until it ends, and needs nobody. One whose
+//! Deployment is deleted is as good as deleted, but bears no mark of it before the cluster's garbage collector has come
+//! by, which takes seconds when much goes at once.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Error, Fault};
+
+/// Kinds of owners that are asked for: ReplicaSets and Jobs, what makes these, and what operators bring.
+const KINDS: usize = 8;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    api_version: String,
+    name: String,
+}
+
+#[derive(Debug)]
+struct Owner {
+    kind: Kind,
+    uid: String,
+}
+
+/// Of each kind that may be read: who is there, and who owns them.
+type Owners = BTreeMap<Kind, Option<BTreeMap<String, Option<Owner>>>>;
+
+/// Of these pods, those that neither end nor belong to an owner that is gone. Owners of which nothing is known, as
+/// they may not be read or their kind is not this cluster's, count as there.
+pub(super) async fn kept(cluster: &Cluster, pods: Vec<Value>) -> Result<Vec<Value>, Error> {
+    let mut kept: Vec<_> = pods.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
+    let mut owners = Owners::new();
+    let mut asked: Vec<_> = kept.iter().filter_map(owner).map(|owner| owner.kind).collect();
+    while let Some(kind) = asked.pop() {
+        if owners.len() < KINDS && !owners.contains_key(&kind) {
+            let found = read(cluster, &kind).await?;
+            let above = found.iter().flat_map(BTreeMap::values).flatten();
+            asked.extend(above.map(|owner| owner.kind.clone()));
+            owners.insert(kind, found);
+        }
+    }
+    kept.retain(|pod| is_owned(pod, &owners));
+    Ok(kept)
+}
+
+/// The one that makes another when this object is gone.
+fn owner(object: &Value) -> Option<Owner> {
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    let text = |key: &str| owner[key].as_str().unwrap_or_default().to_owned();
+    Some(Owner { kind: Kind { api_version: text("apiVersion"), name: text("kind") }, uid: text("uid") })
+}
+
+async fn read(cluster: &Cluster, kind: &Kind) -> Result<Option<BTreeMap<String, Option<Owner>>>, Error> {
+    let Some(known) = cluster.kind(&kind.api_version, &kind.name).await? else { return Ok(None) };
+    let mut found = BTreeMap::new();
+    let each = |one: Value| {
+        found.insert(one["metadata"]["uid"].as_str().unwrap_or_default().to_owned(), owner(&one));
+    };
+    match cluster.list(&known, None, None, each).await {
+        Err(Error::Request { fault: Fault::Forbidden(_), .. }) => Ok(None),
+        listed => listed.map(|()| Some(found)),
+    }
+}
+
+/// Whether all above it are there.
+fn is_owned(object: &Value, owners: &Owners) -> bool {
+    let first = owner(object);
+    let mut next = first.as_ref();
+    // Nothing keeps users from owners in a circle.
+    for _ in 0..=KINDS {
+        let Some(owner) = next else { break };
+        let Some(Some(found)) = owners.get(&owner.kind) else { break };
+        match found.get(&owner.uid) {
+            Some(above) => next = above.as_ref(),
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn owned_by(kind: &str, uid: &str) -> Value {
+        let owner = json!({"apiVersion": "apps/v1", "kind": kind, "uid": uid, "controller": true});
+        json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "uid": "no controller"}, owner]}})
+    }
+
+    fn known(kind: &str, found: Vec<(&str, Value)>) -> (Kind, Option<BTreeMap<String, Option<Owner>>>) {
+        let found = found.into_iter().map(|(uid, object)| (uid.to_owned(), owner(&object))).collect();
+        (Kind { api_version: "apps/v1".to_owned(), name: kind.to_owned() }, Some(found))
+    }
+
+    #[test]
+    fn a_pod_stays_as_long_as_all_above_it() {
+        let free = json!({"metadata": {}});
+        let pod = owned_by("ReplicaSet", "set");
+        let set = owned_by("Deployment", "web");
+        let of = |sets: Vec<(&str, Value)>, deployments: Vec<(&str, Value)>| {
+            is_owned(&pod, &Owners::from([known("ReplicaSet", sets), known("Deployment", deployments)]))
+        };
+        assert!(of(vec![("set", set.clone())], vec![("web", free.clone())]));
+        assert!(!of(vec![("set", set.clone())], vec![("another", free.clone())]), "its Deployment is gone");
+        assert!(!of(vec![("another", set.clone())], vec![("web", free.clone())]), "its ReplicaSet is gone");
+        assert!(is_owned(&free, &Owners::new()), "nobody's");
+    }
+
+    #[test]
+    fn what_is_not_known_counts_as_there() {
+        let pod = owned_by("Rollout", "a");
+        assert!(is_owned(&pod, &Owners::new()));
+        let forbidden = (Kind { api_version: "apps/v1".to_owned(), name: "Rollout".to_owned() }, None);
+        assert!(is_owned(&pod, &Owners::from([forbidden])));
+        let circle = known("Rollout", vec![("a", owned_by("Rollout", "b")), ("b", owned_by("Rollout", "a"))]);
+        assert!(is_owned(&pod, &Owners::from([circle])));
+    }
+}
