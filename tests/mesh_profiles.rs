@@ -14,7 +14,7 @@ use sailhand::chart::{Charts, Release};
 use sailhand::cluster::manifest;
 use sailhand::config;
 use sailhand::mesh::{self, Component, Facts, Request, Step, support as versions};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use support::{charts as folder, tools};
 
 const PROFILES: [&str; 10] =
@@ -101,6 +101,66 @@ async fn every_profile_of_every_version_renders() {
             }
         }
     }
+}
+
+/// Values as Istio's installation guides and issues have them.
+#[tokio::test]
+async fn the_values_that_people_give_are_known_to_the_charts_and_a_slip_is_told() {
+    if support::charts::are_missing() {
+        return;
+    }
+    let charts = charts();
+    for version in ["1.24.6", "1.28.10", "1.30.3"] {
+        let mut request = request(version, "default");
+        let mut known = Vec::new();
+        for component in [Component::Base, Component::Istiod, Component::Cni, Component::Ztunnel] {
+            // The tests' folder has the other two for 1.30.3 only.
+            if version == "1.30.3" || component <= Component::Istiod {
+                let chart = charts.fetch(component.chart().unwrap(), version).await.unwrap();
+                known.push((component, chart.keys()));
+            }
+        }
+        request.values = object(&json!({
+            "profile": "default", "compatibilityVersion": "", "revision": "a", "revisionTags": [], "defaultRevision": "a",
+            "global": {
+                "caAddress": "", "certSigners": [], "configCluster": true, "configValidation": true,
+                "defaultPodDisruptionBudget": {}, "defaultResources": {}, "externalIstiod": true, "hub": "",
+                "imagePullPolicy": "", "imagePullSecrets": [], "istioNamespace": "", "istiod": {"enableAnalysis": true},
+                "logAsJson": true, "logging": {"level": "all:info"}, "meshID": "a", "mountMtlsCerts": false,
+                "multiCluster": {"clusterName": "a"}, "network": "a", "omitSidecarInjectorConfigMap": true,
+                "operatorManageWebhooks": false, "pilotCertProvider": "istiod", "platform": "gke",
+                "priorityClassName": "", "proxy": {"logLevel": "debug"}, "proxy_init": {"image": "a"},
+                "remotePilotAddress": "", "sds": {"token": {}}, "sts": {"servicePort": 0}, "tag": "", "variant": "",
+                "waypoint": {"resources": {}},
+            },
+            "meshConfig": {"accessLogFile": "/dev/stdout"},
+            "pilot": {"autoscaleMin": 2, "env": {"A": "b"}, "cni": {"enabled": true}}, "autoscaleMin": 2, "env": {},
+            "resources": {}, "nodeSelector": {}, "tolerations": [], "affinity": {}, "podAnnotations": {},
+            "sidecarInjectorWebhook": {"rewriteAppHTTPProbe": true}, "telemetry": {"v2": {}}, "ownerName": "a",
+            "base": {"validationURL": ""}, "istiodRemote": {"injectionURL": ""},
+            "experimental": {"stableValidationPolicy": true}, "traceSampling": 1.0, "jwksResolverExtraRootCA": "",
+        }));
+        if version == "1.30.3" {
+            request.component_values.cni = object(&json!({
+                "cniBinDir": "", "cniConfDir": "", "cniConfFileName": "", "chained": true, "provider": "multus",
+                "excludeNamespaces": [], "ambient": {"enabled": true}, "repair": {}, "logging": {},
+                "cni": {"ambient": {}}, "global": {"platform": "k3s", "cniBinDir": "/opt"},
+            }));
+            request.component_values.ztunnel = object(&json!({
+                "resourceName": "a", "labels": {}, "logLevel": "info", "terminationGracePeriodSeconds": 30,
+                "multiCluster": {}, "network": "a", "hub": "", "env": {}, "meshConfig": {},
+            }));
+        }
+        assert_eq!(mesh::unread(&request, &known, true), [], "{version}");
+        request.values = object(&json!({"global": {"proxi": {}}, "pilots": {}}));
+        let told: Vec<_> = mesh::unread(&request, &known, true).into_iter().map(|it| it.message).collect();
+        assert!(told.len() == 2 && told[0].ends_with("did you mean pilot?"), "{version}: {told:#?}");
+        assert!(told[1].ends_with("did you mean global.proxy?"), "{version}: {told:#?}");
+    }
+}
+
+fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
 }
 
 #[tokio::test]

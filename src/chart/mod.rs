@@ -7,6 +7,7 @@ mod directory;
 mod error;
 mod helm;
 mod http;
+mod keys;
 mod registry;
 mod repository;
 mod source;

@@ -288,6 +288,11 @@ impl Engine {
         if let Some(step) = steps.untold() {
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
         }
+        // One that slept past its lease may wake up to a time-out of its own, which is nobody's failure.
+        let ended = match (ended, guard.check()) {
+            (Err((_, report)), Err(Stop::LostLease)) => Err((task::Error::Stopped(Stop::LostLease).into(), report)),
+            (ended, _) => ended,
+        };
         (ended, guard.has_begun_to_write())
     }
 

@@ -138,10 +138,14 @@ impl Place {
 }
 
 impl Drop for Place {
+    #[allow(clippy::print_stderr, reason = "who looks for why a test failed needs it")]
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("what {} wrote:\n{}", self.name, self.log());
         }
     }
 }

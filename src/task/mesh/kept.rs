@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Error, Fault};
 
-/// Kinds of owners that are asked for: ReplicaSets and Jobs, what makes these, and what operators bring.
+/// Kinds of owners that are asked for: those of pods, theirs, and what operators bring.
 const KINDS: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,8 @@
 //! One part of a mesh: its chart fetched and rendered, its objects applied under an inventory of their own, and waited
 //! for by the rule of its kind.
 
+use std::collections::BTreeSet;
+
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -17,6 +19,8 @@ pub(super) struct Part {
     pub step: Step,
     pub objects: Vec<DynamicObject>,
     pub digest: String,
+    /// Names of the chart's values.
+    pub keys: BTreeSet<String>,
 }
 
 /// Fetches and renders a step's chart. Writes nothing.
@@ -26,8 +30,8 @@ pub(super) async fn render(
     kubernetes: &Kubernetes,
     bundle: Option<&str>,
 ) -> Result<Part, Error> {
-    let (text, digest) = match step.component.chart() {
-        None => (bundle.unwrap_or_default().into(), String::new()),
+    let (text, digest, keys) = match step.component.chart() {
+        None => (bundle.unwrap_or_default().into(), String::new(), BTreeSet::new()),
         Some(name) => {
             let chart = charts.fetch(name, &step.version.to_string()).await?;
             let release = Release {
@@ -37,7 +41,8 @@ pub(super) async fn render(
                 kubernetes: kubernetes.text.clone(),
                 skip_schema: support::has_wrong_schema(&step.version),
             };
-            (charts.render(&chart, &release).await?, chart.digest)
+            let keys = chart.keys();
+            (charts.render(&chart, &release).await?, chart.digest, keys)
         }
     };
     let mut objects = match step.component {
@@ -50,7 +55,7 @@ pub(super) async fn render(
     for object in &mut objects {
         sign(object);
     }
-    Ok(Part { step, objects, digest })
+    Ok(Part { step, objects, digest, keys })
 }
 
 /// The objects of a bundle of the Gateway API. It has to be one: what else is in it would be kept for ever.

@@ -52,6 +52,7 @@ impl<'a> Work<'a> {
         self.admit(checked?)?;
         let parts = parts?;
         self.admit(Self::overlaps(facts, &parts))?;
+        self.admit(self.unread(facts, &parts))?;
         self.apply(parts).await?;
         for installation in plan.removals {
             if let Some(part) = facts.installed.iter().find(|it| it.installation == installation) {
@@ -103,6 +104,14 @@ impl<'a> Work<'a> {
         let new = |text: &&String| coming.iter().any(|it| text.contains(it.name.as_str()));
         let found = usage::overlaps(&all);
         found.iter().filter(new).map(|text| Finding::new(Severity::Error, "webhooks", text)).collect()
+    }
+
+    /// Values that no chart reads. Of those that go to all charts nothing is said when a stage leaves some out.
+    fn unread(&self, facts: &Facts, parts: &[Part]) -> Vec<Finding> {
+        let whole = mesh::plan(self.request, facts).steps;
+        let whole = whole.iter().all(|step| parts.iter().any(|part| part.step.component == step.component));
+        let charts: Vec<_> = parts.iter().map(|part| (part.step.component, part.keys.clone())).collect();
+        mesh::unread(self.request, &charts, whole)
     }
 
     /// Applies parts in order; the first that fails ends it.
