@@ -79,6 +79,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
             None => return Err(unknown(&options.verb, &registry)),
         }
     }
+    let is_new = options.id.is_none();
     let draft = CommandDraft {
         id: options.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         source: options.source,
@@ -99,7 +100,9 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let client = global.client().await?;
     let (id, source, verb) = (draft.id.clone(), draft.source.clone(), draft.verb.clone());
     let sent = client.submit(&target, draft).await?;
-    if sent.duplicate {
+    // What is new can only be a duplicate of our own try whose answer was lost.
+    let duplicate = sent.duplicate && !is_new;
+    if duplicate {
         output::note("This command had been sent already; nothing new was queued.");
     }
     if options.wait {
@@ -109,7 +112,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     match options.output {
         Some(Format::Json) => output::json(&json!({
             "key": sent.key.as_str(), "id": id, "source": source, "target": target.as_str(), "verb": verb,
-            "duplicate": sent.duplicate,
+            "duplicate": duplicate,
         }))?,
         _ => output::line(&sent.key)?,
     }

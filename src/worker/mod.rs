@@ -63,7 +63,7 @@ pub struct Engine {
     clock: Clock,
     metrics: Arc<Metrics>,
     settings: Settings,
-    harmless: reading::Harmless,
+    readings: reading::Readings,
     shares: share::Shares,
     waiting: waiting::Waiting,
     /// Tasks have to hand their commands back now.
@@ -90,7 +90,7 @@ impl Engine {
         }
         metrics.slots.set(i64::try_from(settings.slots).unwrap_or(i64::MAX));
         let leave = CancellationToken::new();
-        let (registry, harmless) = (Arc::new(registry), reading::Harmless::default());
+        let (registry, readings) = (Arc::new(registry), reading::Readings::default());
         let shares = share::Shares::new(clusters.names(), settings.slots);
         let waiting = waiting::Waiting::new(settings.slots);
         Ok(Arc::new(Self {
@@ -101,7 +101,7 @@ impl Engine {
             clock,
             metrics,
             settings,
-            harmless,
+            readings,
             shares,
             waiting,
             leave,

@@ -1,6 +1,7 @@
 //! Reads a message as a command. A message that was delivered before may be one that takes the process down as it is
-//! read, before any attempt is recorded: then its reading is recorded too, and after two deaths more it is put aside.
-//! One that is delivered for the first time, as nearly all are, pays nothing for that.
+//! read, before any attempt is recorded: then its reading is recorded too, until one succeeds, and after two deaths more
+//! it is put aside. A process records one reading at a time, so that few others are blamed when it dies of something
+//! else. A message that is delivered for the first time, as nearly all are, pays nothing for that.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -33,22 +34,32 @@ pub(super) struct Readable<'a> {
 /// Why there is none, and whom to tell.
 pub(super) type Unreadable = (Error, Option<Box<Origin>>);
 
-/// Places in the queue of messages that were delivered several times and did no harm here.
+/// What this process knows of readings that are recorded.
 #[derive(Debug, Default)]
-pub(super) struct Harmless(Mutex<HashSet<u64>>);
+pub(super) struct Readings {
+    /// Places in the queue of messages that were delivered several times and can be read.
+    harmless: Mutex<HashSet<u64>>,
+    /// Held by the one that is under way.
+    alone: tokio::sync::Mutex<()>,
+}
 
-impl Harmless {
+impl Readings {
     fn has(&self, sequence: u64) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&sequence)
+        self.harmless.lock().unwrap_or_else(PoisonError::into_inner).contains(&sequence)
     }
 
     fn add(&self, sequence: u64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.harmless.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= HARMLESS {
             known.clear();
         }
         known.insert(sequence);
     }
+}
+
+/// Whether a recorded reading has succeeded: it was closed, and deaths before it were of something else.
+fn was_read(record: &Attempts) -> bool {
+    record.begun > 0 && !record.open && record.crashed == 0
 }
 
 impl Engine {
@@ -59,17 +70,23 @@ impl Engine {
         under_way: &UnderWay,
         received: Instant,
     ) -> Result<Option<Result<Readable<'_>, Unreadable>>, bus::Error> {
-        if delivery.delivered < RECORDED_FROM || self.harmless.has(delivery.sequence) {
+        if delivery.delivered < RECORDED_FROM || self.readings.has(delivery.sequence) {
             reach(Step::Received);
             return self.read_now(delivery).await.map(Some);
         }
         let key = CommandKey::of_message(delivery.sequence);
         let (before, revision) = self.bus.attempts(&key).await?;
+        if was_read(&before) {
+            self.readings.add(delivery.sequence);
+            reach(Step::Received);
+            return self.read_now(delivery).await.map(Some);
+        }
         let crashed = before.crashed + u32::from(before.open);
         if crashed >= DEATHS {
             self.put_aside(delivery, crashed, received).await?;
             return Ok(None);
         }
+        let _alone = self.readings.alone.lock().await;
         let record = Attempts {
             begun: before.begun + 1,
             runs: before.runs + 1,
@@ -86,9 +103,10 @@ impl Engine {
         };
         reach(Step::Received);
         let read = self.read_now(delivery).await?;
-        self.harmless.add(delivery.sequence);
+        self.readings.add(delivery.sequence);
+        let done = Attempts { open: false, crashed: 0, ..record };
         // Who was first has counted this as a death: the process lives, and takes it back.
-        if self.bus.record_attempts(&key, &Attempts { open: false, ..record }, revision).await? == Swap::Lost {
+        if self.bus.record_attempts(&key, &done, revision).await? == Swap::Lost {
             return Ok(None);
         }
         under_way.end();
