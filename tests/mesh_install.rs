@@ -49,7 +49,18 @@ async fn a_mesh_is_installed_in_order_and_the_second_run_writes_nothing() {
     let before = mesh.versions().await;
     let (changed, report) = mesh.done("mesh.install", minimal("1.30.3")).await;
     assert!(!changed, "{:?}", changes(&report));
+    assert!(!report["findings"].to_string().contains("is read by no chart"), "{report:#}");
     assert_eq!(mesh.versions().await, before);
+
+    let mut slipped = minimal("1.30.3");
+    slipped["values"] = json!({"meshconfig": {"accessLogFile": "/dev/stdout"}});
+    slipped["component_values"] = json!({"base": {"defaultRevison": "a"}});
+    slipped["dry_run"] = json!(true);
+    let (_, report) = mesh.done("mesh.install", slipped).await;
+    let said: Vec<_> = report["findings"].as_array().unwrap().iter().filter(|it| it["check"] == "values").collect();
+    assert_eq!(said.len(), 2, "{report:#}");
+    assert!(said[0]["message"].as_str().unwrap().ends_with("did you mean defaultRevision?"), "{report:#}");
+    assert!(said[1]["message"].as_str().unwrap().ends_with("did you mean meshConfig?"), "{report:#}");
 }
 
 #[tokio::test]
