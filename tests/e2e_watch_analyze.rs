@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::cell::Cell;
+
 use sailhand::event::{EventKind, Outcome};
 use serde_json::{Value, json};
 use support::worker::Stage;
@@ -43,11 +45,17 @@ async fn what_becomes_wrong_is_told_and_what_is_mended_too() {
     let params = json!({"duration": "10m", "namespaces": [app], "codes": ["IST0144"]});
     let key = stage.send("dev", "config.watch-analyze", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Found(found) if found.first && found.findings.is_empty())).await;
-    for (user, is_found) in [(1337, true), (1000, false), (1337, true)] {
+    for (user, is_found, times) in [(1337, true, 1), (1000, false, 1), (1337, true, 2)] {
         // Another command of the same target is not kept waiting.
         let written = stage.run("dev", "config.apply", apply(&app, user)).await;
         assert_eq!(written.outcome, Outcome::Succeeded, "{written:?}");
-        stage.event(&key, |kind| tells(kind, &app, is_found, false)).await;
+        // All that has been told is seen again.
+        let seen = Cell::new(0);
+        let counted = |kind: &EventKind| {
+            seen.set(seen.get() + u32::from(tells(kind, &app, is_found, false)));
+            seen.get() == times
+        };
+        stage.event(&key, counted).await;
     }
     stage.client.cancel(&key, "test").await.unwrap();
     let result = stage.result(&key).await;
