@@ -14,6 +14,7 @@ use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
 use crate::clock::Clock;
 use crate::event::{CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
+use crate::retry;
 
 /// One event or result.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,9 @@ struct Followed {
     pending: u64,
 }
 
+/// Tries to begin to follow a stream while its server is connected but does not answer, as while it reads a new
+/// configuration or elects a leader: some seconds.
+const TRIES: u32 = 6;
 /// How far two streams of one server may be apart.
 const APART: Duration = Duration::from_millis(100);
 
@@ -156,6 +160,7 @@ impl Client {
         deliver_policy: DeliverPolicy,
     ) -> Result<(push::Ordered, u64), Error> {
         let mut health = self.bus().health();
+        let mut failures = 0;
         loop {
             let losses = health.borrow_and_update().losses;
             let error = match self.bus().follow(stream, filter, deliver_policy).await {
@@ -163,9 +168,17 @@ impl Client {
                 Err(error) => error,
             };
             let was_lost = health.borrow().losses != losses || !health.borrow().connected;
-            if !was_lost || health.wait_for(|health| health.connected).await.is_err() {
+            if was_lost {
+                if health.wait_for(|health| health.connected).await.is_err() {
+                    return Err(error.into());
+                }
+                continue;
+            }
+            failures += 1;
+            if failures >= TRIES || !matches!(error, bus::Error::Request { .. }) {
                 return Err(error.into());
             }
+            Clock::system().sleep(retry::IN_PLACE.delay(failures, None)).await;
         }
     }
 
