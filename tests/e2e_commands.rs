@@ -9,13 +9,8 @@ use std::time::Duration;
 use sailhand::client::{Filter, State};
 use sailhand::event::{EventKind, Outcome};
 use serde_json::{Value, json};
-use support::worker::{Stage, draft};
+use support::worker::{Stage, draft, unique_name};
 use time::OffsetDateTime;
-
-/// A name that no other test has.
-fn name(tag: &str) -> String {
-    format!("{tag}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
-}
 
 fn config_map(namespace: &str, value: &str) -> String {
     format!(
@@ -44,7 +39,7 @@ fn actions(report: &Value) -> Vec<&str> {
 async fn every_verb_works_and_its_second_run_changes_nothing() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1").await;
-    let (app, space) = (name("app"), name("space"));
+    let (app, space) = (unique_name("app"), unique_name("space"));
     let manifest = config_map(&space, "one");
     support::istio_crds::install();
     let rules = json!([{"destinations": [{"subset": "v1"}], "timeout": "3s"}]);
@@ -78,7 +73,7 @@ async fn the_same_command_again_has_one_result_and_one_attempt() {
     let target = "dev".parse().unwrap();
     let draft = draft(
         "config.apply",
-        json!({"name": name("twice"), "manifest": config_map(&name("twice"), "x"), "create_namespace": true}),
+        json!({"name": unique_name("twice"), "manifest": config_map(&unique_name("twice"), "x"), "create_namespace": true}),
     );
     let key = draft.key();
     let payload = serde_json::to_vec(&draft.event(&target, OffsetDateTime::now_utc()).unwrap()).unwrap();
@@ -104,7 +99,7 @@ async fn the_same_command_again_has_one_result_and_one_attempt() {
 async fn a_running_command_is_cancelled_with_a_report_of_what_was_done() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1").await;
-    let params = json!({"name": name("cancel"), "manifest": never_ready(&name("cancel")), "create_namespace": true, "wait": "5m"});
+    let params = json!({"name": unique_name("cancel"), "manifest": never_ready(&unique_name("cancel")), "create_namespace": true, "wait": "5m"});
     let key = stage.send("dev", "config.apply", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
     stage.client.cancel(&key, "test").await.unwrap();
@@ -118,7 +113,7 @@ async fn a_running_command_is_cancelled_with_a_report_of_what_was_done() {
 async fn one_command_cancels_another_of_its_own_target_only() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1").await;
-    let params = json!({"name": name("cancel"), "manifest": never_ready(&name("cancel")), "create_namespace": true, "wait": "5m"});
+    let params = json!({"name": unique_name("cancel"), "manifest": never_ready(&unique_name("cancel")), "create_namespace": true, "wait": "5m"});
     let key = stage.send("dev", "config.apply", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
     let cancel = json!({"command": key.to_string()});
@@ -155,7 +150,7 @@ async fn a_deadline_ends_a_command_in_the_queue_and_while_it_runs() {
 
     let mut short = draft(
         "config.apply",
-        json!({"name": name("short"), "manifest": never_ready(&name("short")), "create_namespace": true, "wait": "5m"}),
+        json!({"name": unique_name("short"), "manifest": never_ready(&unique_name("short")), "create_namespace": true, "wait": "5m"}),
     );
     short.expiry = Some(OffsetDateTime::now_utc() + Duration::from_secs(3));
     let short = stage.client.submit(&target, short).await.unwrap().key;
@@ -169,7 +164,7 @@ async fn an_older_generation_is_superseded() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1").await;
     let target = "dev".parse().unwrap();
-    let installation = name("generation");
+    let installation = unique_name("generation");
     for (generation, value, outcome) in [(2, "new", Outcome::Succeeded), (1, "old", Outcome::Superseded)] {
         let params =
             json!({"name": installation, "manifest": config_map(&installation, value), "create_namespace": true});

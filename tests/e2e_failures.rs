@@ -15,11 +15,7 @@ use sailhand::event::{CommandKey, EventKind, Outcome, binding};
 use serde_json::{Value, json};
 use support::control_plane;
 use support::eventually::eventually;
-use support::worker::Stage;
-
-fn unique(tag: &str) -> String {
-    format!("{tag}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
-}
+use support::worker::{Stage, unique_name};
 
 /// A Deployment in that namespace that nobody schedules before the gate is [open](open).
 fn gated(namespace: &str) -> String {
@@ -53,7 +49,7 @@ async fn open(namespace: &str) {
 async fn a_worker_killed_in_the_middle_leaves_one_result_by_another() {
     let stage = Stage::new().await;
     let mut first = stage.worker("first").await;
-    let name = unique("killed");
+    let name = unique_name("killed");
     let params = json!({"name": name, "manifest": gated(&name), "create_namespace": true, "wait": "2m"});
     let key = stage.send("dev", "config.apply", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
@@ -75,7 +71,7 @@ async fn a_worker_killed_in_the_middle_leaves_one_result_by_another() {
 async fn what_is_given_up_after_a_death_tells_of_its_attempts() {
     let stage = Stage::new().await;
     let mut first = stage.worker("first").await;
-    let name = unique("given-up");
+    let name = unique_name("given-up");
     let params = json!({"name": name, "manifest": gated(&name), "create_namespace": true, "wait": "5m"});
     let key = stage.send("dev", "config.apply", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
@@ -91,7 +87,7 @@ async fn what_is_given_up_after_a_death_tells_of_its_attempts() {
 async fn a_stopping_worker_ends_what_it_has_and_takes_nothing_more() {
     let stage = Stage::new().await;
     let worker = stage.worker("leaving").await;
-    let params = json!({"application": "bookinfo", "namespace": unique("leaving"), "wait": "60s"});
+    let params = json!({"application": "bookinfo", "namespace": unique_name("leaving"), "wait": "60s"});
     let key = stage.send("dev", "sample.deploy", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Started(_))).await;
     assert!(worker.stop().await.success());
@@ -104,7 +100,7 @@ async fn a_task_that_outlasts_the_grace_period_is_handed_back_and_goes_on_elsewh
     let mut stage = Stage::new().await;
     stage.config.worker.grace = Duration::from_secs(1);
     let leaving = stage.worker("leaving").await;
-    let name = unique("grace");
+    let name = unique_name("grace");
     let params = json!({"name": name, "manifest": gated(&name), "create_namespace": true, "wait": "5m"});
     let key = stage.send("dev", "config.apply", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;

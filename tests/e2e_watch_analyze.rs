@@ -8,11 +8,7 @@ use std::cell::Cell;
 
 use sailhand::event::{EventKind, Outcome};
 use serde_json::{Value, json};
-use support::worker::Stage;
-
-fn name(tag: &str) -> String {
-    format!("{tag}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
-}
+use support::worker::{Stage, unique_name};
 
 /// A Deployment whose user is the proxy's, or is not.
 fn apply(name: &str, user: u32) -> Value {
@@ -41,7 +37,7 @@ fn tells(kind: &EventKind, name: &str, is_found: bool, is_first: bool) -> bool {
 async fn what_becomes_wrong_is_told_and_what_is_mended_too() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1").await;
-    let app = name("watched");
+    let app = unique_name("watched");
     let params = json!({"duration": "10m", "namespaces": [app], "codes": ["IST0144"]});
     let key = stage.send("dev", "config.watch-analyze", params).await;
     stage.event(&key, |kind| matches!(kind, EventKind::Found(found) if found.first && found.findings.is_empty())).await;
@@ -72,7 +68,7 @@ async fn what_becomes_wrong_is_told_and_what_is_mended_too() {
 #[tokio::test]
 async fn a_watch_ends_in_its_time_and_goes_on_with_another_worker_before_that() {
     let stage = Stage::new().await;
-    let app = name("watched");
+    let app = unique_name("watched");
     let first = stage.worker("w1").await;
     let written = stage.run("dev", "config.apply", apply(&app, 1337)).await;
     assert_eq!(written.outcome, Outcome::Succeeded, "{written:?}");

@@ -49,11 +49,17 @@ pub struct Proxy {
     pub version: Option<String>,
 }
 
+/// Whether a pod has ended, so that it neither asks nor answers any more.
+#[must_use]
+pub fn has_ended(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
 /// The proxy of a pod, if one runs there: a container, or an init container that stays (native sidecars).
 #[must_use]
 pub fn proxy(pod: &Value) -> Option<Proxy> {
     let metadata = &pod["metadata"];
-    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+    if has_ended(pod) {
         return None;
     }
     let containers = ["containers", "initContainers"].into_iter().filter_map(|it| pod["spec"][it].as_array()).flatten();

@@ -9,11 +9,6 @@ pub fn is_ready(pod: &Value) -> bool {
         && conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-/// Whether it has ended, so that it neither asks nor answers any more.
-pub fn has_ended(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-}
-
 /// Whether Istio's proxy is in it, as a container or (from 1.27) an init container, or ztunnel stands before it.
 pub fn has_proxy(pod: &Value) -> bool {
     let named = |list: &str| {

@@ -71,14 +71,12 @@ impl Engine {
         received: Instant,
     ) -> Result<Option<Result<Readable<'_>, Unreadable>>, bus::Error> {
         if delivery.delivered < RECORDED_FROM || self.readings.has(delivery.sequence) {
-            reach(Step::Received);
             return self.read_now(delivery).await.map(Some);
         }
         let key = CommandKey::of_message(delivery.sequence);
         let (before, revision) = self.bus.attempts(&key).await?;
         if was_read(&before) {
             self.readings.add(delivery.sequence);
-            reach(Step::Received);
             return self.read_now(delivery).await.map(Some);
         }
         let crashed = before.crashed + u32::from(before.open);
@@ -101,7 +99,6 @@ impl Engine {
             under_way.end();
             return Ok(None);
         };
-        reach(Step::Received);
         let read = self.read_now(delivery).await?;
         self.readings.add(delivery.sequence);
         let done = Attempts { open: false, crashed: 0, ..record };
@@ -114,6 +111,7 @@ impl Engine {
     }
 
     async fn read_now(&self, delivery: &Delivery) -> Result<Result<Readable<'_>, Unreadable>, bus::Error> {
+        reach(Step::Received);
         match self.understand(delivery).await {
             Err((Error::Bus(error), _)) => Err(error),
             other => Ok(other),

@@ -135,6 +135,11 @@ impl Stage {
     }
 }
 
+/// A name that no other test has.
+pub fn unique_name(tag: &str) -> String {
+    format!("{tag}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
+}
+
 /// A command with a new id.
 pub fn draft(verb: &str, params: Value) -> CommandDraft {
     CommandDraft {

@@ -1,15 +1,13 @@
 //! One part of a mesh: its chart fetched and rendered, its objects applied under an inventory of their own, and waited
 //! for by the rule of its kind.
 
-use std::collections::BTreeSet;
-
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::conduct::Conduct;
 use super::labelled::Labelled;
 use super::report::PartReport;
-use crate::chart::{Charts, Release};
+use crate::chart::{Chart, Charts, Release};
 use crate::cluster::{ApplyOptions, Cluster, Error as ClusterError, ObjectRef, ObjectsReport, apply, manifest, wait};
 use crate::mesh::{Component, Keep, Kubernetes, Origin, Request, Step, owner, support};
 use crate::task::{Error, TaskContext, names};
@@ -18,9 +16,8 @@ use crate::task::{Error, TaskContext, names};
 pub(super) struct Part {
     pub step: Step,
     pub objects: Vec<DynamicObject>,
-    pub digest: String,
-    /// Names of the chart's values.
-    pub keys: BTreeSet<String>,
+    /// What they were made of; a bundle is no chart.
+    pub chart: Option<Chart>,
 }
 
 /// Fetches and renders a step's chart. Writes nothing.
@@ -30,8 +27,8 @@ pub(super) async fn render(
     kubernetes: &Kubernetes,
     bundle: Option<&str>,
 ) -> Result<Part, Error> {
-    let (text, digest, keys) = match step.component.chart() {
-        None => (bundle.unwrap_or_default().into(), String::new(), BTreeSet::new()),
+    let (text, chart) = match step.component.chart() {
+        None => (bundle.unwrap_or_default().into(), None),
         Some(name) => {
             let chart = charts.fetch(name, &step.version.to_string()).await?;
             let release = Release {
@@ -41,8 +38,7 @@ pub(super) async fn render(
                 kubernetes: kubernetes.text.clone(),
                 skip_schema: support::has_wrong_schema(&step.version),
             };
-            let keys = chart.keys();
-            (charts.render(&chart, &release).await?, chart.digest, keys)
+            (charts.render(&chart, &release).await?, Some(chart))
         }
     };
     let mut objects = match step.component {
@@ -55,7 +51,7 @@ pub(super) async fn render(
     for object in &mut objects {
         sign(object);
     }
-    Ok(Part { step, objects, digest, keys })
+    Ok(Part { step, objects, chart })
 }
 
 /// The objects of a bundle of the Gateway API. It has to be one: what else is in it would be kept for ever.
@@ -97,7 +93,7 @@ impl Part {
             revision: self.step.revision.clone(),
             release: self.step.release.clone(),
             version: self.step.version.clone(),
-            digest: self.digest.clone(),
+            digest: self.chart.as_ref().map(|chart| chart.digest.clone()).unwrap_or_default(),
             namespace: self.step.namespace.clone(),
             values: self.step.values.clone(),
             request,

@@ -14,7 +14,7 @@ use super::{facts, precheck};
 use crate::chart::Charts;
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{Cluster, ObjectsReport};
-use crate::mesh::{self, Facts, Finding, Installed, Plan, Request, Severity, Webhook, usage};
+use crate::mesh::{self, ComponentValues, Facts, Finding, Installed, Plan, Request, Severity, Webhook, usage};
 use crate::task::{Error, TaskContext};
 
 /// Charts rendered at once: each is a helm process with some 70 MiB.
@@ -108,9 +108,14 @@ impl<'a> Work<'a> {
 
     /// Values that no chart reads. Of those that go to all charts nothing is said when a stage leaves some out.
     fn unread(&self, facts: &Facts, parts: &[Part]) -> Vec<Finding> {
+        // Most give none, and need no look at the charts.
+        if self.request.values.is_empty() && self.request.component_values == ComponentValues::default() {
+            return Vec::new();
+        }
         let whole = mesh::plan(self.request, facts).steps;
         let whole = whole.iter().all(|step| parts.iter().any(|part| part.step.component == step.component));
-        let charts: Vec<_> = parts.iter().map(|part| (part.step.component, part.keys.clone())).collect();
+        let charts: Vec<_> =
+            parts.iter().filter_map(|part| Some((part.step.component, part.chart.as_ref()?.keys()))).collect();
         mesh::unread(self.request, &charts, whole)
     }
 
