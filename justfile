@@ -37,10 +37,10 @@ fmt-check:
     cargo fmt --check
 
 clippy:
-    cargo clippy --locked --all-targets --all-features -- -D warnings
+    cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 # Licences, bans and sources of all dependencies.
 deny: cargo-deny
@@ -56,7 +56,7 @@ cargo-deny:
 
 # Tests that need nothing but Rust.
 test-unit *args:
-    cargo test --locked --lib --bins {{ args }}
+    cargo test --locked --workspace --lib --bins {{ args }}
 
 # Tests against a real nats-server.
 test-bus *args: tools

@@ -1,7 +1,6 @@
 //! sailhand operates Istio by events: CloudEvents commands come in on NATS `JetStream`, workers carry them out on
 //! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md shows the house.
 
-pub mod analysis;
 pub mod attachment;
 pub mod bus;
 pub mod chart;
@@ -10,7 +9,6 @@ pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod config;
-pub mod error;
 pub mod event;
 pub mod failpoint;
 pub mod guard;
@@ -18,9 +16,10 @@ pub mod health;
 pub mod mesh;
 pub mod notice;
 pub mod progress;
-pub mod prose;
 pub mod retry;
-pub mod suggest;
 pub mod task;
 pub mod telemetry;
 pub mod worker;
+
+pub use sailhand_analysis as analysis;
+pub use sailhand_base::{error, prose, suggest};

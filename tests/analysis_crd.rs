@@ -48,7 +48,7 @@ fn definitions() -> Vec<PathBuf> {
 #[test]
 fn the_schemas_are_those_of_the_pinned_definitions() {
     let out = tempfile::NamedTempFile::new().unwrap();
-    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/analysis/crd/schemas.json");
+    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/analysis/src/crd/schemas.json");
     let status = Command::new(env!("CARGO_BIN_EXE_sailhand"))
         .arg("crd-schemas")
         .args(definitions())
@@ -62,7 +62,10 @@ fn the_schemas_are_those_of_the_pinned_definitions() {
         value.as_object_mut().unwrap().remove("sources");
         value
     };
-    assert!(read(out.path()) == read(&checked_in), "src/analysis/crd/schemas.json is not up to date: just crd-schemas");
+    assert!(
+        read(out.path()) == read(&checked_in),
+        "crates/analysis/src/crd/schemas.json is not up to date: just crd-schemas"
+    );
 }
 
 /// A control plane of its own: the other tests install another release's definitions into the one they share.

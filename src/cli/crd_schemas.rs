@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::output;
 use super::{Error, Exit};
-use crate::analysis::crd::condense::Condenser;
+use crate::analysis::Condenser;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -19,7 +19,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "TEXT")]
     source: Vec<String>,
     /// Where the schemas go
-    #[arg(long, value_name = "FILE", default_value = "src/analysis/crd/schemas.json")]
+    #[arg(long, value_name = "FILE", default_value = "crates/analysis/src/crd/schemas.json")]
     out: PathBuf,
 }
 

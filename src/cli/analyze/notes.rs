@@ -80,7 +80,7 @@ pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
 pub(super) fn namespaces(asked: &[String], snapshot: &Snapshot) {
     let there = snapshot.namespaces_with(Kind::ALL);
     for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
-        let near = suggest::nearest(name, there.iter().map(compact_str::CompactString::as_str));
+        let near = suggest::nearest(name, there.iter().map(|kind| kind.as_str()));
         let meant = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
         output::note(format_args!("{} there is nothing in namespace {name}{meant}", styled(CHANGED, "note:")));
     }

@@ -1,0 +1,210 @@
+//! The calls of rules, what each has asked and found, and which have to be made again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::told::Told;
+use crate::question::{Asked, Record};
+use crate::{Check, Findings, Kind, ObjectRef, Resource, Rule, Snapshot, View};
+
+/// Stands for a call.
+pub(super) type Id = u32;
+
+/// What a rule is called for.
+#[derive(Debug)]
+enum Subject {
+    Object(Arc<Resource>),
+    Namespace(CompactString),
+    Whole,
+}
+
+#[derive(Debug)]
+struct Call {
+    rule: &'static Rule,
+    subject: Subject,
+    asked: Box<[Asked]>,
+    /// What it has findings about.
+    about: Box<[ObjectRef]>,
+}
+
+/// All calls.
+#[derive(Debug)]
+pub(super) struct Calls {
+    /// By kind: rules called for its objects.
+    of_kind: Vec<Vec<&'static Rule>>,
+    /// By kind: rules called for namespaces with such objects, by their number.
+    namespaces: Vec<Vec<(usize, &'static Rule)>>,
+    whole: Vec<&'static Rule>,
+    places: Vec<Option<Call>>,
+    free: Vec<Id>,
+    of_object: HashMap<ObjectRef, Box<[Id]>>,
+    of_namespace: HashMap<(usize, CompactString), Id>,
+    /// Who has asked a question.
+    askers: HashMap<Asked, Vec<Id>>,
+}
+
+impl Calls {
+    pub(super) fn new(rules: &[&'static Rule]) -> Self {
+        let mut this = Self {
+            of_kind: vec![Vec::new(); Kind::COUNT],
+            namespaces: vec![Vec::new(); Kind::COUNT],
+            whole: Vec::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            of_object: HashMap::new(),
+            of_namespace: HashMap::new(),
+            askers: HashMap::new(),
+        };
+        for (number, &rule) in rules.iter().enumerate() {
+            match rule.check {
+                Check::Each(kinds, _) => {
+                    for kind in kinds {
+                        this.of_kind[kind.index()].push(rule);
+                    }
+                }
+                Check::Namespaces(kinds, _) => {
+                    for kind in kinds {
+                        this.namespaces[kind.index()].push((number, rule));
+                    }
+                }
+                Check::Once(_) => this.whole.push(rule),
+            }
+        }
+        this
+    }
+
+    /// The calls that are made once.
+    pub(super) fn add_whole(&mut self, due: &mut BTreeSet<Id>) {
+        for rule in self.whole.clone() {
+            due.insert(self.place(rule, Subject::Whole));
+        }
+    }
+
+    /// An object that was not there.
+    pub(super) fn add(&mut self, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
+        let rules = self.of_kind[resource.kind.index()].clone();
+        let ids: Box<[Id]> =
+            rules.into_iter().map(|rule| self.place(rule, Subject::Object(resource.clone()))).collect();
+        due.extend(&ids);
+        if !ids.is_empty() {
+            self.of_object.insert(ObjectRef::from(&**resource), ids);
+        }
+    }
+
+    /// An object that says something else than before.
+    pub(super) fn renew(&mut self, object: &ObjectRef, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
+        let Some(ids) = self.of_object.get(object) else { return };
+        for id in ids {
+            if let Some(call) = &mut self.places[*id as usize] {
+                call.subject = Subject::Object(resource.clone());
+            }
+        }
+        due.extend(ids);
+    }
+
+    /// An object that is no more.
+    pub(super) fn remove(&mut self, object: &ObjectRef, due: &mut BTreeSet<Id>, told: &mut Told) {
+        for id in self.of_object.remove(object).unwrap_or_default() {
+            self.end(id, due, told);
+        }
+    }
+
+    /// Sees to it that rules are called for a namespace as long as there is in it what they are called for.
+    pub(super) fn hold_namespace(
+        &mut self,
+        kind: Kind,
+        namespace: &CompactString,
+        snapshot: &Snapshot,
+        due: &mut BTreeSet<Id>,
+        told: &mut Told,
+    ) {
+        for (number, rule) in self.namespaces[kind.index()].clone() {
+            let Check::Namespaces(kinds, _) = rule.check else { continue };
+            let is_there = kinds.iter().any(|kind| match kind {
+                Kind::Namespace => !snapshot.named(*kind, "", namespace).is_empty(),
+                kind => !snapshot.in_namespace(*kind, namespace).is_empty(),
+            });
+            let key = (number, namespace.clone());
+            match (is_there, self.of_namespace.get(&key).copied()) {
+                (true, None) => {
+                    let id = self.place(rule, Subject::Namespace(namespace.clone()));
+                    self.of_namespace.insert(key, id);
+                    due.insert(id);
+                }
+                (false, Some(id)) => {
+                    self.of_namespace.remove(&key);
+                    self.end(id, due, told);
+                }
+                // What it asked tells whether it has to be made again.
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+    }
+
+    /// Adds those who have asked a question.
+    pub(super) fn asked(&self, question: Asked, due: &mut BTreeSet<Id>) {
+        due.extend(self.askers.get(&question).into_iter().flatten());
+    }
+
+    /// Makes calls, and tells how many it were.
+    pub(super) fn make(&mut self, due: &BTreeSet<Id>, snapshot: &Snapshot, told: &mut Told) -> usize {
+        due.iter().filter(|id| self.make_one(**id, snapshot, told)).count()
+    }
+
+    fn make_one(&mut self, id: Id, snapshot: &Snapshot, told: &mut Told) -> bool {
+        let Some(call) = &mut self.places[id as usize] else { return false };
+        let record = Record::default();
+        let view = View::recorded(snapshot, call.rule.reads, &record);
+        let mut findings = Findings::default();
+        match (call.rule.check, &call.subject) {
+            (Check::Each(_, check), Subject::Object(resource)) => check(&view, resource, &mut findings),
+            (Check::Namespaces(_, check), Subject::Namespace(namespace)) => check(&view, namespace, &mut findings),
+            (Check::Once(check), Subject::Whole) => check(&view, &mut findings),
+            _ => {}
+        }
+        call.about = told.take(id, std::mem::take(&mut call.about), findings.into_vec());
+        let asked = record.into_sorted();
+        if *asked != *call.asked {
+            let before = std::mem::replace(&mut call.asked, asked.clone().into());
+            self.forget(id, before.iter().filter(|one| asked.binary_search(one).is_err()));
+            for one in asked.iter().filter(|one| before.binary_search(one).is_err()) {
+                self.askers.entry(*one).or_default().push(id);
+            }
+        }
+        true
+    }
+
+    fn place(&mut self, rule: &'static Rule, subject: Subject) -> Id {
+        let call = Some(Call { rule, subject, asked: Box::default(), about: Box::default() });
+        if let Some(id) = self.free.pop() {
+            self.places[id as usize] = call;
+            return id;
+        }
+        self.places.push(call);
+        // A cluster of a thousand million objects would not fit into memory before this counter ends.
+        Id::try_from(self.places.len() - 1).unwrap_or(Id::MAX)
+    }
+
+    fn end(&mut self, id: Id, due: &mut BTreeSet<Id>, told: &mut Told) {
+        due.remove(&id);
+        let Some(call) = self.places[id as usize].take() else { return };
+        told.take(id, call.about, Vec::new());
+        self.forget(id, call.asked.iter());
+        self.free.push(id);
+    }
+
+    fn forget<'a>(&mut self, id: Id, questions: impl Iterator<Item = &'a Asked>) {
+        for question in questions {
+            if let Some(askers) = self.askers.get_mut(question) {
+                if let Some(at) = askers.iter().position(|asker| *asker == id) {
+                    askers.swap_remove(at);
+                }
+                if askers.is_empty() {
+                    self.askers.remove(question);
+                }
+            }
+        }
+    }
+}

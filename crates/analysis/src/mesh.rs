@@ -1,0 +1,163 @@
+//! Settings of the whole mesh, over Istio's defaults. Source: istio/api `mesh/v1alpha1/config.proto` and
+//! `pkg/config/mesh` (`DefaultMeshConfig`).
+
+use super::source::read_value;
+use super::{Kind, Node, Resource, Settings};
+
+/// `MeshConfig` as it is in force.
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    config: Node,
+}
+
+/// The namespace of the control plane.
+pub const ISTIO_NAMESPACE: &str = "istio-system";
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self::new(&Node::Null)
+    }
+}
+
+impl Mesh {
+    /// Settings laid over the defaults.
+    #[must_use]
+    pub fn new(settings: &Node) -> Self {
+        let defaults = defaults();
+        let config = if settings.is_null() { defaults } else { defaults.overlaid(settings) };
+        Self { config }
+    }
+
+    /// All of it, with the defaults.
+    #[must_use]
+    pub const fn config(&self) -> &Node {
+        &self.config
+    }
+
+    /// Where policies for the whole mesh live.
+    #[must_use]
+    pub fn root_namespace(&self) -> &str {
+        self.config["rootNamespace"].text()
+    }
+
+    /// Whether hosts that no registry knows can be reached, so that an unknown host may be meant.
+    #[must_use]
+    pub fn allows_any_outbound(&self) -> bool {
+        self.config.at("outboundTrafficPolicy.mode").text() != "REGISTRY_ONLY"
+    }
+
+    /// The suffix of identities.
+    #[must_use]
+    pub fn trust_domain(&self) -> &str {
+        self.config["trustDomain"].text()
+    }
+
+    /// Whether clients use mutual TLS wherever servers have it.
+    #[must_use]
+    pub fn has_auto_mtls(&self) -> bool {
+        self.config["enableAutoMtls"].as_bool().unwrap_or(true)
+    }
+
+    /// As the object that findings about it name.
+    #[must_use]
+    pub fn resource(&self) -> Resource {
+        pseudo_resource(Kind::MeshConfig, "meshconfig", self.config.clone())
+    }
+}
+
+/// `MeshNetworks` as the object that findings about it name.
+#[must_use]
+pub fn networks_resource(networks: Node) -> Resource {
+    pseudo_resource(Kind::MeshNetworks, "meshnetworks", networks)
+}
+
+/// What ConfigMap `istio` of the control plane's namespace says, if it is among the objects. Its text is read as far as
+/// it can be: a control plane that runs has read it too.
+#[must_use]
+pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
+    let is_map = |resource: &&Resource| {
+        resource.kind == Kind::ConfigMap && resource.namespace == ISTIO_NAMESPACE && resource.name == "istio"
+    };
+    // Of several texts that is the one which a snapshot keeps too.
+    let later = |kept: &'_ Resource, next: &Resource| next.origin > kept.origin;
+    let map = resources.iter().filter(is_map).reduce(|kept, next| if later(kept, next) { next } else { kept });
+    settings_of(map, now)
+}
+
+/// What the `ConfigMap` of the mesh's settings says.
+pub(super) fn settings_of(map: Option<&Resource>, now: i64) -> Settings {
+    let read = |key: &str| {
+        let text = map?.root["data"][key].as_str()?;
+        read_value(key, text).ok().filter(Node::is_set)
+    };
+    Settings { mesh_config: read("mesh"), mesh_networks: read("meshNetworks"), now }
+}
+
+/// Settings written as text inside an object, such as in an annotation. None if they cannot be read.
+#[must_use]
+pub fn read_embedded(text: &str) -> Option<Node> {
+    read_value("settings", text).ok()
+}
+
+/// Named as Istio's analysis names them.
+fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
+    Resource {
+        kind,
+        api_version: "v1".into(),
+        namespace: ISTIO_NAMESPACE.into(),
+        is_namespace_assumed: false,
+        name: name.into(),
+        cluster: std::sync::Arc::default(),
+        root,
+        origin: None,
+    }
+}
+
+fn map(entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {
+    Node::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+fn defaults() -> Node {
+    let provider = |name: &'static str, what| map([("name", Node::string(name)), (what, map([]))]);
+    map([
+        ("rootNamespace", Node::string(ISTIO_NAMESPACE)),
+        ("ingressControllerMode", Node::string("STRICT")),
+        ("ingressService", Node::string("istio-ingressgateway")),
+        ("ingressClass", Node::string("istio")),
+        ("outboundTrafficPolicy", map([("mode", Node::string("ALLOW_ANY"))])),
+        ("enableAutoMtls", Node::Bool(true)),
+        ("trustDomain", Node::string("cluster.local")),
+        (
+            "extensionProviders",
+            Node::List(Box::new([
+                provider("prometheus", "prometheus"),
+                provider("stackdriver", "stackdriver"),
+                provider("envoy", "envoyFileAccessLog"),
+            ])),
+        ),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZero;
+
+    use super::settings_in;
+    use crate::source::{self, Sources};
+
+    #[test]
+    fn of_several_texts_of_the_settings_the_last_is_in_force() {
+        let mut sources = Sources::default();
+        for domain in ["first", "last"] {
+            let map =
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: ";
+            sources.add(domain, format!("{map}'trustDomain: {domain}'}}\n"));
+        }
+        let mut resources = source::read(&sources, NonZero::<usize>::MIN).resources;
+        for _ in 0..2 {
+            let config = settings_in(&resources, 0).mesh_config.unwrap();
+            assert_eq!(config["trustDomain"].text(), "last");
+            resources.reverse();
+        }
+    }
+}

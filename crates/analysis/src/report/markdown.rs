@@ -1,0 +1,63 @@
+//! Findings as Markdown, for a comment on a change.
+
+use std::fmt::{self, Write as _};
+
+use super::{Report, plural};
+use crate::{Finding, Level};
+
+/// Longest list; a comment has a limit too.
+const MOST: usize = 200;
+
+/// Writes the document.
+///
+/// # Errors
+/// The writer's.
+pub fn write(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
+    if report.findings.is_empty() {
+        return writeln!(out, "No findings in {}.", plural(report.objects, "object"));
+    }
+    let count = |level, word| plural(report.count(level), word);
+    writeln!(
+        out,
+        "**{}, {}, {}** in {}.\n",
+        count(Level::Error, "error"),
+        count(Level::Warning, "warning"),
+        count(Level::Info, "remark"),
+        plural(report.objects, "object")
+    )?;
+    writeln!(out, "| | code | object | finding | where |\n|---|---|---|---|---|")?;
+    for finding in report.findings.iter().take(MOST) {
+        row(report, finding, out)?;
+    }
+    if report.findings.len() > MOST {
+        writeln!(out, "\nand {} more.", report.findings.len() - MOST)?;
+    }
+    Ok(())
+}
+
+fn row(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt::Result {
+    let place = report.sources.position(finding);
+    let place =
+        place.map_or_else(|| finding.field.clone(), |(source, position)| format!("{}:{}", source.name, position.line));
+    let mut cells = String::new();
+    let code = format!("[{}]({})", finding.code.id, finding.code.url());
+    for cell in [&cell(finding.level.as_str()), &code, &cell(&finding.object.to_string()), &cell(&finding.message)] {
+        write!(cells, "| {cell} ")?;
+    }
+    writeln!(out, "{cells}| {} |", cell(&place))
+}
+
+/// Text that stays within its cell and means nothing to Markdown or HTML.
+fn cell(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '#' => safe.extend(['\\', c]),
+            '<' => safe.push_str("&lt;"),
+            '&' => safe.push_str("&amp;"),
+            c if c.is_control() => safe.push(' '),
+            c => safe.push(c),
+        }
+    }
+    safe
+}

@@ -1,0 +1,152 @@
+//! Waypoints that are named and not there, not used, or for something else. Source: istio.io, ambient, "Configure
+//! waypoint proxies"; Kiali's checks KIA1312, KIA1313.
+
+use super::waypoint::{self, LABEL, named_by};
+use crate::membership::NamespaceMode;
+use crate::rules::scope::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "ambient.Enrolment",
+    codes: &[&SH7152, &SH7153, &SH7154],
+    reads: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig, Kind::Deployment],
+    check: Check::Each(&[Kind::Namespace, Kind::Service], check),
+};
+
+static SH7152: Code = Code {
+    id: "SH7152",
+    name: "WaypointUnknown",
+    level: Level::Error,
+    title: "A waypoint is named that does not exist",
+    why: "Requests go past: policies, routes and retries that need the waypoint are not in force, and nothing fails.",
+    remedy: "Create the waypoint (a Gateway of class istio-waypoint), or correct the label istio.io/use-waypoint; a waypoint \
+             of another namespace needs istio.io/use-waypoint-namespace too.",
+    source: "https://istio.io/latest/docs/ambient/usage/waypoint/#useawaypoint",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: way}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+",
+    },
+    also: &["KIA1313"],
+};
+
+static SH7153: Code = Code {
+    id: "SH7153",
+    name: "WaypointOutsideAmbient",
+    level: Level::Warning,
+    title: "A namespace names a waypoint and is not in the ambient mesh",
+    why: "Its pods are not captured by ztunnel, so what they send goes past every waypoint.",
+    remedy: "Label the namespace istio.io/dataplane-mode: ambient, or remove istio.io/use-waypoint.",
+    source: "https://istio.io/latest/docs/ambient/usage/add-workloads/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/use-waypoint: waypoint}}
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}}
+",
+    },
+    also: &["KIA1312"],
+};
+
+static SH7154: Code = Code {
+    id: "SH7154",
+    name: "WaypointForOthers",
+    level: Level::Warning,
+    title: "A service uses a waypoint that is not for services",
+    why: "A waypoint with istio.io/waypoint-for: workload (or none) takes no traffic that is addressed to a service: it \
+          goes past.",
+    remedy: "Label the waypoint istio.io/waypoint-for: service or all, or use another one.",
+    source: "https://istio.io/latest/docs/ambient/usage/waypoint/#waypoint-traffic-types",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop, labels: {istio.io/waypoint-for: workload}}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}
+spec: {ports: [{port: 80, name: http}]}
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop, labels: {istio.io/waypoint-for: service}}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop, labels: {istio.io/use-waypoint: waypoint}}
+spec: {ports: [{port: 80, name: http}]}
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
+    let is_namespace = resource.kind == Kind::Namespace;
+    let own = if is_namespace { &resource.name } else { &resource.namespace };
+    let Some((namespace, name)) = named_by(resource, own).filter(|(_, name)| *name != "none") else { return };
+    let field = format!("metadata.labels[\"{LABEL}\"]");
+    if is_namespace
+        && !NamespaceMode::of(resource).is_ambient()
+        && resource.label("istio.io/ingress-use-waypoint").is_none()
+    {
+        let message = format!("{} names waypoint {name} and is not in the ambient mesh", resource.name);
+        findings.add(&SH7153, resource, message).field(field).arguments([name]);
+        return;
+    }
+    let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else {
+        let is_bound_false = resource.status()["conditions"].items().iter().any(|condition| {
+            condition["type"].text() == "istio.io/WaypointBound" && condition["status"].text() == "False"
+        });
+        let is_known = waypoint::runs_waypoint(view, namespace) || is_whole_cluster(view);
+        // What its status says is IST0171.
+        if is_known && !is_bound_false {
+            let message = format!("there is no waypoint {namespace}/{name}");
+            findings.add(&SH7152, resource, message).field(field).arguments([format!("{namespace}/{name}")]);
+        }
+        return;
+    };
+    let serves = gateway.label("istio.io/waypoint-for").unwrap_or("service");
+    if !is_namespace && matches!(serves, "workload" | "none") {
+        let message = format!("waypoint {} is for {serves} and takes no traffic of services", gateway.full_name());
+        findings
+            .add(&SH7154, resource, message)
+            .field(field)
+            .arguments([&gateway.full_name(), serves])
+            .related(gateway);
+    }
+}

@@ -1,0 +1,54 @@
+//! Switching mutual TLS off where that is not possible. Source: istio.io, ambient, "Use Layer 4 security policy":
+//! `DISABLE` is ignored.
+
+use super::waypoint::is_ambient;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "ambient.PlainText",
+    codes: &[&SH7159],
+    reads: &[Kind::PeerAuthentication, Kind::Namespace],
+    check: Check::Each(&[Kind::PeerAuthentication], check),
+};
+
+static SH7159: Code = Code {
+    id: "SH7159",
+    name: "DisableIgnoredInAmbient",
+    level: Level::Warning,
+    title: "A PeerAuthentication switches mutual TLS off in an ambient namespace",
+    why: "ztunnel ignores mode DISABLE: between ambient workloads everything stays encrypted, and what is said here is not \
+          what happens.",
+    remedy: "Remove the mode, or use PERMISSIVE to take plain text from outside the mesh too.",
+    source: "https://istio.io/latest/docs/ambient/usage/l4-policy/#peer-authentication",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: DISABLE}}
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: PERMISSIVE}}
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
+    if policy.spec().at("mtls.mode").text() == "DISABLE" && is_ambient(view, &policy.namespace) {
+        let message = format!("namespace {} is ambient: mode DISABLE of {} is ignored", policy.namespace, policy.name);
+        findings.add(&SH7159, policy, message).field("spec.mtls.mode");
+    }
+}

@@ -1,0 +1,109 @@
+//! Pods that are asked to be in the mesh twice. Source: istio.io, ambient, "Add workloads to the mesh", "Pod selection
+//! logic"; Kiali's checks KIA1311, KIA1314, KIA1315, KIA1316.
+
+use crate::membership::{has_sidecar, own_injection};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "ambient.Proxied",
+    codes: &[&SH7155, &SH7156],
+    reads: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
+    check: Check::Each(KINDS, check),
+};
+
+static SH7155: Code = Code {
+    id: "SH7155",
+    name: "SidecarAndAmbient",
+    level: Level::Error,
+    title: "A pod is asked to have a sidecar and to be ambient",
+    why: "It cannot be both: it gets the sidecar, and the ambient label is ignored, so what needs the ambient mesh does not \
+          work for it.",
+    remedy: "Remove the label sidecar.istio.io/inject, or the label istio.io/dataplane-mode.",
+    source: "https://istio.io/latest/docs/ambient/usage/add-workloads/#pod-selection-logic",
+    example: Example {
+        before: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  template:
+    metadata:
+      labels: {app: cart, sidecar.istio.io/inject: 'true', istio.io/dataplane-mode: ambient}
+",
+        after: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  template:
+    metadata:
+      labels: {app: cart, istio.io/dataplane-mode: ambient}
+",
+    },
+    also: &["KIA1311", "KIA1314", "KIA1315"],
+};
+
+static SH7156: Code = Code {
+    id: "SH7156",
+    name: "SidecarInAmbientNamespace",
+    level: Level::Info,
+    title: "A pod with a sidecar lives in an ambient namespace",
+    why: "It works, and it is not ambient: it uses no waypoint, and policies with targetRefs are not in force for what \
+          it sends. Often it is left over from before the namespace was moved.",
+    remedy: "Remove the label sidecar.istio.io/inject and restart the workload, or label the pod \
+             istio.io/dataplane-mode: none to say that it is meant.",
+    source: "https://istio.io/latest/docs/ambient/usage/add-workloads/#pod-selection-logic",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec: {template: {metadata: {labels: {app: cart, sidecar.istio.io/inject: 'true'}}}}
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec: {template: {metadata: {labels: {app: cart}}}}
+",
+    },
+    also: &["KIA1316"],
+};
+
+fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
+    let has_proxy = has_sidecar(workload);
+    if !(has_proxy || own_injection(workload) == Some("true"))
+        || !workload.root.at("metadata.ownerReferences").is_empty()
+    {
+        return;
+    }
+    let mode = workload.pod_labels()["istio.io/dataplane-mode"].as_str();
+    let redirected = workload.annotation("ambient.istio.io/redirection") == Some("enabled");
+    let by = if has_proxy { "has a sidecar" } else { "asks for a sidecar" };
+    if mode == Some("ambient") || redirected {
+        let message = format!("{} {by} and is labelled ambient", workload.name);
+        findings.add(&SH7155, workload, message);
+    } else if mode.is_none() && !is_gateway(workload) && view.mode_of(workload).is_ambient() {
+        let message = format!("{} {by}, and namespace {} is ambient", workload.name, workload.namespace);
+        findings.add(&SH7156, workload, message).arguments([workload.namespace.as_str()]);
+    }
+}
+
+/// Gateways are proxies and stand anywhere.
+fn is_gateway(workload: &Resource) -> bool {
+    let labels = workload.pod_labels();
+    labels["istio"].is_set()
+        || labels["gateway.networking.k8s.io/gateway-name"].is_set()
+        || workload.pod_template().at("metadata.annotations")["inject.istio.io/templates"].text() == "gateway"
+}

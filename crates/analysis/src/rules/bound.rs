@@ -1,0 +1,55 @@
+//! Which `VirtualService`s are bound to which gateway. Knows no rule.
+
+use crate::{KeyIndex, Kind, Resource};
+
+/// `VirtualService`s by the gateways they name: namespace and name, or `mesh` alone.
+pub static BY_GATEWAY: KeyIndex = KeyIndex {
+    name: "virtual services by gateway",
+    kinds: &[Kind::VirtualService],
+    keys: |service, keys| {
+        for gateway in gateways(service) {
+            match gateway {
+                "mesh" => keys.add(&["mesh"]),
+                gateway => {
+                    let (namespace, name) = named(gateway, &service.namespace);
+                    keys.add(&[namespace, name]);
+                }
+            }
+        }
+    },
+};
+
+/// The key of a gateway in [`BY_GATEWAY`].
+pub fn gateway_key(gateway: &Resource) -> [&str; 2] {
+    [&gateway.namespace, &gateway.name]
+}
+
+/// What a `VirtualService` is bound to: `mesh` if it does not say.
+pub fn gateways(service: &Resource) -> impl Iterator<Item = &str> {
+    let named = service.spec()["gateways"].texts();
+    let default = service.spec()["gateways"].items().is_empty().then_some("mesh");
+    named.chain(default)
+}
+
+/// Namespace and name of a gateway as `namespace/name`, or `name` for one of the own namespace; also `./name`, and the old
+/// `name.namespace` with or without a domain (istio `resolveGatewayName`).
+pub fn named<'a>(gateway: &'a str, own: &'a str) -> (&'a str, &'a str) {
+    match (gateway.split_once('/'), gateway.split_once('.')) {
+        (Some((".", name)), _) => (own, name),
+        (Some(named), _) => named,
+        (None, Some((name, rest))) => (rest.split('.').next().unwrap_or(rest), name),
+        (None, None) => (own, gateway),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn gateways_are_named_in_four_ways() {
+        for gateway in ["edge", "./edge", "shop/edge", "edge.shop", "edge.shop.svc.cluster.local"] {
+            assert_eq!(named(gateway, "shop"), ("shop", "edge"), "{gateway}");
+        }
+    }
+}

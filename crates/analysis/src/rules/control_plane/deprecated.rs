@@ -1,0 +1,63 @@
+//! Kinds and fields that Istio has given up. Source: istio `analyzers/deprecation/deprecation.go`.
+
+use crate::rules::shared::IST0002;
+use crate::{Check, Findings, Kind, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "deprecation.DeprecationAnalyzer",
+    codes: &[&IST0002],
+    reads: &[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition],
+    check: Check::Each(&[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition], check),
+};
+
+/// Kinds of group `rbac.istio.io`, removed in Istio 1.6.
+const REMOVED: [&str; 4] = ["ClusterRbacConfig", "RbacConfig", "ServiceRole", "ServiceRoleBinding"];
+
+fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
+    match resource.kind {
+        Kind::VirtualService => {
+            for (index, http) in resource.spec()["http"].items().iter().enumerate() {
+                if http.at("fault.delay.percent").as_int().is_some_and(|percent| percent > 0) {
+                    let detail = "fault.delay.percent is deprecated: use fault.delay.percentage";
+                    tell(resource, detail, &format!("spec.http[{index}].fault.delay.percent"), findings);
+                }
+            }
+        }
+        Kind::Sidecar => {
+            if resource.spec().at("outboundTrafficPolicy.egressProxy").is_set() {
+                let detail = "outboundTrafficPolicy.egressProxy is ignored";
+                tell(resource, detail, "spec.outboundTrafficPolicy.egressProxy", findings);
+            }
+        }
+        _ => {
+            let kind = resource.spec().at("names.kind").text();
+            if resource.spec()["group"].text() == "rbac.istio.io" && REMOVED.contains(&kind) {
+                let detail = format!("kind {kind} of group rbac.istio.io was removed: use AuthorizationPolicy");
+                tell(resource, &detail, "spec.names.kind", findings);
+            }
+        }
+    }
+}
+
+fn tell(resource: &Resource, detail: &str, field: &str, findings: &mut Findings) {
+    findings.add(&IST0002, resource, detail).field(field).arguments([detail]);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    #[test]
+    fn removed_kinds_and_ignored_fields_are_told() {
+        let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+                   metadata: {name: servicerolebindings.rbac.istio.io}\n\
+                   spec: {group: rbac.istio.io, names: {kind: ServiceRoleBinding}}\n";
+        assert!(reported(crd).contains("IST0002"));
+        assert!(!reported(&crd.replace("group: rbac", "group: other")).contains("IST0002"));
+        let sidecar = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: a, namespace: b}\n\
+                       spec: {outboundTrafficPolicy: {egressProxy: {host: c}}}\n";
+        assert!(reported(sidecar).contains("IST0002"));
+        assert!(!reported(&sidecar.replace("egressProxy: {host: c}", "mode: ALLOW_ANY")).contains("IST0002"));
+    }
+}

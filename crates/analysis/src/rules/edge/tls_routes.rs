@@ -1,0 +1,143 @@
+//! Routes of a kind that the gateway's port does not have. Source: istio.io, common network problems, "Gateway to
+//! virtual service TLS mismatch".
+
+use crate::rules::bound;
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, hosts};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "edge.TlsRoutes",
+    codes: &[&SH7307],
+    reads: &[Kind::Gateway, Kind::VirtualService],
+    check: Check::Each(&[Kind::VirtualService], check),
+};
+
+static SH7307: Code = Code {
+    id: "SH7307",
+    name: "RoutesOfAnotherProtocol",
+    level: Level::Error,
+    title: "A VirtualService has routes of a kind that its Gateway does not use",
+    why: "Where the gateway decrypts, it routes HTTP and ignores tls routes; where it passes TLS through, it cannot see \
+          HTTP and ignores http routes. Requests end in 404 or a closed connection.",
+    remedy: "Use http routes for servers that decrypt (HTTP, or tls mode SIMPLE or MUTUAL), tls routes for mode \
+             PASSTHROUGH.",
+    source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#gateway-to-virtual-service-tls-mismatch",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https, protocol: HTTPS}
+    tls: {mode: SIMPLE, credentialName: shop}
+    hosts: [shop.example.com]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: shop}
+spec:
+  hosts: [shop.example.com]
+  gateways: [public]
+  tls:
+  - match: [{sniHosts: [shop.example.com]}]
+    route: [{destination: {host: shop}}]
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https, protocol: HTTPS}
+    tls: {mode: SIMPLE, credentialName: shop}
+    hosts: [shop.example.com]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: shop}
+spec:
+  hosts: [shop.example.com]
+  gateways: [public]
+  http:
+  - route: [{destination: {host: shop}}]
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
+    let spec = service.spec();
+    for kind in ["http", "tls"] {
+        if spec[kind].items().is_empty() {
+            continue;
+        }
+        let mut matching = None;
+        for gateway in bound::gateways(service) {
+            // Routes that are for the mesh too are used there.
+            let (namespace, name) = bound::named(gateway, &service.namespace);
+            let Some(found) = (gateway != "mesh").then(|| view.get(Kind::Gateway, namespace, name)).flatten() else {
+                return;
+            };
+            for server in found.spec()["servers"].items().iter().filter(|server| is_for(server, found, service)) {
+                if takes(server, kind) {
+                    matching = None;
+                    break;
+                }
+                matching = matching.or(Some((found, server)));
+            }
+            if matching.is_none() {
+                break;
+            }
+        }
+        let Some((gateway, server)) = matching else { continue };
+        let port = server["port"]["number"].scalar_text();
+        let does = if kind == "http" { "passes TLS through" } else { "decrypts" };
+        let message = format!("{kind} routes, and port {port} of {} {does}: they are not used", gateway.full_name());
+        findings
+            .add(&SH7307, service, message)
+            .field(format!("spec.{kind}"))
+            .arguments([kind, &gateway.full_name(), &port])
+            .related(gateway);
+    }
+}
+
+fn is_for(server: &Node, gateway: &Resource, service: &Resource) -> bool {
+    server["hosts"].texts().any(|offered| {
+        let (namespace, offered) = offered.split_once('/').unwrap_or(("*", offered));
+        let namespace = if namespace == "." { &gateway.namespace } else { namespace };
+        (namespace == "*" || namespace == service.namespace)
+            && service.spec()["hosts"].texts().any(|host| hosts::overlaps(offered, host))
+    })
+}
+
+fn takes(server: &Node, kind: &str) -> bool {
+    let protocol = server["port"]["protocol"].text().to_ascii_uppercase();
+    let passes = server.at("tls.mode").text().ends_with("PASSTHROUGH");
+    match kind {
+        "http" => !passes && !matches!(protocol.as_str(), "TLS" | "TCP" | "MONGO"),
+        _ => passes || matches!(protocol.as_str(), "TCP" | "MONGO"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    #[test]
+    fn a_route_that_is_for_the_mesh_too_is_used_there() {
+        let mesh = super::SH7307.example.before.replace("gateways: [public]", "gateways: [public, mesh]");
+        assert!(!reported(&mesh).contains("SH7307"));
+    }
+
+    #[test]
+    fn http_routes_of_a_gateway_that_passes_tls_through_are_not_used() {
+        let passthrough = super::SH7307
+            .example
+            .after
+            .replace("tls: {mode: SIMPLE, credentialName: shop}", "tls: {mode: PASSTHROUGH}");
+        assert!(reported(&passthrough).contains("SH7307"));
+    }
+}

@@ -1,0 +1,100 @@
+//! Gateways that want the same address. Source: Kiali's check KIA1502.
+
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "gateway_api.Addresses",
+    codes: &[&SH7145],
+    reads: &[Kind::KubernetesGateway],
+    check: Check::Each(&[Kind::KubernetesGateway], check),
+};
+
+static SH7145: Code = Code {
+    id: "SH7145",
+    name: "GatewaysShareAddress",
+    level: Level::Warning,
+    title: "Two Gateways ask for the same address and port",
+    why: "Each Gateway has a proxy of its own, and one of them alone can have the address: the other stays without, or \
+          takes the first one's traffic.",
+    remedy: "Put the listeners into one Gateway, or give each its own address.",
+    source: "https://kiali.io/docs/features/validations/",
+    example: Example {
+        before: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: a, namespace: ingress}
+spec:
+  gatewayClassName: istio
+  addresses: [{type: IPAddress, value: 192.0.2.10}]
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: b, namespace: ingress}
+spec:
+  gatewayClassName: istio
+  addresses: [{type: IPAddress, value: 192.0.2.10}]
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+",
+        after: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: a, namespace: ingress}
+spec:
+  gatewayClassName: istio
+  addresses: [{type: IPAddress, value: 192.0.2.10}]
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: b, namespace: ingress}
+spec:
+  gatewayClassName: istio
+  addresses: [{type: IPAddress, value: 192.0.2.11}]
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+",
+    },
+    also: &["KIA1502"],
+};
+
+static BY_ADDRESS: KeyIndex = KeyIndex {
+    name: "gateways by address and port",
+    kinds: &[Kind::KubernetesGateway],
+    keys: |gateway, keys| {
+        for address in addresses(gateway) {
+            for listener in gateway.spec()["listeners"].items() {
+                keys.add(&[address["value"].text(), &listener["port"].scalar_text()]);
+            }
+        }
+    },
+};
+
+/// An address that names an existing Service is meant to be shared: the proxy is not the Gateway's own.
+fn addresses(gateway: &Resource) -> impl Iterator<Item = &Node> {
+    gateway.spec()["addresses"]
+        .items()
+        .iter()
+        .filter(|address| matches!(address["type"].text(), "" | "IPAddress") && !address["value"].text().is_empty())
+}
+
+fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
+    for (index, address) in addresses(gateway).enumerate() {
+        let value = address["value"].text();
+        let other = gateway.spec()["listeners"].items().iter().find_map(|listener| {
+            let port = listener["port"].scalar_text();
+            let sharing = view.lookup(&BY_ADDRESS, &[value, &port]);
+            let other = sharing.iter().find(|other| {
+                other.cluster == gateway.cluster && (other.name != gateway.name || other.namespace != gateway.namespace)
+            })?;
+            Some((other, port))
+        });
+        let Some((other, port)) = other else { continue };
+        let message = format!("{} asks for {value}, port {port}, too", other.full_name());
+        findings
+            .add(&SH7145, gateway, message)
+            .field(format!("spec.addresses[{index}].value"))
+            .arguments([value, &port, &other.full_name()])
+            .related(other);
+    }
+}

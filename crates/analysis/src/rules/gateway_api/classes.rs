@@ -1,0 +1,64 @@
+//! Gateways of a class that nobody implements. Source: Gateway API, `GatewayClass`; Kiali's check KIA1504.
+
+use super::status::is_refused;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "gateway_api.Classes",
+    codes: &[&SH7146],
+    reads: &[Kind::KubernetesGateway, Kind::GatewayClass],
+    check: Check::Each(&[Kind::KubernetesGateway], check),
+};
+
+static SH7146: Code = Code {
+    id: "SH7146",
+    name: "GatewayClassUnknown",
+    level: Level::Error,
+    title: "A Gateway is of a class that does not exist",
+    why: "No controller takes it: there will be no proxy, no address and no error either.",
+    remedy: "Use a class of `kubectl get gatewayclasses`, such as istio, or istio-waypoint for a waypoint.",
+    source: "https://gateway-api.sigs.k8s.io/reference/spec/#gatewayclass",
+    example: Example {
+        before: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: istio}
+spec: {controllerName: istio.io/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: ingress}
+spec: {gatewayClassName: istio-ingress, listeners: [{name: http, port: 80, protocol: HTTP}]}
+",
+        after: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: istio}
+spec: {controllerName: istio.io/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: ingress}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}]}
+",
+    },
+    also: &["KIA1504"],
+};
+
+/// Classes that istiod makes by itself.
+const BUILT_IN: [&str; 5] = ["istio", "istio-remote", "istio-waypoint", "istio-east-west", "istio-agentgateway"];
+
+fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
+    let class = gateway.spec()["gatewayClassName"].text();
+    if class.is_empty()
+        || BUILT_IN.contains(&class)
+        || !view.has(Kind::GatewayClass)
+        || view.has_named(Kind::GatewayClass, "", class)
+        || is_refused(gateway, "Accepted")
+    {
+        return;
+    }
+    let message = format!("there is no GatewayClass {class}");
+    findings.add(&SH7146, gateway, message).field("spec.gatewayClassName").arguments([class]);
+}

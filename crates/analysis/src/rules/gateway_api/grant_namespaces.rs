@@ -1,0 +1,68 @@
+//! Grants for namespaces that do not exist. Source: Kiali's check KIA1601.
+
+use crate::rules::scope::knows_namespaces;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "gateway_api.GrantNamespaces",
+    codes: &[&SH7147],
+    reads: &[Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig],
+    check: Check::Each(&[Kind::ReferenceGrant], check),
+};
+
+static SH7147: Code = Code {
+    id: "SH7147",
+    name: "GrantForNobody",
+    level: Level::Warning,
+    title: "A ReferenceGrant is for a namespace that does not exist",
+    why: "Those it was meant for are refused; and whoever creates a namespace of this name gets the grant.",
+    remedy: "Correct the namespace in spec.from, or remove the entry.",
+    source: "https://kiali.io/docs/features/validations/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: routes, namespace: backend}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shops}]
+  to: [{group: '', kind: Service}]
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: routes, namespace: backend}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}]
+  to: [{group: '', kind: Service}]
+",
+    },
+    also: &["KIA1601"],
+};
+
+fn check(view: &View<'_>, grant: &Resource, findings: &mut Findings) {
+    for (index, from) in grant.spec()["from"].items().iter().enumerate() {
+        let namespace = from["namespace"].text();
+        if namespace.is_empty() || view.has_named(Kind::Namespace, "", namespace) || !knows_namespaces(view) {
+            continue;
+        }
+        let message = format!("there is no namespace {namespace}");
+        findings.add(&SH7147, grant, message).field(format!("spec.from[{index}].namespace")).arguments([namespace]);
+    }
+}

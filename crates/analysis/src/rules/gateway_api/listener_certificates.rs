@@ -1,0 +1,92 @@
+//! Certificates of listeners that stand in another namespace. Source: Gateway API, `SecretObjectReference`,
+//! `ReferenceGrant`.
+
+use super::grants::is_granted;
+use super::status::is_refused;
+use crate::rules::scope::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "gateway_api.ListenerCertificates",
+    codes: &[&SH7149],
+    reads: &[Kind::KubernetesGateway, Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig, Kind::Deployment],
+    check: Check::Each(&[Kind::KubernetesGateway], check),
+};
+
+static SH7149: Code = Code {
+    id: "SH7149",
+    name: "CertificateNotGranted",
+    level: Level::Error,
+    title: "A listener uses a certificate of another namespace that does not allow it",
+    why: "Without a ReferenceGrant beside the Secret the listener has no certificate, and TLS connections are refused.",
+    remedy: "Create a ReferenceGrant in the namespace of the Secret, from kind Gateway of this namespace to kind Secret.",
+    source: "https://gateway-api.sigs.k8s.io/reference/spec/#referencegrant",
+    example: Example {
+        before: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: routes, namespace: certificates}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: ingress}]
+  to: [{group: '', kind: Service}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: ingress}
+spec:
+  gatewayClassName: istio
+  listeners:
+  - name: https
+    port: 443
+    protocol: HTTPS
+    tls: {certificateRefs: [{name: shop, namespace: certificates}]}
+",
+        after: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: routes, namespace: certificates}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: ingress}]
+  to: [{group: '', kind: Secret}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: ingress}
+spec:
+  gatewayClassName: istio
+  listeners:
+  - name: https
+    port: 443
+    protocol: HTTPS
+    tls: {certificateRefs: [{name: shop, namespace: certificates}]}
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
+    if is_refused(gateway, "ResolvedRefs") {
+        return;
+    }
+    for (index, listener) in gateway.spec()["listeners"].items().iter().enumerate() {
+        for (at, secret) in listener["tls"]["certificateRefs"].items().iter().enumerate() {
+            let namespace = secret["namespace"].text();
+            if namespace.is_empty() || namespace == gateway.namespace || !matches!(secret["kind"].text(), "" | "Secret")
+            {
+                continue;
+            }
+            let name = secret["name"].text();
+            // Where no grant of that namespace is given, it may be left out of the files.
+            let is_known = view.has_in(Kind::ReferenceGrant, namespace) || is_whole_cluster(view);
+            if !is_known || is_granted(view, gateway, "", "Secret", namespace, name) {
+                continue;
+            }
+            let message = format!("namespace {namespace} grants no Gateway of {} its secret {name}", gateway.namespace);
+            findings
+                .add(&SH7149, gateway, message)
+                .field(format!("spec.listeners[{index}].tls.certificateRefs[{at}]"))
+                .arguments([namespace, name]);
+        }
+    }
+}

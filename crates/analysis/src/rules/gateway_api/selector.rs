@@ -1,0 +1,88 @@
+//! Policies that select pods of a Kubernetes Gateway by label. Source: istio
+//! `analyzers/k8sgateway/workloadselector.go`.
+//!
+//! Differs from istioctl: `targetRefs` counts as `targetRef` does, and a gateway is told once and not for each pod.
+
+use std::collections::BTreeSet;
+
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
+
+const POLICIES: &[Kind] = &[Kind::AuthorizationPolicy, Kind::RequestAuthentication, Kind::Telemetry, Kind::WasmPlugin];
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "k8sgateway.SelectorAnalyzer",
+    codes: &[&IST0166],
+    reads: &[
+        Kind::AuthorizationPolicy,
+        Kind::RequestAuthentication,
+        Kind::Telemetry,
+        Kind::WasmPlugin,
+        Kind::Pod,
+        Kind::Deployment,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::Job,
+        Kind::CronJob,
+    ],
+    check: Check::Each(POLICIES, check),
+};
+
+static IST0166: Code = Code {
+    id: "IST0166",
+    name: "IneffectiveSelector",
+    level: Level::Warning,
+    title: "A policy selects a Kubernetes Gateway by labels",
+    why: "A waypoint ignores selectors, and other gateways do where ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY is off: a \
+          policy that should deny denies nothing.",
+    remedy: "Use targetRefs with the Gateway's name instead of the selector.",
+    source: "https://istio.io/latest/docs/reference/config/type/workload-selector/#PolicyTargetReference",
+    example: Example {
+        before: "\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: web}}, action: DENY, rules: [{}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: web}}
+spec: {containers: [{name: istio-proxy, image: proxy}]}
+",
+        after: "\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: web}]
+  action: DENY
+  rules: [{}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: web}}
+spec: {containers: [{name: istio-proxy, image: proxy}]}
+",
+    },
+    also: &[],
+};
+
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
+    let spec = policy.spec();
+    if spec["targetRef"].is_set() || !spec["targetRefs"].is_empty() || spec["selector"].is_null() {
+        return;
+    }
+    let selector = Selector::new(&spec["selector"]["matchLabels"]);
+    let gateways: BTreeSet<&str> = view
+        .workloads(Within::Namespace(&policy.namespace), &selector)
+        .filter_map(|workload| workload.pod_labels()[GATEWAY_NAME].as_str())
+        .collect();
+    for gateway in gateways {
+        findings
+            .add(&IST0166, policy, format!("the selector matches Gateway {gateway}, for which targetRefs are meant"))
+            .field("spec.selector")
+            .arguments([gateway]);
+    }
+}

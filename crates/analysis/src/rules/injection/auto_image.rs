@@ -1,0 +1,121 @@
+//! Pods that wait for an injector which does not come. Source: istio `analyzers/injection/image-auto.go`.
+//!
+//! Differs from istioctl: a Deployment is told only where injectors are among the objects, since manifests alone say
+//! nothing about the cluster they are for.
+
+use super::selector;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "injection.ImageAutoAnalyzer",
+    codes: &[&IST0146, &IST0147],
+    reads: &[Kind::Pod, Kind::Deployment, Kind::Namespace, Kind::MutatingWebhookConfiguration],
+    check: Check::Each(&[Kind::Pod, Kind::Deployment], check),
+};
+
+static IST0146: Code = Code {
+    id: "IST0146",
+    name: "ImageAutoWithoutInjectionWarning",
+    level: Level::Warning,
+    title: "A workload leaves its proxy's image to an injector that does not match it",
+    why: "Image auto is replaced by the injector. Where none matches, the pods cannot start: there is no such image.",
+    remedy: "Label the pod template sidecar.istio.io/inject: 'true', or the namespace for injection.",
+    source: "https://istio.io/latest/docs/setup/additional-setup/gateway/",
+    example: Example {
+        before: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: edge}
+spec: {template: {spec: {containers: [{name: istio-proxy, image: auto}]}}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: injector}
+webhooks:
+- name: object.sidecar-injector.istio.io
+  clientConfig: {url: 'https://istiod.example.com/inject'}
+  objectSelector: {matchLabels: {sidecar.istio.io/inject: 'true'}}
+",
+        after: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: edge}
+spec:
+  template:
+    metadata: {labels: {sidecar.istio.io/inject: 'true'}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: injector}
+webhooks:
+- name: object.sidecar-injector.istio.io
+  clientConfig: {url: 'https://istiod.example.com/inject'}
+  objectSelector: {matchLabels: {sidecar.istio.io/inject: 'true'}}
+",
+    },
+    also: &[],
+};
+
+static IST0147: Code = Code {
+    id: "IST0147",
+    name: "ImageAutoWithoutInjectionError",
+    level: Level::Error,
+    title: "A pod has a proxy with the image auto",
+    why: "The injector has passed it by, and there is no such image: the pod does not start.",
+    remedy: "Make the injector match the pod by its labels or those of the namespace, and create the pod again.",
+    source: "https://istio.io/latest/docs/setup/additional-setup/gateway/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: gateway, namespace: edge}
+spec: {containers: [{name: istio-proxy, image: auto}]}
+",
+        after: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: gateway, namespace: edge}
+spec: {containers: [{name: istio-proxy, image: 'registry.istio.io/release/proxyv2:1.29.0'}]}
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
+    let containers = workload.pod_template().at("spec.containers").items();
+    let Some(index) = containers
+        .iter()
+        .position(|container| container["name"].text() == "istio-proxy" && container["image"].text() == "auto")
+    else {
+        return;
+    };
+    let arguments = [workload.kind.name(), workload.name.as_str()];
+    if workload.kind == Kind::Pod {
+        findings
+            .add(&IST0147, workload, "the proxy's image is auto: the injector has passed this pod by")
+            .field(format!("spec.containers[{index}].image"))
+            .arguments(arguments);
+        return;
+    }
+    let namespace = view.namespace_of(workload);
+    let in_namespace = |key: &str| namespace.and_then(|namespace| namespace.label(key));
+    let on_pod = |key: &str| workload.pod_labels()[key].as_str();
+    let injectors: Vec<_> = view
+        .all(Kind::MutatingWebhookConfiguration)
+        .iter()
+        .flat_map(|configuration| configuration.root["webhooks"].items())
+        .filter(|webhook| webhook["name"].text().ends_with("istio.io"))
+        .collect();
+    let is_injected = injectors.iter().any(|webhook| {
+        selector::matches(&webhook["namespaceSelector"], in_namespace)
+            && selector::matches(&webhook["objectSelector"], on_pod)
+    });
+    if !injectors.is_empty() && !is_injected {
+        findings
+            .add(&IST0146, workload, "the proxy's image is auto, and no injector matches the pods")
+            .field(format!("spec.template.spec.containers[{index}].image"))
+            .arguments(arguments);
+    }
+}

@@ -1,0 +1,167 @@
+//! Injectors that overlap, and injectors without a server. Source: istio `analyzers/webhook/webhook.go`.
+//!
+//! Differs from istioctl: that a service is missing is told only where the services of its namespace are among the
+//! objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::selector;
+use crate::rules::scope;
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "webhook.Analyzer",
+    codes: &[&IST0139],
+    reads: &[Kind::MutatingWebhookConfiguration, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
+    check: Check::Once(check),
+};
+
+static IST0139: Code = Code {
+    id: "IST0139",
+    name: "InvalidWebhook",
+    level: Level::Error,
+    title: "An injector overlaps with another one, or its service is not there",
+    why: "With two injectors a pod gets two proxies or the one of the wrong revision; with none behind the webhook pods \
+          cannot be created, or start without a proxy.",
+    remedy: "Remove the webhook of the revision that is gone, or make the selectors exclude each other; give the webhook \
+             the service of a running istiod.",
+    source: "https://istio.io/latest/docs/setup/upgrade/canary/",
+    example: Example {
+        before: "\
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: old}
+webhooks:
+- name: sidecar-injector.istio.io
+  clientConfig: {url: 'https://old.example.com/inject'}
+  namespaceSelector: {matchLabels: {istio-injection: enabled}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: new}
+webhooks:
+- name: sidecar-injector.istio.io
+  clientConfig: {url: 'https://new.example.com/inject'}
+  namespaceSelector: {matchLabels: {istio-injection: enabled}}
+",
+        after: "\
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: new}
+webhooks:
+- name: sidecar-injector.istio.io
+  clientConfig: {url: 'https://new.example.com/inject'}
+  namespaceSelector: {matchLabels: {istio-injection: enabled}}
+",
+    },
+    also: &[],
+};
+
+const REVISION: &str = "istio.io/rev";
+/// More revisions than a cluster can have; the work grows with their square.
+const MOST_REVISIONS: usize = 50;
+
+struct Webhook<'a> {
+    configuration: &'a Resource,
+    index: usize,
+    node: &'a Node,
+}
+
+impl Webhook<'_> {
+    fn name(&self) -> String {
+        format!("{}/{}", self.configuration.name, self.node["name"].text())
+    }
+}
+
+fn check(view: &View<'_>, findings: &mut Findings) {
+    let mut webhooks: Vec<Webhook<'_>> = Vec::new();
+    let mut revisions: BTreeSet<&str> = BTreeSet::new();
+    for configuration in view.all(Kind::MutatingWebhookConfiguration) {
+        let hooks = configuration.root["webhooks"].items();
+        let own = revisions_of(configuration);
+        if own.is_empty() && !hooks.iter().any(|hook| hook["name"].text().ends_with("istio.io")) {
+            continue;
+        }
+        revisions.extend(own);
+        webhooks.extend(hooks.iter().enumerate().map(|(index, node)| Webhook { configuration, index, node }));
+    }
+    let revisions: Vec<&str> = revisions.into_iter().take(MOST_REVISIONS).collect();
+    check_overlaps(&webhooks, &revisions, findings);
+    check_services(view, &webhooks, findings);
+}
+
+/// The revisions that a configuration is for or speaks of.
+fn revisions_of(configuration: &Resource) -> BTreeSet<&str> {
+    let mut revisions: BTreeSet<&str> = configuration.label(REVISION).into_iter().collect();
+    for hook in configuration.root["webhooks"].items() {
+        for selector in [&hook["namespaceSelector"], &hook["objectSelector"]] {
+            revisions.extend(selector["matchLabels"][REVISION].as_str());
+            let expressions = selector["matchExpressions"].items().iter();
+            let of_revision = expressions.filter(|expression| expression["key"].text() == REVISION);
+            revisions.extend(of_revision.flat_map(|expression| expression["values"].texts()));
+        }
+    }
+    revisions
+}
+
+/// Each namespace and pod that there could be is matched by at most one webhook.
+fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut Findings) {
+    let labels = |key: &'static str, values: [&'static str; 2]| {
+        let own = [None, Some(values[0]), Some(values[1])].into_iter();
+        let revision = std::iter::once(None).chain(revisions.iter().copied().map(Some));
+        let all: Vec<_> = revision.flat_map(|revision| own.clone().map(move |own| (own, revision))).collect();
+        move |selector: fn(&Node) -> &Node| -> Vec<Vec<bool>> {
+            let matches = |own: Option<&'static str>, revision, node| {
+                selector::matches(selector(node), |label| match label {
+                    REVISION => revision,
+                    label if label == key => own,
+                    _ => None,
+                })
+            };
+            let of = |(own, revision): &(Option<&'static str>, _)| {
+                webhooks.iter().map(|webhook| matches(*own, *revision, webhook.node)).collect()
+            };
+            all.iter().map(of).collect()
+        }
+    };
+    let namespaces = labels("istio-injection", ["enabled", "disabled"])(|webhook| &webhook["namespaceSelector"]);
+    let pods = labels("sidecar.istio.io/inject", ["true", "false"])(|webhook| &webhook["objectSelector"]);
+    // What a webhook has in common with others, so that each of them is told once.
+    let mut overlaps: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for in_namespace in &namespaces {
+        for on_pod in &pods {
+            let matching: Vec<usize> = (0..webhooks.len()).filter(|at| in_namespace[*at] && on_pod[*at]).collect();
+            if matching.len() > 1 {
+                for at in &matching {
+                    overlaps.entry(*at).or_default().extend(matching.iter().filter(|other| *other != at));
+                }
+            }
+        }
+    }
+    for (at, others) in overlaps {
+        let others = others.into_iter().map(|other| webhooks[other].name()).collect::<Vec<_>>().join(", ");
+        let webhook = &webhooks[at];
+        let message = format!("webhook {} matches pods that {others} match too", webhook.name());
+        findings
+            .add(&IST0139, webhook.configuration, message.clone())
+            .field(format!("webhooks[{}].name", webhook.index))
+            .arguments([message]);
+    }
+}
+
+fn check_services(view: &View<'_>, webhooks: &[Webhook<'_>], findings: &mut Findings) {
+    for webhook in webhooks {
+        let service = &webhook.node["clientConfig"]["service"];
+        let (namespace, name) = (service["namespace"].text(), service["name"].text());
+        let is_known = || scope::knows_host(view, &format!("{name}.{namespace}.svc.cluster.local"));
+        if service.is_null() || view.has_named(Kind::Service, namespace, name) || !is_known() {
+            continue;
+        }
+        let message = format!("webhook {} calls Service {namespace}/{name}, which is not there", webhook.name());
+        findings
+            .add(&IST0139, webhook.configuration, message.clone())
+            .field(format!("webhooks[{}].clientConfig.service.name", webhook.index))
+            .arguments([message]);
+    }
+}

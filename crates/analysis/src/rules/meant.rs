@@ -1,0 +1,87 @@
+//! What may be meant by a name that leads nowhere, for the end of a message. Knows no rule.
+
+use crate::{KeyIndex, Kind, View, hosts};
+use sailhand_base::suggest;
+
+static SERVICES: KeyIndex =
+    KeyIndex { name: "services by name", kinds: &[Kind::Service], keys: |service, keys| keys.add(&[&service.name]) };
+
+static SECRETS: KeyIndex =
+    KeyIndex { name: "secrets by name", kinds: &[Kind::Secret], keys: |secret, keys| keys.add(&[&secret.name]) };
+
+/// Services of a namespace among which one is looked for whose name is alike; more would take time.
+const ALIKE: usize = 200;
+
+/// For a host that an object of namespace `own` names and nobody provides: `; did you mean …?`, or nothing. Needs
+/// [`Kind::Service`].
+pub fn host(view: &View<'_>, host: &str, own: &str) -> String {
+    let full = hosts::fqdn(host, own);
+    let Some((namespace, name)) = hosts::service_of(&full) else {
+        return short(view, host).map_or_else(String::new, |(name, namespace)| {
+            format!("; Istio wants it in full: {name}.{namespace}.svc.cluster.local")
+        });
+    };
+    let elsewhere = view.lookup(&SERVICES, &[name]);
+    if let [one, rest @ ..] = elsewhere {
+        let more = if rest.is_empty() { "" } else { ", among others" };
+        return format!("; namespace {} has a service {name}{more}", one.namespace);
+    }
+    let there = view.in_namespace(Kind::Service, namespace);
+    let names = there.iter().take(ALIKE).map(|service| service.name.as_str());
+    suggest::nearest(name, names).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+/// Whether a host is a service as DNS finds it and Istio does not: `name.namespace`, `name.namespace.svc`. Needs
+/// [`Kind::Service`].
+pub fn is_short(view: &View<'_>, host: &str) -> bool {
+    short(view, host).is_some()
+}
+
+fn short<'h>(view: &View<'_>, host: &'h str) -> Option<(&'h str, &'h str)> {
+    let (name, rest) = host.split_once('.')?;
+    let namespace = rest.strip_suffix(".svc").unwrap_or(rest);
+    view.has_named(Kind::Service, namespace, name).then_some((name, namespace))
+}
+
+/// For a Secret that is not where it is looked for. Needs [`Kind::Secret`].
+pub fn secret(view: &View<'_>, name: &str) -> String {
+    let found = view.lookup(&SECRETS, &[name]);
+    found.first().map_or_else(String::new, |there| format!("; there is one in {}", there.namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::messages;
+
+    fn service(name: &str, namespace: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{ports: [{{port: 80}}]}}\n---\n"
+        )
+    }
+
+    #[test]
+    fn a_host_that_leads_nowhere_is_put_right() {
+        let services = service("cart", "shop") + &service("other", "web");
+        for (host, hint) in
+            [("cart", "; namespace shop has a service cart"), ("othre", "; did you mean other?"), ("something", "")]
+        {
+            let route = format!(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a, namespace: web}}\n\
+                 spec: {{hosts: [a], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}\n"
+            );
+            let told = messages(&format!("{services}{route}"), "IST0101");
+            assert_eq!(
+                told,
+                [format!("no service that this namespace sees has the host {host}.web.svc.cluster.local{hint}")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_as_dns_knows_it_is_no_host_of_istio() {
+        let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: web}\n\
+                    spec: {host: cart.shop, trafficPolicy: {loadBalancer: {simple: RANDOM}}}\n";
+        let told = messages(&(service("cart", "shop") + rule), "IST0174");
+        assert!(told[0].ends_with("; Istio wants it in full: cart.shop.svc.cluster.local"), "{told:?}");
+    }
+}

@@ -1,0 +1,205 @@
+//! The rules: a folder for each family, a file for each rule with its codes and their documentation. The codes that
+//! several rules report are in `shared.rs`. Rules know the view they are given and nothing of each other.
+
+mod access;
+mod ambient;
+mod annotation;
+mod bound;
+mod clusters;
+mod control_plane;
+mod destination_rule;
+mod edge;
+mod envoy_filter;
+mod gateway;
+mod gateway_api;
+mod injection;
+mod meant;
+mod mesh_networks;
+mod mutual_tls;
+mod operations;
+mod pods;
+mod ports;
+mod references;
+mod routing;
+mod schema;
+mod scope;
+mod security;
+mod selected;
+mod service;
+mod service_entry;
+pub mod shared;
+mod sidecar;
+mod status;
+mod telemetry;
+mod virtual_service;
+mod wording;
+mod workload;
+
+use std::collections::BTreeSet;
+
+use super::{Code, Kind, Rule};
+
+/// All rules. A new one is a line here.
+pub static ALL: &[&Rule] = &[
+    // What istioctl analyze reports too: its names, its codes.
+    &annotation::alpha::RULE,
+    &annotation::known::RULE,
+    &clusters::service::RULE,
+    &control_plane::deprecated::RULE,
+    &control_plane::external::RULE,
+    &destination_rule::ca_certificate::RULE,
+    &destination_rule::subsets::RULE,
+    &envoy_filter::patch::RULE,
+    &gateway::certificate::RULE,
+    &gateway::conflict::RULE,
+    &gateway::ports::RULE,
+    &gateway::secret::RULE,
+    &gateway_api::crd_version::RULE,
+    &gateway_api::selector::RULE,
+    &injection::auto_image::RULE,
+    &injection::image::RULE,
+    &injection::namespace::RULE,
+    &injection::webhook::RULE,
+    &mesh_networks::registry::RULE,
+    &security::authorization::RULE,
+    &security::blocked_cidrs::RULE,
+    &service::port_name::RULE,
+    &service_entry::addresses::RULE,
+    &service_entry::conflicting_protocol::RULE,
+    &schema::fields::RULE,
+    &schema::authorization_policy::RULE,
+    &schema::destination_rule::RULE,
+    &schema::envoy_filter::RULE,
+    &schema::gateway::RULE,
+    &schema::peer_authentication::RULE,
+    &schema::plugin::TRAFFIC_EXTENSION,
+    &schema::plugin::WASM_PLUGIN,
+    &schema::proxy_config::RULE,
+    &schema::request_authentication::RULE,
+    &schema::service_entry::RULE,
+    &schema::sidecar::RULE,
+    &schema::telemetry::RULE,
+    &schema::virtual_service::RULE,
+    &schema::workload::ENTRY,
+    &schema::workload::GROUP,
+    &sidecar::selector::RULE,
+    &status::condition::RULE,
+    &telemetry::default_selector::RULE,
+    &telemetry::lightstep::RULE,
+    &telemetry::provider::RULE,
+    &telemetry::selector::RULE,
+    &virtual_service::destination_host::RULE,
+    &virtual_service::gateways::RULE,
+    &virtual_service::jwt_claims::RULE,
+    &virtual_service::mesh_hosts::RULE,
+    &virtual_service::subsets::RULE,
+    &workload::application_uid::RULE,
+    &workload::multi_service::RULE,
+    // Consistency, security and other good practice: our own codes.
+    &access::default_deny::RULE,
+    &access::host_ports::RULE,
+    &access::identity::RULE,
+    &access::matching::RULE,
+    &access::methods::RULE,
+    &access::service_ports::RULE,
+    &ambient::enrolment::RULE,
+    &ambient::l7_policies::RULE,
+    &ambient::mixed_routes::RULE,
+    &ambient::network_policies::RULE,
+    &ambient::plain_text::RULE,
+    &ambient::proxied::RULE,
+    &ambient::services::RULE,
+    &ambient::unread::RULE,
+    &clusters::identity::RULE,
+    &clusters::namespaces::RULE,
+    &clusters::networks::RULE,
+    &clusters::same_configuration::RULE,
+    &edge::broad_hosts::RULE,
+    &edge::https_redirect::RULE,
+    &edge::reused_connection::RULE,
+    &edge::tls_origination::RULE,
+    &edge::tls_routes::RULE,
+    &gateway_api::addresses::RULE,
+    &gateway_api::backends::RULE,
+    &gateway_api::classes::RULE,
+    &gateway_api::grant_namespaces::RULE,
+    &gateway_api::listener_certificates::RULE,
+    &gateway_api::parents::RULE,
+    &mutual_tls::client_and_server::RULE,
+    &mutual_tls::duplicates::RULE,
+    &mutual_tls::strict::RULE,
+    &mutual_tls::strict::POLICIES,
+    &mutual_tls::without_auto::RULE,
+    &mutual_tls::without_auto::CLIENTS,
+    &operations::availability::RULE,
+    &operations::debug_port::RULE,
+    &operations::egress::RULE,
+    &operations::far_rules::RULE,
+    &operations::injector::RULE,
+    &operations::injector::WEBHOOKS,
+    &operations::locality::RULE,
+    &operations::members::RULE,
+    &operations::network_policies::RULE,
+    &operations::path_normalization::RULE,
+    &operations::pod_security::RULE,
+    &operations::proxy_versions::RULE,
+    &operations::tracing::RULE,
+    &operations::zones::RULE,
+    &pods::bypass::RULE,
+    &pods::labels::RULE,
+    &pods::reserved_ports::RULE,
+    &ports::double_tls::RULE,
+    &ports::external_name::RULE,
+    &ports::https_port::RULE,
+    &ports::plain_to_tls::RULE,
+    &ports::server_first::RULE,
+    &references::export_to::RULE,
+    &references::policy_hosts::RULE,
+    &references::principals::RULE,
+    &references::selectors::RULE,
+    &references::sidecar_hosts::RULE,
+    &references::target_ports::RULE,
+    &references::workload_groups::RULE,
+    &routing::default_route::RULE,
+    &routing::destinations::RULE,
+    &routing::match_gateways::RULE,
+    &routing::overlapping_rules::RULE,
+    &routing::same_host_entries::RULE,
+    &routing::shared_gateway_host::RULE,
+    &routing::sidecar_outbound::RULE,
+    &routing::subset_labels::RULE,
+    &routing::subset_of_service::RULE,
+    &routing::unused_subset::RULE,
+    &security::token_not_required::RULE,
+    &telemetry::unknown_provider::RULE,
+];
+
+/// Codes told only to who asks for them by name: most of what they find is written by tools and not by people.
+const ON_REQUEST: &[&str] = &["IST0136"];
+
+/// Whether a code is told to who asks for none by name.
+#[must_use]
+pub fn is_told_unasked(code: &Code) -> bool {
+    !ON_REQUEST.contains(&code.id)
+}
+
+/// Those rules that read nothing of what is not known.
+#[must_use]
+pub fn without(rules: &[&'static Rule], unread: &BTreeSet<Kind>) -> Vec<&'static Rule> {
+    // The mesh's settings are in a ConfigMap.
+    let has_settings = !unread.contains(&Kind::ConfigMap);
+    let is_known = |kind: &Kind| !unread.contains(kind) && (has_settings || *kind != Kind::MeshConfig);
+    rules.iter().copied().filter(|rule| rule.reads.iter().all(is_known)).collect()
+}
+
+/// All codes that some rule can report, by their ids.
+#[must_use]
+pub fn codes() -> Vec<&'static Code> {
+    let mut codes: Vec<&'static Code> = ALL.iter().flat_map(|rule| rule.codes).copied().collect();
+    codes.sort_by_key(|code| code.id);
+    codes.dedup();
+    codes
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,273 @@
+//! Clients that do one thing and servers that ask for another. Source: istio.io, common network problems, "503 errors
+//! after setting destination rule"; Kiali's checks KIA0207, KIA0208, KIA0505, KIA0506.
+
+use super::mode::{self, InForce, Mode};
+use crate::hosts::{fqdn, service_of};
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, Within};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "mutual_tls.ClientAndServer",
+    codes: &[&SH7108, &SH7109],
+    reads: &[
+        Kind::DestinationRule,
+        Kind::PeerAuthentication,
+        Kind::MeshConfig,
+        Kind::Namespace,
+        Kind::Service,
+        Kind::Pod,
+        Kind::Deployment,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::Job,
+        Kind::CronJob,
+    ],
+    check: Check::Each(&[Kind::DestinationRule], check),
+};
+
+static SH7108: Code = Code {
+    id: "SH7108",
+    name: "MutualTlsToPlainTextServer",
+    level: Level::Error,
+    title: "Clients use mutual TLS for servers that take plain text only",
+    why: "The server does not understand the handshake; all requests fail with 503.",
+    remedy: "Remove the tls settings from the DestinationRule (Istio then finds out what the server takes), or let the \
+             server take mutual TLS.",
+    source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#503-errors-after-setting-destination-rule",
+    example: Example {
+        before: "\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: DISABLE}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: shop}
+spec:
+  host: cart
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
+",
+        after: "\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: shop}
+spec:
+  host: cart
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
+",
+    },
+    also: &["KIA0505", "KIA0506"],
+};
+
+static SH7109: Code = Code {
+    id: "SH7109",
+    name: "PlainTextToStrictServer",
+    level: Level::Error,
+    title: "Clients do not use mutual TLS for servers that take nothing else",
+    why: "The server ends the connection; all requests fail with 503. Typical after adding a DestinationRule for \
+          something else whose tls mode was set by habit.",
+    remedy: "Remove the tls settings from the DestinationRule: Istio then uses mutual TLS by itself. Or set mode \
+             ISTIO_MUTUAL.",
+    source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#503-errors-after-setting-destination-rule",
+    example: Example {
+        before: "\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: shop}
+spec:
+  host: cart
+  trafficPolicy: {tls: {mode: DISABLE}}
+",
+        after: "\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: shop}
+spec:
+  host: cart
+  trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}
+",
+    },
+    also: &["KIA0207", "KIA0208"],
+};
+
+/// Whom a `DestinationRule` is about.
+enum Servers<'a> {
+    Mesh,
+    Namespace(&'a str),
+    Service { namespace: &'a str, service: Option<&'a Resource> },
+}
+
+fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
+    let spec = rule.spec();
+    let mut policies = vec![("spec.trafficPolicy".to_owned(), &spec["trafficPolicy"])];
+    for (index, subset) in spec["subsets"].items().iter().enumerate() {
+        policies.push((format!("spec.subsets[{index}].trafficPolicy"), &subset["trafficPolicy"]));
+    }
+    policies.retain(|(_, policy)| says_tls(policy));
+    if policies.is_empty() {
+        return;
+    }
+    let host = spec["host"].text();
+    let full = fqdn(host, &rule.namespace);
+    let Some(servers) = servers(view, &full) else { return };
+    for (path, policy) in policies {
+        let mut compare = |tls: &Node, path: String, port: Option<i64>| {
+            let server = servers.mode(view, port);
+            if !server.policy.is_some_and(|policy| servers.are_meshed(view, policy)) {
+                return;
+            }
+            let client = tls["mode"].text();
+            let (code, takes) = match (client, server.mode) {
+                ("DISABLE" | "SIMPLE", Mode::Strict) => (&SH7109, "mutual TLS only"),
+                ("ISTIO_MUTUAL" | "MUTUAL", Mode::Disable) => (&SH7108, "plain text only"),
+                _ => return,
+            };
+            let Some(by) = server.policy else { return };
+            let message =
+                format!("tls mode {client} to {host}, which takes {takes} (PeerAuthentication {})", by.full_name());
+            findings.add(code, rule, message).field(path).arguments([host, client, &by.full_name()]).related(by);
+        };
+        compare(&policy["tls"], format!("{path}.tls.mode"), None);
+        for (index, settings) in policy["portLevelSettings"].items().iter().enumerate() {
+            let port = settings["port"]["number"].as_int();
+            compare(&settings["tls"], format!("{path}.portLevelSettings[{index}].tls.mode"), port);
+        }
+    }
+}
+
+fn says_tls(policy: &Node) -> bool {
+    policy["tls"]["mode"].is_set()
+        || policy["portLevelSettings"].items().iter().any(|settings| settings["tls"]["mode"].is_set())
+}
+
+/// None for hosts outside the cluster, and for wildcards that are not whole namespaces.
+fn servers<'a>(view: &View<'a>, host: &'a str) -> Option<Servers<'a>> {
+    if matches!(host, "*" | "*.local" | "*.cluster.local" | "*.svc.cluster.local") {
+        return Some(Servers::Mesh);
+    }
+    let (namespace, name) = service_of(host)?;
+    match name {
+        "*" => Some(Servers::Namespace(namespace)),
+        _ => Some(Servers::Service { namespace, service: view.get(Kind::Service, namespace, name) }),
+    }
+}
+
+impl Servers<'_> {
+    fn mode<'v>(&self, view: &View<'v>, port: Option<i64>) -> InForce<'v> {
+        match self {
+            Self::Mesh => mode::of_mesh(view),
+            Self::Namespace(namespace) | Self::Service { namespace, service: None } => {
+                mode::of_namespace(view, namespace)
+            }
+            Self::Service { namespace, service: Some(service) } => {
+                let selector = Selector::new(&service.spec()["selector"]);
+                mode::of_workload(view, namespace, &selector, port.map(|port| target(service, port)))
+            }
+        }
+    }
+
+    /// A policy is for proxies: a server without one is not bound by it. Where the pods are not known, the policy of
+    /// the same namespace tells that somebody wants it there.
+    fn are_meshed(&self, view: &View<'_>, policy: &Resource) -> bool {
+        match self {
+            Self::Mesh => true,
+            Self::Namespace(namespace) => {
+                let known = view.get(Kind::Namespace, "", namespace);
+                known.map_or(policy.namespace == *namespace, is_meshed)
+            }
+            Self::Service { namespace, service } => {
+                let selector = service.map(|service| Selector::new(&service.spec()["selector"])).unwrap_or_default();
+                if service.is_some() && selector.is_empty() {
+                    return false;
+                }
+                let mut pods = (!selector.is_empty())
+                    .then(|| view.workloads(Within::Namespace(namespace), &selector))
+                    .into_iter()
+                    .flatten()
+                    .peekable();
+                if pods.peek().is_some() {
+                    return pods.any(|pod| view.is_in_mesh(pod));
+                }
+                let known = view.get(Kind::Namespace, "", namespace);
+                known.map_or(policy.namespace == *namespace, is_meshed)
+            }
+        }
+    }
+}
+
+fn is_meshed(namespace: &Resource) -> bool {
+    let mode = crate::membership::NamespaceMode::of(namespace);
+    mode.injects() || mode.is_ambient()
+}
+
+/// The pods' port behind a port of the service. A named one is not looked up: then the policy's port is not known.
+fn target(service: &Resource, port: i64) -> i64 {
+    let ports = service.spec()["ports"].items();
+    let Some(found) = ports.iter().find(|item| item["port"].as_int() == Some(port)) else { return port };
+    found["targetPort"].as_int().unwrap_or(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    /// The rule's own case with the service and its pods known.
+    fn with_pods(inject: &str) -> String {
+        format!(
+            "{}---
+apiVersion: v1
+kind: Service
+metadata: {{name: cart, namespace: shop}}
+spec: {{selector: {{app: cart}}, ports: [{{port: 80, name: http}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: cart, namespace: shop}}
+spec: {{template: {{metadata: {{labels: {{app: cart, sidecar.istio.io/inject: '{inject}'}}}}}}}}
+",
+            super::SH7109.example.before
+        )
+    }
+
+    #[test]
+    fn a_server_without_a_proxy_is_not_bound_by_a_policy() {
+        assert!(reported(&with_pods("true")).contains("SH7109"));
+        assert!(!reported(&with_pods("false")).contains("SH7109"));
+    }
+
+    #[test]
+    fn a_policy_of_the_workload_wins_over_that_of_the_namespace() {
+        let own = format!(
+            "{}---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: cart, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: cart}}}}, mtls: {{mode: PERMISSIVE}}}}
+",
+            with_pods("true")
+        );
+        assert!(!reported(&own).contains("SH7109"));
+    }
+
+    #[test]
+    fn hosts_outside_the_cluster_have_no_policy() {
+        let outside = super::SH7109.example.before.replace("host: cart", "host: cart.example.com");
+        assert!(!reported(&outside).contains("SH7109"));
+    }
+}

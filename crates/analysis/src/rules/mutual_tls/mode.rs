@@ -1,0 +1,81 @@
+//! Which mode of mutual TLS is in force for whom. Source: istio `pilot/pkg/model/authentication.go`: mesh, then
+//! namespace, then workload, then port; of several at one level the oldest; `UNSET` means what is above.
+
+use std::sync::Arc;
+
+use crate::{Kind, Node, Resource, Selector, View};
+
+/// A mode, and the policy that says so; none if it is Istio's default.
+#[derive(Debug, Clone, Copy)]
+pub struct InForce<'a> {
+    pub mode: Mode,
+    pub policy: Option<&'a Resource>,
+}
+
+/// What a server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Plain text only.
+    Disable,
+    /// Both.
+    Permissive,
+    /// Mutual TLS only.
+    Strict,
+}
+
+impl Mode {
+    /// None for what leaves the decision to the level above.
+    pub fn read(mtls: &Node) -> Option<Self> {
+        match mtls["mode"].text() {
+            "DISABLE" => Some(Self::Disable),
+            "PERMISSIVE" => Some(Self::Permissive),
+            "STRICT" => Some(Self::Strict),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a policy is for a whole namespace.
+pub fn is_for_namespace(policy: &Resource) -> bool {
+    policy.spec().at("selector.matchLabels").is_empty()
+}
+
+/// When an object was made; files do not say it.
+fn age(policy: &Arc<Resource>) -> (&str, &str) {
+    (policy.root.at("metadata.creationTimestamp").text(), &policy.name)
+}
+
+/// What a namespace's own policy says.
+fn said_in<'a>(view: &View<'a>, namespace: &str) -> Option<InForce<'a>> {
+    let policies = view.in_namespace(Kind::PeerAuthentication, namespace);
+    let policy = policies.iter().filter(|policy| is_for_namespace(policy)).min_by_key(|policy| age(policy))?;
+    Mode::read(&policy.spec()["mtls"]).map(|mode| InForce { mode, policy: Some(policy) })
+}
+
+/// For the whole mesh.
+pub fn of_mesh<'a>(view: &View<'a>) -> InForce<'a> {
+    said_in(view, view.root_namespace()).unwrap_or(InForce { mode: Mode::Permissive, policy: None })
+}
+
+/// For a namespace, as far as no workload has a policy of its own.
+pub fn of_namespace<'a>(view: &View<'a>, namespace: &str) -> InForce<'a> {
+    said_in(view, namespace).unwrap_or_else(|| of_mesh(view))
+}
+
+/// For pods with (at least) these labels, on one of their ports if it is known.
+pub fn of_workload<'a>(view: &View<'a>, namespace: &str, labels: &Selector<'_>, port: Option<i64>) -> InForce<'a> {
+    let own = view
+        .in_namespace(Kind::PeerAuthentication, namespace)
+        .iter()
+        .filter(|policy| !is_for_namespace(policy))
+        .filter(|policy| labels.is_within(&Selector::new(policy.spec().at("selector.matchLabels"))))
+        .min_by_key(|policy| age(policy));
+    let Some(own) = own else { return of_namespace(view, namespace) };
+    let of_port = port.and_then(|port| {
+        let (_, mtls) = own.spec()["portLevelMtls"].entries().iter().find(|(key, _)| key.parse() == Ok(port))?;
+        Mode::read(mtls)
+    });
+    of_port
+        .or_else(|| Mode::read(&own.spec()["mtls"]))
+        .map_or_else(|| of_namespace(view, namespace), |mode| InForce { mode, policy: Some(own) })
+}

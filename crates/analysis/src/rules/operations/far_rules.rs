@@ -1,0 +1,88 @@
+//! `DestinationRule`s where nobody looks for them. Source: istio.io, traffic management best practices,
+//! "Cross-namespace configuration": the client's namespace, the service's, then the root namespace.
+
+use crate::hosts::{fqdn, service_of};
+use crate::rules::scope::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, WORKLOADS, Within};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "operations.FarRules",
+    codes: &[&SH7304],
+    reads: &[
+        Kind::DestinationRule,
+        Kind::Namespace,
+        Kind::MeshConfig,
+        WORKLOADS[0],
+        WORKLOADS[1],
+        WORKLOADS[2],
+        WORKLOADS[3],
+        WORKLOADS[4],
+        WORKLOADS[5],
+    ],
+    check: Check::Each(&[Kind::DestinationRule], check),
+};
+
+static SH7304: Code = Code {
+    id: "SH7304",
+    name: "RuleNeverLookedUp",
+    level: Level::Warning,
+    title: "A DestinationRule stands in a namespace in which nobody looks for it",
+    why: "A client's proxy takes the rule of its own namespace, else of the service's, else of the root namespace. In this \
+          namespace there is no client, so the rule is never used.",
+    remedy: "Move it to the namespace of the service.",
+    source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#cross-namespace-configuration",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: config}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: config}
+spec: {host: cart.shop.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: config}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: shop}
+spec: {host: cart.shop.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
+    let full = fqdn(rule.spec()["host"].text(), &rule.namespace);
+    let Some((namespace, _)) = service_of(&full) else { return };
+    if namespace == rule.namespace || rule.namespace == view.root_namespace() || !is_whole_cluster(view) {
+        return;
+    }
+    let everything = Selector::default();
+    if view.has_workload(Within::Namespace(&rule.namespace), &everything) {
+        return;
+    }
+    let message = format!("{} is for {full}, and namespace {} has no client", rule.name, rule.namespace);
+    findings.add(&SH7304, rule, message).field("metadata.namespace").arguments([&*full, rule.namespace.as_str()]);
+}

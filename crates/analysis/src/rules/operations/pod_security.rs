@@ -1,0 +1,78 @@
+//! Namespaces that refuse what sidecars need. Source: istio.io, application requirements; Istio CNI: without it each pod
+//! has an init container with `NET_ADMIN`.
+
+use crate::membership::NamespaceMode;
+use crate::rules::scope::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "operations.PodSecurity",
+    codes: &[&SH7220],
+    reads: &[Kind::Namespace, Kind::DaemonSet, Kind::Deployment, Kind::MeshConfig],
+    check: Check::Each(&[Kind::Namespace], check),
+};
+
+static SH7220: Code = Code {
+    id: "SH7220",
+    name: "PodSecurityRefusesSidecars",
+    level: Level::Error,
+    title: "A namespace gets sidecars and refuses pods that need NET_ADMIN",
+    why: "Without the CNI plugin each pod has an init container that changes the network with NET_ADMIN and NET_RAW; Pod \
+          Security refuses such pods, so none starts.",
+    remedy: "Install Istio's CNI plugin (istio-cni), which does this on the node.",
+    source: "https://istio.io/latest/docs/setup/additional-setup/cni/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled, pod-security.kubernetes.io/enforce: restricted}}
+",
+        after: "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: istio-cni-node, namespace: istio-system, labels: {k8s-app: istio-cni-node}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled, pod-security.kubernetes.io/enforce: restricted}}
+",
+    },
+    also: &[],
+};
+
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
+fn check(view: &View<'_>, namespace: &Resource, findings: &mut Findings) {
+    let Some(level @ ("restricted" | "baseline")) = namespace.label(ENFORCE) else { return };
+    if !NamespaceMode::of(namespace).injects() || !is_whole_cluster(view) {
+        return;
+    }
+    // The plugin may stand in kube-system, which is not read; somewhere else it is seen.
+    let has_cni = view.all(Kind::DaemonSet).iter().any(|set| set.name.contains("istio-cni"));
+    if has_cni {
+        return;
+    }
+    let message = format!("namespace {} gets sidecars and enforces {level}, and there is no istio-cni", namespace.name);
+    findings
+        .add(&SH7220, namespace, message)
+        .level(Level::Warning)
+        .field(format!("metadata.labels[\"{ENFORCE}\"]"))
+        .arguments([namespace.name.as_str(), level]);
+}

@@ -1,0 +1,125 @@
+//! Proxies that are too far from their control plane, and pods whose parts differ. Source: istio.io, supported releases
+//! ("control plane/data plane skew"); istio-vet `meshversion` (init image).
+
+use crate::rules::wording::some_of;
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "operations.ProxyVersions",
+    codes: &[&SH7219, &SH7318],
+    reads: &[Kind::Pod, Kind::Deployment, Kind::MeshConfig],
+    check: Check::Namespaces(&[Kind::Pod], check),
+};
+
+static SH7219: Code = Code {
+    id: "SH7219",
+    name: "ProxyTooOld",
+    level: Level::Warning,
+    title: "Proxies are more than two minor releases older than the control plane, or newer than it",
+    why: "This is not tested together: they may misread what istiod sends, and they have long had no security fixes.",
+    remedy: "Restart the workloads so that they get the current proxy.",
+    source: "https://istio.io/latest/docs/releases/supported-releases/#control-planedata-plane-skew",
+    example: Example {
+        before: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+spec: {template: {spec: {containers: [{name: discovery, image: 'istio/pilot:1.28.0'}]}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart-1, namespace: shop, labels: {app: cart}}
+spec: {containers: [{name: istio-proxy, image: 'istio/proxyv2:1.24.3'}]}
+",
+        after: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+spec: {template: {spec: {containers: [{name: discovery, image: 'istio/pilot:1.28.0'}]}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart-1, namespace: shop, labels: {app: cart}}
+spec: {containers: [{name: istio-proxy, image: 'istio/proxyv2:1.27.1'}]}
+",
+    },
+    also: &[],
+};
+
+static SH7318: Code = Code {
+    id: "SH7318",
+    name: "InitImageDiffers",
+    level: Level::Warning,
+    title: "The init container of pods is of another release than their proxy",
+    why: "The rules that send traffic into the proxy do not fit the proxy; typical for templates that were injected by hand \
+          and updated by half.",
+    remedy: "Let the injector add both, or update both images together.",
+    source: "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: cart-1, namespace: shop, labels: {app: cart}}
+spec:
+  initContainers: [{name: istio-init, image: 'istio/proxyv2:1.24.3'}]
+  containers: [{name: istio-proxy, image: 'istio/proxyv2:1.28.0'}]
+",
+        after: "\
+apiVersion: v1
+kind: Pod
+metadata: {name: cart-1, namespace: shop, labels: {app: cart}}
+spec:
+  initContainers: [{name: istio-init, image: 'istio/proxyv2:1.28.0'}]
+  containers: [{name: istio-proxy, image: 'istio/proxyv2:1.28.0'}]
+",
+    },
+    also: &["istio-vet meshversion"],
+};
+
+fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
+    let newest = view
+        .in_namespace(Kind::Deployment, view.root_namespace())
+        .iter()
+        .filter(|deployment| deployment.label("app") == Some("istiod"))
+        .filter_map(|istiod| minor(image(&istiod.pod_template()["spec"]["containers"], "discovery")?))
+        .max();
+    let (mut old, mut mixed): (Vec<&Resource>, Vec<&Resource>) = (Vec::new(), Vec::new());
+    for pod in view.in_namespace(Kind::Pod, namespace) {
+        let spec = pod.spec();
+        let found = image(&spec["containers"], "istio-proxy").or_else(|| image(&spec["initContainers"], "istio-proxy"));
+        let Some(proxy) = found else { continue };
+        if let (Some(newest), Some(own)) = (newest, minor(proxy))
+            && (own.0 != newest.0 || own.1 + 2 < newest.1 || own.1 > newest.1)
+        {
+            old.push(pod);
+        }
+        if image(&spec["initContainers"], "istio-init").is_some_and(|init| tag(init) != tag(proxy)) {
+            mixed.push(pod);
+        }
+    }
+    let mut tell = |code: &'static Code, pods: &[&Resource], what: &str| {
+        let Some(first) = pods.first() else { return };
+        let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+        findings.add(code, first, format!("{what}: {}", some_of(&names))).arguments(names);
+    };
+    let control_plane = newest.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default();
+    tell(&SH7219, &old, &format!("proxies too far from istiod {control_plane}"));
+    tell(&SH7318, &mixed, "istio-init and istio-proxy are of different releases");
+}
+
+fn image<'a>(containers: &'a Node, name: &str) -> Option<&'a str> {
+    containers.items().iter().find(|container| container["name"].text() == name)?["image"].as_str()
+}
+
+/// Without a digest, and without the port of a registry.
+fn tag(image: &str) -> Option<&str> {
+    let image = image.split_once('@').map_or(image, |(image, _)| image);
+    image.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
+}
+
+/// Major and minor number of a release.
+fn minor(image: &str) -> Option<(u32, u32)> {
+    let mut numbers = tag(image)?.split(['.', '-']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}

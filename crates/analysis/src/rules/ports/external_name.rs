@@ -1,0 +1,59 @@
+//! Services that take a port away from all others. Source: istio.io, traffic routing, "Unmatched traffic" and TCP
+//! services without an address: they listen on all addresses.
+
+use super::protocol::{Spoken, spoken};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "ports.ExternalName",
+    codes: &[&SH7313],
+    reads: &[Kind::Service],
+    check: Check::Each(&[Kind::Service], check),
+};
+
+static SH7313: Code = Code {
+    id: "SH7313",
+    name: "TcpExternalName",
+    level: Level::Info,
+    title: "An ExternalName service has a TCP port",
+    why: "It has no address by which connections could be told apart, so proxies send all outbound connections on this port \
+          to it, whomever they are for.",
+    remedy: "Use a ServiceEntry with addresses, or a port of HTTP or TLS, which are told apart by their host.",
+    source: "https://istio.io/latest/docs/ops/configuration/traffic-management/traffic-routing/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec:
+  type: ExternalName
+  externalName: db.example.com
+  ports: [{name: tcp-db, port: 5432}]
+",
+        after: "\
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec:
+  type: ExternalName
+  externalName: db.example.com
+  ports: [{name: tls-db, port: 5432}]
+",
+    },
+    also: &[],
+};
+
+fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
+    if service.spec()["type"].text() != "ExternalName" {
+        return;
+    }
+    for (index, port) in service.spec()["ports"].items().iter().enumerate() {
+        // A port named tcp alone, or not at all, is IST0150.
+        if spoken(service, port) == Spoken::Other && port["name"].text() != "tcp" && port["protocol"].text() != "UDP" {
+            let number = port["port"].scalar_text();
+            let message = format!("{} takes all outbound connections on port {number}", service.name);
+            findings.add(&SH7313, service, message).field(format!("spec.ports[{index}].name")).arguments([number]);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Groups of machines outside the cluster. Source: Kiali's checks KIA1701, KIA1702.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "references.WorkloadGroups",
+    codes: &[&SH7119, &SH7120],
+    reads: &[Kind::WorkloadGroup, Kind::ServiceAccount],
+    check: Check::Namespaces(&[Kind::WorkloadGroup], check),
+};
+
+static SH7119: Code = Code {
+    id: "SH7119",
+    name: "WorkloadGroupsAlike",
+    level: Level::Warning,
+    title: "Two WorkloadGroups of a namespace give their machines the same labels",
+    why: "Services, subsets and policies cannot tell them apart: what is meant for one group is in force for both.",
+    remedy: "Give each group a label of its own in spec.metadata.labels.",
+    source: "https://kiali.io/docs/features/validations/",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: db, namespace: shop}
+spec: {metadata: {labels: {app: db}}, template: {serviceAccount: db}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: db-replica, namespace: shop}
+spec: {metadata: {labels: {app: db}}, template: {serviceAccount: db}}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: db, namespace: shop}
+spec: {metadata: {labels: {app: db}}, template: {serviceAccount: db}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: db-replica, namespace: shop}
+spec: {metadata: {labels: {app: db, role: replica}}, template: {serviceAccount: db}}
+",
+    },
+    also: &["KIA1702"],
+};
+
+static SH7120: Code = Code {
+    id: "SH7120",
+    name: "WorkloadGroupAccountUnknown",
+    level: Level::Warning,
+    title: "A WorkloadGroup uses a service account that does not exist",
+    why: "A machine that wants to join gets no identity and stays outside the mesh.",
+    remedy: "Create the service account, or correct spec.template.serviceAccount.",
+    source: "https://kiali.io/docs/features/validations/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: database, namespace: shop}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: db, namespace: shop}
+spec: {metadata: {labels: {app: db}}, template: {serviceAccount: db}}
+",
+        after: "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: database, namespace: shop}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: {name: db, namespace: shop}
+spec: {metadata: {labels: {app: db}}, template: {serviceAccount: database}}
+",
+    },
+    also: &["KIA1701"],
+};
+
+fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
+    let mut alike: BTreeMap<String, &Arc<Resource>> = BTreeMap::new();
+    for group in view.in_namespace(Kind::WorkloadGroup, namespace) {
+        let account = group.spec().at("template.serviceAccount").text();
+        let knows_accounts = view.has_in(Kind::ServiceAccount, namespace);
+        if !matches!(account, "" | "default")
+            && knows_accounts
+            && !view.has_named(Kind::ServiceAccount, namespace, account)
+        {
+            let message = format!("namespace {namespace} has no service account {account}");
+            findings.add(&SH7120, group, message).field("spec.template.serviceAccount").arguments([account]);
+        }
+        let labels = Selector::new(group.spec().at("metadata.labels")).to_string();
+        if labels.is_empty() {
+            continue;
+        }
+        let first = *alike.entry(labels.clone()).or_insert(group);
+        if first.name != group.name {
+            let message = format!("{} gives its machines the same labels, {labels}", first.name);
+            findings
+                .add(&SH7119, group, message)
+                .field("spec.metadata.labels")
+                .arguments([first.name.as_str(), &labels])
+                .related(first);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Services in the mesh whose other requests end in 404. Source: istio.io, traffic management best practices, "Set
+//! default routes for services".
+
+use crate::hosts::{fqdn, service_of};
+use crate::rules::bound;
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "routing.DefaultRoute",
+    codes: &[&SH7301],
+    reads: &[Kind::VirtualService],
+    check: Check::Each(&[Kind::VirtualService], check),
+};
+
+static SH7301: Code = Code {
+    id: "SH7301",
+    name: "NoDefaultRoute",
+    level: Level::Info,
+    title: "A VirtualService of a service in the mesh has no route for other requests",
+    why: "Requests that no match covers are answered with 404 by the caller's own proxy: they never reach the service, \
+          and its logs show nothing.",
+    remedy: "Add a last route without match.",
+    source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#set-default-routes-for-services",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http:
+  - match: [{headers: {user: {exact: tester}}}]
+    route: [{destination: {host: cart, subset: v2}}]
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http:
+  - match: [{headers: {user: {exact: tester}}}]
+    route: [{destination: {host: cart, subset: v2}}]
+  - route: [{destination: {host: cart, subset: v1}}]
+",
+    },
+    also: &[],
+};
+
+fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
+    let routes = service.spec()["http"].items();
+    if routes.is_empty() || routes.iter().any(takes_everything) || !bound::gateways(service).any(|name| name == "mesh")
+    {
+        return;
+    }
+    let host = service.spec()["hosts"].texts().find(|host| service_of(&fqdn(host, &service.namespace)).is_some());
+    if let Some(host) = host {
+        let message = format!("requests to {host} that match none of the {} routes get 404", routes.len());
+        findings.add(&SH7301, service, message).field("spec.http").arguments([host]);
+    }
+}
+
+fn takes_everything(route: &Node) -> bool {
+    let conditions = route["match"].items();
+    conditions.is_empty()
+        || conditions.iter().any(|condition| {
+            condition.entries().iter().all(|(key, value)| match key.as_str() {
+                "name" => true,
+                "uri" => value["prefix"].text() == "/" || matches!(value["regex"].text(), ".*" | "/.*"),
+                "gateways" => value.texts().any(|gateway| gateway == "mesh"),
+                _ => false,
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    #[test]
+    fn a_gateway_may_publish_some_paths_only() {
+        let gateway = super::SH7301.example.before.replace("  http:", "  gateways: [public]\n  http:");
+        assert!(!reported(&gateway).contains("SH7301"));
+    }
+
+    #[test]
+    fn a_prefix_of_everything_is_a_default() {
+        let prefix = super::SH7301.example.before.replace("{headers: {user: {exact: tester}}}", "{uri: {prefix: /}}");
+        assert!(!reported(&prefix).contains("SH7301"));
+    }
+}

@@ -1,0 +1,133 @@
+//! Weights that do not divide anything. Source: Kiali's checks KIA1104, KIA1105.
+
+use crate::hosts::fqdn;
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "routing.Destinations",
+    codes: &[&SH7114, &SH7115],
+    reads: &[Kind::VirtualService],
+    check: Check::Each(&[Kind::VirtualService], check),
+};
+
+static SH7114: Code = Code {
+    id: "SH7114",
+    name: "WeightOfSingleDestination",
+    level: Level::Warning,
+    title: "The only destination of a route has a weight",
+    why: "It takes all requests whatever the weight says: what looks like a part of the traffic is all of it.",
+    remedy: "Remove the weight, or add the destination that takes the rest.",
+    source: "https://kiali.io/docs/features/validations/#kia1104---the-weight-is-assumed-to-be-100-because-there-is-only-one-route-destination",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http:
+  - route:
+    - {destination: {host: cart, subset: v2}, weight: 10}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http:
+  - route:
+    - {destination: {host: cart, subset: v1}, weight: 90}
+    - {destination: {host: cart, subset: v2}, weight: 10}
+",
+    },
+    also: &["KIA1104"],
+};
+
+static SH7115: Code = Code {
+    id: "SH7115",
+    name: "DestinationTwice",
+    level: Level::Info,
+    title: "A route has the same destination twice",
+    why: "The weights add up, so one destination takes more than each entry says; often another subset was meant. \
+          Nothing fails, so each VirtualService is told once, by its first such route.",
+    remedy: "Correct the subset of one entry, or merge both.",
+    source: "https://kiali.io/docs/features/validations/#kia1105---this-host-subset-combination-is-already-referenced-in-another-route-destination",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http:
+  - route:
+    - {destination: {host: cart, subset: v1}, weight: 90}
+    - {destination: {host: cart, subset: v1}, weight: 10}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [cart]
+  http:
+  - route:
+    - {destination: {host: cart, subset: v1}, weight: 90}
+    - {destination: {host: cart, subset: v2}, weight: 10}
+",
+    },
+    also: &["KIA1105"],
+};
+
+fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
+    let mut twice = None;
+    for kind in ["http", "tcp", "tls"] {
+        for (index, route) in service.spec()[kind].items().iter().enumerate() {
+            let destinations = route["route"].items();
+            if let [only] = destinations
+                && let Some(weight @ 1..=99) = only["weight"].as_int()
+            {
+                let host = only.at("destination.host").text();
+                let message = format!("{host} is the only destination: it takes everything, not {weight}%");
+                findings
+                    .add(&SH7114, service, message)
+                    .field(format!("spec.{kind}[{index}].route[0].weight"))
+                    .arguments([host, &weight.to_string()]);
+            }
+            if twice.is_none() {
+                twice = destination_twice(service, destinations).map(|(at, message, arguments)| {
+                    (format!("spec.{kind}[{index}].route[{at}].destination.host"), message, arguments)
+                });
+            }
+        }
+    }
+    if let Some((field, message, arguments)) = twice {
+        findings.add(&SH7115, service, message).field(field).arguments(arguments);
+    }
+}
+
+/// Which entry repeats an earlier one, in words and as arguments.
+fn destination_twice(service: &Resource, destinations: &[Node]) -> Option<(usize, String, [String; 2])> {
+    for (at, entry) in destinations.iter().enumerate().skip(1) {
+        let this = key(entry, &service.namespace);
+        // Routes are short. Other headers make it another destination.
+        if destinations[..at]
+            .iter()
+            .any(|other| key(other, &service.namespace) == this && other["headers"] == entry["headers"])
+        {
+            let (host, subset, _) = this;
+            let named = if subset.is_empty() { String::new() } else { format!(", subset {subset},") };
+            let message = format!("{host}{named} is a destination of this route already");
+            return Some((at, message, [host.into_owned(), subset.to_owned()]));
+        }
+    }
+    None
+}
+
+fn key<'a>(entry: &'a Node, namespace: &str) -> (std::borrow::Cow<'a, str>, &'a str, Option<i64>) {
+    let destination = &entry["destination"];
+    let host = fqdn(destination["host"].text(), namespace);
+    (host, destination["subset"].text(), destination.at("port.number").as_int())
+}

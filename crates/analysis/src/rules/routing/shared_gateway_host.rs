@@ -1,0 +1,175 @@
+//! One host of one gateway in several `VirtualService`s. Source: istio.io, traffic management best practices, "Split
+//! large virtual services"; Kiali's check KIA1106; istio-vet `conflictingvirtualservicehost`; istio/istio#37500.
+
+use std::collections::BTreeMap;
+
+use crate::rules::bound;
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "routing.SharedGatewayHost",
+    codes: &[&SH7116],
+    reads: &[Kind::VirtualService],
+    check: Check::Each(&[Kind::VirtualService], check),
+};
+
+static SH7116: Code = Code {
+    id: "SH7116",
+    name: "GatewayRoutesCollide",
+    level: Level::Warning,
+    title: "Two VirtualServices answer the same requests at a gateway",
+    why: "VirtualServices for one host at a gateway are put one behind the other, in no defined order. Of two routes \
+          for the same path, or two without a match, one is never used; which one may change.",
+    remedy: "Give each VirtualService paths of its own and keep at most one route without a match for each host, or \
+             merge them, or delegate from one root VirtualService.",
+    source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [shop.example.com]
+  gateways: [istio-ingress/public]
+  http:
+  - match: [{uri: {prefix: /cart}}]
+    route: [{destination: {host: cart}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart-beta, namespace: beta}
+spec:
+  hosts: [shop.example.com]
+  gateways: [istio-ingress/public]
+  http:
+  - match: [{uri: {prefix: /cart}}]
+    route: [{destination: {host: cart}}]
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec:
+  hosts: [shop.example.com]
+  gateways: [istio-ingress/public]
+  http:
+  - match: [{uri: {prefix: /cart}}]
+    route: [{destination: {host: cart}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart-beta, namespace: beta}
+spec:
+  hosts: [shop.example.com]
+  gateways: [istio-ingress/public]
+  http:
+  - match: [{uri: {prefix: /beta/cart}}]
+    route: [{destination: {host: cart}}]
+",
+    },
+    also: &["KIA1106", "istio-vet conflictingvirtualservicehost"],
+};
+
+/// `VirtualService`s by gateway, host and what a route matches.
+static BY_MATCH: KeyIndex = KeyIndex {
+    name: "virtual services by gateway, host and path",
+    kinds: &[Kind::VirtualService],
+    keys: |service, keys| {
+        for_each_claim(service, &mut |claim| keys.add(&[claim.namespace, claim.gateway, claim.host, &claim.requests]));
+    },
+};
+
+struct Claim<'a> {
+    namespace: &'a str,
+    gateway: &'a str,
+    host: &'a str,
+    requests: String,
+    field: String,
+}
+
+fn for_each_claim<'a>(service: &'a Resource, take: &mut dyn FnMut(Claim<'a>)) {
+    let gateways = || bound::gateways(service).filter(|gateway| *gateway != "mesh");
+    if gateways().next().is_none() {
+        return;
+    }
+    let mut requests: BTreeMap<String, String> = BTreeMap::new();
+    for (index, route) in service.spec()["http"].items().iter().enumerate() {
+        let conditions = route["match"].items();
+        if conditions.is_empty() {
+            requests.entry("everything".to_owned()).or_insert_with(|| format!("spec.http[{index}]"));
+        }
+        for (at, condition) in conditions.iter().enumerate() {
+            if let Some(path) = path_alone(condition) {
+                requests.entry(path).or_insert_with(|| format!("spec.http[{index}].match[{at}].uri"));
+            }
+        }
+    }
+    for gateway in gateways() {
+        let (namespace, gateway) = bound::named(gateway, &service.namespace);
+        for host in service.spec()["hosts"].texts() {
+            for (requests, field) in &requests {
+                let (requests, field) = (requests.clone(), field.clone());
+                take(Claim { namespace, gateway, host, requests, field });
+            }
+        }
+    }
+}
+
+/// The path, if a condition asks for nothing else.
+fn path_alone(condition: &Node) -> Option<String> {
+    if condition.entries().iter().any(|(key, value)| !matches!(key.as_str(), "uri" | "name") && value.is_set()) {
+        return None;
+    }
+    let (how, path) = condition["uri"].entries().first()?;
+    let path = path.text();
+    Some(if how == "prefix" && path == "/" { "everything".to_owned() } else { format!("{how} {path}") })
+}
+
+fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
+    for_each_claim(service, &mut |claim| {
+        let key = [claim.namespace, claim.gateway, claim.host, &claim.requests];
+        let same = view.lookup(&BY_MATCH, &key);
+        if same.len() < 2 {
+            return;
+        }
+        let is_other = |other: &Resource| {
+            other.cluster == service.cluster && (other.name != service.name || other.namespace != service.namespace)
+        };
+        let Some(other) = same.iter().find(|other| is_other(other)) else { return };
+        let what = if claim.requests == "everything" { "all other requests".to_owned() } else { claim.requests };
+        let message = format!(
+            "{} answers {what} for {} at gateway {}/{} too",
+            other.full_name(),
+            claim.host,
+            claim.namespace,
+            claim.gateway
+        );
+        findings
+            .add(&SH7116, service, message)
+            .field(claim.field)
+            .arguments([claim.host, &format!("{}/{}", claim.namespace, claim.gateway), &what, &other.full_name()])
+            .related(other);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    #[test]
+    fn routes_that_differ_in_a_header_do_not_collide() {
+        let header = super::SH7116.example.before.replacen(
+            "match: [{uri: {prefix: /cart}}]",
+            "match: [{uri: {prefix: /cart}, headers: {beta: {exact: 'yes'}}}]",
+            1,
+        );
+        assert!(!reported(&header).contains("SH7116"));
+    }
+
+    #[test]
+    fn one_virtual_service_does_not_collide_with_itself() {
+        let alone = super::SH7116.example.before.split_once("---").unwrap().0;
+        assert!(!reported(alone).contains("SH7116"));
+    }
+}

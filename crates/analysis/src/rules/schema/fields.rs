@@ -1,0 +1,234 @@
+//! Objects of Istio and of the Gateway API against the schemas of their custom resource definitions: what the API server
+//! refuses, told before it is asked, and what it silently drops.
+
+use crate::crd::{self, Schemas, Trouble};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+const SOURCE: &str = "https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/";
+
+pub static SH7001: Code = Code {
+    id: "SH7001",
+    name: "UnknownField",
+    level: Level::Error,
+    title: "A field is not known to the kind's definition",
+    why: "The API server drops a field it does not know, or refuses the object if it is asked to be strict, as kubectl \
+          does. Either way it does not do what it says; istioctl passes over it.",
+    remedy: "Write the field as the definition has it; the message names the nearest one. If the field is from a newer \
+             release of Istio or of the Gateway API, update the definitions in the cluster first.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - timeOut: 3s
+    route:
+    - destination: {host: reviews}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - timeout: 3s
+    route:
+    - destination: {host: reviews}
+",
+    },
+    also: &[],
+};
+
+pub static SH7002: Code = Code {
+    id: "SH7002",
+    name: "WrongType",
+    level: Level::Error,
+    title: "A field has a value of the wrong type",
+    why: "The API server refuses the object. In YAML, numbers, true, false and null are no strings unless they are \
+          quoted. A null is refused by a server-side apply and dropped by everything else, so it is a warning.",
+    remedy: "Write the value as the type that the message names, with or without quotes; leave a null out.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews, namespace: shop}
+spec:
+  host: reviews
+  subsets:
+  - name: v1
+    labels: {version: 1}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews, namespace: shop}
+spec:
+  host: reviews
+  subsets:
+  - name: v1
+    labels: {version: \"1\"}
+",
+    },
+    also: &[],
+};
+
+pub static SH7003: Code = Code {
+    id: "SH7003",
+    name: "InvalidValue",
+    level: Level::Error,
+    title: "A field is required and missing, or its value is out of bounds, not one of those allowed or not in the form",
+    why: "The API server refuses the object.",
+    remedy: "Give the field a value within the bounds that the message names.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec:
+  mtls: {mode: strict}
+",
+        after: "\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec:
+  mtls: {mode: STRICT}
+",
+    },
+    also: &[],
+};
+
+pub static SH7004: Code = Code {
+    id: "SH7004",
+    name: "RuleNotMet",
+    level: Level::Error,
+    title: "A validation rule (CEL) of the kind's definition is not met",
+    why: "The API server evaluates the rules of a definition whenever an object is written, and refuses one that does \
+          not meet them.",
+    remedy: "Change the object so that it meets the rule, whose text the message gives.",
+    source: "https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules",
+    example: Example {
+        before: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: reviews, namespace: shop}
+spec:
+  parentRefs: [{name: gateway}]
+  rules:
+  - matches:
+    - path: {type: PathPrefix, value: reviews}
+    backendRefs: [{name: reviews, port: 9080}]
+",
+        after: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: reviews, namespace: shop}
+spec:
+  parentRefs: [{name: gateway}]
+  rules:
+  - matches:
+    - path: {type: PathPrefix, value: /reviews}
+    backendRefs: [{name: reviews, port: 9080}]
+",
+    },
+    also: &["KIA1503"],
+};
+
+pub static SH7005: Code = Code {
+    id: "SH7005",
+    name: "UnknownVersion",
+    level: Level::Error,
+    title: "The kind does not exist in this API version",
+    why: "The API server refuses the object, and Istio does not read it.",
+    remedy: "Use one of the versions that the message names.",
+    source: SOURCE,
+    example: Example {
+        before: "\
+apiVersion: security.istio.io/v1alpha1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec:
+  mtls: {mode: STRICT}
+",
+        after: "\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec:
+  mtls: {mode: STRICT}
+",
+    },
+    also: &[],
+};
+
+/// Kinds whose definitions are known.
+const KINDS: &[Kind] = &[
+    Kind::AuthorizationPolicy,
+    Kind::BackendTlsPolicy,
+    Kind::DestinationRule,
+    Kind::EnvoyFilter,
+    Kind::Gateway,
+    Kind::GatewayClass,
+    Kind::GrpcRoute,
+    Kind::HttpRoute,
+    Kind::KubernetesGateway,
+    Kind::PeerAuthentication,
+    Kind::ProxyConfig,
+    Kind::ReferenceGrant,
+    Kind::RequestAuthentication,
+    Kind::ServiceEntry,
+    Kind::Sidecar,
+    Kind::TcpRoute,
+    Kind::Telemetry,
+    Kind::TlsRoute,
+    Kind::TrafficExtension,
+    Kind::UdpRoute,
+    Kind::VirtualService,
+    Kind::WasmPlugin,
+    Kind::WorkloadEntry,
+    Kind::WorkloadGroup,
+];
+
+pub static RULE: Rule = Rule {
+    name: "schema.Fields",
+    codes: &[&SH7001, &SH7002, &SH7003, &SH7004, &SH7005],
+    reads: KINDS,
+    check: Check::Each(KINDS, check),
+};
+
+fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
+    let schemas = Schemas::built_in();
+    let Some(schema) = schemas.find(&resource.api_version, resource.kind.name()) else {
+        // A cluster serves what it serves.
+        if resource.origin.is_some() {
+            let versions: Vec<&str> = schemas.versions(resource.kind.group(), resource.kind.name()).collect();
+            let message =
+                format!("there is no {} in {}, only in {}", resource.kind, resource.api_version, versions.join(", "));
+            findings.add(&SH7005, resource, message).field("apiVersion");
+        }
+        return;
+    };
+    for problem in crd::check(&resource.root, schema, schemas) {
+        let code = match problem.trouble {
+            Trouble::Unknown => &SH7001,
+            Trouble::Type | Trouble::Null => &SH7002,
+            Trouble::Required | Trouble::Value => &SH7003,
+            Trouble::Rule => &SH7004,
+        };
+        let message = match problem.trouble {
+            Trouble::Unknown => problem.message,
+            _ if problem.field.is_empty() => problem.message,
+            _ => format!("{}: {}", problem.field, problem.message),
+        };
+        let finding = findings.add(code, resource, message).field(problem.field).arguments(problem.suggestion);
+        if problem.trouble == Trouble::Null {
+            finding.level(Level::Warning);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Routes and conditions that no request reaches, because an earlier one takes it. Source:
+//! `analyzeUnreachableHTTPRules`, `coveredValidation`.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use super::super::report::{At, Report};
+use super::matches::string_of;
+use crate::{Code, Example, Level, Node};
+
+pub static IST0130: Code = Code {
+    id: "IST0130",
+    name: "VirtualServiceUnreachableRule",
+    level: Level::Warning,
+    title: "A route of a VirtualService is never used",
+    why: "Routes are tried in their order and the first that matches is taken. This one comes after a route that takes \
+          all its requests.",
+    remedy: "Put the route before the one that takes its requests, or remove it. A route without conditions comes last.",
+    source: "https://istio.io/latest/docs/reference/config/analysis/ist0130/",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - route:
+    - destination: {host: reviews}
+  - match:
+    - uri: {prefix: /test}
+    route:
+    - destination: {host: reviews-test}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - match:
+    - uri: {prefix: /test}
+    route:
+    - destination: {host: reviews-test}
+  - route:
+    - destination: {host: reviews}
+",
+    },
+    also: &[],
+};
+
+pub static IST0131: Code = Code {
+    id: "IST0131",
+    name: "VirtualServiceIneffectiveMatch",
+    level: Level::Info,
+    title: "A condition of a route is never met first, because an earlier route has it too",
+    why: "Routes are tried in their order and the first that matches is taken, so that this condition has no effect.",
+    remedy: "Remove the condition, or put the more special route before the more general one.",
+    source: "https://istio.io/latest/docs/reference/config/analysis/ist0131/",
+    example: Example {
+        before: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - match:
+    - uri: {prefix: /api}
+    route:
+    - destination: {host: reviews}
+  - match:
+    - uri: {prefix: /api/test}
+    route:
+    - destination: {host: reviews-test}
+",
+        after: "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - match:
+    - uri: {prefix: /api/test}
+    route:
+    - destination: {host: reviews-test}
+  - match:
+    - uri: {prefix: /api}
+    route:
+    - destination: {host: reviews}
+",
+    },
+    also: &[],
+};
+
+/// Routes of one protocol.
+pub(super) fn check(routes: &At<'_, '_>, report: &mut Report<'_>) {
+    if routes.items().len() < 2 && routes[0]["match"].items().len() < 2 {
+        return;
+    }
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut prefixes: Vec<Prefix<'_>> = Vec::new();
+    let mut without_match = false;
+    for (index, route) in routes.each().enumerate().filter(|(_, route)| route.is_set()) {
+        let rule = label(&route, index);
+        let conditions = route.key("match");
+        if conditions.items().is_empty() {
+            if without_match {
+                unused(&route, &rule, "only the last rule can have no matches", report);
+            }
+            without_match = true;
+            continue;
+        }
+        if without_match {
+            unused(&route, &rule, "route without matches defined before", report);
+            continue;
+        }
+        let mut repeated = 0;
+        for (at, (condition, node)) in conditions.each().zip(routes.node()[index]["match"].items()).enumerate() {
+            match first.entry(canonical(&condition)) {
+                Entry::Occupied(earlier) => {
+                    let earlier = *earlier.get();
+                    let earlier = label(&routes.node()[earlier], earlier);
+                    ineffective(&condition, &rule, &label(&condition, at), &earlier, report);
+                    repeated += 1;
+                }
+                Entry::Vacant(vacant) => {
+                    vacant.insert(index);
+                    prefixes.extend(Prefix::of(node, index, at));
+                }
+            }
+        }
+        if repeated == conditions.items().len() {
+            unused(&route, &rule, "all matches used by prior rules", report);
+        }
+    }
+    check_prefixes(routes, &prefixes, report);
+}
+
+/// Istio's reasons are part of the message's arguments, so they are in its words.
+fn unused(at: &At<'_, '_>, rule: &str, reason: &str, report: &mut Report<'_>) {
+    let text = format!("the route {rule} is never used: {reason}");
+    report.special(&IST0130, at, text, vec![rule.to_owned(), reason.to_owned()]);
+}
+
+fn ineffective(at: &At<'_, '_>, rule: &str, condition: &str, earlier: &str, report: &mut Report<'_>) {
+    let text = format!("in the route {rule} the match {condition} is never used: {earlier} takes its requests");
+    report.special(&IST0131, at, text, vec![rule.to_owned(), condition.to_owned(), earlier.to_owned()]);
+}
+
+/// A name in quotes, or `#` and the place.
+fn label(node: &Node, index: usize) -> String {
+    match node["name"].text() {
+        "" => format!("#{index}"),
+        name => format!("{name:?}"),
+    }
+}
+
+/// The same text for conditions that mean the same: without name, order of keys and what is not set.
+fn canonical(condition: &Node) -> String {
+    fn write(node: &Node, out: &mut String) {
+        match node {
+            Node::Map(entries) => {
+                let sorted: BTreeMap<&str, &Node> = entries
+                    .iter()
+                    .filter(|(_, value)| !matches!(value, Node::Null | Node::Bool(false) | Node::Int(0)))
+                    .map(|(key, value)| (key.as_str(), value))
+                    .collect();
+                out.push('{');
+                for (key, value) in sorted {
+                    let _ = write!(out, "{key:?}:");
+                    write(value, out);
+                }
+                out.push('}');
+            }
+            Node::List(items) => {
+                out.push('[');
+                items.iter().for_each(|item| {
+                    write(item, out);
+                    out.push(',');
+                });
+                out.push(']');
+            }
+            other => {
+                let _ = write!(out, "{:?},", other.scalar_text());
+            }
+        }
+    }
+    let mut out = String::new();
+    let set = condition.entries().iter().filter(|(key, value)| key != "name" && !value.is_empty());
+    write(&Node::Map(set.cloned().collect()), &mut out);
+    out
+}
+
+/// A condition on the beginning of the path, with what else it asks for.
+struct Prefix<'a> {
+    route: usize,
+    condition: usize,
+    text: &'a str,
+    port: i64,
+    method: String,
+    authority: String,
+    maps: [BTreeMap<&'a str, String>; 3],
+}
+
+impl<'a> Prefix<'a> {
+    fn of(condition: &'a Node, route: usize, at: usize) -> Option<Self> {
+        let prefix = condition["uri"]["prefix"].as_str().filter(|prefix| !prefix.is_empty())?;
+        let method = text_of(&condition["method"]);
+        let map = |key: &str| -> BTreeMap<&'a str, String> {
+            condition.get(key).entries().iter().map(|(name, value)| (name.as_str(), text_of(value))).collect()
+        };
+        Some(Self {
+            route,
+            condition: at,
+            text: prefix,
+            port: condition["port"].as_int().unwrap_or_default(),
+            method: if method.is_empty() { "exact GET".to_owned() } else { method },
+            authority: text_of(&condition["authority"]),
+            maps: [map("headers"), map("queryParams"), map("withoutHeaders")],
+        })
+    }
+
+    /// Whether this takes all requests of a later one whose path begins with this one's.
+    fn covers(&self, later: &Self) -> bool {
+        self.port == later.port
+            && self.method.starts_with(&later.method)
+            && self.authority.starts_with(&later.authority)
+            && self.maps.iter().zip(&later.maps).all(|(own, other)| {
+                own.len() == other.len()
+                    && own.iter().all(|(name, value)| other.get(name).is_some_and(|other| value.starts_with(other)))
+            })
+    }
+}
+
+/// Empty for expressions and for no condition.
+fn text_of(condition: &Node) -> String {
+    match string_of(condition) {
+        Some((kind @ ("exact" | "prefix"), text)) if !text.is_empty() => format!("{kind} {text}"),
+        _ => String::new(),
+    }
+}
+
+/// Looks each beginning of a path up, so that many routes cost no more than the length of their paths.
+fn check_prefixes(routes: &At<'_, '_>, prefixes: &[Prefix<'_>], report: &mut Report<'_>) {
+    if prefixes.len() < 2 {
+        return;
+    }
+    let mut by_text: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for (at, later) in prefixes.iter().enumerate() {
+        let text = later.text.as_bytes();
+        for length in 1..text.len() {
+            for earlier in by_text.get(&text[..length]).into_iter().flatten().map(|earlier| &prefixes[*earlier]) {
+                if earlier.covers(later) {
+                    tell(routes, earlier, later, report);
+                }
+            }
+        }
+        by_text.entry(text).or_default().push(at);
+    }
+}
+
+fn tell(routes: &At<'_, '_>, earlier: &Prefix<'_>, later: &Prefix<'_>, report: &mut Report<'_>) {
+    let name = |prefix: &Prefix<'_>| {
+        let route = &routes[prefix.route];
+        let condition = label(&route["match"][prefix.condition], prefix.condition);
+        (label(route, prefix.route), format!("{condition} of prefix {}", prefix.text))
+    };
+    let (rule, condition) = name(later);
+    let (earlier_rule, earlier_condition) = name(earlier);
+    let Some(route) = routes.each().nth(later.route) else { return };
+    let conditions = route.key("match");
+    if let Some(at) = conditions.each().nth(later.condition) {
+        ineffective(&at, &rule, &condition, &format!("{earlier_condition} on {earlier_rule}"), report);
+    }
+}

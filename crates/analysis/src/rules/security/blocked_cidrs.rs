@@ -1,0 +1,83 @@
+//! istiod fetches keys from whatever address it is told. Source: istio `analyzers/authn/blockedcidrs.go`.
+//!
+//! Differs from istioctl: a variable taken from a ConfigMap or Secret (`valueFrom`) counts as set.
+
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "authn.BlockedCIDRsAnalyzer",
+    codes: &[&IST0175],
+    reads: &[Kind::Deployment, Kind::RequestAuthentication],
+    check: Check::Each(&[Kind::Deployment], check),
+};
+
+static IST0175: Code = Code {
+    id: "IST0175",
+    name: "JwksUriFetchUnrestricted",
+    level: Level::Warning,
+    title: "istiod fetches jwksUri from any address",
+    why: "Whoever may create a RequestAuthentication can make istiod send requests to addresses that only istiod \
+          reaches, such as the metadata service of the cloud.",
+    remedy: "Set BLOCKED_CIDRS_IN_JWKS_URIS in istiod's environment to the networks it must not fetch from.",
+    source: "https://istio.io/latest/docs/reference/commands/pilot-discovery/",
+    example: Example {
+        before: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+spec: {template: {spec: {containers: [{name: discovery}]}}}
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt, namespace: shop}
+spec: {jwtRules: [{issuer: example.com, jwksUri: 'https://example.com/keys'}]}
+",
+        after: "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system, labels: {app: istiod}}
+spec:
+  template:
+    spec:
+      containers: [{name: discovery, env: [{name: BLOCKED_CIDRS_IN_JWKS_URIS, value: 169.254.0.0/16}]}]
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt, namespace: shop}
+spec: {jwtRules: [{issuer: example.com, jwksUri: 'https://example.com/keys'}]}
+",
+    },
+    also: &[],
+};
+
+const VARIABLE: &str = "BLOCKED_CIDRS_IN_JWKS_URIS";
+/// Names that are told; the rest is counted.
+const SHOWN: usize = 5;
+
+fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
+    let policies = view.all(Kind::RequestAuthentication);
+    if deployment.label("app") != Some("istiod") || policies.is_empty() {
+        return;
+    }
+    let containers = deployment.pod_template().at("spec.containers").items();
+    let is_set = containers.iter().flat_map(|container| container["env"].items()).any(|variable| {
+        variable["name"].text() == VARIABLE && (!variable["value"].text().is_empty() || variable["valueFrom"].is_set())
+    });
+    if is_set {
+        return;
+    }
+    let mut names = policies.iter().take(SHOWN).map(|policy| policy.full_name()).collect::<Vec<_>>().join(", ");
+    if policies.len() > SHOWN {
+        names = format!("{names}, and {} more", policies.len() - SHOWN);
+    }
+    let count = policies.len().to_string();
+    findings
+        .add(
+            &IST0175,
+            deployment,
+            format!("{VARIABLE} is not set, and {count} RequestAuthentication may name a jwksUri"),
+        )
+        .field("spec.template.spec.containers[0].env")
+        .arguments([count, names]);
+}

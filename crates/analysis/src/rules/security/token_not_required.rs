@@ -1,0 +1,120 @@
+//! Tokens that are checked and not asked for. Source: istio.io, `RequestAuthentication` ("requests without a token are
+//! accepted"), tasks/security/authentication/authn-policy, "Require a valid token".
+
+use crate::rules::scope::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "security.TokenNotRequired",
+    codes: &[&SH7223],
+    reads: &[
+        Kind::RequestAuthentication,
+        Kind::AuthorizationPolicy,
+        Kind::Namespace,
+        Kind::Deployment,
+        Kind::MeshConfig,
+    ],
+    check: Check::Each(&[Kind::RequestAuthentication], check),
+};
+
+static SH7223: Code = Code {
+    id: "SH7223",
+    name: "TokenNotRequired",
+    level: Level::Info,
+    title: "Tokens are checked, and no policy asks for one",
+    why: "A RequestAuthentication refuses a wrong token. A request without any token passes, so nothing is protected by \
+          it alone.",
+    remedy: "Add an AuthorizationPolicy with requestPrincipals (ALLOW) or notRequestPrincipals: [\"*\"] (DENY) for the \
+             same workloads.",
+    source: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/#require-a-valid-token",
+    example: Example {
+        before: "\
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  jwtRules: [{issuer: 'https://id.example.com', jwksUri: 'https://id.example.com/keys'}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  rules: [{to: [{operation: {methods: [GET]}}]}]
+",
+        after: "\
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  jwtRules: [{issuer: 'https://id.example.com', jwksUri: 'https://id.example.com/keys'}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  rules: [{from: [{source: {requestPrincipals: ['*']}}], to: [{operation: {methods: [GET]}}]}]
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, authentication: &Resource, findings: &mut Findings) {
+    let rules = authentication.spec()["jwtRules"].items();
+    // An application that gets the token, or what it says, may ask for it itself.
+    let is_passed_on = |rule: &Node| {
+        rule["forwardOriginalToken"].is_true()
+            || rule["outputPayloadToHeader"].is_set()
+            || !rule["outputClaimToHeaders"].is_empty()
+    };
+    if rules.is_empty() || rules.iter().any(is_passed_on) {
+        return;
+    }
+    let namespace = authentication.namespace.as_str();
+    let policies = |namespace| view.in_namespace(Kind::AuthorizationPolicy, namespace);
+    if policies(namespace).is_empty() && !is_whole_cluster(view) {
+        return;
+    }
+    // Which of them is for which workload matters less than that nobody has thought of it.
+    if policies(namespace).iter().chain(policies(view.root_namespace())).any(|policy| asks_for_tokens(policy.spec())) {
+        return;
+    }
+    let message = format!("requests without a token pass: no policy of {namespace} asks for requestPrincipals");
+    findings.add(&SH7223, authentication, message).field("spec.jwtRules");
+}
+
+fn asks_for_tokens(policy: &Node) -> bool {
+    // Whom somebody else is asked about may have to log in there.
+    policy["action"].text() == "CUSTOM"
+        || policy["rules"].items().iter().any(|rule| {
+            let asks = |entry: &Node| {
+                ["requestPrincipals", "notRequestPrincipals"].iter().any(|field| !entry["source"][*field].is_empty())
+            };
+            rule["from"].items().iter().any(asks)
+                || rule["when"].items().iter().any(|condition| condition["key"].text().starts_with("request.auth."))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    #[test]
+    fn who_asks_in_another_way_is_content() {
+        let before = super::SH7223.example.before;
+        assert!(reported(before).contains("SH7223"));
+        for (from, to) in [
+            ("jwksUri:", "forwardOriginalToken: true, jwksUri:"),
+            ("rules: [{to:", "rules: [{when: [{key: 'request.auth.claims[a]', values: [b]}], to:"),
+            ("  rules: [{to:", "  action: CUSTOM\n  provider: {name: a}\n  rules: [{to:"),
+        ] {
+            assert!(!reported(&before.replace(from, to)).contains("SH7223"), "{to}");
+        }
+        let alone = before.split_once("---").unwrap().0;
+        assert!(!reported(alone).contains("SH7223"), "files may lack the policy");
+    }
+}

@@ -1,0 +1,144 @@
+//! Ports whose names do not say their protocol. Sources: istio `analyzers/service/portname.go`,
+//! `pkg/config/kube/conversion.go`.
+
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "service.PortNameAnalyzer",
+    codes: &[&IST0118, &IST0150],
+    reads: &[Kind::Service],
+    check: Check::Each(&[Kind::Service], check),
+};
+
+static IST0118: Code = Code {
+    id: "IST0118",
+    name: "PortNameIsNotUnderNamingConvention",
+    level: Level::Info,
+    title: "A port's name does not say its protocol",
+    why: "The proxy has to guess it from the first bytes, which costs time and fails where the server speaks first; \
+          policies and metrics of HTTP may be missing.",
+    remedy: "Set appProtocol, or begin the name with the protocol: http-web, grpc-api, tcp-db.",
+    source: "https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {ports: [{name: web, port: 8080}]}
+",
+        after: "\
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {ports: [{name: http-web, port: 8080}]}
+",
+    },
+    also: &["KIA0601", "KIA0602", "istio-vet serviceportprefix"],
+};
+
+static IST0150: Code = Code {
+    id: "IST0150",
+    name: "ExternalNameServiceTypeInvalidPortName",
+    level: Level::Warning,
+    title: "A port of an ExternalName service is taken for plain TCP",
+    why: "Such a service has no address of its own: the proxy takes all traffic to this port, whatever its host, as \
+          traffic to it.",
+    remedy: "Name the port by a protocol that carries a host name, such as http, https or tls, or set appProtocol.",
+    source: "https://istio.io/latest/docs/ops/configuration/traffic-management/traffic-routing/",
+    example: Example {
+        before: "\
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: shop}
+spec: {type: ExternalName, externalName: store.example.com, ports: [{name: tcp, port: 443}]}
+",
+        after: "\
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: shop}
+spec: {type: ExternalName, externalName: store.example.com, ports: [{name: tls, port: 443}]}
+",
+    },
+    also: &[],
+};
+
+/// Names that Istio knows (`pkg/config/protocol`).
+const PROTOCOLS: [&str; 12] =
+    ["tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql"];
+/// Names that Kubernetes has defined for `appProtocol`.
+const STANDARD: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"];
+/// Ports of mail, names, `mysql` and `mongo`: their servers speak first, and Istio takes the ports for TCP whatever their name.
+const TCP_PORTS: [i64; 4] = [25, 53, 3306, 27017];
+/// Owners of Services that nobody writes by hand.
+const MANAGED_BY: [&str; 3] =
+    ["istio.io-gateway-controller", "istio.io-mesh-controller", "istio.io-eastwest-controller"];
+
+fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
+    let is_control_plane = service.label("istio").is_some() || service.label("release") == Some("istio");
+    let is_managed = service.label("gateway.istio.io/managed").is_some_and(|by| MANAGED_BY.contains(&by));
+    if is_control_plane || is_managed {
+        return;
+    }
+    let is_external = service.spec()["type"].text() == "ExternalName";
+    for (index, port) in service.spec()["ports"].items().iter().enumerate() {
+        let name = port["name"].text();
+        if has_known_protocol(port) && !(is_external && name == "tcp") {
+            continue;
+        }
+        let number = port["port"].scalar_text();
+        if is_external {
+            let message = format!("port {number} ({name}) of an ExternalName service is taken for plain TCP");
+            findings.add(&IST0150, service, message).field(format!("spec.ports[{index}].port"));
+            continue;
+        }
+        let (message, field) = match port["appProtocol"].as_str() {
+            Some(protocol) => (
+                format!("Istio does not know appProtocol {protocol} of port {number}"),
+                format!("spec.ports[{index}].appProtocol"),
+            ),
+            None if name.is_empty() => {
+                (format!("port {number} has neither name nor appProtocol"), format!("spec.ports[{index}].port"))
+            }
+            None => (format!("name {name} of port {number} says no protocol"), format!("spec.ports[{index}].name")),
+        };
+        let target = port["targetPort"].scalar_text();
+        findings.add(&IST0118, service, message).field(field).arguments([name, number.as_str(), target.as_str()]);
+    }
+}
+
+fn has_known_protocol(port: &Node) -> bool {
+    if port["protocol"].text() == "UDP" {
+        return true;
+    }
+    let app_protocol = port["appProtocol"].as_str();
+    let name = app_protocol.unwrap_or_else(|| port["name"].text());
+    if app_protocol.is_some_and(|protocol| STANDARD.contains(&protocol)) {
+        return true;
+    }
+    let prefix = name.split('-').next().unwrap_or_default();
+    PROTOCOLS.iter().any(|protocol| protocol.eq_ignore_ascii_case(prefix))
+        || name.get(.."grpc-web".len()).is_some_and(|start| start.eq_ignore_ascii_case("grpc-web"))
+        || port["port"].as_int().is_some_and(|number| TCP_PORTS.contains(&number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(port: &str) -> bool {
+        has_known_protocol(&serde_json::from_str(port).unwrap())
+    }
+
+    #[test]
+    fn the_protocol_comes_from_the_name_up_to_the_dash_or_from_app_protocol_before_it() {
+        assert!(known(r#"{"name":"HTTP-web","port":1}"#));
+        assert!(known(r#"{"name":"grpc-webby","port":1}"#));
+        assert!(known(r#"{"name":"web","appProtocol":"kubernetes.io/h2c","port":1}"#));
+        assert!(known(r#"{"name":"web","protocol":"UDP","port":1}"#));
+        assert!(known(r#"{"name":"db","port":3306}"#));
+        assert!(!known(r#"{"name":"httpweb","port":1}"#));
+        assert!(!known(r#"{"name":"http","appProtocol":"mine","port":1}"#));
+        assert!(!known(r#"{"port":1}"#));
+    }
+}

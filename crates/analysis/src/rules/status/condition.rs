@@ -1,0 +1,107 @@
+//! What a controller has written into the status: it does not work. Source: istio `analyzers/conditions/conditions.go`.
+//!
+//! Differs from istioctl: the conditions of a Gateway's listeners are read too.
+
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+
+const KINDS: &[Kind] = &[
+    Kind::Service,
+    Kind::ServiceEntry,
+    Kind::WorkloadEntry,
+    Kind::AuthorizationPolicy,
+    Kind::KubernetesGateway,
+    Kind::HttpRoute,
+    Kind::GrpcRoute,
+];
+
+/// The rule.
+pub static RULE: Rule =
+    Rule { name: "conditions.ConditionAnalyzer", codes: &[&IST0171], reads: KINDS, check: Check::Each(KINDS, check) };
+
+static IST0171: Code = Code {
+    id: "IST0171",
+    name: "NegativeConditionStatus",
+    level: Level::Warning,
+    title: "A controller has written that the object does not work",
+    why: "The status says in a condition that the object was refused, or that something it refers to is missing.",
+    remedy: "Mend what the condition's message names; the controller clears the condition by itself.",
+    source: "https://istio.io/latest/docs/reference/config/analysis/ist0171/",
+    example: Example {
+        before: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec: {parentRefs: [{name: web}], rules: [{backendRefs: [{name: cart, port: 80}]}]}
+status:
+  parents:
+  - parentRef: {name: web}
+    conditions: [{type: ResolvedRefs, status: 'False', reason: BackendNotFound, message: no Service cart}]
+",
+        after: "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: cart, namespace: shop}
+spec: {parentRefs: [{name: web}], rules: [{backendRefs: [{name: cart, port: 80}]}]}
+status:
+  parents:
+  - parentRef: {name: web}
+    conditions: [{type: ResolvedRefs, status: 'True', reason: ResolvedRefs}]
+",
+    },
+    also: &["GWAPI"],
+};
+
+const BOUND: &[&str] = &["istio.io/WaypointBound"];
+const ACCEPTED: &[&str] = &["ZtunnelAccepted", "WaypointAccepted"];
+const PROGRAMMED: &[&str] = &["Accepted", "Programmed", "ResolvedRefs"];
+
+fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
+    let status = resource.status();
+    match resource.kind {
+        Kind::AuthorizationPolicy => tell(resource, &status["conditions"], "status", ACCEPTED, findings),
+        Kind::KubernetesGateway => {
+            tell(resource, &status["conditions"], "status", PROGRAMMED, findings);
+            for (index, listener) in status["listeners"].items().iter().enumerate() {
+                let below = format!("status.listeners[{index}]");
+                tell(resource, &listener["conditions"], &below, PROGRAMMED, findings);
+            }
+        }
+        Kind::HttpRoute | Kind::GrpcRoute => {
+            for (index, parent) in status["parents"].items().iter().enumerate() {
+                let below = format!("status.parents[{index}]");
+                tell(resource, &parent["conditions"], &below, PROGRAMMED, findings);
+            }
+        }
+        _ => tell(resource, &status["conditions"], "status", BOUND, findings),
+    }
+}
+
+fn tell(resource: &Resource, conditions: &Node, below: &str, types: &[&str], findings: &mut Findings) {
+    for (index, condition) in conditions.items().iter().enumerate() {
+        let (kind, reason) = (condition["type"].text(), condition["reason"].text());
+        let is_partial = kind == "WaypointAccepted" && reason == "PartiallyInvalid";
+        // A mapping that was not quoted in a file reads as a boolean.
+        let is_false = condition["status"].scalar_text().eq_ignore_ascii_case("false");
+        if !types.contains(&kind) || !(is_false || is_partial) {
+            continue;
+        }
+        let message = condition["message"].text();
+        findings
+            .add(&IST0171, resource, format!("{kind} is not true ({reason}): {message}"))
+            .field(format!("{below}.conditions[{index}].status"))
+            .arguments([kind, reason, message]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::found;
+
+    #[test]
+    fn a_policy_accepted_in_part_is_told_once_and_foreign_conditions_are_not() {
+        let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: b}\n\
+            spec: {action: DENY}\nstatus:\n  conditions:\n  - {type: WaypointAccepted, status: 'True', reason: PartiallyInvalid}\n  \
+            - {type: Synced, status: 'False'}\n";
+        assert_eq!(found(policy).iter().filter(|finding| finding.code.id == "IST0171").count(), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! `Telemetry` objects that select nothing or the same workload. Source: istio `analyzers/telemetry/selector.go`.
+//!
+//! Differs from istioctl: workloads without pods count (istio/istio#51273); of several workloads that the same objects
+//! select one is named.
+
+use crate::rules::selected;
+use crate::rules::shared::IST0101;
+use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "telemetry.SelectorAnalyzer",
+    codes: &[&IST0101, &IST0159],
+    reads: &[
+        Kind::Telemetry,
+        Kind::Namespace,
+        Kind::MeshConfig,
+        Kind::Pod,
+        Kind::Deployment,
+        Kind::StatefulSet,
+        Kind::DaemonSet,
+        Kind::Job,
+        Kind::CronJob,
+    ],
+    check: Check::Namespaces(&[Kind::Telemetry], check),
+};
+
+static IST0159: Code = Code {
+    id: "IST0159",
+    name: "ConflictingTelemetryWorkloadSelectors",
+    level: Level::Error,
+    title: "Several Telemetry objects select the same workload",
+    why: "Only the oldest is used; what the others say of metrics, logs or traces does not happen.",
+    remedy: "Merge them, or make the selectors exclude each other.",
+    source: "https://istio.io/latest/docs/reference/config/telemetry/",
+    example: Example {
+        before: "\
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: one, namespace: shop}
+spec: {selector: {matchLabels: {app: cart}}, tracing: [{randomSamplingPercentage: 1}]}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: two, namespace: shop}
+spec: {selector: {matchLabels: {app: cart}}, accessLogging: [{disabled: true}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {app: cart}}
+",
+        after: "\
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: one, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  tracing: [{randomSamplingPercentage: 1}]
+  accessLogging: [{disabled: true}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {app: cart}}
+",
+    },
+    also: &[],
+};
+
+fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
+    let objects = view.in_namespace(Kind::Telemetry, namespace);
+    let selecting = selected::find(view, objects, "selector.matchLabels", findings);
+    for (set, workload) in selected::conflicts(&selecting) {
+        let names = selected::names(&selecting, &set);
+        for at in set {
+            findings
+                .add(
+                    &IST0159,
+                    selecting[at].resource,
+                    format!("{workload} is selected by the Telemetry objects {names}"),
+                )
+                .field("spec.selector")
+                .arguments([&names, namespace, &workload.name]);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Each rule is listed once and each code explains itself; the example of each code is run.
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+
+use super::*;
+use crate::source::{self, Sources};
+use crate::{Finding, Snapshot, mesh, run};
+
+/// Where examples need a moment in time: 2026-01-01.
+const NOW: i64 = 1_767_225_600;
+
+/// The codes that all rules report about these manifests.
+pub(crate) fn reported(text: &str) -> BTreeSet<&'static str> {
+    found(text).iter().map(|finding| finding.code.id).collect()
+}
+
+/// What is said of one code about these manifests.
+pub(crate) fn messages(text: &str, code: &str) -> Vec<String> {
+    found(text).into_iter().filter(|finding| finding.code.id == code).map(|finding| finding.message).collect()
+}
+
+/// What all rules find in these manifests. What follows a line `# cluster: x` belongs to that cluster.
+pub(crate) fn found(text: &str) -> Vec<Finding> {
+    let one = NonZero::<usize>::MIN;
+    let mut resources = Vec::new();
+    for part in text.split("# cluster: ") {
+        let mut sources = Sources::default();
+        let is_of_cluster = text.contains("# cluster: ");
+        let (cluster, manifests) = if is_of_cluster { part.split_once('\n').unwrap_or_default() } else { ("", part) };
+        sources.add("example.yaml", manifests.to_owned());
+        let mut reading = source::read(&sources, one);
+        assert!(reading.errors.is_empty(), "{:?}", reading.errors);
+        reading.resources.iter_mut().for_each(|resource| resource.cluster = cluster.into());
+        resources.extend(reading.resources);
+    }
+    let settings = mesh::settings_in(&resources, NOW);
+    let snapshot = Snapshot::new(resources, settings);
+    run(&snapshot, ALL, one)
+}
+
+#[test]
+fn the_example_of_each_code_shows_it_and_its_mended_form_does_not() {
+    let mut wrong = Vec::new();
+    for code in codes() {
+        if !reported(code.example.before).contains(code.id) {
+            wrong.push(format!("{}: not reported for the example before", code.id));
+        }
+        if reported(code.example.after).contains(code.id) {
+            wrong.push(format!("{}: still reported for the example after", code.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_code_is_defined_once_and_says_all_there_is_to_say() {
+    let mut seen = BTreeSet::new();
+    for code in codes() {
+        assert!(seen.insert(code.id), "{} is defined twice", code.id);
+        assert!(code.source.starts_with("https://"), "{}: source", code.id);
+        for (part, text) in [("title", code.title), ("why", code.why), ("remedy", code.remedy), ("name", code.name)] {
+            assert!(!text.is_empty(), "{}: no {part}", code.id);
+        }
+        assert!(!code.title.ends_with('.'), "{}: the title is no sentence with a full stop", code.id);
+        assert!(code.why.ends_with('.') && code.remedy.ends_with('.'), "{}: why and remedy end with a stop", code.id);
+    }
+}
+
+#[test]
+fn each_rule_has_a_name_of_its_own_and_reads_what_it_is_called_for() {
+    let mut seen = BTreeSet::new();
+    for rule in ALL {
+        assert!(seen.insert(rule.name), "{} is there twice", rule.name);
+        let kinds = match rule.check {
+            crate::Check::Each(kinds, _) | crate::Check::Namespaces(kinds, _) => kinds,
+            crate::Check::Once(_) => &[],
+        };
+        assert!(kinds.iter().all(|kind| rule.reads.contains(kind)), "{}: reads less than it is called for", rule.name);
+    }
+}

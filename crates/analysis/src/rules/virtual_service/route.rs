@@ -1,0 +1,38 @@
+//! Where the routes of a `VirtualService` lead. Knows no rule.
+
+use crate::{Node, Resource};
+
+/// One destination.
+pub struct Destination<'a> {
+    /// The destination itself.
+    pub node: &'a Node,
+    /// Its field.
+    pub field: String,
+    /// Whether only copies of requests go there.
+    pub is_mirror: bool,
+}
+
+/// All destinations: of routes for TCP, TLS and HTTP, then mirrors.
+pub fn destinations(service: &Resource) -> Vec<Destination<'_>> {
+    let spec = service.spec();
+    let mut found = Vec::new();
+    for protocol in ["tcp", "tls", "http"] {
+        for (index, rule) in spec[protocol].items().iter().enumerate() {
+            for (at, route) in rule["route"].items().iter().enumerate() {
+                let field = format!("spec.{protocol}[{index}].route[{at}].destination");
+                found.push(Destination { node: &route["destination"], field, is_mirror: false });
+            }
+        }
+    }
+    for (index, rule) in spec["http"].items().iter().enumerate() {
+        if rule["mirror"].is_set() {
+            let field = format!("spec.http[{index}].mirror");
+            found.push(Destination { node: &rule["mirror"], field, is_mirror: true });
+        }
+        for (at, mirror) in rule["mirrors"].items().iter().enumerate() {
+            let field = format!("spec.http[{index}].mirrors[{at}].destination");
+            found.push(Destination { node: &mirror["destination"], field, is_mirror: true });
+        }
+    }
+    found
+}

@@ -1,0 +1,69 @@
+//! Routes to subsets that nobody defines. Source: istio `analyzers/virtualservice/destinationrules.go`.
+//!
+//! Differs from istioctl: a `DestinationRule` for a wildcard defines subsets of the hosts it covers, and one of another
+//! namespace those of a host outside the mesh.
+
+use super::route::destinations;
+use crate::rules::shared::IST0101;
+use crate::{Check, Findings, KeyIndex, Kind, Resource, Rule, View, hosts};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "virtualservice.DestinationRuleAnalyzer",
+    codes: &[&IST0101],
+    reads: &[Kind::VirtualService, Kind::DestinationRule],
+    check: Check::Each(&[Kind::VirtualService], check),
+};
+
+static BY_SUBSET: KeyIndex = KeyIndex {
+    name: "destination rules by host and subset",
+    kinds: &[Kind::DestinationRule],
+    keys: |rule, keys| {
+        let host = hosts::fqdn(rule.spec()["host"].text(), &rule.namespace);
+        for subset in rule.spec()["subsets"].items() {
+            keys.add(&[&host, subset["name"].text()]);
+        }
+    },
+};
+
+fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
+    for destination in destinations(service) {
+        let (host, subset) = (destination.node["host"].text(), destination.node["subset"].text());
+        if subset.is_empty() {
+            continue;
+        }
+        let full = hosts::fqdn(host, &service.namespace);
+        let is_defined = view.has_key(&BY_SUBSET, &[&full, subset])
+            || hosts::wildcards(&full).any(|wildcard| view.has_key(&BY_SUBSET, &[&wildcard, subset]));
+        if is_defined {
+            continue;
+        }
+        let what = if destination.is_mirror { "mirror" } else { "host" };
+        findings
+            .add(&IST0101, service, format!("no DestinationRule for {full} defines subset {subset}"))
+            .field(format!("{}.subset", destination.field))
+            .arguments([format!("{what}+subset in destinationrule"), format!("{host}+{subset}")]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::found;
+
+    const ROUTE: &str = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a, namespace: shop}\n\
+        spec: {hosts: [cart], http: [{route: [{destination: {host: cart, subset: v2}}]}]}\n---\n\
+        apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: b, namespace: shop}\n";
+
+    fn is_reported(rule: &str) -> bool {
+        let told = |finding: &crate::Finding| finding.message.contains("defines subset v2");
+        found(&format!("{ROUTE}spec: {rule}\n")).iter().any(told)
+    }
+
+    #[test]
+    fn a_subset_has_to_be_defined_for_the_host_or_a_wildcard_of_it() {
+        assert!(is_reported("{host: cart, subsets: [{name: v1, labels: {v: '1'}}]}"));
+        assert!(is_reported("{host: other, subsets: [{name: v2, labels: {v: '1'}}]}"));
+        assert!(!is_reported("{host: cart.shop.svc.cluster.local, subsets: [{name: v2, labels: {v: '1'}}]}"));
+        assert!(!is_reported("{host: '*.shop.svc.cluster.local', subsets: [{name: v2, labels: {v: '1'}}]}"));
+    }
+}
