@@ -15,6 +15,7 @@ pub mod guard;
 pub mod health;
 pub mod mesh;
 pub mod notice;
+pub mod observe;
 pub mod progress;
 pub mod retry;
 pub mod task;
