@@ -13,6 +13,7 @@ pub mod event;
 pub mod failpoint;
 pub mod guard;
 pub mod health;
+pub mod http;
 pub mod mesh;
 pub mod notice;
 pub mod observe;

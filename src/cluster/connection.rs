@@ -61,8 +61,13 @@ impl Cluster {
     }
 
     /// The namespace of the inventories.
-    pub(super) fn inventory_namespace(&self) -> &str {
+    pub(crate) fn inventory_namespace(&self) -> &str {
         &self.target.inventory_namespace
+    }
+
+    /// Servers of the worker's configuration for this target, by name.
+    pub(crate) fn connections(&self) -> &std::collections::BTreeMap<String, crate::config::Connection> {
+        &self.target.connections
     }
 
     /// The client as it is now, for watches and the like; prefer the methods below, which time out and classify.

@@ -164,6 +164,15 @@ codes! {
     SH3302 "another object governs the same thing" "Remove the named object, change it instead, or set force.";
     SH3303 "the Service does not exist" "Deploy it first, or name another namespace or service.";
     SH3304 "an addon does not answer its health call" "Look at its pod's log; that the API server may reach the pod; then send the command again.";
+    // SH35xx: connections to metrics stores and Grafanas.
+    SH3501 "the connection does not exist" "Name a connection of this target: `connection.apply` makes one, the worker's configuration may have others.";
+    SH3502 "the server does not answer" "Check that its Service has ready endpoints and that NetworkPolicies admit the API server, or the worker for a configured URL.";
+    SH3503 "the server refuses the credential" "Configure a connection with a URL and a credential that may query; the API server's proxy passes none on.";
+    SH3504 "another program answers" "Check Service, port and path prefix.";
+    SH3505 "the server cannot be queried" "Connect the store that this Prometheus agent writes to instead.";
+    SH3506 "the server refuses the query" "Correct the expression as the server's message says.";
+    SH3507 "the answer is too large" "Ask about one namespace or service, or aggregate more labels away.";
+    SH3508 "the configured connection cannot be used" "Correct the named file or setting in the worker's configuration.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "an unclassified failure" "This is a bug: report it with the worker's log.";
