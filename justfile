@@ -152,10 +152,10 @@ crd-schemas:
     cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
-# Measure: `bus_path`, `apply`, `analyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
+# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
 [group('measure')]
 bench name="" *args="": (tools "istio")
-    cargo bench --locked {{ if name == "" { "" } else { "--bench " + name + " -- " + args } }}
+    cargo bench --locked --bench sailhand-bench {{ if name == "" { "" } else { "-- " + name + " " + args } }}
 
 # A worker on the current kubeconfig context with its own nats-server, in the foreground.
 [group('run')]
