@@ -3,6 +3,7 @@
 
 mod boundaries;
 mod compatibility;
+mod dependencies;
 mod docs_errors;
 mod fuzz_corpus;
 mod schema_drift;
