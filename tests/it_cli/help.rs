@@ -4,7 +4,12 @@
 use std::process::Command;
 
 fn help(command: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_sailhand")).args(command).arg("--help").env_remove("COLUMNS").output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_sailhand"))
+        .args(command)
+        .arg("--help")
+        .env_remove("COLUMNS")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -29,7 +29,9 @@ fn code(package: &Path, folders: &[&str]) -> String {
         }
     }
     let mut text = String::new();
-    folders.iter().for_each(|folder| read(&package.join(folder), &mut text));
+    for folder in folders {
+        read(&package.join(folder), &mut text);
+    }
     text
 }
 

@@ -25,7 +25,7 @@ pub use show::{FailOn, Format};
 /// but not of a folder of manifests.
 const DEFAULT_OBJECTS: &str = include_str!("ingress-gateway.yaml");
 
-/// FileOptions of an analysis that do not need a cluster.
+/// Options of an analysis that do not need a cluster.
 #[derive(Debug, Args)]
 pub struct FileOptions {
     /// Files and folders with YAML or JSON; `-` is standard input

@@ -54,7 +54,7 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
 pub(crate) fn namespaces(asked: &[String], snapshot: &Snapshot) {
     let there = snapshot.namespaces_with(Kind::ALL);
     for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
-        let near = suggest::nearest(name, there.iter().map(|kind| kind.as_str()));
+        let near = suggest::nearest(name, there.iter().map(std::ops::Deref::deref));
         let meant = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
         output::note(format_args!("{} there is nothing in namespace {name}{meant}", styled(CHANGED, "note:")));
     }
