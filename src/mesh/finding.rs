@@ -11,7 +11,7 @@ pub enum Severity {
     Info,
     /// The operation may have an unwanted effect.
     Warning,
-    /// The command is refused; see [`Finding::forceable`].
+    /// The command is refused, unless the finding is `forceable` and the command has `force: true`.
     Error,
 }
 

@@ -61,6 +61,11 @@ fn walk(schema: &Value, root: &Value, path: &str, found: &mut Vec<String>) {
                     found.push(format!("{path} has other words than {SEVERITIES:?}"));
                 }
             }
+            if fields.get("description").and_then(Value::as_str).is_some_and(|text| text.contains("[`")) {
+                found.push(format!(
+                    "{path} has a description with a link of rustdoc, which readers of schemas cannot follow"
+                ));
+            }
             for word in words(schema).into_iter().filter(|word| !is_value_word(word)) {
                 found.push(format!("{path} has the value {word:?}, which is not in lower-case words with dashes"));
             }
@@ -134,4 +139,7 @@ fn each_convention_refuses_what_breaks_it() {
     let mut found = Vec::new();
     walk(&fatal, &fatal, "", &mut found);
     assert_eq!(found.len(), 1, "{found:?}");
+    let linked = json!({"description": "See [`Finding::forceable`]."});
+    walk(&linked, &linked, "", &mut found);
+    assert_eq!(found.len(), 2, "{found:?}");
 }
