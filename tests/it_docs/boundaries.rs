@@ -297,6 +297,32 @@ fn no_file_is_too_long() {
     assert!(long.is_empty(), "{long:#?}");
 }
 
+/// A file below a layer's folder that its `main.rs` does not declare would not run; a loose one would be a program of its
+/// own, which links the whole tree once more.
+#[test]
+fn every_test_file_belongs_to_a_layer() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries.collect()
+    };
+    let mut wrong = Vec::new();
+    let mut layers = 0;
+    for name in names(&tests) {
+        let folder = tests.join(&name);
+        if name.ends_with(".rs") && name != "chaos_run.rs" {
+            wrong.push(format!("tests/{name} is in no layer: move it into one of tests/it_*"));
+        } else if name.starts_with("it_") {
+            layers += 1;
+            let main = fs::read_to_string(folder.join("main.rs")).unwrap();
+            let modules = names(&folder).into_iter().filter_map(|file| file.strip_suffix(".rs").map(str::to_owned));
+            let missing = modules.filter(|module| module != "main" && !main.contains(&format!("\nmod {module};")));
+            wrong.extend(missing.map(|module| format!("tests/{name}/main.rs does not declare {module}")));
+        }
+    }
+    assert!(wrong.is_empty() && layers > 8, "{wrong:#?}");
+}
+
 #[test]
 fn the_reader_of_paths_sees_what_is_code_and_nothing_else() {
     let text = r##"
