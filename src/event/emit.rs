@@ -76,6 +76,7 @@ pub struct ResultData {
     /// The worker that ended it.
     pub worker: String,
     /// When it ended, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub ended: String,
 }
 
@@ -90,6 +91,7 @@ pub struct Started {
     /// Who does it.
     pub worker: String,
     /// When it must be done, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub deadline: String,
 }
 
