@@ -37,6 +37,9 @@ pub struct Cluster {
 #[derive(Clone)]
 struct Connection {
     client: Client,
+    /// The same without kube's retries of 429, 503 and 504: through the API server's proxy these are answers of another
+    /// server.
+    unretried: Client,
     number: u64,
 }
 
@@ -55,8 +58,7 @@ struct PageMeta {
 impl Cluster {
     /// Reads the credentials; talks to nobody yet.
     pub(super) async fn new(name: &str, target: Target) -> Result<Self, Error> {
-        let client = client(name, &target).await?;
-        let connection = Mutex::new(Connection { client, number: 0 });
+        let connection = Mutex::new(connect(name, &target, 0).await?);
         Ok(Self { name: name.to_owned(), target, connection, kinds: Kinds::default() })
     }
 
@@ -90,10 +92,40 @@ impl Cluster {
         F: Fn(Client) -> A,
         A: Future<Output = Result<T, kube::Error>>,
     {
+        self.send(verb, object, |connection| request(connection.client.clone())).await
+    }
+
+    /// As [`Cluster::call`], without kube's retries, for requests to a server behind the API server's proxy.
+    ///
+    /// # Errors
+    /// [`Error::Request`] with the cause.
+    pub(crate) async fn call_unretried<T, F, A>(
+        &self,
+        verb: &'static str,
+        object: &(dyn fmt::Display + Sync),
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Client) -> A,
+        A: Future<Output = Result<T, kube::Error>>,
+    {
+        self.send(verb, object, |connection| request(connection.unretried.clone())).await
+    }
+
+    async fn send<T, F, A>(
+        &self,
+        verb: &'static str,
+        object: &(dyn fmt::Display + Sync),
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(&Connection) -> A,
+        A: Future<Output = Result<T, kube::Error>>,
+    {
         let mut connection = self.connection.lock().await.clone();
         let mut renewed = false;
         loop {
-            let answer = tokio::time::timeout(self.target.request_timeout, request(connection.client.clone())).await;
+            let answer = tokio::time::timeout(self.target.request_timeout, request(&connection)).await;
             let fault = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => Fault::of(&error),
@@ -112,8 +144,7 @@ impl Cluster {
         let mut connection = self.connection.lock().await;
         if connection.number == refused {
             tracing::info!(target = self.name, "credentials refused: reading them anew");
-            let client = client(&self.name, &self.target).await?;
-            *connection = Connection { client, number: refused + 1 };
+            *connection = connect(&self.name, &self.target, refused + 1).await?;
         }
         Ok(connection.clone())
     }
@@ -272,7 +303,7 @@ pub(super) fn segment(name: &str) -> String {
 
 /// A client of its own for the target. kube's retries stay on (429, 503, 504, `Retry-After` heeded); the limit on
 /// each call bounds them.
-async fn client(name: &str, target: &Target) -> Result<Client, Error> {
+async fn connect(name: &str, target: &Target, number: u64) -> Result<Connection, Error> {
     let unusable =
         |source: Box<dyn std::error::Error + Send + Sync>| Error::Kubeconfig { target: name.to_owned(), source };
     let mut config = match &target.kubeconfig {
@@ -285,5 +316,9 @@ async fn client(name: &str, target: &Target) -> Result<Client, Error> {
     };
     // Shorter than the limit of the whole call, so that it is told apart from a server that is slow to answer.
     config.connect_timeout = Some(target.request_timeout / 2);
-    Client::try_from(config).map_err(|error| unusable(error.into()))
+    let mut once = config.clone();
+    once.default_retry = false;
+    let client = Client::try_from(config).map_err(|error| unusable(error.into()))?;
+    let unretried = Client::try_from(once).map_err(|error| unusable(error.into()))?;
+    Ok(Connection { client, unretried, number })
 }

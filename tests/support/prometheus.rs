@@ -72,7 +72,7 @@ pub fn serve(answer: impl Fn(&str) -> Option<(u16, String)> + Send + 'static) ->
             let (status, body) = answer(&wanted).unwrap_or((404, String::new()));
             let _ = write!(
                 stream,
-                "HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                "HTTP/1.1 {status} x\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
             );
         }

@@ -144,7 +144,7 @@ impl Store {
     ) -> Result<Answer, Error> {
         let uri = proxy_uri(service, endpoint, parameters);
         let asked = cluster
-            .call("query", &self.address, |client| {
+            .call_unretried("query", &self.address, |client| {
                 let request = ::http::Request::get(uri.as_str()).body(Body::empty());
                 async move {
                     let request = request
