@@ -34,7 +34,7 @@ impl fmt::Display for InstanceKind {
 
 /// Product behind Prometheus' HTTP API. Products differ in the endpoints they serve beside `query`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Flavor {
     /// Prometheus itself.
     Prometheus,
@@ -109,7 +109,7 @@ pub fn join(prefix: &str, endpoint: &str) -> String {
 
 /// What is known of a server after discovery and one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Recognized by its objects; not asked, or asked without a usable answer.
     Discovered,

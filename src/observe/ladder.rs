@@ -9,7 +9,7 @@ use super::envelope::{QueryAnswer, Unusable};
 
 /// The rungs, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Rung {
     /// No HTTP answer came.
     Unreachable,
@@ -31,7 +31,7 @@ pub enum Rung {
 
 /// Why a rung was not reached, or what falsifies numbers. The words are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// No answer within the time limit, connection refused, name not found.
     NoAnswer,

@@ -106,9 +106,9 @@ async fn golden_signals_of_a_real_prometheus_match_what_the_proxies_served() {
     };
     assert_eq!(signal("rate")[0]["reporter"], "destination", "both sides report each request: it counts once");
     assert!((signal("errors")[0]["value"].as_f64().unwrap() - 0.1).abs() < 0.01, "{report:?}");
-    assert!((signal("latency_p50")[0]["value"].as_f64().unwrap() - 10.0).abs() < 1.0, "{report:?}");
-    assert!(signal("latency_p99")[0]["value"].as_f64().unwrap() > 90.0, "{report:?}");
-    assert_eq!(signal("tcp_sent"), json!([]), "no series is not zero");
+    assert!((signal("latency-p50")[0]["value"].as_f64().unwrap() - 10.0).abs() < 1.0, "{report:?}");
+    assert!(signal("latency-p99")[0]["value"].as_f64().unwrap() > 90.0, "{report:?}");
+    assert_eq!(signal("tcp-sent"), json!([]), "no series is not zero");
 
     let (changed, answer) = run(Promql, &cx, json!({"connection": "mesh", "query": "vector(1) / 0"})).await.unwrap();
     assert!(!changed && answer.series[0].value == "+Inf", "{answer:?}");

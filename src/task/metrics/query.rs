@@ -19,7 +19,7 @@ pub struct Query;
 
 /// A golden signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum SignalKind {
     /// Requests a second, HTTP and gRPC.
     Rate,
@@ -92,9 +92,9 @@ pub struct QueryReport {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Signal {
-    /// `rate`, `errors`, `latency_p50`, `latency_p95`, `latency_p99`, `tcp_sent` or `tcp_received`.
+    /// `rate`, `errors`, `latency-p50`, `latency-p95`, `latency-p99`, `tcp-sent` or `tcp-received`.
     pub name: String,
-    /// `requests_per_second`, `ratio`, `milliseconds` or `bytes_per_second`.
+    /// `requests-per-second`, `ratio`, `milliseconds` or `bytes-per-second`.
     pub unit: String,
     /// The query that was sent.
     pub query: String,
@@ -145,8 +145,8 @@ impl Task for Query {
         }
         cx.guard.check()?;
         if wanted.contains(&SignalKind::Tcp) {
-            asked.tcp("tcp_sent", TcpMetric::Sent).await?;
-            asked.tcp("tcp_received", TcpMetric::Received).await?;
+            asked.tcp("tcp-sent", TcpMetric::Sent).await?;
+            asked.tcp("tcp-received", TcpMetric::Received).await?;
         }
         cx.guard.check()?;
         let Asked { signals, warnings, .. } = asked;
@@ -183,7 +183,7 @@ impl Asked<'_> {
         let traffic = signals::traffic(&answer, self.params.by_version, self.params.errors);
         if wanted.contains(&SignalKind::Rate) {
             let values = traffic.iter().map(|(key, (by, traffic))| signals::value(key, *by, traffic.rate, false));
-            self.push("rate", "requests_per_second", &query, values);
+            self.push("rate", "requests-per-second", &query, values);
         }
         if wanted.contains(&SignalKind::Errors) {
             let with_traffic = traffic.iter().filter(|(_, (_, traffic))| traffic.rate > 0.0);
@@ -197,7 +197,7 @@ impl Asked<'_> {
     async fn latency(&mut self) -> Result<(), Error> {
         let query = promql::latency_buckets(&self.matchers(), self.params.by_version, self.params.window_s);
         let answer = self.ask(&query).await?;
-        for (name, quantile) in [("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)] {
+        for (name, quantile) in [("latency-p50", 0.5), ("latency-p95", 0.95), ("latency-p99", 0.99)] {
             let latency = signals::latency(&answer, self.params.by_version, quantile);
             let values =
                 latency.iter().map(|(key, (by, value, saturated))| signals::value(key, *by, *value, *saturated));
@@ -211,7 +211,7 @@ impl Asked<'_> {
         let answer = self.ask(&query).await?;
         let bytes = signals::bytes(&answer, self.params.by_version);
         let values = bytes.iter().map(|(key, (by, value))| signals::value(key, *by, *value, false));
-        self.push(name, "bytes_per_second", &query, values);
+        self.push(name, "bytes-per-second", &query, values);
         Ok(())
     }
 }
