@@ -63,7 +63,7 @@ pub struct QueryParams {
     pub errors: ErrorClass,
     /// Time of the query, RFC 3339; now when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40), regex(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})$"))]
+    #[schemars(extend("format" = "date-time"), length(max = 40), regex(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})$"))]
     pub at: Option<String>,
 }
 
