@@ -8,7 +8,8 @@ use futures::{StreamExt, stream};
 use kube::core::DynamicObject;
 
 use super::guarded::{guarded, written};
-use super::inventory::{self, Inventory};
+use super::inventory::{self, Claim, Inventory};
+use super::locate::{self, Located};
 use super::options::ApplyOptions;
 use super::order::Phase;
 use super::outcome::{ObjectsFailure, Tally};
@@ -17,7 +18,7 @@ use super::prune::{self, Prune};
 use super::removal::Removal;
 use super::wanted::{self, Wanted};
 use super::write::write;
-use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, wait};
+use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, order, wait};
 use crate::failpoint::{self, reach};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
@@ -56,13 +57,15 @@ impl Run<'_> {
     async fn all(&mut self, installation: &str, objects: Vec<DynamicObject>) -> Result<(), Error> {
         self.guard.check()?;
         self.step("plan", 0, objects.len(), "comparing with the cluster");
-        let mut inventory = guarded(self.guard, Inventory::read(self.cluster, installation)).await?;
+        let claim = Claim { family: self.options.family, adopt: self.options.adopt };
+        let mut inventory = guarded(self.guard, Inventory::read(self.cluster, installation, claim)).await?;
         if !self.options.dry_run {
             inventory.admit(self.guard.fence(), self.options.generation)?;
         }
         let namespace = self.options.namespace.as_deref();
         let mut set = guarded(self.guard, wanted::resolve(self.cluster, objects, namespace)).await?;
-        self.refuse_unknown(&set)?;
+        self.refuse_unknown(&set).await?;
+        self.refuse_inventories(&set)?;
         let id = inventory.id();
         for one in &mut set {
             wanted::label(&mut one.body, &id);
@@ -72,11 +75,7 @@ impl Run<'_> {
 
         let missing = guarded(self.guard, self.missing_namespaces(&set)).await?;
         let planned = guarded(self.guard, plan::plan(self.cluster, set, &id, self.options, &missing)).await?;
-        let prune = if self.options.prune {
-            guarded(self.guard, prune::plan(self.cluster, &inventory.entries, &refs, &id)).await?
-        } else {
-            Prune { staying: left(&inventory.entries, &refs), ..Prune::default() }
-        };
+        let mut prune = self.plan_prune(&inventory, &refs).await?;
         if self.options.dry_run {
             return self.tell(&missing, planned, prune);
         }
@@ -87,6 +86,7 @@ impl Run<'_> {
         if restated {
             inventory.origin.clone_from(&self.options.origin);
         }
+        let before = inventory.clone();
         if restated || writes || !missing.is_empty() || !prune.doomed.is_empty() {
             let union = inventory.entries.union(&after).cloned().collect();
             reach(failpoint::Step::Planned);
@@ -97,6 +97,11 @@ impl Run<'_> {
         self.write_all(&mut inventory, planned, &id).await?;
         self.tally.verdict()?;
         reach(failpoint::Step::ObjectsWritten);
+        if !prune.doomed.is_empty() {
+            // The set may have changed which versions of a kind are served, and which object is whose.
+            prune = self.plan_prune(&before, &refs).await?;
+        }
+        let after = refs.iter().cloned().chain(prune.staying.iter().cloned()).collect();
         self.prune(&mut inventory, prune, after).await?;
         self.tally.verdict()?;
         match self.options.wait {
@@ -105,21 +110,47 @@ impl Run<'_> {
         }
     }
 
+    async fn plan_prune(&self, inventory: &Inventory, refs: &[ObjectRef]) -> Result<Prune, Error> {
+        if self.options.prune {
+            guarded(self.guard, prune::plan(self.cluster, &inventory.entries, refs, &inventory.id())).await
+        } else {
+            Ok(Prune { staying: left(&inventory.entries, refs), ..Prune::default() })
+        }
+    }
+
     fn step(&self, phase: &str, done: usize, total: usize, message: impl Into<String>) {
         let (done, total) = (done as u64, total as u64);
         self.progress.report(Step { phase: phase.to_owned(), message: message.into(), done, total });
     }
 
-    /// Nothing is written as long as one kind is unknown: half a set is worse than none.
-    fn refuse_unknown(&mut self, set: &[Wanted]) -> Result<(), Error> {
-        let Some(first) = set.iter().find(|one| one.kind.is_none()) else { return Ok(()) };
+    /// Nothing is written as long as one kind is unknown: half a set is worse than none. A kind that exists and is not
+    /// served at the moment is worth another attempt.
+    async fn refuse_unknown(&mut self, set: &[Wanted]) -> Result<(), Error> {
+        let unknown: Vec<_> = set.iter().filter(|one| one.kind.is_none()).collect();
+        let Some(first) = unknown.first() else { return Ok(()) };
+        let mut refusal = first.unknown();
+        if !order::builtin(first.object.group())
+            && let Located::Unserved(reason) = guarded(self.guard, locate::kind(self.cluster, &first.object)).await?
+        {
+            refusal = Error::KindUnserved { object: first.object.to_string(), reason };
+        }
         for one in set {
             self.tally.push(match one.kind {
+                None if one.object == first.object => ObjectReport::failed(one.object.clone(), &refusal),
                 None => ObjectReport::failed(one.object.clone(), &one.unknown()),
                 Some(_) => ObjectReport::skipped(one.object.clone(), "nothing is written while a kind is unknown"),
             });
         }
-        Err(first.unknown())
+        Err(refusal)
+    }
+
+    /// Nothing is written if the set has an inventory: a forged one would have other objects deleted.
+    fn refuse_inventories(&mut self, set: &[Wanted]) -> Result<(), Error> {
+        let found = set.iter().find(|one| inventory::is_inventory(self.cluster, &one.object, &one.body));
+        let Some(found) = found else { return Ok(()) };
+        let error = Error::IsInventory { object: found.object.to_string() };
+        self.tally.push(ObjectReport::failed(found.object.clone(), &error));
+        Err(error)
     }
 
     /// Namespaces that the set's objects are in, that are not in the set, and do not exist.
@@ -201,7 +232,8 @@ impl Run<'_> {
                     if phase == Phase::Definitions && action.writes() {
                         crds.push(object.clone());
                     }
-                    self.tally.push(ObjectReport::new(object, action));
+                    let reason = one.note.filter(|_| action.writes());
+                    self.tally.push(ObjectReport { reason, ..ObjectReport::new(object, action) });
                 }
                 Err(error) => {
                     self.tally.push_failed(object, &error);
@@ -239,7 +271,7 @@ impl Run<'_> {
                 Ok(group)
             }
             Err(error) => {
-                let undecided = |wanted| Planned { wanted, decision: Decision::Later, diff: Vec::new() };
+                let undecided = |wanted| Planned { wanted, decision: Decision::Later, note: None, diff: Vec::new() };
                 group.extend(again.into_iter().map(undecided));
                 Err((group, error))
             }
@@ -288,7 +320,8 @@ impl Run<'_> {
                     continue;
                 }
             };
-            self.tally.push(ObjectReport { diff: one.diff, ..ObjectReport::new(object, action) });
+            let reason = one.note.filter(|_| action.writes());
+            self.tally.push(ObjectReport { reason, diff: one.diff, ..ObjectReport::new(object, action) });
         }
         prune.left_alone.into_iter().for_each(|line| self.tally.push(line));
         for doomed in prune.doomed {

@@ -1,5 +1,5 @@
-//! Decides from `managedFields` whether an object is as wanted, without asking the API server. Pure; when in doubt it
-//! says no, and a dry run decides.
+//! Compares an object with its live state by `managedFields`, without asking the API server. Pure; what is in doubt is
+//! left to a dry run.
 //!
 //! The format is structured-merge-diff's `fieldsV1`: `f:name` a field, `k:{…}` an item of a keyed list, `v:…` an
 //! item of a set, `.` the item itself; an empty map is a leaf, which may be a whole atomic list or map.
@@ -17,13 +17,52 @@ pub(super) fn owned(live: &Value) -> Option<&Value> {
     ours.get("fieldsV1")
 }
 
-/// Whether every wanted field has its value in the cluster, and we own these fields and no others.
-pub(super) fn settled(wanted: &Value, live: &Value) -> bool {
+/// What can be said of an object without asking the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Comparison {
+    /// Every wanted field has its value in the cluster, and we own these fields and no others.
+    Same,
+    /// The API server may store what is wanted in another form (`0.5` as `500m`), or not at all: a dry run decides.
+    Unclear,
+    /// A write will change the object or what we own of it.
+    Different,
+}
+
+/// Compares the wanted object with the live one and our entry in its `managedFields`.
+pub(super) fn compare(wanted: &Value, live: &Value) -> Comparison {
     let (Some(Value::Object(owned)), Some(wanted), Some(live)) = (owned(live), wanted.as_object(), live.as_object())
     else {
-        return false;
+        return Comparison::Different;
     };
-    fields(&without_address(wanted), live, owned)
+    let texts = if is_text_map(wanted) { Texts::InData } else { Texts::Normalized };
+    fields(&without_address(wanted), live, owned, texts)
+}
+
+/// How the API server stores strings below a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Texts {
+    /// Perhaps in another form than they were sent in.
+    Normalized,
+    /// As `Normalized`, but verbatim below `data` and `binaryData`.
+    InData,
+    /// As they were sent.
+    Verbatim,
+}
+
+impl Texts {
+    fn below(self, field: &str) -> Self {
+        match (self, field) {
+            (_, "labels" | "annotations") | (Self::InData, "data" | "binaryData") | (Self::Verbatim, _) => {
+                Self::Verbatim
+            }
+            _ => Self::Normalized,
+        }
+    }
+}
+
+fn is_text_map(object: &Map<String, Value>) -> bool {
+    object.get("apiVersion").is_some_and(|version| version == "v1")
+        && object.get("kind").is_some_and(|kind| kind == "ConfigMap" || kind == "Secret")
 }
 
 /// apiVersion, kind, name and namespace are the object's address: nobody owns them.
@@ -41,32 +80,61 @@ fn without_address(object: &Map<String, Value>) -> Map<String, Value> {
     object
 }
 
-fn fields(wanted: &Map<String, Value>, live: &Map<String, Value>, owned: &Map<String, Value>) -> bool {
-    let as_wanted = wanted.iter().all(|(key, value)| match (live.get(key), owned.get(&format!("f:{key}"))) {
-        (Some(live), Some(Value::Object(node))) => same(value, live, node),
-        _ => false,
-    });
-    as_wanted && owned.keys().filter(|key| *key != ".").count() == wanted.len()
+fn fields(
+    wanted: &Map<String, Value>,
+    live: &Map<String, Value>,
+    owned: &Map<String, Value>,
+    texts: Texts,
+) -> Comparison {
+    let mut all = Comparison::Same;
+    for (key, value) in wanted {
+        all = all.max(match (live.get(key), owned.get(&format!("f:{key}"))) {
+            (Some(live), Some(Value::Object(node))) => same(value, live, node, texts.below(key)),
+            (None, None) if value.is_string() && texts == Texts::Verbatim => Comparison::Different,
+            // It becomes ours too, unless it is of a value that the API server drops.
+            (Some(live), None) if value.is_string() && live.is_string() => Comparison::Different,
+            _ => Comparison::Unclear,
+        });
+    }
+    // A field of ours that is not wanted is removed, or only given up.
+    let unwanted = |key: &String| key.strip_prefix("f:").is_some_and(|key| !wanted.contains_key(key));
+    if owned.keys().any(unwanted) { Comparison::Different } else { all }
 }
 
-fn same(wanted: &Value, live: &Value, node: &Map<String, Value>) -> bool {
+fn same(wanted: &Value, live: &Value, node: &Map<String, Value>, texts: Texts) -> Comparison {
     if node.is_empty() {
-        return wanted == live && !wanted.is_null();
+        return match (wanted, live) {
+            _ if wanted == live && !wanted.is_null() => Comparison::Same,
+            (Value::String(wanted), Value::String(live))
+                if texts == Texts::Verbatim || is_stored_verbatim(wanted) && is_stored_verbatim(live) =>
+            {
+                Comparison::Different
+            }
+            (Value::Number(wanted), Value::Number(live)) if wanted.is_i64() && live.is_i64() => Comparison::Different,
+            (Value::Bool(_), Value::Bool(_)) => Comparison::Different,
+            _ => Comparison::Unclear,
+        };
     }
     match (wanted, live) {
-        (Value::Object(wanted), Value::Object(live)) => fields(wanted, live, node),
-        (Value::Array(wanted), Value::Array(live)) => items(wanted, live, node),
-        _ => false,
+        (Value::Object(wanted), Value::Object(live)) => fields(wanted, live, node, texts),
+        (Value::Array(wanted), Value::Array(live)) => items(wanted, live, node, texts),
+        _ => Comparison::Unclear,
     }
+}
+
+/// Quantities, durations and times are stored in a form of their own; they begin with a digit, a sign or a dot.
+fn is_stored_verbatim(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
 }
 
 /// A keyed list or a set. Order counts: the API server keeps the applied one, and for `env` it has a meaning.
-fn items(wanted: &[Value], live: &[Value], node: &Map<String, Value>) -> bool {
+fn items(wanted: &[Value], live: &[Value], node: &Map<String, Value>, texts: Texts) -> Comparison {
     let owned: Vec<_> = node.iter().filter(|(key, _)| *key != ".").collect();
     if owned.len() != wanted.len() {
-        return false;
+        return Comparison::Unclear;
     }
     let mut after = 0;
+    let mut all = Comparison::Same;
     for item in wanted {
         let mut matching = owned.iter().filter_map(|(key, node)| {
             let (kind, text) = key.split_once(':')?;
@@ -79,22 +147,20 @@ fn items(wanted: &[Value], live: &[Value], node: &Map<String, Value>) -> bool {
             };
             fits.then_some((key, node.as_object()?))
         });
-        let (Some((key, node)), None) = (matching.next(), matching.next()) else { return false };
+        let (Some((key, node)), None) = (matching.next(), matching.next()) else { return Comparison::Unclear };
         let place = live.iter().skip(after).position(|live| match &key {
             Value::Object(key) => key.iter().all(|(k, v)| live.get(k) == Some(v)),
             scalar => live == scalar,
         });
-        let Some(place) = place else { return false };
-        let same = match (item, &live[after + place]) {
-            (Value::Object(item), Value::Object(live)) => fields(item, live, node),
-            (item, live) => item == live,
-        };
-        if !same {
-            return false;
-        }
+        let Some(place) = place else { return Comparison::Unclear };
+        all = all.max(match (item, &live[after + place]) {
+            (Value::Object(item), Value::Object(live)) => fields(item, live, node, texts),
+            (item, live) if item == live => Comparison::Same,
+            _ => Comparison::Unclear,
+        });
         after += place + 1;
     }
-    true
+    all
 }
 
 #[cfg(test)]
@@ -137,26 +203,34 @@ mod tests {
     }
 
     #[test]
-    fn an_applied_object_is_settled_whatever_was_defaulted() {
+    fn an_applied_object_is_the_same_whatever_was_defaulted() {
         let (wanted, live) = deployment();
-        assert!(settled(&wanted, &live));
+        assert_eq!(compare(&wanted, &live), Comparison::Same);
     }
 
     #[test]
-    fn any_difference_unsettles_it() {
-        let changes: [fn(&mut Value, &mut Value); 7] = [
-            |wanted, _| wanted["spec"]["replicas"] = json!(3),
-            |_, live| live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("i:2"),
-            |wanted, _| wanted["metadata"]["labels"]["new"] = json!("x"),
-            |wanted, _| drop(wanted["spec"].as_object_mut().unwrap().remove("replicas")),
-            |wanted, _| wanted["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["b", "a"]),
-            |wanted, _| wanted["spec"]["template"]["spec"]["containers"] = json!([]),
-            |_, live| drop(live["metadata"].as_object_mut().unwrap().remove("managedFields")),
+    fn a_difference_is_certain_or_left_to_a_dry_run() {
+        use Comparison::{Different, Unclear};
+        type Change = fn(&mut Value, &mut Value);
+        let changes: [(Comparison, Change); 10] = [
+            (Different, |wanted, _| wanted["spec"]["replicas"] = json!(3)),
+            (Different, |_, live| live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("i:2")),
+            (Different, |wanted, _| drop(wanted["spec"].as_object_mut().unwrap().remove("replicas"))),
+            (Different, |_, live| drop(live["metadata"].as_object_mut().unwrap().remove("managedFields"))),
+            (Different, |wanted, _| wanted["metadata"]["labels"]["new"] = json!("1")),
+            (Unclear, |wanted, _| wanted["spec"]["paused"] = json!(true)),
+            (Unclear, |wanted, _| wanted["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["b", "a"])),
+            (Unclear, |wanted, _| wanted["spec"]["template"]["spec"]["containers"] = json!([])),
+            (Unclear, |wanted, _| wanted["spec"]["replicas"] = json!("2")),
+            (Unclear, |wanted, live| {
+                wanted["spec"]["template"]["spec"]["containers"][0]["image"] = json!("0.5");
+                live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("500m");
+            }),
         ];
-        for (number, change) in changes.iter().enumerate() {
+        for (number, (expected, change)) in changes.iter().enumerate() {
             let (mut wanted, mut live) = deployment();
             change(&mut wanted, &mut live);
-            assert!(!settled(&wanted, &live), "change {number}");
+            assert_eq!(compare(&wanted, &live), *expected, "change {number}");
         }
     }
 
@@ -168,8 +242,9 @@ mod tests {
             wanted(json!(["other/z", "a/b", "c/d"])),
             &json!({"f:metadata": {"f:finalizers": {".": {}, r#"v:"a/b""#: {}, r#"v:"c/d""#: {}}}}),
         );
-        assert!(settled(&wanted(json!(["a/b", "c/d"])), &live), "another's item does not matter");
-        assert!(!settled(&wanted(json!(["a/b"])), &live));
-        assert!(!settled(&wanted(json!(["c/d", "a/b"])), &live));
+        let compare = |items| compare(&wanted(items), &live);
+        assert_eq!(compare(json!(["a/b", "c/d"])), Comparison::Same, "another's item does not matter");
+        assert_eq!(compare(json!(["a/b"])), Comparison::Unclear);
+        assert_eq!(compare(json!(["c/d", "a/b"])), Comparison::Unclear);
     }
 }

@@ -47,7 +47,7 @@ impl Phase {
 }
 
 /// Groups that a bare API server serves. `*.k8s.io` alone does not tell: the Gateway API is made of CRDs.
-fn builtin(group: &str) -> bool {
+pub(super) fn builtin(group: &str) -> bool {
     matches!(
         group,
         "" | "apps"

@@ -1,17 +1,19 @@
 //! Decides for each object of a set what has to be done, reading and asking but writing nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 use serde_json::Value;
 
 use super::connection::Apply;
 use super::fault::Fault;
+use super::managed::Comparison;
 use super::options::ApplyOptions;
 use super::order::precious;
+use super::takeover::TakeOver;
 use super::wanted::Wanted;
 use super::write::is_contested;
-use super::{Cluster, Error, FieldChange, diff, foreign, live, managed, ownership};
+use super::{Cluster, Error, FieldChange, diff, foreign, inventory, live, managed, ownership, takeover};
 
 /// Requests about single objects at once: enough to keep an API server busy, not enough to be throttled by its
 /// priority and fairness.
@@ -23,6 +25,8 @@ const READS: usize = 3;
 pub(super) struct Planned {
     pub wanted: Wanted,
     pub decision: Decision,
+    /// What a person should know of the object beside the decision.
+    pub note: Option<String>,
     /// What would change; only filled for a dry run.
     pub diff: Vec<FieldChange>,
 }
@@ -49,6 +53,8 @@ pub(super) enum Decision {
 pub(super) struct Seen {
     pub uid: String,
     pub resource_version: String,
+    /// The managers whose fields are taken over before the write.
+    pub taken: Vec<String>,
 }
 
 impl Decision {
@@ -59,9 +65,9 @@ impl Decision {
 }
 
 impl Seen {
-    fn of(live: &Value) -> Self {
+    fn of(live: &Value, taken: &[String]) -> Self {
         let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
-        Self { uid: text("uid"), resource_version: text("resourceVersion") }
+        Self { uid: text("uid"), resource_version: text("resourceVersion"), taken: taken.to_vec() }
     }
 }
 
@@ -77,6 +83,7 @@ pub(super) async fn plan(
     let reads: Vec<_> =
         known.filter_map(|(number, wanted)| Some((number, wanted.kind.clone()?, wanted.object.clone()))).collect();
     let mut live: HashMap<usize, Value> = live::read(cluster, reads).await?.into_iter().collect();
+    refuse_one_object_twice(&set, &live)?;
     let mut coming = coming.clone();
     if options.dry_run {
         let absent = set.iter().enumerate().filter(|(number, _)| !live.contains_key(number));
@@ -90,6 +97,19 @@ pub(super) async fn plan(
     Ok(stream::iter(decisions).buffered(PARALLEL).collect().await)
 }
 
+/// Some kinds are served in two API groups (Event in the core group and in events.k8s.io): two objects of the set with
+/// one UID are one object, which each would write in turn.
+fn refuse_one_object_twice(set: &[Wanted], live: &HashMap<usize, Value>) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for (number, wanted) in set.iter().enumerate() {
+        let uid = live.get(&number).and_then(|live| live["metadata"]["uid"].as_str());
+        if uid.is_some_and(|uid| !seen.insert(uid)) {
+            return Err(Error::Twice { object: format!("{} ({})", wanted.object, wanted.object.api_version) });
+        }
+    }
+    Ok(())
+}
+
 async fn decide(
     cluster: &Cluster,
     mut wanted: Wanted,
@@ -100,37 +120,71 @@ async fn decide(
 ) -> Planned {
     if wanted.pending {
         let decision = if options.dry_run { Decision::Create } else { Decision::Later };
-        return Planned { wanted, decision, diff: Vec::new() };
+        return Planned { wanted, decision, note: None, diff: Vec::new() };
     }
-    let owned = live.as_ref().and_then(managed::owned);
-    foreign::leave(&mut wanted.body, live.as_ref());
+    let Some(mut live) = live else {
+        foreign::leave(&mut wanted.body, None);
+        let decision = decide_absent(cluster, &wanted, options, coming).await;
+        return Planned { wanted, decision, note: None, diff: Vec::new() };
+    };
+    if let Some(error) = refusal(cluster, &wanted, &live, id, options) {
+        return Planned { wanted, decision: Decision::Fail(error), note: None, diff: Vec::new() };
+    }
+    let taken = takeover::plan(&live, &wanted.object.api_version, options);
+    let note = note(&live, &wanted, taken.as_ref(), options);
+    let managers = taken.map_or_else(Vec::new, |taken| {
+        live = taken.live;
+        taken.managers
+    });
+    foreign::leave(&mut wanted.body, Some(&live));
     let mut diff = Vec::new();
-    let decision = match &live {
-        None if !options.dry_run => Decision::Create,
-        None if wanted.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace)) => {
-            Decision::Create
-        }
-        None => match ask(cluster, &wanted, options).await {
-            Ok(_) => Decision::Create,
-            Err(error) => Decision::Fail(error),
-        },
-        Some(live) => match refusal(&wanted, live, id, options) {
-            Some(error) => Decision::Fail(error),
-            None if owned.is_none() && !options.dry_run => Decision::Write(Seen::of(live)),
-            None if managed::settled(&wanted.body, live) => Decision::Keep,
-            None => match difference(cluster, &wanted, live, options).await {
-                Ok(Some((live, answer))) => {
-                    if options.dry_run {
-                        diff = diff::changes(&live, &answer, wanted.object.kind == "Secret");
-                    }
-                    Decision::Write(Seen::of(&live))
+    let decision = match managed::compare(&wanted.body, &live) {
+        Comparison::Same if managers.is_empty() => Decision::Keep,
+        // The write itself finds out; one that changes nothing is not stored.
+        Comparison::Different if !options.dry_run => Decision::Write(Seen::of(&live, &managers)),
+        _ if !options.dry_run && !managers.is_empty() => Decision::Write(Seen::of(&live, &managers)),
+        _ => match difference(cluster, &wanted, &live, options, &managers).await {
+            Ok(Some((live, answer))) => {
+                if options.dry_run {
+                    diff = diff::changes(&live, &answer, wanted.object.kind == "Secret");
                 }
-                Ok(None) => Decision::Keep,
-                Err(error) => after_refusal(&wanted, live, options, error),
-            },
+                Decision::Write(Seen::of(&live, &managers))
+            }
+            Ok(None) if managers.is_empty() => Decision::Keep,
+            Ok(None) => Decision::Write(Seen::of(&live, &managers)),
+            Err(error) => after_refusal(&wanted, &live, options, error),
         },
     };
-    Planned { wanted, decision, diff }
+    Planned { wanted, decision, note, diff }
+}
+
+async fn decide_absent(
+    cluster: &Cluster,
+    wanted: &Wanted,
+    options: &ApplyOptions,
+    coming: &BTreeSet<String>,
+) -> Decision {
+    let no_namespace_yet = wanted.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace));
+    if !options.dry_run || no_namespace_yet {
+        return Decision::Create;
+    }
+    match ask(cluster, wanted, options.force).await {
+        Ok(_) => Decision::Create,
+        Err(error) => Decision::Fail(error),
+    }
+}
+
+/// Whose fields are taken over, or stay.
+fn note(live: &Value, wanted: &Wanted, taken: Option<&TakeOver>, options: &ApplyOptions) -> Option<String> {
+    if let Some(taken) = taken {
+        let managers = taken.managers.join(", ");
+        return Some(format!("takes over the fields of {managers}: those that the manifest does not have are removed"));
+    }
+    let remaining = takeover::remaining(live, &wanted.object.api_version, options);
+    (!remaining.is_empty()).then(|| {
+        let managers = remaining.join(", ");
+        format!("fields of {managers} that the manifest does not have stay; set adopt to take them over")
+    })
 }
 
 /// The object as it is and as it would be, where they differ by what we want. Somebody else may write between the read
@@ -140,12 +194,17 @@ async fn difference(
     wanted: &Wanted,
     live: &Value,
     options: &ApplyOptions,
+    taken: &[String],
 ) -> Result<Option<(Value, Value)>, Error> {
     let mut live = live.clone();
     let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let mut reads = 1;
     loop {
-        let answer = ask(cluster, wanted, options).await?;
+        let answer = match ask(cluster, wanted, options.force).await {
+            // Conflicts with managers whose fields are taken over go with the takeover.
+            Err(error) if conflicts_only_with(&error, taken) => ask(cluster, wanted, true).await?,
+            answer => answer?,
+        };
         if !diff::differs(&live, &answer) {
             return Ok(None);
         }
@@ -158,8 +217,18 @@ async fn difference(
     }
 }
 
+fn conflicts_only_with(error: &Error, managers: &[String]) -> bool {
+    match error.fault() {
+        Some(Fault::FieldConflict(conflicts)) => conflicts.iter().all(|one| managers.contains(&one.manager)),
+        _ => false,
+    }
+}
+
 /// Reasons not to touch an object that is there.
-fn refusal(wanted: &Wanted, live: &Value, id: &str, options: &ApplyOptions) -> Option<Error> {
+fn refusal(cluster: &Cluster, wanted: &Wanted, live: &Value, id: &str, options: &ApplyOptions) -> Option<Error> {
+    if inventory::is_inventory(cluster, &wanted.object, live) {
+        return Some(Error::IsInventory { object: wanted.object.to_string() });
+    }
     if !live["metadata"]["deletionTimestamp"].is_null() {
         return Some(Error::StillThere { objects: vec![held(&wanted.object.to_string(), live)] });
     }
@@ -167,26 +236,30 @@ fn refusal(wanted: &Wanted, live: &Value, id: &str, options: &ApplyOptions) -> O
     Some(Error::Owned { object: wanted.object.to_string(), owner })
 }
 
-/// An object that is being deleted, with what holds it.
+/// An object that is being deleted, with what blocks it.
 pub(super) fn held(object: &str, live: &Value) -> String {
     let finalizers = live["metadata"]["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
     let names: Vec<_> = finalizers.iter().filter_map(Value::as_str).collect();
-    if names.is_empty() { object.to_owned() } else { format!("{object}, held by finalizers {}", names.join(", ")) }
+    if names.is_empty() { object.to_owned() } else { format!("{object}, blocked by finalizers {}", names.join(", ")) }
 }
 
-async fn ask(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions) -> Result<Value, Error> {
-    let how = Apply { force: options.force, dry_run: true };
+async fn ask(cluster: &Cluster, wanted: &Wanted, force: bool) -> Result<Value, Error> {
+    let how = Apply { force, dry_run: true };
     cluster.patch(wanted.kind()?, &wanted.object, &wanted.body, how).await
 }
 
 /// What a refused dry run means.
 fn after_refusal(wanted: &Wanted, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
     match error.fault() {
-        Some(Fault::Immutable(_)) if may_recreate(wanted, options) => Decision::Recreate(Seen::of(live)),
+        Some(Fault::Immutable(_)) if may_recreate(wanted, options) => Decision::Recreate(Seen::of(live, &[])),
         // A webhook with side effects cannot be asked: the write itself tells.
-        Some(Fault::Refused(text)) if text.contains("dry run") && !options.dry_run => Decision::Write(Seen::of(live)),
+        Some(Fault::Refused(text)) if text.contains("dry run") && !options.dry_run => {
+            Decision::Write(Seen::of(live, &[]))
+        }
         // Somebody wrote since it was read; the write looks again.
-        Some(Fault::FieldConflict(_)) if is_contested(wanted) && !options.dry_run => Decision::Write(Seen::of(live)),
+        Some(Fault::FieldConflict(_)) if is_contested(wanted) && !options.dry_run => {
+            Decision::Write(Seen::of(live, &[]))
+        }
         _ => Decision::Fail(error),
     }
 }

@@ -9,8 +9,10 @@ use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
 use super::discovery::Kind;
+use super::fault::Fault;
 use super::guarded::{guarded, sleep, written};
 use super::inventory::Inventory;
+use super::locate::{self, Located};
 use super::order::Phase;
 use super::outcome::Tally;
 use super::plan::{PARALLEL, held};
@@ -21,6 +23,12 @@ use crate::progress::{Progress, Step};
 
 /// Pauses between looks at what is going.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long a phase may take to go before the next one begins, when the command does not say how long to wait.
+const PHASE_WITHIN: Duration = Duration::from_mins(1);
+
+/// Objects named in a step.
+const NAMED: usize = 3;
 
 /// One object to delete: exactly this one, not another that takes its name meanwhile.
 #[derive(Debug, Clone)]
@@ -50,13 +58,14 @@ pub(super) struct Removal<'a> {
     pub phase: &'static str,
     /// What the report calls it.
     pub action: Action,
-    /// How long to wait until they are gone; not at all when `None`.
+    /// How long to wait until all are gone; `None` waits between the phases only.
     pub wait: Option<Duration>,
 }
 
 impl Removal<'_> {
-    /// Deletes all of `doomed`, in the background, and tells what became of each. One that fails does not stop the
-    /// others of its phase, but later phases. Answers the objects that stay.
+    /// Deletes all of `doomed` phase by phase, in the background, and reports what became of each. A phase begins when
+    /// the objects of the one before are gone: an operator must outlive the objects whose finalizers it removes. One
+    /// that fails, or stays, does not stop the others of its phase, but later phases. Answers the objects that stay.
     ///
     /// # Errors
     /// A reason to stop at once. Failures of single objects are in the tally.
@@ -67,102 +76,184 @@ impl Removal<'_> {
         tally: &mut Tally,
     ) -> Result<BTreeSet<ObjectRef>, Error> {
         doomed.sort_by_key(|one| Reverse(one.phase()));
-        let total = doomed.len();
-        let mut done = 0;
-        let mut going = Vec::with_capacity(total);
+        let until = self.wait.map(|wait| Instant::now() + wait);
+        let mut counts = (0, doomed.len());
         let mut staying = BTreeSet::new();
-        for group in doomed.chunk_by(|a, b| a.phase() == b.phase()) {
-            if !staying.is_empty() {
-                for one in group {
-                    staying.insert(one.object.clone());
-                    tally.push(ObjectReport::skipped(one.object.clone(), "not tried, as one before it failed"));
-                }
+        let mut stop = None;
+        let mut phases = doomed.chunk_by(|a, b| a.phase() == b.phase()).peekable();
+        while let Some(phase) = phases.next() {
+            if stop.is_some() || !staying.is_empty() {
+                skip(phase, staying.first(), tally);
+                staying.extend(phase.iter().map(|one| one.object.clone()));
                 continue;
             }
-            reach(failpoint::Step::Removing);
-            inventory.hold(self.cluster, self.guard, self.generation).await?;
-            let work: Vec<_> = group.iter().map(|one| self.delete(one)).collect();
-            let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
-            done += group.len();
-            for (one, result) in group.iter().zip(results) {
-                match result {
-                    Ok(()) => going.push(one.clone()),
-                    Err(error) => {
-                        tally.push_failed(one.object.clone(), &error);
-                        staying.insert(one.object.clone());
-                        if error.ends_work() {
-                            return Err(error);
-                        }
-                    }
-                }
-            }
-            self.progress.report(Step {
-                phase: self.phase.to_owned(),
-                message: format!("{done} of {total} objects deleted"),
-                done: done as u64,
-                total: total as u64,
-            });
+            counts.0 += phase.len();
+            // The last phase is waited for only when the command says so.
+            let until = until.or_else(|| phases.peek().map(|_| Instant::now() + PHASE_WITHIN));
+            stop = self.remove_phase(inventory, phase, until, counts, tally, &mut staying).await.err();
         }
-        self.see_off(going, tally, &mut staying).await?;
-        Ok(staying)
+        stop.map_or(Ok(staying), Err)
     }
 
-    /// One that was gone already, or whose kind is, counts as deleted.
-    async fn delete(&self, doomed: &Doomed) -> Result<(), Error> {
-        let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
-        let params = DeleteParams::background().preconditions(preconditions);
-        written(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await
-    }
-
-    async fn see_off(
+    async fn remove_phase(
         &self,
-        going: Vec<Doomed>,
+        inventory: &mut Inventory,
+        phase: &[Doomed],
+        until: Option<Instant>,
+        counts: (usize, usize),
         tally: &mut Tally,
         staying: &mut BTreeSet<ObjectRef>,
     ) -> Result<(), Error> {
-        let stuck = match self.wait {
-            Some(at_most) => until_gone(self.cluster, &going, at_most, self.guard).await,
+        reach(failpoint::Step::Removing);
+        if let Err(error) = inventory.hold(self.cluster, self.guard, self.generation).await {
+            skip(phase, None, tally);
+            return Err(error);
+        }
+        let work: Vec<_> = phase.iter().map(|one| self.delete(one)).collect();
+        let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
+        let mut going = Vec::with_capacity(phase.len());
+        let mut stop = None;
+        for (one, result) in phase.iter().zip(results) {
+            match result {
+                Ok(()) => going.push(one.clone()),
+                Err(error) => {
+                    tally.push_failed(one.object.clone(), &error);
+                    staying.insert(one.object.clone());
+                    if error.ends_work() {
+                        stop = Some(error);
+                    }
+                }
+            }
+        }
+        let (done, total) = counts;
+        self.step(counts, format!("{done} of {total} objects deleted"));
+        let stuck = match until.filter(|_| stop.is_none()) {
+            Some(until) => {
+                let blocked = |left: &[String]| self.step(counts, waiting_for(left));
+                until_gone(self.cluster, &going, until, self.guard, blocked).await
+            }
             None => Ok(HashMap::new()),
         };
         let none = HashMap::new();
         for one in going {
             match stuck.as_ref().unwrap_or(&none).get(&one.object) {
-                Some(held) => {
-                    tally.push_failed(one.object.clone(), &Error::StillThere { objects: vec![held.clone()] });
+                Some(blocked) => {
+                    tally.push_failed(one.object.clone(), &Error::StillThere { objects: vec![blocked.clone()] });
                     staying.insert(one.object);
                 }
                 None => tally.push(ObjectReport::new(one.object, self.action)),
             }
         }
-        stuck.map(drop)
+        stop.map_or(stuck.map(drop), Err)
+    }
+
+    fn step(&self, (done, total): (usize, usize), message: String) {
+        self.progress.report(Step { phase: self.phase.to_owned(), message, done: done as u64, total: total as u64 });
+    }
+
+    /// One that is gone already counts as deleted. One whose version is not served any more is deleted in another.
+    async fn delete(&self, doomed: &Doomed) -> Result<(), Error> {
+        let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
+        let params = DeleteParams::background().preconditions(preconditions);
+        let error = match written(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await {
+            Err(error) if matches!(error.fault(), Some(Fault::NotServed)) => error,
+            answer => return answer,
+        };
+        match guarded(self.guard, locate::entry(self.cluster, &doomed.object)).await? {
+            Located::Gone => Ok(()),
+            Located::Served(kind) if kind.resource.api_version != doomed.kind.resource.api_version => {
+                written(self.guard, self.cluster.remove(&kind, &doomed.object, &params)).await
+            }
+            Located::Served(_) => Err(error),
+            Located::Unserved(reason) => Err(Error::KindUnserved { object: doomed.object.to_string(), reason }),
+        }
     }
 }
 
-/// Waits until all of `doomed` are gone, at most so long; answers those that are not, each with the finalizers that
-/// hold it.
+/// Reports objects whose turn does not come.
+fn skip(phase: &[Doomed], before: Option<&ObjectRef>, tally: &mut Tally) {
+    let reason = before.map_or_else(
+        || "not deleted, as work ended before its turn".to_owned(),
+        |before| format!("not deleted, as {before} has to go first"),
+    );
+    for one in phase {
+        tally.push(ObjectReport::skipped(one.object.clone(), reason.clone()));
+    }
+}
+
+fn waiting_for(left: &[String]) -> String {
+    let more = left.len().saturating_sub(NAMED);
+    let named = left.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    if more == 0 {
+        format!("waiting until gone: {named}")
+    } else {
+        format!("waiting until gone: {named}; and {more} more")
+    }
+}
+
+/// Waits until all of `doomed` are gone, no longer than `until`; answers those that are not, each with the finalizers
+/// that block it. What is left is given to `blocked` whenever it has changed.
 pub(super) async fn until_gone(
     cluster: &Cluster,
     doomed: &[Doomed],
-    at_most: Duration,
+    until: Instant,
     guard: &Guard,
+    mut blocked: impl FnMut(&[String]),
 ) -> Result<HashMap<ObjectRef, String>, Error> {
-    let until = Instant::now() + at_most;
     let (mut pause, longest) = PAUSE;
     let mut left = doomed.to_vec();
+    let mut told = Vec::new();
     loop {
-        let reads: Vec<_> =
-            left.iter().enumerate().map(|(number, one)| (number, one.kind.clone(), one.object.clone())).collect();
-        let mut there = guarded(guard, live::read(cluster, reads)).await?;
-        there.retain(|(number, live)| live["metadata"]["uid"] == left[*number].uid.as_str());
-        if there.is_empty() || Instant::now() >= until {
-            let stuck = there.iter().map(|(number, live)| {
-                let object = &left[*number].object;
-                (object.clone(), held(&object.to_string(), live))
-            });
-            return Ok(stuck.collect());
+        let stuck = guarded(guard, look(cluster, &mut left)).await?;
+        if stuck.is_empty() || Instant::now() >= until {
+            return Ok(stuck);
         }
-        left = there.iter().map(|(number, _)| left[*number].clone()).collect();
-        sleep(guard, pause).await?;
+        let mut names: Vec<_> = stuck.into_values().collect();
+        names.sort();
+        // Most go within the first pause; only what stays longer is worth a word.
+        if pause > PAUSE.0 && names != told {
+            blocked(&names);
+            told = names;
+        }
+        sleep(guard, pause.min(until.saturating_duration_since(Instant::now()))).await?;
         pause = (pause * 2).min(longest);
     }
+}
+
+/// Those of `left` that are still there, each with what blocks it. A kind whose version is not served any more is read in
+/// another one; one that is gone has no objects.
+async fn look(cluster: &Cluster, left: &mut Vec<Doomed>) -> Result<HashMap<ObjectRef, String>, Error> {
+    let reads = |left: &[Doomed]| {
+        left.iter().enumerate().map(|(i, it)| (i, it.kind.clone(), it.object.clone())).collect::<Vec<_>>()
+    };
+    let mut there = match live::read(cluster, reads(left)).await {
+        Err(error) if matches!(error.fault(), Some(Fault::NotServed)) => {
+            relocate(cluster, left).await?;
+            live::read(cluster, reads(left)).await?
+        }
+        answer => answer?,
+    };
+    there.retain(|(number, live)| live["metadata"]["uid"] == left[*number].uid.as_str());
+    let stuck = there.iter().map(|(number, live)| {
+        let object = &left[*number].object;
+        (object.clone(), held(&object.to_string(), live))
+    });
+    let stuck = stuck.collect();
+    *left = there.iter().map(|(number, _)| left[*number].clone()).collect();
+    Ok(stuck)
+}
+
+async fn relocate(cluster: &Cluster, left: &mut Vec<Doomed>) -> Result<(), Error> {
+    let mut found = Vec::with_capacity(left.len());
+    for one in left.drain(..) {
+        match locate::entry(cluster, &one.object).await? {
+            Located::Gone => {}
+            Located::Served(kind) => found.push(Doomed { kind, ..one }),
+            Located::Unserved(reason) => {
+                return Err(Error::KindUnserved { object: one.object.to_string(), reason });
+            }
+        }
+    }
+    *left = found;
+    Ok(())
 }

@@ -4,13 +4,15 @@
 use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use super::discovery::Kind;
+use super::locate::{self, Located};
 use super::order::Phase;
-use super::{Cluster, Error, ObjectRef};
+use super::{Cluster, Error, ObjectRef, server_written};
 
 /// Marks what belongs to an installation: the apply set specification's label (KEP-3659).
 pub(super) const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -72,11 +74,7 @@ pub(super) async fn resolve(
         }
         let (kind, pending) = kinds.get(&name).cloned().unwrap_or_default();
         if let Some(kind) = &kind {
-            object.namespace = match object.namespace.take() {
-                _ if !kind.namespaced => None,
-                Some(own) => Some(own),
-                None => Some(namespace.unwrap_or("default").to_owned()),
-            };
+            object.namespace = kind.place(object.namespace.take(), namespace);
             tidy(&mut body, &object, kind);
         }
         if !seen.insert(object.identity()) {
@@ -88,6 +86,30 @@ pub(super) async fn resolve(
     Ok(set)
 }
 
+/// The objects of a manifest that are to be deleted, each with its namespace and how its kind is served: in its version
+/// or in another one.
+pub(super) async fn locate(
+    cluster: &Cluster,
+    objects: Vec<DynamicObject>,
+    namespace: Option<&str>,
+) -> Result<Vec<(Located, ObjectRef)>, Error> {
+    let mut kinds: HashMap<(String, String), Located> = HashMap::new();
+    let mut all = Vec::with_capacity(objects.len());
+    for (index, object) in objects.into_iter().enumerate() {
+        let (mut object, _) = identify(index + 1, object)?;
+        let name = (object.api_version.clone(), object.kind.clone());
+        let located = match kinds.get(&name) {
+            Some(known) => known.clone(),
+            None => kinds.entry(name).or_insert(locate::kind(cluster, &object).await?).clone(),
+        };
+        if let Located::Served(kind) = &located {
+            object.namespace = kind.place(object.namespace.take(), namespace);
+        }
+        all.push((located, object));
+    }
+    Ok(all)
+}
+
 fn identify(number: usize, object: DynamicObject) -> Result<(ObjectRef, Value), Error> {
     let missing = |field| Error::Incomplete { number, field };
     let types = object.types.clone().ok_or_else(|| missing("kind"))?;
@@ -97,59 +119,71 @@ fn identify(number: usize, object: DynamicObject) -> Result<(ObjectRef, Value), 
     Ok((ObjectRef { api_version: types.api_version, kind: types.kind, namespace, name }, body))
 }
 
-/// Leaves out what a dump of a live object carries and only the cluster may say, and what it would store in another
-/// shape than it was sent in, so that comparing stays exact.
+/// Removes what only the cluster may write, sets the namespace, and encodes what the API server would store in another
+/// shape, so that comparing stays exact.
 fn tidy(body: &mut Value, object: &ObjectRef, kind: &Kind) {
+    server_written::strip(body);
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in [
-            "managedFields",
-            "uid",
-            "resourceVersion",
-            "generation",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "selfLink",
-        ] {
-            metadata.remove(field);
-        }
         match &object.namespace {
             Some(namespace) => metadata.insert("namespace".to_owned(), json!(namespace)),
             None => metadata.remove("namespace"),
         };
     }
-    for metadata in ["/metadata", "/spec/template/metadata"] {
-        drop_empty(body.pointer_mut(metadata));
-    }
     if let Some(fields) = body.as_object_mut() {
         if kind.status_apart {
             fields.remove("status");
         }
-        if object.api_version == "v1" && object.kind == "Secret" {
-            encode(fields);
+        match (object.api_version.as_str(), object.kind.as_str()) {
+            ("v1", "Secret") => {
+                encode(fields);
+                canonical(fields.get_mut("data"));
+            }
+            ("v1", "ConfigMap") => canonical(fields.get_mut("binaryData")),
+            _ => {}
         }
     }
 }
 
-/// An empty map of annotations says nothing when an object is made, and claims the map when others have put some into
-/// it since: the same set would be written a second time.
-fn drop_empty(metadata: Option<&mut Value>) {
-    let Some(metadata) = metadata.and_then(Value::as_object_mut) else { return };
-    for map in ["annotations", "labels"] {
-        let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
-        if metadata.get(map).is_some_and(is_empty) {
-            metadata.remove(map);
-        }
-    }
-}
-
-/// `stringData` is for writing only: the API server turns it into `data`, and so do we.
+/// Moves `stringData` of a Secret into `data`, as the API server does; a key in both has the value of `stringData`.
+/// Templates leave either of them null or empty. What has the wrong type stays where it is, so that the API server
+/// names the field that the manifest has.
 fn encode(secret: &mut Map<String, Value>) {
-    let Some(Value::Object(plain)) = secret.remove("stringData") else { return };
-    let data = secret.entry("data").or_insert_with(|| json!({}));
-    if let Some(data) = data.as_object_mut() {
-        for (key, value) in plain {
-            let coded = value.as_str().map_or(value.clone(), |text| json!(STANDARD.encode(text)));
-            data.insert(key, coded);
+    for field in ["data", "stringData"] {
+        if secret.get(field).is_some_and(Value::is_null) {
+            secret.remove(field);
+        }
+    }
+    if secret.get("data").is_some_and(|data| !data.is_object()) {
+        return;
+    }
+    let Some(Value::Object(plain)) = secret.get_mut("stringData") else { return };
+    let text = |value: &Value| value.is_string() || value.is_null();
+    let (texts, wrong): (Map<_, _>, Map<_, _>) = std::mem::take(plain).into_iter().partition(|(_, value)| text(value));
+    if wrong.is_empty() {
+        secret.remove("stringData");
+    } else {
+        *plain = wrong;
+    }
+    if texts.is_empty() {
+        return;
+    }
+    if let Value::Object(data) = secret.entry("data").or_insert_with(|| json!({})) {
+        for (key, value) in texts {
+            // A null is stored as an empty value.
+            data.insert(key, json!(STANDARD.encode(value.as_str().unwrap_or_default())));
+        }
+    }
+}
+
+/// Writes base64 as the API server stores it: manifests break it into lines. What is no base64 stays, to be refused.
+fn canonical(data: Option<&mut Value>) {
+    let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let engine = GeneralPurpose::new(&alphabet::STANDARD, lenient);
+    for value in data.and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        let Some(text) = value.as_str() else { continue };
+        let one_line: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        if let Ok(bytes) = engine.decode(&one_line) {
+            *value = json!(STANDARD.encode(bytes));
         }
     }
 }
@@ -158,6 +192,9 @@ fn encode(secret: &mut Map<String, Value>) {
 pub(super) fn label(body: &mut Value, id: &str) {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+        if labels.is_null() {
+            *labels = json!({});
+        }
         if let Some(labels) = labels.as_object_mut() {
             labels.insert(PART_OF.to_owned(), json!(id));
         }
@@ -168,10 +205,52 @@ pub(super) fn label(body: &mut Value, id: &str) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn string_data_becomes_data_and_wins_over_it() {
-        let mut secret = json!({"data": {"a": "b2xk", "b": "a2VlcA=="}, "stringData": {"a": "new"}});
+    fn encoded(mut secret: Value) -> Value {
         encode(secret.as_object_mut().unwrap());
-        assert_eq!(secret, json!({"data": {"a": "bmV3", "b": "a2VlcA=="}}));
+        secret
+    }
+
+    #[test]
+    fn string_data_overrides_data() {
+        let secret = json!({"data": {"a": "b2xk", "b": "a2VlcA=="}, "stringData": {"a": "new"}});
+        assert_eq!(encoded(secret), json!({"data": {"a": "bmV3", "b": "a2VlcA=="}}));
+    }
+
+    #[test]
+    fn string_data_is_stored_beside_an_empty_or_null_data() {
+        let stored = json!({"data": {"a": "bmV3"}});
+        for data in [json!(null), json!({})] {
+            assert_eq!(encoded(json!({"data": data, "stringData": {"a": "new"}})), stored, "data: {data}");
+        }
+        assert_eq!(encoded(json!({"data": {"a": "bmV3"}, "stringData": null})), stored);
+        assert_eq!(encoded(json!({"data": {"a": "bmV3"}, "stringData": {}})), stored);
+        assert_eq!(encoded(json!({"data": null, "stringData": null})), json!({}));
+        assert_eq!(encoded(json!({"stringData": {"a": null}})), json!({"data": {"a": ""}}), "as the API server does");
+    }
+
+    #[test]
+    fn values_of_the_wrong_type_stay_for_the_api_server_to_name() {
+        let secret = json!({"data": "x", "stringData": {"a": "new"}});
+        assert_eq!(encoded(secret.clone()), secret);
+        let number = json!({"stringData": {"port": 80, "a": "new"}});
+        assert_eq!(encoded(number), json!({"stringData": {"port": 80}, "data": {"a": "bmV3"}}));
+        let text = json!({"stringData": "x"});
+        assert_eq!(encoded(text.clone()), text);
+    }
+
+    #[test]
+    fn base64_is_written_as_the_api_server_stores_it() {
+        let mut data = json!({"a": "YWJj\nZGVm\n", "b": "YR==", "c": "%%", "d": null});
+        canonical(Some(&mut data));
+        assert_eq!(data, json!({"a": "YWJjZGVm", "b": "YQ==", "c": "%%", "d": null}));
+    }
+
+    #[test]
+    fn the_membership_label_is_set_where_labels_are_null() {
+        for labels in [json!(null), json!({})] {
+            let mut body = json!({"metadata": {"labels": labels}});
+            label(&mut body, "applyset-x-v1");
+            assert_eq!(body["metadata"]["labels"][PART_OF], "applyset-x-v1");
+        }
     }
 }

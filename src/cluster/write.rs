@@ -12,7 +12,7 @@ use super::guarded::{guarded, sleep, written};
 use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::wanted::Wanted;
-use super::{Action, Cluster, Error, foreign, removal};
+use super::{Action, Cluster, Error, foreign, removal, takeover};
 use crate::failpoint::{Step, reach};
 use crate::guard::Guard;
 
@@ -44,7 +44,7 @@ pub(super) async fn write(
             patch(cluster, wanted, options, guard).await?;
             Ok(Action::Created)
         }
-        Decision::Write(seen) => match patch(cluster, wanted, options, guard).await {
+        Decision::Write(seen) => match take_over_and_patch(cluster, wanted, &seen, options, guard).await {
             Ok(version) if version == seen.resource_version => Ok(Action::Unchanged),
             Ok(_) => Ok(Action::Configured),
             Err(error) if matches!(error.fault(), Some(Fault::Immutable(_))) && may_recreate(wanted, options) => {
@@ -52,6 +52,38 @@ pub(super) async fn write(
             }
             Err(error) => Err(error),
         },
+    }
+}
+
+/// Makes the fields of earlier managers ours, if the plan says so, and applies.
+async fn take_over_and_patch(
+    cluster: &Cluster,
+    wanted: &Wanted,
+    seen: &Seen,
+    options: &ApplyOptions,
+    guard: &Guard,
+) -> Result<String, Error> {
+    if !seen.taken.is_empty() {
+        take_over(cluster, wanted, options, guard).await?;
+    }
+    patch(cluster, wanted, options, guard).await
+}
+
+/// A crash after this loses nothing: the next attempt finds fields of ours that the set does not have, and applies.
+async fn take_over(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard: &Guard) -> Result<(), Error> {
+    let kind = wanted.kind()?;
+    let mut tries = 1;
+    loop {
+        let Some(live) = guarded(guard, cluster.get_as(kind, &wanted.object)).await? else { return Ok(()) };
+        let Some(plan) = takeover::plan(&live, &wanted.object.api_version, options) else { return Ok(()) };
+        let version = live["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        let replaced = cluster.replace_managed_fields(kind, &wanted.object, version, plan.managed_fields());
+        match written(guard, replaced).await {
+            Ok(_) => return Ok(()),
+            Err(error) if matches!(error.fault(), Some(Fault::Conflict(_))) && tries < TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+        sleep(guard, PAUSE).await?;
     }
 }
 
@@ -108,7 +140,7 @@ async fn recreate(
     let params = DeleteParams::foreground().preconditions(preconditions);
     written(guard, cluster.remove(wanted.kind()?, &wanted.object, &params)).await?;
     let gone = [removal::Doomed::new(wanted.object.clone(), wanted.kind()?.clone(), seen.uid)];
-    let stuck = removal::until_gone(cluster, &gone, GONE_WITHIN, guard).await?;
+    let stuck = removal::until_gone(cluster, &gone, Instant::now() + GONE_WITHIN, guard, |_| {}).await?;
     if !stuck.is_empty() {
         return Err(Error::StillThere { objects: stuck.into_values().collect() });
     }

@@ -165,7 +165,8 @@ async fn a_crd_and_its_objects_go_in_one_go() {
     let again = site.apply(&set, &options(|_| {})).await.unwrap();
     assert!(!again.changed(), "{:?}", actions(&again));
 
-    let gone = site.delete(None, &DeleteOptions::default()).await.unwrap();
+    let purge = DeleteOptions { purge: true, ..DeleteOptions::default() };
+    let gone = site.delete(None, &purge).await.unwrap();
     assert_eq!(actions(&gone)[0].0, "g", "objects go before their kind");
 }
 
@@ -242,7 +243,7 @@ async fn a_pruned_object_that_does_not_go_stays_in_the_inventory() {
     let brief = options(|options| options.wait = Some(Duration::from_secs(1)));
     let (code, message) = problem(site.apply(std::slice::from_ref(&stays), &brief).await);
     assert_eq!(code, "SH3019");
-    assert!(message.contains("held by finalizers example.com/hold"), "{message}");
+    assert!(message.contains("blocked by finalizers example.com/hold"), "{message}");
     assert_eq!(site.members().await, ["held", "stays"]);
 
     held["metadata"]["finalizers"] = json!([]);
