@@ -40,7 +40,8 @@ pub async fn apply(
 ) -> Result<ObjectsReport, ObjectsFailure> {
     let report = ObjectsReport { dry_run: options.dry_run, ..ObjectsReport::default() };
     let mut run = Run { cluster, options, guard, progress, tally: Tally::new(report) };
-    let result = run.all(installation, objects).await;
+    // Boxed: the callers' own futures stay small enough for the stacks of threads.
+    let result = Box::pin(run.all(installation, objects)).await;
     run.tally.finish(result)
 }
 

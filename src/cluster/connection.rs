@@ -12,7 +12,7 @@ use kube::core::{DynamicObject, Resource};
 use kube::{Client, Config};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::discovery::{Kind, Kinds};
@@ -267,23 +267,22 @@ impl Cluster {
         .await
     }
 
-    /// Replaces the `managedFields` of an object, if it still has the resource version; answers its new state.
+    /// Merge patch of one object; answers the object as it is (or in a dry run would be). A `metadata.resourceVersion` in
+    /// the patch is a condition.
     ///
     /// # Errors
     /// [`Error::Request`], with [`Fault::Conflict`] when somebody wrote the object since.
-    pub(super) async fn replace_managed_fields(
+    pub(super) async fn merge(
         &self,
         kind: &Kind,
         object: &ObjectRef,
-        resource_version: &str,
-        managed_fields: &Value,
+        patch: &Value,
+        dry_run: bool,
     ) -> Result<Value, Error> {
         let path = kind.path(object.namespace.as_deref());
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patch =
-            Patch::Merge(json!({"metadata": {"managedFields": managed_fields, "resourceVersion": resource_version}}));
-        self.call("take over the fields of", object, |client| {
-            let request = Request::new(path.as_str()).patch(&segment(&object.name), &params, &patch);
+        let params = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.call("patch", object, |client| {
+            let request = Request::new(path.as_str()).patch(&segment(&object.name), &params, &Patch::Merge(patch));
             async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
         })
         .await

@@ -93,6 +93,8 @@ fn fields(
             (None, None) if value.is_string() && texts == Texts::Verbatim => Comparison::Different,
             // It becomes ours too, unless it is of a value that the API server drops.
             (Some(live), None) if value.is_string() && live.is_string() => Comparison::Different,
+            // A null of a map of texts is stored as an empty one.
+            (None, None) if value.is_null() && texts == Texts::Normalized => Comparison::Same,
             _ => Comparison::Unclear,
         });
     }

@@ -2,6 +2,7 @@
 //! readiness. Knows no bus and no CloudEvents.
 
 pub mod apply;
+mod clearing;
 pub mod configuration;
 mod connection;
 pub mod delete;

@@ -13,7 +13,9 @@ use super::order::precious;
 use super::takeover::TakeOver;
 use super::wanted::Wanted;
 use super::write::is_contested;
-use super::{Cluster, Error, FieldChange, diff, foreign, inventory, live, managed, ownership, takeover};
+use super::{
+    Cluster, Error, FIELD_MANAGER, FieldChange, clearing, diff, foreign, inventory, live, managed, ownership, takeover,
+};
 
 /// Requests about single objects at once: enough to keep an API server busy, not enough to be throttled by its
 /// priority and fairness.
@@ -55,6 +57,8 @@ pub(super) struct Seen {
     pub resource_version: String,
     /// The managers whose fields are taken over before the write.
     pub taken: Vec<String>,
+    /// The merge patch that clears fields before the write.
+    pub clears: Option<Value>,
 }
 
 impl Decision {
@@ -67,7 +71,7 @@ impl Decision {
 impl Seen {
     fn of(live: &Value, taken: &[String]) -> Self {
         let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
-        Self { uid: text("uid"), resource_version: text("resourceVersion"), taken: taken.to_vec() }
+        Self { uid: text("uid"), resource_version: text("resourceVersion"), taken: taken.to_vec(), clears: None }
     }
 }
 
@@ -137,25 +141,34 @@ async fn decide(
         taken.managers
     });
     foreign::leave(&mut wanted.body, Some(&live));
+    let clears = clears(cluster, &wanted, &live).await;
+    let seen = |live: &Value| Seen { clears: clears.clone(), ..Seen::of(live, &managers) };
     let mut diff = Vec::new();
     let decision = match managed::compare(&wanted.body, &live) {
-        Comparison::Same if managers.is_empty() => Decision::Keep,
+        Comparison::Same if managers.is_empty() && clears.is_none() => Decision::Keep,
         // The write itself finds out; one that changes nothing is not stored.
-        Comparison::Different if !options.dry_run => Decision::Write(Seen::of(&live, &managers)),
-        _ if !options.dry_run && !managers.is_empty() => Decision::Write(Seen::of(&live, &managers)),
-        _ => match difference(cluster, &wanted, &live, options, &managers).await {
+        Comparison::Different if !options.dry_run => Decision::Write(seen(&live)),
+        _ if !options.dry_run && (!managers.is_empty() || clears.is_some()) => Decision::Write(seen(&live)),
+        _ => match difference(cluster, &wanted, &live, options, &managers, clears.is_some()).await {
             Ok(Some((live, answer))) => {
                 if options.dry_run {
                     diff = diff::changes(&live, &answer, wanted.object.kind == "Secret");
                 }
-                Decision::Write(Seen::of(&live, &managers))
+                Decision::Write(seen(&live))
             }
             Ok(None) if managers.is_empty() => Decision::Keep,
-            Ok(None) => Decision::Write(Seen::of(&live, &managers)),
+            Ok(None) => Decision::Write(seen(&live)),
             Err(error) => after_refusal(&wanted, &live, options, error),
         },
     };
     Planned { wanted, decision, note, diff }
+}
+
+/// The patch that clears fields, if it changes the object: of a field that is set to null, the default may come back.
+async fn clears(cluster: &Cluster, wanted: &Wanted, live: &Value) -> Option<Value> {
+    let patch = clearing::patch(&wanted.body, live)?;
+    let answer = cluster.merge(wanted.kind().ok()?, &wanted.object, &patch, true).await.ok()?;
+    diff::differs(live, &answer).then_some(patch)
 }
 
 async fn decide_absent(
@@ -177,8 +190,11 @@ async fn decide_absent(
 /// Whose fields are taken over, or stay.
 fn note(live: &Value, wanted: &Wanted, taken: Option<&TakeOver>, options: &ApplyOptions) -> Option<String> {
     if let Some(taken) = taken {
-        let managers = taken.managers.join(", ");
-        return Some(format!("takes over the fields of {managers}: those that the manifest does not have are removed"));
+        let others: Vec<_> = taken.managers.iter().filter(|manager| *manager != FIELD_MANAGER).cloned().collect();
+        let managers = others.join(", ");
+        return (!others.is_empty()).then(|| {
+            format!("takes over the fields of {managers}: those that the manifest does not have are removed")
+        });
     }
     let remaining = takeover::remaining(live, &wanted.object.api_version, options);
     (!remaining.is_empty()).then(|| {
@@ -195,12 +211,18 @@ async fn difference(
     live: &Value,
     options: &ApplyOptions,
     taken: &[String],
+    clears: bool,
 ) -> Result<Option<(Value, Value)>, Error> {
     let mut live = live.clone();
     let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let mut reads = 1;
     loop {
         let answer = match ask(cluster, wanted, options.force).await {
+            // The two requests cannot be tried out together: the answer shows what is cleared only.
+            Err(_) if clears => {
+                let patch = clearing::patch(&wanted.body, &live).unwrap_or_default();
+                cluster.merge(wanted.kind()?, &wanted.object, &patch, true).await?
+            }
             // Conflicts with managers whose fields are taken over go with the takeover.
             Err(error) if conflicts_only_with(&error, taken) => ask(cluster, wanted, true).await?,
             answer => answer?,

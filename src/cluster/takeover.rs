@@ -1,6 +1,7 @@
 //! Takes over the fields of tools that applied an object before: kubectl, Helm, Argo CD, Flux, istioctl. Their entries in
 //! `managedFields` are merged into ours, so that the next apply removes the fields that the set does not have. This is
-//! what `kubectl apply --server-side` (client-go `csaupgrade`) and Flux (`ssa.FieldManager`) do. Pure.
+//! what `kubectl apply --server-side` (client-go `csaupgrade`) and Flux (`ssa.FieldManager`) do. Our own updates, which clear
+//! fields, are taken over in any case. Pure.
 
 use serde_json::{Map, Value, json};
 
@@ -47,7 +48,8 @@ pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> O
         let manager = entry["manager"].as_str().unwrap_or_default();
         entry.get("subresource").is_none()
             && entry["apiVersion"] == api_version
-            && ((options.force || options.adopt) && KUBECTL.contains(&manager)
+            && (manager == FIELD_MANAGER && entry["operation"] == "Update"
+                || (options.force || options.adopt) && KUBECTL.contains(&manager)
                 || options.adopt && TOOLS.contains(&manager))
     };
     let managers: Vec<_> =
@@ -82,7 +84,9 @@ pub(super) fn remaining(live: &Value, api_version: &str, options: &ApplyOptions)
     if options.force || options.adopt {
         return Vec::new();
     }
-    plan(live, api_version, &all).map_or_else(Vec::new, |take_over| take_over.managers)
+    let mut managers = plan(live, api_version, &all).map_or_else(Vec::new, |take_over| take_over.managers);
+    managers.retain(|manager| manager != FIELD_MANAGER);
+    managers
 }
 
 /// The union of two sets of fields.

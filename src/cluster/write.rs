@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Preconditions};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::connection::Apply;
@@ -55,7 +56,7 @@ pub(super) async fn write(
     }
 }
 
-/// Makes the fields of earlier managers ours, if the plan says so, and applies.
+/// Clears fields and makes those of earlier managers ours, if the plan says so, and applies.
 async fn take_over_and_patch(
     cluster: &Cluster,
     wanted: &Wanted,
@@ -63,7 +64,10 @@ async fn take_over_and_patch(
     options: &ApplyOptions,
     guard: &Guard,
 ) -> Result<String, Error> {
-    if !seen.taken.is_empty() {
+    if let Some(patch) = &seen.clears {
+        written(guard, cluster.merge(wanted.kind()?, &wanted.object, patch, false)).await?;
+    }
+    if !seen.taken.is_empty() || seen.clears.is_some() {
         take_over(cluster, wanted, options, guard).await?;
     }
     patch(cluster, wanted, options, guard).await
@@ -77,8 +81,8 @@ async fn take_over(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, g
         let Some(live) = guarded(guard, cluster.get_as(kind, &wanted.object)).await? else { return Ok(()) };
         let Some(plan) = takeover::plan(&live, &wanted.object.api_version, options) else { return Ok(()) };
         let version = live["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        let replaced = cluster.replace_managed_fields(kind, &wanted.object, version, plan.managed_fields());
-        match written(guard, replaced).await {
+        let patch = json!({"metadata": {"managedFields": plan.managed_fields(), "resourceVersion": version}});
+        match written(guard, cluster.merge(kind, &wanted.object, &patch, false)).await {
             Ok(_) => return Ok(()),
             Err(error) if matches!(error.fault(), Some(Fault::Conflict(_))) && tries < TRIES => tries += 1,
             Err(error) => return Err(error),

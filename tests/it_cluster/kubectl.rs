@@ -109,6 +109,53 @@ async fn a_changed_value_of_a_secret_is_stored() {
     }
 }
 
+/// Server-side apply alone refuses the change: the defaulted `rollingUpdate` is not ours to remove.
+#[tokio::test]
+async fn a_strategy_can_change_its_type_and_a_null_clears_a_field() {
+    let site = Site::new("strategy").await;
+    let web = |more: Value| {
+        let mut web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": site.namespace},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+        }}});
+        web["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        [web]
+    };
+    site.apply(&web(json!({})), &options(|_| {})).await.unwrap();
+    for strategy in [json!({"type": "Recreate"}), json!({"type": "Recreate", "rollingUpdate": null})] {
+        site.apply(
+            &web(json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2}}})),
+            &options(|_| {}),
+        )
+        .await
+        .unwrap();
+        let wanted = web(json!({ "strategy": strategy }));
+        let dry = site.apply(&wanted, &options(|options| options.dry_run = true)).await.unwrap();
+        assert_eq!(actions(&dry), [("web", Configured)]);
+        assert_eq!(actions(&site.apply(&wanted, &options(|_| {})).await.unwrap()), [("web", Configured)]);
+        let live = site.get(&wanted[0]).await.unwrap();
+        assert_eq!(live["spec"]["strategy"], json!({"type": "Recreate"}));
+        assert_eq!(actions(&site.apply(&wanted, &options(|_| {})).await.unwrap()), [("web", Unchanged)]);
+    }
+    // What is left out again is ours to remove.
+    site.apply(&web(json!({})), &options(|_| {})).await.unwrap();
+    assert_eq!(site.get(&web(json!({}))[0]).await.unwrap()["spec"]["strategy"]["type"], "RollingUpdate");
+
+    // A field that somebody else has set, and one whose default comes back.
+    let other = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": site.namespace}, "spec": {"paused": true}});
+    site.seed("somebody", &other).await;
+    let nulls = web(json!({"paused": null, "revisionHistoryLimit": null, "strategy": null}));
+    site.apply(&nulls, &options(|_| {})).await.unwrap();
+    let live = site.get(&nulls[0]).await.unwrap();
+    assert_eq!((live["spec"].get("paused"), &live["spec"]["revisionHistoryLimit"]), (None, &json!(10)));
+    for dry_run in [false, true] {
+        let again = site.apply(&nulls, &options(|options| options.dry_run = dry_run)).await.unwrap();
+        assert_eq!(actions(&again), [("web", Unchanged)]);
+    }
+}
+
 /// The output of `kubectl get -o yaml`, taken after a controller has written to the object.
 #[tokio::test]
 async fn a_dump_converges_also_with_force() {
