@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::api_error::ApiError;
 use super::discovery::{Kind, Kinds};
-use super::fault::Fault;
 use super::{Error, ObjectRef};
 use crate::config::Target;
 
@@ -101,10 +101,10 @@ impl Cluster {
             let answer = tokio::time::timeout(self.target.request_timeout, request(connection.client.clone())).await;
             let fault = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => Fault::of(&error),
-                Err(_) => Fault::Timeout(self.target.request_timeout),
+                Ok(Err(error)) => ApiError::of(&error),
+                Err(_) => ApiError::Timeout(self.target.request_timeout),
             };
-            if !matches!(fault, Fault::Unauthorized(_)) || renewed {
+            if !matches!(fault, ApiError::Unauthorized(_)) || renewed {
                 return Err(Error::Request { verb, object: object.to_string(), fault });
             }
             connection = self.renew(connection.number).await?;
@@ -158,7 +158,7 @@ impl Cluster {
         let Some(kind) = self.kind(&object.api_version, &object.kind).await? else { return Ok(None) };
         match self.get_as(&kind, object).await {
             // Discovery is read again: the kind may have gone since it was read last.
-            Err(error) if matches!(error.fault(), Some(Fault::NotServed)) => {
+            Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => {
                 match self.kind(&object.api_version, &object.kind).await? {
                     None => Ok(None),
                     Some(_) => Err(error),
@@ -180,14 +180,14 @@ impl Cluster {
             .await;
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(Error::Request { fault: Fault::NotFound(_) | Fault::Namespace { .. }, .. }) => Ok(None),
+            Err(Error::Request { fault: ApiError::NotFound(_) | ApiError::Namespace { .. }, .. }) => Ok(None),
             Err(error) => Err(self.doubted(error).await),
         }
     }
 
     /// A 404 of a whole resource contradicts what discovery said, so that is read again by the next question.
     async fn doubted(&self, error: Error) -> Error {
-        if matches!(error.fault(), Some(Fault::NotServed)) {
+        if matches!(error.fault(), Some(ApiError::NotServed)) {
             self.forget_kinds().await;
         }
         error
@@ -223,7 +223,7 @@ impl Cluster {
             let page = match page {
                 Ok(page) => page,
                 Err(error)
-                    if matches!(error.fault(), Some(Fault::Expired(_)))
+                    if matches!(error.fault(), Some(ApiError::Expired(_)))
                         && params.continue_token.take().is_some()
                         && restarts < RESTARTS =>
                 {
@@ -268,21 +268,21 @@ impl Cluster {
     }
 
     /// Merge patch of one object; answers the object as it is (or in a dry run would be). A `metadata.resourceVersion` in
-    /// the patch is a condition.
+    /// the changes is a condition.
     ///
     /// # Errors
-    /// [`Error::Request`], with [`Fault::Conflict`] when somebody wrote the object since.
+    /// [`Error::Request`], with [`ApiError::Conflict`] when somebody wrote the object since.
     pub(super) async fn merge(
         &self,
         kind: &Kind,
         object: &ObjectRef,
-        patch: &Value,
+        changes: &Value,
         dry_run: bool,
     ) -> Result<Value, Error> {
         let path = kind.path(object.namespace.as_deref());
         let params = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.call("patch", object, |client| {
-            let request = Request::new(path.as_str()).patch(&segment(&object.name), &params, &Patch::Merge(patch));
+            let request = Request::new(path.as_str()).patch(&segment(&object.name), &params, &Patch::Merge(changes));
             async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
         })
         .await
@@ -301,7 +301,7 @@ impl Cluster {
             })
             .await;
         match answer {
-            Ok(_) | Err(Error::Request { fault: Fault::NotFound(_), .. }) => Ok(()),
+            Ok(_) | Err(Error::Request { fault: ApiError::NotFound(_), .. }) => Ok(()),
             Err(error) => Err(self.doubted(error).await),
         }
     }

@@ -10,9 +10,9 @@ use super::guarded::guarded;
 use super::inventory::{self, Claim, Inventory};
 use super::locate::{self, Located};
 use super::outcome::ObjectsFailure;
-use super::outcome::Tally;
-use super::removal::{Doomed, Removal};
-use super::{Action, Cluster, Error, Family, ObjectRef, ObjectReport, ObjectsReport, live, order, ownership, wanted};
+use super::outcome::ReportBuilder;
+use super::removal::{DeleteCandidate, Removal};
+use super::{Action, Cluster, Error, Family, ObjectRef, ObjectReport, ObjectsReport, desired, live, order, ownership};
 use crate::guard::Guard;
 use crate::progress::Progress;
 
@@ -49,10 +49,10 @@ pub async fn delete(
     progress: &dyn Progress,
 ) -> Result<ObjectsReport, ObjectsFailure> {
     let report = ObjectsReport { dry_run: options.dry_run, ..ObjectsReport::default() };
-    let mut run = Run { cluster, options, guard, progress, tally: Tally::new(report) };
+    let mut run = Run { cluster, options, guard, progress, report_builder: ReportBuilder::new(report) };
     // Boxed: the callers' own futures stay small enough for the stacks of threads.
     let result = Box::pin(run.all(installation, objects)).await;
-    run.tally.finish(result)
+    run.report_builder.finish(result)
 }
 
 /// One deletion under way.
@@ -61,13 +61,13 @@ struct Run<'a> {
     options: &'a DeleteOptions,
     guard: &'a Guard,
     progress: &'a dyn Progress,
-    tally: Tally,
+    report_builder: ReportBuilder,
 }
 
 /// What is to be done about the candidates.
 #[derive(Default)]
 struct Judged {
-    doomed: Vec<Doomed>,
+    doomed: Vec<DeleteCandidate>,
     /// Stay in the inventory.
     staying: BTreeSet<ObjectRef>,
 }
@@ -99,14 +99,14 @@ impl Run<'_> {
         let judged = guarded(self.guard, self.judge(&inventory.id(), candidates, named)).await?;
         if self.options.dry_run {
             for one in judged.doomed {
-                self.tally.push(ObjectReport::new(one.object, Action::Deleted));
+                self.report_builder.push(ObjectReport::new(one.object, Action::Deleted));
             }
-            return self.tally.verdict();
+            return self.report_builder.failure();
         }
         let mut staying = self.remove(&mut inventory, judged.doomed).await?;
         staying.extend(judged.staying);
         self.settle(&mut inventory, &all, &staying).await?;
-        self.tally.verdict()
+        self.report_builder.failure()
     }
 
     async fn candidates(
@@ -115,7 +115,7 @@ impl Run<'_> {
         objects: Option<Vec<DynamicObject>>,
     ) -> Result<Vec<Candidate>, Error> {
         if let Some(objects) = objects {
-            return wanted::locate(self.cluster, objects, self.options.namespace.as_deref()).await;
+            return desired::locate(self.cluster, objects, self.options.namespace.as_deref()).await;
         }
         let mut found = Vec::with_capacity(inventory.entries.len());
         for entry in &inventory.entries {
@@ -137,30 +137,31 @@ impl Run<'_> {
         for (number, (located, object)) in candidates.into_iter().enumerate() {
             let (kind, live) = match (located, live.remove(&number)) {
                 (Located::Unserved(reason), _) => {
-                    self.tally.push_failed(object.clone(), &Error::KindUnserved { object: object.to_string(), reason });
+                    self.report_builder
+                        .push_failed(object.clone(), &Error::KindUnserved { object: object.to_string(), reason });
                     judged.staying.insert(object);
                     continue;
                 }
                 (Located::Served(kind), Some(live)) => (kind, live),
                 (Located::Gone | Located::Served(_), _) => {
-                    self.tally.push(ObjectReport::new(object, Action::Absent));
+                    self.report_builder.push(ObjectReport::new(object, Action::Absent));
                     continue;
                 }
             };
             match self.verdict(&object, &live, id, named) {
                 Verdict::Delete => {
                     let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-                    judged.doomed.push(Doomed::new(object, kind, uid));
+                    judged.doomed.push(DeleteCandidate::new(object, kind, uid));
                 }
                 Verdict::Refuse(error) => {
-                    self.tally.push_failed(object.clone(), &error);
+                    self.report_builder.push_failed(object.clone(), &error);
                     judged.staying.insert(object);
                 }
                 Verdict::Keep(reason) => {
-                    self.tally.push(ObjectReport::skipped(object.clone(), reason));
+                    self.report_builder.push(ObjectReport::skipped(object.clone(), reason));
                     judged.staying.insert(object);
                 }
-                Verdict::Leave(reason) => self.tally.push(ObjectReport::skipped(object, reason)),
+                Verdict::Leave(reason) => self.report_builder.push(ObjectReport::skipped(object, reason)),
             }
         }
         Ok(judged)
@@ -184,7 +185,7 @@ impl Run<'_> {
         if !named && ownership::keep(live) {
             return Verdict::Leave("its annotation helm.sh/resource-policy says keep".to_owned());
         }
-        if order::precious(object.group(), &object.kind) && !self.options.purge {
+        if order::never_recreated(object.group(), &object.kind) && !self.options.purge {
             return Verdict::Keep(format!(
                 "a {} is deleted, with everything in it, only with purge and confirm",
                 object.kind
@@ -193,7 +194,11 @@ impl Run<'_> {
         Verdict::Delete
     }
 
-    async fn remove(&mut self, inventory: &mut Inventory, doomed: Vec<Doomed>) -> Result<BTreeSet<ObjectRef>, Error> {
+    async fn remove(
+        &mut self,
+        inventory: &mut Inventory,
+        doomed: Vec<DeleteCandidate>,
+    ) -> Result<BTreeSet<ObjectRef>, Error> {
         if doomed.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -208,7 +213,7 @@ impl Run<'_> {
             action: Action::Deleted,
             wait: self.options.wait,
         };
-        removal.run(inventory, doomed, &mut self.tally).await
+        removal.run(inventory, doomed, &mut self.report_builder).await
     }
 
     /// Stores what is left of the installation; when nothing is, the inventory goes too, last of all. Under a generation

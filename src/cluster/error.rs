@@ -1,6 +1,6 @@
 //! What can go wrong with a cluster, and its class (see docs/errors).
 
-use super::fault::Fault;
+use super::api_error::ApiError;
 use super::manifest;
 use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
@@ -31,7 +31,7 @@ pub enum Error {
         /// Such as `Deployment default/web`.
         object: String,
         /// Why.
-        fault: Fault,
+        fault: ApiError,
     },
     /// Neither the cluster nor a CRD of the same set has it.
     #[error("{object}: the cluster has no kind {kind} in {api_version}")]
@@ -188,7 +188,7 @@ pub enum Error {
 
 impl Error {
     /// The API server's reason, where it was one.
-    pub(crate) const fn fault(&self) -> Option<&Fault> {
+    pub(crate) const fn fault(&self) -> Option<&ApiError> {
         match self {
             Self::Request { fault, .. } => Some(fault),
             _ => None,

@@ -12,9 +12,9 @@ use kube::discovery::ApiResource;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::api_error::ApiError;
 use super::connection::Apply;
 use super::discovery::Kind;
-use super::fault::Fault;
 use super::{Cluster, Error, FIELD_MANAGER, Family, ObjectRef, ownership};
 use crate::guard::Guard;
 
@@ -164,10 +164,10 @@ impl Inventory {
                     *self = next;
                     return Ok(());
                 }
-                Err(Error::Request { fault: Fault::Namespace { terminating: false, .. }, .. }) => {
+                Err(Error::Request { fault: ApiError::Namespace { terminating: false, .. }, .. }) => {
                     self.create_namespace(cluster, guard).await?;
                 }
-                Err(Error::Request { fault: Fault::Conflict(_) | Fault::NotFound(_), .. }) if tries < TRIES => {
+                Err(Error::Request { fault: ApiError::Conflict(_) | ApiError::NotFound(_), .. }) if tries < TRIES => {
                     let stored = Self::read(cluster, &self.installation, self.claim.clone()).await?;
                     if self.exists() && !stored.exists() {
                         return Err(self.gone(guard));
@@ -184,7 +184,12 @@ impl Inventory {
     }
 
     /// Makes sure, before a phase of writes, that the installation is still this work's.
-    pub async fn hold(&mut self, cluster: &Cluster, guard: &Guard, generation: Option<u64>) -> Result<(), Error> {
+    pub async fn assert_fence(
+        &mut self,
+        cluster: &Cluster,
+        guard: &Guard,
+        generation: Option<u64>,
+    ) -> Result<(), Error> {
         guard.check()?;
         let stored = Self::read(cluster, &self.installation, self.claim.clone()).await?;
         if !stored.exists() {

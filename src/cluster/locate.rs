@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
+use super::api_error::ApiError;
 use super::discovery::Kind;
-use super::fault::Fault;
 use super::{Cluster, Error, ObjectRef, order};
 
 /// How the cluster serves a kind.
@@ -80,7 +80,7 @@ async fn find(
     });
     match listed.await {
         Ok(()) => Ok(found),
-        Err(Error::Request { fault: Fault::Forbidden(reason), .. }) => Ok(Found::Forbidden(format!(
+        Err(Error::Request { fault: ApiError::Forbidden(reason), .. }) => Ok(Found::Forbidden(format!(
             "discovery does not list the kind, and whether it is gone cannot be read: {reason}"
         ))),
         Err(error) => Err(error),

@@ -72,7 +72,7 @@ pub(super) fn builtin(group: &str) -> bool {
 }
 
 /// Kinds that hold others' data or objects: never pruned and never recreated, whatever the options.
-pub(super) fn precious(group: &str, kind: &str) -> bool {
+pub(super) fn never_recreated(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),
         ("", "Namespace" | "PersistentVolumeClaim") | ("apiextensions.k8s.io", "CustomResourceDefinition")

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::locate::{self, Located};
-use super::removal::Doomed;
+use super::removal::DeleteCandidate;
 use super::{Cluster, Error, ObjectRef, ObjectReport, live, order, ownership};
 
-/// What happens to the entries that are no longer wanted.
+/// What happens to the entries that are no longer desired.
 #[derive(Default)]
 pub(super) struct Prune {
     /// To be deleted.
-    pub doomed: Vec<Doomed>,
+    pub doomed: Vec<DeleteCandidate>,
     /// A line for each that is left alone.
     pub left_alone: Vec<ObjectReport>,
     /// Entries that the inventory keeps.
@@ -22,10 +22,10 @@ pub(super) struct Prune {
 pub(super) async fn plan(
     cluster: &Cluster,
     entries: &BTreeSet<ObjectRef>,
-    wanted: &[ObjectRef],
+    desired: &[ObjectRef],
     id: &str,
 ) -> Result<Prune, Error> {
-    let identities: HashSet<_> = wanted.iter().map(ObjectRef::identity).collect();
+    let identities: HashSet<_> = desired.iter().map(ObjectRef::identity).collect();
     let mut prune = Prune::default();
     let mut candidates = Vec::new();
     for entry in entries.iter().filter(|entry| !identities.contains(&entry.identity())) {
@@ -42,15 +42,15 @@ pub(super) async fn plan(
         if !ownership::ours(&live, id) {
             let reason = "it no longer carries the installation's label";
             prune.left_alone.push(ObjectReport::skipped(entry, reason));
-        } else if is_wanted_in_another_group(cluster, &entry, &uid, wanted).await? {
+        } else if is_wanted_in_another_group(cluster, &entry, &uid, desired).await? {
             // The set has it under the other group's name: only the entry goes.
-        } else if order::precious(entry.group(), &entry.kind) {
+        } else if order::never_recreated(entry.group(), &entry.kind) {
             let reason = format!("a {} is never pruned", entry.kind);
             prune.keep(entry, reason);
         } else if ownership::keep(&live) {
             prune.keep(entry, "its annotation helm.sh/resource-policy says keep".to_owned());
         } else {
-            prune.doomed.push(Doomed::new(entry, kind, uid));
+            prune.doomed.push(DeleteCandidate::new(entry, kind, uid));
         }
     }
     prune.left_alone.sort_by(|a, b| a.object.cmp(&b.object));
@@ -70,10 +70,10 @@ async fn is_wanted_in_another_group(
     cluster: &Cluster,
     entry: &ObjectRef,
     uid: &str,
-    wanted: &[ObjectRef],
+    desired: &[ObjectRef],
 ) -> Result<bool, Error> {
     let alike = |one: &&ObjectRef| one.kind == entry.kind && one.namespace == entry.namespace && one.name == entry.name;
-    for one in wanted.iter().filter(alike) {
+    for one in desired.iter().filter(alike) {
         if cluster.get(one).await?.is_some_and(|live| live["metadata"]["uid"] == uid) {
             return Ok(true);
         }

@@ -8,14 +8,14 @@ use futures::{StreamExt, stream};
 use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
+use super::api_error::ApiError;
 use super::discovery::Kind;
-use super::fault::Fault;
 use super::guarded::{guarded, sleep, written};
 use super::inventory::Inventory;
 use super::locate::{self, Located};
 use super::order::Phase;
-use super::outcome::Tally;
-use super::plan::{PARALLEL, held};
+use super::outcome::ReportBuilder;
+use super::plan::{PARALLEL, blocked_by};
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, live};
 use crate::failpoint::{self, reach};
 use crate::guard::Guard;
@@ -32,13 +32,13 @@ const NAMED: usize = 3;
 
 /// One object to delete: exactly this one, not another that takes its name meanwhile.
 #[derive(Debug, Clone)]
-pub(super) struct Doomed {
+pub(super) struct DeleteCandidate {
     pub object: ObjectRef,
     kind: Kind,
     uid: String,
 }
 
-impl Doomed {
+impl DeleteCandidate {
     pub const fn new(object: ObjectRef, kind: Kind, uid: String) -> Self {
         Self { object, kind, uid }
     }
@@ -68,12 +68,12 @@ impl Removal<'_> {
     /// that fails, or stays, does not stop the others of its phase, but later phases. Answers the objects that stay.
     ///
     /// # Errors
-    /// A reason to stop at once. Failures of single objects are in the tally.
+    /// A reason to stop at once. Failures of single objects are in the report.
     pub async fn run(
         &self,
         inventory: &mut Inventory,
-        mut doomed: Vec<Doomed>,
-        tally: &mut Tally,
+        mut doomed: Vec<DeleteCandidate>,
+        report_builder: &mut ReportBuilder,
     ) -> Result<BTreeSet<ObjectRef>, Error> {
         doomed.sort_by_key(|one| Reverse(one.phase()));
         let until = self.wait.map(|wait| Instant::now() + wait);
@@ -83,14 +83,14 @@ impl Removal<'_> {
         let mut phases = doomed.chunk_by(|a, b| a.phase() == b.phase()).peekable();
         while let Some(phase) = phases.next() {
             if stop.is_some() || !staying.is_empty() {
-                skip(phase, staying.first(), tally);
+                skip(phase, staying.first(), report_builder);
                 staying.extend(phase.iter().map(|one| one.object.clone()));
                 continue;
             }
             counts.0 += phase.len();
             // The last phase is waited for only when the command says so.
             let until = until.or_else(|| phases.peek().map(|_| Instant::now() + PHASE_WITHIN));
-            stop = self.remove_phase(inventory, phase, until, counts, tally, &mut staying).await.err();
+            stop = self.remove_phase(inventory, phase, until, counts, report_builder, &mut staying).await.err();
         }
         stop.map_or(Ok(staying), Err)
     }
@@ -98,15 +98,15 @@ impl Removal<'_> {
     async fn remove_phase(
         &self,
         inventory: &mut Inventory,
-        phase: &[Doomed],
+        phase: &[DeleteCandidate],
         until: Option<Instant>,
         counts: (usize, usize),
-        tally: &mut Tally,
+        report_builder: &mut ReportBuilder,
         staying: &mut BTreeSet<ObjectRef>,
     ) -> Result<(), Error> {
         reach(failpoint::Step::Removing);
-        if let Err(error) = inventory.hold(self.cluster, self.guard, self.generation).await {
-            skip(phase, None, tally);
+        if let Err(error) = inventory.assert_fence(self.cluster, self.guard, self.generation).await {
+            skip(phase, None, report_builder);
             return Err(error);
         }
         let work: Vec<_> = phase.iter().map(|one| self.delete(one)).collect();
@@ -117,7 +117,7 @@ impl Removal<'_> {
             match result {
                 Ok(()) => going.push(one.clone()),
                 Err(error) => {
-                    tally.push_failed(one.object.clone(), &error);
+                    report_builder.push_failed(one.object.clone(), &error);
                     staying.insert(one.object.clone());
                     if error.ends_work() {
                         stop = Some(error);
@@ -130,7 +130,7 @@ impl Removal<'_> {
         let stuck = match until.filter(|_| stop.is_none()) {
             Some(until) => {
                 let blocked = |left: &[String]| self.step(counts, waiting_for(left));
-                until_gone(self.cluster, &going, until, self.guard, blocked).await
+                wait_until_deleted(self.cluster, &going, until, self.guard, blocked).await
             }
             None => Ok(HashMap::new()),
         };
@@ -138,10 +138,11 @@ impl Removal<'_> {
         for one in going {
             match stuck.as_ref().unwrap_or(&none).get(&one.object) {
                 Some(blocked) => {
-                    tally.push_failed(one.object.clone(), &Error::StillThere { objects: vec![blocked.clone()] });
+                    report_builder
+                        .push_failed(one.object.clone(), &Error::StillThere { objects: vec![blocked.clone()] });
                     staying.insert(one.object);
                 }
-                None => tally.push(ObjectReport::new(one.object, self.action)),
+                None => report_builder.push(ObjectReport::new(one.object, self.action)),
             }
         }
         stop.map_or(stuck.map(drop), Err)
@@ -152,11 +153,11 @@ impl Removal<'_> {
     }
 
     /// One that is gone already counts as deleted. One whose version is not served any more is deleted in another.
-    async fn delete(&self, doomed: &Doomed) -> Result<(), Error> {
+    async fn delete(&self, doomed: &DeleteCandidate) -> Result<(), Error> {
         let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
         let error = match written(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await {
-            Err(error) if matches!(error.fault(), Some(Fault::NotServed)) => error,
+            Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => error,
             answer => return answer,
         };
         match guarded(self.guard, locate::entry(self.cluster, &doomed.object)).await? {
@@ -171,13 +172,13 @@ impl Removal<'_> {
 }
 
 /// Reports objects whose turn does not come.
-fn skip(phase: &[Doomed], before: Option<&ObjectRef>, tally: &mut Tally) {
+fn skip(phase: &[DeleteCandidate], before: Option<&ObjectRef>, report_builder: &mut ReportBuilder) {
     let reason = before.map_or_else(
         || "not deleted, as work ended before its turn".to_owned(),
         |before| format!("not deleted, as {before} has to go first"),
     );
     for one in phase {
-        tally.push(ObjectReport::skipped(one.object.clone(), reason.clone()));
+        report_builder.push(ObjectReport::skipped(one.object.clone(), reason.clone()));
     }
 }
 
@@ -193,9 +194,9 @@ fn waiting_for(left: &[String]) -> String {
 
 /// Waits until all of `doomed` are gone, no longer than `until`; answers those that are not, each with the finalizers
 /// that block it. What is left is given to `blocked` whenever it has changed.
-pub(super) async fn until_gone(
+pub(super) async fn wait_until_deleted(
     cluster: &Cluster,
-    doomed: &[Doomed],
+    doomed: &[DeleteCandidate],
     until: Instant,
     guard: &Guard,
     mut blocked: impl FnMut(&[String]),
@@ -222,12 +223,12 @@ pub(super) async fn until_gone(
 
 /// Those of `left` that are still there, each with what blocks it. A kind whose version is not served any more is read in
 /// another one; one that is gone has no objects.
-async fn look(cluster: &Cluster, left: &mut Vec<Doomed>) -> Result<HashMap<ObjectRef, String>, Error> {
-    let reads = |left: &[Doomed]| {
+async fn look(cluster: &Cluster, left: &mut Vec<DeleteCandidate>) -> Result<HashMap<ObjectRef, String>, Error> {
+    let reads = |left: &[DeleteCandidate]| {
         left.iter().enumerate().map(|(i, it)| (i, it.kind.clone(), it.object.clone())).collect::<Vec<_>>()
     };
     let mut there = match live::read(cluster, reads(left)).await {
-        Err(error) if matches!(error.fault(), Some(Fault::NotServed)) => {
+        Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => {
             relocate(cluster, left).await?;
             live::read(cluster, reads(left)).await?
         }
@@ -236,19 +237,19 @@ async fn look(cluster: &Cluster, left: &mut Vec<Doomed>) -> Result<HashMap<Objec
     there.retain(|(number, live)| live["metadata"]["uid"] == left[*number].uid.as_str());
     let stuck = there.iter().map(|(number, live)| {
         let object = &left[*number].object;
-        (object.clone(), held(&object.to_string(), live))
+        (object.clone(), blocked_by(&object.to_string(), live))
     });
     let stuck = stuck.collect();
     *left = there.iter().map(|(number, _)| left[*number].clone()).collect();
     Ok(stuck)
 }
 
-async fn relocate(cluster: &Cluster, left: &mut Vec<Doomed>) -> Result<(), Error> {
+async fn relocate(cluster: &Cluster, left: &mut Vec<DeleteCandidate>) -> Result<(), Error> {
     let mut found = Vec::with_capacity(left.len());
     for one in left.drain(..) {
         match locate::entry(cluster, &one.object).await? {
             Located::Gone => {}
-            Located::Served(kind) => found.push(Doomed { kind, ..one }),
+            Located::Served(kind) => found.push(DeleteCandidate { kind, ..one }),
             Located::Unserved(reason) => {
                 return Err(Error::KindUnserved { object: one.object.to_string(), reason });
             }

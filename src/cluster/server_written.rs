@@ -61,7 +61,7 @@ fn is_server_written(annotation: &str) -> bool {
 /// metadata of its templates.
 pub(super) fn strip(body: &mut Value) {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        METADATA.iter().for_each(|field| drop(metadata.remove(*field)));
+        metadata.retain(|field, _| !METADATA.contains(&field.as_str()));
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.retain(|name, _| !is_server_written(name));
         }

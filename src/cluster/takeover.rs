@@ -105,10 +105,12 @@ fn merge(into: &mut Value, from: &Value) {
 mod tests {
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "tests write the fields in place")]
     fn entry(manager: &str, operation: &str, fields: Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields})
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "tests write the entries in place")]
     fn live(entries: Value) -> Value {
         json!({"metadata": {"managedFields": entries}})
     }

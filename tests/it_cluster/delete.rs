@@ -176,8 +176,12 @@ async fn an_operator_outlives_the_objects_whose_finalizers_it_removes() {
         let set = operator(&site);
         let [crd, account, workload, bucket] = set.clone();
         site.apply(&set, &options(|_| {})).await.unwrap();
-        let progress =
-            Operator { site: &site, bucket: bucket.clone(), workload: workload.clone(), blocked: Default::default() };
+        let progress = Operator {
+            site: &site,
+            bucket: bucket.clone(),
+            workload: workload.clone(),
+            blocked: std::sync::Mutex::default(),
+        };
         let purge = DeleteOptions { purge: true, wait, ..DeleteOptions::default() };
         let guard = support::site::guard(1);
         let report =
@@ -246,7 +250,7 @@ async fn namespaces_crds_and_claims_stay_unless_purged() {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}});
     let map = site.config_map("map", json!({}));
     let precious = [crd, claim, namespace];
-    let set = [&precious[..], &[map.clone()]].concat();
+    let set = [&precious[..], std::slice::from_ref(&map)].concat();
     site.apply(&set, &options(|_| {})).await.unwrap();
     for named in [None, Some(&set[..])] {
         let report = site.delete(named, &waiting(30)).await.unwrap();

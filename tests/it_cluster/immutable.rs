@@ -26,6 +26,7 @@ const fn cluster_scoped(kind: &'static str, api_version: &'static str, object: V
     Case { kind, api_version, namespaced: false, object, changes }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "tests write the labels in place")]
 fn template(policy: &str, labels: Value) -> Value {
     json!({"metadata": {"labels": labels},
            "spec": {"restartPolicy": policy, "containers": [{"name": "a", "image": "i:1"}]}})

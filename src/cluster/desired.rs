@@ -19,7 +19,7 @@ pub(super) const PART_OF: &str = "applyset.kubernetes.io/part-of";
 
 /// One object of the set.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct Desired {
     pub object: ObjectRef,
     pub phase: Phase,
     /// `None` when neither the cluster nor the set's CRDs know it.
@@ -29,7 +29,7 @@ pub(super) struct Wanted {
     pub body: Value,
 }
 
-impl Wanted {
+impl Desired {
     /// The kind, for objects that passed the check of kinds.
     pub fn kind(&self) -> Result<&Kind, Error> {
         self.kind.as_ref().ok_or_else(|| self.unknown())
@@ -50,7 +50,7 @@ pub(super) async fn resolve(
     cluster: &Cluster,
     objects: Vec<DynamicObject>,
     namespace: Option<&str>,
-) -> Result<Vec<Wanted>, Error> {
+) -> Result<Vec<Desired>, Error> {
     let mut bodies = Vec::with_capacity(objects.len());
     let mut coming = HashMap::new();
     for (index, object) in objects.into_iter().enumerate() {
@@ -81,7 +81,7 @@ pub(super) async fn resolve(
             return Err(Error::Twice { object: object.to_string() });
         }
         let phase = Phase::of(object.group(), &object.kind);
-        set.push(Wanted { object, phase, kind, pending, body });
+        set.push(Desired { object, phase, kind, pending, body });
     }
     Ok(set)
 }

@@ -8,7 +8,7 @@ use crate::error::{Class, Code};
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum ApiError {
     /// No answer: name lookup, connection, TLS handshake, broken connection.
     #[error("no connection: {0}")]
     Unreachable(String),
@@ -91,7 +91,7 @@ fn fields(conflicts: &[FieldConflict]) -> String {
     each.join(", ")
 }
 
-impl Fault {
+impl ApiError {
     /// What a client error means.
     #[must_use]
     pub fn of(error: &kube::Error) -> Self {
@@ -338,7 +338,7 @@ mod tests {
             ),
         ];
         for (status, code, class) in table {
-            let fault = Fault::answered(&status);
+            let fault = ApiError::answered(&status);
             assert_eq!((fault.code(), fault.class()), (code, class), "{status:?} became {fault:?}");
         }
     }
@@ -356,19 +356,19 @@ mod tests {
             format!("{converted}quantities must match the regular expression"),
             format!("{converted}cannot convert float64 to int32"),
         ] {
-            let fault = Fault::answered(&status(500, &text));
+            let fault = ApiError::answered(&status(500, &text));
             assert_eq!((fault.code(), fault.class()), (Code::SH3005, Class::Terminal), "{text}");
             assert_eq!(fault.to_string(), text);
         }
         let down =
             "failed to convert live object: conversion webhook for x.io/v1, Kind=X failed: Post \"https://h\": EOF";
-        assert_eq!(Fault::answered(&status(500, down)), Fault::WebhookDown(down.to_owned()));
+        assert_eq!(ApiError::answered(&status(500, down)), ApiError::WebhookDown(down.to_owned()));
     }
 
     #[test]
     fn the_value_of_a_secret_is_not_quoted() {
         let text = "failed to create typed patch object (/s; /v1, Kind=Secret): .stringData.x: expected string, got &value{Value:5}";
-        let fault = Fault::answered(&status(500, text));
+        let fault = ApiError::answered(&status(500, text));
         assert!(fault.to_string().ends_with(".stringData.x: expected string, got another type"), "{fault}");
     }
 
@@ -389,16 +389,16 @@ mod tests {
         };
         let fixed = "Invalid value: {\"a\": 1}: field is immutable";
         assert_eq!(
-            Fault::answered(&causes(&[fixed, fixed])),
-            Fault::Immutable("Job \"j\" is invalid: spec.a: field is immutable".to_owned())
+            ApiError::answered(&causes(&[fixed, fixed])),
+            ApiError::Immutable("Job \"j\" is invalid: spec.a: field is immutable".to_owned())
         );
-        let mixed = Fault::answered(&causes(&["Invalid value: 1: must be 2", fixed]));
+        let mixed = ApiError::answered(&causes(&["Invalid value: 1: must be 2", fixed]));
         assert_eq!(mixed.code(), Code::SH3005, "created again it would be refused");
     }
 
     #[test]
     fn a_field_conflict_names_field_and_manager() {
-        let fault = Fault::answered(&detailed(
+        let fault = ApiError::answered(&detailed(
             409,
             "Apply failed with 1 conflict",
             serde_json::json!({"causes": [
