@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::request::Request;
 use kube::discovery::ApiResource;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -230,14 +231,15 @@ impl Inventory {
         let fence = number(FENCE).map_err(|error| bad(format!("annotation {FENCE}: {error}")))?;
         let generation = number(GENERATION).map_err(|error| bad(format!("annotation {GENERATION}: {error}")))?;
         let text = stored["data"]["objects"].as_str().unwrap_or("[]");
-        let entries = serde_json::from_str(text).map_err(|error| bad(format!("its list of objects: {error}")))?;
+        let entries: Vec<Entry> =
+            serde_json::from_str(text).map_err(|error| bad(format!("its list of objects: {error}")))?;
         let origin = stored["data"]["origin"].as_str().map(serde_json::from_str).transpose();
         let origin = origin.map_err(|error| bad(format!("its origin: {error}")))?;
         let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
         self.version = Some(Version { uid: text("uid"), resource: text("resourceVersion") });
         self.fence = fence.unwrap_or(0);
         self.generation = generation;
-        self.entries = entries;
+        self.entries = entries.into_iter().map(Entry::object).collect();
         self.origin = origin;
         Ok(())
     }
@@ -369,6 +371,25 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
     Ok(all)
 }
 
+/// One object in the stored list. Versions before the contract was in snake case wrote `apiVersion`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    #[serde(alias = "apiVersion")]
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    namespace: Option<String>,
+    name: String,
+}
+
+impl Entry {
+    fn object(self) -> ObjectRef {
+        let Self { api_version, kind, namespace, name } = self;
+        ObjectRef { api_version, kind, namespace, name }
+    }
+}
+
 /// Whether an object is an inventory: by its place, or by the marks in a manifest or in the cluster.
 pub(super) fn is_inventory(cluster: &Cluster, object: &ObjectRef, content: &Value) -> bool {
     if object.group() != "" || object.kind != "ConfigMap" {
@@ -470,6 +491,9 @@ mod tests {
         read.load(&body).unwrap();
         assert_eq!((read.fence, read.generation, &read.entries), (7, Some(3), &inventory().entries));
         assert_eq!(read.origin, inventory().origin);
+        body["data"]["objects"] = json!(body["data"]["objects"].as_str().unwrap().replace("api_version", "apiVersion"));
+        read.load(&body).unwrap();
+        assert_eq!(&read.entries, &inventory().entries, "as earlier versions wrote it");
         body["metadata"]["annotations"][FENCE] = json!("-1");
         assert!(matches!(read.load(&body), Err(Error::Inventory { .. })));
         body["metadata"]["annotations"][TOOLING] = json!("kubectl/v1.34");
