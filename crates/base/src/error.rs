@@ -144,6 +144,10 @@ codes! {
     SH3018 "the API server's certificate is not valid" "Check the kubeconfig's certificate authority.";
     SH3019 "objects do not go away" "Remove what their finalizers wait for.";
     SH3020 "the API server failed" "Nothing: it is retried.";
+    SH3021 "the installation belongs to other verbs" "Choose another name, or use the verbs that own the installation.";
+    SH3022 "the installation belongs to another target" "Give each target its own inventory_namespace; after a target was renamed, send the command with adopt.";
+    SH3023 "the object is an inventory of the worker" "Remove it from the manifest.";
+    SH3024 "the kind is not served at the moment" "Restore the named aggregated API or CRD; the command is retried until then.";
     // SH31xx: manifests.
     SH3101 "the manifest cannot be read" "Mend the YAML or JSON at the named line.";
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";
