@@ -137,9 +137,9 @@ fn a_reason_is_told_once_and_many_remarks_are_put_together() {
     let (_, out, _) = analyze(folder.path(), &["a.yaml"]);
     assert_eq!(out.matches("error[IST0101]").count(), 2, "{out}");
     assert_eq!(out.matches("Requests to a host that is not there").count(), 1, "{out}");
-    assert!(out.contains("A port's name does not say its protocol (12 times)"), "{out}");
+    assert!(out.contains("Port name does not follow the `<protocol>[-suffix]` convention (12 times)"), "{out}");
     assert!(out.contains("  and 7 more: --codes IST0118 or -o json tells all\n"), "{out}");
-    assert!(out.contains("12 remarks in 8 objects from 1 file"), "{out}");
+    assert!(out.contains("12 info in 8 objects from 1 file"), "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "--codes", "IST0118"]);
     assert_eq!(out.matches("says no protocol").count(), 12, "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "-o", "json"]);

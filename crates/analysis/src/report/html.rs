@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::json;
 
-use super::{Report, escaped, graph::Graph, plural};
+use super::{Report, counted, escaped, graph::Graph, plural};
 use crate::{Finding, Level};
 
 const STYLE: &str = include_str!("html/page.css");
@@ -39,9 +39,9 @@ pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> f
     for finding in report.findings {
         row(report, finding, out)?;
     }
-    writeln!(out, "</main><p id=\"none\" hidden>No finding fits the filter.</p>")?;
+    writeln!(out, "</main><p id=\"none\" hidden>No finding matches the filter.</p>")?;
     if report.findings.is_empty() {
-        writeln!(out, "<p class=\"good\">Nothing was found.</p>")?;
+        writeln!(out, "<p class=\"good\">No findings.</p>")?;
     }
     let data = json!({"nodes": graph.nodes, "edges": graph.edges, "cut": graph.cut});
     // `<` could end the element.
@@ -55,16 +55,15 @@ pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> f
 
 fn head(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "<header><h1>Istio configuration</h1><p class=\"counts\">")?;
-    for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
-        writeln!(out, "<span class=\"count {level}\">{}</span>", counted(report.count(level), word))?;
+    for level in [Level::Error, Level::Warning, Level::Info] {
+        writeln!(out, "<span class=\"count {level}\">{}</span>", emphasized(&counted(report, level)))?;
     }
-    writeln!(out, "<span class=\"count\">{}</span></p></header>", counted(report.objects, "object"))
+    writeln!(out, "<span class=\"count\">{}</span></p></header>", emphasized(&plural(report.objects, "object")))
 }
 
-/// The number stands out.
-fn counted(count: usize, word: &str) -> String {
-    let text = plural(count, word);
-    text.replacen(&count.to_string(), &format!("<b>{count}</b>"), 1)
+/// The text with its first word, the number, in bold.
+fn emphasized(text: &str) -> String {
+    text.split_once(' ').map_or_else(|| text.to_owned(), |(count, word)| format!("<b>{count}</b> {word}"))
 }
 
 fn filters(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {

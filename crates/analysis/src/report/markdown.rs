@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Report, plural};
+use super::{Report, counted, plural};
 use crate::{Finding, Level};
 
 /// Longest list; a comment has a limit too.
@@ -16,13 +16,12 @@ pub fn write(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
     if report.findings.is_empty() {
         return writeln!(out, "No findings in {}.", plural(report.objects, "object"));
     }
-    let count = |level, word| plural(report.count(level), word);
     writeln!(
         out,
         "**{}, {}, {}** in {}.\n",
-        count(Level::Error, "error"),
-        count(Level::Warning, "warning"),
-        count(Level::Info, "remark"),
+        counted(report, Level::Error),
+        counted(report, Level::Warning),
+        counted(report, Level::Info),
         plural(report.objects, "object")
     )?;
     writeln!(out, "| | code | object | finding | where |\n|---|---|---|---|---|")?;

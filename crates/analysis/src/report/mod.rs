@@ -47,6 +47,12 @@ impl Report<'_> {
     }
 }
 
+/// Number of findings of a level: `2 errors`, `1 warning`, `5 info`.
+fn counted(report: &Report<'_>, level: Level) -> String {
+    let count = report.count(level);
+    if level == Level::Info { format!("{count} info") } else { plural(count, level.as_str()) }
+}
+
 /// `1 error`, `2 errors`.
 fn plural(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Report, plural};
+use super::{Report, counted, plural};
 use crate::source::{Position, Source};
 use crate::{Code, Finding, Level};
 use sailhand_base::prose;
@@ -16,7 +16,7 @@ const STRONG: Style = Style::new().bold();
 const HELP: Style = AnsiColor::Green.on_default();
 
 /// Remarks of one code that are told when there are more of them than one.
-const REMARKS: usize = 5;
+const INFOS: usize = 5;
 /// Warnings of one code that are told when there are more of them than one.
 const WARNINGS: usize = 10;
 /// Longest part of a line of a file that is shown, in characters.
@@ -37,10 +37,10 @@ pub struct Layout {
 /// The writer's.
 pub fn write(report: &Report<'_>, layout: Layout, out: &mut impl fmt::Write) -> fmt::Result {
     let mut text = Text { report, layout, explained: BTreeSet::new(), out };
-    let (remarks, others): (Vec<&Finding>, Vec<&Finding>) =
+    let (infos, others): (Vec<&Finding>, Vec<&Finding>) =
         report.findings.iter().partition(|finding| finding.level == Level::Info);
     text.by_object(others)?;
-    text.by_code(&remarks)?;
+    text.by_code(&infos)?;
     text.summary()
 }
 
@@ -102,17 +102,17 @@ impl<W: fmt::Write> Text<'_, W> {
     }
 
     fn more(&mut self, count: usize, code: &str) -> fmt::Result {
-        writeln!(self.out, "and {count} more: {QUIET}--codes {code}{QUIET:#} or {QUIET}-o json{QUIET:#} tells all")
+        writeln!(self.out, "and {count} more: {QUIET}--codes {code}{QUIET:#} or {QUIET}-o json{QUIET:#} shows all of them")
     }
 
-    fn by_code(&mut self, remarks: &[&Finding]) -> fmt::Result {
+    fn by_code(&mut self, infos: &[&Finding]) -> fmt::Result {
         let mut codes: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
-        for finding in remarks {
+        for finding in infos {
             codes.entry(finding.code.id).or_default().push(finding);
         }
         for findings in codes.values() {
             let Some(first) = findings.first() else { continue };
-            let shown = if self.layout.all { findings.len() } else { findings.len().min(REMARKS) };
+            let shown = if self.layout.all { findings.len() } else { findings.len().min(INFOS) };
             let style = level_style(first.level);
             let title = match findings.len() {
                 1 => first.code.title.to_owned(),
@@ -189,12 +189,11 @@ impl<W: fmt::Write> Text<'_, W> {
     fn summary(&mut self) -> fmt::Result {
         let report = self.report;
         let mut found = String::new();
-        for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
-            let count = report.count(level);
-            if count > 0 {
+        for level in [Level::Error, Level::Warning, Level::Info] {
+            if report.count(level) > 0 {
                 let style = level_style(level);
                 let separator = if found.is_empty() { "" } else { ", " };
-                write!(found, "{separator}{style}{}{style:#}", plural(count, word))?;
+                write!(found, "{separator}{style}{}{style:#}", counted(report, level))?;
             }
         }
         if found.is_empty() {
@@ -216,8 +215,8 @@ fn named(finding: &Finding) -> String {
     let cluster = &finding.object.cluster;
     let object = finding.object.to_string();
     // A name is required; that it is missing is a finding of its own.
-    let object = if finding.object.name.is_empty() { format!("{object}(without a name)") } else { object };
-    if cluster.is_empty() { object } else { format!("{object} of cluster {cluster}") }
+    let object = if finding.object.name.is_empty() { format!("{object}(no name)") } else { object };
+    if cluster.is_empty() { object } else { format!("{object} (cluster {cluster})") }
 }
 
 /// The text of a line, counted from the finding's document, which is nearer than the file's start.

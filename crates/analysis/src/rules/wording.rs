@@ -1,9 +1,9 @@
-//! Lists in sentences. Knows no rule.
+//! Formats lists for messages. Contains no rule.
 
-/// How many are named before the rest is counted.
+/// Names that are listed before the rest is counted.
 const NAMED: usize = 5;
 
-/// `a, b and c`; of many the first few and how many more.
+/// `a, b and c`; for a long list the first names and the number of the others.
 pub fn some_of(names: &[impl AsRef<str>]) -> String {
     let join = |names: &[_]| names.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
     match names {

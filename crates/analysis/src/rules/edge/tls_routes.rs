@@ -1,10 +1,9 @@
-//! Routes of a kind that the gateway's port does not have. Source: istio.io, common network problems, "Gateway to
-//! virtual service TLS mismatch".
+//! Checks that the route type matches the TLS mode of the gateway port. Source: istio.io, common network problems,
+//! "Gateway to virtual service TLS mismatch".
 
 use crate::rules::bound;
 use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "edge.TlsRoutes",
     codes: &[&SH7307],
@@ -16,11 +15,11 @@ static SH7307: Code = Code {
     id: "SH7307",
     name: "RoutesOfAnotherProtocol",
     level: Level::Error,
-    title: "A VirtualService has routes of a kind that its Gateway does not use",
-    why: "Where the gateway decrypts, it routes HTTP and ignores tls routes; where it passes TLS through, it cannot see \
-          HTTP and ignores http routes. Requests end in 404 or a closed connection.",
-    remedy: "Use http routes for servers that decrypt (HTTP, or tls mode SIMPLE or MUTUAL), tls routes for mode \
-             PASSTHROUGH.",
+    title: "Route type does not match the TLS mode of the Gateway",
+    why: "A gateway that terminates TLS routes HTTP and ignores tls routes. A gateway that passes TLS through cannot \
+          read HTTP and ignores http routes. Requests fail with 404 or a closed connection.",
+    remedy: "Use http routes for servers that terminate TLS or use HTTP (tls mode SIMPLE or MUTUAL), and tls routes \
+             for mode PASSTHROUGH.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#gateway-to-virtual-service-tls-mismatch",
     example: Example {
         before: "\
@@ -76,7 +75,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         }
         let mut matching = None;
         for gateway in bound::gateways(service) {
-            // Routes that are for the mesh too are used there.
+            // Routes that are bound to mesh too are in use there.
             let (namespace, name) = bound::named(gateway, &service.namespace);
             let Some(found) = (gateway != "mesh").then(|| view.get(Kind::Gateway, namespace, name)).flatten() else {
                 return;
@@ -95,7 +94,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let Some((gateway, server)) = matching else { continue };
         let port = server["port"]["number"].scalar_text();
         let does = if kind == "http" { "passes TLS through" } else { "decrypts" };
-        let message = format!("{kind} routes, and port {port} of {} {does}: they are not used", gateway.full_name());
+        let message = format!("{kind} routes are ignored, because port {port} of {} {does}", gateway.full_name());
         findings
             .add(&SH7307, service, message)
             .field(format!("spec.{kind}"))

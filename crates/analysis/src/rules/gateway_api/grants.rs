@@ -1,8 +1,9 @@
-//! What a namespace lets others refer to. Source: Gateway API, `ReferenceGrant`. Knows no rule.
+//! Evaluates `ReferenceGrant` for references across namespaces. Source: Gateway API, `ReferenceGrant`. Contains no
+//! rule.
 
 use crate::{Kind, Node, Resource, View};
 
-/// Whether `from` may refer to an object of another namespace. Needs [`Kind::ReferenceGrant`].
+/// Whether `from` may reference an object of another namespace. Needs [`Kind::ReferenceGrant`].
 pub fn is_granted(view: &View<'_>, from: &Resource, group: &str, kind: &str, namespace: &str, name: &str) -> bool {
     let is_from = |item: &Node| {
         item["group"].text() == from.kind.group()

@@ -1,8 +1,8 @@
-//! Label selectors of Kubernetes, with expressions. Source: Kubernetes `LabelSelector`. Knows no rule.
+//! Evaluates Kubernetes label selectors with expressions. Source: Kubernetes `LabelSelector`. Contains no rule.
 
 use crate::Node;
 
-/// Whether a selector matches labels; one that is not there matches everything, one that is not valid nothing.
+/// Whether a selector matches labels. A missing selector matches everything, an invalid one nothing.
 pub fn matches<'a>(selector: &Node, label: impl Fn(&str) -> Option<&'a str>) -> bool {
     let pairs = selector["matchLabels"].entries();
     pairs.iter().all(|(key, value)| label(key) == Some(value.text()))

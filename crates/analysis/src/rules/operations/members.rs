@@ -1,4 +1,4 @@
-//! How much of a cluster is in the mesh. Source: istio-vet `podsinmesh`.
+//! Counts the workloads outside the mesh. Source: istio-vet `podsinmesh`.
 
 use crate::membership::{is_control_plane, is_managed_gateway};
 use crate::rules::scope::is_whole_cluster;
@@ -7,7 +7,6 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 const KINDS: [Kind; 3] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.Members",
     codes: &[&SH7319],
@@ -19,10 +18,10 @@ static SH7319: Code = Code {
     id: "SH7319",
     name: "OutsideTheMesh",
     level: Level::Info,
-    title: "Some workloads of the cluster are outside the mesh",
-    why: "They have no identity and no mutual TLS; STRICT servers refuse them, and policies that name callers do not know \
-          them. This is a count to compare with what is meant.",
-    remedy: "Label the namespaces that belong to the mesh istio-injection: enabled or istio.io/dataplane-mode: ambient.",
+    title: "Workloads are outside the mesh",
+    why: "They have no identity and no mutual TLS: STRICT servers reject them, and policies that match identities do \
+          not match them. Compare the count with what you expect.",
+    remedy: "Label the namespaces that belong to the mesh istio-injection=enabled or istio.io/dataplane-mode=ambient.",
     source: "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
     example: Example {
         before: "\

@@ -1,22 +1,22 @@
-//! What a port says about its protocol. Source: istio `pkg/config/protocol`, protocol selection: `appProtocol`, else
-//! the name up to its first dash.
+//! Determines the declared protocol of a port. Source: istio `pkg/config/protocol`, protocol selection: `appProtocol`,
+//! else the name up to its first dash.
 
 use crate::{Kind, Node, Resource};
 
-/// What is spoken.
+/// Protocol of a port as far as rules need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
-    /// HTTP in any version, gRPC too, not encrypted.
+    /// Plaintext HTTP of any version, including gRPC.
     Http,
-    /// TLS, whatever is inside.
+    /// TLS with any content.
     Tls,
-    /// Something else.
+    /// Another protocol, such as TCP or Mongo.
     Other,
-    /// The port does not say.
+    /// The port declares no protocol.
     Unsaid,
 }
 
-/// Of a port of a Service or `ServiceEntry`.
+/// Protocol of a port of a Service or `ServiceEntry`.
 pub fn spoken(provider: &Resource, port: &Node) -> Spoken {
     let said = if provider.kind == Kind::ServiceEntry {
         port["protocol"].text()
@@ -33,7 +33,7 @@ pub fn spoken(provider: &Resource, port: &Node) -> Spoken {
     }
 }
 
-/// The number clients use.
+/// Port number that clients use.
 pub fn number(provider: &Resource, port: &Node) -> Option<i64> {
     port[if provider.kind == Kind::Service { "port" } else { "number" }].as_int()
 }

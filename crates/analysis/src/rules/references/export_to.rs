@@ -1,9 +1,8 @@
-//! Configuration given to namespaces that do not exist. Source: Kiali's check KIA0005.
+//! Checks `exportTo` for namespaces that do not exist. Source: Kiali's check KIA0005.
 
 use crate::rules::scope::knows_namespaces;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.ExportTo",
     codes: &[&SH7101],
@@ -15,9 +14,9 @@ static SH7101: Code = Code {
     id: "SH7101",
     name: "ExportedToNobody",
     level: Level::Warning,
-    title: "exportTo names a namespace that does not exist",
-    why: "Nobody there can use the object, and where another name was meant, those who should use it do not see it.",
-    remedy: "Correct the name, or use `.` for the own namespace and `*` for all.",
+    title: "exportTo lists a namespace that does not exist",
+    why: "The entry has no effect. If another name was intended, the clients there do not see the object.",
+    remedy: "Correct the name, or use `.` for the object's own namespace and `*` for all namespaces.",
     source: "https://kiali.io/docs/features/validations/#kia0005---no-matching-namespace-found-or-namespace-is-not-accessible",
     example: Example {
         before: "\
@@ -68,7 +67,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         {
             continue;
         }
-        let message = format!("exportTo: there is no namespace {namespace}");
+        let message = format!("exportTo: namespace {namespace} does not exist");
         findings.add(&SH7101, resource, message).field(format!("spec.exportTo[{index}]")).arguments([namespace]);
     }
 }

@@ -1,11 +1,10 @@
-//! Services in the mesh whose other requests end in 404. Source: istio.io, traffic management best practices, "Set
-//! default routes for services".
+//! Checks for mesh services without a default route. Source: istio.io, traffic management best practices, "Set default
+//! routes for services".
 
 use crate::hosts::{fqdn, service_of};
 use crate::rules::bound;
 use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.DefaultRoute",
     codes: &[&SH7301],
@@ -17,9 +16,9 @@ static SH7301: Code = Code {
     id: "SH7301",
     name: "NoDefaultRoute",
     level: Level::Info,
-    title: "A VirtualService of a service in the mesh has no route for other requests",
-    why: "Requests that no match covers are answered with 404 by the caller's own proxy: they never reach the service, \
-          and its logs show nothing.",
+    title: "VirtualService has no default route",
+    why: "The client's own proxy responds with 404 to requests that match no route. They never reach the service, so \
+          its logs do not show them.",
     remedy: "Add a last route without match.",
     source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#set-default-routes-for-services",
     example: Example {

@@ -1,10 +1,9 @@
-//! Matches on a gateway that the `VirtualService` is not bound to. Source: Kiali's check KIA1102 (its second half);
-//! `VirtualService` reference, `HTTPMatchRequest.gateways`.
+//! Checks for matches on a gateway that the `VirtualService` is not bound to. Source: Kiali's check KIA1102 (its second
+//! half); `VirtualService` reference, `HTTPMatchRequest.gateways`.
 
 use crate::rules::bound;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.MatchGateways",
     codes: &[&SH7123],
@@ -16,9 +15,9 @@ static SH7123: Code = Code {
     id: "SH7123",
     name: "MatchOfUnboundGateway",
     level: Level::Warning,
-    title: "A route matches on a gateway that the VirtualService is not bound to",
-    why: "Routes are given only to the gateways listed in spec.gateways (mesh, if none is), so this match is never \
-          true and its route is never used.",
+    title: "Route matches a gateway that the VirtualService is not bound to",
+    why: "A VirtualService is bound only to the gateways in spec.gateways (mesh by default). This match is never \
+          true, so the route is never used.",
     remedy: "Add the gateway to spec.gateways, or correct the name in the match.",
     source: "https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPMatchRequest",
     example: Example {
@@ -50,7 +49,7 @@ spec:
 
 fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     let own = &service.namespace;
-    // A delegate is bound where its root is.
+    // A delegate is bound to the gateways of its root.
     if service.spec()["hosts"].items().is_empty() {
         return;
     }
@@ -62,7 +61,7 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
                         continue;
                     }
                     let message =
-                        format!("this match is for gateway {gateway}, and {} is not bound to it", service.name);
+                        format!("the match is for gateway {gateway}, but {} is not bound to it", service.name);
                     findings
                         .add(&SH7123, service, message)
                         .field(format!("spec.{kind}[{index}].match[{at}].gateways[{which}]"))

@@ -1,4 +1,4 @@
-//! ProxyConfig. Source: `ValidateProxyConfig`.
+//! Validates `ProxyConfig`. Source: `ValidateProxyConfig`.
 
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;

@@ -1,11 +1,10 @@
-//! Tracing by a provider that is gone. Source: istio `analyzers/telemetry/lightstep.go`.
+//! Checks for the removed Lightstep tracing provider. Source: istio `analyzers/telemetry/lightstep.go`.
 
 use std::collections::BTreeSet;
 
 use crate::rules::shared::IST0002;
 use crate::{Check, Findings, Kind, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "telemetry.LightstepAnalyzer",
     codes: &[&IST0002],
@@ -27,7 +26,7 @@ fn check(view: &View<'_>, telemetry: &Resource, findings: &mut Findings) {
         for (at, provider) in tracing["providers"].items().iter().enumerate() {
             let name = provider["name"].text();
             if lightstep.contains(name) {
-                let detail = format!("provider {name} is of type lightstep, which is deprecated: use opentelemetry");
+                let detail = format!("provider {name} has type lightstep, which is deprecated; use opentelemetry");
                 findings
                     .add(&IST0002, telemetry, detail.clone())
                     .field(format!("spec.tracing[{index}].providers[{at}].name"))

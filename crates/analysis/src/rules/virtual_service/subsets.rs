@@ -1,13 +1,12 @@
-//! Routes to subsets that nobody defines. Source: istio `analyzers/virtualservice/destinationrules.go`.
+//! Checks for routes to undefined subsets. Source: istio `analyzers/virtualservice/destinationrules.go`.
 //!
-//! Differs from istioctl: a `DestinationRule` for a wildcard defines subsets of the hosts it covers, and one of another
-//! namespace those of a host outside the mesh.
+//! Differs from istioctl: a `DestinationRule` for a wildcard defines subsets of the hosts it matches, and one in
+//! another namespace defines those of a host outside the mesh.
 
 use super::route::destinations;
 use crate::rules::shared::IST0101;
 use crate::{Check, Findings, KeyIndex, Kind, Resource, Rule, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "virtualservice.DestinationRuleAnalyzer",
     codes: &[&IST0101],
