@@ -103,8 +103,8 @@ fn what_is_no_manifest_is_named_and_what_cannot_be_read_too() {
     assert_eq!(code, Some(6));
     assert!(out.contains("No findings in 0 objects"), "{out}");
     for part in [
-        "utf16.yaml cannot be read",
-        "Save it as UTF-8",
+        "cannot read ./utf16.yaml",
+        "Save the file as UTF-8",
         "2 documents are no Kubernetes object and passed over: ./compose.yml, ./package.json",
         "1 object is of a kind that no rule reads: cert-manager.io/Issuer",
         "Nothing was analysed",
@@ -124,7 +124,7 @@ fn a_bracket_at_its_keys_column_is_read_and_found() {
 }
 
 #[test]
-fn a_reason_is_told_once_and_many_remarks_are_put_together() {
+fn reason_is_printed_once_and_info_findings_are_grouped_by_code() {
     let service = |number: usize| {
         format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: shop}}\n\
@@ -136,14 +136,14 @@ fn a_reason_is_told_once_and_many_remarks_are_put_together() {
     let folder = folder(&[("a.yaml", &format!("{services}{ROUTE}---\n{route}"))]);
     let (_, out, _) = analyze(folder.path(), &["a.yaml"]);
     assert_eq!(out.matches("error[IST0101]").count(), 2, "{out}");
-    assert_eq!(out.matches("Requests to a host that is not there").count(), 1, "{out}");
+    assert_eq!(out.matches("Requests to a missing host fail with 503").count(), 1, "{out}");
     assert!(out.contains("Port name does not follow the `<protocol>[-suffix]` convention (12 times)"), "{out}");
-    assert!(out.contains("  and 7 more: --codes IST0118 or -o json tells all\n"), "{out}");
+    assert!(out.contains("  and 7 more: --codes IST0118 or -o json shows all of them\n"), "{out}");
     assert!(out.contains("12 info in 8 objects from 1 file"), "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "--codes", "IST0118"]);
-    assert_eq!(out.matches("says no protocol").count(), 12, "{out}");
+    assert_eq!(out.matches("does not start with a protocol").count(), 12, "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "-o", "json"]);
-    assert_eq!(out.matches("says no protocol").count(), 12, "{out}");
+    assert_eq!(out.matches("does not start with a protocol").count(), 12, "{out}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Compares configuration with what is known to be right: objects in, findings out. Pure: knows neither the bus nor a
-//! cluster; `source` alone reads files.
+//! Static analysis of Istio configuration: objects in, findings out. Pure: has no access to the bus or a cluster; only
+//! `source` reads files.
 //!
-//! A [`source`] makes [`Resource`]s of text, a [`Snapshot`] sorts them, [`run()`] calls the [`rules`] with a [`View`]
-//! of it, and [`report`] shows the [`Finding`]s. A new rule is one file and one line: `docs/adding-a-rule.md`.
+//! A [`source`] parses text into [`Resource`]s, a [`Snapshot`] sorts and indexes them, [`run()`] calls the [`rules`]
+//! with a [`View`] of the snapshot, and [`report`] formats the [`Finding`]s. To add a rule, see
+//! `docs/adding-a-rule.md`.
 
 mod code;
 mod crd;

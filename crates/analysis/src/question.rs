@@ -1,4 +1,4 @@
-//! What a rule can ask a snapshot, as a number: by it is known whose answer a change may have altered.
+//! Queries that a rule can make on a snapshot, as numbers. They determine which rule calls a change invalidates.
 
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,35 +6,35 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::Kind;
 use super::index::Key;
 
-/// One question. Those that begin with `Has` are answered by yes or no, and only that answer counts: an object that
-/// changes where there was one before alters nothing.
+/// A query. The result of those that begin with `Has` is a boolean: a change of an object that existed before does not
+/// alter it.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) enum Question<'a> {
     /// All objects of a kind.
     All(Kind),
-    /// Those of a namespace.
+    /// Objects of a kind in a namespace.
     In(Kind, &'a str),
-    /// Those of a name.
+    /// Objects with a name.
     Named(Kind, &'a str, &'a str),
-    /// Those with a key of an index.
+    /// Objects with a key of an index.
     Keyed(Key),
-    /// Whether there is any of a kind.
+    /// Whether an object of a kind exists.
     Has(Kind),
-    /// Whether there is any in a namespace.
+    /// Whether one exists in a namespace.
     HasIn(Kind, &'a str),
-    /// Whether there is any of a name.
+    /// Whether one with a name exists.
     HasNamed(Kind, &'a str, &'a str),
-    /// Whether there is any with a key of an index.
+    /// Whether one with a key of an index exists.
     HasKeyed(Key),
-    /// The mesh's settings, any of them.
+    /// Any field of `MeshConfig`.
     Mesh,
-    /// Of the mesh's settings only which namespace holds policies for all.
+    /// Only the root namespace of `MeshConfig`.
     RootNamespace,
-    /// What time it is.
+    /// The current time.
     Now,
 }
 
-/// The number of a question. 64 bits: where two share one, something is judged once more than it has to be.
+/// Number of a query: a 64-bit hash. A collision only causes an unnecessary call.
 pub(super) type Asked = u64;
 
 impl Question<'_> {
@@ -45,7 +45,7 @@ impl Question<'_> {
     }
 }
 
-/// The questions that one call of a rule has asked.
+/// Queries that one call of a rule has made.
 #[derive(Debug, Default)]
 pub(super) struct Record(RefCell<Vec<Asked>>);
 
@@ -53,13 +53,13 @@ impl Record {
     pub(super) fn note(&self, question: Question<'_>) {
         let number = question.number();
         let mut asked = self.0.borrow_mut();
-        // Loops ask the same again and again.
+        // Loops repeat the same query.
         if asked.last() != Some(&number) {
             asked.push(number);
         }
     }
 
-    /// Each once, sorted.
+    /// Distinct queries, sorted.
     pub(super) fn into_sorted(self) -> Vec<Asked> {
         let mut asked = self.0.into_inner();
         asked.sort_unstable();

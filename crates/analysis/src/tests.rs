@@ -1,4 +1,4 @@
-//! What rules can ask a view, on small sets of objects.
+//! Tests of the queries that a view offers, on small sets of objects.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ fn membership_knows_revisions_ambient_and_what_a_pod_says_itself() {
 }
 
 #[test]
-#[should_panic(expected = "does not say so")]
+#[should_panic(expected = "is not among the inputs")]
 fn a_rule_may_not_read_what_it_has_not_declared() {
     let snapshot = snapshot(SHOP);
     let _ = View::new(&snapshot, &[Kind::Service]).all(Kind::Pod);

@@ -1,4 +1,4 @@
-//! Bounds, forms and lists of allowed values, for one value by itself.
+//! Checks single values: limits, formats and enums.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
@@ -9,11 +9,11 @@ use crate::Node;
 
 pub(super) struct Wrong {
     pub message: String,
-    /// Too long or too many.
+    /// Whether the value exceeds a maximum length or number of items.
     pub is_length: bool,
 }
 
-/// What is wrong with a value of the right type.
+/// Errors of a value that has the right type.
 pub(super) fn check(node: &Node, schema: &Schema, schemas: &Schemas) -> impl Iterator<Item = Wrong> {
     let bounds = match node {
         Node::Str(text) => text_bounds(text, schema, schemas),
@@ -29,7 +29,7 @@ pub(super) fn check(node: &Node, schema: &Schema, schemas: &Schemas) -> impl Ite
         let meant = sailhand_base::suggest::nearest(node.text(), schema.values.iter().map(Node::text));
         let hint = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
         Wrong {
-            message: format!("`{}` is none of {}{hint}", shortened(&node.scalar_text()), allowed.join(", ")),
+            message: format!("`{}` must be one of {}{hint}", shortened(&node.scalar_text()), allowed.join(", ")),
             is_length: false,
         }
     });
@@ -42,10 +42,10 @@ fn wrong(message: String) -> Wrong {
 
 fn size(length: usize, min: Option<usize>, max: Option<usize>, what: &str) -> Option<Wrong> {
     if let Some(min) = min.filter(|min| length < *min) {
-        return Some(wrong(format!("must have at least {min} {what}, and has {length}")));
+        return Some(wrong(format!("must have at least {min} {what}, but has {length}")));
     }
     let max = max.filter(|max| length > *max)?;
-    Some(Wrong { message: format!("must have at most {max} {what}, and has {length}"), is_length: true })
+    Some(Wrong { message: format!("must have at most {max} {what}, but has {length}"), is_length: true })
 }
 
 fn text_bounds(text: &str, schema: &Schema, schemas: &Schemas) -> Vec<Wrong> {
@@ -66,7 +66,7 @@ fn text_bounds(text: &str, schema: &Schema, schemas: &Schemas) -> Vec<Wrong> {
     };
     if !formed {
         let form = schema.format.as_deref().unwrap_or_default();
-        found.push(wrong(format!("`{}` is not in the form `{form}`", shortened(text))));
+        found.push(wrong(format!("`{}` does not have the format `{form}`", shortened(text))));
     }
     found
 }
@@ -89,9 +89,9 @@ fn number_bounds(node: &Node, schema: &Schema) -> Vec<Wrong> {
     let minimum = schema.minimum.or(low).filter(|minimum| number < *minimum);
     let maximum = schema.maximum.or(high).filter(|maximum| number > *maximum);
     minimum
-        .map(|minimum| wrong(format!("must be at least {minimum}, and is {written}")))
+        .map(|minimum| wrong(format!("must be at least {minimum}, but is {written}")))
         .into_iter()
-        .chain(maximum.map(|maximum| wrong(format!("must be at most {maximum}, and is {written}"))))
+        .chain(maximum.map(|maximum| wrong(format!("must be at most {maximum}, but is {written}"))))
         .collect()
 }
 
@@ -110,7 +110,7 @@ fn list_bounds(items: &[Node], schema: &Schema) -> Vec<Wrong> {
         for item in items {
             let key = key(item);
             if seen.contains(&key) {
-                found.push(wrong(format!("there are two items with {key}")));
+                found.push(wrong(format!("duplicate items with {key}")));
             }
             seen.insert(key);
         }

@@ -1,4 +1,4 @@
-//! The calls of rules, what each has asked and found, and which have to be made again.
+//! Tracks the calls of rules: the queries and findings of each, and which calls must be repeated.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use super::told::Told;
 use crate::question::{Asked, Record};
 use crate::{Check, Findings, Kind, ObjectRef, Resource, Rule, Snapshot, View};
 
-/// Stands for a call.
+/// Number of a call.
 pub(super) type Id = u32;
 
-/// What a rule is called for.
+/// Scope of a call.
 #[derive(Debug)]
 enum Subject {
     Object(Arc<Resource>),
@@ -25,23 +25,23 @@ struct Call {
     rule: &'static Rule,
     subject: Subject,
     asked: Box<[Asked]>,
-    /// What it has findings about.
+    /// Objects for which the call has findings.
     about: Box<[ObjectRef]>,
 }
 
 /// All calls.
 #[derive(Debug)]
 pub(super) struct Calls {
-    /// By kind: rules called for its objects.
+    /// By kind: rules that are called for its objects.
     of_kind: Vec<Vec<&'static Rule>>,
-    /// By kind: rules called for namespaces with such objects, by their number.
+    /// By kind: indexes of rules that are called for namespaces with such objects.
     namespaces: Vec<Vec<(usize, &'static Rule)>>,
     whole: Vec<&'static Rule>,
     places: Vec<Option<Call>>,
     free: Vec<Id>,
     of_object: HashMap<ObjectRef, Box<[Id]>>,
     of_namespace: HashMap<(usize, CompactString), Id>,
-    /// Who has asked a question.
+    /// Calls by query.
     askers: HashMap<Asked, Vec<Id>>,
 }
 
@@ -75,14 +75,14 @@ impl Calls {
         this
     }
 
-    /// The calls that are made once.
+    /// Calls for the whole snapshot.
     pub(super) fn add_whole(&mut self, due: &mut BTreeSet<Id>) {
         for rule in self.whole.clone() {
             due.insert(self.place(rule, Subject::Whole));
         }
     }
 
-    /// An object that was not there.
+    /// An object was added.
     pub(super) fn add(&mut self, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
         let rules = self.of_kind[resource.kind.index()].clone();
         let ids: Box<[Id]> =
@@ -93,7 +93,7 @@ impl Calls {
         }
     }
 
-    /// An object that says something else than before.
+    /// An object was modified.
     pub(super) fn renew(&mut self, object: &ObjectRef, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
         let Some(ids) = self.of_object.get(object) else { return };
         for id in ids {
@@ -104,14 +104,15 @@ impl Calls {
         due.extend(ids);
     }
 
-    /// An object that is no more.
+    /// An object was deleted.
     pub(super) fn remove(&mut self, object: &ObjectRef, due: &mut BTreeSet<Id>, told: &mut Told) {
         for id in self.of_object.remove(object).unwrap_or_default() {
             self.end(id, due, told);
         }
     }
 
-    /// Sees to it that rules are called for a namespace as long as there is in it what they are called for.
+    /// Adds or removes the namespace's calls, so that a rule is called as long as the namespace contains an object of
+    /// its kinds.
     pub(super) fn hold_namespace(
         &mut self,
         kind: Kind,
@@ -137,18 +138,18 @@ impl Calls {
                     self.of_namespace.remove(&key);
                     self.end(id, due, told);
                 }
-                // What it asked tells whether it has to be made again.
+                // Its queries determine whether the call must be repeated.
                 (true, Some(_)) | (false, None) => {}
             }
         }
     }
 
-    /// Adds those who have asked a question.
+    /// Adds the calls that made a query.
     pub(super) fn asked(&self, question: Asked, due: &mut BTreeSet<Id>) {
         due.extend(self.askers.get(&question).into_iter().flatten());
     }
 
-    /// Makes calls, and tells how many it were.
+    /// Runs calls and returns their number.
     pub(super) fn make(&mut self, due: &BTreeSet<Id>, snapshot: &Snapshot, told: &mut Told) -> usize {
         due.iter().filter(|id| self.make_one(**id, snapshot, told)).count()
     }
@@ -183,7 +184,7 @@ impl Calls {
             return id;
         }
         self.places.push(call);
-        // A cluster of a thousand million objects would not fit into memory before this counter ends.
+        // Memory is exhausted long before this counter overflows.
         Id::try_from(self.places.len() - 1).unwrap_or(Id::MAX)
     }
 

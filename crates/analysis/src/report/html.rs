@@ -1,5 +1,5 @@
-//! Findings as one HTML page that needs nothing else: all rows are in it, the script only filters them and draws the
-//! objects that have to do with each other.
+//! Formats findings as a self-contained HTML page. All findings are in the page; the script filters them and draws a
+//! graph of the objects involved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,11 +15,11 @@ const SCRIPT: &str = include_str!("html/page.js");
 /// Writes the page.
 ///
 /// # Errors
-/// The writer's.
+/// Errors of the writer.
 pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">")?;
     writeln!(out, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
-    // The names on the page come from the objects: nothing they say may load or run anything.
+    // The page contains names from untrusted objects, so the policy forbids loading resources.
     writeln!(
         out,
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
@@ -44,7 +44,7 @@ pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> f
         writeln!(out, "<p class=\"good\">No findings.</p>")?;
     }
     let data = json!({"nodes": graph.nodes, "edges": graph.edges, "cut": graph.cut});
-    // `<` could end the element.
+    // An unescaped `<` could close the element.
     writeln!(
         out,
         "<script type=\"application/json\" id=\"objects\">{}</script>",

@@ -1,4 +1,4 @@
-//! Reads texts in parallel: documents to objects, lists unfolded, what no rule reads counted.
+//! Parses texts in parallel: documents to objects, lists to their items. Counts documents that no rule uses.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -12,19 +12,19 @@ use super::split::{Document, split};
 use super::yaml::{self, Fault};
 use super::{Error, MAX_BYTES, Source, Sources};
 
-/// Documents that one thread takes at once.
+/// Documents that one thread parses at once.
 const CHUNK: usize = 64;
 
-/// What was read.
+/// Result of reading.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// In the order of the texts.
+    /// Objects in the order of the texts.
     pub resources: Vec<Resource>,
-    /// What was not read.
+    /// Documents and files that could not be read.
     pub errors: Vec<Error>,
-    /// Objects of kinds that no rule reads, by `group/Kind`.
+    /// Number of objects by `group/Kind`, for kinds that no rule uses.
     pub others: BTreeMap<String, usize>,
-    /// Documents that are no Kubernetes objects (values of charts, settings of tools), by the file they are in.
+    /// Number of documents by file that are not Kubernetes objects, such as Helm values.
     pub foreign: BTreeMap<u32, usize>,
 }
 
@@ -41,7 +41,7 @@ impl Reading {
     }
 }
 
-/// Reads all documents of all texts.
+/// Parses all documents of all texts.
 #[must_use]
 pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
     let mut whole = Reading::default();
@@ -49,7 +49,7 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
     for (number, source) in (0..).zip(&sources.files) {
         if source.text.len() > MAX_BYTES {
             let place = Place { file: source.name.clone(), line: 1 };
-            let what = format!("the file is longer than {} MiB", MAX_BYTES >> 20);
+            let what = format!("the file exceeds the limit of {} MiB", MAX_BYTES >> 20);
             whole.errors.push(Error::Limit { place, what });
         } else {
             documents.extend(split(&source.text).into_iter().map(|document| (number, document)));
@@ -90,10 +90,10 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
     whole
 }
 
-/// Reads one value, such as a `MeshConfig`. `name` is what errors call the text.
+/// Parses one value, such as a `MeshConfig`. `name` identifies the text in errors.
 ///
 /// # Errors
-/// The text is neither YAML nor JSON, or exceeds a limit.
+/// The text is not valid YAML or JSON, or it exceeds a limit.
 pub fn read_value(name: &str, text: &str) -> Result<Node, Error> {
     yaml::read(text).map_err(|fault| error(name, text, 1, fault))
 }
@@ -117,7 +117,7 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
     }
 }
 
-/// JSON values one after another, as `kubectl` takes them too, each with its place.
+/// Concatenated JSON values, which `kubectl` accepts too, each with its position.
 fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Node, Origin)>> {
     if !text.trim_start().starts_with('{') {
         return None;
@@ -127,7 +127,7 @@ fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Node, Origin)>> {
     let mut last = 0;
     let mut line = whole.line;
     while let Some(value) = stream.next() {
-        // The line on which the value stands, after the blank ones before it.
+        // Line where the value starts, after blank lines.
         let start = last + text[last..].len() - text[last..].trim_start().len();
         line += u32::try_from(text[last..start].matches('\n').count()).unwrap_or(0);
         let end = stream.byte_offset();
@@ -139,7 +139,7 @@ fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Node, Origin)>> {
     Some(values)
 }
 
-/// A flow mapping of YAML looks like JSON; the reader of JSON is the faster one.
+/// A YAML flow mapping looks like JSON; the JSON parser is faster, so it is tried first.
 fn parse(text: &str) -> Result<Node, Fault> {
     if text.trim_start().starts_with('{')
         && let Ok(node) = serde_json::from_str(text)
@@ -159,7 +159,7 @@ fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
     }
 }
 
-/// `List` and any other `…List` with items, as the API server sends them; else the object itself.
+/// Items of a `List` or any other `…List` that the API server returns; otherwise the object itself.
 fn unfold(root: Node, origin: Origin, reading: &mut Reading) {
     let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
         *reading.foreign.entry(origin.file).or_default() += 1;
@@ -168,7 +168,7 @@ fn unfold(root: Node, origin: Origin, reading: &mut Reading) {
     if kind.ends_with("List") && matches!(root["items"], Node::List(_)) {
         let of = (api_version.to_owned(), kind.strip_suffix("List").unwrap_or_default().to_owned());
         for (index, item) in (0..).zip(take_items(root)) {
-            // Items of typed lists may leave out what the list says.
+            // Items of a typed list may omit apiVersion and kind, which the list determines.
             let item = if item["kind"].is_null() { with_type(item, &of) } else { item };
             unfold(item, Origin { item: Some(index), ..origin }, reading);
         }

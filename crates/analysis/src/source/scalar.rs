@@ -1,10 +1,11 @@
-//! What an unquoted scalar means: as to `kubectl`, which reads YAML 1.1 (sigs.k8s.io/yaml, `resolve.go`). Pure.
+//! Resolves the type of an unquoted scalar as `kubectl` does, which uses YAML 1.1 (sigs.k8s.io/yaml, `resolve.go`).
+//! Pure.
 
 use compact_str::CompactString;
 
 use super::super::Node;
 
-/// The value of a plain scalar.
+/// Value of a plain scalar.
 pub fn resolve(text: &str) -> Node {
     let Some(first) = text.bytes().next() else { return Node::Null };
     let other = match first {
@@ -29,7 +30,7 @@ fn number(text: &str) -> Option<Node> {
     if let Some(node) = special(text, unsigned) {
         return Some(node);
     }
-    // Addresses, versions and dates are the common case: two dots, or a letter that no number has.
+    // Fast path for addresses, versions and dates: two dots, or a letter that no number contains.
     let mut dots = 0;
     for byte in unsigned.bytes() {
         match byte {

@@ -1,4 +1,4 @@
-//! From the events of a YAML parser to a [`Node`], within limits of depth and number. Pure.
+//! Builds a [`Node`] from the events of a YAML parser, within limits on depth and size. Pure.
 
 use compact_str::CompactString;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
@@ -7,21 +7,21 @@ use super::super::Node;
 use super::scalar::resolve;
 use super::{MAX_DEPTH, MAX_VALUES};
 
-/// What ended the reading.
+/// Why parsing stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The text is not YAML.
+    /// The text is not valid YAML.
     Syntax {
-        /// From 1, in the document.
+        /// Line in the document, from 1.
         line: usize,
-        /// What the parser says.
+        /// Error of the parser.
         reason: String,
     },
-    /// It is deeper or larger than what is read.
+    /// The document exceeds a limit.
     Limit {
-        /// From 1, in the document.
+        /// Line in the document, from 1.
         line: usize,
-        /// Which limit.
+        /// The limit that was exceeded.
         what: String,
     },
 }
@@ -32,15 +32,15 @@ impl From<&ScanError> for Fault {
     }
 }
 
-/// Reads one document; null if there is nothing in it.
+/// Parses one document; null if it is empty.
 pub fn read(text: &str) -> Result<Node, Fault> {
     read_strictly(text).or_else(|fault| indented(text, &fault).map_or(Err(fault), |text| read_strictly(&text)))
 }
 
-/// Most lines of a document that are indented for the parser.
+/// Most lines of a document whose indentation is corrected.
 const MAX_INDENTED: usize = 64;
 
-/// The text as the parser takes it, if all that it minds is what stands in brackets at their key's column:
+/// The text with corrected indentation, if the only error is a flow collection at the column of its key:
 ///
 /// ```yaml
 /// args: [
@@ -48,14 +48,14 @@ const MAX_INDENTED: usize = 64;
 /// ]
 /// ```
 ///
-/// YAML wants it further to the right; `kubectl` does not, so that many files have it.
+/// YAML requires more indentation; `kubectl` does not, and many files rely on that.
 pub(super) fn indented(text: &str, fault: &Fault) -> Option<String> {
     let mut text = text.to_owned();
     let mut fault = fault.clone();
     for _ in 0..MAX_INDENTED {
         let Fault::Syntax { line, reason } = &fault else { return None };
         let start = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-        // Said within brackets only: elsewhere less indentation ends a block.
+        // Only reported inside brackets: elsewhere less indentation ends a block.
         if !matches!(reason.as_str(), "invalid indentation" | "invalid indentation in flow construct") {
             return None;
         }
@@ -92,7 +92,7 @@ enum Refused {
 struct Builder {
     open: Vec<Open>,
     root: Option<Node>,
-    /// By the parser's numbers; those still open hold nothing yet.
+    /// Anchors by the parser's numbers; those that are still open have no value yet.
     anchors: Vec<(usize, Node)>,
     values: usize,
 }
@@ -143,7 +143,7 @@ impl Builder {
             Event::Alias(anchor) => {
                 let found = self.anchors.iter().rev().find(|(number, _)| *number == anchor);
                 let node = found.map(|(_, node)| node.clone());
-                let node = node.ok_or_else(|| Refused::Syntax("an alias inside of what it stands for".to_owned()))?;
+                let node = node.ok_or_else(|| Refused::Syntax("alias inside its own anchor".to_owned()))?;
                 self.charge(size(&node))?;
                 self.put(node, 0)
             }
@@ -156,12 +156,12 @@ impl Builder {
     fn charge(&mut self, values: usize) -> Result<(), Refused> {
         self.values += values;
         if self.values > MAX_VALUES {
-            return Err(Refused::Limit(format!("the document has more than {MAX_VALUES} values")));
+            return Err(Refused::Limit(format!("the document exceeds the limit of {MAX_VALUES} values")));
         }
         Ok(())
     }
 
-    /// The place for a key, if a key comes next.
+    /// Slot for a key, if the next event is a key.
     fn key_slot(&mut self) -> Option<&mut Option<CompactString>> {
         match self.open.last_mut() {
             Some(Open::Map { key, merge: false, .. }) if key.is_none() => Some(key),
@@ -169,7 +169,7 @@ impl Builder {
         }
     }
 
-    /// `<<` as a key: its value is merged and not put.
+    /// A merge key (`<<`): its value is merged instead of stored.
     fn opens_merge(&mut self, text: &str) -> bool {
         match self.open.last_mut() {
             Some(Open::Map { key: None, merge, .. }) if !*merge && text == "<<" => {
@@ -182,10 +182,10 @@ impl Builder {
 
     fn open(&mut self, open: Open) -> Result<(), Refused> {
         if self.key_slot().is_some() {
-            return Err(Refused::Syntax("a key that is no scalar".to_owned()));
+            return Err(Refused::Syntax("mapping key is not a scalar".to_owned()));
         }
         if self.open.len() == MAX_DEPTH {
-            return Err(Refused::Limit(format!("the document is nested deeper than {MAX_DEPTH} levels")));
+            return Err(Refused::Limit(format!("the document exceeds the limit of {MAX_DEPTH} nested levels")));
         }
         self.open.push(open);
         Ok(())
@@ -208,14 +208,14 @@ impl Builder {
             }
             Some(Open::Map { entries, key, .. }) => match key.take() {
                 Some(key) => put_entry(entries, key, node),
-                None => return Err(Refused::Syntax("a key that is no scalar".to_owned())),
+                None => return Err(Refused::Syntax("mapping key is not a scalar".to_owned())),
             },
         }
         Ok(())
     }
 }
 
-/// Of a key that is there twice the later value stays, as with `kubectl`.
+/// The last of equal keys wins, as in `kubectl`.
 fn put_entry(entries: &mut Vec<(CompactString, Node)>, key: CompactString, node: Node) {
     match entries.iter_mut().find(|(name, _)| *name == key) {
         Some((_, value)) => *value = node,
@@ -223,7 +223,7 @@ fn put_entry(entries: &mut Vec<(CompactString, Node)>, key: CompactString, node:
     }
 }
 
-/// Keys of the mapping itself win, then those of earlier merges (YAML's merge type).
+/// Keys of the mapping itself take precedence, then those of earlier merges (YAML merge type).
 fn merged(mut entries: Vec<(CompactString, Node)>, merges: Vec<Node>) -> Vec<(CompactString, Node)> {
     for merge in merges {
         for (key, value) in merge.entries() {

@@ -1,4 +1,4 @@
-//! Whether a rule holds for a value of an object.
+//! Evaluates CEL rules on values of an object.
 
 use core::net::IpAddr;
 use std::borrow::Cow;
@@ -9,20 +9,20 @@ use super::value::Value;
 use crate::Node;
 use crate::syntax::{duration, url};
 
-/// Steps after which a rule is given up: far beyond what the API server's own cost limit lets through.
+/// Most evaluation steps of a rule: far more than the API server's cost limit allows.
 const STEPS: u32 = 5_000_000;
 
-/// Why a rule has no result. The API server rejects an object for which a rule has none.
+/// Why a rule has no result. The API server rejects an object for which a rule fails to evaluate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("there is no `{0}`")]
+    #[error("no such field `{0}`")]
     NoSuchKey(String),
-    #[error("a value of another type is needed")]
+    #[error("wrong type of operand")]
     Type,
-    #[error("a value cannot be converted")]
+    #[error("conversion failed")]
     Value,
-    /// Not the API server's error but ours.
-    #[error("it takes too many steps")]
+    /// A limit of sailhand; the API server has its own.
+    #[error("too many evaluation steps")]
     Steps,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
 
     fn binary(&mut self, operator: Operator, left: &'a Expr, right: &'a Expr) -> Result<Value<'a>, Error> {
         if let Operator::And | Operator::Or = operator {
-            // One side that decides hides an error of the other.
+            // A deciding operand hides an error of the other one.
             let decides = operator == Operator::Or;
             let left = self.truth(left);
             if left == Ok(decides) {
@@ -191,7 +191,12 @@ fn arithmetic<'a>(operator: Operator, left: Value<'a>, right: Value<'a>) -> Resu
     })
 }
 
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "CEL's conversions between numbers")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "CEL's conversions between number \
+                                                                                 types"
+)]
 fn call<'a>(function: Function, arguments: &[Value<'a>]) -> Result<Value<'a>, Error> {
     let argument = |at: usize| arguments.get(at).ok_or(Error::Type);
     let first = argument(0)?;

@@ -16,11 +16,11 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     /// Nanoseconds.
     Duration(i64),
-    /// Its scheme is all that is asked for.
+    /// A URL; rules use only its scheme.
     Url(String),
     List(Vec<Value<'a>>),
     Map(Vec<(Value<'a>, Value<'a>)>),
-    /// A list or mapping of the object.
+    /// A list or map of the object.
     Node(&'a Node, &'a Schema),
 }
 
@@ -69,7 +69,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What a macro goes over: the items of a list, the keys of a map.
+    /// Elements for a macro: the items of a list, or the keys of a map.
     pub(super) fn items(&self, schemas: &'a Schemas) -> Result<Vec<Self>, Error> {
         Ok(match self {
             Self::List(items) => items.clone(),
@@ -96,7 +96,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "as CEL compares across number types")]
+    #[allow(clippy::cast_precision_loss, reason = "CEL compares across number types")]
     pub(super) fn compare(&self, other: &Self) -> Result<Ordering, Error> {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) | (Self::Duration(a), Self::Duration(b)) => Ok(a.cmp(b)),
@@ -130,7 +130,7 @@ fn field<'a>(node: &'a Node, schema: &'a Schema, name: &str, schemas: &'a Schema
         Some((_, value)) if value.is_set() || part.is_some_and(|part| part.nullable) => {
             Some(Value::of(value, part.unwrap_or(schema)))
         }
-        // Nulls that may not be there are dropped, and what is not there is filled in, before rules are looked at.
+        // Before rules are evaluated, forbidden nulls are dropped and defaults are set.
         _ => part.and_then(|part| part.default.as_ref().map(|default| Value::of(default, part))),
     }
 }
