@@ -51,7 +51,7 @@ pub struct Unread {
     pub error: Option<Error>,
 }
 
-/// `pods: the API server forbids the request`
+/// `pods: the API server denied the request (forbidden)`
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.what, self.reason())

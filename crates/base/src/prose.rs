@@ -1,6 +1,6 @@
-//! Words in lines of a width. Knows no terminal.
+//! Wraps text at a width. Independent of the terminal.
 
-/// The text in lines of at most `width` columns, of which the first has `used` before it and the others are indented.
+/// Wraps the text at `width` columns. The first line already has `used` columns, and the others are indented.
 #[must_use]
 pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> String {
     let Some(width) = width else { return text.to_owned() };

@@ -1,7 +1,7 @@
-//! "Did you mean": the known word that is nearest to an unknown one.
+//! "Did you mean": finds the known word that is most similar to an unknown one.
 
-/// The nearest of `known`, if it is near enough to be meant: equal but for case and separators, or at most one slip in
-/// each three characters.
+/// The most similar word of `known`, if it is similar enough: equal except for case and separators, or at most one edit
+/// in three characters.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     let limit = folded.len().div_ceil(3).min(4);
@@ -9,7 +9,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .map(|candidate| {
             let other = fold(candidate);
-            // A word that was cut off or got an `s` is nearer than its length tells.
+            // A truncated word or a plural counts as similar, whatever its edit distance.
             let part = folded.len() > 3 && (other.starts_with(&folded) || folded.starts_with(&other));
             let distance = distance(&folded, &other);
             (if part { distance.min(limit) } else { distance }, candidate)
@@ -23,7 +23,7 @@ fn fold(word: &str) -> Vec<char> {
     word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).take(64).collect()
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours.
+/// Edit distance: insertions, deletions, substitutions and transpositions.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
