@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_in_lists_do_not_count() {
+    fn list_indexes_do_not_affect_fingerprint() {
         assert_eq!(without_positions("spec.http[0].route[12].x"), "spec.http[].route[].x");
         assert_eq!(without_positions("metadata.annotations[\"a/1\"]"), "metadata.annotations[\"a/1\"]");
     }

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_names_are_completed_and_services_recognised() {
+    fn short_names_expand_and_services_resolve() {
         assert_eq!(fqdn("a", "n"), "a.n.svc.cluster.local");
         assert_eq!(fqdn("a.b", "n"), "a.b");
         assert_eq!(fqdn("*", "n"), "*");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_overlap_as_wildcards_cover_them() {
+    fn wildcard_hosts_overlap() {
         for (a, b, wanted) in [
             ("a.com", "a.com", true),
             ("a.com", "b.com", false),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_come_longest_first() {
+    fn longest_wildcard_is_first() {
         assert_eq!(wildcards("a.b.c").collect::<Vec<_>>(), ["*.b.c", "*.c", "*"]);
     }
 }

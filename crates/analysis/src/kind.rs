@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_found_by_group_and_name() {
+    fn kinds_resolve_by_group_and_name() {
         for (index, kind) in Kind::ALL.iter().enumerate() {
             assert_eq!(Kind::find(kind.group(), kind.name()), Some(*kind));
             assert_eq!(kind.index(), index);

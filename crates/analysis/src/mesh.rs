@@ -146,7 +146,7 @@ mod tests {
     use crate::source::{self, Sources};
 
     #[test]
-    fn of_several_texts_of_the_settings_the_last_is_in_force() {
+    fn last_mesh_config_wins() {
         let mut sources = Sources::default();
         for domain in ["first", "last"] {
             let map =

@@ -308,12 +308,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_as_small_as_a_string() {
+    fn node_is_as_small_as_string() {
         assert_eq!(size_of::<Node>(), 24);
     }
 
     #[test]
-    fn a_path_that_ends_early_reads_as_null() {
+    fn missing_path_is_null() {
         let node: Node = serde_json::from_str(r#"{"a":{"b":[{"c":1}]}}"#).unwrap();
         assert_eq!(node.at("a.b")[0]["c"].as_int(), Some(1));
         assert!(node["a"]["x"]["y"][7]["z"].is_null());
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_merges_mappings_and_replaces_lists() {
+    fn overlay_merges_mappings_and_replaces_lists() {
         let read = |text: &str| serde_json::from_str::<Node>(text).unwrap();
         let merged = read(r#"{"a":{"b":1,"c":[1]},"d":2}"#).overlaid(&read(r#"{"a":{"c":[2]},"e":3}"#));
         assert_eq!(merged, read(r#"{"a":{"b":1,"c":[2]},"d":2,"e":3}"#));

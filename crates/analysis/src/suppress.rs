@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_with_stars_anywhere() {
+    fn wildcard_matches_anywhere() {
         for (pattern, text, wanted) in [
             ("*", "anything", true),
             ("IST0101", "IST0101", true),

@@ -47,7 +47,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn slips_are_seen_and_strangers_are_not() {
+    fn nearest_accepts_typos_and_rejects_unrelated_words() {
         let known = ["hosts", "http", "gateways", "exportTo", "tls", "tcp", "retries"];
         for (word, expected) in [
             ("host", Some("hosts")),

@@ -47,7 +47,7 @@ mod tests {
     use super::named;
 
     #[test]
-    fn gateways_are_named_in_four_ways() {
+    fn gateway_names_resolve_in_every_form() {
         for gateway in ["edge", "./edge", "shop/edge", "edge.shop", "edge.shop.svc.cluster.local"] {
             assert_eq!(named(gateway, "shop"), ("shop", "edge"), "{gateway}");
         }

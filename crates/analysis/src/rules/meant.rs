@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_leads_nowhere_is_put_right() {
+    fn unknown_host_gets_a_suggestion() {
         let services = service("cart", "shop") + &service("other", "web");
         for (host, hint) in
             [("cart", "; namespace shop has a service cart"), ("othre", "; did you mean other?"), ("something", "")]
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_as_dns_knows_it_is_no_host_of_istio() {
+    fn short_dns_name_gets_the_full_name() {
         let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: web}\n\
                     spec: {host: cart.shop, trafficPolicy: {loadBalancer: {simple: RANDOM}}}\n";
         let told = messages(&(service("cart", "shop") + rule), "IST0174");

@@ -40,7 +40,7 @@ pub(crate) fn found(text: &str) -> Vec<Finding> {
 }
 
 #[test]
-fn the_example_of_each_code_shows_it_and_its_mended_form_does_not() {
+fn each_example_reports_its_code_and_the_fix_does_not() {
     let mut wrong = Vec::new();
     for code in codes() {
         if !reported(code.example.before).contains(code.id) {
@@ -54,7 +54,7 @@ fn the_example_of_each_code_shows_it_and_its_mended_form_does_not() {
 }
 
 #[test]
-fn each_code_is_defined_once_and_says_all_there_is_to_say() {
+fn each_code_is_unique_and_documented() {
     let mut seen = BTreeSet::new();
     for code in codes() {
         assert!(seen.insert(code.id), "{} is defined twice", code.id);
@@ -72,7 +72,7 @@ fn each_code_is_defined_once_and_says_all_there_is_to_say() {
 }
 
 #[test]
-fn each_rule_has_a_name_of_its_own_and_reads_what_it_is_called_for() {
+fn each_rule_is_unique_and_declares_its_inputs() {
     let mut seen = BTreeSet::new();
     for rule in ALL {
         assert!(seen.insert(rule.name), "{} is listed twice", rule.name);

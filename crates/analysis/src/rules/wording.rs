@@ -19,7 +19,7 @@ mod tests {
     use super::some_of;
 
     #[test]
-    fn many_names_are_counted_and_not_told() {
+    fn long_lists_are_abbreviated() {
         assert_eq!(some_of(&["a"]), "a");
         assert_eq!(some_of(&["a", "b", "c"]), "a, b and c");
         assert_eq!(some_of(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e and 2 more");

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_yaml_says() {
+    fn block_parser_agrees_with_yaml() {
         let text = "# first\napiVersion: v1 # yes\n\nkind: \"A b\"\nmetadata:\n  name: 'x: y' # c\n  labels: {}\n  \
                     annotations:\n    a.b/c: \"1\"\n    \"d e\": 1\n    f: https://a.b:80/c?d#e\nspec:\n- a\n-\n  b: 1\n  \
                     c:\n  - 1\n  -   - 2\n      - x: -3\n        y: ~\n- - z\n-\nnone:\nlast: []\nlast: 0x1F\n";
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_left_to_the_other_reader() {
+    fn unsupported_syntax_falls_back() {
         let others = [
             "",
             "# x\n",
@@ -265,7 +265,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn random_lines_are_read_alike_or_not_at_all(lines in proptest::collection::vec("(  ){0,3}(- ){0,2}(a|b|\"c\"|'d')?(:)?( )?(1|x|'y'|\"z\"|true|\\{\\}|\\[\\]|#| #w|-|: |~|x y|x: y|0x1)?", 0..8)) {
+        fn random_lines_parse_equally_or_fall_back(lines in proptest::collection::vec("(  ){0,3}(- ){0,2}(a|b|\"c\"|'d')?(:)?( )?(1|x|'y'|\"z\"|true|\\{\\}|\\[\\]|#| #w|-|: |~|x y|x: y|0x1)?", 0..8)) {
             is_as_ever(&format!("{}\n", lines.join("\n")));
         }
     }

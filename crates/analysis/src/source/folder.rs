@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patches_are_those_that_a_kustomization_names() {
+    fn kustomization_patches_are_recognized() {
         let text = "resources: [../../base]\npatches:\n- path: a.yaml\n  target: {kind: Pod}\n- patch: |-\n    - op: add\n\
                     patchesStrategicMerge:\n- b/c.yaml\n- |-\n  kind: Pod\n";
         let found = patches(Path::new("overlay"), text);

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_found_or_what_is_nearest_to_it() {
+    fn field_or_nearest_ancestor_is_located() {
         let text = "\nkind: X\nmetadata:\n  annotations:\n    a.b/c: \"1\"\nspec:\n  http:\n  - match: x\n    route:\n    - {host: one}\n    - host: two\n";
         let at = |field: &str| {
             let place = locate(text, Origin { file: 0, line: 10, start: 0, end: 0, item: None }, field);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_carriage_return_alone_ends_no_line() {
+    fn lone_carriage_return_is_not_a_line_break() {
         let text = "a: {b: 1,\r c: 2}\r\nd: ü\r\ne: 5\r\n";
         let at = |field: &str| {
             let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: None }, field);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_of_a_list_is_found() {
+    fn list_item_is_located() {
         let text = "kind: List\nitems:\n- a: 1\n- a: 2\n";
         let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: Some(1) }, "a");
         assert_eq!((place.line, place.column), (4, 6));

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_document_does_not_stop_the_others() {
+    fn invalid_document_does_not_affect_others() {
         let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\na: {{ .Values.x }}\n  b\n---\nkind: x\n---\n\
                     apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: ns}\n---\napiVersion: v1\nkind: Event\n";
         let read = reading(text);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn json_values_may_follow_each_other() {
+    fn concatenated_json_is_accepted() {
         let text = "{\"apiVersion\":\"v1\",\n\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}}\n\n{\"x\":1}{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\n\
                     \"metadata\":{\"name\":\"b\"}}\n";
         let read = reading(text);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_unfolded_whatever_form_they_have() {
+    fn lists_of_every_form_are_expanded() {
         let text = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}},
             {"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"b"}}]}]}"#;
         let read = reading(text);

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scalars_mean_what_they_mean_to_kubectl() {
+    fn scalars_resolve_as_in_kubectl() {
         let text = |text: &str| Node::string(text);
         let table = [
             ("", Node::Null),

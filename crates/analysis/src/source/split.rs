@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_are_cut_at_markers_and_empty_ones_left_out() {
+    fn documents_split_at_markers_without_empty_ones() {
         let text = "# licence\n---\na: 1\n---\n# nothing\n--- # here\nb: |\n  --- text\n...\nc: 1\n---x: 1\n";
         let cut: Vec<(usize, &str)> =
             split(text).into_iter().map(|document| (document.line, &text[document.start..document.end])).collect();

@@ -262,21 +262,21 @@ mod tests {
     }
 
     #[test]
-    fn blocks_flows_and_quotes_are_read() {
+    fn blocks_flows_and_quotes_parse() {
         let text = "a: 1\nb: [x, 'on', \"2\", {c: ~}]\nd: |\n  x\n  y\ne:\n- f: on\n  g: !!str 1\n1: k\n";
         let wanted = r#"{"a":1,"b":["x","on","2",{"c":null}],"d":"x\ny\n","e":[{"f":true,"g":"1"}],"1":"k"}"#;
         assert_eq!(read(text), Ok(json(wanted)));
     }
 
     #[test]
-    fn aliases_and_merges_are_unfolded() {
+    fn aliases_and_merges_are_expanded() {
         let text = "a: &x {k: 1, l: 2}\nb: *x\nc: {<<: *x, l: 3}\nd: {<<: [{l: 4}, *x]}\n";
         let wanted = r#"{"a":{"k":1,"l":2},"b":{"k":1,"l":2},"c":{"l":3,"k":1},"d":{"l":4,"k":1}}"#;
         assert_eq!(read(text), Ok(json(wanted)));
     }
 
     #[test]
-    fn bombs_are_refused() {
+    fn alias_bombs_are_rejected() {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let below = format!("*a{}", level - 1);
@@ -289,19 +289,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bracket_may_close_at_its_keys_column() {
+    fn closing_bracket_at_key_column_parses() {
         let text = "a:\n  - b: [\n      \"x\",\n    ]\n    c: [{\n      d: 1\n    }]\n  - e: [\n    1\n    ]\n";
         assert_eq!(read(text), Ok(json(r#"{"a":[{"b":["x"],"c":[{"d":1}]},{"e":[1]}]}"#)));
         assert!(matches!(read("a: [1\nb: 2\n"), Err(Fault::Syntax { .. })));
     }
 
     #[test]
-    fn a_fault_has_its_line() {
+    fn syntax_error_has_line() {
         assert!(matches!(read("a: 1\nb: [1\nc: }"), Err(Fault::Syntax { line: 2.., .. })));
     }
 
     #[test]
-    fn the_later_of_two_equal_keys_stays() {
+    fn last_duplicate_key_wins() {
         assert_eq!(read("a: 1\na: 2\n"), Ok(json(r#"{"a":2}"#)));
     }
 }

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_blocks() {
+    fn addresses_and_cidrs() {
         for text in ["1.2.3.4", "::1", "fe80::1%eth0", "10.0.0.0/8", "::/0", "1.2.3.4/32"] {
             assert!(is_ip_or_block(text), "{text}");
         }

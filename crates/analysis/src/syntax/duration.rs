@@ -60,7 +60,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn durations_of_go() {
+    fn go_durations_parse() {
         for (text, expected) in [
             ("1s", Some(1_000_000_000)),
             ("1h30m", Some(5_400_000_000_000)),

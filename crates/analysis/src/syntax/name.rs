@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_overlap() {
+    fn overlapping_hosts() {
         for (a, b, expected) in [
             ("a.com", "a.com", true),
             ("*.com", "a.com", true),

@@ -257,7 +257,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn what_re2_accepts() {
+    fn valid_re2_is_accepted() {
         for pattern in [
             "",
             ".*",
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not() {
+    fn invalid_re2_is_rejected() {
         for pattern in [
             "(",
             ")",

@@ -99,7 +99,7 @@ mod tests {
     use super::{Form, scheme};
 
     #[test]
-    fn absolute_ones_have_a_scheme_or_a_path() {
+    fn absolute_url_has_scheme_or_path() {
         for (text, expected) in [
             ("http://example.com/x", Some("http")),
             ("OCI://registry/x:1", Some("oci")),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_ones_need_no_scheme() {
+    fn relative_url_needs_no_scheme() {
         assert_eq!(scheme("example.com/x", Form::Any).as_deref(), Ok(""));
         assert!(scheme("1a:b/x", Form::Any).is_err());
     }

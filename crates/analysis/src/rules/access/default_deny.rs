@@ -101,7 +101,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_folder_without_the_control_plane_is_not_judged() {
+    fn folder_without_control_plane_is_ignored() {
         let folder = super::SH7203.example.before.replace("app: istiod", "app: other");
         assert!(!reported(&folder).contains("SH7203"));
     }

@@ -157,13 +157,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn to_allow_by_identity_is_safe_beside_plain_text() {
+    fn allow_by_identity_is_safe_with_plaintext() {
         let allow = super::SH7104.example.before.replace("action: DENY", "action: ALLOW");
         assert!(!reported(&allow).contains("SH7104"));
     }
 
     #[test]
-    fn without_a_word_on_mutual_tls_some_files_are_not_judged() {
+    fn files_without_mutual_tls_settings_are_ignored() {
         let alone = super::SH7104.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7104"));
     }

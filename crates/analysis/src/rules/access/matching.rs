@@ -1,4 +1,4 @@
-//! Checks for policies that fail open because a value nobody listed is allowed. Source: istio.io, security best
+//! Checks for policies that fail open because every value that is not listed is allowed. Source: istio.io, security best
 //! practices, "Use ALLOW-with-positive-matching and DENY-with-negative-match patterns".
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
@@ -151,14 +151,14 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_negative_match_that_narrows_a_positive_one_is_fine() {
+    fn negative_match_beside_positive_is_accepted() {
         let narrowed =
             super::SH7204.example.before.replace("notPaths: [/admin]", "paths: [/api/*], notPaths: [/api/admin]");
         assert!(!reported(&narrowed).contains("SH7204"));
     }
 
     #[test]
-    fn beside_an_allow_policy_a_denied_path_is_not_the_only_wall() {
+    fn denied_path_with_allow_policy_is_accepted() {
         let allow = "---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn modes_of_ports_are_for_the_pods_ports() {
+    fn port_level_mtls_uses_workload_ports() {
         let wrong = format!("{PEER}{}", rest());
         assert!(reported(&wrong).contains("SH7128"));
         assert!(!reported(&wrong.replace("{80: {mode", "{8080: {mode")).contains("SH7128"));
     }
 
     #[test]
-    fn a_port_that_pods_have_is_meant_and_one_nobody_has_may_be() {
+    fn existing_and_unknown_workload_ports_are_accepted() {
         let wrong = super::SH7128.example.before;
         for (from, to) in [
             ("targetPort: 8080", "targetPort: 80"),

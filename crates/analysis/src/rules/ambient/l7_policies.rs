@@ -181,7 +181,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_workload_that_keeps_its_sidecar_reads_http() {
+    fn workload_with_sidecar_enforces_l7_policy() {
         let sidecar = format!(
             "{}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: cart, namespace: shop}}\nspec: {{template: \
              {{metadata: {{labels: {{app: cart, sidecar.istio.io/inject: 'true'}}}}}}}}\n",

@@ -212,7 +212,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn what_istio_sets_itself_and_what_is_not_istios_is_not_told() {
+    fn internal_and_foreign_annotations_are_ignored() {
         let pod = |annotations: &str| {
             let text = format!(
                 "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: b, annotations: {{{annotations}}}}}\n"
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_looked_at_where_there_are_no_pods() {
+    fn templates_are_checked_without_pods() {
         let template = "{metadata: {annotations: {sidecar.istio.io/proxyCpu: 100m}}}";
         let of = |kind: &str, spec: String| {
             format!("apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: a, namespace: b}}\nspec: {spec}\n")

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_so_that_each_is_found() {
+    fn annotation_table_is_sorted() {
         assert!(TABLE.is_sorted_by(|a, b| a.name < b.name));
         assert!(TABLE.iter().all(|entry| find(entry.name).is_some() && is_istio(entry.name)));
         assert!(find("istio.io/none").is_none() && !is_istio("istio.io.example.com/a") && is_istio("x.istio.io/a"));

@@ -172,7 +172,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn values_are_checked_as_the_injector_reads_them() {
+    fn values_are_validated_like_the_injector() {
         for (name, good, bad) in [
             ("sidecar.istio.io/interceptionMode", "TPROXY", "tproxy"),
             ("status.sidecar.istio.io/port", "15020", "65536"),

@@ -211,7 +211,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn an_alias_makes_another_trust_domain_known() {
+    fn trust_domain_alias_is_accepted() {
         let alias = super::SH7401.example.before.replace(
             "trustDomain: west.example.com'",
             "{trustDomain: west.example.com, trustDomainAliases: [east.example.com]}'",

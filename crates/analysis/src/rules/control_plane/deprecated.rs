@@ -52,7 +52,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn removed_kinds_and_ignored_fields_are_told() {
+    fn removed_kinds_and_ignored_fields_are_reported() {
         let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
                    metadata: {name: servicerolebindings.rbac.istio.io}\n\
                    spec: {group: rbac.istio.io, names: {kind: ServiceRoleBinding}}\n";

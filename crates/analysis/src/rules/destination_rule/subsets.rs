@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_the_node_are_labels_of_the_pod() {
+    fn node_labels_count_as_pod_labels() {
         assert!(!is_reported("app: cart"));
         assert!(!is_reported("topology.kubernetes.io/zone: z1"));
         assert!(!is_reported("topology.kubernetes.io/zone: z1, app: cart"));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_for_the_hosts_it_covers() {
+    fn wildcard_matches_its_hosts() {
         let rule =
             |host: &str| RULE.replace("host: cart, subsets: [{name: v, labels: {LABELS}}]", &format!("host: '{host}'"));
         assert!(!reported(&rule("*.shop.svc.cluster.local")).contains("IST0174"));

@@ -91,7 +91,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn hosts_that_are_served_in_plain_text_only_are_not_compared() {
+    fn plaintext_only_hosts_are_ignored() {
         let other = super::SH7215.example.before.replacen("shop.example.com", "status.example.org", 1);
         assert!(!reported(&other).contains("SH7215"));
     }

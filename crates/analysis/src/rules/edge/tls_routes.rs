@@ -126,13 +126,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_route_that_is_for_the_mesh_too_is_used_there() {
+    fn route_bound_to_mesh_is_in_use() {
         let mesh = super::SH7307.example.before.replace("gateways: [public]", "gateways: [public, mesh]");
         assert!(!reported(&mesh).contains("SH7307"));
     }
 
     #[test]
-    fn http_routes_of_a_gateway_that_passes_tls_through_are_not_used() {
+    fn http_routes_at_passthrough_gateway_are_unused() {
         let passthrough = super::SH7307
             .example
             .after

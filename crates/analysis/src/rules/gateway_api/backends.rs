@@ -173,13 +173,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn services_of_a_namespace_that_is_not_given_are_not_judged() {
+    fn backends_in_missing_namespace_are_ignored() {
         let alone = super::SH7142.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7142"));
     }
 
     #[test]
-    fn a_port_is_looked_up_too() {
+    fn backend_port_must_exist() {
         let port = super::SH7142.example.after.replace("name: cart, port: 80}]}", "name: cart, port: 8080}]}");
         assert!(reported(&port).contains("SH7142"));
     }

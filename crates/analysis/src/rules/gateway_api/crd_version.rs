@@ -77,7 +77,7 @@ mod tests {
     use super::version;
 
     #[test]
-    fn versions_are_numbers_and_candidates_count_as_their_release() {
+    fn release_candidate_counts_as_release() {
         assert_eq!(version("v1.10.0-rc.1"), Some([1, 10, 0]));
         assert_eq!(version("1.4"), Some([1, 4, 0]));
         assert_eq!(version("main"), None);

@@ -231,19 +231,19 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_route_whose_gateway_may_be_elsewhere_is_not_judged() {
+    fn route_with_possibly_external_gateway_is_ignored() {
         let alone = super::SH7141.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7141"));
     }
 
     #[test]
-    fn a_route_of_the_mesh_has_no_gateway() {
+    fn mesh_route_needs_no_gateway() {
         let mesh = super::SH7141.example.before.replace("{name: public}", "{kind: Service, group: '', name: cart}");
         assert!(!reported(&mesh).contains("SH7141"));
     }
 
     #[test]
-    fn a_namespace_is_selected_by_the_name_it_has() {
+    fn namespace_matches_by_name_label() {
         let selected = super::SH7148.example.before.replace(
             "protocol: HTTP}",
             "protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: \

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_and_expressions_all_have_to_hold() {
+    fn all_pairs_and_expressions_must_match() {
         let holds = |selector: &str, labels: &[(&'static str, &'static str)]| {
             let selector: Node = serde_json::from_str(selector).unwrap();
             matches(&selector, |key| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value))

@@ -245,13 +245,13 @@ spec: {{template: {{metadata: {{labels: {{app: cart, sidecar.istio.io/inject: '{
     }
 
     #[test]
-    fn a_server_without_a_proxy_is_not_bound_by_a_policy() {
+    fn policy_does_not_apply_without_sidecar() {
         assert!(reported(&with_pods("true")).contains("SH7109"));
         assert!(!reported(&with_pods("false")).contains("SH7109"));
     }
 
     #[test]
-    fn a_policy_of_the_workload_wins_over_that_of_the_namespace() {
+    fn workload_policy_overrides_namespace_policy() {
         let own = format!(
             "{}---
 apiVersion: security.istio.io/v1
@@ -265,7 +265,7 @@ spec: {{selector: {{matchLabels: {{app: cart}}}}, mtls: {{mode: PERMISSIVE}}}}
     }
 
     #[test]
-    fn hosts_outside_the_cluster_have_no_policy() {
+    fn external_hosts_have_no_policy() {
         let outside = super::SH7109.example.before.replace("host: cart", "host: cart.example.com");
         assert!(!reported(&outside).contains("SH7109"));
     }

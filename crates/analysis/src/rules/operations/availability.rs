@@ -113,7 +113,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn an_autoscaler_that_keeps_two_is_enough() {
+    fn autoscaler_with_two_replicas_is_accepted() {
         let scaled = format!(
             "{}---
 apiVersion: autoscaling/v2
@@ -127,7 +127,7 @@ spec: {{minReplicas: 2, scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment,
     }
 
     #[test]
-    fn an_application_is_not_judged() {
+    fn application_replicas_are_ignored() {
         let application = super::SH7316.example.before.replace("istiod", "cart");
         assert!(!reported(&application).contains("SH7316"));
     }

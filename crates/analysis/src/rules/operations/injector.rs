@@ -155,7 +155,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn without_any_injector_nothing_is_known() {
+    fn namespace_is_ignored_without_injectors() {
         let alone = super::SH7314.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7314"));
     }

@@ -123,13 +123,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn everything_included_is_nothing_left_out() {
+    fn including_all_ports_is_accepted() {
         let all = super::SH7209.example.before.replace("excludeInboundPorts: '8080'", "includeInboundPorts: '*'");
         assert!(!reported(&all).contains("SH7209"));
     }
 
     #[test]
-    fn the_pods_of_a_deployment_do_not_repeat_it() {
+    fn pods_do_not_repeat_deployment_finding() {
         let pod = "
 apiVersion: v1
 kind: Pod

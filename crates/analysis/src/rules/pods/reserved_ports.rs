@@ -97,7 +97,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn without_a_proxy_the_port_is_free() {
+    fn reserved_port_is_free_without_sidecar() {
         let outside = super::SH7311.example.before.replace("istio-injection: enabled", "istio-injection: disabled");
         assert!(!reported(&outside).contains("SH7311"));
     }

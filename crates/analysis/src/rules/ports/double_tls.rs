@@ -112,7 +112,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn an_egress_gateway_starts_tls_for_what_it_routes() {
+    fn egress_gateway_may_originate_tls() {
         let egress = format!(
             "{}---
 apiVersion: networking.istio.io/v1
@@ -129,7 +129,7 @@ spec:
     }
 
     #[test]
-    fn settings_of_the_plain_port_leave_the_other_alone() {
+    fn port_level_settings_do_not_affect_other_ports() {
         let plain = super::SH7305
             .example
             .before

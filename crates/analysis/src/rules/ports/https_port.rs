@@ -92,7 +92,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_gateway_that_ends_no_tls_on_443_is_told() {
+    fn gateway_without_tls_on_443_is_reported() {
         let gateway = |protocol: &str, tls: &str| {
             let server =
                 format!("{{port: {{number: 443, name: a, protocol: {protocol}}}, hosts: [a.example.com]{tls}}}");

@@ -77,7 +77,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_folder_without_the_cluster_s_namespaces_is_not_judged() {
+    fn export_to_is_ignored_without_namespaces() {
         let after = super::SH7101.example.before.replacen("istio-system", "other", 1);
         assert!(!reported(&after).contains("SH7101"));
     }

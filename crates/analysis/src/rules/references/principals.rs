@@ -221,7 +221,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn whom_the_mesh_accepts_is_no_stranger() {
+    fn accepted_trust_domains_are_known() {
         let before = super::SH7131.example.before;
         for (from, to) in [
             ("'trustDomain: example.com'", "'{trustDomain: example.com, trustDomainAliases: [example.org]}'"),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_of_a_namespace_that_is_not_given_are_not_judged() {
+    fn accounts_of_missing_namespace_are_ignored() {
         let elsewhere = super::SH7105.example.before.replace("ns/shop", "ns/other");
         assert!(!reported(&elsewhere).contains("SH7105"));
     }

@@ -122,7 +122,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_filter_for_a_gateway_that_is_not_among_the_files_is_not_judged() {
+    fn filter_for_missing_gateway_is_ignored() {
         let filter = super::SH7125.example.before.replace("kind: PeerAuthentication", "kind: RequestAuthentication");
         let filter = filter.replace(
             "{name: cart, namespace: shop}\nspec:\n  selector",
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_workload_nothing_is_known() {
+    fn selector_is_ignored_without_workloads() {
         let alone = super::SH7125.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7125"));
     }

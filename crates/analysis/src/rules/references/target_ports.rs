@@ -83,7 +83,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_number_need_not_be_declared() {
+    fn numeric_target_port_need_not_be_declared() {
         let number = super::SH7121.example.before.replace("targetPort: web", "targetPort: 9999");
         assert!(!reported(&number).contains("SH7121"));
     }

@@ -78,13 +78,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_gateway_may_publish_some_paths_only() {
+    fn gateway_may_expose_some_paths() {
         let gateway = super::SH7301.example.before.replace("  http:", "  gateways: [public]\n  http:");
         assert!(!reported(&gateway).contains("SH7301"));
     }
 
     #[test]
-    fn a_prefix_of_everything_is_a_default() {
+    fn root_prefix_is_a_default_route() {
         let prefix = super::SH7301.example.before.replace("{headers: {user: {exact: tester}}}", "{uri: {prefix: /}}");
         assert!(!reported(&prefix).contains("SH7301"));
     }

@@ -100,7 +100,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn rules_that_no_client_sees_both_of_are_not_merged() {
+    fn rules_without_common_clients_do_not_conflict() {
         let scoped = super::SH7106
             .example
             .before

@@ -117,7 +117,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn entries_that_only_add_endpoints_to_each_other_are_one_service() {
+    fn entries_that_add_endpoints_do_not_conflict() {
         let alike = super::SH7117.example.before.replace("resolution: NONE", "resolution: DNS");
         assert!(!reported(&alike).contains("SH7117"));
     }

@@ -157,7 +157,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn routes_that_differ_in_a_header_do_not_collide() {
+    fn routes_with_different_headers_do_not_conflict() {
         let header = super::SH7116.example.before.replacen(
             "match: [{uri: {prefix: /cart}}]",
             "match: [{uri: {prefix: /cart}, headers: {beta: {exact: 'yes'}}}]",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn one_virtual_service_does_not_collide_with_itself() {
+    fn virtual_service_does_not_conflict_with_itself() {
         let alone = super::SH7116.example.before.split_once("---").unwrap().0;
         assert!(!reported(alone).contains("SH7116"));
     }

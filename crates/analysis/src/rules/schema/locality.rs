@@ -120,7 +120,7 @@ mod tests {
     use super::overlaps;
 
     #[test]
-    fn what_overlaps() {
+    fn overlapping_localities_are_detected() {
         for (before, new, expected) in [
             ("a", "a", true),
             ("a", "a/b", true),

@@ -103,7 +103,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn who_asks_in_another_way_is_content() {
+    fn other_token_checks_are_accepted() {
         let before = super::SH7223.example.before;
         assert!(reported(before).contains("SH7223"));
         for (from, to) in [

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_comes_from_the_name_up_to_the_dash_or_from_app_protocol_before_it() {
+    fn protocol_comes_from_app_protocol_or_name_prefix() {
         assert!(known(r#"{"name":"HTTP-web","port":1}"#));
         assert!(known(r#"{"name":"grpc-webby","port":1}"#));
         assert!(known(r#"{"name":"web","appProtocol":"kubernetes.io/h2c","port":1}"#));

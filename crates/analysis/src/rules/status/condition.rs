@@ -97,7 +97,7 @@ mod tests {
     use crate::rules::tests::found;
 
     #[test]
-    fn a_policy_accepted_in_part_is_told_once_and_foreign_conditions_are_not() {
+    fn partial_acceptance_is_reported_once() {
         let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: b}\n\
             spec: {action: DENY}\nstatus:\n  conditions:\n  - {type: WaypointAccepted, status: 'True', reason: PartiallyInvalid}\n  \
             - {type: Synced, status: 'False'}\n";

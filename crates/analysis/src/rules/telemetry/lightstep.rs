@@ -46,7 +46,7 @@ mod tests {
         data: {mesh: 'extensionProviders: [{name: ours, lightstep: {service: a}}]'}\n";
 
     #[test]
-    fn lightstep_is_told_and_other_providers_are_not() {
+    fn only_lightstep_is_deprecated() {
         assert!(reported(TRACING).contains("IST0002"));
         assert!(!reported(&TRACING.replace("lightstep", "opentelemetry")).contains("IST0002"));
     }

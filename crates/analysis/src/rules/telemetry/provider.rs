@@ -56,14 +56,14 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_default_provider_of_the_mesh_is_one() {
+    fn mesh_default_provider_is_used() {
         let mesh = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n\
                     data: {mesh: 'defaultProviders: {accessLogging: [envoy]}'}\n---\n";
         assert!(!reported(&format!("{mesh}{}", super::IST0157.example.before)).contains("IST0157"));
     }
 
     #[test]
-    fn logging_that_is_off_needs_no_provider() {
+    fn disabled_logging_needs_no_provider() {
         let off = super::IST0157.example.before.replace("[{filter", "[{disabled: true, filter");
         assert!(!reported(&off).contains("IST0157"));
     }

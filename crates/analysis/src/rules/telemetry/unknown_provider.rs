@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_istio_defines_itself_stays_beside_what_is_defined() {
+    fn built_in_providers_are_defined() {
         for (provider, expected) in [("prometheus", false), ("otel", false), ("zipkin", true)] {
             let text = format!("{MESH}{}", telemetry(provider));
             assert_eq!(reported(&text).contains("SH7129"), expected, "{provider}");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn without_mesh_config_and_with_several_nothing_is_known() {
+    fn providers_are_unknown_without_or_with_several_mesh_configs() {
         assert!(!reported(&telemetry("zipkin")).contains("SH7129"));
         let other = MESH.replace("name: istio,", "name: istio-1-30,");
         assert!(!reported(&format!("{MESH}---\n{other}{}", telemetry("zipkin"))).contains("SH7129"));

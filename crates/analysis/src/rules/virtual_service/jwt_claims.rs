@@ -155,7 +155,7 @@ mod tests {
     use super::is_claim;
 
     #[test]
-    fn claims_are_headers_of_two_forms() {
+    fn claims_parse_in_both_forms() {
         assert!(is_claim("@request.auth.claims.group") && is_claim("@Request.Auth.Claims[a][b]"));
         assert!(!is_claim("@request.auth.claims") && !is_claim("@request.auth.claims[]") && !is_claim("x-group"));
     }

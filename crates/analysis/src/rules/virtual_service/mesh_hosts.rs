@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_one_namespace_conflict_with_those_of_all() {
+    fn namespace_scoped_host_conflicts_with_global_one() {
         assert_eq!(conflicting(&[("*", "a.com"), ("*", "a.com")]), 2);
         assert_eq!(conflicting(&[("x", "a.com"), ("y", "a.com")]), 0);
         assert_eq!(conflicting(&[("x", "'*.com'"), ("*", "a.com"), ("*", "b.com"), ("*", "a.org")]), 3);

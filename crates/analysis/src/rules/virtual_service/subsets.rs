@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_has_to_be_defined_for_the_host_or_a_wildcard_of_it() {
+    fn subset_is_defined_for_host_or_wildcard() {
         assert!(is_reported("{host: cart, subsets: [{name: v1, labels: {v: '1'}}]}"));
         assert!(is_reported("{host: other, subsets: [{name: v2, labels: {v: '1'}}]}"));
         assert!(!is_reported("{host: cart.shop.svc.cluster.local, subsets: [{name: v2, labels: {v: '1'}}]}"));

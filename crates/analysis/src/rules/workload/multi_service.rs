@@ -167,7 +167,7 @@ mod tests {
     use crate::rules::tests::found;
 
     #[test]
-    fn services_of_other_namespaces_and_outside_the_mesh_do_not_count() {
+    fn services_outside_namespace_or_mesh_are_ignored() {
         let told = |text: &str| found(text).iter().filter(|finding| finding.code.id == "IST0137").count();
         let example = super::IST0137.example.before;
         assert_eq!(told(example), 1);
