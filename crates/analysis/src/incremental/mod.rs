@@ -21,7 +21,7 @@
 //! | once | mostly whole kinds | when any object of these kinds changes; there are few such rules |
 //!
 //! Findings are sorted, deduplicated and fingerprinted for each object as [`run`](super::run()) does for all of them.
-//! The result is the same, because order, equality and fingerprint start with the object. `tests/prop_incremental.rs`
+//! The result is the same, because order, equality and fingerprint start with the object. `tests/it_prop/incremental.rs`
 //! checks that the stored findings equal those of a full run after any sequence of changes.
 
 mod calls;
