@@ -121,7 +121,7 @@ codes! {
     SH2005 "the lease was lost" "No action is required: another worker continues the command.";
     SH2006 "the installation is busy" "No action is required: the command waits for the other one.";
     SH2007 "invalid NATS credentials" "Check the files named in the configuration.";
-    SH2008 "record not found" "Check the id; results are kept for 30 days, events and commands for 7.";
+    SH2008 "record not found" "Check the id; results are stored for 30 days, events and commands for 7.";
     // SH30xx: the cluster.
     SH3001 "cannot connect to the API server" "Check the server address in the kubeconfig and the network.";
     SH3002 "the API server rejected the credentials (unauthorized)" "Renew the credentials in the target's kubeconfig.";

@@ -87,3 +87,36 @@ fn each_rule_is_unique_and_declares_its_inputs() {
         );
     }
 }
+
+/// Phrases that docs/style.md replaces, with what to write instead.
+fn replaced_words() -> Vec<(String, &'static str)> {
+    let lines = include_str!("../../../../tests/prose/words.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('\t')).map(|(phrase, instead)| (plain(phrase), instead)).collect()
+}
+
+/// Lower case, with one space for everything between words, and one at either end.
+fn plain(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let text: String = words.flat_map(|word| [" ", word]).collect();
+    (text.to_lowercase() + " ").replace(" no longer ", " nolonger ")
+}
+
+#[test]
+fn texts_of_rules_and_errors_use_standard_words() {
+    let mut texts: Vec<(&str, String)> = Vec::new();
+    for code in codes() {
+        texts.extend([code.title, code.why, code.remedy].map(|text| (code.id, text.to_owned())));
+        texts.extend(messages(code.example.before, code.id).into_iter().map(|message| (code.id, message)));
+    }
+    for code in sailhand_base::error::Code::ALL {
+        texts.extend([code.title(), code.remedy()].map(|text| (code.as_str(), text.to_owned())));
+    }
+    let words = replaced_words();
+    let mut wrong = Vec::new();
+    for (code, text) in &texts {
+        let plain = plain(text);
+        let found = words.iter().filter(|(phrase, _)| plain.contains(phrase));
+        wrong.extend(found.map(|(phrase, instead)| format!("{code}: {text:?}:{phrase}→ {instead}")));
+    }
+    assert!(words.len() > 50 && wrong.is_empty(), "see docs/style.md: {wrong:#?}");
+}
