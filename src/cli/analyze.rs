@@ -1,4 +1,4 @@
-//! `sailhand analyze`: reads configuration and tells what is wrong with it.
+//! `sailhand analyze`: analyzes Istio configuration in files and clusters and reports problems.
 
 mod explain;
 mod filter;
@@ -24,8 +24,8 @@ use crate::analysis::suppress::{self, Suppressions};
 use crate::analysis::{Finding, Kind, Node, Settings, Snapshot, mesh};
 use crate::clock::Clock;
 
-/// What Istio's own tests add to each case: a gateway's pod and service. They are part of nearly every installation,
-/// but not of a folder of manifests.
+/// Objects that Istio's own tests add to each case: the pod and Service of an ingress gateway. Nearly every
+/// installation has them, but a folder of manifests does not.
 const DEFAULT_OBJECTS: &str = include_str!("analyze/ingress-gateway.yaml");
 
 #[derive(Debug, Args)]
@@ -42,58 +42,58 @@ Examples:
 pub(super) struct Options {
     /// Files and folders with YAML or JSON; `-` is standard input
     paths: Vec<PathBuf>,
-    /// Read a cluster too, all its namespaces; files win over what is there, as if they were applied
+    /// Also read a cluster, all its namespaces; files override live objects of the same name, as if they were applied
     #[arg(short = 'A', long)]
     live: bool,
-    /// Go on watching the cluster: tell what becomes wrong (+) and what is mended (-) until it is interrupted
+    /// Keep watching the cluster: print new (+) and resolved (-) findings until interrupted
     #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline"])]
     watch: bool,
-    /// Context in the kubeconfig [default: its current one]; several are read as the clusters of one mesh
+    /// Context in the kubeconfig [default: its current one]; several are analyzed as clusters of one mesh
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     context: Vec<String>,
     /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Longest time for reading a cluster; what has not come by then is named and left out
+    /// Timeout for reading a cluster; kinds that were not read by then are listed and skipped
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::duration)]
     timeout: Duration,
-    /// MeshConfig in a file, instead of what ConfigMap istio-system/istio says
+    /// MeshConfig in a file, instead of that in ConfigMap istio-system/istio
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
     /// MeshNetworks in a file
     #[arg(long, value_name = "FILE")]
     mesh_networks: Option<PathBuf>,
-    /// Report these codes only, or what these rules find
+    /// Report only these codes, or the codes of these rules
     #[arg(long, value_name = "CODE,RULE", value_delimiter = ',')]
     codes: Vec<String>,
-    /// Add a pod and a service of an ingress gateway to what is read
+    /// Assume that the pod and Service of the default ingress gateway exist, which avoids IST0101 on Gateways in files
     #[arg(long)]
     default_objects: bool,
-    /// How findings are written
+    /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
-    /// Tell findings of these namespaces only; what is read stays the same
+    /// Report only findings in these namespaces; all namespaces are still read
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
     namespace: Vec<String>,
-    /// Do not tell a code, or a code of some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
+    /// Suppress a code, or a code for some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
     #[arg(short = 'S', long, value_name = "CODE[=OBJECT]")]
     suppress: Vec<String>,
-    /// Do not tell the findings that this file lists
+    /// Suppress the findings in this baseline file
     #[arg(long, value_name = "FILE")]
     baseline: Vec<PathBuf>,
-    /// Write the findings into a file for --baseline and end
+    /// Write the findings into a baseline file and exit
     #[arg(long, value_name = "FILE")]
     write_baseline: Option<PathBuf>,
-    /// Lowest level that makes the exit code 1
+    /// Lowest level for which the exit code is 1
     #[arg(long, value_enum, default_value = "error")]
     fail_on: FailOn,
-    /// Explain a code and end
+    /// Explain a code and exit
     #[arg(long, value_name = "CODE", exclusive = true)]
     explain: Option<String>,
-    /// List the rules with their codes and end
+    /// List the rules with their codes and exit
     #[arg(long, exclusive = true)]
     list_rules: bool,
-    /// Write the pages of docs/rules and end
+    /// Write the pages of docs/rules and exit
     #[arg(long, value_name = "FOLDER", exclusive = true, hide = true)]
     write_docs: Option<PathBuf>,
 }
@@ -109,7 +109,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
         return explain::write_docs(folder);
     }
     if options.paths.is_empty() && !options.is_live() {
-        let reason = "name files or folders to analyse, `-` for standard input, or --live for a cluster";
+        let reason = "name files or folders to analyze, `-` for standard input, or --live for a cluster";
         return Err(Error::argument("PATH", reason));
     }
     let filter = Filter::new(&options.codes)?;
@@ -143,7 +143,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
         (false, true) => Exit::Success,
         (false, false) => Exit::Trouble,
     };
-    // The process ends here; taking a hundred thousand small strings apart first would only take time.
+    // The process exits here; freeing a hundred thousand small strings first would only take time.
     std::mem::forget((snapshot, findings, sources));
     Ok(exit)
 }
@@ -184,7 +184,7 @@ fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
     let name = path.display();
     std::fs::write(path, suppress::baseline(findings))
         .map_err(|source| Error::local(format!("write {name}"), source))?;
-    output::note(format_args!("{} findings are in {name}", findings.len()));
+    output::note(format_args!("wrote {} findings to {name}", findings.len()));
     Ok(Exit::Success)
 }
 

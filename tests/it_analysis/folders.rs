@@ -85,7 +85,7 @@ fn patches_of_a_kustomization_do_not_hide_the_objects_they_are_for() {
     // Without the kustomization that names it, the patch is an object as any other.
     let others: Vec<_> = files.into_iter().filter(|(name, _)| !name.starts_with("prod/kust")).collect();
     let (_, _, error) = analyze(folder(&others).path(), &["."]);
-    assert!(error.contains("Deployment shop: 2 texts, the last is ./prod/replicas.yaml:1"), "{error}");
+    assert!(error.contains("Deployment shop: 2 definitions, the last is ./prod/replicas.yaml:1"), "{error}");
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn what_is_no_manifest_is_named_and_what_cannot_be_read_too() {
     for part in [
         "cannot read ./utf16.yaml",
         "Save the file as UTF-8",
-        "2 documents are no Kubernetes object and passed over: ./compose.yml, ./package.json",
-        "1 object is of a kind that no rule reads: cert-manager.io/Issuer",
-        "Nothing was analysed",
+        "2 documents are skipped (not a Kubernetes object): ./compose.yml, ./package.json",
+        "1 object is of a kind that no rule uses: cert-manager.io/Issuer",
+        "Nothing was analyzed",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }

@@ -123,5 +123,5 @@ fn each_listed_code_can_be_explained() {
     let listed = text(&analyze(&["--list-rules"], ""));
     assert!(listed.contains("destinationrule.CaCertificateAnalyzer"), "{listed}");
     let page = text(&analyze(&["--explain", "ist0128"], ""));
-    assert!(page.contains("Before:") && page.contains("After:"), "{page}");
+    assert!(page.contains("Example:") && page.contains("Fixed:"), "{page}");
 }

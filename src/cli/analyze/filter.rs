@@ -1,10 +1,10 @@
-//! What `--codes` asks for: codes, or rules by name.
+//! The filter of `--codes`: codes, or rules by name.
 
 use super::explain;
 use crate::analysis::{Code, Finding, Rule, rules};
 use crate::cli::Error;
 
-/// Without codes and rules everything passes.
+/// Without codes and rules everything matches.
 pub(super) struct Filter {
     codes: Vec<&'static Code>,
     rules: Vec<&'static Rule>,
@@ -31,7 +31,7 @@ impl Filter {
         self.codes.is_empty() && self.rules.is_empty()
     }
 
-    /// Rules that can report something asked for.
+    /// Rules that can report a requested code.
     pub(super) fn rules(&self) -> Vec<&'static Rule> {
         let asked = |rule: &&'static Rule| {
             self.is_open()

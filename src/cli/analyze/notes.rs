@@ -1,4 +1,4 @@
-//! What is said beside the findings, on standard error: what was not read, and what reading it did not tell.
+//! Notes on standard error beside the findings: files, documents and kinds that were not analyzed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,54 +10,58 @@ use crate::cluster::configuration::Unread;
 use crate::error::{Classify, Code};
 use crate::suggest;
 
-/// What is named of many.
+/// Names that a note lists.
 const SHOWN: usize = 3;
-/// Errors that are told of many.
+/// Errors that are printed.
 const ERRORS: usize = 10;
 
-/// Tells it.
+/// Prints the notes.
 pub(super) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is_live: bool) {
     errors(&reading.errors);
     let passed_over = sources.passed_over();
     for one in passed_over.iter().take(SHOWN) {
         output::note(format_args!("{} {one}", styled(CHANGED, "not read:")));
-        output::note(format_args!("  {} analyse what becomes of it: {}", styled(GOOD, "help:"), one.remedy()));
+        output::note(format_args!("  {} analyze the rendered output: {}", styled(GOOD, "help:"), one.remedy()));
     }
     if passed_over.len() > SHOWN {
-        output::note(format_args!("  and of {} more", passed_over.len() - SHOWN));
+        output::note(format_args!("  and {} more", passed_over.len() - SHOWN));
     }
     repeated(sources, snapshot);
     let name = |file: u32| sources.get(file).map_or("", |source| source.name.as_str());
     if !reading.foreign.is_empty() {
         let count = reading.foreign.values().sum();
         let files = some(reading.foreign.keys().map(|file| name(*file)));
-        quietly(format!("{} no Kubernetes object and passed over: {files}", are(count, "document")));
+        quietly(format!("{} skipped (not a Kubernetes object): {files}", are(count, "document")));
     }
     if !reading.others.is_empty() {
         let count = reading.others.values().sum();
         let kinds = some(reading.others.keys().map(String::as_str));
-        quietly(format!("{} of a kind that no rule reads: {kinds}", are(count, "object")));
+        quietly(format!("{} of a kind that no rule uses: {kinds}", are(count, "object")));
     }
     if is_live {
         return;
     }
     if snapshot.is_empty() {
-        output::note(styled(CHANGED, "Nothing was analysed: there is no object that a rule reads."));
+        output::note(styled(
+            CHANGED,
+            "Nothing was analyzed: no Istio, Gateway API or Kubernetes objects that a rule \
+                                      uses.",
+        ));
     } else if !is_whole_cluster(snapshot) {
         quietly(
-            "Only files were read, so rules that need a whole cluster say nothing; --live reads a cluster too."
+            "Only files were analyzed, so rules that need a whole cluster were skipped; --live also reads a cluster."
                 .to_owned(),
         );
     }
 }
 
-/// What could not be read of a cluster, and what follows from that. `left_out` rules need it.
+/// Kinds of a cluster that could not be read, and the effect. `left_out` rules need them.
 pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
     let (forbidden, others): (Vec<&Unread>, Vec<&Unread>) = gaps.unread.iter().partition(|one| one.is_forbidden());
     let unread = styled(BAD, "not read:");
     if !forbidden.is_empty() {
         let kinds: BTreeSet<&str> = forbidden.iter().map(|one| one.what.as_str()).collect();
-        output::note(format_args!("{unread} what these credentials may not list: {}", some(kinds.into_iter())));
+        output::note(format_args!("{unread} kinds that these credentials may not list: {}", some(kinds.into_iter())));
     }
     for one in others.iter().take(SHOWN) {
         output::note(format_args!("{unread} {one}"));
@@ -66,27 +70,27 @@ pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
         output::note(format_args!("  and {} more kinds", others.len() - SHOWN));
     }
     if left_out > 0 {
-        output::note(format_args!("{left_out} rules need that and say nothing."));
+        output::note(format_args!("{left_out} rules need them and were skipped."));
     }
     if gaps.is_narrow {
         let names = namespaces.join(", ");
-        output::note(format_args!("Only what is in {names} could be read; it is judged as a folder of files is."));
+        output::note(format_args!("Only {names} could be read and were analyzed like files."));
     } else if !forbidden.is_empty() && namespaces.is_empty() {
-        output::note(format_args!("  {} -n NAMESPACE reads what may be read there.", styled(GOOD, "help:")));
+        output::note(format_args!("  {} use -n NAMESPACE to read only some namespaces.", styled(GOOD, "help:")));
     }
 }
 
-/// Namespaces that were asked for and have nothing.
+/// Requested namespaces without objects.
 pub(super) fn namespaces(asked: &[String], snapshot: &Snapshot) {
     let there = snapshot.namespaces_with(Kind::ALL);
     for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
         let near = suggest::nearest(name, there.iter().map(|kind| kind.as_str()));
         let meant = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        output::note(format_args!("{} there is nothing in namespace {name}{meant}", styled(CHANGED, "note:")));
+        output::note(format_args!("{} no objects in namespace {name}{meant}", styled(CHANGED, "note:")));
     }
 }
 
-/// One line for each file, and one for all that look like templates.
+/// One line for each file, and one for all files that look like templates.
 fn errors(errors: &[Error]) {
     let (templates, others): (Vec<_>, Vec<_>) =
         errors.iter().partition(|error| matches!(error, Error::Unreadable { template: true, .. }));
@@ -121,7 +125,7 @@ fn errors(errors: &[Error]) {
     }
 }
 
-/// Objects that several files have: only one text of each was looked at.
+/// Objects that are defined more than once; only the last definition counts.
 fn repeated(sources: &Sources, snapshot: &Snapshot) {
     let mut objects: BTreeMap<String, BTreeSet<Origin>> = BTreeMap::new();
     for (object, earlier, kept) in snapshot.repeated() {
@@ -133,7 +137,7 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
     let count = objects.len();
     let head = if count == 1 { "1 object is".to_owned() } else { format!("{count} objects are") };
     output::note(format_args!(
-        "{} {head} there more than once, and only the last text of each counts, as with `kubectl apply`:",
+        "{} {head} defined more than once; the last definition wins, as with `kubectl apply`:",
         styled(CHANGED, "note:")
     ));
     for (object, origins) in objects.iter().take(SHOWN) {
@@ -141,14 +145,15 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
             sources.get(origin.file).map_or_else(String::new, |source| format!("{}:{}", source.name, origin.line))
         };
         let last = origins.last().map(place).unwrap_or_default();
-        output::note(format_args!("  {object}: {} texts, the last is {last}", origins.len()));
+        output::note(format_args!("  {object}: {} definitions, the last is {last}", origins.len()));
     }
     if count > SHOWN {
         output::note(format_args!("  and {} more", count - SHOWN));
     }
 }
 
-/// Whether the files are what `kubectl get` has written of a cluster: its namespaces and its control plane are there.
+/// Whether the files are the output of `kubectl get` for a whole cluster: they contain its namespaces and control
+/// plane.
 fn is_whole_cluster(snapshot: &Snapshot) -> bool {
     let root = snapshot.mesh().root_namespace();
     let mut deployments = snapshot.in_namespace(Kind::Deployment, root).iter();
@@ -164,7 +169,7 @@ fn are(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word} is") } else { format!("{count} {word}s are") }
 }
 
-/// The first of some names, and how many more there are.
+/// The first names, and the number of the others.
 fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = names.len();
     let shown = names.take(SHOWN).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! Converts CustomResourceDefinitions into a compact file: equal parts of their schemas are stored once, without
+//! Converts `CustomResourceDefinition`s into a compact file: equal parts of their schemas are stored once, without
 //! descriptions and status. Independent of validation.
 
 use std::collections::{BTreeMap, HashMap};

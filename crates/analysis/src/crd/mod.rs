@@ -1,4 +1,4 @@
-//! Validates objects against the schemas of their CustomResourceDefinitions, as the API server does on apply.
+//! Validates objects against the schemas of their `CustomResourceDefinition`s, as the API server does on apply.
 //! Independent of the meaning of the fields.
 
 pub mod cel;

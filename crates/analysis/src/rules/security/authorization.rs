@@ -2,8 +2,8 @@
 //! `analyzers/authz/authorizationpolicies.go`.
 //!
 //! Differs from istioctl: workloads without pods count (istio/istio#51273); a policy with `targetRefs` selects no
-//! workloads; WorkloadEntries are workloads too; if the labels of a namespace are unknown, its workloads count as part
-//! of the mesh; workloads of an ambient namespace do too.
+//! workloads; `WorkloadEntry` objects are workloads too; if the labels of a namespace are unknown, its workloads count
+//! as part of the mesh; workloads of an ambient namespace do too.
 
 use crate::rules::scope;
 use crate::rules::shared::IST0101;

@@ -66,7 +66,7 @@ const PROTOCOLS: [&str; 12] =
     ["tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql"];
 /// Values of `appProtocol` that Kubernetes defines.
 const STANDARD: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"];
-/// Ports of SMTP, DNS, MySQL and MongoDB. Their servers may send first, and Istio treats the ports as TCP whatever
+/// Ports of SMTP, DNS, `MySQL` and `MongoDB`. Their servers may send first, and Istio treats the ports as TCP whatever
 /// their names are.
 const TCP_PORTS: [i64; 4] = [25, 53, 3306, 27017];
 /// Controllers that create Services, whose ports a user does not name.

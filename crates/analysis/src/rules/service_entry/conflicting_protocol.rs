@@ -50,7 +50,7 @@ spec: {hosts: [api.example.com], ports: [{name: web, number: 8443, protocol: HTT
     also: &["KIA1212"],
 };
 
-/// ServiceEntries by host and port number, then for each scope (`*` for all namespaces) with their protocols.
+/// Service entries by host and port number, then for each scope (`*` for all namespaces) with their protocols.
 type Claims<'a> = BTreeMap<(&'a str, i64), BTreeMap<&'a str, Vec<(CompactString, &'a Resource, usize)>>>;
 
 fn check(view: &View<'_>, findings: &mut Findings) {

@@ -91,7 +91,7 @@ spec: {hosts: [cart], http: [{route: [{destination: {host: cart, subset: v1}}]}]
     also: &[],
 };
 
-/// VirtualServices bound to mesh that route one of their own hosts to a subset of it.
+/// `VirtualService`s bound to mesh that route one of their own hosts to a subset of it.
 static BY_OWN_SUBSETS: KeyIndex = KeyIndex {
     name: "virtual services by hosts they have subsets of",
     kinds: &[Kind::VirtualService],

@@ -144,7 +144,7 @@ fn serves_any(view: &View<'_>, gateway: &Resource, service: &Resource) -> bool {
     })
 }
 
-/// Hosts that a gateway serves for VirtualServices of a namespace.
+/// Hosts that a gateway serves for `VirtualService`s of a namespace.
 fn served<'a>(gateway: &'a Resource, to: &str) -> Vec<&'a str> {
     if gateway.kind == Kind::KubernetesGateway {
         let listeners = gateway.spec()["listeners"].items().iter();

@@ -86,7 +86,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-/// VirtualServices whose hosts overlap with this one.
+/// `VirtualService`s whose hosts overlap with this one.
 fn overlapping<'a, 's>(
     everywhere: &'s BTreeMap<String, Services<'a>>,
     host: &str,
