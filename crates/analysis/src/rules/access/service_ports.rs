@@ -26,7 +26,7 @@ pub static RULE: Rule = Rule {
 
 static SH7128: Code = Code {
     id: "SH7128",
-    name: "PolicyForServicePort",
+    name: "PolicyUsesServicePort",
     level: Level::Warning,
     title: "Policy uses the Service port instead of the workload port",
     why: "A policy is enforced by the proxy of the workload, where a request arrives at the targetPort. The Service \

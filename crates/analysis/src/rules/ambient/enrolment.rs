@@ -72,7 +72,7 @@ metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-w
 
 static SH7154: Code = Code {
     id: "SH7154",
-    name: "WaypointForOthers",
+    name: "WaypointNotForServices",
     level: Level::Warning,
     title: "Service uses a waypoint that does not serve services",
     why: "A waypoint with istio.io/waypoint-for: workload (or none) does not process traffic addressed to a service, \

@@ -28,7 +28,7 @@ pub static RULE: Rule = Rule {
 
 static SH7161: Code = Code {
     id: "SH7161",
-    name: "UnreadInAmbient",
+    name: "ConfigurationWithoutWaypoint",
     level: Level::Warning,
     title: "L7 configuration in an ambient namespace is attached to no waypoint",
     why: "ztunnel does not apply token validation, Wasm extensions or HTTP telemetry. A waypoint applies such an \

@@ -53,7 +53,7 @@ data: {mesh: 'trustDomain: example.com'}
 
 static SH7402: Code = Code {
     id: "SH7402",
-    name: "RootsDiffer",
+    name: "RootCertificatesDiffer",
     level: Level::Error,
     title: "Clusters of a mesh have different root certificates",
     why: "Proxies in one cluster reject certificates from the other, so every request between them fails in the TLS \
@@ -92,7 +92,7 @@ data: {root-cert.pem: 'certificate of both'}
 
 static SH7406: Code = Code {
     id: "SH7406",
-    name: "ClusterNameTwice",
+    name: "DuplicateClusterName",
     level: Level::Error,
     title: "Clusters of a mesh share a cluster name",
     why: "istiod treats the endpoints and proxies of both as one cluster, so requests are sent to pods that are not \

@@ -14,7 +14,7 @@ pub static RULE: Rule = Rule {
 
 static SH7404: Code = Code {
     id: "SH7404",
-    name: "NetworkUnnamed",
+    name: "NetworkNameMissing",
     level: Level::Warning,
     title: "Only some clusters of a mesh have a network name",
     why: "Pods in a cluster without a network name are expected to be directly reachable from everywhere. If they are \

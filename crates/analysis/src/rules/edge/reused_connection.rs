@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
 
 static SH7217: Code = Code {
     id: "SH7217",
-    name: "ClientCertificateEvaded",
+    name: "ClientCertificateBypass",
     level: Level::Warning,
     title: "Host with mutual TLS is also covered by a wildcard host without it",
     why: "A client can open a connection for another name under the wildcard, without a certificate, and request the \

@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
 
 static SH7212: Code = Code {
     id: "SH7212",
-    name: "AnyCertificateOfTheAuthority",
+    name: "SubjectAltNamesNotVerified",
     level: Level::Info,
     title: "TLS origination does not verify the subject alternative names of the server",
     why: "For HTTP, current proxies compare the certificate with the host of the request automatically. For other \

@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
 
 static SH7307: Code = Code {
     id: "SH7307",
-    name: "RoutesOfAnotherProtocol",
+    name: "RouteTypeMismatch",
     level: Level::Error,
     title: "Route type does not match the TLS mode of the Gateway",
     why: "A gateway that terminates TLS routes HTTP and ignores tls routes. A gateway that passes TLS through cannot \

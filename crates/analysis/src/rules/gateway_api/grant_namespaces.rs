@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
 
 static SH7147: Code = Code {
     id: "SH7147",
-    name: "GrantForNobody",
+    name: "GrantNamespaceUnknown",
     level: Level::Warning,
     title: "ReferenceGrant names a namespace that does not exist",
     why: "References from the intended namespace are refused. Anyone who creates a namespace with this name receives \

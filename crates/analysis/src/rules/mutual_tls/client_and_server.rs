@@ -26,7 +26,7 @@ pub static RULE: Rule = Rule {
 
 static SH7108: Code = Code {
     id: "SH7108",
-    name: "MutualTlsToPlainTextServer",
+    name: "MutualTlsToPlaintextServer",
     level: Level::Error,
     title: "DestinationRule uses mutual TLS for servers that accept only plaintext",
     why: "The server does not understand the TLS handshake, so all requests fail with 503.",
@@ -66,7 +66,7 @@ spec:
 
 static SH7109: Code = Code {
     id: "SH7109",
-    name: "PlainTextToStrictServer",
+    name: "PlaintextToStrictServer",
     level: Level::Error,
     title: "DestinationRule does not use mutual TLS for servers that require it",
     why: "The server closes the connection, so all requests fail with 503. This often happens when a DestinationRule \

@@ -16,7 +16,7 @@ pub static RULE: Rule = Rule {
 
 static SH7122: Code = Code {
     id: "SH7122",
-    name: "SeveralPeerAuthentications",
+    name: "DuplicatePeerAuthentications",
     level: Level::Error,
     title: "Several PeerAuthentications apply to the same workloads",
     why: "Only the oldest applies; the others have no effect. When the oldest is deleted or recreated, another mode \

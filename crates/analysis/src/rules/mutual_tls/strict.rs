@@ -22,7 +22,7 @@ pub static POLICIES: Rule = Rule {
 
 static SH7201: Code = Code {
     id: "SH7201",
-    name: "MeshTakesPlainText",
+    name: "MutualTlsNotStrict",
     level: Level::Info,
     title: "Mutual TLS is not STRICT for the mesh",
     why: "Istio's default PERMISSIVE mode accepts plaintext as well as mutual TLS, for the time of the migration. \

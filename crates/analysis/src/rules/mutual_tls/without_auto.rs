@@ -60,7 +60,7 @@ spec: {mtls: {mode: STRICT}}
 
 static SH7107: Code = Code {
     id: "SH7107",
-    name: "RuleHidesMutualTls",
+    name: "MutualTlsOverridden",
     level: Level::Warning,
     title: "DestinationRule without tls settings overrides one that enables mutual TLS",
     why: "With enableAutoMtls disabled, only the most specific DestinationRule of a host applies. This rule has no \

@@ -24,7 +24,7 @@ pub static RULE: Rule = Rule {
 
 static SH7304: Code = Code {
     id: "SH7304",
-    name: "RuleNeverLookedUp",
+    name: "UnusedDestinationRule",
     level: Level::Warning,
     title: "DestinationRule is in a namespace that Istio does not search for this host",
     why: "A client uses the DestinationRule of its own namespace, then of the service's namespace, then of the root \

@@ -63,7 +63,7 @@ metadata: {name: shop, labels: {istio.io/rev: 1-28}}
 
 static SH7315: Code = Code {
     id: "SH7315",
-    name: "InjectorMayBeSkipped",
+    name: "InjectorFailsOpen",
     level: Level::Warning,
     title: "Sidecar injector webhook fails open (failurePolicy: Ignore)",
     why: "Pods that are created while istiod is unavailable start without a sidecar and stay outside the mesh and its \

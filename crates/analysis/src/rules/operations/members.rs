@@ -16,7 +16,7 @@ pub static RULE: Rule = Rule {
 
 static SH7319: Code = Code {
     id: "SH7319",
-    name: "OutsideTheMesh",
+    name: "WorkloadsOutsideMesh",
     level: Level::Info,
     title: "Workloads are outside the mesh",
     why: "They have no identity and no mutual TLS: STRICT servers reject them, and policies that match identities do \

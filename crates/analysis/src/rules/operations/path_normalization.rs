@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
 
 static SH7206: Code = Code {
     id: "SH7206",
-    name: "PathsNotDecoded",
+    name: "PathsNotNormalized",
     level: Level::Info,
     title: "Path-based policies are used without full path normalization",
     why: "A policy compares `/admin%2Fusers` and `/admin//users` literally, while many applications treat them as \

@@ -14,7 +14,7 @@ pub static RULE: Rule = Rule {
 
 static SH7220: Code = Code {
     id: "SH7220",
-    name: "PodSecurityRefusesSidecars",
+    name: "PodSecurityRejectsSidecars",
     level: Level::Error,
     title: "Pod Security level of an injected namespace rejects sidecars",
     why: "Without the Istio CNI plugin, each pod has an init container that needs NET_ADMIN and NET_RAW. Pod Security \

@@ -13,7 +13,7 @@ pub static RULE: Rule = Rule {
 
 static SH7219: Code = Code {
     id: "SH7219",
-    name: "ProxyTooOld",
+    name: "ProxyVersionSkew",
     level: Level::Warning,
     title: "Proxy version is outside the supported skew of the control plane",
     why: "Istio does not test this combination. The proxies may not understand the configuration that istiod sends, \

@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
 
 static SH7320: Code = Code {
     id: "SH7320",
-    name: "EveryRequestTraced",
+    name: "FullTraceSampling",
     level: Level::Info,
     title: "Trace sampling is set to 100%",
     why: "Spans for all requests cost each proxy time and memory and fill the trace backend. A sample of 1% is \

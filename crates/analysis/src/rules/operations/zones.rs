@@ -16,7 +16,7 @@ pub static RULE: Rule = Rule {
 
 static SH7321: Code = Code {
     id: "SH7321",
-    name: "AllInOneZone",
+    name: "SingleZone",
     level: Level::Info,
     title: "All replicas of the control plane or of a gateway are in one zone",
     why: "The cluster has nodes in several zones, but the failure of this one zone stops all replicas.",

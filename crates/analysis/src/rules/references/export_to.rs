@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
 
 static SH7101: Code = Code {
     id: "SH7101",
-    name: "ExportedToNobody",
+    name: "ExportToUnknownNamespace",
     level: Level::Warning,
     title: "exportTo lists a namespace that does not exist",
     why: "The entry has no effect. If another name was intended, the clients there do not see the object.",

@@ -80,7 +80,7 @@ spec:
 
 static SH7131: Code = Code {
     id: "SH7131",
-    name: "PrincipalOfForeignTrustDomain",
+    name: "TrustDomainUnknown",
     level: Level::Warning,
     title: "Principal uses an unknown trust domain",
     why: "Identities of this mesh start with its trust domain or one of its aliases. Another trust domain never \

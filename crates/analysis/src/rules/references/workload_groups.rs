@@ -14,7 +14,7 @@ pub static RULE: Rule = Rule {
 
 static SH7119: Code = Code {
     id: "SH7119",
-    name: "WorkloadGroupsAlike",
+    name: "WorkloadGroupLabelsEqual",
     level: Level::Warning,
     title: "WorkloadGroups in a namespace have the same labels",
     why: "Services, subsets and policies cannot distinguish them: what is intended for one group applies to both.",

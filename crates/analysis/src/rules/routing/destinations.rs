@@ -46,7 +46,7 @@ spec:
 
 static SH7115: Code = Code {
     id: "SH7115",
-    name: "DestinationTwice",
+    name: "DuplicateDestination",
     level: Level::Info,
     title: "Route lists the same destination twice",
     why: "The weights add up, so the destination receives more traffic than each entry states. Often another subset \

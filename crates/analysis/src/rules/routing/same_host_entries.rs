@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
 
 static SH7117: Code = Code {
     id: "SH7117",
-    name: "ServiceEntriesForOneHost",
+    name: "DuplicateServiceEntryHost",
     level: Level::Info,
     title: "ServiceEntries define the same host and port",
     why: "The client's namespace and the age of the entries decide which one applies, so resolution or location may \

@@ -15,7 +15,7 @@ pub static RULE: Rule = Rule {
 
 static SH7116: Code = Code {
     id: "SH7116",
-    name: "GatewayRoutesCollide",
+    name: "ConflictingGatewayRoutes",
     level: Level::Warning,
     title: "VirtualServices have conflicting routes for the same host at a gateway",
     why: "Istio merges VirtualServices for one host at a gateway in an undefined order. Of two routes for the same \

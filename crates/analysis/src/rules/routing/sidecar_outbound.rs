@@ -12,7 +12,7 @@ pub static RULE: Rule = Rule {
 
 static SH7124: Code = Code {
     id: "SH7124",
-    name: "OutboundModeUnsaid",
+    name: "OutboundModeMissing",
     level: Level::Info,
     title: "Sidecar has an outboundTrafficPolicy without a mode",
     why: "The mode defaults to REGISTRY_ONLY, whatever the default of the mesh is: requests to hosts that are not \

@@ -106,7 +106,7 @@ spec:
 
 pub static SH7004: Code = Code {
     id: "SH7004",
-    name: "RuleNotMet",
+    name: "ValidationRuleFailed",
     level: Level::Error,
     title: "CRD validation rule (CEL) failed",
     why: "The API server evaluates the validation rules of a CRD for every write and rejects an object that violates \
