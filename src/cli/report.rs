@@ -29,7 +29,7 @@ pub(super) fn short(key: &CommandKey) -> &str {
 pub(super) fn finding_line(finding: &FindingReport) -> String {
     let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
     let place = styled(STRONG, &finding.resource);
-    format!("{} [{}] {place}{field}: {}", finding.level, finding.code, finding.message)
+    format!("{} [{}] {place}{field}: {}", finding.severity, finding.code, finding.message)
 }
 
 /// How it ended, in one line.
@@ -57,11 +57,11 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
     format!("{} {name}: {}, {by}", styled(style, sign), styled(style, how))
 }
 
-/// Reports say so under one of two names, some of them in a part of theirs.
+/// Whether a report, or a part of it, is of a dry run.
 fn is_dry_run(report: &Value) -> bool {
     let Value::Object(fields) = report else { return false };
     fields.iter().any(|(name, value)| match name.as_str() {
-        "dryRun" | "dry_run" => value == &Value::Bool(true),
+        "dry_run" => value == &Value::Bool(true),
         _ => is_dry_run(value),
     })
 }
@@ -114,12 +114,11 @@ fn fields(report: &Value, path: &str, tables: &mut Tables, text: &mut String) {
 
 /// What a check has found, in one line; `None` for what is something else.
 fn check(value: &Value) -> Option<String> {
-    let Finding { severity, check, message } = serde_json::from_value(value.clone()).ok()?;
+    let Finding { severity, check, message, forceable: _ } = serde_json::from_value(value.clone()).ok()?;
     let (style, word) = match severity {
         Severity::Info => (QUIET, "info"),
         Severity::Warning => (CHANGED, "warning"),
         Severity::Error => (BAD, "error"),
-        Severity::Fatal => (BAD, "fatal"),
     };
     Some(format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})"))))
 }
@@ -286,13 +285,13 @@ mod tests {
     }
 
     fn object(name: &str, action: &str) -> Value {
-        json!({ "object": { "apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": name }, "action": action })
+        json!({ "object": { "api_version": "v1", "kind": "ConfigMap", "namespace": "shop", "name": name }, "action": action })
     }
 
     #[test]
     fn objects_are_listed_wherever_the_report_has_them() {
         let text = body_of(
-            &json!({ "app": "shop", "apply": { "dryRun": false, "objects": [object("a", "created"), object("b", "unchanged")] }, "ready": true }),
+            &json!({ "app": "shop", "apply": { "dry_run": false, "objects": [object("a", "created"), object("b", "unchanged")] }, "ready": true }),
         );
         assert_eq!(
             text,

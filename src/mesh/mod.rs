@@ -10,6 +10,7 @@ mod finding;
 pub mod owner;
 mod plan;
 mod profile;
+mod quantity;
 mod request;
 pub mod room;
 pub mod skew;

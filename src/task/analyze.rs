@@ -56,11 +56,11 @@ const fn yes() -> bool {
 pub struct AnalysisReport {
     /// Number of analyzed objects.
     pub objects: usize,
-    /// Number of findings of level `error`.
+    /// Findings of severity `error`.
     pub errors: usize,
-    /// Number of findings of level `warning`.
+    /// Findings of severity `warning`.
     pub warnings: usize,
-    /// Number of findings of level `info`.
+    /// Findings of severity `info`.
     pub infos: usize,
     /// Title and number of findings of each code.
     #[serde(default)]
@@ -299,7 +299,7 @@ pub(super) fn count(code: &Code, codes: &mut BTreeMap<String, CodeReport>) {
 pub(super) fn finding_report(finding: &Finding) -> FindingReport {
     FindingReport {
         code: finding.code.id.to_owned(),
-        level: finding.level.as_str().to_owned(),
+        severity: finding.level.as_str().to_owned(),
         resource: finding.object.to_string(),
         field: finding.field.clone(),
         message: finding.message.clone(),

@@ -25,7 +25,7 @@ pub struct PrecheckParams {
 
 /// Report of `mesh.precheck`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct PrecheckReport {
     /// Nothing speaks against it.
     pub ready: bool,
@@ -71,7 +71,7 @@ impl Task for Precheck {
         findings.extend(overlaps.into_iter().map(|text| Finding::new(Severity::Error, "webhooks", text)));
         findings.extend(hints(&params.mesh, &facts));
         findings.extend(space(&cluster, &params.mesh).await?);
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.rank()));
         let report = PrecheckReport {
             ready: findings.iter().all(|finding| finding.severity < Severity::Error),
             kubernetes: facts.kubernetes.text.clone(),

@@ -48,7 +48,7 @@ const fn yes() -> bool {
 
 /// Report of `mesh.status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct StatusReport {
     /// The API server's version.
     pub kubernetes: String,
@@ -72,7 +72,7 @@ pub struct StatusReport {
 
 /// One istiod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct ControlPlaneStatus {
     /// Its revision, `default` for the default one.
     pub revision: String,
@@ -85,15 +85,15 @@ pub struct ControlPlaneStatus {
     pub installed_by: Owner,
     /// Whether it is available.
     pub ready: bool,
-    /// Whether its makers still mended this version when this worker was made.
-    pub mended: bool,
+    /// Whether the Istio project supported this version when this worker was built.
+    pub supported: bool,
     /// Its proxies, by version.
     pub proxies: BTreeMap<String, usize>,
 }
 
 /// One part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct PartStatus {
     /// Which part.
     pub component: Component,
@@ -116,7 +116,7 @@ pub struct PartStatus {
 
 /// One tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct TagStatus {
     /// The tag.
     pub tag: String,
@@ -128,7 +128,7 @@ pub struct TagStatus {
 
 /// One namespace in the mesh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct NamespaceStatus {
     /// Its name.
     pub namespace: String,
@@ -279,7 +279,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
             version: plane.version.clone(),
             installed_by: plane.owner,
             ready: plane.ready,
-            mended: version.as_ref().is_some_and(support::is_mended),
+            supported: version.as_ref().is_some_and(support::is_supported),
             proxies: by_version,
         });
     }

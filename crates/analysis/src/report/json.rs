@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Report;
 use crate::{Finding, source::Sources};
 
-/// A finding in the JSON output. Fields may be added but are never renamed or removed.
+/// A finding in the output of `sailhand analyze --output json`. Fields may be added but are never renamed or removed.
 #[derive(Debug, Serialize)]
 pub struct JsonFinding<'a> {
     /// Code, such as `IST0128`.
@@ -13,7 +13,7 @@ pub struct JsonFinding<'a> {
     /// Identifier of the code, such as `ReferencedResourceNotFound`.
     pub name: &'static str,
     /// `error`, `warning` or `info`.
-    pub level: &'static str,
+    pub severity: &'static str,
     /// `Kind namespace/name`, or `Kind name`.
     pub resource: String,
     /// API group; empty for the core group.
@@ -62,7 +62,7 @@ pub fn finding<'a>(finding: &'a Finding, sources: &'a Sources) -> JsonFinding<'a
     JsonFinding {
         code: finding.code.id,
         name: finding.code.name,
-        level: finding.level.as_str(),
+        severity: finding.level.as_str(),
         resource: finding.object.to_string(),
         group: finding.object.kind.group(),
         kind: finding.object.kind.name(),

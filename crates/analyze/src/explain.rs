@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::analysis::report::pages;
-use crate::analysis::{Code, rules};
-use crate::cli::{Error, Exit, output};
-use crate::suggest;
+use sailhand_analysis::report::pages;
+use sailhand_analysis::{Code, rules};
+use sailhand_base::suggest;
+
+use crate::{Error, Exit, output};
 
 /// Prints one code with its example.
-pub(super) fn code(id: &str) -> Result<Exit, Error> {
+pub(crate) fn code(id: &str) -> Result<Exit, Error> {
     let code = known(&format!("--explain {id}"), id)?;
     let head = format!("{}[{}] {}: {}", code.level, code.id, code.name, code.title);
     let (why, remedy) = (output::broken(code.why), output::broken(code.remedy));
@@ -25,7 +26,7 @@ pub(super) fn code(id: &str) -> Result<Exit, Error> {
 }
 
 /// Finds a code by its id, its name, or an equivalent id of Kiali.
-pub(super) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> {
+pub(crate) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> {
     let codes = rules::codes();
     let is_meant = |code: &&Code| {
         let names = [code.id, code.name].into_iter().chain(code.also.iter().copied());
@@ -40,10 +41,10 @@ pub(super) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> 
 }
 
 /// Error for an unknown code or rule.
-pub(super) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match suggest::nearest(word, known) {
         Some(near) => format!("unknown {what}; did you mean {near}?"),
-        None => format!("unknown {what}; `sailhand analyze --list-rules` lists all"),
+        None => format!("unknown {what}; `--list-rules` lists all"),
     }
 }
 
@@ -52,7 +53,7 @@ fn indented(text: &str) -> String {
 }
 
 /// Prints all rules with their codes.
-pub(super) fn list() -> Result<Exit, Error> {
+pub(crate) fn list() -> Result<Exit, Error> {
     for rule in rules::ALL {
         output::line(output::styled(output::STRONG, rule.name))?;
         for code in rule.codes {
@@ -63,7 +64,7 @@ pub(super) fn list() -> Result<Exit, Error> {
 }
 
 /// Writes the pages of `docs/rules` and deletes pages of removed codes.
-pub(super) fn write_docs(folder: &Path) -> Result<Exit, Error> {
+pub(crate) fn write_docs(folder: &Path) -> Result<Exit, Error> {
     let failed = |what: &str, path: &Path| {
         let operation = format!("{what} {}", path.display());
         move |source| Error::local(operation, source)

@@ -1,0 +1,57 @@
+//! `sailhand-analyze`: a small program for the analysis of files, for CI and pre-commit hooks.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sailhand_analyze::{Analysis, Error, Exit, FileOptions, Input, output};
+
+/// Analyzes Istio, Gateway API and Kubernetes configuration in files and reports problems.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sailhand-analyze",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 no finding at or above --fail-on, 1 findings, 2 usage, 6 part of the input was not read.
+
+Examples:
+  sailhand-analyze ./manifests
+  kubectl get vs,dr,svc,pods -A -o yaml | sailhand-analyze -
+  sailhand-analyze -o sarif ./manifests >findings.sarif
+  sailhand-analyze --explain IST0101"
+)]
+struct Cli {
+    #[command(flatten)]
+    options: FileOptions,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().options) {
+        Ok(exit) => exit.into(),
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::problem(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(options: &FileOptions) -> Result<Exit, Error> {
+    if let Some(exit) = options.answer()? {
+        return Ok(exit);
+    }
+    if options.paths.is_empty() {
+        return Err(Error::argument("PATH", "name files or folders to analyze, or `-` for standard input"));
+    }
+    let analysis = Analysis::read(options)?;
+    let rules = analysis.rules();
+    analysis.report(&rules, Input { now: now(), is_live: false, is_whole: true })
+}
+
+/// Current time, Unix seconds.
+#[allow(clippy::disallowed_types, reason = "clock.rs is in the root package; this program reads the time once")]
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
