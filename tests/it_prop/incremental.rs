@@ -7,7 +7,7 @@ use std::num::NonZero;
 use proptest::prelude::*;
 use sailhand::analysis::incremental::{Change, Difference, Incremental};
 use sailhand::analysis::source::{self, Sources};
-use sailhand::analysis::{Finding, Node, ObjectRef, Resource, Snapshot, mesh, rules, run};
+use sailhand::analysis::{Finding, ObjectRef, Resource, Snapshot, Value, mesh, rules, run};
 
 /// 2026-01-01.
 const NOW: i64 = 1_767_225_600;
@@ -130,9 +130,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn cut(mut resource: Resource, field: usize) -> Resource {
-    let Node::Map(entries) = &mut resource.root else { return resource };
+    let Value::Map(entries) = &mut resource.root else { return resource };
     for (key, value) in entries.iter_mut().filter(|(key, _)| matches!(key.as_str(), "spec" | "data")) {
-        let Node::Map(inner) = value else { continue };
+        let Value::Map(inner) = value else { continue };
         let mut kept = std::mem::take(inner).into_vec();
         if !kept.is_empty() {
             kept.remove(field % kept.len());

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::index::{KeyIndex, Keys};
-use super::{Kind, Node, Resource, View};
+use super::{Kind, Resource, Value, View};
 
 /// Istio's analyzers know no other cluster domain.
 const DOMAIN: &str = "svc.cluster.local";
@@ -134,7 +134,7 @@ pub fn wildcards(name: &str) -> impl Iterator<Item = String> {
 /// Ports of a Service or ServiceEntry: number and name.
 pub fn ports(provider: &Resource) -> impl Iterator<Item = (i64, &str)> {
     let number = if provider.kind == Kind::Service { "port" } else { "number" };
-    let ports: &[Node] = provider.spec()["ports"].items();
+    let ports: &[Value] = provider.spec()["ports"].items();
     ports.iter().filter_map(move |port| Some((port[number].as_int()?, port["name"].text())))
 }
 

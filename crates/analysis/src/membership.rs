@@ -55,7 +55,7 @@ pub fn is_managed_gateway(resource: &Resource) -> bool {
 #[must_use]
 pub fn has_sidecar(workload: &Resource) -> bool {
     let pod = &workload.pod_template()["spec"];
-    let proxy = |container: &super::Node| container["name"].text() == "istio-proxy" && container["image"].is_set();
+    let proxy = |container: &super::Value| container["name"].text() == "istio-proxy" && container["image"].is_set();
     pod["containers"].items().iter().any(proxy) || pod["initContainers"].items().iter().any(proxy)
 }
 

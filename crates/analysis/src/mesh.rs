@@ -2,12 +2,12 @@
 //! `pkg/config/mesh` (`DefaultMeshConfig`).
 
 use super::source::read_value;
-use super::{Kind, Node, Resource, Settings};
+use super::{Kind, Resource, Settings, Value};
 
 /// Effective `MeshConfig`.
 #[derive(Debug, Clone)]
 pub struct Mesh {
-    config: Node,
+    config: Value,
 }
 
 /// Default namespace of the control plane.
@@ -15,14 +15,14 @@ pub const ISTIO_NAMESPACE: &str = "istio-system";
 
 impl Default for Mesh {
     fn default() -> Self {
-        Self::new(&Node::Null)
+        Self::new(&Value::Null)
     }
 }
 
 impl Mesh {
     /// Merges settings into the defaults.
     #[must_use]
-    pub fn new(settings: &Node) -> Self {
+    pub fn new(settings: &Value) -> Self {
         let defaults = defaults();
         let config = if settings.is_null() { defaults } else { defaults.overlaid(settings) };
         Self { config }
@@ -30,7 +30,7 @@ impl Mesh {
 
     /// All settings with the defaults.
     #[must_use]
-    pub const fn config(&self) -> &Node {
+    pub const fn config(&self) -> &Value {
         &self.config
     }
 
@@ -67,7 +67,7 @@ impl Mesh {
 
 /// `MeshNetworks` as an object, for findings about it.
 #[must_use]
-pub fn networks_resource(networks: Node) -> Resource {
+pub fn networks_resource(networks: Value) -> Resource {
     pseudo_resource(Kind::MeshNetworks, "meshnetworks", networks)
 }
 
@@ -88,19 +88,19 @@ pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
 pub(super) fn settings_of(map: Option<&Resource>, now: i64) -> Settings {
     let read = |key: &str| {
         let text = map?.root["data"][key].as_str()?;
-        read_value(key, text).ok().filter(Node::is_set)
+        read_value(key, text).ok().filter(Value::is_set)
     };
     Settings { mesh_config: read("mesh"), mesh_networks: read("meshNetworks"), now }
 }
 
 /// Parses settings embedded as YAML text in an object, such as in an annotation. None if the text is invalid.
 #[must_use]
-pub fn read_embedded(text: &str) -> Option<Node> {
+pub fn read_embedded(text: &str) -> Option<Value> {
     read_value("settings", text).ok()
 }
 
 /// Name as in Istio's analyzers.
-fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
+fn pseudo_resource(kind: Kind, name: &str, root: Value) -> Resource {
     Resource {
         kind,
         api_version: "v1".into(),
@@ -113,23 +113,23 @@ fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
     }
 }
 
-fn map(entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {
-    Node::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+fn map(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    Value::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
 }
 
-fn defaults() -> Node {
-    let provider = |name: &'static str, what| map([("name", Node::string(name)), (what, map([]))]);
+fn defaults() -> Value {
+    let provider = |name: &'static str, what| map([("name", Value::string(name)), (what, map([]))]);
     map([
-        ("rootNamespace", Node::string(ISTIO_NAMESPACE)),
-        ("ingressControllerMode", Node::string("STRICT")),
-        ("ingressService", Node::string("istio-ingressgateway")),
-        ("ingressClass", Node::string("istio")),
-        ("outboundTrafficPolicy", map([("mode", Node::string("ALLOW_ANY"))])),
-        ("enableAutoMtls", Node::Bool(true)),
-        ("trustDomain", Node::string("cluster.local")),
+        ("rootNamespace", Value::string(ISTIO_NAMESPACE)),
+        ("ingressControllerMode", Value::string("STRICT")),
+        ("ingressService", Value::string("istio-ingressgateway")),
+        ("ingressClass", Value::string("istio")),
+        ("outboundTrafficPolicy", map([("mode", Value::string("ALLOW_ANY"))])),
+        ("enableAutoMtls", Value::Bool(true)),
+        ("trustDomain", Value::string("cluster.local")),
         (
             "extensionProviders",
-            Node::List(Box::new([
+            Value::List(Box::new([
                 provider("prometheus", "prometheus"),
                 provider("stackdriver", "stackdriver"),
                 provider("envoy", "envoyFileAccessLog"),

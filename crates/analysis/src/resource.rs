@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{Kind, Node};
+use super::{Kind, Value};
 
 /// Namespace that `kubectl` uses for an object without one.
 const ASSUMED: &str = "default";
@@ -26,7 +26,7 @@ pub struct Resource {
     /// Cluster; empty if there is only one, or none.
     pub cluster: Arc<str>,
     /// The whole object.
-    pub root: Node,
+    pub root: Value,
     /// Position in a file; none for objects of a cluster.
     pub origin: Option<Origin>,
 }
@@ -49,7 +49,7 @@ pub struct Origin {
 impl Resource {
     /// Wraps a value. None if no rule uses its kind, or if it has no name.
     #[must_use]
-    pub fn from_node(root: Node) -> Option<Self> {
+    pub fn from_value(root: Value) -> Option<Self> {
         let api_version = root["apiVersion"].as_str()?;
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let kind = Kind::find(group, root["kind"].text())?;
@@ -85,25 +85,25 @@ impl Resource {
 
     /// `spec`.
     #[must_use]
-    pub fn spec(&self) -> &Node {
+    pub fn spec(&self) -> &Value {
         &self.root["spec"]
     }
 
     /// `status`.
     #[must_use]
-    pub fn status(&self) -> &Node {
+    pub fn status(&self) -> &Value {
         &self.root["status"]
     }
 
     /// Labels, as a mapping.
     #[must_use]
-    pub fn labels(&self) -> &Node {
+    pub fn labels(&self) -> &Value {
         &self.root["metadata"]["labels"]
     }
 
     /// Annotations, as a mapping.
     #[must_use]
-    pub fn annotations(&self) -> &Node {
+    pub fn annotations(&self) -> &Value {
         &self.root["metadata"]["annotations"]
     }
 
@@ -121,18 +121,18 @@ impl Resource {
 
     /// Pod specification: the Pod itself, or the pod template of a workload. Null for other kinds.
     #[must_use]
-    pub fn pod_template(&self) -> &Node {
+    pub fn pod_template(&self) -> &Value {
         match self.kind {
             Kind::Pod => &self.root,
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Job => &self.spec()["template"],
             Kind::CronJob => self.spec().at("jobTemplate.spec.template"),
-            _ => &Node::Null,
+            _ => &Value::Null,
         }
     }
 
     /// Labels of the object's pods. Null for kinds without pods.
     #[must_use]
-    pub fn pod_labels(&self) -> &Node {
+    pub fn pod_labels(&self) -> &Value {
         &self.pod_template()["metadata"]["labels"]
     }
 

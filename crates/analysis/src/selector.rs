@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Node;
+use super::Value;
 
 /// Pairs sorted by key. A selector without pairs matches everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,7 +13,7 @@ pub struct Selector<'a> {
 impl<'a> Selector<'a> {
     /// From a mapping such as `spec.selector` of a Service or `spec.selector.matchLabels` of a Sidecar.
     #[must_use]
-    pub fn new(labels: &'a Node) -> Self {
+    pub fn new(labels: &'a Value) -> Self {
         Self::from_pairs(labels.entries().iter().map(|(key, value)| (key.as_str(), value.text())))
     }
 
@@ -50,7 +50,7 @@ impl<'a> Selector<'a> {
 
     /// Whether labels contain all pairs.
     #[must_use]
-    pub fn matches(&self, labels: &Node) -> bool {
+    pub fn matches(&self, labels: &Value) -> bool {
         self.pairs.iter().all(|(key, value)| labels[*key].as_str() == Some(value))
     }
 

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
 use super::question::Question;
-use super::{Kind, Node, ObjectRef, Origin, Resource};
+use super::{Kind, ObjectRef, Origin, Resource, Value};
 
 /// All objects under analysis.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// `MeshConfig`, merged with Istio's defaults.
-    pub mesh_config: Option<Node>,
+    pub mesh_config: Option<Value>,
     /// `MeshNetworks`.
-    pub mesh_networks: Option<Node>,
+    pub mesh_networks: Option<Value>,
     /// Current time, Unix seconds.
     pub now: i64,
 }
@@ -72,7 +72,7 @@ impl Snapshot {
                 is_same
             });
         }
-        let mesh_config = settings.mesh_config.unwrap_or(Node::Null);
+        let mesh_config = settings.mesh_config.unwrap_or(Value::Null);
         let mesh = Mesh::new(&mesh_config);
         kinds[Kind::MeshConfig.index()] = vec![Arc::new(mesh.resource())];
         if let Some(networks) = settings.mesh_networks {
@@ -176,7 +176,7 @@ impl Snapshot {
     }
 
     /// Merges other settings into the defaults; returns the object that represents them.
-    pub(super) fn set_mesh(&mut self, config: &Node, touched: &mut dyn FnMut(Question<'_>)) -> Arc<Resource> {
+    pub(super) fn set_mesh(&mut self, config: &Value, touched: &mut dyn FnMut(Question<'_>)) -> Arc<Resource> {
         let mesh = Mesh::new(config);
         if mesh.config() != self.mesh.config() {
             touched(Question::Mesh);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::index::{KeyIndex, Keys};
-use super::{Kind, Node, Resource, Selector, View};
+use super::{Kind, Resource, Selector, Value, View};
 
 /// Search scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl<'a> View<'a> {
     /// Services of a namespace whose selector matches labels, without those that have no selector. Needs
     /// [`Kind::Service`].
     #[must_use]
-    pub fn services_selecting(&self, namespace: &str, labels: &Node) -> Vec<&'a Arc<Resource>> {
+    pub fn services_selecting(&self, namespace: &str, labels: &Value) -> Vec<&'a Arc<Resource>> {
         let mut found: Vec<&Arc<Resource>> = labels
             .entries()
             .iter()

@@ -15,7 +15,7 @@ use clap::Args;
 use sailhand_analysis::report::Report;
 use sailhand_analysis::source::{self, PassedOver, Reading, Sources, files};
 use sailhand_analysis::suppress::{self, Suppressions};
-use sailhand_analysis::{Finding, Kind, Node, Rule, Settings, Snapshot, mesh};
+use sailhand_analysis::{Finding, Kind, Rule, Settings, Snapshot, Value, mesh};
 
 pub use error::{Error, Exit};
 pub use filter::Filter;
@@ -224,7 +224,7 @@ fn read(options: &FileOptions, threads: NonZero<usize>) -> Result<(Sources, Read
 }
 
 fn settings(options: &FileOptions, reading: &Reading, now: i64) -> Result<Settings, Error> {
-    let given = |path: &Option<PathBuf>| -> Result<Option<Node>, Error> {
+    let given = |path: &Option<PathBuf>| -> Result<Option<Value>, Error> {
         let Some(path) = path else { return Ok(None) };
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;

@@ -6,7 +6,7 @@
 
 use super::schema::{Schema, Schemas, Type};
 use super::{cel, values};
-use crate::Node;
+use crate::Value;
 use crate::field::Field;
 use sailhand_base::suggest;
 
@@ -40,7 +40,7 @@ pub enum Trouble {
 
 /// All errors of an object, in the order of its fields.
 #[must_use]
-pub fn check(root: &Node, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
+pub fn check(root: &Value, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
     let mut walk = Walk { schemas, problems: Vec::new(), many: false };
     for (key, value) in root.entries() {
         if let Some(part) = schema.properties.get(key.as_str()) {
@@ -97,7 +97,7 @@ impl Walk<'_> {
         self.problems.push(Problem { trouble: Trouble::Unknown, field: field.to_string(), message, suggestion });
     }
 
-    fn value(&mut self, node: &Node, schema: &Schema, field: &Field<'_>) {
+    fn value(&mut self, node: &Value, schema: &Schema, field: &Field<'_>) {
         if node.is_null() {
             if !schema.nullable && schema.default.is_none() {
                 self.add(Trouble::Null, field, format!("must be {}, but is null", article(schema)));
@@ -110,7 +110,7 @@ impl Walk<'_> {
             return;
         }
         match node {
-            Node::Map(entries) => {
+            Value::Map(entries) => {
                 for (key, value) in entries {
                     if let Some(part) = schema.properties.get(key.as_str()).copied().or(schema.additional_properties) {
                         self.value(value, self.schemas.node(part), &field.key(key));
@@ -124,7 +124,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            Node::List(items) => {
+            Value::List(items) => {
                 if let Some(part) = schema.items {
                     let part = self.schemas.node(part);
                     for (index, item) in items.iter().enumerate() {
@@ -148,7 +148,7 @@ impl Walk<'_> {
         }
     }
 
-    fn is_missing(&self, node: &Node, schema: &Schema, name: &str) -> bool {
+    fn is_missing(&self, node: &Value, schema: &Schema, name: &str) -> bool {
         let part = schema.properties.get(name).map(|part| self.schemas.node(*part));
         match node.entries().iter().find(|(key, _)| key == name) {
             Some((_, value)) => value.is_null() && part.is_some_and(|part| part.default.is_none() && !part.nullable),
@@ -156,7 +156,7 @@ impl Walk<'_> {
         }
     }
 
-    fn alternatives(&self, node: &Node, schema: &Schema) -> Vec<String> {
+    fn alternatives(&self, node: &Value, schema: &Schema) -> Vec<String> {
         let fits = |part: &usize| self.fits(node, self.schemas.node(*part), schema);
         let mut wrong = Vec::new();
         if !schema.all_of.iter().all(fits) {
@@ -199,11 +199,11 @@ impl Walk<'_> {
 
     /// Whether a value satisfies a part that only constrains, inside `oneOf` and similar; `whole` is the schema with
     /// the structure and the defaults.
-    fn fits(&self, node: &Node, part: &Schema, whole: &Schema) -> bool {
+    fn fits(&self, node: &Value, part: &Schema, whole: &Schema) -> bool {
         let fits = |other: &usize| self.fits(node, self.schemas.node(*other), whole);
         let of = |name: &str| whole.properties.get(name).map(|whole| self.schemas.node(*whole));
         let value = |name: &str| match node.get(name) {
-            Node::Null => of(name).and_then(|whole| whole.default.as_ref()).unwrap_or(&Node::Null),
+            Value::Null => of(name).and_then(|whole| whole.default.as_ref()).unwrap_or(&Value::Null),
             value => value,
         };
         is_of(node, part)
@@ -219,7 +219,7 @@ impl Walk<'_> {
             && part.not.as_ref().is_none_or(|other| !fits(other))
     }
 
-    fn rules(&mut self, node: &Node, part: usize, field: &Field<'_>) {
+    fn rules(&mut self, node: &Value, part: usize, field: &Field<'_>) {
         if node.is_null() || !self.schemas.has_rules(part) {
             return;
         }
@@ -237,7 +237,7 @@ impl Walk<'_> {
             }
         }
         match node {
-            Node::Map(entries) => {
+            Value::Map(entries) => {
                 for (key, value) in entries {
                     let part = schema.properties.get(key.as_str()).copied().or(schema.additional_properties);
                     if let Some(part) = part {
@@ -245,7 +245,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            Node::List(items) => {
+            Value::List(items) => {
                 if let Some(part) = schema.items {
                     for (index, item) in items.iter().enumerate() {
                         self.rules(item, part, &field.index(index));
@@ -257,19 +257,19 @@ impl Walk<'_> {
     }
 }
 
-fn is_of(node: &Node, schema: &Schema) -> bool {
+fn is_of(node: &Value, schema: &Schema) -> bool {
     if schema.int_or_string {
-        return matches!(node, Node::Int(_) | Node::Str(_));
+        return matches!(node, Value::Int(_) | Value::Str(_));
     }
     match (schema.kind, node) {
-        (Type::Integer, Node::Float(value)) => value.fract() == 0.0,
+        (Type::Integer, Value::Float(value)) => value.fract() == 0.0,
         (Type::Any, _)
-        | (Type::Object, Node::Map(_))
-        | (Type::Array, Node::List(_))
-        | (Type::String, Node::Str(_))
-        | (Type::Integer, Node::Int(_))
-        | (Type::Number, Node::Int(_) | Node::Float(_))
-        | (Type::Boolean, Node::Bool(_)) => true,
+        | (Type::Object, Value::Map(_))
+        | (Type::Array, Value::List(_))
+        | (Type::String, Value::Str(_))
+        | (Type::Integer, Value::Int(_))
+        | (Type::Number, Value::Int(_) | Value::Float(_))
+        | (Type::Boolean, Value::Bool(_)) => true,
         _ => false,
     }
 }
@@ -288,11 +288,11 @@ fn article(schema: &Schema) -> &'static str {
 }
 
 /// A short form of the value; unquoted `1` and `yes` are not strings in YAML.
-fn described(node: &Node) -> String {
+fn described(node: &Value) -> String {
     match node {
-        Node::Map(_) => "a mapping".to_owned(),
-        Node::List(_) => "a list".to_owned(),
-        Node::Str(text) => format!("the string {:?}", shortened(text)),
+        Value::Map(_) => "a mapping".to_owned(),
+        Value::List(_) => "a list".to_owned(),
+        Value::Str(text) => format!("the string {:?}", shortened(text)),
         _ => format!("{}, of type {}", node.scalar_text(), node.type_name()),
     }
 }

@@ -7,7 +7,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::cel;
-use crate::Node;
+use crate::Value;
 
 /// Schemas of many kinds; equal parts are stored once and referenced by number.
 #[derive(Debug, Default, Deserialize)]
@@ -35,7 +35,7 @@ pub struct Schema {
     pub items: Option<usize>,
     pub required: Vec<Box<str>>,
     #[serde(rename = "enum")]
-    pub values: Vec<Node>,
+    pub values: Vec<Value>,
     pub pattern: Option<usize>,
     pub format: Option<Box<str>>,
     pub min_length: Option<usize>,
@@ -46,7 +46,7 @@ pub struct Schema {
     pub max_items: Option<usize>,
     pub min_properties: Option<usize>,
     pub max_properties: Option<usize>,
-    pub default: Option<Node>,
+    pub default: Option<Value>,
     pub list_type: Option<Box<str>>,
     pub list_keys: Vec<Box<str>>,
     pub all_of: Vec<usize>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::check::shortened;
 use super::schema::{Schema, Schemas};
-use crate::Node;
+use crate::Value;
 
 pub(super) struct Wrong {
     pub message: String,
@@ -14,19 +14,19 @@ pub(super) struct Wrong {
 }
 
 /// Errors of a value that has the right type.
-pub(super) fn check(node: &Node, schema: &Schema, schemas: &Schemas) -> impl Iterator<Item = Wrong> {
+pub(super) fn check(node: &Value, schema: &Schema, schemas: &Schemas) -> impl Iterator<Item = Wrong> {
     let bounds = match node {
-        Node::Str(text) => text_bounds(text, schema, schemas),
-        Node::Int(_) | Node::Float(_) => number_bounds(node, schema),
-        Node::List(items) => list_bounds(items, schema),
-        Node::Map(entries) => {
+        Value::Str(text) => text_bounds(text, schema, schemas),
+        Value::Int(_) | Value::Float(_) => number_bounds(node, schema),
+        Value::List(items) => list_bounds(items, schema),
+        Value::Map(entries) => {
             size(entries.len(), schema.min_properties, schema.max_properties, "entries").into_iter().collect()
         }
-        Node::Null | Node::Bool(_) => Vec::new(),
+        Value::Null | Value::Bool(_) => Vec::new(),
     };
     let stranger = (!schema.values.is_empty() && !schema.values.contains(node)).then(|| {
         let allowed: Vec<String> = schema.values.iter().map(|value| format!("`{}`", value.scalar_text())).collect();
-        let meant = sailhand_base::suggest::nearest(node.text(), schema.values.iter().map(Node::text));
+        let meant = sailhand_base::suggest::nearest(node.text(), schema.values.iter().map(Value::text));
         let hint = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
         Wrong {
             message: format!("`{}` must be one of {}{hint}", shortened(&node.scalar_text()), allowed.join(", ")),
@@ -79,7 +79,7 @@ fn is_base64(text: &str) -> bool {
         && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }
 
-fn number_bounds(node: &Node, schema: &Schema) -> Vec<Wrong> {
+fn number_bounds(node: &Value, schema: &Schema) -> Vec<Wrong> {
     let Some(number) = node.as_number() else { return Vec::new() };
     let (low, high) = match schema.format.as_deref() {
         Some("int32") => (Some(f64::from(i32::MIN)), Some(f64::from(i32::MAX))),
@@ -95,9 +95,9 @@ fn number_bounds(node: &Node, schema: &Schema) -> Vec<Wrong> {
         .collect()
 }
 
-fn list_bounds(items: &[Node], schema: &Schema) -> Vec<Wrong> {
+fn list_bounds(items: &[Value], schema: &Schema) -> Vec<Wrong> {
     let mut found: Vec<Wrong> = size(items.len(), schema.min_items, schema.max_items, "items").into_iter().collect();
-    let key = |item: &Node| -> String {
+    let key = |item: &Value| -> String {
         if schema.list_keys.is_empty() {
             return serde_json::to_string(item).unwrap_or_default();
         }

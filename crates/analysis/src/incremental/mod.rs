@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use super::question::{Asked, Question};
 use super::snapshot::Exchange;
-use super::{Finding, Kind, Node, ObjectRef, Resource, Rule, Snapshot, mesh, snapshot};
+use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, Value, mesh, snapshot};
 use calls::Calls;
 use told::Told;
 
@@ -166,10 +166,10 @@ impl Incremental {
         let mut touched = |question: Question<'_>| {
             asked.insert(question.number());
         };
-        let config = settings.mesh_config.unwrap_or(Node::Null);
+        let config = settings.mesh_config.unwrap_or(Value::Null);
         let config = self.snapshot.set_mesh(&config, &mut touched);
         let networks = settings.mesh_networks.map(|networks| Arc::new(mesh::networks_resource(networks)));
-        let nothing = mesh::networks_resource(Node::Null);
+        let nothing = mesh::networks_resource(Value::Null);
         self.exchange(&ObjectRef::from(&*config), Some(&config), asked, due);
         self.exchange(&ObjectRef::from(&nothing), networks.as_ref(), asked, due);
     }

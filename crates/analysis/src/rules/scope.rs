@@ -1,7 +1,7 @@
 //! Decides how complete the objects are. A folder of files may be only a part of a cluster: a missing Service is an
 //! error only if the other Services of its namespace were read. Contains no rule.
 
-use crate::{KeyIndex, Kind, Node, Resource, Selector, View, WORKLOADS, Within, hosts};
+use crate::{KeyIndex, Kind, Resource, Selector, Value, View, WORKLOADS, Within, hosts};
 
 static PROXIES: KeyIndex = KeyIndex {
     name: "workloads with a proxy of their own",
@@ -67,6 +67,6 @@ pub fn is_for_unknown_pods(view: &View<'_>, service: &Resource) -> bool {
 }
 
 /// The same for pods with these labels. Needs [`Kind::Service`] too.
-pub fn are_unknown_pods(view: &View<'_>, namespace: &str, labels: &Node) -> bool {
+pub fn are_unknown_pods(view: &View<'_>, namespace: &str, labels: &Value) -> bool {
     view.services_selecting(namespace, labels).iter().any(|service| is_for_unknown_pods(view, service))
 }

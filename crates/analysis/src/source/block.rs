@@ -4,7 +4,7 @@
 
 use compact_str::CompactString;
 
-use super::super::Node;
+use super::super::Value;
 use super::MAX_VALUES;
 use super::scalar::resolve;
 
@@ -14,7 +14,7 @@ const DEEPEST: usize = 48;
 const LONGEST_KEY: usize = 256;
 
 /// Value of a document; none if it uses other syntax or is empty.
-pub fn read(text: &str) -> Option<Node> {
+pub fn read(text: &str) -> Option<Value> {
     // Each value takes at least one byte.
     let is_plain = text.len() < MAX_VALUES && text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~'));
     if !is_plain {
@@ -41,8 +41,8 @@ struct Reader<'a> {
     rest: &'a str,
     line: Option<Line<'a>>,
     /// Entries of all open mappings; each takes its own from the end.
-    entries: Vec<(CompactString, Node)>,
-    items: Vec<Node>,
+    entries: Vec<(CompactString, Value)>,
+    items: Vec<Value>,
 }
 
 impl Reader<'_> {
@@ -62,14 +62,14 @@ impl Reader<'_> {
     }
 
     /// Parses the collection that starts on the current line.
-    fn node(&mut self, indent: usize, depth: usize) -> Option<Node> {
+    fn node(&mut self, indent: usize, depth: usize) -> Option<Value> {
         if depth > DEEPEST {
             return None;
         }
         if is_item(self.line?.text) { self.sequence(indent, depth) } else { self.mapping(indent, depth) }
     }
 
-    fn mapping(&mut self, indent: usize, depth: usize) -> Option<Node> {
+    fn mapping(&mut self, indent: usize, depth: usize) -> Option<Value> {
         let first = self.entries.len();
         while let Some(line) = self.line.filter(|line| line.indent >= indent) {
             if line.indent > indent {
@@ -88,10 +88,10 @@ impl Reader<'_> {
                 None => self.entries.push((key, value)),
             }
         }
-        Some(Node::Map(self.entries.drain(first..).collect()))
+        Some(Value::Map(self.entries.drain(first..).collect()))
     }
 
-    fn sequence(&mut self, indent: usize, depth: usize) -> Option<Node> {
+    fn sequence(&mut self, indent: usize, depth: usize) -> Option<Value> {
         let first = self.items.len();
         while let Some(line) = self.line.filter(|line| line.indent >= indent) {
             if line.indent > indent {
@@ -114,16 +114,16 @@ impl Reader<'_> {
             };
             self.items.push(item);
         }
-        Some(Node::List(self.items.drain(first..).collect()))
+        Some(Value::List(self.items.drain(first..).collect()))
     }
 
     /// Parses the value below a key or dash without content on its line.
-    fn below(&mut self, indent: usize, is_key: bool, depth: usize) -> Option<Node> {
+    fn below(&mut self, indent: usize, is_key: bool, depth: usize) -> Option<Value> {
         match self.line {
             Some(line) if line.indent > indent => self.node(line.indent, depth + 1),
             // Items of a sequence may have the indentation of its key.
             Some(line) if is_key && line.indent == indent && is_item(line.text) => self.sequence(indent, depth + 1),
-            _ => Some(Node::Null),
+            _ => Some(Value::Null),
         }
     }
 }
@@ -158,14 +158,14 @@ fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
 }
 
 /// A value on one line.
-fn scalar(text: &str) -> Option<Node> {
+fn scalar(text: &str) -> Option<Value> {
     match text.as_bytes().first()? {
         quote @ (b'"' | b'\'') => {
             let (inside, after) = quoted(text, char::from(*quote))?;
-            is_comment(after).then(|| Node::string(inside))
+            is_comment(after).then(|| Value::string(inside))
         }
-        b'{' => text.strip_prefix("{}").filter(|after| is_comment(after)).map(|_| Node::Map(Box::default())),
-        b'[' => text.strip_prefix("[]").filter(|after| is_comment(after)).map(|_| Node::List(Box::default())),
+        b'{' => text.strip_prefix("{}").filter(|after| is_comment(after)).map(|_| Value::Map(Box::default())),
+        b'[' => text.strip_prefix("[]").filter(|after| is_comment(after)).map(|_| Value::List(Box::default())),
         b'-' if is_item(text) || text.starts_with("---") => None,
         b'a'..=b'z'
         | b'A'..=b'Z'

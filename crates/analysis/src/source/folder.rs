@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::super::Node;
+use super::super::Value;
 use super::read_value;
 
 /// Files of a folder that were skipped.
@@ -65,8 +65,8 @@ pub(super) const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomizati
 /// Files that a kustomization uses as patches.
 pub(super) fn patches(folder: &Path, text: &str) -> Vec<PathBuf> {
     let Ok(root) = read_value("kustomization", text) else { return Vec::new() };
-    let paths = |list: &Node, field: &str| -> Vec<PathBuf> {
-        let path = |item: &Node| item.as_str().map_or_else(|| item[field].text().to_owned(), str::to_owned);
+    let paths = |list: &Value, field: &str| -> Vec<PathBuf> {
+        let path = |item: &Value| item.as_str().map_or_else(|| item[field].text().to_owned(), str::to_owned);
         // A patch may also be inline.
         let is_path = |path: &String| !path.is_empty() && !path.contains(['\n', '{']) && !path.contains(": ");
         let paths = list.items().iter().map(path).filter(is_path);

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::super::{Node, Origin, Resource};
+use super::super::{Origin, Resource, Value};
 use super::block;
 use super::error::Place;
 use super::split::{Document, split};
@@ -94,7 +94,7 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
 ///
 /// # Errors
 /// The text is not valid YAML or JSON, or it exceeds a limit.
-pub fn read_value(name: &str, text: &str) -> Result<Node, Error> {
+pub fn read_value(name: &str, text: &str) -> Result<Value, Error> {
     yaml::read(text).map_err(|fault| error(name, text, 1, fault))
 }
 
@@ -108,7 +108,7 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
         item: None,
     };
     match parse(text) {
-        Ok(Node::Null) => {}
+        Ok(Value::Null) => {}
         Ok(root) => unfold(root, origin, reading),
         Err(fault) => match json_stream(text, origin) {
             Some(values) => values.into_iter().for_each(|(root, origin)| unfold(root, origin, reading)),
@@ -118,11 +118,11 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
 }
 
 /// Concatenated JSON values, which `kubectl` accepts too, each with its position.
-fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Node, Origin)>> {
+fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Value, Origin)>> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut values = Vec::new();
     let mut last = 0;
     let mut line = whole.line;
@@ -140,7 +140,7 @@ fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Node, Origin)>> {
 }
 
 /// A YAML flow mapping looks like JSON; the JSON parser is faster, so it is tried first.
-fn parse(text: &str) -> Result<Node, Fault> {
+fn parse(text: &str) -> Result<Value, Fault> {
     if text.trim_start().starts_with('{')
         && let Ok(node) = serde_json::from_str(text)
     {
@@ -160,12 +160,12 @@ fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
 }
 
 /// Items of a `List` or any other `…List` that the API server returns; otherwise the object itself.
-fn unfold(root: Node, origin: Origin, reading: &mut Reading) {
+fn unfold(root: Value, origin: Origin, reading: &mut Reading) {
     let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
         *reading.foreign.entry(origin.file).or_default() += 1;
         return;
     };
-    if kind.ends_with("List") && matches!(root["items"], Node::List(_)) {
+    if kind.ends_with("List") && matches!(root["items"], Value::List(_)) {
         let of = (api_version.to_owned(), kind.strip_suffix("List").unwrap_or_default().to_owned());
         for (index, item) in (0..).zip(take_items(root)) {
             // Items of a typed list may omit apiVersion and kind, which the list determines.
@@ -176,27 +176,27 @@ fn unfold(root: Node, origin: Origin, reading: &mut Reading) {
     }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
-    match Resource::from_node(root) {
+    match Resource::from_value(root) {
         Some(resource) => reading.resources.push(Resource { origin: Some(origin), ..resource }),
         None => *reading.others.entry(name).or_default() += 1,
     }
 }
 
-fn take_items(root: Node) -> Vec<Node> {
-    let Node::Map(entries) = root else { return Vec::new() };
+fn take_items(root: Value) -> Vec<Value> {
+    let Value::Map(entries) = root else { return Vec::new() };
     let items = entries.into_iter().find(|(key, _)| key == "items");
     match items {
-        Some((_, Node::List(items))) => items.into_vec(),
+        Some((_, Value::List(items))) => items.into_vec(),
         _ => Vec::new(),
     }
 }
 
-fn with_type(item: Node, (api_version, kind): &(String, String)) -> Node {
-    let Node::Map(entries) = item else { return item };
+fn with_type(item: Value, (api_version, kind): &(String, String)) -> Value {
+    let Value::Map(entries) = item else { return item };
     let mut entries = entries.into_vec();
-    entries.push(("apiVersion".into(), Node::string(api_version)));
-    entries.push(("kind".into(), Node::string(kind)));
-    Node::Map(entries.into())
+    entries.push(("apiVersion".into(), Value::string(api_version)));
+    entries.push(("kind".into(), Value::string(kind)));
+    Value::Map(entries.into())
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Builds a [`Node`] from the events of a YAML parser, within limits on depth and size. Pure.
+//! Builds a [`Value`] from the events of a YAML parser, within limits on depth and size. Pure.
 
 use compact_str::CompactString;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::super::Node;
+use super::super::Value;
 use super::scalar::resolve;
 use super::{MAX_DEPTH, MAX_VALUES};
 
@@ -33,7 +33,7 @@ impl From<&ScanError> for Fault {
 }
 
 /// Parses one document; null if it is empty.
-pub fn read(text: &str) -> Result<Node, Fault> {
+pub fn read(text: &str) -> Result<Value, Fault> {
     read_strictly(text).or_else(|fault| indented(text, &fault).map_or(Err(fault), |text| read_strictly(&text)))
 }
 
@@ -68,7 +68,7 @@ pub(super) fn indented(text: &str, fault: &Fault) -> Option<String> {
     None
 }
 
-fn read_strictly(text: &str) -> Result<Node, Fault> {
+fn read_strictly(text: &str) -> Result<Value, Fault> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| Fault::from(&error))?;
@@ -91,21 +91,21 @@ enum Refused {
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
-    root: Option<Node>,
+    root: Option<Value>,
     /// Anchors by the parser's numbers; those that are still open have no value yet.
-    anchors: Vec<(usize, Node)>,
+    anchors: Vec<(usize, Value)>,
     values: usize,
 }
 
 enum Open {
     List {
-        items: Vec<Node>,
+        items: Vec<Value>,
         anchor: usize,
     },
     Map {
-        entries: Vec<(CompactString, Node)>,
+        entries: Vec<(CompactString, Value)>,
         key: Option<CompactString>,
-        merges: Vec<Node>,
+        merges: Vec<Value>,
         merge: bool,
         anchor: usize,
     },
@@ -125,7 +125,7 @@ impl Builder {
                 let node = match tag {
                     Some(tag) => tagged(&text, style, &tag),
                     None if style == ScalarStyle::Plain => resolve(&text),
-                    None => Node::Str(CompactString::from(text)),
+                    None => Value::Str(CompactString::from(text)),
                 };
                 self.put(node, anchor)
             }
@@ -134,9 +134,9 @@ impl Builder {
                 self.open(Open::Map { entries: Vec::new(), key: None, merges: Vec::new(), merge: false, anchor })
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open::List { items, anchor }) => self.put(Node::List(items.into()), anchor),
+                Some(Open::List { items, anchor }) => self.put(Value::List(items.into()), anchor),
                 Some(Open::Map { entries, merges, anchor, .. }) => {
-                    self.put(Node::Map(merged(entries, merges).into()), anchor)
+                    self.put(Value::Map(merged(entries, merges).into()), anchor)
                 }
                 None => Ok(()),
             },
@@ -191,7 +191,7 @@ impl Builder {
         Ok(())
     }
 
-    fn put(&mut self, node: Node, anchor: usize) -> Result<(), Refused> {
+    fn put(&mut self, node: Value, anchor: usize) -> Result<(), Refused> {
         self.charge(1)?;
         if anchor > 0 {
             self.anchors.push((anchor, node.clone()));
@@ -202,7 +202,7 @@ impl Builder {
             Some(Open::Map { merges, merge, .. }) if *merge => {
                 *merge = false;
                 match node {
-                    Node::List(list) => merges.extend(list),
+                    Value::List(list) => merges.extend(list),
                     other => merges.push(other),
                 }
             }
@@ -216,7 +216,7 @@ impl Builder {
 }
 
 /// The last of equal keys wins, as in `kubectl`.
-fn put_entry(entries: &mut Vec<(CompactString, Node)>, key: CompactString, node: Node) {
+fn put_entry(entries: &mut Vec<(CompactString, Value)>, key: CompactString, node: Value) {
     match entries.iter_mut().find(|(name, _)| *name == key) {
         Some((_, value)) => *value = node,
         None => entries.push((key, node)),
@@ -224,7 +224,7 @@ fn put_entry(entries: &mut Vec<(CompactString, Node)>, key: CompactString, node:
 }
 
 /// Keys of the mapping itself take precedence, then those of earlier merges (YAML merge type).
-fn merged(mut entries: Vec<(CompactString, Node)>, merges: Vec<Node>) -> Vec<(CompactString, Node)> {
+fn merged(mut entries: Vec<(CompactString, Value)>, merges: Vec<Value>) -> Vec<(CompactString, Value)> {
     for merge in merges {
         for (key, value) in merge.entries() {
             if !entries.iter().any(|(name, _)| name == key) {
@@ -235,15 +235,15 @@ fn merged(mut entries: Vec<(CompactString, Node)>, merges: Vec<Node>) -> Vec<(Co
     entries
 }
 
-fn tagged(text: &str, style: ScalarStyle, tag: &Tag) -> Node {
+fn tagged(text: &str, style: ScalarStyle, tag: &Tag) -> Value {
     let is_string = tag.suffix == "str" || style != ScalarStyle::Plain || tag.suffix == "binary";
-    if is_string { Node::string(text) } else { resolve(text) }
+    if is_string { Value::string(text) } else { resolve(text) }
 }
 
-fn size(node: &Node) -> usize {
+fn size(node: &Value) -> usize {
     match node {
-        Node::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Node::Map(entries) => 1 + entries.iter().map(|(_, value)| size(value)).sum::<usize>(),
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|(_, value)| size(value)).sum::<usize>(),
         _ => 1,
     }
 }
@@ -257,7 +257,7 @@ pub(super) fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
 mod tests {
     use super::*;
 
-    fn json(text: &str) -> Node {
+    fn json(text: &str) -> Value {
         serde_json::from_str(text).unwrap()
     }
 

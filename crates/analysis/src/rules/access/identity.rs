@@ -3,7 +3,7 @@
 
 use crate::rules::mutual_tls::mode::{self, InForce, Mode};
 use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "access.Identity",
@@ -129,7 +129,7 @@ struct Use {
 }
 
 /// The first field that matches an identity; a positive field beside a negative one decides.
-fn uses(spec: &Node) -> Vec<Use> {
+fn uses(spec: &Value) -> Vec<Use> {
     let mut uses = Vec::new();
     for (index, rule) in spec["rules"].items().iter().enumerate() {
         for (at, entry) in rule["from"].items().iter().enumerate() {

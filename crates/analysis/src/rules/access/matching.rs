@@ -1,7 +1,7 @@
 //! Checks for policies that fail open because every value that is not listed is allowed. Source: istio.io, security best
 //! practices, "Use ALLOW-with-positive-matching and DENY-with-negative-match patterns".
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "access.Matching",
@@ -109,7 +109,7 @@ fn check_allow(policy: &Resource, findings: &mut Findings) {
 }
 
 /// The first negative field, if there is no positive one.
-fn only_negative(entry: &Node, fields: &[&str]) -> Option<String> {
+fn only_negative(entry: &Value, fields: &[&str]) -> Option<String> {
     if fields.iter().any(|field| !entry[*field].is_empty()) {
         return None;
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
 pub static RULE: Rule = Rule {
     name: "access.ServicePorts",
@@ -147,7 +147,7 @@ fn ports(policy: &Resource) -> Vec<(i64, String)> {
     for (index, rule) in spec["rules"].items().iter().enumerate() {
         for (at, to) in rule["to"].items().iter().enumerate() {
             for field in ["ports", "notPorts"] {
-                let listed: &Node = &to["operation"][field];
+                let listed: &Value = &to["operation"][field];
                 for (which, port) in listed.items().iter().enumerate() {
                     let path = || format!("spec.rules[{index}].to[{at}].operation.{field}[{which}]");
                     found.extend(port.text().parse().ok().map(|number| (number, path())));

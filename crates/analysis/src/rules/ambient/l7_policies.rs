@@ -2,7 +2,7 @@
 //! "Use Layer 7 features"; Kiali's checks KIA0109, KIA0110, KIA1317.
 
 use super::waypoint;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
 pub static RULE: Rule = Rule {
     name: "ambient.L7Policies",
@@ -150,7 +150,7 @@ fn is_told_by_status(policy: &Resource) -> bool {
     })
 }
 
-fn first_l7_field(spec: &Node) -> Option<String> {
+fn first_l7_field(spec: &Value) -> Option<String> {
     for (index, rule) in spec["rules"].items().iter().enumerate() {
         for (at, entry) in rule["from"].items().iter().enumerate() {
             for field in ["requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks"] {

@@ -2,7 +2,7 @@
 //! HBONE uses port 15008.
 
 use super::waypoint::is_ambient;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "ambient.NetworkPolicies",
@@ -61,7 +61,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     findings.add(&SH7160, policy, message).field("spec.ingress[0].ports");
 }
 
-fn lets_hbone_in(rule: &Node) -> bool {
+fn lets_hbone_in(rule: &Value) -> bool {
     let ports = rule["ports"].items();
     ports.is_empty()
         || ports.iter().any(|port| match (port["port"].as_int(), port["endPort"].as_int()) {

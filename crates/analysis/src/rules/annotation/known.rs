@@ -6,7 +6,7 @@
 
 use super::table::{self, Change, SET_BY_ISTIO};
 use super::value;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, WORKLOADS};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, WORKLOADS};
 use sailhand_base::suggest;
 
 pub static RULE: Rule = Rule {
@@ -154,7 +154,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 /// Where an object has annotations.
 struct Stand<'a> {
-    annotations: &'a Node,
+    annotations: &'a Value,
     /// Path of the field up to and including `metadata`.
     within: &'static str,
     /// Kind to which the annotations apply.

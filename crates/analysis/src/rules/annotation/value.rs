@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 
-use crate::Node;
+use crate::Value;
 use crate::mesh::read_embedded;
 
 /// Validates the value of an annotation. An annotation without a known format is always valid.
@@ -143,8 +143,8 @@ const PROXY_CONFIG: [&str; 40] = [
 
 fn proxy_config(text: &str) -> Result<(), String> {
     let entries = match read_embedded(text) {
-        Some(Node::Map(entries)) => entries,
-        Some(Node::Null) => return Ok(()),
+        Some(Value::Map(entries)) => entries,
+        Some(Value::Null) => return Ok(()),
         _ => return Err("the value is not a YAML or JSON mapping".to_owned()),
     };
     let camel = |key: &str| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, mesh};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, mesh};
 
 pub static RULE: Rule = Rule {
     name: "clusters.Identity",
@@ -139,11 +139,11 @@ fn check_trust_domains(maps: &[Arc<Resource>], findings: &mut Findings) {
     if maps.len() < 2 {
         return;
     }
-    let meshes: Vec<(&Arc<Resource>, Node)> = maps
+    let meshes: Vec<(&Arc<Resource>, Value)> = maps
         .iter()
-        .map(|map| (map, mesh::read_embedded(map.root.at("data.mesh").text()).unwrap_or(Node::Null)))
+        .map(|map| (map, mesh::read_embedded(map.root.at("data.mesh").text()).unwrap_or(Value::Null)))
         .collect();
-    let domain = |mesh: &Node| match mesh["trustDomain"].text() {
+    let domain = |mesh: &Value| match mesh["trustDomain"].text() {
         "" => "cluster.local".to_owned(),
         domain => domain.to_owned(),
     };

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "services.MultiClusterServiceAnalyzer",
@@ -96,7 +96,7 @@ fn service_type(service: &Resource) -> &str {
 
 /// Ports as clients see them, sorted by name.
 fn ports(service: &Resource) -> BTreeSet<[String; 5]> {
-    let text = |node: &Node, default: &str| {
+    let text = |node: &Value, default: &str| {
         let text = node.scalar_text();
         if text.is_empty() { default.to_owned() } else { text.to_string() }
     };

@@ -1,6 +1,6 @@
 //! Checks for TLS origination without a CA certificate. Source: istio `analyzers/destinationrule/ca-certificate.go`.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "destinationrule.CaCertificateAnalyzer",
@@ -107,7 +107,7 @@ fn check(_: &View<'_>, rule: &Resource, findings: &mut Findings) {
 
 /// The TLS mode, if it originates TLS and sets no CA certificate. A credential may contain a CA, but only proxies that
 /// a workload selector matches read credentials.
-fn unverified(tls: &Node, selects: bool) -> Option<&str> {
+fn unverified(tls: &Value, selects: bool) -> Option<&str> {
     let mode = tls["mode"].text();
     let has_ca = !tls["caCertificates"].text().is_empty() || (selects && !tls["credentialName"].text().is_empty());
     (matches!(mode, "SIMPLE" | "MUTUAL") && !has_ca).then_some(mode)

@@ -7,7 +7,7 @@
 
 use crate::rules::{meant, scope};
 use crate::{
-    Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, Selector, View, Within, hosts,
+    Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, Within, hosts,
 };
 
 pub static RULE: Rule = Rule {
@@ -236,7 +236,7 @@ fn has_entry(view: &View<'_>, wanted: &Selector<'_>) -> bool {
 }
 
 /// Labels of a `WorkloadEntry`, or of the template in a `WorkloadGroup`.
-fn entry_labels(workload: &Resource) -> [&Node; 2] {
+fn entry_labels(workload: &Resource) -> [&Value; 2] {
     let spec = workload.spec();
     if workload.kind == Kind::WorkloadEntry {
         [&spec["labels"], workload.labels()]

@@ -1,7 +1,7 @@
 //! Checks for hosts that a Gateway serves over both HTTPS and plaintext HTTP. Source: istio.io, security best
 //! practices, "Gateway"; Gateway reference, `httpsRedirect`.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, hosts};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, hosts};
 
 pub static RULE: Rule = Rule {
     name: "edge.HttpsRedirect",
@@ -58,7 +58,7 @@ fn check(_: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     if servers.len() > COMPARED {
         return;
     }
-    let encrypted: Vec<&Node> =
+    let encrypted: Vec<&Value> =
         servers.iter().filter(|server| server["port"]["protocol"].text().eq_ignore_ascii_case("HTTPS")).collect();
     for (index, server) in servers.iter().enumerate() {
         if !server["port"]["protocol"].text().eq_ignore_ascii_case("HTTP") || server["tls"]["httpsRedirect"].is_true() {

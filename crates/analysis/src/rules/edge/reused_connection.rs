@@ -2,7 +2,7 @@
 //! istio.io, security best practices, "Explicitly disable all the sensitive http host under relaxed SNI host matching".
 
 use crate::rules::bound::{self, gateway_key};
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, Selector, View, hosts};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, hosts};
 
 pub static RULE: Rule = Rule {
     name: "edge.ReusedConnection",
@@ -94,7 +94,7 @@ static WIDE: KeyIndex = KeyIndex {
 };
 
 fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
-    let is_guarded = |server: &Node| matches!(server.at("tls.mode").text(), "MUTUAL");
+    let is_guarded = |server: &Value| matches!(server.at("tls.mode").text(), "MUTUAL");
     let servers = gateway.spec()["servers"].items();
     if !servers.iter().any(is_guarded) {
         return;

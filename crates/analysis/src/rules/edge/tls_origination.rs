@@ -1,7 +1,7 @@
 //! Checks TLS origination for missing certificate verification. Source: istio.io, security best practices, "Configure
 //! TLS verification in Destination Rule when using TLS origination".
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "edge.TlsOrigination",
@@ -87,14 +87,14 @@ fn check(_: &View<'_>, rule: &Resource, findings: &mut Findings) {
     }
 }
 
-fn check_policy(rule: &Resource, policy: &Node, path: &str, findings: &mut Findings) {
+fn check_policy(rule: &Resource, policy: &Value, path: &str, findings: &mut Findings) {
     check_tls(rule, &policy["tls"], || format!("{path}.tls"), findings);
     for (index, settings) in policy["portLevelSettings"].items().iter().enumerate() {
         check_tls(rule, &settings["tls"], || format!("{path}.portLevelSettings[{index}].tls"), findings);
     }
 }
 
-fn check_tls(rule: &Resource, tls: &Node, path: impl Fn() -> String, findings: &mut Findings) {
+fn check_tls(rule: &Resource, tls: &Value, path: impl Fn() -> String, findings: &mut Findings) {
     let mode = tls["mode"].text();
     if !matches!(mode, "SIMPLE" | "MUTUAL") {
         return;

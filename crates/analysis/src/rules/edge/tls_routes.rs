@@ -2,7 +2,7 @@
 //! "Gateway to virtual service TLS mismatch".
 
 use crate::rules::bound;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, hosts};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, hosts};
 
 pub static RULE: Rule = Rule {
     name: "edge.TlsRoutes",
@@ -103,7 +103,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-fn is_for(server: &Node, gateway: &Resource, service: &Resource) -> bool {
+fn is_for(server: &Value, gateway: &Resource, service: &Resource) -> bool {
     server["hosts"].texts().any(|offered| {
         let (namespace, offered) = offered.split_once('/').unwrap_or(("*", offered));
         let namespace = if namespace == "." { &gateway.namespace } else { namespace };
@@ -112,7 +112,7 @@ fn is_for(server: &Node, gateway: &Resource, service: &Resource) -> bool {
     })
 }
 
-fn takes(server: &Node, kind: &str) -> bool {
+fn takes(server: &Value, kind: &str) -> bool {
     let protocol = server["port"]["protocol"].text().to_ascii_uppercase();
     let passes = server.at("tls.mode").text().ends_with("PASSTHROUGH");
     match kind {

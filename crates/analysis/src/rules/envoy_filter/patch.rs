@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "envoyfilter.EnvoyPatchAnalyzer",
@@ -228,7 +228,7 @@ fn message(code: &Code, apply_to: &str, operation: &str, name: &str) -> String {
 }
 
 /// Name of the filter that a patch changes: the one in its value, or that of the filter it matches.
-fn filter_name(item: &Node) -> &str {
+fn filter_name(item: &Value) -> &str {
     let value = &item["patch"]["value"];
     match value["name"].as_str() {
         Some(name) => name,

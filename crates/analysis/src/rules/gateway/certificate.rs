@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::{Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Node, Resource, Rule, Selector, View};
+use crate::{Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Resource, Rule, Selector, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "gateway.CertificateAnalyzer",
@@ -67,7 +67,7 @@ fn by_certificate(gateway: &Resource, keys: &mut Keys<'_>) {
 }
 
 /// What a server presents: a credential, or certificate files.
-fn certificate(server: &Node) -> Option<[&str; 3]> {
+fn certificate(server: &Value) -> Option<[&str; 3]> {
     let tls = &server["tls"];
     let text = |key: &str| tls[key].text();
     let certificate = [text("credentialName"), text("serverCertificate"), text("privateKey")];

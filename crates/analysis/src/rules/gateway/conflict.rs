@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::rules::scope;
 use crate::rules::shared::IST0101;
 use crate::{
-    Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Node, Resource, Rule, Selector, View, Within,
+    Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Resource, Rule, Selector, Value, View, Within,
 };
 
 pub static RULE: Rule = Rule {
@@ -90,7 +90,7 @@ fn by_host(gateway: &Resource, keys: &mut Keys<'_>) {
 /// Port, bind address, the namespace to which a host is limited, and the host.
 fn server_keys<'a>(
     gateway: &'a Resource,
-    server: &'a Node,
+    server: &'a Value,
 ) -> impl Iterator<Item = (compact_str::CompactString, &'a str, &'a str, &'a str)> {
     let number = server.at("port.number").scalar_text();
     let bind = server["bind"].text();
@@ -149,7 +149,7 @@ fn share_workloads(view: &View<'_>, a: &Selector<'_>, b: &Selector<'_>) -> bool 
 fn tell(
     gateway: &Resource,
     selector: &Selector<'_>,
-    (index, server): (usize, &Node),
+    (index, server): (usize, &Value),
     conflicting: &BTreeMap<(&str, &str), &Arc<Resource>>,
     findings: &mut Findings,
 ) {

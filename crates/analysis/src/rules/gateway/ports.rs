@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::conflict::tell_unselected;
 use crate::rules::scope;
 use crate::rules::shared::IST0101;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
 pub static RULE: Rule = Rule {
     name: "gateway.IngressGatewayPortAnalyzer",
@@ -85,7 +85,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let mut ports: BTreeSet<i64> = BTreeSet::new();
     let mut has_service = false;
     let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let mut last: Option<(&str, &Node)> = None;
+    let mut last: Option<(&str, &Value)> = None;
     for workload in view.workloads(Within::Anywhere, &selector) {
         has_workload = true;
         // Pods of one Deployment have the same labels and ports.
@@ -126,7 +126,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
 }
 
 /// Container port of a Service port, also if targetPort is a name.
-fn target(port: &Node, workload: &Resource) -> Option<i64> {
+fn target(port: &Value, workload: &Resource) -> Option<i64> {
     let target = &port["targetPort"];
     if let Some(number) = target.as_int().or_else(|| target.text().parse().ok()) {
         return Some(number);

@@ -1,6 +1,6 @@
 //! Checks for Gateways that request the same address. Source: Kiali's check KIA1502.
 
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "gateway_api.Addresses",
@@ -70,7 +70,7 @@ static BY_ADDRESS: KeyIndex = KeyIndex {
 };
 
 /// Gateways with the address of an existing Service share its proxy on purpose.
-fn addresses(gateway: &Resource) -> impl Iterator<Item = &Node> {
+fn addresses(gateway: &Resource) -> impl Iterator<Item = &Value> {
     gateway.spec()["addresses"]
         .items()
         .iter()

@@ -4,7 +4,7 @@
 use super::grants::is_granted;
 use super::status::is_refused;
 use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
 
@@ -129,7 +129,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
     }
 }
 
-fn check_backend(view: &View<'_>, route: &Resource, backend: &Node, path: &str, findings: &mut Findings) {
+fn check_backend(view: &View<'_>, route: &Resource, backend: &Value, path: &str, findings: &mut Findings) {
     let is_service = matches!(backend["kind"].text(), "" | "Service") && backend["group"].text().is_empty();
     if !is_service {
         return;

@@ -3,7 +3,7 @@
 
 use super::status::is_refused;
 use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, hosts};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, hosts};
 
 const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
 
@@ -136,7 +136,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
 }
 
 /// Why no listener accepts the route; the reason of the listener that matches best.
-fn refusal(view: &View<'_>, route: &Resource, parent: &Node, gateway: &Resource) -> Option<String> {
+fn refusal(view: &View<'_>, route: &Resource, parent: &Value, gateway: &Resource) -> Option<String> {
     let listeners = gateway.spec()["listeners"].items();
     if listeners.is_empty() {
         return None;
@@ -186,7 +186,7 @@ fn refusal(view: &View<'_>, route: &Resource, parent: &Node, gateway: &Resource)
     Some(furthest.1)
 }
 
-fn takes_kind(kind: Kind, listener: &Node) -> bool {
+fn takes_kind(kind: Kind, listener: &Value) -> bool {
     let kinds = listener["allowedRoutes"]["kinds"].items();
     if !kinds.is_empty() {
         return kinds.iter().any(|item| item["kind"].text() == kind.name());
@@ -201,7 +201,7 @@ fn takes_kind(kind: Kind, listener: &Node) -> bool {
     }
 }
 
-fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listener: &Node) -> bool {
+fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listener: &Value) -> bool {
     let namespaces = &listener["allowedRoutes"]["namespaces"];
     match namespaces["from"].text() {
         "All" => true,
@@ -220,7 +220,7 @@ fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listen
     }
 }
 
-fn takes_host(route: &Resource, listener: &Node) -> bool {
+fn takes_host(route: &Resource, listener: &Value) -> bool {
     let offered = listener["hostname"].text();
     let wanted = &route.spec()["hostnames"];
     offered.is_empty() || wanted.items().is_empty() || wanted.texts().any(|host| hosts::overlaps(offered, host))

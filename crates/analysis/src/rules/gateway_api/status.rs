@@ -4,7 +4,7 @@ use crate::Resource;
 
 /// Whether a condition of this type is False in the status of a route or gateway.
 pub fn is_refused(resource: &Resource, condition: &str) -> bool {
-    let refused = |conditions: &crate::Node| {
+    let refused = |conditions: &crate::Value| {
         conditions.items().iter().any(|it| it["type"].text() == condition && it["status"].text() == "False")
     };
     let status = resource.status();

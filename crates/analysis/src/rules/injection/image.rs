@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::mesh::read_embedded;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "injection.ImageAnalyzer",
@@ -99,7 +99,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
 
 /// Proxy image from the injector's values.
 fn injected_image(map: &Resource) -> String {
-    let values: Node = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
+    let values: Value = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
     let global = &values["global"];
     let image = global["proxy"]["image"].text();
     if image.contains('/') {
@@ -125,7 +125,7 @@ fn has_other_image(view: &View<'_>, pod: &Resource, image: &str) -> bool {
 fn image_type(view: &View<'_>, pod: &Resource) -> String {
     let mesh = view.mesh();
     let mut found = mesh.config().at("defaultConfig.image.imageType").text().to_owned();
-    let mut take = |node: &Node| {
+    let mut take = |node: &Value| {
         if let Some(text) = node.at("image.imageType").as_str().filter(|text| !text.is_empty()) {
             text.clone_into(&mut found);
         }

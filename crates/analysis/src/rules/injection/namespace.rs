@@ -6,7 +6,7 @@
 
 use crate::membership::{has_sidecar, own_injection};
 use crate::mesh::ISTIO_NAMESPACE;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "injection.Analyzer",
@@ -187,7 +187,7 @@ fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Finding
 
 fn injects_by_default(view: &View<'_>) -> bool {
     view.get(Kind::ConfigMap, ISTIO_NAMESPACE, "istio-sidecar-injector").is_some_and(|map| {
-        let values: Node = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
+        let values: Value = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
         values.at("sidecarInjectorWebhook.enableNamespacesByDefault").is_true()
     })
 }

@@ -1,9 +1,9 @@
 //! Evaluates Kubernetes label selectors with expressions. Source: Kubernetes `LabelSelector`. Contains no rule.
 
-use crate::Node;
+use crate::Value;
 
 /// Whether a selector matches labels. A missing selector matches everything, an invalid one nothing.
-pub fn matches<'a>(selector: &Node, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+pub fn matches<'a>(selector: &Value, label: impl Fn(&str) -> Option<&'a str>) -> bool {
     let pairs = selector["matchLabels"].entries();
     pairs.iter().all(|(key, value)| label(key) == Some(value.text()))
         && selector["matchExpressions"].items().iter().all(|expression| {
@@ -26,7 +26,7 @@ mod tests {
     #[test]
     fn all_pairs_and_expressions_must_match() {
         let holds = |selector: &str, labels: &[(&'static str, &'static str)]| {
-            let selector: Node = serde_json::from_str(selector).unwrap();
+            let selector: Value = serde_json::from_str(selector).unwrap();
             matches(&selector, |key| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value))
         };
         assert!(holds("{}", &[]) && holds("null", &[]));

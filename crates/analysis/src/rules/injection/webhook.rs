@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::selector;
 use crate::rules::scope;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "webhook.Analyzer",
@@ -64,7 +64,7 @@ const MOST_REVISIONS: usize = 50;
 struct Webhook<'a> {
     configuration: &'a Resource,
     index: usize,
-    node: &'a Node,
+    node: &'a Value,
 }
 
 impl Webhook<'_> {
@@ -110,7 +110,7 @@ fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut F
         let own = [None, Some(values[0]), Some(values[1])].into_iter();
         let revision = std::iter::once(None).chain(revisions.iter().copied().map(Some));
         let all: Vec<_> = revision.flat_map(|revision| own.clone().map(move |own| (own, revision))).collect();
-        move |selector: fn(&Node) -> &Node| -> Vec<Vec<bool>> {
+        move |selector: fn(&Value) -> &Value| -> Vec<Vec<bool>> {
             let matches = |own: Option<&'static str>, revision, node| {
                 selector::matches(selector(node), |label| match label {
                     REVISION => revision,

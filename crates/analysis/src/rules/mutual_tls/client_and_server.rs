@@ -3,7 +3,7 @@
 
 use super::mode::{self, InForce, Mode};
 use crate::hosts::{fqdn, service_of};
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
 pub static RULE: Rule = Rule {
     name: "mutual_tls.ClientAndServer",
@@ -126,7 +126,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let full = fqdn(host, &rule.namespace);
     let Some(servers) = servers(view, &full) else { return };
     for (path, policy) in policies {
-        let mut compare = |tls: &Node, path: String, port: Option<i64>| {
+        let mut compare = |tls: &Value, path: String, port: Option<i64>| {
             let server = servers.mode(view, port);
             if !server.policy.is_some_and(|policy| servers.are_meshed(view, policy)) {
                 return;
@@ -150,7 +150,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     }
 }
 
-fn says_tls(policy: &Node) -> bool {
+fn says_tls(policy: &Value) -> bool {
     policy["tls"]["mode"].is_set()
         || policy["portLevelSettings"].items().iter().any(|settings| settings["tls"]["mode"].is_set())
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{Kind, Node, Resource, Selector, View};
+use crate::{Kind, Resource, Selector, Value, View};
 
 /// The effective mode and the policy that sets it; no policy for Istio's default.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub enum Mode {
 
 impl Mode {
     /// None if the mode inherits the level above.
-    pub fn read(mtls: &Node) -> Option<Self> {
+    pub fn read(mtls: &Value) -> Option<Self> {
         match mtls["mode"].text() {
             "DISABLE" => Some(Self::Disable),
             "PERMISSIVE" => Some(Self::Permissive),

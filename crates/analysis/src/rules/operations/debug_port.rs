@@ -1,6 +1,6 @@
 //! Checks istiod's debug interface and token policy. Source: istio.io, security best practices, "Control plane".
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "operations.DebugPort",
@@ -93,7 +93,7 @@ fn check(_: &View<'_>, deployment: &Resource, findings: &mut Findings) {
     }
 }
 
-fn value<'a>(container: &'a Node, name: &str) -> &'a str {
+fn value<'a>(container: &'a Value, name: &str) -> &'a str {
     let variable = container["env"].items().iter().find(|variable| variable["name"].text() == name);
     variable.map(|variable| variable["value"].text()).unwrap_or_default()
 }

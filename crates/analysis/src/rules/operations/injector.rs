@@ -2,7 +2,7 @@
 //! upgrades; common injection problems.
 
 use crate::membership::NamespaceMode;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 /// Checks namespaces.
 pub static RULE: Rule = Rule {
@@ -93,7 +93,7 @@ webhooks:
     also: &[],
 };
 
-fn injectors(configuration: &Resource) -> impl Iterator<Item = (usize, &Node)> {
+fn injectors(configuration: &Resource) -> impl Iterator<Item = (usize, &Value)> {
     let webhooks = configuration.root["webhooks"].items().iter().enumerate();
     webhooks.filter(|(_, webhook)| webhook["name"].text().ends_with("sidecar-injector.istio.io"))
 }
@@ -134,7 +134,7 @@ fn check_webhook(_: &View<'_>, configuration: &Resource, findings: &mut Findings
 }
 
 /// A Kubernetes label selector, with matchLabels and matchExpressions.
-fn matches(selector: &Node, labels: &Node) -> bool {
+fn matches(selector: &Value, labels: &Value) -> bool {
     let by_labels = selector["matchLabels"].entries().iter().all(|(key, value)| labels[key.as_str()] == *value);
     by_labels
         && selector["matchExpressions"].items().iter().all(|expression| {

@@ -2,7 +2,7 @@
 //! istio.io, supported releases ("control plane/data plane skew"); istio-vet `meshversion` (init image).
 
 use crate::rules::wording::some_of;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "operations.ProxyVersions",
@@ -108,7 +108,7 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     tell(&SH7318, &mixed, "istio-init and istio-proxy have different versions");
 }
 
-fn image<'a>(containers: &'a Node, name: &str) -> Option<&'a str> {
+fn image<'a>(containers: &'a Value, name: &str) -> Option<&'a str> {
     containers.items().iter().find(|container| container["name"].text() == name)?["image"].as_str()
 }
 

@@ -37,7 +37,7 @@ spec: {tracing: [{randomSamplingPercentage: 1}]}
 };
 
 fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
-    let is_all = |node: &crate::Node| node.as_number().is_some_and(|percent| percent >= 100.0);
+    let is_all = |node: &crate::Value| node.as_number().is_some_and(|percent| percent >= 100.0);
     if resource.kind == Kind::MeshConfig {
         if is_all(resource.root.at("defaultConfig.tracing.sampling")) {
             let message = "defaultConfig.tracing.sampling is 100: every request in the mesh is traced";

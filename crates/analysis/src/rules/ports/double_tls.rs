@@ -75,7 +75,7 @@ static HTTP_ROUTES: KeyIndex = KeyIndex {
 
 fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let policy = &rule.spec()["trafficPolicy"];
-    let starts_tls = |tls: &crate::Node| matches!(tls["mode"].text(), "SIMPLE" | "MUTUAL");
+    let starts_tls = |tls: &crate::Value| matches!(tls["mode"].text(), "SIMPLE" | "MUTUAL");
     let by_port = policy["portLevelSettings"].items();
     if !starts_tls(&policy["tls"]) && !by_port.iter().any(|settings| starts_tls(&settings["tls"])) {
         return;

@@ -3,7 +3,7 @@
 
 use super::protocol::{Spoken, number, spoken};
 use crate::hosts::fqdn;
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View, hosts};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View, hosts};
 
 pub static RULE: Rule = Rule {
     name: "ports.PlainToTls",
@@ -67,7 +67,7 @@ static ORIGINATING: KeyIndex = KeyIndex {
     name: "destination rules that start TLS by host",
     kinds: &[Kind::DestinationRule],
     keys: |rule, keys| {
-        let starts = |policy: &Node| {
+        let starts = |policy: &Value| {
             policy["tls"]["mode"].is_set()
                 || policy["portLevelSettings"].items().iter().any(|settings| settings["tls"]["mode"].is_set())
         };

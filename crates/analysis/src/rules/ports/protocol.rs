@@ -1,7 +1,7 @@
 //! Determines the declared protocol of a port. Source: istio `pkg/config/protocol`, protocol selection: `appProtocol`,
 //! else the name up to its first dash.
 
-use crate::{Kind, Node, Resource};
+use crate::{Kind, Resource, Value};
 
 /// Protocol of a port as far as rules need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Spoken {
 }
 
 /// Protocol of a port of a Service or `ServiceEntry`.
-pub fn spoken(provider: &Resource, port: &Node) -> Spoken {
+pub fn spoken(provider: &Resource, port: &Value) -> Spoken {
     let said = if provider.kind == Kind::ServiceEntry {
         port["protocol"].text()
     } else if port["appProtocol"].is_set() {
@@ -34,6 +34,6 @@ pub fn spoken(provider: &Resource, port: &Node) -> Spoken {
 }
 
 /// Port number that clients use.
-pub fn number(provider: &Resource, port: &Node) -> Option<i64> {
+pub fn number(provider: &Resource, port: &Value) -> Option<i64> {
     port[if provider.kind == Kind::Service { "port" } else { "number" }].as_int()
 }

@@ -1,7 +1,7 @@
 //! Checks the principals in policies. Source: Kiali's checks KIA0106, KIA0108; kiali/kiali#7262.
 
 use crate::rules::scope::knows_namespaces;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "references.Principals",
@@ -196,7 +196,7 @@ fn is_ours(view: &View<'_>, trust_domain: &str) -> bool {
 /// caCertificates entry without trust domains may allow any.
 fn is_foreign(view: &View<'_>, trust_domain: &str) -> bool {
     let authorities = view.mesh().config()["caCertificates"].items();
-    let is_accepted = |authority: &Node| {
+    let is_accepted = |authority: &Value| {
         let domains = &authority["trustDomains"];
         domains.is_empty() || domains.texts().any(|domain| domain == trust_domain)
     };

@@ -2,7 +2,7 @@
 //! KIA0004; istio/istio#51273 for workloads scaled to zero.
 
 use crate::rules::scope::{are_unknown_pods, knows_namespaces};
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
 const KINDS: &[Kind] = &[
     Kind::PeerAuthentication,
@@ -112,7 +112,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 /// A WorkloadEntry outside the cluster has labels too.
 fn is_outside(view: &View<'_>, namespace: &str, selector: &Selector<'_>) -> bool {
-    let entry = |entry: &Node| selector.matches(entry);
+    let entry = |entry: &Value| selector.matches(entry);
     view.in_namespace(Kind::WorkloadEntry, namespace).iter().any(|it| entry(&it.spec()["labels"]) || entry(it.labels()))
         || view.in_namespace(Kind::WorkloadGroup, namespace).iter().any(|it| entry(it.spec().at("metadata.labels")))
 }

@@ -1,7 +1,7 @@
 //! Checks for `targetPort` names that no container port has. Source: Kiali's check KIA0701, for names: a number need
 //! not be declared.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
 pub static RULE: Rule = Rule {
     name: "references.TargetPorts",
@@ -71,7 +71,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-fn has_port(pod: &Node, name: &str) -> bool {
+fn has_port(pod: &Value, name: &str) -> bool {
     let containers = pod["containers"].items().iter().chain(pod["initContainers"].items());
     containers.flat_map(|container| container["ports"].items()).any(|port| port["name"].text() == name)
         // An injector may add containers that the template does not show.

@@ -3,7 +3,7 @@
 
 use crate::hosts::{fqdn, service_of};
 use crate::rules::bound;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "routing.DefaultRoute",
@@ -60,7 +60,7 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-fn takes_everything(route: &Node) -> bool {
+fn takes_everything(route: &Value) -> bool {
     let conditions = route["match"].items();
     conditions.is_empty()
         || conditions.iter().any(|condition| {

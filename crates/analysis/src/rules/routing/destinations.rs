@@ -1,7 +1,7 @@
 //! Checks the weights and destinations of a route. Source: Kiali's checks KIA1104, KIA1105.
 
 use crate::hosts::fqdn;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "routing.Destinations",
@@ -108,7 +108,7 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
 }
 
 /// The first entry that repeats an earlier one, for the message and as arguments.
-fn destination_twice(service: &Resource, destinations: &[Node]) -> Option<(usize, String, [String; 2])> {
+fn destination_twice(service: &Resource, destinations: &[Value]) -> Option<(usize, String, [String; 2])> {
     for (at, entry) in destinations.iter().enumerate().skip(1) {
         let this = key(entry, &service.namespace);
         // A route has few destinations, so each pair is compared. Other headers make another destination.
@@ -125,7 +125,7 @@ fn destination_twice(service: &Resource, destinations: &[Node]) -> Option<(usize
     None
 }
 
-fn key<'a>(entry: &'a Node, namespace: &str) -> (std::borrow::Cow<'a, str>, &'a str, Option<i64>) {
+fn key<'a>(entry: &'a Value, namespace: &str) -> (std::borrow::Cow<'a, str>, &'a str, Option<i64>) {
     let destination = &entry["destination"];
     let host = fqdn(destination["host"].text(), namespace);
     (host, destination["subset"].text(), destination.at("port.number").as_int())

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::rules::bound;
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "routing.SharedGatewayHost",
@@ -116,7 +116,7 @@ fn for_each_claim<'a>(service: &'a Resource, take: &mut dyn FnMut(Claim<'a>)) {
 }
 
 /// The path, if the match has no other condition.
-fn path_alone(condition: &Node) -> Option<String> {
+fn path_alone(condition: &Value) -> Option<String> {
     if condition.entries().iter().any(|(key, value)| !matches!(key.as_str(), "uri" | "name") && value.is_set()) {
         return None;
     }

@@ -60,7 +60,7 @@ static BY_SUBSET: KeyIndex = KeyIndex {
     name: "virtual services by subset",
     kinds: &[Kind::VirtualService],
     keys: |service, keys| {
-        let mut add = |destination: &crate::Node| {
+        let mut add = |destination: &crate::Value| {
             let subset = destination["subset"].text();
             if !subset.is_empty() {
                 keys.add(&[&fqdn(destination["host"].text(), &service.namespace), subset]);

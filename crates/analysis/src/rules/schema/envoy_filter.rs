@@ -6,7 +6,7 @@
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
 use crate::syntax::re2;
-use crate::{Check, Findings, Kind, Node, Resource, Rule, View};
+use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.EnvoyFilter",
@@ -178,7 +178,7 @@ fn check_value(value: &At<'_, '_>, apply_to: &str, report: &mut Report<'_>) {
 }
 
 /// The first `@type` below a value for which the predicate is true.
-fn find_type(node: &Node, holds: impl Fn(&str) -> bool + Copy) -> Option<&str> {
+fn find_type(node: &Value, holds: impl Fn(&str) -> bool + Copy) -> Option<&str> {
     let own = node["@type"].as_str().filter(|kind| holds(kind));
     own.or_else(|| node.items().iter().find_map(|item| find_type(item, holds)))
         .or_else(|| node.entries().iter().find_map(|(_, value)| find_type(value, holds)))

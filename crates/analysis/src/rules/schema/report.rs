@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use crate::field::Field;
 use crate::syntax::{address, duration, name};
-use crate::{Code, Example, Finding, Findings, Level, Node, Resource};
+use crate::{Code, Example, Finding, Findings, Level, Resource, Value};
 
 pub static IST0106: Code = Code {
     id: "IST0106",
@@ -81,14 +81,14 @@ spec:
 /// A value and its path. A missing field is null and has a path too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At<'n, 'f> {
-    node: &'n Node,
+    node: &'n Value,
     field: Field<'f>,
 }
 
 impl Deref for At<'_, '_> {
-    type Target = Node;
+    type Target = Value;
 
-    fn deref(&self) -> &Node {
+    fn deref(&self) -> &Value {
         self.node
     }
 }
@@ -128,7 +128,7 @@ impl<'n> At<'n, '_> {
     }
 
     /// The underlying value, with the lifetime of the object.
-    pub(super) const fn node(&self) -> &'n Node {
+    pub(super) const fn node(&self) -> &'n Value {
         self.node
     }
 }
@@ -199,7 +199,7 @@ impl<'a> Report<'a> {
 
     /// From 1 to 65535; a missing port is 0. A value that is not a number violates the CRD schema.
     pub(super) fn port(&mut self, at: &At<'_, '_>) {
-        let is_number = matches!(at.node, Node::Int(_) | Node::Null);
+        let is_number = matches!(at.node, Value::Int(_) | Value::Null);
         if is_number && !(1..=65535).contains(&at.int()) {
             self.error(at, format_args!("a port must be from 1 to 65535, not {}", at.int()));
         }

@@ -3,7 +3,7 @@
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
 use crate::syntax::url::{self, Form};
-use crate::{Check, Findings, Kind, Node, Resource, Rule, View};
+use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.RequestAuthentication",
@@ -63,8 +63,8 @@ fn check_rule(rule: &At<'_, '_>, report: &mut Report<'_>) {
 /// A JSON Web Key Set, or one key (RFC 7517, 7518, 8037). Messages do not quote the value, because it may contain a
 /// secret.
 fn check_keys(at: &At<'_, '_>, report: &mut Report<'_>) {
-    let set: Node = match serde_json::from_str(at.text()) {
-        Ok(set @ Node::Map(_)) => set,
+    let set: Value = match serde_json::from_str(at.text()) {
+        Ok(set @ Value::Map(_)) => set,
         Ok(_) => return report.error(at, "valid JSON, but not a JSON Web Key Set"),
         Err(error) => {
             return report.error(
@@ -78,8 +78,8 @@ fn check_keys(at: &At<'_, '_>, report: &mut Report<'_>) {
         }
     };
     let keys = match &set["keys"] {
-        Node::List(keys) => keys,
-        Node::Null => std::slice::from_ref(&set),
+        Value::List(keys) => keys,
+        Value::Null => std::slice::from_ref(&set),
         _ => return report.error(at, "`keys` is not a list"),
     };
     for (index, key) in keys.iter().enumerate() {

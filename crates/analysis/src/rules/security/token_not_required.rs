@@ -2,7 +2,7 @@
 //! ("requests without a token are accepted"), tasks/security/authentication/authn-policy, "Require a valid token".
 
 use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "security.TokenNotRequired",
@@ -65,7 +65,7 @@ spec:
 fn check(view: &View<'_>, authentication: &Resource, findings: &mut Findings) {
     let rules = authentication.spec()["jwtRules"].items();
     // If the token or its claims are forwarded, the application may enforce it.
-    let is_passed_on = |rule: &Node| {
+    let is_passed_on = |rule: &Value| {
         rule["forwardOriginalToken"].is_true()
             || rule["outputPayloadToHeader"].is_set()
             || !rule["outputClaimToHeaders"].is_empty()
@@ -86,11 +86,11 @@ fn check(view: &View<'_>, authentication: &Resource, findings: &mut Findings) {
     findings.add(&SH7223, authentication, message).field("spec.jwtRules");
 }
 
-fn asks_for_tokens(policy: &Node) -> bool {
+fn asks_for_tokens(policy: &Value) -> bool {
     // An external authorizer (CUSTOM) may handle authentication.
     policy["action"].text() == "CUSTOM"
         || policy["rules"].items().iter().any(|rule| {
-            let asks = |entry: &Node| {
+            let asks = |entry: &Value| {
                 ["requestPrincipals", "notRequestPrincipals"].iter().any(|field| !entry["source"][*field].is_empty())
             };
             rule["from"].items().iter().any(asks)

@@ -1,6 +1,6 @@
 //! Checks the protocol in port names. Sources: istio `analyzers/service/portname.go`, `pkg/config/kube/conversion.go`.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "service.PortNameAnalyzer",
@@ -109,7 +109,7 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-fn has_known_protocol(port: &Node) -> bool {
+fn has_known_protocol(port: &Value) -> bool {
     if port["protocol"].text() == "UDP" {
         return true;
     }

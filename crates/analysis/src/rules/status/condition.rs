@@ -2,7 +2,7 @@
 //!
 //! Differs from istioctl: the conditions of a Gateway's listeners are read too.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 const KINDS: &[Kind] = &[
     Kind::Service,
@@ -75,7 +75,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     }
 }
 
-fn tell(resource: &Resource, conditions: &Node, below: &str, types: &[&str], findings: &mut Findings) {
+fn tell(resource: &Resource, conditions: &Value, below: &str, types: &[&str], findings: &mut Findings) {
     for (index, condition) in conditions.items().iter().enumerate() {
         let (kind, reason) = (condition["type"].text(), condition["reason"].text());
         let is_partial = kind == "WaypointAccepted" && reason == "PartiallyInvalid";

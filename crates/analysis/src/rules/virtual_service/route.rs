@@ -1,11 +1,11 @@
 //! Lists the destinations of a `VirtualService`. Contains no rule.
 
-use crate::{Node, Resource};
+use crate::{Resource, Value};
 
 /// One destination.
 pub struct Destination<'a> {
     /// Value of `destination`.
-    pub node: &'a Node,
+    pub node: &'a Value,
     /// Its path.
     pub field: String,
     /// Whether it is a mirror.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::{CompactString, ToCompactString};
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "deployment.MultiServiceAnalyzer",
@@ -157,7 +157,7 @@ fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
 }
 
 /// The targetPort; its default is the Service port.
-fn target(port: &Node, number: i64) -> CompactString {
+fn target(port: &Value, number: i64) -> CompactString {
     let target = port["targetPort"].scalar_text();
     if target.is_empty() || target == "0" { number.to_compact_string() } else { target }
 }

@@ -3,7 +3,7 @@
 
 use super::super::report::{At, Report};
 use super::headers;
-use crate::Node;
+use crate::Value;
 use crate::syntax::{name, re2};
 
 /// Envoy limits the compiled size of an expression; Istio limits its length, characters.
@@ -127,6 +127,6 @@ pub(super) fn is_claim(header: &str) -> bool {
 }
 
 /// Type of a string match and its text; none if none is set.
-pub(super) fn string_of(matching: &Node) -> Option<(&str, &str)> {
+pub(super) fn string_of(matching: &Value) -> Option<(&str, &str)> {
     ["exact", "prefix", "regex"].into_iter().find_map(|key| matching.get(key).as_str().map(|text| (key, text)))
 }

@@ -14,7 +14,7 @@ pub use reachability::{IST0130, IST0131};
 use super::export_to;
 use super::report::{At, IST0106, IST0133, Report};
 use crate::syntax::{address, name};
-use crate::{Check, Findings, Kind, Node, Resource, Rule, View};
+use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.VirtualService",
@@ -114,7 +114,7 @@ fn check_hosts(service: &Service<'_>, tls: &At<'_, '_>, report: &mut Report<'_>)
 
 /// Pairs of hosts that overlap. To limit the work, only equal hosts, and wildcards with all hosts, are compared.
 fn check_overlaps(service: &Service<'_>, report: &mut Report<'_>) {
-    let hosts: Vec<&str> = service.hosts.node().items().iter().map(Node::text).collect();
+    let hosts: Vec<&str> = service.hosts.node().items().iter().map(Value::text).collect();
     let mut seen = std::collections::HashMap::new();
     let wildcards: Vec<usize> = (0..hosts.len()).filter(|at| name::is_wildcard(hosts[*at])).collect();
     for (at, host) in service.hosts.each().enumerate() {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::super::report::{At, Report};
 use super::matches::string_of;
-use crate::{Code, Example, Level, Node};
+use crate::{Code, Example, Level, Value};
 
 pub static IST0130: Code = Code {
     id: "IST0130",
@@ -153,7 +153,7 @@ fn ineffective(at: &At<'_, '_>, rule: &str, condition: &str, earlier: &str, repo
 }
 
 /// A name in quotes, or `#` with the index.
-fn label(node: &Node, index: usize) -> String {
+fn label(node: &Value, index: usize) -> String {
     match node["name"].text() {
         "" => format!("#{index}"),
         name => format!("{name:?}"),
@@ -161,13 +161,13 @@ fn label(node: &Node, index: usize) -> String {
 }
 
 /// The same text for equivalent matches: without the name, the order of keys and unset fields.
-fn canonical(condition: &Node) -> String {
-    fn write(node: &Node, out: &mut String) {
+fn canonical(condition: &Value) -> String {
+    fn write(node: &Value, out: &mut String) {
         match node {
-            Node::Map(entries) => {
-                let sorted: BTreeMap<&str, &Node> = entries
+            Value::Map(entries) => {
+                let sorted: BTreeMap<&str, &Value> = entries
                     .iter()
-                    .filter(|(_, value)| !matches!(value, Node::Null | Node::Bool(false) | Node::Int(0)))
+                    .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false) | Value::Int(0)))
                     .map(|(key, value)| (key.as_str(), value))
                     .collect();
                 out.push('{');
@@ -177,7 +177,7 @@ fn canonical(condition: &Node) -> String {
                 }
                 out.push('}');
             }
-            Node::List(items) => {
+            Value::List(items) => {
                 out.push('[');
                 items.iter().for_each(|item| {
                     write(item, out);
@@ -192,7 +192,7 @@ fn canonical(condition: &Node) -> String {
     }
     let mut out = String::new();
     let set = condition.entries().iter().filter(|(key, value)| key != "name" && !value.is_empty());
-    write(&Node::Map(set.cloned().collect()), &mut out);
+    write(&Value::Map(set.cloned().collect()), &mut out);
     out
 }
 
@@ -208,7 +208,7 @@ struct Prefix<'a> {
 }
 
 impl<'a> Prefix<'a> {
-    fn of(condition: &'a Node, route: usize, at: usize) -> Option<Self> {
+    fn of(condition: &'a Value, route: usize, at: usize) -> Option<Self> {
         let prefix = condition["uri"]["prefix"].as_str().filter(|prefix| !prefix.is_empty())?;
         let method = text_of(&condition["method"]);
         let map = |key: &str| -> BTreeMap<&'a str, String> {
@@ -238,7 +238,7 @@ impl<'a> Prefix<'a> {
 }
 
 /// Empty for regular expressions and for a missing match.
-fn text_of(condition: &Node) -> String {
+fn text_of(condition: &Value) -> String {
     match string_of(condition) {
         Some((kind @ ("exact" | "prefix"), text)) if !text.is_empty() => format!("{kind} {text}"),
         _ => String::new(),

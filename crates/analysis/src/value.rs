@@ -6,10 +6,10 @@ use compact_str::{CompactString, ToCompactString};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-/// A value. A missing key yields [`Node::Null`], so that a path can be followed without checks:
+/// A value. A missing key yields [`Value::Null`], so that a path can be followed without checks:
 /// `node["spec"]["tls"]["mode"].text()`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub enum Node {
+pub enum Value {
     /// Null or missing.
     #[default]
     Null,
@@ -22,14 +22,14 @@ pub enum Node {
     /// A string; up to 24 bytes are stored inline.
     Str(CompactString),
     /// A sequence.
-    List(Box<[Node]>),
+    List(Box<[Value]>),
     /// A mapping in document order.
-    Map(Box<[(CompactString, Node)]>),
+    Map(Box<[(CompactString, Value)]>),
 }
 
-static ABSENT: Node = Node::Null;
+static ABSENT: Value = Value::Null;
 
-impl Node {
+impl Value {
     /// A string.
     #[must_use]
     pub fn string(text: impl AsRef<str>) -> Self {
@@ -189,7 +189,7 @@ impl Node {
     }
 }
 
-impl Index<&str> for Node {
+impl Index<&str> for Value {
     type Output = Self;
 
     fn index(&self, key: &str) -> &Self {
@@ -197,7 +197,7 @@ impl Index<&str> for Node {
     }
 }
 
-impl Index<usize> for Node {
+impl Index<usize> for Value {
     type Output = Self;
 
     fn index(&self, index: usize) -> &Self {
@@ -208,51 +208,51 @@ impl Index<usize> for Node {
 struct NodeVisitor;
 
 impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+    type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-        Ok(Node::Null)
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Int(value))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
     }
 
     #[allow(clippy::cast_precision_loss, reason = "larger integers have no exact form")]
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
-        Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Float(value))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Str(CompactString::new(value)))
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Str(CompactString::new(value)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Node::List(items.into()))
+        Ok(Value::List(items.into()))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             entries.push((key, map.next_value()?));
         }
-        Ok(Node::Map(entries.into()))
+        Ok(Value::Map(entries.into()))
     }
 }
 
@@ -275,13 +275,13 @@ impl<'de> Deserialize<'de> for Key {
 }
 
 /// Nesting is limited by the format: 128 levels for `serde_json`.
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
     }
 }
 
-impl Serialize for Node {
+impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),
@@ -309,12 +309,12 @@ mod tests {
 
     #[test]
     fn node_is_as_small_as_string() {
-        assert_eq!(size_of::<Node>(), 24);
+        assert_eq!(size_of::<Value>(), 24);
     }
 
     #[test]
     fn missing_path_is_null() {
-        let node: Node = serde_json::from_str(r#"{"a":{"b":[{"c":1}]}}"#).unwrap();
+        let node: Value = serde_json::from_str(r#"{"a":{"b":[{"c":1}]}}"#).unwrap();
         assert_eq!(node.at("a.b")[0]["c"].as_int(), Some(1));
         assert!(node["a"]["x"]["y"][7]["z"].is_null());
         assert!(node["a"]["b"][0]["c"]["d"].is_null());
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn overlay_merges_mappings_and_replaces_lists() {
-        let read = |text: &str| serde_json::from_str::<Node>(text).unwrap();
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let merged = read(r#"{"a":{"b":1,"c":[1]},"d":2}"#).overlaid(&read(r#"{"a":{"c":[2]},"e":3}"#));
         assert_eq!(merged, read(r#"{"a":{"b":1,"c":[2]},"d":2,"e":3}"#));
     }
