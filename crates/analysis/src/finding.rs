@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{Code, Kind, Level, Origin, Resource, suppress};
+use super::{Code, Kind, Level, Resource, SourceSpan, suppress};
 
 /// A finding.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ pub struct Finding {
     /// Other objects involved.
     pub related: Vec<ObjectRef>,
     /// The document from which the object was read; none for objects of a cluster.
-    pub origin: Option<Origin>,
+    pub origin: Option<SourceSpan>,
     /// Whether an annotation of the object suppresses the code.
     pub suppressed: bool,
     /// Identifies the finding across runs, even if other objects or line numbers change. [`super::run()`] sets it.

@@ -37,7 +37,7 @@ pub use finding::{Finding, Findings, ObjectRef};
 pub use index::{KeyIndex, Keys};
 pub use kind::Kind;
 pub use mesh::Mesh;
-pub use resource::{Origin, Resource};
+pub use resource::{Resource, SourceSpan};
 pub use rule::{Check, Rule};
 pub use run::run;
 pub use selector::Selector;

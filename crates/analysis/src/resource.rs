@@ -28,12 +28,12 @@ pub struct Resource {
     /// The whole object.
     pub root: Value,
     /// Position in a file; none for objects of a cluster.
-    pub origin: Option<Origin>,
+    pub origin: Option<SourceSpan>,
 }
 
 /// A document in one of [`super::source::Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
+pub struct SourceSpan {
     /// Index of the file in [`super::source::Sources`].
     pub file: u32,
     /// First line of the document, from 1.

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
 use super::question::Question;
-use super::{Kind, ObjectRef, Origin, Resource, Value};
+use super::{Kind, ObjectRef, Resource, SourceSpan, Value};
 
 /// All objects under analysis.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Snapshot {
     mesh: Mesh,
     now: i64,
     indexes: Indexes,
-    repeated: Vec<(ObjectRef, Origin, Origin)>,
+    repeated: Vec<(ObjectRef, SourceSpan, SourceSpan)>,
 }
 
 /// Settings beside the objects.
@@ -83,7 +83,7 @@ impl Snapshot {
 
     /// Objects that files define more than once: position of the overridden definition and of the one that is used.
     #[must_use]
-    pub fn repeated(&self) -> &[(ObjectRef, Origin, Origin)] {
+    pub fn repeated(&self) -> &[(ObjectRef, SourceSpan, SourceSpan)] {
         &self.repeated
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sailhand_analysis::source::{Error, Reading, Sources};
-use sailhand_analysis::{Kind, Origin, Snapshot};
+use sailhand_analysis::{Kind, Snapshot, SourceSpan};
 use sailhand_base::error::{Classify, Code};
 use sailhand_base::suggest;
 
@@ -102,7 +102,7 @@ fn errors(errors: &[Error]) {
 
 /// Objects that are defined more than once; only the last definition counts.
 fn repeated(sources: &Sources, snapshot: &Snapshot) {
-    let mut objects: BTreeMap<String, BTreeSet<Origin>> = BTreeMap::new();
+    let mut objects: BTreeMap<String, BTreeSet<SourceSpan>> = BTreeMap::new();
     for (object, earlier, kept) in snapshot.repeated() {
         objects.entry(object.to_string()).or_default().extend([*earlier, *kept]);
     }
@@ -116,7 +116,7 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
         styled(CHANGED, "note:")
     ));
     for (object, origins) in objects.iter().take(SHOWN) {
-        let place = |origin: &Origin| {
+        let place = |origin: &SourceSpan| {
             sources.get(origin.file).map_or_else(String::new, |source| format!("{}:{}", source.name, origin.line))
         };
         let last = origins.last().map(place).unwrap_or_default();

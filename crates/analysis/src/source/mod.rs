@@ -16,7 +16,7 @@ pub use folder::PassedOver;
 pub use position::Position;
 pub use read::{Reading, read, read_value};
 
-use super::{Finding, Origin};
+use super::{Finding, SourceSpan};
 
 /// Largest file, bytes.
 pub const MAX_BYTES: usize = 256 << 20;
@@ -42,7 +42,7 @@ pub struct Source {
 }
 
 impl Sources {
-    /// Adds a text; its index is stored in [`Origin::file`].
+    /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
         self.files.push(Source { name: name.into(), text });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
@@ -81,6 +81,6 @@ impl Sources {
     }
 }
 
-fn document(source: &Source, origin: Origin) -> Option<&str> {
+fn document(source: &Source, origin: SourceSpan) -> Option<&str> {
     source.text.get(usize::try_from(origin.start).ok()?..usize::try_from(origin.end).ok()?)
 }

@@ -2,7 +2,7 @@
 
 use saphyr_parser::{Event, Parser, Span, StrInput};
 
-use super::super::Origin;
+use super::super::SourceSpan;
 use super::yaml::{self, Fault};
 
 /// A position in a file.
@@ -17,7 +17,7 @@ pub struct Position {
 }
 
 /// Position of `field` in its document, or of the nearest enclosing field.
-pub fn locate(text: &str, origin: Origin, field: &str) -> Position {
+pub fn locate(text: &str, origin: SourceSpan, field: &str) -> Position {
     let mut path = segments(field);
     if let Some(item) = origin.item {
         path.splice(0..0, [Segment::Key("items".to_owned()), Segment::Index(usize::try_from(item).unwrap_or(0))]);
@@ -190,7 +190,7 @@ mod tests {
     fn field_or_nearest_ancestor_is_located() {
         let text = "\nkind: X\nmetadata:\n  annotations:\n    a.b/c: \"1\"\nspec:\n  http:\n  - match: x\n    route:\n    - {host: one}\n    - host: two\n";
         let at = |field: &str| {
-            let place = locate(text, Origin { file: 0, line: 10, start: 0, end: 0, item: None }, field);
+            let place = locate(text, SourceSpan { file: 0, line: 10, start: 0, end: 0, item: None }, field);
             (place.line, place.column)
         };
         assert_eq!(at("spec.http[0].route[1].host"), (20, 13));
@@ -206,7 +206,7 @@ mod tests {
     fn lone_carriage_return_is_not_a_line_break() {
         let text = "a: {b: 1,\r c: 2}\r\nd: ü\r\ne: 5\r\n";
         let at = |field: &str| {
-            let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: None }, field);
+            let place = locate(text, SourceSpan { file: 0, line: 1, start: 0, end: 0, item: None }, field);
             (place.line, place.column, place.length)
         };
         assert_eq!((at("a.c"), at("d"), at("e")), ((1, 15, 1), (2, 4, 1), (3, 4, 1)));
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn list_item_is_located() {
         let text = "kind: List\nitems:\n- a: 1\n- a: 2\n";
-        let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: Some(1) }, "a");
+        let place = locate(text, SourceSpan { file: 0, line: 1, start: 0, end: 0, item: Some(1) }, "a");
         assert_eq!((place.line, place.column), (4, 6));
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::super::{Origin, Resource, Value};
+use super::super::{Resource, SourceSpan, Value};
 use super::block;
 use super::error::Place;
 use super::split::{Document, split};
@@ -100,7 +100,7 @@ pub fn read_value(name: &str, text: &str) -> Result<Value, Error> {
 
 fn read_document(source: &Source, number: u32, document: Document, reading: &mut Reading) {
     let text = &source.text[document.start..document.end];
-    let origin = Origin {
+    let origin = SourceSpan {
         file: number,
         line: u32::try_from(document.line).unwrap_or(u32::MAX),
         start: u32::try_from(document.start).unwrap_or(u32::MAX),
@@ -118,7 +118,7 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
 }
 
 /// Concatenated JSON values, which `kubectl` accepts too, each with its position.
-fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Value, Origin)>> {
+fn json_stream(text: &str, whole: SourceSpan) -> Option<Vec<(Value, SourceSpan)>> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
@@ -132,7 +132,7 @@ fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Value, Origin)>> {
         line += u32::try_from(text[last..start].matches('\n').count()).unwrap_or(0);
         let end = stream.byte_offset();
         let place = |offset: usize| whole.start.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX));
-        values.push((value.ok()?, Origin { line, start: place(start), end: place(end), ..whole }));
+        values.push((value.ok()?, SourceSpan { line, start: place(start), end: place(end), ..whole }));
         line += u32::try_from(text[start..end].matches('\n').count()).unwrap_or(0);
         last = end;
     }
@@ -160,7 +160,7 @@ fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
 }
 
 /// Items of a `List` or any other `…List` that the API server returns; otherwise the object itself.
-fn unfold(root: Value, origin: Origin, reading: &mut Reading) {
+fn unfold(root: Value, origin: SourceSpan, reading: &mut Reading) {
     let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
         *reading.foreign.entry(origin.file).or_default() += 1;
         return;
@@ -170,7 +170,7 @@ fn unfold(root: Value, origin: Origin, reading: &mut Reading) {
         for (index, item) in (0..).zip(take_items(root)) {
             // Items of a typed list may omit apiVersion and kind, which the list determines.
             let item = if item["kind"].is_null() { with_type(item, &of) } else { item };
-            unfold(item, Origin { item: Some(index), ..origin }, reading);
+            unfold(item, SourceSpan { item: Some(index), ..origin }, reading);
         }
         return;
     }
