@@ -11,7 +11,7 @@ pub struct Rule {
     pub codes: &'static [&'static Code],
     /// Kinds that it uses, completely: only these are fetched from a cluster. In debug builds [`View`] panics for
     /// others.
-    pub reads: &'static [Kind],
+    pub inputs: &'static [Kind],
     /// The function.
     pub check: Check,
 }

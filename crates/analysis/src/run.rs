@@ -106,7 +106,7 @@ fn units(snapshot: &Snapshot, rules: &[&'static Rule]) -> Vec<Unit> {
 
 impl Unit {
     fn run(&self, snapshot: &Snapshot, findings: &mut Findings) {
-        let view = View::new(snapshot, self.rule.reads);
+        let view = View::new(snapshot, self.rule.inputs);
         match &self.part {
             Part::Objects(kind, check, range) => {
                 for resource in &snapshot.of(*kind)[range.clone()] {

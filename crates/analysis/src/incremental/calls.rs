@@ -157,7 +157,7 @@ impl Calls {
     fn make_one(&mut self, id: Id, snapshot: &Snapshot, told: &mut Told) -> bool {
         let Some(call) = &mut self.places[id as usize] else { return false };
         let record = Record::default();
-        let view = View::recorded(snapshot, call.rule.reads, &record);
+        let view = View::recorded(snapshot, call.rule.inputs, &record);
         let mut findings = Findings::default();
         match (call.rule.check, &call.subject) {
             (Check::Each(_, check), Subject::Object(resource)) => check(&view, resource, &mut findings),

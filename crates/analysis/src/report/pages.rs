@@ -27,7 +27,7 @@ pub fn pages() -> BTreeMap<String, String> {
 fn page(code: &Code) -> String {
     let by = |rule: &&&Rule| rule.codes.contains(&code);
     let rules: Vec<&&Rule> = rules::ALL.iter().filter(by).collect();
-    let mut kinds: Vec<Kind> = rules.iter().flat_map(|rule| rule.reads).copied().collect();
+    let mut kinds: Vec<Kind> = rules.iter().flat_map(|rule| rule.inputs).copied().collect();
     kinds.sort_unstable();
     kinds.dedup();
     let list = |items: Vec<String>| items.join(", ");

@@ -189,7 +189,7 @@ pub fn without(rules: &[&'static Rule], unread: &BTreeSet<Kind>) -> Vec<&'static
     // MeshConfig is stored in a ConfigMap.
     let has_settings = !unread.contains(&Kind::ConfigMap);
     let is_known = |kind: &Kind| !unread.contains(kind) && (has_settings || *kind != Kind::MeshConfig);
-    rules.iter().copied().filter(|rule| rule.reads.iter().all(is_known)).collect()
+    rules.iter().copied().filter(|rule| rule.inputs.iter().all(is_known)).collect()
 }
 
 /// All codes that the rules can report, sorted by id.

@@ -81,7 +81,7 @@ fn each_rule_is_unique_and_declares_its_inputs() {
             crate::Check::Once(_) => &[],
         };
         assert!(
-            kinds.iter().all(|kind| rule.reads.contains(kind)),
+            kinds.iter().all(|kind| rule.inputs.contains(kind)),
             "{}: uses a kind that is not among its inputs",
             rule.name
         );

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "access.DefaultDeny",
     codes: &[&SH7203],
-    reads: &[Kind::AuthorizationPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::AuthorizationPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "access.Identity",
     codes: &[&SH7104],
-    reads: &[Kind::AuthorizationPolicy, Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::AuthorizationPolicy, Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 

@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "access.ServicePorts",
     codes: &[&SH7128],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::PeerAuthentication,
         Kind::Service,

@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "ambient.Enrolment",
     codes: &[&SH7152, &SH7153, &SH7154],
-    reads: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig, Kind::Deployment],
+    inputs: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig, Kind::Deployment],
     check: Check::Each(&[Kind::Namespace, Kind::Service], check),
 };
 

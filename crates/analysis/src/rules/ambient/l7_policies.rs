@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "ambient.L7Policies",
     codes: &[&SH7150, &SH7151],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::Namespace,
         Kind::Service,

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "ambient.MixedRoutes",
     codes: &[&SH7162],
-    reads: &[Kind::VirtualService, Kind::HttpRoute, Kind::GrpcRoute],
+    inputs: &[Kind::VirtualService, Kind::HttpRoute, Kind::GrpcRoute],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

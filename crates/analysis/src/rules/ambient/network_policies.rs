@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "ambient.NetworkPolicies",
     codes: &[&SH7160],
-    reads: &[Kind::NetworkPolicy, Kind::Namespace],
+    inputs: &[Kind::NetworkPolicy, Kind::Namespace],
     check: Check::Each(&[Kind::NetworkPolicy], check),
 };
 

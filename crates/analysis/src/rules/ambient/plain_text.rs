@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "ambient.PlainText",
     codes: &[&SH7159],
-    reads: &[Kind::PeerAuthentication, Kind::Namespace],
+    inputs: &[Kind::PeerAuthentication, Kind::Namespace],
     check: Check::Each(&[Kind::PeerAuthentication], check),
 };
 

@@ -9,7 +9,7 @@ const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::D
 pub static RULE: Rule = Rule {
     name: "ambient.Proxied",
     codes: &[&SH7155, &SH7156],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
     check: Check::Each(KINDS, check),
 };
 

@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "ambient.Services",
     codes: &[&SH7157, &SH7158],
-    reads: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::Namespace],
+    inputs: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::Namespace],
     check: Check::Each(&[Kind::VirtualService, Kind::DestinationRule], check),
 };
 

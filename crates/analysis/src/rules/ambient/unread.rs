@@ -9,7 +9,7 @@ const KINDS: &[Kind] = &[Kind::RequestAuthentication, Kind::WasmPlugin, Kind::Tr
 pub static RULE: Rule = Rule {
     name: "ambient.Unread",
     codes: &[&SH7161],
-    reads: &[
+    inputs: &[
         Kind::RequestAuthentication,
         Kind::WasmPlugin,
         Kind::TrafficExtension,

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "annotations.AlphaAnalyzer",
     codes: &[&IST0136],
-    reads: &[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment],
+    inputs: &[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment],
     check: Check::Each(&[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment], check),
 };
 

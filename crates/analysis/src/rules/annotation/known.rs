@@ -12,7 +12,7 @@ use sailhand_base::suggest;
 pub static RULE: Rule = Rule {
     name: "annotations.K8sAnalyzer",
     codes: &[&IST0107, &IST0108, &IST0125, &IST0135],
-    reads: KINDS,
+    inputs: KINDS,
     check: Check::Each(KINDS, check),
 };
 

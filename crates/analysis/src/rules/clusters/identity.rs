@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "clusters.Identity",
     codes: &[&SH7401, &SH7402, &SH7406],
-    reads: &[Kind::ConfigMap, Kind::Deployment, Kind::MeshConfig],
+    inputs: &[Kind::ConfigMap, Kind::Deployment, Kind::MeshConfig],
     check: Check::Once(check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 pub static RULE: Rule = Rule {
     name: "clusters.Namespaces",
     codes: &[&SH7403],
-    reads: &[Kind::Namespace],
+    inputs: &[Kind::Namespace],
     check: Check::Namespaces(&[Kind::Namespace], check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 pub static RULE: Rule = Rule {
     name: "clusters.Networks",
     codes: &[&SH7404, &SH7405],
-    reads: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig],
+    inputs: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig],
     check: Check::Once(check),
 };
 

@@ -13,7 +13,7 @@ const KINDS: &[Kind] = &[
 ];
 
 pub static RULE: Rule =
-    Rule { name: "clusters.SameConfiguration", codes: &[&SH7407], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "clusters.SameConfiguration", codes: &[&SH7407], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 static SH7407: Code = Code {
     id: "SH7407",

@@ -7,7 +7,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "deprecation.DeprecationAnalyzer",
     codes: &[&IST0002],
-    reads: &[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition],
+    inputs: &[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition],
     check: Check::Each(&[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition], check),
 };
 

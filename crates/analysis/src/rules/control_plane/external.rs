@@ -10,7 +10,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "externalcontrolplane.ExternalControlPlaneAnalyzer",
     codes: &[&IST0163, &IST0164],
-    reads: &[Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration], check),
 };
 

@@ -13,7 +13,7 @@ use crate::{
 pub static RULE: Rule = Rule {
     name: "destinationrule.SubsetSelectPodAnalyzer",
     codes: &[&IST0173, &IST0174],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::Service,
         Kind::ServiceEntry,

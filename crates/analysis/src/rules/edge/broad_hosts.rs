@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "edge.BroadHosts",
     codes: &[&SH7214],
-    reads: &[Kind::Gateway],
+    inputs: &[Kind::Gateway],
     check: Check::Each(&[Kind::Gateway], check),
 };
 

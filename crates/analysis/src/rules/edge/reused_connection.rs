@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "edge.ReusedConnection",
     codes: &[&SH7217],
-    reads: &[Kind::Gateway, Kind::VirtualService],
+    inputs: &[Kind::Gateway, Kind::VirtualService],
     check: Check::Each(&[Kind::Gateway], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "edge.TlsRoutes",
     codes: &[&SH7307],
-    reads: &[Kind::Gateway, Kind::VirtualService],
+    inputs: &[Kind::Gateway, Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

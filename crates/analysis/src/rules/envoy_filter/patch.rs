@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "envoyfilter.EnvoyPatchAnalyzer",
     codes: &[&IST0151, &IST0152, &IST0153, &IST0154, &IST0155],
-    reads: &[Kind::EnvoyFilter],
+    inputs: &[Kind::EnvoyFilter],
     check: Check::Each(&[Kind::EnvoyFilter], check),
 };
 

@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Resourc
 pub static RULE: Rule = Rule {
     name: "gateway.CertificateAnalyzer",
     codes: &[&IST0138],
-    reads: &[Kind::Gateway],
+    inputs: &[Kind::Gateway],
     check: Check::Each(&[Kind::Gateway], check),
 };
 

@@ -17,7 +17,7 @@ use crate::{
 pub static RULE: Rule = Rule {
     name: "gateway.ConflictingGatewayAnalyzer",
     codes: &[&IST0145, &IST0101],
-    reads: &[
+    inputs: &[
         Kind::Gateway,
         Kind::Namespace,
         Kind::MeshConfig,

@@ -14,7 +14,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "gateway.IngressGatewayPortAnalyzer",
     codes: &[&IST0101, &IST0162],
-    reads: &[
+    inputs: &[
         Kind::Gateway,
         Kind::Service,
         Kind::Namespace,

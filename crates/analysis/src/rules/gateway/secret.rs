@@ -19,7 +19,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "gateway.SecretAnalyzer",
     codes: &[&IST0101, &IST0161],
-    reads: &[
+    inputs: &[
         Kind::Gateway,
         Kind::Secret,
         Kind::Namespace,

@@ -5,7 +5,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "gateway_api.Addresses",
     codes: &[&SH7145],
-    reads: &[Kind::KubernetesGateway],
+    inputs: &[Kind::KubernetesGateway],
     check: Check::Each(&[Kind::KubernetesGateway], check),
 };
 

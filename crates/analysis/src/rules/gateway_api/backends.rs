@@ -11,7 +11,7 @@ const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind
 pub static RULE: Rule = Rule {
     name: "gateway_api.Backends",
     codes: &[&SH7142, &SH7143],
-    reads: &[
+    inputs: &[
         Kind::HttpRoute,
         Kind::GrpcRoute,
         Kind::TlsRoute,

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "gateway_api.Classes",
     codes: &[&SH7146],
-    reads: &[Kind::KubernetesGateway, Kind::GatewayClass],
+    inputs: &[Kind::KubernetesGateway, Kind::GatewayClass],
     check: Check::Each(&[Kind::KubernetesGateway], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "k8sgateway.CRDVersionAnalyzer",
     codes: &[&IST0176],
-    reads: &[Kind::CustomResourceDefinition],
+    inputs: &[Kind::CustomResourceDefinition],
     check: Check::Each(&[Kind::CustomResourceDefinition], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "gateway_api.GrantNamespaces",
     codes: &[&SH7147],
-    reads: &[Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig],
     check: Check::Each(&[Kind::ReferenceGrant], check),
 };
 

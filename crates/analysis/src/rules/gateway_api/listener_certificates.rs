@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "gateway_api.ListenerCertificates",
     codes: &[&SH7149],
-    reads: &[Kind::KubernetesGateway, Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig, Kind::Deployment],
+    inputs: &[Kind::KubernetesGateway, Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig, Kind::Deployment],
     check: Check::Each(&[Kind::KubernetesGateway], check),
 };
 

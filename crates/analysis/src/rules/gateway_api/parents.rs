@@ -10,7 +10,7 @@ const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind
 pub static RULE: Rule = Rule {
     name: "gateway_api.Parents",
     codes: &[&SH7141, &SH7148],
-    reads: &[
+    inputs: &[
         Kind::HttpRoute,
         Kind::GrpcRoute,
         Kind::TlsRoute,

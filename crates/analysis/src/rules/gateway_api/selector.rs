@@ -13,7 +13,7 @@ const POLICIES: &[Kind] = &[Kind::AuthorizationPolicy, Kind::RequestAuthenticati
 pub static RULE: Rule = Rule {
     name: "k8sgateway.SelectorAnalyzer",
     codes: &[&IST0166],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
         Kind::Telemetry,

@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "injection.ImageAutoAnalyzer",
     codes: &[&IST0146, &IST0147],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::Namespace, Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::Namespace, Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::Pod, Kind::Deployment], check),
 };
 

@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "injection.ImageAnalyzer",
     codes: &[&IST0158],
-    reads: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap, Kind::MeshConfig, Kind::ProxyConfig],
+    inputs: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap, Kind::MeshConfig, Kind::ProxyConfig],
     check: Check::Once(check),
 };
 

@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "injection.Analyzer",
     codes: &[&IST0102, &IST0103, &IST0123, &IST0148],
-    reads: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap],
+    inputs: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap],
     check: Check::Each(&[Kind::Namespace, Kind::Pod], check),
 };
 

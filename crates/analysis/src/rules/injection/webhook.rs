@@ -12,7 +12,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "webhook.Analyzer",
     codes: &[&IST0139],
-    reads: &[Kind::MutatingWebhookConfiguration, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::MutatingWebhookConfiguration, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
     check: Check::Once(check),
 };
 

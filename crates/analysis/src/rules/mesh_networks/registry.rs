@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "meshnetworks.MeshNetworksAnalyzer",
     codes: &[&IST0126],
-    reads: &[Kind::MeshNetworks, Kind::Secret],
+    inputs: &[Kind::MeshNetworks, Kind::Secret],
     check: Check::Each(&[Kind::MeshNetworks], check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "mutual_tls.ClientAndServer",
     codes: &[&SH7108, &SH7109],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::PeerAuthentication,
         Kind::MeshConfig,

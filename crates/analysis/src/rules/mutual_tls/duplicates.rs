@@ -10,7 +10,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "mutual_tls.Duplicates",
     codes: &[&SH7122],
-    reads: &[Kind::PeerAuthentication],
+    inputs: &[Kind::PeerAuthentication],
     check: Check::Namespaces(&[Kind::PeerAuthentication], check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "mutual_tls.StrictMesh",
     codes: &[&SH7201],
-    reads: &[Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check_mesh),
 };
 
@@ -16,7 +16,7 @@ pub static RULE: Rule = Rule {
 pub static POLICIES: Rule = Rule {
     name: "mutual_tls.Strict",
     codes: &[&SH7202],
-    reads: &[Kind::PeerAuthentication, Kind::Namespace],
+    inputs: &[Kind::PeerAuthentication, Kind::Namespace],
     check: Check::Each(&[Kind::PeerAuthentication], check_policy),
 };
 

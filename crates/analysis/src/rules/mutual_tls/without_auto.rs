@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "mutual_tls.StrictWithoutClients",
     codes: &[&SH7110],
-    reads: &[Kind::PeerAuthentication, Kind::DestinationRule, Kind::MeshConfig],
+    inputs: &[Kind::PeerAuthentication, Kind::DestinationRule, Kind::MeshConfig],
     check: Check::Each(&[Kind::PeerAuthentication], check_policy),
 };
 
@@ -17,7 +17,7 @@ pub static RULE: Rule = Rule {
 pub static CLIENTS: Rule = Rule {
     name: "mutual_tls.ClientsWithoutStrict",
     codes: &[&SH7107],
-    reads: &[Kind::DestinationRule, Kind::MeshConfig],
+    inputs: &[Kind::DestinationRule, Kind::MeshConfig],
     check: Check::Each(&[Kind::DestinationRule], check_rule),
 };
 

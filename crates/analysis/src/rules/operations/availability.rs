@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "operations.Availability",
     codes: &[&SH7316, &SH7317],
-    reads: &[Kind::Deployment, Kind::HorizontalPodAutoscaler, Kind::PodDisruptionBudget],
+    inputs: &[Kind::Deployment, Kind::HorizontalPodAutoscaler, Kind::PodDisruptionBudget],
     check: Check::Each(&[Kind::Deployment], check),
 };
 

@@ -5,7 +5,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "operations.DebugPort",
     codes: &[&SH7221, &SH7222],
-    reads: &[Kind::Deployment],
+    inputs: &[Kind::Deployment],
     check: Check::Each(&[Kind::Deployment], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 pub static RULE: Rule = Rule {
     name: "operations.Egress",
     codes: &[&SH7211],
-    reads: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "operations.FarRules",
     codes: &[&SH7304],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::Namespace,
         Kind::MeshConfig,

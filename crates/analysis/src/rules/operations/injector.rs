@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "operations.Injector",
     codes: &[&SH7314],
-    reads: &[Kind::Namespace, Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::Namespace, Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::Namespace], check_namespace),
 };
 
@@ -16,7 +16,7 @@ pub static RULE: Rule = Rule {
 pub static WEBHOOKS: Rule = Rule {
     name: "operations.InjectorFailure",
     codes: &[&SH7315],
-    reads: &[Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::MutatingWebhookConfiguration], check_webhook),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "operations.Locality",
     codes: &[&SH7306],
-    reads: &[Kind::DestinationRule, Kind::MeshConfig],
+    inputs: &[Kind::DestinationRule, Kind::MeshConfig],
     check: Check::Once(check),
 };
 

@@ -10,7 +10,7 @@ const KINDS: [Kind; 3] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];
 pub static RULE: Rule = Rule {
     name: "operations.Members",
     codes: &[&SH7319],
-    reads: &[Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace, Kind::MeshConfig],
     check: Check::Once(check),
 };
 

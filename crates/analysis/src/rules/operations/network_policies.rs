@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 pub static RULE: Rule = Rule {
     name: "operations.NetworkPolicies",
     codes: &[&SH7210],
-    reads: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "operations.PathNormalization",
     codes: &[&SH7206],
-    reads: &[Kind::AuthorizationPolicy, Kind::ConfigMap, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::AuthorizationPolicy, Kind::ConfigMap, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "operations.PodSecurity",
     codes: &[&SH7220],
-    reads: &[Kind::Namespace, Kind::DaemonSet, Kind::Deployment, Kind::MeshConfig],
+    inputs: &[Kind::Namespace, Kind::DaemonSet, Kind::Deployment, Kind::MeshConfig],
     check: Check::Each(&[Kind::Namespace], check),
 };
 

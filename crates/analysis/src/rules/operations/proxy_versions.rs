@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "operations.ProxyVersions",
     codes: &[&SH7219, &SH7318],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::MeshConfig],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::MeshConfig],
     check: Check::Namespaces(&[Kind::Pod], check),
 };
 

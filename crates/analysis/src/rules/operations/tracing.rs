@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "operations.Tracing",
     codes: &[&SH7320],
-    reads: &[Kind::Telemetry, Kind::MeshConfig],
+    inputs: &[Kind::Telemetry, Kind::MeshConfig],
     check: Check::Each(&[Kind::Telemetry, Kind::MeshConfig], check),
 };
 

@@ -10,7 +10,7 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 pub static RULE: Rule = Rule {
     name: "operations.Zones",
     codes: &[&SH7321],
-    reads: &[Kind::Deployment, Kind::Pod, Kind::Node],
+    inputs: &[Kind::Deployment, Kind::Pod, Kind::Node],
     check: Check::Each(&[Kind::Deployment], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
 
 pub static RULE: Rule =
-    Rule { name: "pods.Bypass", codes: &[&SH7208, &SH7209], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "pods.Bypass", codes: &[&SH7208, &SH7209], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 static SH7208: Code = Code {
     id: "SH7208",

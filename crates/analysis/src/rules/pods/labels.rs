@@ -11,7 +11,7 @@ const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::D
 pub static RULE: Rule = Rule {
     name: "pods.Labels",
     codes: &[&SH7312],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
     check: Check::Namespaces(KINDS, check),
 };
 

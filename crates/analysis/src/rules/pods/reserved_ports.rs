@@ -9,7 +9,7 @@ const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::D
 pub static RULE: Rule = Rule {
     name: "pods.ReservedPorts",
     codes: &[&SH7311],
-    reads: &[
+    inputs: &[
         Kind::Pod,
         Kind::Deployment,
         Kind::StatefulSet,

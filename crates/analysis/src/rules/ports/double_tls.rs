@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "ports.DoubleTls",
     codes: &[&SH7305],
-    reads: &[Kind::DestinationRule, Kind::VirtualService, Kind::Service, Kind::ServiceEntry],
+    inputs: &[Kind::DestinationRule, Kind::VirtualService, Kind::Service, Kind::ServiceEntry],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "ports.ExternalName",
     codes: &[&SH7313],
-    reads: &[Kind::Service],
+    inputs: &[Kind::Service],
     check: Check::Each(&[Kind::Service], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "ports.HttpsPort",
     codes: &[&SH7308],
-    reads: &[Kind::Service, Kind::ServiceEntry, Kind::Gateway],
+    inputs: &[Kind::Service, Kind::ServiceEntry, Kind::Gateway],
     check: Check::Each(&[Kind::Service, Kind::ServiceEntry, Kind::Gateway], check),
 };
 

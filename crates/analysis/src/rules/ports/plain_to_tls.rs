@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "ports.PlainToTls",
     codes: &[&SH7309],
-    reads: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::ServiceEntry],
+    inputs: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::ServiceEntry],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "ports.ServerFirst",
     codes: &[&SH7310],
-    reads: &[Kind::Service, Kind::ServiceEntry],
+    inputs: &[Kind::Service, Kind::ServiceEntry],
     check: Check::Each(&[Kind::Service, Kind::ServiceEntry], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "references.ExportTo",
     codes: &[&SH7101],
-    reads: &[Kind::DestinationRule, Kind::VirtualService, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::DestinationRule, Kind::VirtualService, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
     check: Check::Each(&[Kind::DestinationRule, Kind::VirtualService, Kind::ServiceEntry], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "references.PolicyHosts",
     codes: &[&SH7103],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::Service,
         Kind::ServiceEntry,

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "references.Principals",
     codes: &[&SH7105, &SH7126, &SH7131],
-    reads: &[Kind::AuthorizationPolicy, Kind::ServiceAccount, Kind::Namespace, Kind::ConfigMap, Kind::MeshConfig],
+    inputs: &[Kind::AuthorizationPolicy, Kind::ServiceAccount, Kind::Namespace, Kind::ConfigMap, Kind::MeshConfig],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 

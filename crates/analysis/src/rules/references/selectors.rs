@@ -16,7 +16,7 @@ const KINDS: &[Kind] = &[
 pub static RULE: Rule = Rule {
     name: "references.Selectors",
     codes: &[&SH7125],
-    reads: &[
+    inputs: &[
         Kind::PeerAuthentication,
         Kind::RequestAuthentication,
         Kind::WasmPlugin,

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "references.SidecarHosts",
     codes: &[&SH7112, &SH7113],
-    reads: &[Kind::Sidecar, Kind::Service, Kind::ServiceEntry, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::Sidecar, Kind::Service, Kind::ServiceEntry, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Each(&[Kind::Sidecar], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "references.TargetPorts",
     codes: &[&SH7121],
-    reads: &[Kind::Service, WORKLOADS[0], WORKLOADS[1], WORKLOADS[2], WORKLOADS[3], WORKLOADS[4], WORKLOADS[5]],
+    inputs: &[Kind::Service, WORKLOADS[0], WORKLOADS[1], WORKLOADS[2], WORKLOADS[3], WORKLOADS[4], WORKLOADS[5]],
     check: Check::Each(&[Kind::Service], check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "references.WorkloadGroups",
     codes: &[&SH7119, &SH7120],
-    reads: &[Kind::WorkloadGroup, Kind::ServiceAccount],
+    inputs: &[Kind::WorkloadGroup, Kind::ServiceAccount],
     check: Check::Namespaces(&[Kind::WorkloadGroup], check),
 };
 

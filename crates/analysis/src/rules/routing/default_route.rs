@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "routing.DefaultRoute",
     codes: &[&SH7301],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "routing.Destinations",
     codes: &[&SH7114, &SH7115],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

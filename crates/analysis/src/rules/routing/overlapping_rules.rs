@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "routing.OverlappingRules",
     codes: &[&SH7106],
-    reads: &[Kind::DestinationRule],
+    inputs: &[Kind::DestinationRule],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "routing.SameHostEntries",
     codes: &[&SH7117],
-    reads: &[Kind::ServiceEntry],
+    inputs: &[Kind::ServiceEntry],
     check: Check::Each(&[Kind::ServiceEntry], check),
 };
 

@@ -6,7 +6,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "routing.SidecarOutbound",
     codes: &[&SH7124],
-    reads: &[Kind::Sidecar],
+    inputs: &[Kind::Sidecar],
     check: Check::Each(&[Kind::Sidecar], check),
 };
 

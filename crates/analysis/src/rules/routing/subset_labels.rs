@@ -5,7 +5,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "routing.SubsetLabels",
     codes: &[&SH7111],
-    reads: &[Kind::DestinationRule],
+    inputs: &[Kind::DestinationRule],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "routing.SubsetOfService",
     codes: &[&SH7127],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::Service,
         Kind::WorkloadEntry,

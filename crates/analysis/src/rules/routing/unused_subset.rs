@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "routing.UnusedSubset",
     codes: &[&SH7302],
-    reads: &[Kind::DestinationRule, Kind::VirtualService],
+    inputs: &[Kind::DestinationRule, Kind::VirtualService],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 

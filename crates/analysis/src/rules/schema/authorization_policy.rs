@@ -7,7 +7,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.AuthorizationPolicy",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::AuthorizationPolicy],
+    inputs: &[Kind::AuthorizationPolicy],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 

@@ -11,7 +11,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.EnvoyFilter",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::EnvoyFilter],
+    inputs: &[Kind::EnvoyFilter],
     check: Check::Each(&[Kind::EnvoyFilter], check),
 };
 

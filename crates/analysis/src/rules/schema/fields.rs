@@ -198,7 +198,7 @@ const KINDS: &[Kind] = &[
 pub static RULE: Rule = Rule {
     name: "schema.Fields",
     codes: &[&SH7001, &SH7002, &SH7003, &SH7004, &SH7005],
-    reads: KINDS,
+    inputs: KINDS,
     check: Check::Each(KINDS, check),
 };
 

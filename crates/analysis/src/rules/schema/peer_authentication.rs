@@ -7,7 +7,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.PeerAuthentication",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::PeerAuthentication],
+    inputs: &[Kind::PeerAuthentication],
     check: Check::Each(&[Kind::PeerAuthentication], check),
 };
 

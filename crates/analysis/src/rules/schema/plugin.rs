@@ -11,14 +11,14 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static WASM_PLUGIN: Rule = Rule {
     name: "schema.ValidationAnalyzer.WasmPlugin",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::WasmPlugin],
+    inputs: &[Kind::WasmPlugin],
     check: Check::Each(&[Kind::WasmPlugin], check_wasm_plugin),
 };
 
 pub static TRAFFIC_EXTENSION: Rule = Rule {
     name: "schema.ValidationAnalyzer.TrafficExtension",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::TrafficExtension],
+    inputs: &[Kind::TrafficExtension],
     check: Check::Each(&[Kind::TrafficExtension], check_traffic_extension),
 };
 

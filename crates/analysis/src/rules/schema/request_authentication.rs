@@ -8,7 +8,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.RequestAuthentication",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::RequestAuthentication],
+    inputs: &[Kind::RequestAuthentication],
     check: Check::Each(&[Kind::RequestAuthentication], check),
 };
 

@@ -10,7 +10,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.ServiceEntry",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::ServiceEntry],
+    inputs: &[Kind::ServiceEntry],
     check: Check::Each(&[Kind::ServiceEntry], check),
 };
 

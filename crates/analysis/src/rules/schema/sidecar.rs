@@ -12,7 +12,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.Sidecar",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::Sidecar],
+    inputs: &[Kind::Sidecar],
     check: Check::Each(&[Kind::Sidecar], check),
 };
 

@@ -7,7 +7,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.Telemetry",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::Telemetry],
+    inputs: &[Kind::Telemetry],
     check: Check::Each(&[Kind::Telemetry], check),
 };
 

@@ -10,14 +10,14 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static ENTRY: Rule = Rule {
     name: "schema.ValidationAnalyzer.WorkloadEntry",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::WorkloadEntry],
+    inputs: &[Kind::WorkloadEntry],
     check: Check::Each(&[Kind::WorkloadEntry], check_entry),
 };
 
 pub static GROUP: Rule = Rule {
     name: "schema.ValidationAnalyzer.WorkloadGroup",
     codes: &[&IST0106],
-    reads: &[Kind::WorkloadGroup],
+    inputs: &[Kind::WorkloadGroup],
     check: Check::Each(&[Kind::WorkloadGroup], check_group),
 };
 

@@ -12,7 +12,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "auth.AuthorizationPoliciesAnalyzer",
     codes: &[&IST0101, &IST0127],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::Namespace,
         Kind::MeshConfig,

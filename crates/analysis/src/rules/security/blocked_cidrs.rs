@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "authn.BlockedCIDRsAnalyzer",
     codes: &[&IST0175],
-    reads: &[Kind::Deployment, Kind::RequestAuthentication],
+    inputs: &[Kind::Deployment, Kind::RequestAuthentication],
     check: Check::Each(&[Kind::Deployment], check),
 };
 

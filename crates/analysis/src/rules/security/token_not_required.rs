@@ -7,7 +7,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "security.TokenNotRequired",
     codes: &[&SH7223],
-    reads: &[
+    inputs: &[
         Kind::RequestAuthentication,
         Kind::AuthorizationPolicy,
         Kind::Namespace,

@@ -5,7 +5,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "service.PortNameAnalyzer",
     codes: &[&IST0118, &IST0150],
-    reads: &[Kind::Service],
+    inputs: &[Kind::Service],
     check: Check::Each(&[Kind::Service], check),
 };
 

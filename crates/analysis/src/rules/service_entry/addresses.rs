@@ -9,7 +9,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "serviceentry.Analyzer",
     codes: &[&IST0134],
-    reads: &[Kind::ServiceEntry, Kind::MeshConfig, Kind::Deployment],
+    inputs: &[Kind::ServiceEntry, Kind::MeshConfig, Kind::Deployment],
     check: Check::Each(&[Kind::ServiceEntry], check),
 };
 

@@ -10,7 +10,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "serviceentry.ConflictingServiceEntryProtocolAnalyzer",
     codes: &[&IST0177],
-    reads: &[Kind::ServiceEntry],
+    inputs: &[Kind::ServiceEntry],
     check: Check::Once(check),
 };
 

@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 pub static RULE: Rule = Rule {
     name: "sidecar.SelectorAnalyzer",
     codes: &[&IST0101, &IST0110, &IST0111, &IST0167],
-    reads: &[
+    inputs: &[
         Kind::Sidecar,
         Kind::Namespace,
         Kind::MeshConfig,

@@ -15,7 +15,7 @@ const KINDS: &[Kind] = &[
 ];
 
 pub static RULE: Rule =
-    Rule { name: "conditions.ConditionAnalyzer", codes: &[&IST0171], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "conditions.ConditionAnalyzer", codes: &[&IST0171], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 static IST0171: Code = Code {
     id: "IST0171",

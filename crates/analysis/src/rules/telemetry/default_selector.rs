@@ -5,7 +5,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 pub static RULE: Rule = Rule {
     name: "telemetry.DefaultSelectorAnalyzer",
     codes: &[&IST0160],
-    reads: &[Kind::Telemetry],
+    inputs: &[Kind::Telemetry],
     check: Check::Namespaces(&[Kind::Telemetry], check),
 };
 

@@ -8,7 +8,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "telemetry.LightstepAnalyzer",
     codes: &[&IST0002],
-    reads: &[Kind::Telemetry, Kind::MeshConfig],
+    inputs: &[Kind::Telemetry, Kind::MeshConfig],
     check: Check::Each(&[Kind::Telemetry], check),
 };
 

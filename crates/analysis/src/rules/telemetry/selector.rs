@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 pub static RULE: Rule = Rule {
     name: "telemetry.SelectorAnalyzer",
     codes: &[&IST0101, &IST0159],
-    reads: &[
+    inputs: &[
         Kind::Telemetry,
         Kind::Namespace,
         Kind::MeshConfig,

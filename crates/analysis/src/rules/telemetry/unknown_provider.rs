@@ -8,7 +8,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "telemetry.UnknownProvider",
     codes: &[&SH7129, &SH7130],
-    reads: &[
+    inputs: &[
         Kind::Telemetry,
         Kind::AuthorizationPolicy,
         Kind::MeshConfig,

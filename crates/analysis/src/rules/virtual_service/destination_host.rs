@@ -16,7 +16,7 @@ use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rul
 pub static RULE: Rule = Rule {
     name: "virtualservice.DestinationHostAnalyzer",
     codes: &[&IST0101, &IST0112, &IST0140],
-    reads: &[Kind::VirtualService, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::VirtualService, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

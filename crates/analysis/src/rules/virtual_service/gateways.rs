@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View, h
 pub static RULE: Rule = Rule {
     name: "virtualservice.GatewayAnalyzer",
     codes: &[&IST0101, &IST0132, &IST0165],
-    reads: &[Kind::VirtualService, Kind::Gateway, Kind::KubernetesGateway, Kind::Service],
+    inputs: &[Kind::VirtualService, Kind::Gateway, Kind::KubernetesGateway, Kind::Service],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

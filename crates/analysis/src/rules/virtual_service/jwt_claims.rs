@@ -10,7 +10,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 pub static RULE: Rule = Rule {
     name: "virtualservice.JWTClaimRouteAnalyzer",
     codes: &[&IST0149],
-    reads: &[
+    inputs: &[
         Kind::VirtualService,
         Kind::RequestAuthentication,
         Kind::Gateway,

@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View, h
 pub static RULE: Rule = Rule {
     name: "virtualservice.ConflictingMeshGatewayHostsAnalyzer",
     codes: &[&IST0109],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Once(check),
 };
 

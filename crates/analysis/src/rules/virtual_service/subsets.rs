@@ -10,7 +10,7 @@ use crate::{Check, Findings, KeyIndex, Kind, Resource, Rule, View, hosts};
 pub static RULE: Rule = Rule {
     name: "virtualservice.DestinationRuleAnalyzer",
     codes: &[&IST0101],
-    reads: &[Kind::VirtualService, Kind::DestinationRule],
+    inputs: &[Kind::VirtualService, Kind::DestinationRule],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 

@@ -4,7 +4,7 @@
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule =
-    Rule { name: "applicationUID.Analyzer", codes: &[&IST0144], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "applicationUID.Analyzer", codes: &[&IST0144], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment];
 

@@ -11,7 +11,7 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, 
 pub static RULE: Rule = Rule {
     name: "deployment.MultiServiceAnalyzer",
     codes: &[&IST0116, &IST0137],
-    reads: &[Kind::Deployment, Kind::Service, Kind::Namespace],
+    inputs: &[Kind::Deployment, Kind::Service, Kind::Namespace],
     check: Check::Each(&[Kind::Deployment], check),
 };
 

@@ -19,7 +19,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.VirtualService",
     codes: &[&IST0106, &IST0133, &IST0130, &IST0131],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
