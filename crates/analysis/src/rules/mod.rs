@@ -1,10 +1,9 @@
 //! The rules: a folder for each group, a file for each rule with its codes and their documentation. Codes that several
-//! rules report are in `shared.rs`. A rule uses its view and no other rule.
+//! rules report are in `support/common_codes.rs`. A rule uses its view and no other rule.
 
 mod access;
 mod ambient;
 mod annotation;
-mod bound;
 mod clusters;
 mod control_plane;
 mod destination_rule;
@@ -13,7 +12,6 @@ mod envoy_filter;
 mod gateway;
 mod gateway_api;
 mod injection;
-mod meant;
 mod mesh_networks;
 mod mutual_tls;
 mod operations;
@@ -22,17 +20,14 @@ mod ports;
 mod references;
 mod routing;
 mod schema;
-mod scope;
 mod security;
-mod selected;
 mod service;
 mod service_entry;
-pub mod shared;
 mod sidecar;
 mod status;
+pub mod support;
 mod telemetry;
 mod virtual_service;
-mod wording;
 mod workload;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Checks that the mesh or each namespace has a default-deny `AuthorizationPolicy`. Source: istio.io, security best
 //! practices, "Apply default-deny authorization policies".
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -79,8 +79,10 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     if open.is_empty() {
         return;
     }
-    let message =
-        format!("neither {root} nor {} has a default-deny AuthorizationPolicy", crate::rules::wording::some_of(&open));
+    let message = format!(
+        "neither {root} nor {} has a default-deny AuthorizationPolicy",
+        crate::rules::support::text::some_of(&open)
+    );
     findings.add(&SH7203, &view.mesh().resource(), message).arguments(open);
 }
 

@@ -2,7 +2,7 @@
 //! Source: Kiali's check KIA0105; istio.io, security concepts, "Dependency on mutual TLS"; istio/istio#19197.
 
 use crate::rules::mutual_tls::mode::{self, InForce, Mode};
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
 pub static RULE: Rule = Rule {

@@ -3,7 +3,7 @@
 
 use super::waypoint::{self, LABEL, named_by};
 use crate::membership::NamespaceMode;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

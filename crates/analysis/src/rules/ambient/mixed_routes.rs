@@ -2,7 +2,7 @@
 //! not supported.
 
 use crate::hosts::{fqdn, service_of};
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -61,7 +61,7 @@ static BY_SERVICE: KeyIndex = KeyIndex {
 };
 
 fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
-    if !bound::gateways(service).any(|gateway| gateway == "mesh") {
+    if !gateway_binding::gateways(service).any(|gateway| gateway == "mesh") {
         return;
     }
     for (index, host) in service.spec()["hosts"].texts().enumerate() {

@@ -3,7 +3,7 @@
 
 use super::waypoint::{has_waypoint, is_ambient};
 use crate::hosts::{fqdn, service_of};
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -121,7 +121,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let spec = resource.spec();
     if resource.kind == Kind::DestinationRule {
         check_host(view, resource, spec["host"].text(), "spec.host".to_owned(), findings);
-    } else if bound::gateways(resource).any(|gateway| gateway == "mesh") {
+    } else if gateway_binding::gateways(resource).any(|gateway| gateway == "mesh") {
         for (index, host) in spec["hosts"].texts().enumerate() {
             check_host(view, resource, host, format!("spec.hosts[{index}]"), findings);
         }

@@ -1,7 +1,7 @@
 //! Checks for kinds and fields that Istio has deprecated or removed. Source: istio
 //! `analyzers/deprecation/deprecation.go`.
 
-use crate::rules::shared::IST0002;
+use crate::rules::support::common_codes::IST0002;
 use crate::{Check, Findings, Kind, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

@@ -5,7 +5,7 @@
 //! the endpoints of a `ServiceEntry`; a wildcard host matches services; labels of cluster and network, which no pod
 //! has, are considered matched. Nothing is reported if the services of the host's namespace are not among the objects.
 
-use crate::rules::{meant, scope};
+use crate::rules::support::{completeness, suggest};
 use crate::{
     Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, Within, hosts,
 };
@@ -144,10 +144,10 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         return;
     }
     let subsets = rule.spec()["subsets"].items();
-    if subsets.is_empty() || !scope::knows_workloads(view) {
+    if subsets.is_empty() || !completeness::knows_workloads(view) {
         return;
     }
-    if providers.iter().any(|it| it.kind == Kind::Service && scope::is_for_unknown_pods(view, it)) {
+    if providers.iter().any(|it| it.kind == Kind::Service && completeness::is_for_unknown_pods(view, it)) {
         return;
     }
     for (index, subset) in subsets.iter().enumerate() {
@@ -172,10 +172,10 @@ fn check_host(view: &View<'_>, rule: &Resource, host: &str, findings: &mut Findi
     if full.starts_with('*') && covers_any(view, &full) {
         return;
     }
-    if !scope::knows_host(view, &full) && !meant::is_short(view, host) {
+    if !completeness::knows_host(view, &full) && !suggest::is_short(view, host) {
         return;
     }
-    let hint = meant::host(view, host, &rule.namespace);
+    let hint = suggest::host(view, host, &rule.namespace);
     findings
         .add(&IST0174, rule, format!("host {full} matches no service visible to this namespace{hint}"))
         .field("spec.host")

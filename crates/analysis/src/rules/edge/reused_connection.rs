@@ -1,7 +1,7 @@
 //! Checks for a host that requires client certificates and is also covered by a wildcard that does not. Source:
 //! istio.io, security best practices, "Explicitly disable all the sensitive http host under relaxed SNI host matching".
 
-use crate::rules::bound::{self, gateway_key};
+use crate::rules::support::gateway_binding::{self, gateway_key};
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, hosts};
 
 pub static RULE: Rule = Rule {
@@ -131,7 +131,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
 
 /// Whether a VirtualService handles the host at the wildcard's Gateway on purpose.
 fn is_refused(view: &View<'_>, wide: &Resource, host: &str) -> bool {
-    view.lookup(&bound::BY_GATEWAY, &gateway_key(wide)).iter().any(|service| {
+    view.lookup(&gateway_binding::BY_GATEWAY, &gateway_key(wide)).iter().any(|service| {
         service.spec()["hosts"].texts().any(|bound| bound == host)
             && service.spec()["http"].items().iter().any(|route| route["directResponse"].is_set())
     })

@@ -1,7 +1,7 @@
 //! Checks that the route type matches the TLS mode of the gateway port. Source: istio.io, common network problems,
 //! "Gateway to virtual service TLS mismatch".
 
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, hosts};
 
 pub static RULE: Rule = Rule {
@@ -74,9 +74,9 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
             continue;
         }
         let mut matching = None;
-        for gateway in bound::gateways(service) {
+        for gateway in gateway_binding::gateways(service) {
             // Routes that are bound to mesh too are in use there.
-            let (namespace, name) = bound::named(gateway, &service.namespace);
+            let (namespace, name) = gateway_binding::named(gateway, &service.namespace);
             let Some(found) = (gateway != "mesh").then(|| view.get(Kind::Gateway, namespace, name)).flatten() else {
                 return;
             };

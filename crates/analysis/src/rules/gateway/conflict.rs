@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::rules::scope;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::completeness;
 use crate::{
     Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Resource, Rule, Selector, Value, View, Within,
 };
@@ -111,7 +111,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let servers = gateway.spec()["servers"].items();
     if servers.is_empty()
         && !selector.is_empty()
-        && scope::knows_gateways(view)
+        && completeness::knows_gateways(view)
         && !view.has_workload(Within::Anywhere, &selector)
     {
         tell_unselected(gateway, &selector, findings);

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::conflict::tell_unselected;
-use crate::rules::scope;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::completeness;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
 pub static RULE: Rule = Rule {
@@ -106,7 +106,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         }
     }
     if !has_workload {
-        if !selector.is_empty() && scope::knows_gateways(view) {
+        if !selector.is_empty() && completeness::knows_gateways(view) {
             tell_unselected(gateway, &selector, findings);
         }
         return;

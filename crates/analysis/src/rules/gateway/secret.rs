@@ -12,8 +12,8 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, DecodePem};
 
 use super::conflict::tell_unselected;
-use crate::rules::shared::IST0101;
-use crate::rules::{meant, scope};
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::{completeness, suggest};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
 
 pub static RULE: Rule = Rule {
@@ -90,7 +90,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         .map(|workload| (workload.namespace.as_str(), &*workload.cluster))
         .collect();
     if namespaces.is_empty() {
-        if !selector.is_empty() && scope::knows_gateways(view) {
+        if !selector.is_empty() && completeness::knows_gateways(view) {
             tell_unselected(gateway, &selector, findings);
         }
         return;
@@ -106,8 +106,8 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         let place = namespaces.iter().map(|(namespace, _)| *namespace).collect::<Vec<_>>().join(", ");
         if secrets.is_empty() {
             let is_known = namespaces.iter().any(|(namespace, _)| view.has_in(Kind::Secret, namespace));
-            if is_known || scope::knows_namespaces(view) {
-                let hint = meant::secret(view, name);
+            if is_known || completeness::knows_namespaces(view) {
+                let hint = suggest::secret(view, name);
                 findings
                     .add(
                         &IST0101,

@@ -1,6 +1,6 @@
 //! Checks for grants to namespaces that do not exist. Source: Kiali's check KIA1601.
 
-use crate::rules::scope::knows_namespaces;
+use crate::rules::support::completeness::knows_namespaces;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::selector;
-use crate::rules::scope;
+use crate::rules::support::completeness;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -153,7 +153,7 @@ fn check_services(view: &View<'_>, webhooks: &[Webhook<'_>], findings: &mut Find
     for webhook in webhooks {
         let service = &webhook.node["clientConfig"]["service"];
         let (namespace, name) = (service["namespace"].text(), service["name"].text());
-        let is_known = || scope::knows_host(view, &format!("{name}.{namespace}.svc.cluster.local"));
+        let is_known = || completeness::knows_host(view, &format!("{name}.{namespace}.svc.cluster.local"));
         if service.is_null() || view.has_named(Kind::Service, namespace, name) || !is_known() {
             continue;
         }

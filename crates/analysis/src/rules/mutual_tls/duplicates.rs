@@ -62,7 +62,7 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
             let who = if is_for_namespace(policy) { "the whole namespace" } else { "the same workloads" };
             let message = format!(
                 "{} also applies to {who}; only the oldest takes effect",
-                crate::rules::wording::some_of(&names)
+                crate::rules::support::text::some_of(&names)
             );
             let finding = findings.add(&SH7122, policy, message).arguments(names);
             for other in others.iter().take(5) {

@@ -1,7 +1,7 @@
 //! Checks for workloads that accept plaintext traffic. Source: istio.io, security best practices, "Mutual TLS".
 
 use super::mode::{self, Mode};
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 /// Checks the mesh-wide mode.

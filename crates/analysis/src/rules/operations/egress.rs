@@ -1,7 +1,7 @@
 //! Checks that egress control can be enforced. Source: istio.io, security best practices, "Egress"; tasks, "Egress
 //! gateways".
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 pub static RULE: Rule = Rule {

@@ -2,7 +2,7 @@
 //! practices, "Cross-namespace configuration": the client's namespace, the service's, then the root namespace.
 
 use crate::hosts::{fqdn, service_of};
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, WORKLOADS, Within};
 
 pub static RULE: Rule = Rule {

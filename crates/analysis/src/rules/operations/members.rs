@@ -1,8 +1,8 @@
 //! Counts the workloads outside the mesh. Source: istio-vet `podsinmesh`.
 
 use crate::membership::{is_control_plane, is_managed_gateway};
-use crate::rules::scope::is_whole_cluster;
-use crate::rules::wording::some_of;
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 const KINDS: [Kind; 3] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];

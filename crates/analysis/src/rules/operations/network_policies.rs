@@ -2,8 +2,8 @@
 //! depth with `NetworkPolicy`".
 
 use crate::membership::NamespaceMode;
-use crate::rules::scope::is_whole_cluster;
-use crate::rules::wording::some_of;
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 pub static RULE: Rule = Rule {

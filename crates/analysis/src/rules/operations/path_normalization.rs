@@ -1,7 +1,7 @@
 //! Checks for path-based policies without path normalization. Source: istio.io, security best practices, "Customize
 //! your system on path normalization".
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

@@ -2,7 +2,7 @@
 //! requirements; Istio CNI: without it each pod has an init container with `NET_ADMIN`.
 
 use crate::membership::NamespaceMode;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

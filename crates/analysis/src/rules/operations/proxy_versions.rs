@@ -1,7 +1,7 @@
 //! Checks the version skew between proxies and the control plane, and between the containers of a pod. Source:
 //! istio.io, supported releases ("control plane/data plane skew"); istio-vet `meshversion` (init image).
 
-use crate::rules::wording::some_of;
+use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {

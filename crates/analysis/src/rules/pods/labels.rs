@@ -3,7 +3,7 @@
 
 use super::owned::is_owned;
 use crate::membership::{is_control_plane, is_managed_gateway};
-use crate::rules::wording::some_of;
+use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];

@@ -1,6 +1,6 @@
 //! Checks `exportTo` for namespaces that do not exist. Source: Kiali's check KIA0005.
 
-use crate::rules::scope::knows_namespaces;
+use crate::rules::support::completeness::knows_namespaces;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

@@ -1,7 +1,7 @@
 //! Checks for policy hosts without a service. Source: Kiali's check KIA0104.
 
 use crate::hosts::service_of;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

@@ -1,6 +1,6 @@
 //! Checks the principals in policies. Source: Kiali's checks KIA0106, KIA0108; kiali/kiali#7262.
 
-use crate::rules::scope::knows_namespaces;
+use crate::rules::support::completeness::knows_namespaces;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {

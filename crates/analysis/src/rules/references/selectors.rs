@@ -1,7 +1,7 @@
 //! Checks for selectors that match no workload, for the kinds that istioctl does not check. Source: Kiali's check
 //! KIA0004; istio/istio#51273 for workloads scaled to zero.
 
-use crate::rules::scope::{are_unknown_pods, knows_namespaces};
+use crate::rules::support::completeness::{are_unknown_pods, knows_namespaces};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
 const KINDS: &[Kind] = &[

@@ -2,7 +2,7 @@
 //! routes for services".
 
 use crate::hosts::{fqdn, service_of};
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -49,7 +49,9 @@ spec:
 
 fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     let routes = service.spec()["http"].items();
-    if routes.is_empty() || routes.iter().any(takes_everything) || !bound::gateways(service).any(|name| name == "mesh")
+    if routes.is_empty()
+        || routes.iter().any(takes_everything)
+        || !gateway_binding::gateways(service).any(|name| name == "mesh")
     {
         return;
     }

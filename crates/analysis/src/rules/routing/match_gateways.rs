@@ -1,7 +1,7 @@
 //! Checks for matches on a gateway that the `VirtualService` is not bound to. Source: Kiali's check KIA1102 (its second
 //! half); `VirtualService` reference, `HTTPMatchRequest.gateways`.
 
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -57,7 +57,9 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
         for (index, route) in service.spec()[kind].items().iter().enumerate() {
             for (at, condition) in route["match"].items().iter().enumerate() {
                 for (which, gateway) in condition["gateways"].texts().enumerate() {
-                    if bound::gateways(service).any(|bound| bound::named(bound, own) == bound::named(gateway, own)) {
+                    if gateway_binding::gateways(service)
+                        .any(|bound| gateway_binding::named(bound, own) == gateway_binding::named(gateway, own))
+                    {
                         continue;
                     }
                     let message =

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -88,7 +88,7 @@ struct Claim<'a> {
 }
 
 fn for_each_claim<'a>(service: &'a Resource, take: &mut dyn FnMut(Claim<'a>)) {
-    let gateways = || bound::gateways(service).filter(|gateway| *gateway != "mesh");
+    let gateways = || gateway_binding::gateways(service).filter(|gateway| *gateway != "mesh");
     if gateways().next().is_none() {
         return;
     }
@@ -105,7 +105,7 @@ fn for_each_claim<'a>(service: &'a Resource, take: &mut dyn FnMut(Claim<'a>)) {
         }
     }
     for gateway in gateways() {
-        let (namespace, gateway) = bound::named(gateway, &service.namespace);
+        let (namespace, gateway) = gateway_binding::named(gateway, &service.namespace);
         for host in service.spec()["hosts"].texts() {
             for (requests, field) in &requests {
                 let (requests, field) = (requests.clone(), field.clone());

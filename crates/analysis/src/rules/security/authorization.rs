@@ -5,8 +5,8 @@
 //! workloads; `WorkloadEntry` objects are workloads too; if the labels of a namespace are unknown, its workloads count
 //! as part of the mesh; workloads of an ambient namespace do too.
 
-use crate::rules::scope;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::completeness;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
 
 pub static RULE: Rule = Rule {
@@ -83,7 +83,7 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
         return;
     }
     let is_of_mesh = policy.namespace == view.root_namespace();
-    if is_of_mesh && spec["selector"].is_null() || !scope::knows_workloads(view) {
+    if is_of_mesh && spec["selector"].is_null() || !completeness::knows_workloads(view) {
         return;
     }
     let selector = Selector::new(&spec["selector"]["matchLabels"]);
@@ -92,7 +92,7 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     if view.workloads(within, &selector).any(|workload| is_held(workload)) || has_machine(view, within, &selector) {
         return;
     }
-    if scope::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
+    if completeness::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
         return;
     }
     let place = if is_of_mesh { "the mesh" } else { "the namespace" };
@@ -128,7 +128,7 @@ fn check_namespace(view: &View<'_>, policy: &Resource, named: &str, field: Strin
         return;
     }
     // Files may not contain all namespaces, and a negative match of a missing namespace has no effect.
-    let is_sure = scope::knows_namespaces(view) && !field.contains("notNamespaces");
+    let is_sure = completeness::knows_namespaces(view) && !field.contains("notNamespaces");
     let level = if is_sure { Level::Error } else { Level::Warning };
     findings
         .add(&IST0101, policy, format!("namespace {named} does not exist"))

@@ -1,7 +1,7 @@
 //! Checks for token validation without a policy that requires a token. Source: istio.io, `RequestAuthentication`
 //! ("requests without a token are accepted"), tasks/security/authentication/authn-policy, "Require a valid token".
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {

@@ -4,8 +4,8 @@
 //! Differs from istioctl: workloads without pods count (istio/istio#51273); if the same objects select several
 //! workloads, one is reported; the label of the namespace also makes a pod ambient.
 
-use crate::rules::selected;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::workload_selection;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -130,7 +130,7 @@ spec: {egress: [{hosts: [./*]}]}
 
 fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let sidecars = view.in_namespace(Kind::Sidecar, namespace);
-    let mut selecting = selected::find(view, sidecars, "workloadSelector.labels", findings);
+    let mut selecting = workload_selection::find(view, sidecars, "workloadSelector.labels", findings);
     for object in &mut selecting {
         let ambient = object.workloads.iter().find(|workload| view.is_ambient(workload));
         if let Some(workload) = ambient {
@@ -139,8 +139,8 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
         }
         object.workloads.retain(|workload| !view.is_ambient(workload));
     }
-    for (set, workload) in selected::conflicts(&selecting) {
-        let names = selected::names(&selecting, &set);
+    for (set, workload) in workload_selection::conflicts(&selecting) {
+        let names = workload_selection::names(&selecting, &set);
         for at in set {
             findings
                 .add(&IST0110, selecting[at].resource, format!("{workload} is selected by the Sidecars {names}"))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rules::shared::IST0002;
+use crate::rules::support::common_codes::IST0002;
 use crate::{Check, Findings, Kind, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

@@ -4,8 +4,8 @@
 //! Differs from istioctl: workloads without pods count (istio/istio#51273); if the same objects select several
 //! workloads, one is reported.
 
-use crate::rules::selected;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::workload_selection;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -68,9 +68,9 @@ metadata: {name: cart, namespace: shop, labels: {app: cart}}
 
 fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let objects = view.in_namespace(Kind::Telemetry, namespace);
-    let selecting = selected::find(view, objects, "selector.matchLabels", findings);
-    for (set, workload) in selected::conflicts(&selecting) {
-        let names = selected::names(&selecting, &set);
+    let selecting = workload_selection::find(view, objects, "selector.matchLabels", findings);
+    for (set, workload) in workload_selection::conflicts(&selecting) {
+        let names = workload_selection::names(&selecting, &set);
         for at in set {
             findings
                 .add(

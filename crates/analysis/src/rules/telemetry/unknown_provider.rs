@@ -2,7 +2,7 @@
 //! `pilot/pkg/security/authz/builder/extauthz.go` (a CUSTOM policy without its provider denies everything),
 //! `pilot/pkg/model/telemetry.go` (an unknown provider of a Telemetry is ignored).
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {

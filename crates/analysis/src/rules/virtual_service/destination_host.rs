@@ -8,9 +8,9 @@
 //! itself do not count.
 
 use super::route::{Destination, destinations};
-use crate::rules::bound::gateways;
-use crate::rules::shared::IST0101;
-use crate::rules::{meant, scope};
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::gateway_binding::gateways;
+use crate::rules::support::{completeness, suggest};
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View, hosts};
 
 pub static RULE: Rule = Rule {
@@ -132,9 +132,9 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
         let is_own = hosts::service_of(&full).is_some_and(|(namespace, name)| {
             namespace == service.namespace && view.has_named(Kind::Service, namespace, name)
         });
-        if !(is_for_all && is_own) && (scope::knows_host(view, &full) || meant::is_short(view, host)) {
+        if !(is_for_all && is_own) && (completeness::knows_host(view, &full) || suggest::is_short(view, host)) {
             let what = if destination.is_mirror { "mirror host" } else { "host" };
-            let hint = meant::host(view, host, &service.namespace);
+            let hint = suggest::host(view, host, &service.namespace);
             findings
                 .add(&IST0101, service, format!("{what} {full} matches no service visible to this namespace{hint}"))
                 .field(format!("{field}.host"))

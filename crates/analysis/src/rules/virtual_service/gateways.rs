@@ -4,8 +4,8 @@
 //! is resolved as Istio resolves it; short hosts are expanded before they are compared; an `ExternalName` service also
 //! matches its external name (istio/istio#58555).
 
-use crate::rules::bound::named;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::gateway_binding::named;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View, hosts};
 
 pub static RULE: Rule = Rule {

@@ -4,7 +4,7 @@
 //! Differs from istioctl: the mesh's root namespace is used (there it is always `istio-system`), a gateway scaled to
 //! zero counts, and a gateway is reported once.
 
-use crate::rules::bound::named;
+use crate::rules::support::gateway_binding::named;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, WORKLOADS, Within};
 
 pub static RULE: Rule = Rule {

@@ -4,7 +4,7 @@
 //! another namespace defines those of a host outside the mesh.
 
 use super::route::destinations;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
 use crate::{Check, Findings, KeyIndex, Kind, Resource, Rule, View, hosts};
 
 pub static RULE: Rule = Rule {

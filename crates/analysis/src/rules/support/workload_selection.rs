@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::scope;
-use super::shared::IST0101;
+use super::common_codes::IST0101;
+use super::completeness;
 use crate::{Findings, Resource, Selector, View, Within};
 
 /// An object and the workloads that it selects.
@@ -30,7 +30,7 @@ pub fn find<'a>(
             continue;
         }
         let workloads: Vec<_> = view.workloads(Within::Namespace(&resource.namespace), &selector).collect();
-        if workloads.is_empty() && scope::knows_workloads(view) {
+        if workloads.is_empty() && completeness::knows_workloads(view) {
             let selector = selector.to_string();
             findings
                 .add(&IST0101, resource, format!("selector {selector} matches no workload in the namespace"))
