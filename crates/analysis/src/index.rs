@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use super::question::Question;
+use super::query::Query;
 use super::{Kind, Resource, Snapshot};
 
 /// Declares an index. A `static` beside the rules that use it; see [`super::View::lookup`].
@@ -75,7 +75,7 @@ impl Indexes {
         &mut self,
         old: Option<&Arc<Resource>>,
         new: Option<&Arc<Resource>>,
-        touched: &mut dyn FnMut(Question<'_>),
+        touched: &mut dyn FnMut(Query<'_>),
     ) {
         let Some(kind) = old.or(new).map(|resource| resource.kind) else { return };
         let mut slot = Some(self);
@@ -95,7 +95,7 @@ fn exchange(
     built: &mut Built,
     old: Option<&Arc<Resource>>,
     new: Option<&Arc<Resource>>,
-    touched: &mut dyn FnMut(Question<'_>),
+    touched: &mut dyn FnMut(Query<'_>),
 ) {
     let keys = |resource: Option<&Arc<Resource>>| {
         let mut keys = Vec::new();
@@ -120,9 +120,9 @@ fn exchange(
         if is_empty {
             built.remove(&key);
         }
-        touched(Question::Keyed(key));
+        touched(Query::Keyed(key));
         if was_empty != is_empty {
-            touched(Question::HasKeyed(key));
+            touched(Query::HasKeyed(key));
         }
     };
     if let Some(old) = old {

@@ -16,7 +16,7 @@ mod index;
 mod kind;
 pub mod membership;
 pub mod mesh;
-mod question;
+mod query;
 pub mod report;
 mod resource;
 mod rule;

@@ -9,7 +9,7 @@ use compact_str::CompactString;
 
 use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
-use super::question::Question;
+use super::query::Query;
 use super::{Kind, ObjectRef, Resource, SourceSpan, Value};
 
 /// All objects under analysis.
@@ -134,7 +134,7 @@ impl Snapshot {
         &mut self,
         object: &ObjectRef,
         new: Option<&Arc<Resource>>,
-        touched: &mut dyn FnMut(Question<'_>),
+        touched: &mut dyn FnMut(Query<'_>),
     ) -> Exchange {
         let (kind, namespace, name) = (object.kind, object.namespace.as_str(), object.name.as_str());
         let has = |this: &Self| {
@@ -158,14 +158,13 @@ impl Snapshot {
             (Err(_), None) => return Exchange::Nothing,
         };
         self.indexes.exchange(old.as_ref(), new, touched);
-        touched(Question::All(kind));
-        touched(Question::In(kind, namespace));
-        touched(Question::Named(kind, namespace, name));
-        let presence =
-            [Question::Has(kind), Question::HasIn(kind, namespace), Question::HasNamed(kind, namespace, name)];
-        for ((question, had), has) in presence.into_iter().zip(had).zip(has(self)) {
+        touched(Query::All(kind));
+        touched(Query::In(kind, namespace));
+        touched(Query::Named(kind, namespace, name));
+        let presence = [Query::Has(kind), Query::HasIn(kind, namespace), Query::HasNamed(kind, namespace, name)];
+        for ((query, had), has) in presence.into_iter().zip(had).zip(has(self)) {
             if had != has {
-                touched(question);
+                touched(query);
             }
         }
         match (old, new) {
@@ -176,22 +175,22 @@ impl Snapshot {
     }
 
     /// Merges other settings into the defaults; returns the object that represents them.
-    pub(super) fn set_mesh(&mut self, config: &Value, touched: &mut dyn FnMut(Question<'_>)) -> Arc<Resource> {
+    pub(super) fn set_mesh(&mut self, config: &Value, touched: &mut dyn FnMut(Query<'_>)) -> Arc<Resource> {
         let mesh = Mesh::new(config);
         if mesh.config() != self.mesh.config() {
-            touched(Question::Mesh);
+            touched(Query::Mesh);
         }
         if mesh.root_namespace() != self.mesh.root_namespace() {
-            touched(Question::RootNamespace);
+            touched(Query::RootNamespace);
         }
         self.mesh = mesh;
         Arc::new(self.mesh.resource())
     }
 
     /// Sets the time.
-    pub(super) fn set_now(&mut self, now: i64, touched: &mut dyn FnMut(Question<'_>)) {
+    pub(super) fn set_now(&mut self, now: i64, touched: &mut dyn FnMut(Query<'_>)) {
         if now != self.now {
-            touched(Question::Now);
+            touched(Query::Now);
         }
         self.now = now;
     }

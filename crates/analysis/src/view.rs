@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::index;
-use super::question::{Question, Record};
+use super::query::{Query, QueryRecord};
 use super::{KeyIndex, Kind, Mesh, Resource, Snapshot};
 
 /// A snapshot during one call of a rule.
@@ -12,7 +12,7 @@ use super::{KeyIndex, Kind, Mesh, Resource, Snapshot};
 pub struct View<'a> {
     snapshot: &'a Snapshot,
     declared: &'static [Kind],
-    record: Option<&'a Record>,
+    record: Option<&'a QueryRecord>,
     /// Position of the Namespace of the last lookup.
     namespace: Cell<Option<usize>>,
 }
@@ -23,18 +23,18 @@ impl<'a> View<'a> {
     }
 
     /// A view that records its queries, for incremental analysis.
-    pub(super) const fn recorded(snapshot: &'a Snapshot, declared: &'static [Kind], record: &'a Record) -> Self {
+    pub(super) const fn recorded(snapshot: &'a Snapshot, declared: &'static [Kind], record: &'a QueryRecord) -> Self {
         Self { snapshot, declared, record: Some(record), namespace: Cell::new(None) }
     }
 
-    fn asked(&self, kind: Kind, question: Question<'_>) {
+    fn record(&self, kind: Kind, query: Query<'_>) {
         self.check(kind);
-        self.note(question);
+        self.note(query);
     }
 
-    fn note(&self, question: Question<'_>) {
+    fn note(&self, query: Query<'_>) {
         if let Some(record) = self.record {
-            record.note(question);
+            record.note(query);
         }
     }
 
@@ -45,14 +45,14 @@ impl<'a> View<'a> {
     /// All objects of a kind, sorted by namespace, name and cluster.
     #[must_use]
     pub fn all(&self, kind: Kind) -> &'a [Arc<Resource>] {
-        self.asked(kind, Question::All(kind));
+        self.record(kind, Query::All(kind));
         self.snapshot.of(kind)
     }
 
     /// Objects of a kind in one namespace.
     #[must_use]
     pub fn in_namespace(&self, kind: Kind, namespace: &str) -> &'a [Arc<Resource>] {
-        self.asked(kind, Question::In(kind, namespace));
+        self.record(kind, Query::In(kind, namespace));
         self.snapshot.in_namespace(kind, namespace)
     }
 
@@ -65,7 +65,7 @@ impl<'a> View<'a> {
     /// Objects with this name, one for each cluster.
     #[must_use]
     pub fn named(&self, kind: Kind, namespace: &str, name: &str) -> &'a [Arc<Resource>] {
-        self.asked(kind, Question::Named(kind, namespace, name));
+        self.record(kind, Query::Named(kind, namespace, name));
         self.snapshot.named(kind, namespace, name)
     }
 
@@ -78,7 +78,7 @@ impl<'a> View<'a> {
         {
             return Some(last);
         }
-        self.asked(Kind::Namespace, Question::Named(Kind::Namespace, "", name));
+        self.record(Kind::Namespace, Query::Named(Kind::Namespace, "", name));
         let at = all.binary_search_by(order).ok()?;
         self.namespace.set(Some(at));
         Some(&all[at])
@@ -88,35 +88,35 @@ impl<'a> View<'a> {
     /// the call is repeated less often than with [`View::all`]. The same holds for the other three `has` methods.
     #[must_use]
     pub fn has(&self, kind: Kind) -> bool {
-        self.asked(kind, Question::Has(kind));
+        self.record(kind, Query::Has(kind));
         !self.snapshot.of(kind).is_empty()
     }
 
     /// Whether one exists in a namespace.
     #[must_use]
     pub fn has_in(&self, kind: Kind, namespace: &str) -> bool {
-        self.asked(kind, Question::HasIn(kind, namespace));
+        self.record(kind, Query::HasIn(kind, namespace));
         !self.snapshot.in_namespace(kind, namespace).is_empty()
     }
 
     /// Whether one with this name exists.
     #[must_use]
     pub fn has_named(&self, kind: Kind, namespace: &str, name: &str) -> bool {
-        self.asked(kind, Question::HasNamed(kind, namespace, name));
+        self.record(kind, Query::HasNamed(kind, namespace, name));
         !self.snapshot.named(kind, namespace, name).is_empty()
     }
 
     /// Whether one with a key of an index exists.
     #[must_use]
     pub fn has_key(&self, index: &'static KeyIndex, key: &[&str]) -> bool {
-        self.note(Question::HasKeyed(index::key(index.name, key)));
+        self.note(Query::HasKeyed(index::key(index.name, key)));
         !self.peek(index, key).is_empty()
     }
 
     /// Objects with a key of an index, sorted by namespace, name and cluster.
     #[must_use]
     pub fn lookup(&self, index: &'static KeyIndex, key: &[&str]) -> &'a [Arc<Resource>] {
-        self.note(Question::Keyed(index::key(index.name, key)));
+        self.note(Query::Keyed(index::key(index.name, key)));
         self.peek(index, key)
     }
 
@@ -129,21 +129,21 @@ impl<'a> View<'a> {
     /// Settings of the mesh.
     #[must_use]
     pub fn mesh(&self) -> &'a Mesh {
-        self.asked(Kind::MeshConfig, Question::Mesh);
+        self.record(Kind::MeshConfig, Query::Mesh);
         self.snapshot.mesh()
     }
 
     /// Root namespace, the setting that most rules use.
     #[must_use]
     pub fn root_namespace(&self) -> &'a str {
-        self.asked(Kind::MeshConfig, Question::RootNamespace);
+        self.record(Kind::MeshConfig, Query::RootNamespace);
         self.snapshot.mesh().root_namespace()
     }
 
     /// Current time, Unix seconds.
     #[must_use]
     pub fn now(&self) -> i64 {
-        self.note(Question::Now);
+        self.note(Query::Now);
         self.snapshot.now()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use super::told::Told;
-use crate::question::{Asked, Record};
+use crate::query::{QueryId, QueryRecord};
 use crate::{Check, Findings, Kind, ObjectRef, Resource, Rule, Snapshot, View};
 
 /// Number of a call.
@@ -24,7 +24,7 @@ enum Subject {
 struct Call {
     rule: &'static Rule,
     subject: Subject,
-    asked: Box<[Asked]>,
+    queries: Box<[QueryId]>,
     /// Objects for which the call has findings.
     about: Box<[ObjectRef]>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Calls {
     of_object: HashMap<ObjectRef, Box<[Id]>>,
     of_namespace: HashMap<(usize, CompactString), Id>,
     /// Calls by query.
-    askers: HashMap<Asked, Vec<Id>>,
+    callers: HashMap<QueryId, Vec<Id>>,
 }
 
 impl Calls {
@@ -55,7 +55,7 @@ impl Calls {
             free: Vec::new(),
             of_object: HashMap::new(),
             of_namespace: HashMap::new(),
-            askers: HashMap::new(),
+            callers: HashMap::new(),
         };
         for (number, &rule) in rules.iter().enumerate() {
             match rule.check {
@@ -145,8 +145,8 @@ impl Calls {
     }
 
     /// Adds the calls that made a query.
-    pub(super) fn asked(&self, question: Asked, due: &mut BTreeSet<Id>) {
-        due.extend(self.askers.get(&question).into_iter().flatten());
+    pub(super) fn callers_of(&self, query: QueryId, due: &mut BTreeSet<Id>) {
+        due.extend(self.callers.get(&query).into_iter().flatten());
     }
 
     /// Runs calls and returns their number.
@@ -156,7 +156,7 @@ impl Calls {
 
     fn make_one(&mut self, id: Id, snapshot: &Snapshot, told: &mut Told) -> bool {
         let Some(call) = &mut self.places[id as usize] else { return false };
-        let record = Record::default();
+        let record = QueryRecord::default();
         let view = View::recorded(snapshot, call.rule.inputs, &record);
         let mut findings = Findings::default();
         match (call.rule.check, &call.subject) {
@@ -166,19 +166,19 @@ impl Calls {
             _ => {}
         }
         call.about = told.take(id, std::mem::take(&mut call.about), findings.into_vec());
-        let asked = record.into_sorted();
-        if *asked != *call.asked {
-            let before = std::mem::replace(&mut call.asked, asked.clone().into());
-            self.forget(id, before.iter().filter(|one| asked.binary_search(one).is_err()));
-            for one in asked.iter().filter(|one| before.binary_search(one).is_err()) {
-                self.askers.entry(*one).or_default().push(id);
+        let queries = record.into_sorted();
+        if *queries != *call.queries {
+            let before = std::mem::replace(&mut call.queries, queries.clone().into());
+            self.remove_caller(id, before.iter().filter(|one| queries.binary_search(one).is_err()));
+            for one in queries.iter().filter(|one| before.binary_search(one).is_err()) {
+                self.callers.entry(*one).or_default().push(id);
             }
         }
         true
     }
 
     fn place(&mut self, rule: &'static Rule, subject: Subject) -> Id {
-        let call = Some(Call { rule, subject, asked: Box::default(), about: Box::default() });
+        let call = Some(Call { rule, subject, queries: Box::default(), about: Box::default() });
         if let Some(id) = self.free.pop() {
             self.places[id as usize] = call;
             return id;
@@ -192,18 +192,18 @@ impl Calls {
         due.remove(&id);
         let Some(call) = self.places[id as usize].take() else { return };
         told.take(id, call.about, Vec::new());
-        self.forget(id, call.asked.iter());
+        self.remove_caller(id, call.queries.iter());
         self.free.push(id);
     }
 
-    fn forget<'a>(&mut self, id: Id, questions: impl Iterator<Item = &'a Asked>) {
-        for question in questions {
-            if let Some(askers) = self.askers.get_mut(question) {
-                if let Some(at) = askers.iter().position(|asker| *asker == id) {
-                    askers.swap_remove(at);
+    fn remove_caller<'a>(&mut self, id: Id, queries: impl Iterator<Item = &'a QueryId>) {
+        for query in queries {
+            if let Some(callers) = self.callers.get_mut(query) {
+                if let Some(at) = callers.iter().position(|asker| *asker == id) {
+                    callers.swap_remove(at);
                 }
-                if askers.is_empty() {
-                    self.askers.remove(question);
+                if callers.is_empty() {
+                    self.callers.remove(query);
                 }
             }
         }

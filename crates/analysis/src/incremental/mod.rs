@@ -3,7 +3,7 @@
 //! # How it works
 //!
 //! A *call* is a rule together with its scope: an object, a namespace, or the whole snapshot ([`Check`](super::Check)).
-//! For each call the findings are stored, and the queries (`question.rs`) that it made on its [`View`](super::View):
+//! For each call the findings are stored, and the queries (`query.rs`) that it made on its [`View`](super::View):
 //! all objects of a kind, those of a namespace, those with a name, those with a key of an index, the settings of the
 //! mesh, the time. A rule can access objects only through its view, so a call depends on nothing else besides its
 //! scope.
@@ -30,7 +30,7 @@ mod told;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::question::{Asked, Question};
+use super::query::{Query, QueryId};
 use super::snapshot::Exchange;
 use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, Value, mesh, snapshot};
 use calls::Calls;
@@ -88,7 +88,7 @@ impl Incremental {
 
     /// Applies changes, those of one object in their order, and repeats the affected calls.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Difference {
-        let mut asked: BTreeSet<Asked> = BTreeSet::new();
+        let mut queries: BTreeSet<QueryId> = BTreeSet::new();
         let mut due = BTreeSet::new();
         let mut is_mesh_touched = false;
         for change in changes {
@@ -98,21 +98,21 @@ impl Incremental {
             };
             is_mesh_touched |=
                 object.kind == Kind::ConfigMap && object.namespace == mesh::ISTIO_NAMESPACE && object.name == "istio";
-            self.exchange(&object, new.as_ref(), &mut asked, &mut due);
+            self.exchange(&object, new.as_ref(), &mut queries, &mut due);
         }
         if is_mesh_touched {
-            self.read_settings(&mut asked, &mut due);
+            self.read_settings(&mut queries, &mut due);
         }
-        self.judge(&asked, due)
+        self.judge(&queries, due)
     }
 
     /// Sets the current time; certificates may expire.
     pub fn set_now(&mut self, now: i64) -> Difference {
-        let mut asked = BTreeSet::new();
-        self.snapshot.set_now(now, &mut |question| {
-            asked.insert(question.number());
+        let mut queries = BTreeSet::new();
+        self.snapshot.set_now(now, &mut |query| {
+            queries.insert(query.number());
         });
-        self.judge(&asked, BTreeSet::new())
+        self.judge(&queries, BTreeSet::new())
     }
 
     /// All findings, in the order of a full run.
@@ -127,9 +127,9 @@ impl Incremental {
         &self.snapshot
     }
 
-    fn judge(&mut self, asked: &BTreeSet<Asked>, mut due: BTreeSet<calls::Id>) -> Difference {
-        for number in asked {
-            self.calls.asked(*number, &mut due);
+    fn judge(&mut self, queries: &BTreeSet<QueryId>, mut due: BTreeSet<calls::Id>) -> Difference {
+        for number in queries {
+            self.calls.callers_of(*number, &mut due);
         }
         let calls = self.calls.make(&due, &self.snapshot, &mut self.told);
         let (found, resolved) = self.told.settle();
@@ -140,14 +140,14 @@ impl Incremental {
         &mut self,
         object: &ObjectRef,
         new: Option<&Arc<Resource>>,
-        asked: &mut BTreeSet<Asked>,
+        queries: &mut BTreeSet<QueryId>,
         due: &mut BTreeSet<calls::Id>,
     ) {
         if new.is_some_and(|resource| snapshot::is_left_out(resource)) {
             return;
         }
-        let mut touched = |question: Question<'_>| {
-            asked.insert(question.number());
+        let mut touched = |query: Query<'_>| {
+            queries.insert(query.number());
         };
         match (self.snapshot.exchange(object, new, &mut touched), new) {
             (Exchange::Nothing, _) => return,
@@ -160,17 +160,17 @@ impl Incremental {
     }
 
     /// Settings of the mesh in the current objects.
-    fn read_settings(&mut self, asked: &mut BTreeSet<Asked>, due: &mut BTreeSet<calls::Id>) {
+    fn read_settings(&mut self, queries: &mut BTreeSet<QueryId>, due: &mut BTreeSet<calls::Id>) {
         let map = self.snapshot.named(Kind::ConfigMap, mesh::ISTIO_NAMESPACE, "istio").first();
         let settings = mesh::settings_of(map.map(|map| &**map), self.snapshot.now());
-        let mut touched = |question: Question<'_>| {
-            asked.insert(question.number());
+        let mut touched = |query: Query<'_>| {
+            queries.insert(query.number());
         };
         let config = settings.mesh_config.unwrap_or(Value::Null);
         let config = self.snapshot.set_mesh(&config, &mut touched);
         let networks = settings.mesh_networks.map(|networks| Arc::new(mesh::networks_resource(networks)));
         let nothing = mesh::networks_resource(Value::Null);
-        self.exchange(&ObjectRef::from(&*config), Some(&config), asked, due);
-        self.exchange(&ObjectRef::from(&nothing), networks.as_ref(), asked, due);
+        self.exchange(&ObjectRef::from(&*config), Some(&config), queries, due);
+        self.exchange(&ObjectRef::from(&nothing), networks.as_ref(), queries, due);
     }
 }

@@ -9,7 +9,7 @@ use super::index::Key;
 /// A query. The result of those that begin with `Has` is a boolean: a change of an object that existed before does not
 /// alter it.
 #[derive(Debug, Clone, Copy, Hash)]
-pub(super) enum Question<'a> {
+pub(super) enum Query<'a> {
     /// All objects of a kind.
     All(Kind),
     /// Objects of a kind in a namespace.
@@ -35,10 +35,10 @@ pub(super) enum Question<'a> {
 }
 
 /// Number of a query: a 64-bit hash. A collision only causes an unnecessary call.
-pub(super) type Asked = u64;
+pub(super) type QueryId = u64;
 
-impl Question<'_> {
-    pub(super) fn number(self) -> Asked {
+impl Query<'_> {
+    pub(super) fn number(self) -> QueryId {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         hasher.finish()
@@ -47,23 +47,23 @@ impl Question<'_> {
 
 /// Queries that one call of a rule has made.
 #[derive(Debug, Default)]
-pub(super) struct Record(RefCell<Vec<Asked>>);
+pub(super) struct QueryRecord(RefCell<Vec<QueryId>>);
 
-impl Record {
-    pub(super) fn note(&self, question: Question<'_>) {
-        let number = question.number();
-        let mut asked = self.0.borrow_mut();
+impl QueryRecord {
+    pub(super) fn note(&self, query: Query<'_>) {
+        let number = query.number();
+        let mut queries = self.0.borrow_mut();
         // Loops repeat the same query.
-        if asked.last() != Some(&number) {
-            asked.push(number);
+        if queries.last() != Some(&number) {
+            queries.push(number);
         }
     }
 
     /// Distinct queries, sorted.
-    pub(super) fn into_sorted(self) -> Vec<Asked> {
-        let mut asked = self.0.into_inner();
-        asked.sort_unstable();
-        asked.dedup();
-        asked
+    pub(super) fn into_sorted(self) -> Vec<QueryId> {
+        let mut queries = self.0.into_inner();
+        queries.sort_unstable();
+        queries.dedup();
+        queries
     }
 }
