@@ -33,7 +33,7 @@ build:
 
 # What has to hold before a commit, without the tests.
 [group('check')]
-check: fmt-check clippy doc deny schemas-check workflows-check
+check: fmt-check clippy doc deny schemas-check workflows-check prose
 
 [group('check')]
 fmt:
@@ -91,7 +91,12 @@ pre-commit:
     fi
     if grep -q '^\.github/' <<<"$staged"; then just workflows-check; fi
 
-# Licences, bans and sources of all dependencies.
+# Words that docs/style.md replaces, in the documentation; `just test-unit` checks the texts of rules and errors.
+[group('check')]
+prose *files:
+    tests/prose/check.sh {{ files }}
+
+# Licenses, bans and sources of all dependencies.
 [group('check')]
 deny: cargo-deny
     cargo deny --locked check bans licenses sources

@@ -1,5 +1,5 @@
 //! sailhand operates Istio by events: CloudEvents commands come in on NATS `JetStream`, workers carry them out on
-//! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md shows the house.
+//! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md describes the layers.
 
 pub mod attachment;
 pub mod bus;

@@ -137,7 +137,7 @@ fn config_map(mesh: &str) -> Value {
 }
 
 fn resource(object: &Value) -> Resource {
-    Resource::from_node(serde_json::from_value(object.clone()).unwrap()).unwrap()
+    Resource::from_value(serde_json::from_value(object.clone()).unwrap()).unwrap()
 }
 
 fn put(object: &Value) -> Change {

@@ -1,5 +1,5 @@
-//! `sailhand analyze`: reads configuration and tells what is wrong with it. What needs files only is in
-//! [`sailhand_analyze`]; this adds clusters.
+//! `sailhand analyze`: analyzes Istio configuration in files and clusters and reports problems. The analysis of files
+//! is in [`sailhand_analyze`]; this module adds clusters.
 
 mod gaps;
 mod live;
@@ -18,31 +18,31 @@ use crate::clock::Clock;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 nothing at or above --fail-on, 1 something, 2 usage, 6 some of the input was not read.
+Exit codes: 0 no finding at or above --fail-on, 1 findings, 2 usage, 6 part of the input was not read.
 
 Examples:
   sailhand analyze ./manifests
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
-  sailhand analyze -A ./manifests          # what would be wrong if this were applied
+  sailhand analyze -A ./manifests          # the cluster with these manifests applied
   sailhand analyze -o html ./manifests >findings.html
-  sailhand analyze --watch -n shop         # what becomes wrong, what is mended
+  sailhand analyze --watch -n shop         # new and resolved findings
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
     #[command(flatten)]
     files: sailhand_analyze::FileOptions,
-    /// Read a cluster too, all its namespaces; files win over what is there, as if they were applied
+    /// Also read a cluster, all its namespaces; files override live objects of the same name, as if they were applied
     #[arg(short = 'A', long)]
     live: bool,
-    /// Go on watching the cluster: tell what becomes wrong (+) and what is mended (-) until it is interrupted
+    /// Keep watching the cluster: print new (+) and resolved (-) findings until interrupted
     #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline"])]
     watch: bool,
-    /// Context in the kubeconfig [default: its current one]; several are read as the clusters of one mesh
+    /// Context in the kubeconfig [default: its current one]; several are analyzed as clusters of one mesh
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     context: Vec<String>,
     /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Longest time for reading a cluster; what has not come by then is named and left out
+    /// Timeout for reading a cluster; kinds that were not read by then are listed and skipped
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::duration)]
     timeout: Duration,
 }
@@ -53,7 +53,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
         return Ok(exit.into());
     }
     if files.paths.is_empty() && !options.is_live() {
-        let reason = "name files or folders to analyse, `-` for standard input, or --live for a cluster";
+        let reason = "name files or folders to analyze, `-` for standard input, or --live for a cluster";
         return Err(Error::argument("PATH", reason));
     }
     if options.watch {

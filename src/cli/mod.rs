@@ -109,7 +109,7 @@ enum Command {
     /// Make the streams, or check them
     #[command(subcommand)]
     Topology(topology::Command),
-    /// Tell what is wrong with Istio configuration, in files or in a cluster
+    /// Analyze Istio configuration in files or a live cluster and report problems
     Analyze(analyze::Options),
     /// List the commands that can be sent
     Verbs(verbs::Options),

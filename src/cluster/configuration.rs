@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::api_error::ApiError;
 use super::{Cluster, Error};
 use crate::analysis::mesh::ISTIO_NAMESPACE;
-use crate::analysis::{Kind, Node, Resource, Rule};
+use crate::analysis::{Kind, Resource, Rule, Value};
 
 pub use live::Live;
 
@@ -51,7 +51,7 @@ pub struct Unread {
     pub error: Option<Error>,
 }
 
-/// `pods: the API server forbids the request`
+/// `pods: the API server denied the request (forbidden)`
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.what, self.reason())
@@ -133,7 +133,7 @@ async fn namespace(cluster: &Cluster, name: &str) -> Option<Resource> {
 
 /// What has to be listed for these rules, and whether they read Secrets too.
 fn lists(rules: &[&Rule]) -> (Vec<List>, bool) {
-    let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.reads).copied().collect();
+    let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.inputs).copied().collect();
     // Settings of the mesh, revisions and injection templates.
     kinds.insert(Kind::ConfigMap);
     let has_secrets = kinds.remove(&Kind::Secret);
@@ -176,7 +176,7 @@ async fn run(cluster: &Cluster, lists: Vec<List>, deadline: Instant, into: &mut 
 struct Page {
     metadata: PageMeta,
     #[serde(default)]
-    items: Vec<Node>,
+    items: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -235,7 +235,7 @@ impl List {
     }
 
     /// As a resource, if a rule may want it.
-    fn resource(&self, item: Node, api_version: &str) -> Option<Resource> {
+    fn resource(&self, item: Value, api_version: &str) -> Option<Resource> {
         let resource = resource(item, api_version, self.kind)?;
         (self.kind != Kind::ConfigMap || resource.name.starts_with("istio")).then_some(resource)
     }
@@ -279,8 +279,8 @@ const WITHOUT_STATUS: [Kind; 9] = [
 ];
 
 /// Without what no rule reads and what nobody may see. Items of a list do not say what they are.
-fn resource(item: Node, api_version: &str, kind: Kind) -> Option<Resource> {
-    let Node::Map(entries) = item else { return None };
+fn resource(item: Value, api_version: &str, kind: Kind) -> Option<Resource> {
+    let Value::Map(entries) = item else { return None };
     let mut entries = entries.into_vec();
     entries.retain(|(key, _)| match key.as_str() {
         "apiVersion" | "kind" => false,
@@ -297,33 +297,33 @@ fn resource(item: Node, api_version: &str, kind: Kind) -> Option<Resource> {
             _ => {}
         }
     }
-    entries.insert(0, ("apiVersion".into(), Node::string(api_version)));
-    entries.insert(1, ("kind".into(), Node::string(kind.name())));
-    Resource::from_node(Node::Map(entries.into()))
+    entries.insert(0, ("apiVersion".into(), Value::string(api_version)));
+    entries.insert(1, ("kind".into(), Value::string(kind.name())));
+    Resource::from_value(Value::Map(entries.into()))
 }
 
-fn drop_keys(node: &mut Node, keys: &[&str]) {
-    if let Node::Map(entries) = node {
+fn drop_keys(node: &mut Value, keys: &[&str]) {
+    if let Value::Map(entries) = node {
         let kept = std::mem::take(entries).into_vec();
         *entries = kept.into_iter().filter(|(key, _)| !keys.contains(&key.as_str())).collect();
     }
 }
 
-fn keep_key(node: &mut Node, wanted: &str) {
-    if let Node::Map(entries) = node {
+fn keep_key(node: &mut Value, wanted: &str) {
+    if let Value::Map(entries) = node {
         let kept = std::mem::take(entries).into_vec();
         *entries = kept.into_iter().filter(|(key, _)| key == wanted).collect();
     }
 }
 
 /// Certificates are public. Of everything else in a Secret only whether it is there is kept.
-fn conceal(data: &mut Node) {
+fn conceal(data: &mut Value) {
     const CERTIFICATES: [&str; 7] =
         ["tls.crt", "cert", "ca.crt", "cacert", "ca-cert.pem", "root-cert.pem", "cert-chain.pem"];
-    if let Node::Map(entries) = data {
+    if let Value::Map(entries) = data {
         for (_, value) in entries.iter_mut().filter(|(key, _)| !CERTIFICATES.contains(&key.as_str())) {
             if !value.text().is_empty() {
-                *value = Node::string("Y29uY2VhbGVk"); // "concealed"
+                *value = Value::string("Y29uY2VhbGVk"); // "concealed"
             }
         }
     }
@@ -400,7 +400,7 @@ fn referenced(resources: &[&Resource]) -> BTreeMap<String, BTreeSet<String>> {
     wanted
 }
 
-fn credentials(gateway: &Node) -> BTreeSet<&str> {
+fn credentials(gateway: &Value) -> BTreeSet<&str> {
     let tls = gateway["servers"].items().iter().map(|server| &server["tls"]);
     let names = tls.flat_map(|tls| tls["credentialName"].as_str().into_iter().chain(tls["credentialNames"].texts()));
     names.collect()
@@ -435,7 +435,7 @@ impl<'a> GatewayPods<'a> {
         Self { by_label }
     }
 
-    fn namespaces(&self, selector: &Node) -> BTreeSet<&'a str> {
+    fn namespaces(&self, selector: &Value) -> BTreeSet<&'a str> {
         let wanted = crate::analysis::Selector::new(selector);
         let Some(pair) = wanted.pairs().first() else { return BTreeSet::new() };
         let pods = self.by_label.get(pair).map_or(&[][..], Vec::as_slice);

@@ -1,5 +1,5 @@
-//! `config.analyze`: what is wrong with the configuration of a cluster, of a manifest, or of the cluster as it would be
-//! with the manifest. Writes nothing.
+//! `config.analyze`: analyzes the configuration of a cluster, of a manifest, or of the cluster with the manifest
+//! applied. Read-only.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -17,30 +17,30 @@ use crate::cluster::configuration::{self, Configuration};
 use crate::event::dataref::MAX_BYTES;
 pub use crate::notice::{CodeReport, FindingReport};
 
-/// Bytes of findings in one report; half of what a NATS server takes in one message by default.
+/// Limit for the findings in one report, bytes: half of the default maximum payload of NATS.
 const MAX_FINDINGS: usize = 512 * 1024;
-/// Time for reading the cluster. What has not come by then is named in the report.
+/// Timeout for reading the cluster. Kinds that were not read by then are listed in the report.
 const READ: Duration = Duration::from_mins(1);
 
-/// See the module.
+/// The task.
 pub struct Analyze;
 
 /// Parameters of `config.analyze`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnalyzeParams {
-    /// Objects, YAML or JSON. Together with the live ones: what would be if they were applied.
+    /// Objects, YAML or JSON. With live objects: the cluster is analyzed as if they were applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8_388_608))]
     pub manifest: Option<String>,
-    /// Whether to read the cluster; `false` with a manifest judges the manifest alone.
+    /// Whether to read the cluster; `false` analyzes only the manifest.
     #[serde(default = "yes")]
     pub live: bool,
-    /// Report findings of these namespaces only; of all when empty. What is read stays the same.
+    /// Report only findings in these namespaces; all if empty. All namespaces are still read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub namespaces: Vec<Namespace>,
-    /// Report these codes only; when empty all but `IST0136`, which is told on request.
+    /// Report only these codes; if empty, all except `IST0136`, which is reported only on request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub codes: Vec<String>,
@@ -54,7 +54,7 @@ const fn yes() -> bool {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnalysisReport {
-    /// How many objects were looked at.
+    /// Number of analyzed objects.
     pub objects: usize,
     /// Findings of severity `error`.
     pub errors: usize,
@@ -62,31 +62,29 @@ pub struct AnalysisReport {
     pub warnings: usize,
     /// Findings of severity `info`.
     pub infos: usize,
-    /// What the codes say, and how often.
+    /// Title and number of findings of each code.
     #[serde(default)]
     pub codes: BTreeMap<String, CodeReport>,
-    /// How many findings each namespace has; "" for objects without one.
+    /// Number of findings of each namespace; "" for objects without one.
     #[serde(default)]
     pub namespaces: BTreeMap<String, usize>,
-    /// The findings, worst first.
+    /// The findings, errors first.
     #[serde(default)]
     pub findings: Vec<FindingReport>,
-    /// How many findings did not fit.
+    /// Number of findings that did not fit into the report.
     #[serde(default)]
     pub omitted: usize,
-    /// Where findings did not fit: all of them, a JSON array of what `findings` has, worst first, as far as 16 MiB take
-    /// them.
+    /// If findings did not fit: all of them as a JSON array in the form of `findings`, errors first, up to 16 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment: Option<Attachment>,
-    /// What could not be read, with the reason: what a rule would have found there is not known.
+    /// Kinds that could not be read, with the reason. Rules that need them were skipped.
     #[serde(default)]
     pub unread: Vec<String>,
 }
 
 impl Task for Analyze {
     const VERB: &'static str = "config.analyze";
-    const SUMMARY: &'static str =
-        "Tells what is wrong with Istio configuration, live, of a manifest, or of both together.";
+    const SUMMARY: &'static str = "Analyzes the Istio configuration of a cluster, of a manifest, or of both together.";
     type Params = AnalyzeParams;
     type Report = AnalysisReport;
 
@@ -108,7 +106,7 @@ impl Task for Analyze {
         params: AnalyzeParams,
     ) -> Result<Outcome<AnalysisReport>, Failure<AnalysisReport>> {
         if !params.live && params.manifest.is_none() {
-            let reason = "with live: false there has to be a manifest".to_owned();
+            let reason = "live: false requires a manifest".to_owned();
             return Err(Error::Parameter { field: "manifest", reason }.into());
         }
         let rules = rules_for(&params.codes)?;
@@ -122,13 +120,13 @@ impl Task for Analyze {
                 return Err(Error::Cluster(error).into());
             }
         }
-        // What could not be read is not taken for absent.
+        // Kinds that could not be read are not treated as empty.
         let rules = rules::without(&rules, &live.unread.iter().map(|unread| unread.kind).collect());
         let now = cx.clock.now().unix_timestamp();
         let judged = tokio::task::spawn_blocking(move || judge(live, params, &rules, now)).await;
         let (mut report, all) = match judged {
             Ok(judged) => judged?,
-            // The engine knows what to do about a task that panics.
+            // The worker handles a task that panics.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         if let Some(all) = all {
@@ -138,10 +136,10 @@ impl Task for Analyze {
     }
 }
 
-/// Fails if what the manifest brings has errors, seen together with what is in the cluster. What could not be read is not
-/// taken for absent: rules that read it are left out, and it is named.
+/// Fails if the manifest's objects have errors when analyzed together with the cluster. Kinds that could not be read
+/// are not treated as empty: rules that need them are skipped, and the message lists them.
 pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace: String) -> Result<(), Error> {
-    cx.step("analyze", 0, 1, "comparing with what is known to be right");
+    cx.step("analyze", 0, 1, "running the rules");
     let mut live = configuration::read(&*cx.cluster().await?, rules::ALL, READ, &[]).await;
     if live.resources.is_empty()
         && let Some(error) = live.unread.iter_mut().find_map(|unread| unread.error.take())
@@ -152,13 +150,13 @@ pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace:
     let rules = rules::without(rules::ALL, &live.unread.iter().map(|unread| unread.kind).collect());
     if !unread.is_empty() {
         let left_out = rules::ALL.len() - rules.len();
-        cx.step("analyze", 0, 1, format!("{left_out} rules are left out, could not be read: {}", unread.join("; ")));
+        cx.step("analyze", 0, 1, format!("{left_out} rules skipped, could not be read: {}", unread.join("; ")));
     }
     let now = cx.clock.now().unix_timestamp();
     let judged = tokio::task::spawn_blocking(move || {
         let (snapshot, _) = together(live, Some(manifest), &namespace, now)?;
         let mut findings = run(&snapshot, &rules, threads());
-        // What is read from the manifest has a place in it.
+        // Objects from the manifest have a position in it.
         findings.retain(|one| one.level == Level::Error && !one.suppressed && one.origin.is_some());
         Ok::<_, Error>(findings)
     });
@@ -177,7 +175,7 @@ fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// The cluster as it would be with the manifest.
+/// The cluster with the manifest applied.
 fn together(
     live: Configuration,
     manifest: Option<String>,
@@ -195,7 +193,7 @@ fn together(
     for resource in &mut resources {
         resource.default_namespace(namespace);
     }
-    // Of two with the same name the one of the manifest stays.
+    // The object of the manifest replaces one with the same name.
     resources.extend(live.resources);
     let settings = mesh::settings_in(&resources, now);
     Ok((Snapshot::new(resources, settings), sources))
@@ -204,7 +202,7 @@ fn together(
 pub(super) fn rules_for(codes: &[String]) -> Result<Vec<&'static Rule>, Error> {
     let known = rules::codes();
     if let Some(unknown) = codes.iter().find(|asked| known.iter().all(|code| code.id != asked.as_str())) {
-        return Err(Error::Parameter { field: "codes", reason: format!("{unknown} is no known code") });
+        return Err(Error::Parameter { field: "codes", reason: format!("unknown code {unknown}") });
     }
     let asked =
         |rule: &&'static Rule| codes.is_empty() || rule.codes.iter().any(|code| codes.iter().any(|id| id == code.id));
@@ -228,7 +226,7 @@ fn judge(
     Ok((report, all))
 }
 
-/// Whether a command that names these codes and namespaces wants a finding.
+/// Whether a command with these codes and namespaces reports a finding.
 pub(super) fn is_wanted(codes: &[String], namespaces: &[Namespace], finding: &Finding) -> bool {
     let code = finding.code;
     let is_asked =
@@ -241,7 +239,7 @@ fn namespace(finding: &Finding) -> &str {
     if finding.object.kind == Kind::Namespace { &finding.object.name } else { &finding.object.namespace }
 }
 
-/// The report, and where it does not hold all findings, these as JSON.
+/// The report and, if it does not contain all findings, all of them as JSON.
 fn report(findings: &[Finding], sources: &Sources) -> (AnalysisReport, Option<Vec<u8>>) {
     let mut report = AnalysisReport::default();
     let mut bytes = 0;
@@ -269,11 +267,11 @@ fn report(findings: &[Finding], sources: &Sources) -> (AnalysisReport, Option<Ve
     (report, attached)
 }
 
-/// As much of the list as fits, as a JSON array.
+/// The findings as a JSON array, as many as fit.
 fn array(findings: &[FindingReport], limit: usize) -> Vec<u8> {
     let mut text = b"[".to_vec();
     for finding in findings {
-        let one = serde_json::to_vec(finding).unwrap_or_default(); // strings and numbers: there is nothing to fail
+        let one = serde_json::to_vec(finding).unwrap_or_default(); // serializing strings and numbers cannot fail
         if text.len() + one.len() + 2 > limit {
             break;
         }
@@ -286,7 +284,7 @@ fn array(findings: &[FindingReport], limit: usize) -> Vec<u8> {
     text
 }
 
-/// Notes that a code is there once more.
+/// Counts a code.
 pub(super) fn count(code: &Code, codes: &mut BTreeMap<String, CodeReport>) {
     let of_code = codes.entry(code.id.to_owned()).or_insert_with(|| CodeReport {
         count: 0,
@@ -297,7 +295,7 @@ pub(super) fn count(code: &Code, codes: &mut BTreeMap<String, CodeReport>) {
     of_code.count += 1;
 }
 
-/// A finding without its place in a manifest.
+/// A finding without its position in the manifest.
 pub(super) fn finding_report(finding: &Finding) -> FindingReport {
     FindingReport {
         code: finding.code.id.to_owned(),

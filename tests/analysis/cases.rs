@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::path::Path;
 
 use sailhand::analysis::source::read_value;
-use sailhand::analysis::{Node, Resource, Settings, Snapshot, rules, run};
+use sailhand::analysis::{Resource, Settings, Snapshot, Value as AnalysisValue, rules, run};
 use serde_json::{Value, json};
 
 /// One object.
@@ -53,8 +53,8 @@ impl Case {
 
     /// What the schema rules find, as `CODE field`, and the messages.
     pub fn found(&self) -> Vec<(String, String)> {
-        let node: Node = serde_json::from_value(self.object.clone()).unwrap();
-        let resource = Resource::from_node(node).unwrap();
+        let node: AnalysisValue = serde_json::from_value(self.object.clone()).unwrap();
+        let resource = Resource::from_value(node).unwrap();
         let rules: Vec<_> = rules::ALL.iter().copied().filter(|rule| rule.name.starts_with("schema.")).collect();
         run(&Snapshot::new([resource], Settings::default()), &rules, NonZero::<usize>::MIN)
             .iter()

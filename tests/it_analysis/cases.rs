@@ -1,6 +1,6 @@
-//! The cases of Istio's own test table, as `../shared/analysis/README.md` describes them: the same codes on the same
-//! objects. They lie beside the checkout (`SAILHAND_SHARED`, by default `../shared`); where they are missing, this
-//! says so, and in CI it fails.
+//! Runs the cases of Istio's own test table, as `../shared/analysis/README.md` describes them: the same codes for the
+//! same objects. The files are beside the checkout (`SAILHAND_SHARED`, by default `../shared`). If they are missing,
+//! the output states it, and the test fails in CI.
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "where the cases lie is told by the environment")]
 
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ struct Expected {
     resource: String,
 }
 
-/// None where the cases are not there and need not be.
+/// None if the cases are missing and are not required.
 fn folder() -> Option<PathBuf> {
     let given = std::env::var_os("SAILHAND_SHARED").map(PathBuf::from);
     let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("analysis");
@@ -82,7 +82,7 @@ fn found(folder: &Path, case: &Case) -> Vec<String> {
     found
 }
 
-/// What the command line tells, and what it says on standard error.
+/// Standard output and standard error of the command line.
 fn told(folder: &Path, case: &Case) -> (Vec<String>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
     command.args(["analyze", "-o", "json", "--fail-on", "never", "--codes", &case.analyzer]);
@@ -105,7 +105,7 @@ fn told(folder: &Path, case: &Case) -> (Vec<String>, String) {
     (lines(&findings), errors)
 }
 
-/// A mesh configuration without an ingress controller is judged without its pod and service.
+/// A mesh configuration without an ingress controller is analyzed without its pod and service.
 fn has_no_ingress(folder: &Path, case: &Case) -> bool {
     case.mesh_config_file.as_ref().is_some_and(|file| {
         let text = fs::read_to_string(folder.join(file)).unwrap();
@@ -126,7 +126,7 @@ fn cases(folder: &Path) -> Vec<Case> {
 }
 
 #[test]
-fn each_case_of_istio_gives_what_istio_expects() {
+fn istio_cases_have_the_expected_codes() {
     let Some(folder) = folder() else { return };
     let cases = cases(&folder);
     let without_rule: BTreeSet<&str> = cases
@@ -146,7 +146,7 @@ fn each_case_of_istio_gives_what_istio_expects() {
 }
 
 #[test]
-fn each_case_of_istio_gives_the_same_through_the_command_line() {
+fn istio_cases_match_through_the_command_line() {
     let Some(folder) = folder() else { return };
     let mut wrong = Vec::new();
     for case in &cases(&folder) {

@@ -1,6 +1,5 @@
-//! Configurations as people run them, each put into the mesh of `analysis/mesh.yaml`: those in `good/` are right, and
-//! nothing worse than a remark is told about them; those in `mistakes/` have something wrong, and the codes in their first
-//! line are told.
+//! Realistic configurations, each added to the mesh of `analysis/mesh.yaml`. Those in `good/` are correct and have at
+//! most info findings; those in `mistakes/` have one mistake, and the codes in their first line are reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,14 +9,14 @@ use std::path::{Path, PathBuf};
 use sailhand::analysis::source::{self, Sources};
 use sailhand::analysis::{Finding, Level, Snapshot, mesh, rules, run};
 
-/// 2027-01-15: the certificates in the files are valid then.
+/// 2027-01-15, when the certificates in the files are valid.
 const NOW: i64 = 1_800_000_000;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/analysis").join(name)
 }
 
-/// Files with their texts, by name.
+/// Files with their contents, by name.
 fn configurations(name: &str) -> Vec<(String, String)> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -25,7 +24,7 @@ fn configurations(name: &str) -> Vec<(String, String)> {
     files.iter().map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// What is found in the mesh with a configuration in it.
+/// Findings for the mesh with a configuration added.
 fn found(configuration: &str) -> Vec<Finding> {
     let mut sources = Sources::default();
     sources.add("mesh.yaml", fs::read_to_string(folder("mesh.yaml")).unwrap());
@@ -38,7 +37,7 @@ fn found(configuration: &str) -> Vec<Finding> {
 }
 
 #[test]
-fn what_is_right_is_at_most_remarked_upon() {
+fn correct_configurations_have_at_most_info_findings() {
     let mut told = Vec::new();
     for (name, text) in configurations("good") {
         let worse = found(&text).into_iter().filter(|finding| finding.level > Level::Info);
@@ -48,7 +47,7 @@ fn what_is_right_is_at_most_remarked_upon() {
 }
 
 #[test]
-fn what_is_wrong_is_told() {
+fn mistakes_are_reported() {
     let usual: BTreeSet<String> = found("").into_iter().map(|finding| finding.fingerprint).collect();
     let mut missing = Vec::new();
     for (name, text) in configurations("mistakes") {

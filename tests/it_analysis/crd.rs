@@ -1,5 +1,5 @@
-//! The schemas that come with the program beside the definitions they are made from: a real API server that has these
-//! definitions has to accept and refuse the same objects.
+//! Compares the compiled-in schemas with the CRDs they are generated from: a real API server with these CRDs must
+//! accept and reject the same objects.
 
 use crate::support;
 
@@ -17,7 +17,7 @@ use kube::{Api, Client, Config};
 use serde_json::Value;
 use support::tools;
 
-/// The folder of a module at the version that tests/tools/istio pins.
+/// Folder of a module in the version that tests/tools/istio pins.
 fn module(name: &str) -> PathBuf {
     let output = Command::new("go")
         .args(["mod", "download", "-json", name])
@@ -44,7 +44,7 @@ fn definitions() -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_schemas_are_those_of_the_pinned_definitions() {
+fn schemas_match_the_pinned_crds() {
     let out = tempfile::NamedTempFile::new().unwrap();
     let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/analysis/src/crd/schemas.json");
     let status = Command::new(env!("CARGO_BIN_EXE_sailhand"))
@@ -66,7 +66,7 @@ fn the_schemas_are_those_of_the_pinned_definitions() {
     );
 }
 
-/// A control plane of its own: the other tests install another release's definitions into the one they share.
+/// Its own control plane, because other tests install the CRDs of another release into the shared one.
 async fn server(folder: &Path) -> Client {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/control-plane.sh");
     let output = Command::new(script)
@@ -121,7 +121,7 @@ async fn the_api_server_accepts_and_refuses_the_same_objects() {
                 if let Some(error) = &refusal {
                     refused.fetch_add(1, Ordering::Relaxed);
                     let kube::Error::Api(status) = error else { panic!("{}: {error}", case.id()) };
-                    // What is wrong with a field, and nothing else.
+                    // Only errors about fields.
                     assert!(matches!(status.code, 400 | 422 | 500), "{}: {status:?}", case.id());
                 }
                 let ours: Vec<_> = case.found().into_iter().filter(|(finding, _)| finding.starts_with("SH7")).collect();

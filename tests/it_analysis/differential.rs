@@ -1,9 +1,9 @@
-//! What we find and what Istio finds in the same objects. `IST…` codes have the meaning that they have in Istio, so each
-//! (code, object) that only one of both tells is an error here, or is listed in `analysis/differences.yaml` with its
-//! reason. A reason that explains nothing any more is an error too.
+//! Compares findings with those of Istio for the same objects. `IST…` codes have Istio's meaning, so a (code, object)
+//! that only one of the two reports is an error here, unless `analysis/differences.yaml` lists it with a reason. An
+//! unused reason is an error too.
 //!
 //! Istio is `istio-analyzers`, its own analyzers over all kinds in files (`tests/tools/istio`), and `istioctl analyze`
-//! on files and on a real API server. The objects are generated, Istio's samples, and the files of its own tests.
+//! on files and on a real API server. The objects are generated ones, Istio's samples, and the files of its own tests.
 #![allow(clippy::disallowed_methods, reason = "other processes have their own time")]
 
 use crate::corpus;
@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 const WORLDS: u64 = 60;
 
-/// What is found in files; documents without a namespace stay without one, as in `istio-analyzers`.
+/// Findings for files; documents without a namespace have none, as in `istio-analyzers`.
 fn ours(paths: &[PathBuf]) -> Told {
     let mut sources = Sources::default();
     let mut errors = Vec::new();
@@ -47,7 +47,7 @@ fn ours(paths: &[PathBuf]) -> Told {
         .collect()
 }
 
-/// What a program writes as a list in JSON, after lines of its log.
+/// The JSON array that a program writes after lines of its log.
 fn list(command: &mut Command) -> Vec<Value> {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -79,7 +79,7 @@ fn write(dir: &TempDir, name: &str, objects: &[Value]) -> PathBuf {
 }
 
 #[test]
-fn generated_objects_are_judged_as_istio_judges_them() {
+fn generated_objects_match_istio() {
     let dir = TempDir::new().unwrap();
     let mut comparison = Comparison::of("generated");
     for seed in 0..WORLDS {
@@ -93,9 +93,9 @@ fn generated_objects_are_judged_as_istio_judges_them() {
     comparison.judge();
 }
 
-/// `istioctl` reads fewer kinds of files, so only what it tells is looked for.
+/// `istioctl` reads fewer kinds from files, so only its findings are compared.
 #[test]
-fn what_istioctl_tells_about_files_is_told() {
+fn istioctl_findings_on_files_are_reported() {
     let dir = TempDir::new().unwrap();
     let mut comparison = Comparison::of("istioctl");
     for (seed, mistakes) in [(11, 5), (12, 40)] {
@@ -108,7 +108,7 @@ fn what_istioctl_tells_about_files_is_told() {
 }
 
 #[test]
-fn samples_are_judged_as_istio_judges_them() {
+fn samples_match_istio() {
     let Some(shared) = istio_crds::shared() else { return };
     let mut comparison = Comparison::of("samples");
     let bookinfo = shared.join("samples/bookinfo");
@@ -124,7 +124,7 @@ fn samples_are_judged_as_istio_judges_them() {
 }
 
 #[test]
-fn the_files_of_istios_own_tests_are_judged_as_istio_judges_them() {
+fn istio_test_files_match_istio() {
     let Some(shared) = istio_crds::shared() else { return };
     let mut comparison = Comparison::of("fixtures");
     for path in yaml_files(&shared.join("analysis/testdata")) {
@@ -158,7 +158,7 @@ async fn a_cluster_is_judged_as_istioctl_judges_it() {
     kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
     let mut objects = corpus::objects(500, 21, 20);
     for object in &mut objects {
-        // Pods are among the objects already; the two programs do not look at the same moment.
+        // Pods are among the objects already; the two programs read them at different times.
         if object["kind"] == "Deployment" {
             object["spec"]["replicas"] = json!(0);
         }

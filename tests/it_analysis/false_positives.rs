@@ -1,5 +1,5 @@
-//! What `istioctl analyze` has reported though nothing was wrong, by the numbers of the issues in istio/istio: it is
-//! silent here. Each case has a twin that is wrong, in which the same code is reported, so that silence means something.
+//! Known false positives of `istioctl analyze`, by their issue in istio/istio: no finding is reported here. Each case
+//! has a twin with a real mistake for which the same code is reported, so that the absence of a finding is meaningful.
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
@@ -11,12 +11,12 @@ use sailhand::analysis::{Snapshot, mesh, rules, run};
 const NOW: i64 = 1_767_225_600;
 
 struct Case {
-    /// The issue, and what it is about.
+    /// Issue number and subject.
     issue: &'static str,
-    /// What must not be reported.
+    /// Code that must not be reported.
     code: &'static str,
     manifests: &'static str,
-    /// What makes it wrong: this text replaced by that.
+    /// Replacement of text that introduces the mistake.
     twin: (&'static str, &'static str),
 }
 
@@ -32,7 +32,7 @@ fn reported(text: &str) -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn what_is_right_is_not_reported_and_its_wrong_twin_is() {
+fn false_positives_are_silent_and_twins_are_reported() {
     let mut wrong = Vec::new();
     for Case { issue, code, manifests, twin: (from, to) } in CASES {
         assert!(manifests.contains(from), "{issue}: the twin changes nothing");

@@ -1,5 +1,5 @@
-//! `sailhand analyze` on the folders that people have: charts, kustomizations, files of other tools, texts that are read
-//! by kubectl though no specification has them. What was not read is said, and what was read is told well.
+//! `sailhand analyze` on realistic folders: charts, kustomizations, files of other tools, and text that kubectl accepts
+//! despite the YAML specification. Skipped files are listed, and the others are analyzed.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// The exit code, standard output and standard error, with file names as within the folder.
+/// Exit code, standard output and standard error, with file names relative to the folder.
 fn analyze(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_sailhand"))
         .arg("analyze")
@@ -42,7 +42,7 @@ fn analyze(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn templates_of_a_chart_are_named_once_and_not_read() {
+fn chart_templates_are_listed_once_and_skipped() {
     let template = "{{- if .Values.a }}\na: 1\n{{- end }}\n---\nname: {{ .Values.b }}\n";
     let folder = folder(&[
         ("shop/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.0.0\n"),
@@ -68,7 +68,7 @@ fn templates_of_a_chart_are_named_once_and_not_read() {
 }
 
 #[test]
-fn patches_of_a_kustomization_do_not_hide_the_objects_they_are_for() {
+fn kustomize_patches_do_not_override_objects() {
     let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec: {replicas: 3}\n";
     let files = [
         ("base/kustomization.yaml", "resources: [app.yaml, rule.yaml]\n"),
@@ -82,14 +82,14 @@ fn patches_of_a_kustomization_do_not_hide_the_objects_they_are_for() {
     assert_eq!(code, Some(0), "{out}{error}");
     assert!(error.contains("not read: 2 patches of ./prod\n"), "{error}");
     assert!(error.contains("kubectl kustomize ./prod | sailhand analyze -"), "{error}");
-    // Without the kustomization that names it, the patch is an object as any other.
+    // Without the kustomization that uses it, the patch is an ordinary object.
     let others: Vec<_> = files.into_iter().filter(|(name, _)| !name.starts_with("prod/kust")).collect();
     let (_, _, error) = analyze(folder(&others).path(), &["."]);
-    assert!(error.contains("Deployment shop: 2 texts, the last is ./prod/replicas.yaml:1"), "{error}");
+    assert!(error.contains("Deployment shop: 2 definitions, the last is ./prod/replicas.yaml:1"), "{error}");
 }
 
 #[test]
-fn what_is_no_manifest_is_named_and_what_cannot_be_read_too() {
+fn skipped_and_unreadable_files_are_listed() {
     let folder = folder(&[
         ("README.md", "# x"),
         ("package.json", "{}"),
@@ -102,11 +102,11 @@ fn what_is_no_manifest_is_named_and_what_cannot_be_read_too() {
     assert_eq!(code, Some(6));
     assert!(out.contains("No findings in 0 objects"), "{out}");
     for part in [
-        "utf16.yaml cannot be read",
-        "Save it as UTF-8",
-        "2 documents are no Kubernetes object and passed over: ./compose.yml, ./package.json",
-        "1 object is of a kind that no rule reads: cert-manager.io/Issuer",
-        "Nothing was analysed",
+        "cannot read ./utf16.yaml",
+        "Save the file as UTF-8",
+        "2 documents are skipped (not a Kubernetes object): ./compose.yml, ./package.json",
+        "1 object is of a kind that no rule uses: cert-manager.io/Issuer",
+        "Nothing was analyzed",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -114,7 +114,7 @@ fn what_is_no_manifest_is_named_and_what_cannot_be_read_too() {
 }
 
 #[test]
-fn a_bracket_at_its_keys_column_is_read_and_found() {
+fn bracket_at_key_column_is_parsed_and_located() {
     let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [\n    a\n  ]\n  \
                 http:\n  - route:\n    - destination:\n        host: a\n        subset: v9\n";
     let (_, out, error) = analyze(folder(&[("a.yaml", text)]).path(), &["a.yaml"]);
@@ -123,7 +123,7 @@ fn a_bracket_at_its_keys_column_is_read_and_found() {
 }
 
 #[test]
-fn a_reason_is_told_once_and_many_remarks_are_put_together() {
+fn reason_is_printed_once_and_info_findings_are_grouped_by_code() {
     let service = |number: usize| {
         format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: shop}}\n\
@@ -135,18 +135,18 @@ fn a_reason_is_told_once_and_many_remarks_are_put_together() {
     let folder = folder(&[("a.yaml", &format!("{services}{ROUTE}---\n{route}"))]);
     let (_, out, _) = analyze(folder.path(), &["a.yaml"]);
     assert_eq!(out.matches("error[IST0101]").count(), 2, "{out}");
-    assert_eq!(out.matches("Requests to a host that is not there").count(), 1, "{out}");
-    assert!(out.contains("A port's name does not say its protocol (12 times)"), "{out}");
-    assert!(out.contains("  and 7 more: --codes IST0118 or -o json tells all\n"), "{out}");
-    assert!(out.contains("12 remarks in 8 objects from 1 file"), "{out}");
+    assert_eq!(out.matches("Requests to a missing host fail with 503").count(), 1, "{out}");
+    assert!(out.contains("Port name does not follow the `<protocol>[-suffix]` convention (12 times)"), "{out}");
+    assert!(out.contains("  and 7 more: --codes IST0118 or -o json shows all of them\n"), "{out}");
+    assert!(out.contains("12 info in 8 objects from 1 file"), "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "--codes", "IST0118"]);
-    assert_eq!(out.matches("says no protocol").count(), 12, "{out}");
+    assert_eq!(out.matches("does not start with a protocol").count(), 12, "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "-o", "json"]);
-    assert_eq!(out.matches("says no protocol").count(), 12, "{out}");
+    assert_eq!(out.matches("does not start with a protocol").count(), 12, "{out}");
 }
 
 #[test]
-fn of_many_warnings_that_say_the_same_the_first_are_told_and_all_on_request() {
+fn repeated_warnings_are_limited_unless_requested() {
     let rules: String = (0..12)
         .map(|number| {
             let rule = RULE.replace("name: shop", &format!("name: r{number}"));
@@ -167,7 +167,7 @@ fn of_many_warnings_that_say_the_same_the_first_are_told_and_all_on_request() {
 }
 
 #[test]
-fn a_place_in_a_long_line_is_in_sight() {
+fn excerpt_of_a_long_line_contains_the_position() {
     let long = format!(
         "{{\"apiVersion\":\"networking.istio.io/v1\",\"kind\":\"VirtualService\",\"metadata\":{{\"name\":\"a\",\
                 \"labels\":{{\"x\":\"{}\"}}}},\"spec\":{{\"hosts\":[\"a\"],\"htp\":[]}}}}\n",
@@ -182,7 +182,7 @@ fn a_place_in_a_long_line_is_in_sight() {
 }
 
 #[test]
-fn a_slip_in_a_code_is_pointed_out() {
+fn misspelled_code_gets_a_suggestion() {
     let folder = folder(&[("a.yaml", RULE)]);
     for (arguments, near) in [
         (["a.yaml", "--codes", "IST101"], "did you mean IST0101?"),
@@ -199,7 +199,7 @@ fn a_slip_in_a_code_is_pointed_out() {
 }
 
 #[test]
-fn pods_made_by_what_no_rule_knows_are_not_taken_for_absent() {
+fn pods_of_unknown_kinds_are_not_reported_missing() {
     let rollout = DEPLOYMENT.replace("apps/v1", "argoproj.io/v1alpha1").replace("kind: Deployment", "kind: Rollout");
     let other = DEPLOYMENT.replace("shop", "other").replace("version: v1", "version: v3");
     let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: shop}\n\
@@ -213,7 +213,7 @@ fn pods_made_by_what_no_rule_knows_are_not_taken_for_absent() {
         codes.into_iter().filter(|code| out.contains(code)).collect::<Vec<_>>()
     };
     assert_eq!(told(&rollout, policy, peer), [""; 0]);
-    // With a Deployment all is known, and labels that nobody has are no Rollout's either.
+    // With a Deployment the workloads are known, and labels that none has do not belong to a Rollout.
     let wrong = |text: &str| text.replace("{app: shop}", "{app: shopp}");
     assert_eq!(told(&DEPLOYMENT.replace("version: v1", "version: v2"), &wrong(policy), &wrong(peer)), codes);
 }

@@ -1,4 +1,4 @@
-//! The rules, their outputs and the readers of manifests, on files and beside istioctl.
+//! The rules, their outputs and the manifest parsers, on files and compared with istioctl.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cases;

@@ -1,5 +1,5 @@
-//! What `sailhand analyze` writes, through the command line: each form, suppression, exit codes, and the pages that are
-//! made from the rules.
+//! Output of `sailhand analyze` through the command line: each format, suppression, exit codes, and the generated pages
+//! of rules.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ fn analyze(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that ends early does not read all of it.
+    // A program that exits early does not read all of its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -36,7 +36,7 @@ fn json(arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn the_pages_of_the_rules_are_as_made() {
+fn rule_pages_are_up_to_date() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules");
     let made = pages::pages();
     let mut there: Vec<String> =
@@ -50,7 +50,7 @@ fn the_pages_of_the_rules_are_as_made() {
 }
 
 #[test]
-fn json_says_where_and_what() {
+fn json_has_position_and_message() {
     let found = json(&["-o", "json", "--codes", "IST0128", "-"]);
     let finding = &found[0];
     assert_eq!(finding["code"], "IST0128");
@@ -61,7 +61,7 @@ fn json_says_where_and_what() {
 }
 
 #[test]
-fn sarif_and_istioctl_name_the_line() {
+fn sarif_and_istioctl_json_have_the_line() {
     let sarif = json(&["-o", "sarif", "--codes", "IST0128", "-"]);
     let result = &sarif["runs"][0]["results"][0];
     assert_eq!(result["ruleId"], sarif["runs"][0]["tool"]["driver"]["rules"][0]["id"]);
@@ -74,7 +74,7 @@ fn sarif_and_istioctl_name_the_line() {
 }
 
 #[test]
-fn names_from_objects_are_text_in_html_xml_and_markdown() {
+fn object_names_are_escaped_in_html_xml_and_markdown() {
     for form in ["html", "junit", "markdown"] {
         let page = text(&analyze(&["-o", form, "--codes", "IST0128", "-"], MANIFEST));
         assert!(page.contains("shop &amp; &lt;co"), "{form}: {page}");
@@ -85,7 +85,7 @@ fn names_from_objects_are_text_in_html_xml_and_markdown() {
 }
 
 #[test]
-fn the_exit_code_follows_the_level_asked_for() {
+fn exit_code_follows_fail_on() {
     let code = |arguments: &[&str]| analyze(arguments, MANIFEST).status.code();
     assert_eq!(code(&["--codes", "IST0128", "-"]), Some(0));
     assert_eq!(code(&["--codes", "IST0128", "--fail-on", "warning", "-"]), Some(1));
@@ -96,7 +96,7 @@ fn the_exit_code_follows_the_level_asked_for() {
 }
 
 #[test]
-fn what_is_accepted_is_not_told_again() {
+fn baseline_suppresses_findings() {
     let count = |arguments: &[&str], input: &str| {
         let output = analyze(&[arguments, &["-o", "json", "--codes", "IST0128", "-"]].concat(), input);
         serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap().len()
@@ -112,7 +112,7 @@ fn what_is_accepted_is_not_told_again() {
     let folder = tempfile::tempdir().unwrap();
     let baseline = folder.path().join("baseline").display().to_string();
     assert!(analyze(&["--write-baseline", &baseline, "-"], MANIFEST).status.success());
-    // Lines and other objects do not matter.
+    // Line numbers and other objects do not affect a fingerprint.
     let moved =
         format!("{}\n---\n{}", MANIFEST.replace("name: db", "name: other"), MANIFEST.replace("spec:", "\nspec:"));
     assert_eq!(count(&["--baseline", &baseline], &moved), 1);
@@ -123,5 +123,5 @@ fn each_listed_code_can_be_explained() {
     let listed = text(&analyze(&["--list-rules"], ""));
     assert!(listed.contains("destinationrule.CaCertificateAnalyzer"), "{listed}");
     let page = text(&analyze(&["--explain", "ist0128"], ""));
-    assert!(page.contains("Before:") && page.contains("After:"), "{page}");
+    assert!(page.contains("Example:") && page.contains("Fixed:"), "{page}");
 }

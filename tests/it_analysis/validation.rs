@@ -1,12 +1,12 @@
-//! Objects that are right, and objects with one thing wrong, by kind: `analysis/validation/*.yaml`. Each finding of the
-//! schema rules is expected with its code and field, and no other.
+//! Correct objects, and objects with one mistake, by kind: `analysis/validation/*.yaml`. Exactly the findings of the
+//! schema rules listed there are expected, with code and field.
 
 use crate::validation_cases as cases;
 
 use cases::{Case, cases};
 
 #[test]
-fn each_object_has_the_findings_that_it_says_and_no_others() {
+fn each_object_has_exactly_its_expected_findings() {
     let cases = cases();
     assert!(cases.iter().filter(|case| case.good).count() > 30 && cases.len() > 200, "{}", cases.len());
     let mut wrong = Vec::new();
@@ -22,9 +22,9 @@ fn each_object_has_the_findings_that_it_says_and_no_others() {
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Fields are where lines are looked up, so each has to be in the object or to be missing from a part that is.
+/// Lines are found by field, so each field must exist in the object, or be missing from an existing parent.
 #[test]
-fn each_finding_names_a_field_that_is_there_or_could_be() {
+fn each_finding_has_an_existing_or_missing_field() {
     for case in cases() {
         for (finding, message) in case.found() {
             let field = finding.split_once(' ').map_or("", |(_, field)| field);

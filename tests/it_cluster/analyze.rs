@@ -160,8 +160,8 @@ async fn who_may_list_in_one_namespace_only_has_that_one_analysed() {
     });
     let open = open.await;
     let said = String::from_utf8_lossy(&open.stderr);
-    assert!(said.contains(&format!("Only what is in {namespace} could be read")), "{said}");
-    assert!(said.contains("not read: what these credentials may not list:"), "{said}");
+    assert!(said.contains(&format!("Only {namespace} could be read")), "{said}");
+    assert!(said.contains("not read: kinds that these credentials may not list:"), "{said}");
     let other = analyze(&["-n", &format!("{namespace}x")]);
     assert_ne!(other.status.code(), Some(0), "{}", String::from_utf8_lossy(&other.stderr));
     run(&cx, "config.delete", json!({"name": namespace})).await;

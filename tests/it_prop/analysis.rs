@@ -1,5 +1,5 @@
-//! Properties of the analysis: neither the order of the input nor how many threads there are nor what has nothing to do
-//! with it changes what is found.
+//! Properties of the analysis: the order of the input, the number of threads and unrelated objects do not affect the
+//! findings.
 
 use std::fmt::Write as _;
 use std::num::NonZero;
@@ -11,7 +11,7 @@ use sailhand::analysis::{Settings, Snapshot, rules, run};
 /// 2026-01-01.
 const NOW: i64 = 1_767_225_600;
 
-/// All examples of all codes, each in namespaces of its own so that they do not meet.
+/// All examples of all codes, each in its own namespaces.
 fn documents() -> Vec<String> {
     let mut documents = Vec::new();
     for code in rules::codes() {
@@ -39,7 +39,7 @@ fn found(documents: &[String], threads: usize) -> Vec<String> {
         .collect()
 }
 
-/// One document for each name: of two with one name the later stays, which the order must then decide.
+/// One document for each name: of several with one name the last wins, and the order would then matter.
 fn distinct(documents: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     let name = |text: &str| {
@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn order_and_threads_do_not_matter(
+    fn order_and_threads_do_not_affect_findings(
         documents in Just(distinct(documents())).prop_shuffle(),
         threads in 1_usize..5,
     ) {
@@ -63,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn a_quiet_namespace_apart_changes_nothing(names in prop::collection::btree_set("[a-z]{8}", 1..4)) {
+    fn unrelated_namespace_does_not_affect_findings(names in prop::collection::btree_set("[a-z]{8}", 1..4)) {
         let documents = distinct(documents());
         let mut more = documents.clone();
         for name in &names {
@@ -77,7 +77,7 @@ proptest! {
 }
 
 #[test]
-fn the_examples_have_findings() {
+fn examples_have_findings() {
     let documents = distinct(documents());
     let found = found(&documents, 2);
     assert!(found.len() > 50, "{found:#?}");

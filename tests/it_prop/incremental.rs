@@ -1,5 +1,5 @@
-//! Property of the incremental analysis: after any sequence of changes its findings are those of a full run over the
-//! objects as they are, and whoever keeps what is told as found and resolved has the same.
+//! Property of the incremental analysis: after any sequence of changes its findings equal those of a full run on the
+//! current objects, and an observer that applies `found` and `resolved` has the same list.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -7,13 +7,13 @@ use std::num::NonZero;
 use proptest::prelude::*;
 use sailhand::analysis::incremental::{Change, Difference, Incremental};
 use sailhand::analysis::source::{self, Sources};
-use sailhand::analysis::{Finding, Node, ObjectRef, Resource, Snapshot, mesh, rules, run};
+use sailhand::analysis::{Finding, ObjectRef, Resource, Snapshot, Value, mesh, rules, run};
 
 /// 2026-01-01.
 const NOW: i64 = 1_767_225_600;
 
-/// What examples have little of: several settings of the mesh, labels of namespaces, selectors that meet or do not,
-/// certificates that are there or not.
+/// Objects that the examples rarely contain: several MeshConfigs, labels of namespaces, selectors that match or do not,
+/// certificates that exist or do not.
 const MORE: &str = "
 apiVersion: v1
 kind: ConfigMap
@@ -80,7 +80,7 @@ spec: {hosts: ['*.example'], gateways: [web, mesh], http: [{route: [{destination
 ";
 
 /// Every object of every example, before and after, some of them in two clusters. Many have the same name, so that one
-/// takes the place of another.
+/// replaces another.
 fn pool() -> Vec<Resource> {
     let mut pool = read(MORE, "");
     for code in rules::codes() {
@@ -110,7 +110,7 @@ fn read(text: &str, cluster: &str) -> Vec<Resource> {
     reading.resources
 }
 
-/// One step: an object of the pool is put, changed or taken out.
+/// One step: an object of the pool is added, modified or deleted.
 #[derive(Debug, Clone)]
 enum Step {
     Put(usize),
@@ -120,7 +120,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Those of `MORE`, on which much depends, are the first.
+    // The objects of `MORE`, which many results depend on, come first.
     let object = || prop_oneof![0_usize..13, 0_usize..1000];
     prop_oneof![
         4 => object().prop_map(Step::Put),
@@ -130,9 +130,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn cut(mut resource: Resource, field: usize) -> Resource {
-    let Node::Map(entries) = &mut resource.root else { return resource };
+    let Value::Map(entries) = &mut resource.root else { return resource };
     for (key, value) in entries.iter_mut().filter(|(key, _)| matches!(key.as_str(), "spec" | "data")) {
-        let Node::Map(inner) = value else { continue };
+        let Value::Map(inner) = value else { continue };
         let mut kept = std::mem::take(inner).into_vec();
         if !kept.is_empty() {
             kept.remove(field % kept.len());
@@ -143,7 +143,7 @@ fn cut(mut resource: Resource, field: usize) -> Resource {
     resource
 }
 
-/// The objects as they are, by name.
+/// The current objects, by name.
 type Objects = BTreeMap<ObjectRef, Resource>;
 
 fn change(pool: &[Resource], step: &Step, objects: &mut Objects) -> Change {
@@ -185,7 +185,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_kept_is_what_a_full_run_finds(
+    fn incremental_findings_equal_a_full_run(
         start in prop::collection::vec(any::<prop::sample::Index>(), 0..250),
         batches in prop::collection::vec(prop::collection::vec(step(), 1..5), 1..16),
     ) {
@@ -215,7 +215,7 @@ proptest! {
 }
 
 #[test]
-fn the_pool_has_findings_and_time_alone_changes_them() {
+fn pool_has_findings_that_depend_on_time() {
     let objects: Objects = pool().into_iter().map(|one| (ObjectRef::from(&one), one)).collect();
     let mut incremental = Incremental::new(rules::ALL, objects.values().cloned().collect(), NOW);
     assert!(incremental.findings().len() > 100);
@@ -228,7 +228,7 @@ fn the_pool_has_findings_and_time_alone_changes_them() {
 }
 
 #[test]
-fn what_nothing_has_to_do_with_is_not_judged_again() {
+fn unrelated_changes_repeat_no_calls() {
     let objects = read(MORE, "");
     let mut incremental = Incremental::new(rules::ALL, objects.clone(), NOW);
     let all: usize = rules::ALL.len() * objects.len();

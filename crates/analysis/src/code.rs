@@ -1,21 +1,20 @@
-//! What a finding's code stands for: its level and its page of documentation. Data only; the codes stand beside the
-//! rules that report them.
+//! Codes of findings: severity and documentation. Data only; each code is declared beside the rules that report it.
 
 use std::fmt;
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Worth knowing.
+    /// Information, or a best practice that is not followed.
     Info,
-    /// Probably not what was meant, or worse than it could be.
+    /// Probably a mistake, or a risk.
     Warning,
-    /// Does not work, or not as it says.
+    /// The configuration does not work as written.
     Error,
 }
 
 impl Level {
-    /// The word in outputs.
+    /// The word used in outputs: `info`, `warning` or `error`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,40 +31,42 @@ impl fmt::Display for Level {
     }
 }
 
-/// A code with its documentation. `IST…` codes have the number and meaning of `istioctl analyze`; ours are `SH7…`.
+/// A code with its documentation. `IST…` codes have the number and meaning of `istioctl analyze`; `SH7…` codes are
+/// sailhand's own.
 #[derive(Debug)]
 pub struct Code {
-    /// Such as `IST0128`. Never renumbered, never reused.
+    /// Such as `IST0128`. Never renumbered and never reused.
     pub id: &'static str,
-    /// A name in one word, such as `NoServerCertificateVerificationDestinationLevel`.
+    /// Identifier, such as `NoServerCertificateVerificationDestinationLevel`.
     pub name: &'static str,
-    /// How bad it usually is.
+    /// Default severity; a finding may have another one.
     pub level: Level,
-    /// What is the matter, in one sentence without a full stop.
+    /// The defect in one phrase without a full stop, with its kind and field. It must make sense without the rest.
     pub title: &'static str,
-    /// Why it matters, in one to three sentences.
+    /// The effect on traffic or operation, in one to three sentences.
     pub why: &'static str,
-    /// What to do, in one to three sentences.
+    /// A change that fixes it, in one to three sentences.
     pub remedy: &'static str,
-    /// Where it is said: a URL.
+    /// URL of the documentation or source code from which the rule is derived.
     pub source: &'static str,
-    /// A small case, which the tests run.
+    /// A minimal example, which the tests run.
     pub example: Example,
-    /// Who else reports it, such as `KIA0202` of Kiali or `istio-vet applabel`. That istioctl does follows from the id.
+    /// Equivalent checks of other tools, such as `KIA0202` of Kiali or `istio-vet applabel`. Codes of istioctl have the
+    /// same id and are not listed.
     pub also: &'static [&'static str],
 }
 
-/// Manifests as short as they can be.
+/// Manifests of an example, as short as possible.
 #[derive(Debug)]
 pub struct Example {
     /// YAML for which the code is reported.
     pub before: &'static str,
-    /// The same after mending: the code is not reported.
+    /// The fixed YAML, for which the code is not reported.
     pub after: &'static str,
 }
 
 impl Code {
-    /// A page that explains it: the code's page at istio.io, or the source of ours.
+    /// Documentation URL: the code's page at istio.io for `IST…`, [`Code::source`] for the others.
     #[must_use]
     pub fn url(&self) -> String {
         if self.id.starts_with("IST") {

@@ -1,8 +1,8 @@
-//! The path of a field, made while descending and written out only when there is something to say about it.
+//! Builds the path of a field while a validator descends into an object. The path is formatted only for a finding.
 
 use std::fmt::{self, Write};
 
-/// A step below another, or the root of an object.
+/// A key or index below its parent, or the root of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
     above: Option<&'a Field<'a>>,
@@ -16,19 +16,19 @@ enum Step<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// A field of the object itself, such as `spec`.
+    /// A top-level field of the object, such as `spec`.
     #[must_use]
     pub const fn root(key: &'a str) -> Self {
         Self { above: None, step: Step::Key(key) }
     }
 
-    /// The field `key` of this one.
+    /// The field `key` below this one.
     #[must_use]
     pub const fn key(&'a self, key: &'a str) -> Self {
         Self { above: Some(self), step: Step::Key(key) }
     }
 
-    /// An item of this list.
+    /// Item `index` of this list, from 0.
     #[must_use]
     pub const fn index(&'a self, index: usize) -> Self {
         Self { above: Some(self), step: Step::Index(index) }

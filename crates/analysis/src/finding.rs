@@ -1,47 +1,47 @@
-//! What a rule has found, and the sink that rules put it into. Order, duplicates and suppression are `run.rs`.
+//! Findings, and the collector that rules add them to. `run.rs` sorts, deduplicates and suppresses them.
 
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{Code, Kind, Level, Origin, Resource, suppress};
+use super::{Code, Kind, Level, Resource, SourceSpan, suppress};
 
-/// One finding.
+/// A finding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// What it is.
+    /// Its code.
     pub code: &'static Code,
-    /// How bad it is here.
+    /// Its severity.
     pub level: Level,
-    /// The object it is about.
+    /// The object that it reports.
     pub object: ObjectRef,
-    /// The field, such as `spec.http[0].route[1].destination.host`; empty for the whole object. Keys with dots or
-    /// slashes are quoted: `metadata.annotations["a.b/c"]`.
+    /// Path of the field, such as `spec.http[0].route[1].destination.host`; empty for the whole object. Keys with dots
+    /// or slashes are quoted: `metadata.annotations["a.b/c"]`.
     pub field: String,
-    /// One sentence for a person.
+    /// One sentence: what is wrong, with the values.
     pub message: String,
-    /// What the message was made from, in the order of Istio's message templates.
+    /// Arguments of the message, in the order of Istio's message template; may be empty for `SH7…` codes.
     pub arguments: Vec<String>,
-    /// Other objects that have to do with it.
+    /// Other objects involved.
     pub related: Vec<ObjectRef>,
-    /// The document the object was read from.
-    pub origin: Option<Origin>,
-    /// Whether an annotation of the object says that the code does not matter there.
+    /// The document from which the object was read; none for objects of a cluster.
+    pub origin: Option<SourceSpan>,
+    /// Whether an annotation of the object suppresses the code.
     pub suppressed: bool,
-    /// The same for the same finding in another run, whatever else has changed around it; set by [`super::run()`].
+    /// Identifies the finding across runs, even if other objects or line numbers change. [`super::run()`] sets it.
     pub fingerprint: String,
 }
 
-/// Names an object.
+/// Reference to an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
-    /// Which cluster; empty where there is only one, or none.
+    /// Cluster; empty if there is only one, or none.
     pub cluster: Arc<str>,
-    /// Its kind.
+    /// Kind.
     pub kind: Kind,
-    /// Its namespace; empty where there is none, or none is stated.
+    /// Namespace; empty for cluster-scoped objects, and for objects in files without one.
     pub namespace: CompactString,
-    /// Its name.
+    /// Name.
     pub name: CompactString,
 }
 
@@ -68,31 +68,31 @@ impl std::fmt::Display for ObjectRef {
 }
 
 impl Finding {
-    /// Names the field. Its line is looked up when the finding is shown.
+    /// Sets the path of the field. Its line is determined when the finding is printed.
     pub fn field(&mut self, path: impl Into<String>) -> &mut Self {
         self.field = path.into();
         self
     }
 
-    /// What the message was made from.
+    /// Sets the arguments of the message.
     pub fn arguments<A: Into<String>>(&mut self, arguments: impl IntoIterator<Item = A>) -> &mut Self {
         self.arguments = arguments.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Another object that has to do with it.
+    /// Adds another object involved.
     pub fn related(&mut self, resource: &Resource) -> &mut Self {
         self.related.push(resource.into());
         self
     }
 
-    /// Another level than the code's own, where less is known.
+    /// Overrides the code's severity, for example if the rule lacks information.
     pub fn level(&mut self, level: Level) -> &mut Self {
         self.level = level;
         self
     }
 
-    /// The order in which findings are told: cluster, worst first, code, object, field, text.
+    /// Sort key: cluster, severity (errors first), code, object, field, message.
     pub(super) fn order(&self) -> impl Ord + '_ {
         (
             &*self.object.cluster,
@@ -110,14 +110,14 @@ impl Finding {
     }
 }
 
-/// Where rules put what they find.
+/// Collects the findings of rules.
 #[derive(Debug, Default)]
 pub struct Findings {
     found: Vec<Finding>,
 }
 
 impl Findings {
-    /// Adds a finding about `resource`. More is said by the methods of what this returns:
+    /// Adds a finding about `resource`. The methods of the returned finding set the rest:
     ///
     /// ```text
     /// findings.add(&IST0128, rule, format!("…")).field("spec.trafficPolicy.tls").arguments([name, host]);

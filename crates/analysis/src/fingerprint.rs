@@ -1,4 +1,4 @@
-//! Numbers for findings that stay while other things change, so that a baseline or a code host knows them again.
+//! Fingerprints that identify findings across runs, for baselines and code scanning.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::Finding;
 
-/// Gives each finding its fingerprint: of the code, the object, the arguments (or the message, where there are none)
-/// and the field without its positions in lists. Several that are alike are numbered in their order.
+/// Sets the fingerprint of each finding: a hash of the code, the object, the arguments (or the message, if there are
+/// none) and the field without list indexes. Equal findings are numbered in their order.
 pub fn mark(findings: &mut [Finding]) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for finding in findings {
@@ -38,13 +38,13 @@ fn base(finding: &Finding) -> String {
         finding.arguments.iter().for_each(|argument| add(argument));
     }
     hash.finalize().iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// `a[0].b[12]` as `a[].b[]`; names in brackets stay.
+/// `a[0].b[12]` becomes `a[].b[]`; keys in brackets stay.
 fn without_positions(field: &str) -> String {
     let mut kept = String::with_capacity(field.len());
     let mut rest = field;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_in_lists_do_not_count() {
+    fn list_indexes_do_not_affect_fingerprint() {
         assert_eq!(without_positions("spec.http[0].route[12].x"), "spec.http[].route[].x");
         assert_eq!(without_positions("metadata.annotations[\"a/1\"]"), "metadata.annotations[\"a/1\"]");
     }

@@ -1,16 +1,16 @@
-//! Hosts: how short names are meant, which overlap, and who provides one. Source: istio
+//! Resolves hosts: short names, overlaps, and the services that provide a host. Source: istio
 //! `pkg/config/analysis/analyzers/util/hosts.go`, `service_lookup.go`, `pkg/config/host`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::index::{KeyIndex, Keys};
-use super::{Kind, Node, Resource, View};
+use super::{Kind, Resource, Value, View};
 
-/// Istio's analysis knows no other domain of a cluster.
+/// Istio's analyzers know no other cluster domain.
 const DOMAIN: &str = "svc.cluster.local";
 
-/// A name without a dot means a service of the namespace of whoever says it.
+/// Expands a short name to its fully qualified form: a name without a dot is a service in namespace `own`.
 #[must_use]
 pub fn fqdn<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
     if host.contains('.') || host.starts_with('*') || host.is_empty() {
@@ -20,7 +20,7 @@ pub fn fqdn<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
     }
 }
 
-/// Namespace and name of the service that a host of the form `name.namespace.svc.cluster.local` means.
+/// Namespace and name of the service behind a host of the form `name.namespace.svc.cluster.local`.
 #[must_use]
 pub fn service_of(fqdn: &str) -> Option<(&str, &str)> {
     let (name, rest) = fqdn.split_once('.')?;
@@ -28,7 +28,8 @@ pub fn service_of(fqdn: &str) -> Option<(&str, &str)> {
     (domain == DOMAIN && !name.is_empty() && !namespace.is_empty()).then_some((namespace, name))
 }
 
-/// Whether one host covers the other, either way round. `*` covers everything, `*.a` whatever ends in `.a`.
+/// Whether one host matches the other, in either direction. `*` matches everything, `*.a` everything with the suffix
+/// `.a`.
 #[must_use]
 pub fn overlaps(a: &str, b: &str) -> bool {
     match (a.strip_prefix('*'), b.strip_prefix('*')) {
@@ -39,7 +40,7 @@ pub fn overlaps(a: &str, b: &str) -> bool {
     }
 }
 
-/// Whether `general` covers all that `special` does.
+/// Whether `general` matches every host that `special` matches.
 #[must_use]
 pub fn covers(general: &str, special: &str) -> bool {
     match (general.strip_prefix('*'), special.strip_prefix('*')) {
@@ -50,7 +51,7 @@ pub fn covers(general: &str, special: &str) -> bool {
     }
 }
 
-/// Where an object is seen: namespaces, or `*` for all. From `spec.exportTo`, or a Service's annotation.
+/// Namespaces to which an object is visible, or `*` for all. From `spec.exportTo`, or the annotation of a Service.
 pub fn scopes(resource: &Resource) -> Vec<&str> {
     let mut scopes: Vec<&str> = if resource.kind == Kind::Service {
         let listed = resource.annotation("networking.istio.io/exportTo").unwrap_or_default();
@@ -82,12 +83,12 @@ fn by_scope_and_host(provider: &Resource, keys: &mut Keys<'_>) {
 }
 
 impl<'a> View<'a> {
-    /// Who provides the host that `referrer` names: services and service entries that its namespace sees. Of the exact
-    /// host first, else of the longest wildcard that covers it. Empty if nobody does. Needs [`Kind::Service`] and
-    /// [`Kind::ServiceEntry`].
+    /// Services and service entries that provide the host in an object, as far as the object's namespace can see them:
+    /// those of the exact host, else those of the longest matching wildcard. Empty if there is none. Needs
+    /// [`Kind::Service`] and [`Kind::ServiceEntry`].
     ///
-    /// As in Istio's analysis, an `exportTo` of the referrer widens where is looked, since whoever uses the referrer
-    /// resolves the host again.
+    /// As in Istio's analyzers, `exportTo` of the referrer widens the search, because the namespaces that use the
+    /// referrer resolve the host again.
     #[must_use]
     pub fn providers(&self, referrer: &Resource, host: &str) -> &'a [Arc<Resource>] {
         let own: &str = &referrer.namespace;
@@ -117,23 +118,23 @@ impl<'a> View<'a> {
         &[]
     }
 
-    /// Who provides exactly this host, seen by everybody (`*`) or by a namespace.
+    /// Providers of exactly this host that are visible to all namespaces (`*`) or to one.
     #[must_use]
     pub fn providers_in_scope(&self, scope: &str, fqdn: &str) -> &'a [Arc<Resource>] {
         self.lookup(&PROVIDERS, &[scope, fqdn])
     }
 }
 
-/// The wildcards that cover a name, the longest first: `*.b.c`, `*.c`, `*`.
+/// Wildcards that match a name, the longest first: `*.b.c`, `*.c`, `*`.
 pub fn wildcards(name: &str) -> impl Iterator<Item = String> {
     let dots = name.match_indices('.').map(|(at, _)| format!("*{}", &name[at..]));
     dots.chain(["*".to_owned()])
 }
 
-/// The ports of a Service or ServiceEntry: numbers and names.
+/// Ports of a Service or ServiceEntry: number and name.
 pub fn ports(provider: &Resource) -> impl Iterator<Item = (i64, &str)> {
     let number = if provider.kind == Kind::Service { "port" } else { "number" };
-    let ports: &[Node] = provider.spec()["ports"].items();
+    let ports: &[Value] = provider.spec()["ports"].items();
     ports.iter().filter_map(move |port| Some((port[number].as_int()?, port["name"].text())))
 }
 
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_names_are_completed_and_services_recognised() {
+    fn short_names_expand_and_services_resolve() {
         assert_eq!(fqdn("a", "n"), "a.n.svc.cluster.local");
         assert_eq!(fqdn("a.b", "n"), "a.b");
         assert_eq!(fqdn("*", "n"), "*");
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_overlap_as_wildcards_cover_them() {
+    fn wildcard_hosts_overlap() {
         for (a, b, wanted) in [
             ("a.com", "a.com", true),
             ("a.com", "b.com", false),
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_come_longest_first() {
+    fn longest_wildcard_is_first() {
         assert_eq!(wildcards("a.b.c").collect::<Vec<_>>(), ["*.b.c", "*.c", "*"]);
     }
 }

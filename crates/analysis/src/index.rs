@@ -1,44 +1,43 @@
-//! Objects by what they say: by label, by host, by reference. One mechanism for all of them, so that each can be made
-//! when first asked for, and asked about without a loop over everything.
+//! Indexes of objects by key, such as label, host or reference. An index is built on first use.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use super::question::Question;
+use super::query::Query;
 use super::{Kind, Resource, Snapshot};
 
-/// A way to find objects by key. A `static`, beside those who ask; see [`super::View::lookup`].
+/// Declares an index. A `static` beside the rules that use it; see [`super::View::lookup`].
 #[derive(Debug)]
 pub struct KeyIndex {
-    /// Keeps its keys apart from those of other indexes.
+    /// Unique name; separates its keys from those of other indexes.
     pub name: &'static str,
-    /// Which objects are in it.
+    /// Kinds of the indexed objects.
     pub kinds: &'static [Kind],
-    /// The keys of an object, none or many. May depend on nothing but the object.
+    /// Computes the keys of an object, zero or more. Must depend only on the object.
     pub keys: fn(&Resource, &mut Keys<'_>),
 }
 
-/// Takes the keys of one object.
+/// Receives the keys of one object.
 pub struct Keys<'a> {
     name: &'static str,
     take: &'a mut dyn FnMut(Key),
 }
 
 impl Keys<'_> {
-    /// Adds a key made of parts.
+    /// Adds a key that consists of several parts.
     pub fn add(&mut self, parts: &[&str]) {
         (self.take)(key(self.name, parts));
     }
 }
 
-/// What stands for an index, or another question about a snapshot, with the parts of its key. 64 bits: that two share
-/// one is possible and does not happen.
+/// Hash of an index, or of another query on a snapshot, with the parts of its key: 64 bits. Collisions are possible but
+/// not expected.
 pub(super) type Key = u64;
 
-/// The key of a question.
+/// Hash of a query.
 pub(super) fn key(name: &str, parts: &[&str]) -> Key {
-    // Fixed keys on purpose: the same question has the same number in each process.
+    // Fixed hash keys, so that the same query has the same number in each process.
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     parts.hash(&mut hasher);
@@ -53,7 +52,7 @@ impl KeyIndex {
 
 type Built = HashMap<Key, Vec<Arc<Resource>>>;
 
-/// All indexes that somebody has asked for. A list to which threads append without waiting for each other.
+/// All indexes in use. Threads append to the list without locks.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
     claimed: OnceLock<&'static KeyIndex>,
@@ -62,7 +61,7 @@ pub(super) struct Indexes {
 }
 
 impl Indexes {
-    /// Objects with a key, by namespace, name and cluster, kinds in the order the index names them.
+    /// Objects with a key, sorted by namespace, name and cluster; kinds in the order of the declaration.
     pub fn find(&self, index: &'static KeyIndex, key: Key, snapshot: &Snapshot) -> &[Arc<Resource>] {
         let mut slot = self;
         while !std::ptr::eq(*slot.claimed.get_or_init(|| index), index) {
@@ -71,13 +70,12 @@ impl Indexes {
         slot.built.get_or_init(|| build(index, snapshot)).get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// Puts one object in the place of another of the same kind and name, or of nothing, in each index that there is.
-    /// Tells which questions have another answer now.
+    /// Replaces, adds or removes an object in each index. Reports the queries whose result has changed.
     pub fn exchange(
         &mut self,
         old: Option<&Arc<Resource>>,
         new: Option<&Arc<Resource>>,
-        touched: &mut dyn FnMut(Question<'_>),
+        touched: &mut dyn FnMut(Query<'_>),
     ) {
         let Some(kind) = old.or(new).map(|resource| resource.kind) else { return };
         let mut slot = Some(self);
@@ -97,7 +95,7 @@ fn exchange(
     built: &mut Built,
     old: Option<&Arc<Resource>>,
     new: Option<&Arc<Resource>>,
-    touched: &mut dyn FnMut(Question<'_>),
+    touched: &mut dyn FnMut(Query<'_>),
 ) {
     let keys = |resource: Option<&Arc<Resource>>| {
         let mut keys = Vec::new();
@@ -122,9 +120,9 @@ fn exchange(
         if is_empty {
             built.remove(&key);
         }
-        touched(Question::Keyed(key));
+        touched(Query::Keyed(key));
         if was_empty != is_empty {
-            touched(Question::HasKeyed(key));
+            touched(Query::HasKeyed(key));
         }
     };
     if let Some(old) = old {
@@ -140,7 +138,7 @@ fn exchange(
 }
 
 impl KeyIndex {
-    /// What the objects with one key are sorted by.
+    /// Sort key of the objects with one key.
     fn place<'a>(&self, resource: &'a Resource) -> (Option<usize>, &'a str, &'a str, &'a str) {
         let rank = self.kinds.iter().position(|kind| *kind == resource.kind);
         (rank, &resource.namespace, &resource.name, &resource.cluster)
@@ -153,7 +151,7 @@ fn build(index: &KeyIndex, snapshot: &Snapshot) -> Built {
         for resource in snapshot.of(*kind) {
             index.keys_of(resource, &mut |key| {
                 let found = built.entry(key).or_default();
-                // An object may say the same thing twice.
+                // An object may yield the same key twice.
                 if found.last().is_none_or(|last| !Arc::ptr_eq(last, resource)) {
                     found.push(resource.clone());
                 }

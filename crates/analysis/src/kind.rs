@@ -1,40 +1,40 @@
-//! The kinds that rules read. Everything else is counted and dropped where it is read.
+//! The kinds that rules use. Objects of other kinds are counted and skipped when they are read.
 
 use std::fmt;
 
 macro_rules! kinds {
     ($( $name:ident $group:literal $kind:literal $plural:literal $versions:tt $scope:ident; )+) => {
-        /// A kind some rule reads.
+        /// A kind that at least one rule uses.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs, reason = "named as in Kubernetes")]
         #[repr(u8)]
         pub enum Kind { $( $name, )+ }
 
         impl Kind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &'static [Self] = &[ $( Self::$name, )+ ];
 
-            /// The kind as objects write it.
+            /// Kind as in manifests.
             #[must_use]
             pub const fn name(self) -> &'static str { match self { $( Self::$name => $kind, )+ } }
 
-            /// The API group; empty for the core group.
+            /// API group; empty for the core group.
             #[must_use]
             pub const fn group(self) -> &'static str { match self { $( Self::$name => $group, )+ } }
 
-            /// The resource's name in URLs.
+            /// Plural resource name in URLs.
             #[must_use]
             pub const fn plural(self) -> &'static str { match self { $( Self::$name => $plural, )+ } }
 
-            /// Versions this is read in, the preferred one first.
+            /// Supported versions, the preferred one first.
             #[must_use]
             pub const fn versions(self) -> &'static [&'static str] { match self { $( Self::$name => &$versions, )+ } }
 
-            /// Whether its objects live in namespaces.
+            /// Whether the kind is namespaced.
             #[must_use]
             pub const fn is_namespaced(self) -> bool { match self { $( Self::$name => kinds!(@ $scope), )+ } }
 
-            /// The kind of this group and name, if a rule reads it.
+            /// The kind of this group and name, if a rule uses it.
             #[must_use]
             pub fn find(group: &str, kind: &str) -> Option<Self> {
                 match (kind, group) { $( ($kind, $group) => Some(Self::$name), )+ _ => None }
@@ -86,7 +86,7 @@ kinds! {
     Telemetry "telemetry.istio.io" "Telemetry" "telemetries" ["v1", "v1alpha1"] namespaced;
     WasmPlugin "extensions.istio.io" "WasmPlugin" "wasmplugins" ["v1alpha1"] namespaced;
     TrafficExtension "extensions.istio.io" "TrafficExtension" "trafficextensions" ["v1alpha1"] namespaced;
-    // Gateway API. Its Gateway has another name here, since Istio's is meant where only `Gateway` is said.
+    // Gateway API. Its Gateway has a name of its own here, because `Gateway` is Istio's.
     GatewayClass "gateway.networking.k8s.io" "GatewayClass" "gatewayclasses" ["v1", "v1beta1"] cluster;
     KubernetesGateway "gateway.networking.k8s.io" "Gateway" "gateways" ["v1", "v1beta1"] namespaced;
     HttpRoute "gateway.networking.k8s.io" "HTTPRoute" "httproutes" ["v1", "v1beta1"] namespaced;
@@ -96,22 +96,22 @@ kinds! {
     UdpRoute "gateway.networking.k8s.io" "UDPRoute" "udproutes" ["v1", "v1alpha2"] namespaced;
     ReferenceGrant "gateway.networking.k8s.io" "ReferenceGrant" "referencegrants" ["v1", "v1beta1"] namespaced;
     BackendTlsPolicy "gateway.networking.k8s.io" "BackendTLSPolicy" "backendtlspolicies" ["v1", "v1alpha3"] namespaced;
-    // What Istio's analysis treats as objects though no API serves them.
+    // Settings that Istio's analyzers treat as objects although no API serves them.
     MeshConfig "" "MeshConfig" "meshconfigs" ["v1"] namespaced;
     MeshNetworks "" "MeshNetworks" "meshnetworks" ["v1"] namespaced;
 }
 
 impl Kind {
-    /// How many there are.
+    /// Number of kinds.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// Where it stands in [`Kind::ALL`].
+    /// Position in [`Kind::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whether it is one of Istio's own, so that `istio.io/rev` decides which control plane reads it.
+    /// Whether it is a kind of Istio, for which `istio.io/rev` selects the control plane.
     #[must_use]
     pub fn is_istio(self) -> bool {
         self.group().ends_with("istio.io")
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_found_by_group_and_name() {
+    fn kinds_resolve_by_group_and_name() {
         for (index, kind) in Kind::ALL.iter().enumerate() {
             assert_eq!(Kind::find(kind.group(), kind.name()), Some(*kind));
             assert_eq!(kind.index(), index);

@@ -1,8 +1,9 @@
-//! Compares configuration with what is known to be right: objects in, findings out. Pure: knows neither the bus nor a
-//! cluster; `source` alone reads files.
+//! Static analysis of Istio configuration: objects in, findings out. Pure: has no access to the bus or a cluster; only
+//! `source` reads files.
 //!
-//! A [`source`] makes [`Resource`]s of text, a [`Snapshot`] sorts them, [`run()`] calls the [`rules`] with a [`View`]
-//! of it, and [`report`] shows the [`Finding`]s. A new rule is one file and one line: `docs/adding-a-rule.md`.
+//! A [`source`] parses text into [`Resource`]s, a [`Snapshot`] sorts and indexes them, [`run()`] calls the [`rules`]
+//! with a [`View`] of the snapshot, and [`report`] formats the [`Finding`]s. To add a rule, see
+//! `docs/adding-a-rule.md`.
 
 mod code;
 mod crd;
@@ -15,8 +16,7 @@ mod index;
 mod kind;
 pub mod membership;
 pub mod mesh;
-mod node;
-mod question;
+mod query;
 pub mod report;
 mod resource;
 mod rule;
@@ -27,6 +27,7 @@ pub mod snapshot;
 pub mod source;
 pub mod suppress;
 mod syntax;
+mod value;
 mod view;
 mod workloads;
 
@@ -36,12 +37,12 @@ pub use finding::{Finding, Findings, ObjectRef};
 pub use index::{KeyIndex, Keys};
 pub use kind::Kind;
 pub use mesh::Mesh;
-pub use node::Node;
-pub use resource::{Origin, Resource};
+pub use resource::{Resource, SourceSpan};
 pub use rule::{Check, Rule};
 pub use run::run;
 pub use selector::Selector;
 pub use snapshot::{Settings, Snapshot};
+pub use value::Value;
 pub use view::View;
 pub use workloads::{WORKLOADS, Within};
 

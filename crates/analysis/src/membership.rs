@@ -1,21 +1,21 @@
-//! Who is in the mesh, and how: by sidecar, by ambient, or not. Source: istio
-//! `pkg/config/analysis/analyzers/util/in_mesh.go`; revisions, which it leaves out, are known here.
+//! Determines whether workloads are in the mesh: with a sidecar, in ambient mode, or not at all. Source: istio
+//! `pkg/config/analysis/analyzers/util/in_mesh.go`; in addition it supports revisions.
 
 use super::{Resource, View};
 
-/// What a namespace's labels say.
+/// Mesh labels of a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NamespaceMode<'a> {
-    /// `istio-injection`, if set.
+    /// Value of `istio-injection`, if set.
     pub injection: Option<&'a str>,
-    /// `istio.io/rev`, if set and not empty.
+    /// Value of `istio.io/rev`, if set and not empty.
     pub revision: Option<&'a str>,
-    /// `istio.io/dataplane-mode`, if set.
+    /// Value of `istio.io/dataplane-mode`, if set.
     pub dataplane: Option<&'a str>,
 }
 
 impl<'a> NamespaceMode<'a> {
-    /// As its labels say it.
+    /// Reads the labels of a Namespace.
     #[must_use]
     pub fn of(namespace: &'a Resource) -> Self {
         Self {
@@ -25,41 +25,41 @@ impl<'a> NamespaceMode<'a> {
         }
     }
 
-    /// Whether pods get a sidecar unless they say otherwise. `istio-injection` wins over a revision.
+    /// Whether pods get a sidecar by default. `istio-injection` takes precedence over a revision.
     #[must_use]
     pub fn injects(&self) -> bool {
         self.injection.map_or(self.revision.is_some(), |injection| injection == "enabled")
     }
 
-    /// Whether pods are in the ambient mesh unless they say otherwise.
+    /// Whether pods are in ambient mode by default.
     #[must_use]
     pub fn is_ambient(&self) -> bool {
         self.dataplane == Some("ambient") && self.injection != Some("enabled") && self.revision.is_none()
     }
 }
 
-/// Part of the control plane, or a gateway made by its chart.
+/// Whether the workload is part of the control plane, or a gateway of Istio's Helm chart.
 #[must_use]
 pub fn is_control_plane(resource: &Resource) -> bool {
     resource.label("istio").is_some() || resource.label("release") == Some("istio")
 }
 
-/// A gateway whose Deployment and Service Istio has made from a Kubernetes Gateway.
+/// Whether Istio generated the gateway's Deployment and Service from a Kubernetes Gateway.
 #[must_use]
 pub fn is_managed_gateway(resource: &Resource) -> bool {
     resource.label("gateway.istio.io/managed") == Some("istio.io-mesh-controller")
         || resource.label("gateway.istio.io/managed") == Some("istio.io-gateway-controller")
 }
 
-/// Whether a pod, or the template of a workload, has a proxy beside it already.
+/// Whether the pod or pod template already contains a proxy.
 #[must_use]
 pub fn has_sidecar(workload: &Resource) -> bool {
     let pod = &workload.pod_template()["spec"];
-    let proxy = |container: &super::Node| container["name"].text() == "istio-proxy" && container["image"].is_set();
+    let proxy = |container: &super::Value| container["name"].text() == "istio-proxy" && container["image"].is_set();
     pod["containers"].items().iter().any(proxy) || pod["initContainers"].items().iter().any(proxy)
 }
 
-/// What a pod or template says about its own injection: the label, else the annotation of the same name.
+/// Injection setting of a pod or template: the label, else the annotation of the same name.
 #[must_use]
 pub fn own_injection(workload: &Resource) -> Option<&str> {
     const INJECT: &str = "sidecar.istio.io/inject";
@@ -68,13 +68,14 @@ pub fn own_injection(workload: &Resource) -> Option<&str> {
 }
 
 impl<'a> View<'a> {
-    /// The Namespace object a resource lives in, if it is known. Needs [`Kind::Namespace`](super::Kind).
+    /// The Namespace object of a resource, if it is among the objects. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn namespace_of(&self, resource: &Resource) -> Option<&'a Resource> {
         self.namespace(&resource.namespace, &resource.cluster)
     }
 
-    /// What the namespace of a resource says; nothing if the namespace is not known. Needs [`Kind::Namespace`](super::Kind).
+    /// Mesh labels of the resource's namespace; empty if the namespace is not among the objects. Needs
+    /// [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn mode_of(&self, resource: &Resource) -> NamespaceMode<'a> {
         self.namespace_of(resource).map(NamespaceMode::of).unwrap_or_default()
@@ -89,7 +90,7 @@ impl<'a> View<'a> {
         own_injection(workload).map_or_else(|| self.mode_of(workload).injects(), |inject| inject == "true")
     }
 
-    /// Whether a pod, or the pods of a workload, are in the ambient mesh. Needs [`Kind::Namespace`](super::Kind).
+    /// Whether a pod, or the pods of a workload, are in ambient mode. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn is_ambient(&self, workload: &Resource) -> bool {
         if workload.annotation("ambient.istio.io/redirection") == Some("enabled") {
@@ -104,7 +105,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a pod, or the pods of a workload, are in the mesh either way. Needs [`Kind::Namespace`](super::Kind).
+    /// Whether a pod, or the pods of a workload, are in the mesh in either mode. Needs
+    /// [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn is_in_mesh(&self, workload: &Resource) -> bool {
         self.is_injected(workload) || self.is_ambient(workload)

@@ -1,106 +1,106 @@
-//! Settings of the whole mesh, over Istio's defaults. Source: istio/api `mesh/v1alpha1/config.proto` and
+//! `MeshConfig` and `MeshNetworks`, merged with Istio's defaults. Source: istio/api `mesh/v1alpha1/config.proto` and
 //! `pkg/config/mesh` (`DefaultMeshConfig`).
 
 use super::source::read_value;
-use super::{Kind, Node, Resource, Settings};
+use super::{Kind, Resource, Settings, Value};
 
-/// `MeshConfig` as it is in force.
+/// Effective `MeshConfig`.
 #[derive(Debug, Clone)]
 pub struct Mesh {
-    config: Node,
+    config: Value,
 }
 
-/// The namespace of the control plane.
+/// Default namespace of the control plane.
 pub const ISTIO_NAMESPACE: &str = "istio-system";
 
 impl Default for Mesh {
     fn default() -> Self {
-        Self::new(&Node::Null)
+        Self::new(&Value::Null)
     }
 }
 
 impl Mesh {
-    /// Settings laid over the defaults.
+    /// Merges settings into the defaults.
     #[must_use]
-    pub fn new(settings: &Node) -> Self {
+    pub fn new(settings: &Value) -> Self {
         let defaults = defaults();
         let config = if settings.is_null() { defaults } else { defaults.overlaid(settings) };
         Self { config }
     }
 
-    /// All of it, with the defaults.
+    /// All settings with the defaults.
     #[must_use]
-    pub const fn config(&self) -> &Node {
+    pub const fn config(&self) -> &Value {
         &self.config
     }
 
-    /// Where policies for the whole mesh live.
+    /// Root namespace, whose policies apply to the whole mesh.
     #[must_use]
     pub fn root_namespace(&self) -> &str {
         self.config["rootNamespace"].text()
     }
 
-    /// Whether hosts that no registry knows can be reached, so that an unknown host may be meant.
+    /// Whether clients can reach hosts outside the registry (`ALLOW_ANY`), so that an unknown host may be intended.
     #[must_use]
     pub fn allows_any_outbound(&self) -> bool {
         self.config.at("outboundTrafficPolicy.mode").text() != "REGISTRY_ONLY"
     }
 
-    /// The suffix of identities.
+    /// Trust domain.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
         self.config["trustDomain"].text()
     }
 
-    /// Whether clients use mutual TLS wherever servers have it.
+    /// Whether automatic mutual TLS is enabled.
     #[must_use]
     pub fn has_auto_mtls(&self) -> bool {
         self.config["enableAutoMtls"].as_bool().unwrap_or(true)
     }
 
-    /// As the object that findings about it name.
+    /// `MeshConfig` as an object, for findings about it.
     #[must_use]
     pub fn resource(&self) -> Resource {
         pseudo_resource(Kind::MeshConfig, "meshconfig", self.config.clone())
     }
 }
 
-/// `MeshNetworks` as the object that findings about it name.
+/// `MeshNetworks` as an object, for findings about it.
 #[must_use]
-pub fn networks_resource(networks: Node) -> Resource {
+pub fn networks_resource(networks: Value) -> Resource {
     pseudo_resource(Kind::MeshNetworks, "meshnetworks", networks)
 }
 
-/// What ConfigMap `istio` of the control plane's namespace says, if it is among the objects. Its text is read as far as
-/// it can be: a control plane that runs has read it too.
+/// `MeshConfig` from the ConfigMap `istio` in the control plane's namespace, if it is among the objects. Invalid parts
+/// are skipped, because a running control plane has accepted the rest.
 #[must_use]
 pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
     let is_map = |resource: &&Resource| {
         resource.kind == Kind::ConfigMap && resource.namespace == ISTIO_NAMESPACE && resource.name == "istio"
     };
-    // Of several texts that is the one which a snapshot keeps too.
+    // If several files define it, the snapshot uses the last one; so does this.
     let later = |kept: &'_ Resource, next: &Resource| next.origin > kept.origin;
     let map = resources.iter().filter(is_map).reduce(|kept, next| if later(kept, next) { next } else { kept });
     settings_of(map, now)
 }
 
-/// What the `ConfigMap` of the mesh's settings says.
+/// `MeshConfig` in a ConfigMap.
 pub(super) fn settings_of(map: Option<&Resource>, now: i64) -> Settings {
     let read = |key: &str| {
         let text = map?.root["data"][key].as_str()?;
-        read_value(key, text).ok().filter(Node::is_set)
+        read_value(key, text).ok().filter(Value::is_set)
     };
     Settings { mesh_config: read("mesh"), mesh_networks: read("meshNetworks"), now }
 }
 
-/// Settings written as text inside an object, such as in an annotation. None if they cannot be read.
+/// Parses settings embedded as YAML text in an object, such as in an annotation. None if the text is invalid.
 #[must_use]
-pub fn read_embedded(text: &str) -> Option<Node> {
+pub fn read_embedded(text: &str) -> Option<Value> {
     read_value("settings", text).ok()
 }
 
-/// Named as Istio's analysis names them.
-fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
+/// Name as in Istio's analyzers.
+fn pseudo_resource(kind: Kind, name: &str, root: Value) -> Resource {
     Resource {
         kind,
         api_version: "v1".into(),
@@ -113,23 +113,23 @@ fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
     }
 }
 
-fn map(entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {
-    Node::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+fn map(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    Value::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
 }
 
-fn defaults() -> Node {
-    let provider = |name: &'static str, what| map([("name", Node::string(name)), (what, map([]))]);
+fn defaults() -> Value {
+    let provider = |name: &'static str, what| map([("name", Value::string(name)), (what, map([]))]);
     map([
-        ("rootNamespace", Node::string(ISTIO_NAMESPACE)),
-        ("ingressControllerMode", Node::string("STRICT")),
-        ("ingressService", Node::string("istio-ingressgateway")),
-        ("ingressClass", Node::string("istio")),
-        ("outboundTrafficPolicy", map([("mode", Node::string("ALLOW_ANY"))])),
-        ("enableAutoMtls", Node::Bool(true)),
-        ("trustDomain", Node::string("cluster.local")),
+        ("rootNamespace", Value::string(ISTIO_NAMESPACE)),
+        ("ingressControllerMode", Value::string("STRICT")),
+        ("ingressService", Value::string("istio-ingressgateway")),
+        ("ingressClass", Value::string("istio")),
+        ("outboundTrafficPolicy", map([("mode", Value::string("ALLOW_ANY"))])),
+        ("enableAutoMtls", Value::Bool(true)),
+        ("trustDomain", Value::string("cluster.local")),
         (
             "extensionProviders",
-            Node::List(Box::new([
+            Value::List(Box::new([
                 provider("prometheus", "prometheus"),
                 provider("stackdriver", "stackdriver"),
                 provider("envoy", "envoyFileAccessLog"),
@@ -146,7 +146,7 @@ mod tests {
     use crate::source::{self, Sources};
 
     #[test]
-    fn of_several_texts_of_the_settings_the_last_is_in_force() {
+    fn last_mesh_config_wins() {
         let mut sources = Sources::default();
         for domain in ["first", "last"] {
             let map =

@@ -1,55 +1,55 @@
-//! One object to be analysed, and where it was read.
+//! A Kubernetes object under analysis, and where it was read.
 
 use std::fmt;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{Kind, Node};
+use super::{Kind, Value};
 
-/// Where `kubectl` puts what states no namespace.
+/// Namespace that `kubectl` uses for an object without one.
 const ASSUMED: &str = "default";
 
 /// One object.
 #[derive(Debug, Clone)]
 pub struct Resource {
-    /// Which kind.
+    /// Kind.
     pub kind: Kind,
-    /// Group and version as the object states them.
+    /// `apiVersion` of the object.
     pub api_version: CompactString,
-    /// Empty for kinds of the whole cluster.
+    /// Namespace; empty for cluster-scoped kinds.
     pub namespace: CompactString,
-    /// Whether the object states no namespace, so that it is taken for one of `default`, as `kubectl` would.
+    /// Whether the object states no namespace and belongs to `default`, as with `kubectl`.
     pub is_namespace_assumed: bool,
-    /// Its name.
+    /// Name.
     pub name: CompactString,
-    /// Which cluster it belongs to; empty where there is only one, or none.
+    /// Cluster; empty if there is only one, or none.
     pub cluster: Arc<str>,
     /// The whole object.
-    pub root: Node,
-    /// Where in a file it was read; none for objects of a cluster.
-    pub origin: Option<Origin>,
+    pub root: Value,
+    /// Position in a file; none for objects of a cluster.
+    pub origin: Option<SourceSpan>,
 }
 
-/// A place in one of [`super::source::Sources`].
+/// A document in one of [`super::source::Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
-    /// Which file, by its number in [`super::source::Sources`].
+pub struct SourceSpan {
+    /// Index of the file in [`super::source::Sources`].
     pub file: u32,
     /// First line of the document, from 1.
     pub line: u32,
-    /// Bytes of the document within the file.
+    /// Offset of the document in the file, bytes.
     pub start: u32,
-    /// The end, exclusive.
+    /// End of the document, exclusive, bytes.
     pub end: u32,
-    /// Which item of the document's `List`, if it is one.
+    /// Index in the document's `List`, if it is one.
     pub item: Option<u32>,
 }
 
 impl Resource {
-    /// From what was read. None if it is of no kind that a rule reads, or has no name.
+    /// Wraps a value. None if no rule uses its kind, or if it has no name.
     #[must_use]
-    pub fn from_node(root: Node) -> Option<Self> {
+    pub fn from_value(root: Value) -> Option<Self> {
         let api_version = root["apiVersion"].as_str()?;
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let kind = Kind::find(group, root["kind"].text())?;
@@ -69,7 +69,7 @@ impl Resource {
         })
     }
 
-    /// Puts an object that states no namespace into one, if it is of a kind that lives in namespaces.
+    /// Sets the namespace of a namespaced object that states none.
     pub fn default_namespace(&mut self, namespace: &str) {
         if self.is_namespace_assumed {
             self.namespace = namespace.into();
@@ -77,7 +77,7 @@ impl Resource {
         }
     }
 
-    /// The namespace as people are told it: nothing where the object states none.
+    /// Namespace for messages: empty if the object states none.
     #[must_use]
     pub fn stated_namespace(&self) -> &str {
         if self.is_namespace_assumed { "" } else { &self.namespace }
@@ -85,58 +85,58 @@ impl Resource {
 
     /// `spec`.
     #[must_use]
-    pub fn spec(&self) -> &Node {
+    pub fn spec(&self) -> &Value {
         &self.root["spec"]
     }
 
     /// `status`.
     #[must_use]
-    pub fn status(&self) -> &Node {
+    pub fn status(&self) -> &Value {
         &self.root["status"]
     }
 
-    /// All labels, as a mapping.
+    /// Labels, as a mapping.
     #[must_use]
-    pub fn labels(&self) -> &Node {
+    pub fn labels(&self) -> &Value {
         &self.root["metadata"]["labels"]
     }
 
-    /// All annotations, as a mapping.
+    /// Annotations, as a mapping.
     #[must_use]
-    pub fn annotations(&self) -> &Node {
+    pub fn annotations(&self) -> &Value {
         &self.root["metadata"]["annotations"]
     }
 
-    /// A label's value.
+    /// Value of a label.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels()[key].as_str()
     }
 
-    /// An annotation's value.
+    /// Value of an annotation.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations()[key].as_str()
     }
 
-    /// What the object's pods are made from: a Pod itself, or the template of what makes pods. Null for others.
+    /// Pod specification: the Pod itself, or the pod template of a workload. Null for other kinds.
     #[must_use]
-    pub fn pod_template(&self) -> &Node {
+    pub fn pod_template(&self) -> &Value {
         match self.kind {
             Kind::Pod => &self.root,
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::Job => &self.spec()["template"],
             Kind::CronJob => self.spec().at("jobTemplate.spec.template"),
-            _ => &Node::Null,
+            _ => &Value::Null,
         }
     }
 
-    /// Labels of the object's pods. Null for what has none.
+    /// Labels of the object's pods. Null for kinds without pods.
     #[must_use]
-    pub fn pod_labels(&self) -> &Node {
+    pub fn pod_labels(&self) -> &Value {
         &self.pod_template()["metadata"]["labels"]
     }
 
-    /// `namespace/name`, or the name alone where there is no namespace.
+    /// `namespace/name`, or `name` without a namespace.
     #[must_use]
     pub fn full_name(&self) -> String {
         match self.stated_namespace() {
@@ -146,7 +146,7 @@ impl Resource {
     }
 }
 
-/// `Kind namespace/name`, as `istioctl analyze` writes it.
+/// `Kind namespace/name`, as in the output of `istioctl analyze`.
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.kind)?;

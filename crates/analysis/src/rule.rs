@@ -1,30 +1,30 @@
-//! What a rule is: its name, what it reads, what it can report, and a function. Knows no rule.
+//! The type of a rule: its name, inputs, codes and function. Contains no rule.
 
 use super::{Code, Findings, Kind, Resource, View};
 
-/// One rule. A file below `rules/` holds one as a `static`; `rules::ALL` lists them.
+/// One rule. A file below `rules/` declares one as a `static`; `rules::ALL` lists them.
 #[derive(Debug)]
 pub struct Rule {
-    /// The name of istioctl's analyzer where there is one, such as `destinationrule.CaCertificateAnalyzer`.
+    /// Name; that of istioctl's analyzer if there is one, such as `destinationrule.CaCertificateAnalyzer`.
     pub name: &'static str,
-    /// What it can report.
+    /// Codes that it can report.
     pub codes: &'static [&'static Code],
-    /// The kinds it reads, all of them: only these are fetched from a cluster for it. [`View`] refuses others in
-    /// debug builds.
-    pub reads: &'static [Kind],
-    /// What it does.
+    /// Kinds that it uses, completely: only these are fetched from a cluster. In debug builds [`View`] panics for
+    /// others.
+    pub inputs: &'static [Kind],
+    /// The function.
     pub check: Check,
 }
 
-/// How a rule is called. Whatever it is called for, it may look at all that [`View`] gives. The smaller the calls, the
-/// fewer of them have to be made again after a change.
+/// How often a rule is called. A call may query anything in its [`View`]. The narrower the call, the fewer calls are
+/// repeated after a change.
 #[derive(Clone, Copy)]
 pub enum Check {
     /// Once for each object of these kinds.
     Each(&'static [Kind], fn(&View<'_>, &Resource, &mut Findings)),
-    /// Once for each namespace in which there is an object of these kinds.
+    /// Once for each namespace with an object of these kinds.
     Namespaces(&'static [Kind], fn(&View<'_>, &str, &mut Findings)),
-    /// Once. For what cannot be told by object or namespace; costs the most after a change.
+    /// Once for the whole snapshot. Any change of an input repeats it, so use it only if the rule cannot be split.
     Once(fn(&View<'_>, &mut Findings)),
 }
 

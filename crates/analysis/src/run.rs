@@ -1,4 +1,4 @@
-//! Calls the rules, in parallel, and puts what they find into one order.
+//! Runs the rules in parallel and merges their findings in a deterministic order.
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
@@ -11,11 +11,11 @@ use super::fingerprint;
 use super::rule::Check;
 use super::{Finding, Findings, Kind, Rule, Snapshot, View};
 
-/// Calls of one rule that are made together: enough that handing out costs nothing, few enough that threads finish
-/// at about the same time and that the objects stay in the cache until the next rule.
+/// Calls of a rule in one task: enough to make scheduling cheap, few enough that threads finish at about the same time
+/// and the objects stay in the CPU cache.
 const CHUNK: usize = 64;
 
-/// Calls that one thread takes at once.
+/// Calls that one thread runs in sequence.
 struct Unit {
     rule: &'static Rule,
     part: Part,
@@ -27,7 +27,7 @@ enum Part {
     Once(fn(&View<'_>, &mut Findings)),
 }
 
-/// All findings of the rules, sorted and without duplicates; the same for the same objects, whatever the threads do.
+/// All findings of the rules, sorted and without duplicates. The result depends only on the objects.
 #[must_use]
 pub fn run(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>) -> Vec<Finding> {
     let units = units(snapshot, rules);
@@ -59,15 +59,14 @@ pub fn run(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>
     found
 }
 
-/// Sorts findings, tells each once and gives them their fingerprints. Those of one object are treated alike whether the
-/// others are there or not.
+/// Sorts findings, removes duplicates and sets fingerprints. Findings of one object do not depend on those of others.
 pub(super) fn settle(found: &mut Vec<Finding>) {
     found.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
     found.dedup_by(|a, b| is_same(a, b));
     fingerprint::mark(found);
 }
 
-/// Two rules may find the same thing; it is told once.
+/// Two rules may report the same finding.
 fn is_same(a: &Finding, b: &Finding) -> bool {
     (a.code, a.level) == (b.code, b.level) && a.object == b.object && a.field == b.field && a.message == b.message
 }
@@ -95,8 +94,8 @@ fn units(snapshot: &Snapshot, rules: &[&'static Rule]) -> Vec<Unit> {
             Check::Once(check) => units.push(Unit { rule, part: Part::Once(check) }),
         }
     }
-    // The calls that cannot be divided first, so that none of them is waited for at the end. Then what all rules do with
-    // some objects, before the next ones: they are in the processor's cache then.
+    // Calls for the whole snapshot start first, because they take longest. Then all rules run on one group of objects
+    // before the next, while these are in the CPU cache.
     units.sort_by_key(|unit| match &unit.part {
         Part::Once(_) => (0, 0, 0),
         Part::Namespaces(..) => (1, 0, 0),
@@ -107,7 +106,7 @@ fn units(snapshot: &Snapshot, rules: &[&'static Rule]) -> Vec<Unit> {
 
 impl Unit {
     fn run(&self, snapshot: &Snapshot, findings: &mut Findings) {
-        let view = View::new(snapshot, self.rule.reads);
+        let view = View::new(snapshot, self.rule.inputs);
         match &self.part {
             Part::Objects(kind, check, range) => {
                 for resource in &snapshot.of(*kind)[range.clone()] {

@@ -1,10 +1,10 @@
-//! Label selectors of the plain form: each pair has to be there.
+//! Label selectors of key-value pairs, all of which must match.
 
 use std::fmt;
 
-use super::Node;
+use super::Value;
 
-/// Pairs, sorted by their keys. Without pairs it matches everything.
+/// Pairs sorted by key. A selector without pairs matches everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selector<'a> {
     pairs: Vec<(&'a str, &'a str)>,
@@ -13,11 +13,11 @@ pub struct Selector<'a> {
 impl<'a> Selector<'a> {
     /// From a mapping such as `spec.selector` of a Service or `spec.selector.matchLabels` of a Sidecar.
     #[must_use]
-    pub fn new(labels: &'a Node) -> Self {
+    pub fn new(labels: &'a Value) -> Self {
         Self::from_pairs(labels.entries().iter().map(|(key, value)| (key.as_str(), value.text())))
     }
 
-    /// From pairs; of two with one key the later stays.
+    /// From pairs; the last of several with the same key wins.
     #[must_use]
     pub fn from_pairs(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut sorted: Vec<(&str, &str)> = Vec::new();
@@ -30,7 +30,7 @@ impl<'a> Selector<'a> {
         Self { pairs: sorted }
     }
 
-    /// With the pairs of another added, which win.
+    /// Adds the pairs of another selector, which take precedence.
     #[must_use]
     pub fn and(&self, other: &Selector<'a>) -> Self {
         Self::from_pairs(self.pairs.iter().chain(&other.pairs).copied())
@@ -42,26 +42,26 @@ impl<'a> Selector<'a> {
         &self.pairs
     }
 
-    /// Whether it matches everything.
+    /// Whether it has no pairs and matches everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// Whether labels have all of the pairs.
+    /// Whether labels contain all pairs.
     #[must_use]
-    pub fn matches(&self, labels: &Node) -> bool {
+    pub fn matches(&self, labels: &Value) -> bool {
         self.pairs.iter().all(|(key, value)| labels[*key].as_str() == Some(value))
     }
 
-    /// Whether whatever this matches, `other` matches too.
+    /// Whether `other` matches everything that this selector matches.
     #[must_use]
     pub fn is_within(&self, other: &Selector<'_>) -> bool {
         other.pairs.iter().all(|pair| self.pairs.contains(pair))
     }
 }
 
-/// `k=v` sorted, with commas, as Istio writes selectors in messages.
+/// `k=v` pairs, sorted and separated by commas, as in Istio's messages.
 impl fmt::Display for Selector<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (key, value)) in self.pairs.iter().enumerate() {

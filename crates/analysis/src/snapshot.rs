@@ -1,4 +1,4 @@
-//! All objects at one moment, sorted so that each question has one answer whatever order they came in. Rules see it
+//! All objects at one point in time, sorted, so that results do not depend on the order of input. Rules access it
 //! through [`super::View`].
 
 use std::collections::BTreeSet;
@@ -9,49 +9,49 @@ use compact_str::CompactString;
 
 use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
-use super::question::Question;
-use super::{Kind, Node, ObjectRef, Origin, Resource};
+use super::query::Query;
+use super::{Kind, ObjectRef, Resource, SourceSpan, Value};
 
-/// Everything that can be analysed.
+/// All objects under analysis.
 #[derive(Debug)]
 pub struct Snapshot {
     kinds: Vec<Vec<Arc<Resource>>>,
     mesh: Mesh,
     now: i64,
     indexes: Indexes,
-    repeated: Vec<(ObjectRef, Origin, Origin)>,
+    repeated: Vec<(ObjectRef, SourceSpan, SourceSpan)>,
 }
 
-/// What is known beside the objects.
+/// Settings beside the objects.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// `MeshConfig`, laid over Istio's defaults.
-    pub mesh_config: Option<Node>,
+    /// `MeshConfig`, merged with Istio's defaults.
+    pub mesh_config: Option<Value>,
     /// `MeshNetworks`.
-    pub mesh_networks: Option<Node>,
-    /// Now, seconds since 1970.
+    pub mesh_networks: Option<Value>,
+    /// Current time, Unix seconds.
     pub now: i64,
 }
 
-/// What has become of an object.
+/// How an object has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exchange {
-    /// Nothing is different from before.
+    /// Unchanged.
     Nothing,
-    /// It was not there.
+    /// Added.
     Added,
-    /// It says something else.
+    /// Modified.
     Changed,
-    /// It is no more.
+    /// Deleted.
     Removed,
 }
 
-/// Namespaces of Kubernetes itself; Istio's analysis leaves them out too (`analysis/local/istiod_analyze.go`).
+/// Namespaces of Kubernetes itself, which Istio's analyzers ignore too (`analysis/local/istiod_analyze.go`).
 pub const SYSTEM_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 
 impl Snapshot {
-    /// From objects in any order. Of two with the same name the one read last stays. Objects of Kubernetes' own
-    /// namespaces are left out.
+    /// Builds a snapshot from objects in any order. The last of several with the same name wins. Objects in the
+    /// namespaces of Kubernetes are ignored.
     #[must_use]
     pub fn new(resources: impl IntoIterator<Item = Resource>, settings: Settings) -> Self {
         let mut kinds: Vec<Vec<Arc<Resource>>> = (0..Kind::COUNT).map(|_| Vec::new()).collect();
@@ -62,7 +62,7 @@ impl Snapshot {
         }
         let mut repeated = Vec::new();
         for of_kind in &mut kinds {
-            // The place in the file decides between two of the same name, and not the order of reading.
+            // The position in the files decides between equal names, not the order in which threads read them.
             of_kind.sort_by(|a, b| key(a).cmp(&key(b)).then(b.origin.cmp(&a.origin)));
             of_kind.dedup_by(|earlier, kept| {
                 let is_same = key(earlier) == key(kept);
@@ -72,7 +72,7 @@ impl Snapshot {
                 is_same
             });
         }
-        let mesh_config = settings.mesh_config.unwrap_or(Node::Null);
+        let mesh_config = settings.mesh_config.unwrap_or(Value::Null);
         let mesh = Mesh::new(&mesh_config);
         kinds[Kind::MeshConfig.index()] = vec![Arc::new(mesh.resource())];
         if let Some(networks) = settings.mesh_networks {
@@ -81,26 +81,26 @@ impl Snapshot {
         Self { kinds, mesh, now: settings.now, indexes: Indexes::default(), repeated }
     }
 
-    /// Objects that were read from files more than once: where an earlier text of it was, and where the one that stays.
+    /// Objects that files define more than once: position of the overridden definition and of the one that is used.
     #[must_use]
-    pub fn repeated(&self) -> &[(ObjectRef, Origin, Origin)] {
+    pub fn repeated(&self) -> &[(ObjectRef, SourceSpan, SourceSpan)] {
         &self.repeated
     }
 
-    /// All objects of a kind, by namespace, name and cluster.
+    /// All objects of a kind, sorted by namespace, name and cluster.
     #[must_use]
     pub fn of(&self, kind: Kind) -> &[Arc<Resource>] {
         &self.kinds[kind.index()]
     }
 
-    /// Those of one namespace.
+    /// Objects of a kind in one namespace.
     #[must_use]
     pub fn in_namespace(&self, kind: Kind, namespace: &str) -> &[Arc<Resource>] {
         let all = self.of(kind);
         &all[range(all, |resource| resource.namespace.as_str().cmp(namespace))]
     }
 
-    /// Those with one name: one for each cluster.
+    /// Objects with this name: one for each cluster.
     #[must_use]
     pub fn named(&self, kind: Kind, namespace: &str, name: &str) -> &[Arc<Resource>] {
         let all = self.of(kind);
@@ -124,18 +124,17 @@ impl Snapshot {
         namespaces
     }
 
-    /// Those with a key of an index.
+    /// Objects with a key of an index.
     pub(super) fn keyed(&self, index: &'static KeyIndex, parts: &[&str]) -> &[Arc<Resource>] {
         self.indexes.find(index, index::key(index.name, parts), self)
     }
 
-    /// Puts an object in the place of the one of its name, or takes that out. Tells which questions have another answer
-    /// now.
+    /// Adds, replaces or removes an object. Reports the queries whose result has changed.
     pub(super) fn exchange(
         &mut self,
         object: &ObjectRef,
         new: Option<&Arc<Resource>>,
-        touched: &mut dyn FnMut(Question<'_>),
+        touched: &mut dyn FnMut(Query<'_>),
     ) -> Exchange {
         let (kind, namespace, name) = (object.kind, object.namespace.as_str(), object.name.as_str());
         let has = |this: &Self| {
@@ -159,14 +158,13 @@ impl Snapshot {
             (Err(_), None) => return Exchange::Nothing,
         };
         self.indexes.exchange(old.as_ref(), new, touched);
-        touched(Question::All(kind));
-        touched(Question::In(kind, namespace));
-        touched(Question::Named(kind, namespace, name));
-        let presence =
-            [Question::Has(kind), Question::HasIn(kind, namespace), Question::HasNamed(kind, namespace, name)];
-        for ((question, had), has) in presence.into_iter().zip(had).zip(has(self)) {
+        touched(Query::All(kind));
+        touched(Query::In(kind, namespace));
+        touched(Query::Named(kind, namespace, name));
+        let presence = [Query::Has(kind), Query::HasIn(kind, namespace), Query::HasNamed(kind, namespace, name)];
+        for ((query, had), has) in presence.into_iter().zip(had).zip(has(self)) {
             if had != has {
-                touched(question);
+                touched(query);
             }
         }
         match (old, new) {
@@ -176,47 +174,47 @@ impl Snapshot {
         }
     }
 
-    /// Lays other settings over the defaults; gives the object that stands for them.
-    pub(super) fn set_mesh(&mut self, config: &Node, touched: &mut dyn FnMut(Question<'_>)) -> Arc<Resource> {
+    /// Merges other settings into the defaults; returns the object that represents them.
+    pub(super) fn set_mesh(&mut self, config: &Value, touched: &mut dyn FnMut(Query<'_>)) -> Arc<Resource> {
         let mesh = Mesh::new(config);
         if mesh.config() != self.mesh.config() {
-            touched(Question::Mesh);
+            touched(Query::Mesh);
         }
         if mesh.root_namespace() != self.mesh.root_namespace() {
-            touched(Question::RootNamespace);
+            touched(Query::RootNamespace);
         }
         self.mesh = mesh;
         Arc::new(self.mesh.resource())
     }
 
-    /// Moves the time on.
-    pub(super) fn set_now(&mut self, now: i64, touched: &mut dyn FnMut(Question<'_>)) {
+    /// Sets the time.
+    pub(super) fn set_now(&mut self, now: i64, touched: &mut dyn FnMut(Query<'_>)) {
         if now != self.now {
-            touched(Question::Now);
+            touched(Query::Now);
         }
         self.now = now;
     }
 
-    /// How many objects there are; the mesh's settings are none.
+    /// Number of objects, without the settings of the mesh.
     #[must_use]
     pub fn len(&self) -> usize {
         let settings = [Kind::MeshConfig, Kind::MeshNetworks].map(|kind| self.of(kind).len());
         self.kinds.iter().map(Vec::len).sum::<usize>() - settings.iter().sum::<usize>()
     }
 
-    /// Whether there is none.
+    /// Whether there are no objects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The mesh's settings.
+    /// Settings of the mesh.
     #[must_use]
     pub const fn mesh(&self) -> &Mesh {
         &self.mesh
     }
 
-    /// When it was taken, seconds since 1970.
+    /// Time of the snapshot, Unix seconds.
     #[must_use]
     pub const fn now(&self) -> i64 {
         self.now
@@ -233,7 +231,7 @@ fn range(all: &[Arc<Resource>], compare: impl Fn(&Resource) -> std::cmp::Orderin
     start..start + length
 }
 
-/// Whether no rule can tell one from the other.
+/// Whether no rule can distinguish the two values.
 fn is_alike(a: &Resource, b: &Resource) -> bool {
     a.root == b.root && a.api_version == b.api_version && a.origin == b.origin
 }

@@ -1,13 +1,13 @@
-//! What is known and accepted: by annotation on the object, by pattern, by a baseline of earlier findings.
+//! Suppresses accepted findings: by annotation on the object, by pattern, or by a baseline of earlier findings.
 
 use std::collections::BTreeSet;
 
 use super::{Finding, Resource};
 
-/// Codes that Istio's analysis leaves out for an object, with commas, or `*` for all.
+/// Annotation with the codes that are suppressed for an object, separated by commas, or `*` for all.
 const ANNOTATION: &str = "galley.istio.io/analyze-suppress";
 
-/// Whether the object itself says that a code does not matter.
+/// Whether an annotation of the object suppresses a code.
 pub(super) fn is_suppressed_by(resource: &Resource, code: &str) -> bool {
     resource.annotation(ANNOTATION).is_some_and(|codes| {
         let mut codes = codes.split(',').map(str::trim);
@@ -15,14 +15,14 @@ pub(super) fn is_suppressed_by(resource: &Resource, code: &str) -> bool {
     })
 }
 
-/// What not to tell.
+/// Findings to suppress.
 #[derive(Debug, Default)]
 pub struct Suppressions {
     patterns: Vec<Pattern>,
     baseline: BTreeSet<String>,
 }
 
-/// `CODE`, or `CODE=Kind namespace/name`, both with `*` for anything.
+/// Pattern `CODE`, or `CODE=Kind namespace/name`; `*` matches anything in both.
 #[derive(Debug)]
 struct Pattern {
     code: String,
@@ -36,20 +36,20 @@ impl Suppressions {
         self.patterns.push(Pattern { code: code.trim().to_owned(), object: object.trim().to_owned() });
     }
 
-    /// Adds earlier findings: a fingerprint at the start of each line, `#` before remarks.
+    /// Adds a baseline: each line starts with a fingerprint; lines with `#` are comments.
     pub fn add_baseline(&mut self, text: &str) {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         self.baseline.extend(lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
     }
 
-    /// Takes out what is suppressed, and tells how many there were.
+    /// Removes suppressed findings and returns their number.
     pub fn apply(&self, findings: &mut Vec<Finding>) -> usize {
         let before = findings.len();
         findings.retain(|finding| !self.covers(finding));
         before - findings.len()
     }
 
-    /// Whether a finding is not to be told.
+    /// Whether a finding is suppressed.
     #[must_use]
     pub fn covers(&self, finding: &Finding) -> bool {
         finding.suppressed
@@ -60,17 +60,17 @@ impl Suppressions {
     }
 }
 
-/// The findings as a baseline.
+/// Formats findings as a baseline.
 #[must_use]
 pub fn baseline(findings: &[Finding]) -> String {
-    let mut text = "# Findings that are accepted: `sailhand analyze --baseline` does not tell them again.\n".to_owned();
+    let mut text = "# Accepted findings: `sailhand analyze --baseline` does not report them again.\n".to_owned();
     for finding in findings {
         text = text + &finding.fingerprint + "  " + finding.code.id + "  " + &finding.object.to_string() + "\n";
     }
     text
 }
 
-/// Whether a text fits a pattern in which `*` stands for anything, also for nothing.
+/// Whether a text matches a pattern in which `*` matches any text, including none.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_with_stars_anywhere() {
+    fn wildcard_matches_anywhere() {
         for (pattern, text, wanted) in [
             ("*", "anything", true),
             ("IST0101", "IST0101", true),

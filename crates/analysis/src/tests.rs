@@ -1,4 +1,4 @@
-//! What rules can ask a view, on small sets of objects.
+//! Tests of the queries that a view offers, on small sets of objects.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ metadata: {name: from-shop, namespace: shop}
 ";
 
 #[test]
-fn workloads_are_found_by_label_with_and_without_pods() {
+fn workloads_match_by_label_with_and_without_pods() {
     let snapshot = snapshot(SHOP);
     let view = View::new(&snapshot, ALL);
     let cart = Selector::from_pairs([("app", "cart")]);
@@ -96,7 +96,7 @@ fn workloads_are_found_by_label_with_and_without_pods() {
 }
 
 #[test]
-fn services_are_found_by_the_labels_they_select() {
+fn services_match_by_selected_labels() {
     let snapshot = snapshot(SHOP);
     let view = View::new(&snapshot, ALL);
     let labels = |name: &str| view.get(Kind::Pod, "shop", name).unwrap().labels();
@@ -108,7 +108,7 @@ fn services_are_found_by_the_labels_they_select() {
 }
 
 #[test]
-fn hosts_are_found_where_they_are_exported_to() {
+fn exported_hosts_are_visible_in_their_namespaces() {
     let snapshot = snapshot(SHOP);
     let view = View::new(&snapshot, ALL);
     let providers = |referrer: &str, host: &str| {
@@ -126,7 +126,7 @@ fn hosts_are_found_where_they_are_exported_to() {
 }
 
 #[test]
-fn membership_knows_revisions_ambient_and_what_a_pod_says_itself() {
+fn membership_covers_revision_ambient_and_pod_labels() {
     let snapshot = snapshot(SHOP);
     let view = View::new(&snapshot, ALL);
     let mode = |namespace: &str, name: &str| {
@@ -139,8 +139,8 @@ fn membership_knows_revisions_ambient_and_what_a_pod_says_itself() {
 }
 
 #[test]
-#[should_panic(expected = "does not say so")]
-fn a_rule_may_not_read_what_it_has_not_declared() {
+#[should_panic(expected = "is not among the inputs")]
+fn undeclared_kind_panics() {
     let snapshot = snapshot(SHOP);
     let _ = View::new(&snapshot, &[Kind::Service]).all(Kind::Pod);
 }

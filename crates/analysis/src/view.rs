@@ -1,19 +1,19 @@
-//! What one rule may see of a snapshot: the kinds it has declared.
+//! The part of a snapshot that one rule may access: the kinds among its inputs.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use super::index;
-use super::question::{Question, Record};
+use super::query::{Query, QueryRecord};
 use super::{KeyIndex, Kind, Mesh, Resource, Snapshot};
 
-/// A snapshot as one call of a rule sees it.
+/// A snapshot during one call of a rule.
 #[derive(Debug)]
 pub struct View<'a> {
     snapshot: &'a Snapshot,
     declared: &'static [Kind],
-    record: Option<&'a Record>,
-    /// Where the Namespace stands that was looked up last.
+    record: Option<&'a QueryRecord>,
+    /// Position of the Namespace of the last lookup.
     namespace: Cell<Option<usize>>,
 }
 
@@ -22,54 +22,54 @@ impl<'a> View<'a> {
         Self { snapshot, declared, record: None, namespace: Cell::new(None) }
     }
 
-    /// One that notes what is asked, so that it is known which changes alter the answers.
-    pub(super) const fn recorded(snapshot: &'a Snapshot, declared: &'static [Kind], record: &'a Record) -> Self {
+    /// A view that records its queries, for incremental analysis.
+    pub(super) const fn recorded(snapshot: &'a Snapshot, declared: &'static [Kind], record: &'a QueryRecord) -> Self {
         Self { snapshot, declared, record: Some(record), namespace: Cell::new(None) }
     }
 
-    fn asked(&self, kind: Kind, question: Question<'_>) {
+    fn record(&self, kind: Kind, query: Query<'_>) {
         self.check(kind);
-        self.note(question);
+        self.note(query);
     }
 
-    fn note(&self, question: Question<'_>) {
+    fn note(&self, query: Query<'_>) {
         if let Some(record) = self.record {
-            record.note(question);
+            record.note(query);
         }
     }
 
     fn check(&self, kind: Kind) {
-        debug_assert!(self.declared.contains(&kind), "the rule reads {kind} and does not say so");
+        debug_assert!(self.declared.contains(&kind), "the rule uses {kind}, which is not among the inputs");
     }
 
-    /// All objects of a kind, by namespace, name and cluster.
+    /// All objects of a kind, sorted by namespace, name and cluster.
     #[must_use]
     pub fn all(&self, kind: Kind) -> &'a [Arc<Resource>] {
-        self.asked(kind, Question::All(kind));
+        self.record(kind, Query::All(kind));
         self.snapshot.of(kind)
     }
 
-    /// Those of one namespace.
+    /// Objects of a kind in one namespace.
     #[must_use]
     pub fn in_namespace(&self, kind: Kind, namespace: &str) -> &'a [Arc<Resource>] {
-        self.asked(kind, Question::In(kind, namespace));
+        self.record(kind, Query::In(kind, namespace));
         self.snapshot.in_namespace(kind, namespace)
     }
 
-    /// The one of this name (of the first cluster that has it). The namespace is empty for kinds of the whole cluster.
+    /// The object with this name, in the first cluster that has it. The namespace is empty for cluster-scoped kinds.
     #[must_use]
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&'a Resource> {
         self.named(kind, namespace, name).first().map(|resource| &**resource)
     }
 
-    /// Those of this name, one for each cluster.
+    /// Objects with this name, one for each cluster.
     #[must_use]
     pub fn named(&self, kind: Kind, namespace: &str, name: &str) -> &'a [Arc<Resource>] {
-        self.asked(kind, Question::Named(kind, namespace, name));
+        self.record(kind, Query::Named(kind, namespace, name));
         self.snapshot.named(kind, namespace, name)
     }
 
-    /// The Namespace of a name in a cluster. Objects come by namespace, so that mostly it is the one of the last time.
+    /// Namespace with this name in a cluster. Objects are sorted by namespace, so it is usually that of the last call.
     pub(super) fn namespace(&self, name: &str, cluster: &str) -> Option<&'a Resource> {
         let all = self.snapshot.of(Kind::Namespace);
         let order = |it: &Arc<Resource>| (it.name.as_str(), &*it.cluster).cmp(&(name, cluster));
@@ -78,72 +78,72 @@ impl<'a> View<'a> {
         {
             return Some(last);
         }
-        self.asked(Kind::Namespace, Question::Named(Kind::Namespace, "", name));
+        self.record(Kind::Namespace, Query::Named(Kind::Namespace, "", name));
         let at = all.binary_search_by(order).ok()?;
         self.namespace.set(Some(at));
         Some(&all[at])
     }
 
-    /// Whether there is any of a kind. Cheaper after a change than [`View::all`], as are the other three for what they
-    /// stand for: only the first that comes and the last that goes alter the answer.
+    /// Whether an object of a kind exists. Only the first object added or the last one removed changes the result, so
+    /// the call is repeated less often than with [`View::all`]. The same holds for the other three `has` methods.
     #[must_use]
     pub fn has(&self, kind: Kind) -> bool {
-        self.asked(kind, Question::Has(kind));
+        self.record(kind, Query::Has(kind));
         !self.snapshot.of(kind).is_empty()
     }
 
-    /// Whether there is any in a namespace.
+    /// Whether one exists in a namespace.
     #[must_use]
     pub fn has_in(&self, kind: Kind, namespace: &str) -> bool {
-        self.asked(kind, Question::HasIn(kind, namespace));
+        self.record(kind, Query::HasIn(kind, namespace));
         !self.snapshot.in_namespace(kind, namespace).is_empty()
     }
 
-    /// Whether there is any of this name.
+    /// Whether one with this name exists.
     #[must_use]
     pub fn has_named(&self, kind: Kind, namespace: &str, name: &str) -> bool {
-        self.asked(kind, Question::HasNamed(kind, namespace, name));
+        self.record(kind, Query::HasNamed(kind, namespace, name));
         !self.snapshot.named(kind, namespace, name).is_empty()
     }
 
-    /// Whether there is any with a key of an index.
+    /// Whether one with a key of an index exists.
     #[must_use]
     pub fn has_key(&self, index: &'static KeyIndex, key: &[&str]) -> bool {
-        self.note(Question::HasKeyed(index::key(index.name, key)));
+        self.note(Query::HasKeyed(index::key(index.name, key)));
         !self.peek(index, key).is_empty()
     }
 
-    /// Those with a key of an index, by namespace, name and cluster.
+    /// Objects with a key of an index, sorted by namespace, name and cluster.
     #[must_use]
     pub fn lookup(&self, index: &'static KeyIndex, key: &[&str]) -> &'a [Arc<Resource>] {
-        self.note(Question::Keyed(index::key(index.name, key)));
+        self.note(Query::Keyed(index::key(index.name, key)));
         self.peek(index, key)
     }
 
-    /// As [`View::lookup`], for an answer that does not decide anything.
+    /// As [`View::lookup`], without recording the query: for results that do not affect findings.
     pub(super) fn peek(&self, index: &'static KeyIndex, key: &[&str]) -> &'a [Arc<Resource>] {
         index.kinds.iter().for_each(|kind| self.check(*kind));
         self.snapshot.keyed(index, key)
     }
 
-    /// The mesh's settings.
+    /// Settings of the mesh.
     #[must_use]
     pub fn mesh(&self) -> &'a Mesh {
-        self.asked(Kind::MeshConfig, Question::Mesh);
+        self.record(Kind::MeshConfig, Query::Mesh);
         self.snapshot.mesh()
     }
 
-    /// Where policies for the whole mesh live: the one of its settings that most rules need.
+    /// Root namespace, the setting that most rules use.
     #[must_use]
     pub fn root_namespace(&self) -> &'a str {
-        self.asked(Kind::MeshConfig, Question::RootNamespace);
+        self.record(Kind::MeshConfig, Query::RootNamespace);
         self.snapshot.mesh().root_namespace()
     }
 
-    /// Now, seconds since 1970.
+    /// Current time, Unix seconds.
     #[must_use]
     pub fn now(&self) -> i64 {
-        self.note(Question::Now);
+        self.note(Query::Now);
         self.snapshot.now()
     }
 }

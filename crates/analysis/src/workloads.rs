@@ -1,20 +1,20 @@
-//! Pods and what makes pods, by label; and the services that select them.
+//! Finds pods and workloads by label, and the services that select them.
 
 use std::sync::Arc;
 
 use super::index::{KeyIndex, Keys};
-use super::{Kind, Node, Resource, Selector, View};
+use super::{Kind, Resource, Selector, Value, View};
 
-/// Where to look.
+/// Search scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Within<'a> {
     /// One namespace.
     Namespace(&'a str),
-    /// All of them.
+    /// All namespaces.
     Anywhere,
 }
 
-/// Pods, and what makes pods: a workload scaled to nothing, or a job that is not running, has no pods and is there.
+/// Kinds of pods and of workloads, which exist even if they are scaled to zero or not running.
 pub const WORKLOADS: &[Kind] =
     &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
 
@@ -22,7 +22,7 @@ static PODS: KeyIndex = KeyIndex { name: "pods by label", kinds: &[Kind::Pod], k
 static ALL_WORKLOADS: KeyIndex = KeyIndex { name: "workloads by label", kinds: WORKLOADS, keys: by_label };
 static SERVICES: KeyIndex = KeyIndex { name: "services by selector", kinds: &[Kind::Service], keys: by_selector };
 
-/// Each pair with and without the namespace, and one key for those that are asked for without a pair.
+/// Each pair with and without the namespace, and one key for queries without a pair.
 fn by_label(workload: &Resource, keys: &mut Keys<'_>) {
     keys.add(&[]);
     keys.add(&[&workload.namespace]);
@@ -32,7 +32,7 @@ fn by_label(workload: &Resource, keys: &mut Keys<'_>) {
     }
 }
 
-/// One pair is enough to find a service by: who has all pairs has this one.
+/// The first pair is enough as a key: labels that match all pairs contain it.
 fn by_selector(service: &Resource, keys: &mut Keys<'_>) {
     match Selector::new(&service.spec()["selector"]).pairs().first() {
         Some((key, value)) => keys.add(&[&service.namespace, key, value]),
@@ -53,7 +53,7 @@ impl<'a> View<'a> {
         self.matching(&PODS, within, selector)
     }
 
-    /// Pods that a selector matches, and what makes such pods. Needs [`WORKLOADS`].
+    /// Pods that a selector matches, and workloads whose template it matches. Needs [`WORKLOADS`].
     pub fn workloads<'s>(
         &self,
         within: Within<'_>,
@@ -91,7 +91,7 @@ impl<'a> View<'a> {
         found.iter().filter(|workload| selector.matches(workload.pod_labels()))
     }
 
-    /// The objects of the rarest pair.
+    /// Objects with the rarest pair of the selector.
     fn shortest(&self, index: &'static KeyIndex, within: Within<'_>, selector: &Selector<'_>) -> &'a [Arc<Resource>] {
         let candidates = |key: &str, value: &str| match within {
             Within::Namespace(namespace) => self.peek(index, &[namespace, key, value]),
@@ -106,10 +106,10 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Services of a namespace whose selector matches labels; those without a selector do not. Needs
+    /// Services of a namespace whose selector matches labels, without those that have no selector. Needs
     /// [`Kind::Service`].
     #[must_use]
-    pub fn services_selecting(&self, namespace: &str, labels: &Node) -> Vec<&'a Arc<Resource>> {
+    pub fn services_selecting(&self, namespace: &str, labels: &Value) -> Vec<&'a Arc<Resource>> {
         let mut found: Vec<&Arc<Resource>> = labels
             .entries()
             .iter()
@@ -120,7 +120,7 @@ impl<'a> View<'a> {
         found
     }
 
-    /// Services of a namespace that have no selector. Needs [`Kind::Service`].
+    /// Services of a namespace without a selector. Needs [`Kind::Service`].
     #[must_use]
     pub fn services_without_selector(&self, namespace: &str) -> &'a [Arc<Resource>] {
         self.lookup(&SERVICES, &[namespace])

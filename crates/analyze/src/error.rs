@@ -13,9 +13,9 @@ pub enum Exit {
     Success = 0,
     /// A finding reaches `--fail-on`.
     Failed = 1,
-    /// An argument is wrong.
+    /// An argument is invalid.
     Usage = 2,
-    /// Some of the input was not read, or a file or stream of this machine failed.
+    /// A part of the input was not read, or a local file or stream failed.
     Trouble = 6,
 }
 
@@ -25,10 +25,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What ends the analyzer early.
+/// An error that ends the analysis.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An argument that clap cannot judge.
+    /// An argument that clap cannot validate.
     #[error("{argument}: {reason}")]
     Argument {
         /// As written on the command line.
@@ -36,12 +36,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file or stream of this machine.
+    /// A local file or stream.
     #[error("cannot {operation}")]
     Local {
         /// The operation, such as `read a.yaml`.
         operation: String,
-        /// The system's error.
+        /// Error of the system.
         #[source]
         source: io::Error,
     },
@@ -61,13 +61,13 @@ impl Error {
         Self::Argument { argument: argument.into(), reason: reason.into() }
     }
 
-    /// Whether the reader of standard output has closed it, as `head` does.
+    /// Whether the reader of standard output has closed it, as `head` does. Such an error is ignored.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Local { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// The exit code.
+    /// Exit code of the process.
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {

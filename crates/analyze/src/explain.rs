@@ -1,4 +1,4 @@
-//! What the rules say about themselves.
+//! Documentation of codes and rules: `--explain`, `--list-rules`, `--write-docs`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use sailhand_base::suggest;
 
 use crate::{Error, Exit, output};
 
-/// One code, with its example.
+/// Prints one code with its example.
 pub(crate) fn code(id: &str) -> Result<Exit, Error> {
     let code = known(&format!("--explain {id}"), id)?;
     let head = format!("{}[{}] {}: {}", code.level, code.id, code.name, code.title);
@@ -16,23 +16,23 @@ pub(crate) fn code(id: &str) -> Result<Exit, Error> {
     output::line(output::styled(output::STRONG, output::broken(&head)))?;
     output::line(format_args!("\n{why}\n\n{remedy}\n"))?;
     if !code.also.is_empty() {
-        output::line(format_args!("Kiali and others call it {}.", code.also.join(", ")))?;
+        output::line(format_args!("Also reported by {}.", code.also.join(", ")))?;
     }
-    output::line(format_args!("Source: {}\n\nBefore:\n", code.source))?;
+    output::line(format_args!("Source: {}\n\nExample:\n", code.source))?;
     output::line(indented(code.example.before))?;
-    output::line("\nAfter:\n")?;
+    output::line("\nFixed:\n")?;
     output::line(indented(code.example.after))?;
     Ok(Exit::Success)
 }
 
-/// The code that a person means by its id, by its name, or by the id that Kiali gives it.
+/// Finds a code by its id, its name, or an equivalent id of Kiali.
 pub(crate) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> {
     let codes = rules::codes();
     let is_meant = |code: &&Code| {
         let names = [code.id, code.name].into_iter().chain(code.also.iter().copied());
         names.into_iter().any(|name| name.eq_ignore_ascii_case(word))
     };
-    // By its own id first: Kiali has several of ours in one.
+    // Its own id first: several codes may have the same id of Kiali.
     let own = codes.iter().copied().find(|code| code.id.eq_ignore_ascii_case(word));
     own.or_else(|| codes.iter().copied().find(is_meant)).ok_or_else(|| {
         let names = codes.iter().flat_map(|code| [code.id, code.name]);
@@ -40,11 +40,11 @@ pub(crate) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> 
     })
 }
 
-/// What is said of a word that is none of those there are.
+/// Error for an unknown code or rule.
 pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match suggest::nearest(word, known) {
-        Some(near) => format!("there is no such {what}; did you mean {near}?"),
-        None => format!("there is no such {what}; `--list-rules` lists them"),
+        Some(near) => format!("unknown {what}; did you mean {near}?"),
+        None => format!("unknown {what}; `--list-rules` lists all"),
     }
 }
 
@@ -52,7 +52,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// All rules with what they report.
+/// Prints all rules with their codes.
 pub(crate) fn list() -> Result<Exit, Error> {
     for rule in rules::ALL {
         output::line(output::styled(output::STRONG, rule.name))?;
@@ -63,7 +63,7 @@ pub(crate) fn list() -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-/// The pages of `docs/rules`. Pages of codes that are no more are removed.
+/// Writes the pages of `docs/rules` and deletes pages of removed codes.
 pub(crate) fn write_docs(folder: &Path) -> Result<Exit, Error> {
     let failed = |what: &str, path: &Path| {
         let operation = format!("{what} {}", path.display());
@@ -82,6 +82,6 @@ pub(crate) fn write_docs(folder: &Path) -> Result<Exit, Error> {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(failed("write", &path))?;
     }
-    output::line(format_args!("{} pages in {}", pages.len(), folder.display()))?;
+    output::line(format_args!("wrote {} pages to {}", pages.len(), folder.display()))?;
     Ok(Exit::Success)
 }

@@ -1,4 +1,4 @@
-//! What `--codes` asks for: codes, or rules by name.
+//! The filter of `--codes`: codes, or rules by name.
 
 use sailhand_analysis::{Code, Finding, Rule, rules};
 
@@ -36,7 +36,7 @@ impl Filter {
         self.codes.is_empty() && self.rules.is_empty()
     }
 
-    /// The rules that can report one of the codes.
+    /// Rules that can report one of the codes.
     #[must_use]
     pub fn rules(&self) -> Vec<&'static Rule> {
         let asked = |rule: &&'static Rule| {
@@ -47,7 +47,7 @@ impl Filter {
         rules::ALL.iter().copied().filter(asked).collect()
     }
 
-    /// Whether a finding is of one of the codes.
+    /// Whether the code of a finding is one of the codes.
     #[must_use]
     pub fn allows(&self, finding: &Finding) -> bool {
         (self.is_open() && rules::is_told_unasked(finding.code))

@@ -1,5 +1,5 @@
-//! The command line of the analysis as far as it needs files only: options, reading, formats, suppressions, exit codes.
-//! `sailhand-analyze` is this alone; `sailhand analyze` adds clusters. Knows no tokio, no TLS, no NATS and no kube.
+//! The command line of the analysis of files: options, input, formats, suppressions, exit codes. `sailhand-analyze`
+//! consists of this alone; `sailhand analyze` adds clusters. Does not depend on tokio, TLS, NATS and kube.
 
 mod error;
 mod explain;
@@ -15,14 +15,14 @@ use clap::Args;
 use sailhand_analysis::report::Report;
 use sailhand_analysis::source::{self, PassedOver, Reading, Sources, files};
 use sailhand_analysis::suppress::{self, Suppressions};
-use sailhand_analysis::{Finding, Kind, Node, Rule, Settings, Snapshot, mesh};
+use sailhand_analysis::{Finding, Kind, Rule, Settings, Snapshot, Value, mesh};
 
 pub use error::{Error, Exit};
 pub use filter::Filter;
 pub use show::{FailOn, Format};
 
-/// What Istio's own tests add to each case: a gateway's pod and service. They are part of nearly every installation,
-/// but not of a folder of manifests.
+/// Objects that Istio's own tests add to each case: the pod and Service of an ingress gateway. Nearly every
+/// installation has them, but a folder of manifests does not.
 const DEFAULT_OBJECTS: &str = include_str!("ingress-gateway.yaml");
 
 /// Options of an analysis that do not need a cluster.
@@ -30,52 +30,53 @@ const DEFAULT_OBJECTS: &str = include_str!("ingress-gateway.yaml");
 pub struct FileOptions {
     /// Files and folders with YAML or JSON; `-` is standard input
     pub paths: Vec<PathBuf>,
-    /// MeshConfig in a file, instead of what ConfigMap istio-system/istio says
+    /// MeshConfig in a file, instead of that in ConfigMap istio-system/istio
     #[arg(long, value_name = "FILE")]
     pub mesh_config: Option<PathBuf>,
     /// MeshNetworks in a file
     #[arg(long, value_name = "FILE")]
     pub mesh_networks: Option<PathBuf>,
-    /// Report these codes only, or what these rules find
+    /// Report only these codes, or the codes of these rules
     #[arg(long, value_name = "CODE,RULE", value_delimiter = ',')]
     pub codes: Vec<String>,
-    /// Add a pod and a service of an ingress gateway to what is read
+    /// Assume that the pod and Service of the default ingress gateway exist, which avoids IST0101 on Gateways in files
     #[arg(long)]
     pub default_objects: bool,
-    /// How findings are written
+    /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Format,
-    /// Tell findings of these namespaces only; what is read stays the same
+    /// Report only findings in these namespaces; all namespaces are still read
     #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
     pub namespace: Vec<String>,
-    /// Do not tell a code, or a code of some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
+    /// Suppress a code, or a code for some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
     #[arg(short = 'S', long, value_name = "CODE[=OBJECT]")]
     pub suppress: Vec<String>,
-    /// Do not tell the findings that this file lists
+    /// Suppress the findings in this baseline file
     #[arg(long, value_name = "FILE")]
     pub baseline: Vec<PathBuf>,
-    /// Write the findings into a file for --baseline and end
+    /// Write the findings into a baseline file and exit
     #[arg(long, value_name = "FILE")]
     pub write_baseline: Option<PathBuf>,
-    /// Lowest level that makes the exit code 1
+    /// Lowest level for which the exit code is 1
     #[arg(long, value_enum, default_value = "error")]
     pub fail_on: FailOn,
-    /// Explain a code and end
+    /// Explain a code and exit
     #[arg(long, value_name = "CODE", exclusive = true)]
     pub explain: Option<String>,
-    /// List the rules with their codes and end
+    /// List the rules with their codes and exit
     #[arg(long, exclusive = true)]
     pub list_rules: bool,
-    /// Write the pages of docs/rules and end
+    /// Write the pages of docs/rules and exit
     #[arg(long, value_name = "FOLDER", exclusive = true, hide = true)]
     pub write_docs: Option<PathBuf>,
 }
 
 impl FileOptions {
-    /// Does what ends without an analysis: `--explain`, `--list-rules`, `--write-docs`. `None` when none was given.
+    /// Handles the options that need no analysis: `--explain`, `--list-rules`, `--write-docs`. `None` if none of them
+    /// is set.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an unknown code, [`Error::Local`] when something cannot be written.
+    /// [`Error::Argument`] for an unknown code, [`Error::Local`] if the output cannot be written.
     pub fn answer(&self) -> Result<Option<Exit>, Error> {
         if let Some(code) = &self.explain {
             return explain::code(code).map(Some);
@@ -87,7 +88,7 @@ impl FileOptions {
     }
 }
 
-/// An analysis whose files have been read.
+/// An analysis after its files have been read.
 #[derive(Debug)]
 pub struct Analysis<'a> {
     options: &'a FileOptions,
@@ -95,27 +96,27 @@ pub struct Analysis<'a> {
     suppressions: Suppressions,
     threads: NonZero<usize>,
     sources: Sources,
-    /// The objects of the files. Those of a cluster may be added.
+    /// Objects of the files; the caller may add those of a cluster.
     pub reading: Reading,
 }
 
-/// What the caller knows of the input beside the files.
+/// Properties of the input beside the files.
 #[derive(Debug, Clone, Copy)]
 pub struct Input {
-    /// Seconds since 1970, to judge certificates by.
+    /// Current time, Unix seconds, for the validity of certificates.
     pub now: i64,
-    /// Whether a cluster was read too.
+    /// Whether a cluster was read as well.
     pub is_live: bool,
-    /// Whether everything that was asked for beside the files has been read.
+    /// Whether everything beside the files was read completely.
     pub is_whole: bool,
 }
 
 impl<'a> Analysis<'a> {
-    /// Checks the options and reads the files, folders and standard input that they name.
+    /// Checks the options and reads their files, folders and standard input.
     ///
     /// # Errors
-    /// [`Error::Argument`] for unknown codes, [`Error::Local`] when standard input or a baseline cannot be read. Files
-    /// that cannot be read are noted in `reading`.
+    /// [`Error::Argument`] for unknown codes, [`Error::Local`] if standard input or a baseline cannot be read. Files
+    /// that cannot be read are listed in `reading`.
     pub fn read(options: &'a FileOptions) -> Result<Self, Error> {
         let filter = Filter::new(&options.codes)?;
         let suppressions = suppressions(options)?;
@@ -124,7 +125,7 @@ impl<'a> Analysis<'a> {
         Ok(Self { options, filter, suppressions, threads, sources, reading })
     }
 
-    /// The rules that the options ask for.
+    /// The rules that the options select.
     #[must_use]
     pub fn rules(&self) -> Vec<&'static Rule> {
         self.filter.rules()
@@ -133,7 +134,7 @@ impl<'a> Analysis<'a> {
     /// Runs the rules, writes the findings to standard output and notes to standard error.
     ///
     /// # Errors
-    /// [`Error::Source`] and [`Error::Local`] for files of options, [`Error::Local`] when the output cannot be written.
+    /// [`Error::Source`] and [`Error::Local`] for files of options, [`Error::Local`] if the output cannot be written.
     pub fn report(mut self, rules: &[&'static Rule], input: Input) -> Result<Exit, Error> {
         let options = self.options;
         let is_whole = input.is_whole
@@ -152,7 +153,7 @@ impl<'a> Analysis<'a> {
         notes::tell(&self.reading, &self.sources, &snapshot, input.is_live);
         notes::namespaces(&options.namespace, &snapshot);
         let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
-        // The process ends here; taking a hundred thousand small strings apart first would only take time.
+        // The process exits here; freeing a hundred thousand small strings first would only take time.
         std::mem::forget((snapshot, findings, self));
         Ok(match (is_bad, is_whole) {
             (true, _) => Exit::Failed,
@@ -162,7 +163,7 @@ impl<'a> Analysis<'a> {
     }
 }
 
-/// Whether a finding is about an object of one of the namespaces, or of none is given.
+/// Whether a finding is about an object in one of the namespaces, or no namespaces are given.
 #[must_use]
 pub fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
     namespaces.is_empty()
@@ -198,7 +199,7 @@ fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
     let name = path.display();
     std::fs::write(path, suppress::baseline(findings))
         .map_err(|source| Error::local(format!("write {name}"), source))?;
-    output::note(format_args!("{} findings are in {name}", findings.len()));
+    output::note(format_args!("wrote {} findings to {name}", findings.len()));
     Ok(Exit::Success)
 }
 
@@ -223,7 +224,7 @@ fn read(options: &FileOptions, threads: NonZero<usize>) -> Result<(Sources, Read
 }
 
 fn settings(options: &FileOptions, reading: &Reading, now: i64) -> Result<Settings, Error> {
-    let given = |path: &Option<PathBuf>| -> Result<Option<Node>, Error> {
+    let given = |path: &Option<PathBuf>| -> Result<Option<Value>, Error> {
         let Some(path) = path else { return Ok(None) };
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;

@@ -1,4 +1,4 @@
-//! `sailhand-analyze`: the analysis of files as a small program, for CI and pre-commit hooks.
+//! `sailhand-analyze`: a small program for the analysis of files, for CI and pre-commit hooks.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use sailhand_analyze::{Analysis, Error, Exit, FileOptions, Input, output};
 
-/// Finds mistakes in Istio, Gateway API and Kubernetes configuration in files.
+/// Analyzes Istio, Gateway API and Kubernetes configuration in files and reports problems.
 #[derive(Debug, Parser)]
 #[command(
     name = "sailhand-analyze",
     version,
     max_term_width = 100,
     after_help = "\
-Exit codes: 0 nothing at or above --fail-on, 1 something, 2 usage, 6 some of the input was not read.
+Exit codes: 0 no finding at or above --fail-on, 1 findings, 2 usage, 6 part of the input was not read.
 
 Examples:
   sailhand-analyze ./manifests
@@ -49,8 +49,8 @@ fn run(options: &FileOptions) -> Result<Exit, Error> {
     analysis.report(&rules, Input { now: now(), is_live: false, is_whole: true })
 }
 
-/// Seconds since 1970.
-#[allow(clippy::disallowed_types, reason = "the wall clock of the whole program is sailhand's; this has only this one")]
+/// Current time, Unix seconds.
+#[allow(clippy::disallowed_types, reason = "clock.rs is in the root package; this program reads the time once")]
 fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

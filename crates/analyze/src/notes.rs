@@ -1,66 +1,71 @@
-//! What is said beside the findings, on standard error: what was not read, and what reading it did not tell.
+//! Notes on standard error beside the findings: files, documents and kinds that were not analyzed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sailhand_analysis::source::{Error, Reading, Sources};
-use sailhand_analysis::{Kind, Origin, Snapshot};
+use sailhand_analysis::{Kind, Snapshot, SourceSpan};
 use sailhand_base::error::{Classify, Code};
 use sailhand_base::suggest;
 
 use crate::output::{self, BAD, CHANGED, GOOD, QUIET, styled};
 
-/// How many names of a longer list are shown.
+/// Names of a longer list that are printed.
 pub const SHOWN: usize = 3;
-/// Errors that are told of many.
+/// Errors that are printed.
 const ERRORS: usize = 10;
 
-/// Tells it.
+/// Prints the notes.
 pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is_live: bool) {
     errors(&reading.errors);
     let passed_over = sources.passed_over();
     for one in passed_over.iter().take(SHOWN) {
         output::note(format_args!("{} {one}", styled(CHANGED, "not read:")));
-        output::note(format_args!("  {} analyse what becomes of it: {}", styled(GOOD, "help:"), one.remedy()));
+        output::note(format_args!("  {} analyze the rendered output: {}", styled(GOOD, "help:"), one.remedy()));
     }
     if passed_over.len() > SHOWN {
-        output::note(format_args!("  and of {} more", passed_over.len() - SHOWN));
+        output::note(format_args!("  and {} more", passed_over.len() - SHOWN));
     }
     repeated(sources, snapshot);
     let name = |file: u32| sources.get(file).map_or("", |source| source.name.as_str());
     if !reading.foreign.is_empty() {
         let count = reading.foreign.values().sum();
         let files = some(reading.foreign.keys().map(|file| name(*file)));
-        quietly(format!("{} no Kubernetes object and passed over: {files}", are(count, "document")));
+        quietly(format!("{} skipped (not a Kubernetes object): {files}", are(count, "document")));
     }
     if !reading.others.is_empty() {
         let count = reading.others.values().sum();
         let kinds = some(reading.others.keys().map(String::as_str));
-        quietly(format!("{} of a kind that no rule reads: {kinds}", are(count, "object")));
+        quietly(format!("{} of a kind that no rule uses: {kinds}", are(count, "object")));
     }
     if is_live {
         return;
     }
     if snapshot.is_empty() {
-        output::note(styled(CHANGED, "Nothing was analysed: there is no object that a rule reads."));
+        output::note(styled(
+            CHANGED,
+            "Nothing was analyzed: no Istio, Gateway API or Kubernetes objects that a rule \
+                                      uses.",
+        ));
     } else if !is_whole_cluster(snapshot) {
         quietly(
-            "Only files were read, so rules that need a whole cluster say nothing; `sailhand analyze --live` reads a cluster too."
+            "Only files were analyzed, so rules that need a whole cluster were skipped; `sailhand analyze --live` \
+             also reads a cluster."
                 .to_owned(),
         );
     }
 }
 
-/// Namespaces that were asked for and have nothing.
+/// Requested namespaces without objects.
 pub(crate) fn namespaces(asked: &[String], snapshot: &Snapshot) {
     let there = snapshot.namespaces_with(Kind::ALL);
     for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
         let near = suggest::nearest(name, there.iter().map(std::ops::Deref::deref));
         let meant = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        output::note(format_args!("{} there is nothing in namespace {name}{meant}", styled(CHANGED, "note:")));
+        output::note(format_args!("{} no objects in namespace {name}{meant}", styled(CHANGED, "note:")));
     }
 }
 
-/// One line for each file, and one for all that look like templates.
+/// One line for each file, and one for all files that look like templates.
 fn errors(errors: &[Error]) {
     let (templates, others): (Vec<_>, Vec<_>) =
         errors.iter().partition(|error| matches!(error, Error::Unreadable { template: true, .. }));
@@ -95,9 +100,9 @@ fn errors(errors: &[Error]) {
     }
 }
 
-/// Objects that several files have: only one text of each was looked at.
+/// Objects that are defined more than once; only the last definition counts.
 fn repeated(sources: &Sources, snapshot: &Snapshot) {
-    let mut objects: BTreeMap<String, BTreeSet<Origin>> = BTreeMap::new();
+    let mut objects: BTreeMap<String, BTreeSet<SourceSpan>> = BTreeMap::new();
     for (object, earlier, kept) in snapshot.repeated() {
         objects.entry(object.to_string()).or_default().extend([*earlier, *kept]);
     }
@@ -107,22 +112,23 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
     let count = objects.len();
     let head = if count == 1 { "1 object is".to_owned() } else { format!("{count} objects are") };
     output::note(format_args!(
-        "{} {head} there more than once, and only the last text of each counts, as with `kubectl apply`:",
+        "{} {head} defined more than once; the last definition wins, as with `kubectl apply`:",
         styled(CHANGED, "note:")
     ));
     for (object, origins) in objects.iter().take(SHOWN) {
-        let place = |origin: &Origin| {
+        let place = |origin: &SourceSpan| {
             sources.get(origin.file).map_or_else(String::new, |source| format!("{}:{}", source.name, origin.line))
         };
         let last = origins.last().map(place).unwrap_or_default();
-        output::note(format_args!("  {object}: {} texts, the last is {last}", origins.len()));
+        output::note(format_args!("  {object}: {} definitions, the last is {last}", origins.len()));
     }
     if count > SHOWN {
         output::note(format_args!("  and {} more", count - SHOWN));
     }
 }
 
-/// Whether the files are what `kubectl get` has written of a cluster: its namespaces and its control plane are there.
+/// Whether the files are the output of `kubectl get` for a whole cluster: they contain its namespaces and control
+/// plane.
 fn is_whole_cluster(snapshot: &Snapshot) -> bool {
     let root = snapshot.mesh().root_namespace();
     let mut deployments = snapshot.in_namespace(Kind::Deployment, root).iter();
@@ -138,7 +144,7 @@ fn are(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word} is") } else { format!("{count} {word}s are") }
 }
 
-/// The first [`SHOWN`] names, and how many more there are.
+/// The first [`SHOWN`] names, and the number of the others.
 pub fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = names.len();
     let shown = names.take(SHOWN).collect::<Vec<_>>().join(", ");

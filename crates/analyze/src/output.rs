@@ -1,4 +1,4 @@
-//! Writing to the terminal: colours only where they are seen, a closed pipe is no panic.
+//! Output to the terminal: colors only on a terminal, and no panic for a closed pipe.
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -20,16 +20,16 @@ pub const QUIET: Style = Style::new().dimmed();
 /// Style of names.
 pub const STRONG: Style = Style::new().bold();
 
-/// How wide prose may be on the terminal; none where it goes to a file or a program.
+/// Width for wrapped text, columns; none if the output is not a terminal.
 #[must_use]
 pub fn width() -> Option<usize> {
-    /// Lines that are longer are hard to read.
+    /// Longer lines are hard to read.
     const LONGEST: usize = 120;
     let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
     Some(usize::from(width.0).clamp(40, LONGEST))
 }
 
-/// Prose in lines that fit the terminal.
+/// Text wrapped at the width of the terminal.
 #[must_use]
 pub fn broken(text: &str) -> String {
     prose::fold(text, 0, 0, width())
@@ -41,7 +41,8 @@ pub fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Text as a terminal may show it: strangers' words must not steer it. Our own colours stay.
+/// Escapes control characters in untrusted text, so that it cannot control the terminal. Color sequences are not
+/// escaped.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -60,18 +61,18 @@ pub fn shown(text: &str) -> String {
     shown + rest
 }
 
-/// A line of the answer.
+/// A line of output with escaped control characters.
 ///
 /// # Errors
-/// [`Error::Local`] when standard output cannot be written to.
+/// [`Error::Local`] if standard output cannot be written.
 pub fn line(text: impl Display) -> Result<(), Error> {
     whole(shown(&text.to_string()))
 }
 
-/// A line for programs, as it is.
+/// A line for programs, without escaping.
 ///
 /// # Errors
-/// [`Error::Local`] when standard output cannot be written to.
+/// [`Error::Local`] if standard output cannot be written.
 pub fn whole(text: impl Display) -> Result<(), Error> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}")
@@ -79,7 +80,7 @@ pub fn whole(text: impl Display) -> Result<(), Error> {
         .map_err(|source| Error::local("write to standard output", source))
 }
 
-/// A remark beside the answer. That nobody hears it is no failure.
+/// A note on standard error. Write errors are ignored.
 pub fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{}", shown(&text.to_string()));
 }
@@ -87,13 +88,13 @@ pub fn note(text: impl Display) {
 /// A value as one line of JSON.
 ///
 /// # Errors
-/// [`Error::Local`] when standard output cannot be written to.
+/// [`Error::Local`] if standard output cannot be written.
 pub fn json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string(value).map_err(|source| Error::local("write JSON", source.into()))?;
     whole(text)
 }
 
-/// An error of this process, on standard error.
+/// Prints an error on standard error.
 pub fn problem(error: &dyn Classify) {
     note(render(&Problem::new(error)));
 }

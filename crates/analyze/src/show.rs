@@ -1,4 +1,4 @@
-//! Writes a report in the form asked for.
+//! Writes a report in the requested format.
 
 use clap::ValueEnum;
 
@@ -7,26 +7,26 @@ use sailhand_analysis::{Finding, Level, Snapshot};
 
 use crate::{Error, output};
 
-/// How findings are written.
+/// Output format of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Text for a terminal
     Text,
-    /// A list of findings
+    /// JSON array of findings
     Json,
-    /// A list as `istioctl analyze -o json` writes it
+    /// JSON in the format of `istioctl analyze -o json`
     IstioctlJson,
-    /// SARIF 2.1.0, for code hosts
+    /// SARIF 2.1.0, for code scanning (GitHub, GitLab)
     Sarif,
-    /// JUnit XML, for build servers
+    /// JUnit XML, for CI test reports
     Junit,
-    /// A table, for a comment on a change
+    /// Markdown table, for comments on pull requests
     Markdown,
-    /// One page to look at, with filters and a drawing
+    /// Self-contained HTML report with filters and a dependency graph
     Html,
 }
 
-/// Lowest level that makes the exit code 1.
+/// Lowest level for which the exit code is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
     /// Errors only
@@ -60,7 +60,7 @@ pub(crate) fn show(
     snapshot: &Snapshot,
 ) -> Result<(), Error> {
     let mut text = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = match format {
         Format::Json => return output::json(&report::json::findings(report)),
         Format::IstioctlJson => return output::json(&report::istioctl::messages(report)),

@@ -1,6 +1,6 @@
-//! What every failure carries: a stable [`Code`] a person can search for, a [`Class`] the engine acts on, and a
-//! remedy. Layers keep their own error enums and implement [`Classify`]; [`Problem`] is the form that leaves the
-//! process. Knows no layer.
+//! Errors of all layers: a stable [`Code`] to search for, a [`Class`] that decides what the worker does, and a remedy.
+//! Each layer has its own error enum and implements [`Classify`]; [`Problem`] is the serialized form in results and on
+//! the terminal.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,34 +8,35 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the engine does about a failure.
+/// What the worker does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Worth another attempt, not before `after` where the other side named a delay.
+    /// Retry, but not before `after` if the server set a delay.
     Retry {
-        /// The delay the other side asked for (`Retry-After`), if it did.
+        /// Delay set by the server (`Retry-After`); none if it set no delay.
         after: Option<Duration>,
     },
-    /// The same command will fail the same way: end it with a result.
+    /// A retry would fail in the same way: publish a result `failed`.
     Terminal,
-    /// The command itself is wrong, and nothing was done: a result for its sender, a dead letter for the operator.
+    /// The command is invalid and nothing was written: publish a result `rejected` for the sender and a dead letter for
+    /// the operator.
     Rejected,
-    /// Somebody else holds the installation: come back soon, no attempt counted.
+    /// Another command holds the lease of the installation: requeue without counting an attempt.
     Busy,
-    /// A newer generation has been applied already.
+    /// A newer generation has already been applied.
     Superseded,
-    /// Somebody asked for the command to stop.
+    /// A client requested cancellation.
     Cancelled,
     /// The command's deadline has passed.
     Expired,
-    /// The lease is gone: stop and settle nothing, another worker owns the command now.
+    /// The lease is lost: stop without settling the message, because another worker owns the command.
     LostLease,
-    /// This process is going away: hand the command back, no attempt counted.
+    /// The process is shutting down: requeue without counting an attempt.
     Shutdown,
 }
 
 impl Class {
-    /// A retry without a delay of its own.
+    /// A retry with the default backoff.
     pub const RETRY: Self = Self::Retry { after: None };
 
     /// The word used in events, logs and metric labels.
@@ -57,11 +58,11 @@ impl Class {
 
 /// Implemented by the error enum of each layer.
 pub trait Classify: std::error::Error {
-    /// What the engine does about it.
+    /// What the worker does about the error.
     fn class(&self) -> Class;
     /// The stable code; its page is `docs/errors/<code>.md`.
     fn code(&self) -> Code;
-    /// One sentence: what a person can do. The code's general advice unless the error knows better.
+    /// What the user can do, in one sentence. The default is the remedy of the code.
     fn remedy(&self) -> String {
         self.code().remedy().to_owned()
     }
@@ -69,7 +70,7 @@ pub trait Classify: std::error::Error {
 
 macro_rules! codes {
     ($( $code:ident $title:literal $remedy:literal; )+) => {
-        /// A stable error code. Never renumbered, never reused; each has a page under `docs/errors/`.
+        /// A stable error code. Never renumbered and never reused; each has a page in `docs/errors/`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[allow(missing_docs, reason = "the title beside each code is its documentation")]
         pub enum Code { $( #[doc = $title] $code, )+ }
@@ -78,15 +79,15 @@ macro_rules! codes {
             /// All codes, in order.
             pub const ALL: &'static [Self] = &[ $( Self::$code, )+ ];
 
-            /// The code as written, such as `SH1001`.
+            /// The code as text, such as `SH1001`.
             #[must_use]
             pub const fn as_str(self) -> &'static str { match self { $( Self::$code => stringify!($code), )+ } }
 
-            /// What the code says in a few words.
+            /// What failed, in a few words.
             #[must_use]
             pub const fn title(self) -> &'static str { match self { $( Self::$code => $title, )+ } }
 
-            /// The general advice.
+            /// The default remedy, in one or two sentences.
             #[must_use]
             pub const fn remedy(self) -> &'static str { match self { $( Self::$code => $remedy, )+ } }
         }
@@ -95,81 +96,81 @@ macro_rules! codes {
 
 codes! {
     // SH10xx: the command itself.
-    SH1001 "the message is not a CloudEvent" "Send a CloudEvents 1.0 JSON event, structured or binary.";
+    SH1001 "the message is not a CloudEvent" "Send a CloudEvents 1.0 JSON event in structured or binary mode.";
     SH1002 "a CloudEvents attribute is missing or invalid" "Set the named attribute as docs/contract.md describes.";
     SH1003 "unknown command type" "Use one of the verbs that `sailhand verbs` lists.";
-    SH1004 "unknown version of a command" "Send a version this worker knows, or upgrade the worker.";
-    SH1005 "the parameters do not fit the command's schema" "Compare the data with `sailhand verbs <verb>`, or with schemas/commands/<verb>.v1.json.";
-    SH1006 "the command is too large" "Put the data into the object store and send a dataref.";
-    SH1007 "the referenced data cannot be had" "Upload it to the object store again and check its digest.";
-    SH1008 "unknown target" "Add the target to the worker's configuration or name one it has.";
-    SH1009 "the subject and the event name different targets or verbs" "Publish on istio.cmd.<target>.<verb> as the event says.";
-    SH1010 "the command expired before it could be done" "Send it again with a later expirytime.";
-    SH1011 "a newer generation has been applied" "Nothing to do, or send the command with a higher generation.";
-    SH1012 "the command was cancelled" "Send it again to go on from where it stopped.";
-    SH1013 "the command crashed the worker again and again" "Look at the worker's log for the cause, then replay the dead letter.";
-    SH1014 "all attempts failed" "Mend the cause named by the last attempt, then replay the dead letter.";
-    SH1015 "the deadline passed while the command ran" "Send it again with a longer deadline; what was done stays.";
-    SH1016 "the bus does not deliver the command any more" "Run `sailhand topology apply`, which sets the consumer's max_deliver right, then replay the dead letter.";
-    SH1017 "somebody else took the command off the queue" "Find out who terminates or acknowledges commands beside the workers; send the command again.";
-    SH1018 "the message was scheduled, or schedules or deletes other messages" "Publish commands without the headers Nats-Schedule, Nats-Schedule-* and Nats-Rollup. If nobody of yours did that, find out who may publish on the stream of commands.";
+    SH1004 "unsupported command version" "Send a version that the worker supports, or upgrade the worker.";
+    SH1005 "the parameters do not match the command's schema" "Compare the data with `sailhand verbs <verb>`, or with schemas/commands/<verb>.v1.json.";
+    SH1006 "the command exceeds the size limit" "Upload the data to the object store and send a dataref.";
+    SH1007 "the referenced data is not available" "Upload it to the object store again and check its digest.";
+    SH1008 "unknown target" "Add the target to the worker's configuration, or use one that it has.";
+    SH1009 "subject and event disagree about target or verb" "Publish on istio.cmd.<target>.<verb> with the target and verb of the event.";
+    SH1010 "the command expired before it was executed" "Send it again with a later expirytime.";
+    SH1011 "a newer generation has been applied" "No action is required. To override, send the command with a higher generation.";
+    SH1012 "the command was cancelled" "Send it again with a new id; objects that are up to date are not written again.";
+    SH1013 "the command crashed the worker repeatedly" "Find the cause in the worker's log, then replay the dead letter.";
+    SH1014 "all attempts failed" "Fix the cause of the last attempt, then replay the dead letter.";
+    SH1015 "deadline exceeded while the command ran" "Send it again with a longer deadline; objects that were written stay.";
+    SH1016 "the maximum number of deliveries was reached" "Run `sailhand topology apply`, which corrects the consumer's max_deliver, then replay the dead letter.";
+    SH1017 "another client terminated the command" "Find the client that terminates or acknowledges commands beside the workers, then send the command again.";
+    SH1018 "the message uses forbidden scheduling or roll-up headers" "Publish commands without the headers Nats-Schedule, Nats-Schedule-* and Nats-Rollup. If no client of yours uses them, find out which other clients may publish on the command stream.";
     SH1019 "source and id belong to another command" "Send the command with a new id; only a repeat of the same command may have the same source and id.";
     // SH20xx: the bus.
-    SH2001 "NATS cannot be reached" "Check the address, the network and that the server runs.";
+    SH2001 "cannot connect to NATS" "Check the address and the network, and that the server is running.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";
-    SH2003 "the streams are not as declared" "Run `sailhand topology verify`, then `sailhand topology apply` with admin rights.";
-    SH2004 "NATS denies a permission" "Grant what deploy/nats shows for a worker.";
-    SH2005 "the lease was lost" "Nothing: another worker carries the command on.";
-    SH2006 "the installation is busy" "Nothing: the command waits until the other one ends.";
-    SH2007 "NATS credentials cannot be used" "Check the files named in the configuration.";
-    SH2008 "no such record on the bus" "Check the id; records are kept for the stream's max_age.";
+    SH2003 "the streams differ from the expected topology" "Run `sailhand topology verify`, then `sailhand topology apply` with admin permissions.";
+    SH2004 "NATS permissions violation" "Grant the permissions that deploy/nats lists for a worker.";
+    SH2005 "the lease was lost" "No action is required: another worker continues the command.";
+    SH2006 "the installation is busy" "No action is required: the command waits for the other one.";
+    SH2007 "invalid NATS credentials" "Check the files named in the configuration.";
+    SH2008 "record not found" "Check the id; results are stored for 30 days, events and commands for 7.";
     // SH30xx: the cluster.
-    SH3001 "the API server cannot be reached" "Check the kubeconfig's address and the network.";
-    SH3002 "the API server refuses the credentials" "Renew the credentials in the target's kubeconfig.";
-    SH3003 "the API server forbids the request" "Grant the named verb on the named resource.";
-    SH3004 "the cluster does not know the kind" "Install its CRD first, or put it into the same command; those of Istio come with mesh.install.";
-    SH3005 "the API server refuses the object" "Mend the named field.";
-    SH3006 "another field manager owns the field" "Let the other manager give it up, or set force (for mesh verbs, adopt).";
-    SH3007 "the field is immutable" "Set recreate to delete and create the object.";
-    SH3008 "the object belongs to another tool" "Change it with that tool, or set adopt.";
-    SH3009 "not ready in time" "Look at the named objects; send the command again with a longer deadline.";
-    SH3010 "the API server is overloaded or unavailable" "Nothing: it is retried.";
-    SH3011 "an admission webhook could not be called" "Check that the webhook's Service has endpoints.";
-    SH3012 "an admission webhook denied the object" "Mend what the webhook says.";
-    SH3013 "the namespace does not exist" "Create it first, or set create_namespace.";
-    SH3014 "the kubeconfig cannot be used" "Check the file and context named in the configuration.";
-    SH3015 "a newer holder of the lease has written" "Nothing: another worker carries the command on.";
-    SH3016 "some objects failed" "See the report for each object's reason.";
-    SH3017 "a workload has failed" "See the named container's reason.";
-    SH3018 "the API server's certificate is not valid" "Check the kubeconfig's certificate authority.";
-    SH3019 "objects do not go away" "Remove what their finalizers wait for.";
-    SH3020 "the API server failed" "Nothing: it is retried.";
+    SH3001 "cannot connect to the API server" "Check the server address in the kubeconfig and the network.";
+    SH3002 "the API server rejected the credentials (unauthorized)" "Renew the credentials in the target's kubeconfig.";
+    SH3003 "the API server denied the request (forbidden)" "Grant the named verb on the named resource.";
+    SH3004 "the cluster has no such kind" "Install its CRD first, or add the CRD to the same command; mesh.install installs Istio's CRDs.";
+    SH3005 "the API server rejected the object" "Correct the named field.";
+    SH3006 "field ownership conflict" "Remove the field from one of the managers, or set force (for mesh verbs, adopt).";
+    SH3007 "the field is immutable" "Set recreate to delete and recreate the object.";
+    SH3008 "the object is managed by another tool" "Change it with that tool, or set adopt to take it over.";
+    SH3009 "timed out waiting for readiness" "Check the named objects, then send the command again with a longer deadline.";
+    SH3010 "the API server is overloaded or unavailable" "No action is required: the request is retried.";
+    SH3011 "failed to call an admission webhook" "Check that the webhook's Service has endpoints.";
+    SH3012 "an admission webhook denied the object" "Correct what the webhook reports.";
+    SH3013 "namespace not found" "Create it first, or set create_namespace.";
+    SH3014 "invalid kubeconfig" "Check the file and the context named in the configuration.";
+    SH3015 "a newer lease holder has written" "No action is required: another worker continues the command.";
+    SH3016 "some objects failed" "See the reason for each object in the report.";
+    SH3017 "a workload has failed" "Check the reason of the named container.";
+    SH3018 "the API server's certificate is not trusted" "Check the certificate authority in the kubeconfig.";
+    SH3019 "timed out waiting for deletion" "Check the controllers that own the finalizers of the named objects.";
+    SH3020 "the API server returned an internal error" "No action is required: the request is retried.";
     SH3021 "the installation belongs to other verbs" "Choose another name, or use the verbs that own the installation.";
     SH3022 "the installation belongs to another target" "Give each target its own inventory_namespace; after a target was renamed, send the command with adopt.";
     SH3023 "the object is an inventory of the worker" "Remove it from the manifest.";
     SH3024 "the kind is not served at the moment" "Restore the named aggregated API or CRD; the command is retried until then.";
     // SH31xx: manifests.
-    SH3101 "the manifest cannot be read" "Mend the YAML or JSON at the named line.";
+    SH3101 "the manifest is not valid YAML or JSON" "Fix the syntax error at the named line.";
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";
-    SH3103 "a document is not a Kubernetes object" "Give it apiVersion, kind and metadata.name.";
-    SH3104 "an object is there twice" "Remove one of the two.";
-    // SH32xx: Istio's charts and its life cycle.
-    SH3201 "the chart cannot be had" "Check charts.source in the worker's configuration, or put the chart into a folder or mirror.";
-    SH3202 "the chart is not the one that was pinned" "Find out why it changed; then mend charts.digests or empty the charts' cache.";
-    SH3203 "the chart is not safe to use" "Get the chart from its publisher again.";
-    SH3204 "helm cannot render the chart" "Mend the values that it names, or charts.helm in the worker's configuration.";
-    SH3205 "these versions do not go together" "Choose the version that the message names; force goes past what was not tested, not past what cannot work.";
-    SH3206 "this version cannot follow that one" "Go by way of the version that the message names, by revision, or set force.";
-    SH3207 "another installation is in the way" "Remove it with the tool that made it, choose another revision, or set adopt.";
-    SH3208 "the cluster is not ready for it" "Mend what the findings name, or set force.";
-    SH3209 "it is still in use" "Move its users first, or set force.";
-    SH3210 "this worker has not installed it" "Ask `mesh.status` what is there; mesh.install with adopt takes over what another tool has installed.";
-    SH3211 "proxies do not follow" "Look at the named pods; restart their workloads.";
+    SH3103 "a document is not a Kubernetes object" "Set apiVersion, kind and metadata.name.";
+    SH3104 "duplicate object" "Remove one of the two.";
+    // SH32xx: Istio's charts and lifecycle.
+    SH3201 "the chart is not available" "Check charts.source in the worker's configuration, or provide the chart in a folder or mirror.";
+    SH3202 "the chart's digest does not match" "Find out why the chart changed, then correct charts.digests or clear the chart cache.";
+    SH3203 "the chart archive is unsafe" "Download the chart from its publisher again.";
+    SH3204 "helm template failed" "Correct the values that the message names, or charts.helm in the worker's configuration.";
+    SH3205 "incompatible versions" "Use the version that the message names. force allows untested versions, but not incompatible ones.";
+    SH3206 "unsupported upgrade path" "Upgrade through the version that the message names, upgrade by revision, or set force.";
+    SH3207 "conflict with another installation" "Remove it with the tool that installed it, choose another revision, or set adopt.";
+    SH3208 "the cluster does not meet the requirements" "Fix what the findings report, or set force.";
+    SH3209 "the mesh or revision is still in use" "Move its workloads first, or set force.";
+    SH3210 "not installed by this worker" "Run `mesh.status` to list what is installed; mesh.install with adopt takes over another tool's installation.";
+    SH3211 "proxies are still on the old revision" "Check the named pods and restart their workloads.";
     // SH33xx: traffic, policies and addons.
-    SH3301 "a subset has no ready pods" "Deploy what the subset names and wait until it is ready, or set force.";
-    SH3302 "another object governs the same thing" "Remove the named object, change it instead, or set force.";
-    SH3303 "the Service does not exist" "Deploy it first, or name another namespace or service.";
-    SH3304 "an addon does not answer its health call" "Look at its pod's log; that the API server may reach the pod; then send the command again.";
+    SH3301 "a subset has no ready pods" "Deploy the subset's workload and wait until it is ready, or set force.";
+    SH3302 "conflict with an existing object" "Remove the named object, change it instead, or set force.";
+    SH3303 "service not found" "Deploy it first, or use another namespace or service.";
+    SH3304 "the addon's health check failed" "Check the pod's log and that the API server can reach the pod, then send the command again.";
     // SH35xx: connections to metrics stores and Grafanas.
     SH3501 "the connection does not exist" "Name a connection of this target: `connection.apply` makes one, the worker's configuration may have others.";
     SH3502 "the server does not answer" "Check that its Service has ready endpoints and that NetworkPolicies admit the API server, or the worker for a configured URL.";
@@ -181,17 +182,17 @@ codes! {
     SH3508 "the configured connection cannot be used" "Correct the named file or setting in the worker's configuration.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
-    SH4002 "an unclassified failure" "This is a bug: report it with the worker's log.";
+    SH4002 "internal error" "This is a bug: report it with the worker's log.";
     // SH50xx: the command line and configuration.
-    SH5001 "the configuration is not valid" "Mend the named key; `sailhand worker --check` shows the effective values.";
-    SH5002 "the command line is not valid" "See --help.";
-    SH5003 "waiting for the result took too long" "The command goes on; ask with `sailhand get`.";
-    SH5004 "a local file or process failed" "See the cause.";
-    // SH60xx: what is given to the analysis.
-    SH6001 "a document cannot be read" "Mend the YAML or JSON at the named line; the other documents were analysed.";
-    SH6002 "a document exceeds a limit" "Split it; the other documents were analysed.";
-    SH6003 "a file cannot be opened" "Check the path and its permissions; the other files were analysed.";
-    SH6004 "the analysis finds errors" "Mend what the findings say, or send the command without analyze.";
+    SH5001 "invalid configuration" "Correct the named key; `sailhand worker --check` prints the effective values.";
+    SH5002 "invalid command line" "Run the subcommand with --help for its options and examples.";
+    SH5003 "timed out waiting for the result" "The command continues; query it with `sailhand get`.";
+    SH5004 "local file or process error" "Check the cause that follows.";
+    // SH60xx: input of the analysis.
+    SH6001 "a document is not valid YAML or JSON" "Fix the syntax error at the named line; the other documents were analyzed.";
+    SH6002 "a document exceeds a limit" "Split it; the other documents were analyzed.";
+    SH6003 "cannot read a file" "Check the path and its permissions; the other files were analyzed.";
+    SH6004 "the analysis reports errors" "Fix the findings, or send the command without analyze.";
 }
 
 impl fmt::Display for Code {
@@ -200,7 +201,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// An error as it leaves the process: in results, dead letters, `retrying` events and on the terminal.
+/// An error as it is published in results, dead letters and `retrying` events, and printed on the terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {
@@ -208,18 +209,18 @@ pub struct Problem {
     pub code: String,
     /// `retry`, `terminal`, `rejected`, `busy`, `superseded`, `cancelled`, `expired`, `lost-lease` or `shutdown`.
     pub class: String,
-    /// What failed and where, for a person.
+    /// What failed, where and why.
     pub message: String,
-    /// The chain of causes, outermost first.
+    /// Causes, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
-    /// What a person can do.
+    /// What the user can do.
     pub remedy: String,
 }
 
 impl Problem {
-    /// Renders an error of any layer. A cause that only repeats its parent's text is left out. Long texts are cut: an
-    /// error may repeat what a sender wrote, and a result that does not fit into a message would never be published.
+    /// Converts an error of any layer. A cause that repeats the text of its parent is omitted. Long texts are
+    /// truncated, because an error may quote input, and a result must fit into a message.
     #[must_use]
     pub fn new(error: &dyn Classify) -> Self {
         let message = cut(error.to_string());
@@ -243,9 +244,9 @@ impl Problem {
     }
 }
 
-/// Longest text of a problem, bytes.
+/// Longest text, bytes.
 const MAX_TEXT: usize = 4096;
-/// Most causes of a problem.
+/// Most causes.
 const MAX_CAUSES: usize = 8;
 
 fn cut(mut text: String) -> String {

@@ -1,4 +1,4 @@
-//! What every crate of sailhand shares: error codes and classes, spelling suggestions, line wrapping. No I/O.
+//! Shared by all crates of sailhand: error codes and classes, spelling suggestions, text wrapping. No I/O.
 
 pub mod error;
 pub mod prose;

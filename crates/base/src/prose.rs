@@ -1,6 +1,6 @@
-//! Words in lines of a width. Knows no terminal.
+//! Wraps text at a width. Independent of the terminal.
 
-/// The text in lines of at most `width` columns, of which the first has `used` before it and the others are indented.
+/// Wraps the text at `width` columns. The first line already has `used` columns, and the others are indented.
 #[must_use]
 pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> String {
     let Some(width) = width else { return text.to_owned() };
@@ -27,7 +27,7 @@ mod tests {
     use super::fold;
 
     #[test]
-    fn words_go_on_in_the_next_line_where_they_do_not_fit() {
+    fn fold_wraps_words_at_width() {
         assert_eq!(fold("one two three", 2, 4, Some(9)), "one two\n    three");
         assert_eq!(fold("unbreakable as it is", 0, 0, Some(4)), "unbreakable\nas\nit\nis");
         assert_eq!(fold("one two three", 2, 4, None), "one two three");

@@ -1,7 +1,7 @@
-//! "Did you mean": the known word that is nearest to an unknown one.
+//! "Did you mean": finds the known word that is most similar to an unknown one.
 
-/// The nearest of `known`, if it is near enough to be meant: equal but for case and separators, or at most one slip in
-/// each three characters.
+/// The most similar word of `known`, if it is similar enough: equal except for case and separators, or at most one edit in
+/// three characters.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     let length = folded.chars().count();
@@ -10,7 +10,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .map(|candidate| {
             let other = fold(candidate);
-            // A word that was cut off or got an `s` is nearer than its length tells.
+            // A truncated word or a plural counts as similar, whatever its edit distance.
             let part = length > 3 && (other.starts_with(&*folded) || folded.starts_with(&*other));
             let distance = strsim::osa_distance(&folded, &other);
             (if part { distance.min(limit) } else { distance }, candidate)
@@ -30,7 +30,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn slips_are_seen_and_strangers_are_not() {
+    fn nearest_accepts_typos_and_rejects_unrelated_words() {
         let known = ["hosts", "http", "gateways", "exportTo", "tls", "tcp", "retries"];
         for (word, expected) in [
             ("host", Some("hosts")),

@@ -11,25 +11,25 @@ use crate::cluster::configuration::{self, Configuration, Unread};
 use crate::cluster::{Cluster, Clusters};
 use crate::config::{self, Target};
 
-/// What was not read of clusters.
+/// Parts of clusters that were not read.
 #[derive(Default)]
 pub(super) struct Gaps {
-    /// Objects.
+    /// Number of objects.
     pub unread: Vec<Unread>,
-    /// Whether some kinds are known in the namespaces asked for only.
+    /// Whether some kinds were read only in the requested namespaces.
     pub is_narrow: bool,
 }
 
 impl Gaps {
-    /// The rules that need nothing of what is not known. One namespace is judged as files are: it has no control plane,
-    /// so that nothing is taken for absent.
+    /// The rules whose input was read completely. A single namespace is treated like files: without the control plane,
+    /// missing objects are not reported.
     pub(super) fn rules(&self, rules: &[&'static Rule]) -> Vec<&'static Rule> {
         let unread: BTreeSet<Kind> = self.unread.iter().map(|unread| unread.kind).collect();
         if self.is_narrow { rules.to_vec() } else { rules::without(rules, &unread) }
     }
 }
 
-/// Adds the objects of each cluster to what was read of files.
+/// Adds the objects of each cluster to those of files.
 pub(super) async fn read(options: &Options, rules: &[&Rule], reading: &mut Reading) -> Result<Gaps, Error> {
     let contexts: Vec<Option<String>> =
         if options.context.is_empty() { vec![None] } else { options.context.iter().cloned().map(Some).collect() };

@@ -1,4 +1,4 @@
-//! `sailhand analyze --watch`: what becomes wrong in a cluster and what is mended, line by line, until it is interrupted.
+//! `sailhand analyze --watch`: prints new and resolved findings of a cluster, line by line, until interrupted.
 
 use serde_json::json;
 
@@ -12,10 +12,10 @@ use crate::cli::{Error, Exit};
 use crate::clock::Clock;
 use crate::cluster::configuration::Live;
 
-/// What is told of what is not read.
+/// Prints the kinds that could not be read.
 const UNREAD: usize = 5;
 
-/// How a finding is told.
+/// Prints a finding.
 #[derive(Clone, Copy)]
 enum Told {
     Found,
@@ -26,12 +26,12 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
     let is_json = match options.files.output {
         Format::Json => true,
         Format::Text => false,
-        _ => return Err(Error::argument("--output", "with --watch it is text or json")),
+        _ => return Err(Error::argument("--output", "--watch supports only the formats text and json")),
     };
     let context = match options.context.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
-        _ => return Err(Error::argument("--context", "with --watch it is one cluster")),
+        _ => return Err(Error::argument("--context", "--watch supports only one cluster")),
     };
     let (_, cluster) = live::connect(options, context).await?;
     let rules = filter.rules();
@@ -59,7 +59,7 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
             let (objects, findings) = (live.objects(), live.findings().len());
             output::note(styled(
                 QUIET,
-                format_args!("{objects} objects, {findings} findings; watching, Ctrl-C ends it"),
+                format_args!("{objects} objects, {findings} findings; watching, press Ctrl-C to stop"),
             ));
         }
         let difference = tokio::select! {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{List, Place};
 use crate::analysis::incremental::Change;
-use crate::analysis::{Kind, Node, ObjectRef, Resource};
+use crate::analysis::{Kind, ObjectRef, Resource, Value};
 use crate::cluster::api_error::ApiError;
 use crate::cluster::{Cluster, Error};
 use crate::retry;
@@ -138,7 +138,7 @@ impl List {
             .call("watch", &what, |client| {
                 let request = Request::new(path.as_str()).watch(&params, &from);
                 async move {
-                    match client.request_events::<Node>(request.map_err(kube::Error::BuildRequest)?).await {
+                    match client.request_events::<Value>(request.map_err(kube::Error::BuildRequest)?).await {
                         Err(kube::Error::Api(status)) if status.code == GONE => Ok(None),
                         opened => opened.map(Some),
                     }

@@ -172,7 +172,7 @@ impl Store {
         cluster::Error::Request {
             verb: "query",
             object: self.address.clone(),
-            fault: cluster::Fault::Forbidden(message),
+            fault: cluster::ApiError::Forbidden(message),
         }
         .into()
     }

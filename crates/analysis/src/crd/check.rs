@@ -1,52 +1,52 @@
-//! The walk through an object and its schema: unknown fields, types, alternatives, rules. Bounds of single values are
-//! `values`.
+//! Walks an object and its schema: unknown fields, types, alternatives, validation rules. Limits of single values are
+//! checked in `values`.
 //!
-//! Source: Kubernetes' structural schemas (`apiextensions-apiserver/pkg/apiserver/schema`): fields that are not known are
-//! pruned, nulls that may not be there are dropped, defaults are filled in, then values and at last rules are checked.
+//! Source: Kubernetes' structural schemas (`apiextensions-apiserver/pkg/apiserver/schema`): unknown fields are pruned,
+//! forbidden nulls are dropped, defaults are set, then values and finally rules are validated.
 
 use super::schema::{Schema, Schemas, Type};
 use super::{cel, values};
-use crate::Node;
+use crate::Value;
 use crate::field::Field;
 use sailhand_base::suggest;
 
-/// What is wrong with one field.
+/// An error of one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub trouble: Trouble,
-    /// The field, as findings name it; empty for the whole object.
+    /// Path of the field; empty for the whole object.
     pub field: String,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
-    /// For an unknown field: the known one that may be meant.
+    /// For an unknown field: the most similar known one.
     pub suggestion: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// No such field.
+    /// Unknown field.
     Unknown,
-    /// Another type is needed.
+    /// Wrong type.
     Type,
-    /// A null that may not be there: refused by a server-side apply, dropped by everything else.
+    /// A null that the schema forbids: server-side apply rejects it, other requests drop it.
     Null,
-    /// Required, and not there.
+    /// Missing required field.
     Required,
-    /// Out of bounds, not one of the values, not in the form.
+    /// Out of range, not in the enum, or wrong format.
     Value,
-    /// A rule in CEL is not met.
+    /// A CEL rule failed.
     Rule,
 }
 
-/// All problems of an object, in the order of its fields.
+/// All errors of an object, in the order of its fields.
 #[must_use]
-pub fn check(root: &Node, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
+pub fn check(root: &Value, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
     let mut walk = Walk { schemas, problems: Vec::new(), many: false };
     for (key, value) in root.entries() {
         if let Some(part) = schema.properties.get(key.as_str()) {
             walk.value(value, schemas.node(*part), &Field::root(key));
             if key == "metadata" {
-                // The API server knows metadata by itself, and there a null is nothing.
+                // The API server validates metadata itself and ignores a null there.
                 walk.problems.retain(|problem| problem.trouble != Trouble::Null);
             }
         } else if !matches!(key.as_str(), "apiVersion" | "kind" | "status") {
@@ -57,7 +57,7 @@ pub fn check(root: &Node, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
         let message = format!("`{required}` is required");
         walk.problems.push(Problem { trouble: Trouble::Required, field: String::new(), message, suggestion: None });
     }
-    // As in the API server: rules are looked at when the shape is right.
+    // As in the API server, rules are evaluated only if the structure is valid.
     if walk.problems.iter().all(|problem| matches!(problem.trouble, Trouble::Unknown | Trouble::Null | Trouble::Value))
         && !walk.many
     {
@@ -73,7 +73,7 @@ pub fn check(root: &Node, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
 struct Walk<'a> {
     schemas: &'a Schemas,
     problems: Vec<Problem>,
-    /// Something is longer than it may be, so that rules about it may cost without bounds.
+    /// A value exceeds its maximum length, so that the cost of rules on it is not bounded.
     many: bool,
 }
 
@@ -84,7 +84,7 @@ impl Walk<'_> {
 
     fn unknown(&mut self, schema: &Schema, field: &Field<'_>, name: &str, place: &str) {
         let suggestion = suggest::nearest(name, schema.properties.keys().map(|key| &**key));
-        let mut message = format!("there is no field `{name}` in {place}");
+        let mut message = format!("unknown field `{name}` in {place}");
         match suggestion {
             Some(known) => message.extend(["; did you mean `", known, "`?"]),
             None if schema.properties.is_empty() || schema.properties.len() > 12 => {}
@@ -97,20 +97,20 @@ impl Walk<'_> {
         self.problems.push(Problem { trouble: Trouble::Unknown, field: field.to_string(), message, suggestion });
     }
 
-    fn value(&mut self, node: &Node, schema: &Schema, field: &Field<'_>) {
+    fn value(&mut self, node: &Value, schema: &Schema, field: &Field<'_>) {
         if node.is_null() {
             if !schema.nullable && schema.default.is_none() {
-                self.add(Trouble::Null, field, format!("must be {}, and is null", article(schema)));
+                self.add(Trouble::Null, field, format!("must be {}, but is null", article(schema)));
             }
             return;
         }
         if !is_of(node, schema) {
-            let message = format!("must be {}, and is {}", article(schema), described(node));
+            let message = format!("must be {}, but is {}", article(schema), described(node));
             self.add(Trouble::Type, field, message);
             return;
         }
         match node {
-            Node::Map(entries) => {
+            Value::Map(entries) => {
                 for (key, value) in entries {
                     if let Some(part) = schema.properties.get(key.as_str()).copied().or(schema.additional_properties) {
                         self.value(value, self.schemas.node(part), &field.key(key));
@@ -124,12 +124,12 @@ impl Walk<'_> {
                     }
                 }
             }
-            Node::List(items) => {
+            Value::List(items) => {
                 if let Some(part) = schema.items {
                     let part = self.schemas.node(part);
                     for (index, item) in items.iter().enumerate() {
                         if item.is_null() && !part.nullable {
-                            let message = format!("must be {}, and is null", article(part));
+                            let message = format!("must be {}, but is null", article(part));
                             self.add(Trouble::Type, &field.index(index), message);
                         } else {
                             self.value(item, part, &field.index(index));
@@ -148,7 +148,7 @@ impl Walk<'_> {
         }
     }
 
-    fn is_missing(&self, node: &Node, schema: &Schema, name: &str) -> bool {
+    fn is_missing(&self, node: &Value, schema: &Schema, name: &str) -> bool {
         let part = schema.properties.get(name).map(|part| self.schemas.node(*part));
         match node.entries().iter().find(|(key, _)| key == name) {
             Some((_, value)) => value.is_null() && part.is_some_and(|part| part.default.is_none() && !part.nullable),
@@ -156,26 +156,26 @@ impl Walk<'_> {
         }
     }
 
-    fn alternatives(&self, node: &Node, schema: &Schema) -> Vec<String> {
+    fn alternatives(&self, node: &Value, schema: &Schema) -> Vec<String> {
         let fits = |part: &usize| self.fits(node, self.schemas.node(*part), schema);
         let mut wrong = Vec::new();
         if !schema.all_of.iter().all(fits) {
-            wrong.push("does not meet all that is asked of it together".to_owned());
+            wrong.push("does not satisfy all of its required schemas".to_owned());
         }
         if !schema.any_of.is_empty() && !schema.any_of.iter().any(fits) {
-            wrong.push(self.choice("one of these is needed", &schema.any_of));
+            wrong.push(self.choice("one of these is required", &schema.any_of));
         }
         if !schema.one_of.is_empty() {
             let fitting: Vec<usize> = schema.one_of.iter().copied().filter(|part| fits(part)).collect();
             match fitting.len() {
                 1 => {}
-                // `not: {anyOf: …}` is how the alternatives allow that none of them is there.
-                0 => wrong.push(self.choice("exactly one of these can be set", &schema.one_of)),
-                _ => wrong.push(self.choice("only one of these can be set", &fitting)),
+                // `not: {anyOf: …}` is how an alternative allows that none of the fields is set.
+                0 => wrong.push(self.choice("exactly one of these must be set", &schema.one_of)),
+                _ => wrong.push(self.choice("only one of these may be set", &fitting)),
             }
         }
         if schema.not.as_ref().is_some_and(fits) {
-            wrong.push("has a form that is excluded".to_owned());
+            wrong.push("matches a forbidden schema".to_owned());
         }
         wrong
     }
@@ -191,19 +191,19 @@ impl Walk<'_> {
             }
         }
         if names.is_empty() {
-            "fits none of its alternatives".to_owned()
+            "matches none of its alternatives".to_owned()
         } else {
             format!("{text}: {}", names.join(", "))
         }
     }
 
-    /// Whether a value meets a part that only constrains, inside of `oneOf` and the like; `whole` is the schema with the
-    /// structure and the defaults.
-    fn fits(&self, node: &Node, part: &Schema, whole: &Schema) -> bool {
+    /// Whether a value satisfies a part that only constrains, inside `oneOf` and similar; `whole` is the schema with
+    /// the structure and the defaults.
+    fn fits(&self, node: &Value, part: &Schema, whole: &Schema) -> bool {
         let fits = |other: &usize| self.fits(node, self.schemas.node(*other), whole);
         let of = |name: &str| whole.properties.get(name).map(|whole| self.schemas.node(*whole));
         let value = |name: &str| match node.get(name) {
-            Node::Null => of(name).and_then(|whole| whole.default.as_ref()).unwrap_or(&Node::Null),
+            Value::Null => of(name).and_then(|whole| whole.default.as_ref()).unwrap_or(&Value::Null),
             value => value,
         };
         is_of(node, part)
@@ -219,25 +219,25 @@ impl Walk<'_> {
             && part.not.as_ref().is_none_or(|other| !fits(other))
     }
 
-    fn rules(&mut self, node: &Node, part: usize, field: &Field<'_>) {
+    fn rules(&mut self, node: &Value, part: usize, field: &Field<'_>) {
         if node.is_null() || !self.schemas.has_rules(part) {
             return;
         }
         let schema = self.schemas.node(part);
         for rule in schema.rules.iter().filter_map(|rule| self.schemas.rule(*rule)) {
-            // What is not understood here is listed in the documentation.
+            // Unsupported rules are listed in the documentation.
             let Ok(expr) = rule.expr() else { continue };
             match cel::holds(expr, node, schema, self.schemas) {
                 Ok(true) | Err(cel::Error::Steps) => {}
                 Ok(false) => self.add(Trouble::Rule, field, rule.message().to_owned()),
                 Err(error) => {
-                    let message = format!("{} (the rule has no result: {error})", rule.message());
+                    let message = format!("{} (the rule failed to evaluate: {error})", rule.message());
                     self.add(Trouble::Rule, field, message);
                 }
             }
         }
         match node {
-            Node::Map(entries) => {
+            Value::Map(entries) => {
                 for (key, value) in entries {
                     let part = schema.properties.get(key.as_str()).copied().or(schema.additional_properties);
                     if let Some(part) = part {
@@ -245,7 +245,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            Node::List(items) => {
+            Value::List(items) => {
                 if let Some(part) = schema.items {
                     for (index, item) in items.iter().enumerate() {
                         self.rules(item, part, &field.index(index));
@@ -257,19 +257,19 @@ impl Walk<'_> {
     }
 }
 
-fn is_of(node: &Node, schema: &Schema) -> bool {
+fn is_of(node: &Value, schema: &Schema) -> bool {
     if schema.int_or_string {
-        return matches!(node, Node::Int(_) | Node::Str(_));
+        return matches!(node, Value::Int(_) | Value::Str(_));
     }
     match (schema.kind, node) {
-        (Type::Integer, Node::Float(value)) => value.fract() == 0.0,
+        (Type::Integer, Value::Float(value)) => value.fract() == 0.0,
         (Type::Any, _)
-        | (Type::Object, Node::Map(_))
-        | (Type::Array, Node::List(_))
-        | (Type::String, Node::Str(_))
-        | (Type::Integer, Node::Int(_))
-        | (Type::Number, Node::Int(_) | Node::Float(_))
-        | (Type::Boolean, Node::Bool(_)) => true,
+        | (Type::Object, Value::Map(_))
+        | (Type::Array, Value::List(_))
+        | (Type::String, Value::Str(_))
+        | (Type::Integer, Value::Int(_))
+        | (Type::Number, Value::Int(_) | Value::Float(_))
+        | (Type::Boolean, Value::Bool(_)) => true,
         _ => false,
     }
 }
@@ -277,7 +277,7 @@ fn is_of(node: &Node, schema: &Schema) -> bool {
 fn article(schema: &Schema) -> &'static str {
     match schema.kind {
         _ if schema.int_or_string => "an integer or a string",
-        Type::Any => "something else",
+        Type::Any => "another type",
         Type::Object => "a mapping",
         Type::Array => "a list",
         Type::String => "a string",
@@ -287,17 +287,17 @@ fn article(schema: &Schema) -> &'static str {
     }
 }
 
-/// The value, so far as it is short; unquoted in YAML, `1` and `yes` are no strings.
-fn described(node: &Node) -> String {
+/// A short form of the value; unquoted `1` and `yes` are not strings in YAML.
+fn described(node: &Value) -> String {
     match node {
-        Node::Map(_) => "a mapping".to_owned(),
-        Node::List(_) => "a list".to_owned(),
-        Node::Str(text) => format!("the string {:?}", shortened(text)),
+        Value::Map(_) => "a mapping".to_owned(),
+        Value::List(_) => "a list".to_owned(),
+        Value::Str(text) => format!("the string {:?}", shortened(text)),
         _ => format!("{}, of type {}", node.scalar_text(), node.type_name()),
     }
 }
 
-/// At most 40 characters of it.
+/// At most 40 characters.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,11 +1,11 @@
-//! Custom resource definitions made small: equal parts of their schemas once, without descriptions and status. Must not
-//! know how a schema is checked.
+//! Converts `CustomResourceDefinition`s into a compact file: equal parts of their schemas are stored once, without
+//! descriptions and status. Independent of validation.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-/// What a schema says that is kept as it is. Everything else is either a part (below) or dropped.
+/// Schema keywords that are copied. The others are either parts (below) or dropped.
 const KEPT: &[(&str, &str)] = &[
     ("type", "type"),
     ("required", "required"),
@@ -27,7 +27,7 @@ const KEPT: &[(&str, &str)] = &[
     ("x-kubernetes-list-map-keys", "listKeys"),
 ];
 
-/// Keywords that would change what is accepted. A definition with one of them needs work here first.
+/// Keywords that would affect validation. A CRD with one of them is refused until it is supported.
 const UNKNOWN: &[&str] = &[
     "$ref",
     "definitions",
@@ -40,16 +40,16 @@ const UNKNOWN: &[&str] = &[
     "x-kubernetes-embedded-resource",
 ];
 
-/// A definition that cannot be made small, and why.
+/// A CRD that cannot be converted, and the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the definition has no {0}")]
+    #[error("the CRD has no {0}")]
     Missing(&'static str),
     #[error("{path}: `{keyword}` is not supported")]
     Unsupported { path: String, keyword: String },
 }
 
-/// Collects definitions. Those added later replace earlier ones of the same kind and version.
+/// Collects CRDs. Later ones replace earlier ones of the same kind and version.
 #[derive(Debug, Default)]
 pub struct Condenser {
     nodes: Table,
@@ -58,7 +58,7 @@ pub struct Condenser {
     kinds: BTreeMap<String, Value>,
 }
 
-/// Values by their text, each once, in the order they came.
+/// Distinct values by their text, in order of insertion.
 #[derive(Debug, Default)]
 struct Table {
     texts: Vec<String>,
@@ -89,11 +89,11 @@ impl Condenser {
         let kind = spec.pointer("/names/kind").and_then(Value::as_str).ok_or(Error::Missing("spec.names.kind"))?;
         let versions = spec.get("versions").and_then(Value::as_array).ok_or(Error::Missing("spec.versions"))?;
         for version in versions.iter().filter(|version| version.get("served") == Some(&Value::Bool(true))) {
-            let name = version.get("name").and_then(Value::as_str).ok_or(Error::Missing("a version's name"))?;
-            let schema = version.pointer("/schema/openAPIV3Schema").ok_or(Error::Missing("a version's schema"))?;
+            let name = version.get("name").and_then(Value::as_str).ok_or(Error::Missing("version name"))?;
+            let schema = version.pointer("/schema/openAPIV3Schema").ok_or(Error::Missing("version schema"))?;
             let mut schema = schema.clone();
             if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-                // The API server fills and empties it; it is not the user's to write.
+                // The API server manages the status; users do not write it.
                 properties.remove("status");
                 properties.insert("metadata".to_owned(), metadata());
             }
@@ -103,7 +103,7 @@ impl Condenser {
         Ok(())
     }
 
-    /// The file: one node, rule or pattern a line, so that a new version of a definition shows in the diff.
+    /// The file: one node, rule or pattern on each line, so that a new CRD version produces a readable diff.
     #[must_use]
     pub fn finish(&self, sources: &[String]) -> String {
         let kinds: Vec<String> = self.kinds.iter().map(|(name, node)| format!("{}:{node}", json!(name))).collect();
@@ -127,7 +127,7 @@ impl Condenser {
         for (keyword, name) in KEPT {
             match schema.get(*keyword) {
                 None | Some(Value::Bool(false)) => {}
-                // What lists and maps are without being told.
+                // Defaults of list and map types.
                 Some(Value::String(word)) if *keyword == "x-kubernetes-list-type" && word == "atomic" => {}
                 Some(value) => {
                     node.insert(*name, value.clone());
@@ -165,7 +165,7 @@ impl Condenser {
             node.insert("not", json!(self.node(path, part)?));
         }
         for keyword in ["allOf", "anyOf", "oneOf"] {
-            // `anyOf: [integer, string]` is how the type of an int-or-string is written.
+            // `anyOf: [integer, string]` declares an int-or-string.
             let Some(parts) = schema.get(keyword).and_then(Value::as_array).filter(|_| !int_or_string) else {
                 continue;
             };
@@ -175,7 +175,7 @@ impl Condenser {
         Ok(self.nodes.add(&json!(node)))
     }
 
-    /// Rules about one state. Those that compare with the state before (`oldSelf`) cannot be checked on one object.
+    /// Validation rules on one state. Transition rules (`oldSelf`) cannot be evaluated on a single object.
     fn rules(&mut self, schema: &Map<String, Value>) -> Vec<usize> {
         let Some(rules) = schema.get("x-kubernetes-validations").and_then(Value::as_array) else { return Vec::new() };
         rules
@@ -186,7 +186,7 @@ impl Condenser {
     }
 }
 
-/// `ObjectMeta` of k8s.io/apimachinery: the definitions themselves only say "object".
+/// `ObjectMeta` of k8s.io/apimachinery: CRDs declare metadata only as "object".
 fn metadata() -> Value {
     let text = json!({ "type": "string" });
     let labels = json!({ "type": "object", "additionalProperties": text });

@@ -1,5 +1,5 @@
-//! Objects against the schemas of their custom resource definitions, as the API server checks them when they are
-//! applied. Must not know what the fields mean.
+//! Validates objects against the schemas of their `CustomResourceDefinition`s, as the API server does on apply.
+//! Independent of the meaning of the fields.
 
 pub mod cel;
 mod check;

@@ -1,4 +1,4 @@
-//! The structural schemas of custom resources, as `condense` writes them. Must not know how they are checked.
+//! Structural schemas of custom resources in the format that `condense` writes. Independent of validation.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, OnceLock};
@@ -7,21 +7,21 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::cel;
-use crate::Node;
+use crate::Value;
 
-/// Schemas of many kinds; equal parts are there once and named by their number.
+/// Schemas of many kinds; equal parts are stored once and referenced by number.
 #[derive(Debug, Default, Deserialize)]
 pub struct Schemas {
     kinds: BTreeMap<String, usize>,
     patterns: Vec<Pattern>,
     rules: Vec<Rule>,
     nodes: Vec<Schema>,
-    /// By node: whether there is a rule in or below it.
+    /// For each node: whether it or a descendant has a validation rule.
     #[serde(skip)]
     ruled: OnceLock<Vec<bool>>,
 }
 
-/// What one value must be.
+/// Type of a value.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Schema {
@@ -35,7 +35,7 @@ pub struct Schema {
     pub items: Option<usize>,
     pub required: Vec<Box<str>>,
     #[serde(rename = "enum")]
-    pub values: Vec<Node>,
+    pub values: Vec<Value>,
     pub pattern: Option<usize>,
     pub format: Option<Box<str>>,
     pub min_length: Option<usize>,
@@ -46,7 +46,7 @@ pub struct Schema {
     pub max_items: Option<usize>,
     pub min_properties: Option<usize>,
     pub max_properties: Option<usize>,
-    pub default: Option<Node>,
+    pub default: Option<Value>,
     pub list_type: Option<Box<str>>,
     pub list_keys: Vec<Box<str>>,
     pub all_of: Vec<usize>,
@@ -59,7 +59,7 @@ pub struct Schema {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
-    /// Not stated: an int-or-string, or part of an alternative.
+    /// No type: an int-or-string, or part of an alternative.
     #[default]
     Any,
     Object,
@@ -70,7 +70,7 @@ pub enum Type {
     Boolean,
 }
 
-/// A regular expression, compiled when it is first used.
+/// A regular expression, compiled on first use.
 #[derive(Debug, Deserialize)]
 #[serde(from = "String")]
 pub struct Pattern {
@@ -85,20 +85,21 @@ impl From<String> for Pattern {
 }
 
 impl Pattern {
-    /// Whether it matches. One that Rust's engine cannot read matches everything; a test sees to it that there is none.
+    /// Whether it matches. A pattern that Rust's engine does not support matches everything; a test checks that there
+    /// is none.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.regex().is_none_or(|regex| regex.is_match(text))
     }
 
-    /// None if Rust's engine cannot read it.
+    /// None if Rust's engine does not support it.
     #[must_use]
     pub fn regex(&self) -> Option<&Regex> {
         self.regex.get_or_init(|| Regex::new(&self.text).ok()).as_ref()
     }
 }
 
-/// A rule in CEL, parsed when it is first used.
+/// A CEL rule, parsed on first use.
 #[derive(Debug, Deserialize)]
 pub struct Rule {
     #[serde(rename = "rule")]
@@ -109,36 +110,36 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// What to tell when it is not met.
+    /// Message for a violation.
     #[must_use]
     pub fn message(&self) -> &str {
         self.message.as_deref().unwrap_or(&self.text)
     }
 
-    /// The error of one that is not understood here.
+    /// Error of a rule that is not supported here.
     pub fn expr(&self) -> Result<&cel::Expr, &cel::ParseError> {
         self.expr.get_or_init(|| cel::parse(&self.text)).as_ref()
     }
 }
 
-/// The definitions of Istio and of the Gateway API that come with this program (`just crd-schemas`).
+/// CRDs of Istio and of the Gateway API, compiled into this program (`just crd-schemas`).
 static BUILT_IN: LazyLock<Schemas> =
     LazyLock::new(|| serde_json::from_str(include_str!("schemas.json")).unwrap_or_default());
 
 impl Schemas {
-    /// Those that come with this program.
+    /// The compiled-in schemas.
     #[must_use]
     pub fn built_in() -> &'static Self {
         &BUILT_IN
     }
 
-    /// The schema of a whole object.
+    /// Schema of a kind in a version.
     #[must_use]
     pub fn find(&self, api_version: &str, kind: &str) -> Option<&Schema> {
         self.kinds.get(&format!("{api_version}/{kind}")).map(|node| self.node(*node))
     }
 
-    /// Versions in which a kind of a group is known.
+    /// Versions in which a kind is defined.
     pub fn versions(&self, group: &str, kind: &str) -> impl Iterator<Item = &str> {
         self.kinds
             .keys()
@@ -162,11 +163,11 @@ impl Schemas {
         self.rules.get(rule)
     }
 
-    /// Whether there is a rule in or below a part.
+    /// Whether a part or its descendants have a validation rule.
     #[must_use]
     pub fn has_rules(&self, node: usize) -> bool {
         let ruled = self.ruled.get_or_init(|| {
-            // Parts are written before what contains them.
+            // Parts precede the parts that contain them.
             let mut ruled: Vec<bool> = Vec::with_capacity(self.nodes.len());
             for schema in &self.nodes {
                 let below = schema.properties.values().copied().chain(schema.items).chain(schema.additional_properties);
@@ -219,7 +220,7 @@ mod tests {
     const NOT_EVALUATED: &[&str] = &["size(self) == 0 || format.dns1123Label().validate(self) == null"];
 
     #[test]
-    fn all_rules_but_these_are_understood() {
+    fn all_cel_rules_parse_except_listed() {
         let schemas = Schemas::built_in();
         assert!(schemas.rules.len() > 100, "{}", schemas.rules.len());
         let not: Vec<&str> = schemas.rules.iter().filter(|rule| rule.expr().is_err()).map(|rule| &*rule.text).collect();
@@ -227,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn all_patterns_are_read_by_our_engine() {
+    fn all_patterns_compile() {
         for pattern in &Schemas::built_in().patterns {
             assert!(pattern.regex().is_some(), "{}", pattern.text);
         }
     }
 
     #[test]
-    fn parts_come_before_what_contains_them() {
+    fn parts_precede_their_parents() {
         let schemas = Schemas::built_in();
         for (at, schema) in schemas.nodes.iter().enumerate() {
             let below = schema.properties.values().copied().chain(schema.items).chain(schema.additional_properties);

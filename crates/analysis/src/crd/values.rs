@@ -1,35 +1,35 @@
-//! Bounds, forms and lists of allowed values, for one value by itself.
+//! Checks single values: limits, formats and enums.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
 use super::check::shortened;
 use super::schema::{Schema, Schemas};
-use crate::Node;
+use crate::Value;
 
 pub(super) struct Wrong {
     pub message: String,
-    /// Too long or too many.
+    /// Whether the value exceeds a maximum length or number of items.
     pub is_length: bool,
 }
 
-/// What is wrong with a value of the right type.
-pub(super) fn check(node: &Node, schema: &Schema, schemas: &Schemas) -> impl Iterator<Item = Wrong> {
+/// Errors of a value that has the right type.
+pub(super) fn check(node: &Value, schema: &Schema, schemas: &Schemas) -> impl Iterator<Item = Wrong> {
     let bounds = match node {
-        Node::Str(text) => text_bounds(text, schema, schemas),
-        Node::Int(_) | Node::Float(_) => number_bounds(node, schema),
-        Node::List(items) => list_bounds(items, schema),
-        Node::Map(entries) => {
+        Value::Str(text) => text_bounds(text, schema, schemas),
+        Value::Int(_) | Value::Float(_) => number_bounds(node, schema),
+        Value::List(items) => list_bounds(items, schema),
+        Value::Map(entries) => {
             size(entries.len(), schema.min_properties, schema.max_properties, "entries").into_iter().collect()
         }
-        Node::Null | Node::Bool(_) => Vec::new(),
+        Value::Null | Value::Bool(_) => Vec::new(),
     };
     let stranger = (!schema.values.is_empty() && !schema.values.contains(node)).then(|| {
         let allowed: Vec<String> = schema.values.iter().map(|value| format!("`{}`", value.scalar_text())).collect();
-        let meant = sailhand_base::suggest::nearest(node.text(), schema.values.iter().map(Node::text));
+        let meant = sailhand_base::suggest::nearest(node.text(), schema.values.iter().map(Value::text));
         let hint = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
         Wrong {
-            message: format!("`{}` is none of {}{hint}", shortened(&node.scalar_text()), allowed.join(", ")),
+            message: format!("`{}` must be one of {}{hint}", shortened(&node.scalar_text()), allowed.join(", ")),
             is_length: false,
         }
     });
@@ -42,10 +42,10 @@ fn wrong(message: String) -> Wrong {
 
 fn size(length: usize, min: Option<usize>, max: Option<usize>, what: &str) -> Option<Wrong> {
     if let Some(min) = min.filter(|min| length < *min) {
-        return Some(wrong(format!("must have at least {min} {what}, and has {length}")));
+        return Some(wrong(format!("must have at least {min} {what}, but has {length}")));
     }
     let max = max.filter(|max| length > *max)?;
-    Some(Wrong { message: format!("must have at most {max} {what}, and has {length}"), is_length: true })
+    Some(Wrong { message: format!("must have at most {max} {what}, but has {length}"), is_length: true })
 }
 
 fn text_bounds(text: &str, schema: &Schema, schemas: &Schemas) -> Vec<Wrong> {
@@ -66,7 +66,7 @@ fn text_bounds(text: &str, schema: &Schema, schemas: &Schemas) -> Vec<Wrong> {
     };
     if !formed {
         let form = schema.format.as_deref().unwrap_or_default();
-        found.push(wrong(format!("`{}` is not in the form `{form}`", shortened(text))));
+        found.push(wrong(format!("`{}` does not have the format `{form}`", shortened(text))));
     }
     found
 }
@@ -79,7 +79,7 @@ fn is_base64(text: &str) -> bool {
         && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }
 
-fn number_bounds(node: &Node, schema: &Schema) -> Vec<Wrong> {
+fn number_bounds(node: &Value, schema: &Schema) -> Vec<Wrong> {
     let Some(number) = node.as_number() else { return Vec::new() };
     let (low, high) = match schema.format.as_deref() {
         Some("int32") => (Some(f64::from(i32::MIN)), Some(f64::from(i32::MAX))),
@@ -89,15 +89,15 @@ fn number_bounds(node: &Node, schema: &Schema) -> Vec<Wrong> {
     let minimum = schema.minimum.or(low).filter(|minimum| number < *minimum);
     let maximum = schema.maximum.or(high).filter(|maximum| number > *maximum);
     minimum
-        .map(|minimum| wrong(format!("must be at least {minimum}, and is {written}")))
+        .map(|minimum| wrong(format!("must be at least {minimum}, but is {written}")))
         .into_iter()
-        .chain(maximum.map(|maximum| wrong(format!("must be at most {maximum}, and is {written}"))))
+        .chain(maximum.map(|maximum| wrong(format!("must be at most {maximum}, but is {written}"))))
         .collect()
 }
 
-fn list_bounds(items: &[Node], schema: &Schema) -> Vec<Wrong> {
+fn list_bounds(items: &[Value], schema: &Schema) -> Vec<Wrong> {
     let mut found: Vec<Wrong> = size(items.len(), schema.min_items, schema.max_items, "items").into_iter().collect();
-    let key = |item: &Node| -> String {
+    let key = |item: &Value| -> String {
         if schema.list_keys.is_empty() {
             return serde_json::to_string(item).unwrap_or_default();
         }
@@ -110,7 +110,7 @@ fn list_bounds(items: &[Node], schema: &Schema) -> Vec<Wrong> {
         for item in items {
             let key = key(item);
             if seen.contains(&key) {
-                found.push(wrong(format!("there are two items with {key}")));
+                found.push(wrong(format!("duplicate items with {key}")));
             }
             seen.insert(key);
         }

@@ -1,4 +1,4 @@
-//! The calls of rules, what each has asked and found, and which have to be made again.
+//! Tracks the calls of rules: the queries and findings of each, and which calls must be repeated.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use super::told::Told;
-use crate::question::{Asked, Record};
+use crate::query::{QueryId, QueryRecord};
 use crate::{Check, Findings, Kind, ObjectRef, Resource, Rule, Snapshot, View};
 
-/// Stands for a call.
+/// Number of a call.
 pub(super) type Id = u32;
 
-/// What a rule is called for.
+/// Scope of a call.
 #[derive(Debug)]
 enum Subject {
     Object(Arc<Resource>),
@@ -24,25 +24,25 @@ enum Subject {
 struct Call {
     rule: &'static Rule,
     subject: Subject,
-    asked: Box<[Asked]>,
-    /// What it has findings about.
+    queries: Box<[QueryId]>,
+    /// Objects for which the call has findings.
     about: Box<[ObjectRef]>,
 }
 
 /// All calls.
 #[derive(Debug)]
 pub(super) struct Calls {
-    /// By kind: rules called for its objects.
+    /// By kind: rules that are called for its objects.
     of_kind: Vec<Vec<&'static Rule>>,
-    /// By kind: rules called for namespaces with such objects, by their number.
+    /// By kind: indexes of rules that are called for namespaces with such objects.
     namespaces: Vec<Vec<(usize, &'static Rule)>>,
     whole: Vec<&'static Rule>,
     places: Vec<Option<Call>>,
     free: Vec<Id>,
     of_object: HashMap<ObjectRef, Box<[Id]>>,
     of_namespace: HashMap<(usize, CompactString), Id>,
-    /// Who has asked a question.
-    askers: HashMap<Asked, Vec<Id>>,
+    /// Calls by query.
+    callers: HashMap<QueryId, Vec<Id>>,
 }
 
 impl Calls {
@@ -55,7 +55,7 @@ impl Calls {
             free: Vec::new(),
             of_object: HashMap::new(),
             of_namespace: HashMap::new(),
-            askers: HashMap::new(),
+            callers: HashMap::new(),
         };
         for (number, &rule) in rules.iter().enumerate() {
             match rule.check {
@@ -75,14 +75,14 @@ impl Calls {
         this
     }
 
-    /// The calls that are made once.
+    /// Calls for the whole snapshot.
     pub(super) fn add_whole(&mut self, due: &mut BTreeSet<Id>) {
         for rule in self.whole.clone() {
             due.insert(self.place(rule, Subject::Whole));
         }
     }
 
-    /// An object that was not there.
+    /// An object was added.
     pub(super) fn add(&mut self, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
         let rules = self.of_kind[resource.kind.index()].clone();
         let ids: Box<[Id]> =
@@ -93,7 +93,7 @@ impl Calls {
         }
     }
 
-    /// An object that says something else than before.
+    /// An object was modified.
     pub(super) fn renew(&mut self, object: &ObjectRef, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
         let Some(ids) = self.of_object.get(object) else { return };
         for id in ids {
@@ -104,14 +104,15 @@ impl Calls {
         due.extend(ids);
     }
 
-    /// An object that is no more.
+    /// An object was deleted.
     pub(super) fn remove(&mut self, object: &ObjectRef, due: &mut BTreeSet<Id>, told: &mut Told) {
         for id in self.of_object.remove(object).unwrap_or_default() {
             self.end(id, due, told);
         }
     }
 
-    /// Sees to it that rules are called for a namespace as long as there is in it what they are called for.
+    /// Adds or removes the namespace's calls, so that a rule is called as long as the namespace contains an object of
+    /// its kinds.
     pub(super) fn hold_namespace(
         &mut self,
         kind: Kind,
@@ -137,26 +138,26 @@ impl Calls {
                     self.of_namespace.remove(&key);
                     self.end(id, due, told);
                 }
-                // What it asked tells whether it has to be made again.
+                // Its queries determine whether the call must be repeated.
                 (true, Some(_)) | (false, None) => {}
             }
         }
     }
 
-    /// Adds those who have asked a question.
-    pub(super) fn asked(&self, question: Asked, due: &mut BTreeSet<Id>) {
-        due.extend(self.askers.get(&question).into_iter().flatten());
+    /// Adds the calls that made a query.
+    pub(super) fn callers_of(&self, query: QueryId, due: &mut BTreeSet<Id>) {
+        due.extend(self.callers.get(&query).into_iter().flatten());
     }
 
-    /// Makes calls, and tells how many it were.
+    /// Runs calls and returns their number.
     pub(super) fn make(&mut self, due: &BTreeSet<Id>, snapshot: &Snapshot, told: &mut Told) -> usize {
         due.iter().filter(|id| self.make_one(**id, snapshot, told)).count()
     }
 
     fn make_one(&mut self, id: Id, snapshot: &Snapshot, told: &mut Told) -> bool {
         let Some(call) = &mut self.places[id as usize] else { return false };
-        let record = Record::default();
-        let view = View::recorded(snapshot, call.rule.reads, &record);
+        let record = QueryRecord::default();
+        let view = View::recorded(snapshot, call.rule.inputs, &record);
         let mut findings = Findings::default();
         match (call.rule.check, &call.subject) {
             (Check::Each(_, check), Subject::Object(resource)) => check(&view, resource, &mut findings),
@@ -165,25 +166,25 @@ impl Calls {
             _ => {}
         }
         call.about = told.take(id, std::mem::take(&mut call.about), findings.into_vec());
-        let asked = record.into_sorted();
-        if *asked != *call.asked {
-            let before = std::mem::replace(&mut call.asked, asked.clone().into());
-            self.forget(id, before.iter().filter(|one| asked.binary_search(one).is_err()));
-            for one in asked.iter().filter(|one| before.binary_search(one).is_err()) {
-                self.askers.entry(*one).or_default().push(id);
+        let queries = record.into_sorted();
+        if *queries != *call.queries {
+            let before = std::mem::replace(&mut call.queries, queries.clone().into());
+            self.remove_caller(id, before.iter().filter(|one| queries.binary_search(one).is_err()));
+            for one in queries.iter().filter(|one| before.binary_search(one).is_err()) {
+                self.callers.entry(*one).or_default().push(id);
             }
         }
         true
     }
 
     fn place(&mut self, rule: &'static Rule, subject: Subject) -> Id {
-        let call = Some(Call { rule, subject, asked: Box::default(), about: Box::default() });
+        let call = Some(Call { rule, subject, queries: Box::default(), about: Box::default() });
         if let Some(id) = self.free.pop() {
             self.places[id as usize] = call;
             return id;
         }
         self.places.push(call);
-        // A cluster of a thousand million objects would not fit into memory before this counter ends.
+        // Memory is exhausted long before this counter overflows.
         Id::try_from(self.places.len() - 1).unwrap_or(Id::MAX)
     }
 
@@ -191,18 +192,18 @@ impl Calls {
         due.remove(&id);
         let Some(call) = self.places[id as usize].take() else { return };
         told.take(id, call.about, Vec::new());
-        self.forget(id, call.asked.iter());
+        self.remove_caller(id, call.queries.iter());
         self.free.push(id);
     }
 
-    fn forget<'a>(&mut self, id: Id, questions: impl Iterator<Item = &'a Asked>) {
-        for question in questions {
-            if let Some(askers) = self.askers.get_mut(question) {
-                if let Some(at) = askers.iter().position(|asker| *asker == id) {
-                    askers.swap_remove(at);
+    fn remove_caller<'a>(&mut self, id: Id, queries: impl Iterator<Item = &'a QueryId>) {
+        for query in queries {
+            if let Some(callers) = self.callers.get_mut(query) {
+                if let Some(at) = callers.iter().position(|asker| *asker == id) {
+                    callers.swap_remove(at);
                 }
-                if askers.is_empty() {
-                    self.askers.remove(question);
+                if callers.is_empty() {
+                    self.callers.remove(query);
                 }
             }
         }

@@ -1,27 +1,28 @@
-//! Findings that are kept right while objects change, without judging everything again. Pure, as the rest.
+//! Incremental analysis: updates the findings when objects change, without a full run. Pure like the rest of the crate.
 //!
-//! # How
+//! # How it works
 //!
-//! A *call* is one rule with what it is called for: an object, a namespace, or nothing ([`Check`](super::Check)). Of
-//! each call are kept what it has found and which questions (`question.rs`) it asked its [`View`](super::View): all
-//! objects of a kind, those of a namespace, of a name, with a key of an index, the mesh's settings, the time. A view is
-//! the only way from a rule to an object, so this is all that a call depends on, beside what it is called for.
+//! A *call* is a rule together with its scope: an object, a namespace, or the whole snapshot ([`Check`](super::Check)).
+//! For each call the findings are stored, and the queries (`query.rs`) that it made on its [`View`](super::View):
+//! all objects of a kind, those of a namespace, those with a name, those with a key of an index, the settings of the
+//! mesh, the time. A rule can access objects only through its view, so a call depends on nothing else besides its
+//! scope.
 //!
-//! A change of an object is a change of the answers to a few questions: its kind, its namespace, its name, and its keys
-//! in each index, before and after. The calls that asked one of them are made again, and no others. Questions that ask
-//! only whether there is anything ([`View::has`](super::View::has) and its like) have another answer only when the
-//! first comes or the last goes; rules use them wherever that is all they want to know, since nearly every rule asks
-//! how much of a cluster it sees.
+//! A change of an object changes the results of a few queries: those for its kind, its namespace, its name, and its
+//! keys in each index, before and after the change. Only the calls that made one of these queries are repeated. The
+//! result of an existence query ([`View::has`](super::View::has) and similar) changes only when the first object
+//! appears or the last one disappears. Rules use such queries where possible, because nearly every rule checks how
+//! complete the objects are.
 //!
-//! | a rule that is called | depends on | so is called again |
-//! |---|---|---|
-//! | for each object | the object and what it looks up | when one of them changes |
-//! | for each namespace | what it looks up, which is mostly of that namespace | when something there changes |
-//! | once | mostly whole kinds | when any object of them changes; there are few, and each is one pass |
+//! | a rule that is called | depends on | is called again |
+//! | --- | --- | --- |
+//! | for each object | the object and its lookups | when one of them changes |
+//! | for each namespace | its lookups, mostly in that namespace | when an object there changes |
+//! | once | mostly whole kinds | when any object of these kinds changes; there are few such rules |
 //!
-//! Findings are sorted, told once and numbered for each object as [`run`](super::run()) does it for all, which comes to
-//! the same because order, sameness and fingerprint begin with the object. `tests/it_prop/incremental.rs` holds that
-//! what is kept is what a full run finds, after any sequence of changes.
+//! Findings are sorted, deduplicated and fingerprinted for each object as [`run`](super::run()) does for all of them.
+//! The result is the same, because order, equality and fingerprint start with the object. `tests/it_prop/incremental.rs`
+//! checks that the stored findings equal those of a full run after any sequence of changes.
 
 mod calls;
 mod told;
@@ -29,33 +30,33 @@ mod told;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::question::{Asked, Question};
+use super::query::{Query, QueryId};
 use super::snapshot::Exchange;
-use super::{Finding, Kind, Node, ObjectRef, Resource, Rule, Snapshot, mesh, snapshot};
+use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, Value, mesh, snapshot};
 use calls::Calls;
 use told::Told;
 
 /// A change of an object.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// It is there, and says this.
+    /// The object was added or modified.
     Put(Box<Resource>),
-    /// It is gone.
+    /// The object was deleted.
     Delete(ObjectRef),
 }
 
-/// What is different after changes. The findings, sorted, as an observer has to keep them.
+/// Differences after changes, for an observer that maintains a list of findings. Sorted.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Difference {
-    /// New ones, and those known by their fingerprint of which something else has changed, such as the level.
+    /// New findings, and those with a known fingerprint in which another field has changed, such as the level.
     pub found: Vec<Finding>,
-    /// Those that are no more.
+    /// Findings that no longer apply.
     pub resolved: Vec<Finding>,
-    /// How many calls of rules it took.
+    /// Number of rule calls.
     pub calls: usize,
 }
 
-/// Objects, and what rules find in them at any moment. The mesh's settings are those of `ConfigMap` `istio`.
+/// Objects and the current findings about them. The settings of the mesh come from the `ConfigMap` `istio`.
 #[derive(Debug)]
 pub struct Incremental {
     snapshot: Snapshot,
@@ -64,7 +65,7 @@ pub struct Incremental {
 }
 
 impl Incremental {
-    /// Judges all of it once.
+    /// Analyzes all objects once.
     #[must_use]
     pub fn new(rules: &[&'static Rule], resources: Vec<Resource>, now: i64) -> Self {
         let settings = mesh::settings_in(&resources, now);
@@ -85,9 +86,9 @@ impl Incremental {
         this
     }
 
-    /// Takes over changes, those of one object in their order, and judges what they touch.
+    /// Applies changes, those of one object in their order, and repeats the affected calls.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> Difference {
-        let mut asked: BTreeSet<Asked> = BTreeSet::new();
+        let mut queries: BTreeSet<QueryId> = BTreeSet::new();
         let mut due = BTreeSet::new();
         let mut is_mesh_touched = false;
         for change in changes {
@@ -97,21 +98,21 @@ impl Incremental {
             };
             is_mesh_touched |=
                 object.kind == Kind::ConfigMap && object.namespace == mesh::ISTIO_NAMESPACE && object.name == "istio";
-            self.exchange(&object, new.as_ref(), &mut asked, &mut due);
+            self.exchange(&object, new.as_ref(), &mut queries, &mut due);
         }
         if is_mesh_touched {
-            self.read_settings(&mut asked, &mut due);
+            self.read_settings(&mut queries, &mut due);
         }
-        self.judge(&asked, due)
+        self.judge(&queries, due)
     }
 
-    /// Moves the time on: certificates end.
+    /// Sets the current time; certificates may expire.
     pub fn set_now(&mut self, now: i64) -> Difference {
-        let mut asked = BTreeSet::new();
-        self.snapshot.set_now(now, &mut |question| {
-            asked.insert(question.number());
+        let mut queries = BTreeSet::new();
+        self.snapshot.set_now(now, &mut |query| {
+            queries.insert(query.number());
         });
-        self.judge(&asked, BTreeSet::new())
+        self.judge(&queries, BTreeSet::new())
     }
 
     /// All findings, in the order of a full run.
@@ -120,15 +121,15 @@ impl Incremental {
         self.told.all()
     }
 
-    /// The objects as they are.
+    /// Current objects.
     #[must_use]
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    fn judge(&mut self, asked: &BTreeSet<Asked>, mut due: BTreeSet<calls::Id>) -> Difference {
-        for number in asked {
-            self.calls.asked(*number, &mut due);
+    fn judge(&mut self, queries: &BTreeSet<QueryId>, mut due: BTreeSet<calls::Id>) -> Difference {
+        for number in queries {
+            self.calls.callers_of(*number, &mut due);
         }
         let calls = self.calls.make(&due, &self.snapshot, &mut self.told);
         let (found, resolved) = self.told.settle();
@@ -139,14 +140,14 @@ impl Incremental {
         &mut self,
         object: &ObjectRef,
         new: Option<&Arc<Resource>>,
-        asked: &mut BTreeSet<Asked>,
+        queries: &mut BTreeSet<QueryId>,
         due: &mut BTreeSet<calls::Id>,
     ) {
         if new.is_some_and(|resource| snapshot::is_left_out(resource)) {
             return;
         }
-        let mut touched = |question: Question<'_>| {
-            asked.insert(question.number());
+        let mut touched = |query: Query<'_>| {
+            queries.insert(query.number());
         };
         match (self.snapshot.exchange(object, new, &mut touched), new) {
             (Exchange::Nothing, _) => return,
@@ -158,18 +159,18 @@ impl Incremental {
         self.calls.hold_namespace(object.kind, namespace, &self.snapshot, due, &mut self.told);
     }
 
-    /// The mesh's settings as the objects have them now.
-    fn read_settings(&mut self, asked: &mut BTreeSet<Asked>, due: &mut BTreeSet<calls::Id>) {
+    /// Settings of the mesh in the current objects.
+    fn read_settings(&mut self, queries: &mut BTreeSet<QueryId>, due: &mut BTreeSet<calls::Id>) {
         let map = self.snapshot.named(Kind::ConfigMap, mesh::ISTIO_NAMESPACE, "istio").first();
         let settings = mesh::settings_of(map.map(|map| &**map), self.snapshot.now());
-        let mut touched = |question: Question<'_>| {
-            asked.insert(question.number());
+        let mut touched = |query: Query<'_>| {
+            queries.insert(query.number());
         };
-        let config = settings.mesh_config.unwrap_or(Node::Null);
+        let config = settings.mesh_config.unwrap_or(Value::Null);
         let config = self.snapshot.set_mesh(&config, &mut touched);
         let networks = settings.mesh_networks.map(|networks| Arc::new(mesh::networks_resource(networks)));
-        let nothing = mesh::networks_resource(Node::Null);
-        self.exchange(&ObjectRef::from(&*config), Some(&config), asked, due);
-        self.exchange(&ObjectRef::from(&nothing), networks.as_ref(), asked, due);
+        let nothing = mesh::networks_resource(Value::Null);
+        self.exchange(&ObjectRef::from(&*config), Some(&config), queries, due);
+        self.exchange(&ObjectRef::from(&nothing), networks.as_ref(), queries, due);
     }
 }

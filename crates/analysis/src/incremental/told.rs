@@ -1,4 +1,4 @@
-//! Findings by the object they are about, and what has become of them since they were last told.
+//! Published findings by object, and their changes since the last publication.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,9 +8,9 @@ use crate::{Finding, ObjectRef};
 
 #[derive(Debug, Default)]
 struct OfObject {
-    /// What each call has found.
+    /// Findings of each call.
     by_call: Vec<(Id, Vec<Finding>)>,
-    /// All of it together, as it was last told.
+    /// All findings as last published.
     told: Vec<Finding>,
 }
 
@@ -18,12 +18,12 @@ struct OfObject {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     objects: HashMap<ObjectRef, OfObject>,
-    /// Objects about which some call has found something else than before.
+    /// Objects for which the findings of some call have changed.
     changed: HashSet<ObjectRef>,
 }
 
 impl Told {
-    /// Takes what a call has found in place of what it had found about `before`. Gives what the findings are about.
+    /// Replaces the findings of a call, which were about `before`. Returns the objects that the new ones are about.
     pub(super) fn take(&mut self, id: Id, before: Box<[ObjectRef]>, found: Vec<Finding>) -> Box<[ObjectRef]> {
         if before.is_empty() && found.is_empty() {
             return before;
@@ -54,7 +54,7 @@ impl Told {
         about
     }
 
-    /// Brings what was told up to date. Gives what is new or other than before, and what is no more.
+    /// Updates the published findings. Returns the added or modified ones and the removed ones.
     pub(super) fn settle(&mut self) -> (Vec<Finding>, Vec<Finding>) {
         let (mut found, mut resolved) = (Vec::new(), Vec::new());
         for object in std::mem::take(&mut self.changed) {

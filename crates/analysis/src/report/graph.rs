@@ -1,5 +1,5 @@
-//! Which objects have to do with each other: those with findings, what they refer to and what refers to them. For the
-//! page's drawing.
+//! Builds the graph of the objects involved for the HTML page: objects with findings, the objects that they reference,
+//! and related objects.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::{Finding, Kind, ObjectRef, Resource, Selector, Snapshot, View, Within, hosts};
 
-/// Objects by number, and pairs of numbers.
+/// Objects as nodes, and references as pairs of node indexes.
 #[derive(Debug, Default)]
 pub struct Graph {
-    /// In the order of their names.
+    /// Nodes, sorted by name.
     pub nodes: Vec<GraphNode>,
-    /// From who refers to what is referred to.
+    /// Pairs of the referencing node and the referenced node.
     pub edges: Vec<(usize, usize)>,
-    /// Whether there were more.
+    /// Whether the graph was truncated.
     pub cut: bool,
 }
 
@@ -23,15 +23,15 @@ pub struct Graph {
 pub struct GraphNode {
     /// `Kind namespace/name`.
     pub name: String,
-    /// Its kind, Istio's Gateway and that of the Gateway API apart.
+    /// Kind; the Gateway of the Gateway API is `KubernetesGateway`.
     pub kind: &'static str,
 }
 
-/// Most objects; a picture of more shows nothing.
+/// Most objects in a graph; a larger one is not readable.
 const MOST: usize = 2_000;
 
 impl Graph {
-    /// Of the objects that findings are about.
+    /// Graph of the objects with findings.
     #[must_use]
     pub fn new(findings: &[Finding], snapshot: &Snapshot) -> Self {
         let view = View::new(snapshot, Kind::ALL);
@@ -73,7 +73,7 @@ fn kind(kind: Kind) -> &'static str {
     if kind == Kind::KubernetesGateway { "KubernetesGateway" } else { kind.name() }
 }
 
-/// What an object refers to.
+/// Objects that an object references.
 fn targets(view: &View<'_>, from: &Resource, take: &mut dyn FnMut(&Resource)) {
     let spec = from.spec();
     match from.kind {
@@ -111,7 +111,7 @@ fn targets(view: &View<'_>, from: &Resource, take: &mut dyn FnMut(&Resource)) {
     }
 }
 
-/// The first few: a hundred pods of one Deployment say no more.
+/// The first few pods: the others of a workload add no information.
 fn selected(view: &View<'_>, within: Within<'_>, selector: &Selector<'_>, take: &mut dyn FnMut(&Resource)) {
     if !selector.is_empty() {
         view.workloads(within, selector).take(5).for_each(|workload| take(workload));

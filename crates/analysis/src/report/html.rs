@@ -1,12 +1,12 @@
-//! Findings as one HTML page that needs nothing else: all rows are in it, the script only filters them and draws the
-//! objects that have to do with each other.
+//! Formats findings as a self-contained HTML page. All findings are in the page; the script filters them and draws a
+//! graph of the objects involved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::json;
 
-use super::{Report, escaped, graph::Graph, plural};
+use super::{Report, counted, escaped, graph::Graph, plural};
 use crate::{Finding, Level};
 
 const STYLE: &str = include_str!("html/page.css");
@@ -15,11 +15,11 @@ const SCRIPT: &str = include_str!("html/page.js");
 /// Writes the page.
 ///
 /// # Errors
-/// The writer's.
+/// Errors of the writer.
 pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">")?;
     writeln!(out, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")?;
-    // The names on the page come from the objects: nothing they say may load or run anything.
+    // The page contains names from untrusted objects, so the policy forbids loading resources.
     writeln!(
         out,
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
@@ -39,12 +39,12 @@ pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> f
     for finding in report.findings {
         row(report, finding, out)?;
     }
-    writeln!(out, "</main><p id=\"none\" hidden>No finding fits the filter.</p>")?;
+    writeln!(out, "</main><p id=\"none\" hidden>No finding matches the filter.</p>")?;
     if report.findings.is_empty() {
-        writeln!(out, "<p class=\"good\">Nothing was found.</p>")?;
+        writeln!(out, "<p class=\"good\">No findings.</p>")?;
     }
     let data = json!({"nodes": graph.nodes, "edges": graph.edges, "cut": graph.cut});
-    // `<` could end the element.
+    // An unescaped `<` could close the element.
     writeln!(
         out,
         "<script type=\"application/json\" id=\"objects\">{}</script>",
@@ -55,16 +55,15 @@ pub fn write(report: &Report<'_>, graph: &Graph, out: &mut impl fmt::Write) -> f
 
 fn head(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "<header><h1>Istio configuration</h1><p class=\"counts\">")?;
-    for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
-        writeln!(out, "<span class=\"count {level}\">{}</span>", counted(report.count(level), word))?;
+    for level in [Level::Error, Level::Warning, Level::Info] {
+        writeln!(out, "<span class=\"count {level}\">{}</span>", emphasized(&counted(report, level)))?;
     }
-    writeln!(out, "<span class=\"count\">{}</span></p></header>", counted(report.objects, "object"))
+    writeln!(out, "<span class=\"count\">{}</span></p></header>", emphasized(&plural(report.objects, "object")))
 }
 
-/// The number stands out.
-fn counted(count: usize, word: &str) -> String {
-    let text = plural(count, word);
-    text.replacen(&count.to_string(), &format!("<b>{count}</b>"), 1)
+/// The text with its first word, the number, in bold.
+fn emphasized(text: &str) -> String {
+    text.split_once(' ').map_or_else(|| text.to_owned(), |(count, word)| format!("<b>{count}</b> {word}"))
 }
 
 fn filters(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {

@@ -1,12 +1,12 @@
-//! Findings as `istioctl analyze -o json` writes them. Source: istio `pkg/config/analysis/diag/message.go`.
+//! Formats findings as `istioctl analyze -o json` does. Source: istio `pkg/config/analysis/diag/message.go`.
 
 use serde::Serialize;
 
 use super::Report;
 use crate::{Finding, Level};
 
-/// One of istioctl's messages.
-#[allow(clippy::struct_field_names, reason = "the names are istioctl's")]
+/// A message of istioctl.
+#[allow(clippy::struct_field_names, reason = "istioctl's field names")]
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<'a> {
@@ -21,7 +21,7 @@ pub struct Message<'a> {
     cluster: &'a str,
 }
 
-/// All findings, as a list.
+/// Converts all findings.
 #[must_use]
 pub fn messages<'a>(report: &Report<'a>) -> Vec<Message<'a>> {
     report.findings.iter().map(|finding| message(report, finding)).collect()

@@ -1,61 +1,61 @@
-//! Findings as JSON.
+//! Formats findings as JSON.
 
 use serde::Serialize;
 
 use super::Report;
 use crate::{Finding, source::Sources};
 
-/// A finding as programs read it: `sailhand analyze --output json`. Fields are added, never renamed.
+/// A finding in the output of `sailhand analyze --output json`. Fields may be added but are never renamed or removed.
 #[derive(Debug, Serialize)]
 pub struct JsonFinding<'a> {
-    /// Such as `IST0128`.
+    /// Code, such as `IST0128`.
     pub code: &'static str,
-    /// The code in one word.
+    /// Identifier of the code, such as `ReferencedResourceNotFound`.
     pub name: &'static str,
     /// `error`, `warning` or `info`.
     pub severity: &'static str,
     /// `Kind namespace/name`, or `Kind name`.
     pub resource: String,
-    /// Its API group; empty for the core group.
+    /// API group; empty for the core group.
     pub group: &'static str,
-    /// Its kind.
+    /// Kind.
     pub kind: &'static str,
-    /// Its namespace; empty where it has none.
+    /// Namespace; empty if the object has none.
     pub namespace: &'a str,
-    /// Its name.
+    /// Name.
     pub object: &'a str,
-    /// Its cluster, where there are several.
+    /// Cluster; absent if there is only one, or none.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub cluster: &'a str,
-    /// The field, or empty.
+    /// Path of the field; empty for the whole object.
     pub field: &'a str,
-    /// The file it was read from.
+    /// File; absent for objects of a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<&'a str>,
-    /// The line there, from 1.
+    /// Line in the file, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// The column there, from 1.
+    /// Column in the line, from 1, characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub message: &'a str,
-    /// What the message was made from.
+    /// Arguments of the message, in the order of Istio's message template.
     pub arguments: &'a [String],
-    /// What the code means.
+    /// Why it matters.
     pub explanation: &'static str,
     /// What to do.
     pub remedy: &'static str,
-    /// A page that explains it.
+    /// Documentation URL.
     pub url: String,
-    /// The same for the same finding in another run.
+    /// Identifies the finding across runs.
     pub fingerprint: &'a str,
-    /// Other objects that have to do with it, as `resource`.
+    /// Other objects involved, in the form of `resource`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<String>,
 }
 
-/// One finding.
+/// Converts one finding.
 #[must_use]
 pub fn finding<'a>(finding: &'a Finding, sources: &'a Sources) -> JsonFinding<'a> {
     let place = sources.position(finding);
@@ -83,7 +83,7 @@ pub fn finding<'a>(finding: &'a Finding, sources: &'a Sources) -> JsonFinding<'a
     }
 }
 
-/// All findings, as a list.
+/// Converts all findings.
 #[must_use]
 pub fn findings<'a>(report: &Report<'a>) -> Vec<JsonFinding<'a>> {
     report.findings.iter().map(|one| finding(one, report.sources)).collect()

@@ -1,4 +1,4 @@
-//! Findings as JUnit XML, which build servers show as tests: a case for each finding, in a suite for each namespace.
+//! Formats findings as JUnit XML for CI test reports: a test case for each finding, in a suite for each namespace.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -6,10 +6,10 @@ use std::fmt::{self, Write as _};
 use super::{Report, escaped};
 use crate::Finding;
 
-/// Writes the document. Findings for which `fails` is true are failures, the others are remarks on cases that passed.
+/// Writes the document. Findings for which `fails` is true are failures; the others are output of passed cases.
 ///
 /// # Errors
-/// The writer's.
+/// Errors of the writer.
 pub fn write(report: &Report<'_>, fails: impl Fn(&Finding) -> bool, out: &mut impl fmt::Write) -> fmt::Result {
     let mut suites: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
     for finding in report.findings {

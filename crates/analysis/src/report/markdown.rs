@@ -1,28 +1,27 @@
-//! Findings as Markdown, for a comment on a change.
+//! Formats findings as a Markdown table, for a comment on a pull request.
 
 use std::fmt::{self, Write as _};
 
-use super::{Report, plural};
+use super::{Report, counted, plural};
 use crate::{Finding, Level};
 
-/// Longest list; a comment has a limit too.
+/// Most rows, because comments are limited in size.
 const MOST: usize = 200;
 
 /// Writes the document.
 ///
 /// # Errors
-/// The writer's.
+/// Errors of the writer.
 pub fn write(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
     if report.findings.is_empty() {
         return writeln!(out, "No findings in {}.", plural(report.objects, "object"));
     }
-    let count = |level, word| plural(report.count(level), word);
     writeln!(
         out,
         "**{}, {}, {}** in {}.\n",
-        count(Level::Error, "error"),
-        count(Level::Warning, "warning"),
-        count(Level::Info, "remark"),
+        counted(report, Level::Error),
+        counted(report, Level::Warning),
+        counted(report, Level::Info),
         plural(report.objects, "object")
     )?;
     writeln!(out, "| | code | object | finding | where |\n|---|---|---|---|---|")?;
@@ -30,7 +29,7 @@ pub fn write(report: &Report<'_>, out: &mut impl fmt::Write) -> fmt::Result {
         row(report, finding, out)?;
     }
     if report.findings.len() > MOST {
-        writeln!(out, "\nand {} more.", report.findings.len() - MOST)?;
+        writeln!(out, "\n{} more findings are not shown.", report.findings.len() - MOST)?;
     }
     Ok(())
 }
@@ -47,7 +46,7 @@ fn row(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt
     writeln!(out, "{cells}| {} |", cell(&place))
 }
 
-/// Text that stays within its cell and means nothing to Markdown or HTML.
+/// Escapes text for a table cell.
 fn cell(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

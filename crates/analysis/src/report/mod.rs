@@ -1,4 +1,4 @@
-//! Shows findings: for people and for programs. Pure text; colours come from whoever prints it.
+//! Formats findings for people and for programs. Output is text; the caller removes colors if necessary.
 
 pub mod graph;
 pub mod html;
@@ -16,27 +16,27 @@ use std::collections::BTreeMap;
 use super::source::Sources;
 use super::{Finding, Level};
 
-/// Findings with what they were found in.
+/// Findings and the data needed to print them.
 #[derive(Debug)]
 pub struct Report<'a> {
-    /// In order.
+    /// Findings in output order.
     pub findings: &'a [Finding],
-    /// Where lines are looked up.
+    /// Sources, for line numbers.
     pub sources: &'a Sources,
-    /// How many objects were looked at.
+    /// Number of analyzed objects.
     pub objects: usize,
-    /// How many findings were left out as accepted.
+    /// Number of suppressed findings.
     pub suppressed: usize,
 }
 
 impl Report<'_> {
-    /// How many there are of each level.
+    /// Number of findings of a level.
     #[must_use]
     pub fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// How many there are of each code.
+    /// Number of findings of each code.
     #[must_use]
     pub fn by_code(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
@@ -47,12 +47,19 @@ impl Report<'_> {
     }
 }
 
+/// Number of findings of a level: `2 errors`, `1 warning`, `5 info`.
+fn counted(report: &Report<'_>, level: Level) -> String {
+    let count = report.count(level);
+    if level == Level::Info { format!("{count} info") } else { plural(count, level.as_str()) }
+}
+
 /// `1 error`, `2 errors`.
 fn plural(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
-/// Text as it stands in HTML and XML, also between quotes. What neither may hold becomes a replacement character.
+/// Escapes text for HTML and XML, including attributes. Control characters, which neither allows, become replacement
+/// characters.
 fn escaped(text: &str) -> Cow<'_, str> {
     let special = |c: char| matches!(c, '&' | '<' | '>' | '"' | '\'') || (c.is_control() && !matches!(c, '\n' | '\t'));
     if !text.contains(special) {

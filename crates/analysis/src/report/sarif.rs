@@ -1,4 +1,4 @@
-//! Findings as SARIF 2.1.0, which code hosts show beside the lines of a change.
+//! Formats findings as SARIF 2.1.0, for code scanning on GitHub, GitLab and others.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Report;
 use crate::{Code, Finding, Level};
 
-/// The document.
+/// Builds the document.
 #[must_use]
 pub fn document(report: &Report<'_>) -> Value {
     let mut codes: Vec<&'static Code> = report.findings.iter().map(|finding| finding.code).collect();
@@ -74,7 +74,7 @@ const fn level(level: Level) -> &'static str {
     }
 }
 
-/// A relative reference: what the path says, with what a URI may not have replaced.
+/// Converts a path to a relative URI reference and percent-encodes what a URI must not contain.
 fn uri(path: &str) -> String {
     let path = path.strip_prefix("./").unwrap_or(path).replace('\\', "/");
     let mut uri = String::with_capacity(path.len());

@@ -1,12 +1,13 @@
-//! Findings for people: errors and warnings by object, each with the line it is about, as a compiler shows it; remarks by
-//! code, since there may be hundreds of one kind. Why it matters and what to do is told where a code comes first.
+//! Formats findings for a terminal: errors and warnings by object, each with an excerpt of its line, as a compiler
+//! does; info findings by code, because there may be hundreds of them. The first finding of a code explains why it
+//! matters and what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Report, plural};
+use super::{Report, counted, plural};
 use crate::source::{Position, Source};
 use crate::{Code, Finding, Level};
 use sailhand_base::prose;
@@ -15,45 +16,45 @@ const QUIET: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 const HELP: Style = AnsiColor::Green.on_default();
 
-/// Remarks of one code that are told when there are more of them than one.
-const REMARKS: usize = 5;
-/// Warnings of one code that are told when there are more of them than one.
+/// Info findings that are printed for each code, without `all`.
+const INFOS: usize = 5;
+/// Warnings that are printed for each code, without `all`.
 const WARNINGS: usize = 10;
-/// Longest part of a line of a file that is shown, in characters.
+/// Longest excerpt of a line, characters.
 const LINE: usize = 160;
 
-/// How findings are told.
+/// Layout of the output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Layout {
-    /// Where prose is broken; none leaves it in one line.
+    /// Width at which text is wrapped, columns; none disables wrapping.
     pub width: Option<usize>,
-    /// Each warning and remark, also where many say the same.
+    /// Print every warning and info finding, without a limit for each code.
     pub all: bool,
 }
 
-/// The findings, then how many there are.
+/// Writes the findings and a summary.
 ///
 /// # Errors
-/// The writer's.
+/// Errors of the writer.
 pub fn write(report: &Report<'_>, layout: Layout, out: &mut impl fmt::Write) -> fmt::Result {
     let mut text = Text { report, layout, explained: BTreeSet::new(), out };
-    let (remarks, others): (Vec<&Finding>, Vec<&Finding>) =
+    let (infos, others): (Vec<&Finding>, Vec<&Finding>) =
         report.findings.iter().partition(|finding| finding.level == Level::Info);
     text.by_object(others)?;
-    text.by_code(&remarks)?;
+    text.by_code(&infos)?;
     text.summary()
 }
 
 struct Text<'a, W> {
     report: &'a Report<'a>,
     layout: Layout,
-    /// Codes whose reason and remedy were told.
+    /// Codes that have been explained.
     explained: BTreeSet<&'static str>,
     out: &'a mut W,
 }
 
 impl<W: fmt::Write> Text<'_, W> {
-    /// The objects with the worst findings first: the order of findings does that within each.
+    /// Prints the objects with the most severe findings first; the findings of an object are already in this order.
     fn by_object(&mut self, mut findings: Vec<&Finding>) -> fmt::Result {
         let mut worst = BTreeMap::new();
         for finding in &findings {
@@ -102,17 +103,20 @@ impl<W: fmt::Write> Text<'_, W> {
     }
 
     fn more(&mut self, count: usize, code: &str) -> fmt::Result {
-        writeln!(self.out, "and {count} more: {QUIET}--codes {code}{QUIET:#} or {QUIET}-o json{QUIET:#} tells all")
+        writeln!(
+            self.out,
+            "and {count} more: {QUIET}--codes {code}{QUIET:#} or {QUIET}-o json{QUIET:#} shows all of them"
+        )
     }
 
-    fn by_code(&mut self, remarks: &[&Finding]) -> fmt::Result {
+    fn by_code(&mut self, infos: &[&Finding]) -> fmt::Result {
         let mut codes: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
-        for finding in remarks {
+        for finding in infos {
             codes.entry(finding.code.id).or_default().push(finding);
         }
         for findings in codes.values() {
             let Some(first) = findings.first() else { continue };
-            let shown = if self.layout.all { findings.len() } else { findings.len().min(REMARKS) };
+            let shown = if self.layout.all { findings.len() } else { findings.len().min(INFOS) };
             let style = level_style(first.level);
             let title = match findings.len() {
                 1 => first.code.title.to_owned(),
@@ -154,13 +158,13 @@ impl<W: fmt::Write> Text<'_, W> {
     fn excerpt(&mut self, finding: &Finding, source: &Source, position: Position) -> fmt::Result {
         let Position { line, column, length } = position;
         let text = line_of(source, finding, line);
-        // What a secret holds is nobody's business on a screen.
+        // The content of a Secret must not appear on a terminal.
         if text.is_empty() || finding.object.kind == crate::Kind::Secret {
             return Ok(());
         }
         let number = line.to_string();
         let most = self.layout.width.map_or(LINE, |width| width.saturating_sub(number.len() + 8).clamp(20, LINE));
-        // Of a long line the part around the place.
+        // Of a long line, print the part around the position.
         let skip = if column + length.min(most / 2) > most { column.saturating_sub(most / 2) } else { 0 };
         let cut = if skip > 0 { "…" } else { "" };
         let shown: String = text.chars().skip(skip).take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -181,7 +185,7 @@ impl<W: fmt::Write> Text<'_, W> {
         self.prose(&format!("{margin}{HELP}help:{HELP:#} "), indent + 6, indent + 6, code.remedy)
     }
 
-    /// A line that begins with `head`, which takes `used` columns; what does not fit goes on below, indented.
+    /// Prints a line that begins with `head`, `used` columns wide; the rest is wrapped and indented.
     fn prose(&mut self, head: &str, used: usize, indent: usize, text: &str) -> fmt::Result {
         writeln!(self.out, "{head}{}", prose::fold(text, used, indent, self.layout.width))
     }
@@ -189,12 +193,11 @@ impl<W: fmt::Write> Text<'_, W> {
     fn summary(&mut self) -> fmt::Result {
         let report = self.report;
         let mut found = String::new();
-        for (level, word) in [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Info, "remark")] {
-            let count = report.count(level);
-            if count > 0 {
+        for level in [Level::Error, Level::Warning, Level::Info] {
+            if report.count(level) > 0 {
                 let style = level_style(level);
                 let separator = if found.is_empty() { "" } else { ", " };
-                write!(found, "{separator}{style}{}{style:#}", plural(count, word))?;
+                write!(found, "{separator}{style}{}{style:#}", counted(report, level))?;
             }
         }
         if found.is_empty() {
@@ -206,7 +209,7 @@ impl<W: fmt::Write> Text<'_, W> {
             if report.suppressed == 0 { String::new() } else { format!(", {} suppressed", report.suppressed) };
         write!(self.out, "{found} in {}{files}{accepted}.", plural(report.objects, "object"))?;
         if !report.findings.is_empty() {
-            write!(self.out, " {QUIET}`sailhand analyze --explain CODE` shows an example, before and after.{QUIET:#}")?;
+            write!(self.out, " {QUIET}`sailhand analyze --explain CODE` shows an example and its fix.{QUIET:#}")?;
         }
         writeln!(self.out)
     }
@@ -215,12 +218,12 @@ impl<W: fmt::Write> Text<'_, W> {
 fn named(finding: &Finding) -> String {
     let cluster = &finding.object.cluster;
     let object = finding.object.to_string();
-    // A name is required; that it is missing is a finding of its own.
-    let object = if finding.object.name.is_empty() { format!("{object}(without a name)") } else { object };
-    if cluster.is_empty() { object } else { format!("{object} of cluster {cluster}") }
+    // A missing name has a finding of its own.
+    let object = if finding.object.name.is_empty() { format!("{object}(no name)") } else { object };
+    if cluster.is_empty() { object } else { format!("{object} (cluster {cluster})") }
 }
 
-/// The text of a line, counted from the finding's document, which is nearer than the file's start.
+/// Text of a line, counted from the start of the finding's document instead of the file.
 fn line_of<'a>(source: &'a Source, finding: &Finding, line: usize) -> &'a str {
     let Some(origin) = finding.origin else { return "" };
     let document = usize::try_from(origin.start).ok().and_then(|start| source.text.get(start..)).unwrap_or_default();

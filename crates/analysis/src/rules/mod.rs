@@ -1,10 +1,9 @@
-//! The rules: a folder for each family, a file for each rule with its codes and their documentation. The codes that
-//! several rules report are in `shared.rs`. Rules know the view they are given and nothing of each other.
+//! The rules: a folder for each group, a file for each rule with its codes and their documentation. Codes that several
+//! rules report are in `support/common_codes.rs`. A rule uses its view and no other rule.
 
 mod access;
 mod ambient;
 mod annotation;
-mod bound;
 mod clusters;
 mod control_plane;
 mod destination_rule;
@@ -13,7 +12,6 @@ mod envoy_filter;
 mod gateway;
 mod gateway_api;
 mod injection;
-mod meant;
 mod mesh_networks;
 mod mutual_tls;
 mod operations;
@@ -22,26 +20,23 @@ mod ports;
 mod references;
 mod routing;
 mod schema;
-mod scope;
 mod security;
-mod selected;
 mod service;
 mod service_entry;
-pub mod shared;
 mod sidecar;
 mod status;
+pub mod support;
 mod telemetry;
 mod virtual_service;
-mod wording;
 mod workload;
 
 use std::collections::BTreeSet;
 
 use super::{Code, Kind, Rule};
 
-/// All rules. A new one is a line here.
+/// All rules. A new rule is one line here.
 pub static ALL: &[&Rule] = &[
-    // What istioctl analyze reports too: its names, its codes.
+    // Rules of istioctl analyze, with its names and codes.
     &annotation::alpha::RULE,
     &annotation::known::RULE,
     &clusters::service::RULE,
@@ -95,7 +90,7 @@ pub static ALL: &[&Rule] = &[
     &virtual_service::subsets::RULE,
     &workload::application_uid::RULE,
     &workload::multi_service::RULE,
-    // Consistency, security and other good practice: our own codes.
+    // Rules of sailhand: consistency, security and best practices.
     &access::default_deny::RULE,
     &access::host_ports::RULE,
     &access::identity::RULE,
@@ -174,25 +169,25 @@ pub static ALL: &[&Rule] = &[
     &telemetry::unknown_provider::RULE,
 ];
 
-/// Codes told only to who asks for them by name: most of what they find is written by tools and not by people.
+/// Codes that are reported only on request, because tools and not users cause most of their findings.
 const ON_REQUEST: &[&str] = &["IST0136"];
 
-/// Whether a code is told to who asks for none by name.
+/// Whether a code is reported by default.
 #[must_use]
 pub fn is_told_unasked(code: &Code) -> bool {
     !ON_REQUEST.contains(&code.id)
 }
 
-/// Those rules that read nothing of what is not known.
+/// The rules whose input does not include a kind that was not read.
 #[must_use]
 pub fn without(rules: &[&'static Rule], unread: &BTreeSet<Kind>) -> Vec<&'static Rule> {
-    // The mesh's settings are in a ConfigMap.
+    // MeshConfig is stored in a ConfigMap.
     let has_settings = !unread.contains(&Kind::ConfigMap);
     let is_known = |kind: &Kind| !unread.contains(kind) && (has_settings || *kind != Kind::MeshConfig);
-    rules.iter().copied().filter(|rule| rule.reads.iter().all(is_known)).collect()
+    rules.iter().copied().filter(|rule| rule.inputs.iter().all(is_known)).collect()
 }
 
-/// All codes that some rule can report, by their ids.
+/// All codes that the rules can report, sorted by id.
 #[must_use]
 pub fn codes() -> Vec<&'static Code> {
     let mut codes: Vec<&'static Code> = ALL.iter().flat_map(|rule| rule.codes).copied().collect();

@@ -1,21 +1,21 @@
-//! The YAML that tools write and most people too: block mappings and sequences whose keys and values stand on one line
-//! each. Several times as fast as a reader of all of YAML, to which everything else is left: anchors, tags, flow
-//! collections, text over several lines, escapes, tabs, and whatever is wrong. Pure.
+//! Fast parser for a common subset of YAML: block mappings and sequences whose keys and values are on one line each. It
+//! is several times as fast as a full YAML parser, which handles everything else: anchors, tags, flow collections,
+//! multi-line scalars, escapes, tabs, and invalid input. Pure.
 
 use compact_str::CompactString;
 
-use super::super::Node;
+use super::super::Value;
 use super::MAX_VALUES;
 use super::scalar::resolve;
 
-/// Deeper documents are left to the other reader, which has limits of its own.
+/// Deepest nesting; the full parser, which has its own limits, handles deeper documents.
 const DEEPEST: usize = 48;
-/// Longer keys may be none in YAML.
+/// Longest key, characters; YAML limits implicit keys.
 const LONGEST_KEY: usize = 256;
 
-/// The value of a document; none if it is not of this kind, or has nothing in it.
-pub fn read(text: &str) -> Option<Node> {
-    // Each value takes a byte at least.
+/// Value of a document; none if it uses other syntax or is empty.
+pub fn read(text: &str) -> Option<Value> {
+    // Each value takes at least one byte.
     let is_plain = text.len() < MAX_VALUES && text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~'));
     if !is_plain {
         return None;
@@ -29,7 +29,7 @@ pub fn read(text: &str) -> Option<Node> {
     reader.line.is_none().then_some(root)
 }
 
-/// A line with content, or what follows a dash on its line.
+/// A line with content, or the content after a dash on its line.
 #[derive(Clone, Copy)]
 struct Line<'a> {
     indent: usize,
@@ -37,16 +37,16 @@ struct Line<'a> {
 }
 
 struct Reader<'a> {
-    /// After the current line.
+    /// Offset after the current line.
     rest: &'a str,
     line: Option<Line<'a>>,
-    /// Of all mappings that are open; each takes its own off the end.
-    entries: Vec<(CompactString, Node)>,
-    items: Vec<Node>,
+    /// Entries of all open mappings; each takes its own from the end.
+    entries: Vec<(CompactString, Value)>,
+    items: Vec<Value>,
 }
 
 impl Reader<'_> {
-    /// Goes to the next line that has more than a comment.
+    /// Advances to the next line that is not empty or a comment.
     fn advance(&mut self) {
         self.line = None;
         while !self.rest.is_empty() {
@@ -61,15 +61,15 @@ impl Reader<'_> {
         }
     }
 
-    /// The collection whose first line is the current one.
-    fn node(&mut self, indent: usize, depth: usize) -> Option<Node> {
+    /// Parses the collection that starts on the current line.
+    fn node(&mut self, indent: usize, depth: usize) -> Option<Value> {
         if depth > DEEPEST {
             return None;
         }
         if is_item(self.line?.text) { self.sequence(indent, depth) } else { self.mapping(indent, depth) }
     }
 
-    fn mapping(&mut self, indent: usize, depth: usize) -> Option<Node> {
+    fn mapping(&mut self, indent: usize, depth: usize) -> Option<Value> {
         let first = self.entries.len();
         while let Some(line) = self.line.filter(|line| line.indent >= indent) {
             if line.indent > indent {
@@ -83,15 +83,15 @@ impl Reader<'_> {
             };
             let key = CompactString::new(key);
             match self.entries.get_mut(first..)?.iter_mut().find(|(name, _)| *name == key) {
-                // The later one stays, as with the other reader.
+                // The last of equal keys wins, as in the full parser.
                 Some((_, earlier)) => *earlier = value,
                 None => self.entries.push((key, value)),
             }
         }
-        Some(Node::Map(self.entries.drain(first..).collect()))
+        Some(Value::Map(self.entries.drain(first..).collect()))
     }
 
-    fn sequence(&mut self, indent: usize, depth: usize) -> Option<Node> {
+    fn sequence(&mut self, indent: usize, depth: usize) -> Option<Value> {
         let first = self.items.len();
         while let Some(line) = self.line.filter(|line| line.indent >= indent) {
             if line.indent > indent {
@@ -114,16 +114,16 @@ impl Reader<'_> {
             };
             self.items.push(item);
         }
-        Some(Node::List(self.items.drain(first..).collect()))
+        Some(Value::List(self.items.drain(first..).collect()))
     }
 
-    /// What stands below a key or a dash that has nothing on its own line.
-    fn below(&mut self, indent: usize, is_key: bool, depth: usize) -> Option<Node> {
+    /// Parses the value below a key or dash without content on its line.
+    fn below(&mut self, indent: usize, is_key: bool, depth: usize) -> Option<Value> {
         match self.line {
             Some(line) if line.indent > indent => self.node(line.indent, depth + 1),
-            // The items of a key's sequence need not be indented.
+            // Items of a sequence may have the indentation of its key.
             Some(line) if is_key && line.indent == indent && is_item(line.text) => self.sequence(indent, depth + 1),
-            _ => Some(Node::Null),
+            _ => Some(Value::Null),
         }
     }
 }
@@ -132,7 +132,7 @@ fn is_item(text: &str) -> bool {
     text == "-" || text.starts_with("- ")
 }
 
-/// A key and what follows its colon; the value is empty if there is a comment at most.
+/// A key and the text after its colon; the text is empty if there is only a comment.
 fn key(text: &str) -> Option<(&str, &str)> {
     let (key, rest) = match text.as_bytes().first()? {
         quote @ (b'"' | b'\'') => quoted(text, char::from(*quote))?,
@@ -150,7 +150,7 @@ fn key(text: &str) -> Option<(&str, &str)> {
     Some((key, if value.starts_with('#') { "" } else { value }))
 }
 
-/// What stands in quotes, and what comes after them.
+/// Quoted text, and the text after it.
 fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
     let (inside, after) = text.strip_prefix(quote)?.split_once(quote)?;
     let is_literal = if quote == '"' { !inside.contains('\\') } else { !after.starts_with('\'') };
@@ -158,14 +158,14 @@ fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
 }
 
 /// A value on one line.
-fn scalar(text: &str) -> Option<Node> {
+fn scalar(text: &str) -> Option<Value> {
     match text.as_bytes().first()? {
         quote @ (b'"' | b'\'') => {
             let (inside, after) = quoted(text, char::from(*quote))?;
-            is_comment(after).then(|| Node::string(inside))
+            is_comment(after).then(|| Value::string(inside))
         }
-        b'{' => text.strip_prefix("{}").filter(|after| is_comment(after)).map(|_| Node::Map(Box::default())),
-        b'[' => text.strip_prefix("[]").filter(|after| is_comment(after)).map(|_| Node::List(Box::default())),
+        b'{' => text.strip_prefix("{}").filter(|after| is_comment(after)).map(|_| Value::Map(Box::default())),
+        b'[' => text.strip_prefix("[]").filter(|after| is_comment(after)).map(|_| Value::List(Box::default())),
         b'-' if is_item(text) || text.starts_with("---") => None,
         b'a'..=b'z'
         | b'A'..=b'Z'
@@ -181,7 +181,7 @@ fn scalar(text: &str) -> Option<Node> {
         | b'^'
         | b'~' => {
             let text = text.split_once(" #").map_or(text, |(text, _)| text.trim_end_matches(' '));
-            // A colon makes a key of it, which may not stand here.
+            // A colon would make it a key, which is not allowed here.
             let is_key = text.ends_with(':') || text.contains(": ");
             (!is_key).then(|| resolve(text))
         }
@@ -189,7 +189,7 @@ fn scalar(text: &str) -> Option<Node> {
     }
 }
 
-/// Nothing, or a comment.
+/// Empty text, or a comment.
 fn is_comment(text: &str) -> bool {
     let rest = text.trim_start_matches(' ');
     rest.is_empty() || rest.len() < text.len() && rest.starts_with('#')
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_yaml_says() {
+    fn block_parser_agrees_with_yaml() {
         let text = "# first\napiVersion: v1 # yes\n\nkind: \"A b\"\nmetadata:\n  name: 'x: y' # c\n  labels: {}\n  \
                     annotations:\n    a.b/c: \"1\"\n    \"d e\": 1\n    f: https://a.b:80/c?d#e\nspec:\n- a\n-\n  b: 1\n  \
                     c:\n  - 1\n  -   - 2\n      - x: -3\n        y: ~\n- - z\n-\nnone:\nlast: []\nlast: 0x1F\n";
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_left_to_the_other_reader() {
+    fn unsupported_syntax_falls_back() {
         let others = [
             "",
             "# x\n",
@@ -265,7 +265,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn random_lines_are_read_alike_or_not_at_all(lines in proptest::collection::vec("(  ){0,3}(- ){0,2}(a|b|\"c\"|'d')?(:)?( )?(1|x|'y'|\"z\"|true|\\{\\}|\\[\\]|#| #w|-|: |~|x y|x: y|0x1)?", 0..8)) {
+        fn random_lines_parse_equally_or_fall_back(lines in proptest::collection::vec("(  ){0,3}(- ){0,2}(a|b|\"c\"|'d')?(:)?( )?(1|x|'y'|\"z\"|true|\\{\\}|\\[\\]|#| #w|-|: |~|x y|x: y|0x1)?", 0..8)) {
             is_as_ever(&format!("{}\n", lines.join("\n")));
         }
     }

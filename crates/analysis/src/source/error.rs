@@ -1,4 +1,4 @@
-//! Why a document or a file was not read.
+//! Errors of documents and files that could not be read.
 
 use std::fmt;
 use std::io;
@@ -8,9 +8,9 @@ use sailhand_base::error::{Class, Classify, Code};
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// As a person named it.
+    /// Path as given by the user.
     pub file: String,
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
 }
 
@@ -20,33 +20,33 @@ impl fmt::Display for Place {
     }
 }
 
-/// What was not read. The rest was.
+/// A document or file that could not be read. The others were.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither YAML nor JSON.
+    /// Neither valid YAML nor JSON.
     #[error("{place}: {reason}")]
     Unreadable {
-        /// Where.
+        /// Position of the error.
         place: Place,
-        /// What the parser says.
+        /// Error of the parser.
         reason: String,
-        /// Whether it has the marks of a Helm template.
+        /// Whether the text looks like a Helm template.
         template: bool,
     },
-    /// Larger or deeper than what is read.
+    /// A limit was exceeded.
     #[error("{place}: {what}")]
     Limit {
-        /// Where.
+        /// Position of the document.
         place: Place,
-        /// Which limit.
+        /// The limit that was exceeded.
         what: String,
     },
-    /// A file that cannot be opened.
-    #[error("{path} cannot be read")]
+    /// A file could not be read.
+    #[error("cannot read {path}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: String,
-        /// The system's error.
+        /// Error of the system.
         #[source]
         source: io::Error,
     },
@@ -68,10 +68,10 @@ impl Classify for Error {
     fn remedy(&self) -> String {
         match self {
             Self::Unreadable { template: true, .. } => {
-                "This looks like a Helm template: analyse what `helm template` makes of it.".to_owned()
+                "This looks like a Helm template: analyze the output of `helm template` instead.".to_owned()
             }
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
-                "Save it as UTF-8, or leave it out if it is no text; the other files were analysed.".to_owned()
+                "Save the file as UTF-8, or exclude it if it is not text. The other files were analyzed.".to_owned()
             }
             _ => self.code().remedy().to_owned(),
         }

@@ -1,4 +1,4 @@
-//! Files and folders. The only part of the analysis that touches the file system.
+//! Reads files and folders. The only module of the analysis that accesses the file system.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use super::folder::{KUSTOMIZATIONS, PassedOver, patches};
 use super::{Error, MAX_BYTES, Sources};
 
-/// What is read below a folder.
+/// File name extensions that are read in folders.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
-/// Deepest folder below the one named.
+/// Deepest folder below the given one.
 const MAX_FOLDERS: usize = 32;
 
-/// Adds the texts of files; of folders, those of all `.yaml`, `.yml` and `.json` files below them, in the order of
-/// their names. Folders that begin with a dot are passed over, and links to folders are not followed. Templates of Helm
-/// charts and patches of Kustomize are counted instead of read; a file that is named itself is read whatever it is.
+/// Adds the contents of files; for a folder, those of all `.yaml`, `.yml` and `.json` files below it, sorted by name.
+/// Folders whose name starts with a dot are skipped, and symbolic links to folders are not followed. Templates of Helm
+/// charts and patches of Kustomize are counted and not read; a file that is given explicitly is always read.
 pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
     let mut found = Found::default();
     if path.is_dir() {
@@ -36,10 +36,10 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
     }
 }
 
-/// Reads a text until its end, or until it is longer than what is read.
+/// Reads a text to its end, or until it exceeds the limit.
 ///
 /// # Errors
-/// The system's; a text that is no UTF-8.
+/// Errors of the system, or text that is not UTF-8.
 pub fn read_to_end(mut from: impl Read) -> std::io::Result<String> {
     let mut text = String::new();
     from.by_ref().take(MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
@@ -58,7 +58,7 @@ fn read_file(path: &Path) -> std::io::Result<String> {
 struct Found {
     files: Vec<PathBuf>,
     passed_over: Vec<PassedOver>,
-    /// Folders with a kustomization, and the files that it names as patches.
+    /// Folders with a kustomization, and the files that it uses as patches.
     kustomizations: Vec<(PathBuf, Vec<PathBuf>)>,
 }
 
@@ -96,7 +96,7 @@ impl Found {
         }
     }
 
-    /// A kustomization may name files of folders above its own, so this comes after all are listed.
+    /// A kustomization may reference files in parent folders, so this runs after all files are listed.
     fn leave_out_patches(&mut self) {
         let mut patches: BTreeMap<PathBuf, usize> = BTreeMap::new();
         for (index, (_, named)) in self.kustomizations.iter().enumerate() {

@@ -1,28 +1,27 @@
-//! What lies in folders and looks like objects, but only becomes objects by another tool: templates of a Helm chart,
-//! patches of Kustomize. Read as they are, they would be told to be wrong, or hide the object that they are laid over.
-//! Pure.
+//! Recognizes files that look like manifests but are input of another tool: templates of a Helm chart, patches of
+//! Kustomize. Parsing them as manifests would report false errors, or hide the object that they patch. Pure.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::super::Node;
+use super::super::Value;
 use super::read_value;
 
-/// The files of a folder that were not read.
+/// Files of a folder that were skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PassedOver {
     /// Templates of a Helm chart.
     Templates {
-        /// Where its `Chart.yaml` is.
+        /// Folder of its `Chart.yaml`.
         chart: PathBuf,
-        /// How many files.
+        /// Number of files.
         files: usize,
     },
-    /// Patches that a kustomization lays over other objects.
+    /// Patches of a kustomization.
     Patches {
-        /// Where its `kustomization.yaml` is.
+        /// Path of its `kustomization.yaml`.
         kustomization: PathBuf,
-        /// How many files.
+        /// Number of files.
         files: usize,
     },
 }
@@ -42,13 +41,13 @@ impl fmt::Display for PassedOver {
 }
 
 impl PassedOver {
-    /// Whether it holds objects of its own, which nobody has looked at then; a patch is for objects that were.
+    /// Whether the files contain objects of their own, which were not analyzed. A patch changes objects that were.
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         matches!(self, Self::Templates { .. })
     }
 
-    /// What makes objects of it.
+    /// Command that renders the files and analyzes the result.
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
@@ -60,15 +59,15 @@ impl PassedOver {
     }
 }
 
-/// Names of a kustomization's file.
+/// File names of a kustomization.
 pub(super) const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// The files that a kustomization names as patches.
+/// Files that a kustomization uses as patches.
 pub(super) fn patches(folder: &Path, text: &str) -> Vec<PathBuf> {
     let Ok(root) = read_value("kustomization", text) else { return Vec::new() };
-    let paths = |list: &Node, field: &str| -> Vec<PathBuf> {
-        let path = |item: &Node| item.as_str().map_or_else(|| item[field].text().to_owned(), str::to_owned);
-        // A patch may stand in its place too.
+    let paths = |list: &Value, field: &str| -> Vec<PathBuf> {
+        let path = |item: &Value| item.as_str().map_or_else(|| item[field].text().to_owned(), str::to_owned);
+        // A patch may also be inline.
         let is_path = |path: &String| !path.is_empty() && !path.contains(['\n', '{']) && !path.contains(": ");
         let paths = list.items().iter().map(path).filter(is_path);
         paths.map(|path| folder.join(path)).collect()
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patches_are_those_that_a_kustomization_names() {
+    fn kustomization_patches_are_recognized() {
         let text = "resources: [../../base]\npatches:\n- path: a.yaml\n  target: {kind: Pod}\n- patch: |-\n    - op: add\n\
                     patchesStrategicMerge:\n- b/c.yaml\n- |-\n  kind: Pod\n";
         let found = patches(Path::new("overlay"), text);

@@ -1,5 +1,5 @@
-//! From text to objects: YAML and JSON, many documents, `List`s, within limits. One unreadable document does not stop
-//! the others. `files` is the only one here that touches the file system.
+//! Parses text into objects: YAML and JSON, multiple documents, `List`s, within limits. An invalid document does not
+//! affect the others. Only `files` accesses the file system.
 
 mod block;
 mod error;
@@ -16,16 +16,16 @@ pub use folder::PassedOver;
 pub use position::Position;
 pub use read::{Reading, read, read_value};
 
-use super::{Finding, Origin};
+use super::{Finding, SourceSpan};
 
-/// Longest file, bytes.
+/// Largest file, bytes.
 pub const MAX_BYTES: usize = 256 << 20;
-/// Deepest nesting. CRDs with large schemas stay below 40.
+/// Deepest nesting, levels. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 100;
-/// Most values of one document, aliases counted as often as they are used.
+/// Most values in a document; aliases count as often as they are used.
 pub const MAX_VALUES: usize = 1_000_000;
 
-/// Texts that objects were read from.
+/// Texts from which objects were parsed.
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<Source>,
@@ -35,44 +35,44 @@ pub struct Sources {
 /// One file.
 #[derive(Debug)]
 pub struct Source {
-    /// As a person named it.
+    /// Path as given by the user.
     pub name: String,
-    /// All of it.
+    /// Complete text.
     pub text: String,
 }
 
 impl Sources {
-    /// Adds a text; its number goes into [`Origin::file`].
+    /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
         self.files.push(Source { name: name.into(), text });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// What folders hold that is made into objects by another tool.
+    /// Adds files that were skipped because another tool renders them.
     #[must_use]
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
     }
 
-    /// The file of this number.
+    /// The file with this index.
     #[must_use]
     pub fn get(&self, file: u32) -> Option<&Source> {
         self.files.get(usize::try_from(file).ok()?)
     }
 
-    /// How many there are.
+    /// Number of files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// The name of a finding's file, and the place of its field there, or of the nearest field around it.
+    /// File of a finding, and the position of its field or of the nearest enclosing one.
     #[must_use]
     pub fn position(&self, finding: &Finding) -> Option<(&Source, Position)> {
         let origin = finding.origin?;
@@ -81,6 +81,6 @@ impl Sources {
     }
 }
 
-fn document(source: &Source, origin: Origin) -> Option<&str> {
+fn document(source: &Source, origin: SourceSpan) -> Option<&str> {
     source.text.get(usize::try_from(origin.start).ok()?..usize::try_from(origin.end).ok()?)
 }

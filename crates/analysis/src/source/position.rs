@@ -1,30 +1,30 @@
-//! The line of a field, found by reading its document again: lines are needed for findings only, and there are few.
+//! Finds the line of a field by parsing its document again. Only findings need lines, and there are few.
 
 use saphyr_parser::{Event, Parser, Span, StrInput};
 
-use super::super::Origin;
+use super::super::SourceSpan;
 use super::yaml::{self, Fault};
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Column, from 1, characters.
     pub column: usize,
-    /// How many characters of the line belong to it.
+    /// Length on this line, characters.
     pub length: usize,
 }
 
-/// The place of `field` in its document, or of the nearest field around it that is there.
-pub fn locate(text: &str, origin: Origin, field: &str) -> Position {
+/// Position of `field` in its document, or of the nearest enclosing field.
+pub fn locate(text: &str, origin: SourceSpan, field: &str) -> Position {
     let mut path = segments(field);
     if let Some(item) = origin.item {
         path.splice(0..0, [Segment::Key("items".to_owned()), Segment::Index(usize::try_from(item).unwrap_or(0))]);
     }
     let mut walk = Walk { parser: yaml::parser(text), next: None, best: None, fault: None };
     let mut span = walk.along(&path);
-    // What was read all the same is walked through all the same.
+    // A document that was accepted despite its indentation is indented here as well.
     let indented = walk.fault.take().and_then(|fault| yaml::indented(text, &fault));
     if let Some(text) = &indented {
         span = Walk { parser: yaml::parser(text), next: None, best: None, fault: None }.along(&path);
@@ -39,8 +39,8 @@ pub fn locate(text: &str, origin: Origin, field: &str) -> Position {
     })
 }
 
-/// Line and column, both from 0, of a character. The parser's own count has a line more for each carriage return that
-/// stands alone, and no editor shows that.
+/// Line and column of a character, both from 0. The parser counts a lone carriage return as a line break, but editors
+/// do not.
 fn place(text: &str, index: usize) -> (usize, usize) {
     text.chars()
         .take(index)
@@ -78,18 +78,18 @@ fn segments(field: &str) -> Vec<Segment> {
     segments
 }
 
-/// Reads no further than it has to.
+/// Parses only as far as necessary.
 struct Walk<'a> {
     parser: Parser<'a, StrInput<'a>>,
-    /// The event that comes next; none at the end of the document, or where it cannot be read.
+    /// The next event; none at the end of the document, or after a syntax error.
     next: Option<(Event<'a>, Span)>,
     best: Option<Span>,
-    /// What ended the walk before the document did.
+    /// The end of the path was reached before the end of the document.
     fault: Option<Fault>,
 }
 
 impl Walk<'_> {
-    /// The place of what the path leads to, or of what is nearest to it.
+    /// Position of the value at the path, or of the nearest enclosing one.
     fn along(&mut self, path: &[Segment]) -> Option<Span> {
         self.advance();
         let start = self.next.as_ref().map(|(_, span)| *span);
@@ -111,7 +111,7 @@ impl Walk<'_> {
         };
     }
 
-    /// Steps from the value that comes next to the one the path leads to.
+    /// Descends from the next value to the value at the path.
     fn follow(&mut self, path: &[Segment]) {
         for segment in path {
             let found = match (&self.next, segment) {
@@ -123,7 +123,7 @@ impl Walk<'_> {
                 return;
             }
         }
-        // A scalar itself rather than its key.
+        // Position of a scalar itself instead of its key.
         if let Some((Event::Scalar(text, ..), span)) = &self.next
             && !text.is_empty()
             && !path.is_empty()
@@ -165,7 +165,7 @@ impl Walk<'_> {
         false
     }
 
-    /// Passes over one value.
+    /// Skips one value.
     fn skip(&mut self) {
         let mut depth = 0_usize;
         while let Some((event, _)) = &self.next {
@@ -187,10 +187,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_found_or_what_is_nearest_to_it() {
+    fn field_or_nearest_ancestor_is_located() {
         let text = "\nkind: X\nmetadata:\n  annotations:\n    a.b/c: \"1\"\nspec:\n  http:\n  - match: x\n    route:\n    - {host: one}\n    - host: two\n";
         let at = |field: &str| {
-            let place = locate(text, Origin { file: 0, line: 10, start: 0, end: 0, item: None }, field);
+            let place = locate(text, SourceSpan { file: 0, line: 10, start: 0, end: 0, item: None }, field);
             (place.line, place.column)
         };
         assert_eq!(at("spec.http[0].route[1].host"), (20, 13));
@@ -203,19 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn a_carriage_return_alone_ends_no_line() {
+    fn lone_carriage_return_is_not_a_line_break() {
         let text = "a: {b: 1,\r c: 2}\r\nd: ü\r\ne: 5\r\n";
         let at = |field: &str| {
-            let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: None }, field);
+            let place = locate(text, SourceSpan { file: 0, line: 1, start: 0, end: 0, item: None }, field);
             (place.line, place.column, place.length)
         };
         assert_eq!((at("a.c"), at("d"), at("e")), ((1, 15, 1), (2, 4, 1), (3, 4, 1)));
     }
 
     #[test]
-    fn an_item_of_a_list_is_found() {
+    fn list_item_is_located() {
         let text = "kind: List\nitems:\n- a: 1\n- a: 2\n";
-        let place = locate(text, Origin { file: 0, line: 1, start: 0, end: 0, item: Some(1) }, "a");
+        let place = locate(text, SourceSpan { file: 0, line: 1, start: 0, end: 0, item: Some(1) }, "a");
         assert_eq!((place.line, place.column), (4, 6));
     }
 }

@@ -1,30 +1,30 @@
-//! Reads texts in parallel: documents to objects, lists unfolded, what no rule reads counted.
+//! Parses texts in parallel: documents to objects, lists to their items. Counts documents that no rule uses.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::super::{Node, Origin, Resource};
+use super::super::{Resource, SourceSpan, Value};
 use super::block;
 use super::error::Place;
 use super::split::{Document, split};
 use super::yaml::{self, Fault};
 use super::{Error, MAX_BYTES, Source, Sources};
 
-/// Documents that one thread takes at once.
+/// Documents that one thread parses at once.
 const CHUNK: usize = 64;
 
-/// What was read.
+/// Result of reading.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// In the order of the texts.
+    /// Objects in the order of the texts.
     pub resources: Vec<Resource>,
-    /// What was not read.
+    /// Documents and files that could not be read.
     pub errors: Vec<Error>,
-    /// Objects of kinds that no rule reads, by `group/Kind`.
+    /// Number of objects by `group/Kind`, for kinds that no rule uses.
     pub others: BTreeMap<String, usize>,
-    /// Documents that are no Kubernetes objects (values of charts, settings of tools), by the file they are in.
+    /// Number of documents by file that are not Kubernetes objects, such as Helm values.
     pub foreign: BTreeMap<u32, usize>,
 }
 
@@ -41,7 +41,7 @@ impl Reading {
     }
 }
 
-/// Reads all documents of all texts.
+/// Parses all documents of all texts.
 #[must_use]
 pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
     let mut whole = Reading::default();
@@ -49,7 +49,7 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
     for (number, source) in (0..).zip(&sources.files) {
         if source.text.len() > MAX_BYTES {
             let place = Place { file: source.name.clone(), line: 1 };
-            let what = format!("the file is longer than {} MiB", MAX_BYTES >> 20);
+            let what = format!("the file exceeds the limit of {} MiB", MAX_BYTES >> 20);
             whole.errors.push(Error::Limit { place, what });
         } else {
             documents.extend(split(&source.text).into_iter().map(|document| (number, document)));
@@ -90,17 +90,17 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
     whole
 }
 
-/// Reads one value, such as a `MeshConfig`. `name` is what errors call the text.
+/// Parses one value, such as a `MeshConfig`. `name` identifies the text in errors.
 ///
 /// # Errors
-/// The text is neither YAML nor JSON, or exceeds a limit.
-pub fn read_value(name: &str, text: &str) -> Result<Node, Error> {
+/// The text is not valid YAML or JSON, or it exceeds a limit.
+pub fn read_value(name: &str, text: &str) -> Result<Value, Error> {
     yaml::read(text).map_err(|fault| error(name, text, 1, fault))
 }
 
 fn read_document(source: &Source, number: u32, document: Document, reading: &mut Reading) {
     let text = &source.text[document.start..document.end];
-    let origin = Origin {
+    let origin = SourceSpan {
         file: number,
         line: u32::try_from(document.line).unwrap_or(u32::MAX),
         start: u32::try_from(document.start).unwrap_or(u32::MAX),
@@ -108,7 +108,7 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
         item: None,
     };
     match parse(text) {
-        Ok(Node::Null) => {}
+        Ok(Value::Null) => {}
         Ok(root) => unfold(root, origin, reading),
         Err(fault) => match json_stream(text, origin) {
             Some(values) => values.into_iter().for_each(|(root, origin)| unfold(root, origin, reading)),
@@ -117,30 +117,30 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
     }
 }
 
-/// JSON values one after another, as `kubectl` takes them too, each with its place.
-fn json_stream(text: &str, whole: Origin) -> Option<Vec<(Node, Origin)>> {
+/// Concatenated JSON values, which `kubectl` accepts too, each with its position.
+fn json_stream(text: &str, whole: SourceSpan) -> Option<Vec<(Value, SourceSpan)>> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut values = Vec::new();
     let mut last = 0;
     let mut line = whole.line;
     while let Some(value) = stream.next() {
-        // The line on which the value stands, after the blank ones before it.
+        // Line where the value starts, after blank lines.
         let start = last + text[last..].len() - text[last..].trim_start().len();
         line += u32::try_from(text[last..start].matches('\n').count()).unwrap_or(0);
         let end = stream.byte_offset();
         let place = |offset: usize| whole.start.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX));
-        values.push((value.ok()?, Origin { line, start: place(start), end: place(end), ..whole }));
+        values.push((value.ok()?, SourceSpan { line, start: place(start), end: place(end), ..whole }));
         line += u32::try_from(text[start..end].matches('\n').count()).unwrap_or(0);
         last = end;
     }
     Some(values)
 }
 
-/// A flow mapping of YAML looks like JSON; the reader of JSON is the faster one.
-fn parse(text: &str) -> Result<Node, Fault> {
+/// A YAML flow mapping looks like JSON; the JSON parser is faster, so it is tried first.
+fn parse(text: &str) -> Result<Value, Fault> {
     if text.trim_start().starts_with('{')
         && let Ok(node) = serde_json::from_str(text)
     {
@@ -159,44 +159,44 @@ fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
     }
 }
 
-/// `List` and any other `…List` with items, as the API server sends them; else the object itself.
-fn unfold(root: Node, origin: Origin, reading: &mut Reading) {
+/// Items of a `List` or any other `…List` that the API server returns; otherwise the object itself.
+fn unfold(root: Value, origin: SourceSpan, reading: &mut Reading) {
     let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
         *reading.foreign.entry(origin.file).or_default() += 1;
         return;
     };
-    if kind.ends_with("List") && matches!(root["items"], Node::List(_)) {
+    if kind.ends_with("List") && matches!(root["items"], Value::List(_)) {
         let of = (api_version.to_owned(), kind.strip_suffix("List").unwrap_or_default().to_owned());
         for (index, item) in (0..).zip(take_items(root)) {
-            // Items of typed lists may leave out what the list says.
+            // Items of a typed list may omit apiVersion and kind, which the list determines.
             let item = if item["kind"].is_null() { with_type(item, &of) } else { item };
-            unfold(item, Origin { item: Some(index), ..origin }, reading);
+            unfold(item, SourceSpan { item: Some(index), ..origin }, reading);
         }
         return;
     }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
-    match Resource::from_node(root) {
+    match Resource::from_value(root) {
         Some(resource) => reading.resources.push(Resource { origin: Some(origin), ..resource }),
         None => *reading.others.entry(name).or_default() += 1,
     }
 }
 
-fn take_items(root: Node) -> Vec<Node> {
-    let Node::Map(entries) = root else { return Vec::new() };
+fn take_items(root: Value) -> Vec<Value> {
+    let Value::Map(entries) = root else { return Vec::new() };
     let items = entries.into_iter().find(|(key, _)| key == "items");
     match items {
-        Some((_, Node::List(items))) => items.into_vec(),
+        Some((_, Value::List(items))) => items.into_vec(),
         _ => Vec::new(),
     }
 }
 
-fn with_type(item: Node, (api_version, kind): &(String, String)) -> Node {
-    let Node::Map(entries) = item else { return item };
+fn with_type(item: Value, (api_version, kind): &(String, String)) -> Value {
+    let Value::Map(entries) = item else { return item };
     let mut entries = entries.into_vec();
-    entries.push(("apiVersion".into(), Node::string(api_version)));
-    entries.push(("kind".into(), Node::string(kind)));
-    Node::Map(entries.into())
+    entries.push(("apiVersion".into(), Value::string(api_version)));
+    entries.push(("kind".into(), Value::string(kind)));
+    Value::Map(entries.into())
 }
 
 #[cfg(test)]
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_document_does_not_stop_the_others() {
+    fn invalid_document_does_not_affect_others() {
         let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\na: {{ .Values.x }}\n  b\n---\nkind: x\n---\n\
                     apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: ns}\n---\napiVersion: v1\nkind: Event\n";
         let read = reading(text);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn json_values_may_follow_each_other() {
+    fn concatenated_json_is_accepted() {
         let text = "{\"apiVersion\":\"v1\",\n\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}}\n\n{\"x\":1}{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\n\
                     \"metadata\":{\"name\":\"b\"}}\n";
         let read = reading(text);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_unfolded_whatever_form_they_have() {
+    fn lists_of_every_form_are_expanded() {
         let text = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}},
             {"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"b"}}]}]}"#;
         let read = reading(text);

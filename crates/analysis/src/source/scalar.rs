@@ -1,35 +1,38 @@
-//! What an unquoted scalar means: as to `kubectl`, which reads YAML 1.1 (sigs.k8s.io/yaml, `resolve.go`). Pure.
+//! Resolves the type of an unquoted scalar as `kubectl` does, which uses YAML 1.1 (sigs.k8s.io/yaml, `resolve.go`).
+//! Pure.
 
 use compact_str::CompactString;
 
-use super::super::Node;
+use super::super::Value;
 
-/// The value of a plain scalar.
-pub fn resolve(text: &str) -> Node {
-    let Some(first) = text.bytes().next() else { return Node::Null };
+/// Value of a plain scalar.
+pub fn resolve(text: &str) -> Value {
+    let Some(first) = text.bytes().next() else { return Value::Null };
     let other = match first {
         b'0'..=b'9' | b'+' | b'-' | b'.' => number(text),
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => word(text),
         _ => None,
     };
-    other.unwrap_or_else(|| Node::Str(CompactString::new(text)))
+    other.unwrap_or_else(|| Value::Str(CompactString::new(text)))
 }
 
-fn word(text: &str) -> Option<Node> {
+fn word(text: &str) -> Option<Value> {
     match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Some(Node::Bool(true)),
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Some(Node::Bool(false)),
-        "~" | "null" | "Null" | "NULL" => Some(Node::Null),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Some(Value::Bool(true)),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            Some(Value::Bool(false))
+        }
+        "~" | "null" | "Null" | "NULL" => Some(Value::Null),
         _ => None,
     }
 }
 
-fn number(text: &str) -> Option<Node> {
+fn number(text: &str) -> Option<Value> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if let Some(node) = special(text, unsigned) {
         return Some(node);
     }
-    // Addresses, versions and dates are the common case: two dots, or a letter that no number has.
+    // Fast path for addresses, versions and dates: two dots, or a letter that no number contains.
     let mut dots = 0;
     for byte in unsigned.bytes() {
         match byte {
@@ -46,17 +49,17 @@ fn number(text: &str) -> Option<Node> {
     integer(plain).or_else(|| float(plain))
 }
 
-fn special(text: &str, unsigned: &str) -> Option<Node> {
+fn special(text: &str, unsigned: &str) -> Option<Value> {
     match unsigned {
         ".inf" | ".Inf" | ".INF" => {
-            Some(Node::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }))
+            Some(Value::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }))
         }
-        ".nan" | ".NaN" | ".NAN" if text == unsigned => Some(Node::Float(f64::NAN)),
+        ".nan" | ".NaN" | ".NAN" if text == unsigned => Some(Value::Float(f64::NAN)),
         _ => None,
     }
 }
 
-fn integer(text: &str) -> Option<Node> {
+fn integer(text: &str) -> Option<Value> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -73,14 +76,14 @@ fn integer(text: &str) -> Option<Node> {
     }
     let value = i128::from_str_radix(digits, radix).ok()?;
     let value = if negative { -value } else { value };
-    i64::try_from(value).ok().map(Node::Int)
+    i64::try_from(value).ok().map(Value::Int)
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
-fn float(text: &str) -> Option<Node> {
+fn float(text: &str) -> Option<Value> {
     let allowed = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
     let value: f64 = if allowed { text.parse().ok()? } else { return None };
-    value.is_finite().then_some(Node::Float(value))
+    value.is_finite().then_some(Value::Float(value))
 }
 
 #[cfg(test)]
@@ -88,29 +91,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scalars_mean_what_they_mean_to_kubectl() {
-        let text = |text: &str| Node::string(text);
+    fn scalars_resolve_as_in_kubectl() {
+        let text = |text: &str| Value::string(text);
         let table = [
-            ("", Node::Null),
-            ("~", Node::Null),
-            ("null", Node::Null),
-            ("true", Node::Bool(true)),
-            ("yes", Node::Bool(true)),
-            ("on", Node::Bool(true)),
-            ("n", Node::Bool(false)),
+            ("", Value::Null),
+            ("~", Value::Null),
+            ("null", Value::Null),
+            ("true", Value::Bool(true)),
+            ("yes", Value::Bool(true)),
+            ("on", Value::Bool(true)),
+            ("n", Value::Bool(false)),
             ("north", text("north")),
-            ("0", Node::Int(0)),
-            ("-12", Node::Int(-12)),
-            ("+1", Node::Int(1)),
-            ("0644", Node::Int(0o644)),
-            ("0o17", Node::Int(15)),
-            ("0x1F", Node::Int(31)),
-            ("0b11", Node::Int(3)),
-            ("1_000", Node::Int(1000)),
-            ("1.5", Node::Float(1.5)),
-            (".5", Node::Float(0.5)),
-            ("1e3", Node::Float(1000.0)),
-            ("089", Node::Float(89.0)),
+            ("0", Value::Int(0)),
+            ("-12", Value::Int(-12)),
+            ("+1", Value::Int(1)),
+            ("0644", Value::Int(0o644)),
+            ("0o17", Value::Int(15)),
+            ("0x1F", Value::Int(31)),
+            ("0b11", Value::Int(3)),
+            ("1_000", Value::Int(1000)),
+            ("1.5", Value::Float(1.5)),
+            (".5", Value::Float(0.5)),
+            ("1e3", Value::Float(1000.0)),
+            ("089", Value::Float(89.0)),
             ("10.0.0.1", text("10.0.0.1")),
             ("1.28.3", text("1.28.3")),
             ("2026-11-24", text("2026-11-24")),
@@ -131,6 +134,6 @@ mod tests {
         for (written, meant) in table {
             assert_eq!(resolve(written), meant, "{written:?}");
         }
-        assert_eq!(resolve("99999999999999999999"), Node::Float(1e20));
+        assert_eq!(resolve("99999999999999999999"), Value::Float(1e20));
     }
 }

@@ -1,18 +1,18 @@
-//! Cuts a text into YAML documents without reading them, so that they can be read in parallel. A marker at the start
-//! of a line ends a document in every context of YAML, also within quotes and block scalars. Pure.
+//! Splits a text into YAML documents without parsing them, so that they can be parsed in parallel. In YAML a document
+//! marker at the start of a line ends the document in every context, also inside quotes and block scalars. Pure.
 
-/// Where one document lies.
+/// Position of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Document {
-    /// First byte.
+    /// Offset of the first byte.
     pub start: usize,
-    /// The end, exclusive.
+    /// Offset of the end, exclusive.
     pub end: usize,
     /// Line of the first byte, from 1.
     pub line: usize,
 }
 
-/// The documents with content, in order. Comments and directives are no content.
+/// Documents with content, in order. Comments and directives are not content.
 pub fn split(text: &str) -> Vec<Document> {
     let mut documents = Vec::new();
     let bytes = text.as_bytes();
@@ -25,7 +25,7 @@ pub fn split(text: &str) -> Vec<Document> {
         let this = &bytes[start..end];
         if is_marker(this, b"---") {
             open.close(start, &mut documents);
-            // What follows the marker on its line belongs to the document.
+            // Text after the marker on its line belongs to the document.
             open = Open { start: start + 3, line, content: None };
             open.note(&this[3..], start + 3, line);
         } else if is_marker(this, b"...") {
@@ -41,11 +41,11 @@ pub fn split(text: &str) -> Vec<Document> {
     documents
 }
 
-/// The document that is being cut.
+/// The document being split off.
 struct Open {
     start: usize,
     line: usize,
-    /// Where its first line with content begins.
+    /// Offset of its first line with content.
     content: Option<(usize, usize)>,
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_are_cut_at_markers_and_empty_ones_left_out() {
+    fn documents_split_at_markers_without_empty_ones() {
         let text = "# licence\n---\na: 1\n---\n# nothing\n--- # here\nb: |\n  --- text\n...\nc: 1\n---x: 1\n";
         let cut: Vec<(usize, &str)> =
             split(text).into_iter().map(|document| (document.line, &text[document.start..document.end])).collect();

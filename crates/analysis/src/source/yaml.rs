@@ -1,27 +1,27 @@
-//! From the events of a YAML parser to a [`Node`], within limits of depth and number. Pure.
+//! Builds a [`Value`] from the events of a YAML parser, within limits on depth and size. Pure.
 
 use compact_str::CompactString;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::super::Node;
+use super::super::Value;
 use super::scalar::resolve;
 use super::{MAX_DEPTH, MAX_VALUES};
 
-/// What ended the reading.
+/// Why parsing stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The text is not YAML.
+    /// The text is not valid YAML.
     Syntax {
-        /// From 1, in the document.
+        /// Line in the document, from 1.
         line: usize,
-        /// What the parser says.
+        /// Error of the parser.
         reason: String,
     },
-    /// It is deeper or larger than what is read.
+    /// The document exceeds a limit.
     Limit {
-        /// From 1, in the document.
+        /// Line in the document, from 1.
         line: usize,
-        /// Which limit.
+        /// The limit that was exceeded.
         what: String,
     },
 }
@@ -32,15 +32,15 @@ impl From<&ScanError> for Fault {
     }
 }
 
-/// Reads one document; null if there is nothing in it.
-pub fn read(text: &str) -> Result<Node, Fault> {
+/// Parses one document; null if it is empty.
+pub fn read(text: &str) -> Result<Value, Fault> {
     read_strictly(text).or_else(|fault| indented(text, &fault).map_or(Err(fault), |text| read_strictly(&text)))
 }
 
-/// Most lines of a document that are indented for the parser.
+/// Most lines of a document whose indentation is corrected.
 const MAX_INDENTED: usize = 64;
 
-/// The text as the parser takes it, if all that it minds is what stands in brackets at their key's column:
+/// The text with corrected indentation, if the only error is a flow collection at the column of its key:
 ///
 /// ```yaml
 /// args: [
@@ -48,14 +48,14 @@ const MAX_INDENTED: usize = 64;
 /// ]
 /// ```
 ///
-/// YAML wants it further to the right; `kubectl` does not, so that many files have it.
+/// YAML requires more indentation; `kubectl` does not, and many files rely on that.
 pub(super) fn indented(text: &str, fault: &Fault) -> Option<String> {
     let mut text = text.to_owned();
     let mut fault = fault.clone();
     for _ in 0..MAX_INDENTED {
         let Fault::Syntax { line, reason } = &fault else { return None };
         let start = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-        // Said within brackets only: elsewhere less indentation ends a block.
+        // Only reported inside brackets: elsewhere less indentation ends a block.
         if !matches!(reason.as_str(), "invalid indentation" | "invalid indentation in flow construct") {
             return None;
         }
@@ -68,7 +68,7 @@ pub(super) fn indented(text: &str, fault: &Fault) -> Option<String> {
     None
 }
 
-fn read_strictly(text: &str) -> Result<Node, Fault> {
+fn read_strictly(text: &str) -> Result<Value, Fault> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| Fault::from(&error))?;
@@ -91,21 +91,21 @@ enum Refused {
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
-    root: Option<Node>,
-    /// By the parser's numbers; those still open hold nothing yet.
-    anchors: Vec<(usize, Node)>,
+    root: Option<Value>,
+    /// Anchors by the parser's numbers; those that are still open have no value yet.
+    anchors: Vec<(usize, Value)>,
     values: usize,
 }
 
 enum Open {
     List {
-        items: Vec<Node>,
+        items: Vec<Value>,
         anchor: usize,
     },
     Map {
-        entries: Vec<(CompactString, Node)>,
+        entries: Vec<(CompactString, Value)>,
         key: Option<CompactString>,
-        merges: Vec<Node>,
+        merges: Vec<Value>,
         merge: bool,
         anchor: usize,
     },
@@ -125,7 +125,7 @@ impl Builder {
                 let node = match tag {
                     Some(tag) => tagged(&text, style, &tag),
                     None if style == ScalarStyle::Plain => resolve(&text),
-                    None => Node::Str(CompactString::from(text)),
+                    None => Value::Str(CompactString::from(text)),
                 };
                 self.put(node, anchor)
             }
@@ -134,16 +134,16 @@ impl Builder {
                 self.open(Open::Map { entries: Vec::new(), key: None, merges: Vec::new(), merge: false, anchor })
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open::List { items, anchor }) => self.put(Node::List(items.into()), anchor),
+                Some(Open::List { items, anchor }) => self.put(Value::List(items.into()), anchor),
                 Some(Open::Map { entries, merges, anchor, .. }) => {
-                    self.put(Node::Map(merged(entries, merges).into()), anchor)
+                    self.put(Value::Map(merged(entries, merges).into()), anchor)
                 }
                 None => Ok(()),
             },
             Event::Alias(anchor) => {
                 let found = self.anchors.iter().rev().find(|(number, _)| *number == anchor);
                 let node = found.map(|(_, node)| node.clone());
-                let node = node.ok_or_else(|| Refused::Syntax("an alias inside of what it stands for".to_owned()))?;
+                let node = node.ok_or_else(|| Refused::Syntax("alias inside its own anchor".to_owned()))?;
                 self.charge(size(&node))?;
                 self.put(node, 0)
             }
@@ -156,12 +156,12 @@ impl Builder {
     fn charge(&mut self, values: usize) -> Result<(), Refused> {
         self.values += values;
         if self.values > MAX_VALUES {
-            return Err(Refused::Limit(format!("the document has more than {MAX_VALUES} values")));
+            return Err(Refused::Limit(format!("the document exceeds the limit of {MAX_VALUES} values")));
         }
         Ok(())
     }
 
-    /// The place for a key, if a key comes next.
+    /// Slot for a key, if the next event is a key.
     fn key_slot(&mut self) -> Option<&mut Option<CompactString>> {
         match self.open.last_mut() {
             Some(Open::Map { key, merge: false, .. }) if key.is_none() => Some(key),
@@ -169,7 +169,7 @@ impl Builder {
         }
     }
 
-    /// `<<` as a key: its value is merged and not put.
+    /// A merge key (`<<`): its value is merged instead of stored.
     fn opens_merge(&mut self, text: &str) -> bool {
         match self.open.last_mut() {
             Some(Open::Map { key: None, merge, .. }) if !*merge && text == "<<" => {
@@ -182,16 +182,16 @@ impl Builder {
 
     fn open(&mut self, open: Open) -> Result<(), Refused> {
         if self.key_slot().is_some() {
-            return Err(Refused::Syntax("a key that is no scalar".to_owned()));
+            return Err(Refused::Syntax("mapping key is not a scalar".to_owned()));
         }
         if self.open.len() == MAX_DEPTH {
-            return Err(Refused::Limit(format!("the document is nested deeper than {MAX_DEPTH} levels")));
+            return Err(Refused::Limit(format!("the document exceeds the limit of {MAX_DEPTH} nested levels")));
         }
         self.open.push(open);
         Ok(())
     }
 
-    fn put(&mut self, node: Node, anchor: usize) -> Result<(), Refused> {
+    fn put(&mut self, node: Value, anchor: usize) -> Result<(), Refused> {
         self.charge(1)?;
         if anchor > 0 {
             self.anchors.push((anchor, node.clone()));
@@ -202,29 +202,29 @@ impl Builder {
             Some(Open::Map { merges, merge, .. }) if *merge => {
                 *merge = false;
                 match node {
-                    Node::List(list) => merges.extend(list),
+                    Value::List(list) => merges.extend(list),
                     other => merges.push(other),
                 }
             }
             Some(Open::Map { entries, key, .. }) => match key.take() {
                 Some(key) => put_entry(entries, key, node),
-                None => return Err(Refused::Syntax("a key that is no scalar".to_owned())),
+                None => return Err(Refused::Syntax("mapping key is not a scalar".to_owned())),
             },
         }
         Ok(())
     }
 }
 
-/// Of a key that is there twice the later value stays, as with `kubectl`.
-fn put_entry(entries: &mut Vec<(CompactString, Node)>, key: CompactString, node: Node) {
+/// The last of equal keys wins, as in `kubectl`.
+fn put_entry(entries: &mut Vec<(CompactString, Value)>, key: CompactString, node: Value) {
     match entries.iter_mut().find(|(name, _)| *name == key) {
         Some((_, value)) => *value = node,
         None => entries.push((key, node)),
     }
 }
 
-/// Keys of the mapping itself win, then those of earlier merges (YAML's merge type).
-fn merged(mut entries: Vec<(CompactString, Node)>, merges: Vec<Node>) -> Vec<(CompactString, Node)> {
+/// Keys of the mapping itself take precedence, then those of earlier merges (YAML merge type).
+fn merged(mut entries: Vec<(CompactString, Value)>, merges: Vec<Value>) -> Vec<(CompactString, Value)> {
     for merge in merges {
         for (key, value) in merge.entries() {
             if !entries.iter().any(|(name, _)| name == key) {
@@ -235,15 +235,15 @@ fn merged(mut entries: Vec<(CompactString, Node)>, merges: Vec<Node>) -> Vec<(Co
     entries
 }
 
-fn tagged(text: &str, style: ScalarStyle, tag: &Tag) -> Node {
+fn tagged(text: &str, style: ScalarStyle, tag: &Tag) -> Value {
     let is_string = tag.suffix == "str" || style != ScalarStyle::Plain || tag.suffix == "binary";
-    if is_string { Node::string(text) } else { resolve(text) }
+    if is_string { Value::string(text) } else { resolve(text) }
 }
 
-fn size(node: &Node) -> usize {
+fn size(node: &Value) -> usize {
     match node {
-        Node::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Node::Map(entries) => 1 + entries.iter().map(|(_, value)| size(value)).sum::<usize>(),
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|(_, value)| size(value)).sum::<usize>(),
         _ => 1,
     }
 }
@@ -257,26 +257,26 @@ pub(super) fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
 mod tests {
     use super::*;
 
-    fn json(text: &str) -> Node {
+    fn json(text: &str) -> Value {
         serde_json::from_str(text).unwrap()
     }
 
     #[test]
-    fn blocks_flows_and_quotes_are_read() {
+    fn blocks_flows_and_quotes_parse() {
         let text = "a: 1\nb: [x, 'on', \"2\", {c: ~}]\nd: |\n  x\n  y\ne:\n- f: on\n  g: !!str 1\n1: k\n";
         let wanted = r#"{"a":1,"b":["x","on","2",{"c":null}],"d":"x\ny\n","e":[{"f":true,"g":"1"}],"1":"k"}"#;
         assert_eq!(read(text), Ok(json(wanted)));
     }
 
     #[test]
-    fn aliases_and_merges_are_unfolded() {
+    fn aliases_and_merges_are_expanded() {
         let text = "a: &x {k: 1, l: 2}\nb: *x\nc: {<<: *x, l: 3}\nd: {<<: [{l: 4}, *x]}\n";
         let wanted = r#"{"a":{"k":1,"l":2},"b":{"k":1,"l":2},"c":{"l":3,"k":1},"d":{"l":4,"k":1}}"#;
         assert_eq!(read(text), Ok(json(wanted)));
     }
 
     #[test]
-    fn bombs_are_refused() {
+    fn alias_bombs_are_rejected() {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let below = format!("*a{}", level - 1);
@@ -289,19 +289,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bracket_may_close_at_its_keys_column() {
+    fn closing_bracket_at_key_column_parses() {
         let text = "a:\n  - b: [\n      \"x\",\n    ]\n    c: [{\n      d: 1\n    }]\n  - e: [\n    1\n    ]\n";
         assert_eq!(read(text), Ok(json(r#"{"a":[{"b":["x"],"c":[{"d":1}]},{"e":[1]}]}"#)));
         assert!(matches!(read("a: [1\nb: 2\n"), Err(Fault::Syntax { .. })));
     }
 
     #[test]
-    fn a_fault_has_its_line() {
+    fn syntax_error_has_line() {
         assert!(matches!(read("a: 1\nb: [1\nc: }"), Err(Fault::Syntax { line: 2.., .. })));
     }
 
     #[test]
-    fn the_later_of_two_equal_keys_stays() {
+    fn last_duplicate_key_wins() {
         assert_eq!(read("a: 1\na: 2\n"), Ok(json(r#"{"a":2}"#)));
     }
 }

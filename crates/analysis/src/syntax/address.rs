@@ -1,13 +1,13 @@
-//! IP addresses, blocks of them and Unix sockets.
+//! IP addresses, CIDRs and Unix domain sockets.
 //!
 //! Source: Go's `net/netip`, `pkg/config/validation/validation.go` (`ValidateUnixAddress`).
 
 use core::net::{IpAddr, Ipv6Addr};
 
-/// What a Unix socket's address begins with.
+/// Scheme of a Unix domain socket.
 pub const UNIX: &str = "unix://";
 
-/// An address of either family; of IPv6 also with a zone.
+/// An IPv4 or IPv6 address; IPv6 may have a zone.
 #[must_use]
 pub fn is_ip(text: &str) -> bool {
     match text.split_once('%') {
@@ -26,13 +26,13 @@ pub fn is_block(text: &str) -> bool {
     plain && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
 }
 
-/// An address or a block of addresses.
+/// An IP address or CIDR.
 #[must_use]
 pub fn is_ip_or_block(text: &str) -> bool {
     if text.matches('/').count() == 1 { is_block(text) } else { is_ip(text) }
 }
 
-/// A path behind `unix://`: absolute, or the name of an abstract socket (`@`).
+/// A path after `unix://`: absolute, or the name of an abstract socket (`@`).
 #[must_use]
 pub fn is_unix_path(path: &str) -> bool {
     path.starts_with('@') || (path.starts_with('/') && !path.ends_with('/'))
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_blocks() {
+    fn addresses_and_cidrs() {
         for text in ["1.2.3.4", "::1", "fe80::1%eth0", "10.0.0.0/8", "::/0", "1.2.3.4/32"] {
             assert!(is_ip_or_block(text), "{text}");
         }

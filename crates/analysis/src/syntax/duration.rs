@@ -1,4 +1,4 @@
-//! Durations as Go writes them: `1h30m`, `1.5s`, `-2ms`.
+//! Parses durations in Go syntax: `1h30m`, `1.5s`, `-2ms`.
 
 const UNITS: &[(&str, i128)] = &[
     ("ns", 1),
@@ -11,7 +11,7 @@ const UNITS: &[(&str, i128)] = &[
     ("h", 3600 * 1_000_000_000),
 ];
 
-/// Nanoseconds; none if the text is no duration or does not fit 64 bits. Source: `time.ParseDuration` of Go.
+/// Nanoseconds; none if the text is not a duration or overflows 64 bits. Source: `time.ParseDuration` of Go.
 #[must_use]
 pub fn parse(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.as_bytes().first()? {
@@ -60,7 +60,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn durations_of_go() {
+    fn go_durations_parse() {
         for (text, expected) in [
             ("1s", Some(1_000_000_000)),
             ("1h30m", Some(5_400_000_000_000)),

@@ -1,4 +1,4 @@
-//! Texts that Istio's configuration is made of: names, addresses, durations, expressions. Must not know its kinds.
+//! Parsers for values in Istio configuration: names, addresses, durations, regular expressions. Independent of kinds.
 
 pub mod address;
 pub mod duration;

@@ -1,4 +1,4 @@
-//! Names in DNS, as Istio reads them: letters of either case, and wildcards in front.
+//! DNS names and labels in Istio's definition: letters of either case, and wildcards as prefixes.
 //!
 //! Source: `pkg/config/labels/instance.go`, `pkg/config/validation/agent/validation.go`, `pkg/config/host/name.go`.
 
@@ -13,7 +13,7 @@ pub fn is_label(text: &str) -> bool {
     text.len() <= LABEL && is_word(text, |b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// Begins and ends with a letter or digit, and has only what is allowed in between.
+/// Whether the first and last characters are letters or digits, and all others are allowed.
 fn is_word(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
@@ -38,59 +38,59 @@ fn is_wildcard_label(text: &str) -> bool {
 
 fn check_length(name: &str) -> Result<(), Cow<'static, str>> {
     match name.len() {
-        0 => Err("a domain name is needed, and it is empty".into()),
+        0 => Err("a domain name must not be empty".into()),
         1..=NAME => Ok(()),
-        length => Err(format!("a domain name has at most {NAME} characters, and this one {length}").into()),
+        length => Err(format!("a domain name must be at most {NAME} characters, but has {length}").into()),
     }
 }
 
 fn check_labels(name: &str, labels: &str) -> Result<(), Cow<'static, str>> {
     let last = labels.rsplit('.').next().unwrap_or_default();
     if last.strip_prefix(['+', '-']).unwrap_or(last).parse::<u64>().is_ok() {
-        return Err(format!("{name:?} is no domain name: it ends in a number").into());
+        return Err(format!("{name:?} is not a domain name: it ends in a number").into());
     }
     let mut parts = labels.split('.').peekable();
     while let Some(label) = parts.next() {
-        // One dot at the end says that the name is complete.
+        // A trailing dot marks a fully qualified name.
         if label.is_empty() && parts.peek().is_none() {
             return Ok(());
         }
         if !is_label(label) {
-            return Err(format!("{name:?} is no domain name: {label:?} is no label").into());
+            return Err(format!("{name:?} is not a domain name: {label:?} is not a DNS label").into());
         }
     }
     Ok(())
 }
 
-/// A domain name without wildcards; one label is enough.
+/// A domain name without wildcards; a single label is valid.
 pub fn check_fqdn(name: &str) -> Result<(), Cow<'static, str>> {
     check_length(name)?;
     check_labels(name, name)
 }
 
-/// A domain name whose first label may be or begin with `*`.
+/// A domain name whose first label may be or start with `*`.
 pub fn check_wildcard(name: &str) -> Result<(), Cow<'static, str>> {
     check_length(name)?;
     let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
     if !is_wildcard_label(first) {
-        return Err(format!("{name:?} is no domain name: {first:?} is no label").into());
+        return Err(format!("{name:?} is not a domain name: {first:?} is not a DNS label").into());
     }
     rest.map_or(Ok(()), |rest| check_labels(name, rest))
 }
 
-/// Has a `*` that stands for a part of a label.
+/// Whether a `*` is only a part of a label.
 #[must_use]
 pub fn is_partial_wildcard(name: &str) -> bool {
     name.contains('*') && name.len() != 1 && !name.starts_with("*.")
 }
 
-/// Begins with `*`.
+/// Whether the first character is `*`.
 #[must_use]
 pub fn is_wildcard(name: &str) -> bool {
     name.starts_with('*')
 }
 
-/// Whether two hosts have a name in common.
+/// Whether two hosts overlap.
 #[must_use]
 pub fn overlap(a: &str, b: &str) -> bool {
     match (a.strip_prefix('*'), b.strip_prefix('*')) {
@@ -101,7 +101,7 @@ pub fn overlap(a: &str, b: &str) -> bool {
     }
 }
 
-/// Whether each name of `part` is one of `whole`.
+/// Whether `whole` matches every name that `part` matches.
 #[must_use]
 pub fn is_within(part: &str, whole: &str) -> bool {
     match (part.strip_prefix('*'), whole.strip_prefix('*')) {
@@ -112,7 +112,7 @@ pub fn is_within(part: &str, whole: &str) -> bool {
     }
 }
 
-/// A key and a value of a label. Empty values are allowed.
+/// Key and value of a label. The value may be empty.
 pub fn check_label(key: &str, value: &str) -> Result<(), String> {
     let is_name = |text: &str| is_word(text, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
@@ -120,10 +120,10 @@ pub fn check_label(key: &str, value: &str) -> Result<(), String> {
         prefix.len() <= 253 && prefix.split('.').all(|label| is_word(label, |b| b.is_ascii_alphanumeric() || b == b'-'))
     });
     if !prefixed || name.len() > LABEL || !is_name(name) {
-        return Err(format!("{key:?} is no key of a label"));
+        return Err(format!("{key:?} is not a valid label key"));
     }
     if !value.is_empty() && !is_name(value) {
-        return Err(format!("{value:?} is no value of a label"));
+        return Err(format!("{value:?} is not a valid label value"));
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_overlap() {
+    fn overlapping_hosts() {
         for (a, b, expected) in [
             ("a.com", "a.com", true),
             ("*.com", "a.com", true),

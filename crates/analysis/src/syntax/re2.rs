@@ -1,19 +1,20 @@
-//! Is a text a regular expression that Envoy and Go accept? Only the syntax is read: nothing is compiled, so a hostile
-//! expression costs no more than its length.
+//! Checks the syntax of regular expressions that Envoy and Go accept. Nothing is compiled, so the cost of a malicious
+//! expression is linear in its length.
 //!
-//! Source: <https://github.com/google/re2/wiki/Syntax>, with Go's limits (`regexp/syntax`): 1000 repetitions, 1000 levels.
+//! Source: <https://github.com/google/re2/wiki/Syntax>, with Go's limits (`regexp/syntax`): 1000 repetitions, 1000
+//! levels.
 
 use std::collections::BTreeSet;
 
 const REPETITIONS: u32 = 1000;
 const LEVELS: usize = 1000;
 
-/// `Err` says what is wrong.
+/// Validates an expression. `Err` is the reason why it is invalid.
 pub fn check(pattern: &str) -> Result<(), String> {
     let mut reader = Reader { rest: pattern };
     let mut open = 0;
     let mut names = BTreeSet::new();
-    // Is there something before that can be repeated, and is that a repetition already?
+    // Whether there is an operand to repeat, and whether it is a repetition already.
     let (mut repeatable, mut repeated) = (false, false);
     while let Some(c) = reader.next() {
         let mut repeats = false;
@@ -23,14 +24,14 @@ pub fn check(pattern: &str) -> Result<(), String> {
                 if group {
                     open += 1;
                     if open > LEVELS {
-                        return Err("it is nested too deep".to_owned());
+                        return Err("groups are nested too deeply".to_owned());
                     }
                     repeatable = false;
                 }
             }
             ')' => {
                 if open == 0 {
-                    return Err("there is a `)` without its `(`".to_owned());
+                    return Err("unmatched `)`".to_owned());
                 }
                 open -= 1;
                 repeatable = true;
@@ -53,16 +54,16 @@ pub fn check(pattern: &str) -> Result<(), String> {
         }
         if repeats {
             if !repeatable {
-                return Err(format!("there is nothing before `{c}` that it could repeat"));
+                return Err(format!("missing operand for repetition `{c}`"));
             }
             reader.take('?');
             if repeated {
-                return Err(format!("a repetition is repeated by `{c}`"));
+                return Err(format!("invalid nested repetition `{c}`"));
             }
         }
         repeated = repeats;
     }
-    if open > 0 { Err("there is a `(` without its `)`".to_owned()) } else { Ok(()) }
+    if open > 0 { Err("unmatched `(`".to_owned()) } else { Ok(()) }
 }
 
 struct Reader<'a> {
@@ -82,19 +83,19 @@ impl Reader<'_> {
         rest.is_some()
     }
 
-    /// After `(`: true when a group opens, false when only flags are set.
+    /// After `(`: true if a group opens, false if only flags are set.
     fn group(&mut self, names: &mut BTreeSet<String>) -> Result<bool, String> {
         let Some(rest) = self.rest.strip_prefix('?') else { return Ok(true) };
         if let Some(named) = rest.strip_prefix("P<").or_else(|| rest.strip_prefix('<')) {
             if named.starts_with(['=', '!']) {
                 return Err("look-behind is not supported".to_owned());
             }
-            let (name, after) = named.split_once('>').ok_or("the name of a group does not end")?;
+            let (name, after) = named.split_once('>').ok_or("unterminated group name")?;
             if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
-                return Err(format!("`{name}` is no name for a group"));
+                return Err(format!("`{name}` is not a valid group name"));
             }
             if !names.insert(name.to_owned()) {
-                return Err(format!("two groups are named `{name}`"));
+                return Err(format!("duplicate group name `{name}`"));
             }
             self.rest = after;
             return Ok(true);
@@ -110,13 +111,13 @@ impl Reader<'_> {
                 '-' if !negative => (negative, some) = (true, false),
                 ':' if !negative || some => return Ok(true),
                 ')' if !negative || some => return Ok(false),
-                _ => return Err(format!("`(?{c}` is not known")),
+                _ => return Err(format!("`(?{c}` is not supported")),
             }
         }
-        Err("there is a `(` without its `)`".to_owned())
+        Err("unmatched `(`".to_owned())
     }
 
-    /// After `{`: whether it is a count; otherwise it is a character like any other.
+    /// After `{`: whether it is a repetition count; otherwise `{` is a literal.
     fn counts(&mut self) -> Result<bool, String> {
         let Some((inside, after)) = self.rest.split_once('}') else { return Ok(false) };
         let number = |text: &str| {
@@ -132,7 +133,7 @@ impl Reader<'_> {
             None => return Ok(false),
         };
         if low > REPETITIONS || high > REPETITIONS || low > high {
-            return Err(format!("`{{{inside}}}` is no count of at most {REPETITIONS}"));
+            return Err(format!("repetition count `{{{inside}}}` exceeds {REPETITIONS} or is reversed"));
         }
         self.rest = after;
         Ok(true)
@@ -153,7 +154,7 @@ impl Reader<'_> {
             first = false;
             if let Some((name, after)) = self.rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) {
                 if !POSIX.contains(&name.strip_prefix('^').unwrap_or(name)) {
-                    return Err(format!("`[:{name}:]` is not known"));
+                    return Err(format!("unknown character class `[:{name}:]`"));
                 }
                 self.rest = after;
                 continue;
@@ -162,26 +163,26 @@ impl Reader<'_> {
             let range = self.rest.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && !rest.starts_with(']'));
             if range {
                 self.take('-');
-                let high = self.member()?.ok_or("a range ends in a class of characters")?;
+                let high = self.member()?.ok_or("a range must not end in a character class")?;
                 if high < low {
-                    return Err(format!("the range `{low}-{high}` is the wrong way round"));
+                    return Err(format!("the range `{low}-{high}` is reversed"));
                 }
             }
         }
     }
 
-    /// One character of a class; none for what stands for several.
+    /// One character of a class; none for a class of characters.
     fn member(&mut self) -> Result<Option<char>, String> {
         match self.next() {
-            None => Err("there is a `[` without its `]`".to_owned()),
+            None => Err("unmatched `[`".to_owned()),
             Some('\\') => self.escape(true),
             Some(c) => Ok(Some(c)),
         }
     }
 
-    /// After `\`: the character meant, if it is one.
+    /// After `\`: the literal character, if it is one.
     fn escape(&mut self, class: bool) -> Result<Option<char>, String> {
-        let Some(c) = self.next() else { return Err("it ends in a `\\`".to_owned()) };
+        let Some(c) = self.next() else { return Err("trailing `\\` at the end".to_owned()) };
         match c {
             'd' | 'D' | 's' | 'S' | 'w' | 'W' => Ok(None),
             'A' | 'z' | 'b' | 'B' if !class => Ok(None),
@@ -199,7 +200,7 @@ impl Reader<'_> {
             'x' => self.hexadecimal().map(Some),
             '0'..='7' => {
                 if c != '0' && !self.rest.starts_with(|c| matches!(c, '0'..='7')) {
-                    return Err(format!("`\\{c}`: references to groups are not supported"));
+                    return Err(format!("`\\{c}`: back-references are not supported"));
                 }
                 let mut code = c.to_digit(8).unwrap_or_default();
                 for _ in 0..2 {
@@ -210,7 +211,7 @@ impl Reader<'_> {
                 Ok(char::from_u32(code))
             }
             c if c.is_ascii() && !c.is_ascii_alphanumeric() => Ok(Some(c)),
-            c => Err(format!("`\\{c}` is not known")),
+            c => Err(format!("unknown escape `\\{c}`")),
         }
     }
 
@@ -218,7 +219,7 @@ impl Reader<'_> {
     fn property(&mut self) -> Result<(), String> {
         let name = match self.next() {
             Some('{') => {
-                let (name, after) = self.rest.split_once('}').ok_or("a `\\p{` does not end")?;
+                let (name, after) = self.rest.split_once('}').ok_or("unterminated `\\p{`")?;
                 self.rest = after;
                 name.strip_prefix('^').unwrap_or(name).to_owned()
             }
@@ -227,26 +228,26 @@ impl Reader<'_> {
         };
         let known = match name.as_bytes() {
             [one] => b"CLMNPSZ".contains(one),
-            // Scripts and categories; which ones there are depends on the version of Unicode.
+            // Unicode scripts and categories; the set depends on the Unicode version.
             long => long.len() > 1 && long.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'),
         };
-        if known { Ok(()) } else { Err(format!("`\\p{{{name}}}` is not known")) }
+        if known { Ok(()) } else { Err(format!("unknown Unicode class `\\p{{{name}}}`")) }
     }
 
     /// After `\x`.
     fn hexadecimal(&mut self) -> Result<char, String> {
         let digits: String = if self.take('{') {
-            let (digits, after) = self.rest.split_once('}').ok_or("a `\\x{` does not end")?;
+            let (digits, after) = self.rest.split_once('}').ok_or("unterminated `\\x{`")?;
             self.rest = after;
             digits.to_owned()
         } else {
             self.next().into_iter().chain(self.next()).collect()
         };
-        let code = u32::from_str_radix(&digits, 16).map_err(|_| format!("`\\x{digits}` is no character"))?;
+        let code = u32::from_str_radix(&digits, 16).map_err(|_| format!("`\\x{digits}` is not a character"))?;
         if code > 0x10_FFFF {
-            return Err(format!("`\\x{digits}` is no character"));
+            return Err(format!("`\\x{digits}` is not a character"));
         }
-        // Halves of surrogate pairs are accepted by Go and never match.
+        // Go accepts surrogate halves, which never match.
         Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
     }
 }
@@ -256,7 +257,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn what_re2_accepts() {
+    fn valid_re2_is_accepted() {
         for pattern in [
             "",
             ".*",
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not() {
+    fn invalid_re2_is_rejected() {
         for pattern in [
             "(",
             ")",

@@ -1,19 +1,19 @@
-//! Is a text a URL as Go's `net/url` reads it, and what is its scheme? Istio's validator and the API server's CEL both
-//! decide by that parser, which is laxer than the URL standard.
+//! Validates URLs as Go's `net/url` does, and returns their scheme. Istio's validation and CEL in the API server both
+//! use that parser, which is less strict than the URL standard.
 
-/// Whether relative references are URLs too.
+/// Whether relative references are valid too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// `url.Parse`.
+    /// Accepts what `url.Parse` does.
     Any,
-    /// `url.ParseRequestURI`: an absolute URL or an absolute path.
+    /// Accepts what `url.ParseRequestURI` does: an absolute URL or an absolute path.
     Absolute,
 }
 
-/// The scheme in lower case, empty if there is none. `Err` says what is wrong.
+/// The scheme in lower case, empty if there is none. `Err` is the reason why the URL is invalid.
 pub fn scheme(text: &str, form: Form) -> Result<String, String> {
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
-        return Err("it has a control character".to_owned());
+        return Err("control characters are not allowed".to_owned());
     }
     let text = if form == Form::Any { text.split_once('#').map_or(text, |(text, _)| text) } else { text };
     if text.is_empty() {
@@ -33,7 +33,7 @@ pub fn scheme(text: &str, form: Form) -> Result<String, String> {
             return Err("it has neither a scheme nor an absolute path".to_owned());
         }
         if rest.split('/').next().is_some_and(|first| first.contains(':')) {
-            return Err("there is a colon before its first `/`".to_owned());
+            return Err("the first path segment must not contain a colon".to_owned());
         }
     }
     let authority =
@@ -55,7 +55,7 @@ fn split_scheme(text: &str) -> Result<(&str, &str), String> {
         match b {
             b'a'..=b'z' | b'A'..=b'Z' => {}
             b'0'..=b'9' | b'+' | b'-' | b'.' if at > 0 => {}
-            b':' if at == 0 => return Err("there is nothing before its `:`".to_owned()),
+            b':' if at == 0 => return Err("the scheme is missing before `:`".to_owned()),
             b':' => return Ok((&text[..at], &text[at + 1..])),
             _ => break,
         }
@@ -70,12 +70,12 @@ fn check_authority(authority: &str) -> Result<(), String> {
     }
     check_escapes(user)?;
     let (name, port) = if let Some(inside) = host.strip_prefix('[') {
-        inside.rsplit_once(']').ok_or("there is a `[` without its `]` in the host")?
+        inside.rsplit_once(']').ok_or("unmatched `[` in the host")?
     } else {
         host.rsplit_once(':').map_or((host, ""), |(name, _)| (name, &host[name.len()..]))
     };
     if !port.is_empty() && !port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(format!("`{port}` is no port"));
+        return Err(format!("`{port}` is not a port"));
     }
     if let Some(c) =
         name.chars().find(|c| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-_.~!$&'()*+,;=:[]<>\"%".contains(*c))
@@ -88,7 +88,7 @@ fn check_authority(authority: &str) -> Result<(), String> {
 fn check_escapes(text: &str) -> Result<(), String> {
     for part in text.split('%').skip(1) {
         if !(part.len() >= 2 && part.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit)) {
-            return Err("a `%` is not followed by two hexadecimal digits".to_owned());
+            return Err("`%` must be followed by two hexadecimal digits".to_owned());
         }
     }
     Ok(())
@@ -99,7 +99,7 @@ mod tests {
     use super::{Form, scheme};
 
     #[test]
-    fn absolute_ones_have_a_scheme_or_a_path() {
+    fn absolute_url_has_scheme_or_path() {
         for (text, expected) in [
             ("http://example.com/x", Some("http")),
             ("OCI://registry/x:1", Some("oci")),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_ones_need_no_scheme() {
+    fn relative_url_needs_no_scheme() {
         assert_eq!(scheme("example.com/x", Form::Any).as_deref(), Ok(""));
         assert!(scheme("1a:b/x", Form::Any).is_err());
     }

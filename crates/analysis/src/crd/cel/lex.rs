@@ -1,4 +1,4 @@
-//! Characters of a CEL rule into tokens. Must not know their grammar.
+//! Tokenizes CEL rules. Independent of the grammar.
 
 use super::parse::Error;
 
@@ -8,17 +8,17 @@ pub(super) enum Token {
     Double(f64),
     Text(String),
     Name(String),
-    /// `in` is one too.
+    /// Operators; `in` is one too.
     Symbol(&'static str),
 }
 
-/// Longest first.
+/// Sorted by length, the longest first.
 const SYMBOLS: &[&str] = &[
     "||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[", "]",
     "{", "}",
 ];
 
-/// Tokens with their place in the text.
+/// Tokens with their offsets in the text.
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Error> {
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -39,7 +39,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Error> {
         } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
             (Token::Symbol(symbol), symbol.len())
         } else {
-            return Err(Error::Syntax { at, text: format!("`{c}` is not expected") });
+            return Err(Error::Syntax { at, text: format!("unexpected `{c}`") });
         };
         tokens.push((at, token));
         at += length;
@@ -52,14 +52,14 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), Error> {
     let fraction = rest[length..].strip_prefix('.').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     if let Some(fraction) = fraction {
         length += 1 + fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
-        let value = rest[..length].parse().map_err(|_| Error::Syntax { at, text: "not a number".to_owned() })?;
+        let value = rest[..length].parse().map_err(|_| Error::Syntax { at, text: "invalid number".to_owned() })?;
         return Ok((Token::Double(value), length));
     }
-    let value = rest[..length].parse().map_err(|_| Error::Syntax { at, text: "the number is too large".to_owned() })?;
+    let value = rest[..length].parse().map_err(|_| Error::Syntax { at, text: "number out of range".to_owned() })?;
     Ok((Token::Int(value), length))
 }
 
-/// A string with any of CEL's quotes, and its length in the text.
+/// A string with any of CEL's quotes, and its length in the source text.
 fn string(rest: &str, at: usize) -> Result<Option<(Token, usize)>, Error> {
     let (raw, body) = match rest.strip_prefix(['r', 'R']) {
         Some(body) if body.starts_with(['"', '\'']) => (true, body),
@@ -94,5 +94,5 @@ fn string(rest: &str, at: usize) -> Result<Option<(Token, usize)>, Error> {
             _ => return Err(wrong()),
         });
     }
-    Err(Error::Syntax { at, text: "the string does not end".to_owned() })
+    Err(Error::Syntax { at, text: "unterminated string".to_owned() })
 }

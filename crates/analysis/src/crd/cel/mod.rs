@@ -1,8 +1,8 @@
-//! The Common Expression Language, as far as the rules of custom resource definitions use it. Works on the objects as
-//! they were read, with the defaults of their schema, and copies nothing.
+//! The Common Expression Language, as far as CRD validation rules use it. Evaluates parsed objects directly, with the
+//! defaults of their schema, and without copies.
 //!
-//! Why not the `cel` crate: its values are copies, it knows neither defaults nor the API server's own functions, and its
-//! durations need `chrono`, which this project bans.
+//! Why not the `cel` crate: it copies values, supports neither schema defaults nor the API server's function libraries,
+//! and its durations need `chrono`, which this project bans.
 
 mod eval;
 mod lex;

@@ -1,21 +1,21 @@
-//! Text of a CEL rule into a tree. Must not know what the rule is checked against.
+//! Parses CEL rules into expression trees. Independent of the values.
 //!
-//! Grammar and macros: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>. Names that the API server
-//! escapes (`__namespace__`): Kubernetes' documentation of `x-kubernetes-validations`.
+//! Grammar and macros: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>. Escaped names
+//! (`__namespace__`): Kubernetes' documentation of `x-kubernetes-validations`.
 
 use regex::Regex;
 
 use super::lex::{self, Token};
 
-/// Deeper nesting than any rule has; keeps a hostile one from the end of the stack.
+/// Deepest nesting, levels. No rule comes near it; it protects the stack from malicious input.
 const DEPTH: usize = 64;
 
-/// A rule that is not CEL, or CEL beyond what is understood here.
+/// An invalid CEL rule, or one that uses unsupported features.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("at character {at}: {text}")]
     Syntax { at: usize, text: String },
-    /// Valid in the API server, unknown here.
+    /// Valid in the API server but not supported here.
     #[error("{0} is not supported")]
     Unsupported(String),
 }
@@ -27,7 +27,7 @@ pub enum Expr {
     Int(i64),
     Double(f64),
     Text(Box<str>),
-    /// Position in the environment: 0 is `self`, then the variables of the macros around.
+    /// Index of a variable: 0 is `self`, then the variables of the enclosing macros.
     Variable(usize),
     List(Vec<Expr>),
     Map(Vec<(Expr, Expr)>),
@@ -39,7 +39,7 @@ pub enum Expr {
     Binary(Operator, Box<Expr>, Box<Expr>),
     Choose(Box<(Expr, Expr, Expr)>),
     Call(Function, Vec<Expr>),
-    /// `text.matches("…")` with a pattern known beforehand.
+    /// `text.matches("…")` with a constant pattern.
     Matches(Box<Expr>, Box<Regex>),
     Each(Each, Box<(Expr, Expr)>),
 }
@@ -90,7 +90,7 @@ pub enum Function {
     IsIp,
 }
 
-/// By name; those called on a value have it as their first argument.
+/// A function by name; a method has its receiver as the first argument.
 fn function(name: &str, arguments: usize, method: bool) -> Option<Function> {
     Some(match (name, arguments, method) {
         ("size", 1, _) => Function::Size,
@@ -111,14 +111,14 @@ fn function(name: &str, arguments: usize, method: bool) -> Option<Function> {
     })
 }
 
-/// The tree of a rule whose only free variable is `self`.
+/// Expression tree of a rule whose only free variable is `self`.
 pub fn parse(rule: &str) -> Result<Expr, Error> {
     let tokens = lex::tokens(rule)?;
     let mut parser = Parser { tokens, next: 0, depth: 0, variables: vec!["self".to_owned()], end: rule.len() };
     let expr = parser.expression()?;
     match parser.peek() {
         None => Ok(expr),
-        Some(_) => Err(parser.wrong("expected the end")),
+        Some(_) => Err(parser.wrong("expected the end of the rule")),
     }
 }
 
@@ -272,7 +272,7 @@ impl Parser {
         Ok(Expr::Call(function, arguments))
     }
 
-    /// Up to the closing parenthesis.
+    /// Arguments up to the closing parenthesis.
     fn arguments(&mut self, into: &mut Vec<Expr>) -> Result<(), Error> {
         if self.take(")") {
             return Ok(());
@@ -346,7 +346,7 @@ impl Parser {
         if name == "has" {
             return match arguments.pop() {
                 Some(Expr::Field(target, field)) if arguments.is_empty() => Ok(Expr::Has(target, field)),
-                _ => Err(self.wrong("`has` takes a field")),
+                _ => Err(self.wrong("`has` requires a field")),
             };
         }
         let function = function(name, arguments.len(), false).ok_or_else(|| unknown(name))?;
@@ -358,7 +358,7 @@ fn unknown(name: &str) -> Error {
     Error::Unsupported(format!("the function `{name}`"))
 }
 
-/// The property's name behind one that is escaped because CEL reserves it.
+/// Name of a property that is escaped because CEL reserves it.
 fn plain(name: &str) -> Box<str> {
     let keyword = name.strip_prefix("__").and_then(|name| name.strip_suffix("__")).filter(|name| !name.is_empty());
     let name = match keyword {

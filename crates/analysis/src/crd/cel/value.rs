@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 
 use super::super::schema::{Schema, Schemas, Type};
 use super::eval::Error;
-use crate::Node;
+use crate::Value;
 
 #[derive(Debug, Clone)]
-pub(super) enum Value<'a> {
+pub(super) enum CelValue<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -16,25 +16,25 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     /// Nanoseconds.
     Duration(i64),
-    /// Its scheme is all that is asked for.
+    /// A URL; rules use only its scheme.
     Url(String),
-    List(Vec<Value<'a>>),
-    Map(Vec<(Value<'a>, Value<'a>)>),
-    /// A list or mapping of the object.
-    Node(&'a Node, &'a Schema),
+    List(Vec<CelValue<'a>>),
+    Map(Vec<(CelValue<'a>, CelValue<'a>)>),
+    /// A list or map of the object.
+    Value(&'a Value, &'a Schema),
 }
 
-impl<'a> Value<'a> {
+impl<'a> CelValue<'a> {
     #[allow(clippy::cast_precision_loss, reason = "a `number` is a double")]
-    pub(super) fn of(node: &'a Node, schema: &'a Schema) -> Self {
+    pub(super) fn of(node: &'a Value, schema: &'a Schema) -> Self {
         match node {
-            Node::Null => Self::Null,
-            Node::Bool(value) => Self::Bool(*value),
-            Node::Int(value) if schema.kind == Type::Number => Self::Double(*value as f64),
-            Node::Int(value) => Self::Int(*value),
-            Node::Float(value) => Self::Double(*value),
-            Node::Str(text) => Self::Text(Cow::Borrowed(text)),
-            Node::List(_) | Node::Map(_) => Self::Node(node, schema),
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Int(value) if schema.kind == Type::Number => Self::Double(*value as f64),
+            Value::Int(value) => Self::Int(*value),
+            Value::Float(value) => Self::Double(*value),
+            Value::Str(text) => Self::Text(Cow::Borrowed(text)),
+            Value::List(_) | Value::Map(_) => Self::Value(node, schema),
         }
     }
 
@@ -48,7 +48,7 @@ impl<'a> Value<'a> {
     /// A field, or its default.
     pub(super) fn field(&self, name: &str, schemas: &'a Schemas) -> Result<Option<Self>, Error> {
         match self {
-            Self::Node(node @ Node::Map(_), schema) => Ok(field(node, schema, name, schemas)),
+            Self::Value(node @ Value::Map(_), schema) => Ok(field(node, schema, name, schemas)),
             Self::Map(entries) => Ok(entries
                 .iter()
                 .find(|(key, _)| matches!(key, Self::Text(text) if text == name))
@@ -69,16 +69,16 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What a macro goes over: the items of a list, the keys of a map.
+    /// Elements for a macro: the items of a list, or the keys of a map.
     pub(super) fn items(&self, schemas: &'a Schemas) -> Result<Vec<Self>, Error> {
         Ok(match self {
             Self::List(items) => items.clone(),
             Self::Map(entries) => entries.iter().map(|(key, _)| key.clone()).collect(),
-            Self::Node(Node::List(items), schema) => {
+            Self::Value(Value::List(items), schema) => {
                 let schema = schema.items.map_or(*schema, |items| schemas.node(items));
                 items.iter().map(|item| Self::of(item, schema)).collect()
             }
-            Self::Node(Node::Map(entries), _) => {
+            Self::Value(Value::Map(entries), _) => {
                 entries.iter().map(|(key, _)| Self::Text(Cow::Borrowed(key))).collect()
             }
             _ => return Err(Error::Type),
@@ -90,13 +90,13 @@ impl<'a> Value<'a> {
             Self::Text(text) => Ok(text.chars().count()),
             Self::List(items) => Ok(items.len()),
             Self::Map(entries) => Ok(entries.len()),
-            Self::Node(Node::List(items), _) => Ok(items.len()),
-            Self::Node(Node::Map(entries), _) => Ok(entries.len()),
+            Self::Value(Value::List(items), _) => Ok(items.len()),
+            Self::Value(Value::Map(entries), _) => Ok(entries.len()),
             _ => Err(Error::Type),
         }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "as CEL compares across number types")]
+    #[allow(clippy::cast_precision_loss, reason = "CEL compares across number types")]
     pub(super) fn compare(&self, other: &Self) -> Result<Ordering, Error> {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) | (Self::Duration(a), Self::Duration(b)) => Ok(a.cmp(b)),
@@ -112,8 +112,8 @@ impl<'a> Value<'a> {
     pub(super) fn equals(&self, other: &Self, schemas: &'a Schemas) -> bool {
         match (self, other) {
             (Self::Null, Self::Null) => true,
-            (Self::Node(a, _), Self::Node(b, _)) => a == b,
-            (Self::List(_) | Self::Node(Node::List(_), _), Self::List(_) | Self::Node(Node::List(_), _)) => {
+            (Self::Value(a, _), Self::Value(b, _)) => a == b,
+            (Self::List(_) | Self::Value(Value::List(_), _), Self::List(_) | Self::Value(Value::List(_), _)) => {
                 match (self.items(schemas), other.items(schemas)) {
                     (Ok(a), Ok(b)) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.equals(b, schemas)),
                     _ => false,
@@ -124,13 +124,13 @@ impl<'a> Value<'a> {
     }
 }
 
-fn field<'a>(node: &'a Node, schema: &'a Schema, name: &str, schemas: &'a Schemas) -> Option<Value<'a>> {
+fn field<'a>(node: &'a Value, schema: &'a Schema, name: &str, schemas: &'a Schemas) -> Option<CelValue<'a>> {
     let part = schema.properties.get(name).copied().or(schema.additional_properties).map(|part| schemas.node(part));
     match node.entries().iter().find(|(key, _)| key == name) {
         Some((_, value)) if value.is_set() || part.is_some_and(|part| part.nullable) => {
-            Some(Value::of(value, part.unwrap_or(schema)))
+            Some(CelValue::of(value, part.unwrap_or(schema)))
         }
-        // Nulls that may not be there are dropped, and what is not there is filled in, before rules are looked at.
-        _ => part.and_then(|part| part.default.as_ref().map(|default| Value::of(default, part))),
+        // Before rules are evaluated, forbidden nulls are dropped and defaults are set.
+        _ => part.and_then(|part| part.default.as_ref().map(|default| CelValue::of(default, part))),
     }
 }

@@ -1,14 +1,13 @@
-//! A mesh in which whatever no policy names is allowed. Source: istio.io, security best practices, "Apply default-deny
-//! authorization policies".
+//! Checks that the mesh or each namespace has a default-deny `AuthorizationPolicy`. Source: istio.io, security best
+//! practices, "Apply default-deny authorization policies".
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "access.DefaultDeny",
     codes: &[&SH7203],
-    reads: &[Kind::AuthorizationPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::AuthorizationPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 
@@ -16,11 +15,11 @@ static SH7203: Code = Code {
     id: "SH7203",
     name: "NoDefaultDeny",
     level: Level::Info,
-    title: "No policy refuses by default what is not allowed",
-    why: "A workload that no ALLOW policy selects takes every request, so each new workload is open until somebody \
-          thinks of it.",
-    remedy: "Put an AuthorizationPolicy with an empty spec into the root namespace (nothing is allowed), and ALLOW \
-             policies beside the workloads. Try it first with the annotation istio.io/dry-run.",
+    title: "Namespace has no default-deny AuthorizationPolicy",
+    why: "A workload that no ALLOW policy selects accepts every request. A new workload is therefore open until a \
+          policy is written for it.",
+    remedy: "Create an AuthorizationPolicy with an empty spec in the root namespace, which denies all requests, and \
+             ALLOW policies beside the workloads. The annotation istio.io/dry-run lets you test the policy first.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#apply-default-deny-authorization-policies",
     example: Example {
         before: "\
@@ -80,12 +79,15 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     if open.is_empty() {
         return;
     }
-    let message =
-        format!("neither {root} nor {} has a policy that refuses by default", crate::rules::wording::some_of(&open));
+    let message = format!(
+        "neither {root} nor {} has a default-deny AuthorizationPolicy",
+        crate::rules::support::text::some_of(&open)
+    );
     findings.add(&SH7203, &view.mesh().resource(), message).arguments(open);
 }
 
-/// Whether an ALLOW policy without rules covers the namespace; an ALLOW policy with rules for all of it does too.
+/// Whether an ALLOW policy without rules applies to the whole namespace. An ALLOW policy whose rules are for all of its
+/// workloads counts too.
 fn has_default(view: &View<'_>, namespace: &str) -> bool {
     view.in_namespace(Kind::AuthorizationPolicy, namespace).iter().any(|policy| {
         let spec = policy.spec();
@@ -101,7 +103,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_folder_without_the_control_plane_is_not_judged() {
+    fn folder_without_control_plane_is_ignored() {
         let folder = super::SH7203.example.before.replace("app: istiod", "app: other");
         assert!(!reported(&folder).contains("SH7203"));
     }

@@ -1,13 +1,12 @@
-//! Hosts of a policy that a port in the request's `Host` header evades. Source: istio.io, security best practices,
-//! "Be aware of the host match".
+//! Checks for policy hosts that a client can evade by adding a port to the `Host` header. Source: istio.io, security
+//! best practices, "Be aware of the host match".
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "access.HostPorts",
     codes: &[&SH7207],
-    reads: &[Kind::AuthorizationPolicy],
+    inputs: &[Kind::AuthorizationPolicy],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -15,10 +14,10 @@ static SH7207: Code = Code {
     id: "SH7207",
     name: "PolicyHostWithoutPorts",
     level: Level::Warning,
-    title: "A policy names a host without the form that has a port",
-    why: "A client may write a port into the Host header. `example.com` does not match `example.com:8080`, so a DENY \
-          policy is evaded and an ALLOW policy refuses good requests.",
-    remedy: "Add the same host with `:*` behind it.",
+    title: "AuthorizationPolicy matches a host without its form with a port",
+    why: "A client may add a port to the Host header. The value `example.com` does not match `example.com:8080`, so a \
+          DENY policy is bypassed and an ALLOW policy rejects valid requests.",
+    remedy: "Add the same host with the suffix `:*`.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#writing-host-match-policies",
     example: Example {
         before: "\
@@ -65,7 +64,7 @@ fn check(_: &View<'_>, policy: &Resource, findings: &mut Findings) {
                     continue;
                 }
                 let message = format!(
-                    "{} without the same host and a port: a request with Host {}:80 is another host",
+                    "{} is listed without its form with a port, so a request with Host {}:80 does not match",
                     missing.join(", "),
                     missing[0]
                 );

@@ -1,15 +1,14 @@
-//! Policies that name who calls, where callers have no identity. Source: Kiali's check KIA0105; istio.io, security
-//! concepts, "Dependency on mutual TLS"; istio/istio#19197.
+//! Checks policies that match client identities where clients may connect without mutual TLS and have no identity.
+//! Source: Kiali's check KIA0105; istio.io, security concepts, "Dependency on mutual TLS"; istio/istio#19197.
 
 use crate::rules::mutual_tls::mode::{self, InForce, Mode};
-use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View};
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "access.Identity",
     codes: &[&SH7104],
-    reads: &[Kind::AuthorizationPolicy, Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::AuthorizationPolicy, Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -17,11 +16,12 @@ static SH7104: Code = Code {
     id: "SH7104",
     name: "IdentityWithoutMutualTls",
     level: Level::Error,
-    title: "A policy depends on the caller's identity and mutual TLS is not mandatory",
-    why: "Who calls is known from the client's certificate. Over plain text there is none: an ALLOW policy refuses \
-          everybody, and a DENY policy lets everybody pass who leaves TLS out.",
-    remedy: "Make mutual TLS STRICT for these workloads with a PeerAuthentication, or do not refuse by identity: allow \
-             by identity instead.",
+    title: "AuthorizationPolicy matches client identities, but mutual TLS is not STRICT",
+    why: "The client identity comes from its mutual TLS certificate. A plaintext connection has none: an ALLOW policy \
+          rejects it, and a DENY policy that matches principals or namespaces does not match it, so a client bypasses \
+          the policy by connecting without TLS.",
+    remedy: "Set mutual TLS to STRICT for these workloads with a PeerAuthentication, or replace the DENY policy with \
+             an ALLOW policy that lists the permitted identities.",
     source: "https://istio.io/latest/docs/concepts/security/#dependency-on-mutual-tls",
     example: Example {
         before: "\
@@ -64,7 +64,7 @@ const KEYS: [&str; 4] = ["source.principal", "source.namespace", "source.service
 
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     let spec = policy.spec();
-    // At a waypoint each client has an identity: no other connections reach it.
+    // A waypoint accepts only authenticated connections, so each client has an identity.
     if spec["targetRef"].is_set() || !spec["targetRefs"].is_empty() {
         return;
     }
@@ -77,7 +77,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         return;
     }
     let labels = Selector::new(spec.at("selector.matchLabels"));
-    // A gateway's clients are outside the mesh: their certificates are the Gateway's business.
+    // Clients of an ingress gateway are outside the mesh; the Gateway's TLS settings apply to their certificates.
     if labels
         .pairs()
         .iter()
@@ -95,11 +95,15 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         let (level, message) = match mode {
             Mode::Disable => (
                 Level::Error,
-                format!("{action} policy {} depends on the caller's identity and mutual TLS is off{told}", policy.name),
+                format!("{action} policy {} matches client identities, but mutual TLS is disabled{told}", policy.name),
             ),
             Mode::Permissive if is_evaded(action, is_positive) && (by.is_some() || is_whole_cluster(view)) => (
                 Level::Warning,
-                format!("who calls {action} policy {} without TLS evades it: plain text is taken{told}", policy.name),
+                format!(
+                    "clients can bypass {action} policy {} by connecting without TLS, because plaintext is \
+                         accepted{told}",
+                    policy.name
+                ),
             ),
             Mode::Permissive | Mode::Strict => continue,
         };
@@ -110,7 +114,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     }
 }
 
-/// A client without identity is not among those refused, and among those that are "not x".
+/// A client without identity does not match `principals`, and it matches `notPrincipals`.
 fn is_evaded(action: &str, is_positive: bool) -> bool {
     match action {
         "DENY" => is_positive,
@@ -124,8 +128,8 @@ struct Use {
     is_positive: bool,
 }
 
-/// Where identity is asked for; a positive field beside a negative one decides.
-fn uses(spec: &Node) -> Vec<Use> {
+/// The first field that matches an identity; a positive field beside a negative one decides.
+fn uses(spec: &Value) -> Vec<Use> {
     let mut uses = Vec::new();
     for (index, rule) in spec["rules"].items().iter().enumerate() {
         for (at, entry) in rule["from"].items().iter().enumerate() {
@@ -153,13 +157,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn to_allow_by_identity_is_safe_beside_plain_text() {
+    fn allow_by_identity_is_safe_with_plaintext() {
         let allow = super::SH7104.example.before.replace("action: DENY", "action: ALLOW");
         assert!(!reported(&allow).contains("SH7104"));
     }
 
     #[test]
-    fn without_a_word_on_mutual_tls_some_files_are_not_judged() {
+    fn files_without_mutual_tls_settings_are_ignored() {
         let alone = super::SH7104.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7104"));
     }

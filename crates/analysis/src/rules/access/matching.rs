@@ -1,13 +1,12 @@
-//! Policies that fail open: what nobody thought of is let in. Source: istio.io, security best practices, "Use
-//! ALLOW-with-positive-matching and DENY-with-negative-match patterns".
+//! Checks for policies that fail open because every value that is not listed is allowed. Source: istio.io, security best
+//! practices, "Use ALLOW-with-positive-matching and DENY-with-negative-match patterns".
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "access.Matching",
     codes: &[&SH7204, &SH7205],
-    reads: &[Kind::AuthorizationPolicy],
+    inputs: &[Kind::AuthorizationPolicy],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -15,11 +14,11 @@ static SH7204: Code = Code {
     id: "SH7204",
     name: "AllowWithNegativeMatch",
     level: Level::Warning,
-    title: "An ALLOW policy says what is not allowed instead of what is",
-    why: "Whatever the negative match does not name is let in: a new path, another spelling of the same path, a client \
-          that nobody thought of. A gap in the list is a hole.",
-    remedy: "List what is allowed with paths, methods, principals or namespaces, or turn the policy into a DENY policy \
-             with this negative match beside an ALLOW policy.",
+    title: "ALLOW policy uses only negative matches",
+    why: "A negative match allows every value that it does not list: a new path, another spelling of the same path, \
+          an unknown client. A gap in the list opens access.",
+    remedy: "List what is allowed with paths, methods, principals or namespaces. Alternatively use a DENY policy with \
+             this negative match and an ALLOW policy beside it.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#safer-authorization-policy-patterns",
     example: Example {
         before: "\
@@ -50,11 +49,10 @@ static SH7205: Code = Code {
     id: "SH7205",
     name: "DenyWithPositivePathMatch",
     level: Level::Info,
-    title: "A DENY policy names the paths it refuses",
-    why: "A request that is spelt differently and means the same to the application does not match and is let in, \
-          unless an ALLOW policy stands in its way.",
-    remedy: "Refuse with a negative match (notPaths) whatever is not known, or keep an ALLOW policy with the permitted \
-             paths beside it.",
+    title: "DENY policy matches paths that a client can spell differently",
+    why: "A request whose path is spelled differently, but means the same to the application, does not match the DENY \
+          rule. It is accepted unless an ALLOW policy rejects it.",
+    remedy: "Use notPaths to deny every path that is not known, or add an ALLOW policy with the permitted paths.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#safer-authorization-policy-patterns",
     example: Example {
         before: "\
@@ -93,14 +91,14 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     }
 }
 
-/// A rule may have negative matches if a positive one stands beside it on the same side: then it narrows.
+/// A rule may have negative matches if a positive one in the same part narrows it.
 fn check_allow(policy: &Resource, findings: &mut Findings) {
     for (index, rule) in policy.spec()["rules"].items().iter().enumerate() {
         let sides = [("from", "source", &SOURCES[..]), ("to", "operation", &OPERATIONS[..])];
         for (list, item, fields) in sides {
             for (at, entry) in rule[list].items().iter().enumerate() {
                 let Some(negative) = only_negative(&entry[item], fields) else { continue };
-                let message = format!("rule {index} of {} allows everything but what {negative} lists", policy.name);
+                let message = format!("rule {index} of {} allows everything except what {negative} lists", policy.name);
                 findings
                     .add(&SH7204, policy, message)
                     .field(format!("spec.rules[{index}].{list}[{at}].{item}.{negative}"))
@@ -110,8 +108,8 @@ fn check_allow(policy: &Resource, findings: &mut Findings) {
     }
 }
 
-/// The first negative field, if no positive one is there.
-fn only_negative(entry: &Node, fields: &[&str]) -> Option<String> {
+/// The first negative field, if there is no positive one.
+fn only_negative(entry: &Value, fields: &[&str]) -> Option<String> {
     if fields.iter().any(|field| !entry[*field].is_empty()) {
         return None;
     }
@@ -125,7 +123,7 @@ fn negative(field: &str) -> String {
 }
 
 fn check_deny(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
-    // With an ALLOW policy in the namespace what is not listed there is refused anyway.
+    // With an ALLOW policy in the namespace, a path that it does not list is rejected anyway.
     let is_allow = |other: &Resource| matches!(other.spec()["action"].text(), "" | "ALLOW");
     if view.in_namespace(Kind::AuthorizationPolicy, &policy.namespace).iter().any(|other| is_allow(other)) {
         return;
@@ -133,10 +131,10 @@ fn check_deny(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     for (index, rule) in policy.spec()["rules"].items().iter().enumerate() {
         for (at, entry) in rule["to"].items().iter().enumerate() {
             let paths = &entry["operation"]["paths"];
-            // Whatever begins with a prefix cannot be evaded by what follows it.
+            // A suffix cannot evade a prefix match.
             if let Some(path) = paths.texts().find(|path| !path.contains('*')) {
                 let message = format!(
-                    "{} refuses the path {path} and no ALLOW policy of namespace {} says which are permitted",
+                    "{} denies the path {path}, and no ALLOW policy in namespace {} limits which paths are permitted",
                     policy.name, policy.namespace
                 );
                 findings
@@ -153,14 +151,14 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_negative_match_that_narrows_a_positive_one_is_fine() {
+    fn negative_match_beside_positive_is_accepted() {
         let narrowed =
             super::SH7204.example.before.replace("notPaths: [/admin]", "paths: [/api/*], notPaths: [/api/admin]");
         assert!(!reported(&narrowed).contains("SH7204"));
     }
 
     #[test]
-    fn beside_an_allow_policy_a_denied_path_is_not_the_only_wall() {
+    fn denied_path_with_allow_policy_is_accepted() {
         let allow = "---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

@@ -1,12 +1,11 @@
-//! Methods of a policy that no request has. Source: Kiali's check KIA0102.
+//! Checks for unknown HTTP methods in policies. Source: Kiali's check KIA0102.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "access.Methods",
     codes: &[&SH7102],
-    reads: &[Kind::AuthorizationPolicy],
+    inputs: &[Kind::AuthorizationPolicy],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -14,11 +13,11 @@ static SH7102: Code = Code {
     id: "SH7102",
     name: "UnknownMethod",
     level: Level::Warning,
-    title: "A policy names something that is no HTTP method",
-    why: "Methods are compared exactly and in capitals, so this part of the policy never matches: an ALLOW policy \
-          allows less than it says, and a DENY policy denies less.",
-    remedy: "Write one of GET, HEAD, POST, PUT, PATCH, DELETE, CONNECT, OPTIONS, TRACE in capitals. The method of gRPC \
-             is POST; the procedure is matched with paths.",
+    title: "AuthorizationPolicy lists an invalid HTTP method",
+    why: "Methods are compared exactly and are case-sensitive, so this match never applies. An ALLOW policy allows \
+          less than intended, and a DENY policy denies less.",
+    remedy: "Use GET, HEAD, POST, PUT, PATCH, DELETE, CONNECT, OPTIONS or TRACE in capitals. For gRPC use POST and \
+             match the procedure with paths.",
     source: "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Operation",
     example: Example {
         before: "\
@@ -51,7 +50,7 @@ fn check(_: &View<'_>, policy: &Resource, findings: &mut Findings) {
         for (at, entry) in rule["to"].items().iter().enumerate() {
             for field in ["methods", "notMethods"] {
                 for (which, method) in entry["operation"][field].texts().enumerate() {
-                    // Other capitals may be a method of an extension, such as WebDAV's PROPFIND.
+                    // An unknown name in capitals may be a method of an extension, such as WebDAV's PROPFIND.
                     let is_plausible =
                         method.contains('*') || method.chars().all(|c| c.is_ascii_uppercase() || c == '-');
                     if is_plausible {
@@ -59,9 +58,9 @@ fn check(_: &View<'_>, policy: &Resource, findings: &mut Findings) {
                     }
                     let capitals = method.to_uppercase();
                     let message = if METHODS.contains(&&*capitals) {
-                        format!("method {method} never matches: methods are written in capitals, {capitals}")
+                        format!("method {method} never matches, because methods are case-sensitive; use {capitals}")
                     } else {
-                        format!("method {method} never matches: it is no HTTP method")
+                        format!("method {method} never matches, because it is not an HTTP method")
                     };
                     findings
                         .add(&SH7102, policy, message)

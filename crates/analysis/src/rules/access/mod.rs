@@ -1,4 +1,4 @@
-//! Rules about who may call whom: `AuthorizationPolicy`.
+//! Rules about access control with `AuthorizationPolicy`.
 
 pub mod default_deny;
 pub mod host_ports;

@@ -1,15 +1,15 @@
-//! Policies that name the port of a Service where that of the pods is meant. Sources: istio.io, `AuthorizationPolicy`
-//! (`ports` is the port a request arrives at), `PeerAuthentication` (`portLevelMtls` has ports of the workload).
+//! Checks for policies that use a Service port where the workload port is required. Sources: istio.io,
+//! `AuthorizationPolicy` (`ports` is the port at which the workload receives a request), `PeerAuthentication`
+//! (`portLevelMtls` lists workload ports).
 
 use std::collections::BTreeSet;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "access.ServicePorts",
     codes: &[&SH7128],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::PeerAuthentication,
         Kind::Service,
@@ -26,13 +26,13 @@ pub static RULE: Rule = Rule {
 
 static SH7128: Code = Code {
     id: "SH7128",
-    name: "PolicyForServicePort",
+    name: "PolicyUsesServicePort",
     level: Level::Warning,
-    title: "A policy names the port of a Service, and requests arrive at another one",
-    why: "Policies are enforced beside the pod, where a request arrives at the targetPort. The port of the Service never \
-          occurs there: an ALLOW rule for it lets nothing in, a DENY rule refuses nothing, and the mode of \
-          portLevelMtls is not used.",
-    remedy: "Name the pods' port, which is the targetPort of the Service.",
+    title: "Policy uses the Service port instead of the workload port",
+    why: "A policy is enforced by the proxy of the workload, where a request arrives at the targetPort. The Service \
+          port never matches there: an ALLOW rule admits nothing, a DENY rule rejects nothing, and a portLevelMtls \
+          mode does not apply.",
+    remedy: "Use the workload's port, which is the targetPort of the Service.",
     source: "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Operation",
     example: Example {
         before: "\
@@ -83,7 +83,7 @@ spec:
 
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     let spec = policy.spec();
-    // A waypoint is asked for the port of the Service.
+    // At a waypoint a request has the port of the Service.
     if !spec["targetRefs"].is_empty() || spec["targetRef"].is_set() || policy.namespace == view.root_namespace() {
         return;
     }
@@ -98,7 +98,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     for workload in workloads {
         let pod = &workload.pod_template()["spec"];
         let containers = || pod["containers"].items().iter().chain(pod["initContainers"].items());
-        // What a gateway listens to is said by Gateways.
+        // The ports of a gateway come from Gateway resources.
         if containers().any(|container| container["name"].text() == "istio-proxy") && workload.kind != Kind::Pod {
             return;
         }
@@ -117,7 +117,8 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
                         .find(|port| port["name"].text() == target.text())
                         .and_then(|port| port["containerPort"].as_int()),
                 };
-                // A name that leads nowhere is told by another rule, and leaves it open what is meant.
+                // A targetPort name that matches no container port has a finding of its own; the workload port is then
+                // unknown.
                 let Some(arrives) = arrives else { return };
                 open.insert(arrives);
                 services.push((number, arrives, service));
@@ -126,7 +127,8 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     }
     for (port, field) in named.into_iter().filter(|(port, _)| !open.contains(port)) {
         let Some((_, arrives, service)) = services.iter().find(|(number, ..)| *number == port) else { continue };
-        let message = format!("port {port} is that of service {}; its pods are reached at {arrives}", service.name);
+        let message =
+            format!("{port} is the port of service {}; its pods receive requests on port {arrives}", service.name);
         findings
             .add(&SH7128, policy, message)
             .field(field)
@@ -135,7 +137,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Ports that a policy names, with their fields.
+/// Ports that a policy lists, with their fields.
 fn ports(policy: &Resource) -> Vec<(i64, String)> {
     let spec = policy.spec();
     let mut found = Vec::new();
@@ -145,7 +147,7 @@ fn ports(policy: &Resource) -> Vec<(i64, String)> {
     for (index, rule) in spec["rules"].items().iter().enumerate() {
         for (at, to) in rule["to"].items().iter().enumerate() {
             for field in ["ports", "notPorts"] {
-                let listed: &Node = &to["operation"][field];
+                let listed: &Value = &to["operation"][field];
                 for (which, port) in listed.items().iter().enumerate() {
                     let path = || format!("spec.rules[{index}].to[{at}].operation.{field}[{which}]");
                     found.extend(port.text().parse().ok().map(|number| (number, path())));
@@ -169,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn modes_of_ports_are_for_the_pods_ports() {
+    fn port_level_mtls_uses_workload_ports() {
         let wrong = format!("{PEER}{}", rest());
         assert!(reported(&wrong).contains("SH7128"));
         assert!(!reported(&wrong.replace("{80: {mode", "{8080: {mode")).contains("SH7128"));
     }
 
     #[test]
-    fn a_port_that_pods_have_is_meant_and_one_nobody_has_may_be() {
+    fn existing_and_unknown_workload_ports_are_accepted() {
         let wrong = super::SH7128.example.before;
         for (from, to) in [
             ("targetPort: 8080", "targetPort: 80"),

@@ -1,16 +1,15 @@
-//! Waypoints that are named and not there, not used, or for something else. Source: istio.io, ambient, "Configure
-//! waypoint proxies"; Kiali's checks KIA1312, KIA1313.
+//! Checks references to waypoints that do not exist, are not used, or serve another type of traffic. Source: istio.io,
+//! ambient, "Configure waypoint proxies"; Kiali's checks KIA1312, KIA1313.
 
 use super::waypoint::{self, LABEL, named_by};
 use crate::membership::NamespaceMode;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.Enrolment",
     codes: &[&SH7152, &SH7153, &SH7154],
-    reads: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig, Kind::Deployment],
+    inputs: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig, Kind::Deployment],
     check: Check::Each(&[Kind::Namespace, Kind::Service], check),
 };
 
@@ -18,10 +17,10 @@ static SH7152: Code = Code {
     id: "SH7152",
     name: "WaypointUnknown",
     level: Level::Error,
-    title: "A waypoint is named that does not exist",
-    why: "Requests go past: policies, routes and retries that need the waypoint are not in force, and nothing fails.",
-    remedy: "Create the waypoint (a Gateway of class istio-waypoint), or correct the label istio.io/use-waypoint; a waypoint \
-             of another namespace needs istio.io/use-waypoint-namespace too.",
+    title: "Referenced waypoint does not exist",
+    why: "Traffic bypasses the waypoint without an error: policies, routes and retries that need it are not enforced.",
+    remedy: "Create the waypoint (a Gateway of class istio-waypoint), or correct the label istio.io/use-waypoint. A \
+             waypoint in another namespace also needs the label istio.io/use-waypoint-namespace.",
     source: "https://istio.io/latest/docs/ambient/usage/waypoint/#useawaypoint",
     example: Example {
         before: "\
@@ -52,9 +51,9 @@ static SH7153: Code = Code {
     id: "SH7153",
     name: "WaypointOutsideAmbient",
     level: Level::Warning,
-    title: "A namespace names a waypoint and is not in the ambient mesh",
-    why: "Its pods are not captured by ztunnel, so what they send goes past every waypoint.",
-    remedy: "Label the namespace istio.io/dataplane-mode: ambient, or remove istio.io/use-waypoint.",
+    title: "Namespace uses a waypoint but is not in the ambient mesh",
+    why: "ztunnel does not capture its pods, so their traffic bypasses every waypoint.",
+    remedy: "Label the namespace istio.io/dataplane-mode=ambient, or remove istio.io/use-waypoint.",
     source: "https://istio.io/latest/docs/ambient/usage/add-workloads/",
     example: Example {
         before: "\
@@ -73,12 +72,12 @@ metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-w
 
 static SH7154: Code = Code {
     id: "SH7154",
-    name: "WaypointForOthers",
+    name: "WaypointNotForServices",
     level: Level::Warning,
-    title: "A service uses a waypoint that is not for services",
-    why: "A waypoint with istio.io/waypoint-for: workload (or none) takes no traffic that is addressed to a service: it \
-          goes past.",
-    remedy: "Label the waypoint istio.io/waypoint-for: service or all, or use another one.",
+    title: "Service uses a waypoint that does not serve services",
+    why: "A waypoint with istio.io/waypoint-for: workload (or none) does not process traffic addressed to a service, \
+          so the traffic bypasses it.",
+    remedy: "Label the waypoint istio.io/waypoint-for=service or all, or use another waypoint.",
     source: "https://istio.io/latest/docs/ambient/usage/waypoint/#waypoint-traffic-types",
     example: Example {
         before: "\
@@ -124,7 +123,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         && !NamespaceMode::of(resource).is_ambient()
         && resource.label("istio.io/ingress-use-waypoint").is_none()
     {
-        let message = format!("{} names waypoint {name} and is not in the ambient mesh", resource.name);
+        let message = format!("{} uses waypoint {name} but is not in the ambient mesh", resource.name);
         findings.add(&SH7153, resource, message).field(field).arguments([name]);
         return;
     }
@@ -133,16 +132,19 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
             condition["type"].text() == "istio.io/WaypointBound" && condition["status"].text() == "False"
         });
         let is_known = waypoint::runs_waypoint(view, namespace) || is_whole_cluster(view);
-        // What its status says is IST0171.
+        // IST0171 reports what the status says.
         if is_known && !is_bound_false {
-            let message = format!("there is no waypoint {namespace}/{name}");
+            let message = format!("waypoint {namespace}/{name} does not exist");
             findings.add(&SH7152, resource, message).field(field).arguments([format!("{namespace}/{name}")]);
         }
         return;
     };
     let serves = gateway.label("istio.io/waypoint-for").unwrap_or("service");
     if !is_namespace && matches!(serves, "workload" | "none") {
-        let message = format!("waypoint {} is for {serves} and takes no traffic of services", gateway.full_name());
+        let message = format!(
+            "waypoint {} is for {serves} and does not process traffic addressed to services",
+            gateway.full_name()
+        );
         findings
             .add(&SH7154, resource, message)
             .field(field)

@@ -1,14 +1,13 @@
-//! Policies that ztunnel cannot follow. Source: istio.io, ambient, "Use Layer 4 security policy" and "Use Layer 7
-//! features"; Kiali's checks KIA0109, KIA0110, KIA1317.
+//! Checks for L7 policies that ztunnel cannot enforce. Source: istio.io, ambient, "Use Layer 4 security policy" and
+//! "Use Layer 7 features"; Kiali's checks KIA0109, KIA0110, KIA1317.
 
 use super::waypoint;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.L7Policies",
     codes: &[&SH7150, &SH7151],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::Namespace,
         Kind::Service,
@@ -26,10 +25,11 @@ static SH7150: Code = Code {
     id: "SH7150",
     name: "L7PolicyAtZtunnel",
     level: Level::Error,
-    title: "A policy of an ambient namespace asks for parts of HTTP and has no targetRefs",
-    why: "Such a policy is carried out by ztunnel, which does not read HTTP: an ALLOW rule then allows nothing, and a DENY \
-          rule denies everything from the clients it names.",
-    remedy: "Point the policy to a Service or a waypoint with targetRefs, and let the namespace or service use a waypoint.",
+    title: "Policy in an ambient namespace uses L7 attributes without targetRefs",
+    why: "ztunnel enforces a policy without targetRefs, and it does not parse HTTP. An ALLOW rule with HTTP \
+          attributes then allows nothing, and a DENY rule denies all traffic from the clients it matches.",
+    remedy: "Attach the policy to a Service or a waypoint with targetRefs, and enroll the namespace or service to use \
+             a waypoint.",
     source: "https://istio.io/latest/docs/ambient/usage/l4-policy/#allowed-policy-attributes",
     example: Example {
         before: "\
@@ -64,9 +64,9 @@ static SH7151: Code = Code {
     id: "SH7151",
     name: "PolicyWithoutWaypoint",
     level: Level::Error,
-    title: "A policy points to a service of the ambient mesh that uses no waypoint",
-    why: "Policies with targetRefs are carried out by waypoints. Without one nobody carries it out: what it should \
-          refuse is let in.",
+    title: "Policy targets a service in the ambient mesh that uses no waypoint",
+    why: "Waypoints enforce policies with targetRefs. Without a waypoint the policy has no effect, and requests that \
+          it should deny are accepted.",
     remedy: "Label the service or its namespace with istio.io/use-waypoint.",
     source: "https://istio.io/latest/docs/ambient/usage/waypoint/#useawaypoint",
     example: Example {
@@ -116,13 +116,12 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     if spec["targetRefs"].is_empty() && spec["targetRef"].is_null() {
         let Some(field) = first_l7_field(spec) else { return };
         let selector = Selector::new(spec.at("selector.matchLabels"));
-        // Beside ambient pods a namespace may have pods with sidecars, which do read HTTP.
+        // An ambient namespace may also have pods with sidecars, which do parse HTTP.
         let mut pods = view.workloads(Within::Namespace(&policy.namespace), &selector).peekable();
         if pods.peek().is_some() && !pods.any(|pod| view.is_ambient(pod)) {
             return;
         }
-        let message =
-            format!("{} asks for parts of HTTP, and ztunnel, which carries it out, does not read HTTP", policy.name);
+        let message = format!("{} uses L7 attributes, but ztunnel enforces it and does not parse HTTP", policy.name);
         findings.add(&SH7150, policy, message).field(field);
         return;
     }
@@ -133,7 +132,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         }
         let Some(service) = view.get(Kind::Service, &policy.namespace, name) else { continue };
         if !waypoint::has_waypoint(view, service) {
-            let message = format!("service {name} uses no waypoint, so nobody carries {} out", policy.name);
+            let message = format!("service {name} uses no waypoint, so {} is not enforced", policy.name);
             findings
                 .add(&SH7151, policy, message)
                 .field(format!("spec.targetRefs[{index}].name"))
@@ -143,7 +142,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Then it is IST0171.
+/// IST0171 reports this case.
 fn is_told_by_status(policy: &Resource) -> bool {
     policy.status()["conditions"].items().iter().any(|condition| {
         matches!(condition["type"].text(), "ZtunnelAccepted" | "WaypointAccepted")
@@ -151,7 +150,7 @@ fn is_told_by_status(policy: &Resource) -> bool {
     })
 }
 
-fn first_l7_field(spec: &Node) -> Option<String> {
+fn first_l7_field(spec: &Value) -> Option<String> {
     for (index, rule) in spec["rules"].items().iter().enumerate() {
         for (at, entry) in rule["from"].items().iter().enumerate() {
             for field in ["requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks"] {
@@ -182,7 +181,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_workload_that_keeps_its_sidecar_reads_http() {
+    fn workload_with_sidecar_enforces_l7_policy() {
         let sidecar = format!(
             "{}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: cart, namespace: shop}}\nspec: {{template: \
              {{metadata: {{labels: {{app: cart, sidecar.istio.io/inject: 'true'}}}}}}}}\n",

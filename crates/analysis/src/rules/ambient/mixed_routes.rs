@@ -1,14 +1,14 @@
-//! Routes of both APIs for one service. Source: istio.io, ambient, "Use Layer 7 features": mixing is not supported.
+//! Checks for services that have routes of both APIs. Source: istio.io, ambient, "Use Layer 7 features": mixing them is
+//! not supported.
 
 use crate::hosts::{fqdn, service_of};
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.MixedRoutes",
     codes: &[&SH7162],
-    reads: &[Kind::VirtualService, Kind::HttpRoute, Kind::GrpcRoute],
+    inputs: &[Kind::VirtualService, Kind::HttpRoute, Kind::GrpcRoute],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -16,9 +16,9 @@ static SH7162: Code = Code {
     id: "SH7162",
     name: "MixedRoutes",
     level: Level::Warning,
-    title: "A service has a VirtualService and a route of the Gateway API",
-    why: "How they are put together is not defined: one of them is not used, and which one may change with a release.",
-    remedy: "Use one of both for a service.",
+    title: "Service has both a VirtualService and a Gateway API route",
+    why: "Combining the two is not supported: one of them is ignored, and a new release may change which one.",
+    remedy: "Use either VirtualService or Gateway API routes for a service.",
     source: "https://istio.io/latest/docs/ambient/usage/l7-features/",
     example: Example {
         before: "\
@@ -48,7 +48,7 @@ spec:
     also: &[],
 };
 
-/// Routes by the service that is their parent.
+/// Gateway API routes by the service that is their parent.
 static BY_SERVICE: KeyIndex = KeyIndex {
     name: "routes by parent service",
     kinds: &[Kind::HttpRoute, Kind::GrpcRoute],
@@ -61,14 +61,14 @@ static BY_SERVICE: KeyIndex = KeyIndex {
 };
 
 fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
-    if !bound::gateways(service).any(|gateway| gateway == "mesh") {
+    if !gateway_binding::gateways(service).any(|gateway| gateway == "mesh") {
         return;
     }
     for (index, host) in service.spec()["hosts"].texts().enumerate() {
         let full = fqdn(host, &service.namespace);
         let Some((namespace, name)) = service_of(&full) else { continue };
         if let Some(route) = view.lookup(&BY_SERVICE, &[namespace, name]).first() {
-            let message = format!("service {namespace}/{name} has {} {} too", route.kind, route.full_name());
+            let message = format!("service {namespace}/{name} also has {} {}", route.kind, route.full_name());
             findings
                 .add(&SH7162, service, message)
                 .field(format!("spec.hosts[{index}]"))

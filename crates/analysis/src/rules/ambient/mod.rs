@@ -1,4 +1,4 @@
-//! Rules about the ambient mesh: what ztunnel does, what needs a waypoint, and who is enrolled to one.
+//! Rules about ambient mode: ztunnel, waypoints, and the labels that enroll namespaces, services and pods.
 
 pub mod enrolment;
 pub mod l7_policies;

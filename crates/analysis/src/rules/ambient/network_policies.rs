@@ -1,14 +1,13 @@
-//! Network policies that lock ztunnel out. Source: istio.io, ambient, "Ambient and Kubernetes NetworkPolicy": HBONE
-//! comes in on port 15008.
+//! Checks for network policies that block HBONE. Source: istio.io, ambient, "Ambient and Kubernetes NetworkPolicy":
+//! HBONE uses port 15008.
 
 use super::waypoint::is_ambient;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.NetworkPolicies",
     codes: &[&SH7160],
-    reads: &[Kind::NetworkPolicy, Kind::Namespace],
+    inputs: &[Kind::NetworkPolicy, Kind::Namespace],
     check: Check::Each(&[Kind::NetworkPolicy], check),
 };
 
@@ -16,9 +15,9 @@ static SH7160: Code = Code {
     id: "SH7160",
     name: "NetworkPolicyBlocksHbone",
     level: Level::Warning,
-    title: "A NetworkPolicy of an ambient namespace lets in some ports, and not 15008",
-    why: "Traffic of the ambient mesh arrives on port 15008, whatever port the application has: from inside the mesh \
-          nobody gets through.",
+    title: "NetworkPolicy in an ambient namespace blocks HBONE port 15008",
+    why: "Ambient traffic arrives on port 15008, whatever port the application uses. The policy therefore blocks \
+          every connection from inside the mesh.",
     remedy: "Add port 15008 to the ports of the rule.",
     source: "https://istio.io/latest/docs/ambient/usage/networkpolicy/",
     example: Example {
@@ -54,21 +53,21 @@ const HBONE: i64 = 15008;
 
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     let rules = policy.spec()["ingress"].items();
-    // Without a rule everything is meant to be locked out; a rule without ports is for all of them.
+    // A policy without rules is meant to block all traffic; a rule without ports allows all ports.
     if rules.is_empty() || rules.iter().any(lets_hbone_in) || !is_ambient(view, &policy.namespace) {
         return;
     }
-    let message = format!("{} lets in some ports, and not 15008, by which the ambient mesh comes", policy.name);
+    let message = format!("{} allows some ports but not 15008, which ambient traffic uses", policy.name);
     findings.add(&SH7160, policy, message).field("spec.ingress[0].ports");
 }
 
-fn lets_hbone_in(rule: &Node) -> bool {
+fn lets_hbone_in(rule: &Value) -> bool {
     let ports = rule["ports"].items();
     ports.is_empty()
         || ports.iter().any(|port| match (port["port"].as_int(), port["endPort"].as_int()) {
             (Some(first), Some(last)) => (first..=last).contains(&HBONE),
             (Some(port), None) => port == HBONE,
-            // A protocol without a port is all of its ports.
+            // A protocol without a port allows all of its ports.
             (None, _) => port["port"].is_null() && matches!(port["protocol"].text(), "" | "TCP"),
         })
 }

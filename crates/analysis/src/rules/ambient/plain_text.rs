@@ -1,14 +1,13 @@
-//! Switching mutual TLS off where that is not possible. Source: istio.io, ambient, "Use Layer 4 security policy":
-//! `DISABLE` is ignored.
+//! Checks for `PeerAuthentication` that disables mutual TLS in an ambient namespace. Source: istio.io, ambient, "Use
+//! Layer 4 security policy": `DISABLE` is ignored.
 
 use super::waypoint::is_ambient;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.PlainText",
     codes: &[&SH7159],
-    reads: &[Kind::PeerAuthentication, Kind::Namespace],
+    inputs: &[Kind::PeerAuthentication, Kind::Namespace],
     check: Check::Each(&[Kind::PeerAuthentication], check),
 };
 
@@ -16,10 +15,10 @@ static SH7159: Code = Code {
     id: "SH7159",
     name: "DisableIgnoredInAmbient",
     level: Level::Warning,
-    title: "A PeerAuthentication switches mutual TLS off in an ambient namespace",
-    why: "ztunnel ignores mode DISABLE: between ambient workloads everything stays encrypted, and what is said here is not \
-          what happens.",
-    remedy: "Remove the mode, or use PERMISSIVE to take plain text from outside the mesh too.",
+    title: "PeerAuthentication mode DISABLE has no effect in an ambient namespace",
+    why: "ztunnel ignores mode DISABLE: traffic between ambient workloads stays encrypted, and the policy does not \
+          describe the actual behavior.",
+    remedy: "Remove the mode, or use PERMISSIVE to also accept plaintext traffic from outside the mesh.",
     source: "https://istio.io/latest/docs/ambient/usage/l4-policy/#peer-authentication",
     example: Example {
         before: "\
@@ -48,7 +47,8 @@ spec: {mtls: {mode: PERMISSIVE}}
 
 fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     if policy.spec().at("mtls.mode").text() == "DISABLE" && is_ambient(view, &policy.namespace) {
-        let message = format!("namespace {} is ambient: mode DISABLE of {} is ignored", policy.namespace, policy.name);
+        let message =
+            format!("namespace {} is ambient, so mode DISABLE of {} is ignored", policy.namespace, policy.name);
         findings.add(&SH7159, policy, message).field("spec.mtls.mode");
     }
 }

@@ -1,16 +1,15 @@
-//! Pods that are asked to be in the mesh twice. Source: istio.io, ambient, "Add workloads to the mesh", "Pod selection
-//! logic"; Kiali's checks KIA1311, KIA1314, KIA1315, KIA1316.
+//! Checks for pods that are enrolled both with a sidecar and in ambient mode. Source: istio.io, ambient, "Add workloads
+//! to the mesh", "Pod selection logic"; Kiali's checks KIA1311, KIA1314, KIA1315, KIA1316.
 
 use crate::membership::{has_sidecar, own_injection};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.Proxied",
     codes: &[&SH7155, &SH7156],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
     check: Check::Each(KINDS, check),
 };
 
@@ -18,9 +17,9 @@ static SH7155: Code = Code {
     id: "SH7155",
     name: "SidecarAndAmbient",
     level: Level::Error,
-    title: "A pod is asked to have a sidecar and to be ambient",
-    why: "It cannot be both: it gets the sidecar, and the ambient label is ignored, so what needs the ambient mesh does not \
-          work for it.",
+    title: "Pod has both a sidecar and the ambient label",
+    why: "The two modes exclude each other. The sidecar wins and the ambient label is ignored, so features that need \
+          ambient mode do not work for the pod.",
     remedy: "Remove the label sidecar.istio.io/inject, or the label istio.io/dataplane-mode.",
     source: "https://istio.io/latest/docs/ambient/usage/add-workloads/#pod-selection-logic",
     example: Example {
@@ -50,11 +49,11 @@ static SH7156: Code = Code {
     id: "SH7156",
     name: "SidecarInAmbientNamespace",
     level: Level::Info,
-    title: "A pod with a sidecar lives in an ambient namespace",
-    why: "It works, and it is not ambient: it uses no waypoint, and policies with targetRefs are not in force for what \
-          it sends. Often it is left over from before the namespace was moved.",
-    remedy: "Remove the label sidecar.istio.io/inject and restart the workload, or label the pod \
-             istio.io/dataplane-mode: none to say that it is meant.",
+    title: "Pod with a sidecar is in an ambient namespace",
+    why: "The pod works but is not in ambient mode: it does not use waypoints, and policies with targetRefs do not \
+          apply to traffic it sends. Such a sidecar often remains after a migration to ambient mode.",
+    remedy: "Remove the label sidecar.istio.io/inject and restart the workload. If the sidecar is intended, label the \
+             pod istio.io/dataplane-mode=none.",
     source: "https://istio.io/latest/docs/ambient/usage/add-workloads/#pod-selection-logic",
     example: Example {
         before: "\
@@ -90,17 +89,17 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
     }
     let mode = workload.pod_labels()["istio.io/dataplane-mode"].as_str();
     let redirected = workload.annotation("ambient.istio.io/redirection") == Some("enabled");
-    let by = if has_proxy { "has a sidecar" } else { "asks for a sidecar" };
+    let by = if has_proxy { "has a sidecar" } else { "requests a sidecar" };
     if mode == Some("ambient") || redirected {
-        let message = format!("{} {by} and is labelled ambient", workload.name);
+        let message = format!("{} {by} and has the ambient label", workload.name);
         findings.add(&SH7155, workload, message);
     } else if mode.is_none() && !is_gateway(workload) && view.mode_of(workload).is_ambient() {
-        let message = format!("{} {by}, and namespace {} is ambient", workload.name, workload.namespace);
+        let message = format!("{} {by}, but namespace {} is ambient", workload.name, workload.namespace);
         findings.add(&SH7156, workload, message).arguments([workload.namespace.as_str()]);
     }
 }
 
-/// Gateways are proxies and stand anywhere.
+/// Gateway pods run a proxy by design and may be in any namespace.
 fn is_gateway(workload: &Resource) -> bool {
     let labels = workload.pod_labels();
     labels["istio"].is_set()

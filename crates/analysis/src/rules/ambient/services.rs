@@ -1,16 +1,15 @@
-//! Routes and settings for services of the ambient mesh that no waypoint carries out. Source: istio.io, ambient, "Use
-//! Layer 7 features"; Kiali's checks KIA0210-0212, KIA1109, KIA1113, KIA1114.
+//! Checks for routes and traffic policies for ambient services that no waypoint applies. Source: istio.io, ambient,
+//! "Use Layer 7 features"; Kiali's checks KIA0210-0212, KIA1109, KIA1113, KIA1114.
 
 use super::waypoint::{has_waypoint, is_ambient};
 use crate::hosts::{fqdn, service_of};
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.Services",
     codes: &[&SH7157, &SH7158],
-    reads: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::Namespace],
+    inputs: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::Namespace],
     check: Check::Each(&[Kind::VirtualService, Kind::DestinationRule], check),
 };
 
@@ -18,9 +17,9 @@ static SH7157: Code = Code {
     id: "SH7157",
     name: "RoutesWithoutWaypoint",
     level: Level::Warning,
-    title: "Routes or HTTP settings are for a service of the ambient mesh that uses no waypoint",
-    why: "ztunnel reads neither VirtualServices nor DestinationRules. Without a waypoint these are used only by gateways \
-          and sidecars, and between ambient workloads by nobody.",
+    title: "Routes or L7 settings apply to an ambient service without a waypoint",
+    why: "ztunnel reads neither VirtualServices nor DestinationRules. Without a waypoint only gateways and sidecars \
+          apply them, and traffic between ambient workloads ignores them.",
     remedy: "Label the service or its namespace with istio.io/use-waypoint.",
     source: "https://istio.io/latest/docs/ambient/usage/l7-features/",
     example: Example {
@@ -66,9 +65,9 @@ static SH7158: Code = Code {
     id: "SH7158",
     name: "RoutesInAnotherNamespace",
     level: Level::Warning,
-    title: "Routes or settings for an ambient service stand in another namespace",
-    why: "A waypoint is the server's: it reads configuration of the service's own namespace only, so what its clients \
-          write in theirs has no effect.",
+    title: "Routes or settings for an ambient service are in another namespace",
+    why: "A waypoint reads configuration only from the namespace of its service. Configuration in a client's \
+          namespace has no effect.",
     remedy: "Move the object to the namespace of the service.",
     source: "https://istio.io/latest/docs/ambient/usage/l7-features/",
     example: Example {
@@ -122,7 +121,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let spec = resource.spec();
     if resource.kind == Kind::DestinationRule {
         check_host(view, resource, spec["host"].text(), "spec.host".to_owned(), findings);
-    } else if bound::gateways(resource).any(|gateway| gateway == "mesh") {
+    } else if gateway_binding::gateways(resource).any(|gateway| gateway == "mesh") {
         for (index, host) in spec["hosts"].texts().enumerate() {
             check_host(view, resource, host, format!("spec.hosts[{index}]"), findings);
         }
@@ -132,21 +131,21 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
 fn check_host(view: &View<'_>, resource: &Resource, host: &str, field: String, findings: &mut Findings) {
     let full = fqdn(host, &resource.namespace);
     let Some((namespace, name)) = service_of(&full) else { return };
-    // Clients with sidecars do read it, so those of a namespace that is not ambient are left alone.
+    // Clients with sidecars do apply it, so a namespace that is not ambient is not reported.
     if !is_ambient(view, &resource.namespace) || !is_ambient(view, namespace) {
         return;
     }
     let Some(service) = view.get(Kind::Service, namespace, name) else { return };
     if !has_waypoint(view, service) {
         let message = format!(
-            "service {} uses no waypoint, so between ambient workloads {} is not used",
+            "service {} uses no waypoint, so traffic between ambient workloads ignores {}",
             service.full_name(),
             resource.name
         );
         findings.add(&SH7157, resource, message).field(field).arguments([service.full_name()]).related(service);
     } else if namespace != resource.namespace {
         let message = format!(
-            "the waypoint of service {} reads nothing of namespace {}",
+            "the waypoint of service {} does not read configuration from namespace {}",
             service.full_name(),
             resource.namespace
         );

@@ -1,4 +1,4 @@
-//! Objects of an ambient namespace that ztunnel does not read and no waypoint is told to. Source: istio.io, ambient,
+//! Checks for objects in an ambient namespace that neither ztunnel nor a waypoint applies. Source: istio.io, ambient,
 //! "Use Layer 7 features"; Kiali's checks KIA1110-1112, KIA1115-1117.
 
 use super::waypoint::{is_ambient, namespace_has_waypoint, runs_waypoint};
@@ -6,11 +6,10 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 
 const KINDS: &[Kind] = &[Kind::RequestAuthentication, Kind::WasmPlugin, Kind::TrafficExtension, Kind::Telemetry];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ambient.Unread",
     codes: &[&SH7161],
-    reads: &[
+    inputs: &[
         Kind::RequestAuthentication,
         Kind::WasmPlugin,
         Kind::TrafficExtension,
@@ -29,12 +28,13 @@ pub static RULE: Rule = Rule {
 
 static SH7161: Code = Code {
     id: "SH7161",
-    name: "UnreadInAmbient",
+    name: "ConfigurationWithoutWaypoint",
     level: Level::Warning,
-    title: "An object of an ambient namespace is for proxies, and no waypoint reads it",
-    why: "Tokens, extensions and telemetry of HTTP are the work of proxies. ztunnel reads none of these objects, and a \
-          waypoint reads them only if they point to it: tokens, for one, are not checked at all.",
-    remedy: "Add targetRefs with a Service or the waypoint, and let the namespace use a waypoint.",
+    title: "L7 configuration in an ambient namespace is attached to no waypoint",
+    why: "ztunnel does not apply token validation, Wasm extensions or HTTP telemetry. A waypoint applies such an \
+          object only if it references the waypoint or its service. For example, a RequestAuthentication validates no \
+          token.",
+    remedy: "Add targetRefs with a Service or the waypoint, and enroll the namespace to use a waypoint.",
     source: "https://istio.io/latest/docs/ambient/usage/l7-features/",
     example: Example {
         before: "\
@@ -72,7 +72,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     }
     let labels = spec.at("selector.matchLabels");
     let has_waypoint = namespace_has_waypoint(view, &resource.namespace) || runs_waypoint(view, &resource.namespace);
-    // For a whole namespace a waypoint reads telemetry and extensions; with a selector it does not.
+    // A waypoint applies namespace-wide telemetry and extensions, but not those with a selector.
     if labels.is_empty() && has_waypoint && resource.kind != Kind::RequestAuthentication {
         return;
     }
@@ -81,11 +81,11 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if pods.peek().is_some() && !pods.any(|pod| view.is_ambient(pod) && !is_proxy(pod)) {
         return;
     }
-    let message = format!("{} has no targetRefs, and ztunnel does not read it", resource.name);
+    let message = format!("{} has no targetRefs, and ztunnel does not apply it", resource.name);
     findings.add(&SH7161, resource, message).field("spec");
 }
 
-/// Gateways and waypoints read what selects them.
+/// Whether the object selects a gateway or waypoint, which does apply it.
 fn is_proxy(pod: &Resource) -> bool {
     let labels = pod.pod_labels();
     labels["gateway.networking.k8s.io/gateway-name"].is_set() || labels["istio"].is_set()

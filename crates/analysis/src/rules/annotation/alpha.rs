@@ -1,14 +1,13 @@
-//! Annotations that may go with any release. Source: istio `analyzers/maturity/maturity.go`. As there, it runs only when
-//! it is asked for: many of them are set by tools and not by people.
+//! Checks for annotations in alpha state. Source: istio `analyzers/maturity/maturity.go`. As in istioctl, the rule runs
+//! only on request, because tools set many of these annotations.
 
 use super::table::{self, SET_BY_ISTIO, Status};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "annotations.AlphaAnalyzer",
     codes: &[&IST0136],
-    reads: &[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment],
+    inputs: &[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment],
     check: Check::Each(&[Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deployment], check),
 };
 
@@ -16,9 +15,9 @@ static IST0136: Code = Code {
     id: "IST0136",
     name: "AlphaAnnotation",
     level: Level::Info,
-    title: "An annotation of alpha state is used",
-    why: "It may change its meaning or go with any release of Istio.",
-    remedy: "Look whether a field or a label does the same; else look at the annotation before each upgrade.",
+    title: "Annotation is in alpha state",
+    why: "Any release of Istio may change or remove it.",
+    remedy: "Check whether a field or a label does the same. Otherwise check the annotation before each upgrade.",
     source: "https://istio.io/latest/docs/reference/config/annotations/",
     example: Example {
         before: "\
@@ -37,7 +36,7 @@ spec: {ports: [{name: http, port: 80}]}
     also: &[],
 };
 
-/// Set by istiod where the CNI plugin redirects traffic, that is where there is no container `istio-init`.
+/// istiod sets it where the CNI plugin redirects traffic, so that the pod has no `istio-init` container.
 const SET_FOR_CNI: [&str; 4] = [
     "sidecar.istio.io/interceptionMode",
     "traffic.sidecar.istio.io/includeInboundPorts",
@@ -54,7 +53,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         let is_set = SET_BY_ISTIO.contains(&name.as_str()) || (SET_FOR_CNI.contains(&name.as_str()) && uses_cni());
         if is_alpha && !is_set {
             findings
-                .add(&IST0136, resource, format!("annotation {name} is of alpha state"))
+                .add(&IST0136, resource, format!("annotation {name} is in alpha state"))
                 .field(format!("metadata.annotations[\"{name}\"]"))
                 .arguments([name.as_str()]);
         }

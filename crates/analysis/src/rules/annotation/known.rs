@@ -1,19 +1,18 @@
-//! Annotations of Istio that do not exist, stand in the wrong place, are on their way out, or have a value that cannot
-//! be. Source: istio `analyzers/annotations/annotations.go`, `pkg/kube/inject/validate.go`.
+//! Checks Istio annotations: unknown names, unsupported kinds of resource, deprecated ones, invalid values. Source:
+//! istio `analyzers/annotations/annotations.go`, `pkg/kube/inject/validate.go`.
 //!
-//! Differs from istioctl: `proxy.istio.io/config` is checked for what can be read and for its fields, not for each value.
-//! Where no pods are known, as in files, the templates that make them are looked at.
+//! Differs from istioctl: for `proxy.istio.io/config` only the syntax and the field names are checked, not each value.
+//! If there are no pods, as in files, the pod templates are checked.
 
 use super::table::{self, Change, SET_BY_ISTIO};
 use super::value;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, WORKLOADS};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, WORKLOADS};
 use sailhand_base::suggest;
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "annotations.K8sAnalyzer",
     codes: &[&IST0107, &IST0108, &IST0125, &IST0135],
-    reads: KINDS,
+    inputs: KINDS,
     check: Check::Each(KINDS, check),
 };
 
@@ -34,9 +33,9 @@ static IST0107: Code = Code {
     id: "IST0107",
     name: "MisplacedAnnotation",
     level: Level::Warning,
-    title: "An annotation stands on an object that it says nothing to",
-    why: "Nobody reads it there: what it should change stays as it is.",
-    remedy: "Move it to an object of the kind the message names; for pods of a Deployment that is its template.",
+    title: "Annotation has no effect on this kind of resource",
+    why: "Istio does not read this annotation here, so the setting is not applied.",
+    remedy: "Move it to an object of the kind in the message. For the pods of a Deployment, that is the pod template.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -62,9 +61,9 @@ static IST0108: Code = Code {
     id: "IST0108",
     name: "UnknownAnnotation",
     level: Level::Warning,
-    title: "There is no such annotation of Istio",
-    why: "Nobody reads it: what it should change stays as it is.",
-    remedy: "Correct its name; see the list of annotations.",
+    title: "Unknown Istio annotation",
+    why: "Istio ignores the annotation, so the setting is not applied.",
+    remedy: "Correct its name; the reference lists all annotations.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -87,9 +86,9 @@ static IST0125: Code = Code {
     id: "IST0125",
     name: "InvalidAnnotation",
     level: Level::Warning,
-    title: "An annotation has a value that it cannot have",
-    why: "The injector refuses the pod, or the setting is ignored.",
-    remedy: "Correct the value as the message says.",
+    title: "Annotation has an invalid value",
+    why: "The injector rejects the pod, or the setting is ignored.",
+    remedy: "Correct the value; the message gives the expected format.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -112,9 +111,9 @@ static IST0135: Code = Code {
     id: "IST0135",
     name: "DeprecatedAnnotation",
     level: Level::Info,
-    title: "An annotation is on its way out",
-    why: "One of the next releases of Istio does not read it any more.",
-    remedy: "Use what has replaced it: the label of the same name for sidecar.istio.io/inject, fields of \
+    title: "Annotation is deprecated",
+    why: "A future release of Istio will not read it.",
+    remedy: "Use its replacement: the label of the same name for sidecar.istio.io/inject, fields of \
              proxy.istio.io/config for most others.",
     source: SOURCE,
     example: Example {
@@ -143,7 +142,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         let stand = Stand { annotations: resource.annotations(), within: "", kind: kind.name(), is_labelled };
         check_annotations(resource, &stand, findings);
     }
-    // Of what pods have is told at the pods.
+    // Annotations that pods inherit are reported for the pods.
     if WORKLOADS.contains(&kind) && kind != Kind::Pod && !view.has_in(Kind::Pod, &resource.namespace) {
         let metadata = &resource.pod_template()["metadata"];
         let within = if kind == Kind::CronJob { "spec.jobTemplate.spec.template." } else { "spec.template." };
@@ -153,14 +152,14 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Where annotations stand.
+/// Where an object has annotations.
 struct Stand<'a> {
-    annotations: &'a Node,
-    /// Their field, up to `metadata`.
+    annotations: &'a Value,
+    /// Path of the field up to and including `metadata`.
     within: &'static str,
-    /// What they are said of.
+    /// Kind to which the annotations apply.
     kind: &'static str,
-    /// Whether the label that has replaced one of them is there too.
+    /// Whether the label that replaces the annotation is set too.
     is_labelled: bool,
 }
 
@@ -180,7 +179,7 @@ fn check_annotations(resource: &Resource, stand: &Stand<'_>, findings: &mut Find
                 .arguments([name]);
             continue;
         };
-        // Whoever has set the label too knows it already.
+        // With the replacement label set as well, the annotation is there for old versions.
         if known.change == Change::Deprecated && (name != INJECT || !stand.is_labelled) {
             let extra = if name == INJECT { " in favor of the label of the same name" } else { "" };
             findings
@@ -194,7 +193,7 @@ fn check_annotations(resource: &Resource, stand: &Stand<'_>, findings: &mut Find
         if !known.kinds.contains(&stand.kind) {
             let kinds = known.kinds.join(", ");
             findings
-                .add(&IST0107, resource, format!("annotation {name} belongs on {kinds}"))
+                .add(&IST0107, resource, format!("annotation {name} is valid only on {kinds}"))
                 .field(field)
                 .arguments([name, &kinds]);
             continue;
@@ -213,7 +212,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn what_istio_sets_itself_and_what_is_not_istios_is_not_told() {
+    fn internal_and_foreign_annotations_are_ignored() {
         let pod = |annotations: &str| {
             let text = format!(
                 "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: b, annotations: {{{annotations}}}}}\n"
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_looked_at_where_there_are_no_pods() {
+    fn templates_are_checked_without_pods() {
         let template = "{metadata: {annotations: {sidecar.istio.io/proxyCpu: 100m}}}";
         let of = |kind: &str, spec: String| {
             format!("apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: a, namespace: b}}\nspec: {spec}\n")

@@ -1,4 +1,4 @@
-//! Rules about Istio's annotations on objects of Kubernetes.
+//! Rules about Istio annotations on Kubernetes objects.
 
 pub mod alpha;
 pub mod known;

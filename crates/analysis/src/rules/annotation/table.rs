@@ -1,38 +1,38 @@
-//! Istio's annotations: where they belong and how far they have come. Data of istio/api `annotation/annotations.yaml`
-//! (as of 2026-08-24), by name; one without a status there is alpha.
+//! Istio's annotations with the kinds they apply to and their maturity. Data of istio/api `annotation/annotations.yaml`
+//! (as of 2026-08-24), by name; an annotation without a status there is alpha.
 
 use Change::{Current, Deprecated};
 use Status::{Alpha, Beta, Stable};
 
 /// One annotation.
 pub struct Annotation {
-    /// Its key.
+    /// Key, such as `sidecar.istio.io/inject`.
     pub name: &'static str,
-    /// How far it has come.
+    /// Maturity.
     pub status: Status,
-    /// Whether it is on its way out.
+    /// Whether it is deprecated.
     pub change: Change,
-    /// Kinds of objects it belongs to; `Any` for all.
+    /// Kinds of objects it applies to; `Any` for all.
     pub kinds: &'static [&'static str],
 }
 
-/// How far something has come.
+/// Maturity of a feature in Istio's terms.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// May change or go with any release.
+    /// Any release may change or remove it.
     Alpha,
-    /// Stays, in some form.
+    /// The feature stays; details may change.
     Beta,
-    /// Stays as it is.
+    /// Supported without incompatible changes.
     Stable,
 }
 
-/// Whether something is on its way out.
+/// Whether an annotation is deprecated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It is not.
+    /// Supported.
     Current,
-    /// It will be removed.
+    /// A future release will remove it.
     Deprecated,
 }
 
@@ -111,22 +111,22 @@ static TABLE: &[Annotation] = &[
     entry("traffic.sidecar.istio.io/kubevirtInterfaces", Alpha, Deprecated, &["Pod"]),
 ];
 
-/// What is known of a key.
+/// The annotation with this key.
 pub fn find(name: &str) -> Option<&'static Annotation> {
     TABLE.binary_search_by(|entry| entry.name.cmp(name)).ok().map(|at| &TABLE[at])
 }
 
-/// All keys.
+/// Keys of all annotations.
 pub fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|entry| entry.name)
 }
 
-/// Whether a key is in Istio's hands.
+/// Whether the key has a domain that belongs to Istio.
 pub fn is_istio(name: &str) -> bool {
     name == "kubernetes.io/ingress.class" || name.split('/').next().is_some_and(|domain| domain.ends_with("istio.io"))
 }
 
-/// Set by Istio itself, so that nobody is to be told of them.
+/// Annotations that Istio sets itself; they are never reported.
 pub const SET_BY_ISTIO: [&str; 3] = ["sidecar.istio.io/status", "gateway.istio.io/controller-version", "istio.io/rev"];
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_so_that_each_is_found() {
+    fn annotation_table_is_sorted() {
         assert!(TABLE.is_sorted_by(|a, b| a.name < b.name));
         assert!(TABLE.iter().all(|entry| find(entry.name).is_some() && is_istio(entry.name)));
         assert!(find("istio.io/none").is_none() && !is_istio("istio.io.example.com/a") && is_istio("x.istio.io/a"));

@@ -1,15 +1,15 @@
-//! Which values annotations can have. Sources: istio `pkg/kube/inject/validate.go`; istio/api `ProxyConfig`; Kubernetes
-//! `resource.Quantity`. Knows no rule.
+//! Validates annotation values. Sources: istio `pkg/kube/inject/validate.go`; istio/api `ProxyConfig`; Kubernetes
+//! `resource.Quantity`. Contains no rule.
 
 use core::net::IpAddr;
 
-use crate::Node;
+use crate::Value;
 use crate::mesh::read_embedded;
 
-/// Checks the value of an annotation.
+/// Validates the value of an annotation. An annotation without a known format is always valid.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the value is invalid, for the end of a message.
 pub fn check(name: &str, value: &str) -> Result<(), String> {
     match name {
         "traffic.sidecar.istio.io/includeOutboundIPRanges" | "traffic.sidecar.istio.io/includeInboundPorts"
@@ -19,13 +19,13 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
         }
         "sidecar.istio.io/interceptionMode" => match value {
             "REDIRECT" | "TPROXY" | "NONE" => Ok(()),
-            _ => Err(format!("{value} is neither REDIRECT nor TPROXY nor NONE")),
+            _ => Err(format!("{value} is not REDIRECT, TPROXY or NONE")),
         },
         "status.sidecar.istio.io/port" => port(value),
         "readiness.status.sidecar.istio.io/initialDelaySeconds"
         | "readiness.status.sidecar.istio.io/periodSeconds"
         | "readiness.status.sidecar.istio.io/failureThreshold" => {
-            value.parse::<u32>().map(|_| ()).map_err(|_| format!("{value} is no whole number"))
+            value.parse::<u32>().map(|_| ()).map_err(|_| format!("{value} is not an integer"))
         }
         "traffic.sidecar.istio.io/includeOutboundIPRanges" | "traffic.sidecar.istio.io/excludeOutboundIPRanges" => {
             each(value, network)
@@ -38,7 +38,7 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
         | "istio.io/reroute-virtual-interfaces" => each(value, interface),
         "prometheus.istio.io/merge-metrics" => match value {
             "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(()),
-            _ => Err(format!("{value} is neither true nor false")),
+            _ => Err(format!("{value} is not true or false")),
         },
         "proxy.istio.io/config" => proxy_config(value),
         "sidecar.istio.io/proxyCPU"
@@ -49,13 +49,13 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// A list with commas; an empty one is one.
+/// A comma-separated list; the empty list is valid.
 fn each(list: &str, check: fn(&str) -> Result<(), String>) -> Result<(), String> {
     if list.is_empty() { Ok(()) } else { list.split(',').try_for_each(check) }
 }
 
 fn port(text: &str) -> Result<(), String> {
-    text.trim().parse::<u16>().map(|_| ()).map_err(|_| format!("{text} is no port"))
+    text.trim().parse::<u16>().map(|_| ()).map_err(|_| format!("{text} is not a port"))
 }
 
 fn network(text: &str) -> Result<(), String> {
@@ -67,17 +67,17 @@ fn network(text: &str) -> Result<(), String> {
         };
         bits.parse::<u8>().is_ok_and(|bits| bits <= most)
     });
-    if is_network { Ok(()) } else { Err(format!("{text} is no network such as 10.0.0.0/8")) }
+    if is_network { Ok(()) } else { Err(format!("{text} is not a CIDR such as 10.0.0.0/8")) }
 }
 
-/// The longest name that Linux has for an interface.
+/// Longest name of a network interface in Linux, bytes.
 const INTERFACE_BYTES: usize = 15;
 
 fn interface(text: &str) -> Result<(), String> {
     let name = text.trim();
     let is_allowed = |character: char| character.is_ascii_alphanumeric() || "_.-@:".contains(character);
     if name.is_empty() || name.len() > INTERFACE_BYTES || !name.chars().all(is_allowed) {
-        return Err(format!("{text} is no name of an interface"));
+        return Err(format!("{text} is not a valid interface name"));
     }
     Ok(())
 }
@@ -94,10 +94,10 @@ fn quantity(text: &str) -> Result<(), String> {
         suffix,
         "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" | "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei"
     ) || is_exponent(suffix);
-    if is_number && is_suffix { Ok(()) } else { Err(format!("{text} is no quantity such as 100m or 128Mi")) }
+    if is_number && is_suffix { Ok(()) } else { Err(format!("{text} is not a quantity such as 100m or 128Mi")) }
 }
 
-/// Fields of `ProxyConfig`, as YAML writes them.
+/// Fields of `ProxyConfig` in camelCase.
 const PROXY_CONFIG: [&str; 40] = [
     "availabilityZone",
     "binaryPath",
@@ -143,9 +143,9 @@ const PROXY_CONFIG: [&str; 40] = [
 
 fn proxy_config(text: &str) -> Result<(), String> {
     let entries = match read_embedded(text) {
-        Some(Node::Map(entries)) => entries,
-        Some(Node::Null) => return Ok(()),
-        _ => return Err("it is no mapping of YAML or JSON".to_owned()),
+        Some(Value::Map(entries)) => entries,
+        Some(Value::Null) => return Ok(()),
+        _ => return Err("the value is not a YAML or JSON mapping".to_owned()),
     };
     let camel = |key: &str| {
         let mut words = key.split('_');
@@ -156,7 +156,7 @@ fn proxy_config(text: &str) -> Result<(), String> {
             name + &first.into_iter().chain(letters).collect::<String>()
         })
     };
-    // Protobuf reads the names of its own files too.
+    // Protobuf's JSON parser also accepts the original snake_case names.
     let is_known = |key: &str| {
         let key = camel(key);
         PROXY_CONFIG.iter().any(|known| *known == key)
@@ -172,7 +172,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn values_are_checked_as_the_injector_reads_them() {
+    fn values_are_validated_like_the_injector() {
         for (name, good, bad) in [
             ("sidecar.istio.io/interceptionMode", "TPROXY", "tproxy"),
             ("status.sidecar.istio.io/port", "15020", "65536"),

@@ -1,16 +1,15 @@
-//! Clusters that do not believe each other. Source: istio.io, deployment models, "Trust between meshes"; install
-//! multicluster, "Before you begin": a common root and unique cluster names.
+//! Checks that clusters of a mesh trust each other. Source: istio.io, deployment models, "Trust between meshes";
+//! install multicluster, "Before you begin": a common root and unique cluster names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, mesh};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, mesh};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "clusters.Identity",
     codes: &[&SH7401, &SH7402, &SH7406],
-    reads: &[Kind::ConfigMap, Kind::Deployment, Kind::MeshConfig],
+    inputs: &[Kind::ConfigMap, Kind::Deployment, Kind::MeshConfig],
     check: Check::Once(check),
 };
 
@@ -19,9 +18,9 @@ static SH7401: Code = Code {
     name: "TrustDomainsDiffer",
     level: Level::Warning,
     title: "Clusters of a mesh have different trust domains",
-    why: "Identities of one cluster are strangers in the other: policies that name principals or namespaces do not match \
-          clients from there.",
-    remedy: "Set the same trustDomain in the MeshConfig of all clusters, or name the others in trustDomainAliases.",
+    why: "Identities from one cluster are not trusted in the other: policies that match principals or namespaces do \
+          not match clients from there.",
+    remedy: "Set the same trustDomain in the MeshConfig of all clusters, or list the others in trustDomainAliases.",
     source: "https://istio.io/latest/docs/ops/deployment/deployment-models/#trust-within-a-mesh",
     example: Example {
         before: "\
@@ -54,13 +53,13 @@ data: {mesh: 'trustDomain: example.com'}
 
 static SH7402: Code = Code {
     id: "SH7402",
-    name: "RootsDiffer",
+    name: "RootCertificatesDiffer",
     level: Level::Error,
     title: "Clusters of a mesh have different root certificates",
-    why: "Proxies of one cluster do not accept certificates of the other: every request between them fails in the TLS \
+    why: "Proxies in one cluster reject certificates from the other, so every request between them fails in the TLS \
           handshake.",
-    remedy: "Give each cluster an intermediate certificate of one common root in Secret cacerts, and restart istiod and the \
-             workloads.",
+    remedy: "Create the Secret cacerts in each cluster with an intermediate certificate of a common root CA, then \
+             restart istiod and the workloads.",
     source: "https://istio.io/latest/docs/setup/install/multicluster/before-you-begin/#configure-trust",
     example: Example {
         before: "\
@@ -93,12 +92,12 @@ data: {root-cert.pem: 'certificate of both'}
 
 static SH7406: Code = Code {
     id: "SH7406",
-    name: "ClusterNameTwice",
+    name: "DuplicateClusterName",
     level: Level::Error,
-    title: "Two clusters of a mesh have the same cluster name",
-    why: "Endpoints and proxies of both are taken for those of one: requests go to pods that cannot be reached from \
-          there.",
-    remedy: "Set another global.multiCluster.clusterName in each installation.",
+    title: "Clusters of a mesh share a cluster name",
+    why: "istiod treats the endpoints and proxies of both as one cluster, so requests are sent to pods that are not \
+          reachable.",
+    remedy: "Set a unique global.multiCluster.clusterName in each installation.",
     source: "https://istio.io/latest/docs/setup/install/multicluster/multi-primary_multi-network/",
     example: Example {
         before: "\
@@ -140,11 +139,11 @@ fn check_trust_domains(maps: &[Arc<Resource>], findings: &mut Findings) {
     if maps.len() < 2 {
         return;
     }
-    let meshes: Vec<(&Arc<Resource>, Node)> = maps
+    let meshes: Vec<(&Arc<Resource>, Value)> = maps
         .iter()
-        .map(|map| (map, mesh::read_embedded(map.root.at("data.mesh").text()).unwrap_or(Node::Null)))
+        .map(|map| (map, mesh::read_embedded(map.root.at("data.mesh").text()).unwrap_or(Value::Null)))
         .collect();
-    let domain = |mesh: &Node| match mesh["trustDomain"].text() {
+    let domain = |mesh: &Value| match mesh["trustDomain"].text() {
         "" => "cluster.local".to_owned(),
         domain => domain.to_owned(),
     };
@@ -153,8 +152,10 @@ fn check_trust_domains(maps: &[Arc<Resource>], findings: &mut Findings) {
     for (other, mesh) in others {
         let found = domain(mesh);
         if found != expected && !mesh["trustDomainAliases"].texts().any(|alias| alias == expected) {
-            let message =
-                format!("trust domain {found} in cluster {}, and {expected} in {}", other.cluster, first.cluster);
+            let message = format!(
+                "cluster {} has trust domain {found}, but cluster {} has {expected}",
+                other.cluster, first.cluster
+            );
             findings
                 .add(&SH7401, other, message)
                 .field("data.mesh")
@@ -170,9 +171,9 @@ fn check_roots(maps: &[Arc<Resource>], findings: &mut Findings) {
     let expected = certificate(first);
     for other in others {
         let found = certificate(other);
-        // While a root is exchanged both are there.
+        // During a root rotation both certificates are present.
         if !found.contains(&expected) && !expected.contains(&found) {
-            let message = format!("the root certificates of clusters {} and {} differ", first.cluster, other.cluster);
+            let message = format!("clusters {} and {} have different root certificates", first.cluster, other.cluster);
             findings
                 .add(&SH7402, other, message)
                 .field("data[\"root-cert.pem\"]")
@@ -195,7 +196,7 @@ fn check_names(deployments: &[Arc<Resource>], findings: &mut Findings) {
         let Some(name) = name else { continue };
         let first = *names.entry(name.to_owned()).or_insert(istiod);
         if first.cluster != istiod.cluster {
-            let message = format!("clusters {} and {} both have the name {name}", first.cluster, istiod.cluster);
+            let message = format!("clusters {} and {} have the same name {name}", first.cluster, istiod.cluster);
             findings
                 .add(&SH7406, istiod, message)
                 .field("spec.template.spec.containers")
@@ -210,7 +211,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn an_alias_makes_another_trust_domain_known() {
+    fn trust_domain_alias_is_accepted() {
         let alias = super::SH7401.example.before.replace(
             "trustDomain: west.example.com'",
             "{trustDomain: west.example.com, trustDomainAliases: [east.example.com]}'",

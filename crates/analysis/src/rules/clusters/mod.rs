@@ -1,4 +1,4 @@
-//! Rules about several clusters of one mesh: what has to be the same in all of them, and what in none.
+//! Rules about multicluster meshes: settings that must be equal in all clusters, and settings that must be unique.
 
 pub mod identity;
 pub mod namespaces;

@@ -1,14 +1,13 @@
-//! One namespace that is treated differently in two clusters. Source: istio.io, deployment models, "Namespace
+//! Checks that a namespace is in the mesh in all clusters or in none. Source: istio.io, deployment models, "Namespace
 //! sameness".
 
 use crate::membership::NamespaceMode;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "clusters.Namespaces",
     codes: &[&SH7403],
-    reads: &[Kind::Namespace],
+    inputs: &[Kind::Namespace],
     check: Check::Namespaces(&[Kind::Namespace], check),
 };
 
@@ -16,10 +15,10 @@ static SH7403: Code = Code {
     id: "SH7403",
     name: "NamespaceInMeshOfOneCluster",
     level: Level::Warning,
-    title: "A namespace is in the mesh in one cluster and not in another",
-    why: "A mesh takes namespaces with one name for the same. Where it is not in the mesh its pods have no identity and \
-          take no mutual TLS; the other cluster still sends requests to them.",
-    remedy: "Label the namespace alike in all clusters, or give it another name.",
+    title: "Namespace is in the mesh in one cluster but not in another",
+    why: "A mesh treats namespaces with the same name as one namespace. In the cluster where it is not in the mesh, \
+          its pods have no identity and do not accept mutual TLS, but other clusters still send requests to them.",
+    remedy: "Label the namespace the same way in all clusters, or rename it.",
     source: "https://istio.io/latest/docs/ops/deployment/deployment-models/#namespace-tenancy",
     example: Example {
         before: "\
@@ -55,7 +54,7 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let Some(inside) = everywhere.iter().find(|it| is_meshed(NamespaceMode::of(it))) else { return };
     for outside in everywhere.iter().filter(|it| !is_meshed(NamespaceMode::of(it))) {
         let message =
-            format!("{namespace} is in the mesh in cluster {} and not in {}", inside.cluster, outside.cluster);
+            format!("{namespace} is in the mesh in cluster {} but not in {}", inside.cluster, outside.cluster);
         findings
             .add(&SH7403, outside, message)
             .field("metadata.labels")

@@ -1,25 +1,24 @@
-//! Clusters in different networks. Source: istio.io, install multicluster, "Install Multi-Primary on different networks":
-//! each network has a name and an east-west gateway.
+//! Checks the networks of a multi-network mesh. Source: istio.io, install multicluster, "Install Multi-Primary on
+//! different networks": each network has a name and an east-west gateway.
 
 use std::collections::BTreeMap;
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "clusters.Networks",
     codes: &[&SH7404, &SH7405],
-    reads: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig],
+    inputs: &[Kind::Namespace, Kind::Service, Kind::KubernetesGateway, Kind::MeshConfig],
     check: Check::Once(check),
 };
 
 static SH7404: Code = Code {
     id: "SH7404",
-    name: "NetworkUnnamed",
+    name: "NetworkNameMissing",
     level: Level::Warning,
-    title: "Some clusters of a mesh name their network and some do not",
-    why: "Pods of a cluster without a network name are taken to be reachable directly from everywhere; if they are not, \
-          requests to them time out.",
+    title: "Only some clusters of a mesh have a network name",
+    why: "Pods in a cluster without a network name are expected to be directly reachable from everywhere. If they are \
+          not, requests to them time out.",
     remedy: "Label the root namespace of each cluster with topology.istio.io/network.",
     source: "https://istio.io/latest/docs/setup/install/multicluster/multi-primary_multi-network/#set-the-default-network-for-cluster1",
     example: Example {
@@ -51,8 +50,8 @@ static SH7405: Code = Code {
     id: "SH7405",
     name: "NetworkWithoutGateway",
     level: Level::Error,
-    title: "A network of a mesh has no east-west gateway",
-    why: "Pods of other networks reach this one only through its gateway: all requests to it from there fail.",
+    title: "Network of a mesh has no east-west gateway",
+    why: "Pods in other networks reach this network only through its gateway, so all their requests to it fail.",
     remedy: "Install an east-west gateway and label its Service topology.istio.io/network with the network's name, or \
              create a Gateway of class istio-east-west.",
     source: "https://istio.io/latest/docs/setup/install/multicluster/multi-primary_multi-network/#install-the-east-west-gateway-in-cluster1",
@@ -107,7 +106,8 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     let Some(named) = roots.iter().find(|root| root.label(LABEL).is_some()) else { return };
     for root in roots {
         let Some(network) = root.label(LABEL) else {
-            let message = format!("cluster {} has no network name, and {} has", root.cluster, named.cluster);
+            let message =
+                format!("cluster {} has no network name, but cluster {} has one", root.cluster, named.cluster);
             findings.add(&SH7404, root, message).arguments([&*root.cluster, &*named.cluster]).related(named);
             continue;
         };
@@ -119,11 +119,11 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     for (network, root) in networks {
         let has_gateway = view.all(Kind::Service).iter().any(|service| service.label(LABEL) == Some(network))
             || view.all(Kind::KubernetesGateway).iter().any(|gateway| gateway.label(LABEL) == Some(network));
-        // Without any Service of that cluster nothing is known of it.
+        // Without any Service of the cluster the gateway may exist unseen.
         let is_known = view.all(Kind::Service).iter().any(|service| service.cluster == root.cluster)
             || view.all(Kind::Service).iter().any(|service| service.label(LABEL).is_some());
         if is_known && !has_gateway {
-            let message = format!("no Service or Gateway is labelled as the gateway of network {network}");
+            let message = format!("no Service or Gateway is labeled as the gateway of network {network}");
             findings.add(&SH7405, root, message).field(format!("metadata.labels[\"{LABEL}\"]")).arguments([network]);
         }
     }

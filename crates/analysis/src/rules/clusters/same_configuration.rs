@@ -1,5 +1,5 @@
-//! One object that says different things in two clusters. Source: istio.io, traffic management best practices and
-//! deployment models, "Control plane models": each primary reads its own cluster's configuration.
+//! Checks for objects whose content differs between clusters. Source: istio.io, traffic management best practices and
+//! deployment models, "Control plane models": each primary reads the configuration of its own cluster.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -12,18 +12,18 @@ const KINDS: &[Kind] = &[
     Kind::RequestAuthentication,
 ];
 
-/// The rule.
 pub static RULE: Rule =
-    Rule { name: "clusters.SameConfiguration", codes: &[&SH7407], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "clusters.SameConfiguration", codes: &[&SH7407], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 static SH7407: Code = Code {
     id: "SH7407",
     name: "ConfigurationDiffers",
     level: Level::Warning,
-    title: "An object says different things in two clusters of a mesh",
-    why: "Each control plane reads the objects of its own cluster. The same request is routed, or refused, differently \
-          depending on where the caller runs.",
-    remedy: "Apply the same object to all clusters, or give the objects different names where the difference is meant.",
+    title: "Object differs between clusters of a mesh",
+    why: "Each control plane reads the objects of its own cluster. The same request is routed or authorized \
+          differently depending on the cluster of the client.",
+    remedy: "Apply the same object to all clusters, or give the objects different names if the difference is \
+             intended.",
     source: "https://istio.io/latest/docs/ops/deployment/deployment-models/#control-plane-models",
     example: Example {
         before: "\
@@ -56,7 +56,7 @@ spec: {mtls: {mode: STRICT}}
 
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let everywhere = view.named(resource.kind, &resource.namespace, &resource.name);
-    // Told once, by the second: they come sorted by cluster.
+    // Reported once, for the later cluster: the objects are sorted by cluster.
     let Some(first) = everywhere.first().filter(|first| first.cluster != resource.cluster) else { return };
     if first.spec() != resource.spec() {
         let message =

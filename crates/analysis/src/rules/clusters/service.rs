@@ -1,16 +1,15 @@
-//! One Service with different faces in different clusters. Source: istio `analyzers/multicluster/service.go`.
+//! Checks for Services that differ between clusters. Source: istio `analyzers/multicluster/service.go`.
 //!
-//! Differs from istioctl: node ports are not compared, since each cluster allocates its own.
+//! Differs from istioctl: node ports are not compared, because each cluster allocates its own.
 
 use std::collections::BTreeSet;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "services.MultiClusterServiceAnalyzer",
     codes: &[&IST0170],
-    reads: &[Kind::Service],
+    inputs: &[Kind::Service],
     check: Check::Each(&[Kind::Service], check),
 };
 
@@ -18,10 +17,10 @@ static IST0170: Code = Code {
     id: "IST0170",
     name: "MultiClusterInconsistentService",
     level: Level::Warning,
-    title: "A service is not the same in all clusters",
-    why: "The mesh takes services of one name for one service: which cluster's ports and type a client sees depends on \
-          the cluster it runs in.",
-    remedy: "Give the service the same type and ports in every cluster, or another name where another one is meant.",
+    title: "Service differs between clusters",
+    why: "The mesh treats Services with the same name and namespace as one service. The ports and type that a client \
+          sees depend on its cluster.",
+    remedy: "Give the Service the same type and ports in every cluster, or rename it if it is another service.",
     source: "https://istio.io/latest/docs/ops/configuration/traffic-management/multicluster/",
     example: Example {
         before: "\
@@ -57,7 +56,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         return;
     }
     let everywhere = view.named(Kind::Service, &service.namespace, &service.name);
-    // Told once, on the first cluster's.
+    // Reported once, for the first cluster.
     let Some((first, others)) = everywhere.split_first().filter(|(first, _)| first.cluster == service.cluster) else {
         return;
     };
@@ -65,9 +64,9 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     let mut reasons: BTreeSet<&str> = BTreeSet::new();
     for other in others {
         let differences = [
-            (is_headless(first) != is_headless(other), "it is headless only in some"),
-            (service_type(first) != service_type(other), "its type differs"),
-            (ports(first) != ports(other), "its ports differ"),
+            (is_headless(first) != is_headless(other), "headless only in some clusters"),
+            (service_type(first) != service_type(other), "the type differs"),
+            (ports(first) != ports(other), "the ports differ"),
         ];
         for (differs, reason) in differences {
             if differs {
@@ -82,7 +81,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     let clusters = clusters.into_iter().collect::<Vec<_>>().join(", ");
     let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
     findings
-        .add(&IST0170, service, format!("not the same in the clusters {clusters}: {reasons}"))
+        .add(&IST0170, service, format!("Service differs between clusters {clusters}: {reasons}"))
         .field("spec")
         .arguments([service.name.as_str(), service.namespace.as_str(), &clusters, &reasons]);
 }
@@ -95,9 +94,9 @@ fn service_type(service: &Resource) -> &str {
     service.spec()["type"].as_str().unwrap_or("ClusterIP")
 }
 
-/// What clients see of the ports, in the order of their names.
+/// Ports as clients see them, sorted by name.
 fn ports(service: &Resource) -> BTreeSet<[String; 5]> {
-    let text = |node: &Node, default: &str| {
+    let text = |node: &Value, default: &str| {
         let text = node.scalar_text();
         if text.is_empty() { default.to_owned() } else { text.to_string() }
     };

@@ -1,13 +1,13 @@
-//! Kinds and fields that Istio has given up. Source: istio `analyzers/deprecation/deprecation.go`.
+//! Checks for kinds and fields that Istio has deprecated or removed. Source: istio
+//! `analyzers/deprecation/deprecation.go`.
 
-use crate::rules::shared::IST0002;
+use crate::rules::support::common_codes::IST0002;
 use crate::{Check, Findings, Kind, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "deprecation.DeprecationAnalyzer",
     codes: &[&IST0002],
-    reads: &[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition],
+    inputs: &[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition],
     check: Check::Each(&[Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition], check),
 };
 
@@ -19,7 +19,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         Kind::VirtualService => {
             for (index, http) in resource.spec()["http"].items().iter().enumerate() {
                 if http.at("fault.delay.percent").as_int().is_some_and(|percent| percent > 0) {
-                    let detail = "fault.delay.percent is deprecated: use fault.delay.percentage";
+                    let detail = "fault.delay.percent is deprecated; use fault.delay.percentage";
                     tell(resource, detail, &format!("spec.http[{index}].fault.delay.percent"), findings);
                 }
             }
@@ -33,7 +33,10 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         _ => {
             let kind = resource.spec().at("names.kind").text();
             if resource.spec()["group"].text() == "rbac.istio.io" && REMOVED.contains(&kind) {
-                let detail = format!("kind {kind} of group rbac.istio.io was removed: use AuthorizationPolicy");
+                let detail = format!(
+                    "kind {kind} of group rbac.istio.io was removed in Istio 1.6; use \
+                                      AuthorizationPolicy"
+                );
                 tell(resource, &detail, "spec.names.kind", findings);
             }
         }
@@ -49,7 +52,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn removed_kinds_and_ignored_fields_are_told() {
+    fn removed_kinds_and_ignored_fields_are_reported() {
         let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
                    metadata: {name: servicerolebindings.rbac.istio.io}\n\
                    spec: {group: rbac.istio.io, names: {kind: ServiceRoleBinding}}\n";

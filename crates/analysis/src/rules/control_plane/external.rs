@@ -1,17 +1,16 @@
-//! Webhooks of a control plane outside the cluster. Source: istio
+//! Checks the webhooks of an external control plane. Source: istio
 //! `analyzers/externalcontrolplane/externalcontrolplane.go`.
 //!
-//! Differs from istioctl: a URL without a host is wrong too.
+//! Differs from istioctl: a URL without a host is reported too.
 
 use core::net::IpAddr;
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "externalcontrolplane.ExternalControlPlaneAnalyzer",
     codes: &[&IST0163, &IST0164],
-    reads: &[Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration], check),
 };
 
@@ -19,10 +18,10 @@ static IST0163: Code = Code {
     id: "IST0163",
     name: "InvalidExternalControlPlaneConfig",
     level: Level::Warning,
-    title: "A webhook of Istio has no usable address",
-    why: "The API server cannot call it: pods are not injected, or objects cannot be created.",
-    remedy: "Set clientConfig.url to the https address of the external istiod, or clientConfig.service to the one in \
-             the cluster.",
+    title: "Istio webhook has an invalid address",
+    why: "The API server cannot call the webhook: pods are not injected, or objects cannot be created.",
+    remedy: "Set clientConfig.url to the https address of the external istiod, or clientConfig.service to the istiod \
+             in the cluster.",
     source: "https://istio.io/latest/docs/setup/install/external-controlplane/",
     example: Example {
         before: "\
@@ -46,8 +45,8 @@ static IST0164: Code = Code {
     id: "IST0164",
     name: "ExternalControlPlaneAddressIsNotAHostname",
     level: Level::Info,
-    title: "The external control plane is addressed by an IP",
-    why: "Certificates are made out to names: most authorities issue none for an address, and the address may move.",
+    title: "External control plane is addressed by an IP address",
+    why: "A certificate is usually issued for a host name and not for an IP address, and the address may change.",
     remedy: "Use a host name for which the control plane has a certificate.",
     source: "https://istio.io/latest/docs/setup/install/external-controlplane/",
     example: Example {
@@ -96,13 +95,13 @@ fn check(_: &View<'_>, configuration: &Resource, findings: &mut Findings) {
         match host(url) {
             None => {
                 findings
-                    .add(&IST0163, configuration, format!("url {url} of webhook {hook} cannot be read"))
+                    .add(&IST0163, configuration, format!("url {url} of webhook {hook} is not valid"))
                     .field(field)
                     .arguments([url, hook, "was provided in an invalid format"]);
             }
             Some(host) if host.parse::<IpAddr>().is_ok() => {
                 findings
-                    .add(&IST0164, configuration, format!("url {url} of webhook {hook} names an IP address"))
+                    .add(&IST0164, configuration, format!("url {url} of webhook {hook} uses an IP address"))
                     .field(field)
                     .arguments([url, hook]);
             }
@@ -111,7 +110,7 @@ fn check(_: &View<'_>, configuration: &Resource, findings: &mut Findings) {
     }
 }
 
-/// The host of a URL, without its port and the brackets of an IPv6 address.
+/// Host of a URL, without its port and without the brackets of an IPv6 address.
 fn host(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -133,7 +132,7 @@ mod tests {
     use super::host;
 
     #[test]
-    fn the_host_is_what_stands_before_the_port() {
+    fn host_ends_before_port() {
         assert_eq!(host("https://istiod.example.com:15017/inject?a=b:c"), Some("istiod.example.com"));
         assert_eq!(host("https://[2001:db8::1]:15017/inject"), Some("2001:db8::1"));
         assert_eq!(host("https://istiod.example.com:port/"), None);

@@ -1,4 +1,4 @@
-//! Rules about the control plane's own objects.
+//! Rules about the objects of the control plane.
 
 pub mod deprecated;
 pub mod external;

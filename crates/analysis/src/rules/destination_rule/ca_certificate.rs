@@ -1,12 +1,11 @@
-//! TLS to a server whose certificate nobody checks. Source: istio `analyzers/destinationrule/ca-certificate.go`.
+//! Checks for TLS origination without a CA certificate. Source: istio `analyzers/destinationrule/ca-certificate.go`.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "destinationrule.CaCertificateAnalyzer",
     codes: &[&IST0128, &IST0129],
-    reads: &[Kind::DestinationRule],
+    inputs: &[Kind::DestinationRule],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 
@@ -14,9 +13,9 @@ static IST0128: Code = Code {
     id: "IST0128",
     name: "NoServerCertificateVerificationDestinationLevel",
     level: Level::Warning,
-    title: "A DestinationRule starts TLS without a CA to check the server's certificate with",
-    why: "The connection is encrypted, but whoever answers is believed: a machine in the middle can read and change \
-          everything.",
+    title: "DestinationRule originates TLS without a CA certificate to verify the server",
+    why: "The connection is encrypted, but the server certificate is not validated, so traffic is open to \
+          man-in-the-middle attacks.",
     remedy: "Set caCertificates in the tls settings, or credentialName together with a workloadSelector.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#configure-tls-verification-in-destination-rule-when-using-tls-origination",
     example: Example {
@@ -46,8 +45,9 @@ static IST0129: Code = Code {
     id: "IST0129",
     name: "NoServerCertificateVerificationPortLevel",
     level: Level::Warning,
-    title: "The TLS settings of a port have no CA to check the server's certificate with",
-    why: "Settings of a port replace those of the whole host, its CA too: whoever answers on that port is believed.",
+    title: "Port-level TLS settings have no CA certificate to verify the server",
+    why: "Port-level settings replace the settings of the host, including its CA certificate. On this port the server \
+          certificate is not validated, so traffic is open to man-in-the-middle attacks.",
     remedy: "Set caCertificates in the port's tls settings, or credentialName together with a workloadSelector.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#configure-tls-verification-in-destination-rule-when-using-tls-origination",
     example: Example {
@@ -84,7 +84,7 @@ fn check(_: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let selects = spec["workloadSelector"].is_set();
     if let Some(mode) = unverified(&policy["tls"], selects) {
         let message =
-            format!("TLS mode {mode} to {host}, and no caCertificates: the server's certificate is not checked");
+            format!("TLS mode {mode} to {host} without caCertificates: the server certificate is not verified");
         findings.add(&IST0128, rule, message).field("spec.trafficPolicy.tls.mode").arguments([
             &rule.full_name(),
             rule.namespace.as_str(),
@@ -96,7 +96,7 @@ fn check(_: &View<'_>, rule: &Resource, findings: &mut Findings) {
         let Some(mode) = unverified(&settings["tls"], selects) else { continue };
         let port = settings["port"]["number"].scalar_text();
         let message = format!(
-            "TLS mode {mode} to port {port} of {host}, and no caCertificates: the server's certificate is not checked"
+            "TLS mode {mode} to port {port} of {host} without caCertificates: the server certificate is not verified"
         );
         findings
             .add(&IST0129, rule, message)
@@ -105,9 +105,9 @@ fn check(_: &View<'_>, rule: &Resource, findings: &mut Findings) {
     }
 }
 
-/// The mode, if it starts TLS and names nothing to check the server with. A credential may hold a CA, but only a proxy
-/// that a selector names reads credentials.
-fn unverified(tls: &Node, selects: bool) -> Option<&str> {
+/// The TLS mode, if it originates TLS and sets no CA certificate. A credential may contain a CA, but only proxies that
+/// a workload selector matches read credentials.
+fn unverified(tls: &Value, selects: bool) -> Option<&str> {
     let mode = tls["mode"].text();
     let has_ca = !tls["caCertificates"].text().is_empty() || (selects && !tls["credentialName"].text().is_empty());
     (matches!(mode, "SIMPLE" | "MUTUAL") && !has_ca).then_some(mode)

@@ -1,4 +1,4 @@
-//! Rules about `DestinationRule`s.
+//! Rules about `DestinationRule` that `istioctl analyze` has too.
 
 pub mod ca_certificate;
 pub mod subsets;

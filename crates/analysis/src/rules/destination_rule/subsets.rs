@@ -1,20 +1,19 @@
-//! Rules for hosts that are not there, and subsets without a workload. Source: istio
+//! Checks for hosts that do not exist and subsets without workloads. Source: istio
 //! `analyzers/destinationrule/subset.go`.
 //!
 //! Differs from istioctl: workloads without pods count (istio/istio#51273), as do `WorkloadEntry`, `WorkloadGroup` and
-//! the endpoints of a `ServiceEntry`; wildcard hosts cover services; labels of cluster and network, which no pod has,
-//! are taken for known. Nothing is told where the services of the host's namespace are not among the objects.
+//! the endpoints of a `ServiceEntry`; a wildcard host matches services; labels of cluster and network, which no pod
+//! has, are considered matched. Nothing is reported if the services of the host's namespace are not among the objects.
 
-use crate::rules::{meant, scope};
+use crate::rules::support::{completeness, suggest};
 use crate::{
-    Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, Selector, View, Within, hosts,
+    Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, Within, hosts,
 };
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "destinationrule.SubsetSelectPodAnalyzer",
     codes: &[&IST0173, &IST0174],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::Service,
         Kind::ServiceEntry,
@@ -37,8 +36,8 @@ static IST0173: Code = Code {
     id: "IST0173",
     name: "DestinationRuleSubsetNotSelectPods",
     level: Level::Error,
-    title: "No workload has the labels of a subset",
-    why: "Requests that are routed to the subset fail with 503: it has no endpoints.",
+    title: "Subset labels match no workload",
+    why: "The subset has no endpoints, so requests that are routed to it fail with 503.",
     remedy: "Correct the labels of the subset, or those in the pod template.",
     source: "https://istio.io/latest/docs/reference/config/networking/destination-rule/#Subset",
     example: Example {
@@ -82,9 +81,9 @@ static IST0174: Code = Code {
     id: "IST0174",
     name: "UnknownDestinationRuleHost",
     level: Level::Warning,
-    title: "A DestinationRule is for a host that is not there",
-    why: "It has no effect: the load balancing, limits and TLS settings in it hold for nobody.",
-    remedy: "Correct the host, and give its namespace if it is another one; or remove the rule.",
+    title: "Host of the DestinationRule does not exist",
+    why: "The rule has no effect: its load balancing, connection limits and TLS settings apply to no service.",
+    remedy: "Correct the host, with its namespace if it is in another one, or remove the rule.",
     source: "https://istio.io/latest/docs/reference/config/networking/destination-rule/#DestinationRule",
     example: Example {
         before: "\
@@ -131,7 +130,7 @@ static ENTRIES: KeyIndex = KeyIndex {
     },
 };
 
-/// Labels that come from where a pod runs: its node, its cluster.
+/// Labels derived from the location of a pod: its node, cluster and network.
 const NODE_LABELS: [&str; 3] =
     ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -145,10 +144,10 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         return;
     }
     let subsets = rule.spec()["subsets"].items();
-    if subsets.is_empty() || !scope::knows_workloads(view) {
+    if subsets.is_empty() || !completeness::knows_workloads(view) {
         return;
     }
-    if providers.iter().any(|it| it.kind == Kind::Service && scope::is_for_unknown_pods(view, it)) {
+    if providers.iter().any(|it| it.kind == Kind::Service && completeness::is_for_unknown_pods(view, it)) {
         return;
     }
     for (index, subset) in subsets.iter().enumerate() {
@@ -173,17 +172,17 @@ fn check_host(view: &View<'_>, rule: &Resource, host: &str, findings: &mut Findi
     if full.starts_with('*') && covers_any(view, &full) {
         return;
     }
-    if !scope::knows_host(view, &full) && !meant::is_short(view, host) {
+    if !completeness::knows_host(view, &full) && !suggest::is_short(view, host) {
         return;
     }
-    let hint = meant::host(view, host, &rule.namespace);
+    let hint = suggest::host(view, host, &rule.namespace);
     findings
-        .add(&IST0174, rule, format!("no service that this namespace sees has the host {full}{hint}"))
+        .add(&IST0174, rule, format!("host {full} matches no service visible to this namespace{hint}"))
         .field("spec.host")
         .arguments([host]);
 }
 
-/// Whether a wildcard covers a host that somebody provides.
+/// Whether a wildcard host matches an existing host.
 fn covers_any(view: &View<'_>, wildcard: &str) -> bool {
     let services = view.all(Kind::Service).iter();
     let mut of_services = services.map(|service| hosts::fqdn(&service.name, &service.namespace));
@@ -191,7 +190,7 @@ fn covers_any(view: &View<'_>, wildcard: &str) -> bool {
     of_services.any(|host| hosts::covers(wildcard, &host)) || of_entries.any(|host| hosts::overlaps(wildcard, host))
 }
 
-/// Endpoints that a `ServiceEntry` lists have labels too.
+/// Endpoints of a `ServiceEntry` have labels too.
 fn has_endpoint(provider: &Resource, labels: &Selector<'_>) -> bool {
     let endpoints = provider.spec()["endpoints"].items();
     endpoints.iter().any(|endpoint| labels.matches(&endpoint["labels"]))
@@ -205,7 +204,7 @@ fn has_workload(view: &View<'_>, wanted: &Selector<'_>) -> bool {
     if of_node.is_empty() {
         return view.has_workload(Within::Anywhere, &own) || has_entry(view, &own);
     }
-    // Pods that do not run yet may run anywhere.
+    // A pod that is not scheduled yet may run on any node.
     let is_there = |workload: &Resource| {
         workload.kind != Kind::Pod || of_node.iter().all(|(key, value)| is_at(view, workload, key, value))
     };
@@ -217,7 +216,7 @@ fn has_workload(view: &View<'_>, wanted: &Selector<'_>) -> bool {
         || has_entry(view, wanted)
 }
 
-/// Whether a label of a pod has this value, taken from its node where that says it.
+/// Whether a pod's label has this value; topology labels come from its node.
 fn is_at(view: &View<'_>, pod: &Resource, key: &str, value: &str) -> bool {
     let name = pod.spec()["nodeName"].text();
     let of_node =
@@ -236,8 +235,8 @@ fn has_entry(view: &View<'_>, wanted: &Selector<'_>) -> bool {
     candidates.iter().any(|workload| entry_labels(workload).into_iter().any(|labels| wanted.matches(labels)))
 }
 
-/// Labels of a `WorkloadEntry`, or of those that a `WorkloadGroup` makes.
-fn entry_labels(workload: &Resource) -> [&Node; 2] {
+/// Labels of a `WorkloadEntry`, or of the template in a `WorkloadGroup`.
+fn entry_labels(workload: &Resource) -> [&Value; 2] {
     let spec = workload.spec();
     if workload.kind == Kind::WorkloadEntry {
         [&spec["labels"], workload.labels()]
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_the_node_are_labels_of_the_pod() {
+    fn node_labels_count_as_pod_labels() {
         assert!(!is_reported("app: cart"));
         assert!(!is_reported("topology.kubernetes.io/zone: z1"));
         assert!(!is_reported("topology.kubernetes.io/zone: z1, app: cart"));
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_for_the_hosts_it_covers() {
+    fn wildcard_matches_its_hosts() {
         let rule =
             |host: &str| RULE.replace("host: cart, subsets: [{name: v, labels: {LABELS}}]", &format!("host: '{host}'"));
         assert!(!reported(&rule("*.shop.svc.cluster.local")).contains("IST0174"));

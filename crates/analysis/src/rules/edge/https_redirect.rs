@@ -1,13 +1,12 @@
-//! Hosts that are served encrypted and in plain text. Source: istio.io, security best practices, "Gateway"; Gateway
-//! reference, `httpsRedirect`.
+//! Checks for hosts that a Gateway serves over both HTTPS and plaintext HTTP. Source: istio.io, security best
+//! practices, "Gateway"; Gateway reference, `httpsRedirect`.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, hosts};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "edge.HttpsRedirect",
     codes: &[&SH7215],
-    reads: &[Kind::Gateway],
+    inputs: &[Kind::Gateway],
     check: Check::Each(&[Kind::Gateway], check),
 };
 
@@ -15,10 +14,9 @@ static SH7215: Code = Code {
     id: "SH7215",
     name: "NoHttpsRedirect",
     level: Level::Info,
-    title: "A Gateway serves a host by HTTPS and by plain HTTP without a redirect",
-    why: "Links and bookmarks with http:// keep working unencrypted, cookies and passwords included, and nobody \
-          notices.",
-    remedy: "Set tls.httpsRedirect: true at the server of the HTTP port.",
+    title: "Gateway serves a host over HTTPS and over HTTP without a redirect",
+    why: "Clients that use http:// stay on plaintext, including their cookies and passwords.",
+    remedy: "Set tls.httpsRedirect: true on the server of the HTTP port.",
     source: "https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSettings-https_redirect",
     example: Example {
         before: "\
@@ -52,7 +50,7 @@ spec:
     also: &[],
 };
 
-/// More servers than that in one Gateway are not compared with each other.
+/// Limit on the servers of one Gateway that are compared with each other.
 const COMPARED: usize = 64;
 
 fn check(_: &View<'_>, gateway: &Resource, findings: &mut Findings) {
@@ -60,7 +58,7 @@ fn check(_: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     if servers.len() > COMPARED {
         return;
     }
-    let encrypted: Vec<&Node> =
+    let encrypted: Vec<&Value> =
         servers.iter().filter(|server| server["port"]["protocol"].text().eq_ignore_ascii_case("HTTPS")).collect();
     for (index, server) in servers.iter().enumerate() {
         if !server["port"]["protocol"].text().eq_ignore_ascii_case("HTTP") || server["tls"]["httpsRedirect"].is_true() {
@@ -71,8 +69,10 @@ fn check(_: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         });
         if let Some(host) = shared {
             let port = server["port"]["number"].scalar_text();
-            let message =
-                format!("{host} is served by HTTPS, and port {port} serves it in plain text without a redirect");
+            let message = format!(
+                "{host} is served over HTTPS, but port {port} serves it over plaintext HTTP without a \
+                         redirect"
+            );
             findings
                 .add(&SH7215, gateway, message)
                 .field(format!("spec.servers[{index}].hosts"))
@@ -81,7 +81,7 @@ fn check(_: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Without the namespace.
+/// The host without its namespace prefix.
 fn bare(host: &str) -> &str {
     host.rsplit_once('/').map_or(host, |(_, host)| host)
 }
@@ -91,7 +91,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn hosts_that_are_served_in_plain_text_only_are_not_compared() {
+    fn plaintext_only_hosts_are_ignored() {
         let other = super::SH7215.example.before.replacen("shop.example.com", "status.example.org", 1);
         assert!(!reported(&other).contains("SH7215"));
     }

@@ -1,4 +1,4 @@
-//! Rules about what comes into the mesh and leaves it: gateways, and TLS with the world outside.
+//! Rules about traffic that enters or leaves the mesh: gateways and TLS origination.
 
 pub mod broad_hosts;
 pub mod https_redirect;

@@ -1,26 +1,25 @@
-//! A host that asks for client certificates below a wildcard that does not. Source: istio.io, security best
-//! practices, "Explicitly disable all the sensitive http host under relaxed SNI host matching".
+//! Checks for a host that requires client certificates and is also covered by a wildcard that does not. Source:
+//! istio.io, security best practices, "Explicitly disable all the sensitive http host under relaxed SNI host matching".
 
-use crate::rules::bound::{self, gateway_key};
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, Selector, View, hosts};
+use crate::rules::support::gateway_binding::{self, gateway_key};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "edge.ReusedConnection",
     codes: &[&SH7217],
-    reads: &[Kind::Gateway, Kind::VirtualService],
+    inputs: &[Kind::Gateway, Kind::VirtualService],
     check: Check::Each(&[Kind::Gateway], check),
 };
 
 static SH7217: Code = Code {
     id: "SH7217",
-    name: "ClientCertificateEvaded",
+    name: "ClientCertificateBypass",
     level: Level::Warning,
-    title: "A host with client certificates lies below a wildcard without",
-    why: "A client opens a connection for another name of the wildcard, without a certificate, and asks over it for \
-          the protected host: HTTP/2 allows that, and the routes of the wildcard may answer.",
-    remedy: "Bind a VirtualService for the protected host to the wildcard's Gateway that answers with directResponse \
-             status 421, or do not use a wildcard there.",
+    title: "Host with mutual TLS is also covered by a wildcard host without it",
+    why: "A client can open a connection for another name under the wildcard, without a certificate, and request the \
+          protected host on it. HTTP/2 permits this reuse, and the routes of the wildcard may respond.",
+    remedy: "Bind a VirtualService for the protected host to the wildcard's Gateway that returns status 421 with \
+             directResponse, or replace the wildcard with a list of hosts.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#explicitly-disable-all-the-sensitive-http-host-under-relaxed-sni-host-matching",
     example: Example {
         before: "\
@@ -78,7 +77,7 @@ spec:
     also: &[],
 };
 
-/// Gateways with a wildcard that needs no client certificate, by the wildcard.
+/// Gateways with a wildcard host and without mutual TLS, by the wildcard.
 static WIDE: KeyIndex = KeyIndex {
     name: "gateways without client certificates by wildcard",
     kinds: &[Kind::Gateway],
@@ -95,7 +94,7 @@ static WIDE: KeyIndex = KeyIndex {
 };
 
 fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
-    let is_guarded = |server: &Node| matches!(server.at("tls.mode").text(), "MUTUAL");
+    let is_guarded = |server: &Value| matches!(server.at("tls.mode").text(), "MUTUAL");
     let servers = gateway.spec()["servers"].items();
     if !servers.iter().any(is_guarded) {
         return;
@@ -116,7 +115,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
                     .find(|wide| !is_refused(view, wide, host));
                 let Some(wide) = wide else { continue };
                 let message = format!(
-                    "{host} asks for client certificates, and {wildcard} in {} on the same port does not",
+                    "{host} requires client certificates, but {wildcard} in {} on the same port does not",
                     wide.full_name()
                 );
                 findings
@@ -130,9 +129,9 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Whether somebody answers for the host at the wide gateway on purpose.
+/// Whether a VirtualService handles the host at the wildcard's Gateway on purpose.
 fn is_refused(view: &View<'_>, wide: &Resource, host: &str) -> bool {
-    view.lookup(&bound::BY_GATEWAY, &gateway_key(wide)).iter().any(|service| {
+    view.lookup(&gateway_binding::BY_GATEWAY, &gateway_key(wide)).iter().any(|service| {
         service.spec()["hosts"].texts().any(|bound| bound == host)
             && service.spec()["http"].items().iter().any(|route| route["directResponse"].is_set())
     })

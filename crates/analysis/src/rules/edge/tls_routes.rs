@@ -1,26 +1,25 @@
-//! Routes of a kind that the gateway's port does not have. Source: istio.io, common network problems, "Gateway to
-//! virtual service TLS mismatch".
+//! Checks that the route type matches the TLS mode of the gateway port. Source: istio.io, common network problems,
+//! "Gateway to virtual service TLS mismatch".
 
-use crate::rules::bound;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, hosts};
+use crate::rules::support::gateway_binding;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "edge.TlsRoutes",
     codes: &[&SH7307],
-    reads: &[Kind::Gateway, Kind::VirtualService],
+    inputs: &[Kind::Gateway, Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
 static SH7307: Code = Code {
     id: "SH7307",
-    name: "RoutesOfAnotherProtocol",
+    name: "RouteTypeMismatch",
     level: Level::Error,
-    title: "A VirtualService has routes of a kind that its Gateway does not use",
-    why: "Where the gateway decrypts, it routes HTTP and ignores tls routes; where it passes TLS through, it cannot see \
-          HTTP and ignores http routes. Requests end in 404 or a closed connection.",
-    remedy: "Use http routes for servers that decrypt (HTTP, or tls mode SIMPLE or MUTUAL), tls routes for mode \
-             PASSTHROUGH.",
+    title: "Route type does not match the TLS mode of the Gateway",
+    why: "A gateway that terminates TLS routes HTTP and ignores tls routes. A gateway that passes TLS through cannot \
+          read HTTP and ignores http routes. Requests fail with 404 or a closed connection.",
+    remedy: "Use http routes for servers that terminate TLS or use HTTP (tls mode SIMPLE or MUTUAL), and tls routes \
+             for mode PASSTHROUGH.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#gateway-to-virtual-service-tls-mismatch",
     example: Example {
         before: "\
@@ -75,9 +74,9 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
             continue;
         }
         let mut matching = None;
-        for gateway in bound::gateways(service) {
-            // Routes that are for the mesh too are used there.
-            let (namespace, name) = bound::named(gateway, &service.namespace);
+        for gateway in gateway_binding::gateways(service) {
+            // Routes that are bound to mesh too are in use there.
+            let (namespace, name) = gateway_binding::named(gateway, &service.namespace);
             let Some(found) = (gateway != "mesh").then(|| view.get(Kind::Gateway, namespace, name)).flatten() else {
                 return;
             };
@@ -95,7 +94,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let Some((gateway, server)) = matching else { continue };
         let port = server["port"]["number"].scalar_text();
         let does = if kind == "http" { "passes TLS through" } else { "decrypts" };
-        let message = format!("{kind} routes, and port {port} of {} {does}: they are not used", gateway.full_name());
+        let message = format!("{kind} routes are ignored, because port {port} of {} {does}", gateway.full_name());
         findings
             .add(&SH7307, service, message)
             .field(format!("spec.{kind}"))
@@ -104,7 +103,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-fn is_for(server: &Node, gateway: &Resource, service: &Resource) -> bool {
+fn is_for(server: &Value, gateway: &Resource, service: &Resource) -> bool {
     server["hosts"].texts().any(|offered| {
         let (namespace, offered) = offered.split_once('/').unwrap_or(("*", offered));
         let namespace = if namespace == "." { &gateway.namespace } else { namespace };
@@ -113,7 +112,7 @@ fn is_for(server: &Node, gateway: &Resource, service: &Resource) -> bool {
     })
 }
 
-fn takes(server: &Node, kind: &str) -> bool {
+fn takes(server: &Value, kind: &str) -> bool {
     let protocol = server["port"]["protocol"].text().to_ascii_uppercase();
     let passes = server.at("tls.mode").text().ends_with("PASSTHROUGH");
     match kind {
@@ -127,13 +126,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_route_that_is_for_the_mesh_too_is_used_there() {
+    fn route_bound_to_mesh_is_in_use() {
         let mesh = super::SH7307.example.before.replace("gateways: [public]", "gateways: [public, mesh]");
         assert!(!reported(&mesh).contains("SH7307"));
     }
 
     #[test]
-    fn http_routes_of_a_gateway_that_passes_tls_through_are_not_used() {
+    fn http_routes_at_passthrough_gateway_are_unused() {
         let passthrough = super::SH7307
             .example
             .after

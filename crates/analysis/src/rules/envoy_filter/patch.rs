@@ -1,19 +1,17 @@
-//! Patches whose operation does nothing, or depends on what other patches do first. Source: istio
+//! Checks for patches whose operation has no effect or depends on the order of patches. Source: istio
 //! `analyzers/envoyfilter/envoyfilter.go`.
 //!
-//! Differs from istioctl: only patches of the same `EnvoyFilter` count as earlier ones (IST0155), because there is no
-//! order between objects that would stay the same. `EXTENSION_CONFIG` and `CLUSTER` patches with REPLACE are told
-//! as there.
+//! Differs from istioctl: only patches of the same `EnvoyFilter` count as earlier ones (IST0155), because the order
+//! between objects is not stable. `EXTENSION_CONFIG` and `CLUSTER` patches with REPLACE are reported as in istioctl.
 
 use std::collections::BTreeSet;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "envoyfilter.EnvoyPatchAnalyzer",
     codes: &[&IST0151, &IST0152, &IST0153, &IST0154, &IST0155],
-    reads: &[Kind::EnvoyFilter],
+    inputs: &[Kind::EnvoyFilter],
     check: Check::Each(&[Kind::EnvoyFilter], check),
 };
 
@@ -24,10 +22,11 @@ static IST0151: Code = Code {
     id: "IST0151",
     name: "EnvoyFilterUsesRelativeOperation",
     level: Level::Warning,
-    title: "A patch depends on what other patches have done, and no priority orders them",
-    why: "Without a priority the order follows the age of the objects: after a restore or a move the patch may find \
-          nothing to work on, and says nothing.",
-    remedy: "Set spec.priority, or use an operation that needs nothing before it, such as INSERT_FIRST or MERGE.",
+    title: "EnvoyFilter uses a relative operation without a priority",
+    why: "Without a priority the creation time of the objects sets the order. After a restore or a migration the \
+          patch may find nothing to modify and is skipped without an error.",
+    remedy: "Set spec.priority, or use an operation that does not depend on other patches, such as INSERT_FIRST or \
+             MERGE.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -57,8 +56,9 @@ static IST0152: Code = Code {
     id: "IST0152",
     name: "EnvoyFilterUsesReplaceOperationIncorrectly",
     level: Level::Error,
-    title: "REPLACE is used where it does nothing",
-    why: "It is only known for network filters, HTTP filters and virtual hosts; anywhere else the patch is ignored.",
+    title: "EnvoyFilter operation REPLACE has no effect here",
+    why: "REPLACE is supported only for network filters, HTTP filters and virtual hosts. Elsewhere the patch is \
+          ignored.",
     remedy: "Use MERGE, or REMOVE together with ADD.",
     source: SOURCE,
     example: Example {
@@ -88,8 +88,8 @@ static IST0153: Code = Code {
     id: "IST0153",
     name: "EnvoyFilterUsesAddOperationIncorrectly",
     level: Level::Error,
-    title: "ADD is used where it does nothing",
-    why: "Route configurations cannot be added, and routes are only inserted: the patch is ignored.",
+    title: "EnvoyFilter operation ADD has no effect here",
+    why: "A route configuration cannot be added, and a route is inserted instead. The patch is ignored.",
     remedy: "Use MERGE for a route configuration, INSERT_FIRST, INSERT_BEFORE or INSERT_AFTER for a route.",
     source: SOURCE,
     example: Example {
@@ -119,9 +119,9 @@ static IST0154: Code = Code {
     id: "IST0154",
     name: "EnvoyFilterUsesRemoveOperationIncorrectly",
     level: Level::Error,
-    title: "REMOVE is used where it does nothing",
-    why: "Route configurations and routes cannot be removed: the patch is ignored.",
-    remedy: "Remove the virtual host instead, or change the VirtualService that makes the route.",
+    title: "EnvoyFilter operation REMOVE has no effect here",
+    why: "Route configurations and routes cannot be removed. The patch is ignored.",
+    remedy: "Remove the virtual host instead, or change the VirtualService that generates the route.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -152,9 +152,9 @@ static IST0155: Code = Code {
     id: "IST0155",
     name: "EnvoyFilterUsesRelativeOperationWithProxyVersion",
     level: Level::Warning,
-    title: "A patch works on a filter that another patch only adds for some proxy versions",
-    why: "Without a priority the order is not certain, and proxies of other versions do not have the filter.",
-    remedy: "Set spec.priority, and the same proxyVersion on both patches.",
+    title: "EnvoyFilter patch depends on a filter that is added only for some proxy versions",
+    why: "Without a priority the order is not guaranteed, and proxies of other versions do not have the filter.",
+    remedy: "Set spec.priority, and use the same proxyVersion in both patches.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -207,7 +207,7 @@ fn check(_: &View<'_>, filter: &Resource, findings: &mut Findings) {
             }
             _ => None,
         };
-        // One cause, one finding: the first patch stands for the others of its object.
+        // One cause, one finding: only the first such patch of an object is reported.
         if let Some(code) = code.filter(|code| told.insert(code.id)) {
             findings
                 .add(code, filter, message(code, apply_to, operation, name))
@@ -221,14 +221,14 @@ fn check(_: &View<'_>, filter: &Resource, findings: &mut Findings) {
 
 fn message(code: &Code, apply_to: &str, operation: &str, name: &str) -> String {
     match code.id {
-        "IST0151" => format!("{operation} on {apply_to} depends on other patches, and the priority is 0"),
-        "IST0155" => format!("{operation} on {name}, which an earlier patch has for some proxy versions only"),
-        _ => format!("{operation} does nothing on {apply_to}"),
+        "IST0151" => format!("{operation} on {apply_to} depends on other patches, but the priority is 0"),
+        "IST0155" => format!("{operation} on {name}, which an earlier patch adds only for some proxy versions"),
+        _ => format!("{operation} has no effect on {apply_to}"),
     }
 }
 
-/// The name of the filter that a patch is about: its value's, or that of the filter it matches.
-fn filter_name(item: &Node) -> &str {
+/// Name of the filter that a patch changes: the one in its value, or that of the filter it matches.
+fn filter_name(item: &Value) -> &str {
     let value = &item["patch"]["value"];
     match value["name"].as_str() {
         Some(name) => name,

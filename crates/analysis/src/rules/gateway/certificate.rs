@@ -1,16 +1,15 @@
-//! One certificate in several Gateways of one proxy. Source: istio `analyzers/gateway/certificate.go`.
+//! Checks for Gateways of the same workload that share a certificate. Source: istio `analyzers/gateway/certificate.go`.
 //!
-//! Differs from istioctl: a credential is only the same in the same cluster, and mutual TLS of Istio has none.
+//! Differs from istioctl: credentials are equal only within a cluster, and `ISTIO_MUTUAL` has no credential.
 
 use std::sync::Arc;
 
-use crate::{Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Node, Resource, Rule, Selector, View};
+use crate::{Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Resource, Rule, Selector, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway.CertificateAnalyzer",
     codes: &[&IST0138],
-    reads: &[Kind::Gateway],
+    inputs: &[Kind::Gateway],
     check: Check::Each(&[Kind::Gateway], check),
 };
 
@@ -18,10 +17,10 @@ static IST0138: Code = Code {
     id: "IST0138",
     name: "GatewayDuplicateCertificate",
     level: Level::Warning,
-    title: "Two Gateways of one proxy use the same certificate",
-    why: "Browsers send requests for a host over an open connection to another host of the same certificate. The proxy \
-          knows only the hosts of the Gateway the connection was made for, and answers 404.",
-    remedy: "Put the hosts of a certificate into one Gateway, or give each Gateway a certificate of its own.",
+    title: "Gateways of the same workload share a certificate",
+    why: "With HTTP/2 a browser reuses an open connection for another host of the same certificate. The gateway knows \
+          only the hosts of the Gateway for which the connection was opened, and responds with 404.",
+    remedy: "List the hosts of a certificate in one Gateway, or use a separate certificate for each Gateway.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#404-errors-occur-when-multiple-gateways-configured-with-same-tls-certificate",
     example: Example {
         before: "\
@@ -67,8 +66,8 @@ fn by_certificate(gateway: &Resource, keys: &mut Keys<'_>) {
     }
 }
 
-/// What a server shows: a credential, or files.
-fn certificate(server: &Node) -> Option<[&str; 3]> {
+/// What a server presents: a credential, or certificate files.
+fn certificate(server: &Value) -> Option<[&str; 3]> {
     let tls = &server["tls"];
     let text = |key: &str| tls[key].text();
     let certificate = [text("credentialName"), text("serverCertificate"), text("privateKey")];
@@ -86,7 +85,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         let Some(certificate) = certificate(server) else { continue };
         for other in view.lookup(&BY_CERTIFICATE, &certificate) {
             let is_self = (&other.namespace, &other.name) == (&gateway.namespace, &gateway.name);
-            // Whoever has all labels that the other wants is a proxy of both.
+            // A workload with all labels of both selectors belongs to both Gateways.
             let shares_proxies = Selector::new(&other.spec()["selector"]).is_within(&own);
             let is_near = other.cluster == gateway.cluster;
             if is_self || !is_near || !shares_proxies || told.iter().any(|seen| Arc::ptr_eq(seen, other)) {

@@ -1,23 +1,23 @@
-//! One host and port of one proxy in several Gateways. Source: istio `analyzers/gateway/conflictinggateway.go`.
+//! Checks for Gateways that claim the same host and port on the same workload. Source: istio
+//! `analyzers/gateway/conflictinggateway.go`.
 //!
-//! Differs from istioctl: what is compared does not depend on the order of the objects, and ports are always part of it
-//! (istio/istio#52413, #53973, #54643); all servers of a port count; `./host` and `*/host` are read as what they mean;
-//! two selectors belong together if there is a workload with the labels of both.
+//! Differs from istioctl: the result does not depend on the order of the objects, and ports are always compared
+//! (istio/istio#52413, #53973, #54643); all servers of a port count; `./host` and `*/host` are resolved; two selectors
+//! conflict if a workload has the labels of both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::rules::scope;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::completeness;
 use crate::{
-    Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Node, Resource, Rule, Selector, View, Within,
+    Check, Code, Example, Findings, KeyIndex, Keys, Kind, Level, Resource, Rule, Selector, Value, View, Within,
 };
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway.ConflictingGatewayAnalyzer",
     codes: &[&IST0145, &IST0101],
-    reads: &[
+    inputs: &[
         Kind::Gateway,
         Kind::Namespace,
         Kind::MeshConfig,
@@ -35,8 +35,8 @@ static IST0145: Code = Code {
     id: "IST0145",
     name: "ConflictingGateways",
     level: Level::Error,
-    title: "Several Gateways claim one host and port of one proxy",
-    why: "Only the server of the oldest is in force; the others are dropped, or their settings for TLS are.",
+    title: "Conflicting Gateways: several claim the same host and port on the same workload",
+    why: "Only the server of the oldest Gateway applies. The others, or their TLS settings, are ignored.",
     remedy: "Merge the Gateways, or give each its own hosts or port.",
     source: "https://istio.io/latest/docs/reference/config/networking/gateway/",
     example: Example {
@@ -74,7 +74,7 @@ spec:
     also: &["KIA0301"],
 };
 
-/// Names that a message has; the rest is counted.
+/// Gateways that a message lists; the rest is counted.
 const SHOWN: usize = 10;
 
 static BY_HOST: KeyIndex = KeyIndex { name: "gateways by port, bind and host", kinds: &[Kind::Gateway], keys: by_host };
@@ -87,14 +87,14 @@ fn by_host(gateway: &Resource, keys: &mut Keys<'_>) {
     }
 }
 
-/// Port, bind address, the namespace a host is limited to, and the host.
+/// Port, bind address, the namespace to which a host is limited, and the host.
 fn server_keys<'a>(
     gateway: &'a Resource,
-    server: &'a Node,
+    server: &'a Value,
 ) -> impl Iterator<Item = (compact_str::CompactString, &'a str, &'a str, &'a str)> {
     let number = server.at("port.number").scalar_text();
     let bind = server["bind"].text();
-    // A server without a port is no server.
+    // A server without a port is invalid and has a finding of its own.
     let hosts = if number.is_empty() { &[] } else { server["hosts"].items() };
     hosts.iter().map(move |host| {
         let (namespace, host) = match host.text().split_once('/') {
@@ -111,7 +111,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let servers = gateway.spec()["servers"].items();
     if servers.is_empty()
         && !selector.is_empty()
-        && scope::knows_gateways(view)
+        && completeness::knows_gateways(view)
         && !view.has_workload(Within::Anywhere, &selector)
     {
         tell_unselected(gateway, &selector, findings);
@@ -149,7 +149,7 @@ fn share_workloads(view: &View<'_>, a: &Selector<'_>, b: &Selector<'_>) -> bool 
 fn tell(
     gateway: &Resource,
     selector: &Selector<'_>,
-    (index, server): (usize, &Node),
+    (index, server): (usize, &Value),
     conflicting: &BTreeMap<(&str, &str), &Arc<Resource>>,
     findings: &mut Findings,
 ) {
@@ -162,7 +162,7 @@ fn tell(
     let port = server.at("port.number").scalar_text();
     let hosts = server["hosts"].texts().collect::<Vec<_>>().join(",");
     let finding = findings
-        .add(&IST0145, gateway, format!("port {port} with hosts {hosts} is claimed by {names} too"))
+        .add(&IST0145, gateway, format!("port {port} with hosts {hosts} conflicts with {names}"))
         .field(format!("spec.servers[{index}].hosts"))
         .arguments([&names, &selector.to_string(), port.as_str(), &hosts]);
     for other in conflicting.values().take(SHOWN) {
@@ -170,11 +170,11 @@ fn tell(
     }
 }
 
-/// That a gateway's selector matches nothing; three rules find it.
+/// Message for a gateway selector that matches no workload; three rules report it.
 pub fn tell_unselected(gateway: &Resource, selector: &Selector<'_>, findings: &mut Findings) {
     let selector = selector.to_string();
     findings
-        .add(&IST0101, gateway, format!("no workload has the labels {selector} of the selector"))
+        .add(&IST0101, gateway, format!("selector {selector} matches no workload"))
         .field("spec.selector")
         .arguments(["selector", &selector]);
 }

@@ -1,21 +1,20 @@
-//! Ports of a Gateway that no Service leads to. Source: istio `analyzers/gateway/gateway.go`.
+//! Checks for Gateway ports that no Service exposes. Source: istio `analyzers/gateway/gateway.go`.
 //!
-//! Differs from istioctl: a gateway scaled to nothing is one; a Service's port counts whatever its protocol, with its
-//! target port given by number or name (istio/istio#28259, #51257, #51278); nothing is told of a gateway without a
-//! Service, or where no gateways are among the objects.
+//! Differs from istioctl: a gateway workload scaled to zero counts; a Service port counts whatever its protocol, with
+//! its target port as number or name (istio/istio#28259, #51257, #51278); nothing is reported for a gateway without a
+//! Service, or if there are no gateway workloads among the objects.
 
 use std::collections::BTreeSet;
 
 use super::conflict::tell_unselected;
-use crate::rules::scope;
-use crate::rules::shared::IST0101;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, Within};
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::completeness;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway.IngressGatewayPortAnalyzer",
     codes: &[&IST0101, &IST0162],
-    reads: &[
+    inputs: &[
         Kind::Gateway,
         Kind::Service,
         Kind::Namespace,
@@ -34,10 +33,10 @@ static IST0162: Code = Code {
     id: "IST0162",
     name: "GatewayPortNotDefinedOnService",
     level: Level::Warning,
-    title: "A port of a Gateway is not a port of its Service",
-    why: "The proxy listens, but nothing from outside reaches the port.",
-    remedy: "Add the port to the gateway's Service, or use one that it has: the port that clients use, or the target \
-             port behind it.",
+    title: "Gateway port is not exposed by its Service",
+    why: "The proxy listens on the port, but no traffic from outside reaches it.",
+    remedy: "Add the port to the gateway's Service, or use a port that it exposes: the Service port, or its target \
+             port.",
     source: "https://istio.io/latest/docs/reference/config/networking/gateway/",
     example: Example {
         before: "\
@@ -86,10 +85,10 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let mut ports: BTreeSet<i64> = BTreeSet::new();
     let mut has_service = false;
     let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let mut last: Option<(&str, &Node)> = None;
+    let mut last: Option<(&str, &Value)> = None;
     for workload in view.workloads(Within::Anywhere, &selector) {
         has_workload = true;
-        // Pods of one Deployment stand together and are alike.
+        // Pods of one Deployment have the same labels and ports.
         let kin = Some((workload.namespace.as_str(), workload.pod_labels()));
         if last == kin {
             continue;
@@ -107,7 +106,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         }
     }
     if !has_workload {
-        if !selector.is_empty() && scope::knows_gateways(view) {
+        if !selector.is_empty() && completeness::knows_gateways(view) {
             tell_unselected(gateway, &selector, findings);
         }
         return;
@@ -120,14 +119,14 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         let number = number.to_string();
         let selector = selector.to_string();
         findings
-            .add(&IST0162, gateway, format!("no Service of the pods with {selector} has the port {number}"))
+            .add(&IST0162, gateway, format!("no Service of the pods with {selector} exposes port {number}"))
             .field(format!("spec.servers[{index}].port.number"))
             .arguments([&number, &selector]);
     }
 }
 
-/// The port of the pod behind a Service's port, also if it is given by name.
-fn target(port: &Node, workload: &Resource) -> Option<i64> {
+/// Container port of a Service port, also if targetPort is a name.
+fn target(port: &Value, workload: &Resource) -> Option<i64> {
     let target = &port["targetPort"];
     if let Some(number) = target.as_int().or_else(|| target.text().parse().ok()) {
         return Some(number);

@@ -1,8 +1,8 @@
-//! Certificates of Gateways. Source: istio `analyzers/gateway/secret.go`, `pilot/pkg/credentials/kube`.
+//! Checks the certificates of Gateways. Source: istio `analyzers/gateway/secret.go`, `pilot/pkg/credentials/kube`.
 //!
-//! Differs from istioctl: the secret is looked for in the namespaces of all the gateway's workloads; `credentialNames` is
-//! read too; a key that is not the certificate's is not looked for, as there. A secret that is not there is told only
-//! where secrets of that namespace are among the objects.
+//! Differs from istioctl: the Secret is searched in the namespaces of all workloads of the gateway; `credentialNames`
+//! is read too. As in istioctl, the private key is not compared with the certificate. A missing Secret is reported only
+//! if Secrets of that namespace are among the objects.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,14 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, DecodePem};
 
 use super::conflict::tell_unselected;
-use crate::rules::shared::IST0101;
-use crate::rules::{meant, scope};
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::{completeness, suggest};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway.SecretAnalyzer",
     codes: &[&IST0101, &IST0161],
-    reads: &[
+    inputs: &[
         Kind::Gateway,
         Kind::Secret,
         Kind::Namespace,
@@ -39,9 +38,9 @@ static IST0161: Code = Code {
     id: "IST0161",
     name: "InvalidGatewayCredential",
     level: Level::Error,
-    title: "The secret of a Gateway has no certificate that can be used",
-    why: "The proxy gets no certificate: it does not open the port, or clients refuse the connection.",
-    remedy: "Put a certificate that is valid now and its key into the secret, as tls.crt and tls.key.",
+    title: "Gateway secret contains no valid certificate",
+    why: "The gateway receives no certificate: it does not open the port, or clients reject the connection.",
+    remedy: "Store a certificate that is valid now and its private key in the Secret, as tls.crt and tls.key.",
     source: "https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/",
     example: Example {
         before: "\
@@ -80,7 +79,7 @@ metadata: {name: gateway, namespace: istio-system, labels: {istio: ingressgatewa
     also: &[],
 };
 
-/// The keys under which certificate and private key stand, in the order in which Istio looks.
+/// Keys of the certificate and the private key in a Secret, in the order in which Istio reads them.
 const KEYS: [(&str, &str); 2] = [("cert", "key"), ("tls.crt", "tls.key")];
 
 fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
@@ -91,7 +90,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         .map(|workload| (workload.namespace.as_str(), &*workload.cluster))
         .collect();
     if namespaces.is_empty() {
-        if !selector.is_empty() && scope::knows_gateways(view) {
+        if !selector.is_empty() && completeness::knows_gateways(view) {
             tell_unselected(gateway, &selector, findings);
         }
         return;
@@ -107,13 +106,13 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         let place = namespaces.iter().map(|(namespace, _)| *namespace).collect::<Vec<_>>().join(", ");
         if secrets.is_empty() {
             let is_known = namespaces.iter().any(|(namespace, _)| view.has_in(Kind::Secret, namespace));
-            if is_known || scope::knows_namespaces(view) {
-                let hint = meant::secret(view, name);
+            if is_known || completeness::knows_namespaces(view) {
+                let hint = suggest::secret(view, name);
                 findings
                     .add(
                         &IST0101,
                         gateway,
-                        format!("there is no Secret {name} in the gateway's namespace {place}{hint}"),
+                        format!("Secret {name} does not exist in the namespace of the gateway, {place}{hint}"),
                     )
                     .field(field)
                     .arguments(["credentialName", name]);
@@ -129,7 +128,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     }
 }
 
-/// The credentials that servers name, with their fields. A name with a scheme is no secret.
+/// Credentials of the servers, with their fields. A name with a scheme is not a Secret.
 fn credentials(gateway: &Resource) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     for (index, server) in gateway.spec()["servers"].items().iter().enumerate() {
@@ -142,23 +141,23 @@ fn credentials(gateway: &Resource) -> Vec<(&str, String)> {
     found
 }
 
-/// Why a secret cannot be used, if it cannot.
+/// Why a Secret cannot be used; none if it can.
 fn problem(secret: &Resource, now: i64) -> Option<String> {
     let value = |key: &str| {
         let plain = secret.root["stringData"][key].as_str().map(|text| text.as_bytes().to_vec());
         let encoded = || STANDARD.decode(secret.root["data"][key].as_str()?.trim()).ok();
         plain.or_else(encoded).filter(|value| !value.is_empty())
     };
-    // Values may have been left out where the secret was read.
+    // The reader of the Secret may have removed its values.
     if secret.root["data"].is_null() && secret.root["stringData"].is_null() && secret.root["type"].is_null() {
         return None;
     }
     let pair = KEYS.iter().find_map(|(certificate, key)| Some((value(certificate)?, value(key)?)));
     let Some((certificate, _)) = pair else {
-        return Some("it has no certificate with a key (tls.crt and tls.key)".to_owned());
+        return Some("it has no certificate with a private key (tls.crt and tls.key)".to_owned());
     };
     let Some(certificate) = first_certificate(&certificate) else {
-        return Some("its certificate cannot be read".to_owned());
+        return Some("its certificate cannot be parsed".to_owned());
     };
     let validity = certificate.tbs_certificate.validity;
     let seconds = |time: x509_cert::time::Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
@@ -171,7 +170,7 @@ fn problem(secret: &Resource, now: i64) -> Option<String> {
     None
 }
 
-/// The first block of PEM, if it is a certificate.
+/// The first PEM block, if it is a certificate.
 fn first_certificate(pem: &[u8]) -> Option<Certificate> {
     let text = std::str::from_utf8(pem).ok()?;
     let start = text.find("-----BEGIN ")?;
@@ -183,7 +182,7 @@ fn first_certificate(pem: &[u8]) -> Option<Certificate> {
         .or_else(|| Certificate::from_der(&STANDARD.decode(body(block)?).ok()?).ok())
 }
 
-/// What stands between the lines of a block, without the breaks: files are not always wrapped as the standard wants.
+/// Base64 content of a PEM block without line breaks: not all files wrap lines as RFC 7468 requires.
 fn body(block: &str) -> Option<String> {
     let inside = block.split_once("-----\n").or_else(|| block.split_once("-----\r\n"))?.1;
     Some(inside.split("-----END").next()?.split_whitespace().collect())

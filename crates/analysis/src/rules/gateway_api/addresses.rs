@@ -1,12 +1,11 @@
-//! Gateways that want the same address. Source: Kiali's check KIA1502.
+//! Checks for Gateways that request the same address. Source: Kiali's check KIA1502.
 
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway_api.Addresses",
     codes: &[&SH7145],
-    reads: &[Kind::KubernetesGateway],
+    inputs: &[Kind::KubernetesGateway],
     check: Check::Each(&[Kind::KubernetesGateway], check),
 };
 
@@ -14,10 +13,10 @@ static SH7145: Code = Code {
     id: "SH7145",
     name: "GatewaysShareAddress",
     level: Level::Warning,
-    title: "Two Gateways ask for the same address and port",
-    why: "Each Gateway has a proxy of its own, and one of them alone can have the address: the other stays without, or \
-          takes the first one's traffic.",
-    remedy: "Put the listeners into one Gateway, or give each its own address.",
+    title: "Gateways request the same address and port",
+    why: "Each Gateway has its own proxy, and only one of them can have the address. The other gets no address, or \
+          receives the traffic of the first.",
+    remedy: "Move the listeners into one Gateway, or give each Gateway its own address.",
     source: "https://kiali.io/docs/features/validations/",
     example: Example {
         before: "\
@@ -70,8 +69,8 @@ static BY_ADDRESS: KeyIndex = KeyIndex {
     },
 };
 
-/// An address that names an existing Service is meant to be shared: the proxy is not the Gateway's own.
-fn addresses(gateway: &Resource) -> impl Iterator<Item = &Node> {
+/// Gateways with the address of an existing Service share its proxy on purpose.
+fn addresses(gateway: &Resource) -> impl Iterator<Item = &Value> {
     gateway.spec()["addresses"]
         .items()
         .iter()
@@ -90,7 +89,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
             Some((other, port))
         });
         let Some((other, port)) = other else { continue };
-        let message = format!("{} asks for {value}, port {port}, too", other.full_name());
+        let message = format!("{} also requests {value}, port {port}", other.full_name());
         findings
             .add(&SH7145, gateway, message)
             .field(format!("spec.addresses[{index}].value"))

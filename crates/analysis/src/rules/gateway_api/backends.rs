@@ -1,18 +1,17 @@
-//! Routes that lead nowhere, or where they may not. Source: Gateway API, `BackendRef`, `ReferenceGrant`; Kiali's check
-//! KIA1402.
+//! Checks route backends: existence, port, and permission across namespaces. Source: Gateway API, `BackendRef`,
+//! `ReferenceGrant`; Kiali's check KIA1402.
 
 use super::grants::is_granted;
 use super::status::is_refused;
-use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway_api.Backends",
     codes: &[&SH7142, &SH7143],
-    reads: &[
+    inputs: &[
         Kind::HttpRoute,
         Kind::GrpcRoute,
         Kind::TlsRoute,
@@ -30,9 +29,9 @@ static SH7142: Code = Code {
     id: "SH7142",
     name: "BackendUnknown",
     level: Level::Error,
-    title: "A route sends to a Service, or to a port of it, that does not exist",
-    why: "Requests of this route are answered with 500.",
-    remedy: "Correct name, namespace and port of the backend; the port is the one of the Service.",
+    title: "Route backend does not exist",
+    why: "Requests that match this route fail with 500.",
+    remedy: "Correct the name, namespace or port of the backend. The port is the Service port.",
     source: "https://gateway-api.sigs.k8s.io/reference/spec/#backendref",
     example: Example {
         before: "\
@@ -69,10 +68,10 @@ static SH7143: Code = Code {
     id: "SH7143",
     name: "BackendNotGranted",
     level: Level::Error,
-    title: "A route sends to another namespace that does not allow it",
-    why: "Without a ReferenceGrant in the namespace of the backend the reference is refused, and requests are answered \
-          with 500.",
-    remedy: "Create a ReferenceGrant in the backend's namespace that names kind and namespace of the route.",
+    title: "Route references a backend in another namespace without a ReferenceGrant",
+    why: "Without a ReferenceGrant in the namespace of the backend the reference is refused, and requests fail with \
+          500.",
+    remedy: "Create a ReferenceGrant in the backend's namespace for the kind and namespace of the route.",
     source: "https://gateway-api.sigs.k8s.io/reference/spec/#referencegrant",
     example: Example {
         before: "\
@@ -130,7 +129,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
     }
 }
 
-fn check_backend(view: &View<'_>, route: &Resource, backend: &Node, path: &str, findings: &mut Findings) {
+fn check_backend(view: &View<'_>, route: &Resource, backend: &Value, path: &str, findings: &mut Findings) {
     let is_service = matches!(backend["kind"].text(), "" | "Service") && backend["group"].text().is_empty();
     if !is_service {
         return;
@@ -138,17 +137,19 @@ fn check_backend(view: &View<'_>, route: &Resource, backend: &Node, path: &str, 
     let name = backend["name"].text();
     let namespace = if backend["namespace"].is_set() { backend["namespace"].text() } else { &route.namespace };
     if namespace != route.namespace && !is_granted(view, route, "", "Service", namespace, name) {
-        // A grant may stand in a file that is not given; the namespace's own objects tell whether it is known.
+        // The ReferenceGrant may be in a file that was not read; other objects of the namespace show whether it was.
         let knows = view.has_in(Kind::Service, namespace) || is_whole_cluster(view);
         if knows {
-            let message =
-                format!("namespace {namespace} grants no {} of {} its service {name}", route.kind, route.namespace);
+            let message = format!(
+                "no ReferenceGrant in namespace {namespace} allows {} in {} to reference service {name}",
+                route.kind, route.namespace
+            );
             findings.add(&SH7143, route, message).field(path).arguments([namespace, name]);
         }
     }
     let Some(service) = view.get(Kind::Service, namespace, name) else {
         if view.has_in(Kind::Service, namespace) || is_whole_cluster(view) {
-            let message = format!("namespace {namespace} has no service {name}");
+            let message = format!("service {name} does not exist in namespace {namespace}");
             findings.add(&SH7142, route, message).field(format!("{path}.name")).arguments([namespace, name]);
         }
         return;
@@ -172,13 +173,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn services_of_a_namespace_that_is_not_given_are_not_judged() {
+    fn backends_in_missing_namespace_are_ignored() {
         let alone = super::SH7142.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7142"));
     }
 
     #[test]
-    fn a_port_is_looked_up_too() {
+    fn backend_port_must_exist() {
         let port = super::SH7142.example.after.replace("name: cart, port: 80}]}", "name: cart, port: 8080}]}");
         assert!(reported(&port).contains("SH7142"));
     }

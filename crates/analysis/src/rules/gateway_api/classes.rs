@@ -1,13 +1,12 @@
-//! Gateways of a class that nobody implements. Source: Gateway API, `GatewayClass`; Kiali's check KIA1504.
+//! Checks for Gateways whose class does not exist. Source: Gateway API, `GatewayClass`; Kiali's check KIA1504.
 
 use super::status::is_refused;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway_api.Classes",
     codes: &[&SH7146],
-    reads: &[Kind::KubernetesGateway, Kind::GatewayClass],
+    inputs: &[Kind::KubernetesGateway, Kind::GatewayClass],
     check: Check::Each(&[Kind::KubernetesGateway], check),
 };
 
@@ -15,9 +14,9 @@ static SH7146: Code = Code {
     id: "SH7146",
     name: "GatewayClassUnknown",
     level: Level::Error,
-    title: "A Gateway is of a class that does not exist",
-    why: "No controller takes it: there will be no proxy, no address and no error either.",
-    remedy: "Use a class of `kubectl get gatewayclasses`, such as istio, or istio-waypoint for a waypoint.",
+    title: "GatewayClass does not exist",
+    why: "No controller implements the Gateway: it gets no proxy and no address, and no error appears in its status.",
+    remedy: "Use a class that `kubectl get gatewayclasses` lists, such as istio, or istio-waypoint for a waypoint.",
     source: "https://gateway-api.sigs.k8s.io/reference/spec/#gatewayclass",
     example: Example {
         before: "\
@@ -46,7 +45,7 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
     also: &["KIA1504"],
 };
 
-/// Classes that istiod makes by itself.
+/// Classes that istiod creates automatically.
 const BUILT_IN: [&str; 5] = ["istio", "istio-remote", "istio-waypoint", "istio-east-west", "istio-agentgateway"];
 
 fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
@@ -59,6 +58,6 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     {
         return;
     }
-    let message = format!("there is no GatewayClass {class}");
+    let message = format!("GatewayClass {class} does not exist");
     findings.add(&SH7146, gateway, message).field("spec.gatewayClassName").arguments([class]);
 }

@@ -1,13 +1,12 @@
-//! Gateway API definitions too old for Istio. Source: istio `analyzers/k8sgateway/crdversion.go`; the versions are
-//! those of `MinimumCRDVersions` in istio `pkg/config/schema/gatewayapi`.
+//! Checks that the Gateway API CRDs are new enough for Istio. Source: istio `analyzers/k8sgateway/crdversion.go`; the
+//! versions are those of `MinimumCRDVersions` in istio `pkg/config/schema/gatewayapi`.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "k8sgateway.CRDVersionAnalyzer",
     codes: &[&IST0176],
-    reads: &[Kind::CustomResourceDefinition],
+    inputs: &[Kind::CustomResourceDefinition],
     check: Check::Each(&[Kind::CustomResourceDefinition], check),
 };
 
@@ -15,9 +14,9 @@ static IST0176: Code = Code {
     id: "IST0176",
     name: "GatewayAPICRDVersionBelowMinimum",
     level: Level::Warning,
-    title: "A definition of the Gateway API is older than Istio can use",
-    why: "Istio does not watch objects of this kind: routes have no effect, and nothing else says so.",
-    remedy: "Install the Gateway API in at least the version that the message names.",
+    title: "Gateway API CRD is older than Istio requires",
+    why: "Istio does not watch objects of this kind: routes have no effect, and no other error is reported.",
+    remedy: "Install the Gateway API CRDs in at least the version in the message.",
     source: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
     example: Example {
         before: "\
@@ -40,7 +39,7 @@ metadata:
 
 const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
 
-/// The version from which Istio reads a kind.
+/// Minimum version from which Istio reads a kind.
 const MINIMUM: [(&str, [u64; 3]); 4] = [
     ("grpcroutes.gateway.networking.k8s.io", [1, 1, 0]),
     ("backendtlspolicies.gateway.networking.k8s.io", [1, 4, 0]),
@@ -58,13 +57,12 @@ fn check(_: &View<'_>, definition: &Resource, findings: &mut Findings) {
     let installed = installed.trim_start_matches('v');
     let name = definition.name.as_str();
     findings
-        .add(&IST0176, definition, format!("version {installed}, and Istio reads this kind from version {minimum} on"))
+        .add(&IST0176, definition, format!("the CRD has version {installed}, but Istio requires at least {minimum}"))
         .field(format!("metadata.annotations[\"{BUNDLE_VERSION}\"]"))
         .arguments([name, installed, &minimum]);
 }
 
-/// Major, minor and patch of `v1.4.0-rc.1`. What comes after them does not count: a candidate has the kinds of its
-/// release.
+/// Major, minor and patch of `v1.4.0-rc.1`. The suffix is ignored: a release candidate has the kinds of its release.
 fn version(text: &str) -> Option<[u64; 3]> {
     let numbers = text.trim_start_matches('v').split(['-', '+']).next()?;
     let mut version = [0; 3];
@@ -79,7 +77,7 @@ mod tests {
     use super::version;
 
     #[test]
-    fn versions_are_numbers_and_candidates_count_as_their_release() {
+    fn release_candidate_counts_as_release() {
         assert_eq!(version("v1.10.0-rc.1"), Some([1, 10, 0]));
         assert_eq!(version("1.4"), Some([1, 4, 0]));
         assert_eq!(version("main"), None);

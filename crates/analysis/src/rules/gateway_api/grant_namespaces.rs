@@ -1,22 +1,22 @@
-//! Grants for namespaces that do not exist. Source: Kiali's check KIA1601.
+//! Checks for grants to namespaces that do not exist. Source: Kiali's check KIA1601.
 
-use crate::rules::scope::knows_namespaces;
+use crate::rules::support::completeness::knows_namespaces;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway_api.GrantNamespaces",
     codes: &[&SH7147],
-    reads: &[Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig],
     check: Check::Each(&[Kind::ReferenceGrant], check),
 };
 
 static SH7147: Code = Code {
     id: "SH7147",
-    name: "GrantForNobody",
+    name: "GrantNamespaceUnknown",
     level: Level::Warning,
-    title: "A ReferenceGrant is for a namespace that does not exist",
-    why: "Those it was meant for are refused; and whoever creates a namespace of this name gets the grant.",
+    title: "ReferenceGrant names a namespace that does not exist",
+    why: "References from the intended namespace are refused. Anyone who creates a namespace with this name receives \
+          the grant.",
     remedy: "Correct the namespace in spec.from, or remove the entry.",
     source: "https://kiali.io/docs/features/validations/",
     example: Example {
@@ -62,7 +62,7 @@ fn check(view: &View<'_>, grant: &Resource, findings: &mut Findings) {
         if namespace.is_empty() || view.has_named(Kind::Namespace, "", namespace) || !knows_namespaces(view) {
             continue;
         }
-        let message = format!("there is no namespace {namespace}");
+        let message = format!("namespace {namespace} does not exist");
         findings.add(&SH7147, grant, message).field(format!("spec.from[{index}].namespace")).arguments([namespace]);
     }
 }

@@ -1,15 +1,16 @@
-//! What a namespace lets others refer to. Source: Gateway API, `ReferenceGrant`. Knows no rule.
+//! Evaluates `ReferenceGrant` for references across namespaces. Source: Gateway API, `ReferenceGrant`. Contains no
+//! rule.
 
-use crate::{Kind, Node, Resource, View};
+use crate::{Kind, Resource, Value, View};
 
-/// Whether `from` may refer to an object of another namespace. Needs [`Kind::ReferenceGrant`].
+/// Whether `from` may reference an object of another namespace. Needs [`Kind::ReferenceGrant`].
 pub fn is_granted(view: &View<'_>, from: &Resource, group: &str, kind: &str, namespace: &str, name: &str) -> bool {
-    let is_from = |item: &Node| {
+    let is_from = |item: &Value| {
         item["group"].text() == from.kind.group()
             && item["kind"].text() == from.kind.name()
             && item["namespace"].text() == from.namespace
     };
-    let is_to = |item: &Node| {
+    let is_to = |item: &Value| {
         item["group"].text() == group
             && item["kind"].text() == kind
             && (item["name"].text().is_empty() || item["name"].text() == name)

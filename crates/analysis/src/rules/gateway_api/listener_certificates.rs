@@ -1,16 +1,15 @@
-//! Certificates of listeners that stand in another namespace. Source: Gateway API, `SecretObjectReference`,
+//! Checks for listener certificates in another namespace. Source: Gateway API, `SecretObjectReference`,
 //! `ReferenceGrant`.
 
 use super::grants::is_granted;
 use super::status::is_refused;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway_api.ListenerCertificates",
     codes: &[&SH7149],
-    reads: &[Kind::KubernetesGateway, Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig, Kind::Deployment],
+    inputs: &[Kind::KubernetesGateway, Kind::ReferenceGrant, Kind::Namespace, Kind::MeshConfig, Kind::Deployment],
     check: Check::Each(&[Kind::KubernetesGateway], check),
 };
 
@@ -18,9 +17,11 @@ static SH7149: Code = Code {
     id: "SH7149",
     name: "CertificateNotGranted",
     level: Level::Error,
-    title: "A listener uses a certificate of another namespace that does not allow it",
-    why: "Without a ReferenceGrant beside the Secret the listener has no certificate, and TLS connections are refused.",
-    remedy: "Create a ReferenceGrant in the namespace of the Secret, from kind Gateway of this namespace to kind Secret.",
+    title: "Listener references a certificate in another namespace without a ReferenceGrant",
+    why: "Without a ReferenceGrant in the namespace of the Secret the listener has no certificate, and TLS \
+          connections are refused.",
+    remedy: "Create a ReferenceGrant in the namespace of the Secret, from kind Gateway of this namespace to kind \
+             Secret.",
     source: "https://gateway-api.sigs.k8s.io/reference/spec/#referencegrant",
     example: Example {
         before: "\
@@ -77,12 +78,16 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
                 continue;
             }
             let name = secret["name"].text();
-            // Where no grant of that namespace is given, it may be left out of the files.
+            // If no ReferenceGrant of that namespace was read, it may be in another file.
             let is_known = view.has_in(Kind::ReferenceGrant, namespace) || is_whole_cluster(view);
             if !is_known || is_granted(view, gateway, "", "Secret", namespace, name) {
                 continue;
             }
-            let message = format!("namespace {namespace} grants no Gateway of {} its secret {name}", gateway.namespace);
+            let message = format!(
+                "no ReferenceGrant in namespace {namespace} allows a Gateway in {} to reference \
+                                   secret {name}",
+                gateway.namespace
+            );
             findings
                 .add(&SH7149, gateway, message)
                 .field(format!("spec.listeners[{index}].tls.certificateRefs[{at}]"))

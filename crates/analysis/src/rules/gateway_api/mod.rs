@@ -1,4 +1,4 @@
-//! Rules about the Gateway API: its definitions, gateways, routes, and grants between namespaces.
+//! Rules about the Gateway API: CRDs, gateways, routes, and grants between namespaces.
 
 pub mod addresses;
 pub mod backends;

@@ -1,16 +1,16 @@
-//! Routes that no gateway takes. Source: Gateway API, `ParentReference` and `AllowedRoutes`; Kiali's check KIA1401.
+//! Checks that routes attach to a gateway. Source: Gateway API, `ParentReference` and `AllowedRoutes`; Kiali's check
+//! KIA1401.
 
 use super::status::is_refused;
-use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, hosts};
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, hosts};
 
 const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "gateway_api.Parents",
     codes: &[&SH7141, &SH7148],
-    reads: &[
+    inputs: &[
         Kind::HttpRoute,
         Kind::GrpcRoute,
         Kind::TlsRoute,
@@ -27,9 +27,9 @@ static SH7141: Code = Code {
     id: "SH7141",
     name: "ParentGatewayUnknown",
     level: Level::Error,
-    title: "A route names a Gateway that does not exist",
-    why: "Nothing serves the route: its hosts get 404 or no answer.",
-    remedy: "Correct name and namespace in parentRefs; without a namespace it is the route's own.",
+    title: "Parent Gateway of the route does not exist",
+    why: "No gateway serves the route: requests to its hosts get 404 or no response.",
+    remedy: "Correct the name and namespace in parentRefs. The default namespace is that of the route.",
     source: "https://gateway-api.sigs.k8s.io/reference/spec/#parentreference",
     example: Example {
         before: "\
@@ -66,11 +66,11 @@ static SH7148: Code = Code {
     id: "SH7148",
     name: "RouteNotAllowed",
     level: Level::Error,
-    title: "No listener of the Gateway takes the route",
-    why: "The Gateway is there, and the route is not attached to it: its hosts get 404. A listener takes routes of its \
-          own namespace only unless it says otherwise.",
-    remedy: "Set allowedRoutes.namespaces.from: All (or Selector) at the listener, and make section name, port, host and \
-             protocol of both fit.",
+    title: "Route does not attach to any listener of its Gateway",
+    why: "The Gateway exists, but none of its listeners accepts the route, so requests to its hosts get 404. By \
+          default a listener accepts only routes of its own namespace.",
+    remedy: "Set allowedRoutes.namespaces.from to All (or Selector) on the listener, and make the section name, port, \
+             hostname and protocol match.",
     source: "https://gateway-api.sigs.k8s.io/reference/spec/#allowedroutes",
     example: Example {
         before: "\
@@ -116,7 +116,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
         let (namespace, name) = (or("namespace", &route.namespace), parent["name"].text());
         let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else {
             if view.has(Kind::KubernetesGateway) || is_whole_cluster(view) {
-                let message = format!("there is no Gateway {namespace}/{name}");
+                let message = format!("Gateway {namespace}/{name} does not exist");
                 findings
                     .add(&SH7141, route, message)
                     .field(format!("spec.parentRefs[{index}].name"))
@@ -125,7 +125,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
             continue;
         };
         if let Some(reason) = refusal(view, route, parent, gateway) {
-            let message = format!("Gateway {} does not take this route: {reason}", gateway.full_name());
+            let message = format!("Gateway {} does not accept this route: {reason}", gateway.full_name());
             findings
                 .add(&SH7148, route, message)
                 .field(format!("spec.parentRefs[{index}]"))
@@ -135,8 +135,8 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Why no listener takes the route; what comes nearest to being taken.
-fn refusal(view: &View<'_>, route: &Resource, parent: &Node, gateway: &Resource) -> Option<String> {
+/// Why no listener accepts the route; the reason of the listener that matches best.
+fn refusal(view: &View<'_>, route: &Resource, parent: &Value, gateway: &Resource) -> Option<String> {
     let listeners = gateway.spec()["listeners"].items();
     if listeners.is_empty() {
         return None;
@@ -157,14 +157,21 @@ fn refusal(view: &View<'_>, route: &Resource, parent: &Node, gateway: &Resource)
     let mut furthest = (0, String::new());
     for listener in candidates {
         let refused = if !takes_kind(route.kind, listener) {
-            (1, format!("listener {} is for another kind of route", listener["name"].text()))
+            (1, format!("listener {} accepts another kind of route", listener["name"].text()))
         } else if !takes_namespace(view, route, gateway, listener) {
-            (2, format!("listener {} takes no routes of namespace {}", listener["name"].text(), route.namespace))
+            (
+                2,
+                format!(
+                    "listener {} does not accept routes from namespace {}",
+                    listener["name"].text(),
+                    route.namespace
+                ),
+            )
         } else if !takes_host(route, listener) {
             (
                 3,
                 format!(
-                    "the hosts differ from {} of listener {}",
+                    "the hostnames do not intersect with {} of listener {}",
                     listener["hostname"].text(),
                     listener["name"].text()
                 ),
@@ -179,7 +186,7 @@ fn refusal(view: &View<'_>, route: &Resource, parent: &Node, gateway: &Resource)
     Some(furthest.1)
 }
 
-fn takes_kind(kind: Kind, listener: &Node) -> bool {
+fn takes_kind(kind: Kind, listener: &Value) -> bool {
     let kinds = listener["allowedRoutes"]["kinds"].items();
     if !kinds.is_empty() {
         return kinds.iter().any(|item| item["kind"].text() == kind.name());
@@ -189,12 +196,12 @@ fn takes_kind(kind: Kind, listener: &Node) -> bool {
         "TLS" => matches!(kind, Kind::TlsRoute | Kind::TcpRoute),
         "TCP" => kind == Kind::TcpRoute,
         "UDP" => false,
-        // Of an implementation's own, such as HBONE.
+        // A protocol of the implementation, such as HBONE.
         _ => true,
     }
 }
 
-fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listener: &Node) -> bool {
+fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listener: &Value) -> bool {
     let namespaces = &listener["allowedRoutes"]["namespaces"];
     match namespaces["from"].text() {
         "All" => true,
@@ -202,7 +209,7 @@ fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listen
         "Selector" => {
             let Some(namespace) = view.namespace_of(route) else { return true };
             let wanted = &namespaces["selector"];
-            // Each namespace has its name as a label, whether its file says so or not.
+            // Kubernetes adds the label kubernetes.io/metadata.name to each namespace; a file need not contain it.
             let labels = Selector::new(&wanted["matchLabels"]);
             let has = |key: &str, value: &str| {
                 namespace.label(key) == Some(value) || (key == "kubernetes.io/metadata.name" && namespace.name == value)
@@ -213,7 +220,7 @@ fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listen
     }
 }
 
-fn takes_host(route: &Resource, listener: &Node) -> bool {
+fn takes_host(route: &Resource, listener: &Value) -> bool {
     let offered = listener["hostname"].text();
     let wanted = &route.spec()["hostnames"];
     offered.is_empty() || wanted.items().is_empty() || wanted.texts().any(|host| hosts::overlaps(offered, host))
@@ -224,19 +231,19 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_route_whose_gateway_may_be_elsewhere_is_not_judged() {
+    fn route_with_possibly_external_gateway_is_ignored() {
         let alone = super::SH7141.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7141"));
     }
 
     #[test]
-    fn a_route_of_the_mesh_has_no_gateway() {
+    fn mesh_route_needs_no_gateway() {
         let mesh = super::SH7141.example.before.replace("{name: public}", "{kind: Service, group: '', name: cart}");
         assert!(!reported(&mesh).contains("SH7141"));
     }
 
     #[test]
-    fn a_namespace_is_selected_by_the_name_it_has() {
+    fn namespace_matches_by_name_label() {
         let selected = super::SH7148.example.before.replace(
             "protocol: HTTP}",
             "protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: \

@@ -1,7 +1,8 @@
-//! Policies that select pods of a Kubernetes Gateway by label. Source: istio
+//! Checks for policies that select the pods of a Kubernetes Gateway by label. Source: istio
 //! `analyzers/k8sgateway/workloadselector.go`.
 //!
-//! Differs from istioctl: `targetRefs` counts as `targetRef` does, and a gateway is told once and not for each pod.
+//! Differs from istioctl: `targetRefs` counts as `targetRef` does, and a gateway is reported once instead of once for
+//! each pod.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +10,10 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selecto
 
 const POLICIES: &[Kind] = &[Kind::AuthorizationPolicy, Kind::RequestAuthentication, Kind::Telemetry, Kind::WasmPlugin];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "k8sgateway.SelectorAnalyzer",
     codes: &[&IST0166],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,
         Kind::Telemetry,
@@ -32,10 +32,10 @@ static IST0166: Code = Code {
     id: "IST0166",
     name: "IneffectiveSelector",
     level: Level::Warning,
-    title: "A policy selects a Kubernetes Gateway by labels",
-    why: "A waypoint ignores selectors, and other gateways do where ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY is off: a \
-          policy that should deny denies nothing.",
-    remedy: "Use targetRefs with the Gateway's name instead of the selector.",
+    title: "Policy uses a workload selector for a Kubernetes Gateway instead of targetRefs",
+    why: "A waypoint ignores selectors. Other gateways ignore them if ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY is \
+          disabled. A DENY policy then denies nothing.",
+    remedy: "Replace the selector with targetRefs that reference the Gateway.",
     source: "https://istio.io/latest/docs/reference/config/type/workload-selector/#PolicyTargetReference",
     example: Example {
         before: "\
@@ -81,7 +81,14 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         .collect();
     for gateway in gateways {
         findings
-            .add(&IST0166, policy, format!("the selector matches Gateway {gateway}, for which targetRefs are meant"))
+            .add(
+                &IST0166,
+                policy,
+                format!(
+                    "the selector matches Gateway {gateway}; use targetRefs for a Kubernetes \
+                                            Gateway"
+                ),
+            )
             .field("spec.selector")
             .arguments([gateway]);
     }

@@ -1,10 +1,10 @@
-//! What the control plane has said already: IST0171 tells it. Knows no rule.
+//! Reads status conditions, so that rules do not repeat what IST0171 reports. Contains no rule.
 
 use crate::Resource;
 
-/// Whether a route's or gateway's status has a condition of this type that is False.
+/// Whether a condition of this type is False in the status of a route or gateway.
 pub fn is_refused(resource: &Resource, condition: &str) -> bool {
-    let refused = |conditions: &crate::Node| {
+    let refused = |conditions: &crate::Value| {
         conditions.items().iter().any(|it| it["type"].text() == condition && it["status"].text() == "False")
     };
     let status = resource.status();

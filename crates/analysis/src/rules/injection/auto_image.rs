@@ -1,16 +1,15 @@
-//! Pods that wait for an injector which does not come. Source: istio `analyzers/injection/image-auto.go`.
+//! Checks for pods with image `auto` that no injector processes. Source: istio `analyzers/injection/image-auto.go`.
 //!
-//! Differs from istioctl: a Deployment is told only where injectors are among the objects, since manifests alone say
-//! nothing about the cluster they are for.
+//! Differs from istioctl: a Deployment is reported only if injectors are among the objects, because manifests alone do
+//! not show which injectors the cluster has.
 
 use super::selector;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "injection.ImageAutoAnalyzer",
     codes: &[&IST0146, &IST0147],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::Namespace, Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::Namespace, Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::Pod, Kind::Deployment], check),
 };
 
@@ -18,9 +17,9 @@ static IST0146: Code = Code {
     id: "IST0146",
     name: "ImageAutoWithoutInjectionWarning",
     level: Level::Warning,
-    title: "A workload leaves its proxy's image to an injector that does not match it",
-    why: "Image auto is replaced by the injector. Where none matches, the pods cannot start: there is no such image.",
-    remedy: "Label the pod template sidecar.istio.io/inject: 'true', or the namespace for injection.",
+    title: "Workload has image auto, but no injector matches its pods",
+    why: "The injector replaces image `auto`. Without injection the pods cannot start, because no such image exists.",
+    remedy: "Label the pod template sidecar.istio.io/inject: 'true', or enable injection for the namespace.",
     source: "https://istio.io/latest/docs/setup/additional-setup/gateway/",
     example: Example {
         before: "\
@@ -62,9 +61,9 @@ static IST0147: Code = Code {
     id: "IST0147",
     name: "ImageAutoWithoutInjectionError",
     level: Level::Error,
-    title: "A pod has a proxy with the image auto",
-    why: "The injector has passed it by, and there is no such image: the pod does not start.",
-    remedy: "Make the injector match the pod by its labels or those of the namespace, and create the pod again.",
+    title: "Pod has a proxy container with image auto",
+    why: "The injector did not process the pod, and no image of this name exists, so the pod does not start.",
+    remedy: "Make the pod or namespace labels match the injector, then recreate the pod.",
     source: "https://istio.io/latest/docs/setup/additional-setup/gateway/",
     example: Example {
         before: "\
@@ -94,7 +93,7 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
     let arguments = [workload.kind.name(), workload.name.as_str()];
     if workload.kind == Kind::Pod {
         findings
-            .add(&IST0147, workload, "the proxy's image is auto: the injector has passed this pod by")
+            .add(&IST0147, workload, "the proxy image is auto: the sidecar injector did not run for this pod")
             .field(format!("spec.containers[{index}].image"))
             .arguments(arguments);
         return;
@@ -114,7 +113,7 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
     });
     if !injectors.is_empty() && !is_injected {
         findings
-            .add(&IST0146, workload, "the proxy's image is auto, and no injector matches the pods")
+            .add(&IST0146, workload, "the proxy image is auto, but no injector matches the pods")
             .field(format!("spec.template.spec.containers[{index}].image"))
             .arguments(arguments);
     }

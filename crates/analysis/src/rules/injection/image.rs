@@ -1,17 +1,17 @@
-//! Proxies of another image than the injector gives. Source: istio `analyzers/injection/injection-image.go`.
+//! Checks for pods whose proxy image differs from the injector's. Source: istio
+//! `analyzers/injection/injection-image.go`.
 //!
-//! Differs from istioctl: annotation `sidecar.istio.io/proxyImageType` decides, as it does for the injector.
+//! Differs from istioctl: as in the injector, the annotation `sidecar.istio.io/proxyImageType` selects the variant.
 
 use std::collections::BTreeMap;
 
 use crate::mesh::read_embedded;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "injection.ImageAnalyzer",
     codes: &[&IST0158],
-    reads: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap, Kind::MeshConfig, Kind::ProxyConfig],
+    inputs: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap, Kind::MeshConfig, Kind::ProxyConfig],
     check: Check::Once(check),
 };
 
@@ -19,10 +19,10 @@ static IST0158: Code = Code {
     id: "IST0158",
     name: "PodsIstioProxyImageMismatchInNamespace",
     level: Level::Warning,
-    title: "Pods run a proxy of another image than the injector gives",
-    why: "They were created before the control plane was upgraded: their proxies lack its fixes, and after two minor \
-          versions they may not understand it.",
-    remedy: "Create the pods again: `kubectl rollout restart deployment --namespace …`.",
+    title: "Pods run a proxy image that differs from the injector's",
+    why: "The pods were created before the control plane was upgraded. Their proxies lack the fixes of the new \
+          version, and a skew of more than two minor versions is not supported.",
+    remedy: "Restart the workloads: `kubectl rollout restart deployment --namespace …`.",
     source: "https://istio.io/latest/docs/setup/upgrade/",
     example: Example {
         before: "\
@@ -60,7 +60,7 @@ spec: {containers: [{name: istio-proxy, image: 'hub/proxyv2:1.29.0'}]}
 };
 
 const INJECTOR: &str = "istio-sidecar-injector";
-/// Names that a message has; the rest is counted.
+/// Pods that a message lists; the rest is counted.
 const SHOWN: usize = 10;
 
 fn check(view: &View<'_>, findings: &mut Findings) {
@@ -91,15 +91,15 @@ fn check(view: &View<'_>, findings: &mut Findings) {
             shown = format!("{shown} and {} more", others.len() - SHOWN);
         }
         findings
-            .add(&IST0158, namespace, format!("the injector gives {image}, and another proxy runs in {shown}"))
+            .add(&IST0158, namespace, format!("the injector sets image {image}, but {shown} runs another one"))
             .field("metadata.name")
             .arguments([shown]);
     }
 }
 
-/// The image of the injector's settings.
+/// Proxy image from the injector's values.
 fn injected_image(map: &Resource) -> String {
-    let values: Node = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
+    let values: Value = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
     let global = &values["global"];
     let image = global["proxy"]["image"].text();
     if image.contains('/') {
@@ -121,11 +121,11 @@ fn has_other_image(view: &View<'_>, pod: &Resource, image: &str) -> bool {
     })
 }
 
-/// The variant of a pod's proxy: `distroless`, `debug`, or empty. The nearest setting wins.
+/// Variant of a pod's proxy image: `distroless`, `debug`, or empty for the default. The most specific setting wins.
 fn image_type(view: &View<'_>, pod: &Resource) -> String {
     let mesh = view.mesh();
     let mut found = mesh.config().at("defaultConfig.image.imageType").text().to_owned();
-    let mut take = |node: &Node| {
+    let mut take = |node: &Value| {
         if let Some(text) = node.at("image.imageType").as_str().filter(|text| !text.is_empty()) {
             text.clone_into(&mut found);
         }

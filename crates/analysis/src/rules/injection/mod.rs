@@ -1,4 +1,4 @@
-//! Rules about how pods get their proxies.
+//! Rules about sidecar injection.
 
 pub mod auto_image;
 pub mod image;

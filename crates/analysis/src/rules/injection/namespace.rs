@@ -1,18 +1,17 @@
-//! Namespaces whose pods get no proxy, or that say it in two ways, and pods that should have one. Source: istio
+//! Checks the injection labels of namespaces, and pods without a sidecar in injected namespaces. Source: istio
 //! `analyzers/injection/injection.go`.
 //!
-//! Differs from istioctl: the injector's settings are those of the default revision; pods that have ended, or are in
-//! the ambient mesh, need no proxy.
+//! Differs from istioctl: the injector's settings are those of the default revision; pods that have ended or are in
+//! ambient mode need no sidecar.
 
 use crate::membership::{has_sidecar, own_injection};
 use crate::mesh::ISTIO_NAMESPACE;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "injection.Analyzer",
     codes: &[&IST0102, &IST0103, &IST0123, &IST0148],
-    reads: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap],
+    inputs: &[Kind::Namespace, Kind::Pod, Kind::ConfigMap],
     check: Check::Each(&[Kind::Namespace, Kind::Pod], check),
 };
 
@@ -22,10 +21,10 @@ static IST0102: Code = Code {
     id: "IST0102",
     name: "NamespaceNotInjected",
     level: Level::Info,
-    title: "A namespace does not say whether it is in the mesh",
-    why: "Its pods get no proxy: they are outside the mesh, without mutual TLS, policies and metrics.",
-    remedy: "Label it istio-injection=enabled, istio.io/rev=… or istio.io/dataplane-mode=ambient; or \
-             istio-injection=disabled if it is meant to stay outside.",
+    title: "Namespace is not labeled for sidecar injection or ambient mode",
+    why: "Its pods get no proxy: they are outside the mesh, without mutual TLS, authorization policies and telemetry.",
+    remedy: "Label it istio-injection=enabled, istio.io/rev=<revision> or istio.io/dataplane-mode=ambient. If the \
+             namespace is outside the mesh on purpose, label it istio-injection=disabled.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -46,9 +45,11 @@ static IST0103: Code = Code {
     id: "IST0103",
     name: "PodMissingProxy",
     level: Level::Warning,
-    title: "A pod has no proxy though its namespace is injected",
-    why: "It is outside the mesh: with strict mutual TLS it reaches nothing and nobody reaches it by policy.",
-    remedy: "Create the pod again, by `kubectl rollout restart`; or label it sidecar.istio.io/inject: 'false'.",
+    title: "Pod has no sidecar although its namespace is injected",
+    why: "The pod is outside the mesh: with STRICT mutual TLS it cannot call other workloads, and policies are not \
+          enforced for it.",
+    remedy: "Recreate the pod, for example with `kubectl rollout restart`, or label it sidecar.istio.io/inject: \
+             'false'.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -81,10 +82,10 @@ static IST0123: Code = Code {
     id: "IST0123",
     name: "NamespaceMultipleInjectionLabels",
     level: Level::Warning,
-    title: "A namespace says in several ways how it is in the mesh",
-    why: "Only one of the labels is followed: istio-injection before istio.io/rev before ambient. Whoever set the other \
-          expects something else.",
-    remedy: "Keep one of the labels.",
+    title: "Namespace has conflicting injection and ambient mode labels",
+    why: "Only one label applies: istio-injection takes precedence over istio.io/rev, and both over \
+          istio.io/dataplane-mode. The others have no effect.",
+    remedy: "Keep only one of the labels.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -105,9 +106,10 @@ static IST0148: Code = Code {
     id: "IST0148",
     name: "NamespaceInjectionEnabledByDefault",
     level: Level::Info,
-    title: "A namespace is injected because the mesh injects all that say nothing",
-    why: "Nothing in the namespace shows it, and another setting of the injector takes it out of the mesh.",
-    remedy: "Label it istio-injection=enabled, or disabled if it is not meant to be in the mesh.",
+    title: "Namespace is injected only because injection is enabled by default",
+    why: "The namespace has no label that shows injection, and a change of the injector's default removes it from the \
+          mesh.",
+    remedy: "Label it istio-injection=enabled, or istio-injection=disabled if it does not belong to the mesh.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -141,7 +143,7 @@ const DATAPLANE: &str = "istio.io/dataplane-mode";
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let namespace = if resource.kind == Kind::Pod { &resource.namespace } else { &resource.name };
     if namespace == ISTIO_NAMESPACE {
-        // The control plane's pods have no proxies, whatever the label says.
+        // Pods of the control plane have no sidecars, whatever the labels.
     } else if resource.kind == Kind::Pod {
         check_pod(view, resource, findings);
     } else {
@@ -151,14 +153,14 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Findings) {
     let injection = namespace.label(INJECTION);
-    // A namespace taken out says nothing with its other labels.
+    // In a namespace with injection disabled the other labels have no effect.
     let others = [REVISION, DATAPLANE].into_iter().filter(|_| injection.is_none_or(|injection| injection == "enabled"));
     let said: Vec<(&str, &str)> =
         [INJECTION].into_iter().chain(others).filter_map(|key| Some((key, namespace.label(key)?))).collect();
     if said.len() > 1 {
         let listed = said.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
         findings
-            .add(&IST0123, namespace, format!("the labels {listed} say different things"))
+            .add(&IST0123, namespace, format!("conflicting labels: {listed}"))
             .field(format!("metadata.labels[\"{}\"]", said[1].0))
             .arguments([listed]);
     }
@@ -167,14 +169,16 @@ fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Finding
         return;
     }
     if injects_by_default(view) {
-        findings.add(&IST0148, namespace, "injected only because the mesh injects by default").field("metadata.name");
+        findings
+            .add(&IST0148, namespace, "injected only because injection is enabled for all namespaces by default")
+            .field("metadata.name");
     } else {
         let name = namespace.name.as_str();
         findings
             .add(
                 &IST0102,
                 namespace,
-                format!("namespace {name} is not in the mesh, and does not say that it is not meant to be"),
+                format!("namespace {name} has neither an injection label nor an ambient mode label"),
             )
             .field("metadata.name")
             .arguments([name, name]);
@@ -183,7 +187,7 @@ fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Finding
 
 fn injects_by_default(view: &View<'_>) -> bool {
     view.get(Kind::ConfigMap, ISTIO_NAMESPACE, "istio-sidecar-injector").is_some_and(|map| {
-        let values: Node = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
+        let values: Value = serde_json::from_str(map.root["data"]["values"].text()).unwrap_or_default();
         values.at("sidecarInjectorWebhook.enableNamespacesByDefault").is_true()
     })
 }
@@ -199,7 +203,8 @@ fn check_pod(view: &View<'_>, pod: &Resource, findings: &mut Findings) {
             .add(
                 &IST0103,
                 pod,
-                "the pod has no proxy, though its namespace is injected: it was created before, or passed by",
+                "the pod has no sidecar although its namespace is injected: it was created before injection was \
+                 enabled, or the injector skipped it",
             )
             .field("metadata.name")
             .arguments([pod.full_name()]);

@@ -1,9 +1,9 @@
-//! Label selectors of Kubernetes, with expressions. Source: Kubernetes `LabelSelector`. Knows no rule.
+//! Evaluates Kubernetes label selectors with expressions. Source: Kubernetes `LabelSelector`. Contains no rule.
 
-use crate::Node;
+use crate::Value;
 
-/// Whether a selector matches labels; one that is not there matches everything, one that is not valid nothing.
-pub fn matches<'a>(selector: &Node, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+/// Whether a selector matches labels. A missing selector matches everything, an invalid one nothing.
+pub fn matches<'a>(selector: &Value, label: impl Fn(&str) -> Option<&'a str>) -> bool {
     let pairs = selector["matchLabels"].entries();
     pairs.iter().all(|(key, value)| label(key) == Some(value.text()))
         && selector["matchExpressions"].items().iter().all(|expression| {
@@ -24,9 +24,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_and_expressions_all_have_to_hold() {
+    fn all_pairs_and_expressions_must_match() {
         let holds = |selector: &str, labels: &[(&'static str, &'static str)]| {
-            let selector: Node = serde_json::from_str(selector).unwrap();
+            let selector: Value = serde_json::from_str(selector).unwrap();
             matches(&selector, |key| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value))
         };
         assert!(holds("{}", &[]) && holds("null", &[]));

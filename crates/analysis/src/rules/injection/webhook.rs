@@ -1,19 +1,18 @@
-//! Injectors that overlap, and injectors without a server. Source: istio `analyzers/webhook/webhook.go`.
+//! Checks for overlapping injection webhooks and webhooks without a service. Source: istio
+//! `analyzers/webhook/webhook.go`.
 //!
-//! Differs from istioctl: that a service is missing is told only where the services of its namespace are among the
-//! objects.
+//! Differs from istioctl: a missing service is reported only if services of its namespace are among the objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::selector;
-use crate::rules::scope;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::support::completeness;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "webhook.Analyzer",
     codes: &[&IST0139],
-    reads: &[Kind::MutatingWebhookConfiguration, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::MutatingWebhookConfiguration, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
     check: Check::Once(check),
 };
 
@@ -21,11 +20,11 @@ static IST0139: Code = Code {
     id: "IST0139",
     name: "InvalidWebhook",
     level: Level::Error,
-    title: "An injector overlaps with another one, or its service is not there",
-    why: "With two injectors a pod gets two proxies or the one of the wrong revision; with none behind the webhook pods \
-          cannot be created, or start without a proxy.",
-    remedy: "Remove the webhook of the revision that is gone, or make the selectors exclude each other; give the webhook \
-             the service of a running istiod.",
+    title: "Injection webhook overlaps with another one or references a missing service",
+    why: "If two webhooks match a pod, it gets two sidecars or the sidecar of the wrong revision. If the service is \
+          missing, pods cannot be created, or start without a sidecar.",
+    remedy: "Delete the webhook of a removed revision, or make the selectors mutually exclusive. Point the webhook to \
+             the Service of a running istiod.",
     source: "https://istio.io/latest/docs/setup/upgrade/canary/",
     example: Example {
         before: "\
@@ -59,13 +58,13 @@ webhooks:
 };
 
 const REVISION: &str = "istio.io/rev";
-/// More revisions than a cluster can have; the work grows with their square.
+/// Limit on the revisions that are compared; the work grows with their square. A cluster has far fewer.
 const MOST_REVISIONS: usize = 50;
 
 struct Webhook<'a> {
     configuration: &'a Resource,
     index: usize,
-    node: &'a Node,
+    node: &'a Value,
 }
 
 impl Webhook<'_> {
@@ -91,7 +90,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     check_services(view, &webhooks, findings);
 }
 
-/// The revisions that a configuration is for or speaks of.
+/// Revisions that a webhook configuration serves or matches.
 fn revisions_of(configuration: &Resource) -> BTreeSet<&str> {
     let mut revisions: BTreeSet<&str> = configuration.label(REVISION).into_iter().collect();
     for hook in configuration.root["webhooks"].items() {
@@ -105,13 +104,13 @@ fn revisions_of(configuration: &Resource) -> BTreeSet<&str> {
     revisions
 }
 
-/// Each namespace and pod that there could be is matched by at most one webhook.
+/// Checks that at most one webhook matches each possible combination of namespace and pod labels.
 fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut Findings) {
     let labels = |key: &'static str, values: [&'static str; 2]| {
         let own = [None, Some(values[0]), Some(values[1])].into_iter();
         let revision = std::iter::once(None).chain(revisions.iter().copied().map(Some));
         let all: Vec<_> = revision.flat_map(|revision| own.clone().map(move |own| (own, revision))).collect();
-        move |selector: fn(&Node) -> &Node| -> Vec<Vec<bool>> {
+        move |selector: fn(&Value) -> &Value| -> Vec<Vec<bool>> {
             let matches = |own: Option<&'static str>, revision, node| {
                 selector::matches(selector(node), |label| match label {
                     REVISION => revision,
@@ -127,7 +126,7 @@ fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut F
     };
     let namespaces = labels("istio-injection", ["enabled", "disabled"])(|webhook| &webhook["namespaceSelector"]);
     let pods = labels("sidecar.istio.io/inject", ["true", "false"])(|webhook| &webhook["objectSelector"]);
-    // What a webhook has in common with others, so that each of them is told once.
+    // Groups webhooks by their overlap, so that each is reported once.
     let mut overlaps: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
     for in_namespace in &namespaces {
         for on_pod in &pods {
@@ -142,7 +141,7 @@ fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut F
     for (at, others) in overlaps {
         let others = others.into_iter().map(|other| webhooks[other].name()).collect::<Vec<_>>().join(", ");
         let webhook = &webhooks[at];
-        let message = format!("webhook {} matches pods that {others} match too", webhook.name());
+        let message = format!("webhook {} matches pods that {others} also match", webhook.name());
         findings
             .add(&IST0139, webhook.configuration, message.clone())
             .field(format!("webhooks[{}].name", webhook.index))
@@ -154,11 +153,11 @@ fn check_services(view: &View<'_>, webhooks: &[Webhook<'_>], findings: &mut Find
     for webhook in webhooks {
         let service = &webhook.node["clientConfig"]["service"];
         let (namespace, name) = (service["namespace"].text(), service["name"].text());
-        let is_known = || scope::knows_host(view, &format!("{name}.{namespace}.svc.cluster.local"));
+        let is_known = || completeness::knows_host(view, &format!("{name}.{namespace}.svc.cluster.local"));
         if service.is_null() || view.has_named(Kind::Service, namespace, name) || !is_known() {
             continue;
         }
-        let message = format!("webhook {} calls Service {namespace}/{name}, which is not there", webhook.name());
+        let message = format!("webhook {} references Service {namespace}/{name}, which does not exist", webhook.name());
         findings
             .add(&IST0139, webhook.configuration, message.clone())
             .field(format!("webhooks[{}].clientConfig.service.name", webhook.index))

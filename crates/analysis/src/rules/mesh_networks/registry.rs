@@ -1,15 +1,14 @@
-//! Networks whose endpoints come from a registry that is not there. Source: istio
+//! Checks for networks whose endpoints come from an unknown registry. Source: istio
 //! `analyzers/multicluster/meshnetworks.go`.
 
 use std::collections::BTreeSet;
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "meshnetworks.MeshNetworksAnalyzer",
     codes: &[&IST0126],
-    reads: &[Kind::MeshNetworks, Kind::Secret],
+    inputs: &[Kind::MeshNetworks, Kind::Secret],
     check: Check::Each(&[Kind::MeshNetworks], check),
 };
 
@@ -17,9 +16,10 @@ static IST0126: Code = Code {
     id: "IST0126",
     name: "UnknownMeshNetworksServiceRegistry",
     level: Level::Error,
-    title: "MeshNetworks takes endpoints from a registry that no cluster secret provides",
-    why: "The network stays empty: its endpoints are not sent through its gateways.",
-    remedy: "Name a cluster for which there is a remote secret, or create one with `istioctl create-remote-secret`.",
+    title: "MeshNetworks references an unknown registry",
+    why: "The network has no endpoints, so its traffic is not routed through the network's gateways.",
+    remedy: "Use the name of a cluster that has a remote secret, or create the secret with `istioctl \
+             create-remote-secret`.",
     source: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#Network-NetworkEndpoints",
     example: Example {
         before: "\
@@ -53,7 +53,7 @@ stringData: {cluster-east: a kubeconfig}
     also: &[],
 };
 
-/// Names that Istio knows without a secret (`pkg/config/analysis/analyzers/multicluster`).
+/// Registries that Istio has without a remote secret (`pkg/config/analysis/analyzers/multicluster`).
 const BUILT_IN: [&str; 3] = ["Mock", "Kubernetes", "External"];
 
 fn check(view: &View<'_>, networks: &Resource, findings: &mut Findings) {
@@ -71,7 +71,7 @@ fn check(view: &View<'_>, networks: &Resource, findings: &mut Findings) {
                 .add(
                     &IST0126,
                     networks,
-                    format!("network {name} takes endpoints from {registry}, which is no known cluster"),
+                    format!("network {name} gets endpoints from {registry}, which is not a known cluster"),
                 )
                 .field(format!("networks.{name}.endpoints[{index}].fromRegistry"))
                 .arguments([registry, name]);

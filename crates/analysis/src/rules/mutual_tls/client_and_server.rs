@@ -1,15 +1,14 @@
-//! Clients that do one thing and servers that ask for another. Source: istio.io, common network problems, "503 errors
-//! after setting destination rule"; Kiali's checks KIA0207, KIA0208, KIA0505, KIA0506.
+//! Checks for TLS modes of clients that conflict with the servers' mutual TLS mode. Source: istio.io, common network
+//! problems, "503 errors after setting destination rule"; Kiali's checks KIA0207, KIA0208, KIA0505, KIA0506.
 
 use super::mode::{self, InForce, Mode};
 use crate::hosts::{fqdn, service_of};
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "mutual_tls.ClientAndServer",
     codes: &[&SH7108, &SH7109],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::PeerAuthentication,
         Kind::MeshConfig,
@@ -27,12 +26,12 @@ pub static RULE: Rule = Rule {
 
 static SH7108: Code = Code {
     id: "SH7108",
-    name: "MutualTlsToPlainTextServer",
+    name: "MutualTlsToPlaintextServer",
     level: Level::Error,
-    title: "Clients use mutual TLS for servers that take plain text only",
-    why: "The server does not understand the handshake; all requests fail with 503.",
-    remedy: "Remove the tls settings from the DestinationRule (Istio then finds out what the server takes), or let the \
-             server take mutual TLS.",
+    title: "DestinationRule uses mutual TLS for servers that accept only plaintext",
+    why: "The server does not understand the TLS handshake, so all requests fail with 503.",
+    remedy: "Remove the tls settings from the DestinationRule, so that Istio detects what the server accepts, or \
+             enable mutual TLS on the server.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#503-errors-after-setting-destination-rule",
     example: Example {
         before: "\
@@ -67,13 +66,13 @@ spec:
 
 static SH7109: Code = Code {
     id: "SH7109",
-    name: "PlainTextToStrictServer",
+    name: "PlaintextToStrictServer",
     level: Level::Error,
-    title: "Clients do not use mutual TLS for servers that take nothing else",
-    why: "The server ends the connection; all requests fail with 503. Typical after adding a DestinationRule for \
-          something else whose tls mode was set by habit.",
-    remedy: "Remove the tls settings from the DestinationRule: Istio then uses mutual TLS by itself. Or set mode \
-             ISTIO_MUTUAL.",
+    title: "DestinationRule does not use mutual TLS for servers that require it",
+    why: "The server closes the connection, so all requests fail with 503. This often happens when a DestinationRule \
+          is added for another reason and its tls mode is set without need.",
+    remedy: "Remove the tls settings from the DestinationRule, so that Istio uses mutual TLS automatically, or set \
+             mode ISTIO_MUTUAL.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#503-errors-after-setting-destination-rule",
     example: Example {
         before: "\
@@ -106,7 +105,7 @@ spec:
     also: &["KIA0207", "KIA0208"],
 };
 
-/// Whom a `DestinationRule` is about.
+/// The servers to which a `DestinationRule` applies.
 enum Servers<'a> {
     Mesh,
     Namespace(&'a str),
@@ -127,7 +126,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let full = fqdn(host, &rule.namespace);
     let Some(servers) = servers(view, &full) else { return };
     for (path, policy) in policies {
-        let mut compare = |tls: &Node, path: String, port: Option<i64>| {
+        let mut compare = |tls: &Value, path: String, port: Option<i64>| {
             let server = servers.mode(view, port);
             if !server.policy.is_some_and(|policy| servers.are_meshed(view, policy)) {
                 return;
@@ -135,12 +134,12 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
             let client = tls["mode"].text();
             let (code, takes) = match (client, server.mode) {
                 ("DISABLE" | "SIMPLE", Mode::Strict) => (&SH7109, "mutual TLS only"),
-                ("ISTIO_MUTUAL" | "MUTUAL", Mode::Disable) => (&SH7108, "plain text only"),
+                ("ISTIO_MUTUAL" | "MUTUAL", Mode::Disable) => (&SH7108, "plaintext only"),
                 _ => return,
             };
             let Some(by) = server.policy else { return };
             let message =
-                format!("tls mode {client} to {host}, which takes {takes} (PeerAuthentication {})", by.full_name());
+                format!("tls mode {client} to {host}, which accepts {takes} (PeerAuthentication {})", by.full_name());
             findings.add(code, rule, message).field(path).arguments([host, client, &by.full_name()]).related(by);
         };
         compare(&policy["tls"], format!("{path}.tls.mode"), None);
@@ -151,12 +150,12 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     }
 }
 
-fn says_tls(policy: &Node) -> bool {
+fn says_tls(policy: &Value) -> bool {
     policy["tls"]["mode"].is_set()
         || policy["portLevelSettings"].items().iter().any(|settings| settings["tls"]["mode"].is_set())
 }
 
-/// None for hosts outside the cluster, and for wildcards that are not whole namespaces.
+/// None for hosts outside the cluster, and for wildcards that do not cover exactly one namespace.
 fn servers<'a>(view: &View<'a>, host: &'a str) -> Option<Servers<'a>> {
     if matches!(host, "*" | "*.local" | "*.cluster.local" | "*.svc.cluster.local") {
         return Some(Servers::Mesh);
@@ -182,8 +181,8 @@ impl Servers<'_> {
         }
     }
 
-    /// A policy is for proxies: a server without one is not bound by it. Where the pods are not known, the policy of
-    /// the same namespace tells that somebody wants it there.
+    /// A PeerAuthentication applies only to workloads with a proxy. If the pods are unknown, a policy in the same
+    /// namespace shows that they are meant to have one.
     fn are_meshed(&self, view: &View<'_>, policy: &Resource) -> bool {
         match self {
             Self::Mesh => true,
@@ -216,7 +215,7 @@ fn is_meshed(namespace: &Resource) -> bool {
     mode.injects() || mode.is_ambient()
 }
 
-/// The pods' port behind a port of the service. A named one is not looked up: then the policy's port is not known.
+/// Container port behind a Service port. A port name is not resolved, so the port-level mode is then unknown.
 fn target(service: &Resource, port: i64) -> i64 {
     let ports = service.spec()["ports"].items();
     let Some(found) = ports.iter().find(|item| item["port"].as_int() == Some(port)) else { return port };
@@ -246,13 +245,13 @@ spec: {{template: {{metadata: {{labels: {{app: cart, sidecar.istio.io/inject: '{
     }
 
     #[test]
-    fn a_server_without_a_proxy_is_not_bound_by_a_policy() {
+    fn policy_does_not_apply_without_sidecar() {
         assert!(reported(&with_pods("true")).contains("SH7109"));
         assert!(!reported(&with_pods("false")).contains("SH7109"));
     }
 
     #[test]
-    fn a_policy_of_the_workload_wins_over_that_of_the_namespace() {
+    fn workload_policy_overrides_namespace_policy() {
         let own = format!(
             "{}---
 apiVersion: security.istio.io/v1
@@ -266,7 +265,7 @@ spec: {{selector: {{matchLabels: {{app: cart}}}}, mtls: {{mode: PERMISSIVE}}}}
     }
 
     #[test]
-    fn hosts_outside_the_cluster_have_no_policy() {
+    fn external_hosts_have_no_policy() {
         let outside = super::SH7109.example.before.replace("host: cart", "host: cart.example.com");
         assert!(!reported(&outside).contains("SH7109"));
     }

@@ -1,5 +1,5 @@
-//! Several policies of mutual TLS of which one alone is in force. Source: istio `pilot/pkg/model/authentication.go`;
-//! Kiali's checks KIA0002, KIA0003.
+//! Checks for several `PeerAuthentication`s of which only one applies. Source: istio
+//! `pilot/pkg/model/authentication.go`; Kiali's checks KIA0002, KIA0003.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,22 +7,21 @@ use std::sync::Arc;
 use super::mode::is_for_namespace;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "mutual_tls.Duplicates",
     codes: &[&SH7122],
-    reads: &[Kind::PeerAuthentication],
+    inputs: &[Kind::PeerAuthentication],
     check: Check::Namespaces(&[Kind::PeerAuthentication], check),
 };
 
 static SH7122: Code = Code {
     id: "SH7122",
-    name: "SeveralPeerAuthentications",
+    name: "DuplicatePeerAuthentications",
     level: Level::Error,
-    title: "Several PeerAuthentications say what is in force for the same workloads",
-    why: "Only the oldest of them counts. The others look as if they were in force; when the oldest is deleted or made \
-          again, another mode applies at once.",
-    remedy: "Keep one PeerAuthentication without a selector for each namespace, and one for each selector.",
+    title: "Several PeerAuthentications apply to the same workloads",
+    why: "Only the oldest applies; the others have no effect. When the oldest is deleted or recreated, another mode \
+          takes effect immediately.",
+    remedy: "Use one PeerAuthentication without a selector for each namespace, and one for each selector.",
     source: "https://istio.io/latest/docs/concepts/security/#peer-authentication",
     example: Example {
         before: "\
@@ -56,13 +55,15 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
         for policy in group {
             let others: Vec<_> = group.iter().filter(|other| other.name != policy.name).collect();
             if others.is_empty() {
-                // The same policy in several clusters.
+                // The same policy in several clusters is not a duplicate.
                 continue;
             }
             let names: Vec<&str> = others.iter().map(|other| other.name.as_str()).collect();
             let who = if is_for_namespace(policy) { "the whole namespace" } else { "the same workloads" };
-            let message =
-                format!("{} is for {who} too; only the oldest is in force", crate::rules::wording::some_of(&names));
+            let message = format!(
+                "{} also applies to {who}; only the oldest takes effect",
+                crate::rules::support::text::some_of(&names)
+            );
             let finding = findings.add(&SH7122, policy, message).arguments(names);
             for other in others.iter().take(5) {
                 finding.related(other);

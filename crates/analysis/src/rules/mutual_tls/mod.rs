@@ -1,4 +1,4 @@
-//! Rules about mutual TLS: what servers ask for (`PeerAuthentication`) and what clients do (`DestinationRule`).
+//! Rules about mutual TLS: servers (`PeerAuthentication`) and clients (`DestinationRule`).
 
 pub mod client_and_server;
 pub mod duplicates;

@@ -1,31 +1,31 @@
-//! Which mode of mutual TLS is in force for whom. Source: istio `pilot/pkg/model/authentication.go`: mesh, then
-//! namespace, then workload, then port; of several at one level the oldest; `UNSET` means what is above.
+//! Computes the effective mutual TLS mode. Source: istio `pilot/pkg/model/authentication.go`: mesh, then namespace,
+//! then workload, then port; the oldest policy wins within a level; `UNSET` inherits the level above.
 
 use std::sync::Arc;
 
-use crate::{Kind, Node, Resource, Selector, View};
+use crate::{Kind, Resource, Selector, Value, View};
 
-/// A mode, and the policy that says so; none if it is Istio's default.
+/// The effective mode and the policy that sets it; no policy for Istio's default.
 #[derive(Debug, Clone, Copy)]
 pub struct InForce<'a> {
     pub mode: Mode,
     pub policy: Option<&'a Resource>,
 }
 
-/// What a server takes.
+/// Traffic that a server accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Plain text only.
+    /// Plaintext only.
     Disable,
-    /// Both.
+    /// Plaintext and mutual TLS.
     Permissive,
     /// Mutual TLS only.
     Strict,
 }
 
 impl Mode {
-    /// None for what leaves the decision to the level above.
-    pub fn read(mtls: &Node) -> Option<Self> {
+    /// None if the mode inherits the level above.
+    pub fn read(mtls: &Value) -> Option<Self> {
         match mtls["mode"].text() {
             "DISABLE" => Some(Self::Disable),
             "PERMISSIVE" => Some(Self::Permissive),
@@ -35,34 +35,34 @@ impl Mode {
     }
 }
 
-/// Whether a policy is for a whole namespace.
+/// Whether a policy has no selector and applies to its whole namespace.
 pub fn is_for_namespace(policy: &Resource) -> bool {
     policy.spec().at("selector.matchLabels").is_empty()
 }
 
-/// When an object was made; files do not say it.
+/// Creation time; empty for objects from files, which have none.
 fn age(policy: &Arc<Resource>) -> (&str, &str) {
     (policy.root.at("metadata.creationTimestamp").text(), &policy.name)
 }
 
-/// What a namespace's own policy says.
+/// Mode of the namespace-wide policy.
 fn said_in<'a>(view: &View<'a>, namespace: &str) -> Option<InForce<'a>> {
     let policies = view.in_namespace(Kind::PeerAuthentication, namespace);
     let policy = policies.iter().filter(|policy| is_for_namespace(policy)).min_by_key(|policy| age(policy))?;
     Mode::read(&policy.spec()["mtls"]).map(|mode| InForce { mode, policy: Some(policy) })
 }
 
-/// For the whole mesh.
+/// Effective mode of the mesh.
 pub fn of_mesh<'a>(view: &View<'a>) -> InForce<'a> {
     said_in(view, view.root_namespace()).unwrap_or(InForce { mode: Mode::Permissive, policy: None })
 }
 
-/// For a namespace, as far as no workload has a policy of its own.
+/// Effective mode of a namespace, for workloads without a policy of their own.
 pub fn of_namespace<'a>(view: &View<'a>, namespace: &str) -> InForce<'a> {
     said_in(view, namespace).unwrap_or_else(|| of_mesh(view))
 }
 
-/// For pods with (at least) these labels, on one of their ports if it is known.
+/// Effective mode of pods with at least these labels, on one of their ports if it is known.
 pub fn of_workload<'a>(view: &View<'a>, namespace: &str, labels: &Selector<'_>, port: Option<i64>) -> InForce<'a> {
     let own = view
         .in_namespace(Kind::PeerAuthentication, namespace)

@@ -1,33 +1,33 @@
-//! Where plain text is taken. Source: istio.io, security best practices, "Mutual TLS".
+//! Checks for workloads that accept plaintext traffic. Source: istio.io, security best practices, "Mutual TLS".
 
 use super::mode::{self, Mode};
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// For the whole mesh.
+/// Checks the mesh-wide mode.
 pub static RULE: Rule = Rule {
     name: "mutual_tls.StrictMesh",
     codes: &[&SH7201],
-    reads: &[Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::PeerAuthentication, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check_mesh),
 };
 
-/// For each policy.
+/// Checks each policy.
 pub static POLICIES: Rule = Rule {
     name: "mutual_tls.Strict",
     codes: &[&SH7202],
-    reads: &[Kind::PeerAuthentication, Kind::Namespace],
+    inputs: &[Kind::PeerAuthentication, Kind::Namespace],
     check: Check::Each(&[Kind::PeerAuthentication], check_policy),
 };
 
 static SH7201: Code = Code {
     id: "SH7201",
-    name: "MeshTakesPlainText",
+    name: "MutualTlsNotStrict",
     level: Level::Info,
-    title: "Nothing makes mutual TLS mandatory in the mesh",
-    why: "Istio's default takes plain text beside mutual TLS, so that applications can move in. As long as it stays, \
-          anybody who reaches a pod talks to it unencrypted and without an identity.",
-    remedy: "When all clients are in the mesh, create a PeerAuthentication named default with mode STRICT in the root \
+    title: "Mutual TLS is not STRICT for the mesh",
+    why: "Istio's default PERMISSIVE mode accepts plaintext as well as mutual TLS, for the time of the migration. \
+          Until it is changed, any client that reaches a pod can connect unencrypted and without an identity.",
+    remedy: "Once all clients are in the mesh, create a PeerAuthentication named default with mode STRICT in the root \
              namespace.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#mutual-tls",
     example: Example {
@@ -62,11 +62,11 @@ static SH7202: Code = Code {
     id: "SH7202",
     name: "MutualTlsDisabled",
     level: Level::Warning,
-    title: "A PeerAuthentication switches mutual TLS off",
-    why: "Servers take plain text only: nothing is encrypted, clients have no identity, and policies that name \
-          principals or namespaces cannot match.",
-    remedy: "Use PERMISSIVE while some clients have no proxy yet, else STRICT. For a single port that only plain text \
-             reaches, PERMISSIVE on that port is enough.",
+    title: "PeerAuthentication disables mutual TLS",
+    why: "The servers accept only plaintext: traffic is not encrypted, clients have no identity, and policies that \
+          match principals or namespaces cannot match.",
+    remedy: "Use STRICT, or PERMISSIVE while some clients have no proxy. For a single port with plaintext clients, \
+             PERMISSIVE on that port is enough.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#mutual-tls",
     example: Example {
         before: "\
@@ -91,31 +91,34 @@ fn check_mesh(view: &View<'_>, findings: &mut Findings) {
     let Some(mesh) = view.all(Kind::MeshConfig).first() else { return };
     match (in_force.mode, in_force.policy) {
         (Mode::Permissive, Some(policy)) => {
-            let message = format!("{} lets the whole mesh take plain text", policy.name);
+            let message = format!("{} accepts plaintext traffic in the whole mesh", policy.name);
             findings.add(&SH7201, policy, message).field("spec.mtls.mode");
         }
         (Mode::Permissive, None) if is_whole_cluster(view) => {
-            let message = format!("no PeerAuthentication in {root} sets a mode, and the default takes plain text");
+            let message = format!(
+                "no PeerAuthentication in {root} sets a mode, and the default accepts plaintext \
+                                   traffic"
+            );
             findings.add(&SH7201, mesh, message).arguments([root]);
         }
-        // `DISABLE` is the other rule's.
+        // The other rule reports `DISABLE`.
         _ => {}
     }
 }
 
 fn check_policy(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
-    // There it is ignored, which is SH7159.
+    // In an ambient namespace it is ignored, which SH7159 reports.
     if view.mode_of(policy).is_ambient() {
         return;
     }
     if Mode::read(&policy.spec()["mtls"]) == Some(Mode::Disable) {
         let who = if mode::is_for_namespace(policy) { "the namespace" } else { "the workloads it selects" };
-        let message = format!("{} switches mutual TLS off for {who}", policy.name);
+        let message = format!("{} disables mutual TLS for {who}", policy.name);
         findings.add(&SH7202, policy, message).field("spec.mtls.mode");
     }
     for (port, mtls) in policy.spec()["portLevelMtls"].entries() {
         if Mode::read(mtls) == Some(Mode::Disable) {
-            let message = format!("{} switches mutual TLS off for port {port}", policy.name);
+            let message = format!("{} disables mutual TLS for port {port}", policy.name);
             findings
                 .add(&SH7202, policy, message)
                 .level(Level::Info)

@@ -1,23 +1,23 @@
-//! Mutual TLS where clients do not find out by themselves (`enableAutoMtls: false`): both sides have to be told.
-//! Source: Kiali's checks KIA0204, KIA0205, KIA0206, KIA0401, KIA0501.
+//! Checks meshes without automatic mutual TLS (`enableAutoMtls: false`), where clients and servers need explicit
+//! settings. Source: Kiali's checks KIA0204, KIA0205, KIA0206, KIA0401, KIA0501.
 
 use super::mode::{self, Mode};
 use crate::hosts::{covers, fqdn};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// Servers.
+/// Checks the servers' policies.
 pub static RULE: Rule = Rule {
     name: "mutual_tls.StrictWithoutClients",
     codes: &[&SH7110],
-    reads: &[Kind::PeerAuthentication, Kind::DestinationRule, Kind::MeshConfig],
+    inputs: &[Kind::PeerAuthentication, Kind::DestinationRule, Kind::MeshConfig],
     check: Check::Each(&[Kind::PeerAuthentication], check_policy),
 };
 
-/// Clients.
+/// Checks the clients' rules.
 pub static CLIENTS: Rule = Rule {
     name: "mutual_tls.ClientsWithoutStrict",
     codes: &[&SH7107],
-    reads: &[Kind::DestinationRule, Kind::MeshConfig],
+    inputs: &[Kind::DestinationRule, Kind::MeshConfig],
     check: Check::Each(&[Kind::DestinationRule], check_rule),
 };
 
@@ -25,10 +25,10 @@ static SH7110: Code = Code {
     id: "SH7110",
     name: "StrictWithoutClients",
     level: Level::Error,
-    title: "Servers ask for mutual TLS and no client is told to use it",
-    why: "With enableAutoMtls off, clients use plain text unless a DestinationRule says otherwise; each request to \
-          these servers fails.",
-    remedy: "Leave enableAutoMtls on (the default), or add a DestinationRule with tls mode ISTIO_MUTUAL for the hosts \
+    title: "Servers require mutual TLS, but no DestinationRule enables it for clients",
+    why: "With enableAutoMtls disabled, clients use plaintext unless a DestinationRule sets a TLS mode. All requests \
+          to these servers fail.",
+    remedy: "Enable enableAutoMtls (the default), or add a DestinationRule with tls mode ISTIO_MUTUAL for the hosts \
              of the namespace or of the mesh.",
     source: "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/#MeshConfig-enable_auto_mtls",
     example: Example {
@@ -60,12 +60,12 @@ spec: {mtls: {mode: STRICT}}
 
 static SH7107: Code = Code {
     id: "SH7107",
-    name: "RuleHidesMutualTls",
+    name: "MutualTlsOverridden",
     level: Level::Warning,
-    title: "A DestinationRule without tls settings hides the one that switches mutual TLS on",
-    why: "With enableAutoMtls off, the most special DestinationRule of a host is the only one used. This one says \
-          nothing of TLS, so its clients use plain text although a wider rule asks for mutual TLS.",
-    remedy: "Repeat tls mode ISTIO_MUTUAL in the DestinationRule, or leave enableAutoMtls on.",
+    title: "DestinationRule without tls settings overrides one that enables mutual TLS",
+    why: "With enableAutoMtls disabled, only the most specific DestinationRule of a host applies. This rule has no \
+          tls settings, so clients use plaintext although a broader rule enables mutual TLS.",
+    remedy: "Repeat tls mode ISTIO_MUTUAL in the DestinationRule, or enable enableAutoMtls.",
     source: "https://kiali.io/docs/features/validations/#kia0204---mtls-settings-of-a-non-local-destination-rule-are-overridden",
     example: Example {
         before: "\
@@ -120,7 +120,7 @@ fn check_policy(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         return;
     }
     let message = format!(
-        "{} asks for mutual TLS, enableAutoMtls is off, and no DestinationRule makes clients use it",
+        "{} requires mutual TLS, but enableAutoMtls is disabled and no DestinationRule enables mutual TLS for clients",
         policy.name
     );
     findings.add(&SH7110, policy, message).field("spec.mtls.mode");
@@ -141,7 +141,7 @@ fn check_rule(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         .flat_map(|namespace| view.in_namespace(Kind::DestinationRule, namespace))
         .find(|other| other.spec()["host"].text().starts_with('*') && starts_mutual_tls(other, &full));
     if let Some(wider) = wider {
-        let message = format!("{} says nothing of TLS and is used instead of {}", rule.name, wider.full_name());
+        let message = format!("{} has no tls settings and overrides {}", rule.name, wider.full_name());
         findings.add(&SH7107, rule, message).field("spec.trafficPolicy").arguments([wider.full_name()]).related(wider);
     }
 }

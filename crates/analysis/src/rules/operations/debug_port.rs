@@ -1,12 +1,11 @@
-//! istiod's debug interface. Source: istio.io, security best practices, "Control plane".
+//! Checks istiod's debug interface and token policy. Source: istio.io, security best practices, "Control plane".
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.DebugPort",
     codes: &[&SH7221, &SH7222],
-    reads: &[Kind::Deployment],
+    inputs: &[Kind::Deployment],
     check: Check::Each(&[Kind::Deployment], check),
 };
 
@@ -14,10 +13,10 @@ static SH7221: Code = Code {
     id: "SH7221",
     name: "DebugPortOpen",
     level: Level::Info,
-    title: "istiod answers debug requests without authentication",
-    why: "Whoever reaches port 8080 of istiod may read the configuration of the whole mesh there.",
-    remedy: "Set the environment variable ENABLE_DEBUG_ON_HTTP to false on istiod (values.pilot.env), or close the port with \
-             a NetworkPolicy. Tools that need it ask over port 15012 instead.",
+    title: "istiod exposes its debug interface without authentication",
+    why: "Any client that reaches port 8080 of istiod can read the configuration of the whole mesh.",
+    remedy: "Set the environment variable ENABLE_DEBUG_ON_HTTP to false on istiod (values.pilot.env), or block the \
+             port with a NetworkPolicy. Tools can use the authenticated port 15012.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#control-plane",
     example: Example {
         before: "\
@@ -44,10 +43,10 @@ static SH7222: Code = Code {
     id: "SH7222",
     name: "FirstPartyTokens",
     level: Level::Warning,
-    title: "istiod accepts first-party tokens of workloads",
-    why: "These tokens are for no special audience and hardly expire. Whoever gets one can ask for the workload's \
-          certificate from anywhere.",
-    remedy: "Set JWT_POLICY to third-party-jwt (global.jwtPolicy), which all supported releases of Kubernetes can do.",
+    title: "istiod accepts first-party service account tokens",
+    why: "These tokens have no audience restriction and may not expire. A stolen token can be used to request the \
+          workload's certificate from anywhere.",
+    remedy: "Set JWT_POLICY to third-party-jwt (global.jwtPolicy), which all supported Kubernetes releases can use.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#configure-third-party-service-account-tokens",
     example: Example {
         before: "\
@@ -85,7 +84,7 @@ fn check(_: &View<'_>, deployment: &Resource, findings: &mut Findings) {
     if !discovery["args"].texts().any(|argument| argument == "--httpAddr=")
         && value(discovery, "ENABLE_DEBUG_ON_HTTP") != "false"
     {
-        let message = format!("{} answers debug requests on port 8080 without authentication", deployment.name);
+        let message = format!("{} exposes its debug interface on port 8080 without authentication", deployment.name);
         findings.add(&SH7221, deployment, message).field(field());
     }
     if value(discovery, "JWT_POLICY") == "first-party-jwt" {
@@ -94,7 +93,7 @@ fn check(_: &View<'_>, deployment: &Resource, findings: &mut Findings) {
     }
 }
 
-fn value<'a>(container: &'a Node, name: &str) -> &'a str {
+fn value<'a>(container: &'a Value, name: &str) -> &'a str {
     let variable = container["env"].items().iter().find(|variable| variable["name"].text() == name);
     variable.map(|variable| variable["value"].text()).unwrap_or_default()
 }

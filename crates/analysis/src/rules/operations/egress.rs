@@ -1,13 +1,13 @@
-//! What leaves the mesh without asking. Source: istio.io, security best practices, "Egress"; tasks, "Egress gateways".
+//! Checks that egress control can be enforced. Source: istio.io, security best practices, "Egress"; tasks, "Egress
+//! gateways".
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.Egress",
     codes: &[&SH7211],
-    reads: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 
@@ -15,10 +15,11 @@ static SH7211: Code = Code {
     id: "SH7211",
     name: "EgressNotEnforced",
     level: Level::Info,
-    title: "What leaves the mesh is not held back, though it looks so",
-    why: "outboundTrafficPolicy is carried out by the caller's own proxy, which a pod can go round. And an egress gateway \
-          is no control while everything else may go out too.",
-    remedy: "Use REGISTRY_ONLY together with an egress gateway and NetworkPolicies that let nothing but the gateway out.",
+    title: "Egress traffic control can be bypassed",
+    why: "The client's own sidecar applies outboundTrafficPolicy, and a pod can bypass its sidecar. An egress gateway \
+          enforces nothing while traffic may also leave the cluster directly.",
+    remedy: "Combine REGISTRY_ONLY with an egress gateway and with NetworkPolicies that allow outbound traffic only \
+             from the gateway.",
     source: "https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/#additional-security-considerations",
     example: Example {
         before: "\
@@ -71,10 +72,13 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     let is_enforced = || view.all(Kind::NetworkPolicy).iter().any(|policy| !policy.spec()["egress"].items().is_empty());
     let message = match gateway {
         Some(gateway) if any => {
-            format!("there is an egress gateway, {}, and ALLOW_ANY lets everything else out too", gateway.full_name())
+            format!(
+                "egress gateway {} can be bypassed, because ALLOW_ANY permits all other outbound traffic",
+                gateway.full_name()
+            )
         }
         None if !any && !is_enforced() => {
-            "REGISTRY_ONLY without an egress gateway and without a NetworkPolicy for egress: a pod can go round it"
+            "REGISTRY_ONLY without an egress gateway and without an egress NetworkPolicy can be bypassed by a pod"
                 .to_owned()
         }
         _ => return,

@@ -1,15 +1,14 @@
-//! `DestinationRule`s where nobody looks for them. Source: istio.io, traffic management best practices,
-//! "Cross-namespace configuration": the client's namespace, the service's, then the root namespace.
+//! Checks for `DestinationRule`s in namespaces that Istio does not search. Source: istio.io, traffic management best
+//! practices, "Cross-namespace configuration": the client's namespace, the service's, then the root namespace.
 
 use crate::hosts::{fqdn, service_of};
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, WORKLOADS, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.FarRules",
     codes: &[&SH7304],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::Namespace,
         Kind::MeshConfig,
@@ -25,11 +24,11 @@ pub static RULE: Rule = Rule {
 
 static SH7304: Code = Code {
     id: "SH7304",
-    name: "RuleNeverLookedUp",
+    name: "UnusedDestinationRule",
     level: Level::Warning,
-    title: "A DestinationRule stands in a namespace in which nobody looks for it",
-    why: "A client's proxy takes the rule of its own namespace, else of the service's, else of the root namespace. In this \
-          namespace there is no client, so the rule is never used.",
+    title: "DestinationRule is in a namespace that Istio does not search for this host",
+    why: "A client uses the DestinationRule of its own namespace, then of the service's namespace, then of the root \
+          namespace. This namespace contains no client, so the rule never applies.",
     remedy: "Move it to the namespace of the service.",
     source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#cross-namespace-configuration",
     example: Example {
@@ -83,6 +82,6 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     if view.has_workload(Within::Namespace(&rule.namespace), &everything) {
         return;
     }
-    let message = format!("{} is for {full}, and namespace {} has no client", rule.name, rule.namespace);
+    let message = format!("{} is for {full}, but namespace {} has no client", rule.name, rule.namespace);
     findings.add(&SH7304, rule, message).field("metadata.namespace").arguments([&*full, rule.namespace.as_str()]);
 }

@@ -1,22 +1,22 @@
-//! Namespaces that ask for sidecars which no injector gives them, and injectors that are left out when they fail.
-//! Source: istio.io, canary upgrades; common injection problems.
+//! Checks for namespaces whose revision has no injector, and for injectors that fail open. Source: istio.io, canary
+//! upgrades; common injection problems.
 
 use crate::membership::NamespaceMode;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// Namespaces.
+/// Checks namespaces.
 pub static RULE: Rule = Rule {
     name: "operations.Injector",
     codes: &[&SH7314],
-    reads: &[Kind::Namespace, Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::Namespace, Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::Namespace], check_namespace),
 };
 
-/// Injectors.
+/// Checks injection webhooks.
 pub static WEBHOOKS: Rule = Rule {
     name: "operations.InjectorFailure",
     codes: &[&SH7315],
-    reads: &[Kind::MutatingWebhookConfiguration],
+    inputs: &[Kind::MutatingWebhookConfiguration],
     check: Check::Each(&[Kind::MutatingWebhookConfiguration], check_webhook),
 };
 
@@ -24,10 +24,10 @@ static SH7314: Code = Code {
     id: "SH7314",
     name: "NoInjectorForNamespace",
     level: Level::Error,
-    title: "A namespace asks for sidecars of a revision that no injector serves",
-    why: "Its new pods start without a proxy: outside the mesh, without mutual TLS and without policies, and nothing \
-          fails. Typical after an upgrade that removed the old revision.",
-    remedy: "Label the namespace with a revision that is installed (istio.io/rev, or istio-injection: enabled for the default \
+    title: "Namespace uses a revision that no injector serves",
+    why: "New pods start without a sidecar and without an error: they are outside the mesh, without mutual TLS and \
+          authorization policies. This often happens after an upgrade that removed the old revision.",
+    remedy: "Label the namespace with an installed revision (istio.io/rev, or istio-injection=enabled for the default \
              one), and restart its workloads.",
     source: "https://istio.io/latest/docs/setup/upgrade/canary/",
     example: Example {
@@ -63,11 +63,11 @@ metadata: {name: shop, labels: {istio.io/rev: 1-28}}
 
 static SH7315: Code = Code {
     id: "SH7315",
-    name: "InjectorMayBeSkipped",
+    name: "InjectorFailsOpen",
     level: Level::Warning,
-    title: "The injector is skipped when it does not answer",
-    why: "With failurePolicy Ignore, pods that start while istiod is away come up without a proxy and stay so, outside the \
-          mesh and its policies.",
+    title: "Sidecar injector webhook fails open (failurePolicy: Ignore)",
+    why: "Pods that are created while istiod is unavailable start without a sidecar and stay outside the mesh and its \
+          policies.",
     remedy: "Set failurePolicy: Fail, and run istiod with two or more replicas.",
     source: "https://istio.io/latest/docs/ops/common-problems/injection/",
     example: Example {
@@ -93,7 +93,7 @@ webhooks:
     also: &[],
 };
 
-fn injectors(configuration: &Resource) -> impl Iterator<Item = (usize, &Node)> {
+fn injectors(configuration: &Resource) -> impl Iterator<Item = (usize, &Value)> {
     let webhooks = configuration.root["webhooks"].items().iter().enumerate();
     webhooks.filter(|(_, webhook)| webhook["name"].text().ends_with("sidecar-injector.istio.io"))
 }
@@ -116,7 +116,7 @@ fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Finding
         (None, Some(revision)) => (format!("revision {revision}"), "metadata.labels[\"istio.io/rev\"]"),
         _ => ("the default revision".to_owned(), "metadata.labels[\"istio-injection\"]"),
     };
-    let message = format!("namespace {} asks for sidecars of {asked}, and no injector serves it", namespace.name);
+    let message = format!("namespace {} requests sidecars of {asked}, but no injector serves it", namespace.name);
     findings.add(&SH7314, namespace, message).field(field).arguments([asked]);
 }
 
@@ -124,7 +124,7 @@ fn check_webhook(_: &View<'_>, configuration: &Resource, findings: &mut Findings
     for (index, webhook) in injectors(configuration) {
         if webhook["failurePolicy"].text() == "Ignore" {
             let name = webhook["name"].text();
-            let message = format!("pods start without a proxy while {name} does not answer");
+            let message = format!("pods start without a sidecar while {name} is unavailable");
             findings
                 .add(&SH7315, configuration, message)
                 .field(format!("webhooks[{index}].failurePolicy"))
@@ -133,8 +133,8 @@ fn check_webhook(_: &View<'_>, configuration: &Resource, findings: &mut Findings
     }
 }
 
-/// A selector of Kubernetes with both of its forms.
-fn matches(selector: &Node, labels: &Node) -> bool {
+/// A Kubernetes label selector, with matchLabels and matchExpressions.
+fn matches(selector: &Value, labels: &Value) -> bool {
     let by_labels = selector["matchLabels"].entries().iter().all(|(key, value)| labels[key.as_str()] == *value);
     by_labels
         && selector["matchExpressions"].items().iter().all(|expression| {
@@ -155,7 +155,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn without_any_injector_nothing_is_known() {
+    fn namespace_is_ignored_without_injectors() {
         let alone = super::SH7314.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7314"));
     }

@@ -1,13 +1,12 @@
-//! Failover between regions that never happens. Source: istio.io, tasks, "Locality load balancing": without outlier
-//! detection no endpoint is ever found unhealthy.
+//! Checks for locality failover without outlier detection. Source: istio.io, tasks, "Locality load balancing": without
+//! outlier detection no endpoint is marked unhealthy.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.Locality",
     codes: &[&SH7306],
-    reads: &[Kind::DestinationRule, Kind::MeshConfig],
+    inputs: &[Kind::DestinationRule, Kind::MeshConfig],
     check: Check::Once(check),
 };
 
@@ -15,9 +14,9 @@ static SH7306: Code = Code {
     id: "SH7306",
     name: "FailoverWithoutOutlierDetection",
     level: Level::Info,
-    title: "The mesh has settings for failover between localities, and no DestinationRule detects outliers",
-    why: "Traffic moves to another locality only when endpoints are found unhealthy, and that is what outlier detection \
-          does. Without it these settings have no effect.",
+    title: "Locality failover is configured without outlier detection",
+    why: "Traffic fails over to another locality only if endpoints are marked unhealthy, which requires outlier \
+          detection. Without it these settings have no effect.",
     remedy: "Add outlierDetection to the DestinationRules of the services that should fail over.",
     source: "https://istio.io/latest/docs/tasks/traffic-management/locality-load-balancing/failover/",
     example: Example {
@@ -61,6 +60,6 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         return;
     }
     let Some(config) = view.all(Kind::MeshConfig).first() else { return };
-    let message = format!("localityLbSetting.{field} is set, and no DestinationRule has outlierDetection");
+    let message = format!("localityLbSetting.{field} is set, but no DestinationRule has outlierDetection");
     findings.add(&SH7306, config, message).field(format!("localityLbSetting.{field}"));
 }

@@ -1,28 +1,27 @@
-//! How much of a cluster is in the mesh. Source: istio-vet `podsinmesh`.
+//! Counts the workloads outside the mesh. Source: istio-vet `podsinmesh`.
 
 use crate::membership::{is_control_plane, is_managed_gateway};
-use crate::rules::scope::is_whole_cluster;
-use crate::rules::wording::some_of;
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 const KINDS: [Kind; 3] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.Members",
     codes: &[&SH7319],
-    reads: &[Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace, Kind::MeshConfig],
     check: Check::Once(check),
 };
 
 static SH7319: Code = Code {
     id: "SH7319",
-    name: "OutsideTheMesh",
+    name: "WorkloadsOutsideMesh",
     level: Level::Info,
-    title: "Some workloads of the cluster are outside the mesh",
-    why: "They have no identity and no mutual TLS; STRICT servers refuse them, and policies that name callers do not know \
-          them. This is a count to compare with what is meant.",
-    remedy: "Label the namespaces that belong to the mesh istio-injection: enabled or istio.io/dataplane-mode: ambient.",
+    title: "Workloads are outside the mesh",
+    why: "They have no identity and no mutual TLS: STRICT servers reject them, and policies that match identities do \
+          not match them. Compare the count with what you expect.",
+    remedy: "Label the namespaces that belong to the mesh istio-injection=enabled or istio.io/dataplane-mode=ambient.",
     source: "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
     example: Example {
         before: "\

@@ -1,4 +1,4 @@
-//! Rules about running the mesh as a whole: its settings, its control plane and gateways, what is left outside.
+//! Rules about the operation of the mesh: settings, control plane, gateways, and workloads outside the mesh.
 
 pub mod availability;
 pub mod debug_port;

@@ -1,16 +1,15 @@
-//! Namespaces in which the proxy is the only wall. Source: istio.io, security best practices, "Defense in depth with
-//! `NetworkPolicy`".
+//! Checks for mesh namespaces that rely on the sidecar alone. Source: istio.io, security best practices, "Defense in
+//! depth with `NetworkPolicy`".
 
 use crate::membership::NamespaceMode;
-use crate::rules::scope::is_whole_cluster;
-use crate::rules::wording::some_of;
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.NetworkPolicies",
     codes: &[&SH7210],
-    reads: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::NetworkPolicy, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 
@@ -18,10 +17,10 @@ static SH7210: Code = Code {
     id: "SH7210",
     name: "NoNetworkPolicy",
     level: Level::Info,
-    title: "Namespaces of the mesh have no NetworkPolicy",
-    why: "The proxy can be gone round, by excluded ports or by whoever takes over the pod. A NetworkPolicy is enforced \
-          outside of the pod and still holds then.",
-    remedy: "Add a NetworkPolicy to each namespace that lets in what the mesh needs, and refuses the rest.",
+    title: "Namespaces in the mesh have no NetworkPolicy",
+    why: "The sidecar can be bypassed through excluded ports or from a compromised pod. A NetworkPolicy is enforced \
+          outside the pod and still applies then.",
+    remedy: "Add a NetworkPolicy to each namespace that allows the traffic the mesh needs and denies the rest.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#defense-in-depth-with-networkpolicy",
     example: Example {
         before: "\
@@ -73,6 +72,6 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         .map(|namespace| namespace.name.as_str())
         .collect();
     let Some(config) = view.all(Kind::MeshConfig).first().filter(|_| !open.is_empty()) else { return };
-    let message = format!("{} namespaces of the mesh have no NetworkPolicy: {}", open.len(), some_of(&open));
+    let message = format!("{} namespaces in the mesh have no NetworkPolicy: {}", open.len(), some_of(&open));
     findings.add(&SH7210, config, message).arguments(open);
 }

@@ -1,26 +1,25 @@
-//! Paths that policies and applications read differently. Source: istio.io, security best practices, "Customize your
-//! system on path normalization".
+//! Checks for path-based policies without path normalization. Source: istio.io, security best practices, "Customize
+//! your system on path normalization".
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.PathNormalization",
     codes: &[&SH7206],
-    reads: &[Kind::AuthorizationPolicy, Kind::ConfigMap, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::AuthorizationPolicy, Kind::ConfigMap, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Once(check),
 };
 
 static SH7206: Code = Code {
     id: "SH7206",
-    name: "PathsNotDecoded",
+    name: "PathsNotNormalized",
     level: Level::Info,
-    title: "Policies name paths, and the mesh does not decode paths before it compares them",
-    why: "`/admin%2Fusers` or `/admin//users` is another path for the policy and the same for many applications, so a \
-          policy for `/admin/users` is evaded.",
-    remedy: "Set pathNormalization.normalization to DECODE_AND_MERGE_SLASHES in the MeshConfig, if the applications decode \
-             paths too.",
+    title: "Path-based policies are used without full path normalization",
+    why: "A policy compares `/admin%2Fusers` and `/admin//users` literally, while many applications treat them as \
+          `/admin/users`. A client can bypass a policy for `/admin/users` this way.",
+    remedy: "Set pathNormalization.normalization to DECODE_AND_MERGE_SLASHES in the MeshConfig, if the applications \
+             decode paths too.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#customize-your-system-on-path-normalization",
     example: Example {
         before: "\
@@ -55,7 +54,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     if normalization == "DECODE_AND_MERGE_SLASHES" {
         return;
     }
-    // Of files without the mesh's settings these are not known.
+    // Files without the MeshConfig do not show the setting.
     if !view.has_named(Kind::ConfigMap, mesh.root_namespace(), "istio") && !is_whole_cluster(view) {
         return;
     }
@@ -69,7 +68,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     let Some(policy) = view.all(Kind::AuthorizationPolicy).iter().find(uses_paths) else { return };
     let Some(config) = view.all(Kind::MeshConfig).first() else { return };
     let is = if normalization.is_empty() { "BASE, the default" } else { normalization };
-    let message = format!("pathNormalization is {is}, and policies such as {} name paths", policy.full_name());
+    let message = format!("pathNormalization is {is}, but policies such as {} match paths", policy.full_name());
     findings
         .add(&SH7206, config, message)
         .field("pathNormalization.normalization")

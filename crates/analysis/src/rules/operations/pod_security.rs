@@ -1,26 +1,25 @@
-//! Namespaces that refuse what sidecars need. Source: istio.io, application requirements; Istio CNI: without it each pod
-//! has an init container with `NET_ADMIN`.
+//! Checks for injected namespaces whose Pod Security level rejects sidecars. Source: istio.io, application
+//! requirements; Istio CNI: without it each pod has an init container with `NET_ADMIN`.
 
 use crate::membership::NamespaceMode;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.PodSecurity",
     codes: &[&SH7220],
-    reads: &[Kind::Namespace, Kind::DaemonSet, Kind::Deployment, Kind::MeshConfig],
+    inputs: &[Kind::Namespace, Kind::DaemonSet, Kind::Deployment, Kind::MeshConfig],
     check: Check::Each(&[Kind::Namespace], check),
 };
 
 static SH7220: Code = Code {
     id: "SH7220",
-    name: "PodSecurityRefusesSidecars",
+    name: "PodSecurityRejectsSidecars",
     level: Level::Error,
-    title: "A namespace gets sidecars and refuses pods that need NET_ADMIN",
-    why: "Without the CNI plugin each pod has an init container that changes the network with NET_ADMIN and NET_RAW; Pod \
-          Security refuses such pods, so none starts.",
-    remedy: "Install Istio's CNI plugin (istio-cni), which does this on the node.",
+    title: "Pod Security level of an injected namespace rejects sidecars",
+    why: "Without the Istio CNI plugin, each pod has an init container that needs NET_ADMIN and NET_RAW. Pod Security \
+          rejects such pods, so none starts.",
+    remedy: "Install the Istio CNI plugin (istio-cni), which sets up traffic redirection on the node.",
     source: "https://istio.io/latest/docs/setup/additional-setup/cni/",
     example: Example {
         before: "\
@@ -64,12 +63,13 @@ fn check(view: &View<'_>, namespace: &Resource, findings: &mut Findings) {
     if !NamespaceMode::of(namespace).injects() || !is_whole_cluster(view) {
         return;
     }
-    // The plugin may stand in kube-system, which is not read; somewhere else it is seen.
+    // istio-cni in kube-system is not visible, because kube-system is not read; in another namespace it is.
     let has_cni = view.all(Kind::DaemonSet).iter().any(|set| set.name.contains("istio-cni"));
     if has_cni {
         return;
     }
-    let message = format!("namespace {} gets sidecars and enforces {level}, and there is no istio-cni", namespace.name);
+    let message =
+        format!("namespace {} is injected and enforces {level}, but istio-cni is not installed", namespace.name);
     findings
         .add(&SH7220, namespace, message)
         .level(Level::Warning)

@@ -1,24 +1,24 @@
-//! Proxies that are too far from their control plane, and pods whose parts differ. Source: istio.io, supported releases
-//! ("control plane/data plane skew"); istio-vet `meshversion` (init image).
+//! Checks the version skew between proxies and the control plane, and between the containers of a pod. Source:
+//! istio.io, supported releases ("control plane/data plane skew"); istio-vet `meshversion` (init image).
 
-use crate::rules::wording::some_of;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::support::text::some_of;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.ProxyVersions",
     codes: &[&SH7219, &SH7318],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::MeshConfig],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::MeshConfig],
     check: Check::Namespaces(&[Kind::Pod], check),
 };
 
 static SH7219: Code = Code {
     id: "SH7219",
-    name: "ProxyTooOld",
+    name: "ProxyVersionSkew",
     level: Level::Warning,
-    title: "Proxies are more than two minor releases older than the control plane, or newer than it",
-    why: "This is not tested together: they may misread what istiod sends, and they have long had no security fixes.",
-    remedy: "Restart the workloads so that they get the current proxy.",
+    title: "Proxy version is outside the supported skew of the control plane",
+    why: "Istio does not test this combination. The proxies may not understand the configuration that istiod sends, \
+          and they lack security fixes.",
+    remedy: "Restart the workloads, so that they get the current proxy version.",
     source: "https://istio.io/latest/docs/releases/supported-releases/#control-planedata-plane-skew",
     example: Example {
         before: "\
@@ -51,10 +51,10 @@ static SH7318: Code = Code {
     id: "SH7318",
     name: "InitImageDiffers",
     level: Level::Warning,
-    title: "The init container of pods is of another release than their proxy",
-    why: "The rules that send traffic into the proxy do not fit the proxy; typical for templates that were injected by hand \
-          and updated by half.",
-    remedy: "Let the injector add both, or update both images together.",
+    title: "Versions of istio-init and istio-proxy differ in a pod",
+    why: "The traffic redirection rules of the init container may not match the proxy. This often happens with \
+          manually injected templates that were updated in part.",
+    remedy: "Use automatic injection, or update both images together.",
     source: "https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
     example: Example {
         before: "\
@@ -104,21 +104,21 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
         findings.add(code, first, format!("{what}: {}", some_of(&names))).arguments(names);
     };
     let control_plane = newest.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default();
-    tell(&SH7219, &old, &format!("proxies too far from istiod {control_plane}"));
-    tell(&SH7318, &mixed, "istio-init and istio-proxy are of different releases");
+    tell(&SH7219, &old, &format!("proxies outside the supported skew of istiod {control_plane}"));
+    tell(&SH7318, &mixed, "istio-init and istio-proxy have different versions");
 }
 
-fn image<'a>(containers: &'a Node, name: &str) -> Option<&'a str> {
+fn image<'a>(containers: &'a Value, name: &str) -> Option<&'a str> {
     containers.items().iter().find(|container| container["name"].text() == name)?["image"].as_str()
 }
 
-/// Without a digest, and without the port of a registry.
+/// Image tag without a digest; the port of a registry is not a tag.
 fn tag(image: &str) -> Option<&str> {
     let image = image.split_once('@').map_or(image, |(image, _)| image);
     image.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
 }
 
-/// Major and minor number of a release.
+/// Major and minor version.
 fn minor(image: &str) -> Option<(u32, u32)> {
     let mut numbers = tag(image)?.split(['.', '-']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

@@ -1,23 +1,23 @@
-//! A trace of every request. Source: istio.io, observability best practices; Telemetry API, `randomSamplingPercentage`.
+//! Checks for a trace sampling of 100%. Source: istio.io, observability best practices; Telemetry API,
+//! `randomSamplingPercentage`.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.Tracing",
     codes: &[&SH7320],
-    reads: &[Kind::Telemetry, Kind::MeshConfig],
+    inputs: &[Kind::Telemetry, Kind::MeshConfig],
     check: Check::Each(&[Kind::Telemetry, Kind::MeshConfig], check),
 };
 
 static SH7320: Code = Code {
     id: "SH7320",
-    name: "EveryRequestTraced",
+    name: "FullTraceSampling",
     level: Level::Info,
-    title: "Every request is traced",
-    why: "Spans of all requests cost each proxy time and memory, and fill the collector; one in a hundred tells nearly as \
-          much.",
-    remedy: "Sample 1% in production, and more only where something is looked for.",
+    title: "Trace sampling is set to 100%",
+    why: "Spans for all requests cost each proxy time and memory and fill the trace backend. A sample of 1% is \
+          usually enough.",
+    remedy: "Set the sampling to 1% in production, and raise it only while you investigate a problem.",
     source: "https://istio.io/latest/docs/tasks/observability/distributed-tracing/sampling/",
     example: Example {
         before: "\
@@ -37,17 +37,17 @@ spec: {tracing: [{randomSamplingPercentage: 1}]}
 };
 
 fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
-    let is_all = |node: &crate::Node| node.as_number().is_some_and(|percent| percent >= 100.0);
+    let is_all = |node: &crate::Value| node.as_number().is_some_and(|percent| percent >= 100.0);
     if resource.kind == Kind::MeshConfig {
         if is_all(resource.root.at("defaultConfig.tracing.sampling")) {
-            let message = "defaultConfig.tracing.sampling: every request of the mesh is traced";
+            let message = "defaultConfig.tracing.sampling is 100: every request in the mesh is traced";
             findings.add(&SH7320, resource, message).field("defaultConfig.tracing.sampling");
         }
         return;
     }
     for (index, tracing) in resource.spec()["tracing"].items().iter().enumerate() {
         if is_all(&tracing["randomSamplingPercentage"]) && !tracing["disableSpanReporting"].is_true() {
-            let message = format!("{} traces every request", resource.name);
+            let message = format!("{} sets the trace sampling to 100%", resource.name);
             findings.add(&SH7320, resource, message).field(format!("spec.tracing[{index}].randomSamplingPercentage"));
         }
     }

@@ -1,4 +1,4 @@
-//! Replicas that one zone takes away together. Source: istio.io, deployment best practices, "Deploy fewer clusters" and
+//! Checks that replicas are spread over zones. Source: istio.io, deployment best practices, "Deploy fewer clusters" and
 //! multiple zones.
 
 use std::collections::BTreeSet;
@@ -7,21 +7,20 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "operations.Zones",
     codes: &[&SH7321],
-    reads: &[Kind::Deployment, Kind::Pod, Kind::Node],
+    inputs: &[Kind::Deployment, Kind::Pod, Kind::Node],
     check: Check::Each(&[Kind::Deployment], check),
 };
 
 static SH7321: Code = Code {
     id: "SH7321",
-    name: "AllInOneZone",
+    name: "SingleZone",
     level: Level::Info,
     title: "All replicas of the control plane or of a gateway are in one zone",
-    why: "The cluster has nodes in several zones, and one of them going takes all replicas away.",
-    remedy: "Add topologySpreadConstraints over topology.kubernetes.io/zone to its pods.",
+    why: "The cluster has nodes in several zones, but the failure of this one zone stops all replicas.",
+    remedy: "Add topologySpreadConstraints with topologyKey topology.kubernetes.io/zone to its pods.",
     source: "https://istio.io/latest/docs/ops/best-practices/deployment/",
     example: Example {
         before: "\

@@ -1,4 +1,4 @@
-//! Traffic that goes past the proxy. Source: istio.io, security best practices, "Understand traffic capture
+//! Checks for traffic that bypasses the sidecar. Source: istio.io, security best practices, "Understand traffic capture
 //! limitations".
 
 use super::owned::{is_owned, template_path};
@@ -6,17 +6,17 @@ use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
 
-/// The rule.
 pub static RULE: Rule =
-    Rule { name: "pods.Bypass", codes: &[&SH7208, &SH7209], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "pods.Bypass", codes: &[&SH7208, &SH7209], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 static SH7208: Code = Code {
     id: "SH7208",
     name: "OutboundBypassesProxy",
     level: Level::Info,
-    title: "Some outbound traffic of a workload goes past its proxy",
-    why: "It has no mutual TLS, no retries and no telemetry, and REGISTRY_ONLY does not hold it back.",
-    remedy: "Prefer a ServiceEntry to leaving ports or addresses out, or limit this traffic with a NetworkPolicy.",
+    title: "Outbound traffic of a workload bypasses its sidecar",
+    why: "Bypassing traffic has no mutual TLS, no retries and no telemetry, and REGISTRY_ONLY does not block it.",
+    remedy: "Use a ServiceEntry instead of excluding ports or addresses, or restrict this traffic with a \
+             NetworkPolicy.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#understand-traffic-capture-limitations",
     example: Example {
         before: "\
@@ -46,11 +46,11 @@ static SH7209: Code = Code {
     id: "SH7209",
     name: "InboundBypassesProxy",
     level: Level::Warning,
-    title: "Some inbound traffic of a workload goes past its proxy",
-    why: "No policy is in force on these ports: whoever reaches the pod is let in, without mutual TLS and without \
+    title: "Inbound traffic of a workload bypasses its sidecar",
+    why: "No Istio policy applies to these ports: any client that reaches the pod is accepted without mutual TLS and \
           authorization.",
-    remedy: "Let the proxy take the port; use a PeerAuthentication with portLevelMtls PERMISSIVE where plain text has to \
-             be taken, or protect the port with a NetworkPolicy.",
+    remedy: "Remove the exclusion. If the port must accept plaintext, use a PeerAuthentication with portLevelMtls \
+             PERMISSIVE, or protect the port with a NetworkPolicy.",
     source: "https://istio.io/latest/docs/ops/best-practices/security/#understand-traffic-capture-limitations",
     example: Example {
         before: "\
@@ -101,7 +101,7 @@ fn check(_: &View<'_>, workload: &Resource, findings: &mut Findings) {
             if !takes_away(key, value) {
                 continue;
             }
-            let message = format!("{key} is {value:?}: this traffic goes past the proxy");
+            let message = format!("{key} is {value:?}: this traffic bypasses the sidecar");
             findings
                 .add(code, workload, message)
                 .field(format!("{}metadata.annotations[\"{key}\"]", template_path(workload)))
@@ -123,13 +123,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn everything_included_is_nothing_left_out() {
+    fn including_all_ports_is_accepted() {
         let all = super::SH7209.example.before.replace("excludeInboundPorts: '8080'", "includeInboundPorts: '*'");
         assert!(!reported(&all).contains("SH7209"));
     }
 
     #[test]
-    fn the_pods_of_a_deployment_do_not_repeat_it() {
+    fn pods_do_not_repeat_deployment_finding() {
         let pod = "
 apiVersion: v1
 kind: Pod

@@ -1,18 +1,17 @@
-//! Workloads that telemetry cannot name. Source: istio.io, application requirements, "Pods with app and version
-//! labels"; istio-vet `applabel`.
+//! Checks for workloads without the labels that telemetry uses. Source: istio.io, application requirements, "Pods with
+//! app and version labels"; istio-vet `applabel`.
 
 use super::owned::is_owned;
 use crate::membership::{is_control_plane, is_managed_gateway};
-use crate::rules::wording::some_of;
+use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "pods.Labels",
     codes: &[&SH7312],
-    reads: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
+    inputs: &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Namespace],
     check: Check::Namespaces(KINDS, check),
 };
 
@@ -20,10 +19,10 @@ static SH7312: Code = Code {
     id: "SH7312",
     name: "NoAppLabel",
     level: Level::Info,
-    title: "Workloads of the mesh have no app label",
-    why: "Metrics, traces and graphs take the name of a service from this label; without it they show the name of the \
+    title: "Workloads in the mesh have no app label",
+    why: "Metrics, traces and service graphs use this label as the service name. Without it they show the name of the \
           Deployment, or unknown.",
-    remedy: "Label the pods with app and version, or app.kubernetes.io/name and app.kubernetes.io/version.",
+    remedy: "Label the pods with app and version, or with app.kubernetes.io/name and app.kubernetes.io/version.",
     source: "https://istio.io/latest/docs/ops/deployment/application-requirements/#pod-requirements",
     example: Example {
         before: "\
@@ -52,7 +51,7 @@ spec: {template: {metadata: {labels: {app: cart, version: v1}}}}
 
 const APP: [&str; 3] = ["app", "app.kubernetes.io/name", "service.istio.io/canonical-name"];
 
-/// One finding for a namespace: it is one habit.
+/// One finding for each namespace, because its workloads usually share the cause.
 fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let mut nameless = Vec::new();
     for kind in KINDS {
@@ -70,7 +69,7 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     }
     let Some(first) = nameless.first() else { return };
     let names: Vec<&str> = nameless.iter().map(|workload| workload.name.as_str()).collect();
-    let message = format!("no app label on the pods of {}", some_of(&names));
+    let message = format!("pods of {} have no app label", some_of(&names));
     let finding = findings.add(&SH7312, first, message).arguments(names);
     for other in nameless.iter().skip(1).take(5) {
         finding.related(other);

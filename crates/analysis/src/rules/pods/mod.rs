@@ -1,4 +1,4 @@
-//! Rules about pods and what makes them: labels, ports, and what goes past their proxy.
+//! Rules about pods and workloads: labels, ports, and traffic that bypasses the sidecar.
 
 pub mod bypass;
 pub mod labels;

@@ -1,13 +1,13 @@
-//! Pods that something else makes: what is to be mended is the template. Knows no rule.
+//! Recognizes pods of a controller, whose template is the object to fix. Contains no rule.
 
 use crate::Resource;
 
-/// Whether an owner's template is the place to look at.
+/// Whether the owner among the objects has a template to report instead of the pod.
 pub fn is_owned(workload: &Resource) -> bool {
     !workload.root.at("metadata.ownerReferences").is_empty()
 }
 
-/// Where the pod's part of an object stands.
+/// Path of the pod metadata and spec in an object.
 pub fn template_path(workload: &Resource) -> &'static str {
     use crate::Kind;
     match workload.kind {

@@ -1,15 +1,15 @@
-//! Ports of the proxy used by an application. Source: istio.io, application requirements, "Ports used by Istio".
+//! Checks for containers on ports that Istio reserves. Source: istio.io, application requirements, "Ports used by
+//! Istio".
 
 use super::owned::{is_owned, template_path};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "pods.ReservedPorts",
     codes: &[&SH7311],
-    reads: &[
+    inputs: &[
         Kind::Pod,
         Kind::Deployment,
         Kind::StatefulSet,
@@ -25,10 +25,11 @@ static SH7311: Code = Code {
     id: "SH7311",
     name: "ReservedPort",
     level: Level::Warning,
-    title: "A container in the mesh uses a port of the proxy beside it",
-    why: "Both share the pod's network: one of them cannot open the port, or gets what is meant for the other.",
-    remedy: "Let the application listen on another port; Istio keeps 15000, 15001, 15004, 15006, 15008, 15020, 15021, \
-             15053 and 15090 for itself.",
+    title: "Container uses a port that is reserved for the sidecar",
+    why: "Both share the network of the pod: one of them fails to bind the port, or receives the traffic of the \
+          other.",
+    remedy: "Change the application's port. Istio reserves 15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053 and \
+             15090.",
     source: "https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio",
     example: Example {
         before: "\
@@ -61,7 +62,7 @@ spec:
     also: &[],
 };
 
-/// Without those of the control plane alone.
+/// Without the ports that only the control plane uses.
 const RESERVED: [i64; 9] = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
 
 fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
@@ -81,7 +82,7 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
                 return;
             }
             let name = container["name"].text();
-            let message = format!("container {name} uses port {number}, which the proxy beside it needs");
+            let message = format!("container {name} uses port {number}, which is reserved for the sidecar");
             let path = template_path(workload);
             findings
                 .add(&SH7311, workload, message)
@@ -96,7 +97,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn without_a_proxy_the_port_is_free() {
+    fn reserved_port_is_free_without_sidecar() {
         let outside = super::SH7311.example.before.replace("istio-injection: enabled", "istio-injection: disabled");
         assert!(!reported(&outside).contains("SH7311"));
     }

@@ -1,14 +1,13 @@
-//! TLS within TLS. Source: istio.io, TLS configuration mistakes, "Double TLS".
+//! Checks for TLS inside TLS. Source: istio.io, TLS configuration mistakes, "Double TLS".
 
 use super::protocol::{Spoken, number, spoken};
 use crate::hosts::fqdn;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ports.DoubleTls",
     codes: &[&SH7305],
-    reads: &[Kind::DestinationRule, Kind::VirtualService, Kind::Service, Kind::ServiceEntry],
+    inputs: &[Kind::DestinationRule, Kind::VirtualService, Kind::Service, Kind::ServiceEntry],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 
@@ -16,11 +15,11 @@ static SH7305: Code = Code {
     id: "SH7305",
     name: "DoubleTls",
     level: Level::Warning,
-    title: "A DestinationRule starts TLS on a port on which the application does",
-    why: "The proxy wraps the application's TLS into its own. The server finds a second handshake where it expects a \
-          request, and the connection fails.",
-    remedy: "Give the tls settings to the port of plain HTTP only (portLevelSettings), or let the application speak \
-             plain HTTP and declare the port as HTTP.",
+    title: "DestinationRule originates TLS for traffic that is already TLS",
+    why: "The proxy encrypts the application's TLS connection again. The server receives a second handshake instead \
+          of a request, and the connection fails.",
+    remedy: "Limit the tls settings to the plaintext HTTP port with portLevelSettings, or let the application send \
+             plaintext HTTP and declare the port as HTTP.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#double-tls",
     example: Example {
         before: "\
@@ -76,7 +75,7 @@ static HTTP_ROUTES: KeyIndex = KeyIndex {
 
 fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let policy = &rule.spec()["trafficPolicy"];
-    let starts_tls = |tls: &crate::Node| matches!(tls["mode"].text(), "SIMPLE" | "MUTUAL");
+    let starts_tls = |tls: &crate::Value| matches!(tls["mode"].text(), "SIMPLE" | "MUTUAL");
     let by_port = policy["portLevelSettings"].items();
     if !starts_tls(&policy["tls"]) && !by_port.iter().any(|settings| starts_tls(&settings["tls"])) {
         return;
@@ -85,11 +84,11 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let Some(provider) = view.providers(rule, host).first() else { return };
     for port in provider.spec()["ports"].items() {
         let Some(number) = number(provider, port) else { continue };
-        // Of a service behind a gateway that decrypts it is not known who starts TLS.
+        // For a service behind a gateway that terminates TLS it is unknown which side originates TLS.
         if spoken(provider, port) != Spoken::Tls || provider.kind == Kind::Service {
             continue;
         }
-        // An http route leads there, as from an egress gateway: what the rule gets is plain.
+        // An http route, for example from an egress gateway, sends plaintext to this destination.
         if view.has_key(&HTTP_ROUTES, &[&fqdn(host, &rule.namespace), &number.to_string()]) {
             continue;
         }
@@ -100,7 +99,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         };
         if starts_tls(tls) {
             let message = format!(
-                "TLS is started for port {number} of {host}, and {} says that the application does it",
+                "TLS is originated for port {number} of {host}, but according to {} the application already uses TLS",
                 provider.full_name()
             );
             findings.add(&SH7305, rule, message).field(path).arguments([host, &number.to_string()]).related(provider);
@@ -113,7 +112,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn an_egress_gateway_starts_tls_for_what_it_routes() {
+    fn egress_gateway_may_originate_tls() {
         let egress = format!(
             "{}---
 apiVersion: networking.istio.io/v1
@@ -130,7 +129,7 @@ spec:
     }
 
     #[test]
-    fn settings_of_the_plain_port_leave_the_other_alone() {
+    fn port_level_settings_do_not_affect_other_ports() {
         let plain = super::SH7305
             .example
             .before

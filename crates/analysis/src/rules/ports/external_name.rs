@@ -1,14 +1,13 @@
-//! Services that take a port away from all others. Source: istio.io, traffic routing, "Unmatched traffic" and TCP
-//! services without an address: they listen on all addresses.
+//! Checks for `ExternalName` services whose TCP port captures unrelated traffic. Source: istio.io, traffic routing,
+//! "Unmatched traffic" and TCP services without an address: they listen on all addresses.
 
 use super::protocol::{Spoken, spoken};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ports.ExternalName",
     codes: &[&SH7313],
-    reads: &[Kind::Service],
+    inputs: &[Kind::Service],
     check: Check::Each(&[Kind::Service], check),
 };
 
@@ -16,10 +15,10 @@ static SH7313: Code = Code {
     id: "SH7313",
     name: "TcpExternalName",
     level: Level::Info,
-    title: "An ExternalName service has a TCP port",
-    why: "It has no address by which connections could be told apart, so proxies send all outbound connections on this port \
-          to it, whomever they are for.",
-    remedy: "Use a ServiceEntry with addresses, or a port of HTTP or TLS, which are told apart by their host.",
+    title: "ExternalName service has a TCP port",
+    why: "The service has no address to distinguish its connections, so proxies route all outbound connections on \
+          this port to it, whatever their destination.",
+    remedy: "Use a ServiceEntry with addresses, or declare the port as HTTP or TLS, which are routed by host.",
     source: "https://istio.io/latest/docs/ops/configuration/traffic-management/traffic-routing/",
     example: Example {
         before: "\
@@ -49,10 +48,10 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
         return;
     }
     for (index, port) in service.spec()["ports"].items().iter().enumerate() {
-        // A port named tcp alone, or not at all, is IST0150.
+        // IST0150 reports a port whose name is tcp or missing.
         if spoken(service, port) == Spoken::Other && port["name"].text() != "tcp" && port["protocol"].text() != "UDP" {
             let number = port["port"].scalar_text();
-            let message = format!("{} takes all outbound connections on port {number}", service.name);
+            let message = format!("{} captures all outbound connections on port {number}", service.name);
             findings.add(&SH7313, service, message).field(format!("spec.ports[{index}].name")).arguments([number]);
         }
     }

@@ -1,14 +1,12 @@
-//! Port 443 that is said to speak plain HTTP. Source: istio.io, common network problems, "Sending HTTPS to an HTTP
-//! port".
+//! Checks for port 443 declared as HTTP. Source: istio.io, common network problems, "Sending HTTPS to an HTTP port".
 
 use super::protocol::{Spoken, number, spoken};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ports.HttpsPort",
     codes: &[&SH7308],
-    reads: &[Kind::Service, Kind::ServiceEntry, Kind::Gateway],
+    inputs: &[Kind::Service, Kind::ServiceEntry, Kind::Gateway],
     check: Check::Each(&[Kind::Service, Kind::ServiceEntry, Kind::Gateway], check),
 };
 
@@ -16,11 +14,11 @@ static SH7308: Code = Code {
     id: "SH7308",
     name: "HttpOnPort443",
     level: Level::Warning,
-    title: "Port 443 is declared as plain HTTP",
-    why: "Clients use TLS there. The proxy tries to read the handshake as HTTP and answers with 400, or ends the \
-          connection.",
-    remedy: "Name the port https or tls (appProtocol likewise), or protocol TLS in a ServiceEntry. If clients do speak \
-             plain HTTP and the proxy starts TLS, use port 80 with targetPort 443.",
+    title: "Port 443 is declared as plaintext HTTP",
+    why: "Clients use TLS on this port. The proxy parses the TLS handshake as HTTP and responds with 400 or closes \
+          the connection.",
+    remedy: "Name the port https or tls (or set appProtocol), or use protocol TLS in a ServiceEntry. If clients send \
+             plaintext HTTP and the proxy originates TLS, use port 80 with targetPort 443.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#sending-https-to-an-http-port",
     example: Example {
         before: "\
@@ -60,7 +58,8 @@ fn check(_: &View<'_>, provider: &Resource, findings: &mut Findings) {
         } else {
             "name"
         };
-        let message = format!("port 443 of {} has {said} {}: plain HTTP", provider.name, port[said].text());
+        let message =
+            format!("port 443 of {} has {said} {}, which means plaintext HTTP", provider.name, port[said].text());
         findings
             .add(&SH7308, provider, message)
             .field(format!("spec.ports[{index}].{said}"))
@@ -75,9 +74,13 @@ fn check_gateway(gateway: &Resource, findings: &mut Findings) {
         if server.at("port.number").as_int() != Some(443) || !is_plain {
             continue;
         }
-        // A load balancer before the gateway may end TLS.
+        // A load balancer in front of the gateway may terminate TLS.
         findings
-            .add(&SH7308, gateway, format!("port 443 of {} has protocol {protocol}: plain HTTP", gateway.name))
+            .add(
+                &SH7308,
+                gateway,
+                format!("port 443 of {} has protocol {protocol}, which means plaintext HTTP", gateway.name),
+            )
             .level(Level::Info)
             .field(format!("spec.servers[{index}].port.protocol"))
             .arguments([protocol]);
@@ -89,7 +92,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_gateway_that_ends_no_tls_on_443_is_told() {
+    fn gateway_without_tls_on_443_is_reported() {
         let gateway = |protocol: &str, tls: &str| {
             let server =
                 format!("{{port: {{number: 443, name: a, protocol: {protocol}}}, hosts: [a.example.com]{tls}}}");

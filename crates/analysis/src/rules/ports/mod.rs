@@ -1,4 +1,4 @@
-//! Rules about what is spoken on a port.
+//! Rules about the protocol of a port.
 
 pub mod double_tls;
 pub mod external_name;

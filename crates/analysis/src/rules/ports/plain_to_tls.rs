@@ -1,15 +1,14 @@
-//! Decrypted requests sent to a port of TLS. Source: istio.io, common network problems, "Gateway to virtual service TLS
+//! Checks for http routes to a TLS port. Source: istio.io, common network problems, "Gateway to virtual service TLS
 //! mismatch" (Gateway with TLS termination), and TLS configuration.
 
 use super::protocol::{Spoken, number, spoken};
 use crate::hosts::fqdn;
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View, hosts};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ports.PlainToTls",
     codes: &[&SH7309],
-    reads: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::ServiceEntry],
+    inputs: &[Kind::VirtualService, Kind::DestinationRule, Kind::Service, Kind::ServiceEntry],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -17,11 +16,11 @@ static SH7309: Code = Code {
     id: "SH7309",
     name: "PlainHttpToTlsPort",
     level: Level::Warning,
-    title: "An http route leads to a port that expects TLS",
-    why: "Routes of HTTP carry plain requests. The server expects a handshake and answers with 400 or ends the \
-          connection, unless a DestinationRule starts TLS.",
-    remedy: "Add a DestinationRule with tls mode SIMPLE for the host, route to the plain port, or pass TLS through with \
-             tls routes.",
+    title: "HTTP route sends plaintext to a TLS port",
+    why: "An http route sends plaintext requests. The server expects a TLS handshake and responds with 400 or closes \
+          the connection, unless a DestinationRule originates TLS.",
+    remedy: "Add a DestinationRule with tls mode SIMPLE for the host, route to the plaintext port, or pass TLS \
+             through with tls routes.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#gateway-with-tls-termination",
     example: Example {
         before: "\
@@ -63,12 +62,12 @@ spec:
     also: &[],
 };
 
-/// Rules that start TLS, by their host.
+/// `DestinationRule`s that originate TLS, by their host.
 static ORIGINATING: KeyIndex = KeyIndex {
     name: "destination rules that start TLS by host",
     kinds: &[Kind::DestinationRule],
     keys: |rule, keys| {
-        let starts = |policy: &Node| {
+        let starts = |policy: &Value| {
             policy["tls"]["mode"].is_set()
                 || policy["portLevelSettings"].items().iter().any(|settings| settings["tls"]["mode"].is_set())
         };
@@ -98,8 +97,10 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
                 continue;
             }
             let name = port["name"].text();
-            let message =
-                format!("plain HTTP to port {name} of {host}, which expects TLS, and no DestinationRule starts it");
+            let message = format!(
+                "plaintext HTTP to port {name} of {host}, which expects TLS, and no DestinationRule \
+                         originates it"
+            );
             findings
                 .add(&SH7309, service, message)
                 .field(format!("spec.http[{index}].route[{at}].destination.host"))

@@ -1,23 +1,23 @@
-//! What a port says about its protocol. Source: istio `pkg/config/protocol`, protocol selection: `appProtocol`, else
-//! the name up to its first dash.
+//! Determines the declared protocol of a port. Source: istio `pkg/config/protocol`, protocol selection: `appProtocol`,
+//! else the name up to its first dash.
 
-use crate::{Kind, Node, Resource};
+use crate::{Kind, Resource, Value};
 
-/// What is spoken.
+/// Protocol of a port as far as rules need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
-    /// HTTP in any version, gRPC too, not encrypted.
+    /// Plaintext HTTP of any version, including gRPC.
     Http,
-    /// TLS, whatever is inside.
+    /// TLS with any content.
     Tls,
-    /// Something else.
+    /// Another protocol, such as TCP or Mongo.
     Other,
-    /// The port does not say.
+    /// The port declares no protocol.
     Unsaid,
 }
 
-/// Of a port of a Service or `ServiceEntry`.
-pub fn spoken(provider: &Resource, port: &Node) -> Spoken {
+/// Protocol of a port of a Service or `ServiceEntry`.
+pub fn spoken(provider: &Resource, port: &Value) -> Spoken {
     let said = if provider.kind == Kind::ServiceEntry {
         port["protocol"].text()
     } else if port["appProtocol"].is_set() {
@@ -33,7 +33,7 @@ pub fn spoken(provider: &Resource, port: &Node) -> Spoken {
     }
 }
 
-/// The number clients use.
-pub fn number(provider: &Resource, port: &Node) -> Option<i64> {
+/// Port number that clients use.
+pub fn number(provider: &Resource, port: &Value) -> Option<i64> {
     port[if provider.kind == Kind::Service { "port" } else { "number" }].as_int()
 }

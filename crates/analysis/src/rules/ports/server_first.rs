@@ -1,14 +1,13 @@
-//! Protocols in which the server speaks first, declared as HTTP. Source: istio.io, application requirements, "Server
-//! first protocols". Ports that declare nothing are IST0118.
+//! Checks for server-first protocols declared as HTTP. Source: istio.io, application requirements, "Server first
+//! protocols". IST0118 reports ports that declare nothing.
 
 use super::protocol::{Spoken, number, spoken};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "ports.ServerFirst",
     codes: &[&SH7310],
-    reads: &[Kind::Service, Kind::ServiceEntry],
+    inputs: &[Kind::Service, Kind::ServiceEntry],
     check: Check::Each(&[Kind::Service, Kind::ServiceEntry], check),
 };
 
@@ -16,10 +15,10 @@ static SH7310: Code = Code {
     id: "SH7310",
     name: "ServerFirstAsHttp",
     level: Level::Warning,
-    title: "A port of a protocol in which the server speaks first is declared as HTTP",
-    why: "The proxy waits for a request of the client, and the client waits for the server's greeting: connections hang \
-          until they time out.",
-    remedy: "Name the port tcp or mysql (appProtocol likewise).",
+    title: "Port of a server-first protocol is declared as HTTP",
+    why: "The proxy waits for a request from the client while the client waits for the server's greeting, so \
+          connections hang until they time out.",
+    remedy: "Name the port tcp or mysql (or set appProtocol).",
     source: "https://istio.io/latest/docs/ops/deployment/application-requirements/#server-first-protocols",
     example: Example {
         before: "\
@@ -54,7 +53,8 @@ fn check(_: &View<'_>, provider: &Resource, findings: &mut Findings) {
         let number = number(provider, port);
         let Some((number, usual)) = SERVER_FIRST.iter().find(|(known, _)| Some(*known) == number) else { continue };
         if spoken(provider, port) == Spoken::Http {
-            let message = format!("port {number} of {} is declared as HTTP; usually it is {usual}", provider.name);
+            let message =
+                format!("port {number} of {} is declared as HTTP, but its usual protocol is {usual}", provider.name);
             findings
                 .add(&SH7310, provider, message)
                 .field(format!("spec.ports[{index}].name"))

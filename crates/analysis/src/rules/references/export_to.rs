@@ -1,23 +1,22 @@
-//! Configuration given to namespaces that do not exist. Source: Kiali's check KIA0005.
+//! Checks `exportTo` for namespaces that do not exist. Source: Kiali's check KIA0005.
 
-use crate::rules::scope::knows_namespaces;
+use crate::rules::support::completeness::knows_namespaces;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.ExportTo",
     codes: &[&SH7101],
-    reads: &[Kind::DestinationRule, Kind::VirtualService, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::DestinationRule, Kind::VirtualService, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
     check: Check::Each(&[Kind::DestinationRule, Kind::VirtualService, Kind::ServiceEntry], check),
 };
 
 static SH7101: Code = Code {
     id: "SH7101",
-    name: "ExportedToNobody",
+    name: "ExportToUnknownNamespace",
     level: Level::Warning,
-    title: "exportTo names a namespace that does not exist",
-    why: "Nobody there can use the object, and where another name was meant, those who should use it do not see it.",
-    remedy: "Correct the name, or use `.` for the own namespace and `*` for all.",
+    title: "exportTo lists a namespace that does not exist",
+    why: "The entry has no effect. If another name was intended, the clients there do not see the object.",
+    remedy: "Correct the name, or use `.` for the object's own namespace and `*` for all namespaces.",
     source: "https://kiali.io/docs/features/validations/#kia0005---no-matching-namespace-found-or-namespace-is-not-accessible",
     example: Example {
         before: "\
@@ -68,7 +67,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         {
             continue;
         }
-        let message = format!("exportTo: there is no namespace {namespace}");
+        let message = format!("exportTo: namespace {namespace} does not exist");
         findings.add(&SH7101, resource, message).field(format!("spec.exportTo[{index}]")).arguments([namespace]);
     }
 }
@@ -78,7 +77,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_folder_without_the_cluster_s_namespaces_is_not_judged() {
+    fn export_to_is_ignored_without_namespaces() {
         let after = super::SH7101.example.before.replacen("istio-system", "other", 1);
         assert!(!reported(&after).contains("SH7101"));
     }

@@ -1,4 +1,4 @@
-//! Rules about names that nothing bears: namespaces, accounts, hosts, labels, ports.
+//! Rules about references to objects that do not exist: namespaces, service accounts, hosts, labels, ports.
 
 pub mod export_to;
 pub mod policy_hosts;

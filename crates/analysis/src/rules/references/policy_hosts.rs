@@ -1,14 +1,13 @@
-//! Hosts of policies that no service has. Source: Kiali's check KIA0104.
+//! Checks for policy hosts without a service. Source: Kiali's check KIA0104.
 
 use crate::hosts::service_of;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.PolicyHosts",
     codes: &[&SH7103],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::Service,
         Kind::ServiceEntry,
@@ -23,10 +22,10 @@ static SH7103: Code = Code {
     id: "SH7103",
     name: "PolicyHostUnknown",
     level: Level::Warning,
-    title: "A policy names the host of a service that does not exist",
-    why: "No request has this host, so this part of the policy never matches: an ALLOW policy allows less, a DENY \
-          policy denies less than it says.",
-    remedy: "Correct the host, or remove it with the service it was written for.",
+    title: "AuthorizationPolicy matches the host of a service that does not exist",
+    why: "No request has this host, so this match never applies. An ALLOW policy allows less than intended, and a \
+          DENY policy denies less.",
+    remedy: "Correct the host, or remove it if the service was deleted.",
     source: "https://kiali.io/docs/features/validations/#kia0104---this-host-has-no-matching-entry-in-the-service-registry",
     example: Example {
         before: "\

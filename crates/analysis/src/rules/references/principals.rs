@@ -1,13 +1,12 @@
-//! Principals that nobody is. Source: Kiali's checks KIA0106, KIA0108; kiali/kiali#7262.
+//! Checks the principals in policies. Source: Kiali's checks KIA0106, KIA0108; kiali/kiali#7262.
 
-use crate::rules::scope::knows_namespaces;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::support::completeness::knows_namespaces;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.Principals",
     codes: &[&SH7105, &SH7126, &SH7131],
-    reads: &[Kind::AuthorizationPolicy, Kind::ServiceAccount, Kind::Namespace, Kind::ConfigMap, Kind::MeshConfig],
+    inputs: &[Kind::AuthorizationPolicy, Kind::ServiceAccount, Kind::Namespace, Kind::ConfigMap, Kind::MeshConfig],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -15,10 +14,10 @@ static SH7105: Code = Code {
     id: "SH7105",
     name: "PrincipalUnknown",
     level: Level::Warning,
-    title: "A policy names a service account that does not exist",
-    why: "Nobody has this identity, so this part of the policy never matches; whoever creates the account gets what \
-          the policy gives.",
-    remedy: "Correct namespace and service account, or remove the principal.",
+    title: "Service account in a policy does not exist",
+    why: "No client has this identity, so this match never applies. Anyone who creates a service account with this \
+          name receives the permissions.",
+    remedy: "Correct the namespace and service account, or remove the principal.",
     source: "https://kiali.io/docs/features/validations/#kia0106---service-account-not-found-for-this-principal",
     example: Example {
         before: "\
@@ -53,10 +52,10 @@ static SH7126: Code = Code {
     id: "SH7126",
     name: "PrincipalMalformed",
     level: Level::Error,
-    title: "A principal has a form that no identity has",
-    why: "Principals are compared as text with `trust-domain/ns/namespace/sa/account`. In another form, such as with \
-          spiffe:// before it, nothing ever matches.",
-    remedy: "Write it as cluster.local/ns/NAMESPACE/sa/ACCOUNT, or use serviceAccounts: [NAMESPACE/ACCOUNT].",
+    title: "Principal is not a valid SPIFFE identity",
+    why: "A principal is compared as text with `<trust-domain>/ns/<namespace>/sa/<service-account>`. Another form, \
+          such as one with the prefix spiffe://, never matches.",
+    remedy: "Use cluster.local/ns/NAMESPACE/sa/ACCOUNT, or serviceAccounts: [NAMESPACE/ACCOUNT].",
     source: "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Source",
     example: Example {
         before: "\
@@ -81,13 +80,14 @@ spec:
 
 static SH7131: Code = Code {
     id: "SH7131",
-    name: "PrincipalOfForeignTrustDomain",
+    name: "TrustDomainUnknown",
     level: Level::Warning,
-    title: "A principal is of a trust domain that the mesh does not know",
-    why: "Identities of this mesh begin with its own trust domain, or one of its aliases. Another one never matches, unless \
-          the mesh accepts certificates of another authority.",
-    remedy: "Write cluster.local, which stands for the mesh's own; add the domain to trustDomainAliases when the mesh has \
-             got another one; or list it below caCertificates if it is another mesh's.",
+    title: "Principal uses an unknown trust domain",
+    why: "Identities of this mesh start with its trust domain or one of its aliases. Another trust domain never \
+          matches, unless the mesh accepts certificates of another CA.",
+    remedy: "Use cluster.local, which always matches the trust domain of the mesh. After a change of the trust \
+             domain, add the old one to trustDomainAliases. For a federated mesh, list its trust domain in \
+             caCertificates.",
     source: "https://kiali.io/docs/features/validations/#kia0108---principal-does-not-belong-to-any-configured-trust-domain",
     example: Example {
         before: "\
@@ -134,14 +134,14 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
                                 (namespace, account)
                             }
                             Principal::Malformed => {
-                                let message = format!("no identity looks like {principal}");
+                                let message = format!("{principal} does not have the form of an identity");
                                 findings.add(&SH7126, policy, message).field(path()).arguments([principal]);
                                 continue;
                             }
                             Principal::Account { trust_domain, .. } => {
                                 if is_foreign(view, trust_domain) {
                                     let message =
-                                        format!("{principal} is not of trust domain {}", view.mesh().trust_domain());
+                                        format!("{principal} is not in trust domain {}", view.mesh().trust_domain());
                                     findings.add(&SH7131, policy, message).field(path()).arguments([principal]);
                                 }
                                 continue;
@@ -167,7 +167,7 @@ enum Principal<'a> {
         account: &'a str,
     },
     Malformed,
-    /// A wildcard, or somebody outside.
+    /// A wildcard, or an identity outside the mesh.
     Other,
 }
 
@@ -180,7 +180,7 @@ fn parse(principal: &str) -> Principal<'_> {
     }
     match principal.split('/').collect::<Vec<_>>()[..] {
         [trust_domain, "ns", namespace, "sa", account] => Principal::Account { trust_domain, namespace, account },
-        // At a gateway a principal is whatever the client's certificate says.
+        // At a gateway a principal comes from the client's own certificate.
         _ => Principal::Other,
     }
 }
@@ -192,24 +192,25 @@ fn is_ours(view: &View<'_>, trust_domain: &str) -> bool {
         || mesh.config()["trustDomainAliases"].texts().any(|alias| alias == trust_domain)
 }
 
-/// Whether nobody of this trust domain can come. Without the mesh's settings nothing is known, and with authorities of
-/// others that do not say whose they are anybody may come.
+/// Whether no client of this trust domain can exist. Without the MeshConfig the trust domains are unknown, and a
+/// caCertificates entry without trust domains may allow any.
 fn is_foreign(view: &View<'_>, trust_domain: &str) -> bool {
     let authorities = view.mesh().config()["caCertificates"].items();
-    let is_accepted = |authority: &Node| {
+    let is_accepted = |authority: &Value| {
         let domains = &authority["trustDomains"];
         domains.is_empty() || domains.texts().any(|domain| domain == trust_domain)
     };
     view.has_named(Kind::ConfigMap, view.root_namespace(), "istio") && !authorities.iter().any(is_accepted)
 }
 
-/// Each namespace of a cluster has an account, so one without any is not known, or not there.
+/// Every namespace of a cluster has at least one service account; without any, the accounts were not read or the
+/// namespace does not exist.
 fn missing(view: &View<'_>, (namespace, account): (&str, &str)) -> Option<String> {
     if account.contains('*') || view.has_named(Kind::ServiceAccount, namespace, account) {
         return None;
     }
     if !view.has_named(Kind::Namespace, "", namespace) && knows_namespaces(view) {
-        return Some(format!("there is no namespace {namespace}, and no service account {account} in it"));
+        return Some(format!("namespace {namespace} with service account {account} does not exist"));
     }
     let knows_accounts = view.has_in(Kind::ServiceAccount, namespace);
     (knows_accounts && account != "default").then(|| format!("namespace {namespace} has no service account {account}"))
@@ -220,7 +221,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn whom_the_mesh_accepts_is_no_stranger() {
+    fn accepted_trust_domains_are_known() {
         let before = super::SH7131.example.before;
         for (from, to) in [
             ("'trustDomain: example.com'", "'{trustDomain: example.com, trustDomainAliases: [example.org]}'"),
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_of_a_namespace_that_is_not_given_are_not_judged() {
+    fn accounts_of_missing_namespace_are_ignored() {
         let elsewhere = super::SH7105.example.before.replace("ns/shop", "ns/other");
         assert!(!reported(&elsewhere).contains("SH7105"));
     }

@@ -1,8 +1,8 @@
-//! Selectors that nothing matches, of the kinds that Istio's own analysis does not look at. Source: Kiali's check
-//! KIA0004; istio/istio#51273 for what is scaled to nothing.
+//! Checks for selectors that match no workload, for the kinds that istioctl does not check. Source: Kiali's check
+//! KIA0004; istio/istio#51273 for workloads scaled to zero.
 
-use crate::rules::scope::{are_unknown_pods, knows_namespaces};
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within};
+use crate::rules::support::completeness::{are_unknown_pods, knows_namespaces};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
 const KINDS: &[Kind] = &[
     Kind::PeerAuthentication,
@@ -13,11 +13,10 @@ const KINDS: &[Kind] = &[
     Kind::EnvoyFilter,
 ];
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.Selectors",
     codes: &[&SH7125],
-    reads: &[
+    inputs: &[
         Kind::PeerAuthentication,
         Kind::RequestAuthentication,
         Kind::WasmPlugin,
@@ -43,9 +42,9 @@ static SH7125: Code = Code {
     id: "SH7125",
     name: "SelectorMatchesNothing",
     level: Level::Warning,
-    title: "An object selects workloads, and there is none with these labels",
-    why: "It has no effect: what looks protected, or configured, is not.",
-    remedy: "Correct the labels to those of the pods' template, or remove the object.",
+    title: "Selector matches no workload",
+    why: "The object has no effect: the policy or setting applies to nothing.",
+    remedy: "Correct the labels to those of the pod template, or remove the object.",
     source: "https://kiali.io/docs/features/validations/#kia0004---no-matching-workload-found-for-the-selector-in-this-namespace",
     example: Example {
         before: "\
@@ -87,7 +86,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if labels.is_empty() || labels.entries().iter().any(|(_, value)| value.text().contains('*')) {
         return;
     }
-    // Of the root namespace it is for all namespaces; a PeerAuthentication with a selector there is not.
+    // In the root namespace a selector applies to all namespaces, except that of a PeerAuthentication.
     let is_everywhere = resource.namespace == view.root_namespace() && resource.kind != Kind::PeerAuthentication;
     let within = if is_everywhere { Within::Anywhere } else { Within::Namespace(&resource.namespace) };
     let selector = Selector::new(labels);
@@ -95,25 +94,25 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if view.has_workload(within, &selector) || !view.has_workload(within, &nothing) {
         return;
     }
-    // Files of one application are not all that the root namespace is for.
+    // The root namespace serves workloads of other applications, whose files were not read.
     if is_everywhere && !knows_namespaces(view) {
         return;
     }
     if is_outside(view, &resource.namespace, &selector) || are_unknown_pods(view, &resource.namespace, labels) {
         return;
     }
-    // A gateway's pods are made when its Gateway is seen.
+    // A gateway's pods are created from its Gateway resource.
     if labels["gateway.networking.k8s.io/gateway-name"].is_set() {
         return;
     }
     let place = if is_everywhere { "anywhere".to_owned() } else { format!("in namespace {}", resource.namespace) };
-    let message = format!("no workload {place} has the labels {selector}");
+    let message = format!("selector {selector} matches no workload {place}");
     findings.add(&SH7125, resource, message).field(path).arguments([selector.to_string()]);
 }
 
-/// Machines outside the cluster have labels too.
+/// A WorkloadEntry outside the cluster has labels too.
 fn is_outside(view: &View<'_>, namespace: &str, selector: &Selector<'_>) -> bool {
-    let entry = |entry: &Node| selector.matches(entry);
+    let entry = |entry: &Value| selector.matches(entry);
     view.in_namespace(Kind::WorkloadEntry, namespace).iter().any(|it| entry(&it.spec()["labels"]) || entry(it.labels()))
         || view.in_namespace(Kind::WorkloadGroup, namespace).iter().any(|it| entry(it.spec().at("metadata.labels")))
 }
@@ -123,7 +122,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_filter_for_a_gateway_that_is_not_among_the_files_is_not_judged() {
+    fn filter_for_missing_gateway_is_ignored() {
         let filter = super::SH7125.example.before.replace("kind: PeerAuthentication", "kind: RequestAuthentication");
         let filter = filter.replace(
             "{name: cart, namespace: shop}\nspec:\n  selector",
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_workload_nothing_is_known() {
+    fn selector_is_ignored_without_workloads() {
         let alone = super::SH7125.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7125"));
     }

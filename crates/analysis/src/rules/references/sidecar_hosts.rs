@@ -1,14 +1,14 @@
-//! Sidecars that import what is not there, or stand where they have no effect. Source: Kiali's checks KIA1004, KIA1006.
+//! Checks for Sidecars that import unknown hosts or whose placement has no effect. Source: Kiali's checks KIA1004,
+//! KIA1006.
 
 use crate::hosts::service_of;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.SidecarHosts",
     codes: &[&SH7112, &SH7113],
-    reads: &[Kind::Sidecar, Kind::Service, Kind::ServiceEntry, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
+    inputs: &[Kind::Sidecar, Kind::Service, Kind::ServiceEntry, Kind::MeshConfig, Kind::Namespace, Kind::Deployment],
     check: Check::Each(&[Kind::Sidecar], check),
 };
 
@@ -16,9 +16,9 @@ static SH7112: Code = Code {
     id: "SH7112",
     name: "SidecarHostUnknown",
     level: Level::Warning,
-    title: "A Sidecar imports a host that nobody provides",
-    why: "The proxies get nothing for it. Where another name was meant, requests to that one go out as unknown \
-          traffic, without routes, retries and mutual TLS, or are refused.",
+    title: "Sidecar imports a host that does not exist",
+    why: "The import adds no configuration. If another host was intended, requests to that host are treated as \
+          unknown traffic, without routes, retries and mutual TLS, or are blocked.",
     remedy: "Correct the host: namespace/name.namespace.svc.cluster.local, or namespace/*.",
     source: "https://kiali.io/docs/features/validations/#kia1004---this-host-has-no-matching-entry-in-the-service-registry",
     example: Example {
@@ -54,9 +54,9 @@ static SH7113: Code = Code {
     id: "SH7113",
     name: "RootSidecarWithSelector",
     level: Level::Warning,
-    title: "A Sidecar of the root namespace selects workloads",
-    why: "A Sidecar there is the default of all namespaces only without a selector. With one it is for the root \
-          namespace alone.",
+    title: "Sidecar in the root namespace has a workloadSelector",
+    why: "A Sidecar in the root namespace is the default of all namespaces only if it has no selector. With a \
+          selector it applies only to the root namespace.",
     remedy: "Remove workloadSelector, or move the Sidecar to the namespace of the workloads.",
     source: "https://kiali.io/docs/features/validations/#kia1006---global-default-sidecar-should-not-have-workloadselector",
     example: Example {
@@ -82,7 +82,7 @@ spec:
 fn check(view: &View<'_>, sidecar: &Resource, findings: &mut Findings) {
     let spec = sidecar.spec();
     if sidecar.namespace == view.root_namespace() && !spec.at("workloadSelector.labels").is_empty() {
-        let message = format!("{} is for workloads of namespace {} only", sidecar.name, sidecar.namespace);
+        let message = format!("{} applies only to workloads in namespace {}", sidecar.name, sidecar.namespace);
         findings.add(&SH7113, sidecar, message).field("spec.workloadSelector");
     }
     for (index, listener) in spec["egress"].items().iter().enumerate() {
@@ -91,7 +91,7 @@ fn check(view: &View<'_>, sidecar: &Resource, findings: &mut Findings) {
             if host.contains('*') || namespace == "~" || is_provided(view, sidecar, namespace, host) {
                 continue;
             }
-            let message = format!("nobody provides {entry}");
+            let message = format!("no service matches {entry}");
             findings
                 .add(&SH7112, sidecar, message)
                 .field(format!("spec.egress[{index}].hosts[{at}]"))
@@ -100,7 +100,7 @@ fn check(view: &View<'_>, sidecar: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Also true where it cannot be known.
+/// True also if it cannot be determined.
 fn is_provided(view: &View<'_>, sidecar: &Resource, namespace: &str, host: &str) -> bool {
     let known = match service_of(host) {
         Some((of, name)) => {

@@ -1,12 +1,12 @@
-//! Named ports that no pod has. Source: Kiali's check KIA0701, for names: a number need not be declared.
+//! Checks for `targetPort` names that no container port has. Source: Kiali's check KIA0701, for names: a number need
+//! not be declared.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, Selector, View, WORKLOADS, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.TargetPorts",
     codes: &[&SH7121],
-    reads: &[Kind::Service, WORKLOADS[0], WORKLOADS[1], WORKLOADS[2], WORKLOADS[3], WORKLOADS[4], WORKLOADS[5]],
+    inputs: &[Kind::Service, WORKLOADS[0], WORKLOADS[1], WORKLOADS[2], WORKLOADS[3], WORKLOADS[4], WORKLOADS[5]],
     check: Check::Each(&[Kind::Service], check),
 };
 
@@ -14,9 +14,9 @@ static SH7121: Code = Code {
     id: "SH7121",
     name: "TargetPortUnknown",
     level: Level::Warning,
-    title: "A Service sends to a named port that none of its pods has",
-    why: "The port of the service has no endpoints: each connection to it fails with 503.",
-    remedy: "Give the container's port this name, or correct targetPort.",
+    title: "targetPort name of a Service matches no container port",
+    why: "The Service port has no endpoints, so each connection to it fails with 503.",
+    remedy: "Give the container port this name, or correct targetPort.",
     source: "https://kiali.io/docs/features/validations/#kia0701---deployment-exposing-same-port-as-service-not-found",
     example: Example {
         before: "\
@@ -66,15 +66,15 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         if pods.peek().is_none() || pods.any(|pod| has_port(&pod.pod_template()["spec"], name)) {
             continue;
         }
-        let message = format!("no pod of {} has a port named {name}", service.name);
+        let message = format!("no pod of {} has a container port named {name}", service.name);
         findings.add(&SH7121, service, message).field(format!("spec.ports[{index}].targetPort")).arguments([name]);
     }
 }
 
-fn has_port(pod: &Node, name: &str) -> bool {
+fn has_port(pod: &Value, name: &str) -> bool {
     let containers = pod["containers"].items().iter().chain(pod["initContainers"].items());
     containers.flat_map(|container| container["ports"].items()).any(|port| port["name"].text() == name)
-        // What an injector fills in is not known.
+        // An injector may add containers that the template does not show.
         || pod["containers"].items().iter().any(|container| container["image"].text() == "auto")
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_number_need_not_be_declared() {
+    fn numeric_target_port_need_not_be_declared() {
         let number = super::SH7121.example.before.replace("targetPort: web", "targetPort: 9999");
         assert!(!reported(&number).contains("SH7121"));
     }

@@ -1,25 +1,24 @@
-//! Groups of machines outside the cluster. Source: Kiali's checks KIA1701, KIA1702.
+//! Checks `WorkloadGroup`s of machines outside the cluster. Source: Kiali's checks KIA1701, KIA1702.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "references.WorkloadGroups",
     codes: &[&SH7119, &SH7120],
-    reads: &[Kind::WorkloadGroup, Kind::ServiceAccount],
+    inputs: &[Kind::WorkloadGroup, Kind::ServiceAccount],
     check: Check::Namespaces(&[Kind::WorkloadGroup], check),
 };
 
 static SH7119: Code = Code {
     id: "SH7119",
-    name: "WorkloadGroupsAlike",
+    name: "WorkloadGroupLabelsEqual",
     level: Level::Warning,
-    title: "Two WorkloadGroups of a namespace give their machines the same labels",
-    why: "Services, subsets and policies cannot tell them apart: what is meant for one group is in force for both.",
-    remedy: "Give each group a label of its own in spec.metadata.labels.",
+    title: "WorkloadGroups in a namespace have the same labels",
+    why: "Services, subsets and policies cannot distinguish them: what is intended for one group applies to both.",
+    remedy: "Give each group a unique label in spec.metadata.labels.",
     source: "https://kiali.io/docs/features/validations/",
     example: Example {
         before: "\
@@ -52,8 +51,8 @@ static SH7120: Code = Code {
     id: "SH7120",
     name: "WorkloadGroupAccountUnknown",
     level: Level::Warning,
-    title: "A WorkloadGroup uses a service account that does not exist",
-    why: "A machine that wants to join gets no identity and stays outside the mesh.",
+    title: "Service account of a WorkloadGroup does not exist",
+    why: "A machine that joins the mesh receives no identity and stays outside the mesh.",
     remedy: "Create the service account, or correct spec.template.serviceAccount.",
     source: "https://kiali.io/docs/features/validations/",
     example: Example {
@@ -99,7 +98,7 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
         }
         let first = *alike.entry(labels.clone()).or_insert(group);
         if first.name != group.name {
-            let message = format!("{} gives its machines the same labels, {labels}", first.name);
+            let message = format!("{} has the same labels, {labels}", first.name);
             findings
                 .add(&SH7119, group, message)
                 .field("spec.metadata.labels")

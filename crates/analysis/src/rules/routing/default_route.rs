@@ -1,15 +1,14 @@
-//! Services in the mesh whose other requests end in 404. Source: istio.io, traffic management best practices, "Set
-//! default routes for services".
+//! Checks for mesh services without a default route. Source: istio.io, traffic management best practices, "Set default
+//! routes for services".
 
 use crate::hosts::{fqdn, service_of};
-use crate::rules::bound;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::support::gateway_binding;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.DefaultRoute",
     codes: &[&SH7301],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -17,9 +16,9 @@ static SH7301: Code = Code {
     id: "SH7301",
     name: "NoDefaultRoute",
     level: Level::Info,
-    title: "A VirtualService of a service in the mesh has no route for other requests",
-    why: "Requests that no match covers are answered with 404 by the caller's own proxy: they never reach the service, \
-          and its logs show nothing.",
+    title: "VirtualService has no default route",
+    why: "The client's own proxy responds with 404 to requests that match no route. They never reach the service, so \
+          its logs do not show them.",
     remedy: "Add a last route without match.",
     source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#set-default-routes-for-services",
     example: Example {
@@ -50,7 +49,9 @@ spec:
 
 fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     let routes = service.spec()["http"].items();
-    if routes.is_empty() || routes.iter().any(takes_everything) || !bound::gateways(service).any(|name| name == "mesh")
+    if routes.is_empty()
+        || routes.iter().any(takes_everything)
+        || !gateway_binding::gateways(service).any(|name| name == "mesh")
     {
         return;
     }
@@ -61,7 +62,7 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-fn takes_everything(route: &Node) -> bool {
+fn takes_everything(route: &Value) -> bool {
     let conditions = route["match"].items();
     conditions.is_empty()
         || conditions.iter().any(|condition| {
@@ -79,13 +80,13 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_gateway_may_publish_some_paths_only() {
+    fn gateway_may_expose_some_paths() {
         let gateway = super::SH7301.example.before.replace("  http:", "  gateways: [public]\n  http:");
         assert!(!reported(&gateway).contains("SH7301"));
     }
 
     #[test]
-    fn a_prefix_of_everything_is_a_default() {
+    fn root_prefix_is_a_default_route() {
         let prefix = super::SH7301.example.before.replace("{headers: {user: {exact: tester}}}", "{uri: {prefix: /}}");
         assert!(!reported(&prefix).contains("SH7301"));
     }

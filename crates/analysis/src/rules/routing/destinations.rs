@@ -1,13 +1,12 @@
-//! Weights that do not divide anything. Source: Kiali's checks KIA1104, KIA1105.
+//! Checks the weights and destinations of a route. Source: Kiali's checks KIA1104, KIA1105.
 
 use crate::hosts::fqdn;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.Destinations",
     codes: &[&SH7114, &SH7115],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -15,9 +14,9 @@ static SH7114: Code = Code {
     id: "SH7114",
     name: "WeightOfSingleDestination",
     level: Level::Warning,
-    title: "The only destination of a route has a weight",
-    why: "It takes all requests whatever the weight says: what looks like a part of the traffic is all of it.",
-    remedy: "Remove the weight, or add the destination that takes the rest.",
+    title: "Weight has no effect on a single destination",
+    why: "A single destination receives all requests, whatever its weight.",
+    remedy: "Remove the weight, or add the destination for the remaining traffic.",
     source: "https://kiali.io/docs/features/validations/#kia1104---the-weight-is-assumed-to-be-100-because-there-is-only-one-route-destination",
     example: Example {
         before: "\
@@ -47,12 +46,12 @@ spec:
 
 static SH7115: Code = Code {
     id: "SH7115",
-    name: "DestinationTwice",
+    name: "DuplicateDestination",
     level: Level::Info,
-    title: "A route has the same destination twice",
-    why: "The weights add up, so one destination takes more than each entry says; often another subset was meant. \
-          Nothing fails, so each VirtualService is told once, by its first such route.",
-    remedy: "Correct the subset of one entry, or merge both.",
+    title: "Route lists the same destination twice",
+    why: "The weights add up, so the destination receives more traffic than each entry states. Often another subset \
+          was intended. Each VirtualService is reported once, for its first such route.",
+    remedy: "Correct the subset of one entry, or merge the entries.",
     source: "https://kiali.io/docs/features/validations/#kia1105---this-host-subset-combination-is-already-referenced-in-another-route-destination",
     example: Example {
         before: "\
@@ -90,7 +89,7 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
                 && let Some(weight @ 1..=99) = only["weight"].as_int()
             {
                 let host = only.at("destination.host").text();
-                let message = format!("{host} is the only destination: it takes everything, not {weight}%");
+                let message = format!("{host} is the only destination: it receives all requests, not {weight}%");
                 findings
                     .add(&SH7114, service, message)
                     .field(format!("spec.{kind}[{index}].route[0].weight"))
@@ -108,25 +107,25 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Which entry repeats an earlier one, in words and as arguments.
-fn destination_twice(service: &Resource, destinations: &[Node]) -> Option<(usize, String, [String; 2])> {
+/// The first entry that repeats an earlier one, for the message and as arguments.
+fn destination_twice(service: &Resource, destinations: &[Value]) -> Option<(usize, String, [String; 2])> {
     for (at, entry) in destinations.iter().enumerate().skip(1) {
         let this = key(entry, &service.namespace);
-        // Routes are short. Other headers make it another destination.
+        // A route has few destinations, so each pair is compared. Other headers make another destination.
         if destinations[..at]
             .iter()
             .any(|other| key(other, &service.namespace) == this && other["headers"] == entry["headers"])
         {
             let (host, subset, _) = this;
             let named = if subset.is_empty() { String::new() } else { format!(", subset {subset},") };
-            let message = format!("{host}{named} is a destination of this route already");
+            let message = format!("{host}{named} is already a destination of this route");
             return Some((at, message, [host.into_owned(), subset.to_owned()]));
         }
     }
     None
 }
 
-fn key<'a>(entry: &'a Node, namespace: &str) -> (std::borrow::Cow<'a, str>, &'a str, Option<i64>) {
+fn key<'a>(entry: &'a Value, namespace: &str) -> (std::borrow::Cow<'a, str>, &'a str, Option<i64>) {
     let destination = &entry["destination"];
     let host = fqdn(destination["host"].text(), namespace);
     (host, destination["subset"].text(), destination.at("port.number").as_int())

@@ -1,14 +1,13 @@
-//! Matches on a gateway that the `VirtualService` is not bound to. Source: Kiali's check KIA1102 (its second half);
-//! `VirtualService` reference, `HTTPMatchRequest.gateways`.
+//! Checks for matches on a gateway that the `VirtualService` is not bound to. Source: Kiali's check KIA1102 (its second
+//! half); `VirtualService` reference, `HTTPMatchRequest.gateways`.
 
-use crate::rules::bound;
+use crate::rules::support::gateway_binding;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.MatchGateways",
     codes: &[&SH7123],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -16,9 +15,9 @@ static SH7123: Code = Code {
     id: "SH7123",
     name: "MatchOfUnboundGateway",
     level: Level::Warning,
-    title: "A route matches on a gateway that the VirtualService is not bound to",
-    why: "Routes are given only to the gateways listed in spec.gateways (mesh, if none is), so this match is never \
-          true and its route is never used.",
+    title: "Route matches a gateway that the VirtualService is not bound to",
+    why: "A VirtualService is bound only to the gateways in spec.gateways (mesh by default). This match is never \
+          true, so the route is never used.",
     remedy: "Add the gateway to spec.gateways, or correct the name in the match.",
     source: "https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPMatchRequest",
     example: Example {
@@ -50,7 +49,7 @@ spec:
 
 fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     let own = &service.namespace;
-    // A delegate is bound where its root is.
+    // A delegate is bound to the gateways of its root.
     if service.spec()["hosts"].items().is_empty() {
         return;
     }
@@ -58,11 +57,13 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
         for (index, route) in service.spec()[kind].items().iter().enumerate() {
             for (at, condition) in route["match"].items().iter().enumerate() {
                 for (which, gateway) in condition["gateways"].texts().enumerate() {
-                    if bound::gateways(service).any(|bound| bound::named(bound, own) == bound::named(gateway, own)) {
+                    if gateway_binding::gateways(service)
+                        .any(|bound| gateway_binding::named(bound, own) == gateway_binding::named(gateway, own))
+                    {
                         continue;
                     }
                     let message =
-                        format!("this match is for gateway {gateway}, and {} is not bound to it", service.name);
+                        format!("the match is for gateway {gateway}, but {} is not bound to it", service.name);
                     findings
                         .add(&SH7123, service, message)
                         .field(format!("spec.{kind}[{index}].match[{at}].gateways[{which}]"))

@@ -1,4 +1,4 @@
-//! Rules about routes: `VirtualService`, `DestinationRule` and `ServiceEntry` among themselves.
+//! Rules about routes that need several objects: `VirtualService`, `DestinationRule` and `ServiceEntry`.
 
 pub mod default_route;
 pub mod destinations;

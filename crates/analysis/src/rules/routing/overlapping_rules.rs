@@ -1,14 +1,13 @@
-//! Several `DestinationRule`s of a namespace for one host. Source: istio.io, traffic management best practices, "Split
-//! large virtual services and destination rules"; Kiali's check KIA0201.
+//! Checks for several `DestinationRule`s for one host in a namespace. Source: istio.io, traffic management best
+//! practices, "Split large virtual services and destination rules"; Kiali's check KIA0201.
 
 use crate::hosts::{fqdn, scopes};
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.OverlappingRules",
     codes: &[&SH7106],
-    reads: &[Kind::DestinationRule],
+    inputs: &[Kind::DestinationRule],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 
@@ -16,10 +15,11 @@ static SH7106: Code = Code {
     id: "SH7106",
     name: "DestinationRulesOverlap",
     level: Level::Warning,
-    title: "Two DestinationRules of a namespace set the same thing for one host",
-    why: "They are merged: of subsets with one name, and of top-level traffic policies, the first is used and the other \
-          is dropped without a word; which is first depends on when they were made.",
-    remedy: "Merge them into one DestinationRule, or give the subsets different names and keep one trafficPolicy.",
+    title: "DestinationRules in a namespace conflict for the same host",
+    why: "Istio merges them. Of several subsets with the same name, and of several top-level traffic policies, the \
+          first applies and the others are ignored without an error. The creation time decides which is first.",
+    remedy: "Merge them into one DestinationRule, or give the subsets different names and keep a single \
+             trafficPolicy.",
     source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services",
     example: Example {
         before: "\
@@ -54,7 +54,7 @@ static BY_HOST: KeyIndex = KeyIndex {
     keys: |rule, keys| keys.add(&[&rule.namespace, &fqdn(rule.spec()["host"].text(), &rule.namespace)]),
 };
 
-/// More rules for one host than that are not compared with each other.
+/// Limit on the rules for one host that are compared with each other.
 const COMPARED: usize = 32;
 
 fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
@@ -66,7 +66,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         }
         let policies = [rule, other].iter().all(|rule| !rule.spec()["trafficPolicy"].is_empty());
         if policies {
-            let message = format!("{} has a trafficPolicy for {host} too; one of them is not used", other.name);
+            let message = format!("{} also has a trafficPolicy for {host}; only one applies", other.name);
             findings
                 .add(&SH7106, rule, message)
                 .field("spec.trafficPolicy")
@@ -76,7 +76,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         for (index, subset) in rule.spec()["subsets"].items().iter().enumerate() {
             let name = subset["name"].text();
             if other.spec()["subsets"].items().iter().any(|subset| subset["name"].text() == name) {
-                let message = format!("{} has a subset {name} of {host} too; one of them is not used", other.name);
+                let message = format!("{} also has a subset {name} of {host}; only one applies", other.name);
                 findings
                     .add(&SH7106, rule, message)
                     .field(format!("spec.subsets[{index}].name"))
@@ -87,7 +87,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Only rules that the same clients use are.
+/// Only rules that are visible to the same clients conflict.
 fn are_merged(a: &Resource, b: &Resource) -> bool {
     let selector = |rule: &Resource| rule.spec()["workloadSelector"].clone();
     let (here, there) = (scopes(a), scopes(b));
@@ -100,7 +100,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn rules_that_no_client_sees_both_of_are_not_merged() {
+    fn rules_without_common_clients_do_not_conflict() {
         let scoped = super::SH7106
             .example
             .before

@@ -1,24 +1,23 @@
-//! Service entries that claim the same host and port. Source: Kiali's check KIA1211.
+//! Checks for service entries that claim the same host and port. Source: Kiali's check KIA1211.
 
 use crate::hosts::scopes;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.SameHostEntries",
     codes: &[&SH7117],
-    reads: &[Kind::ServiceEntry],
+    inputs: &[Kind::ServiceEntry],
     check: Check::Each(&[Kind::ServiceEntry], check),
 };
 
 static SH7117: Code = Code {
     id: "SH7117",
-    name: "ServiceEntriesForOneHost",
+    name: "DuplicateServiceEntryHost",
     level: Level::Info,
-    title: "Two ServiceEntries are for the same host and port",
-    why: "Which of them a client uses depends on its namespace and on their age: settings such as resolution or \
-          location may be those of the other one.",
-    remedy: "Keep one ServiceEntry for each host, in the namespace that owns it, or limit both with exportTo.",
+    title: "ServiceEntries define the same host and port",
+    why: "The client's namespace and the age of the entries decide which one applies, so resolution or location may \
+          come from the other entry.",
+    remedy: "Use one ServiceEntry for each host, in the namespace that owns it, or limit both with exportTo.",
     source: "https://kiali.io/docs/features/validations/",
     example: Example {
         before: "\
@@ -87,20 +86,20 @@ fn check(view: &View<'_>, entry: &Resource, findings: &mut Findings) {
                     .find(|other| is_rival(entry, other, &number, protocol))
             });
             let Some(other) = other else { continue };
-            let message = format!("{} is for {host}, port {number}, too, and differs", other.full_name());
+            let message = format!("{} also defines {host}, port {number}, with other settings", other.full_name());
             findings
                 .add(&SH7117, entry, message)
                 .field(format!("spec.hosts[{at}]"))
                 .arguments([host, &number, &other.full_name()])
                 .related(other);
-            // One port tells it.
+            // One finding for each pair, whatever the number of ports.
             break;
         }
     }
 }
 
-/// Another one that would behave differently; another protocol is IST0177, and equal ones in one namespace add
-/// endpoints to each other, which is a way to write them.
+/// Another entry that would behave differently. IST0177 reports another protocol. Equal entries in one namespace add
+/// endpoints to each other, which is supported.
 fn is_rival(entry: &Resource, other: &Resource, number: &str, protocol: &str) -> bool {
     let fields = ["resolution", "location", "addresses", "subjectAltNames"];
     let same_protocol = other.spec()["ports"]
@@ -118,7 +117,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn entries_that_only_add_endpoints_to_each_other_are_one_service() {
+    fn entries_that_add_endpoints_do_not_conflict() {
         let alike = super::SH7117.example.before.replace("resolution: NONE", "resolution: DNS");
         assert!(!reported(&alike).contains("SH7117"));
     }

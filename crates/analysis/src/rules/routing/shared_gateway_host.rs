@@ -1,28 +1,27 @@
-//! One host of one gateway in several `VirtualService`s. Source: istio.io, traffic management best practices, "Split
-//! large virtual services"; Kiali's check KIA1106; istio-vet `conflictingvirtualservicehost`; istio/istio#37500.
+//! Checks for several `VirtualService`s for one host at a gateway. Source: istio.io, traffic management best practices,
+//! "Split large virtual services"; Kiali's check KIA1106; istio-vet `conflictingvirtualservicehost`; istio/istio#37500.
 
 use std::collections::BTreeMap;
 
-use crate::rules::bound;
-use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::support::gateway_binding;
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.SharedGatewayHost",
     codes: &[&SH7116],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
 static SH7116: Code = Code {
     id: "SH7116",
-    name: "GatewayRoutesCollide",
+    name: "ConflictingGatewayRoutes",
     level: Level::Warning,
-    title: "Two VirtualServices answer the same requests at a gateway",
-    why: "VirtualServices for one host at a gateway are put one behind the other, in no defined order. Of two routes \
-          for the same path, or two without a match, one is never used; which one may change.",
-    remedy: "Give each VirtualService paths of its own and keep at most one route without a match for each host, or \
-             merge them, or delegate from one root VirtualService.",
+    title: "VirtualServices have conflicting routes for the same host at a gateway",
+    why: "Istio merges VirtualServices for one host at a gateway in an undefined order. Of two routes for the same \
+          path, or of two without a match, one is never used, and a change may select the other.",
+    remedy: "Give each VirtualService distinct paths and at most one route without a match for each host. \
+             Alternatively merge them, or delegate from one root VirtualService.",
     source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services",
     example: Example {
         before: "\
@@ -71,7 +70,7 @@ spec:
     also: &["KIA1106", "istio-vet conflictingvirtualservicehost"],
 };
 
-/// `VirtualService`s by gateway, host and what a route matches.
+/// `VirtualService`s by gateway, host and match of a route.
 static BY_MATCH: KeyIndex = KeyIndex {
     name: "virtual services by gateway, host and path",
     kinds: &[Kind::VirtualService],
@@ -89,7 +88,7 @@ struct Claim<'a> {
 }
 
 fn for_each_claim<'a>(service: &'a Resource, take: &mut dyn FnMut(Claim<'a>)) {
-    let gateways = || bound::gateways(service).filter(|gateway| *gateway != "mesh");
+    let gateways = || gateway_binding::gateways(service).filter(|gateway| *gateway != "mesh");
     if gateways().next().is_none() {
         return;
     }
@@ -106,7 +105,7 @@ fn for_each_claim<'a>(service: &'a Resource, take: &mut dyn FnMut(Claim<'a>)) {
         }
     }
     for gateway in gateways() {
-        let (namespace, gateway) = bound::named(gateway, &service.namespace);
+        let (namespace, gateway) = gateway_binding::named(gateway, &service.namespace);
         for host in service.spec()["hosts"].texts() {
             for (requests, field) in &requests {
                 let (requests, field) = (requests.clone(), field.clone());
@@ -116,8 +115,8 @@ fn for_each_claim<'a>(service: &'a Resource, take: &mut dyn FnMut(Claim<'a>)) {
     }
 }
 
-/// The path, if a condition asks for nothing else.
-fn path_alone(condition: &Node) -> Option<String> {
+/// The path, if the match has no other condition.
+fn path_alone(condition: &Value) -> Option<String> {
     if condition.entries().iter().any(|(key, value)| !matches!(key.as_str(), "uri" | "name") && value.is_set()) {
         return None;
     }
@@ -139,7 +138,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let Some(other) = same.iter().find(|other| is_other(other)) else { return };
         let what = if claim.requests == "everything" { "all other requests".to_owned() } else { claim.requests };
         let message = format!(
-            "{} answers {what} for {} at gateway {}/{} too",
+            "{} also matches {what} for {} at gateway {}/{}",
             other.full_name(),
             claim.host,
             claim.namespace,
@@ -158,7 +157,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn routes_that_differ_in_a_header_do_not_collide() {
+    fn routes_with_different_headers_do_not_conflict() {
         let header = super::SH7116.example.before.replacen(
             "match: [{uri: {prefix: /cart}}]",
             "match: [{uri: {prefix: /cart}, headers: {beta: {exact: 'yes'}}}]",
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn one_virtual_service_does_not_collide_with_itself() {
+    fn virtual_service_does_not_conflict_with_itself() {
         let alone = super::SH7116.example.before.split_once("---").unwrap().0;
         assert!(!reported(alone).contains("SH7116"));
     }

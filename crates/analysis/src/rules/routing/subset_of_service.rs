@@ -1,14 +1,13 @@
-//! Subsets whose pods exist, and are not the service's. Source: Kiali's check KIA0203. That no pod at all has the labels
-//! is IST0173.
+//! Checks for subsets whose labels match only pods of another service. Source: Kiali's check KIA0203. IST0173 reports
+//! labels that match no pod at all.
 
 use crate::hosts::{fqdn, service_of};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, WORKLOADS, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.SubsetOfService",
     codes: &[&SH7127],
-    reads: &[
+    inputs: &[
         Kind::DestinationRule,
         Kind::Service,
         Kind::WorkloadEntry,
@@ -26,9 +25,9 @@ static SH7127: Code = Code {
     id: "SH7127",
     name: "SubsetOutsideService",
     level: Level::Error,
-    title: "A subset selects pods that do not belong to the service",
-    why: "A subset is a part of the service's endpoints. There are pods with its labels, but not among those the service \
-          selects: requests to the subset fail with 503.",
+    title: "Subset selects pods that do not belong to the service",
+    why: "A subset selects among the endpoints of the service. Pods with its labels exist, but the service does not \
+          select them, so requests to the subset fail with 503.",
     remedy: "Correct the labels of the subset, or label the pods so that the service selects them.",
     source: "https://kiali.io/docs/features/validations/#kia0203---this-subsets-labels-are-not-found-in-any-matching-host",
     example: Example {
@@ -89,19 +88,20 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let Some(service) = view.get(Kind::Service, namespace, name) else { return };
     let within = Within::Namespace(namespace);
     let of_service = Selector::new(&service.spec()["selector"]);
-    // A service without selector has endpoints that somebody else writes; one without pods is not told by a subset.
+    // The endpoints of a service without selector are managed elsewhere; a service without pods is not the fault of a
+    // subset.
     if of_service.is_empty() || !view.has_workload(within, &of_service) {
         return;
     }
     for (index, subset) in subsets.iter().enumerate() {
         let labels = Selector::new(&subset["labels"]);
-        // Labels of the node are not in a pod's template.
+        // Labels of the node are not in the pod template.
         let is_topology =
             labels.pairs().iter().any(|(key, _)| key.contains("topology.") || *key == "kubernetes.io/hostname");
         if labels.is_empty() || is_topology {
             continue;
         }
-        // A value that the service's selector has otherwise cannot match either.
+        // A label that conflicts with the service's selector cannot match either.
         let clashes =
             labels.pairs().iter().any(|(key, value)| of_service.pairs().iter().any(|(k, v)| k == key && v != value));
         let both = of_service.and(&labels);
@@ -109,7 +109,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         let is_machine = || {
             view.in_namespace(Kind::WorkloadEntry, namespace).iter().any(|entry| both.matches(&entry.spec()["labels"]))
         };
-        // That nobody has the labels is IST0173.
+        // IST0173 reports labels that match no pod.
         let is_anywhere = || view.has_workload(Within::Anywhere, &labels);
         if has_pods || !is_anywhere() || is_machine() {
             continue;

@@ -1,14 +1,13 @@
-//! Settings of a subset that no request ever meets. Source: istio.io, traffic management best practices, "Set default
-//! routes for services": the policy of a subset is used only if a route leads to it.
+//! Checks for subset policies that no route uses. Source: istio.io, traffic management best practices, "Set default
+//! routes for services": the policy of a subset applies only if a route sends traffic to it.
 
 use crate::hosts::fqdn;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "routing.UnusedSubset",
     codes: &[&SH7302],
-    reads: &[Kind::DestinationRule, Kind::VirtualService],
+    inputs: &[Kind::DestinationRule, Kind::VirtualService],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 
@@ -16,10 +15,10 @@ static SH7302: Code = Code {
     id: "SH7302",
     name: "SubsetPolicyUnused",
     level: Level::Warning,
-    title: "A subset has a trafficPolicy and no route leads to the subset",
-    why: "Policies of subsets are used only for requests that a VirtualService sends there. Limits, timeouts or TLS \
-          settings that stand here are not in force.",
-    remedy: "Route to the subset with a VirtualService, or put the policy at the top of the DestinationRule.",
+    title: "Subset has a trafficPolicy, but no route uses the subset",
+    why: "The policy of a subset applies only to requests that a VirtualService routes to it. Its connection limits, \
+          timeouts and TLS settings have no effect.",
+    remedy: "Route to the subset with a VirtualService, or move the policy to the top level of the DestinationRule.",
     source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#set-default-routes-for-services",
     example: Example {
         before: "\
@@ -61,7 +60,7 @@ static BY_SUBSET: KeyIndex = KeyIndex {
     name: "virtual services by subset",
     kinds: &[Kind::VirtualService],
     keys: |service, keys| {
-        let mut add = |destination: &crate::Node| {
+        let mut add = |destination: &crate::Value| {
             let subset = destination["subset"].text();
             if !subset.is_empty() {
                 keys.add(&[&fqdn(destination["host"].text(), &service.namespace), subset]);
@@ -79,18 +78,21 @@ static BY_SUBSET: KeyIndex = KeyIndex {
 
 fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     let host = rule.spec()["host"].text();
-    // A wildcard's subsets are reached by names that cannot be listed.
+    // The hosts that a wildcard matches cannot be listed.
     if host.starts_with('*') {
         return;
     }
     let full = fqdn(host, &rule.namespace);
     for (index, subset) in rule.spec()["subsets"].items().iter().enumerate() {
         let name = subset["name"].text();
-        // East-west gateways reach a subset by its SNI name; nothing but a route does so inside.
+        // An east-west gateway selects a subset by SNI; inside the mesh only a route does.
         if subset["trafficPolicy"].is_empty() || view.has_key(&BY_SUBSET, &[&full, name]) {
             continue;
         }
-        let message = format!("no VirtualService routes to subset {name} of {host}: its trafficPolicy is not in force");
+        let message = format!(
+            "no VirtualService routes to subset {name} of {host}, so its trafficPolicy has no \
+                               effect"
+        );
         findings
             .add(&SH7302, rule, message)
             .field(format!("spec.subsets[{index}].trafficPolicy"))

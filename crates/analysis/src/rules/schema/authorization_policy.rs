@@ -1,4 +1,4 @@
-//! AuthorizationPolicy. Source: `ValidateAuthorizationPolicy`, `pkg/config/security/security.go`.
+//! Validates `AuthorizationPolicy`. Source: `ValidateAuthorizationPolicy`, `pkg/config/security/security.go`.
 
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
@@ -7,7 +7,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.AuthorizationPolicy",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::AuthorizationPolicy],
+    inputs: &[Kind::AuthorizationPolicy],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -29,7 +29,7 @@ const SOURCE: &[&str] = &[
     "notRemoteIpBlocks",
 ];
 
-/// Those that a proxy knows of TCP connections too. Trust domains are not among them in Istio's code.
+/// Source fields that apply to TCP connections too. Trust domains are not among them in Istio's code.
 const TCP_SOURCE: &[&str] = &[
     "principals",
     "notPrincipals",
@@ -51,7 +51,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     selector::check_targets(&spec, report);
     let rules = spec.key("rules");
     let provider = spec.key("provider");
-    // ALLOW is the action of one that states none.
+    // The default action is ALLOW.
     let action = match spec.node()["action"].text() {
         "" => "ALLOW",
         stated => stated,
@@ -62,28 +62,28 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     }
     if action == "CUSTOM" {
         if !rules.items().is_empty() && !provider.has("name") {
-            report.error(&provider, "CUSTOM needs the name of a provider");
+            report.error(&provider, "action CUSTOM requires the name of a provider");
         }
         check_custom(&rules, report);
     } else if provider.is_set() {
-        report.error(&provider, format_args!("it is for the action CUSTOM, not for {action}"));
+        report.error(&provider, format_args!("applies only to action CUSTOM, not to {action}"));
     }
     for rule in rules.each() {
         if rule.is_null() {
-            report.error(&rule, "a rule cannot be null");
+            report.error(&rule, "a rule must not be null");
         } else {
             check_rule(&rule, action == "DENY", report);
         }
     }
 }
 
-/// What the external authorizer is asked about cannot depend on identities.
+/// An external authorizer is called before the identities are known.
 fn check_custom(rules: &At<'_, '_>, report: &mut Report<'_>) {
     for rule in rules.each() {
         for from in rule.key("from").each() {
             let source = from.key("source");
             for key in source.set(&SOURCE[..10]) {
-                report.error(&source.key(key), "it is not supported with the action CUSTOM");
+                report.error(&source.key(key), "not supported with action CUSTOM");
             }
         }
         for condition in rule.key("when").each() {
@@ -93,7 +93,7 @@ fn check_custom(rules: &At<'_, '_>, report: &mut Report<'_>) {
                 "source.namespace" | "source.serviceAccount" | "source.trustDomain" | "source.principal"
             );
             if identity || key.text().starts_with("request.auth.") {
-                report.error(&key, format_args!("{} is not supported with the action CUSTOM", key.text()));
+                report.error(&key, format_args!("{} is not supported with action CUSTOM", key.text()));
             }
         }
     }
@@ -104,7 +104,7 @@ fn check_rule(rule: &At<'_, '_>, denies: bool, report: &mut Report<'_>) {
     for from in rule.key("from").each() {
         let source = from.key("source");
         if source.is_null() {
-            report.error(&from, "a source is needed");
+            report.error(&from, "a source is required");
             continue;
         }
         sources = true;
@@ -114,7 +114,7 @@ fn check_rule(rule: &At<'_, '_>, denies: bool, report: &mut Report<'_>) {
     for to in rule.key("to").each() {
         let operation = to.key("operation");
         if operation.is_null() {
-            report.error(&to, "an operation is needed");
+            report.error(&to, "an operation is required");
             continue;
         }
         operations = true;
@@ -125,7 +125,7 @@ fn check_rule(rule: &At<'_, '_>, denies: bool, report: &mut Report<'_>) {
         check_condition(&condition, report);
     }
     if denies && ((sources && !operations && !tcp_sources) || (operations && !ports)) {
-        let text = "what it asks for exists in HTTP only, so on ports of TCP it denies everything; name the ports";
+        let text = "uses HTTP-only attributes, so it denies all traffic on TCP ports; limit the rule to ports";
         report.warning(rule, text);
     }
 }
@@ -134,10 +134,10 @@ fn check_source(source: &At<'_, '_>, report: &mut Report<'_>) {
     let accounts = source.set(&["serviceAccounts", "notServiceAccounts"]);
     let others = source.set(&["principals", "notPrincipals", "namespaces", "notNamespaces"]);
     if let (Some(account), Some(other)) = (accounts.first(), others.first()) {
-        report.error(&source.key(account), format_args!("it cannot be set together with {other}"));
+        report.error(&source.key(account), format_args!("must not be set together with {other}"));
     }
     if source.set(SOURCE).is_empty() {
-        report.error(source, "it is empty; without a source the rule is for all of them");
+        report.error(source, "an empty list; remove `from` to match all sources");
     }
     for key in source.set(SOURCE) {
         let values = source.key(key);
@@ -147,7 +147,7 @@ fn check_source(source: &At<'_, '_>, report: &mut Report<'_>) {
             "trustDomains" | "notTrustDomains" => {
                 check_wildcards(&values, report);
                 for value in values.each().filter(|value| value.text().contains('/')) {
-                    report.error(&value, "a trust domain has no `/`");
+                    report.error(&value, "a trust domain must not contain `/`");
                 }
             }
             _ => check_not_empty(&values, report),
@@ -157,7 +157,7 @@ fn check_source(source: &At<'_, '_>, report: &mut Report<'_>) {
 
 fn check_operation(operation: &At<'_, '_>, report: &mut Report<'_>) {
     if operation.set(OPERATION).is_empty() {
-        report.error(operation, "it is empty; without an operation the rule is for all of them");
+        report.error(operation, "an empty list; remove `to` to match all operations");
     }
     for key in operation.set(OPERATION) {
         let values = operation.key(key);
@@ -177,12 +177,12 @@ fn check_operation(operation: &At<'_, '_>, report: &mut Report<'_>) {
 fn check_condition(condition: &At<'_, '_>, report: &mut Report<'_>) {
     let key = condition.key("key");
     if key.text().is_empty() {
-        report.error(condition, "a key is needed");
+        report.error(condition, "a key is required");
         return;
     }
     let lists = [condition.key("values"), condition.key("notValues")];
     if lists.iter().all(|list| list.items().is_empty()) {
-        report.error(condition, format_args!("{}: at least one of values and notValues is needed", key.text()));
+        report.error(condition, format_args!("{}: at least one of values and notValues is required", key.text()));
         return;
     }
     for values in &lists {
@@ -208,29 +208,43 @@ fn check_condition(condition: &At<'_, '_>, report: &mut Report<'_>) {
             .any(|known| text.starts_with(known)) =>
         {
             if !bracketed() {
-                report.error(&key, format_args!("{text:?} needs a name in brackets, as in `request.headers[x-user]`"));
+                report.error(
+                    &key,
+                    format_args!(
+                        "{text:?} requires a name in brackets, as in \
+                                                 `request.headers[x-user]`"
+                    ),
+                );
             }
         }
-        "destination.namespace" => report.error(&key, "it is the policy's own namespace instead"),
-        text if text.starts_with("destination.labels") => report.error(&key, "it is the policy's selector instead"),
-        text => report.error(&key, format_args!("{text:?} is no key that Istio knows")),
+        "destination.namespace" => report.error(
+            &key,
+            "not supported as an attribute; the policy's own namespace sets \
+                                                       it",
+        ),
+        text if text.starts_with("destination.labels") => report.error(
+            &key,
+            "not supported as an attribute; use the \
+                                                                              selector of the policy",
+        ),
+        text => report.error(&key, format_args!("{text:?} is not an attribute that Istio supports")),
     }
 }
 
 fn check_not_empty(values: &At<'_, '_>, report: &mut Report<'_>) {
     for value in values.each().filter(|value| value.text().is_empty()) {
-        report.error(&value, "a value cannot be empty");
+        report.error(&value, "a value must not be empty");
     }
 }
 
-/// `*` alone, at the beginning or at the end.
+/// `*` alone, as a prefix or as a suffix.
 fn check_wildcards(values: &At<'_, '_>, report: &mut Report<'_>) {
     check_not_empty(values, report);
     for value in values.each() {
         let text = value.text();
         let inside = text.get(1..text.len().saturating_sub(1)).is_some_and(|inside| inside.contains('*'));
         if text.matches('*').count() > 1 || inside {
-            report.error(&value, "it can have one `*`, at its beginning or end");
+            report.error(&value, "only one `*` is allowed, at the beginning or the end");
         }
     }
 }
@@ -245,7 +259,7 @@ fn check_ports(values: &At<'_, '_>, report: &mut Report<'_>) {
     for value in values.each() {
         let text = value.text();
         if !(text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()) {
-            report.error(&value, format_args!("{text:?} is no port"));
+            report.error(&value, format_args!("{text:?} is not a port"));
         }
     }
 }
@@ -253,32 +267,32 @@ fn check_ports(values: &At<'_, '_>, report: &mut Report<'_>) {
 /// `name` or `namespace/name`, at most 16 of them.
 fn check_accounts(values: &At<'_, '_>, report: &mut Report<'_>) {
     if values.items().len() > 16 {
-        report.error(values, "there can be at most 16");
+        report.error(values, "at most 16 entries are allowed");
     }
     for value in values.each() {
         let text = value.text();
         if text.contains('*') {
             report.error(&value, "wildcards are not supported for service accounts");
         } else if text.len() > 320 || text.split('/').count() > 2 || text.split('/').any(str::is_empty) {
-            report.error(&value, format_args!("{text:?} is neither `name` nor `namespace/name`"));
+            report.error(&value, format_args!("{text:?} must have the form `name` or `namespace/name`"));
         }
     }
 }
 
-/// `{*}` and `{**}` stand for one segment and for all that follow.
+/// Path templates: `{*}` matches one segment, and `{**}` matches all remaining segments.
 fn check_path(path: &str) -> Result<(), String> {
     let is_template = path.contains("{*}") || path.contains("{**}");
     let mut rest = false;
     for segment in path.trim_matches('/').split('/') {
         match segment {
-            "{*}" | "{**}" if rest => return Err(format!("in {path:?} `{{**}}` is not the last template")),
+            "{*}" | "{**}" if rest => return Err(format!("in {path:?} the template `{{**}}` must be the last one")),
             "{*}" => {}
             "{**}" => rest = true,
             _ if segment.contains(['{', '}']) => {
-                return Err(format!("in {path:?} braces are only for `{{*}}` and `{{**}}` as whole segments"));
+                return Err(format!("in {path:?} braces are allowed only as the whole segments `{{*}}` and `{{**}}`"));
             }
             _ if is_template && !is_literal(segment) => {
-                return Err(format!("in {path:?} the segment {segment:?} cannot be part of a template"));
+                return Err(format!("in {path:?} the segment {segment:?} is not valid in a template"));
             }
             _ => {}
         }
@@ -286,7 +300,7 @@ fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Characters of a path's segment (RFC 3986), without `*`.
+/// Characters of a path segment (RFC 3986), without `*`.
 fn is_literal(segment: &str) -> bool {
     !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&b))
 }

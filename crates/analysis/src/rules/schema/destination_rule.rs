@@ -1,5 +1,5 @@
-//! DestinationRule. Source: `ValidateDestinationRule`. Warnings about subsets and ports, which Istio's code makes and
-//! then loses, are reported too.
+//! Validates `DestinationRule`. Source: `ValidateDestinationRule`. Warnings about subsets and ports, which Istio's code
+//! creates but does not return, are reported too.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.DestinationRule",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::DestinationRule],
+    inputs: &[Kind::DestinationRule],
     check: Check::Each(&[Kind::DestinationRule], check),
 };
 
@@ -25,12 +25,12 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let subsets = spec.key("subsets");
     for subset in subsets.each() {
         if subset.is_null() {
-            report.error(&subset, "a subset cannot be null");
+            report.error(&subset, "a subset must not be null");
             continue;
         }
         let name = subset.key("name");
         if !names.insert(name.node().text()) {
-            report.error(&name, format_args!("there is another subset {:?}", name.text()));
+            report.error(&name, format_args!("duplicate subset {:?}", name.text()));
         }
         check_name(&name, report);
         report.labels(&subset.key("labels"));
@@ -45,9 +45,9 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     selector::check_selector(&workloads, report);
 }
 
-/// The name of a subset: a DNS label.
+/// Name of a subset: a DNS label.
 pub(super) fn check_name(name: &At<'_, '_>, report: &mut Report<'_>) {
     if !name::is_label(name.text()) {
-        report.error(name, format_args!("the name of a subset is a DNS label, not {:?}", name.text()));
+        report.error(name, format_args!("the name of a subset must be a DNS label, not {:?}", name.text()));
     }
 }

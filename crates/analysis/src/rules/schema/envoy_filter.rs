@@ -1,24 +1,24 @@
-//! EnvoyFilter: what is patched, where, and whether both fit together. Source: `ValidateEnvoyFilter`.
+//! Validates `EnvoyFilter`: the context of a patch, its match and its operation. Source: `ValidateEnvoyFilter`.
 //!
-//! The patch itself is a message of Envoy, of which only this is checked: the versions of the types it names, and that
-//! filters state their type. Misspelt fields inside of it are not found.
+//! Of the patch, which is an Envoy message, only two things are checked: the API version of its types, and that filters
+//! state their type. Misspelled fields inside it are not found.
 
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
 use crate::syntax::re2;
-use crate::{Check, Findings, Kind, Node, Resource, Rule, View};
+use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.EnvoyFilter",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::EnvoyFilter],
+    inputs: &[Kind::EnvoyFilter],
     check: Check::Each(&[Kind::EnvoyFilter], check),
 };
 
-/// Istio ignores longer expressions for the proxy's version.
+/// Longest proxy version expression that Istio accepts, characters.
 const VERSION: usize = 1024;
 
-/// Old names of filters and the new ones. Source: `pkg/config/xds/deprecated.go`.
+/// Deprecated filter names and their replacements. Source: `pkg/config/xds/deprecated.go`.
 const RENAMED: &[(&str, &str)] = &[
     ("envoy.buffer", "envoy.filters.http.buffer"),
     ("envoy.cors", "envoy.filters.http.cors"),
@@ -58,10 +58,10 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if !selector::check_workload_selector(&spec.key("workloadSelector"), report) {
         return;
     }
-    report.remark(
+    report.note(
         &spec,
-        "an EnvoyFilter changes what is internal to Istio and may stop working with any release; prefer other kinds, and \
-         check it at each upgrade",
+        "an EnvoyFilter depends on internals of Istio and Envoy and may stop working with any release; prefer other \
+         resources, and check it at each upgrade",
     );
     for patch in spec.key("configPatches").each() {
         check_patch(&patch, report);
@@ -70,28 +70,28 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 fn check_patch(config: &At<'_, '_>, report: &mut Report<'_>) {
     let matching = config.key("match");
-    // Patches of waypoints are not validated by Istio.
+    // Istio does not validate patches for waypoints.
     if matching.get("context").text() == "WAYPOINT" {
         return;
     }
     let apply_to = config.node()["applyTo"].text();
     if matches!(apply_to, "" | "INVALID") {
-        report.error(config, "applyTo is needed");
+        report.error(config, "applyTo is required");
         return;
     }
     let patch = config.key("patch");
     if patch.is_null() {
-        report.error(config, "a patch is needed");
+        report.error(config, "a patch is required");
         return;
     }
     let operation = patch.get("operation").text();
     if matches!(operation, "" | "INVALID") {
-        report.error(&patch, "an operation is needed");
+        report.error(&patch, "an operation is required");
         return;
     }
     let value = patch.key("value");
     if operation != "REMOVE" && value.is_null() {
-        report.error(&patch, format_args!("{operation} needs a value"));
+        report.error(&patch, format_args!("operation {operation} requires a value"));
         return;
     }
     if !check_version(&matching.key("proxy").key("proxyVersion"), report) {
@@ -106,13 +106,13 @@ fn check_version(version: &At<'_, '_>, report: &mut Report<'_>) -> bool {
     if version.text().len() > VERSION {
         report.warning(version, format_args!("an expression of more than {VERSION} characters is ignored"));
     } else if let Err(why) = re2::check(version.text()) {
-        report.error(version, format_args!("{:?} is no expression of RE2: {why}", version.text()));
+        report.error(version, format_args!("{:?} is not a valid RE2 expression: {why}", version.text()));
         return false;
     }
     true
 }
 
-/// Whether the match names the same class of objects as applyTo. False after what makes Istio stop looking.
+/// Whether the match type fits applyTo. False if Istio stops the validation here.
 fn check_object(matching: &At<'_, '_>, apply_to: &str, report: &mut Report<'_>) -> bool {
     let class = match apply_to {
         "LISTENER" | "FILTER_CHAIN" | "NETWORK_FILTER" | "HTTP_FILTER" => "listener",
@@ -124,7 +124,7 @@ fn check_object(matching: &At<'_, '_>, apply_to: &str, report: &mut Report<'_>) 
         .into_iter()
         .find(|key| *key != class && matching.get(key).is_set());
     if let Some(other) = other.filter(|_| matching.get(class).is_null()) {
-        report.error(&matching.key(other), format_args!("with applyTo {apply_to} the match is by {class}"));
+        report.error(&matching.key(other), format_args!("applyTo {apply_to} requires a match of type {class}"));
         return class != "listener";
     }
     class != "listener" || check_filter(&matching.key("listener").key("filterChain").key("filter"), apply_to, report)
@@ -135,31 +135,31 @@ fn check_filter(filter: &At<'_, '_>, apply_to: &str, report: &mut Report<'_>) ->
         return true;
     }
     if matches!(apply_to, "LISTENER" | "FILTER_CHAIN") {
-        report.warning(filter, format_args!("with applyTo {apply_to} it has no effect"));
+        report.warning(filter, format_args!("no effect with applyTo {apply_to}"));
     }
     let name = filter.key("name");
     let sub = filter.key("subFilter");
     if name.is_empty() {
-        report.error(filter, "the name of the filter is needed");
+        report.error(filter, "the name of the filter is required");
         return false;
     }
     if sub.is_set() {
         if apply_to != "HTTP_FILTER" {
-            report.error(&sub, "it is for applyTo HTTP_FILTER only");
+            report.error(&sub, "supported only for applyTo HTTP_FILTER");
             return false;
         }
         if !matches!(name.text(), MANAGER | OLD_MANAGER) {
-            report.error(&name, format_args!("with subFilter it is {MANAGER}"));
+            report.error(&name, format_args!("must be {MANAGER} with subFilter"));
             return false;
         }
         if !sub.has("name") {
-            report.error(&sub, "the name of the filter is needed");
+            report.error(&sub, "the name of the filter is required");
             return false;
         }
     }
     for name in [name, sub.key("name")] {
         if let Some((_, new)) = RENAMED.iter().find(|(old, _)| *old == name.text()) {
-            report.warning(&name, format_args!("this name is deprecated; the filter is called {new}"));
+            report.warning(&name, format_args!("this filter name is deprecated; use {new}"));
         }
     }
     true
@@ -167,18 +167,18 @@ fn check_filter(filter: &At<'_, '_>, apply_to: &str, report: &mut Report<'_>) ->
 
 fn check_value(value: &At<'_, '_>, apply_to: &str, report: &mut Report<'_>) {
     if let Some(old) = find_type(value, |kind| kind.contains(".v2.") || kind.contains(".v2alpha.")) {
-        report.error(value, format_args!("the type {old} is of Envoy's API v2, which is gone; use its type of v3"));
+        report.error(value, format_args!("type {old} belongs to the removed Envoy API v2; use the v3 type"));
         return;
     }
     let by_name = matches!(apply_to, "HTTP_FILTER" | "NETWORK_FILTER" | "EXTENSION_CONFIG") && value.has("name");
     let typed = ["typed_config", "typedConfig", "config_discovery", "configDiscovery"];
     if by_name && value.set(&typed).is_empty() {
-        report.warning(value, "a filter without typed_config is found by its name, which is deprecated and will end");
+        report.warning(value, "a filter without typed_config is looked up by its name, which is deprecated");
     }
 }
 
-/// The first `@type` for which it holds, anywhere below.
-fn find_type(node: &Node, holds: impl Fn(&str) -> bool + Copy) -> Option<&str> {
+/// The first `@type` below a value for which the predicate is true.
+fn find_type(node: &Value, holds: impl Fn(&str) -> bool + Copy) -> Option<&str> {
     let own = node["@type"].as_str().filter(|kind| holds(kind));
     own.or_else(|| node.items().iter().find_map(|item| find_type(item, holds)))
         .or_else(|| node.entries().iter().find_map(|(_, value)| find_type(value, holds)))

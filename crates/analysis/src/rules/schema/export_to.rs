@@ -1,32 +1,32 @@
-//! To which namespaces an object is visible. Source: `validateExportTo`.
+//! Validates `exportTo`. Source: `validateExportTo`.
 
 use std::collections::BTreeSet;
 
 use super::report::{At, Report};
 use crate::syntax::name;
 
-/// `~` (nobody) is for `ServiceEntries` only.
+/// `~` (no namespace) is allowed only for a `ServiceEntry`.
 pub(super) fn check(export_to: &At<'_, '_>, allows_nobody: bool, report: &mut Report<'_>) {
     let own = report.namespace();
     let mut seen = BTreeSet::new();
     for entry in export_to.each() {
         let namespace = if entry.text() == "." { own } else { entry.node().text() };
         if seen.contains(namespace) {
-            report.error(&entry, format_args!("{:?} is there already", entry.text()));
+            report.error(&entry, format_args!("duplicate entry {:?}", entry.text()));
             continue;
         }
         match namespace {
             "~" if allows_nobody => {}
             "~" => {
-                report.error(&entry, "`~` (nobody) is for ServiceEntries only");
+                report.error(&entry, "`~` (no namespace) is allowed only for a ServiceEntry");
                 continue;
             }
             "*" | "." => {}
-            // A file may leave the namespace out.
+            // The namespace may be missing in a file.
             "" if entry.text() == "." => {}
             _ if name::is_label(namespace) => {}
             _ => {
-                report.error(&entry, format_args!("{namespace:?} is no namespace; it is a name, `.` or `*`"));
+                report.error(&entry, format_args!("{namespace:?} is not a namespace name, `.` or `*`"));
                 continue;
             }
         }
@@ -34,15 +34,15 @@ pub(super) fn check(export_to: &At<'_, '_>, allows_nobody: bool, report: &mut Re
     }
     if export_to.items().len() > 1 {
         if seen.contains("*") {
-            report.error(export_to, "with `*` (everybody) there can be no other entry");
+            report.error(export_to, "`*` (all namespaces) must be the only entry");
         }
         if seen.contains("~") {
-            report.error(export_to, "with `~` (nobody) there can be no other entry");
+            report.error(export_to, "`~` (no namespace) must be the only entry");
         }
     }
 }
 
-/// A rule for selected workloads is seen by its own namespace only.
+/// A `DestinationRule` for selected workloads is visible only in its own namespace.
 pub(super) fn check_own_only(export_to: &At<'_, '_>, report: &mut Report<'_>) {
     let own = report.namespace();
     let entries: BTreeSet<&str> =
@@ -51,8 +51,8 @@ pub(super) fn check_own_only(export_to: &At<'_, '_>, report: &mut Report<'_>) {
         return;
     }
     if !entries.contains(own) {
-        report.error(export_to, "with a workloadSelector it can only be exported to its own namespace");
+        report.error(export_to, "with a workloadSelector only the object's own namespace is allowed");
     } else if entries.len() > 1 {
-        report.error(export_to, "with a workloadSelector there can be one entry only, its own namespace");
+        report.error(export_to, "with a workloadSelector the object's own namespace must be the only entry");
     }
 }

@@ -1,5 +1,5 @@
-//! Objects of Istio and of the Gateway API against the schemas of their custom resource definitions: what the API server
-//! refuses, told before it is asked, and what it silently drops.
+//! Validates objects of Istio and of the Gateway API against their CRDs: what the API server rejects, and fields that
+//! it drops silently.
 
 use crate::crd::{self, Schemas, Trouble};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
@@ -10,11 +10,11 @@ pub static SH7001: Code = Code {
     id: "SH7001",
     name: "UnknownField",
     level: Level::Error,
-    title: "A field is not known to the kind's definition",
-    why: "The API server drops a field it does not know, or refuses the object if it is asked to be strict, as kubectl \
-          does. Either way it does not do what it says; istioctl passes over it.",
-    remedy: "Write the field as the definition has it; the message names the nearest one. If the field is from a newer \
-             release of Istio or of the Gateway API, update the definitions in the cluster first.",
+    title: "Unknown field",
+    why: "The API server drops an unknown field, or rejects the object under strict field validation, as kubectl \
+          requests it. In both cases the setting does not apply. istioctl does not report such fields.",
+    remedy: "Correct the name; the message suggests the nearest field. If the field is from a newer release of Istio \
+             or of the Gateway API, update the CRDs in the cluster first.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -47,10 +47,10 @@ pub static SH7002: Code = Code {
     id: "SH7002",
     name: "WrongType",
     level: Level::Error,
-    title: "A field has a value of the wrong type",
-    why: "The API server refuses the object. In YAML, numbers, true, false and null are no strings unless they are \
-          quoted. A null is refused by a server-side apply and dropped by everything else, so it is a warning.",
-    remedy: "Write the value as the type that the message names, with or without quotes; leave a null out.",
+    title: "Field has the wrong type",
+    why: "The API server rejects the object. In YAML, unquoted numbers, true, false and null are not strings. \
+          Server-side apply rejects null, while other requests drop it, so null is reported as a warning.",
+    remedy: "Use the type in the message, with or without quotes; remove a null value.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -81,9 +81,9 @@ pub static SH7003: Code = Code {
     id: "SH7003",
     name: "InvalidValue",
     level: Level::Error,
-    title: "A field is required and missing, or its value is out of bounds, not one of those allowed or not in the form",
-    why: "The API server refuses the object.",
-    remedy: "Give the field a value within the bounds that the message names.",
+    title: "Field is missing, out of range, or not in the allowed format",
+    why: "The API server rejects the object.",
+    remedy: "Set the field to a value within the limits in the message.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -106,12 +106,12 @@ spec:
 
 pub static SH7004: Code = Code {
     id: "SH7004",
-    name: "RuleNotMet",
+    name: "ValidationRuleFailed",
     level: Level::Error,
-    title: "A validation rule (CEL) of the kind's definition is not met",
-    why: "The API server evaluates the rules of a definition whenever an object is written, and refuses one that does \
-          not meet them.",
-    remedy: "Change the object so that it meets the rule, whose text the message gives.",
+    title: "CRD validation rule (CEL) failed",
+    why: "The API server evaluates the validation rules of a CRD for every write and rejects an object that violates \
+          one.",
+    remedy: "Change the object so that it satisfies the rule in the message.",
     source: "https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules",
     example: Example {
         before: "\
@@ -144,9 +144,9 @@ pub static SH7005: Code = Code {
     id: "SH7005",
     name: "UnknownVersion",
     level: Level::Error,
-    title: "The kind does not exist in this API version",
-    why: "The API server refuses the object, and Istio does not read it.",
-    remedy: "Use one of the versions that the message names.",
+    title: "Kind does not exist in this API version",
+    why: "The API server rejects the object, and Istio does not read it.",
+    remedy: "Use one of the versions in the message.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -167,7 +167,7 @@ spec:
     also: &[],
 };
 
-/// Kinds whose definitions are known.
+/// Kinds whose CRDs are compiled in.
 const KINDS: &[Kind] = &[
     Kind::AuthorizationPolicy,
     Kind::BackendTlsPolicy,
@@ -198,18 +198,22 @@ const KINDS: &[Kind] = &[
 pub static RULE: Rule = Rule {
     name: "schema.Fields",
     codes: &[&SH7001, &SH7002, &SH7003, &SH7004, &SH7005],
-    reads: KINDS,
+    inputs: KINDS,
     check: Check::Each(KINDS, check),
 };
 
 fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let schemas = Schemas::built_in();
     let Some(schema) = schemas.find(&resource.api_version, resource.kind.name()) else {
-        // A cluster serves what it serves.
+        // In a cluster the API server shows which versions are served.
         if resource.origin.is_some() {
             let versions: Vec<&str> = schemas.versions(resource.kind.group(), resource.kind.name()).collect();
-            let message =
-                format!("there is no {} in {}, only in {}", resource.kind, resource.api_version, versions.join(", "));
+            let message = format!(
+                "kind {} does not exist in {}, only in {}",
+                resource.kind,
+                resource.api_version,
+                versions.join(", ")
+            );
             findings.add(&SH7005, resource, message).field("apiVersion");
         }
         return;

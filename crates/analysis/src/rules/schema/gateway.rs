@@ -1,4 +1,4 @@
-//! Istio's Gateway. Source: `ValidateGateway`.
+//! Validates Istio's `Gateway`. Source: `ValidateGateway`.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.Gateway",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::Gateway],
+    inputs: &[Kind::Gateway],
     check: Check::Each(&[Kind::Gateway], check),
 };
 
@@ -19,13 +19,13 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if !name::is_label(&resource.name) {
         report.object_error(
             "metadata.name",
-            format_args!("the name of a Gateway is a DNS label without dots, not {:?}", resource.name),
+            format_args!("the name of a Gateway must be a DNS label without dots, not {:?}", resource.name),
         );
     }
     let spec = At::spec(resource);
     let servers = spec.key("servers");
     if servers.items().is_empty() {
-        report.error(&servers, "at least one server is needed");
+        report.error(&servers, "at least one server is required");
     }
     let mut names = BTreeSet::new();
     for server in servers.each() {
@@ -34,14 +34,11 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         if port.is_set() {
             let name = port.key("name");
             if !names.insert(name.node().text()) {
-                report.error(
-                    &name,
-                    format_args!("another port is named {:?} too; names of ports are unique", name.text()),
-                );
+                report.error(&name, format_args!("duplicate port name {:?}; port names must be unique", name.text()));
             }
             let redirect = server.node().at("tls.httpsRedirect").is_true();
             if redirect && !protocol::is_http(port.get("protocol").text()) {
-                report.warning(&server.key("tls"), "httpsRedirect only has an effect on servers of HTTP");
+                report.warning(&server.key("tls"), "httpsRedirect has an effect only on HTTP servers");
             }
         }
     }
@@ -50,7 +47,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
 fn check_server(server: &At<'_, '_>, report: &mut Report<'_>) {
     let hosts = server.key("hosts");
     if hosts.items().is_empty() {
-        report.error(&hosts, "at least one host is needed");
+        report.error(&hosts, "at least one host is required");
     }
     for host in hosts.each() {
         check_host(&host, report);
@@ -61,7 +58,7 @@ fn check_server(server: &At<'_, '_>, report: &mut Report<'_>) {
     if let Some(path) = bind.text().strip_prefix(address::UNIX) {
         report.unix_path(&bind, path);
         if port.get("number").as_int().is_some_and(|number| number != 0) {
-            report.error(&port.key("number"), "the port of a Unix socket is 0");
+            report.error(&port.key("number"), "the port number of a Unix domain socket must be 0");
         }
     } else if !bind.text().is_empty() {
         report.ip(&bind);
@@ -74,27 +71,33 @@ fn check_server(server: &At<'_, '_>, report: &mut Report<'_>) {
     let name = port.get("protocol").text();
     if protocol::is_tls(name) {
         if tls.is_null() {
-            report.error(server, format_args!("{name} needs `tls`"));
+            report.error(server, format_args!("protocol {name} requires `tls`"));
         }
     } else if tls.is_set() {
         let passes = matches!(tls.get("mode").text(), "" | "PASSTHROUGH" | "AUTO_PASSTHROUGH");
         if !protocol::is_http(name) {
-            report.error(&tls, format_args!("{name} cannot have `tls`; the protocols that can are HTTPS and TLS"));
+            report.error(&tls, format_args!("protocol {name} does not support `tls`; use HTTPS or TLS"));
         } else if !passes || !tls.set(&["caCertificates", "privateKey", "serverCertificate"]).is_empty() {
-            report.error(&tls, format_args!("{name} can have `tls` for httpsRedirect only; to end TLS, use HTTPS"));
+            report.error(
+                &tls,
+                format_args!(
+                    "protocol {name} supports `tls` only for httpsRedirect; use HTTPS to \
+                                             terminate TLS"
+                ),
+            );
         }
     }
 }
 
 fn check_port(port: &At<'_, '_>, bind: &str, report: &mut Report<'_>) -> bool {
     if port.is_null() {
-        report.error(port, "a port is needed");
+        report.error(port, "a port is required");
         return false;
     }
     let mut right = true;
     let protocol = port.key("protocol");
     if !protocol::is_known(protocol.text()) {
-        let text = format!("{:?} is no protocol that Istio knows: {}", protocol.text(), protocol::names());
+        let text = format!("{:?} is not a protocol that Istio supports: {}", protocol.text(), protocol::names());
         report.error(&protocol, text);
         right = false;
     }
@@ -104,11 +107,11 @@ fn check_port(port: &At<'_, '_>, bind: &str, report: &mut Report<'_>) -> bool {
         right &= (1..=65535).contains(&number.int());
     }
     if port.get("targetPort").as_int().is_some_and(|target| target > 0) {
-        report.error(&port.key("targetPort"), "it has no effect on a Gateway");
+        report.error(&port.key("targetPort"), "no effect on a Gateway");
         right = false;
     }
     if port.get("name").text().is_empty() {
-        report.error(port, "a port needs a name");
+        report.error(port, "a port requires a name");
         right = false;
     }
     right
@@ -121,22 +124,22 @@ fn check_host(host: &At<'_, '_>, report: &mut Report<'_>) {
         return;
     };
     if namespace.is_empty() || name.is_empty() {
-        report.error(host, "both the namespace and the name are needed, as in `namespace/host`");
+        report.error(host, "both the namespace and the name are required, as in `namespace/host`");
     }
     if !matches!(namespace, "*" | ".") && !name::is_label(namespace) {
-        report.error(host, format_args!("{namespace:?} is no namespace; it is a name, `*` or `.`"));
+        report.error(host, format_args!("{namespace:?} is not a namespace name, `*` or `.`"));
     }
     check_host_name(host, name, report);
 }
 
 fn check_host_name(at: &At<'_, '_>, host: &str, report: &mut Report<'_>) {
     if host != "*" && !host.contains('.') {
-        report.error(at, format_args!("{host:?} is a short name; a Gateway needs the whole domain name"));
+        report.error(at, format_args!("{host:?} is a short name; a Gateway requires a fully qualified domain name"));
     }
     if !address::is_ip(host) {
         report.check(at, name::check_wildcard(host));
     }
     if name::is_partial_wildcard(host) {
-        report.error(at, format_args!("in {host:?} the `*` does not stand for a whole label"));
+        report.error(at, format_args!("in {host:?} the `*` must be a whole label"));
     }
 }

@@ -1,11 +1,11 @@
-//! How requests are spread over endpoints. Source: `validateLoadBalancer`.
+//! Validates load balancer settings. Source: `validateLoadBalancer`.
 
 use std::collections::BTreeSet;
 
 use super::locality;
 use super::report::{At, Report};
 
-/// `has_outliers`: whether the same policy has outlierDetection, without which endpoints never fail over.
+/// `has_outliers`: whether the same policy has outlierDetection, which failover requires.
 pub(super) fn check(settings: &At<'_, '_>, has_outliers: bool, report: &mut Report<'_>) {
     if settings.is_null() {
         return;
@@ -13,23 +13,23 @@ pub(super) fn check(settings: &At<'_, '_>, has_outliers: bool, report: &mut Repo
     check_hash(&settings.key("consistentHash"), report);
     let (by_locality, by_zone) = (settings.key("localityLbSetting"), settings.key("zoneAwareLbSetting"));
     if by_locality.is_set() && by_zone.is_set() {
-        report.error(settings, "only one of localityLbSetting and zoneAwareLbSetting can be set");
+        report.error(settings, "localityLbSetting and zoneAwareLbSetting are mutually exclusive");
     }
     locality::check(&by_locality, has_outliers, report);
     locality::check_zone_aware(&by_zone, has_outliers, report);
     let warmup = settings.key("warmup");
     if warmup.is_set() {
         if warmup.get("duration").is_null() {
-            report.error(&warmup, "duration is needed");
+            report.error(&warmup, "duration is required");
         }
         report.duration(&warmup.key("duration"));
         let least = warmup.key("minimumPercent");
         if least.as_number().is_some_and(|percent| percent > 100.0) {
-            report.error(&least, "it is at most 100");
+            report.error(&least, "must be at most 100");
         }
         let aggression = warmup.key("aggression");
         if aggression.as_number().is_some_and(|value| value <= 0.0) {
-            report.error(&aggression, "it has to be greater than 0");
+            report.error(&aggression, "must be greater than 0");
         }
     }
 }
@@ -40,23 +40,23 @@ fn check_hash(hash: &At<'_, '_>, report: &mut Report<'_>) {
     }
     let cookie = hash.key("httpCookie");
     if cookie.is_set() && !cookie.has("name") {
-        report.error(&cookie, "a name is needed");
+        report.error(&cookie, "a name is required");
     }
     let mut names = BTreeSet::new();
     let attributes = cookie.key("attributes");
     for attribute in attributes.each() {
         let name = attribute.node().get("name").text();
         if name.is_empty() {
-            report.error(&attribute, "a name is needed");
+            report.error(&attribute, "a name is required");
         } else if !names.insert(name) {
-            report.error(&attribute, format_args!("the attribute {name:?} is there already"));
+            report.error(&attribute, format_args!("duplicate attribute {name:?}"));
         }
     }
     let size = hash.key("minimumRingSize");
     if !size.is_empty() {
-        report.warning(&size, "it is deprecated; use ringHash.minimumRingSize");
+        report.warning(&size, "deprecated; use ringHash.minimumRingSize");
         if hash.get("ringHash").is_set() || hash.get("maglev").is_set() {
-            report.error(&size, "it cannot be set together with ringHash or maglev");
+            report.error(&size, "must not be set together with ringHash or maglev");
         }
     }
     let maglev = hash.key("maglev");
@@ -64,17 +64,17 @@ fn check_hash(hash: &At<'_, '_>, report: &mut Report<'_>) {
         let size = maglev.key("tableSize");
         let number = u64::try_from(size.int()).unwrap_or_default();
         if number == 0 {
-            report.error(&maglev, "tableSize is needed");
+            report.error(&maglev, "tableSize is required");
         }
         if number >= 5_000_011 {
-            report.error(&size, "it has to be less than 5000011");
+            report.error(&size, "must be less than 5000011");
         } else if !is_prime(number) {
-            report.error(&size, format_args!("it has to be a prime number, and {number} is none"));
+            report.error(&size, format_args!("must be a prime number, but {number} is not"));
         }
     }
 }
 
-/// As Envoy decides, which takes 1 for one. Source: Envoy `source/common/common/utility.cc`.
+/// Primality as Envoy defines it, which accepts 1. Source: Envoy `source/common/common/utility.cc`.
 fn is_prime(number: u64) -> bool {
     if number != 0 && number < 4 {
         return true;

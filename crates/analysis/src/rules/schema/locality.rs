@@ -1,4 +1,4 @@
-//! Which regions and zones requests go to. Source: `ValidateLocalityLbSetting`, `ValidateZoneAwareLbSetting`,
+//! Validates locality load balancing. Source: `ValidateLocalityLbSetting`, `ValidateZoneAwareLbSetting`,
 //! `validateLocalities`.
 
 use super::report::{At, Report};
@@ -14,13 +14,13 @@ pub(super) fn check(setting: &At<'_, '_>, has_outliers: bool, report: &mut Repor
     let failover = setting.key("failover");
     let priority = setting.key("failoverPriority");
     if !distribute.items().is_empty() && !failover.items().is_empty() {
-        report.error(setting, "distribute and failover cannot be set together");
+        report.error(setting, "distribute and failover are mutually exclusive");
         return;
     }
     if !failover.items().is_empty()
         && let Some(label) = priority.each().find(|label| TOPOLOGY.contains(&label.text()))
     {
-        report.error(&label, format_args!("with failover the label {} cannot be a priority too", label.text()));
+        report.error(&label, format_args!("with failover, label {} must not be a priority", label.text()));
         return;
     }
     if !check_weights(&distribute, report) {
@@ -37,7 +37,7 @@ pub(super) fn check_zone_aware(setting: &At<'_, '_>, has_outliers: bool, report:
     }
     let priority = setting.key("failoverPriority");
     for label in priority.each().filter(|label| TOPOLOGY.contains(&label.text())) {
-        report.error(&label, "regions and zones are seen to already; name other labels");
+        report.error(&label, "regions and zones are considered automatically; use other labels");
     }
     check_failover(setting, has_outliers, report);
 }
@@ -45,36 +45,36 @@ pub(super) fn check_zone_aware(setting: &At<'_, '_>, has_outliers: bool, report:
 fn check_failover(setting: &At<'_, '_>, has_outliers: bool, report: &mut Report<'_>) {
     let failover = setting.key("failover");
     if !has_outliers && (!failover.items().is_empty() || setting.has("failoverPriority")) {
-        report.warning(setting, "without outlierDetection in the same policy nothing ever fails over");
+        report.warning(setting, "failover requires outlierDetection in the same policy");
     }
     for entry in failover.each() {
         let (from, to) = (entry.get("from").text(), entry.get("to").text());
         if from == to {
-            report.error(&entry, "from and to have to be different regions");
+            report.error(&entry, "from and to must be different regions");
         }
         if from.contains('/') || to.contains('/') {
-            report.error(&entry, "it is between regions, without zones");
+            report.error(&entry, "failover is between regions; zones are not allowed");
         }
         if from.contains('*') || to.contains('*') {
-            report.error(&entry, "regions cannot have wildcards");
+            report.error(&entry, "wildcards are not allowed in regions");
         }
     }
 }
 
-/// False after what makes Istio stop looking.
+/// False if Istio stops the validation here.
 fn check_weights(distribute: &At<'_, '_>, report: &mut Report<'_>) -> bool {
     for entry in distribute.each() {
         let to = entry.key("to");
         let mut total = 0;
         for (_, weight) in to.each_entry() {
             if !(1..=100).contains(&weight.int()) {
-                report.error(&weight, format_args!("a weight is from 1 to 100, not {}", weight.scalar_text()));
+                report.error(&weight, format_args!("a weight must be from 1 to 100, not {}", weight.scalar_text()));
                 return false;
             }
             total += weight.int();
         }
         if total != 100 {
-            report.error(&to, format_args!("the weights have to add up to 100, not {total}"));
+            report.error(&to, format_args!("weights must add up to 100, not {total}"));
             return false;
         }
         check_localities(&to, to.node().entries().iter().map(|(key, _)| key.as_str()), report);
@@ -82,29 +82,30 @@ fn check_weights(distribute: &At<'_, '_>, report: &mut Report<'_>) -> bool {
     true
 }
 
-/// No two of them may have an endpoint in common. The first that is wrong is told.
+/// Checks that localities do not overlap. Only the first error is reported.
 fn check_localities<'a>(at: &At<'_, '_>, localities: impl Iterator<Item = &'a str>, report: &mut Report<'_>) {
     let mut before: Vec<Vec<&str>> = Vec::new();
     for locality in localities {
         let wildcards = locality.matches('*').count();
         if wildcards > 1 || (wildcards == 1 && !locality.ends_with('*')) {
-            report.error(at, format_args!("{locality:?} can have one `*`, at its end"));
+            report.error(at, format_args!("{locality:?} may contain only one `*`, at the end"));
             return;
         }
         let parts: Vec<&str> = locality.splitn(3, '/').collect();
         if parts.iter().any(|part| part.is_empty()) {
-            report.error(at, format_args!("{locality:?} is no region/zone/subzone"));
+            report.error(at, format_args!("{locality:?} must have the form region/zone/subzone"));
             return;
         }
         if before.iter().any(|before| overlaps(before, &parts)) {
-            report.error(at, format_args!("{locality:?} overlaps with an earlier one"));
+            report.error(at, format_args!("{locality:?} overlaps with an earlier locality"));
             return;
         }
         before.push(parts);
     }
 }
 
-/// Whether a locality is within one before it. `*` after what it covers is allowed: it stands for the rest.
+/// Whether a locality is within an earlier one. `*` after more specific localities is allowed, because it matches the
+/// rest.
 fn overlaps(before: &[&str], new: &[&str]) -> bool {
     let level = |level: usize| match (before.get(level), new.get(level)) {
         (None | Some(&"*"), _) | (_, None) => Some(true),
@@ -119,7 +120,7 @@ mod tests {
     use super::overlaps;
 
     #[test]
-    fn what_overlaps() {
+    fn overlapping_localities_are_detected() {
         for (before, new, expected) in [
             ("a", "a", true),
             ("a", "a/b", true),

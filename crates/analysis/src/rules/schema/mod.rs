@@ -1,8 +1,8 @@
-//! Objects by themselves: against the schemas of their definitions, and as Istio's own validation judges them. One file
-//! for each kind, and one for each part that several kinds have.
+//! Validates single objects: against the schemas of their CRDs, and by the rules of Istio's own validation. One file
+//! for each kind, and one for each message that several kinds use.
 //!
-//! Source: `pkg/config/validation` of istio/istio, which istiod's webhook runs. Labels and annotations are not looked at,
-//! as in `istioctl analyze`. Each finding names its field.
+//! Source: `pkg/config/validation` of istio/istio, which istiod's webhook runs. As in `istioctl analyze`, labels and
+//! annotations are not checked. Each finding has its field.
 
 pub mod authorization_policy;
 pub mod destination_rule;

@@ -1,4 +1,4 @@
-//! ProxyConfig. Source: `ValidateProxyConfig`.
+//! Validates `ProxyConfig`. Source: `ValidateProxyConfig`.
 
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
@@ -7,7 +7,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.ProxyConfig",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::ProxyConfig],
+    inputs: &[Kind::ProxyConfig],
     check: Check::Each(&[Kind::ProxyConfig], check),
 };
 

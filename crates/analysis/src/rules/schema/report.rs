@@ -1,21 +1,21 @@
-//! The codes of Istio's own validation, and what validators of all kinds share: a value with its place, and where to
-//! put what is wrong with it.
+//! Codes of Istio's own validation, and the helpers that the validators of all kinds share: a value with its path, and
+//! a report of its errors.
 
 use std::fmt::Display;
 use std::ops::Deref;
 
 use crate::field::Field;
 use crate::syntax::{address, duration, name};
-use crate::{Code, Example, Finding, Findings, Level, Node, Resource};
+use crate::{Code, Example, Finding, Findings, Level, Resource, Value};
 
 pub static IST0106: Code = Code {
     id: "IST0106",
     name: "SchemaValidationError",
     level: Level::Error,
-    title: "Istio's own validation refuses the object",
-    why: "istiod's webhook refuses it, and where the webhook is off the proxies get a configuration they cannot use, or \
-          the object has no effect.",
-    remedy: "Mend the field that the finding names as its message says.",
+    title: "Istio's validation rejects the object",
+    why: "istiod's webhook rejects the object. If the webhook is disabled, the object has no effect or the proxies \
+          receive an invalid configuration.",
+    remedy: "Correct the field as the message describes.",
     source: "https://istio.io/latest/docs/reference/config/analysis/ist0106/",
     example: Example {
         before: "\
@@ -47,9 +47,9 @@ pub static IST0133: Code = Code {
     id: "IST0133",
     name: "SchemaWarning",
     level: Level::Warning,
-    title: "Istio's own validation accepts the object and warns",
-    why: "The object is taken, but part of it is ignored, deprecated or does something else than it seems to.",
-    remedy: "Change the field that the finding names as its message says.",
+    title: "Istio's validation accepts the object with a warning",
+    why: "Istio accepts the object, but ignores a part of it, has deprecated it, or applies it in an unexpected way.",
+    remedy: "Change the field as the message describes.",
     source: "https://istio.io/latest/docs/reference/config/analysis/ist0133/",
     example: Example {
         before: "\
@@ -78,17 +78,17 @@ spec:
     also: &["KIA1108"],
 };
 
-/// A value and where it is. What is not there is null, and has a place too.
+/// A value and its path. A missing field is null and has a path too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At<'n, 'f> {
-    node: &'n Node,
+    node: &'n Value,
     field: Field<'f>,
 }
 
 impl Deref for At<'_, '_> {
-    type Target = Node;
+    type Target = Value;
 
-    fn deref(&self) -> &Node {
+    fn deref(&self) -> &Value {
         self.node
     }
 }
@@ -98,12 +98,12 @@ impl<'n> At<'n, '_> {
         Self { node: resource.spec(), field: Field::root("spec") }
     }
 
-    /// The value below a key.
+    /// Value of a key.
     pub(super) fn key<'g>(&'g self, key: &'g str) -> At<'n, 'g> {
         At { node: self.node.get(key), field: self.field.key(key) }
     }
 
-    /// The items of a list.
+    /// Items of a list.
     pub(super) fn each<'g>(&'g self) -> impl ExactSizeIterator<Item = At<'n, 'g>> {
         self.node.items().iter().enumerate().map(|(index, node)| At { node, field: self.field.index(index) })
     }
@@ -113,12 +113,12 @@ impl<'n> At<'n, '_> {
         self.node.entries().iter().map(|(key, node)| (key.as_str(), At { node, field: self.field.key(key) }))
     }
 
-    /// Whether a field is there and not empty.
+    /// Whether a field is present and not empty.
     pub(super) fn has(&self, key: &str) -> bool {
         !self.node.get(key).is_empty()
     }
 
-    /// Those of these fields that are there and not empty.
+    /// Those of the fields that are present and not empty.
     pub(super) fn set<'k>(&self, keys: &[&'k str]) -> Vec<&'k str> {
         keys.iter().copied().filter(|key| self.has(key)).collect()
     }
@@ -127,13 +127,13 @@ impl<'n> At<'n, '_> {
         self.node.as_int().unwrap_or_default()
     }
 
-    /// As it is in the object, longer than the borrow of its place.
-    pub(super) const fn node(&self) -> &'n Node {
+    /// The underlying value, with the lifetime of the object.
+    pub(super) const fn node(&self) -> &'n Value {
         self.node
     }
 }
 
-/// What is wrong with one object.
+/// Collects the findings about one object.
 pub(super) struct Report<'a> {
     resource: &'a Resource,
     findings: &'a mut Findings,
@@ -148,22 +148,22 @@ impl<'a> Report<'a> {
         &self.resource.namespace
     }
 
-    /// Refused by Istio.
+    /// An error: Istio rejects the object.
     pub(super) fn error(&mut self, at: &At<'_, '_>, text: impl Display) {
         self.add(&IST0106, at, text);
     }
 
-    /// Accepted by Istio, with a warning.
+    /// A warning: Istio accepts the object.
     pub(super) fn warning(&mut self, at: &At<'_, '_>, text: impl Display) {
         self.add(&IST0133, at, text);
     }
 
-    /// Accepted by Istio, with a warning that every such object gets, however well it is made.
-    pub(super) fn remark(&mut self, at: &At<'_, '_>, text: impl Display) {
+    /// A note that every object of this kind gets, however it is written.
+    pub(super) fn note(&mut self, at: &At<'_, '_>, text: impl Display) {
         self.add(&IST0133, at, text).level(Level::Info);
     }
 
-    /// The whole object, where a rule is about its name.
+    /// An error about the object's name.
     pub(super) fn object_error(&mut self, field: &str, text: impl Display) {
         let message = text.to_string();
         self.findings.add(&IST0106, self.resource, message.as_str()).field(field).arguments([message]);
@@ -175,7 +175,7 @@ impl<'a> Report<'a> {
         self.findings.add(code, self.resource, message.as_str()).field(field).arguments([message])
     }
 
-    /// With another code and the arguments of its message.
+    /// A finding with another code and its arguments.
     pub(super) fn special(&mut self, code: &'static Code, at: &At<'_, '_>, text: String, arguments: Vec<String>) {
         self.findings.add(code, self.resource, text).field(at.field.to_string()).arguments(arguments);
     }
@@ -186,43 +186,43 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// At least a millisecond, and no parts of one. What cannot be read is the definition's to refuse.
+    /// At least one millisecond, and whole milliseconds. A value that is not a duration violates the CRD schema.
     pub(super) fn duration(&mut self, at: &At<'_, '_>) {
         const MILLISECOND: i64 = 1_000_000;
         let Some(nanoseconds) = at.as_str().and_then(duration::parse) else { return };
         if nanoseconds < MILLISECOND {
-            self.error(at, "a duration of at least 1ms is needed");
+            self.error(at, "a duration of at least 1ms is required");
         } else if nanoseconds % MILLISECOND != 0 {
-            self.error(at, "parts of a millisecond are not supported");
+            self.error(at, "fractions of a millisecond are not supported");
         }
     }
 
-    /// A number from 1 to 65535; a port that is not there is 0. What is no number is the definition's to refuse.
+    /// From 1 to 65535; a missing port is 0. A value that is not a number violates the CRD schema.
     pub(super) fn port(&mut self, at: &At<'_, '_>) {
-        let is_number = matches!(at.node, Node::Int(_) | Node::Null);
+        let is_number = matches!(at.node, Value::Int(_) | Value::Null);
         if is_number && !(1..=65535).contains(&at.int()) {
-            self.error(at, format_args!("a port is a number from 1 to 65535, not {}", at.int()));
+            self.error(at, format_args!("a port must be from 1 to 65535, not {}", at.int()));
         }
     }
 
     /// From 0 to 100.
     pub(super) fn percent(&mut self, at: &At<'_, '_>) {
         if at.as_number().is_some_and(|value| !(0.0..=100.0).contains(&value)) {
-            self.error(at, format_args!("a percentage is from 0 to 100, not {}", at.scalar_text()));
+            self.error(at, format_args!("a percentage must be from 0 to 100, not {}", at.scalar_text()));
         }
     }
 
-    /// Not negative.
+    /// Zero or positive.
     pub(super) fn not_negative(&mut self, at: &At<'_, '_>) {
         if at.as_number().is_some_and(|value| value < 0.0) {
-            self.error(at, format_args!("it cannot be negative, and is {}", at.scalar_text()));
+            self.error(at, format_args!("must not be negative, but is {}", at.scalar_text()));
         }
     }
 
-    /// The name of a port: a DNS label.
+    /// Name of a port: a DNS label.
     pub(super) fn port_name(&mut self, at: &At<'_, '_>, name: &str) {
         if !name::is_label(name) {
-            self.error(at, format_args!("the name of a port is a DNS label, not {name:?}"));
+            self.error(at, format_args!("the name of a port must be a DNS label, not {name:?}"));
         }
     }
 
@@ -233,22 +233,22 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The path behind `unix://`.
+    /// Path after `unix://`.
     pub(super) fn unix_path(&mut self, at: &At<'_, '_>, path: &str) {
         if !address::is_unix_path(path) {
-            self.error(at, format_args!("{path:?} is no absolute path of a socket"));
+            self.error(at, format_args!("{path:?} is not an absolute path of a Unix domain socket"));
         }
     }
 
     pub(super) fn ip(&mut self, at: &At<'_, '_>) {
         if !address::is_ip(at.text()) {
-            self.error(at, format_args!("{:?} is no IP address", at.text()));
+            self.error(at, format_args!("{:?} is not an IP address", at.text()));
         }
     }
 
     pub(super) fn ip_or_block(&mut self, at: &At<'_, '_>) {
         if !address::is_ip_or_block(at.text()) {
-            self.error(at, format_args!("{:?} is neither an IP address nor a block of them", at.text()));
+            self.error(at, format_args!("{:?} is not an IP address or CIDR", at.text()));
         }
     }
 }

@@ -1,14 +1,14 @@
-//! RequestAuthentication. Source: `ValidateRequestAuthentication`.
+//! Validates `RequestAuthentication`. Source: `ValidateRequestAuthentication`.
 
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
 use crate::syntax::url::{self, Form};
-use crate::{Check, Findings, Kind, Node, Resource, Rule, View};
+use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.RequestAuthentication",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::RequestAuthentication],
+    inputs: &[Kind::RequestAuthentication],
     check: Check::Each(&[Kind::RequestAuthentication], check),
 };
 
@@ -23,14 +23,14 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 fn check_rule(rule: &At<'_, '_>, report: &mut Report<'_>) {
     if !rule.has("issuer") && !rule.has("jwksUri") {
-        report.error(rule, "at least one of issuer and jwksUri is needed");
+        report.error(rule, "at least one of issuer and jwksUri is required");
     }
     let from = rule.key("jwksUri");
     if !from.is_empty() {
         match url::scheme(from.text(), Form::Any) {
             Ok(scheme) if matches!(scheme.as_str(), "http" | "https") => {}
-            Ok(_) => report.error(&from, format_args!("{:?} has to begin with http:// or https://", from.text())),
-            Err(why) => report.error(&from, format_args!("{:?} is no URL: {why}", from.text())),
+            Ok(_) => report.error(&from, format_args!("{:?} must begin with http:// or https://", from.text())),
+            Err(why) => report.error(&from, format_args!("{:?} is not a valid URL: {why}", from.text())),
         }
     }
     let keys = rule.key("jwks");
@@ -39,43 +39,48 @@ fn check_rule(rule: &At<'_, '_>, report: &mut Report<'_>) {
     }
     for key in ["audiences", "fromParams", "fromCookies"] {
         for value in rule.key(key).each().filter(|value| value.text().is_empty()) {
-            report.error(&value, "a value cannot be empty");
+            report.error(&value, "a value must not be empty");
         }
     }
     for header in rule.key("fromHeaders").each() {
         if !header.has("name") {
-            report.error(&header, "the name of a header is needed");
+            report.error(&header, "the name of a header is required");
         }
     }
     for output in rule.key("outputClaimToHeaders").each() {
         if !output.has("claim") || !output.has("header") {
-            report.error(&output, "both claim and header are needed");
+            report.error(&output, "both claim and header are required");
             continue;
         }
         let header = output.key("header");
         if !header.text().bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-            report.error(&header, format_args!("{:?} is no name of a header", header.text()));
+            report.error(&header, format_args!("{:?} is not a valid header name", header.text()));
         }
     }
     report.duration(&rule.key("timeout"));
 }
 
-/// A JSON Web Key Set, or one key (RFC 7517, 7518, 8037). The text itself is not repeated: it may hold a secret.
+/// A JSON Web Key Set, or one key (RFC 7517, 7518, 8037). Messages do not quote the value, because it may contain a
+/// secret.
 fn check_keys(at: &At<'_, '_>, report: &mut Report<'_>) {
-    let set: Node = match serde_json::from_str(at.text()) {
-        Ok(set @ Node::Map(_)) => set,
-        Ok(_) => return report.error(at, "it is no JSON Web Key Set, but other JSON"),
+    let set: Value = match serde_json::from_str(at.text()) {
+        Ok(set @ Value::Map(_)) => set,
+        Ok(_) => return report.error(at, "valid JSON, but not a JSON Web Key Set"),
         Err(error) => {
             return report.error(
                 at,
-                format_args!("it is no JSON Web Key Set: line {}, column {} is no JSON", error.line(), error.column()),
+                format_args!(
+                    "not a JSON Web Key Set: invalid JSON at line {}, column {}",
+                    error.line(),
+                    error.column()
+                ),
             );
         }
     };
     let keys = match &set["keys"] {
-        Node::List(keys) => keys,
-        Node::Null => std::slice::from_ref(&set),
-        _ => return report.error(at, "`keys` is no list"),
+        Value::List(keys) => keys,
+        Value::Null => std::slice::from_ref(&set),
+        _ => return report.error(at, "`keys` is not a list"),
     };
     for (index, key) in keys.iter().enumerate() {
         let needed: &[&str] = match key["kty"].text() {
@@ -84,7 +89,13 @@ fn check_keys(at: &At<'_, '_>, report: &mut Report<'_>) {
             "OKP" => &["crv", "x"],
             "oct" => &["k"],
             _ => {
-                report.error(at, format_args!("key {index} has no type (`kty`) that is known: RSA, EC, OKP or oct"));
+                report.error(
+                    at,
+                    format_args!(
+                        "key {index} has an unknown type (`kty`); supported are RSA, EC, OKP \
+                                               and oct"
+                    ),
+                );
                 continue;
             }
         };
@@ -94,7 +105,8 @@ fn check_keys(at: &At<'_, '_>, report: &mut Report<'_>) {
             report.warning(
                 at,
                 format_args!(
-                    "key {index} is a private one; only public ones are needed, and whoever reads this object has it"
+                    "key {index} contains a private key, which anyone who can read this object can use; only public \
+                     keys are required"
                 ),
             );
         }

@@ -1,4 +1,4 @@
-//! What a policy applies to: selected workloads, or the objects it names. Source: `validateWorkloadSelector`,
+//! Validates the target of a policy: a workload selector, or target references. Source: `validateWorkloadSelector`,
 //! `ValidateAlphaWorkloadSelector`, `validatePolicyTargetReference`, `validateOneOfSelectorType`.
 
 use super::report::{At, Report};
@@ -10,7 +10,7 @@ pub(super) fn check_targets(spec: &At<'_, '_>, report: &mut Report<'_>) {
     let targets = spec.key("targetRefs");
     let given = [selector.is_set(), target.is_set(), !targets.items().is_empty()];
     if given.iter().filter(|given| **given).count() > 1 {
-        report.error(spec, "only one of selector, targetRef and targetRefs can be given");
+        report.error(spec, "selector, targetRef and targetRefs are mutually exclusive");
     }
     check_selector(&selector, report);
     check_target(&target, report);
@@ -24,10 +24,10 @@ fn check_target(target: &At<'_, '_>, report: &mut Report<'_>) {
         return;
     }
     if !target.has("name") {
-        report.error(target, "a name is needed");
+        report.error(target, "a name is required");
     }
     if target.has("namespace") {
-        report.error(&target.key("namespace"), "a policy can only name objects of its own namespace");
+        report.error(&target.key("namespace"), "a policy may reference only objects in its own namespace");
     }
     let kind = (target.get("group").text(), target.get("kind").text());
     let known = matches!(
@@ -38,15 +38,15 @@ fn check_target(target: &At<'_, '_>, report: &mut Report<'_>) {
     );
     if !known {
         let text = format!(
-            "a policy applies to a Service, a ServiceEntry of networking.istio.io, a Gateway or a GatewayClass of \
-             gateway.networking.k8s.io, not to {:?} of {:?}",
+            "a policy may reference a Service, a ServiceEntry of networking.istio.io, or a Gateway or GatewayClass of \
+             gateway.networking.k8s.io, not {:?} of {:?}",
             kind.1, kind.0
         );
         report.error(target, text);
     }
 }
 
-/// A selector by `matchLabels`.
+/// A selector with `matchLabels`.
 pub(super) fn check_selector(selector: &At<'_, '_>, report: &mut Report<'_>) {
     if selector.is_null() {
         return;
@@ -54,11 +54,11 @@ pub(super) fn check_selector(selector: &At<'_, '_>, report: &mut Report<'_>) {
     let labels = selector.key("matchLabels");
     check_labels(&labels, report);
     if labels.entries().is_empty() {
-        report.warning(selector, "it has no labels and so selects every workload");
+        report.warning(selector, "selects every workload, because it has no labels");
     }
 }
 
-/// A selector by `labels`. False if it is wrong, in which case Istio looks at nothing else.
+/// A selector with `labels`. False if it is invalid, in which case Istio stops the validation.
 pub(super) fn check_workload_selector(selector: &At<'_, '_>, report: &mut Report<'_>) -> bool {
     if selector.is_null() {
         return true;
@@ -66,7 +66,7 @@ pub(super) fn check_workload_selector(selector: &At<'_, '_>, report: &mut Report
     let labels = selector.key("labels");
     let right = check_labels(&labels, report);
     if right && labels.entries().is_empty() {
-        report.warning(selector, "it has no labels and so selects every workload of the namespace");
+        report.warning(selector, "selects every workload of the namespace, because it has no labels");
     }
     right
 }
@@ -75,7 +75,7 @@ fn check_labels(labels: &At<'_, '_>, report: &mut Report<'_>) -> bool {
     let mut right = true;
     for (key, value) in labels.each_entry() {
         if key.is_empty() {
-            report.error(&value, "the key of a label cannot be empty");
+            report.error(&value, "the key of a label must not be empty");
             right = false;
         }
         if key.contains('*') || value.text().contains('*') {

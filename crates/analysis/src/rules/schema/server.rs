@@ -1,10 +1,10 @@
-//! TLS as a server of a Gateway or a listener of a Sidecar ends it. Source: `validateTLSOptions`.
+//! Validates TLS settings of a Gateway server or a Sidecar listener. Source: `validateTLSOptions`.
 
 use std::collections::BTreeSet;
 
 use super::report::{At, Report};
 
-/// What `BoringSSL` offers, as Istio lists it (`pkg/config/security`).
+/// Cipher suites that Istio accepts (`pkg/config/security`).
 const CIPHERS: &[&str] = &[
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -28,7 +28,7 @@ pub(super) fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
         return;
     }
     check_ciphers(tls, report);
-    // PASSTHROUGH is the mode of one that states none.
+    // The default mode is PASSTHROUGH.
     let mode = tls.get("mode").text();
     match mode {
         "ISTIO_MUTUAL" => {
@@ -41,7 +41,11 @@ pub(super) fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
                 "credentialNames",
             ];
             for key in tls.set(&own) {
-                report.error(&tls.key(key), "ISTIO_MUTUAL uses the mesh's certificates, so this cannot be set");
+                report.error(
+                    &tls.key(key),
+                    "must not be set with ISTIO_MUTUAL, which uses the certificates of the \
+                                             mesh",
+                );
             }
             return;
         }
@@ -56,8 +60,8 @@ pub(super) fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
                 "credentialNames",
             ];
             if let Some(key) = tls.set(&unused).first() {
-                let mode = if mode.is_empty() { "PASSTHROUGH (the mode if none is stated)" } else { mode };
-                report.warning(&tls.key(key), format_args!("{mode} does not end TLS and ignores certificates"));
+                let mode = if mode.is_empty() { "PASSTHROUGH (the default mode)" } else { mode };
+                report.warning(&tls.key(key), format_args!("{mode} does not terminate TLS and ignores certificates"));
             }
         }
         _ => {}
@@ -67,7 +71,7 @@ pub(super) fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
         sources.push("serverCertificate with privateKey");
     }
     if sources.len() > 1 {
-        report.error(tls, format_args!("only one source of certificates can be given, not {}", sources.join(" and ")));
+        report.error(tls, format_args!("only one source of certificates is allowed, not {}", sources.join(" and ")));
     }
     let ends = matches!(mode, "SIMPLE" | "MUTUAL" | "OPTIONAL_MUTUAL");
     if ends && (tls.has("credentialName") || tls.has("credentialNames")) {
@@ -79,17 +83,17 @@ pub(super) fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
     if tls.has("caCrl") {
         let crl = tls.key("caCrl");
         if tls.has("credentialName") {
-            report.error(&crl, "with credentialName the revocation list comes from the same Secret");
+            report.error(&crl, "must not be set with credentialName; its Secret contains the revocation list");
         }
         if mode == "SIMPLE" {
-            report.error(&crl, "SIMPLE asks for no client certificate, so there is none to revoke");
+            report.error(&crl, "mode SIMPLE does not request client certificates, so a revocation list has no use");
         }
     }
 }
 
 fn check_certificates(tls: &At<'_, '_>, mode: &str, report: &mut Report<'_>) {
     if mode != "SIMPLE" && !tls.has("caCertificates") {
-        report.error(tls, format_args!("{mode} needs caCertificates (or credentialName) to check clients with"));
+        report.error(tls, format_args!("mode {mode} requires caCertificates (or credentialName) to verify clients"));
     }
     let pairs = tls.key("tlsCertificates");
     if pairs.items().len() > 2 {
@@ -98,7 +102,7 @@ fn check_certificates(tls: &At<'_, '_>, mode: &str, report: &mut Report<'_>) {
     let mut check = |pair: &At<'_, '_>| {
         for (key, what) in [("serverCertificate", "a server certificate"), ("privateKey", "a private key")] {
             if !pair.has(key) {
-                report.error(pair, format_args!("{mode} needs {what}: credentialName, or the file in {key}"));
+                report.error(pair, format_args!("mode {mode} requires {what}: credentialName, or the file in {key}"));
             }
         }
     };
@@ -114,18 +118,22 @@ fn check_ciphers(tls: &At<'_, '_>, report: &mut Report<'_>) {
     let ciphers = tls.key("cipherSuites");
     let version = tls.key("minProtocolVersion");
     if matches!(version.text(), "TLSV1_0" | "TLSV1_1") && ciphers.items().is_empty() {
-        report.warning(&version, "below TLS 1.2 the ciphers must be named too, as the usual ones need TLS 1.2");
+        report.warning(
+            &version,
+            "for versions below TLS 1.2 the cipher suites are required too, because the defaults \
+                                  need TLS 1.2",
+        );
     }
     let mut seen = BTreeSet::new();
     for cipher in ciphers.each() {
         let name = cipher.node().text();
-        // Operators of BoringSSL's expressions begin with a sign.
+        // Operators in BoringSSL cipher expressions begin with a sign.
         let known =
             matches!(name, "" | "ALL") || !name.starts_with(|c: char| c.is_alphanumeric()) || CIPHERS.contains(&name);
         if !known {
-            report.warning(&cipher, format_args!("{name:?} is no known cipher and is ignored"));
+            report.warning(&cipher, format_args!("{name:?} is not a known cipher suite and is ignored"));
         } else if !seen.insert(name) {
-            report.warning(&cipher, format_args!("{name:?} is there twice"));
+            report.warning(&cipher, format_args!("duplicate cipher suite {name:?}"));
         }
     }
 }

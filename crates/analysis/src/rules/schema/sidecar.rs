@@ -1,4 +1,4 @@
-//! Sidecar. Source: `ValidateSidecar`.
+//! Validates `Sidecar`. Source: `ValidateSidecar`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.Sidecar",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::Sidecar],
+    inputs: &[Kind::Sidecar],
     check: Check::Each(&[Kind::Sidecar], check),
 };
 
@@ -26,8 +26,11 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let pool = spec.key("inboundConnectionPool");
     let outbound = spec.key("outboundTrafficPolicy");
     if ingress.items().is_empty() && egress.items().is_empty() && outbound.is_null() && pool.is_null() {
-        report
-            .error(&spec, "at least one of ingress, egress, outboundTrafficPolicy and inboundConnectionPool is needed");
+        report.error(
+            &spec,
+            "at least one of ingress, egress, outboundTrafficPolicy and inboundConnectionPool is \
+                           required",
+        );
         return;
     }
     check_ingress(&ingress, report);
@@ -38,7 +41,7 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 fn check_port(port: &At<'_, '_>, report: &mut Report<'_>) {
     if port.get("targetPort").as_int().is_some_and(|target| target > 0) {
-        report.error(&port.key("targetPort"), "it has no effect on a Sidecar");
+        report.error(&port.key("targetPort"), "no effect on a Sidecar");
     }
     let name = port.key("name");
     if !name.is_empty() {
@@ -46,7 +49,10 @@ fn check_port(port: &At<'_, '_>, report: &mut Report<'_>) {
     }
     let named = port.key("protocol");
     if !named.is_empty() && !protocol::is_known(named.text()) {
-        report.error(&named, format_args!("{:?} is no protocol that Istio knows: {}", named.text(), protocol::names()));
+        report.error(
+            &named,
+            format_args!("{:?} is not a protocol that Istio supports: {}", named.text(), protocol::names()),
+        );
     }
 }
 
@@ -55,14 +61,14 @@ fn check_ingress(listeners: &At<'_, '_>, report: &mut Report<'_>) {
     for listener in listeners.each() {
         let port = listener.key("port");
         if port.is_null() {
-            report.error(&listener, "a port is needed");
+            report.error(&listener, "a port is required");
             continue;
         }
         check_port(&port, report);
         let number = port.key("number");
         report.port(&number);
         if !numbers.insert(number.int()) {
-            report.error(&number, format_args!("another listener has the port {} too", number.int()));
+            report.error(&number, format_args!("duplicate listener port {}", number.int()));
         }
         let bind = listener.key("bind");
         if !bind.is_empty() {
@@ -74,14 +80,20 @@ fn check_ingress(listeners: &At<'_, '_>, report: &mut Report<'_>) {
         if tls.is_set() {
             check_tls(&tls, report);
             if !protocol::is_tls(protocol) {
-                report.error(&tls, "only ports of HTTPS and TLS can have it");
+                report.error(&tls, "allowed only for HTTPS and TLS ports");
             }
             server::check_tls(&tls, report);
         }
         let pool = listener.key("connectionPool");
         traffic_policy::check_connection_pool(&pool, report);
         if pool.get("http").is_set() && !protocol::is_http(protocol) {
-            report.warning(&pool.key("http"), format_args!("it has no effect on a port of {protocol:?}, only tcp has"));
+            report.warning(
+                &pool.key("http"),
+                format_args!(
+                    "no effect on a port with protocol {protocol:?}; only tcp \
+                                                            applies"
+                ),
+            );
         }
     }
 }
@@ -89,12 +101,12 @@ fn check_ingress(listeners: &At<'_, '_>, report: &mut Report<'_>) {
 fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
     for key in ["subjectAltNames", "httpsRedirect", "credentialName", "credentialNames", "tlsCertificates"] {
         if tls.has(key) {
-            report.error(&tls.key(key), "it is not supported for listeners of a Sidecar");
+            report.error(&tls.key(key), "not supported for Sidecar listeners");
         }
     }
     let mode = tls.key("mode");
     if matches!(mode.text(), "ISTIO_MUTUAL" | "AUTO_PASSTHROUGH") {
-        report.error(&mode, format_args!("{} is not supported for listeners of a Sidecar", mode.text()));
+        report.error(&mode, format_args!("{} is not supported for Sidecar listeners", mode.text()));
     }
 }
 
@@ -115,7 +127,7 @@ fn check_default_endpoint(endpoint: &At<'_, '_>, report: &mut Report<'_>) {
     });
     if !known {
         let text =
-            format!("{text:?} is none of 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT, :PORT and unix://PATH");
+            format!("{text:?} must be 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT, :PORT or unix://PATH");
         report.error(endpoint, text);
     }
 }
@@ -126,14 +138,14 @@ fn check_egress(listeners: &At<'_, '_>, report: &mut Report<'_>) {
     let last = listeners.items().len().saturating_sub(1);
     for (index, listener) in listeners.each().enumerate() {
         if listener.is_null() {
-            report.error(&listener, "a listener cannot be null");
+            report.error(&listener, "a listener must not be null");
             continue;
         }
         let port = listener.key("port");
         let bind = listener.key("bind");
         if port.is_null() {
             if index != last {
-                report.error(&listener, "only the last listener can be without a port; it is for all others");
+                report.error(&listener, "only the last listener may omit the port; it applies to all other traffic");
             }
         } else {
             check_port(&port, report);
@@ -141,10 +153,10 @@ fn check_egress(listeners: &At<'_, '_>, report: &mut Report<'_>) {
             let number = port.key("number");
             if number.int() == 0 {
                 if !sockets.insert(bind.node().text()) {
-                    report.error(&bind, "another listener has the same socket");
+                    report.error(&bind, "duplicate listener with the same Unix domain socket");
                 }
             } else if !numbers.insert(number.int()) {
-                report.error(&number, format_args!("another listener has the port {} too", number.int()));
+                report.error(&number, format_args!("duplicate listener port {}", number.int()));
             }
         }
         check_hosts(&listener, report);
@@ -162,11 +174,11 @@ fn check_bind(listener: &At<'_, '_>, port: &At<'_, '_>, bind: &At<'_, '_>, repor
     }
     match bind.text().strip_prefix(address::UNIX) {
         Some(path) => report.unix_path(bind, path),
-        None => report.error(bind, "without a port number a Unix socket is needed here: unix://PATH"),
+        None => report.error(bind, "without a port number a Unix domain socket is required: unix://PATH"),
     }
     let capture = listener.key("captureMode");
     if !matches!(capture.text(), "" | "DEFAULT" | "NONE") {
-        report.error(&capture, "for a Unix socket it is DEFAULT or NONE");
+        report.error(&capture, "must be DEFAULT or NONE for a Unix domain socket");
     }
 }
 
@@ -174,64 +186,73 @@ fn check_bind(listener: &At<'_, '_>, port: &At<'_, '_>, bind: &At<'_, '_>, repor
 fn check_hosts(listener: &At<'_, '_>, report: &mut Report<'_>) {
     let hosts = listener.key("hosts");
     if hosts.items().is_empty() {
-        report.error(listener, "at least one of hosts is needed");
+        report.error(listener, "at least one host is required");
     }
-    // In the root namespace a Sidecar is for all others, and `.` is another one for each of them.
+    // A Sidecar in the root namespace is the default of all namespaces, and `.` is then the namespace of each workload.
     let own = Some(report.namespace()).filter(|namespace| *namespace != ISTIO_NAMESPACE).unwrap_or(".");
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for host in hosts.each() {
         let Some((namespace, name)) = host.node().text().split_once('/') else {
-            report
-                .error(&host, "a host is written as `namespace/host`, with `.` for the own and `*` for any namespace");
+            report.error(
+                &host,
+                "a host must have the form `namespace/host`, with `.` for the own namespace and `*` for \
+                               all",
+            );
             continue;
         };
         if !namespace.starts_with('~') {
             let names = seen.entry(if namespace == "." { own } else { namespace }).or_default();
             let twice = if name == "*" { !names.is_empty() } else { names.contains(name) || names.contains("*") };
             if twice {
-                report.warning(&host, format_args!("{:?} is there already, or within another one", host.text()));
+                report.warning(&host, format_args!("{:?} duplicates or overlaps an earlier entry", host.text()));
             }
             names.insert(name);
         }
         if namespace.is_empty() || name.is_empty() {
-            report.error(&host, "both the namespace and the host are needed, as in `namespace/host`");
+            report.error(&host, "both the namespace and the host are required, as in `namespace/host`");
         }
         let plain = namespace.strip_prefix('~').unwrap_or(namespace);
         if !matches!(plain, "" | "*" | ".") && !name::is_label(plain) {
-            report.error(&host, format_args!("{namespace:?} is no namespace"));
+            report.error(&host, format_args!("{namespace:?} is not a namespace"));
         }
         if name != "*" && !name.contains('.') {
-            report.error(&host, format_args!("{name:?} is a short name; a Sidecar needs the whole domain name"));
+            report.error(
+                &host,
+                format_args!(
+                    "{name:?} is a short name; a Sidecar requires a fully qualified domain \
+                                              name"
+                ),
+            );
         }
         report.check(&host, name::check_wildcard(name));
         if name::is_partial_wildcard(name) {
-            report.error(&host, format_args!("in {name:?} the `*` does not stand for a whole label"));
+            report.error(&host, format_args!("in {name:?} the `*` must be a whole label"));
         }
     }
     if seen.len() > 1 && seen.get("*").is_some_and(|names| names.contains("*")) {
-        report.warning(&hosts, "`*/*` stands for everything, so the others have no effect");
+        report.warning(&hosts, "`*/*` matches everything, so the other hosts have no effect");
     }
 }
 
 fn check_outbound(policy: &At<'_, '_>, report: &mut Report<'_>) {
     let mode = policy.key("mode");
     if mode.text() == "ALLOW_ANY_DYNAMIC_DNS" {
-        report.error(&mode, "this mode is for the MeshConfig only");
+        report.error(&mode, "this mode is supported only in MeshConfig");
         return;
     }
     let proxy = policy.key("egressProxy");
     if proxy.is_null() {
         return;
     }
-    // REGISTRY_ONLY is the mode of one that states none.
+    // The default mode is REGISTRY_ONLY.
     if mode.text() != "ALLOW_ANY" {
-        report.error(&proxy, "it needs mode: ALLOW_ANY");
+        report.error(&proxy, "requires mode: ALLOW_ANY");
         return;
     }
     let host = proxy.key("host");
     report.check(&host, name::check_fqdn(host.text()));
     if proxy.get("port").is_null() {
-        report.error(&proxy, "a port is needed");
+        report.error(&proxy, "a port is required");
         return;
     }
     check_destination(&proxy, report);

@@ -1,4 +1,4 @@
-//! Telemetry. Source: `ValidateTelemetry`.
+//! Validates `Telemetry`. Source: `ValidateTelemetry`.
 
 use super::report::{At, IST0106, IST0133, Report};
 use super::selector;
@@ -7,7 +7,7 @@ use crate::{Check, Findings, Kind, Resource, Rule, View};
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.Telemetry",
     codes: &[&IST0106, &IST0133],
-    reads: &[Kind::Telemetry],
+    inputs: &[Kind::Telemetry],
     check: Check::Each(&[Kind::Telemetry], check),
 };
 
@@ -23,12 +23,12 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     }
     let tracing = spec.key("tracing");
     if tracing.items().len() > 1 {
-        report.warning(&tracing, "only one entry of tracing is supported");
+        report.warning(&tracing, "only one tracing entry is supported");
     }
     for entry in tracing.each() {
         let providers = entry.key("providers");
         if providers.items().len() > 1 {
-            report.warning(&providers, "only one provider of tracing is supported");
+            report.warning(&providers, "only one tracing provider is supported");
         }
         check_providers(&entry, report);
         report.percent(&entry.key("randomSamplingPercentage"));
@@ -42,51 +42,51 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
 fn check_providers(setting: &At<'_, '_>, report: &mut Report<'_>) {
     for provider in setting.key("providers").each() {
         if !provider.has("name") {
-            report.error(&provider, "the name of a provider is needed");
+            report.error(&provider, "the name of a provider is required");
         }
     }
 }
 
 fn check_override(setting: &At<'_, '_>, report: &mut Report<'_>) {
     if setting.is_null() {
-        report.error(setting, "an override cannot be null");
+        report.error(setting, "an override must not be null");
         return;
     }
     for (name, tag) in setting.key("tagOverrides").each_entry() {
         if name.is_empty() {
-            report.warning(&tag, "the name of a tag cannot be empty");
+            report.warning(&tag, "the name of a tag must not be empty");
         }
         if tag.is_null() {
-            report.error(&tag, "an override of a tag cannot be null");
+            report.error(&tag, "a tag override must not be null");
             continue;
         }
-        // UPSERT is the operation of one that states none.
+        // The default operation is UPSERT.
         let upsert = tag.get("operation").text() != "REMOVE";
         if upsert && !tag.has("value") {
-            report.error(&tag, "to set a tag, a value is needed");
+            report.error(&tag, "operation UPSERT requires a value");
         } else if !upsert && tag.has("value") {
-            report.error(&tag.key("value"), "a tag that is removed has no value");
+            report.error(&tag.key("value"), "operation REMOVE does not allow a value");
         }
     }
     let custom = setting.get("match").get("customMetric");
     if custom.as_str() == Some("") {
-        report.error(&setting.key("match"), "the name of customMetric is empty");
+        report.error(&setting.key("match"), "the name of customMetric must not be empty");
     }
 }
 
 fn check_tags(tags: &At<'_, '_>, report: &mut Report<'_>) {
     for (name, tag) in tags.each_entry() {
         if name.is_empty() {
-            report.error(&tag, "the name of a tag cannot be empty");
+            report.error(&tag, "the name of a tag must not be empty");
         }
         if tag.is_null() {
-            report.error(&tag, "a tag cannot be null");
+            report.error(&tag, "a tag must not be null");
             continue;
         }
         for (kind, field) in [("literal", "value"), ("header", "name"), ("environment", "name")] {
             let source = tag.key(kind);
             if source.is_set() && !source.has(field) {
-                report.error(&source, format_args!("{field} is needed"));
+                report.error(&source, format_args!("{field} is required"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The traffic policy of a host, a subset or a port. Source: `validateTrafficPolicy` and what it calls.
+//! Validates the traffic policy of a host, subset or port. Source: `validateTrafficPolicy` and the functions it calls.
 
 use super::load_balancer;
 use super::report::{At, Report};
@@ -14,26 +14,26 @@ pub(super) fn check(policy: &At<'_, '_>, report: &mut Report<'_>) {
     let set = |key: &&str| policy.get(key).is_set();
     let others = ["tunnel", "proxyProtocol", "retryBudget"];
     if !SETTINGS.iter().any(set) && !others.iter().any(&set) && ports.items().is_empty() {
-        report.error(policy, "at least one field is needed");
+        report.error(policy, "at least one field is required");
         return;
     }
     if set(&"tunnel") && set(&"proxyProtocol") {
-        report.error(policy, "tunnel and proxyProtocol cannot be set together");
+        report.error(policy, "tunnel and proxyProtocol are mutually exclusive");
         return;
     }
     check_settings(policy, report);
     for port in ports.each() {
         if port.is_null() {
-            report.error(&port, "settings of a port cannot be null");
+            report.error(&port, "port-level settings must not be null");
             continue;
         }
         if port.get("port").is_null() {
-            report.error(&port, "the port is needed");
+            report.error(&port, "the port is required");
         }
         if SETTINGS.iter().any(|key| port.get(key).is_set()) {
             check_settings(&port, report);
         } else {
-            report.error(&port, format_args!("at least one of {} is needed", SETTINGS.join(", ")));
+            report.error(&port, format_args!("at least one of {} is required", SETTINGS.join(", ")));
         }
     }
     check_tunnel(&policy.key("tunnel"), report);
@@ -53,7 +53,7 @@ fn check_tunnel(tunnel: &At<'_, '_>, report: &mut Report<'_>) {
     }
     let protocol = tunnel.key("protocol");
     if !matches!(protocol.text(), "" | "CONNECT" | "POST") {
-        report.error(&protocol, format_args!("it is CONNECT or POST, not {:?}", protocol.text()));
+        report.error(&protocol, format_args!("must be CONNECT or POST, not {:?}", protocol.text()));
     }
     let host = tunnel.key("targetHost");
     if !address::is_ip(host.text()) {
@@ -68,27 +68,28 @@ fn check_outlier_detection(outliers: &At<'_, '_>, report: &mut Report<'_>) {
     if outliers.has("consecutiveErrors") {
         report.warning(
             &outliers.key("consecutiveErrors"),
-            "it is deprecated; use consecutiveGatewayErrors or consecutive5xxErrors",
+            "deprecated; use consecutiveGatewayErrors or consecutive5xxErrors",
         );
     }
     if outliers.has("consecutiveLocalOriginFailures") && !outliers.get("splitExternalLocalOriginErrors").is_true() {
         report.error(
             &outliers.key("consecutiveLocalOriginFailures"),
-            "it needs splitExternalLocalOriginErrors: true, without which local failures are not counted apart",
+            "requires splitExternalLocalOriginErrors: true, because local errors are not counted separately without \
+             it",
         );
     }
     report.percent(&outliers.key("maxEjectionPercent"));
     report.percent(&outliers.key("minHealthPercent"));
 }
 
-/// Also of a Sidecar.
+/// Also validates the `inboundConnectionPool` of a Sidecar.
 pub(super) fn check_connection_pool(pool: &At<'_, '_>, report: &mut Report<'_>) {
     if pool.is_null() {
         return;
     }
     let (http, tcp) = (pool.key("http"), pool.key("tcp"));
     if http.is_null() && tcp.is_null() {
-        report.error(pool, "at least one of http and tcp is needed");
+        report.error(pool, "at least one of http and tcp is required");
         return;
     }
     for key in [
@@ -102,13 +103,13 @@ pub(super) fn check_connection_pool(pool: &At<'_, '_>, report: &mut Report<'_>) 
     }
     report.duration(&http.key("idleTimeout"));
     if http.get("h2UpgradePolicy").text() == "UPGRADE" && http.get("useClientProtocol").is_true() {
-        report.error(&http.key("useClientProtocol"), "it contradicts h2UpgradePolicy UPGRADE");
+        report.error(&http.key("useClientProtocol"), "conflicts with h2UpgradePolicy UPGRADE");
     }
     let pings = http.key("http2KeepAlive");
     if pings.is_set() {
         for key in ["interval", "timeout"] {
             if pings.get(key).is_null() {
-                report.error(&pings, format_args!("{key} is needed"));
+                report.error(&pings, format_args!("{key} is required"));
             }
             report.duration(&pings.key(key));
         }
@@ -117,7 +118,7 @@ pub(super) fn check_connection_pool(pool: &At<'_, '_>, report: &mut Report<'_>) 
     report.duration(&tcp.key("connectTimeout"));
     report.duration(&tcp.key("maxConnectionDuration"));
     let idle = tcp.key("idleTimeout");
-    // 0 turns it off.
+    // 0 disables it.
     if idle.as_str().and_then(crate::syntax::duration::parse).is_some_and(|time| time / 1_000_000 != 0) {
         report.duration(&idle);
     }
@@ -126,7 +127,7 @@ pub(super) fn check_connection_pool(pool: &At<'_, '_>, report: &mut Report<'_>) 
     report.duration(&probes.key("interval"));
 }
 
-/// TLS of a client. Source: `ValidateTLS`.
+/// Client TLS settings. Source: `ValidateTLS`.
 fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
     let mode = tls.get("mode").text();
     let credential = tls.key("credentialName");
@@ -134,9 +135,9 @@ fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
         let own = report.namespace();
         let (namespace, name) = rest.split_once('/').map_or((own, rest), |(namespace, name)| (namespace, name));
         if name.is_empty() || name.contains('/') {
-            report.error(&credential, "it names a ConfigMap as `configmap://name` or `configmap://namespace/name`");
+            report.error(&credential, "must have the form `configmap://name` or `configmap://namespace/name`");
         } else if namespace != own || own.is_empty() {
-            report.error(&credential, "the ConfigMap has to be in the namespace of this object");
+            report.error(&credential, "the ConfigMap must be in the namespace of this object");
         }
     }
     if tls.get("insecureSkipVerify").is_true() {
@@ -146,19 +147,19 @@ fn check_tls(tls: &At<'_, '_>, report: &mut Report<'_>) {
             _ => &[],
         };
         for key in tls.set(excluded) {
-            report.error(&tls.key(key), "with insecureSkipVerify nothing is verified, so this cannot be set");
+            report.error(&tls.key(key), "must not be set with insecureSkipVerify, which disables verification");
         }
     }
     if matches!(mode, "SIMPLE" | "MUTUAL") && tls.has("credentialName") {
         for key in tls.set(&["clientCertificate", "caCertificates", "privateKey", "caCrl"]) {
-            report.error(&tls.key(key), "credentialName already says where certificates come from");
+            report.error(&tls.key(key), "must not be set with credentialName, which is the source of the certificates");
         }
         return;
     }
     if mode == "MUTUAL" {
         for (key, what) in [("clientCertificate", "a client certificate"), ("privateKey", "a private key")] {
             if !tls.has(key) {
-                report.error(tls, format_args!("MUTUAL needs {what}: credentialName, or the file in {key}"));
+                report.error(tls, format_args!("mode MUTUAL requires {what}: credentialName, or the file in {key}"));
             }
         }
     }

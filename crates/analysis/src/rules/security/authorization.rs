@@ -1,18 +1,18 @@
-//! Policies for workloads or namespaces that are not there. Source: istio `analyzers/authz/authorizationpolicies.go`.
+//! Checks for policies that apply to no workload, and for source namespaces that do not exist. Source: istio
+//! `analyzers/authz/authorizationpolicies.go`.
 //!
 //! Differs from istioctl: workloads without pods count (istio/istio#51273); a policy with `targetRefs` selects no
-//! workloads; machines outside the cluster are workloads too; where a namespace's labels are not known, its workloads are taken to be in the mesh, and those of an
-//! ambient namespace are.
+//! workloads; `WorkloadEntry` objects are workloads too; if the labels of a namespace are unknown, its workloads count
+//! as part of the mesh; workloads of an ambient namespace do too.
 
-use crate::rules::scope;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::completeness;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "auth.AuthorizationPoliciesAnalyzer",
     codes: &[&IST0101, &IST0127],
-    reads: &[
+    inputs: &[
         Kind::AuthorizationPolicy,
         Kind::Namespace,
         Kind::MeshConfig,
@@ -33,9 +33,10 @@ static IST0127: Code = Code {
     id: "IST0127",
     name: "NoMatchingWorkloadsFound",
     level: Level::Warning,
-    title: "No workload of the mesh is held by an AuthorizationPolicy",
-    why: "It protects nobody: whoever wrote it believes that something is allowed or denied that is not.",
-    remedy: "Correct the labels of the selector or the namespace; take the workload into the mesh.",
+    title: "AuthorizationPolicy selector matches no workload in the mesh",
+    why: "The policy has no effect: requests that it should deny are accepted, and requests that it should allow may \
+          be denied.",
+    remedy: "Correct the labels of the selector, or the namespace. If the workload exists, add it to the mesh.",
     source: "https://istio.io/latest/docs/reference/config/security/authorization-policy/",
     example: Example {
         before: "\
@@ -82,7 +83,7 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
         return;
     }
     let is_of_mesh = policy.namespace == view.root_namespace();
-    if is_of_mesh && spec["selector"].is_null() || !scope::knows_workloads(view) {
+    if is_of_mesh && spec["selector"].is_null() || !completeness::knows_workloads(view) {
         return;
     }
     let selector = Selector::new(&spec["selector"]["matchLabels"]);
@@ -91,7 +92,7 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     if view.workloads(within, &selector).any(|workload| is_held(workload)) || has_machine(view, within, &selector) {
         return;
     }
-    if scope::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
+    if completeness::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
         return;
     }
     let place = if is_of_mesh { "the mesh" } else { "the namespace" };
@@ -99,13 +100,13 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     let message = if selector.is_empty() {
         format!("no workload of {place} is in the mesh")
     } else {
-        format!("no workload of {place} has the labels {selector} and is in the mesh")
+        format!("selector {selector} matches no workload of {place} that is in the mesh")
     };
     let field = if spec["selector"].is_set() { "spec.selector" } else { "metadata.namespace" };
     findings.add(&IST0127, policy, message).field(field).arguments([selector]);
 }
 
-/// Whether a machine outside the cluster has the labels.
+/// Whether a WorkloadEntry has the labels.
 fn has_machine(view: &View<'_>, within: Within<'_>, selector: &Selector<'_>) -> bool {
     let of = |kind| match within {
         Within::Namespace(namespace) => view.in_namespace(kind, namespace),
@@ -126,11 +127,11 @@ fn check_namespace(view: &View<'_>, policy: &Resource, named: &str, field: Strin
     if namespaces.is_empty() || is_there() {
         return;
     }
-    // Of files it is not known whether they have all namespaces; and whoever is excluded and not there does no harm.
-    let is_sure = scope::knows_namespaces(view) && !field.contains("notNamespaces");
+    // Files may not contain all namespaces, and a negative match of a missing namespace has no effect.
+    let is_sure = completeness::knows_namespaces(view) && !field.contains("notNamespaces");
     let level = if is_sure { Level::Error } else { Level::Warning };
     findings
-        .add(&IST0101, policy, format!("no namespace is named {named}"))
+        .add(&IST0101, policy, format!("namespace {named} does not exist"))
         .field(field)
         .level(level)
         .arguments(["namespace", named]);

@@ -1,14 +1,13 @@
-//! istiod fetches keys from whatever address it is told. Source: istio `analyzers/authn/blockedcidrs.go`.
+//! Checks that istiod limits the addresses of `jwksUri`. Source: istio `analyzers/authn/blockedcidrs.go`.
 //!
-//! Differs from istioctl: a variable taken from a ConfigMap or Secret (`valueFrom`) counts as set.
+//! Differs from istioctl: a variable with `valueFrom` (ConfigMap or Secret) counts as set.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "authn.BlockedCIDRsAnalyzer",
     codes: &[&IST0175],
-    reads: &[Kind::Deployment, Kind::RequestAuthentication],
+    inputs: &[Kind::Deployment, Kind::RequestAuthentication],
     check: Check::Each(&[Kind::Deployment], check),
 };
 
@@ -17,9 +16,9 @@ static IST0175: Code = Code {
     name: "JwksUriFetchUnrestricted",
     level: Level::Warning,
     title: "istiod fetches jwksUri from any address",
-    why: "Whoever may create a RequestAuthentication can make istiod send requests to addresses that only istiod \
-          reaches, such as the metadata service of the cloud.",
-    remedy: "Set BLOCKED_CIDRS_IN_JWKS_URIS in istiod's environment to the networks it must not fetch from.",
+    why: "Anyone who can create a RequestAuthentication can make istiod send requests to internal addresses, such as \
+          the metadata service of the cloud (server-side request forgery).",
+    remedy: "Set BLOCKED_CIDRS_IN_JWKS_URIS on istiod to the networks that it must not access.",
     source: "https://istio.io/latest/docs/reference/commands/pilot-discovery/",
     example: Example {
         before: "\
@@ -52,7 +51,7 @@ spec: {jwtRules: [{issuer: example.com, jwksUri: 'https://example.com/keys'}]}
 };
 
 const VARIABLE: &str = "BLOCKED_CIDRS_IN_JWKS_URIS";
-/// Names that are told; the rest is counted.
+/// Names that a message lists; the rest is counted.
 const SHOWN: usize = 5;
 
 fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
@@ -76,7 +75,7 @@ fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
         .add(
             &IST0175,
             deployment,
-            format!("{VARIABLE} is not set, and {count} RequestAuthentication may name a jwksUri"),
+            format!("{VARIABLE} is not set, and {count} RequestAuthentication may set a jwksUri"),
         )
         .field("spec.template.spec.containers[0].env")
         .arguments([count, names]);

@@ -1,4 +1,4 @@
-//! Rules about what protects the mesh.
+//! Rules about authorization and authentication that `istioctl analyze` has too.
 
 pub mod authorization;
 pub mod blocked_cidrs;

@@ -1,14 +1,13 @@
-//! Tokens that are checked and not asked for. Source: istio.io, `RequestAuthentication` ("requests without a token are
-//! accepted"), tasks/security/authentication/authn-policy, "Require a valid token".
+//! Checks for token validation without a policy that requires a token. Source: istio.io, `RequestAuthentication`
+//! ("requests without a token are accepted"), tasks/security/authentication/authn-policy, "Require a valid token".
 
-use crate::rules::scope::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::support::completeness::is_whole_cluster;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "security.TokenNotRequired",
     codes: &[&SH7223],
-    reads: &[
+    inputs: &[
         Kind::RequestAuthentication,
         Kind::AuthorizationPolicy,
         Kind::Namespace,
@@ -22,11 +21,11 @@ static SH7223: Code = Code {
     id: "SH7223",
     name: "TokenNotRequired",
     level: Level::Info,
-    title: "Tokens are checked, and no policy asks for one",
-    why: "A RequestAuthentication refuses a wrong token. A request without any token passes, so nothing is protected by \
-          it alone.",
-    remedy: "Add an AuthorizationPolicy with requestPrincipals (ALLOW) or notRequestPrincipals: [\"*\"] (DENY) for the \
-             same workloads.",
+    title: "RequestAuthentication validates tokens, but no policy requires one",
+    why: "A RequestAuthentication rejects an invalid token. A request without a token is accepted, so it protects \
+          nothing by itself.",
+    remedy: "Add an AuthorizationPolicy with requestPrincipals (ALLOW) or notRequestPrincipals: [\"*\"] (DENY) for \
+             the same workloads.",
     source: "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/#require-a-valid-token",
     example: Example {
         before: "\
@@ -65,8 +64,8 @@ spec:
 
 fn check(view: &View<'_>, authentication: &Resource, findings: &mut Findings) {
     let rules = authentication.spec()["jwtRules"].items();
-    // An application that gets the token, or what it says, may ask for it itself.
-    let is_passed_on = |rule: &Node| {
+    // If the token or its claims are forwarded, the application may enforce it.
+    let is_passed_on = |rule: &Value| {
         rule["forwardOriginalToken"].is_true()
             || rule["outputPayloadToHeader"].is_set()
             || !rule["outputClaimToHeaders"].is_empty()
@@ -79,19 +78,19 @@ fn check(view: &View<'_>, authentication: &Resource, findings: &mut Findings) {
     if policies(namespace).is_empty() && !is_whole_cluster(view) {
         return;
     }
-    // Which of them is for which workload matters less than that nobody has thought of it.
+    // Any such policy in the namespace counts, whichever workloads it selects.
     if policies(namespace).iter().chain(policies(view.root_namespace())).any(|policy| asks_for_tokens(policy.spec())) {
         return;
     }
-    let message = format!("requests without a token pass: no policy of {namespace} asks for requestPrincipals");
+    let message = format!("requests without a token are accepted: no policy in {namespace} requires requestPrincipals");
     findings.add(&SH7223, authentication, message).field("spec.jwtRules");
 }
 
-fn asks_for_tokens(policy: &Node) -> bool {
-    // Whom somebody else is asked about may have to log in there.
+fn asks_for_tokens(policy: &Value) -> bool {
+    // An external authorizer (CUSTOM) may handle authentication.
     policy["action"].text() == "CUSTOM"
         || policy["rules"].items().iter().any(|rule| {
-            let asks = |entry: &Node| {
+            let asks = |entry: &Value| {
                 ["requestPrincipals", "notRequestPrincipals"].iter().any(|field| !entry["source"][*field].is_empty())
             };
             rule["from"].items().iter().any(asks)
@@ -104,7 +103,7 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn who_asks_in_another_way_is_content() {
+    fn other_token_checks_are_accepted() {
         let before = super::SH7223.example.before;
         assert!(reported(before).contains("SH7223"));
         for (from, to) in [

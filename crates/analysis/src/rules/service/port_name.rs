@@ -1,13 +1,11 @@
-//! Ports whose names do not say their protocol. Sources: istio `analyzers/service/portname.go`,
-//! `pkg/config/kube/conversion.go`.
+//! Checks the protocol in port names. Sources: istio `analyzers/service/portname.go`, `pkg/config/kube/conversion.go`.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "service.PortNameAnalyzer",
     codes: &[&IST0118, &IST0150],
-    reads: &[Kind::Service],
+    inputs: &[Kind::Service],
     check: Check::Each(&[Kind::Service], check),
 };
 
@@ -15,10 +13,10 @@ static IST0118: Code = Code {
     id: "IST0118",
     name: "PortNameIsNotUnderNamingConvention",
     level: Level::Info,
-    title: "A port's name does not say its protocol",
-    why: "The proxy has to guess it from the first bytes, which costs time and fails where the server speaks first; \
-          policies and metrics of HTTP may be missing.",
-    remedy: "Set appProtocol, or begin the name with the protocol: http-web, grpc-api, tcp-db.",
+    title: "Port name does not follow the `<protocol>[-suffix]` convention",
+    why: "Istio must detect the protocol from the first bytes of a connection. This adds latency and fails for \
+          server-first protocols, and HTTP policies and metrics may be missing.",
+    remedy: "Set appProtocol, or start the port name with the protocol: http-web, grpc-api, tcp-db.",
     source: "https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/",
     example: Example {
         before: "\
@@ -41,10 +39,10 @@ static IST0150: Code = Code {
     id: "IST0150",
     name: "ExternalNameServiceTypeInvalidPortName",
     level: Level::Warning,
-    title: "A port of an ExternalName service is taken for plain TCP",
-    why: "Such a service has no address of its own: the proxy takes all traffic to this port, whatever its host, as \
-          traffic to it.",
-    remedy: "Name the port by a protocol that carries a host name, such as http, https or tls, or set appProtocol.",
+    title: "Port of an ExternalName service is treated as plain TCP",
+    why: "An ExternalName service has no address of its own, so the proxy routes all traffic on this port to it, \
+          whatever the destination host.",
+    remedy: "Name the port after a protocol that carries a host name, such as http, https or tls, or set appProtocol.",
     source: "https://istio.io/latest/docs/ops/configuration/traffic-management/traffic-routing/",
     example: Example {
         before: "\
@@ -63,14 +61,15 @@ spec: {type: ExternalName, externalName: store.example.com, ports: [{name: tls, 
     also: &[],
 };
 
-/// Names that Istio knows (`pkg/config/protocol`).
+/// Protocol names that Istio supports (`pkg/config/protocol`).
 const PROTOCOLS: [&str; 12] =
     ["tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql"];
-/// Names that Kubernetes has defined for `appProtocol`.
+/// Values of `appProtocol` that Kubernetes defines.
 const STANDARD: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"];
-/// Ports of mail, names, `mysql` and `mongo`: their servers speak first, and Istio takes the ports for TCP whatever their name.
+/// Ports of SMTP, DNS, `MySQL` and `MongoDB`. Their servers may send first, and Istio treats the ports as TCP whatever
+/// their names are.
 const TCP_PORTS: [i64; 4] = [25, 53, 3306, 27017];
-/// Owners of Services that nobody writes by hand.
+/// Controllers that create Services, whose ports a user does not name.
 const MANAGED_BY: [&str; 3] =
     ["istio.io-gateway-controller", "istio.io-mesh-controller", "istio.io-eastwest-controller"];
 
@@ -88,26 +87,29 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
         }
         let number = port["port"].scalar_text();
         if is_external {
-            let message = format!("port {number} ({name}) of an ExternalName service is taken for plain TCP");
+            let message = format!("port {number} ({name}) of an ExternalName service is treated as plain TCP");
             findings.add(&IST0150, service, message).field(format!("spec.ports[{index}].port"));
             continue;
         }
         let (message, field) = match port["appProtocol"].as_str() {
             Some(protocol) => (
-                format!("Istio does not know appProtocol {protocol} of port {number}"),
+                format!("appProtocol {protocol} of port {number} is not supported by Istio"),
                 format!("spec.ports[{index}].appProtocol"),
             ),
             None if name.is_empty() => {
-                (format!("port {number} has neither name nor appProtocol"), format!("spec.ports[{index}].port"))
+                (format!("port {number} has neither a name nor appProtocol"), format!("spec.ports[{index}].port"))
             }
-            None => (format!("name {name} of port {number} says no protocol"), format!("spec.ports[{index}].name")),
+            None => (
+                format!("name {name} of port {number} does not start with a protocol"),
+                format!("spec.ports[{index}].name"),
+            ),
         };
         let target = port["targetPort"].scalar_text();
         findings.add(&IST0118, service, message).field(field).arguments([name, number.as_str(), target.as_str()]);
     }
 }
 
-fn has_known_protocol(port: &Node) -> bool {
+fn has_known_protocol(port: &Value) -> bool {
     if port["protocol"].text() == "UDP" {
         return true;
     }
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_comes_from_the_name_up_to_the_dash_or_from_app_protocol_before_it() {
+    fn protocol_comes_from_app_protocol_or_name_prefix() {
         assert!(known(r#"{"name":"HTTP-web","port":1}"#));
         assert!(known(r#"{"name":"grpc-webby","port":1}"#));
         assert!(known(r#"{"name":"web","appProtocol":"kubernetes.io/h2c","port":1}"#));

@@ -1,15 +1,15 @@
-//! TCP hosts outside the mesh without an address. Source: istio `analyzers/serviceentry/protocoladdresses.go`.
+//! Checks for TCP ports of a ServiceEntry without an address. Source: istio
+//! `analyzers/serviceentry/protocoladdresses.go`.
 //!
 //! Differs from istioctl: `PILOT_ENABLE_IP_AUTOALLOCATE` counts without DNS capture and in the environment of istiod
-//! too, because it is istiod that allocates (istio/istio#58557, #56083, #56322).
+//! too, because istiod allocates the addresses (istio/istio#58557, #56083, #56322).
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "serviceentry.Analyzer",
     codes: &[&IST0134],
-    reads: &[Kind::ServiceEntry, Kind::MeshConfig, Kind::Deployment],
+    inputs: &[Kind::ServiceEntry, Kind::MeshConfig, Kind::Deployment],
     check: Check::Each(&[Kind::ServiceEntry], check),
 };
 
@@ -17,11 +17,11 @@ static IST0134: Code = Code {
     id: "IST0134",
     name: "ServiceEntryAddressesRequired",
     level: Level::Warning,
-    title: "A TCP port of a ServiceEntry has no address to tell it by",
-    why: "Plain TCP carries no host name: without an address the proxy takes all traffic to this port, to whatever \
-          address, as traffic to this host.",
-    remedy: "Set addresses, turn on automatic addresses (DNS capture, PILOT_ENABLE_IP_AUTOALLOCATE), or set a protocol \
-             that carries a host name.",
+    title: "TCP port of a ServiceEntry has no address",
+    why: "TCP does not carry a host name. Without an address the proxy routes all traffic on this port to the host, \
+          whatever its destination.",
+    remedy: "Set addresses, enable automatic address allocation (DNS capture, PILOT_ENABLE_IP_AUTOALLOCATE), or use a \
+             protocol that carries a host name.",
     source: "https://istio.io/latest/docs/ops/configuration/traffic-management/dns-proxy/",
     example: Example {
         before: "\
@@ -63,8 +63,10 @@ fn check(view: &View<'_>, entry: &Resource, findings: &mut Findings) {
     if allocates_addresses(view) {
         return;
     }
-    let message =
-        format!("port {} is TCP, and there is no address to tell its traffic by", port["number"].scalar_text());
+    let message = format!(
+        "port {} is TCP, but the ServiceEntry has no addresses to match its traffic",
+        port["number"].scalar_text()
+    );
     findings.add(&IST0134, entry, message).field(format!("spec.ports[{index}].name"));
 }
 

@@ -1,4 +1,5 @@
-//! One host and port with two protocols. Source: istio `analyzers/serviceentry/conflictingserviceentries.go`.
+//! Checks for a host and port with several protocols. Source: istio
+//! `analyzers/serviceentry/conflictingserviceentries.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +7,10 @@ use compact_str::CompactString;
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "serviceentry.ConflictingServiceEntryProtocolAnalyzer",
     codes: &[&IST0177],
-    reads: &[Kind::ServiceEntry],
+    inputs: &[Kind::ServiceEntry],
     check: Check::Once(check),
 };
 
@@ -18,10 +18,10 @@ static IST0177: Code = Code {
     id: "IST0177",
     name: "ConflictingServiceEntryProtocol",
     level: Level::Warning,
-    title: "ServiceEntries give one port of a host several protocols",
-    why: "Only one of them can be in force, and which one depends on the age of the objects: requests are refused or \
-          routed as plain TCP.",
-    remedy: "Give the port the same protocol everywhere, or limit the entries with exportTo so that nobody sees two.",
+    title: "ServiceEntries declare conflicting protocols for the same host and port",
+    why: "Only one of them applies, and the age of the objects decides which one. Requests may be rejected, or routed \
+          as plain TCP.",
+    remedy: "Use the same protocol in all entries, or limit the entries with exportTo so that no namespace sees both.",
     source: "https://istio.io/latest/docs/reference/config/networking/service-entry/",
     example: Example {
         before: "\
@@ -50,7 +50,7 @@ spec: {hosts: [api.example.com], ports: [{name: web, number: 8443, protocol: HTT
     also: &["KIA1212"],
 };
 
-/// Who claims a port: host, number, then for each scope (`*`: everywhere) the entries with their protocols.
+/// Service entries by host and port number, then for each scope (`*` for all namespaces) with their protocols.
 type Claims<'a> = BTreeMap<(&'a str, i64), BTreeMap<&'a str, Vec<(CompactString, &'a Resource, usize)>>>;
 
 fn check(view: &View<'_>, findings: &mut Findings) {
@@ -87,7 +87,14 @@ fn check(view: &View<'_>, findings: &mut Findings) {
                     continue;
                 }
                 findings
-                    .add(&IST0177, entry, format!("port {number} of {host} has the protocols {protocols} in {names}"))
+                    .add(
+                        &IST0177,
+                        entry,
+                        format!(
+                            "port {number} of {host} has conflicting protocols {protocols} in \
+                                                   {names}"
+                        ),
+                    )
                     .field(format!("spec.ports[{index}].protocol"))
                     .arguments([&names, *host, &number.to_string(), &protocols]);
             }
@@ -95,7 +102,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-/// The namespaces that see the entry; `*` for all.
+/// Namespaces to which the entry is visible; `*` for all.
 fn scopes(entry: &Resource) -> BTreeSet<&str> {
     let exported = &entry.spec()["exportTo"];
     if exported.is_empty() || exported.texts().any(|scope| scope == "*") {

@@ -1,18 +1,17 @@
-//! `Sidecar` objects that select nothing, the same workload, or what has no sidecar. Source: istio
+//! Checks for `Sidecar` objects that select nothing, the same workload, or workloads without a sidecar. Source: istio
 //! `analyzers/sidecar/selector.go`.
 //!
-//! Differs from istioctl: workloads without pods count (istio/istio#51273); of several workloads that the same objects
-//! select one is named; a pod is ambient by its namespace's label too.
+//! Differs from istioctl: workloads without pods count (istio/istio#51273); if the same objects select several
+//! workloads, one is reported; the label of the namespace also makes a pod ambient.
 
-use crate::rules::selected;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::workload_selection;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "sidecar.SelectorAnalyzer",
     codes: &[&IST0101, &IST0110, &IST0111, &IST0167],
-    reads: &[
+    inputs: &[
         Kind::Sidecar,
         Kind::Namespace,
         Kind::MeshConfig,
@@ -32,9 +31,9 @@ static IST0110: Code = Code {
     id: "IST0110",
     name: "ConflictingSidecarWorkloadSelectors",
     level: Level::Error,
-    title: "Several Sidecars select the same workload",
-    why: "One of them is used, and which one is not defined.",
-    remedy: "Merge them, or make the selectors exclude each other.",
+    title: "Sidecars select the same workload",
+    why: "Only one of them applies, and which one is undefined.",
+    remedy: "Merge them, or make the selectors mutually exclusive.",
     source: SOURCE,
     example: Example {
         before: "\
@@ -70,8 +69,8 @@ static IST0111: Code = Code {
     id: "IST0111",
     name: "MultipleSidecarsWithoutWorkloadSelectors",
     level: Level::Error,
-    title: "Several Sidecars hold for a whole namespace",
-    why: "One of them is used, and which one is not defined.",
+    title: "Several Sidecars without a workloadSelector in a namespace",
+    why: "Only one of them applies, and which one is undefined.",
     remedy: "Merge them, or give all but one a workloadSelector.",
     source: SOURCE,
     example: Example {
@@ -100,9 +99,9 @@ static IST0167: Code = Code {
     id: "IST0167",
     name: "IneffectivePolicy",
     level: Level::Warning,
-    title: "A Sidecar is for workloads that have no sidecar",
-    why: "In the ambient mesh there are none: the object has no effect.",
-    remedy: "Remove it. What a client in the ambient mesh may reach is said by AuthorizationPolicy.",
+    title: "Sidecar applies to workloads in ambient mode",
+    why: "Workloads in ambient mode have no sidecar, so the object has no effect.",
+    remedy: "Remove it. In ambient mode use an AuthorizationPolicy to control access.",
     source: "https://istio.io/latest/docs/ambient/overview/",
     example: Example {
         before: "\
@@ -131,17 +130,17 @@ spec: {egress: [{hosts: [./*]}]}
 
 fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let sidecars = view.in_namespace(Kind::Sidecar, namespace);
-    let mut selecting = selected::find(view, sidecars, "workloadSelector.labels", findings);
+    let mut selecting = workload_selection::find(view, sidecars, "workloadSelector.labels", findings);
     for object in &mut selecting {
         let ambient = object.workloads.iter().find(|workload| view.is_ambient(workload));
         if let Some(workload) = ambient {
-            let reason = format!("{workload} is in the ambient mesh, where there are no sidecars");
+            let reason = format!("{workload} is in ambient mode and has no sidecar");
             findings.add(&IST0167, object.resource, reason.clone()).field("spec.workloadSelector").arguments([reason]);
         }
         object.workloads.retain(|workload| !view.is_ambient(workload));
     }
-    for (set, workload) in selected::conflicts(&selecting) {
-        let names = selected::names(&selecting, &set);
+    for (set, workload) in workload_selection::conflicts(&selecting) {
+        let names = workload_selection::names(&selecting, &set);
         for at in set {
             findings
                 .add(&IST0110, selecting[at].resource, format!("{workload} is selected by the Sidecars {names}"))
@@ -154,11 +153,11 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let names = unselective.iter().map(|sidecar| sidecar.name.as_str()).collect::<Vec<_>>().join(" ");
     for sidecar in &unselective {
         if view.mode_of(sidecar).is_ambient() {
-            let reason = "the namespace is in the ambient mesh, where there are no sidecars";
+            let reason = "the namespace is in ambient mode, so its workloads have no sidecar";
             findings.add(&IST0167, sidecar, reason).field("metadata.namespace").arguments([reason]);
         } else if unselective.len() > 1 {
             findings
-                .add(&IST0111, sidecar, format!("the Sidecars {names} each hold for the whole namespace"))
+                .add(&IST0111, sidecar, format!("the Sidecars {names} each apply to the whole namespace"))
                 .field("metadata.name")
                 .arguments([names.as_str(), namespace]);
         }

@@ -1,8 +1,8 @@
-//! What a controller has written into the status: it does not work. Source: istio `analyzers/conditions/conditions.go`.
+//! Checks for status conditions that report a failure. Source: istio `analyzers/conditions/conditions.go`.
 //!
 //! Differs from istioctl: the conditions of a Gateway's listeners are read too.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 const KINDS: &[Kind] = &[
     Kind::Service,
@@ -14,17 +14,16 @@ const KINDS: &[Kind] = &[
     Kind::GrpcRoute,
 ];
 
-/// The rule.
 pub static RULE: Rule =
-    Rule { name: "conditions.ConditionAnalyzer", codes: &[&IST0171], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "conditions.ConditionAnalyzer", codes: &[&IST0171], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 static IST0171: Code = Code {
     id: "IST0171",
     name: "NegativeConditionStatus",
     level: Level::Warning,
-    title: "A controller has written that the object does not work",
-    why: "The status says in a condition that the object was refused, or that something it refers to is missing.",
-    remedy: "Mend what the condition's message names; the controller clears the condition by itself.",
+    title: "Status condition reports that the object does not work",
+    why: "A controller rejected the object, or could not resolve a reference in it.",
+    remedy: "Fix the cause in the condition's message; the controller then updates the condition.",
     source: "https://istio.io/latest/docs/reference/config/analysis/ist0171/",
     example: Example {
         before: "\
@@ -76,18 +75,18 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     }
 }
 
-fn tell(resource: &Resource, conditions: &Node, below: &str, types: &[&str], findings: &mut Findings) {
+fn tell(resource: &Resource, conditions: &Value, below: &str, types: &[&str], findings: &mut Findings) {
     for (index, condition) in conditions.items().iter().enumerate() {
         let (kind, reason) = (condition["type"].text(), condition["reason"].text());
         let is_partial = kind == "WaypointAccepted" && reason == "PartiallyInvalid";
-        // A mapping that was not quoted in a file reads as a boolean.
+        // An unquoted status in a file is parsed as a boolean.
         let is_false = condition["status"].scalar_text().eq_ignore_ascii_case("false");
         if !types.contains(&kind) || !(is_false || is_partial) {
             continue;
         }
         let message = condition["message"].text();
         findings
-            .add(&IST0171, resource, format!("{kind} is not true ({reason}): {message}"))
+            .add(&IST0171, resource, format!("condition {kind} is not True ({reason}): {message}"))
             .field(format!("{below}.conditions[{index}].status"))
             .arguments([kind, reason, message]);
     }
@@ -98,7 +97,7 @@ mod tests {
     use crate::rules::tests::found;
 
     #[test]
-    fn a_policy_accepted_in_part_is_told_once_and_foreign_conditions_are_not() {
+    fn partial_acceptance_is_reported_once() {
         let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: b}\n\
             spec: {action: DENY}\nstatus:\n  conditions:\n  - {type: WaypointAccepted, status: 'True', reason: PartiallyInvalid}\n  \
             - {type: Synced, status: 'False'}\n";

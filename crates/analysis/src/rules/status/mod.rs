@@ -1,3 +1,3 @@
-//! Rules about what controllers have written into objects.
+//! Rules about the status of objects.
 
 pub mod condition;

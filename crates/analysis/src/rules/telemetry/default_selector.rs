@@ -1,13 +1,11 @@
-//! Several `Telemetry` objects that each claim a whole namespace. Source: istio
-//! `analyzers/telemetry/default_selector.go`.
+//! Checks for several namespace-wide `Telemetry` objects. Source: istio `analyzers/telemetry/default_selector.go`.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "telemetry.DefaultSelectorAnalyzer",
     codes: &[&IST0160],
-    reads: &[Kind::Telemetry],
+    inputs: &[Kind::Telemetry],
     check: Check::Namespaces(&[Kind::Telemetry], check),
 };
 
@@ -15,8 +13,8 @@ static IST0160: Code = Code {
     id: "IST0160",
     name: "MultipleTelemetriesWithoutWorkloadSelectors",
     level: Level::Error,
-    title: "Several Telemetry objects of a namespace select no workload",
-    why: "Each of them claims the whole namespace, and only one is used; which one is not defined.",
+    title: "Several Telemetry objects without a selector in a namespace",
+    why: "Only one namespace-wide Telemetry applies, and which one is undefined.",
     remedy: "Merge them into one, or give all but one a selector or targetRefs.",
     source: "https://istio.io/latest/docs/reference/config/telemetry/",
     example: Example {
@@ -55,7 +53,7 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     }
     let names = defaults.iter().map(|telemetry| telemetry.name.as_str()).collect::<Vec<_>>().join(", ");
     for telemetry in &defaults {
-        let message = format!("{names}: all of them claim the whole namespace {namespace}, and one alone is used");
+        let message = format!("{names} all apply to the whole namespace {namespace}, but only one takes effect");
         let finding = findings.add(&IST0160, telemetry, message).arguments([&*names, namespace]);
         for other in defaults.iter().filter(|other| other.name != telemetry.name) {
             finding.related(other);

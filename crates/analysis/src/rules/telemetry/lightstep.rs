@@ -1,15 +1,14 @@
-//! Tracing by a provider that is gone. Source: istio `analyzers/telemetry/lightstep.go`.
+//! Checks for the removed Lightstep tracing provider. Source: istio `analyzers/telemetry/lightstep.go`.
 
 use std::collections::BTreeSet;
 
-use crate::rules::shared::IST0002;
+use crate::rules::support::common_codes::IST0002;
 use crate::{Check, Findings, Kind, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "telemetry.LightstepAnalyzer",
     codes: &[&IST0002],
-    reads: &[Kind::Telemetry, Kind::MeshConfig],
+    inputs: &[Kind::Telemetry, Kind::MeshConfig],
     check: Check::Each(&[Kind::Telemetry], check),
 };
 
@@ -27,7 +26,7 @@ fn check(view: &View<'_>, telemetry: &Resource, findings: &mut Findings) {
         for (at, provider) in tracing["providers"].items().iter().enumerate() {
             let name = provider["name"].text();
             if lightstep.contains(name) {
-                let detail = format!("provider {name} is of type lightstep, which is deprecated: use opentelemetry");
+                let detail = format!("provider {name} has type lightstep, which is deprecated; use opentelemetry");
                 findings
                     .add(&IST0002, telemetry, detail.clone())
                     .field(format!("spec.tracing[{index}].providers[{at}].name"))
@@ -47,7 +46,7 @@ mod tests {
         data: {mesh: 'extensionProviders: [{name: ours, lightstep: {service: a}}]'}\n";
 
     #[test]
-    fn lightstep_is_told_and_other_providers_are_not() {
+    fn only_lightstep_is_deprecated() {
         assert!(reported(TRACING).contains("IST0002"));
         assert!(!reported(&TRACING.replace("lightstep", "opentelemetry")).contains("IST0002"));
     }

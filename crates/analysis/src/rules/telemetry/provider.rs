@@ -1,12 +1,11 @@
-//! Access logging that no provider writes. Source: istio `analyzers/telemetry/providers.go`.
+//! Checks for access logging without a provider. Source: istio `analyzers/telemetry/providers.go`.
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "telemetry.ProviderAnalyzer",
     codes: &[&IST0157],
-    reads: &[Kind::Telemetry, Kind::MeshConfig],
+    inputs: &[Kind::Telemetry, Kind::MeshConfig],
     check: Check::Each(&[Kind::Telemetry], check),
 };
 
@@ -14,9 +13,9 @@ static IST0157: Code = Code {
     id: "IST0157",
     name: "InvalidTelemetryProvider",
     level: Level::Warning,
-    title: "Access logging names no provider, and the mesh has no default one",
-    why: "Nothing is logged, though the object looks as if it turned logging on.",
-    remedy: "Name a provider below providers, or set defaultProviders.accessLogging in MeshConfig.",
+    title: "Access logging has no provider, and MeshConfig has no default provider",
+    why: "Nothing is logged, although the object seems to enable access logs.",
+    remedy: "Set providers, or set defaultProviders.accessLogging in MeshConfig.",
     source: "https://istio.io/latest/docs/tasks/observability/logs/telemetry-api/",
     example: Example {
         before: "\
@@ -46,11 +45,7 @@ fn check(view: &View<'_>, telemetry: &Resource, findings: &mut Findings) {
             continue;
         }
         findings
-            .add(
-                &IST0157,
-                telemetry,
-                "access logging without a provider, and MeshConfig has no default provider for it",
-            )
+            .add(&IST0157, telemetry, "access logging has no provider, and MeshConfig has no default provider for it")
             .field(format!("spec.accessLogging[{index}]"))
             .arguments([telemetry.name.as_str(), telemetry.namespace.as_str()]);
     }
@@ -61,14 +56,14 @@ mod tests {
     use crate::rules::tests::reported;
 
     #[test]
-    fn a_default_provider_of_the_mesh_is_one() {
+    fn mesh_default_provider_is_used() {
         let mesh = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n\
                     data: {mesh: 'defaultProviders: {accessLogging: [envoy]}'}\n---\n";
         assert!(!reported(&format!("{mesh}{}", super::IST0157.example.before)).contains("IST0157"));
     }
 
     #[test]
-    fn logging_that_is_off_needs_no_provider() {
+    fn disabled_logging_needs_no_provider() {
         let off = super::IST0157.example.before.replace("[{filter", "[{disabled: true, filter");
         assert!(!reported(&off).contains("IST0157"));
     }

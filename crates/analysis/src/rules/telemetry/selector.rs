@@ -1,17 +1,17 @@
-//! `Telemetry` objects that select nothing or the same workload. Source: istio `analyzers/telemetry/selector.go`.
+//! Checks for `Telemetry` objects that select nothing or the same workload. Source: istio
+//! `analyzers/telemetry/selector.go`.
 //!
-//! Differs from istioctl: workloads without pods count (istio/istio#51273); of several workloads that the same objects
-//! select one is named.
+//! Differs from istioctl: workloads without pods count (istio/istio#51273); if the same objects select several
+//! workloads, one is reported.
 
-use crate::rules::selected;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::workload_selection;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "telemetry.SelectorAnalyzer",
     codes: &[&IST0101, &IST0159],
-    reads: &[
+    inputs: &[
         Kind::Telemetry,
         Kind::Namespace,
         Kind::MeshConfig,
@@ -29,9 +29,9 @@ static IST0159: Code = Code {
     id: "IST0159",
     name: "ConflictingTelemetryWorkloadSelectors",
     level: Level::Error,
-    title: "Several Telemetry objects select the same workload",
-    why: "Only the oldest is used; what the others say of metrics, logs or traces does not happen.",
-    remedy: "Merge them, or make the selectors exclude each other.",
+    title: "Telemetry objects select the same workload",
+    why: "Only the oldest applies; the metrics, access logs and tracing settings of the others have no effect.",
+    remedy: "Merge them, or make the selectors mutually exclusive.",
     source: "https://istio.io/latest/docs/reference/config/telemetry/",
     example: Example {
         before: "\
@@ -68,9 +68,9 @@ metadata: {name: cart, namespace: shop, labels: {app: cart}}
 
 fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let objects = view.in_namespace(Kind::Telemetry, namespace);
-    let selecting = selected::find(view, objects, "selector.matchLabels", findings);
-    for (set, workload) in selected::conflicts(&selecting) {
-        let names = selected::names(&selecting, &set);
+    let selecting = workload_selection::find(view, objects, "selector.matchLabels", findings);
+    for (set, workload) in workload_selection::conflicts(&selecting) {
+        let names = workload_selection::names(&selecting, &set);
         for at in set {
             findings
                 .add(

@@ -1,14 +1,14 @@
-//! Providers that `MeshConfig` does not define. Sources: istio `pilot/pkg/security/authz/builder/extauthz.go` (a CUSTOM
-//! policy without its provider denies everything), `pilot/pkg/model/telemetry.go` (a Telemetry's is passed over).
+//! Checks for extension providers that `MeshConfig` does not define. Sources: istio
+//! `pilot/pkg/security/authz/builder/extauthz.go` (a CUSTOM policy without its provider denies everything),
+//! `pilot/pkg/model/telemetry.go` (an unknown provider of a Telemetry is ignored).
 
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "telemetry.UnknownProvider",
     codes: &[&SH7129, &SH7130],
-    reads: &[
+    inputs: &[
         Kind::Telemetry,
         Kind::AuthorizationPolicy,
         Kind::MeshConfig,
@@ -23,9 +23,9 @@ static SH7129: Code = Code {
     id: "SH7129",
     name: "TelemetryProviderUnknown",
     level: Level::Warning,
-    title: "A Telemetry names a provider that the mesh does not define",
-    why: "It is passed over: nothing is logged, traced or measured by it, and nobody says so.",
-    remedy: "Correct the name, or define the provider below extensionProviders in MeshConfig.",
+    title: "Telemetry references an undefined provider",
+    why: "Istio ignores the provider without an error, so it receives no access logs, traces or metrics.",
+    remedy: "Correct the name, or define the provider in extensionProviders of MeshConfig.",
     source: "https://istio.io/latest/docs/tasks/observability/telemetry/",
     example: Example {
         before: "\
@@ -58,9 +58,9 @@ static SH7130: Code = Code {
     id: "SH7130",
     name: "AuthorizationProviderUnknown",
     level: Level::Error,
-    title: "A CUSTOM policy names a provider that the mesh does not define",
-    why: "Nobody can be asked, so every request that the policy is for is refused.",
-    remedy: "Correct the name, or define the provider below extensionProviders in MeshConfig.",
+    title: "CUSTOM policy references an undefined provider",
+    why: "Istio cannot call the authorizer, so every request to which the policy applies is denied.",
+    remedy: "Correct the name, or define the provider in extensionProviders of MeshConfig.",
     source: "https://istio.io/latest/docs/tasks/security/authorization/authz-custom/",
     example: Example {
         before: "\
@@ -89,7 +89,7 @@ spec: {action: CUSTOM, provider: {name: oauth}, rules: [{}]}
     also: &[],
 };
 
-/// Those that are defined unless said otherwise, and stay beside others (`DefaultMeshConfig`).
+/// Providers that Istio defines by default and that stay defined beside others (`DefaultMeshConfig`).
 const BUILT_IN: [&str; 3] = ["prometheus", "stackdriver", "envoy"];
 
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
@@ -115,12 +115,12 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let code = if resource.kind == Kind::Telemetry { &SH7129 } else { &SH7130 };
     for (field, name) in named.into_iter().filter(|(_, name)| !name.is_empty() && !is_defined(name)) {
         let others: Vec<&str> = defined.items().iter().map(|provider| provider["name"].text()).collect();
-        let message = format!("MeshConfig defines no provider {name}, only {}", others.join(", "));
+        let message = format!("MeshConfig does not define provider {name}, only {}", others.join(", "));
         findings.add(code, resource, message).field(field).arguments([name]);
     }
 }
 
-/// Whether what is defined is known, and the same for all control planes: each revision may have a `MeshConfig` of its own.
+/// Whether the providers are known and equal for all control planes: each revision may have a `MeshConfig` of its own.
 fn knows_providers(view: &View<'_>) -> bool {
     let defined = view.mesh().config()["extensionProviders"].items();
     let is_given = defined.iter().any(|provider| !BUILT_IN.contains(&provider["name"].text()));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_istio_defines_itself_stays_beside_what_is_defined() {
+    fn built_in_providers_are_defined() {
         for (provider, expected) in [("prometheus", false), ("otel", false), ("zipkin", true)] {
             let text = format!("{MESH}{}", telemetry(provider));
             assert_eq!(reported(&text).contains("SH7129"), expected, "{provider}");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn without_mesh_config_and_with_several_nothing_is_known() {
+    fn providers_are_unknown_without_or_with_several_mesh_configs() {
         assert!(!reported(&telemetry("zipkin")).contains("SH7129"));
         let other = MESH.replace("name: istio,", "name: istio-1-30,");
         assert!(!reported(&format!("{MESH}---\n{other}{}", telemetry("zipkin"))).contains("SH7129"));

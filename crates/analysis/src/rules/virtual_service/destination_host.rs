@@ -1,23 +1,22 @@
-//! Routes to hosts and ports that are not there, and rules of a host that gateways pass by. Source: istio
-//! `analyzers/virtualservice/destinationhosts.go`.
+//! Checks for routes to hosts and ports that do not exist, and for gateway routes that ignore a host's mesh rules.
+//! Source: istio `analyzers/virtualservice/destinationhosts.go`.
 //!
-//! Differs from istioctl: of several providers of a host the ports of all count; nothing is told where the services of
-//! the host's namespace are not among the objects; a service that is exported elsewhere is there for a VirtualService of its
-//! own namespace that is exported to all (istio/istio#39629); hosts are compared in their full form (IST0140), rules that do not hold in the mesh are not passed by
-//! (istio/istio#58559), and a
-//! `VirtualService` does not pass by its own rules.
+//! Differs from istioctl: if several services provide a host, the ports of all of them count; nothing is reported if
+//! the services of the host's namespace are not among the objects; a service exported to other namespaces counts for a
+//! VirtualService in its own namespace that is exported to all (istio/istio#39629). For IST0140, hosts are compared in
+//! fully qualified form, only rules bound to mesh count (istio/istio#58559), and the rules of the `VirtualService`
+//! itself do not count.
 
 use super::route::{Destination, destinations};
-use crate::rules::bound::gateways;
-use crate::rules::shared::IST0101;
-use crate::rules::{meant, scope};
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::gateway_binding::gateways;
+use crate::rules::support::{completeness, suggest};
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "virtualservice.DestinationHostAnalyzer",
     codes: &[&IST0101, &IST0112, &IST0140],
-    reads: &[Kind::VirtualService, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
+    inputs: &[Kind::VirtualService, Kind::Service, Kind::ServiceEntry, Kind::Namespace, Kind::MeshConfig],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -25,8 +24,8 @@ static IST0112: Code = Code {
     id: "IST0112",
     name: "VirtualServiceDestinationPortSelectorRequired",
     level: Level::Error,
-    title: "A destination with several ports is named without a port",
-    why: "Istio does not choose one: the route leads nowhere, and requests fail.",
+    title: "Destination of a multi-port service has no port",
+    why: "Istio does not choose a port, so requests to this destination fail.",
     remedy: "Set destination.port.number.",
     source: "https://istio.io/latest/docs/reference/config/networking/virtual-service/#Destination",
     example: Example {
@@ -60,10 +59,10 @@ static IST0140: Code = Code {
     id: "IST0140",
     name: "IngressRouteRulesNotAffected",
     level: Level::Warning,
-    title: "What comes through a gateway passes by the rules of the host it is sent to",
-    why: "The rules of a host hold for clients in the mesh. A gateway that routes to the host goes to its pods directly, \
-          so that all subsets are reached.",
-    remedy: "Name the subset in the gateway's route too, or bind the other VirtualService to the gateway.",
+    title: "VirtualService rules do not apply to traffic routed through the gateway",
+    why: "The host has another VirtualService for clients in the mesh. A gateway sends requests directly to the pods \
+          of the host, so its subset routes are ignored and all subsets receive traffic.",
+    remedy: "Set the subset in the gateway's route too, or bind the other VirtualService to the gateway.",
     source: "https://istio.io/latest/docs/ops/common-problems/network-issues/#route-rules-have-no-effect-on-ingress-gateway-requests",
     example: Example {
         before: "\
@@ -92,7 +91,7 @@ spec: {hosts: [cart], http: [{route: [{destination: {host: cart, subset: v1}}]}]
     also: &[],
 };
 
-/// Those that hold in the mesh and send a host of their own to a subset of it.
+/// `VirtualService`s bound to mesh that route one of their own hosts to a subset of it.
 static BY_OWN_SUBSETS: KeyIndex = KeyIndex {
     name: "virtual services by hosts they have subsets of",
     kinds: &[Kind::VirtualService],
@@ -133,11 +132,11 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
         let is_own = hosts::service_of(&full).is_some_and(|(namespace, name)| {
             namespace == service.namespace && view.has_named(Kind::Service, namespace, name)
         });
-        if !(is_for_all && is_own) && (scope::knows_host(view, &full) || meant::is_short(view, host)) {
+        if !(is_for_all && is_own) && (completeness::knows_host(view, &full) || suggest::is_short(view, host)) {
             let what = if destination.is_mirror { "mirror host" } else { "host" };
-            let hint = meant::host(view, host, &service.namespace);
+            let hint = suggest::host(view, host, &service.namespace);
             findings
-                .add(&IST0101, service, format!("no service that this namespace sees has the {what} {full}{hint}"))
+                .add(&IST0101, service, format!("{what} {full} matches no service visible to this namespace{hint}"))
                 .field(format!("{field}.host"))
                 .arguments([what, host]);
         }
@@ -152,7 +151,7 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
         if ports.len() > 1 {
             let listed = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             findings
-                .add(&IST0112, service, format!("{host} has the ports {listed}, and none is named"))
+                .add(&IST0112, service, format!("{host} has the ports {listed}, but the destination sets no port"))
                 .field(format!("{field}.host"))
                 .arguments([host, &listed]);
         }
@@ -177,8 +176,7 @@ fn check_rules_passed_by(view: &View<'_>, service: &Resource, findings: &mut Fin
                 if (&other.namespace, &other.name) == (&service.namespace, &service.name) {
                     continue;
                 }
-                let message =
-                    format!("the rules of {} for {host} do not hold for what comes this way", other.full_name());
+                let message = format!("the rules of {} for {host} do not apply to this route", other.full_name());
                 findings
                     .add(&IST0140, service, message)
                     .field(format!("spec.http[{index}].route[{at}].destination.host"))

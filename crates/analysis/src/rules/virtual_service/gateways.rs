@@ -1,18 +1,17 @@
-//! Gateways that a `VirtualService` is bound to. Source: istio `analyzers/virtualservice/gateways.go`.
+//! Checks the gateways of a `VirtualService`. Source: istio `analyzers/virtualservice/gateways.go`.
 //!
-//! Differs from istioctl: a Kubernetes Gateway is found like one of Istio (istio/istio#60708), the old form
-//! `name.namespace` is understood as Istio understands it, short hosts are completed before they are compared, and a host
-//! that is an `ExternalName` service stands for the name behind it too (istio/istio#58555).
+//! Differs from istioctl: a Kubernetes Gateway is found like Istio's (istio/istio#60708); the old form `name.namespace`
+//! is resolved as Istio resolves it; short hosts are expanded before they are compared; an `ExternalName` service also
+//! matches its external name (istio/istio#58555).
 
-use crate::rules::bound::named;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::gateway_binding::named;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "virtualservice.GatewayAnalyzer",
     codes: &[&IST0101, &IST0132, &IST0165],
-    reads: &[Kind::VirtualService, Kind::Gateway, Kind::KubernetesGateway, Kind::Service],
+    inputs: &[Kind::VirtualService, Kind::Gateway, Kind::KubernetesGateway, Kind::Service],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -20,10 +19,10 @@ static IST0132: Code = Code {
     id: "IST0132",
     name: "VirtualServiceHostNotFoundInGateway",
     level: Level::Warning,
-    title: "A VirtualService is bound to a gateway that serves none of its hosts",
-    why: "Nothing reaches its routes through this gateway: requests for these hosts are answered with 404 or a closed \
+    title: "Gateway does not serve any host of the VirtualService",
+    why: "The routes receive no traffic through this gateway: requests for these hosts get 404 or a closed \
           connection.",
-    remedy: "Add one of the hosts to a server of the gateway, or take the gateway out of the list.",
+    remedy: "Add one of the hosts to a server of the gateway, or remove the gateway from the list.",
     source: "https://istio.io/latest/docs/reference/config/networking/gateway/#Server",
     example: Example {
         before: "\
@@ -60,9 +59,9 @@ static IST0165: Code = Code {
     id: "IST0165",
     name: "ReferencedInternalGateway",
     level: Level::Warning,
-    title: "A VirtualService is bound to an object that Istio makes for itself",
-    why: "Istio makes a gateway of its own of each Kubernetes Gateway and may name it otherwise with the next release.",
-    remedy: "Name the Kubernetes Gateway itself, or use an HTTPRoute.",
+    title: "VirtualService references an internal gateway of Istio",
+    why: "Istio generates an internal gateway from each Kubernetes Gateway, and its name may change with any release.",
+    remedy: "Reference the Kubernetes Gateway itself, or use an HTTPRoute.",
     source: "https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/",
     example: Example {
         before: "\
@@ -99,7 +98,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let full_name = service.full_name();
         if gateway.contains(INTERNAL) {
             findings
-                .add(&IST0165, service, format!("gateway {gateway} is one that Istio makes for itself"))
+                .add(&IST0165, service, format!("gateway {gateway} is internal to Istio"))
                 .field(field)
                 .arguments([full_name.as_str(), gateway]);
             continue;
@@ -107,7 +106,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let (namespace, name, found) = find(view, gateway, &service.namespace);
         if found.is_none() {
             findings
-                .add(&IST0101, service, format!("gateway {gateway} is not there (looked for {namespace}/{name})"))
+                .add(&IST0101, service, format!("gateway {gateway} does not exist (resolved to {namespace}/{name})"))
                 .field(field.clone())
                 .arguments(["gateway", gateway]);
         }
@@ -145,7 +144,7 @@ fn serves_any(view: &View<'_>, gateway: &Resource, service: &Resource) -> bool {
     })
 }
 
-/// The hosts that a gateway offers to a namespace.
+/// Hosts that a gateway serves for `VirtualService`s of a namespace.
 fn served<'a>(gateway: &'a Resource, to: &str) -> Vec<&'a str> {
     if gateway.kind == Kind::KubernetesGateway {
         let listeners = gateway.spec()["listeners"].items().iter();

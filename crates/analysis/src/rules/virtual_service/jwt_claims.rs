@@ -1,16 +1,16 @@
-//! Routes that depend on claims of tokens nobody checks. Source: istio `analyzers/virtualservice/jwtclaimroute.go`.
+//! Checks for routes by JWT claims without a `RequestAuthentication`. Source: istio
+//! `analyzers/virtualservice/jwtclaimroute.go`.
 //!
-//! Differs from istioctl: the mesh's root namespace is asked for (there it is always `istio-system`), a gateway scaled
-//! to nothing counts, and a gateway is told once.
+//! Differs from istioctl: the mesh's root namespace is used (there it is always `istio-system`), a gateway scaled to
+//! zero counts, and a gateway is reported once.
 
-use crate::rules::bound::named;
+use crate::rules::support::gateway_binding::named;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, WORKLOADS, Within};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "virtualservice.JWTClaimRouteAnalyzer",
     codes: &[&IST0149],
-    reads: &[
+    inputs: &[
         Kind::VirtualService,
         Kind::RequestAuthentication,
         Kind::Gateway,
@@ -31,8 +31,9 @@ static IST0149: Code = Code {
     id: "IST0149",
     name: "JwtClaimBasedRoutingWithoutRequestAuthN",
     level: Level::Error,
-    title: "A route depends on a token's claim, and the gateway checks no tokens",
-    why: "Claims are only known where a RequestAuthentication has checked the token: the route never matches.",
+    title: "JWT claim routing without RequestAuthentication",
+    why: "Claims are available only if a RequestAuthentication has validated the token. Without it the route never \
+          matches.",
     remedy: "Create a RequestAuthentication whose selector matches the gateway's pods, in their namespace or the root \
              namespace.",
     source: "https://istio.io/latest/docs/tasks/security/authentication/jwt-route/",
@@ -107,7 +108,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         };
         let full_name = gateway.full_name();
         let message = format!(
-            "the route needs {claim}, and no RequestAuthentication holds for {unchecked} of gateway {full_name}"
+            "the route matches {claim}, but no RequestAuthentication applies to {unchecked} of gateway {full_name}"
         );
         findings
             .add(&IST0149, service, message)
@@ -125,7 +126,7 @@ fn checks_tokens(view: &View<'_>, workload: &Resource) -> bool {
     })
 }
 
-/// The first header that is a claim, with its field.
+/// The first header match on a claim, with its field.
 fn claim(service: &Resource) -> Option<(&str, String)> {
     for (index, rule) in service.spec()["http"].items().iter().enumerate() {
         for (at, condition) in rule["match"].items().iter().enumerate() {
@@ -154,7 +155,7 @@ mod tests {
     use super::is_claim;
 
     #[test]
-    fn claims_are_headers_of_two_forms() {
+    fn claims_parse_in_both_forms() {
         assert!(is_claim("@request.auth.claims.group") && is_claim("@Request.Auth.Claims[a][b]"));
         assert!(!is_claim("@request.auth.claims") && !is_claim("@request.auth.claims[]") && !is_claim("x-group"));
     }

@@ -1,18 +1,17 @@
-//! Several `VirtualService`s of the mesh for one host. Source: istio
+//! Checks for several `VirtualService`s bound to mesh for one host. Source: istio
 //! `analyzers/virtualservice/conflictingmeshgatewayhosts.go`.
 //!
-//! Differs from istioctl: none conflicts with itself, whatever it names twice (istio/istio#42561).
+//! Differs from istioctl: an object never conflicts with itself, even if it lists a host twice (istio/istio#42561).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "virtualservice.ConflictingMeshGatewayHostsAnalyzer",
     codes: &[&IST0109],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Once(check),
 };
 
@@ -20,8 +19,8 @@ static IST0109: Code = Code {
     id: "IST0109",
     name: "ConflictingMeshGatewayVirtualServiceHosts",
     level: Level::Error,
-    title: "Several VirtualServices hold for one host in the mesh",
-    why: "Sidecars use only one of them, the oldest; the rules of the others have no effect. They are only merged at \
+    title: "VirtualServices conflict for the same host in the mesh",
+    why: "Sidecars use only the oldest; the rules of the others have no effect. Istio merges VirtualServices only at \
           gateways.",
     remedy: "Merge them into one, or limit them with exportTo so that no namespace sees two.",
     source: "https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services",
@@ -47,13 +46,13 @@ spec: {hosts: [cart], http: [{timeout: 1s, route: [{destination: {host: cart}}]}
     also: &["KIA1106", "istio-vet conflictingvirtualservicehost"],
 };
 
-/// Names that a message has; the rest is counted.
+/// Names that a message lists; the rest is counted.
 const SHOWN: usize = 10;
 
 type Services<'a> = BTreeMap<(&'a str, &'a str), &'a Arc<Resource>>;
 
 fn check(view: &View<'_>, findings: &mut Findings) {
-    // By scope, then by the host read backwards, so that what a wildcard covers stands together.
+    // By scope, then by the reversed host, so that the hosts below a wildcard are adjacent.
     let mut claimed: BTreeMap<&str, BTreeMap<String, Services<'_>>> = BTreeMap::new();
     for service in view.all(Kind::VirtualService) {
         let gateways = &service.spec()["gateways"];
@@ -87,7 +86,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     }
 }
 
-/// Who claims a host that overlaps with this one.
+/// `VirtualService`s whose hosts overlap with this one.
 fn overlapping<'a, 's>(
     everywhere: &'s BTreeMap<String, Services<'a>>,
     host: &str,
@@ -123,7 +122,7 @@ fn tell<'a>(
         }
         let all = service.spec()["hosts"].texts().position(|own| hosts::overlaps(&hosts::fqdn(own, name.0), host));
         findings
-            .add(&IST0109, service, format!("host {host} in the mesh is claimed by {shown}"))
+            .add(&IST0109, service, format!("host {host} is defined for the mesh by {shown}"))
             .field(format!("spec.hosts[{}]", all.unwrap_or_default()))
             .arguments([shown.clone(), format!("{scope}/{host}")]);
     }
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_one_namespace_conflict_with_those_of_all() {
+    fn namespace_scoped_host_conflicts_with_global_one() {
         assert_eq!(conflicting(&[("*", "a.com"), ("*", "a.com")]), 2);
         assert_eq!(conflicting(&[("x", "a.com"), ("y", "a.com")]), 0);
         assert_eq!(conflicting(&[("x", "'*.com'"), ("*", "a.com"), ("*", "b.com"), ("*", "a.org")]), 3);

@@ -1,18 +1,18 @@
-//! Where the routes of a `VirtualService` lead. Knows no rule.
+//! Lists the destinations of a `VirtualService`. Contains no rule.
 
-use crate::{Node, Resource};
+use crate::{Resource, Value};
 
 /// One destination.
 pub struct Destination<'a> {
-    /// The destination itself.
-    pub node: &'a Node,
-    /// Its field.
+    /// Value of `destination`.
+    pub node: &'a Value,
+    /// Its path.
     pub field: String,
-    /// Whether only copies of requests go there.
+    /// Whether it is a mirror.
     pub is_mirror: bool,
 }
 
-/// All destinations: of routes for TCP, TLS and HTTP, then mirrors.
+/// All destinations: of TCP, TLS and HTTP routes, then mirrors.
 pub fn destinations(service: &Resource) -> Vec<Destination<'_>> {
     let spec = service.spec();
     let mut found = Vec::new();

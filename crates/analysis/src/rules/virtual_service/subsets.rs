@@ -1,17 +1,16 @@
-//! Routes to subsets that nobody defines. Source: istio `analyzers/virtualservice/destinationrules.go`.
+//! Checks for routes to undefined subsets. Source: istio `analyzers/virtualservice/destinationrules.go`.
 //!
-//! Differs from istioctl: a `DestinationRule` for a wildcard defines subsets of the hosts it covers, and one of another
-//! namespace those of a host outside the mesh.
+//! Differs from istioctl: a `DestinationRule` for a wildcard defines subsets of the hosts it matches, and one in
+//! another namespace defines those of a host outside the mesh.
 
 use super::route::destinations;
-use crate::rules::shared::IST0101;
+use crate::rules::support::common_codes::IST0101;
 use crate::{Check, Findings, KeyIndex, Kind, Resource, Rule, View, hosts};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "virtualservice.DestinationRuleAnalyzer",
     codes: &[&IST0101],
-    reads: &[Kind::VirtualService, Kind::DestinationRule],
+    inputs: &[Kind::VirtualService, Kind::DestinationRule],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -60,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_has_to_be_defined_for_the_host_or_a_wildcard_of_it() {
+    fn subset_is_defined_for_host_or_wildcard() {
         assert!(is_reported("{host: cart, subsets: [{name: v1, labels: {v: '1'}}]}"));
         assert!(is_reported("{host: other, subsets: [{name: v2, labels: {v: '1'}}]}"));
         assert!(!is_reported("{host: cart.shop.svc.cluster.local, subsets: [{name: v2, labels: {v: '1'}}]}"));

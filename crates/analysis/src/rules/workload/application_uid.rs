@@ -1,10 +1,10 @@
-//! Applications that run with the proxy's user id. Source: istio `analyzers/deployment/pod.go` (applicationUID).
+//! Checks for applications that run with the proxy's user ID. Source: istio `analyzers/deployment/pod.go`
+//! (applicationUID).
 
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
-/// The rule.
 pub static RULE: Rule =
-    Rule { name: "applicationUID.Analyzer", codes: &[&IST0144], reads: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "applicationUID.Analyzer", codes: &[&IST0144], inputs: KINDS, check: Check::Each(KINDS, check) };
 
 const KINDS: &[Kind] = &[Kind::Pod, Kind::Deployment];
 
@@ -12,10 +12,10 @@ static IST0144: Code = Code {
     id: "IST0144",
     name: "InvalidApplicationUID",
     level: Level::Warning,
-    title: "An application runs as user 1337, which is the proxy's",
-    why: "Traffic of user 1337 is not sent through the proxy, since the proxy's own must not be: the application is \
-          outside of the mesh without anybody noticing.",
-    remedy: "Run the application as another user.",
+    title: "Application runs with the user ID of the proxy (1337)",
+    why: "Traffic redirection excludes user 1337 so that the proxy's own traffic is not redirected. The application's \
+          traffic therefore bypasses the sidecar.",
+    remedy: "Run the application with another user ID.",
     source: "https://istio.io/latest/docs/ops/deployment/application-requirements/#pod-requirements",
     example: Example {
         before: "\
@@ -43,7 +43,7 @@ spec:
 };
 
 const PROXY: i64 = 1337;
-/// Containers that may be the proxy's user.
+/// Containers that may run as the proxy's user.
 const PROXIES: [&str; 2] = ["istio-proxy", "istio-operator"];
 
 fn check(_: &View<'_>, workload: &Resource, findings: &mut Findings) {
@@ -66,6 +66,13 @@ fn check(_: &View<'_>, workload: &Resource, findings: &mut Findings) {
     let Some((_, first)) = places.first() else { return };
     let names = places.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     findings
-        .add(&IST0144, workload, format!("user 1337 is the proxy's: traffic of {names} bypasses the proxy"))
+        .add(
+            &IST0144,
+            workload,
+            format!(
+                "user 1337 is reserved for the proxy: traffic of {names} bypasses the \
+                                          sidecar"
+            ),
+        )
         .field(first);
 }

@@ -1,4 +1,4 @@
-//! Rules about pods and what makes them.
+//! Rules about workloads that `istioctl analyze` has too.
 
 pub mod application_uid;
 pub mod multi_service;

@@ -1,18 +1,17 @@
-//! Services that disagree about the ports of one workload. Source: istio `analyzers/deployment/services.go`.
+//! Checks for Services with conflicting ports for one workload. Source: istio `analyzers/deployment/services.go`.
 //!
-//! Differs from istioctl: a namespace with a revision is in the mesh too.
+//! Differs from istioctl: a namespace with a revision label is in the mesh too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::{CompactString, ToCompactString};
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
-/// The rule.
 pub static RULE: Rule = Rule {
     name: "deployment.MultiServiceAnalyzer",
     codes: &[&IST0116, &IST0137],
-    reads: &[Kind::Deployment, Kind::Service, Kind::Namespace],
+    inputs: &[Kind::Deployment, Kind::Service, Kind::Namespace],
     check: Check::Each(&[Kind::Deployment], check),
 };
 
@@ -20,9 +19,9 @@ static IST0116: Code = Code {
     id: "IST0116",
     name: "DeploymentAssociatedToMultipleServices",
     level: Level::Warning,
-    title: "Services give one port of a workload several protocols",
-    why: "The proxy can treat a port only one way: for some clients the traffic is broken.",
-    remedy: "Give the port the same protocol in all services of the workload, or another number.",
+    title: "Services declare conflicting protocols for the same workload port",
+    why: "The proxy can use only one protocol for a port, so some traffic fails.",
+    remedy: "Use the same protocol in all Services of the workload, or another port.",
     source: "https://istio.io/latest/docs/ops/deployment/application-requirements/",
     example: Example {
         before: "\
@@ -66,9 +65,10 @@ static IST0137: Code = Code {
     id: "IST0137",
     name: "DeploymentConflictingPorts",
     level: Level::Warning,
-    title: "Services lead to one port of a workload from several ports",
-    why: "The proxy of the workload knows the port by one service only: policies and metrics of the others do not hold.",
-    remedy: "Use the same port in all services of the workload, or give each its own target port.",
+    title: "Services use different ports for the same workload port",
+    why: "The proxy of the workload associates the port with only one of the Services, so policies and metrics of the \
+          others are wrong.",
+    remedy: "Use the same port in all Services of the workload, or give each its own targetPort.",
     source: "https://istio.io/latest/docs/ops/deployment/application-requirements/",
     example: Example {
         before: "\
@@ -134,7 +134,14 @@ fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
         let services = services.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
         let protocols = protocols.iter().copied().collect::<Vec<_>>().join(" and ");
         findings
-            .add(&IST0116, deployment, format!("port {port} is {protocols} in the services {services}"))
+            .add(
+                &IST0116,
+                deployment,
+                format!(
+                    "port {port} has conflicting protocols {protocols} in the services \
+                                                {services}"
+                ),
+            )
             .field("metadata.name")
             .arguments([deployment.name.as_str(), &port.to_string(), &services]);
     }
@@ -143,14 +150,14 @@ fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
         let services = services.into_iter().collect::<Vec<_>>().join(" ");
         let ports = ports.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         findings
-            .add(&IST0137, deployment, format!("the services {services} lead to port {target} from the ports {ports}"))
+            .add(&IST0137, deployment, format!("the services {services} map different ports {ports} to port {target}"))
             .field("metadata.name")
             .arguments([deployment.name.as_str(), &services, target.as_str(), &ports]);
     }
 }
 
-/// The target port, which is the port itself where none is said.
-fn target(port: &Node, number: i64) -> CompactString {
+/// The targetPort; its default is the Service port.
+fn target(port: &Value, number: i64) -> CompactString {
     let target = port["targetPort"].scalar_text();
     if target.is_empty() || target == "0" { number.to_compact_string() } else { target }
 }
@@ -160,7 +167,7 @@ mod tests {
     use crate::rules::tests::found;
 
     #[test]
-    fn services_of_other_namespaces_and_outside_the_mesh_do_not_count() {
+    fn services_outside_namespace_or_mesh_are_ignored() {
         let told = |text: &str| found(text).iter().filter(|finding| finding.code.id == "IST0137").count();
         let example = super::IST0137.example.before;
         assert_eq!(told(example), 1);

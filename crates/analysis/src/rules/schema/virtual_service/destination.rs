@@ -1,18 +1,19 @@
-//! Where a route leads. Source: `validateDestination`, `validateHTTPRouteDestinations`, `validateRouteDestinations`.
+//! Validates the destinations of a route. Source: `validateDestination`, `validateHTTPRouteDestinations`,
+//! `validateRouteDestinations`.
 
 use super::super::destination_rule;
 use super::super::report::{At, Report};
 use super::headers;
 use crate::syntax::name;
 
-/// `host`, `subset`, `port`. Also of a Sidecar.
+/// `host`, `subset`, `port`. Also validates the destination in a Sidecar.
 pub(in super::super) fn check(destination: &At<'_, '_>, report: &mut Report<'_>) {
     if destination.is_null() {
         return;
     }
     let host = destination.key("host");
     if host.text() == "*" {
-        report.error(&host, "`*` is no host that requests can be sent to");
+        report.error(&host, "`*` is not allowed as a destination host");
     } else {
         report.check(&host, name::check_wildcard(host.text()));
     }
@@ -26,7 +27,7 @@ pub(in super::super) fn check(destination: &At<'_, '_>, report: &mut Report<'_>)
     }
 }
 
-/// Of HTTP: with headers.
+/// An HTTP destination, with headers.
 pub(super) fn check_http(routes: &At<'_, '_>, report: &mut Report<'_>) {
     for route in routes.each() {
         headers::check_operations(&route.key("headers"), report);
@@ -39,7 +40,7 @@ pub(super) fn check_all(routes: &At<'_, '_>, report: &mut Report<'_>) {
     for route in routes.each() {
         let destination = route.key("destination");
         if destination.is_null() {
-            report.error(&route, "destination is needed");
+            report.error(&route, "destination is required");
         }
         check(&destination, report);
         let weight = route.key("weight");
@@ -47,6 +48,6 @@ pub(super) fn check_all(routes: &At<'_, '_>, report: &mut Report<'_>) {
         total = total.saturating_add(weight.int());
     }
     if routes.items().len() > 1 && total == 0 {
-        report.error(routes, "of several destinations at least one needs a weight above 0");
+        report.error(routes, "at least one of several destinations requires a weight above 0");
     }
 }

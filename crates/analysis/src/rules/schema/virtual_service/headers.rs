@@ -1,4 +1,5 @@
-//! Names of headers, and values with Envoy's format commands. Source: `validation.go`, `header_value_validator.go`.
+//! Validates header names, and header values with Envoy's format commands. Source: `validation.go`,
+//! `header_value_validator.go`.
 
 use super::super::report::{At, Report};
 use super::matches;
@@ -8,18 +9,18 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// A header in a condition: also a pseudo header, or a claim of a token.
+/// A header in a match: also a pseudo-header, or a JWT claim.
 pub(super) fn check_match_name(at: &At<'_, '_>, name: &str, report: &mut Report<'_>) {
     const PSEUDO: [&str; 5] = [":method", ":scheme", ":authority", ":path", ":status"];
     if !is_token(name) && !matches::is_claim(name) && !PSEUDO.contains(&name) {
-        report.error(at, format_args!("{name:?} is no name of a header"));
+        report.error(at, format_args!("{name:?} is not a valid header name"));
     }
 }
 
-/// A header of CORS, or `*`.
+/// A header of a CORS policy, or `*`.
 pub(super) fn check_cors_name(at: &At<'_, '_>, report: &mut Report<'_>) {
     if at.text() != "*" && !is_token(at.text()) {
-        report.error(at, format_args!("{:?} is no name of a header", at.text()));
+        report.error(at, format_args!("{:?} is not a valid header name", at.text()));
     }
 }
 
@@ -34,7 +35,7 @@ pub(super) fn check_operations(headers: &At<'_, '_>, report: &mut Report<'_>) {
         let operations = headers.key(direction);
         for operation in ["add", "set"] {
             for (name, value) in operations.key(operation).each_entry() {
-                // The authority of a request can be set, once: see `check_authority`.
+                // The authority of a request may be set once; see `check_authority`.
                 check_changed_name(&value, name, direction == "request", report);
                 report.check(&value, check_value(value.text()));
             }
@@ -47,13 +48,13 @@ pub(super) fn check_operations(headers: &At<'_, '_>, report: &mut Report<'_>) {
 
 fn check_changed_name(at: &At<'_, '_>, name: &str, authority: bool, report: &mut Report<'_>) {
     if name.is_empty() {
-        report.error(at, "the name of a header cannot be empty");
+        report.error(at, "the name of a header must not be empty");
     } else if (name.starts_with(':') || name.eq_ignore_ascii_case("host")) && !(authority && is_authority(name)) {
-        report.error(at, format_args!("{name} cannot be changed here"));
+        report.error(at, format_args!("header {name} must not be modified here"));
     }
 }
 
-/// The authority is set at most once, by `rewrite.authority` or as a header.
+/// The authority may be set at most once, by `rewrite.authority` or as a header.
 pub(super) fn check_authority(route: &At<'_, '_>, report: &mut Report<'_>) {
     let mut before = route.node().at("rewrite.authority").is_set() && !route.node().at("rewrite.authority").is_empty();
     let headers = route.key("headers");
@@ -61,8 +62,13 @@ pub(super) fn check_authority(route: &At<'_, '_>, report: &mut Report<'_>) {
     for operation in ["set", "add"] {
         for (name, value) in request.key(operation).each_entry().filter(|(name, _)| is_authority(name)) {
             if before {
-                report
-                    .error(&value, format_args!("{name} sets the authority, which is set elsewhere in this route too"));
+                report.error(
+                    &value,
+                    format_args!(
+                        "{name} sets the authority, which another field of this route sets \
+                                                 too"
+                    ),
+                );
                 return;
             }
             before = !value.text().is_empty();
@@ -82,17 +88,17 @@ enum State {
     End,
 }
 
-/// Text with `%COMMAND%` and `%COMMAND(…)%`; `%%` is a percent sign.
+/// Text with `%COMMAND%` and `%COMMAND(…)%`; `%%` is a literal percent sign.
 fn check_value(value: &str) -> Result<(), String> {
     if value.chars().any(|c| (c < ' ' && c != '\t') || c == '\u{7f}') {
-        return Err("the value of a header cannot have control characters".to_owned());
+        return Err("a header value must not contain control characters".to_owned());
     }
     let mut state = State::Literal;
     let mut bytes = value.bytes().peekable();
     while let Some(b) = bytes.next() {
         state = match (state, b) {
             (State::Literal, b'%') => match bytes.peek() {
-                None => return Err("a `%` is left over; write `%%` for a percent sign".to_owned()),
+                None => return Err("unmatched `%`; use `%%` for a literal percent sign".to_owned()),
                 Some(b'%') => {
                     bytes.next();
                     State::Literal
@@ -105,7 +111,7 @@ fn check_value(value: &str) -> Result<(), String> {
             (State::Item, b'"') => State::Text,
             (State::Text, b'\\') => {
                 if bytes.next().is_none() {
-                    return Err("a `\\` is left over at its end".to_owned());
+                    return Err("trailing `\\` at the end".to_owned());
                 }
                 State::Text
             }
@@ -114,10 +120,10 @@ fn check_value(value: &str) -> Result<(), String> {
             (State::AfterItem, b']') => State::AfterArguments,
             (State::Arguments, b) if b != b' ' => State::Text,
             (State::Literal | State::Command | State::Text, _) | (_, b' ') => state,
-            _ => return Err(format!("`{}` is not expected in the format command of {value:?}", char::from(b))),
+            _ => return Err(format!("unexpected `{}` in a format command of {value:?}", char::from(b))),
         };
     }
-    if state == State::Literal { Ok(()) } else { Err(format!("the format command in {value:?} does not end")) }
+    if state == State::Literal { Ok(()) } else { Err(format!("unterminated format command in {value:?}")) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One route of HTTP. Source: `validateHTTPRoute` and `validateHTTPRouteConflict`.
+//! Validates an HTTP route. Source: `validateHTTPRoute` and `validateHTTPRouteConflict`.
 
 use super::super::report::{At, Report};
 use super::{destination, faults, headers, matches};
@@ -21,40 +21,40 @@ pub(super) fn check(route: &At<'_, '_>, in_delegate: bool, report: &mut Report<'
     report.duration(&route.key("timeout"));
 }
 
-/// What a route does excludes other things it could do.
+/// Checks mutually exclusive actions of a route.
 fn check_actions(route: &At<'_, '_>, in_delegate: bool, report: &mut Report<'_>) {
     let delegate = route.key("delegate");
     let (to, redirect, response) = (route.key("route"), route.key("redirect"), route.key("directResponse"));
     if delegate.is_set() && !in_delegate {
         if redirect.is_set() {
-            report.error(&redirect, "with delegate the other VirtualService decides this");
+            report.error(&redirect, "must not be set with delegate; the delegate VirtualService sets it");
         }
         if !to.items().is_empty() {
-            report.error(&to, "with delegate the other VirtualService decides this");
+            report.error(&to, "must not be set with delegate; the delegate VirtualService sets it");
         }
         return;
     }
     if delegate.is_set() {
-        report.error(&delegate, "a delegate cannot delegate further");
+        report.error(&delegate, "a delegate must not delegate to another VirtualService");
     }
     let (action, name) = if redirect.is_set() { (&redirect, "redirect") } else { (&response, "directResponse") };
     if action.is_set() {
         if !to.items().is_empty() {
-            report.error(action, format_args!("with {name} the route cannot have `route` too"));
+            report.error(action, format_args!("`route` must not be set with {name}"));
         }
         for excluded in ["fault", "rewrite"] {
             if route.get(excluded).is_set() {
-                report.error(&route.key(excluded), format_args!("with {name} it cannot be set"));
+                report.error(&route.key(excluded), format_args!("must not be set with {name}"));
             }
         }
         if redirect.is_set() && response.is_set() {
-            report.error(&response, "only one of redirect and directResponse can be set");
+            report.error(&response, "redirect and directResponse are mutually exclusive");
         }
     } else if to.items().is_empty() {
-        report.error(route, "one of route, redirect and directResponse is needed");
+        report.error(route, "one of route, redirect and directResponse is required");
     }
     if route.get("mirror").is_set() && route.has("mirrors") {
-        report.error(&route.key("mirrors"), "only one of mirror and mirrors can be set");
+        report.error(&route.key("mirrors"), "mirror and mirrors are mutually exclusive");
     }
 }
 
@@ -62,20 +62,20 @@ fn check_cors(policy: &At<'_, '_>, report: &mut Report<'_>) {
     const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
     for origin in policy.key("allowOrigins").each() {
         if matches::string_of(origin.node()).is_none_or(|(_, text)| text.is_empty()) {
-            report.error(&origin, "one of exact, prefix and regex is needed, and not empty");
+            report.error(&origin, "one of exact, prefix and regex is required and must not be empty");
         } else {
             matches::check_regex_of(&origin, report);
         }
     }
     for method in policy.key("allowMethods").each() {
         if !METHODS.contains(&method.text()) {
-            report.error(&method, format_args!("{:?} is no method of HTTP", method.text()));
+            report.error(&method, format_args!("{:?} is not an HTTP method", method.text()));
         }
     }
     for key in ["allowHeaders", "exposeHeaders"] {
         for name in policy.key(key).each() {
             if name.text().is_empty() {
-                report.error(&name, "the name of a header cannot be empty");
+                report.error(&name, "the name of a header must not be empty");
             } else {
                 headers::check_cors_name(&name, report);
             }
@@ -93,14 +93,14 @@ fn check_mirrors(route: &At<'_, '_>, report: &mut Report<'_>) {
     let deprecated = route.key("mirrorPercent");
     if deprecated.is_set() {
         report.percent(&deprecated);
-        report.warning(&deprecated, "it is deprecated; use mirrorPercentage");
+        report.warning(&deprecated, "deprecated; use mirrorPercentage");
     }
     report.percent(&route.key("mirrorPercentage").key("value"));
     destination::check(&route.key("mirror"), report);
     for mirror in route.key("mirrors").each() {
         let to = mirror.key("destination");
         if to.is_null() {
-            report.error(&mirror, "destination is needed");
+            report.error(&mirror, "destination is required");
             continue;
         }
         destination::check(&to, report);
@@ -114,30 +114,34 @@ fn check_redirect(route: &At<'_, '_>, report: &mut Report<'_>) {
         return;
     }
     if redirect.has("uri") && redirect.has("prefixRewrite") {
-        report.error(&redirect, "only one of uri and prefixRewrite can be set");
+        report.error(&redirect, "uri and prefixRewrite are mutually exclusive");
         return;
     }
     if redirect.has("prefixRewrite") {
         let uris = route.node().get("match").items().iter().map(|matching| &matching["uri"]);
         if uris.into_iter().any(|uri| uri.is_set() && uri["prefix"].is_null()) {
-            report.error(&redirect.key("prefixRewrite"), "it needs every match of a uri in this route to be a prefix");
+            report.error(
+                &redirect.key("prefixRewrite"),
+                "requires that every uri match in this route is a prefix \
+                                                          match",
+            );
             return;
         }
     }
     let some = ["uri", "prefixRewrite", "authority", "scheme"].iter().any(|key| redirect.has(key))
         || ["port", "derivePort"].iter().any(|key| redirect.get(key).is_set());
     if !some {
-        report.error(&redirect, "at least one of uri, authority, scheme and port is needed");
+        report.error(&redirect, "at least one of uri, authority, scheme and port is required");
         return;
     }
     let code = redirect.key("redirectCode");
     if !code.is_empty() && !(300..=399).contains(&code.int()) {
-        report.error(&code, format_args!("{} is no code of a redirect; those are 3xx", code.int()));
+        report.error(&code, format_args!("{} is not a redirect code (3xx)", code.int()));
         return;
     }
     let scheme = redirect.key("scheme");
     if !matches!(scheme.text(), "" | "http" | "https") {
-        report.error(&scheme, "it is http or https");
+        report.error(&scheme, "must be http or https");
         return;
     }
     if redirect.has("port") {
@@ -154,10 +158,13 @@ fn check_direct_response(response: &At<'_, '_>, report: &mut Report<'_>) {
     let text = body.get("string").text();
     let size = if text.is_empty() { body.get("bytes").text().len() / 4 * 3 } else { text.len() };
     if size > 1024 * KIB {
-        report.error(&body, "a body has at most 1 MiB; every proxy keeps a copy of it");
+        report.error(&body, "a body must be at most 1 MiB; every proxy stores a copy");
     } else if size > 100 * KIB {
-        report
-            .warning(&body, "a body of more than 100 KiB weighs on the control plane; every proxy keeps a copy of it");
+        report.warning(
+            &body,
+            "a body of more than 100 KiB increases the load on the control plane; every proxy stores \
+                             a copy",
+        );
     }
     faults::check_status(&response.key("status"), report);
 }
@@ -188,22 +195,19 @@ fn check_retries(retries: &At<'_, '_>, report: &mut Report<'_>) {
     report.not_negative(&attempts);
     let settings = ["perTryTimeout", "retryRemoteLocalities"].iter().any(|key| retries.get(key).is_set());
     if attempts.int() == 0 && (settings || retries.has("retryOn")) {
-        report.error(retries, "with attempts 0 nothing is tried again, so nothing else can be set");
+        report.error(retries, "with attempts 0 no retry happens, so no other field is allowed");
     }
     report.duration(&retries.key("perTryTimeout"));
     let conditions = retries.key("retryOn");
     for condition in conditions.text().split(',').filter(|_| !conditions.text().is_empty()) {
         if !CONDITIONS.contains(&condition) && !is_status(condition) {
-            report.error(
-                &conditions,
-                format_args!("{condition:?} is no condition that Envoy knows, and no status of HTTP"),
-            );
+            report.error(&conditions, format_args!("{condition:?} is not an Envoy retry condition or an HTTP status"));
         }
     }
     report.duration(&retries.key("backoff"));
 }
 
-/// A status with a text in Go's `net/http`.
+/// A status code that Go's `net/http` has a text for.
 fn is_status(text: &str) -> bool {
     const OTHER: &[u32] = &[
         200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 307, 308, 421, 422, 423, 424,
@@ -219,14 +223,14 @@ fn check_rewrite(rewrite: &At<'_, '_>, report: &mut Report<'_>) {
     }
     let by_regex = rewrite.key("uriRegexRewrite");
     if rewrite.has("uri") && by_regex.is_set() {
-        report.error(rewrite, "only one of uri and uriRegexRewrite can be set");
+        report.error(rewrite, "uri and uriRegexRewrite are mutually exclusive");
     } else if !rewrite.has("uri") && by_regex.is_null() && !rewrite.has("authority") {
-        report.error(rewrite, "at least one of uri, uriRegexRewrite and authority is needed");
+        report.error(rewrite, "at least one of uri, uriRegexRewrite and authority is required");
     } else if by_regex.is_set() {
         if by_regex.has("match") && by_regex.has("rewrite") {
             matches::check_regex(&by_regex.key("match"), report);
         } else {
-            report.error(&by_regex, "both match and rewrite are needed");
+            report.error(&by_regex, "both match and rewrite are required");
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Conditions of routes. Source: `validateHTTPRouteMatchRequest`, `validateStringMatch`, `validateGatewayNames`.
+//! Validates the match conditions of routes. Source: `validateHTTPRouteMatchRequest`, `validateStringMatch`,
+//! `validateGatewayNames`.
 
 use super::super::report::{At, Report};
 use super::headers;
-use crate::Node;
+use crate::Value;
 use crate::syntax::{name, re2};
 
-/// Envoy's limit for the size of a compiled expression, of which Istio only sees the text.
+/// Envoy limits the compiled size of an expression; Istio limits its length, characters.
 const REGEX: usize = 1024;
 
 pub(super) fn check_http(matching: &At<'_, '_>, report: &mut Report<'_>) {
@@ -14,19 +15,19 @@ pub(super) fn check_http(matching: &At<'_, '_>, report: &mut Report<'_>) {
     }
     for (name, value) in matching.key("headers").each_entry() {
         if value.is_null() {
-            report.error(&value, "the condition on a header cannot be null; `{}` stands for its presence");
+            report.error(&value, "a header match must not be null; use `{}` to match the presence of the header");
         }
         headers::check_match_name(&value, name, report);
         check_string(&value, report);
     }
     for (name, value) in matching.key("withoutHeaders").each_entry() {
         headers::check_match_name(&value, name, report);
-        // `*` stands for presence and is no expression.
+        // `*` matches the presence of a value and is not a regular expression.
         if value.get("regex").text() != "*" {
             check_string(&value, report);
         }
     }
-    // An empty prefix of a path matches all of them; of the others it is refused by Envoy.
+    // An empty prefix of a path matches every path; Envoy rejects an empty prefix of any other attribute.
     check_regex_of(&matching.key("uri"), report);
     for key in ["scheme", "method", "authority"] {
         check_string(&matching.key(key), report);
@@ -37,11 +38,11 @@ pub(super) fn check_http(matching: &At<'_, '_>, report: &mut Report<'_>) {
     check_source(matching, report);
     let namespace = matching.key("sourceNamespace");
     if !namespace.is_empty() && !name::is_label(namespace.text()) {
-        report.error(&namespace, format_args!("{:?} is no namespace", namespace.text()));
+        report.error(&namespace, format_args!("{:?} is not a namespace", namespace.text()));
     }
 }
 
-/// Port, labels and gateways, which conditions of all protocols have.
+/// Port, labels and gateways, which matches of all protocols have.
 pub(super) fn check_source(matching: &At<'_, '_>, report: &mut Report<'_>) {
     if matching.has("port") {
         report.port(&matching.key("port"));
@@ -54,12 +55,12 @@ pub(super) fn check_source(matching: &At<'_, '_>, report: &mut Report<'_>) {
 fn check_string(matching: &At<'_, '_>, report: &mut Report<'_>) {
     let prefix = matching.key("prefix");
     if prefix.is_set() && prefix.text().is_empty() {
-        report.error(&prefix, "the prefix is empty, which Envoy refuses here");
+        report.error(&prefix, "Envoy rejects an empty prefix here");
     }
     check_regex_of(matching, report);
 }
 
-/// Only the expression, if there is one.
+/// Validates only the regular expression, if there is one.
 pub(super) fn check_regex_of(matching: &At<'_, '_>, report: &mut Report<'_>) {
     let regex = matching.key("regex");
     if regex.is_set() {
@@ -70,11 +71,11 @@ pub(super) fn check_regex_of(matching: &At<'_, '_>, report: &mut Report<'_>) {
 pub(super) fn check_regex(regex: &At<'_, '_>, report: &mut Report<'_>) {
     let text = regex.text();
     if text.is_empty() {
-        report.error(regex, "the expression is empty");
+        report.error(regex, "the regular expression must not be empty");
     } else if text.len() > REGEX {
-        report.error(regex, format_args!("the expression is longer than {REGEX} characters"));
+        report.error(regex, format_args!("the regular expression is longer than {REGEX} characters"));
     } else if let Err(why) = re2::check(text) {
-        report.error(regex, format_args!("{text:?} is no expression of RE2: {why}"));
+        report.error(regex, format_args!("{text:?} is not a valid RE2 expression: {why}"));
     }
 }
 
@@ -86,32 +87,29 @@ pub(super) fn check_gateways(gateways: &At<'_, '_>, report: &mut Report<'_>) {
             if text.contains('.') {
                 let mut parts = text.split('.');
                 let (name, namespace) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-                report
-                    .warning(&gateway, format_args!("the form of {text:?} is deprecated; write `{namespace}/{name}`"));
+                report.warning(&gateway, format_args!("the form of {text:?} is deprecated; use `{namespace}/{name}`"));
             }
             report.check(&gateway, name::check_fqdn(text));
             continue;
         };
         if namespace.is_empty() || name.is_empty() {
-            report.error(&gateway, "both the namespace and the name are needed, as in `namespace/name`");
+            report.error(&gateway, "both the namespace and the name are required, as in `namespace/name`");
         }
         for part in [namespace, name] {
             if !part.is_empty() && !name::is_label(part) {
-                report.error(&gateway, format_args!("{part:?} is no name of a namespace or Gateway"));
+                report.error(&gateway, format_args!("{part:?} is not a valid name of a namespace or Gateway"));
             }
         }
     }
 }
 
-/// Claims of a token are known at gateways only.
+/// JWT claims are available only at gateways.
 pub(super) fn check_no_claims(routes: &At<'_, '_>, report: &mut Report<'_>) {
     for route in routes.each() {
         for matching in route.key("match").each() {
             for key in ["headers", "withoutHeaders"] {
                 for (name, value) in matching.key(key).each_entry().filter(|(name, _)| is_claim(name)) {
-                    let text = format!(
-                        "{name} routes by a claim of a token, which only works with `gateways` and without mesh"
-                    );
+                    let text = format!("{name} routes by a JWT claim, which requires `gateways` without mesh");
                     report.error(&value, text);
                 }
             }
@@ -128,7 +126,7 @@ pub(super) fn is_claim(header: &str) -> bool {
     prefix.eq_ignore_ascii_case(PREFIX) && (dotted || bracketed)
 }
 
-/// The kind of a string's condition and its text; none if nothing is stated.
-pub(super) fn string_of(matching: &Node) -> Option<(&str, &str)> {
+/// Type of a string match and its text; none if none is set.
+pub(super) fn string_of(matching: &Value) -> Option<(&str, &str)> {
     ["exact", "prefix", "regex"].into_iter().find_map(|key| matching.get(key).as_str().map(|text| (key, text)))
 }

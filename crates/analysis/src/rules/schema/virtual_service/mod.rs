@@ -1,4 +1,4 @@
-//! VirtualService: the object as a whole. Source: `ValidateVirtualService`.
+//! Validates a `VirtualService` as a whole. Source: `ValidateVirtualService`.
 
 mod destination;
 mod faults;
@@ -14,21 +14,21 @@ pub use reachability::{IST0130, IST0131};
 use super::export_to;
 use super::report::{At, IST0106, IST0133, Report};
 use crate::syntax::{address, name};
-use crate::{Check, Findings, Kind, Node, Resource, Rule, View};
+use crate::{Check, Findings, Kind, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "schema.ValidationAnalyzer.VirtualService",
     codes: &[&IST0106, &IST0133, &IST0130, &IST0131],
-    reads: &[Kind::VirtualService],
+    inputs: &[Kind::VirtualService],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
-/// What routes need to know of the object they are in.
+/// Properties of the VirtualService that the validation of its routes needs.
 struct Service<'a> {
     hosts: At<'a, 'a>,
-    /// It has no hosts: another one hands requests on to it.
+    /// It has no hosts: it is a delegate of another VirtualService.
     is_delegate: bool,
-    /// It is for gateways only.
+    /// It is bound only to gateways, not to mesh.
     is_for_gateways: bool,
 }
 
@@ -45,7 +45,11 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     if service.is_delegate {
         for key in ["gateways", "tls", "tcp"] {
             if spec.has(key) {
-                report.error(&spec.key(key), "without hosts this is a delegate, which cannot have it");
+                report.error(
+                    &spec.key(key),
+                    "a VirtualService without hosts is a delegate, which does not support \
+                                              this field",
+                );
             }
         }
     }
@@ -56,11 +60,11 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     }
     check_hosts(&service, &tls, report);
     if http.items().is_empty() && tls.items().is_empty() && tcp.items().is_empty() {
-        report.error(&spec, "at least one of http, tls and tcp is needed");
+        report.error(&spec, "at least one of http, tls and tcp is required");
     }
     for route in http.each() {
         if route.is_null() {
-            report.error(&route, "a route cannot be null");
+            report.error(&route, "a route must not be null");
         } else {
             http::check(&route, service.is_delegate, report);
         }
@@ -97,7 +101,7 @@ fn check_hosts(service: &Service<'_>, tls: &At<'_, '_>, report: &mut Report<'_>)
                 all_valid = false;
             }
             Ok(()) if host.text() == "*" && !service.is_for_gateways => {
-                report.error(&host, "`*` is only for VirtualServices of gateways, not of the mesh");
+                report.error(&host, "`*` is allowed only for VirtualServices bound to gateways without mesh");
                 all_valid = false;
             }
             Ok(()) => {}
@@ -108,10 +112,9 @@ fn check_hosts(service: &Service<'_>, tls: &At<'_, '_>, report: &mut Report<'_>)
     }
 }
 
-/// Pairs of hosts with a name in common. Of many hosts only those are compared that can have one: equal ones, and
-/// wildcards with all.
+/// Pairs of hosts that overlap. To limit the work, only equal hosts, and wildcards with all hosts, are compared.
 fn check_overlaps(service: &Service<'_>, report: &mut Report<'_>) {
-    let hosts: Vec<&str> = service.hosts.node().items().iter().map(Node::text).collect();
+    let hosts: Vec<&str> = service.hosts.node().items().iter().map(Value::text).collect();
     let mut seen = std::collections::HashMap::new();
     let wildcards: Vec<usize> = (0..hosts.len()).filter(|at| name::is_wildcard(hosts[*at])).collect();
     for (at, host) in service.hosts.each().enumerate() {
@@ -121,12 +124,13 @@ fn check_overlaps(service: &Service<'_>, report: &mut Report<'_>) {
             counted && *other != at && hosts[*other] != hosts[at] && name::overlap(hosts[*other], hosts[at])
         });
         for other in equal.into_iter().chain(others) {
-            report.error(&host, format_args!("{:?} and {:?} have names in common", hosts[other], hosts[at]));
+            report.error(&host, format_args!("hosts {:?} and {:?} overlap", hosts[other], hosts[at]));
         }
     }
 }
 
-/// A domain name, or one as gateways with `AUTO_PASSTHROUGH` make it: `outbound_.80_.v1_.reviews.shop.svc.cluster.local`.
+/// A domain name, or the SNI form of a gateway with `AUTO_PASSTHROUGH`:
+/// `outbound_.80_.v1_.reviews.shop.svc.cluster.local`.
 fn check_sni_name(host: &str) -> Result<(), std::borrow::Cow<'static, str>> {
     if !host.starts_with("outbound_") {
         return name::check_wildcard(host);
@@ -137,6 +141,6 @@ fn check_sni_name(host: &str) -> Result<(), std::borrow::Cow<'static, str>> {
     if port && name && host.len() <= 255 {
         Ok(())
     } else {
-        Err(format!("{host:?} is not in the form `outbound_.PORT_.SUBSET_.HOST`").into())
+        Err(format!("{host:?} must have the form `outbound_.PORT_.SUBSET_.HOST`").into())
     }
 }

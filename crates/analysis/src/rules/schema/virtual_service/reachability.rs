@@ -1,5 +1,5 @@
-//! Routes and conditions that no request reaches, because an earlier one takes it. Source:
-//! `analyzeUnreachableHTTPRules`, `coveredValidation`.
+//! Checks for routes and matches that are shadowed by an earlier route. Source: `analyzeUnreachableHTTPRules`,
+//! `coveredValidation`.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -7,16 +7,16 @@ use std::fmt::Write;
 
 use super::super::report::{At, Report};
 use super::matches::string_of;
-use crate::{Code, Example, Level, Node};
+use crate::{Code, Example, Level, Value};
 
 pub static IST0130: Code = Code {
     id: "IST0130",
     name: "VirtualServiceUnreachableRule",
     level: Level::Warning,
-    title: "A route of a VirtualService is never used",
-    why: "Routes are tried in their order and the first that matches is taken. This one comes after a route that takes \
-          all its requests.",
-    remedy: "Put the route before the one that takes its requests, or remove it. A route without conditions comes last.",
+    title: "VirtualService route is unreachable",
+    why: "Istio uses the first route that matches a request. An earlier route already matches all requests of this \
+          route.",
+    remedy: "Move the route before the one that shadows it, or remove it. A route without a match must be last.",
     source: "https://istio.io/latest/docs/reference/config/analysis/ist0130/",
     example: Example {
         before: "\
@@ -55,9 +55,10 @@ pub static IST0131: Code = Code {
     id: "IST0131",
     name: "VirtualServiceIneffectiveMatch",
     level: Level::Info,
-    title: "A condition of a route is never met first, because an earlier route has it too",
-    why: "Routes are tried in their order and the first that matches is taken, so that this condition has no effect.",
-    remedy: "Remove the condition, or put the more special route before the more general one.",
+    title: "Route match is shadowed by an earlier route",
+    why: "Istio uses the first route that matches a request. An earlier route already matches these requests, so this \
+          match has no effect.",
+    remedy: "Remove the match, or move the more specific route before the more general one.",
     source: "https://istio.io/latest/docs/reference/config/analysis/ist0131/",
     example: Example {
         before: "\
@@ -140,33 +141,33 @@ pub(super) fn check(routes: &At<'_, '_>, report: &mut Report<'_>) {
     check_prefixes(routes, &prefixes, report);
 }
 
-/// Istio's reasons are part of the message's arguments, so they are in its words.
+/// Istio's reasons are arguments of the message, so their wording is Istio's.
 fn unused(at: &At<'_, '_>, rule: &str, reason: &str, report: &mut Report<'_>) {
-    let text = format!("the route {rule} is never used: {reason}");
+    let text = format!("route {rule} is unreachable: {reason}");
     report.special(&IST0130, at, text, vec![rule.to_owned(), reason.to_owned()]);
 }
 
 fn ineffective(at: &At<'_, '_>, rule: &str, condition: &str, earlier: &str, report: &mut Report<'_>) {
-    let text = format!("in the route {rule} the match {condition} is never used: {earlier} takes its requests");
+    let text = format!("match {condition} of route {rule} is shadowed by {earlier}");
     report.special(&IST0131, at, text, vec![rule.to_owned(), condition.to_owned(), earlier.to_owned()]);
 }
 
-/// A name in quotes, or `#` and the place.
-fn label(node: &Node, index: usize) -> String {
+/// A name in quotes, or `#` with the index.
+fn label(node: &Value, index: usize) -> String {
     match node["name"].text() {
         "" => format!("#{index}"),
         name => format!("{name:?}"),
     }
 }
 
-/// The same text for conditions that mean the same: without name, order of keys and what is not set.
-fn canonical(condition: &Node) -> String {
-    fn write(node: &Node, out: &mut String) {
+/// The same text for equivalent matches: without the name, the order of keys and unset fields.
+fn canonical(condition: &Value) -> String {
+    fn write(node: &Value, out: &mut String) {
         match node {
-            Node::Map(entries) => {
-                let sorted: BTreeMap<&str, &Node> = entries
+            Value::Map(entries) => {
+                let sorted: BTreeMap<&str, &Value> = entries
                     .iter()
-                    .filter(|(_, value)| !matches!(value, Node::Null | Node::Bool(false) | Node::Int(0)))
+                    .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false) | Value::Int(0)))
                     .map(|(key, value)| (key.as_str(), value))
                     .collect();
                 out.push('{');
@@ -176,7 +177,7 @@ fn canonical(condition: &Node) -> String {
                 }
                 out.push('}');
             }
-            Node::List(items) => {
+            Value::List(items) => {
                 out.push('[');
                 items.iter().for_each(|item| {
                     write(item, out);
@@ -191,11 +192,11 @@ fn canonical(condition: &Node) -> String {
     }
     let mut out = String::new();
     let set = condition.entries().iter().filter(|(key, value)| key != "name" && !value.is_empty());
-    write(&Node::Map(set.cloned().collect()), &mut out);
+    write(&Value::Map(set.cloned().collect()), &mut out);
     out
 }
 
-/// A condition on the beginning of the path, with what else it asks for.
+/// A prefix match on the path, with the other conditions of the match.
 struct Prefix<'a> {
     route: usize,
     condition: usize,
@@ -207,7 +208,7 @@ struct Prefix<'a> {
 }
 
 impl<'a> Prefix<'a> {
-    fn of(condition: &'a Node, route: usize, at: usize) -> Option<Self> {
+    fn of(condition: &'a Value, route: usize, at: usize) -> Option<Self> {
         let prefix = condition["uri"]["prefix"].as_str().filter(|prefix| !prefix.is_empty())?;
         let method = text_of(&condition["method"]);
         let map = |key: &str| -> BTreeMap<&'a str, String> {
@@ -224,7 +225,7 @@ impl<'a> Prefix<'a> {
         })
     }
 
-    /// Whether this takes all requests of a later one whose path begins with this one's.
+    /// Whether this prefix match covers all requests of a later prefix match.
     fn covers(&self, later: &Self) -> bool {
         self.port == later.port
             && self.method.starts_with(&later.method)
@@ -236,15 +237,16 @@ impl<'a> Prefix<'a> {
     }
 }
 
-/// Empty for expressions and for no condition.
-fn text_of(condition: &Node) -> String {
+/// Empty for regular expressions and for a missing match.
+fn text_of(condition: &Value) -> String {
     match string_of(condition) {
         Some((kind @ ("exact" | "prefix"), text)) if !text.is_empty() => format!("{kind} {text}"),
         _ => String::new(),
     }
 }
 
-/// Looks each beginning of a path up, so that many routes cost no more than the length of their paths.
+/// Looks up each prefix of a path, so that the cost grows with the length of the paths and not with the square of the
+/// routes.
 fn check_prefixes(routes: &At<'_, '_>, prefixes: &[Prefix<'_>], report: &mut Report<'_>) {
     if prefixes.len() < 2 {
         return;

@@ -1,22 +1,22 @@
-//! Which workloads of a namespace several objects select at once; for `Sidecar` and `Telemetry`. Knows no rule.
+//! Finds workloads that several objects of a namespace select; for `Sidecar` and `Telemetry`. Contains no rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::scope;
-use super::shared::IST0101;
+use super::common_codes::IST0101;
+use super::completeness;
 use crate::{Findings, Resource, Selector, View, Within};
 
-/// What one object selects.
+/// An object and the workloads that it selects.
 pub struct Selecting<'a> {
-    /// The object.
+    /// The object that selects.
     pub resource: &'a Arc<Resource>,
-    /// The workloads, by kind and name.
+    /// The selected workloads.
     pub workloads: Vec<&'a Arc<Resource>>,
 }
 
-/// Finds what each object selects by the labels at `path`; those without labels are left out. Tells of those that
-/// select nothing.
+/// Finds the workloads that each object selects with the labels at `path`. Objects without labels are skipped. Reports
+/// selectors that match no workload.
 pub fn find<'a>(
     view: &View<'a>,
     objects: &'a [Arc<Resource>],
@@ -30,10 +30,10 @@ pub fn find<'a>(
             continue;
         }
         let workloads: Vec<_> = view.workloads(Within::Namespace(&resource.namespace), &selector).collect();
-        if workloads.is_empty() && scope::knows_workloads(view) {
+        if workloads.is_empty() && completeness::knows_workloads(view) {
             let selector = selector.to_string();
             findings
-                .add(&IST0101, resource, format!("no workload of the namespace has the labels {selector}"))
+                .add(&IST0101, resource, format!("selector {selector} matches no workload in the namespace"))
                 .field(format!("spec.{path}"))
                 .arguments(["selector", &selector]);
         }
@@ -42,7 +42,7 @@ pub fn find<'a>(
     found
 }
 
-/// Objects that select the same workload, each set of them once with one such workload.
+/// Sets of objects that select the same workload, each set with one such workload.
 pub fn conflicts<'a>(selecting: &[Selecting<'a>]) -> BTreeMap<BTreeSet<usize>, &'a Arc<Resource>> {
     let mut by_workload = BTreeMap::new();
     for (at, object) in selecting.iter().enumerate() {
@@ -54,7 +54,7 @@ pub fn conflicts<'a>(selecting: &[Selecting<'a>]) -> BTreeMap<BTreeSet<usize>, &
     }
     let mut conflicts = BTreeMap::new();
     for (set, workload) in by_workload.into_values().filter(|(set, _)| set.len() > 1) {
-        // A pod stands for its workload where both are there.
+        // A pod is preferred over its workload.
         let known: &mut &Arc<Resource> = conflicts.entry(set).or_insert(workload);
         if known.kind > workload.kind {
             *known = workload;

@@ -1,7 +1,7 @@
-//! How much of a cluster is known. A folder of files is a part of one: that it lacks a Service means something only if it
-//! has the other Services of that namespace. Knows no rule.
+//! Decides how complete the objects are. A folder of files may be only a part of a cluster: a missing Service is an
+//! error only if the other Services of its namespace were read. Contains no rule.
 
-use crate::{KeyIndex, Kind, Node, Resource, Selector, View, WORKLOADS, Within, hosts};
+use crate::{KeyIndex, Kind, Resource, Selector, Value, View, WORKLOADS, Within, hosts};
 
 static PROXIES: KeyIndex = KeyIndex {
     name: "workloads with a proxy of their own",
@@ -24,18 +24,18 @@ static CONTROL_PLANE: KeyIndex = KeyIndex {
     },
 };
 
-/// Whether all namespaces are among the objects: whoever lists them lists the root namespace too.
+/// Whether all namespaces are among the objects: a complete list contains the root namespace.
 pub fn knows_namespaces(view: &View<'_>) -> bool {
     view.has_named(Kind::Namespace, "", view.root_namespace())
 }
 
-/// Whether the objects are a cluster and not some files: its namespaces and the control plane itself are among them.
+/// Whether the objects are those of a whole cluster: they contain its namespaces and the control plane.
 pub fn is_whole_cluster(view: &View<'_>) -> bool {
     knows_namespaces(view) && view.has_key(&CONTROL_PLANE, &[view.root_namespace()])
 }
 
-/// Whether the services of a host would be known if they were there. Needs [`Kind::Service`], [`Kind::ServiceEntry`],
-/// [`Kind::Namespace`] and [`Kind::MeshConfig`].
+/// Whether the services of a host would be among the objects if they existed. Needs [`Kind::Service`],
+/// [`Kind::ServiceEntry`], [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn knows_host(view: &View<'_>, fqdn: &str) -> bool {
     let is_near = match hosts::service_of(fqdn) {
         Some((namespace, _)) => view.has_in(Kind::Service, namespace),
@@ -44,8 +44,8 @@ pub fn knows_host(view: &View<'_>, fqdn: &str) -> bool {
     is_near || knows_namespaces(view)
 }
 
-/// Whether gateways are among the workloads: those whose template has a proxy. Needs [`WORKLOADS`], [`Kind::Namespace`]
-/// and [`Kind::MeshConfig`].
+/// Whether the workloads include gateways, which have a proxy in their pod template. Needs [`WORKLOADS`],
+/// [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn knows_gateways(view: &View<'_>) -> bool {
     view.has_key(&PROXIES, &[]) || knows_namespaces(view)
 }
@@ -55,9 +55,9 @@ pub fn knows_workloads(view: &View<'_>) -> bool {
     WORKLOADS.iter().any(|kind| view.has(*kind)) || knows_namespaces(view)
 }
 
-/// Whether a Service is for pods that nothing among the objects makes. In files that may be something which no rule knows,
-/// such as a Rollout of Argo, so that nothing is known of their labels; where pods are listed, it would have them. Needs [`WORKLOADS`], [`Kind::Namespace`] and
-/// [`Kind::MeshConfig`].
+/// Whether a Service selects pods whose workload is not among the objects. In files they may come from a kind without
+/// rules, such as an Argo Rollout, so their labels are unknown. If pods were listed, they would include these. Needs
+/// [`WORKLOADS`], [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn is_for_unknown_pods(view: &View<'_>, service: &Resource) -> bool {
     let selector = Selector::new(&service.spec()["selector"]);
     !selector.is_empty()
@@ -66,7 +66,7 @@ pub fn is_for_unknown_pods(view: &View<'_>, service: &Resource) -> bool {
         && !view.has_workload(Within::Namespace(&service.namespace), &selector)
 }
 
-/// The same of the pods with these labels. Needs [`Kind::Service`] too.
-pub fn are_unknown_pods(view: &View<'_>, namespace: &str, labels: &Node) -> bool {
+/// The same for pods with these labels. Needs [`Kind::Service`] too.
+pub fn are_unknown_pods(view: &View<'_>, namespace: &str, labels: &Value) -> bool {
     view.services_selecting(namespace, labels).iter().any(|service| is_for_unknown_pods(view, service))
 }

@@ -2,14 +2,14 @@
 
 use crate::{Code, Example, Level};
 
-/// A field, kind or provider that Istio has given up.
+/// A deprecated or removed field, kind or provider.
 pub static IST0002: Code = Code {
     id: "IST0002",
     name: "Deprecated",
     level: Level::Warning,
-    title: "Something is used that Istio has deprecated or removed",
-    why: "It is ignored already or will be after one of the next upgrades, without an error.",
-    remedy: "Use what the message names instead, or remove it.",
+    title: "Deprecated or removed feature is used",
+    why: "Istio ignores it already, or a future release will ignore it without an error.",
+    remedy: "Use the replacement in the message, or remove it.",
     source: "https://istio.io/latest/docs/releases/feature-stages/",
     example: Example {
         before: "\
@@ -36,15 +36,15 @@ spec:
     also: &[],
 };
 
-/// Something is named that is not there.
+/// A reference to an object that does not exist.
 pub static IST0101: Code = Code {
     id: "IST0101",
     name: "ReferencedResourceNotFound",
     level: Level::Error,
-    title: "Something is referred to that is not there",
-    why: "Requests to a host that is not there fail with 503; a gateway, selector or secret that is not there means that \
-          the object has no effect, without an error where it was applied.",
-    remedy: "Correct the name, its namespace or the labels, or create what is missing.",
+    title: "Referenced resource does not exist",
+    why: "Requests to a missing host fail with 503. A missing gateway, Secret or workload means that the object has \
+          no effect, although the API server accepts it.",
+    remedy: "Correct the name, namespace or labels, or create the missing resource.",
     source: "https://istio.io/latest/docs/reference/config/analysis/ist0101/",
     example: Example {
         before: "\

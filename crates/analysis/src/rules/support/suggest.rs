@@ -1,4 +1,4 @@
-//! What may be meant by a name that leads nowhere, for the end of a message. Knows no rule.
+//! Suggestions ("did you mean") for names that do not exist, for the end of a message. Contains no rule.
 
 use crate::{KeyIndex, Kind, View, hosts};
 use sailhand_base::suggest;
@@ -9,16 +9,16 @@ static SERVICES: KeyIndex =
 static SECRETS: KeyIndex =
     KeyIndex { name: "secrets by name", kinds: &[Kind::Secret], keys: |secret, keys| keys.add(&[&secret.name]) };
 
-/// Services of a namespace among which one is looked for whose name is alike; more would take time.
+/// Limit on the services of a namespace that are compared with a misspelled name.
 const ALIKE: usize = 200;
 
-/// For a host that an object of namespace `own` names and nobody provides: `; did you mean …?`, or nothing. Needs
-/// [`Kind::Service`].
+/// Suggestion for a `host` that matches no service, in an object of namespace `own`: `; did you mean …?`, or empty.
+/// Needs [`Kind::Service`].
 pub fn host(view: &View<'_>, host: &str, own: &str) -> String {
     let full = hosts::fqdn(host, own);
     let Some((namespace, name)) = hosts::service_of(&full) else {
         return short(view, host).map_or_else(String::new, |(name, namespace)| {
-            format!("; Istio wants it in full: {name}.{namespace}.svc.cluster.local")
+            format!("; Istio requires the full name: {name}.{namespace}.svc.cluster.local")
         });
     };
     let elsewhere = view.lookup(&SERVICES, &[name]);
@@ -31,8 +31,8 @@ pub fn host(view: &View<'_>, host: &str, own: &str) -> String {
     suggest::nearest(name, names).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
-/// Whether a host is a service as DNS finds it and Istio does not: `name.namespace`, `name.namespace.svc`. Needs
-/// [`Kind::Service`].
+/// Whether a host is a service in a short form that DNS resolves but Istio does not: `name.namespace`,
+/// `name.namespace.svc`. Needs [`Kind::Service`].
 pub fn is_short(view: &View<'_>, host: &str) -> bool {
     short(view, host).is_some()
 }
@@ -43,10 +43,12 @@ fn short<'h>(view: &View<'_>, host: &'h str) -> Option<(&'h str, &'h str)> {
     view.has_named(Kind::Service, namespace, name).then_some((name, namespace))
 }
 
-/// For a Secret that is not where it is looked for. Needs [`Kind::Secret`].
+/// Suggestion for a Secret that is not in the expected namespace; empty if none has this name. Needs [`Kind::Secret`].
 pub fn secret(view: &View<'_>, name: &str) -> String {
     let found = view.lookup(&SECRETS, &[name]);
-    found.first().map_or_else(String::new, |there| format!("; there is one in {}", there.namespace))
+    found
+        .first()
+        .map_or_else(String::new, |there| format!("; a Secret with this name is in namespace {}", there.namespace))
 }
 
 #[cfg(test)]
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_leads_nowhere_is_put_right() {
+    fn unknown_host_gets_a_suggestion() {
         let services = service("cart", "shop") + &service("other", "web");
         for (host, hint) in
             [("cart", "; namespace shop has a service cart"), ("othre", "; did you mean other?"), ("something", "")]
@@ -72,16 +74,16 @@ mod tests {
             let told = messages(&format!("{services}{route}"), "IST0101");
             assert_eq!(
                 told,
-                [format!("no service that this namespace sees has the host {host}.web.svc.cluster.local{hint}")]
+                [format!("host {host}.web.svc.cluster.local matches no service visible to this namespace{hint}")]
             );
         }
     }
 
     #[test]
-    fn a_host_as_dns_knows_it_is_no_host_of_istio() {
+    fn short_dns_name_gets_the_full_name() {
         let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: web}\n\
                     spec: {host: cart.shop, trafficPolicy: {loadBalancer: {simple: RANDOM}}}\n";
         let told = messages(&(service("cart", "shop") + rule), "IST0174");
-        assert!(told[0].ends_with("; Istio wants it in full: cart.shop.svc.cluster.local"), "{told:?}");
+        assert!(told[0].ends_with("; Istio requires the full name: cart.shop.svc.cluster.local"), "{told:?}");
     }
 }

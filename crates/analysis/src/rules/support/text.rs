@@ -1,9 +1,9 @@
-//! Lists in sentences. Knows no rule.
+//! Formats lists for messages. Contains no rule.
 
-/// How many are named before the rest is counted.
+/// Names that are listed before the rest is counted.
 const NAMED: usize = 5;
 
-/// `a, b and c`; of many the first few and how many more.
+/// `a, b and c`; for a long list the first names and the number of the others.
 pub fn some_of(names: &[impl AsRef<str>]) -> String {
     let join = |names: &[_]| names.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
     match names {
@@ -19,7 +19,7 @@ mod tests {
     use super::some_of;
 
     #[test]
-    fn many_names_are_counted_and_not_told() {
+    fn long_lists_are_abbreviated() {
         assert_eq!(some_of(&["a"]), "a");
         assert_eq!(some_of(&["a", "b", "c"]), "a, b and c");
         assert_eq!(some_of(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e and 2 more");

@@ -1,8 +1,8 @@
-//! Which `VirtualService`s are bound to which gateway. Knows no rule.
+//! Resolves which gateways a `VirtualService` is bound to. Contains no rule.
 
 use crate::{KeyIndex, Kind, Resource};
 
-/// `VirtualService`s by the gateways they name: namespace and name, or `mesh` alone.
+/// `VirtualService`s by their gateways: namespace and name, or `mesh` alone.
 pub static BY_GATEWAY: KeyIndex = KeyIndex {
     name: "virtual services by gateway",
     kinds: &[Kind::VirtualService],
@@ -19,20 +19,20 @@ pub static BY_GATEWAY: KeyIndex = KeyIndex {
     },
 };
 
-/// The key of a gateway in [`BY_GATEWAY`].
+/// Key of a gateway in [`BY_GATEWAY`].
 pub fn gateway_key(gateway: &Resource) -> [&str; 2] {
     [&gateway.namespace, &gateway.name]
 }
 
-/// What a `VirtualService` is bound to: `mesh` if it does not say.
+/// Gateways of a `VirtualService`; `mesh` by default.
 pub fn gateways(service: &Resource) -> impl Iterator<Item = &str> {
     let named = service.spec()["gateways"].texts();
     let default = service.spec()["gateways"].items().is_empty().then_some("mesh");
     named.chain(default)
 }
 
-/// Namespace and name of a gateway as `namespace/name`, or `name` for one of the own namespace; also `./name`, and the old
-/// `name.namespace` with or without a domain (istio `resolveGatewayName`).
+/// Namespace and name of a gateway reference. The forms are `namespace/name`, `name` and `./name` for the own namespace
+/// `own`, and the old `name.namespace` with or without a domain (istio `resolveGatewayName`).
 pub fn named<'a>(gateway: &'a str, own: &'a str) -> (&'a str, &'a str) {
     match (gateway.split_once('/'), gateway.split_once('.')) {
         (Some((".", name)), _) => (own, name),
@@ -47,7 +47,7 @@ mod tests {
     use super::named;
 
     #[test]
-    fn gateways_are_named_in_four_ways() {
+    fn gateway_names_resolve_in_every_form() {
         for gateway in ["edge", "./edge", "shop/edge", "edge.shop", "edge.shop.svc.cluster.local"] {
             assert_eq!(named(gateway, "shop"), ("shop", "edge"), "{gateway}");
         }

@@ -1,5 +1,4 @@
-//! A value of YAML or JSON as the rules read it: compact, owned, keys in the document's order. Knows neither text nor
-//! Kubernetes.
+//! A value of YAML or JSON: compact and owned, with keys in document order. Contains no parser and no Kubernetes logic.
 
 use std::ops::Index;
 
@@ -7,61 +6,61 @@ use compact_str::{CompactString, ToCompactString};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-/// One value. Reading what is not there gives [`Node::Null`], so that a path can be followed without asking at each
-/// step: `node["spec"]["tls"]["mode"].text()`.
+/// A value. A missing key yields [`Value::Null`], so that a path can be followed without checks:
+/// `node["spec"]["tls"]["mode"].text()`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub enum Node {
-    /// Null, or not there.
+pub enum Value {
+    /// Null or missing.
     #[default]
     Null,
     /// A boolean.
     Bool(bool),
-    /// An integer of 64 bits.
+    /// A 64-bit integer.
     Int(i64),
-    /// Any other number.
+    /// Another number.
     Float(f64),
-    /// A string; up to 24 bytes of it need no memory of their own.
+    /// A string; up to 24 bytes are stored inline.
     Str(CompactString),
     /// A sequence.
-    List(Box<[Node]>),
-    /// A mapping, in the document's order.
-    Map(Box<[(CompactString, Node)]>),
+    List(Box<[Value]>),
+    /// A mapping in document order.
+    Map(Box<[(CompactString, Value)]>),
 }
 
-static ABSENT: Node = Node::Null;
+static ABSENT: Value = Value::Null;
 
-impl Node {
+impl Value {
     /// A string.
     #[must_use]
     pub fn string(text: impl AsRef<str>) -> Self {
         Self::Str(CompactString::new(text))
     }
 
-    /// The value below a key; null where this is no mapping or has no such key.
+    /// Value of a key; null if this is not a mapping or has no such key.
     #[must_use]
     pub fn get(&self, key: &str) -> &Self {
         self.entries().iter().find(|(name, _)| name == key).map_or(&ABSENT, |(_, value)| value)
     }
 
-    /// The value below several keys, with a dot between them: `spec.trafficPolicy.tls`.
+    /// Value at a path of keys separated by dots: `spec.trafficPolicy.tls`.
     #[must_use]
     pub fn at(&self, path: &str) -> &Self {
         path.split('.').fold(self, |node, key| node.get(key))
     }
 
-    /// Whether it is null or not there.
+    /// Whether it is null or missing.
     #[must_use]
     pub const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// Whether it is there, whatever it says: `{}` is.
+    /// Whether it is present, even if empty: `{}` is.
     #[must_use]
     pub const fn is_set(&self) -> bool {
         !self.is_null()
     }
 
-    /// Whether there is nothing in it: null, `""`, `[]`, `{}`, `0`, `false`; what protobuf leaves out.
+    /// Whether it is empty: null, `""`, `[]`, `{}`, `0`, `false`. Protobuf does not serialize such values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -84,7 +83,7 @@ impl Node {
         }
     }
 
-    /// The string; empty if it is none.
+    /// The string; empty for other types.
     #[must_use]
     pub fn text(&self) -> &str {
         self.as_str().unwrap_or_default()
@@ -116,7 +115,7 @@ impl Node {
 
     /// The number, if it is one.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "where it matters the integer is asked for")]
+    #[allow(clippy::cast_precision_loss, reason = "callers that need exact integers use `integer`")]
     pub const fn as_number(&self) -> Option<f64> {
         match self {
             Self::Int(value) => Some(*value as f64),
@@ -125,7 +124,7 @@ impl Node {
         }
     }
 
-    /// The items of a sequence; none if it is none.
+    /// Items of a sequence; empty for other types.
     #[must_use]
     pub fn items(&self) -> &[Self] {
         match self {
@@ -134,7 +133,7 @@ impl Node {
         }
     }
 
-    /// Keys and values of a mapping in the document's order; none if it is none.
+    /// Keys and values of a mapping in document order; empty for other types.
     #[must_use]
     pub fn entries(&self) -> &[(CompactString, Self)] {
         match self {
@@ -143,12 +142,12 @@ impl Node {
         }
     }
 
-    /// The strings of a sequence; what is no string is passed over.
+    /// Strings in a sequence; other items are skipped.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.items().iter().filter_map(Self::as_str)
     }
 
-    /// What kind of value it is, for messages.
+    /// Type of the value, for messages.
     #[must_use]
     pub const fn type_name(&self) -> &'static str {
         match self {
@@ -162,7 +161,7 @@ impl Node {
         }
     }
 
-    /// A scalar as it is written; empty for lists and mappings.
+    /// A scalar as text; empty for sequences and mappings.
     #[must_use]
     pub fn scalar_text(&self) -> CompactString {
         match self {
@@ -174,7 +173,7 @@ impl Node {
         }
     }
 
-    /// This with another laid over it: mappings are merged, everything else is replaced.
+    /// A copy merged with another value: mappings are merged recursively, everything else is replaced.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
         let (Self::Map(below), Self::Map(above)) = (self, over) else { return over.clone() };
@@ -190,7 +189,7 @@ impl Node {
     }
 }
 
-impl Index<&str> for Node {
+impl Index<&str> for Value {
     type Output = Self;
 
     fn index(&self, key: &str) -> &Self {
@@ -198,7 +197,7 @@ impl Index<&str> for Node {
     }
 }
 
-impl Index<usize> for Node {
+impl Index<usize> for Value {
     type Output = Self;
 
     fn index(&self, index: usize) -> &Self {
@@ -209,51 +208,51 @@ impl Index<usize> for Node {
 struct NodeVisitor;
 
 impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+    type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-        Ok(Node::Null)
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Int(value))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "beyond 64 bits there is no exact form")]
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
-        Ok(i64::try_from(value).map_or(Node::Float(value as f64), Node::Int))
+    #[allow(clippy::cast_precision_loss, reason = "larger integers have no exact form")]
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Float(value))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Str(CompactString::new(value)))
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Str(CompactString::new(value)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Node::List(items.into()))
+        Ok(Value::List(items.into()))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             entries.push((key, map.next_value()?));
         }
-        Ok(Node::Map(entries.into()))
+        Ok(Value::Map(entries.into()))
     }
 }
 
@@ -275,14 +274,14 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// Depth is the format's own limit: 128 for `serde_json`.
-impl<'de> Deserialize<'de> for Node {
+/// Nesting is limited by the format: 128 levels for `serde_json`.
+impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)
     }
 }
 
-impl Serialize for Node {
+impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),
@@ -309,21 +308,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_as_small_as_a_string() {
-        assert_eq!(size_of::<Node>(), 24);
+    fn node_is_as_small_as_string() {
+        assert_eq!(size_of::<Value>(), 24);
     }
 
     #[test]
-    fn a_path_that_ends_early_reads_as_null() {
-        let node: Node = serde_json::from_str(r#"{"a":{"b":[{"c":1}]}}"#).unwrap();
+    fn missing_path_is_null() {
+        let node: Value = serde_json::from_str(r#"{"a":{"b":[{"c":1}]}}"#).unwrap();
         assert_eq!(node.at("a.b")[0]["c"].as_int(), Some(1));
         assert!(node["a"]["x"]["y"][7]["z"].is_null());
         assert!(node["a"]["b"][0]["c"]["d"].is_null());
     }
 
     #[test]
-    fn an_overlay_merges_mappings_and_replaces_lists() {
-        let read = |text: &str| serde_json::from_str::<Node>(text).unwrap();
+    fn overlay_merges_mappings_and_replaces_lists() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         let merged = read(r#"{"a":{"b":1,"c":[1]},"d":2}"#).overlaid(&read(r#"{"a":{"c":[2]},"e":3}"#));
         assert_eq!(merged, read(r#"{"a":{"b":1,"c":[2]},"d":2,"e":3}"#));
     }
