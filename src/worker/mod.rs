@@ -6,6 +6,7 @@ mod bury;
 mod dispatch;
 mod error;
 mod heartbeat;
+mod isolation;
 mod lease;
 mod notices;
 mod provenance;
@@ -65,6 +66,7 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     settings: Settings,
     readings: reading::Readings,
+    isolation: isolation::Isolation,
     shares: share::Shares,
     waiting: waiting::Waiting,
     /// Tasks have to hand their commands back now.
@@ -103,6 +105,7 @@ impl Engine {
             metrics,
             settings,
             readings,
+            isolation: isolation::Isolation::default(),
             shares,
             waiting,
             leave,
