@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::eventually::eventually;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -345,4 +346,25 @@ async fn long_command_survives_the_deaths_that_another_one_causes() {
     assert_eq!(world.result(&long).await.1.outcome, Ended::Succeeded);
     world.dead_letters(&["SH1013"]).await;
     world.is_empty().await;
+}
+
+/// Eight slots.
+#[tokio::test(start_paused = true)]
+async fn cancel_does_not_wait_for_a_slot() {
+    let world = World::new();
+    let mut long = Vec::new();
+    for n in 0..40 {
+        long.push(world.send("dev", &world.draft("test.write", json!({"value": n.to_string(), "minutes": 600}))));
+    }
+    eventually("the share of the target is taken", WITHIN, async || (world.runs().len() >= 6).then_some(())).await;
+    for n in 40..60 {
+        world.send("prod", &world.draft("test.write", json!({"value": n.to_string(), "minutes": 600})));
+    }
+    eventually("all slots are taken", WITHIN, async || (world.runs().len() >= 8).then_some(())).await;
+    let begun = Instant::now();
+    let runs: usize = world.runs().iter().find_map(|run| run.strip_prefix("dev ")).unwrap().parse().unwrap();
+    let cancel = world.send("dev", &world.draft("cancel", json!({"command": long[runs].key.as_str()})));
+    assert_eq!(world.result(&cancel).await.1.outcome, Ended::Succeeded);
+    assert_eq!(world.result(&long[runs]).await.1.outcome, Ended::Cancelled);
+    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
 }

@@ -18,7 +18,7 @@ use sailhand::bus::{
 use sailhand::clock::Clock;
 use sailhand::cluster::Clusters;
 use sailhand::config::{Config, Target};
-use sailhand::event::{self, CommandId, Origin};
+use sailhand::event::{CommandId, Origin};
 use sailhand::task::Registry;
 use sailhand::telemetry::metrics::Metrics;
 use sailhand::worker::{Engine, Settings};
@@ -104,6 +104,10 @@ impl Bus for Timed {
             delivery
         };
         self.bus.pull(max, wait).map(move |delivery| delivery.map(&timed)).boxed()
+    }
+
+    async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
+        self.bus.peek(verb, after).await
     }
 
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error> {

@@ -170,7 +170,7 @@ impl Engine {
         if given_up.is_none() && self.bus.control().is_paused(target) {
             return self.wait(work, Error::Paused { target: target.to_owned() }).await;
         }
-        let Some(_share) = self.shares.take(target).await else {
+        let Some(_share) = self.shares.take(target, work.task.slot_class()).await else {
             return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
         };
         let params = match (params, dataref) {

@@ -8,6 +8,7 @@ mod error;
 mod heartbeat;
 mod isolation;
 mod lease;
+mod lookout;
 mod notices;
 mod provenance;
 mod readiness;
@@ -121,6 +122,7 @@ impl Engine {
     pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let commands = TaskTracker::new();
+        let lookout = tokio::spawn(Arc::clone(self).look_out(stop.clone()));
         let mut failures = 0;
         while let Some(permits) = free_slots(&slots, &stop).await {
             match self.pull(permits, &commands, &stop).await {
@@ -134,6 +136,7 @@ impl Engine {
                 }
             }
         }
+        let _ = lookout.await; // it ends what it has begun
         commands.close();
         tracing::info!(running = commands.len(), "stopping: no new commands are taken");
         if tokio::time::timeout(self.settings.grace, commands.wait()).await.is_err() {
