@@ -106,6 +106,10 @@ impl Bus for Timed {
         self.bus.pull(max, wait).map(move |delivery| delivery.map(&timed)).boxed()
     }
 
+    async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
+        self.bus.peek(verb, after).await
+    }
+
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error> {
         self.bus.publish_event(origin, kind, event).await
     }

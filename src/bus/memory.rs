@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{
-    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, RecordKey,
+    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Peeked, RecordKey,
     ResultRecord, Settlement, Stranded, Subjects, Swap,
 };
 use crate::clock::Clock;
@@ -301,6 +301,25 @@ impl Bus for MemoryBus {
             }
         };
         stream::once(pulled).flat_map(stream::iter).boxed()
+    }
+
+    async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
+        self.write("peek", |state| {
+            let found = state.queue.range(after + 1..).find(|(_, message)| {
+                let address = self.subjects.parse_command(&message.subject);
+                message.schedule.is_none() && address.is_some_and(|(_, other)| other == verb)
+            });
+            found.map(|(sequence, message)| Delivery {
+                subject: message.subject.clone(),
+                address: self.subjects.parse_command(&message.subject),
+                headers: message.headers.clone(),
+                payload: message.payload.clone(),
+                delivered: 1,
+                sequence: *sequence,
+                acker: Arc::new(Peeked),
+            })
+        })
+        .await
     }
 
     async fn publish_event(&self, _: &Origin, _: &'static str, event: &Event) -> Result<(), Error> {

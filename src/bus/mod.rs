@@ -62,6 +62,21 @@ pub enum Settlement {
     Term(String),
 }
 
+/// Settles nothing: of a message that was only looked at.
+#[derive(Debug)]
+struct Peeked;
+
+#[async_trait]
+impl Acker for Peeked {
+    async fn keep_alive(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn settle(&self, _: Settlement) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 /// Settles one delivery. The server honours any holder, also a stale one (`tests/it_bus/facts.rs`): the engine settles once, and
 /// never after its lease is lost.
 #[async_trait]
@@ -190,6 +205,10 @@ pub trait Bus: Send + Sync + 'static {
     /// At most `max` deliveries, none later than `wait` from now. The stream must be read to its end: what it has
     /// taken over is this process's to settle.
     fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>>;
+
+    /// The first command of a verb that is queued after the place `after`, without taking it off the queue: settling it
+    /// does nothing, and it is delivered all the same.
+    async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error>;
 
     /// Publishes a progress event of kind `kind`.
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error>;

@@ -64,8 +64,15 @@ pub struct Attempts {
     pub worker: String,
     /// The last one has neither ended nor been handed back: it runs, or its process died.
     pub open: bool,
-    /// Attempts that were found open when the next began, those whose worker turned out to live not counted.
+    /// The last one has its worker to itself: if it is found open, its process died of it. Only while `open`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// Attempts that were found open when the next began, those whose worker turned out to live not counted. The process
+    /// may have died of another command.
     pub crashed: u32,
+    /// Those of them that had their worker to themselves.
+    #[serde(default)]
+    pub crashed_alone: u32,
     /// An attempt before the last one wrote to the cluster.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,

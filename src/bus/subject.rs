@@ -29,6 +29,12 @@ impl Subjects {
         format!("{}.cmd.>", self.prefix)
     }
 
+    /// All commands of a verb.
+    #[must_use]
+    pub fn commands_of(&self, verb: &str) -> String {
+        format!("{}.cmd.*.{verb}", self.prefix)
+    }
+
     /// Target and verb of a command's subject.
     #[must_use]
     pub fn parse_command(&self, subject: &str) -> Option<(Target, String)> {

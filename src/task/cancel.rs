@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cancelled, Error, Failure, Limits, Outcome, Task, TaskContext};
+use super::{Cancelled, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
 use crate::event::CommandKey;
 
 /// See the module.
@@ -54,6 +54,7 @@ impl Task for Cancel {
     const SUMMARY: &'static str = "Asks for another command of the target to end, waiting or running.";
     type Params = Params;
     type Report = Report;
+    const SLOT_CLASS: SlotClass = SlotClass::Urgent;
 
     fn limits(&self) -> Limits {
         Limits { deadline: std::time::Duration::from_mins(1), ..Limits::default() }

@@ -63,6 +63,18 @@ impl Default for Limits {
     }
 }
 
+/// How commands use a worker's slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotClass {
+    /// Takes moments and must not wait behind other commands: does not count for the target's share, and is carried out
+    /// while all slots are taken.
+    Urgent,
+    /// Counts for the target's share.
+    Normal,
+    /// Holds its slot for hours: at most a quarter of the slots of a worker, and half of those for one target.
+    Watch,
+}
+
 /// What a task did, with its typed report. A second run of the same command is `Unchanged`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome<R> {
@@ -305,6 +317,9 @@ pub trait Task: Send + Sync + 'static {
     type Params: DeserializeOwned + JsonSchema + Send + Sync;
     /// `report` of the result.
     type Report: Serialize + JsonSchema + Send + Sync;
+
+    /// How the commands of this verb use a worker's slots.
+    const SLOT_CLASS: SlotClass = SlotClass::Normal;
 
     /// Defaults of deadline and attempts.
     fn limits(&self) -> Limits {

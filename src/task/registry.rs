@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::chart::Charts;
 use crate::config;
 
-use super::{Error, Failure, Limits, Outcome, Task, TaskContext};
+use super::{Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
 
 /// A [`Task`] whose parameters and report are JSON.
 #[async_trait]
@@ -20,6 +20,8 @@ pub trait DynTask: Send + Sync {
     fn verb(&self) -> &'static str;
     /// See [`Task::SUMMARY`].
     fn summary(&self) -> &'static str;
+    /// See [`Task::SLOT_CLASS`].
+    fn slot_class(&self) -> SlotClass;
     /// See [`Task::limits`].
     fn limits(&self) -> Limits;
     /// JSON Schema of the parameters.
@@ -53,6 +55,10 @@ where
 
     fn summary(&self) -> &'static str {
         T::SUMMARY
+    }
+
+    fn slot_class(&self) -> SlotClass {
+        T::SLOT_CLASS
     }
 
     fn limits(&self) -> Limits {

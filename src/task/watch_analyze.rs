@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::analyze::{count, finding_report, is_wanted, rules_for};
 use super::names::Namespace;
-use super::{DURATION, Error, Failure, Limits, Outcome, Task, TaskContext};
+use super::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
 use crate::analysis::incremental::Difference;
 use crate::analysis::{Finding, Level};
 use crate::cluster::configuration::Live;
@@ -82,6 +82,7 @@ impl Task for Watch {
         "Watches a cluster and tells what becomes wrong with its Istio configuration, and what is mended, as events.";
     type Params = WatchParams;
     type Report = WatchReport;
+    const SLOT_CLASS: SlotClass = SlotClass::Watch;
 
     fn limits(&self) -> Limits {
         Limits { deadline: LONGEST + Duration::from_hours(1), ..Limits::default() }

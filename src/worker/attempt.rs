@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::dispatch::Ending;
+use super::isolation::{Beginning, PROBATION};
 use super::lease::Held;
 use super::notices;
 use super::reporter::{self, Steps};
@@ -36,8 +37,11 @@ use crate::task::{self, Cancelled, Commands, DynTask, Failure, Limits, Outcome, 
 /// How long a task that was told to stop may take to reach a safe point.
 pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
 
-/// Deaths of the process under one command before it is put aside.
-const CRASHES: u32 = 3;
+/// Deaths of the process under one command that was alone before it is put aside: three with the death that made it a
+/// suspect.
+const CRASHES_ALONE: u32 = 2;
+/// Deaths of the process under one command before it is put aside, whatever ran beside it.
+const CRASHES: u32 = 10;
 
 /// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
 const DISOWN_TRIES: u32 = 20;
@@ -86,6 +90,7 @@ pub(super) struct Attempt {
     revision: u64,
     events: AtomicU32,
     before: Option<String>,
+    beginning: Option<Beginning>,
 }
 
 /// Whether an attempt may begin.
@@ -162,7 +167,7 @@ impl Engine {
     ///
     /// An attempt that is found open was a crash if this very message was delivered before; otherwise a copy of the
     /// message is being carried out beside it.
-    pub(super) async fn begin_attempt(&self, work: &Work<'_>) -> Result<Begun, bus::Error> {
+    pub(super) async fn begin_attempt(&self, work: &Work<'_>, beginning: Beginning) -> Result<Begun, bus::Error> {
         let (key, origin) = (&work.record_key(), &work.command.origin);
         let mut known = (Attempts::default(), 0);
         if work.delivery.delivered > 1 {
@@ -179,7 +184,9 @@ impl Engine {
             if let Some(wait) = wait(&before, self.clock.now()) {
                 return Ok(Begun::TooEarly(wait));
             }
-            let crashed = before.crashed + u32::from(before.open && work.delivery.delivered > 1);
+            let died = before.open && work.delivery.delivered > 1;
+            let crashed = before.crashed + u32::from(died);
+            let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
             let record = Attempts {
                 fingerprint: origin.fingerprint(),
                 begun: before.begun + 1,
@@ -187,19 +194,22 @@ impl Engine {
                 since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
                 worker: self.settings.worker.clone(),
                 open: true,
+                alone: beginning.is_alone(),
                 crashed,
+                crashed_alone,
                 changed: before.changed(),
                 writing: false,
                 last_code: None,
                 not_before: None,
             };
-            if crashed >= CRASHES {
-                let record = Attempts { crashed, ..before };
+            if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
+                let record = Attempts { crashed, crashed_alone, ..before };
                 return Ok(Begun::Crashed(Attempt { record, revision, ..Attempt::default() }));
             }
             work.under_way.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
-                return Ok(Begun::Now(Attempt { record, revision, before: before.last_code, ..Attempt::default() }));
+                let (before, beginning) = (before.last_code, Some(beginning));
+                return Ok(Begun::Now(Attempt { record, revision, before, beginning, ..Attempt::default() }));
             }
             work.under_way.end();
             known = self.bus.attempts(key).await?;
@@ -220,7 +230,7 @@ impl Engine {
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
             let changed = found.changed || ending.changed;
-            let mut record = Attempts { open: false, changed, writing: false, ..found };
+            let mut record = Attempts { open: false, alone: false, changed, writing: false, ..found };
             if let Some((problem, delay)) = failure {
                 record.last_code = Some(problem.code.clone());
                 record.not_before = Some(milliseconds(self.clock.now() + delay));
@@ -266,10 +276,12 @@ impl Engine {
         &self,
         work: &Work<'_>,
         params: Value,
-        attempt: &Attempt,
+        attempt: &mut Attempt,
         deadline: OffsetDateTime,
         held: Option<&mut Held>,
     ) -> (Ended, bool) {
+        let beginning = attempt.beginning.take();
+        let attempt = &*attempt;
         let origin = &work.command.origin;
         let fence = held.as_ref().map_or(0, |held| held.fence);
         let guard = Guard::new(self.clock.instant_of(deadline), fence, self.leave.clone()).announcing();
@@ -315,6 +327,7 @@ impl Engine {
             tokio::select! {
                 ended = until_done(run, &guard) => ended,
                 never = pass_on(&cancelled, &guard) => match never {},
+                never = self.end_probation(&record_key, attempt, beginning) => match never {},
                 never = self.announce(&record_key, attempt, &guard) => match never {},
                 never = self.tell_steps(origin, attempt, &mut steps) => match never {},
                 never = self.tell_notices(origin, attempt, &mut noted) => match never {},
@@ -354,6 +367,46 @@ impl Engine {
             break;
         }
         std::future::pending().await
+    }
+
+    /// Lets other attempts begin when this one has survived its first seconds. From then on a death of the process is
+    /// not counted against it.
+    async fn end_probation(&self, key: &RecordKey, attempt: &Attempt, beginning: Option<Beginning>) -> Infallible {
+        tokio::time::sleep(PROBATION).await;
+        if beginning.as_ref().is_some_and(Beginning::is_alone) {
+            for failures in 1.. {
+                let Err(error) = self.note_survival(key, attempt).await else { break };
+                tracing::debug!(command = %key, "that an attempt goes on cannot be noted yet: {error}");
+                self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
+            }
+        }
+        drop(beginning);
+        std::future::pending().await
+    }
+
+    async fn note_survival(&self, key: &RecordKey, attempt: &Attempt) -> Result<(), bus::Error> {
+        loop {
+            let (record, revision) = self.bus.attempts(key).await?;
+            if record.runs != attempt.record.runs || !record.open || !record.alone {
+                return Ok(());
+            }
+            let record = Attempts { alone: false, ..record };
+            if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the right to begin an attempt: alone, if the process died under an earlier one. `None` when others
+    /// begin all the time.
+    pub(super) async fn begin_beside_others(&self, work: &Work<'_>) -> Result<Option<Beginning>, bus::Error> {
+        if work.delivery.delivered > 1 {
+            let (record, _) = self.bus.attempts(&work.record_key()).await?;
+            if record.open || record.crashed > 0 {
+                return Ok(self.isolation.alone().await);
+            }
+        }
+        Ok(Some(self.isolation.shared().await))
     }
 
     /// False when another attempt has begun, which is told by nothing but the lease otherwise.
@@ -404,11 +457,12 @@ fn wait(record: &Attempts, now: OffsetDateTime) -> Option<Duration> {
 fn without(record: Attempts, run: u32, worker: &str) -> Option<Attempts> {
     if record.runs > run {
         // The next attempt has counted it as a crash.
-        return record.crashed.checked_sub(1).map(|crashed| Attempts { crashed, ..record });
+        let crashed_alone = record.crashed_alone.saturating_sub(1);
+        return record.crashed.checked_sub(1).map(|crashed| Attempts { crashed, crashed_alone, ..record });
     }
     let ours = record.runs == run && record.open && record.worker == worker;
     let begun = record.begun.saturating_sub(1);
-    ours.then(|| Attempts { open: false, begun, changed: record.changed(), writing: false, ..record })
+    ours.then(|| Attempts { open: false, alone: false, begun, changed: record.changed(), writing: false, ..record })
 }
 
 /// What a task may ask about other commands: those of its own target.

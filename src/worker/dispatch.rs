@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::attempt::{self, Attempt, UnderWay, Work, is_reused};
 use super::heartbeat;
+use super::isolation::Beginning;
 use super::lease::Held;
 use super::reading::{Fetched, Params, Read};
 use super::settle::{Decision, End, Facts, decide};
@@ -169,7 +170,7 @@ impl Engine {
         if given_up.is_none() && self.bus.control().is_paused(target) {
             return self.wait(work, Error::Paused { target: target.to_owned() }).await;
         }
-        let Some(_share) = self.shares.take(target).await else {
+        let Some(_share) = self.shares.take(target, work.task.slot_class()).await else {
             return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
         };
         let params = match (params, dataref) {
@@ -179,6 +180,10 @@ impl Engine {
                 Fetched::Rejected(error) => return Ok(Executed::Rejected(error)),
                 Fetched::Settled => return Ok(Executed::Settled),
             },
+        };
+        // Before the lease, which nobody renews yet.
+        let Some(beginning) = self.begin_beside_others(work).await? else {
+            return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
         };
         if let Some(installation) = params.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
@@ -194,7 +199,7 @@ impl Engine {
             let attempt = self.last_attempt(work).await?;
             return Ok(Ending { attempt, ..Ending::failed(error) }.into());
         }
-        self.attempt(work, params.value, held.as_mut()).await
+        self.attempt(work, params.value, beginning, held.as_mut()).await
     }
 
     /// The command cannot begin yet. Its target, source and id are bound to it from now on.
@@ -206,10 +211,11 @@ impl Engine {
         &self,
         work: &Work<'_>,
         params: serde_json::Value,
+        beginning: Beginning,
         mut held: Option<&mut Held>,
     ) -> Result<Executed, crate::bus::Error> {
         let limits = work.task.limits();
-        let begun = match self.begin_attempt(work).await? {
+        let mut begun = match self.begin_attempt(work, beginning).await? {
             attempt::Begun::Now(attempt) => attempt,
             attempt::Begun::TooEarly(wait) => {
                 return Ok(Ending { wait: Some(wait), ..Ending::failed(Error::TooEarly { wait }) }.into());
@@ -229,7 +235,7 @@ impl Engine {
             return Ok(Ending { attempt: begun, ..Ending::failed(error) }.into());
         }
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let (ended, wrote) = self.run_task(work, params, &begun, deadline, held.as_deref_mut()).await;
+        let (ended, wrote) = self.run_task(work, params, &mut begun, deadline, held.as_deref_mut()).await;
         reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let (outcome, error) = match ended {

@@ -6,7 +6,9 @@ mod bury;
 mod dispatch;
 mod error;
 mod heartbeat;
+mod isolation;
 mod lease;
+mod lookout;
 mod notices;
 mod provenance;
 mod readiness;
@@ -65,6 +67,7 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     settings: Settings,
     readings: reading::Readings,
+    isolation: isolation::Isolation,
     shares: share::Shares,
     waiting: waiting::Waiting,
     /// Tasks have to hand their commands back now.
@@ -103,6 +106,7 @@ impl Engine {
             metrics,
             settings,
             readings,
+            isolation: isolation::Isolation::default(),
             shares,
             waiting,
             leave,
@@ -118,6 +122,7 @@ impl Engine {
     pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let commands = TaskTracker::new();
+        let lookout = tokio::spawn(Arc::clone(self).look_out(stop.clone()));
         let mut failures = 0;
         while let Some(permits) = free_slots(&slots, &stop).await {
             match self.pull(permits, &commands, &stop).await {
@@ -131,6 +136,7 @@ impl Engine {
                 }
             }
         }
+        let _ = lookout.await; // it ends what it has begun
         commands.close();
         tracing::info!(running = commands.len(), "stopping: no new commands are taken");
         if tokio::time::timeout(self.settings.grace, commands.wait()).await.is_err() {

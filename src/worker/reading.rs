@@ -210,7 +210,7 @@ impl Engine {
     }
 
     /// The message as a command.
-    fn understand(&self, delivery: &Delivery) -> Result<Readable<'_>, Unreadable> {
+    pub(super) fn understand(&self, delivery: &Delivery) -> Result<Readable<'_>, Unreadable> {
         let Some((target, verb)) = &delivery.address else {
             let reason = format!("{:?} does not name a target and a verb", delivery.subject);
             return Err((event::Error::Attribute { name: "NATS subject".to_owned(), reason }.into(), None));
@@ -236,12 +236,11 @@ impl Engine {
             let error = Error::UnknownTarget { target: command.origin.target.to_string() };
             return Err(wrong(error, &command.origin));
         }
-        let params = match command.dataref {
-            Some(_) => None,
-            None => {
-                let value = std::mem::take(&mut command.params);
-                Some(self.check(task, value).map_err(|error| wrong(error, &command.origin))?)
-            }
+        let params = if command.dataref.is_some() {
+            None
+        } else {
+            let value = std::mem::take(&mut command.params);
+            Some(self.check(task, value).map_err(|error| wrong(error, &command.origin))?)
         };
         Ok(Readable { command, task, params })
     }

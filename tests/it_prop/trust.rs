@@ -21,6 +21,7 @@ use sailhand::worker::{Engine, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -38,6 +39,9 @@ struct Params {
     /// Attempts that fail before one succeeds.
     #[serde(default)]
     failures: u32,
+    /// How long an attempt takes.
+    #[serde(default)]
+    minutes: u64,
     /// The cluster has a higher fence than any lease.
     #[serde(default)]
     fenced: bool,
@@ -53,11 +57,11 @@ impl Task for Write {
     type Report = Report;
 
     fn limits(&self) -> Limits {
-        Limits { deadline: Duration::from_hours(2), attempts: 8 }
+        Limits { deadline: Duration::from_hours(24), attempts: 8 }
     }
 
-    fn installation(&self, _: &Params) -> Option<String> {
-        Some("shop".to_owned())
+    fn installation(&self, params: &Params) -> Option<String> {
+        Some(params.value.clone())
     }
 
     fn example(&self) -> Params {
@@ -70,6 +74,7 @@ impl Task for Write {
             let (installation, own) = ("shop".to_owned(), cx.guard.fence());
             return Err(task::Error::from(cluster::Error::Fenced { installation, stored: Some(u64::MAX), own }).into());
         }
+        cx.clock.sleep(Duration::from_mins(params.minutes)).await;
         if cx.attempt <= params.failures {
             return Err(task::Error::from(cluster::Error::NotReady {
                 waiting: vec!["x".to_owned()],
@@ -92,25 +97,37 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let world = Self::without_worker();
+        world.start_worker("w");
+        world
+    }
+
+    fn without_worker() -> Self {
         let clock = Clock::starting_at(time::OffsetDateTime::UNIX_EPOCH + Duration::from_hours(500_000));
         let bus = MemoryBus::new(clock, ACK_WAIT, LEASE_TTL);
         let (runs, metrics, stop) = (Arc::default(), Arc::new(Metrics::default()), CancellationToken::new());
+        Self { bus, clock, runs, metrics, ids: AtomicU32::new(0), stop }
+    }
+
+    /// Starts a worker. It is dead when its link is cut.
+    fn start_worker(&self, name: &str) -> MemoryBus {
+        let link = self.bus.link();
         let targets = ["dev", "prod"].map(|target| (target.to_owned(), config::Target::default()));
         let settings = Settings {
-            worker: "w".to_owned(),
+            worker: name.to_owned(),
             slots: 8,
             pull_wait: Duration::from_mins(1),
             ack_wait: ACK_WAIT,
             lease_ttl: LEASE_TTL,
             grace: Duration::from_secs(20),
         };
-        let registry = Registry::standard().with(Write(Arc::clone(&runs)));
-        let port: Arc<dyn Bus> = Arc::new(bus.clone());
+        let registry = Registry::standard().with(Write(Arc::clone(&self.runs)));
+        let port: Arc<dyn Bus> = Arc::new(link.clone());
         let clusters = Arc::new(Clusters::new(BTreeMap::from(targets)));
-        let engine = Engine::new(port, registry, clusters, clock, Arc::clone(&metrics), settings).unwrap();
-        let stopped = stop.clone();
+        let engine = Engine::new(port, registry, clusters, self.clock, Arc::clone(&self.metrics), settings).unwrap();
+        let stopped = self.stop.clone();
         tokio::spawn(async move { engine.run(stopped).await });
-        Self { bus, clock, runs, metrics, ids: AtomicU32::new(0), stop }
+        link
     }
 
     /// A command with an id of its own.
@@ -297,4 +314,54 @@ async fn foreign_fence_ends_with_a_result_while_the_lease_is_held() {
     world.dead_letters(&["SH3015"]).await;
     world.is_empty().await;
     assert_eq!(world.runs().len(), 8);
+}
+
+/// A process that dies takes all its commands down with it, and only one of them was the cause.
+#[tokio::test(start_paused = true)]
+async fn long_command_survives_the_deaths_that_another_one_causes() {
+    let world = World::without_worker();
+    let mut link = world.start_worker("w0");
+    let long = world.send("dev", &world.draft("test.write", json!({"value": "long", "minutes": 60})));
+    let poison = world.send("dev", &world.draft("test.write", json!({"value": "poison", "minutes": 60})));
+    let mut deaths = 0;
+    loop {
+        let runs = || world.runs().iter().filter(|run| *run == "dev poison").count();
+        let ended = eventually("the poison runs or has ended", WITHIN, async || {
+            let has_ended = world.bus.results().contains_key(&poison);
+            (has_ended || runs() > deaths).then_some(has_ended)
+        })
+        .await;
+        if ended {
+            break;
+        }
+        link.cut();
+        deaths = runs();
+        link = world.start_worker(&format!("w{deaths}"));
+    }
+    assert_eq!(deaths, 3, "the first may be the other one's");
+    assert_eq!(world.result(&poison).await.1.error.unwrap().code, "SH1013");
+    assert_eq!(world.result(&long).await.1.outcome, Ended::Succeeded);
+    world.dead_letters(&["SH1013"]).await;
+    world.is_empty().await;
+}
+
+/// Eight slots.
+#[tokio::test(start_paused = true)]
+async fn cancel_does_not_wait_for_a_slot() {
+    let world = World::new();
+    let mut long = Vec::new();
+    for n in 0..40 {
+        long.push(world.send("dev", &world.draft("test.write", json!({"value": n.to_string(), "minutes": 600}))));
+    }
+    eventually("the share of the target is taken", WITHIN, async || (world.runs().len() >= 6).then_some(())).await;
+    for n in 40..60 {
+        world.send("prod", &world.draft("test.write", json!({"value": n.to_string(), "minutes": 600})));
+    }
+    eventually("all slots are taken", WITHIN, async || (world.runs().len() >= 8).then_some(())).await;
+    let begun = Instant::now();
+    let runs: usize = world.runs().iter().find_map(|run| run.strip_prefix("dev ")).unwrap().parse().unwrap();
+    let cancel = world.send("dev", &world.draft("cancel", json!({"command": long[runs].key.as_str()})));
+    assert_eq!(world.result(&cancel).await.1.outcome, Ended::Succeeded);
+    assert_eq!(world.result(&long[runs]).await.1.outcome, Ended::Cancelled);
+    assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
 }

@@ -123,6 +123,10 @@ impl Bus for NatsBus {
         source::pull(self.clone(), max, wait)
     }
 
+    async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
+        self.look_at(verb, after).await
+    }
+
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error> {
         let subject = self.subjects.event(&origin.target, &origin.key, kind);
         self.publish(publish::Message::event(subject, event)?).await.map(|_| ())

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::source::{self, NatsAcker, OURS};
 use super::{NatsBus, TIMEOUT};
 use crate::bus::subject::{CONSUMER, SWEEPER};
-use crate::bus::{Acker, Delivery, Error, Settlement, Stranded, Stranding};
+use crate::bus::{Acker, Delivery, Error, Peeked, Settlement, Stranded, Stranding};
 
 /// Messages under way that are looked at after a lost connection, oldest first.
 const MAX_LOOK: usize = 2_000;
@@ -134,6 +134,18 @@ impl NatsBus {
             }
         }
         Ok(found)
+    }
+
+    /// See [`crate::bus::Bus::peek`]. Messages whose headers no client reads are passed over.
+    pub(super) async fn look_at(&self, verb: &str, mut after: u64) -> Result<Option<Delivery>, Error> {
+        loop {
+            let query = json!({ "seq": after + 1, "next_by_subj": self.subjects.commands_of(verb) });
+            let Some(stored) = self.stored(&query).await? else { return Ok(None) };
+            if stored.headers.is_ok() {
+                return Ok(Some(self.redelivery(stored, 1, Peeked)));
+            }
+            after = stored.sequence;
+        }
     }
 
     fn redelivery(&self, stored: Stored, delivered: u64, acker: impl Acker + 'static) -> Delivery {
