@@ -143,7 +143,7 @@ impl World {
         self.twice("config.delete", json!({"name": "versions", "wait": "1m"})).await;
         self.twice("sample.remove", json!({"application": "bookinfo", "namespace": "shop", "wait": "1m"})).await;
         self.twice("namespace.label", json!({"namespace": "shop", "mode": "none", "force": true})).await;
-        let left = self.twice("mesh.uninstall", json!({"wait": "1m"})).await;
+        let left = self.twice("mesh.uninstall", json!({"all": true, "wait": "1m"})).await;
         let residue: Vec<_> = left["residue"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
         assert!(residue.len() == 1 && residue[0].starts_with("CustomResourceDefinition: "), "{residue:?}");
         let purge = json!({"purge": true, "confirm": "dev", "wait": "1m"});

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures::{StreamExt, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::connection::Apply;
 use super::fault::Fault;
@@ -18,6 +18,8 @@ use super::{Cluster, Error, FieldChange, diff, foreign, live, managed, ownership
 pub(super) const PARALLEL: usize = 16;
 /// Reads of an object that others keep writing before their changes are taken for part of the difference.
 const READS: usize = 3;
+/// The namespace in which objects are tried by dry run whose own does not exist yet. Every cluster has it.
+const STAND_IN: &str = "default";
 
 /// An object and what to do about it.
 pub(super) struct Planned {
@@ -108,7 +110,13 @@ async fn decide(
     let decision = match &live {
         None if !options.dry_run => Decision::Create,
         None if wanted.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace)) => {
-            Decision::Create
+            match ask_elsewhere(cluster, &wanted, options).await {
+                // The API server answers 500 to some fields that it cannot decode.
+                Err(error) if matches!(error.fault(), Some(Fault::Refused(_) | Fault::Server(_))) => {
+                    Decision::Fail(error)
+                }
+                _ => Decision::Create,
+            }
         }
         None => match ask(cluster, &wanted, options).await {
             Ok(_) => Decision::Create,
@@ -177,6 +185,17 @@ pub(super) fn held(object: &str, live: &Value) -> String {
 async fn ask(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions) -> Result<Value, Error> {
     let how = Apply { force: options.force, dry_run: true };
     cluster.patch(wanted.kind()?, &wanted.object, &wanted.body, how).await
+}
+
+/// The same for an object whose namespace does not exist yet: in a namespace that exists, under a name that is free
+/// there. Only what is wrong with the object itself counts, as quotas, policies and rights are another namespace's.
+async fn ask_elsewhere(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions) -> Result<Value, Error> {
+    let mut moved = wanted.clone();
+    moved.object.namespace = Some(STAND_IN.to_owned());
+    moved.object.name = format!("{}-dry-run", wanted.object.name);
+    moved.body["metadata"]["namespace"] = json!(moved.object.namespace);
+    moved.body["metadata"]["name"] = json!(moved.object.name);
+    ask(cluster, &moved, options).await
 }
 
 /// What a refused dry run means.

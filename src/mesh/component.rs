@@ -92,3 +92,15 @@ pub struct Origin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<Request>>,
 }
+
+impl Origin {
+    /// The part in messages: the component, and its name where there can be several, such as
+    /// `gateway istio-system-istio-ingressgateway`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self.name.as_str() {
+            "" => self.component.as_str().to_owned(),
+            name => format!("{} {name}", self.component.as_str()),
+        }
+    }
+}

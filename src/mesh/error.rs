@@ -29,6 +29,12 @@ pub enum Error {
         /// Pods, namespaces and tags.
         users: Vec<String>,
     },
+    /// The request no longer has parts that are installed, and there is no consent to delete them.
+    #[error("the installation would delete {}", .parts.join(", "))]
+    Removes {
+        /// Component and name of each, such as `gateway istio-system-istio-ingressgateway`.
+        parts: Vec<String>,
+    },
     /// Proxies are not where they should be.
     #[error("{} of {total} proxies are not of revision {revision}: {}", .behind.len(), .behind.join(", "))]
     Behind {
@@ -70,7 +76,9 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::Behind { .. } => Class::RETRY,
-            Self::Refused { .. } | Self::NotInstalled { .. } | Self::InUse { .. } => Class::Terminal,
+            Self::Refused { .. } | Self::NotInstalled { .. } | Self::InUse { .. } | Self::Removes { .. } => {
+                Class::Terminal
+            }
         }
     }
 
@@ -87,6 +95,7 @@ impl Classify for Error {
             Self::InUse { .. } => Code::SH3209,
             Self::NotInstalled { .. } => Code::SH3210,
             Self::Behind { .. } => Code::SH3211,
+            Self::Removes { .. } => Code::SH3221,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is known of Istio itself: versions and what they need, profiles and components, the order of an installation,
 //! revisions and tags, who installed what. Pure: knows no client, neither of the cluster nor of the bus.
 
+pub mod admission;
 mod aside;
 mod component;
 mod contradiction;
@@ -10,6 +11,7 @@ mod finding;
 pub mod owner;
 mod plan;
 mod profile;
+pub mod quota;
 mod request;
 pub mod room;
 pub mod skew;

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Profile, Request};
-
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
@@ -35,7 +33,7 @@ impl fmt::Display for Room {
 }
 
 /// A quantity in thousandths: `500m`, `2`, `1.5`, `2Gi`, `2048M`.
-fn quantity(text: &str) -> Option<i64> {
+pub(super) fn quantity(text: &str) -> Option<i64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor: i64 = match unit {
@@ -61,16 +59,16 @@ fn quantity(text: &str) -> Option<i64> {
     }
 }
 
-/// What istiod asks for: the chart's default, less in the profile demo.
+/// The requests of one pod of a workload: the sum over the containers of its template.
 #[must_use]
-pub fn istiod(request: &Request) -> Room {
-    let default = if request.profile == Profile::Demo {
-        Room { cpu: 10, memory: 100 << 20 }
-    } else {
-        Room { cpu: 500, memory: 2 << 30 }
-    };
-    let own = request.values.get("pilot").and_then(|pilot| pilot.pointer("/resources/requests")).map(Room::of);
-    own.unwrap_or(default)
+pub fn requested(workload: &Value) -> Room {
+    let mut sum = Room::default();
+    for container in workload["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten() {
+        let one = Room::of(&container["resources"]["requests"]);
+        sum.cpu += one.cpu;
+        sum.memory += one.memory;
+    }
+    sum
 }
 
 /// What a node has left; `None` when it takes no pods or does not say.
@@ -111,10 +109,13 @@ mod tests {
     #[test]
     fn pods_take_room() {
         let node = json!({"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "1", "memory": "3Gi"}}});
-        let request = Request::of("1.30.3".parse().unwrap());
-        assert!(free(&node, &[]).unwrap().holds(&istiod(&request)));
+        let container = |cpu: &str, memory: &str| json!({"resources": {"requests": {"cpu": cpu, "memory": memory}}});
+        let containers = [container("400m", "1Gi"), container("100m", "1Gi")];
+        let istiod = requested(&json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+        assert_eq!(istiod, Room { cpu: 500, memory: 2 << 30 });
+        assert!(free(&node, &[]).unwrap().holds(&istiod));
         let pod = json!({"spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"memory": "2Gi"}}}]}});
-        assert!(!free(&node, &[pod]).unwrap().holds(&istiod(&request)));
+        assert!(!free(&node, &[pod]).unwrap().holds(&istiod));
         assert_eq!(free(&json!({"spec": {"unschedulable": true}}), &[]), None);
     }
 }

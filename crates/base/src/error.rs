@@ -159,6 +159,7 @@ codes! {
     SH3209 "it is still in use" "Move its users first, or set force.";
     SH3210 "this worker has not installed it" "Ask `mesh.status` what is there; mesh.install with adopt takes over what another tool has installed.";
     SH3211 "proxies do not follow" "Look at the named pods; restart their workloads.";
+    SH3221 "the installation would delete components" "Name the components and gateways to keep, or set prune_components to delete those that the message names.";
     // SH33xx: traffic, policies and addons.
     SH3301 "a subset has no ready pods" "Deploy what the subset names and wait until it is ready, or set force.";
     SH3302 "another object governs the same thing" "Remove the named object, change it instead, or set force.";

@@ -1,4 +1,4 @@
-//! `mesh.install`: brings a mesh into a cluster and keeps it as asked.
+//! `mesh.install`: installs Istio, or changes an installation to what the command asks for. A second run writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,10 @@ pub struct InstallParams {
     /// The mesh.
     #[serde(flatten)]
     pub mesh: Request,
+    /// Delete gateways, the CNI plugin and ztunnel that this revision has and the command no longer asks for. Without
+    /// consent such a command is refused.
+    #[serde(default)]
+    pub prune_components: bool,
     /// How to go about it.
     #[serde(flatten)]
     pub conduct: Conduct,
@@ -41,7 +45,7 @@ pub struct InstallParams {
 
 impl Task for Install {
     const VERB: &'static str = "mesh.install";
-    const SUMMARY: &'static str = "Installs Istio, part by part, and keeps it as asked.";
+    const SUMMARY: &'static str = "Installs or updates Istio, component by component; idempotent.";
     type Params = InstallParams;
     type Report = Box<MeshReport>;
 
@@ -57,6 +61,7 @@ impl Task for Install {
         let version = Version::example();
         InstallParams {
             mesh: Request { profile: Profile::Minimal, ..Request::of(version) },
+            prune_components: false,
             conduct: Conduct::default(),
         }
     }
@@ -72,7 +77,7 @@ impl Task for Install {
         let mut plan = mesh::plan(&params.mesh, &facts);
         plan.findings.extend(mesh::aside(&params.mesh, &facts, &plan));
         let mut work = Work::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
-        let done = work.run(&facts, plan).await;
+        let done = work.run(&facts, plan, params.prune_components).await;
         work.report.end(done)
     }
 }

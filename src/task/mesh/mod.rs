@@ -1,6 +1,7 @@
-//! `mesh.install` and its family: Istio itself, brought into a cluster, kept, moved to another version and taken out.
-//! What Istio is made of is known by `crate::mesh`, charts by `crate::chart`; here the two meet a cluster.
+//! The verbs `mesh.install`, `mesh.upgrade`, `mesh.uninstall`, `mesh.status` and `mesh.precheck`. Plans come from
+//! `crate::mesh`, charts from `crate::chart`; this module applies them to a cluster.
 
+mod admission;
 mod check;
 mod conduct;
 mod facts;
@@ -9,11 +10,14 @@ mod kept;
 mod labelled;
 mod part;
 mod precheck;
+mod quota;
+mod rehearsal;
 mod report;
 mod residue;
 mod status;
 mod uninstall;
 mod upgrade;
+mod validator;
 mod work;
 
 pub use check::{Precheck, PrecheckParams, PrecheckReport};

@@ -112,7 +112,7 @@ impl Part {
     }
 
     /// A report with nothing done yet.
-    fn report(&self) -> PartReport {
+    pub fn report(&self) -> PartReport {
         PartReport {
             component: self.step.component,
             name: self.step.name.clone(),
@@ -132,6 +132,47 @@ impl Part {
         }
     }
 
+    fn options(&self, cx: &TaskContext, request: &Request, conduct: &Conduct) -> ApplyOptions {
+        let waits = !conduct.dry_run && !conduct.wait.is_zero();
+        ApplyOptions {
+            namespace: Some(self.step.namespace.clone()),
+            create_namespace: true,
+            dry_run: conduct.dry_run,
+            prune: true,
+            force: conduct.adopt,
+            adopt: conduct.adopt,
+            recreate: false,
+            wait: waits.then_some(conduct.wait),
+            generation: cx.generation,
+            origin: Some(serde_json::to_value(self.origin(request)).unwrap_or(Value::Null)),
+        }
+    }
+
+    /// Asks the API server by dry run whether it accepts the objects, which are those of this part or follow from them.
+    ///
+    /// # Errors
+    /// With a report in which each object that would fail has a problem.
+    pub async fn try_out(
+        &self,
+        cx: &TaskContext,
+        cluster: &Cluster,
+        request: &Request,
+        adopt: bool,
+        objects: Vec<DynamicObject>,
+    ) -> Result<(), (Error, Box<PartReport>)> {
+        let conduct = Conduct { dry_run: true, adopt, ..Conduct::default() };
+        let options = ApplyOptions { prune: false, ..self.options(cx, request, &conduct) };
+        match apply::apply(cluster, &self.installation(), objects, &options, &cx.guard, &()).await {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                let (error, done) = *failure;
+                let mut report = self.report();
+                report.take(done.unwrap_or_default());
+                Err((error.into(), Box::new(report)))
+            }
+        }
+    }
+
     /// Applies it and waits for it.
     ///
     /// # Errors
@@ -145,20 +186,8 @@ impl Part {
     ) -> Result<PartReport, (Error, PartReport)> {
         let mut report = self.report();
         let progress = Labelled::new(&cx.progress, self.title());
-        let waits = !conduct.dry_run && !conduct.wait.is_zero();
-        let origin = serde_json::to_value(self.origin(request)).unwrap_or(Value::Null);
-        let options = ApplyOptions {
-            namespace: Some(self.step.namespace.clone()),
-            create_namespace: true,
-            dry_run: conduct.dry_run,
-            prune: true,
-            force: conduct.adopt,
-            adopt: conduct.adopt,
-            recreate: false,
-            wait: waits.then_some(conduct.wait),
-            generation: cx.generation,
-            origin: Some(origin),
-        };
+        let options = self.options(cx, request, conduct);
+        let waits = options.wait.is_some();
         let injectors = if waits { self.injectors() } else { Vec::new() };
         let installation = self.installation();
         let done = apply::apply(cluster, &installation, self.objects, &options, &cx.guard, &progress).await;

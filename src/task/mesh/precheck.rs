@@ -109,7 +109,11 @@ fn gateway_api(request: &Request, facts: &Facts) -> Option<Finding> {
 async fn gateway_namespaces(cluster: &Cluster, request: &Request) -> Result<Vec<Finding>, Error> {
     let own = std::iter::once(request.namespace.as_str());
     let named = request.gateways.iter().flatten().filter_map(|gateway| gateway.namespace.as_deref());
-    let has_gateways = request.gateways.as_ref().is_none_or(|gateways| !gateways.is_empty());
+    let by_profile = request.profile.in_mode(request.mode).is_some_and(|profile| {
+        let components = profile.components();
+        components.ingress || components.egress
+    });
+    let has_gateways = request.gateways.as_ref().map_or(by_profile, |gateways| !gateways.is_empty());
     let mut found = Vec::new();
     for name in own.chain(named).filter(|_| has_gateways).collect::<std::collections::BTreeSet<_>>() {
         let object = ObjectRef {

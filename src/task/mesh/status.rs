@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conduct::Conduct;
 use super::facts::{self, list};
-use super::part;
+use super::{admission, part, residue};
 use crate::chart::Charts;
 use crate::cluster::{self, Cluster, ObjectRef, ObjectReport, wait};
 use crate::mesh::{
@@ -165,6 +165,10 @@ impl Task for Status {
         let cluster = cx.cluster().await?;
         let facts = facts::read(&cluster).await?;
         let mut report = observe(&cluster, &facts).await.map_err(Error::from)?;
+        let dead = admission::dead(&cluster).await.map_err(Error::from)?;
+        report.findings.extend(admission::findings(&dead, Severity::Error));
+        let orphans = residue::orphans(&cluster, &facts).await.map_err(Error::from)?;
+        report.findings.extend(orphans.into_iter().map(|text| Finding::new(Severity::Warning, "leftovers", text)));
         let total = facts.installed.len();
         let mut parts: Vec<_> = facts.installed.iter().collect();
         parts.sort_by_key(|part| (part.origin.component, part.origin.name.as_str()));

@@ -167,7 +167,7 @@ impl UpgradeParams {
 async fn in_place(work: &mut Work<'_>, facts: &Facts, params: &UpgradeParams) -> Result<(), Error> {
     let until = params.until.unwrap_or(Stage::ControlPlane);
     let plan = mesh::plan(work.request, facts);
-    work.run(facts, plan).await?;
+    work.run(facts, plan, false).await?;
     if params.conduct.dry_run {
         return foretell::in_place(work, until, params.batch).await;
     }

@@ -1,5 +1,5 @@
-//! Carries out a plan: everything is rendered and checked before anything is written, then part after part is applied
-//! and waited for, then what is no longer wanted goes.
+//! Executes a plan: renders and checks everything before the first write, applies the parts in order and waits for each
+//! one, then deletes the parts that the plan removes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::conduct::Conduct;
 use super::labelled::Labelled;
 use super::part::{self, Part};
 use super::report::{MeshReport, PartReport};
-use super::{facts, precheck};
+use super::{admission, facts, precheck, quota, rehearsal};
 use crate::chart::Charts;
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{Cluster, ObjectsReport};
@@ -44,15 +44,20 @@ impl<'a> Work<'a> {
         Self { cx, cluster, charts, request, conduct, report }
     }
 
-    /// All of it.
-    pub async fn run(&mut self, facts: &Facts, plan: Plan) -> Result<(), Error> {
+    /// Executes the whole plan. `prune_components` consents to the deletion of parts that the request no longer has.
+    pub async fn run(&mut self, facts: &Facts, plan: Plan, prune_components: bool) -> Result<(), Error> {
         self.admit(plan.findings)?;
+        self.refuse_removals(facts, &plan.removals, prune_components)?;
         let checking = precheck::before(self.cluster, self.request, facts);
         let (checked, parts) = tokio::join!(checking, self.render(facts, plan.steps));
         self.admit(checked?)?;
         let parts = parts?;
         self.admit(Self::overlaps(facts, &parts))?;
         self.admit(self.unread(facts, &parts))?;
+        self.admit(self.obstacles(&parts).await?)?;
+        if !self.conduct.dry_run {
+            self.rehearse(&parts).await?;
+        }
         self.apply(parts).await?;
         for installation in plan.removals {
             if let Some(part) = facts.installed.iter().find(|it| it.installation == installation) {
@@ -60,6 +65,42 @@ impl<'a> Work<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Gateways and other parts are deleted only with consent: a smaller profile is easily given by mistake.
+    fn refuse_removals(&mut self, facts: &Facts, removals: &[String], consent: bool) -> Result<(), Error> {
+        if removals.is_empty() || consent {
+            return Ok(());
+        }
+        let named = facts.installed.iter().filter(|it| removals.contains(&it.installation));
+        let parts: Vec<_> = named.map(|it| it.origin.title()).collect();
+        let message = format!("would delete {}: not in the requested profile and components", parts.join(", "));
+        self.report.findings.push(Finding::new(Severity::Error, "components", message));
+        Err(mesh::Error::Removes { parts }.into())
+    }
+
+    /// What in the cluster would make the installation fail: webhooks that cannot be called, and quotas.
+    pub async fn obstacles(&self, parts: &[Part]) -> Result<Vec<Finding>, Error> {
+        let dead = admission::dead(self.cluster).await?;
+        let mut found = admission::blocking(self.cluster, &dead, parts).await?;
+        let replaced = |name: &str| {
+            let objects = parts.iter().flat_map(|part| &part.objects);
+            objects.filter_map(|object| object.metadata.name.as_deref()).any(|it| it == name)
+        };
+        let staying: Vec<_> = dead.into_iter().filter(|it| !replaced(&it.webhook.name)).collect();
+        found.extend(admission::findings(&staying, Severity::Warning));
+        found.extend(quota::check(self.cluster, parts).await?);
+        Ok(found)
+    }
+
+    /// Ends the work with the objects that would fail, before anything is written.
+    async fn rehearse(&mut self, parts: &[Part]) -> Result<(), Error> {
+        let tried = rehearsal::rehearse(self.cx, self.cluster, self.request, self.conduct.adopt, parts).await?;
+        let Some(failures) = tried else { return Ok(()) };
+        self.report.parts.extend(failures.parts);
+        let message = "nothing was written: the API server would refuse the named objects";
+        self.report.findings.push(Finding::new(Severity::Info, "objects", message));
+        Err(failures.error)
     }
 
     /// Keeps findings for the report, and ends the work where one of them refuses it.

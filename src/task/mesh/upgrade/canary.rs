@@ -73,7 +73,7 @@ impl<'a> Canary<'a> {
         let mut plan = mesh::plan(&request, &self.facts);
         plan.steps.retain(|step| !matches!(step.component, Component::Cni | Component::Ztunnel | Component::Gateway));
         plan.removals.clear();
-        work.run(&self.facts, plan).await
+        work.run(&self.facts, plan, false).await
     }
 
     /// Tags and namespaces of the old revision.
