@@ -1,4 +1,4 @@
-# `just` lists what there is. Two commands are enough for a newcomer: `just demo` and `just test`.
+# `just` lists the recipes by group. Two commands are enough for a newcomer: `just demo` and `just test`.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
@@ -10,43 +10,54 @@ default:
     @just --list --unsorted
 
 # Watch a command travel from the bus to a cluster and back, on real servers.
+[group('run')]
 [no-exit-message]
 demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 
 # Run every test against real servers; ends with 'N passed, N failed'.
+[group('test')]
 [no-exit-message]
 test *parts:
     tests/run.sh {{ parts }}
 
 # Prepare the real servers in .cache/bin (12 minutes on two cores the first time); `just tools node` prepares all.
+[group('setup')]
 tools *group:
     tests/tools/build.sh {{ group }}
 
+[group('build')]
 build:
     cargo build --locked
 
 # What has to hold before a commit, without the tests.
+[group('check')]
 check: fmt-check clippy doc deny schemas-check
 
+[group('check')]
 fmt:
     cargo fmt
 
+[group('check')]
 fmt-check:
     cargo fmt --check
 
+[group('check')]
 clippy:
     cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
+[group('check')]
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 # Licences, bans and sources of all dependencies.
+[group('check')]
 deny: cargo-deny
     cargo deny --locked check bans licenses sources
 
 # Known vulnerabilities, by the live advisory database.
+[group('check')]
 audit: cargo-deny
     cargo deny --locked check advisories
 
@@ -54,49 +65,80 @@ audit: cargo-deny
 cargo-deny:
     @command -v cargo-deny >/dev/null || cargo install cargo-deny --locked --version 0.20.2
 
-# Tests that need nothing but Rust.
+# Tests that need nothing but Rust: unit tests and the checks of the repository. Under a minute once it is built.
+[group('test')]
 test-unit *args:
-    cargo test --locked --workspace --lib --bins {{ args }}
+    cargo test --locked --workspace --lib --bins --test it_docs {{ args }}
+
+# Properties and random schedules; needs nothing but Rust.
+[group('test')]
+test-prop *args:
+    cargo test --locked --test it_prop {{ args }}
+
+# The analysis: its rules beside Istio's own analyzers, its outputs, its readers.
+[group('test')]
+test-analysis *args: (tools "istio")
+    cargo test --locked --test it_analysis {{ args }}
 
 # Tests against a real nats-server.
+[group('test')]
 test-bus *args: tools
-    cargo test --locked --test 'bus_*' {{ args }}
+    cargo test --locked --test it_bus {{ args }}
+
+# The command line, against a real nats-server.
+[group('test')]
+test-cli *args: tools
+    cargo test --locked --test it_cli {{ args }}
 
 # Tests against a real API server.
+[group('test')]
 test-cluster *args: tools
-    cargo test --locked --test 'cluster_*' {{ args }}
+    cargo test --locked --test it_cluster {{ args }}
 
-# Tests with both.
+# Istio's life cycle, with its charts, on real API servers.
+[group('test')]
+test-mesh *args: (tools "istio")
+    cargo test --locked --test it_mesh {{ args }}
+
+# Tests with both a nats-server and an API server.
+[group('test')]
 test-e2e *args: tools
-    cargo test --locked --test 'e2e_*' {{ args }}
+    cargo test --locked --test it_e2e {{ args }}
 
 # Faults: seeded schedules on real servers and processes, `--seeds N` of them or one with `--seed S`; see tests/README.md.
+[group('test')]
 [no-exit-message]
 chaos *args="--seeds 1000": tools
-    PROPTEST_CASES=5000 cargo test --locked --test prop_engine
+    PROPTEST_CASES=5000 cargo test --locked --test it_prop engine::
     cargo test --locked --features failpoints --test chaos_run -- {{ args }}
 
 # Single faults that are made to happen for certain.
+[group('test')]
 test-chaos *args: tools
-    cargo test --locked --features failpoints --test chaos_scenarios --test chaos_mesh {{ args }}
+    cargo test --locked --features failpoints --test it_chaos {{ args }}
 
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
+[group('test')]
 test-clients:
     tests/run.sh schemas clients
 
 # Give random input to the readers of strangers' bytes: one target, or all; for so many seconds each.
+[group('test')]
 fuzz target="all" seconds="60":
     tests/fuzz.sh {{ target }} {{ seconds }}
 
 # Write schemas/ from the types.
+[group('build')]
 schemas:
     cargo run --locked --quiet -- schema
 
 # Do the files in schemas/ agree with the types?
+[group('check')]
 schemas-check:
     cargo run --locked --quiet -- schema --check
 
 # Make the schemas of Istio's and the Gateway API's kinds from their definitions (the modules pinned in tests/tools/istio).
+[group('build')]
 crd-schemas:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -111,36 +153,45 @@ crd-schemas:
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
 # Measure: `bus_path`, `apply`, `analyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
+[group('measure')]
 bench name="" *args="": (tools "istio")
     cargo bench --locked {{ if name == "" { "" } else { "--bench " + name + " -- " + args } }}
 
 # A worker on the current kubeconfig context with its own nats-server, in the foreground.
+[group('run')]
 dev *args: tools
     PATH="{{ cache }}/bin:$PATH" cargo run --locked -- dev {{ args }}
 
 # A nats-server with JetStream on 127.0.0.1:4222, in the foreground.
+[group('run')]
 nats *args: tools
     {{ cache }}/bin/nats-server --addr 127.0.0.1 --jetstream --store_dir {{ cache }}/nats {{ args }}
 
 # A real single-node cluster, as root on Linux; prints its kubeconfig. See tests/cluster.
+[group('run')]
 cluster-up *args:
     tests/cluster/cluster up {{ args }}
 
+[group('run')]
 cluster-down:
     tests/cluster/cluster down
 
 # A control plane with simulated nodes; prints its kubeconfig.
+[group('run')]
 control-plane-up *args: tools
     tests/support/control-plane.sh up {{ control_plane }} {{ args }}
 
+[group('run')]
 control-plane-down:
     tests/support/control-plane.sh down {{ control_plane }}
 
 # The container image (needs docker or podman as $CONTAINER_TOOL).
+[group('build')]
 image tag="sailhand:dev":
     "${CONTAINER_TOOL:-docker}" build --file deploy/Dockerfile --tag {{ tag }} .
 
 # The Helm chart (needs helm).
+[group('check')]
 chart-lint:
     helm lint --strict deploy/helm/sailhand
     helm template sailhand deploy/helm/sailhand --values deploy/helm/sailhand/ci/full-values.yaml >/dev/null

@@ -1,6 +1,6 @@
 //! What is done with the bytes of strangers, one function for each reader. Each may refuse its input and must not panic;
 //! what it accepts has to have the properties that are checked here. Used by the fuzz targets and by
-//! `tests/fuzz_corpus.rs`, which runs the committed corpus without a fuzzer.
+//! `tests/it_docs/fuzz_corpus.rs`, which runs the committed corpus without a fuzzer.
 #![allow(dead_code, reason = "each target uses one of them")]
 
 use sailhand::analysis::source::{self, Sources};

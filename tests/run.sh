@@ -77,7 +77,7 @@ rust() {
 chaos() {
   local log=$logs/test-chaos-scenarios.log p f i
   say "faults on real servers and processes"
-  cargo test --locked --features failpoints --test chaos_scenarios --test chaos_mesh >"$log" 2>&1 || tail -n 80 "$log"
+  cargo test --locked --features failpoints --test it_chaos >"$log" 2>&1 || tail -n 80 "$log"
   read -r p f i < <(count_rust "$log")
   passed=$((passed + p))
   failed=$((failed + f))

@@ -1,5 +1,5 @@
 //! A bus in memory with the contract of the real one, and faults on order: for tests of the engine that need thousands
-//! of schedules. A fake: what it promises is checked against the real server by `tests/bus_facts.rs`.
+//! of schedules. A fake: what it promises is checked against the real server by `tests/it_bus/facts.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

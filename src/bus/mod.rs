@@ -61,7 +61,7 @@ pub enum Settlement {
     Term(String),
 }
 
-/// Settles one delivery. The server honours any holder, also a stale one (`tests/bus_facts.rs`): the engine settles once, and
+/// Settles one delivery. The server honours any holder, also a stale one (`tests/it_bus/facts.rs`): the engine settles once, and
 /// never after its lease is lost.
 #[async_trait]
 pub trait Acker: Send + Sync {

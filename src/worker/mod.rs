@@ -168,7 +168,7 @@ impl Engine {
 }
 
 /// All slots that are free, at least one. Permits come before the pull, so that no command ever waits in a buffer with
-/// its `ack_wait` running (`tests/bus_facts.rs`). `None` after a stop.
+/// its `ack_wait` running (`tests/it_bus/facts.rs`). `None` after a stop.
 async fn free_slots(slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
     let mut permits = tokio::select! {
         biased;

@@ -1,5 +1,5 @@
 //! Connects with any of NATS' ways to say who one is, and keeps what the server says about it: a denied permission is
-//! otherwise only a time-out (`tests/bus_facts.rs`).
+//! otherwise only a time-out (`tests/it_bus/facts.rs`).
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! The bus on NATS `JetStream`. Every write is one request that the server answers; the answer is read here and not by
-//! the client, because on a replicated stream the client maps most lost swaps to "other" (`tests/bus_facts.rs`).
+//! the client, because on a replicated stream the client maps most lost swaps to "other" (`tests/it_bus/facts.rs`).
 
 mod connect;
 mod producer;

@@ -1,5 +1,5 @@
 //! One write to a stream: headers, request, answer. All writes carry a `Nats-Msg-Id` and are repeated in place with the
-//! same one, because an ack can be lost while the message is kept (`tests/bus_facts.rs`).
+//! same one, because an ack can be lost while the message is kept (`tests/it_bus/facts.rs`).
 
 use std::time::Duration;
 
@@ -225,7 +225,7 @@ impl NatsBus {
     }
 
     /// Completes when the server denies the subject from now on. It does not answer a denied request, it only says so
-    /// on the connection (`tests/bus_facts.rs`).
+    /// on the connection (`tests/it_bus/facts.rs`).
     pub(super) async fn denied(&self, subject: &str) -> Option<String> {
         let mut health = self.health.subscribe(); // sees only what comes
         loop {

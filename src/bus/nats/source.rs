@@ -34,7 +34,7 @@ pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'stati
         .boxed()
 }
 
-/// One explicit batch: a `messages()` stream would pull again by itself while every slot is busy (`tests/bus_facts.rs`).
+/// One explicit batch: a `messages()` stream would pull again by itself while every slot is busy (`tests/it_bus/facts.rs`).
 pub(super) fn batch(
     context: jetstream::Context,
     consumer: Arc<OnceCell<PullConsumer>>,

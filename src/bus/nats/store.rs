@@ -1,6 +1,6 @@
 //! Records on the bus: leases, attempts, blobs. Leases and attempts are keys of buckets, written by swap on the key's
 //! revision. Not through the client's key-value store: its `create` over a marker loses the time to live, and its
-//! swaps lose their cause (`tests/bus_facts.rs`).
+//! swaps lose their cause (`tests/it_bus/facts.rs`).
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::object_store::GetErrorKind;

@@ -126,7 +126,7 @@ impl NatsBus {
             next = stored.sequence + 1;
             if let Err(reason) = &stored.headers {
                 let cause = Stranding::Unreadable { reason: reason.clone() };
-                // The server looks at the place in the stream alone (`tests/bus_facts.rs`). Deleting would be advised as
+                // The server looks at the place in the stream alone (`tests/it_bus/facts.rs`). Deleting would be advised as
                 // somebody else's termination.
                 let reply = format!("$JS.ACK.{stream}.{CONSUMER}.1.{}.1.0.0", stored.sequence);
                 let acker = Termination(NatsAcker { bus: Arc::new(self.clone()), reply });

@@ -20,7 +20,7 @@
 //! | once | mostly whole kinds | when any object of them changes; there are few, and each is one pass |
 //!
 //! Findings are sorted, told once and numbered for each object as [`run`](super::run()) does it for all, which comes to
-//! the same because order, sameness and fingerprint begin with the object. `tests/prop_incremental.rs` holds that
+//! the same because order, sameness and fingerprint begin with the object. `tests/it_prop/incremental.rs` holds that
 //! what is kept is what a full run finds, after any sequence of changes.
 
 mod calls;

@@ -1,0 +1,175 @@
+//! What we find and what Istio finds in the same objects. `IST…` codes have the meaning that they have in Istio, so each
+//! (code, object) that only one of both tells is an error here, or is listed in `analysis/differences.yaml` with its
+//! reason. A reason that explains nothing any more is an error too.
+//!
+//! Istio is `istio-analyzers`, its own analyzers over all kinds in files (`tests/tools/istio`), and `istioctl analyze`
+//! on files and on a real API server. The objects are generated, Istio's samples, and the files of its own tests.
+#![allow(clippy::disallowed_methods, reason = "other processes have their own time")]
+
+use crate::corpus;
+use crate::differences;
+use crate::support;
+use crate::worlds;
+
+use std::fs;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use differences::{Comparison, Told};
+use sailhand::analysis::source::{self, Sources, files};
+use sailhand::analysis::{Settings, Snapshot, mesh, rules, run};
+use sailhand::clock::Clock;
+use serde_json::{Value, json};
+use support::plane::Plane;
+use support::{istio_crds, tools};
+use tempfile::TempDir;
+
+const WORLDS: u64 = 60;
+
+/// What is found in files; documents without a namespace stay without one, as in `istio-analyzers`.
+fn ours(paths: &[PathBuf]) -> Told {
+    let mut sources = Sources::default();
+    let mut errors = Vec::new();
+    for path in paths {
+        files::read(path, &mut sources, &mut errors);
+    }
+    assert!(errors.is_empty(), "{errors:?}");
+    let reading = source::read(&sources, NonZero::<usize>::MIN);
+    let now = Clock::system().now().unix_timestamp();
+    let found = mesh::settings_in(&reading.resources, now);
+    let settings = Settings { mesh_config: found.mesh_config, mesh_networks: found.mesh_networks, now };
+    let snapshot = Snapshot::new(reading.resources, settings);
+    run(&snapshot, rules::ALL, NonZero::<usize>::MIN)
+        .iter()
+        .filter(|finding| rules::is_told_unasked(finding.code))
+        .map(|finding| ((finding.code.id.to_owned(), finding.object.to_string()), finding.message.clone()))
+        .collect()
+}
+
+/// What a program writes as a list in JSON, after lines of its log.
+fn list(command: &mut Command) -> Vec<Value> {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let start = text.find("\n[").map_or(0, |start| start + 1);
+    serde_json::from_str(&text[start..]).unwrap_or_else(|error| {
+        panic!("{command:?} ended with {}: {error}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+fn told(list: &[Value], object: &str) -> Told {
+    let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+    list.iter().map(|one| ((text(one, "code"), text(one, object)), text(one, "message"))).collect()
+}
+
+fn analyzers(paths: &[PathBuf]) -> Told {
+    let program = tools::program("istio-analyzers", "ISTIO_ANALYZERS_BIN");
+    told(&list(Command::new(program).args(paths)), "resource")
+}
+
+fn istioctl(arguments: &[&str], paths: &[PathBuf]) -> Told {
+    let mut command = Command::new(tools::program("istioctl", "ISTIOCTL_BIN"));
+    told(&list(command.args(["analyze", "-A", "-o", "json"]).args(arguments).args(paths)), "origin")
+}
+
+fn write(dir: &TempDir, name: &str, objects: &[Value]) -> PathBuf {
+    let path = dir.path().join(name);
+    fs::write(&path, corpus::yaml(objects)).unwrap();
+    path
+}
+
+#[test]
+fn generated_objects_are_judged_as_istio_judges_them() {
+    let dir = TempDir::new().unwrap();
+    let mut comparison = Comparison::of("generated");
+    for seed in 0..WORLDS {
+        let path = [write(&dir, &format!("world-{seed}.yaml"), &worlds::objects(seed))];
+        comparison.add(&format!("world {seed}"), &ours(&path), &analyzers(&path));
+    }
+    for (seed, objects, mistakes) in [(1, 1_000, 5), (2, 1_000, 30), (3, 300, 60)] {
+        let path = [write(&dir, &format!("corpus-{seed}.yaml"), &corpus::objects(objects, seed, mistakes))];
+        comparison.add(&format!("corpus {seed}"), &ours(&path), &analyzers(&path));
+    }
+    comparison.judge();
+}
+
+/// `istioctl` reads fewer kinds of files, so only what it tells is looked for.
+#[test]
+fn what_istioctl_tells_about_files_is_told() {
+    let dir = TempDir::new().unwrap();
+    let mut comparison = Comparison::of("istioctl");
+    for (seed, mistakes) in [(11, 5), (12, 40)] {
+        let path = [write(&dir, &format!("{seed}.yaml"), &corpus::objects(1_000, seed, mistakes))];
+        let theirs = istioctl(&["--use-kube=false"], &path);
+        let ours = ours(&path).into_iter().filter(|(key, _)| theirs.contains_key(key)).collect();
+        comparison.add(&format!("corpus {seed}"), &ours, &theirs);
+    }
+    comparison.judge();
+}
+
+#[test]
+fn samples_are_judged_as_istio_judges_them() {
+    let Some(shared) = istio_crds::shared() else { return };
+    let mut comparison = Comparison::of("samples");
+    let bookinfo = shared.join("samples/bookinfo");
+    for networking in yaml_files(&bookinfo.join("networking")) {
+        let paths = [bookinfo.join("platform/kube/bookinfo.yaml"), networking];
+        comparison.add(&paths[1].display().to_string(), &ours(&paths), &analyzers(&paths));
+    }
+    for folder in ["samples/httpbin", "samples/online-boutique", "samples/addons", "samples/bookinfo/gateway-api"] {
+        let paths = yaml_files(&shared.join(folder));
+        comparison.add(folder, &ours(&paths), &analyzers(&paths));
+    }
+    comparison.judge();
+}
+
+#[test]
+fn the_files_of_istios_own_tests_are_judged_as_istio_judges_them() {
+    let Some(shared) = istio_crds::shared() else { return };
+    let mut comparison = Comparison::of("fixtures");
+    for path in yaml_files(&shared.join("analysis/testdata")) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let paths = [path];
+        comparison.add(&name, &ours(&paths), &analyzers(&paths));
+    }
+    comparison.judge();
+}
+
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn a_cluster_is_judged_as_istioctl_judges_it() {
+    let Some(shared) = istio_crds::shared() else { return };
+    let plane = Plane::start().await;
+    let kubectl = |arguments: &[&str]| {
+        let mut command = Command::new(tools::program("kubectl", "KUBECTL_BIN"));
+        command.arg("--kubeconfig").arg(plane.kubeconfig()).arg("--cache-dir").arg(plane.dir()).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let crds = shared.join("charts/istio-1.30.3/base/files/crd-all.gen.yaml");
+    kubectl(&["apply", "--server-side", "-f", crds.to_str().unwrap()]);
+    kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+    let mut objects = corpus::objects(500, 21, 20);
+    for object in &mut objects {
+        // Pods are among the objects already; the two programs do not look at the same moment.
+        if object["kind"] == "Deployment" {
+            object["spec"]["replicas"] = json!(0);
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    kubectl(&["create", "-f", write(&dir, "all.yaml", &objects).to_str().unwrap()]);
+    let kubeconfig = plane.kubeconfig().display().to_string();
+    let theirs = istioctl(&["--kubeconfig", &kubeconfig], &[]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
+    command.args(["analyze", "-A", "--fail-on", "never", "-o", "json", "--kubeconfig", &kubeconfig]);
+    let mut comparison = Comparison::of("live");
+    comparison.add("cluster", &told(&list(&mut command), "resource"), &theirs);
+    comparison.judge();
+}

@@ -1,0 +1,219 @@
+//! `sailhand analyze` on the folders that people have: charts, kustomizations, files of other tools, texts that are read
+//! by kubectl though no specification has them. What was not read is said, and what was read is told well.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const ROUTE: &str = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: shop}\n\
+    spec:\n  hosts: [shop]\n  http:\n  - route:\n    - destination: {host: shop, subset: v1}\n";
+const RULE: &str = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: shop}\n\
+    spec:\n  host: shop\n  subsets:\n  - {name: v1, labels: {version: v1}}\n";
+const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\n\
+    spec:\n  selector: {matchLabels: {app: shop}}\n  template:\n    metadata: {labels: {app: shop, version: v1}}\n    \
+    spec: {containers: [{name: shop, image: shop}]}\n";
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n\
+    spec: {selector: {app: shop}, ports: [{name: http, port: 80}]}\n";
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// The exit code, standard output and standard error, with file names as within the folder.
+fn analyze(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_sailhand"))
+        .arg("analyze")
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn templates_of_a_chart_are_named_once_and_not_read() {
+    let template = "{{- if .Values.a }}\na: 1\n{{- end }}\n---\nname: {{ .Values.b }}\n";
+    let folder = folder(&[
+        ("shop/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.0.0\n"),
+        ("shop/values.yaml", "a: 1\n"),
+        ("shop/templates/a.yaml", template),
+        ("shop/templates/tests/b.yaml", template),
+        ("shop/charts/part/Chart.yaml", "apiVersion: v2\nname: part\nversion: 1.0.0\n"),
+        ("shop/charts/part/templates/c.yaml", ROUTE),
+        ("loose/templates/d.yaml", template),
+        ("e.yaml", RULE),
+    ]);
+    let (code, out, error) = analyze(folder.path(), &["."]);
+    assert_eq!(code, Some(6), "what was not read may be wrong: {out}{error}");
+    assert!(out.contains("No findings in 1 object from 5 files"), "{out}");
+    assert!(error.contains("not read: 2 templates of the Helm chart ./shop\n"), "{error}");
+    assert!(error.contains("helm template ./shop | sailhand analyze -"), "{error}");
+    assert!(error.contains("not read: 1 template of the Helm chart ./shop/charts/part\n"), "{error}");
+    assert!(
+        error.contains("1 file looks like Helm templates and were not read: ./loose/templates/d.yaml:1"),
+        "{error}"
+    );
+    assert_eq!(error.matches("SH6001").count(), 1, "{error}");
+}
+
+#[test]
+fn patches_of_a_kustomization_do_not_hide_the_objects_they_are_for() {
+    let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec: {replicas: 3}\n";
+    let files = [
+        ("base/kustomization.yaml", "resources: [app.yaml, rule.yaml]\n"),
+        ("base/app.yaml", DEPLOYMENT),
+        ("base/rule.yaml", &format!("{RULE}---\n{SERVICE}")),
+        ("prod/kustomization.yml", "resources: [../base]\npatches:\n- path: replicas.yaml\n- path: ../ops.yaml\n"),
+        ("prod/replicas.yaml", patch),
+        ("ops.yaml", "- {op: remove, path: /spec/x}\n"),
+    ];
+    let (code, out, error) = analyze(folder(&files).path(), &["."]);
+    assert_eq!(code, Some(0), "{out}{error}");
+    assert!(error.contains("not read: 2 patches of ./prod\n"), "{error}");
+    assert!(error.contains("kubectl kustomize ./prod | sailhand analyze -"), "{error}");
+    // Without the kustomization that names it, the patch is an object as any other.
+    let others: Vec<_> = files.into_iter().filter(|(name, _)| !name.starts_with("prod/kust")).collect();
+    let (_, _, error) = analyze(folder(&others).path(), &["."]);
+    assert!(error.contains("Deployment shop: 2 texts, the last is ./prod/replicas.yaml:1"), "{error}");
+}
+
+#[test]
+fn what_is_no_manifest_is_named_and_what_cannot_be_read_too() {
+    let folder = folder(&[
+        ("README.md", "# x"),
+        ("package.json", "{}"),
+        ("compose.yml", "services: {}\n"),
+        ("issuer.yaml", "apiVersion: cert-manager.io/v1\nkind: Issuer\nmetadata: {name: a}\n"),
+        (".git/x.yaml", "a: ["),
+    ]);
+    fs::write(folder.path().join("utf16.yaml"), [0xff, 0xfe, b'a', 0]).unwrap();
+    let (code, out, error) = analyze(folder.path(), &["."]);
+    assert_eq!(code, Some(6));
+    assert!(out.contains("No findings in 0 objects"), "{out}");
+    for part in [
+        "utf16.yaml cannot be read",
+        "Save it as UTF-8",
+        "2 documents are no Kubernetes object and passed over: ./compose.yml, ./package.json",
+        "1 object is of a kind that no rule reads: cert-manager.io/Issuer",
+        "Nothing was analysed",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!error.contains(".git"), "{error}");
+}
+
+#[test]
+fn a_bracket_at_its_keys_column_is_read_and_found() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [\n    a\n  ]\n  \
+                http:\n  - route:\n    - destination:\n        host: a\n        subset: v9\n";
+    let (_, out, error) = analyze(folder(&[("a.yaml", text)]).path(), &["a.yaml"]);
+    assert!(out.contains("--> a.yaml:12:17 spec.http[0].route[0].destination.subset"), "{out}{error}");
+    assert!(!error.contains("SH6001"), "{error}");
+}
+
+#[test]
+fn a_reason_is_told_once_and_many_remarks_are_put_together() {
+    let service = |number: usize| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: shop}}\n\
+             spec: {{ports: [{{name: api, port: 80}}, {{name: web, port: 81}}]}}\n---\n"
+        )
+    };
+    let services: String = (0..6).map(service).collect();
+    let route = ROUTE.replace("name: shop", "name: other");
+    let folder = folder(&[("a.yaml", &format!("{services}{ROUTE}---\n{route}"))]);
+    let (_, out, _) = analyze(folder.path(), &["a.yaml"]);
+    assert_eq!(out.matches("error[IST0101]").count(), 2, "{out}");
+    assert_eq!(out.matches("Requests to a host that is not there").count(), 1, "{out}");
+    assert!(out.contains("A port's name does not say its protocol (12 times)"), "{out}");
+    assert!(out.contains("  and 7 more: --codes IST0118 or -o json tells all\n"), "{out}");
+    assert!(out.contains("12 remarks in 8 objects from 1 file"), "{out}");
+    let (_, out, _) = analyze(folder.path(), &["a.yaml", "--codes", "IST0118"]);
+    assert_eq!(out.matches("says no protocol").count(), 12, "{out}");
+    let (_, out, _) = analyze(folder.path(), &["a.yaml", "-o", "json"]);
+    assert_eq!(out.matches("says no protocol").count(), 12, "{out}");
+}
+
+#[test]
+fn of_many_warnings_that_say_the_same_the_first_are_told_and_all_on_request() {
+    let rules: String = (0..12)
+        .map(|number| {
+            let rule = RULE.replace("name: shop", &format!("name: r{number}"));
+            rule.replace("subsets:\n  - {name: v1, labels: {version: v1}}", "trafficPolicy: {tls: {mode: SIMPLE}}")
+                + "---\n"
+        })
+        .collect();
+    let folder = folder(&[("a.yaml", &rules)]);
+    let count = |arguments: &[&str]| {
+        let out = analyze(folder.path(), arguments).1;
+        (
+            out.matches("warning[IST0128]: TLS mode").count(),
+            out.contains("warning[IST0128]: and 2 more: --codes IST0128"),
+        )
+    };
+    assert_eq!(count(&["a.yaml"]), (10, true));
+    assert_eq!(count(&["a.yaml", "--codes", "IST0128"]), (12, false));
+}
+
+#[test]
+fn a_place_in_a_long_line_is_in_sight() {
+    let long = format!(
+        "{{\"apiVersion\":\"networking.istio.io/v1\",\"kind\":\"VirtualService\",\"metadata\":{{\"name\":\"a\",\
+                \"labels\":{{\"x\":\"{}\"}}}},\"spec\":{{\"hosts\":[\"a\"],\"htp\":[]}}}}\n",
+        "y".repeat(500)
+    );
+    let (_, out, _) = analyze(folder(&[("a.json", &long)]).path(), &["a.json", "--codes", "SH7001"]);
+    let lines: Vec<&str> = out.lines().collect();
+    let at = lines.iter().position(|line| line.contains("\"htp\"")).unwrap();
+    let column =
+        lines[at].chars().collect::<Vec<_>>().windows(5).position(|part| part.iter().collect::<String>() == "\"htp\"");
+    assert_eq!(lines[at + 1].find("^^^^^"), column, "{out}");
+}
+
+#[test]
+fn a_slip_in_a_code_is_pointed_out() {
+    let folder = folder(&[("a.yaml", RULE)]);
+    for (arguments, near) in [
+        (["a.yaml", "--codes", "IST101"], "did you mean IST0101?"),
+        (["a.yaml", "--suppress", "SH71255=Pod *"], "did you mean SH7125?"),
+        (["a.yaml", "--codes", "gateway.SecretAnalyser"], "did you mean gateway.SecretAnalyzer?"),
+        (["a.yaml", "--codes", "nothing-like-it"], "--list-rules"),
+    ] {
+        let (code, _, error) = analyze(folder.path(), &arguments);
+        assert!(code == Some(2) && error.contains(near), "{arguments:?}: {error}");
+    }
+    let (code, out, _) = analyze(folder.path(), &["--explain", "KIA0209"]);
+    assert!(code == Some(0) && out.contains("SH7111"), "{out}");
+    assert!(analyze(folder.path(), &["--explain", "SH71111"]).2.contains("did you mean SH7111?"));
+}
+
+#[test]
+fn pods_made_by_what_no_rule_knows_are_not_taken_for_absent() {
+    let rollout = DEPLOYMENT.replace("apps/v1", "argoproj.io/v1alpha1").replace("kind: Deployment", "kind: Rollout");
+    let other = DEPLOYMENT.replace("shop", "other").replace("version: v1", "version: v3");
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: shop}\n\
+                  spec: {selector: {matchLabels: {app: shop}}, rules: [{}]}\n";
+    let peer = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: shop}\n\
+                spec: {selector: {matchLabels: {app: shop}}, mtls: {mode: STRICT}}\n";
+    let codes = ["IST0173", "IST0127", "SH7125"];
+    let told = |made: &str, policy: &str, peer: &str| {
+        let text = [made, &other, SERVICE, RULE, policy, peer].join("---\n");
+        let out = analyze(folder(&[("a.yaml", &text)]).path(), &["a.yaml"]).1;
+        codes.into_iter().filter(|code| out.contains(code)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&rollout, policy, peer), [""; 0]);
+    // With a Deployment all is known, and labels that nobody has are no Rollout's either.
+    let wrong = |text: &str| text.replace("{app: shop}", "{app: shopp}");
+    assert_eq!(told(&DEPLOYMENT.replace("version: v1", "version: v2"), &wrong(policy), &wrong(peer)), codes);
+}

@@ -1,0 +1,21 @@
+//! The rules, their outputs and the readers of manifests, on files and beside istioctl.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cases;
+mod configurations;
+#[path = "../support/corpus.rs"]
+mod corpus;
+mod crd;
+#[path = "../analysis/differences.rs"]
+mod differences;
+mod differential;
+mod false_positives;
+mod folders;
+mod outputs;
+#[path = "../support/mod.rs"]
+mod support;
+mod validation;
+#[path = "../analysis/cases.rs"]
+mod validation_cases;
+#[path = "../analysis/worlds.rs"]
+mod worlds;

@@ -1,0 +1,391 @@
+//! What the adapter relies on the server for, each asked of a real one: an upgrade of server or client that changes one
+//! of them fails here.
+
+use crate::support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures::StreamExt;
+use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::topology::Topology;
+use sailhand::bus::{Attempts, Bus, Delivery, Lease, LeaseName, Settlement, Subjects, Swap};
+use sailhand::config;
+use sailhand::event::{CommandDraft, CommandKey, Origin, Outcome, ResultData, Target, decode, result_event};
+use serde_json::{Value, json};
+use support::eventually::eventually;
+use support::nats::NatsServer;
+use support::tcp_proxy::{Link, TcpProxy};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A server and the bus on it.
+struct World {
+    server: NatsServer,
+    bus: NatsBus,
+}
+
+impl World {
+    async fn new(bus: config::Bus) -> Self {
+        let server = NatsServer::start().await;
+        let connected = connect(&server.url()).await;
+        topology::apply(&connected, &Topology::new(&bus)).await.unwrap();
+        Self { server, bus: connected }
+    }
+
+    async fn send(&self, id: &str) -> CommandKey {
+        let target: Target = "dev".parse().unwrap();
+        let draft = CommandDraft {
+            id: id.to_owned(),
+            source: "/test".to_owned(),
+            verb: "ping".to_owned(),
+            params: json!({}),
+            ..CommandDraft::default()
+        };
+        let event = draft.event(&target, OffsetDateTime::now_utc()).unwrap();
+        self.bus.send_command(&target, "ping", &draft.key(), &event).await.unwrap();
+        draft.key()
+    }
+
+    async fn pull_one(&self) -> Option<Delivery> {
+        let mut batch = self.bus.pull(1, Duration::from_secs(2));
+        batch.next().await.map(Result::unwrap)
+    }
+}
+
+async fn connect(url: &str) -> NatsBus {
+    let config = config::Nats { url: vec![url.to_owned()], ..config::Nats::default() };
+    NatsBus::new(nats::connect(&config, "test", false).await.unwrap(), Subjects::new("istio"))
+}
+
+/// Shorter than the configuration takes, for tests that wait for an end.
+fn quick() -> config::Bus {
+    config::Bus { lease_ttl: Duration::from_secs(2), ack_wait: Duration::from_secs(2), ..config::Bus::default() }
+}
+
+fn origin(delivery: &Delivery) -> Origin {
+    let (target, verb) = delivery.address.as_ref().unwrap();
+    decode(target, verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin
+}
+
+fn result(worker: &str) -> ResultData {
+    ResultData {
+        outcome: Outcome::Succeeded,
+        changed: false,
+        report: None,
+        error: None,
+        attempts: 1,
+        fence: 0,
+        worker: worker.to_owned(),
+        ended: "2026-01-31T12:00:00Z".to_owned(),
+    }
+}
+
+fn lease_name(installation: &str) -> LeaseName {
+    LeaseName { target: "dev".parse().unwrap(), installation: installation.to_owned() }
+}
+
+#[tokio::test]
+async fn of_many_results_one_wins_and_is_the_record() {
+    let world = World::new(config::Bus::default()).await;
+    let key = world.send("1").await;
+    let delivery = world.pull_one().await.unwrap();
+    let origin = origin(&delivery);
+    assert!(!world.bus.has_result(&origin.target, &key).await.unwrap());
+
+    let commits = (0..8).map(|n| {
+        let event = result_event(&origin, OffsetDateTime::now_utc(), &result(&format!("w{n}"))).unwrap();
+        let (bus, origin) = (&world.bus, &origin);
+        async move { bus.commit_result(origin, &event).await.unwrap() }
+    });
+    let swaps = futures::future::join_all(commits).await;
+    assert_eq!(swaps.iter().filter(|swap| matches!(swap, Swap::Won(_))).count(), 1, "{swaps:?}");
+    assert!(world.bus.has_result(&origin.target, &key).await.unwrap());
+}
+
+/// Why a lost swap after a lost answer has to be looked at: the server compares the sequence before the message id.
+#[tokio::test]
+async fn a_swap_repeated_with_its_message_id_is_refused_like_any_other() {
+    let world = World::new(config::Bus::default()).await;
+    let client = async_nats::connect(world.server.url()).await.unwrap();
+    let publish = async |id: &str| -> Value {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", id);
+        headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
+        let subject = "istio.res.dev.0123456789abcdef0123456789abcdef";
+        let reply = client.request_with_headers(subject, headers, Bytes::from_static(b"{}")).await.unwrap();
+        serde_json::from_slice(&reply.payload).unwrap()
+    };
+    assert_eq!(publish("a").await["seq"], 1);
+    for id in ["a", "b"] {
+        let refused = publish(id).await;
+        assert_eq!(refused["error"]["err_code"], 10071, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_won() {
+    let world = World::new(config::Bus::default()).await;
+    let key = world.send("1").await;
+    let origin = origin(&world.pull_one().await.unwrap());
+    let event = result_event(&origin, OffsetDateTime::now_utc(), &result("w")).unwrap();
+
+    let proxy = TcpProxy::start(world.server.port()).await;
+    let bus = connect(&format!("nats://127.0.0.1:{}", proxy.port())).await;
+    bus.has_result(&origin.target, &key).await.unwrap(); // the connection's inbox is subscribed to from here on
+    proxy.set(Link::LosesAnswer);
+    let swap = bus.commit_result(&origin, &event).await.unwrap();
+    assert!(matches!(swap, Swap::Won(_)), "{swap:?}");
+    assert!(!proxy.waits_for_answer(), "the answer was not lost");
+}
+
+#[tokio::test]
+async fn a_lease_has_one_holder_and_its_fence_only_grows() {
+    let world = World::new(config::Bus::default()).await;
+    let name = lease_name("shop");
+    let first = world.bus.acquire(&name, "a").await.unwrap().expect("nobody holds it");
+    assert_eq!(world.bus.acquire(&name, "b").await.unwrap(), None);
+    assert!(world.bus.acquire(&lease_name("other"), "b").await.unwrap().is_some(), "another installation is free");
+
+    let renewed = world.bus.renew(&first, "a").await.unwrap().expect("it is held");
+    assert!(renewed.revision > first.revision);
+    assert_eq!(renewed.fence, first.fence);
+    assert_eq!(world.bus.renew(&first, "a").await.unwrap(), None, "a stale renewal is refused");
+    world.bus.release(&first).await.unwrap();
+    assert_eq!(world.bus.acquire(&name, "b").await.unwrap(), None, "a stale release frees nothing");
+
+    world.bus.release(&renewed).await.unwrap();
+    let second = world.bus.acquire(&name, "b").await.unwrap().expect("it was released");
+    assert!(second.fence > renewed.revision);
+}
+
+#[tokio::test]
+async fn of_many_that_want_a_lease_one_gets_it() {
+    let world = World::new(config::Bus::default()).await;
+    let name = lease_name("shop");
+    let wants = (0..16).map(|n| {
+        let (bus, name) = (&world.bus, &name);
+        async move { bus.acquire(name, &n.to_string()).await.unwrap() }
+    });
+    let got: Vec<Lease> = futures::future::join_all(wants).await.into_iter().flatten().collect();
+    assert_eq!(got.len(), 1, "{got:?}");
+}
+
+/// The key-value client's own `create` over a marker writes a key without a time to live: ours must not.
+#[tokio::test]
+async fn a_lease_expires_also_when_it_was_taken_over_a_marker() {
+    let world = World::new(quick()).await;
+    let name = lease_name("shop");
+    let first = world.bus.acquire(&name, "a").await.unwrap().unwrap();
+    world.bus.release(&first).await.unwrap();
+    let second = world.bus.acquire(&name, "a").await.unwrap().expect("the marker does not hold it");
+    let taken = Instant::now();
+    let third = eventually("the lease expires", SOON, async || world.bus.acquire(&name, "b").await.unwrap()).await;
+    assert!(taken.elapsed() >= Duration::from_millis(1500), "it expired after {:?}", taken.elapsed());
+    assert!(third.fence > second.fence);
+    assert_eq!(world.bus.renew(&second, "a").await.unwrap(), None, "the old holder has lost it");
+}
+
+#[tokio::test]
+async fn renewals_keep_a_lease_past_its_time_to_live() {
+    let world = World::new(quick()).await;
+    let name = lease_name("shop");
+    let mut lease = world.bus.acquire(&name, "a").await.unwrap().unwrap();
+    let begun = Instant::now();
+    let mut renew = tokio::time::interval(Duration::from_millis(600));
+    while begun.elapsed() < Duration::from_secs(4) {
+        renew.tick().await;
+        lease = world.bus.renew(&lease, "a").await.unwrap().expect("it was renewed in time");
+        assert_eq!(world.bus.acquire(&name, "b").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_swapped() {
+    let world = World::new(config::Bus::default()).await;
+    let key = CommandKey::new("/test", "1");
+    let (attempts, revision) = world.bus.attempts(&key).await.unwrap();
+    assert_eq!((attempts, revision), (Attempts::default(), 0));
+    let one = Attempts { begun: 1, worker: "a".to_owned(), ..Attempts::default() };
+    let Swap::Won(revision) = world.bus.record_attempts(&key, &one, 0).await.unwrap() else { panic!("nobody else") };
+    assert_eq!(world.bus.attempts(&key).await.unwrap(), (one.clone(), revision));
+    assert_eq!(world.bus.record_attempts(&key, &one, 0).await.unwrap(), Swap::Lost);
+}
+
+#[tokio::test]
+async fn a_nak_comes_back_after_its_delay_and_counts_as_a_delivery() {
+    let world = World::new(config::Bus::default()).await;
+    world.send("1").await;
+    let first = world.pull_one().await.unwrap();
+    assert_eq!(first.delivered, 1);
+    first.acker.settle(Settlement::Nak(Duration::from_millis(700))).await.unwrap();
+    let asked = Instant::now();
+    let second = eventually("it is delivered again", SOON, async || world.pull_one().await).await;
+    assert!(asked.elapsed() >= Duration::from_millis(600), "after {:?}", asked.elapsed());
+    assert_eq!((second.delivered, second.sequence), (2, first.sequence));
+}
+
+#[tokio::test]
+async fn signs_of_life_keep_a_delivery_past_ack_wait() {
+    let world = World::new(quick()).await;
+    world.send("1").await;
+    let delivery = world.pull_one().await.unwrap();
+    let begun = Instant::now();
+    let mut alive = tokio::time::interval(Duration::from_millis(600));
+    while begun.elapsed() < Duration::from_secs(4) {
+        alive.tick().await;
+        delivery.acker.keep_alive().await.unwrap();
+        let other = world.bus.pull(1, Duration::from_millis(100)).next().await;
+        assert!(other.is_none(), "it was delivered while it was worked on");
+    }
+    let again = eventually("it is delivered again", SOON, async || world.pull_one().await).await;
+    assert_eq!(again.delivered, 2);
+}
+
+/// Acks are no fence. The engine must therefore never settle what it has lost.
+#[tokio::test]
+async fn a_stale_ack_removes_the_message_under_the_new_holder() {
+    let world = World::new(quick()).await;
+    world.send("1").await;
+    let stale = world.pull_one().await.unwrap();
+    let fresh = eventually("ack_wait passes", SOON, async || world.pull_one().await).await;
+    assert_eq!(fresh.delivered, 2);
+    stale.acker.settle(Settlement::Ack).await.unwrap();
+    let mut stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, 0);
+}
+
+#[tokio::test]
+async fn a_term_never_comes_back_and_its_reason_is_kept_in_the_advisories() {
+    let world = World::new(config::Bus::default()).await;
+    world.send("1").await;
+    let delivery = world.pull_one().await.unwrap();
+    delivery.acker.settle(Settlement::Term("SH1003: no\nsuch verb".to_owned())).await.unwrap();
+    assert!(world.pull_one().await.is_none());
+    let advisory = eventually("the advisory is captured", SOON, async || {
+        let subject = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.ISTIO_CMD.worker";
+        let stream = world.bus.context().get_stream("ISTIO_ADV").await.unwrap();
+        stream.get_last_raw_message_by_subject(subject).await.ok()
+    })
+    .await;
+    let advisory: Value = serde_json::from_slice(&advisory.payload).unwrap();
+    assert_eq!(advisory["reason"], "sailhand: SH1003: no such verb");
+}
+
+#[tokio::test]
+async fn a_pull_takes_no_more_than_asked_and_ends() {
+    let world = World::new(config::Bus::default()).await;
+    for id in ["1", "2", "3"] {
+        world.send(id).await;
+    }
+    let taken: Vec<_> = world.bus.pull(2, Duration::from_secs(1)).collect().await;
+    assert_eq!(taken.len(), 2);
+    let mut stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    let consumer: async_nats::jetstream::consumer::PullConsumer = stream.get_consumer("worker").await.unwrap();
+    assert_eq!(consumer.cached_info().num_ack_pending, 2);
+    assert_eq!(stream.info().await.unwrap().state.messages, 3);
+}
+
+#[tokio::test]
+async fn a_schedule_delivers_the_same_command_again_at_its_time() {
+    let world = World::new(config::Bus::default()).await;
+    world.send("1").await;
+    let first = world.pull_one().await.unwrap();
+    let at = OffsetDateTime::now_utc() + Duration::from_secs(2);
+    world.bus.schedule(&first, &origin(&first), at).await.unwrap();
+    world.bus.schedule(&first, &origin(&first), at).await.unwrap(); // repeated after a lost answer
+    first.acker.settle(Settlement::Ack).await.unwrap();
+    let second = eventually("the schedule fires", SOON, async || world.pull_one().await).await;
+    assert!(OffsetDateTime::now_utc() >= at, "too early");
+    assert_eq!(second.subject, first.subject);
+    assert_eq!(second.payload, first.payload);
+    assert_eq!(origin(&second), origin(&first));
+    second.acker.settle(Settlement::Ack).await.unwrap();
+    let mut stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    eventually("nothing is left", SOON, async || {
+        let mut stream = stream.clone();
+        (stream.info().await.unwrap().state.messages == 0).then_some(())
+    })
+    .await;
+    assert_eq!(stream.info().await.unwrap().state.messages, 0);
+}
+
+#[tokio::test]
+async fn a_cancelled_command_comes_back_before_its_scheduled_time_once() {
+    let world = World::new(config::Bus::default()).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let other = connect(&world.server.url()).await;
+    world.bus.follow_control(stop.clone()).await.unwrap();
+    other.follow_control(stop.clone()).await.unwrap();
+    let key = world.send("1").await;
+    let first = world.pull_one().await.unwrap();
+    world.bus.schedule(&first, &origin(&first), OffsetDateTime::now_utc() + Duration::from_hours(1)).await.unwrap();
+    first.acker.settle(Settlement::Ack).await.unwrap();
+    world.bus.request_cancel(&key, &json!({"target": "other"})).await.unwrap();
+    assert!(world.pull_one().await.is_none(), "it is another target's");
+    world.bus.request_cancel(&key, &json!({})).await.unwrap();
+    let second = eventually("it comes back", SOON, async || world.pull_one().await).await;
+    assert_eq!(second.payload, first.payload);
+    second.acker.settle(Settlement::Ack).await.unwrap();
+    let info = async || world.bus.context().get_stream("ISTIO_CMD").await.unwrap().cached_info().state.clone();
+    assert_eq!(info().await.messages, 0, "and nothing stays behind");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_command_sent_twice_is_queued_once() {
+    let world = World::new(config::Bus::default()).await;
+    world.send("1").await;
+    world.send("1").await;
+    let mut stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, 1);
+}
+
+#[tokio::test]
+async fn blobs_come_back_whole_and_bounded() {
+    let world = World::new(config::Bus::default()).await;
+    let bytes = vec![b'x'; 300_000];
+    world.bus.upload("istio_blob".to_owned(), "name", &bytes).await.unwrap();
+    world.bus.upload("istio_blob".to_owned(), "name", &bytes).await.unwrap();
+    assert_eq!(world.bus.blob("name", 300_000).await.unwrap(), bytes);
+    assert!(world.bus.blob("name", 299_999).await.is_err());
+    assert!(world.bus.blob("other", 1).await.is_err());
+}
+
+#[tokio::test]
+async fn a_cancellation_reaches_who_listens_and_who_comes_later() {
+    let world = World::new(config::Bus::default()).await;
+    let key = CommandKey::new("/test", "1");
+    let stop = tokio_util::sync::CancellationToken::new();
+    world.bus.follow_control(stop.clone()).await.unwrap();
+    let running = world.bus.control().listen(&key, "dev");
+    world.bus.request_cancel(&key, &json!({})).await.unwrap();
+    tokio::time::timeout(SOON, running.cancelled()).await.expect("the running command is told");
+
+    let later = Arc::new(connect(&world.server.url()).await);
+    later.follow_control(stop.clone()).await.unwrap();
+    eventually("a new worker knows", SOON, async || later.control().is_cancelled(&key, "dev").then_some(())).await;
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_pause_outlives_the_age_of_its_bucket_and_a_cancellation_does_not() {
+    let world = World::new(config::Bus::default()).await;
+    let context = world.bus.context();
+    let mut config = context.get_stream("KV_istio_control").await.unwrap().get_info().await.unwrap().config;
+    (config.max_age, config.duplicate_window) = (Duration::from_secs(1), Duration::from_secs(1));
+    context.update_stream(config).await.unwrap();
+    let target = "dev".parse().unwrap();
+    world.bus.pause(&target, &json!({"reason": "test"})).await.unwrap();
+    world.bus.request_cancel(&CommandKey::new("/test", "1"), &json!({})).await.unwrap();
+    let stream = context.get_stream("KV_istio_control").await.unwrap();
+    eventually("the cancellation has gone", SOON, async || {
+        (stream.get_info().await.unwrap().state.messages == 1).then_some(())
+    })
+    .await;
+    assert!(world.bus.last("KV_istio_control", "$KV.istio_control.pause.dev").await.unwrap().is_some());
+}

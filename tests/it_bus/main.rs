@@ -1,0 +1,11 @@
+//! A real nats-server, one for each test: delivery, topology, permissions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod auth;
+mod autoscale;
+mod facts;
+mod permissions;
+#[path = "../support/mod.rs"]
+mod support;
+mod topology;
+mod waiting;

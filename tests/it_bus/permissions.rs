@@ -1,0 +1,208 @@
+//! The example account set of deploy/nats: every user can do its work, and nothing else.
+
+use crate::support;
+
+use std::io::Write;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull::Config as PullConfig, push};
+use async_nats::jetstream::{self, context::ContextBuilder};
+use futures::StreamExt;
+use sailhand::bus::nats::{Connection, NatsBus, connect, topology};
+use sailhand::bus::topology::Topology;
+use sailhand::bus::{Attempts, Bus, LeaseName, Settlement, Stranding, Subjects, Swap};
+use sailhand::config;
+use sailhand::event::{CommandKey, Target, dataref};
+use support::eventually::eventually;
+use support::nats::NatsServer;
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+
+const WITHIN: Duration = Duration::from_secs(10);
+const USERS: [&str; 6] = ["sys", "admin", "worker", "producer", "operator", "observer"];
+
+/// A server with the example's accounts and sailhand's streams in it.
+async fn server() -> NatsServer {
+    let passwords = USERS.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), password(user)));
+    let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let admin = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
+    topology::apply(&admin, &Topology::new(&config::Bus::default())).await.unwrap();
+    server
+}
+
+fn password(user: &str) -> String {
+    format!("secret{user}")
+}
+
+async fn login(server: &NatsServer, user: &str) -> Connection {
+    let mut file = NamedTempFile::new().unwrap();
+    write!(file, "{}", password(user)).unwrap();
+    let inbox = if user == "worker" { "sailhand" } else { user };
+    let nats = config::Nats {
+        url: vec![server.url()],
+        user: Some(user.to_owned()),
+        password_file: Some(file.path().to_owned()),
+        inbox_prefix: format!("_INBOX_{inbox}"),
+        ..config::Nats::default()
+    };
+    connect(&nats, user, false).await.unwrap()
+}
+
+fn context(connection: &Connection) -> jetstream::Context {
+    ContextBuilder::new().timeout(WITHIN).build(connection.client.clone())
+}
+
+async fn publish(connection: &Connection, subject: &str) {
+    let acknowledged = context(connection).publish(subject.to_owned(), "{}".into()).await.unwrap().await;
+    assert!(acknowledged.is_ok(), "{subject}: {acknowledged:?}");
+}
+
+/// Publishes, and waits for the server to say that this was not allowed.
+async fn publish_in_vain(connection: &Connection, subject: &str) {
+    connection.client.publish(subject.to_owned(), "{}".into()).await.unwrap();
+    connection.client.flush().await.unwrap();
+    told_off(connection, subject).await;
+}
+
+async fn told_off(connection: &Connection, subject: &str) {
+    let wanted = subject.to_lowercase();
+    eventually(&format!("{subject} is denied"), WITHIN, async || {
+        let denied = connection.health.borrow().denied.clone();
+        denied.filter(|denied| denied.to_lowercase().contains(&wanted))
+    })
+    .await;
+}
+
+async fn first_message(connection: &Connection, stream: &str, filter: &str) -> Vec<u8> {
+    let consumer = context(connection)
+        .get_stream(stream)
+        .await
+        .unwrap()
+        .create_consumer(push::OrderedConfig {
+            deliver_subject: connection.client.new_inbox(),
+            filter_subject: filter.to_owned(),
+            deliver_policy: DeliverPolicy::All,
+            ..push::OrderedConfig::default()
+        })
+        .await
+        .unwrap();
+    #[allow(clippy::disallowed_methods, reason = "an ordered consumer acknowledges nothing")]
+    let mut messages = consumer.messages().await.unwrap();
+    let message = tokio::time::timeout(WITHIN, messages.next()).await.unwrap().unwrap().unwrap();
+    message.payload.to_vec()
+}
+
+#[tokio::test]
+async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
+    let server = server().await;
+    let admin = login(&server, "admin").await;
+    publish(&admin, "istio.cmd.dev.ping").await;
+    context(&admin).get_object_store("istio_blob").await.unwrap().put("large", &mut &b"parameters"[..]).await.unwrap();
+
+    let worker = NatsBus::new(login(&server, "worker").await, Subjects::new("istio"));
+    let health = worker.health();
+    topology::verify(&worker, &Topology::new(&config::Bus::default())).await.unwrap();
+    let stop = CancellationToken::new();
+    worker.follow_control(stop.clone()).await.unwrap();
+
+    let target: Target = "dev".parse().unwrap();
+    let key = CommandKey::new("/test", "1");
+    let delivery = worker.pull(1, WITHIN).next().await.unwrap().unwrap();
+    assert!(!worker.has_result(&target, &key).await.unwrap());
+    let name = LeaseName { target: target.clone(), installation: "shop".to_owned() };
+    let lease = worker.acquire(&name, "test").await.unwrap().expect("nobody else holds it");
+    let lease = worker.renew(&lease, "test").await.unwrap().expect("it is ours");
+    let (attempts, revision) = worker.attempts(&key).await.unwrap();
+    assert_eq!(attempts, Attempts::default());
+    assert!(matches!(worker.record_attempts(&key, &attempts, revision).await.unwrap(), Swap::Won(_)));
+    assert_eq!(worker.blob("large", 1024).await.unwrap().as_ref(), b"parameters");
+    assert!(worker.attach("findings".into()).await.unwrap().starts_with("nats-object://istio_attachment/"));
+    for subject in ["istio.evt.dev.k.started", "istio.res.dev.k", "istio.dlq.rejected.dev.k"] {
+        worker.context().publish(subject, "{}".into()).await.unwrap().await.unwrap();
+    }
+    worker.cancel(&target, &key, "test").await.unwrap();
+    eventually("the cancellation is seen", WITHIN, async || worker.control().is_cancelled(&key, "dev").then_some(()))
+        .await;
+    worker.release(&lease).await.unwrap();
+    delivery.acker.settle(Settlement::Ack).await.unwrap();
+    stop.cancel();
+    // A command that an administrator takes off the queue is swept.
+    publish(&admin, "istio.cmd.dev.ping").await;
+    let other = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
+    let taken = other.context().get_consumer_from_stream::<PullConfig, _, _>("worker", "ISTIO_CMD").await.unwrap();
+    let message = taken.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap();
+    message.ack_with(jetstream::AckKind::Term).await.unwrap();
+    let stranded = worker.stranded(1, WITHIN).next().await.unwrap().unwrap();
+    assert_eq!(stranded.cause, Stranding::Terminated { reason: "without a reason".to_owned() });
+    stranded.delivery.acker.settle(Settlement::Ack).await.unwrap();
+    assert_eq!(health.borrow().denied, None);
+}
+
+#[tokio::test]
+async fn a_worker_commands_nobody_and_changes_no_stream() {
+    let server = server().await;
+    let worker = login(&server, "worker").await;
+    for subject in [
+        "istio.cmd.dev.ping",
+        "$KV.istio_control.pause.dev",
+        "$O.istio_blob.M.x",
+        "$JS.API.STREAM.DELETE.ISTIO_CMD",
+        "$JS.API.STREAM.PURGE.ISTIO_CMD",
+        "$JS.API.CONSUMER.DELETE.ISTIO_CMD.worker",
+    ] {
+        publish_in_vain(&worker, subject).await;
+    }
+    let _foreign = worker.client.subscribe("_INBOX_producer.>").await.unwrap();
+    told_off(&worker, "_INBOX_producer.>").await;
+}
+
+#[tokio::test]
+async fn a_producer_commands_only_its_verbs_on_its_targets() {
+    let server = server().await;
+    let producer = login(&server, "producer").await;
+    for subject in
+        ["istio.cmd.dev.config.apply", "istio.cmd.staging.config.delete", "istio.cmd.dev.cancel", "istio.cmd.prod.ping"]
+    {
+        publish(&producer, subject).await;
+    }
+    for subject in [
+        "istio.cmd.prod.config.apply",
+        "istio.cmd.prod.cancel",
+        "istio.cmd.staging.sample.deploy",
+        "istio.cmd.dev.namespace.label",
+        "istio.sched.dev.k",
+        "istio.evt.dev.k.started",
+        "istio.res.dev.k",
+        "$KV.istio_control.cancel.k",
+        "$KV.istio_control.pause.dev",
+    ] {
+        publish_in_vain(&producer, subject).await;
+    }
+    publish(&login(&server, "worker").await, "istio.res.dev.k").await;
+    assert_eq!(first_message(&producer, "ISTIO_RES", "istio.res.dev.k").await, b"{}");
+}
+
+#[tokio::test]
+async fn an_observer_reads_and_writes_nothing() {
+    let server = server().await;
+    let worker = login(&server, "worker").await;
+    let observer = login(&server, "observer").await;
+    for (subject, stream) in [
+        ("istio.evt.dev.k.started", "ISTIO_EVT"),
+        ("istio.res.dev.k", "ISTIO_RES"),
+        ("istio.dlq.rejected.dev.k", "ISTIO_DLQ"),
+    ] {
+        publish(&worker, subject).await;
+        assert_eq!(first_message(&observer, stream, subject).await, b"{}");
+        publish_in_vain(&observer, subject).await;
+        publish_in_vain(&observer, &format!("$JS.API.STREAM.PURGE.{stream}")).await;
+    }
+    let attached = NatsBus::new(worker, Subjects::new("istio")).attach("findings".into()).await.unwrap();
+    let reader = NatsBus::new(login(&server, "observer").await, Subjects::new("istio"));
+    let name = dataref::digest(&attached).unwrap();
+    assert_eq!(reader.read_object("istio_attachment".to_owned(), name, 99).await.unwrap().as_ref(), b"findings");
+    publish_in_vain(&observer, "$O.istio_attachment.M.x").await;
+    publish_in_vain(&observer, "$JS.API.STREAM.INFO.OBJ_istio_blob").await; // parameters of all commands
+    publish_in_vain(&observer, "istio.cmd.dev.ping").await;
+    publish_in_vain(&observer, "$JS.API.CONSUMER.MSG.NEXT.ISTIO_CMD.worker").await;
+}

@@ -1,0 +1,238 @@
+//! More commands wait than the consumer may have under way: for a paused target, a slow one, an installation that is
+//! held. The commands of others go on, and what waits still ends, once, as soon as it can.
+
+use crate::support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::topology::Topology;
+use sailhand::client::{Client, State};
+use sailhand::clock::Clock;
+use sailhand::cluster::Clusters;
+use sailhand::config::{self, Config};
+use sailhand::event::{CommandDraft, CommandKey, Outcome as Ended, Target};
+use sailhand::task::{Failure, Limits, Outcome, Registry, Task, TaskContext};
+use sailhand::telemetry::metrics::Metrics;
+use sailhand::worker::{Engine, Settings};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use support::eventually::eventually;
+use support::nats::NatsServer;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// In place of 20,000.
+const UNDER_WAY: i64 = 100;
+/// Many times that.
+const WAITING: usize = 600;
+const SLOTS: usize = 8;
+/// Of a command that nothing keeps.
+const SOON: Duration = Duration::from_secs(10);
+const AT_LAST: Duration = Duration::from_mins(1);
+
+/// Lasts until the test lets it end.
+struct Hold(watch::Receiver<bool>);
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+struct Params {
+    installation: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+struct Report {}
+
+impl Task for Hold {
+    const VERB: &'static str = "test.hold";
+    const SUMMARY: &'static str = "Waits.";
+    type Params = Params;
+    type Report = Report;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_hours(1), attempts: 5 }
+    }
+
+    fn installation(&self, params: &Params) -> Option<String> {
+        params.installation.clone()
+    }
+
+    fn example(&self) -> Params {
+        Params { installation: None }
+    }
+
+    async fn run(&self, _: &TaskContext, _: Params) -> Result<Outcome<Report>, Failure<Report>> {
+        self.0.clone().wait_for(|released| *released).await.unwrap();
+        Ok(Outcome::Unchanged(Report {}))
+    }
+}
+
+struct World {
+    _server: NatsServer,
+    client: Client,
+    release: watch::Sender<bool>,
+    stop: CancellationToken,
+}
+
+impl World {
+    /// A worker for the targets `slow` and `quick`, on a consumer that has room for few.
+    async fn new() -> Self {
+        let server = NatsServer::start().await;
+        let mut config = Config::default();
+        config.nats.url = vec![server.url()];
+        config.bus.lease_ttl = Duration::from_secs(5);
+        let client = Client::connect(&config).await.unwrap();
+        let mut declared = Topology::new(&config.bus);
+        declared.consumers[0].1.max_ack_pending = UNDER_WAY;
+        topology::apply(client.bus(), &declared).await.unwrap();
+
+        let connection = nats::connect(&config.nats, "worker", false).await.unwrap();
+        let bus = NatsBus::new(connection, declared.subjects);
+        let stop = CancellationToken::new();
+        bus.follow_control(stop.clone()).await.unwrap();
+        let (release, released) = watch::channel(false);
+        let targets = ["slow", "quick"].map(|target| (target.to_owned(), config::Target::default()));
+        let settings = Settings {
+            worker: "w".to_owned(),
+            slots: SLOTS,
+            pull_wait: Duration::from_secs(1),
+            ack_wait: config.bus.ack_wait,
+            lease_ttl: config.bus.lease_ttl,
+            grace: Duration::from_secs(5),
+        };
+        let engine = Engine::new(
+            Arc::new(bus),
+            Registry::standard().with(Hold(released)),
+            Arc::new(Clusters::new(BTreeMap::from(targets))),
+            Clock::system(),
+            Arc::new(Metrics::default()),
+            settings,
+        );
+        let (engine, stopped) = (engine.unwrap(), stop.clone());
+        tokio::spawn(async move { engine.run(stopped).await });
+        Self { _server: server, client, release, stop }
+    }
+
+    async fn send(&self, target: &str, draft: CommandDraft) -> CommandKey {
+        self.client.submit(&target.parse().unwrap(), draft).await.unwrap().key
+    }
+
+    /// Sends many, and waits until each has been looked at.
+    async fn fill(&self, verb: &str, params: Value) -> Vec<CommandKey> {
+        let sent = futures::stream::iter(0..WAITING).map(|_| self.send("slow", draft(verb, params.clone())));
+        let sent = sent.buffered(64).collect().await;
+        eventually("all have been looked at", AT_LAST, async || {
+            let stream = self.client.bus().context().get_stream("ISTIO_CMD").await.unwrap();
+            let consumer =
+                stream.get_consumer::<async_nats::jetstream::consumer::pull::Config>("worker").await.unwrap();
+            (consumer.cached_info().num_pending == 0).then_some(())
+        })
+        .await;
+        sent
+    }
+
+    async fn ends(&self, key: &CommandKey, within: Duration) -> Ended {
+        eventually(&format!("command {key} ends"), within, async || match self.client.state(key).await {
+            Ok(State::Ended(observation)) => match observation.observed {
+                sailhand::client::Observed::Result(result) => Some(result.outcome),
+                other => panic!("{other:?}"),
+            },
+            _ => None,
+        })
+        .await
+    }
+
+    /// The commands of the other target do not wait.
+    async fn the_others_go_on(&self) {
+        for _ in 0..5 {
+            let key = self.send("quick", draft("ping", json!({}))).await;
+            assert_eq!(self.ends(&key, SOON).await, Ended::Succeeded);
+        }
+    }
+
+    /// What waits can be found, is counted, can be cancelled, and expires.
+    async fn what_waits_is_not_forgotten(&self, waiting: &mut Vec<CommandKey>, verb: &str, params: Value) {
+        let mut late = draft(verb, params);
+        late.expiry = Some(OffsetDateTime::now_utc() + Duration::from_secs(2));
+        let late = self.send("slow", late).await;
+        // First and last came to wait in different ways.
+        for place in [waiting.len() - 1, waiting.len() / 2, 0] {
+            let key = waiting.remove(place);
+            assert_eq!(self.client.state(&key).await.unwrap(), State::Queued);
+            self.client.cancel(&key, "test").await.unwrap();
+            assert_eq!(self.ends(&key, SOON).await, Ended::Cancelled);
+        }
+        assert_eq!(self.ends(&late, SOON).await, Ended::Expired);
+        let targets = self.client.targets(Vec::new()).await.unwrap();
+        let queued = targets.iter().find(|target| target.target == "slow").unwrap().queued;
+        assert_eq!(queued, waiting.len() as u64);
+    }
+
+    /// All that wait end, and nothing is left.
+    async fn all_succeed(self, waiting: &[CommandKey]) {
+        for key in waiting {
+            assert_eq!(self.ends(key, AT_LAST).await, Ended::Succeeded);
+        }
+        let stream = async || self.client.bus().context().get_stream("ISTIO_CMD").await.unwrap();
+        eventually("the queue is empty", SOON, async || {
+            (stream().await.cached_info().state.messages == 0).then_some(())
+        })
+        .await;
+        self.stop.cancel();
+    }
+}
+
+fn draft(verb: &str, params: Value) -> CommandDraft {
+    CommandDraft {
+        id: uuid::Uuid::new_v4().to_string(),
+        source: "/test".to_owned(),
+        verb: verb.to_owned(),
+        params,
+        ..CommandDraft::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_target_keeps_nobody_waiting() {
+    let world = World::new().await;
+    let slow: Target = "slow".parse().unwrap();
+    world.client.pause(&slow, "test", None).await.unwrap();
+    let mut waiting = world.fill("ping", json!({})).await;
+    world.the_others_go_on().await;
+    world.what_waits_is_not_forgotten(&mut waiting, "ping", json!({})).await;
+    world.client.resume(&slow).await.unwrap();
+    world.all_succeed(&waiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_target_keeps_nobody_waiting() {
+    let world = World::new().await;
+    let mut all = world.fill("test.hold", json!({})).await;
+    world.the_others_go_on().await;
+    // Those that have begun are no part of what waits.
+    let mut waiting = Vec::new();
+    for key in all.drain(..) {
+        if world.client.state(&key).await.unwrap() == State::Queued {
+            waiting.push(key);
+        } else {
+            world.client.cancel(&key, "test").await.unwrap();
+        }
+    }
+    assert_eq!(waiting.len(), WAITING - SLOTS * 3 / 4, "its share is three quarters");
+    world.release.send_replace(true);
+    world.all_succeed(&waiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_installation_keeps_nobody_waiting() {
+    let world = World::new().await;
+    let mut waiting = world.fill("test.hold", json!({"installation": "shop"})).await;
+    world.the_others_go_on().await;
+    waiting.remove(0); // it may be the one that holds the lease
+    world.release.send_replace(true);
+    world.all_succeed(&waiting).await;
+}

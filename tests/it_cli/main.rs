@@ -1,0 +1,9 @@
+//! The command line as a process, against a real nats-server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bus;
+mod dev;
+mod operator;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;

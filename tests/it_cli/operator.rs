@@ -1,0 +1,244 @@
+//! What people do who keep it running, by the command line and with the permissions of `operator` in deploy/nats: dead
+//! letters chosen, replayed and purged; targets paused and resumed. No worker: each test writes what one would.
+
+use crate::support;
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use futures::StreamExt;
+use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::topology::Topology;
+use sailhand::bus::{Bus, DeadLetter, DeadReason, Settlement, Subjects};
+use sailhand::config;
+use sailhand::error::Problem;
+use sailhand::event::{CommandKey, Target, decode};
+use serde_json::Value;
+use support::nats::NatsServer;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio::process::Command;
+
+const USERS: [&str; 6] = ["sys", "admin", "worker", "producer", "operator", "observer"];
+
+struct World {
+    worker: NatsBus,
+    server: NatsServer,
+    dir: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let passwords = USERS.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
+        let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+        let dir = TempDir::new().unwrap();
+        let admin = login(&server, &dir, "admin").await;
+        topology::apply(&admin, &Topology::new(&config::Bus::default())).await.unwrap();
+        let worker = login(&server, &dir, "worker").await;
+        Self { worker, server, dir }
+    }
+
+    /// The command line as a user.
+    async fn run_as(&self, user: &str, args: &[&str]) -> Output {
+        let nats = nats_config(&self.server, &self.dir, user);
+        let file = self.dir.path().join(format!("{user}.toml"));
+        let password = nats.password_file.unwrap().display().to_string();
+        let text = format!(
+            "[nats]\nurl = {:?}\nuser = {user:?}\npassword_file = {password:?}\ninbox_prefix = {:?}\n[targets.idle]\n",
+            nats.url, nats.inbox_prefix
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
+        command.args(args).arg("--config").arg(&file).stdin(Stdio::null()).kill_on_drop(true);
+        command.output().await.unwrap()
+    }
+
+    async fn run(&self, args: &[&str]) -> String {
+        let output = self.run_as("operator", args).await;
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn lines(&self, args: &[&str]) -> Vec<Value> {
+        self.run(args).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// A command that a worker gave up.
+    async fn letter(&self, target: &str, reason: DeadReason, code: &str) {
+        self.run(&["submit", "ping", "-t", target]).await;
+        let delivery = self.worker.pull(1, Duration::from_secs(5)).next().await.unwrap().unwrap();
+        let problem = Problem {
+            code: code.to_owned(),
+            class: "terminal".to_owned(),
+            message: "it went wrong".to_owned(),
+            causes: Vec::new(),
+            remedy: "Mend it.".to_owned(),
+        };
+        let (found, verb) = delivery.address.clone().unwrap();
+        let key = decode(&found, &verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin.key;
+        let time = OffsetDateTime::now_utc();
+        let letter = DeadLetter { delivery: &delivery, key: Some(&key), reason, problem: &problem, worker: "w", time };
+        self.worker.dead_letter(&letter).await.unwrap();
+        delivery.acker.settle(Settlement::Ack).await.unwrap();
+    }
+
+    async fn numbers(&self, args: &[&str]) -> Vec<u64> {
+        let listed = self.lines(&[&["dlq", "list"], args].concat()).await;
+        listed.iter().map(|letter| letter["sequence"].as_u64().unwrap()).collect()
+    }
+}
+
+fn nats_config(server: &NatsServer, dir: &TempDir, user: &str) -> config::Nats {
+    let file = dir.path().join(format!("{user}.password"));
+    std::fs::write(&file, format!("pw{user}")).unwrap();
+    let inbox = if user == "worker" { "sailhand" } else { user };
+    config::Nats {
+        url: vec![server.url()],
+        user: Some(user.to_owned()),
+        password_file: Some(file),
+        inbox_prefix: format!("_INBOX_{inbox}"),
+        ..config::Nats::default()
+    }
+}
+
+async fn login(server: &NatsServer, dir: &TempDir, user: &str) -> NatsBus {
+    let connection = nats::connect(&nats_config(server, dir, user), user, false).await.unwrap();
+    NatsBus::new(connection, Subjects::new("istio"))
+}
+
+async fn four_letters() -> World {
+    let world = World::new().await;
+    for (target, reason, code) in [
+        ("dev", DeadReason::Exhausted, "SH3001"),
+        ("dev", DeadReason::Rejected, "SH1005"),
+        ("prod", DeadReason::Exhausted, "SH3001"),
+        ("prod", DeadReason::MaxDeliveries, "SH1016"),
+    ] {
+        world.letter(target, reason, code).await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn dead_letters_are_chosen_by_what_they_say() {
+    let world = four_letters().await;
+    for (args, numbers) in [
+        (&[][..], &[1, 2, 3, 4][..]),
+        (&["--target", "dev"], &[1, 2]),
+        (&["--reason", "exhausted"], &[1, 3]),
+        (&["--reason", "max-deliveries"], &[4]),
+        (&["--code", "SH3001", "--target", "prod"], &[3]),
+        (&["--since", "1h"], &[1, 2, 3, 4]),
+        (&["--since", "0s"], &[]),
+        (&["--limit", "2"], &[1, 2]),
+    ] {
+        assert_eq!(world.numbers(args).await, numbers, "{args:?}");
+    }
+    let shown = world.run(&["dlq", "show", "3"]).await;
+    for part in [
+        "it went wrong",
+        "istio.cmd.prod.ping",
+        "\"specversion\": \"1.0\"",
+        "help: Check the kubeconfig",
+        "dlq replay 3",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    for args in [&["dlq", "list", "--code", "SH9999"][..], &["dlq", "purge"], &["dlq", "replay", "--dry-run"]] {
+        assert_eq!(world.run_as("operator", args).await.status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_are_replayed_by_what_they_say_and_a_dry_run_sends_nothing() {
+    let world = four_letters().await;
+    let listed = world.run(&["dlq", "replay", "--code", "SH3001", "--dry-run"]).await;
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let keys = world.run(&["dlq", "replay", "--code", "SH3001"]).await;
+    let keys: Vec<CommandKey> = keys.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(keys.len(), 2);
+    let mut sent = Vec::new();
+    let mut batch = world.worker.pull(8, Duration::from_secs(1));
+    while let Some(delivery) = batch.next().await {
+        let delivery = delivery.unwrap();
+        let event: Value = serde_json::from_slice(&delivery.payload).unwrap();
+        assert!(event["replayof"].is_string(), "{event}");
+        sent.push(CommandKey::new(event["source"].as_str().unwrap(), event["id"].as_str().unwrap()));
+    }
+    assert_eq!(sent, keys, "the two, and nothing of the dry run");
+    assert_eq!(world.numbers(&[]).await, [1, 2, 3, 4], "letters stay");
+    assert_eq!(world.run(&["dlq", "replay", "1", "1"]).await.lines().count(), 1, "one that is named twice is one");
+}
+
+#[tokio::test]
+async fn a_purge_asks_and_deletes_what_it_shows() {
+    let world = four_letters().await;
+    let unasked = world.run_as("operator", &["dlq", "purge", "--target", "dev"]).await;
+    assert_eq!(unasked.status.code(), Some(2), "nobody can be asked");
+    assert!(String::from_utf8_lossy(&unasked.stderr).contains("--yes"));
+    assert_eq!(world.numbers(&[]).await, [1, 2, 3, 4]);
+
+    let shown = world.run(&["dlq", "purge", "--target", "prod", "--limit", "1", "--yes"]).await;
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    assert_eq!(world.numbers(&[]).await, [1, 2, 4], "no more than was shown");
+    world.run(&["dlq", "purge", "1", "4", "--yes"]).await;
+    assert_eq!(world.numbers(&[]).await, [2]);
+    let gone = world.run_as("operator", &["dlq", "purge", "1", "2", "--yes"]).await;
+    assert_eq!(gone.status.code(), Some(8), "one is not there, so none is deleted");
+    assert_eq!(world.numbers(&[]).await, [2]);
+}
+
+#[tokio::test]
+async fn a_target_is_paused_and_resumed_and_everybody_sees_it() {
+    let world = World::new().await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    world.worker.follow_control(stop.clone()).await.unwrap();
+    world.letter("prod", DeadReason::Exhausted, "SH3001").await;
+    world.run(&["submit", "ping", "-t", "dev"]).await;
+    world.run(&["pause", "dev", "--reason", "the cluster is upgraded"]).await;
+    let heard = async |paused| {
+        support::eventually::eventually("the worker hears of it", Duration::from_secs(10), async || {
+            (world.worker.control().is_paused("dev") == paused).then_some(())
+        })
+        .await;
+    };
+    heard(true).await;
+    let targets = world.lines(&["targets"]).await;
+    let of = |name: &str| targets.iter().find(|target| target["target"] == name).unwrap().clone();
+    assert_eq!((&of("dev")["queued"], &of("dev")["paused"]["reason"]), (&1.into(), &"the cluster is upgraded".into()));
+    assert_eq!((&of("prod")["dead_letters"], &of("prod")["paused"]), (&1.into(), &Value::Null));
+    assert_eq!(of("idle")["queued"], 0, "it is in the configuration");
+    let text = world.run(&["targets", "-o", "text"]).await;
+    assert!(text.contains("paused") && text.contains("by urn:sailhand:cli: the cluster is upgraded"), "{text}");
+
+    world.run(&["resume", "dev"]).await;
+    heard(false).await;
+    let again = world.run_as("operator", &["resume", "dev"]).await;
+    assert!(String::from_utf8_lossy(&again.stderr).contains("was not paused"));
+    assert_eq!(world.run_as("operator", &["pause", "Not A Target"]).await.status.code(), Some(2));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn an_operator_cancels_and_asks_and_others_may_not() {
+    let world = World::new().await;
+    let key = world.run(&["submit", "ping", "-t", "dev"]).await;
+    assert!(world.run(&["get", key.trim()]).await.contains("queued"));
+    for (id, told) in [(key.trim(), "Asked. "), ("no-such-id", "nothing is known")] {
+        let asked = world.run_as("operator", &["cancel", id]).await;
+        assert!(asked.status.success() && String::from_utf8_lossy(&asked.stderr).contains(told), "{asked:?}");
+    }
+    world.letter("dev", DeadReason::Exhausted, "SH3001").await;
+    let operator = login(&world.server, &world.dir, "operator").await;
+    let target: Target = "dev".parse().unwrap();
+    for denied in [
+        operator.context().publish("istio.res.dev.k", "{}".into()).await.unwrap().await.is_err(),
+        operator.context().publish("$KV.istio_lease.dev.x", "{}".into()).await.unwrap().await.is_err(),
+        login(&world.server, &world.dir, "producer").await.resume(&target).await.is_err(),
+        login(&world.server, &world.dir, "observer").await.remove("ISTIO_DLQ", 1).await.is_err(),
+    ] {
+        assert!(denied);
+    }
+    let observed = world.run_as("observer", &["dlq", "list"]).await;
+    assert_eq!(observed.status.code(), Some(0), "{}", String::from_utf8_lossy(&observed.stderr));
+}

@@ -1,0 +1,20 @@
+//! A real API server, one for the whole run: apply, delete, readiness, the tasks that write objects, live analysis.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod addons;
+mod analyze;
+mod apply;
+#[path = "../cluster_target/mod.rs"]
+mod cluster_target;
+mod config;
+mod connection;
+mod delete;
+mod namespace;
+mod policy;
+mod refusals;
+mod samples;
+#[path = "../support/mod.rs"]
+mod support;
+mod traffic;
+mod wait;
+mod watch_analyze;

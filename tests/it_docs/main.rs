@@ -1,0 +1,7 @@
+//! What the repository says about itself: layers, schemas, pages of errors, committed corpora.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod boundaries;
+mod docs_errors;
+mod fuzz_corpus;
+mod schema_drift;

@@ -1,0 +1,100 @@
+//! A bus that takes nothing more, or denies what it allowed: the worker says so on /readyz, loses nothing, and goes on by
+//! itself when the cause has gone.
+
+use crate::support;
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream;
+use sailhand::event::Outcome;
+use serde_json::json;
+use support::eventually::eventually;
+use support::nats::{NatsServer, Options};
+use support::worker::{Stage, Worker};
+use tempfile::TempDir;
+
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// Waits until the worker is unready for a cause that has all these words.
+async fn unready(worker: &Worker, words: &[&str]) {
+    eventually(&format!("unready because of {words:?}"), WITHIN, async || {
+        let (status, body) = worker.http("/readyz").await;
+        (status == 503 && words.iter().all(|word| body.contains(word))).then_some(())
+    })
+    .await;
+}
+
+async fn ready(worker: &Worker) {
+    eventually("ready again", WITHIN, async || (worker.http("/readyz").await.0 == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_full_store_makes_the_worker_unready_until_there_is_room() {
+    let config = "jetstream { max_file_store: 3MB }".to_owned();
+    let nats = NatsServer::start_with(Options { config: Some(config), ..Options::default() }).await;
+    let stage = Stage::on(nats, |config| config.bus.max_bytes = 256 * 1024).await;
+    let keys = [stage.send("dev", "ping", json!({})).await, stage.send("dev", "ping", json!({})).await];
+    // Somebody else fills the disk.
+    let context = stage.client.bus().context();
+    let other = stream::Config { name: "OTHER".to_owned(), subjects: vec!["other".to_owned()], ..Default::default() };
+    context.create_stream(other).await.unwrap();
+    let mut size = 256 * 1024;
+    while size >= 16 {
+        if context.publish("other", vec![0; size].into()).await.unwrap().await.is_err() {
+            size /= 2;
+        }
+    }
+    let worker = stage.worker("w1").await;
+    unready(&worker, &["SH2002", "resource"]).await;
+    for key in &keys {
+        assert!(stage.client.state(key).await.is_ok(), "it is still in the queue");
+    }
+    context.delete_stream("OTHER").await.unwrap();
+    for key in &keys {
+        assert_eq!(stage.result(key).await.outcome, Outcome::Succeeded);
+    }
+    ready(&worker).await;
+}
+
+/// The example accounts, with the worker's rights without one line.
+fn accounts(without: Option<&str>) -> String {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/nats/accounts.conf")).unwrap();
+    let Some(without) = without else { return text };
+    let (before, worker) = text.split_once("# The pool of workers.").unwrap();
+    let changed = worker.replacen(without, "", 1);
+    assert_ne!(worker, changed, "{without} is a right of the worker");
+    format!("{before}# The pool of workers.{changed}")
+}
+
+#[tokio::test]
+async fn a_revoked_permission_makes_the_worker_unready_until_it_is_granted() {
+    let users = ["sys", "admin", "worker", "producer", "operator", "observer"];
+    let env = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
+    let nats =
+        NatsServer::start_with(Options { config: Some(accounts(None)), env: env.into(), ..Options::default() }).await;
+    let dir = TempDir::new().unwrap();
+    let login = |user: &str, config: &mut sailhand::config::Config| {
+        let file = dir.path().join(user);
+        std::fs::write(&file, format!("pw{user}")).unwrap();
+        (config.nats.user, config.nats.password_file) = (Some(user.to_owned()), Some(file));
+    };
+    let mut stage = Stage::on(nats, |config| login("admin", config)).await;
+    login("worker", &mut stage.config);
+    let worker = stage.worker("w1").await;
+    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+
+    for right in [r#""istio.res.>""#, r#""$JS.API.CONSUMER.MSG.NEXT.ISTIO_CMD.worker""#] {
+        let reloads = || stage.nats.log().matches("Reloaded server configuration").count();
+        let before = reloads();
+        stage.nats.reload(&accounts(Some(right)));
+        eventually("the right is gone", WITHIN, async || (reloads() > before).then_some(())).await;
+        let key = stage.send("dev", "ping", json!({})).await;
+        unready(&worker, &["SH2004", right.trim_matches(['"', '>', '.'])]).await;
+        stage.nats.reload(&accounts(None));
+        let result = stage.result(&key).await;
+        assert_eq!(result.outcome, Outcome::Succeeded, "{right}");
+        ready(&worker).await;
+    }
+    let results = stage.client.bus().context().get_stream("ISTIO_RES").await.unwrap();
+    assert_eq!(results.get_info().await.unwrap().state.messages, 3, "one for each command");
+}

@@ -1,0 +1,18 @@
+//! Istio's life cycle on an API server of its own, with Istio's real charts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod addons;
+mod ambient;
+mod charts;
+#[path = "../cluster_target/mod.rs"]
+mod cluster_target;
+mod install;
+mod lifecycle;
+#[path = "../mesh_settings/mod.rs"]
+mod mesh_settings;
+#[path = "../mesh_target/mod.rs"]
+mod mesh_target;
+mod permissions;
+mod profiles;
+#[path = "../support/mod.rs"]
+mod support;

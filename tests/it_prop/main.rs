@@ -1,0 +1,6 @@
+//! Properties and random schedules, in this process alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod analysis;
+mod engine;
+mod incremental;
