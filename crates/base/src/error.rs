@@ -173,6 +173,9 @@ codes! {
     SH5002 "the command line is not valid" "See --help.";
     SH5003 "waiting for the result took too long" "The command goes on; ask with `sailhand get`.";
     SH5004 "a local file or process failed" "See the cause.";
+    SH5011 "the command needs confirmation" "Pass --yes to confirm it without a terminal; dry_run=true lists what it deletes.";
+    SH5012 "the key is ambiguous" "Give more digits of the key; `sailhand list` shows the keys.";
+    SH5013 "the cluster does not answer" "Start the cluster or choose another one with --context or --kubeconfig.";
     // SH60xx: what is given to the analysis.
     SH6001 "a document cannot be read" "Mend the YAML or JSON at the named line; the other documents were analysed.";
     SH6002 "a document exceeds a limit" "Split it; the other documents were analysed.";
