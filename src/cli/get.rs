@@ -50,7 +50,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         }
         (State::Begun(observation), Format::Text) => output::line(doing(observation))?,
         (State::Queued, Format::Json) => output::json(&json!({ "key": key.as_str(), "state": "queued" }))?,
-        (State::Queued, Format::Text) => output::line("queued: no worker has begun it")?,
+        (State::Queued, Format::Text) => output::line("queued: no worker has started it")?,
     }
     Ok(match &state {
         State::Ended(Observation { observed: Observed::Result(result), .. }) => result.outcome.into(),

@@ -69,7 +69,7 @@ fn list(findings: &[Finding]) -> String {
 }
 
 fn list_known(known: &[String]) -> String {
-    if known.is_empty() { String::new() } else { format!("; there is {}", known.join(", ")) }
+    if known.is_empty() { String::new() } else { format!("; installed: {}", known.join(", ")) }
 }
 
 impl Classify for Error {

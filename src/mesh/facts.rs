@@ -1,4 +1,4 @@
-//! What a cluster shows of meshes, as far as plans and checks need it. Read by `task::mesh`; knows not how.
+//! The observed state of Istio in a cluster, as far as plans and checks need it. `task::mesh` reads it.
 
 use serde_json::Value;
 

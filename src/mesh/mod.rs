@@ -2,9 +2,7 @@
 //! revisions and tags, who installed what. Pure: knows no client, neither of the cluster nor of the bus.
 
 pub mod admission;
-mod aside;
 mod component;
-mod contradiction;
 mod error;
 mod facts;
 mod finding;
@@ -13,15 +11,16 @@ mod plan;
 mod profile;
 pub mod quota;
 mod request;
-pub mod room;
+pub mod resources;
+mod side_effects;
 pub mod skew;
 pub mod support;
-mod unread;
+mod unused_values;
 pub mod usage;
+mod validate;
 mod values;
 mod version;
 
-pub use aside::aside;
 pub use component::{Component, Origin};
 pub use error::Error;
 pub use facts::{ControlPlane, Facts, Installed, Webhook};
@@ -29,6 +28,7 @@ pub use finding::{Finding, Severity};
 pub use plan::{Keep, Plan, Step, plan};
 pub use profile::{Mode, Profile};
 pub use request::{ComponentValues, Gateway, Request, Switches};
-pub use unread::unread;
+pub use side_effects::side_effects;
+pub use unused_values::unused_values;
 pub use values::merge;
 pub use version::{Kubernetes, Version};

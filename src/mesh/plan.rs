@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::profile::Defaults;
 use super::values::{self, Around};
-use super::{Component, Facts, Finding, Gateway, Origin, Request, Severity, Version, contradiction, skew};
+use super::{Component, Facts, Finding, Gateway, Origin, Request, Severity, Version, skew, validate};
 
 /// What is taken of a rendered chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
     plan.findings.extend(others(request, facts));
     let on = switched(profile.components(), request);
     let gateways = gateways(request, on);
-    plan.findings.extend(contradiction::check(request, &gateways, facts));
+    plan.findings.extend(validate::check(request, &gateways, facts));
     let platform = profile.platform().or(facts.platform.filter(|platform| *platform == "gke"));
     let node_namespace = if platform.is_some() { "kube-system".to_owned() } else { request.namespace.clone() };
     let default_revision = default_revision(request, facts);
@@ -109,10 +109,7 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
     if on.base {
         match facts.installed(Component::Base).find(|base| base.version > request.version) {
             Some(newer) if !only_plane(request, facts) => {
-                let message = format!(
-                    "the CRDs are of {} already, which another revision needs: left as they are",
-                    newer.version
-                );
+                let message = format!("the CRDs stay at version {}: another revision needs them", newer.version);
                 plan.findings.push(Finding::new(Severity::Info, "base", message));
             }
             _ => plan.steps.push(step(Component::Base, "", "istio-base", own, values::base(request, &around))),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::room::quantity;
+use super::resources::quantity;
 
 /// What new objects use of a namespace's quotas: the quota's resource name, such as `requests.memory`, and the
 /// amount in thousandths of its unit.

@@ -65,7 +65,7 @@ impl World {
     /// `sailhand submit --wait`; its last line is the result.
     async fn submit(&self, verb: &str, params: &Value) -> ResultData {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sailhand"))
-            .args(["--nats-url", &self.stage.nats.url(), "submit", verb, "--target", "dev", "--wait"])
+            .args(["--nats-url", &self.stage.nats.url(), "submit", verb, "--target", "dev", "--wait", "--yes"])
             .args(["--output", "json", "--file", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -150,9 +150,9 @@ async fn the_values_that_people_give_are_known_to_the_charts_and_a_slip_is_told(
                 "multiCluster": {}, "network": "a", "hub": "", "env": {}, "meshConfig": {},
             }));
         }
-        assert_eq!(mesh::unread(&request, &known, true), [], "{version}");
+        assert_eq!(mesh::unused_values(&request, &known, true), [], "{version}");
         request.values = object(&json!({"global": {"proxi": {}}, "pilots": {}}));
-        let told: Vec<_> = mesh::unread(&request, &known, true).into_iter().map(|it| it.message).collect();
+        let told: Vec<_> = mesh::unused_values(&request, &known, true).into_iter().map(|it| it.message).collect();
         assert!(told.len() == 2 && told[0].ends_with("did you mean pilot?"), "{version}: {told:#?}");
         assert!(told[1].ends_with("did you mean global.proxy?"), "{version}: {told:#?}");
     }

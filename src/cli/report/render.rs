@@ -106,7 +106,7 @@ impl Render for StatusReport {
                     Cell::plain(&plane.namespace),
                     yes_or_no(plane.ready),
                     Cell::plain(plane.installed_by.to_string()),
-                    if plane.mended { yes_or_no(true) } else { Cell::styled(CHANGED, "end of life") },
+                    if plane.supported { yes_or_no(true) } else { Cell::styled(CHANGED, "end of life") },
                     Cell::plain(proxies.collect::<Vec<_>>().join(", ")),
                 ]);
             }

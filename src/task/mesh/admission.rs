@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::facts::list;
-use super::part::Part;
+use super::rendered_chart::Part;
 use crate::cluster::{Cluster, Error as ClusterError, Fault, ObjectRef};
 use crate::mesh::admission::{AdmissionWebhook, Creation};
 use crate::mesh::usage::{self, Labels};

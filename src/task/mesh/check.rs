@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use serde_json::Value;
 
-use super::conduct::Conduct;
+use super::common_params::Conduct;
 use super::facts::{self, list};
-use super::part::Part;
+use super::rendered_chart::Part;
 use super::work::Work;
 use super::{precheck, rehearsal};
 use crate::chart::Charts;
 use crate::cluster::Cluster;
 use crate::error::Classify as _;
-use crate::mesh::{self, Component, Facts, Finding, Plan, Profile, Request, Severity, Version, room, usage};
+use crate::mesh::{self, Component, Facts, Finding, Plan, Profile, Request, Severity, Version, resources, usage};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// The verb `mesh.precheck`.
@@ -84,7 +84,7 @@ impl Task for Precheck {
         let cluster = cx.cluster().await?;
         let facts = facts::read(&cluster).await?;
         let plan = mesh::plan(&params.mesh, &facts);
-        let mut findings = mesh::aside(&params.mesh, &facts, &plan);
+        let mut findings = mesh::side_effects(&params.mesh, &facts, &plan);
         findings.extend(precheck::before(&cluster, &params.mesh, &facts).await?);
         let overlaps = usage::overlaps(&facts.webhooks);
         findings.extend(overlaps.into_iter().map(|text| Finding::new(Severity::Error, "webhooks", text)));
@@ -164,7 +164,7 @@ fn hints(request: &Request, facts: &Facts) -> Option<Finding> {
 async fn space(cluster: &Cluster, parts: &[Part]) -> Result<Option<Finding>, Error> {
     let Some(istiod) = parts.iter().find(|part| part.step.component == Component::Istiod) else { return Ok(None) };
     let Some(deployment) = istiod.of_kind("Deployment").next() else { return Ok(None) };
-    let asked = room::requested(&serde_json::to_value(deployment).unwrap_or_default());
+    let asked = resources::requested(&serde_json::to_value(deployment).unwrap_or_default());
     let nodes = list(cluster, "v1", "Node", None).await?;
     let pods = list(cluster, "v1", "Pod", None).await?;
     let problem = |message: String| Ok(Some(Finding::new(Severity::Error, "room", message)));
@@ -175,7 +175,7 @@ async fn space(cluster: &Cluster, parts: &[Part]) -> Result<Option<Finding>, Err
     if open.is_empty() {
         return problem("every node is cordoned or has a taint that istiod does not tolerate".to_owned());
     }
-    let free: Vec<_> = open.iter().filter_map(|node| room::free(node, &pods)).collect();
+    let free: Vec<_> = open.iter().filter_map(|node| resources::free(node, &pods)).collect();
     if free.is_empty() || free.iter().any(|free| free.holds(&asked)) {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! Reads what a cluster shows of meshes. Judges nothing and writes nothing.
+//! Reads the observed state of Istio in a cluster. Writes nothing.
 
 use serde_json::Value;
 

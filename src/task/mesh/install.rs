@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::conduct::Conduct;
+use super::common_params::Conduct;
 use super::report::MeshReport;
 use super::work::Work;
 use super::{LEASE, facts};
@@ -14,13 +14,13 @@ use crate::chart::Charts;
 use crate::mesh::{self, Profile, Request, Version};
 use crate::task::{Failure, Limits, Outcome, Task, TaskContext};
 
-/// See the module.
+/// The verb `mesh.install`.
 pub struct Install {
     charts: Arc<Charts>,
 }
 
 impl Install {
-    /// With charts from there.
+    /// Installs from these charts.
     #[must_use]
     pub fn new(charts: &Arc<Charts>) -> Self {
         Self { charts: Arc::clone(charts) }
@@ -72,10 +72,10 @@ impl Task for Install {
         params: InstallParams,
     ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
         let cluster = cx.cluster().await?;
-        cx.step("plan", 0, 0, "looking at what the cluster has");
+        cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let mut plan = mesh::plan(&params.mesh, &facts);
-        plan.findings.extend(mesh::aside(&params.mesh, &facts, &plan));
+        plan.findings.extend(mesh::side_effects(&params.mesh, &facts, &plan));
         let mut work = Work::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
         let done = work.run(&facts, plan, params.prune_components).await;
         work.report.end(done)

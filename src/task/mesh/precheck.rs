@@ -1,4 +1,4 @@
-//! Checks a cluster before a mesh is brought into it. Reads and asks; writes nothing.
+//! Checks a cluster before an installation: permissions, the Gateway API, gateway namespaces. Writes nothing.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -53,7 +53,7 @@ pub(super) async fn permissions(cluster: &Cluster) -> Result<Vec<Finding>, Error
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let message = format!("the worker's account may not {}", missing.join(", "));
+    let message = format!("the worker is not allowed to {}", missing.join(", "));
     Ok(vec![Finding::new(Severity::Error, "permissions", message)])
 }
 
@@ -90,11 +90,12 @@ async fn missing(
 fn gateway_api(request: &Request, facts: &Facts) -> Option<Finding> {
     let wanted = support::release(&request.version).and_then(|release| release.gateway_api);
     let made_for =
-        wanted.map(|version| format!("; Istio {} was made for {version}", request.version)).unwrap_or_default();
+        wanted.map(|version| format!("; Istio {} was built for {version}", request.version)).unwrap_or_default();
     match (&facts.gateway_api, &request.gateway_api) {
         (None, None) => {
-            let message =
-                format!("the CRDs of the Gateway API are not there: no Gateways or waypoints of that API{made_for}");
+            let message = format!(
+                "the CRDs of the Gateway API are not installed: its Gateways and waypoints are not available{made_for}"
+            );
             Some(Finding::new(Severity::Info, "gateway-api", message))
         }
         (Some(there), None) if wanted.is_some_and(|wanted| wanted != there) => {
@@ -124,8 +125,7 @@ async fn gateway_namespaces(cluster: &Cluster, request: &Request) -> Result<Vec<
         };
         let labels = usage::labels(&cluster.get(&object).await?.unwrap_or(Value::Null));
         if labels.get("istio-injection").is_some_and(|value| value == "disabled") {
-            let message =
-                format!("namespace {name} has istio-injection=disabled, so a gateway in it would get no proxy");
+            let message = format!("namespace {name} has istio-injection=disabled, so a gateway in it gets no proxy");
             found.push(Finding::new(Severity::Error, "gateway-namespace", message));
         }
     }

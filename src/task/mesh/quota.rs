@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::facts::list;
-use super::part::Part;
+use super::rendered_chart::Part;
 use crate::cluster::{Cluster, Error as ClusterError, Fault, ObjectRef};
 use crate::mesh::quota::{self, Usage};
 use crate::mesh::{Finding, Severity};

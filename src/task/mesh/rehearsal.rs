@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use super::part::Part;
+use super::rendered_chart::Part;
 use super::report::PartReport;
 use crate::cluster::{Cluster, ObjectRef, ObjectReport};
 use crate::error::Problem;

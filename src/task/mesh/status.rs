@@ -7,9 +7,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::conduct::Conduct;
+use super::common_params::Conduct;
 use super::facts::{self, list};
-use super::{admission, part, residue};
+use super::{admission, leftovers, rendered_chart};
 use crate::chart::Charts;
 use crate::cluster::{self, Cluster, ObjectRef, ObjectReport, wait};
 use crate::mesh::{
@@ -20,13 +20,13 @@ use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 /// Most differences and namespaces that are told one by one.
 const MOST: usize = 200;
 
-/// See the module.
+/// The verb `mesh.status`.
 pub struct Status {
     charts: Arc<Charts>,
 }
 
 impl Status {
-    /// With charts from there, to judge drift by.
+    /// Renders these charts to find drift.
     #[must_use]
     pub fn new(charts: &Arc<Charts>) -> Self {
         Self { charts: Arc::clone(charts) }
@@ -85,8 +85,8 @@ pub struct ControlPlaneStatus {
     pub installed_by: Owner,
     /// Whether it is available.
     pub ready: bool,
-    /// Whether its makers still mended this version when this worker was made.
-    pub mended: bool,
+    /// Whether the Istio project supported this version when this worker was released; `false` means end of life.
+    pub supported: bool,
     /// Its proxies, by version.
     pub proxies: BTreeMap<String, usize>,
 }
@@ -141,7 +141,8 @@ pub struct NamespaceStatus {
 
 impl Task for Status {
     const VERB: &'static str = "mesh.status";
-    const SUMMARY: &'static str = "Tells what is installed of Istio, by whom, and whether it is as it was applied.";
+    const SUMMARY: &'static str =
+        "Shows control planes, components, tags and namespaces of Istio, who installed them, and drift.";
     type Params = StatusParams;
     type Report = Box<StatusReport>;
 
@@ -167,7 +168,7 @@ impl Task for Status {
         let mut report = observe(&cluster, &facts).await.map_err(Error::from)?;
         let dead = admission::dead(&cluster).await.map_err(Error::from)?;
         report.findings.extend(admission::findings(&dead, Severity::Error));
-        let orphans = residue::orphans(&cluster, &facts).await.map_err(Error::from)?;
+        let orphans = leftovers::orphans(&cluster, &facts).await.map_err(Error::from)?;
         report.findings.extend(orphans.into_iter().map(|text| Finding::new(Severity::Warning, "leftovers", text)));
         let total = facts.installed.len();
         let mut parts: Vec<_> = facts.installed.iter().collect();
@@ -213,7 +214,7 @@ impl Status {
         installed: &Installed,
     ) -> Result<Vec<ObjectReport>, Error> {
         let origin = &installed.origin;
-        let part = part::render(&self.charts, Step::of(origin), &facts.kubernetes, None).await?;
+        let part = rendered_chart::render(&self.charts, Step::of(origin), &facts.kubernetes, None).await?;
         let conduct = Conduct { dry_run: true, wait: Duration::ZERO, ..Conduct::default() };
         let request = origin.request.as_deref().cloned().unwrap_or_else(|| Request::of(origin.version.clone()));
         let report = match part.apply(cx, cluster, &request, &conduct).await {
@@ -254,7 +255,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
         .map(|text| Finding::new(Severity::Error, "webhooks", text))
         .collect();
     if facts.control_planes.is_empty() {
-        let message = "there is no control plane of Istio in this cluster";
+        let message = "the cluster has no control plane of Istio";
         findings.push(Finding::new(Severity::Info, "control-plane", message));
     }
     let mut control_planes = Vec::new();
@@ -269,7 +270,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
             for text in by_version.keys() {
                 if text.parse().is_ok_and(|proxy| !skew::serves(version, &proxy)) {
                     let message = format!(
-                        "proxies of {text} are too old or too new for revision {} of {version}",
+                        "proxies of version {text} are outside the supported skew of revision {} ({version})",
                         plane.revision
                     );
                     findings.push(Finding::new(Severity::Warning, "skew", message));
@@ -283,7 +284,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
             version: plane.version.clone(),
             installed_by: plane.owner,
             ready: plane.ready,
-            mended: version.as_ref().is_some_and(support::is_mended),
+            supported: version.as_ref().is_some_and(support::is_supported),
             proxies: by_version,
         });
     }
@@ -308,7 +309,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
             facts.webhooks.iter().any(|it| it.revision == revision || it.tag.as_deref() == Some(revision))
         };
         if let Some(revision) = space.revision.as_deref().filter(|revision| !known(revision)) {
-            let message = format!("namespace {} asks for revision {revision}, which is not there", space.namespace);
+            let message = format!("namespace {} selects revision {revision}, which does not exist", space.namespace);
             findings.push(Finding::new(Severity::Warning, "revision", message));
         }
     }

@@ -10,10 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::conduct::five_minutes;
+use super::common_params::five_minutes;
 use super::report::{MeshReport, PartReport};
 use super::work::{delete_as, remove};
-use super::{LEASE, admission, facts, residue, validator};
+use super::{LEASE, admission, facts, leftovers, validator};
 use crate::chart::Charts;
 use crate::cluster::Cluster;
 use crate::cluster::delete::DeleteOptions;
@@ -104,7 +104,7 @@ impl Task for Uninstall {
     ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
         params.check(&cx.target)?;
         let cluster = cx.cluster().await?;
-        cx.step("plan", 0, 0, "looking at what the cluster has");
+        cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let mut report = MeshReport::new(params.revision.clone().unwrap_or_default());
         report.dry_run = params.dry_run;
@@ -222,9 +222,9 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Fa
     }
     // What a purge would leave is not seen before it is done.
     if params.tags.is_empty() && !(params.purge && params.dry_run) {
-        work.report.residue = residue::find(work.cluster).await?;
+        work.report.residue = leftovers::find(work.cluster).await?;
         let now = if work.dry_run { facts.clone() } else { facts::read(work.cluster).await? };
-        work.report.residue.extend(residue::orphans(work.cluster, &now).await?);
+        work.report.residue.extend(leftovers::orphans(work.cluster, &now).await?);
     }
     Ok(())
 }
@@ -266,25 +266,25 @@ async fn foreign_validators(cluster: &Cluster, facts: &Facts, going: &BTreeSet<&
 async fn users(cluster: &Cluster, facts: &Facts, parts: &[&Installed]) -> Result<Vec<String>, Error> {
     let (revisions, tags) = (names(parts, Component::Istiod), names(parts, Component::Tag));
     let going: BTreeSet<&str> = revisions.union(&tags).copied().collect();
-    residue::users(cluster, &going, &revisions, facts).await
+    leftovers::users(cluster, &going, &revisions, facts).await
 }
 
 /// What Istio itself has made, and what users have made of its kinds.
 async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
-    let lost = residue::instances(work.cluster).await?;
+    let lost = leftovers::instances(work.cluster).await?;
     if !lost.is_empty() {
         let text = format!("with the CRDs go all objects of their kinds: {}", lost.join("; "));
         work.report.findings.push(mesh::Finding::new(Severity::Warning, "purge", text));
     }
-    for namespace in residue::labelled(work.cluster).await? {
+    for namespace in leftovers::labelled(work.cluster).await? {
         let Ok(name) = Namespace::try_from(namespace) else { continue };
         let text = format!("namespace {name}, without its mesh labels");
         let params = LabelParams { force: true, dry_run: work.dry_run, ..LabelParams::of(name, Mode::None) };
         Label.run(work.cx, params).await.map_err(|failure| failure.error)?;
         work.report.moved(true, text);
     }
-    let mut doomed = residue::runtime_objects(work.cluster).await?;
-    doomed.extend(residue::crds(work.cluster).await?);
+    let mut doomed = leftovers::runtime_objects(work.cluster).await?;
+    doomed.extend(leftovers::crds(work.cluster).await?);
     let objects: Vec<DynamicObject> =
         doomed.into_iter().filter_map(|object| serde_json::from_value(bare(&object)).ok()).collect();
     if objects.is_empty() {

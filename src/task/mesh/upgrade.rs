@@ -2,7 +2,7 @@
 //! gone on from and rolled back. What is done is read off the cluster, not remembered.
 
 mod canary;
-mod foretell;
+mod preview;
 mod restart;
 mod stage;
 
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::conduct::Conduct;
+use super::common_params::Conduct;
 use super::report::MeshReport;
 use super::work::Work;
 use super::{LEASE, facts};
@@ -24,13 +24,13 @@ use canary::Canary;
 
 pub use stage::{Stage, Strategy};
 
-/// See the module.
+/// The verb `mesh.upgrade`.
 pub struct Upgrade {
     charts: Arc<Charts>,
 }
 
 impl Upgrade {
-    /// With charts from there.
+    /// Installs from these charts.
     #[must_use]
     pub fn new(charts: &Arc<Charts>) -> Self {
         Self { charts: Arc::clone(charts) }
@@ -84,7 +84,8 @@ const fn five() -> usize {
 
 impl Task for Upgrade {
     const VERB: &'static str = "mesh.upgrade";
-    const SUMMARY: &'static str = "Moves a mesh to another version, in place or by revision, stage by stage.";
+    const SUMMARY: &'static str =
+        "Upgrades Istio in place or by a second revision (canary), in stages that can be stopped and rolled back.";
     type Params = UpgradeParams;
     type Report = Box<MeshReport>;
 
@@ -117,7 +118,7 @@ impl Task for Upgrade {
     ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
         params.check()?;
         let cluster = cx.cluster().await?;
-        cx.step("plan", 0, 0, "looking at what the cluster has");
+        cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let request = params.request(&facts)?;
         let mut work = Work::new(cx, &cluster, &self.charts, &request, &params.conduct);
@@ -133,11 +134,13 @@ impl UpgradeParams {
     fn check(&self) -> Result<(), Error> {
         let wrong = |field, reason: &str| Err(Error::Parameter { field, reason: reason.to_owned() });
         match self.strategy {
-            Strategy::InPlace if self.to.is_some() => wrong("to", "in place, the revision keeps its name"),
+            Strategy::InPlace if self.to.is_some() => wrong("to", "strategy in-place keeps the name of the revision"),
             Strategy::InPlace if self.rollback => {
-                wrong("rollback", "in place, going back is an upgrade to the old version")
+                wrong("rollback", "rollback needs strategy canary; in place, upgrade to the old version")
             }
-            Strategy::Canary if self.to() == self.from => wrong("to", "it is the revision to be replaced"),
+            Strategy::Canary if self.to() == self.from => {
+                wrong("to", "is the revision that is replaced: choose another name")
+            }
             _ => Ok(()),
         }
     }
@@ -169,7 +172,7 @@ async fn in_place(work: &mut Work<'_>, facts: &Facts, params: &UpgradeParams) ->
     let plan = mesh::plan(work.request, facts);
     work.run(facts, plan, false).await?;
     if params.conduct.dry_run {
-        return foretell::in_place(work, until, params.batch).await;
+        return preview::in_place(work, until, params.batch).await;
     }
     let revision = work.request.revision_label();
     if until >= Stage::Restart {

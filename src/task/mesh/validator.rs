@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::conduct::Conduct;
-use super::part;
+use super::common_params::Conduct;
+use super::rendered_chart;
 use super::uninstall::Removing;
 use crate::mesh::{Component, Facts, Finding, Installed, Request, Severity, Step, Version};
 use crate::task::Error;
@@ -40,7 +40,7 @@ pub(super) async fn hand_over(work: &mut Removing<'_>, facts: &Facts, going: &[&
     work.report.findings.push(Finding::new(Severity::Info, "validator", message));
     let request = Request::of(base.version.clone());
     let conduct = Conduct { dry_run: work.dry_run, wait: work.wait, ..Conduct::default() };
-    let part = part::render(work.charts, step, &facts.kubernetes, None).await?;
+    let part = rendered_chart::render(work.charts, step, &facts.kubernetes, None).await?;
     match part.apply(work.cx, work.cluster, &request, &conduct).await {
         Ok(done) => {
             work.report.parts.push(done);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::core::DynamicObject;
 
-use super::conduct::Conduct;
-use super::labelled::Labelled;
-use super::part::{self, Part};
+use super::common_params::Conduct;
+use super::prefixed_progress::PrefixedProgress;
+use super::rendered_chart::{self, Part};
 use super::report::{MeshReport, PartReport};
 use super::{admission, facts, precheck, quota, rehearsal};
 use crate::chart::Charts;
@@ -128,7 +128,7 @@ impl<'a> Work<'a> {
         let bundle = self.request.gateway_api.as_deref();
         let rendering = steps.into_iter().enumerate().map(|(index, step)| async move {
             self.cx.step("plan", index, total, format!("rendering {} {}", step.component.as_str(), step.version));
-            part::render(self.charts, step, &facts.kubernetes, bundle).await
+            rendered_chart::render(self.charts, step, &facts.kubernetes, bundle).await
         });
         stream::iter(rendering.collect::<Vec<_>>()).buffered(RENDERING).try_collect().await
     }
@@ -157,7 +157,7 @@ impl<'a> Work<'a> {
         let whole = whole.iter().all(|step| parts.iter().any(|part| part.step.component == step.component));
         let charts: Vec<_> =
             parts.iter().filter_map(|part| Some((part.step.component, part.chart.as_ref()?.keys()))).collect();
-        mesh::unread(self.request, &charts, whole)
+        mesh::unused_values(self.request, &charts, whole)
     }
 
     /// Applies parts in order; the first that fails ends it.
@@ -222,7 +222,7 @@ pub(super) async fn delete_as(
     options: &DeleteOptions,
     report: &mut MeshReport,
 ) -> Result<(), Error> {
-    let progress = Labelled::new(&cx.progress, title.trim_end());
+    let progress = PrefixedProgress::new(&cx.progress, title.trim_end());
     let done = delete::delete(cluster, &line.installation, objects, options, &cx.guard, &progress).await;
     let ended = match done {
         Ok(done) => {

@@ -1,12 +1,12 @@
 //! The stages of an upgrade by revision. Back is the same way with old and new exchanged.
 
 use super::UpgradeParams;
-use super::foretell;
+use super::preview;
 use super::restart;
 use super::stage::Stage;
 use crate::mesh::{self, Component, Facts, Origin, Request, Step, skew, usage};
 use crate::task::mesh::facts::{self, list};
-use crate::task::mesh::residue;
+use crate::task::mesh::leftovers;
 use crate::task::mesh::work::Work;
 use crate::task::names::Namespace;
 use crate::task::namespace::{Label, LabelParams, Mode};
@@ -40,7 +40,7 @@ impl<'a> Canary<'a> {
                 return Err(mesh::Error::not_installed(&to, &self.facts).into());
             }
             let tags = self.tags(&from).map(|tag| tag.name.clone()).collect();
-            return foretell::by_revision(work, &self.facts, (&from, &to), tags, until, self.params.batch).await;
+            return preview::by_revision(work, &self.facts, (&from, &to), tags, until, self.params.batch).await;
         }
         self.facts = facts::read(work.cluster).await?;
         let Some(target) = self.facts.istiod(&to).cloned() else {
@@ -128,7 +128,7 @@ impl<'a> Canary<'a> {
     /// The old revision, when nobody needs it: the default validator first lets go of it.
     async fn remove(&self, work: &mut Work<'_>, request: &Request, target: &Origin, from: &str) -> Result<(), Error> {
         let going = std::collections::BTreeSet::from([from]);
-        let users = residue::users(work.cluster, &going, &going, &facts::read(work.cluster).await?).await?;
+        let users = leftovers::users(work.cluster, &going, &going, &facts::read(work.cluster).await?).await?;
         if !users.is_empty() && !self.params.conduct.force {
             return Err(mesh::Error::InUse { what: format!("revision {from}"), users }.into());
         }

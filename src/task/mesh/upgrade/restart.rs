@@ -13,7 +13,7 @@ use crate::mesh::usage::{self, Proxy};
 use crate::mesh::{self, Version};
 use crate::task::Error;
 use crate::task::mesh::facts::list;
-use crate::task::mesh::labelled::Labelled;
+use crate::task::mesh::prefixed_progress::PrefixedProgress;
 use crate::task::mesh::work::Work;
 
 /// Marks a pod template that was restarted for a proxy: setting it twice restarts once.
@@ -101,7 +101,7 @@ pub(super) async fn workloads(
         }
         let objects: Vec<_> = group.iter().map(|workload| workload.object.clone()).collect();
         if !work.conduct.wait.is_zero() {
-            let progress = Labelled::new(&work.cx.progress, "restart");
+            let progress = PrefixedProgress::new(&work.cx.progress, "restart");
             wait::until_ready(work.cluster, &objects, work.conduct.wait, &work.cx.guard, &progress).await?;
         }
     }

@@ -1,11 +1,11 @@
-//! One part of a mesh: its chart fetched and rendered, its objects applied under an inventory of their own, and waited
-//! for by the rule of its kind.
+//! One component of an installation: fetches and renders its chart, applies its objects under an inventory of their own,
+//! and waits until they are ready.
 
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::conduct::Conduct;
-use super::labelled::Labelled;
+use super::common_params::Conduct;
+use super::prefixed_progress::PrefixedProgress;
 use super::report::PartReport;
 use crate::chart::{Chart, Charts, Release};
 use crate::cluster::{ApplyOptions, Cluster, Error as ClusterError, ObjectRef, ObjectsReport, apply, manifest, wait};
@@ -185,7 +185,7 @@ impl Part {
         conduct: &Conduct,
     ) -> Result<PartReport, (Error, PartReport)> {
         let mut report = self.report();
-        let progress = Labelled::new(&cx.progress, self.title());
+        let progress = PrefixedProgress::new(&cx.progress, self.title());
         let options = self.options(cx, request, conduct);
         let waits = options.wait.is_some();
         let injectors = if waits { self.injectors() } else { Vec::new() };

@@ -1,4 +1,4 @@
-//! Room on nodes, in Kubernetes' quantities. Pure.
+//! Resources on nodes, in Kubernetes' quantities. Pure.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use serde_json::Value;
 
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct Resources {
     /// Thousandths of a CPU.
     pub cpu: i64,
     /// Bytes.
     pub memory: i64,
 }
 
-impl Room {
+impl Resources {
     /// Whether the other fits in.
     #[must_use]
     pub const fn holds(&self, other: &Self) -> bool {
@@ -26,7 +26,7 @@ impl Room {
     }
 }
 
-impl fmt::Display for Room {
+impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}m CPU and {} MiB memory", self.cpu, self.memory >> 20)
     }
@@ -61,10 +61,10 @@ pub(super) fn quantity(text: &str) -> Option<i64> {
 
 /// The requests of one pod of a workload: the sum over the containers of its template.
 #[must_use]
-pub fn requested(workload: &Value) -> Room {
-    let mut sum = Room::default();
+pub fn requested(workload: &Value) -> Resources {
+    let mut sum = Resources::default();
     for container in workload["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten() {
-        let one = Room::of(&container["resources"]["requests"]);
+        let one = Resources::of(&container["resources"]["requests"]);
         sum.cpu += one.cpu;
         sum.memory += one.memory;
     }
@@ -73,16 +73,16 @@ pub fn requested(workload: &Value) -> Room {
 
 /// What a node has left; `None` when it takes no pods or does not say.
 #[must_use]
-pub fn free(node: &Value, pods: &[Value]) -> Option<Room> {
+pub fn free(node: &Value, pods: &[Value]) -> Option<Resources> {
     let allocatable = &node["status"]["allocatable"];
     if node["spec"]["unschedulable"] == true || allocatable["cpu"].is_null() {
         return None;
     }
-    let mut left = Room::of(allocatable);
+    let mut left = Resources::of(allocatable);
     let here = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node["metadata"]["name"]);
     for pod in here.filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))) {
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
-            let asked = Room::of(&container["resources"]["requests"]);
+            let asked = Resources::of(&container["resources"]["requests"]);
             left.cpu -= asked.cpu;
             left.memory -= asked.memory;
         }
@@ -112,7 +112,7 @@ mod tests {
         let container = |cpu: &str, memory: &str| json!({"resources": {"requests": {"cpu": cpu, "memory": memory}}});
         let containers = [container("400m", "1Gi"), container("100m", "1Gi")];
         let istiod = requested(&json!({"spec": {"template": {"spec": {"containers": containers}}}}));
-        assert_eq!(istiod, Room { cpu: 500, memory: 2 << 30 });
+        assert_eq!(istiod, Resources { cpu: 500, memory: 2 << 30 });
         assert!(free(&node, &[]).unwrap().holds(&istiod));
         let pod = json!({"spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"memory": "2Gi"}}}]}});
         assert!(!free(&node, &[pod]).unwrap().holds(&istiod));

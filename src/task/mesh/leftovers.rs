@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::active_pods::retain_active;
 use super::facts::list;
-use super::kept::kept;
 use crate::cluster::{Cluster, Error as ClusterError, Fault, ObjectRef};
 use crate::mesh::{Component, Facts, usage};
 use crate::task::Error;
@@ -225,7 +225,7 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
 async fn meshed(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
     let mut pods = list(cluster, "v1", "Pod", None).await?;
     pods.retain(|pod| usage::proxy(pod).is_some());
-    kept(cluster, pods).await
+    retain_active(cluster, pods).await
 }
 
 /// Who needs these revisions and tags (`going`) or has a proxy of these `revisions`.
