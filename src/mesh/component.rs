@@ -71,7 +71,7 @@ impl Component {
 
 /// What a part was made from: kept in its inventory, so that a later command can make it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct Provenance {
     /// Which part.
     pub component: Component,
     /// The revision, the tag or the gateway's name; empty for the others.
@@ -93,7 +93,7 @@ pub struct Origin {
     pub request: Option<Box<Request>>,
 }
 
-impl Origin {
+impl Provenance {
     /// The part in messages: the component, and its name where there can be several, such as
     /// `gateway istio-system-istio-ingressgateway`.
     #[must_use]

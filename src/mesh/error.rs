@@ -1,7 +1,7 @@
 //! Why something about a mesh is refused, and the code it carries (see docs/errors).
 
 use super::owner::Owner;
-use super::{Component, Facts, Finding, Severity};
+use super::{Component, Finding, ObservedMesh, Severity};
 use crate::error::{Class, Classify, Code};
 
 /// A refusal.
@@ -50,7 +50,7 @@ pub enum Error {
 impl Error {
     /// A revision that is not this worker's, with those that are there, whoever made them.
     #[must_use]
-    pub fn not_installed(revision: &str, facts: &Facts) -> Self {
+    pub fn not_installed(revision: &str, facts: &ObservedMesh) -> Self {
         let own = facts.installed(Component::Istiod).map(|it| format!("revision {}", it.name));
         let others = facts.control_planes.iter().filter(|it| it.owner != Owner::Sailhand);
         let others = others.map(|it| format!("revision {} by {}", it.revision, it.owner));

@@ -21,11 +21,11 @@ mod validate;
 mod values;
 mod version;
 
-pub use component::{Component, Origin};
+pub use component::{Component, Provenance};
 pub use error::Error;
-pub use facts::{ControlPlane, Facts, Installed, Webhook};
+pub use facts::{ControlPlane, Installed, ObservedMesh, Webhook};
 pub use finding::{Finding, Severity};
-pub use plan::{Keep, Plan, Step, plan};
+pub use plan::{Keep, Plan, PlannedChart, plan};
 pub use profile::{Mode, Profile};
 pub use request::{ComponentValues, Gateway, Request, Switches};
 pub use side_effects::side_effects;

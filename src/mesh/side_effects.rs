@@ -2,11 +2,11 @@
 //! surprised. Pure.
 
 use super::plan::Plan;
-use super::{Component, Facts, Finding, Request, Severity};
+use super::{Component, Finding, ObservedMesh, Request, Severity};
 
 /// What deserves a word.
 #[must_use]
-pub fn side_effects(request: &Request, facts: &Facts, plan: &Plan) -> Vec<Finding> {
+pub fn side_effects(request: &Request, facts: &ObservedMesh, plan: &Plan) -> Vec<Finding> {
     let mut found = Vec::new();
     let label = |revision: &str| if revision.is_empty() { "default".to_owned() } else { revision.to_owned() };
     let own = request.revision_label();

@@ -12,15 +12,15 @@ use mesh_settings::settings;
 use sailhand::chart::{Charts, Release};
 use sailhand::cluster::manifest;
 use sailhand::config;
-use sailhand::mesh::{self, Component, Facts, Request, Step, support as versions};
+use sailhand::mesh::{self, Component, ObservedMesh, PlannedChart, Request, support as versions};
 use serde_json::{Map, Value, json};
 use support::{charts as folder, tools};
 
 const PROFILES: [&str; 10] =
     ["default", "demo", "minimal", "empty", "ambient", "openshift", "openshift-ambient", "preview", "remote", "stable"];
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> ObservedMesh {
+    ObservedMesh {
         kubernetes: "v1.34.4".parse().unwrap(),
         installed: Vec::new(),
         control_planes: Vec::new(),
@@ -40,7 +40,7 @@ fn charts() -> Charts {
     Charts::new(&config::Charts { source: folder::folder().to_string_lossy().into_owned(), ..settings() })
 }
 
-async fn render(charts: &Charts, step: &Step) -> Vec<String> {
+async fn render(charts: &Charts, step: &PlannedChart) -> Vec<String> {
     let chart = charts.fetch(step.component.chart().unwrap(), &step.version.to_string()).await.unwrap();
     let release = Release {
         name: step.release.clone(),

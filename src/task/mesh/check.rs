@@ -11,13 +11,15 @@ use serde_json::Value;
 
 use super::common_params::Conduct;
 use super::facts::{self, list};
+use super::mesh_run::MeshRun;
 use super::rendered_chart::Part;
-use super::work::Work;
 use super::{precheck, rehearsal};
 use crate::chart::Charts;
 use crate::cluster::Cluster;
 use crate::error::Classify as _;
-use crate::mesh::{self, Component, Facts, Finding, Plan, Profile, Request, Severity, Version, resources, usage};
+use crate::mesh::{
+    self, Component, Finding, ObservedMesh, Plan, Profile, Request, Severity, Version, resources, usage,
+};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// The verb `mesh.precheck`.
@@ -109,7 +111,7 @@ impl Precheck {
         cx: &TaskContext,
         cluster: &Cluster,
         request: &Request,
-        facts: &Facts,
+        facts: &ObservedMesh,
         plan: Plan,
     ) -> Result<Vec<Finding>, Error> {
         let mut findings = plan.findings;
@@ -124,7 +126,7 @@ impl Precheck {
             return Ok(findings);
         }
         let conduct = Conduct { dry_run: true, ..Conduct::default() };
-        let work = Work::new(cx, cluster, &self.charts, request, &conduct);
+        let work = MeshRun::new(cx, cluster, &self.charts, request, &conduct);
         let parts = match work.render(facts, plan.steps).await {
             Ok(parts) => parts,
             Err(Error::Chart(error)) => {
@@ -143,7 +145,7 @@ impl Precheck {
 }
 
 /// What is known of platforms, for the parts that run on nodes.
-fn hints(request: &Request, facts: &Facts) -> Option<Finding> {
+fn hints(request: &Request, facts: &ObservedMesh) -> Option<Finding> {
     let on_nodes = request.profile.in_mode(request.mode).is_some_and(|profile| profile.components().cni);
     if !on_nodes && request.components.cni != Some(true) {
         return None;

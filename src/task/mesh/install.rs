@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common_params::Conduct;
+use super::mesh_run::MeshRun;
 use super::report::MeshReport;
-use super::work::Work;
 use super::{LEASE, facts};
 use crate::chart::Charts;
 use crate::mesh::{self, Profile, Request, Version};
@@ -76,7 +76,7 @@ impl Task for Install {
         let facts = facts::read(&cluster).await?;
         let mut plan = mesh::plan(&params.mesh, &facts);
         plan.findings.extend(mesh::side_effects(&params.mesh, &facts, &plan));
-        let mut work = Work::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
         let done = work.run(&facts, plan, params.prune_components).await;
         work.report.end(done)
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::active_pods::retain_active;
 use super::facts::list;
 use crate::cluster::{Cluster, Error as ClusterError, Fault, ObjectRef};
-use crate::mesh::{Component, Facts, usage};
+use crate::mesh::{Component, ObservedMesh, usage};
 use crate::task::Error;
 
 /// Objects of one kind that are named.
@@ -133,7 +133,7 @@ const APPS: [&str; 7] =
 /// Objects of control planes that are not installed any more: those with Istio's labels that are in no inventory of
 /// this worker and whose revision has no control plane. What names no revision counts once there is no control plane at
 /// all. One line for each kind.
-pub(super) async fn orphans(cluster: &Cluster, facts: &Facts) -> Result<Vec<String>, ClusterError> {
+pub(super) async fn orphans(cluster: &Cluster, facts: &ObservedMesh) -> Result<Vec<String>, ClusterError> {
     let owned: BTreeSet<_> = crate::cluster::stored(cluster).await?.into_iter().flat_map(|it| it.objects).collect();
     let living: BTreeSet<&str> = facts.control_planes.iter().map(|plane| plane.revision.as_str()).collect();
     let mut found = Vec::new();
@@ -233,7 +233,7 @@ pub(super) async fn users(
     cluster: &Cluster,
     going: &BTreeSet<&str>,
     revisions: &BTreeSet<&str>,
-    facts: &Facts,
+    facts: &ObservedMesh,
 ) -> Result<Vec<String>, Error> {
     let mut users = Vec::new();
     if going.is_empty() {

@@ -8,6 +8,7 @@ mod common_params;
 mod facts;
 mod install;
 mod leftovers;
+mod mesh_run;
 mod precheck;
 mod prefixed_progress;
 mod quota;
@@ -18,7 +19,6 @@ mod status;
 mod uninstall;
 mod upgrade;
 mod validator;
-mod work;
 
 pub use check::{Precheck, PrecheckParams, PrecheckReport};
 pub use common_params::Conduct;

@@ -6,7 +6,7 @@ use kube::api::{Api, PostParams};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ObjectRef};
-use crate::mesh::{Facts, Finding, Request, Severity, support, usage};
+use crate::mesh::{Finding, ObservedMesh, Request, Severity, support, usage};
 use crate::task::Error;
 
 /// What an installation writes: group and resource.
@@ -33,7 +33,7 @@ const WRITTEN: [(&str, &str); 16] = [
 const PARALLEL: usize = 16;
 
 /// What has to hold before anything is written. The pair of versions and other installations are judged with the plan.
-pub(super) async fn before(cluster: &Cluster, request: &Request, facts: &Facts) -> Result<Vec<Finding>, Error> {
+pub(super) async fn before(cluster: &Cluster, request: &Request, facts: &ObservedMesh) -> Result<Vec<Finding>, Error> {
     let mut found = permissions(cluster).await?;
     found.extend(gateway_api(request, facts));
     found.extend(gateway_namespaces(cluster, request).await?);
@@ -87,7 +87,7 @@ async fn missing(
 }
 
 /// The CRDs of the Gateway API: optional, except for waypoints.
-fn gateway_api(request: &Request, facts: &Facts) -> Option<Finding> {
+fn gateway_api(request: &Request, facts: &ObservedMesh) -> Option<Finding> {
     let wanted = support::release(&request.version).and_then(|release| release.gateway_api);
     let made_for =
         wanted.map(|version| format!("; Istio {} was built for {version}", request.version)).unwrap_or_default();

@@ -9,12 +9,12 @@ use super::prefixed_progress::PrefixedProgress;
 use super::report::PartReport;
 use crate::chart::{Chart, Charts, Release};
 use crate::cluster::{ApplyOptions, Cluster, Error as ClusterError, ObjectRef, ObjectsReport, apply, manifest, wait};
-use crate::mesh::{Component, Keep, Kubernetes, Origin, Request, Step, owner, support};
+use crate::mesh::{Component, Keep, Kubernetes, PlannedChart, Provenance, Request, owner, support};
 use crate::task::{Error, TaskContext, names};
 
 /// A step with what it puts into the cluster.
 pub(super) struct Part {
-    pub step: Step,
+    pub step: PlannedChart,
     pub objects: Vec<DynamicObject>,
     /// What they were made of; a bundle is no chart.
     pub chart: Option<Chart>,
@@ -23,7 +23,7 @@ pub(super) struct Part {
 /// Fetches and renders a step's chart. Writes nothing.
 pub(super) async fn render(
     charts: &Charts,
-    step: Step,
+    step: PlannedChart,
     kubernetes: &Kubernetes,
     bundle: Option<&str>,
 ) -> Result<Part, Error> {
@@ -83,11 +83,11 @@ fn sign(object: &mut DynamicObject) {
 
 impl Part {
     /// What later commands need to make it again.
-    fn origin(&self, request: &Request) -> Origin {
+    fn origin(&self, request: &Request) -> Provenance {
         let request = Some(request).filter(|_| self.step.component == Component::Istiod);
         // The bundle is in the cluster; it would not fit into an inventory.
         let request = request.map(|request| Box::new(Request { gateway_api: None, ..request.clone() }));
-        Origin {
+        Provenance {
             component: self.step.component,
             name: self.step.name.clone(),
             revision: self.step.revision.clone(),

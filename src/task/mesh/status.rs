@@ -13,7 +13,8 @@ use super::{admission, leftovers, rendered_chart};
 use crate::chart::Charts;
 use crate::cluster::{self, Cluster, ObjectRef, ObjectReport, wait};
 use crate::mesh::{
-    Component, Facts, Finding, Installed, Request, Severity, Step, Version, owner::Owner, skew, support, usage,
+    Component, Finding, Installed, ObservedMesh, PlannedChart, Request, Severity, Version, owner::Owner, skew, support,
+    usage,
 };
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
@@ -210,11 +211,11 @@ impl Status {
         &self,
         cx: &TaskContext,
         cluster: &Cluster,
-        facts: &Facts,
+        facts: &ObservedMesh,
         installed: &Installed,
     ) -> Result<Vec<ObjectReport>, Error> {
         let origin = &installed.origin;
-        let part = rendered_chart::render(&self.charts, Step::of(origin), &facts.kubernetes, None).await?;
+        let part = rendered_chart::render(&self.charts, PlannedChart::of(origin), &facts.kubernetes, None).await?;
         let conduct = Conduct { dry_run: true, wait: Duration::ZERO, ..Conduct::default() };
         let request = origin.request.as_deref().cloned().unwrap_or_else(|| Request::of(origin.version.clone()));
         let report = match part.apply(cx, cluster, &request, &conduct).await {
@@ -247,7 +248,7 @@ async fn waiting(
 }
 
 /// What can be seen without comparing.
-async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, cluster::Error> {
+async fn observe(cluster: &Cluster, facts: &ObservedMesh) -> Result<StatusReport, cluster::Error> {
     let spaces = list(cluster, "v1", "Namespace", None).await?;
     let proxies: Vec<_> = list(cluster, "v1", "Pod", None).await?.iter().filter_map(usage::proxy).collect();
     let mut findings: Vec<_> = usage::overlaps(&facts.webhooks)

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::common_params::five_minutes;
+use super::mesh_run::{delete_as, remove};
 use super::report::{MeshReport, PartReport};
-use super::work::{delete_as, remove};
 use super::{LEASE, admission, facts, leftovers, validator};
 use crate::chart::Charts;
 use crate::cluster::Cluster;
 use crate::cluster::delete::DeleteOptions;
 use crate::mesh::owner::Owner;
-use crate::mesh::{self, Component, Facts, Installed, Severity};
+use crate::mesh::{self, Component, Installed, ObservedMesh, Severity};
 use crate::task::names::Namespace;
 use crate::task::namespace::{Label, LabelParams, Mode};
 use crate::task::{DURATION, Error, Failure, Limits, Outcome, Task, TaskContext};
@@ -147,7 +147,7 @@ impl UninstallParams {
     }
 
     /// Whether the command is about this part.
-    fn takes(&self, facts: &Facts, part: &Installed) -> bool {
+    fn takes(&self, facts: &ObservedMesh, part: &Installed) -> bool {
         let origin = &part.origin;
         if !self.tags.is_empty() {
             return origin.component == Component::Tag && self.tags.contains(&origin.name);
@@ -169,7 +169,7 @@ impl UninstallParams {
     }
 }
 
-async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Facts) -> Result<(), Error> {
+async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &ObservedMesh) -> Result<(), Error> {
     let mut parts: Vec<_> = facts.installed.iter().filter(|part| params.takes(facts, part)).collect();
     // Gateways first, base last; within each the webhooks go first.
     parts.sort_by_key(|part| std::cmp::Reverse(part.origin.component));
@@ -230,7 +230,7 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Fa
 }
 
 /// Control planes that the command could mean and that are not this worker's.
-fn others(params: &UninstallParams, facts: &Facts) -> Vec<String> {
+fn others(params: &UninstallParams, facts: &ObservedMesh) -> Vec<String> {
     let meant = |plane: &&mesh::ControlPlane| {
         params.tags.is_empty() && params.revision.as_ref().is_none_or(|revision| plane.revision == *revision)
     };
@@ -249,7 +249,11 @@ fn names<'a>(parts: &[&'a Installed], component: Component) -> BTreeSet<&'a str>
 
 /// Validating webhooks that another tool has installed and that call a control plane which is to be removed. The API
 /// server would refuse every object of Istio's kinds (istio/istio#28880).
-async fn foreign_validators(cluster: &Cluster, facts: &Facts, going: &BTreeSet<&str>) -> Result<Vec<String>, Error> {
+async fn foreign_validators(
+    cluster: &Cluster,
+    facts: &ObservedMesh,
+    going: &BTreeSet<&str>,
+) -> Result<Vec<String>, Error> {
     if going.is_empty() {
         return Ok(Vec::new());
     }
@@ -263,7 +267,7 @@ async fn foreign_validators(cluster: &Cluster, facts: &Facts, going: &BTreeSet<&
 }
 
 /// Users of what is to be removed: namespaces that select its revision or tag, and proxies that are connected to it.
-async fn users(cluster: &Cluster, facts: &Facts, parts: &[&Installed]) -> Result<Vec<String>, Error> {
+async fn users(cluster: &Cluster, facts: &ObservedMesh, parts: &[&Installed]) -> Result<Vec<String>, Error> {
     let (revisions, tags) = (names(parts, Component::Istiod), names(parts, Component::Tag));
     let going: BTreeSet<&str> = revisions.union(&tags).copied().collect();
     leftovers::users(cluster, &going, &revisions, facts).await

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::common_params::Conduct;
+use super::mesh_run::MeshRun;
 use super::report::MeshReport;
-use super::work::Work;
 use super::{LEASE, facts};
 use crate::chart::Charts;
-use crate::mesh::{self, Facts, Request, Version};
+use crate::mesh::{self, ObservedMesh, Request, Version};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 use canary::Canary;
 
@@ -121,7 +121,7 @@ impl Task for Upgrade {
         cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let request = params.request(&facts)?;
-        let mut work = Work::new(cx, &cluster, &self.charts, &request, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.conduct);
         let done = match params.strategy {
             Strategy::InPlace => in_place(&mut work, &facts, &params).await,
             Strategy::Canary => Canary::new(&params, &request, facts).run(&mut work).await,
@@ -151,7 +151,7 @@ impl UpgradeParams {
     }
 
     /// The mesh as it is to be: as it was asked for, in another version.
-    fn request(&self, facts: &Facts) -> Result<Request, Error> {
+    fn request(&self, facts: &ObservedMesh) -> Result<Request, Error> {
         let installed = |revision: &str| facts.istiod(revision).and_then(|origin| origin.request.clone());
         let new = (self.strategy == Strategy::Canary).then(|| self.to());
         let recorded = installed(&self.from).or_else(|| new.as_deref().and_then(installed));
@@ -167,7 +167,7 @@ impl UpgradeParams {
     }
 }
 
-async fn in_place(work: &mut Work<'_>, facts: &Facts, params: &UpgradeParams) -> Result<(), Error> {
+async fn in_place(work: &mut MeshRun<'_>, facts: &ObservedMesh, params: &UpgradeParams) -> Result<(), Error> {
     let until = params.until.unwrap_or(Stage::ControlPlane);
     let plan = mesh::plan(work.request, facts);
     work.run(facts, plan, false).await?;

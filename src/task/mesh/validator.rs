@@ -8,7 +8,7 @@ use serde_json::json;
 use super::common_params::Conduct;
 use super::rendered_chart;
 use super::uninstall::Removing;
-use crate::mesh::{Component, Facts, Finding, Installed, Request, Severity, Step, Version};
+use crate::mesh::{Component, Finding, Installed, ObservedMesh, PlannedChart, Request, Severity, Version};
 use crate::task::Error;
 
 /// The name of the Service of a revision's control plane, as the charts of istiod and base derive it.
@@ -18,7 +18,11 @@ pub(super) fn service(revision: &str) -> String {
 
 /// Points the default validating webhook at a revision that stays, or removes it with the last one, before the parts
 /// in `going` are deleted. Does nothing where the webhook goes with its chart or calls a revision that stays.
-pub(super) async fn hand_over(work: &mut Removing<'_>, facts: &Facts, going: &[&Installed]) -> Result<(), Error> {
+pub(super) async fn hand_over(
+    work: &mut Removing<'_>,
+    facts: &ObservedMesh,
+    going: &[&Installed],
+) -> Result<(), Error> {
     let Some(base) = facts.installed(Component::Base).next() else { return Ok(()) };
     let external = base.values["base"]["validationURL"].as_str().is_some_and(|url| !url.is_empty());
     if external || going.iter().any(|part| part.origin.component == Component::Base) {
@@ -31,7 +35,7 @@ pub(super) async fn hand_over(work: &mut Removing<'_>, facts: &Facts, going: &[&
         return Ok(());
     }
     let next = successor(facts, &staying);
-    let mut step = Step::of(base);
+    let mut step = PlannedChart::of(base);
     step.values["defaultRevision"] = json!(next.as_deref().unwrap_or_default());
     let message = match &next {
         Some(next) => format!("the default validating webhook calls revision {next} instead of {current}"),
@@ -54,7 +58,7 @@ pub(super) async fn hand_over(work: &mut Removing<'_>, facts: &Facts, going: &[&
 }
 
 /// Revisions whose control planes stay in the namespace that the webhook's Service is looked up in.
-fn staying(facts: &Facts, going: &[&Installed], namespace: &str) -> BTreeSet<String> {
+fn staying(facts: &ObservedMesh, going: &[&Installed], namespace: &str) -> BTreeSet<String> {
     let goes = |revision: &str| {
         going.iter().any(|part| part.origin.component == Component::Istiod && part.origin.name == revision)
     };
@@ -64,7 +68,7 @@ fn staying(facts: &Facts, going: &[&Installed], namespace: &str) -> BTreeSet<Str
 }
 
 /// The revision that takes over: the one that the tag `default` points to, the default one, else the newest.
-fn successor(facts: &Facts, staying: &BTreeSet<String>) -> Option<String> {
+fn successor(facts: &ObservedMesh, staying: &BTreeSet<String>) -> Option<String> {
     let tag = facts.webhooks.iter().find(|it| it.tag.as_deref() == Some("default")).map(|it| it.revision.clone());
     let version = |revision: &String| -> Option<Version> {
         let own = facts.istiod(revision).map(|it| it.version.clone());

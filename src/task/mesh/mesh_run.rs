@@ -14,14 +14,14 @@ use super::{admission, facts, precheck, quota, rehearsal};
 use crate::chart::Charts;
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{Cluster, ObjectsReport};
-use crate::mesh::{self, ComponentValues, Facts, Finding, Installed, Plan, Request, Severity, Webhook, usage};
+use crate::mesh::{self, ComponentValues, Finding, Installed, ObservedMesh, Plan, Request, Severity, Webhook, usage};
 use crate::task::{Error, TaskContext};
 
 /// Charts rendered at once: each is a helm process with some 70 MiB.
 const RENDERING: usize = 2;
 
 /// One plan under way.
-pub(super) struct Work<'a> {
+pub(super) struct MeshRun<'a> {
     pub cx: &'a TaskContext,
     pub cluster: &'a Cluster,
     charts: &'a Charts,
@@ -30,7 +30,7 @@ pub(super) struct Work<'a> {
     pub report: MeshReport,
 }
 
-impl<'a> Work<'a> {
+impl<'a> MeshRun<'a> {
     pub fn new(
         cx: &'a TaskContext,
         cluster: &'a Cluster,
@@ -45,7 +45,7 @@ impl<'a> Work<'a> {
     }
 
     /// Executes the whole plan. `prune_components` consents to the deletion of parts that the request no longer has.
-    pub async fn run(&mut self, facts: &Facts, plan: Plan, prune_components: bool) -> Result<(), Error> {
+    pub async fn run(&mut self, facts: &ObservedMesh, plan: Plan, prune_components: bool) -> Result<(), Error> {
         self.admit(plan.findings)?;
         self.refuse_removals(facts, &plan.removals, prune_components)?;
         let checking = precheck::before(self.cluster, self.request, facts);
@@ -68,7 +68,7 @@ impl<'a> Work<'a> {
     }
 
     /// Gateways and other parts are deleted only with consent: a smaller profile is easily given by mistake.
-    fn refuse_removals(&mut self, facts: &Facts, removals: &[String], consent: bool) -> Result<(), Error> {
+    fn refuse_removals(&mut self, facts: &ObservedMesh, removals: &[String], consent: bool) -> Result<(), Error> {
         if removals.is_empty() || consent {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl<'a> Work<'a> {
     }
 
     /// Renders all steps, some at a time.
-    pub async fn render(&self, facts: &Facts, steps: Vec<mesh::Step>) -> Result<Vec<Part>, Error> {
+    pub async fn render(&self, facts: &ObservedMesh, steps: Vec<mesh::PlannedChart>) -> Result<Vec<Part>, Error> {
         let total = steps.len();
         let bundle = self.request.gateway_api.as_deref();
         let rendering = steps.into_iter().enumerate().map(|(index, step)| async move {
@@ -134,7 +134,7 @@ impl<'a> Work<'a> {
     }
 
     /// Injectors that would take the same pods once the parts are applied.
-    fn overlaps(facts: &Facts, parts: &[Part]) -> Vec<Finding> {
+    fn overlaps(facts: &ObservedMesh, parts: &[Part]) -> Vec<Finding> {
         let coming: Vec<Webhook> = parts
             .iter()
             .flat_map(|part| part.of_kind("MutatingWebhookConfiguration"))
@@ -148,7 +148,7 @@ impl<'a> Work<'a> {
     }
 
     /// Values that no chart reads. Of those that go to all charts nothing is said when a stage leaves some out.
-    fn unread(&self, facts: &Facts, parts: &[Part]) -> Vec<Finding> {
+    fn unread(&self, facts: &ObservedMesh, parts: &[Part]) -> Vec<Finding> {
         // Most give none, and need no look at the charts.
         if self.request.values.is_empty() && self.request.component_values == ComponentValues::default() {
             return Vec::new();
