@@ -15,7 +15,7 @@ use crate::error::Problem;
 use crate::event::{CommandDraft, Target};
 
 /// How long the dry run that lists the objects may take.
-const LISTING: Duration = Duration::from_secs(60);
+const LISTING: Duration = Duration::from_mins(1);
 /// Objects that are listed one by one.
 const LISTED: usize = 30;
 

@@ -90,7 +90,7 @@ async fn check(target: &Target, options: &Options) -> Result<bool, Error> {
     let clusters = Clusters::new([(TARGET.to_owned(), Target { request_timeout: ANSWER, ..target.clone() })].into());
     let answers = async { clusters.get(TARGET).await?.version().await };
     let Identity { context, server, .. } = identity.clone();
-    let version = answers.await.map_err(|source| Error::NoCluster { server, context, source })?;
+    let version = answers.await.map_err(|source| Error::NoCluster { server, context, source: Box::new(source) })?;
     output::note(styled(QUIET, format_args!("  Kubernetes {version}")));
     if identity.is_local() || options.yes {
         return Ok(true);

@@ -108,7 +108,7 @@ pub enum Error {
         context: String,
         /// Why.
         #[source]
-        source: cluster::Error,
+        source: Box<cluster::Error>,
     },
     /// Input of the analysis.
     #[error(transparent)]
@@ -169,8 +169,8 @@ impl Classify for Error {
             Self::Worker(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
-            Self::Telemetry(_) => Class::Terminal,
-            Self::Argument { .. }
+            Self::Telemetry(_)
+            | Self::Argument { .. }
             | Self::Waited { .. }
             | Self::Local { .. }
             | Self::SchemaDrift { .. }

@@ -22,7 +22,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     match Format::or_fitting(options.output) {
         Format::Json => targets.iter().try_for_each(output::json)?,
         Format::Text if targets.is_empty() => {
-            output::line("no worker is running, and no target is paused or has commands")?
+            output::line("no worker is running, and no target is paused or has commands")?;
         }
         Format::Text => output::line(table(&targets))?,
     }

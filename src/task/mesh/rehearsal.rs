@@ -62,7 +62,7 @@ pub(super) async fn rehearse(
                 found.parts.push(*report);
             }
         }
-        coming.extend(part.of_kind("CustomResourceDefinition").flat_map(defined));
+        coming.extend(part.of_kind("CustomResourceDefinition").filter_map(defined));
     }
     Ok(failures)
 }
