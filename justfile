@@ -33,7 +33,7 @@ build:
 
 # What has to hold before a commit, without the tests.
 [group('check')]
-check: fmt-check clippy doc deny schemas-check
+check: fmt-check clippy doc deny schemas-check workflows-check
 
 [group('check')]
 fmt:
@@ -50,6 +50,46 @@ clippy:
 [group('check')]
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+# Each package alone, and each feature: what a default build of the whole workspace does not show.
+[group('check')]
+check-features:
+    for package in sailhand-base sailhand-analysis sailhand-analyze sailhand; do cargo check --locked --package "$package"; done
+    cargo check --locked --package sailhand --all-targets --features failpoints
+
+# The workflows of .github, if the linter is there: `just tools lint` builds it.
+[group('check')]
+workflows-check:
+    #!/usr/bin/env bash
+    if [[ -x {{ cache }}/bin/actionlint ]]; then
+        {{ cache }}/bin/actionlint
+    else
+        echo "NOT RUN: {{ cache }}/bin/actionlint is missing; just tools lint builds it"
+    fi
+
+# Install a git hook that runs `just pre-commit` before each commit.
+[group('setup')]
+hook:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    hook=$(git rev-parse --git-path hooks/pre-commit)
+    mkdir -p "$(dirname "$hook")"
+    printf '#!/bin/sh\nexec just pre-commit\n' >"$hook"
+    chmod +x "$hook"
+    echo "$hook runs just pre-commit"
+
+# Checks of the files that are staged: formatting, and where Rust changed, clippy and the schemas.
+[group('check')]
+pre-commit:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    staged=$(git diff --cached --name-only --diff-filter=ACMR)
+    if grep -qE '\.rs$|Cargo\.(toml|lock)$' <<<"$staged"; then
+        just fmt-check
+        cargo clippy --locked --workspace -- -D warnings
+        just schemas-check
+    fi
+    if grep -q '^\.github/' <<<"$staged"; then just workflows-check; fi
 
 # Licences, bans and sources of all dependencies.
 [group('check')]
@@ -152,10 +192,10 @@ crd-schemas:
     cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
-# Measure: `bus_path`, `apply`, `analyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
+# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
 [group('measure')]
 bench name="" *args="": (tools "istio")
-    cargo bench --locked {{ if name == "" { "" } else { "--bench " + name + " -- " + args } }}
+    cargo bench --locked --bench sailhand-bench {{ if name == "" { "" } else { "-- " + name + " " + args } }}
 
 # A worker on the current kubeconfig context with its own nats-server, in the foreground.
 [group('run')]

@@ -11,10 +11,8 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
-#[path = "measure/mod.rs"]
-mod measure;
-#[path = "../tests/support/mod.rs"]
-mod support;
+use crate::measure;
+use crate::support;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,7 +46,7 @@ struct Bench {
 }
 
 #[tokio::main]
-async fn main() {
+pub async fn main() {
     let known: [(_, &[usize]); 4] = [("commands", &[100_000]), ("slots", &[64]), ("slow", &[500]), ("quick", &[20])];
     let options = Options::read(&known);
     let (commands, slots) = (options.one("commands"), options.one("slots"));

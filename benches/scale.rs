@@ -8,10 +8,8 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
-#[path = "measure/mod.rs"]
-mod measure;
-#[path = "../tests/support/mod.rs"]
-mod support;
+use crate::measure;
+use crate::support;
 
 use std::path::Path;
 use std::time::Duration;
@@ -60,7 +58,7 @@ struct Bench {
 }
 
 #[tokio::main]
-async fn main() {
+pub async fn main() {
     let known: [(_, &[usize]); 5] =
         [("workers", &[1, 2, 4, 8]), ("slots", &[1, 64]), ("objects", &[10]), ("commands", &[160]), ("rounds", &[3])];
     let options = Options::read(&known);

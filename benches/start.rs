@@ -5,10 +5,8 @@
     reason = "a measurement that cannot be made has to fail; it prints"
 )]
 
-#[path = "measure/mod.rs"]
-mod measure;
-#[path = "../tests/support/mod.rs"]
-mod support;
+use crate::measure;
+use crate::support;
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +24,7 @@ const STARTS: usize = 20;
 const IDLE: (usize, Duration) = (3, Duration::from_secs(5));
 
 #[tokio::main]
-async fn main() {
+pub async fn main() {
     println!("\nstart: a worker on a local nats-server whose streams are there");
     let binary = Path::new(env!("CARGO_BIN_EXE_sailhand"));
     measure::machine(&[(binary, &["--version"])]);

@@ -14,7 +14,8 @@ pub struct FindingReport {
     /// Such as `IST0101`.
     pub code: String,
     /// `error`, `warning` or `info`.
-    pub level: String,
+    #[schemars(extend("enum" = ["error", "warning", "info"]))]
+    pub severity: String,
     /// `Kind namespace/name`.
     pub resource: String,
     /// The field, or empty.

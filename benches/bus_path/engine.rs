@@ -12,12 +12,13 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use sailhand::bus::nats::NatsBus;
 use sailhand::bus::{
-    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Stranded, Swap,
+    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, RecordKey, ResultRecord, Settlement,
+    Stranded, Subjects, Swap,
 };
 use sailhand::clock::Clock;
 use sailhand::cluster::Clusters;
 use sailhand::config::{Config, Target};
-use sailhand::event::{self, CommandKey, Origin};
+use sailhand::event::{CommandId, Origin};
 use sailhand::task::Registry;
 use sailhand::telemetry::metrics::Metrics;
 use sailhand::worker::{Engine, Settings};
@@ -109,8 +110,8 @@ impl Bus for Timed {
         self.bus.publish_event(origin, kind, event).await
     }
 
-    async fn has_result(&self, target: &event::Target, key: &CommandKey) -> Result<bool, Error> {
-        self.bus.has_result(target, key).await
+    async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error> {
+        self.bus.find_result(command).await
     }
 
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
@@ -129,11 +130,11 @@ impl Bus for Timed {
         self.bus.release(lease).await
     }
 
-    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
+    async fn attempts(&self, key: &RecordKey) -> Result<(Attempts, u64), Error> {
         self.bus.attempts(key).await
     }
 
-    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+    async fn record_attempts(&self, key: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
         self.bus.record_attempts(key, attempts, revision).await
     }
 
@@ -161,8 +162,12 @@ impl Bus for Timed {
         self.bus.blob(name, limit).await
     }
 
-    async fn cancel(&self, target: &event::Target, key: &CommandKey, by: &str) -> Result<(), Error> {
-        self.bus.cancel(target, key, by).await
+    async fn cancel(&self, command: &CommandId, by: &str) -> Result<(), Error> {
+        self.bus.cancel(command, by).await
+    }
+
+    fn subjects(&self) -> &Subjects {
+        Bus::subjects(&self.bus)
     }
 
     fn control(&self) -> &Control {

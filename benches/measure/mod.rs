@@ -1,5 +1,5 @@
 //! What a process used, and plain tables. Knows nothing of what is measured. Linux only: it reads `/proc`.
-#![allow(dead_code, reason = "each measurement is a crate of its own and uses only some of this")]
+#![allow(dead_code, reason = "some of this is for one measurement only")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+/// The arguments behind the name of the measurement.
+pub fn words() -> impl Iterator<Item = String> {
+    std::env::args().skip(1).filter(|word| word != "--bench").skip(1) // `--bench` is cargo's own
+}
+
 /// What was asked for, the defaults where nothing was.
 pub struct Options(BTreeMap<&'static str, Vec<usize>>);
 
@@ -9,7 +14,7 @@ impl Options {
     /// Reads the command line; `known` has each option's name and default.
     pub fn read(known: &[(&'static str, &[usize])]) -> Self {
         let mut options: BTreeMap<_, _> = known.iter().map(|(name, default)| (*name, default.to_vec())).collect();
-        let mut words = std::env::args().skip(1).filter(|word| word != "--bench"); // cargo's own
+        let mut words = words();
         while let Some(word) = words.next() {
             let usage = || -> Vec<usize> { panic!("{word}: not known, or no numbers. Known: {}", shown(known)) };
             let numbers = words.next().and_then(|text| text.split(',').map(|one| one.parse().ok()).collect());

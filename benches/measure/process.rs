@@ -38,7 +38,7 @@ impl Run {
     }
 }
 
-/// Runs a program with its output into a file; it has to succeed. `main` has to begin with [`measured`].
+/// Runs a program with its output into a file; it has to succeed. `main` begins with [`measured`].
 pub fn run(command: &Command, out: &Path) -> Run {
     let mut asking = Command::new(std::env::current_exe().unwrap());
     asking.arg(ASK).arg(out).arg(command.get_program()).args(command.get_args());

@@ -1,93 +1,170 @@
-//! What operators ask for, as this process knows it: a watch on the bus feeds it, running commands listen to it.
+//! Cancellations and pauses as this process knows them. A watch on the bus fills them in; running commands listen.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::event::CommandKey;
+use crate::event::{CommandId, CommandKey, Target};
 
-/// Cancelled commands and paused targets.
+/// A request to end a command.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cancellation {
+    /// The command.
+    pub key: CommandKey,
+    /// The target it is limited to. `None` means the commands with this key on all targets; only operators may write
+    /// that.
+    pub target: Option<Target>,
+}
+
+impl From<&CommandId> for Cancellation {
+    fn from(command: &CommandId) -> Self {
+        Self { key: command.key.clone(), target: Some(command.target.clone()) }
+    }
+}
+
+impl Cancellation {
+    /// The commands with this key on all targets.
+    #[must_use]
+    pub fn of_all_targets(key: &CommandKey) -> Self {
+        Self { key: key.clone(), target: None }
+    }
+
+    fn applies_to(&self, command: &CommandId) -> bool {
+        self.key == command.key && self.target.as_ref().is_none_or(|target| *target == command.target)
+    }
+}
+
+/// All cancellations and pauses on the bus at one time.
 #[derive(Debug, Default)]
-pub struct Control(Mutex<State>);
+pub struct ControlState {
+    /// Cancelled commands.
+    pub cancelled: HashSet<Cancellation>,
+    /// Paused targets.
+    pub paused: HashSet<String>,
+}
+
+/// Cancelled commands, paused targets, and the commands that run in this process.
+#[derive(Debug, Default)]
+pub struct Control(Mutex<Shared>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// With the target it was asked for; `None` is whatever target, as operators ask.
-    cancelled: HashMap<CommandKey, Option<String>>,
-    paused: HashSet<String>,
-    running: HashMap<CommandKey, (String, CancellationToken)>,
+struct Shared {
+    state: ControlState,
+    running: HashMap<CommandId, CancellationToken>,
+}
+
+impl Shared {
+    fn is_cancelled(&self, command: &CommandId) -> bool {
+        let cancelled = &self.state.cancelled;
+        cancelled.contains(&Cancellation::from(command))
+            || cancelled.contains(&Cancellation::of_all_targets(&command.key))
+    }
 }
 
 impl Control {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the command is to end without being done.
     #[must_use]
-    pub fn is_cancelled(&self, key: &CommandKey, target: &str) -> bool {
-        self.state().cancelled.get(key).is_some_and(|asked| meant(asked.as_deref(), target))
+    pub fn is_cancelled(&self, command: &CommandId) -> bool {
+        self.shared().is_cancelled(command)
     }
 
     /// Whether commands for the target are to wait.
     #[must_use]
     pub fn is_paused(&self, target: &str) -> bool {
-        self.state().paused.contains(target)
+        self.shared().state.paused.contains(target)
     }
 
-    /// Cancelled when the command is; until [`Control::forget`].
+    /// A token that is cancelled when the command is; until [`Control::forget`].
     #[must_use]
-    pub fn listen(&self, key: &CommandKey, target: &str) -> CancellationToken {
-        let mut state = self.state();
+    pub fn listen(&self, command: &CommandId) -> CancellationToken {
+        let mut shared = self.shared();
         let token = CancellationToken::new();
-        if state.cancelled.get(key).is_some_and(|asked| meant(asked.as_deref(), target)) {
+        if shared.is_cancelled(command) {
             token.cancel();
         }
-        state.running.insert(key.clone(), (target.to_owned(), token.clone()));
+        shared.running.insert(command.clone(), token.clone());
         token
     }
 
-    /// The command does not run here any more.
-    pub fn forget(&self, key: &CommandKey) {
-        self.state().running.remove(key);
+    /// The command no longer runs in this process.
+    pub fn forget(&self, command: &CommandId) {
+        self.shared().running.remove(command);
     }
 
-    /// Somebody cancelled the command, if it is one of `target` (of any, when `None`).
-    pub fn cancel(&self, key: &CommandKey, target: Option<String>) {
-        let mut state = self.state();
-        if let Some((running, token)) = state.running.get(key)
-            && meant(target.as_deref(), running)
-        {
-            token.cancel();
+    /// Adds a cancellation, and stops the running commands that it applies to.
+    pub fn cancel(&self, cancellation: Cancellation) {
+        let mut shared = self.shared();
+        for (command, token) in &shared.running {
+            if cancellation.applies_to(command) {
+                token.cancel();
+            }
         }
-        state.cancelled.insert(key.clone(), target);
+        shared.state.cancelled.insert(cancellation);
     }
 
-    /// The note of a cancellation has gone.
-    pub fn forget_cancelled(&self, key: &CommandKey) {
-        self.state().cancelled.remove(key);
+    /// Removes a cancellation that is no longer on the bus.
+    pub fn withdraw(&self, cancellation: &Cancellation) {
+        self.shared().state.cancelled.remove(cancellation);
     }
 
-    /// Somebody paused or resumed a target.
+    /// Pauses or resumes a target.
     pub fn set_paused(&self, target: &str, paused: bool) {
-        let mut state = self.state();
+        let mut shared = self.shared();
         if paused {
-            state.paused.insert(target.to_owned());
+            shared.state.paused.insert(target.to_owned());
         } else {
-            state.paused.remove(target);
+            shared.state.paused.remove(target);
         }
     }
 
-    /// Forgets everything but what runs, before a watch starts over.
-    pub fn reset(&self) {
-        let mut state = self.state();
-        state.cancelled.clear();
-        state.paused.clear();
+    /// Replaces everything that is known by a complete state, in one step: there is no moment in which a paused target
+    /// is open or a cancelled command may begin.
+    pub fn replace(&self, state: ControlState) {
+        let mut shared = self.shared();
+        shared.state = state;
+        for (command, token) in &shared.running {
+            if shared.is_cancelled(command) {
+                token.cancel();
+            }
+        }
     }
 }
 
-/// Whether a cancellation for `asked` is meant for a command of `target`.
-fn meant(asked: Option<&str>, target: &str) -> bool {
-    asked.is_none_or(|asked| asked == target)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(target: &str) -> CommandId {
+        CommandId::new(&target.parse().unwrap(), &CommandKey::new("/test", "1"))
+    }
+
+    #[test]
+    fn cancellation_of_one_target_does_not_replace_that_of_another() {
+        let control = Control::default();
+        let (dev, prod) = (command("dev"), command("prod"));
+        let running = control.listen(&prod);
+        control.cancel(Cancellation::from(&dev));
+        assert!(!running.is_cancelled() && !control.is_cancelled(&prod));
+        control.cancel(Cancellation::from(&prod));
+        assert!(running.is_cancelled() && control.is_cancelled(&prod) && control.is_cancelled(&dev));
+        control.withdraw(&Cancellation::from(&prod));
+        assert!(!control.is_cancelled(&prod) && control.is_cancelled(&dev));
+        control.cancel(Cancellation::of_all_targets(&prod.key));
+        assert!(control.is_cancelled(&prod));
+    }
+
+    #[test]
+    fn replaced_state_stops_what_it_cancels_and_forgets_what_expired() {
+        let control = Control::default();
+        control.set_paused("dev", true);
+        let dev = command("dev");
+        let running = control.listen(&dev);
+        control.replace(ControlState { cancelled: [Cancellation::from(&dev)].into(), ..ControlState::default() });
+        assert!(running.is_cancelled() && !control.is_paused("dev"));
+    }
 }

@@ -14,10 +14,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{
-    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Settlement, Stranded, Subjects, Swap,
+    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, RecordKey,
+    ResultRecord, Settlement, Stranded, Subjects, Swap,
 };
 use crate::clock::Clock;
-use crate::event::{CommandKey, Origin, Target, dataref};
+use crate::event::{CommandId, Fingerprint, Origin, Target, dataref};
 
 /// Decides whether an operation fails, by its name; the write may have happened all the same (`After`).
 pub type Faults = Box<dyn FnMut(&'static str) -> Option<Fault> + Send>;
@@ -52,10 +53,10 @@ struct State {
     queue: BTreeMap<u64, Message>,
     sequence: u64,
     revision: u64,
-    results: HashMap<CommandKey, Event>,
+    results: HashMap<CommandId, (Event, Option<Fingerprint>)>,
     events: Vec<Event>,
     leases: HashMap<LeaseName, (u64, Instant)>,
-    attempts: HashMap<CommandKey, (Attempts, u64)>,
+    attempts: HashMap<RecordKey, (Attempts, u64)>,
     dead: Vec<(String, String)>,
     faults: Option<Faults>,
 }
@@ -75,6 +76,8 @@ struct Message {
     delivered: u64,
     /// Not delivered before this: a delayed NAK, a running `ack_wait`, a schedule.
     not_before: Instant,
+    /// Subject of the schedule that it waits in. Another schedule on this subject replaces it until it is due.
+    schedule: Option<String>,
 }
 
 impl MemoryBus {
@@ -125,23 +128,39 @@ impl MemoryBus {
 
     /// Puts a command on the queue; duplicates are another message.
     pub fn publish(&self, target: &Target, verb: &str, payload: impl Into<Bytes>) {
-        let subject = self.subjects.command(target, verb);
-        self.enqueue(subject, Vec::new(), payload.into(), Instant::now());
+        self.publish_with_headers(target, verb, Vec::new(), payload);
     }
 
-    fn enqueue(&self, subject: String, headers: Vec<(String, String)>, payload: Bytes, not_before: Instant) {
+    /// The same with headers.
+    pub fn publish_with_headers(
+        &self,
+        target: &Target,
+        verb: &str,
+        headers: Vec<(String, String)>,
+        payload: impl Into<Bytes>,
+    ) {
+        let subject = self.subjects.command(target, verb);
+        let (payload, not_before) = (payload.into(), Instant::now());
+        self.enqueue(Message { subject, headers, payload, delivered: 0, not_before, schedule: None });
+    }
+
+    fn enqueue(&self, message: Message) {
         let mut state = self.state();
+        let now = Instant::now();
+        if message.schedule.is_some() {
+            state.queue.retain(|_, other| other.schedule != message.schedule || other.not_before <= now);
+        }
         state.sequence += 1;
         let sequence = state.sequence;
-        state.queue.insert(sequence, Message { subject, headers, payload, delivered: 0, not_before });
+        state.queue.insert(sequence, message);
         drop(state);
         self.changed.notify_waiters();
     }
 
     /// The results so far.
     #[must_use]
-    pub fn results(&self) -> HashMap<CommandKey, Event> {
-        self.state().results.clone()
+    pub fn results(&self) -> HashMap<CommandId, Event> {
+        self.state().results.iter().map(|(command, (event, _))| (command.clone(), event.clone())).collect()
     }
 
     /// The events so far, one of each id.
@@ -204,6 +223,7 @@ impl MemoryBus {
                 continue;
             }
             message.delivered += 1;
+            message.schedule = None;
             message.not_before = now + self.ack_wait;
             due.push(Delivery {
                 subject: message.subject.clone(),
@@ -287,16 +307,19 @@ impl Bus for MemoryBus {
         self.write("publish event", |state| state.keep_event(event)).await
     }
 
-    async fn has_result(&self, _: &Target, key: &CommandKey) -> Result<bool, Error> {
-        self.write("look up", |state| state.results.contains_key(key)).await
+    async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error> {
+        self.write("look up", |state| {
+            state.results.get(command).map(|(_, fingerprint)| ResultRecord { fingerprint: fingerprint.clone() })
+        })
+        .await
     }
 
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
         self.write("commit", |state| {
-            if state.results.contains_key(&origin.key) {
+            if state.results.contains_key(&origin.command()) {
                 return Swap::Lost;
             }
-            state.results.insert(origin.key.clone(), event.clone());
+            state.results.insert(origin.command(), (event.clone(), origin.fingerprint()));
             Swap::Won(Self::next_revision(state))
         })
         .await
@@ -337,11 +360,11 @@ impl Bus for MemoryBus {
         .await
     }
 
-    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
+    async fn attempts(&self, key: &RecordKey) -> Result<(Attempts, u64), Error> {
         self.write("read attempts", |state| state.attempts.get(key).cloned().unwrap_or_default()).await
     }
 
-    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+    async fn record_attempts(&self, key: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
         self.write("record attempts", |state| {
             if state.attempts.get(key).map_or(0, |(_, revision)| *revision) != revision {
                 return Swap::Lost;
@@ -353,10 +376,17 @@ impl Bus for MemoryBus {
         .await
     }
 
-    async fn schedule(&self, delivery: &Delivery, _: &Origin, at: OffsetDateTime) -> Result<(), Error> {
+    async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
         self.write("schedule", |_| ()).await?;
-        let (subject, headers) = (delivery.subject.clone(), delivery.headers.clone());
-        self.enqueue(subject, headers, delivery.payload.clone(), self.clock.instant_of(at));
+        let schedule = self.subjects.schedule(&origin.command());
+        let is_nats = |name: &str| name.to_ascii_lowercase().starts_with("nats-");
+        let mut headers: Vec<_> = delivery.headers.iter().filter(|(name, _)| !is_nats(name)).cloned().collect();
+        // As the server writes them (ADR-51).
+        headers.push(("Nats-Scheduler".to_owned(), schedule.clone()));
+        headers.push(("Nats-Schedule-Next".to_owned(), "purge".to_owned()));
+        let (subject, payload) = (delivery.subject.clone(), delivery.payload.clone());
+        let not_before = self.clock.instant_of(at);
+        self.enqueue(Message { subject, headers, payload, delivered: 0, not_before, schedule: Some(schedule) });
         Ok(())
     }
 
@@ -386,8 +416,12 @@ impl Bus for MemoryBus {
         Ok(dataref::of("memory", &bytes).reference)
     }
 
-    async fn cancel(&self, target: &Target, key: &CommandKey, _: &str) -> Result<(), Error> {
-        self.write("cancel", |_| self.control.cancel(key, Some(target.to_string()))).await
+    async fn cancel(&self, command: &CommandId, _: &str) -> Result<(), Error> {
+        self.write("cancel", |_| self.control.cancel(Cancellation::from(command))).await
+    }
+
+    fn subjects(&self) -> &Subjects {
+        &self.subjects
     }
 
     fn control(&self) -> &Control {

@@ -6,6 +6,7 @@ pub mod control;
 mod error;
 pub mod memory;
 pub mod nats;
+mod record;
 mod subject;
 pub mod topology;
 
@@ -16,15 +17,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cloudevents::Event;
 use futures::stream::BoxStream;
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 pub use card::TargetCard;
-pub use control::Control;
+pub use control::{Cancellation, Control, ControlState};
 pub use error::Error;
+pub use record::{Attempts, RecordKey, ResultRecord};
 pub use subject::Subjects;
 
-use crate::event::{CommandKey, Origin, Target};
+use crate::event::{CommandId, CommandKey, Origin, Target};
 
 /// A message of the command stream, and the right to settle it.
 #[derive(Clone)]
@@ -100,44 +101,6 @@ pub struct LeaseName {
     pub target: Target,
     /// The inventory in it.
     pub installation: String,
-}
-
-/// What is kept of a command's attempts, outside the process that may die.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempts {
-    /// Attempts begun, those that were handed back not counted.
-    pub begun: u32,
-    /// Attempts begun, all: what parts the events of one from those of the next.
-    pub runs: u32,
-    /// When the first began, seconds of Unix time: the command's own time limit runs from here.
-    pub since: i64,
-    /// Who began the last one.
-    pub worker: String,
-    /// The last one has neither ended nor been handed back: it runs, or its process died.
-    pub open: bool,
-    /// Attempts that were found open when the next began, those whose worker turned out to live not counted.
-    pub crashed: u32,
-    /// An attempt before the last one wrote to the cluster.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub changed: bool,
-    /// The open one has begun to write; noted before its first write, so that it is known of one that died.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub writing: bool,
-    /// Code of the last failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_code: Option<String>,
-    /// The next attempt waits until then, milliseconds of Unix time: also that of a copy of the message, which knows
-    /// nothing of the delay that the failed one was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_before: Option<i64>,
-}
-
-impl Attempts {
-    /// Whether one of them wrote, or died when it had begun to.
-    #[must_use]
-    pub const fn changed(&self) -> bool {
-        self.changed || self.writing
-    }
 }
 
 /// Why a message became a dead letter; a subject token.
@@ -233,8 +196,8 @@ pub trait Bus: Send + Sync + 'static {
     /// Publishes a progress event of kind `kind`.
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error>;
 
-    /// Whether the command has ended already.
-    async fn has_result(&self, target: &Target, key: &CommandKey) -> Result<bool, Error>;
+    /// The result of the command, if it has ended.
+    async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error>;
 
     /// Publishes the result, unless there is one: the commit point of a command and its idempotency record.
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error>;
@@ -248,11 +211,11 @@ pub trait Bus: Send + Sync + 'static {
     /// Gives the lease back. One that is gone already is no error.
     async fn release(&self, lease: &Lease) -> Result<(), Error>;
 
-    /// The attempts of a command and their revision; revision 0 for none.
-    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error>;
+    /// The attempts under a name and their revision. Revision 0 means that there is no record.
+    async fn attempts(&self, record: &RecordKey) -> Result<(Attempts, u64), Error>;
 
-    /// Writes the attempts if they still have that revision.
-    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error>;
+    /// Writes the attempts if the record still has that revision.
+    async fn record_attempts(&self, record: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error>;
 
     /// Publishes the command again at `at`, or when it is cancelled. Of several that wait so, one may be left, as they
     /// are one command. A repeat for the same delivery is the same.
@@ -274,8 +237,11 @@ pub trait Bus: Send + Sync + 'static {
     /// same bytes.
     async fn attach(&self, bytes: Bytes) -> Result<String, Error>;
 
-    /// Notes that the command is to end, if it is one of `target`.
-    async fn cancel(&self, target: &Target, key: &CommandKey, by: &str) -> Result<(), Error>;
+    /// Asks every worker to end the command. `by` says who asked, for people.
+    async fn cancel(&self, command: &CommandId, by: &str) -> Result<(), Error>;
+
+    /// All names on the bus.
+    fn subjects(&self) -> &Subjects;
 
     /// What operators ask for: cancelled commands, paused targets.
     fn control(&self) -> &Control;

@@ -1,6 +1,8 @@
 //! Every subject, stream and bucket by name. The only place that spells them.
 
-use crate::event::{CommandKey, Target};
+use super::control::Cancellation;
+use super::record::RecordKey;
+use crate::event::{CommandId, CommandKey, Target};
 
 /// The names below one prefix, such as `istio`.
 #[derive(Debug, Clone)]
@@ -37,14 +39,24 @@ impl Subjects {
 
     /// `istio.sched.<target>.<key>`: a command that waits, longer or with more others than the consumer has room for.
     #[must_use]
-    pub fn schedule(&self, target: &str, key: &CommandKey) -> String {
-        format!("{}.sched.{target}.{key}", self.prefix)
+    pub fn schedule(&self, command: &CommandId) -> String {
+        format!("{}.sched.{command}", self.prefix)
     }
 
-    /// The one command, whatever its target.
+    /// The schedules that a cancellation applies to.
+    #[must_use]
+    pub fn schedules_of(&self, cancellation: &Cancellation) -> String {
+        let Cancellation { key, target } = cancellation;
+        target.as_ref().map_or_else(
+            || self.schedule_of(key),
+            |target| self.schedule(&CommandId { target: target.clone(), key: key.clone() }),
+        )
+    }
+
+    /// The schedules of the commands with this key on all targets.
     #[must_use]
     pub fn schedule_of(&self, key: &CommandKey) -> String {
-        self.schedule("*", key)
+        format!("{}.sched.*.{key}", self.prefix)
     }
 
     /// All that wait so.
@@ -85,8 +97,8 @@ impl Subjects {
 
     /// `istio.res.<target>.<key>`.
     #[must_use]
-    pub fn result(&self, target: &Target, key: &CommandKey) -> String {
-        format!("{}.res.{target}.{key}", self.prefix)
+    pub fn result(&self, command: &CommandId) -> String {
+        format!("{}.res.{command}", self.prefix)
     }
 
     /// The result of one command, whatever its target.
@@ -125,16 +137,38 @@ impl Subjects {
         format!("$KV.{}.{target}.{installation}", self.lease_bucket())
     }
 
-    /// `$KV.istio_attempt.<key>`.
+    /// `$KV.istio_attempt.<target>.<key>` of a command.
     #[must_use]
-    pub fn attempts(&self, key: &CommandKey) -> String {
-        format!("$KV.{}.{key}", self.attempt_bucket())
+    pub fn attempts(&self, record: &RecordKey) -> String {
+        format!("$KV.{}.{record}", self.attempt_bucket())
     }
 
-    /// `$KV.istio_control.cancel.<key>`.
+    /// `$KV.istio_control.cancel.<target>.<key>`, or `$KV.istio_control.cancel.<key>` for all targets.
     #[must_use]
-    pub fn cancel(&self, key: &CommandKey) -> String {
-        format!("$KV.{}.cancel.{key}", self.control_bucket())
+    pub fn cancel(&self, cancellation: &Cancellation) -> String {
+        let Cancellation { key, target } = cancellation;
+        let bucket = self.control_bucket();
+        target.as_ref().map_or_else(
+            || format!("$KV.{bucket}.cancel.{key}"),
+            |target| format!("$KV.{bucket}.cancel.{target}.{key}"),
+        )
+    }
+
+    /// The cancellation that a subject of the control bucket names.
+    #[must_use]
+    pub fn parse_cancel(&self, subject: &str) -> Option<Cancellation> {
+        let rest = subject.strip_prefix(&format!("$KV.{}.cancel.", self.control_bucket()))?;
+        let (target, key) = match rest.split_once('.') {
+            Some((target, key)) => (Some(target.parse().ok()?), key),
+            None => (None, rest),
+        };
+        Some(Cancellation { key: key.parse().ok()?, target })
+    }
+
+    /// The target that a subject of the control bucket pauses.
+    #[must_use]
+    pub fn parse_pause<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&format!("$KV.{}.pause.", self.control_bucket()))
     }
 
     /// `$KV.istio_control.pause.<target>`.
@@ -250,6 +284,19 @@ pub const SWEEPER: &str = "sweeper";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cancellation_subject_and_its_parts_agree() {
+        let subjects = Subjects::new("istio");
+        let command = CommandId::new(&"dev".parse().unwrap(), &CommandKey::new("/test", "1"));
+        for cancellation in [Cancellation::from(&command), Cancellation::of_all_targets(&command.key)] {
+            assert_eq!(subjects.parse_cancel(&subjects.cancel(&cancellation)), Some(cancellation));
+        }
+        for bad in ["$KV.istio_control.cancel.x", "$KV.istio_control.pause.dev", "$KV.istio_control.cancel.A.b"] {
+            assert_eq!(subjects.parse_cancel(bad), None, "{bad}");
+        }
+        assert_eq!(subjects.parse_pause("$KV.istio_control.pause.dev"), Some("dev"));
+    }
 
     #[test]
     fn command_subject_and_its_parts_agree() {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::config;
@@ -145,28 +145,38 @@ impl Chart {
     fn of(name: &str, version: &str, digest: String, mut files: BTreeMap<String, Vec<u8>>) -> Result<Self, Error> {
         let wrong = |reason: String| Error::Unsafe { chart: format!("{name}-{version}"), reason };
         let about = files.get("Chart.yaml").ok_or_else(|| wrong("it has no Chart.yaml".to_owned()))?;
-        let about = String::from_utf8_lossy(about).into_owned();
-        let field = |key: &str| {
-            let line = about.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-            line.map(|value| value.trim().trim_matches('"').to_owned()).unwrap_or_default()
-        };
+        let mut about =
+            about_chart(about).map_err(|reason| wrong(format!("its Chart.yaml cannot be read: {reason}")))?;
+        let field = |key: &str| about.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         if field("name") != name {
             return Err(wrong(format!("its Chart.yaml names the chart {:?}", field("name"))));
         }
         match field("version") {
             same if same == version => {}
             unstamped if unstamped == UNSTAMPED => {
-                let stamped = about.lines().map(|line| match line.split_once(':') {
-                    Some((key @ ("version" | "appVersion"), _)) => format!("{key}: \"{version}\"\n"),
-                    _ => format!("{line}\n"),
-                });
-                files.insert("Chart.yaml".to_owned(), stamped.collect::<String>().into_bytes());
+                for key in ["version", "appVersion"] {
+                    about.insert(key.to_owned(), version.into());
+                }
+                // JSON is YAML, so Helm reads it.
+                files.insert("Chart.yaml".to_owned(), Value::Object(about).to_string().into_bytes());
             }
             other => return Err(wrong(format!("its Chart.yaml has version {other:?}"))),
         }
         Ok(Self { name: name.to_owned(), version: version.to_owned(), digest, files })
     }
 }
+
+/// The fields of a `Chart.yaml`.
+fn about_chart(text: &[u8]) -> Result<Map<String, Value>, String> {
+    if text.len() > MAX_ABOUT {
+        return Err(format!("it has more than {MAX_ABOUT} bytes"));
+    }
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    serde_saphyr::from_str(text).map_err(|error| error.to_string().lines().take(1).collect())
+}
+
+/// Most bytes of a `Chart.yaml`.
+const MAX_ABOUT: usize = 1 << 16;
 
 /// What Istio's charts say before a release is built of them.
 const UNSTAMPED: &str = "1.0.0";
@@ -187,13 +197,34 @@ mod tests {
     fn a_source_chart_is_stamped_and_a_wrong_one_refused() {
         let source = files("apiVersion: v2\nname: base\nversion: 1.0.0\nappVersion: 1.0.0\n");
         let chart = Chart::of("base", "1.30.3", String::new(), source).unwrap();
-        let about = String::from_utf8(chart.files["Chart.yaml"].clone()).unwrap();
-        assert_eq!(about, "apiVersion: v2\nname: base\nversion: \"1.30.3\"\nappVersion: \"1.30.3\"\n");
+        let about: Value = serde_json::from_slice(&chart.files["Chart.yaml"]).unwrap();
+        let stamped = json!({"apiVersion": "v2", "name": "base", "version": "1.30.3", "appVersion": "1.30.3"});
+        assert_eq!(about, stamped);
 
         let released = files("name: base\nversion: 1.29.0\n");
         assert!(Chart::of("base", "1.29.0", String::new(), released.clone()).is_ok());
         assert!(Chart::of("base", "1.30.3", String::new(), released.clone()).is_err());
         assert!(Chart::of("istiod", "1.29.0", String::new(), released).is_err());
         assert!(Chart::of("base", "1.29.0", String::new(), BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn chart_yaml_is_read_as_yaml() {
+        for about in [
+            "name: 'base'\nversion: '1.29.0'\n",
+            "name: base # the definitions\nversion: \"1.29.0\"   # released\n",
+            "{name: base, version: 1.29.0}",
+            "dependencies:\n- name: other\n  version: 2.0.0\n\"name\": base\n\"version\" : 1.29.0\n",
+        ] {
+            let chart = Chart::of("base", "1.29.0", String::new(), files(about));
+            assert!(chart.is_ok(), "{about}: {chart:?}");
+        }
+        let dependency = files("{name: base, version: 1.0.0, dependencies: [{name: a, version: 2.0.0}]}");
+        let stamped = Chart::of("base", "1.30.3", String::new(), dependency).unwrap();
+        let about: Value = serde_json::from_slice(&stamped.files["Chart.yaml"]).unwrap();
+        assert_eq!(about["dependencies"][0]["version"], "2.0.0");
+        for about in ["name: [base", "- base", "name: base\nname: base\nversion: 1.29.0\n"] {
+            assert!(Chart::of("base", "1.29.0", String::new(), files(about)).is_err(), "{about}");
+        }
     }
 }

@@ -1,32 +1,20 @@
-//! `sailhand analyze`: reads configuration and tells what is wrong with it.
+//! `sailhand analyze`: reads configuration and tells what is wrong with it. What needs files only is in
+//! [`sailhand_analyze`]; this adds clusters.
 
-mod explain;
-mod filter;
+mod gaps;
 mod live;
-mod notes;
-mod show;
 mod watch;
 
-use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use sailhand_analyze::{Analysis, Filter, Input};
 
-use filter::Filter;
 use live::Gaps;
-use show::{FailOn, Format, show};
 
-use super::{Error, Exit, output};
-use crate::analysis::report::Report;
-use crate::analysis::source::{self, PassedOver, Reading, Sources, files};
-use crate::analysis::suppress::{self, Suppressions};
-use crate::analysis::{Finding, Kind, Node, Settings, Snapshot, mesh};
+use super::{Error, Exit};
 use crate::clock::Clock;
-
-/// What Istio's own tests add to each case: a gateway's pod and service. They are part of nearly every installation,
-/// but not of a folder of manifests.
-const DEFAULT_OBJECTS: &str = include_str!("analyze/ingress-gateway.yaml");
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -40,8 +28,8 @@ Examples:
   sailhand analyze --watch -n shop         # what becomes wrong, what is mended
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
-    /// Files and folders with YAML or JSON; `-` is standard input
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    files: sailhand_analyze::FileOptions,
     /// Read a cluster too, all its namespaces; files win over what is there, as if they were applied
     #[arg(short = 'A', long)]
     live: bool,
@@ -57,100 +45,36 @@ pub(super) struct Options {
     /// Longest time for reading a cluster; what has not come by then is named and left out
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::duration)]
     timeout: Duration,
-    /// MeshConfig in a file, instead of what ConfigMap istio-system/istio says
-    #[arg(long, value_name = "FILE")]
-    mesh_config: Option<PathBuf>,
-    /// MeshNetworks in a file
-    #[arg(long, value_name = "FILE")]
-    mesh_networks: Option<PathBuf>,
-    /// Report these codes only, or what these rules find
-    #[arg(long, value_name = "CODE,RULE", value_delimiter = ',')]
-    codes: Vec<String>,
-    /// Add a pod and a service of an ingress gateway to what is read
-    #[arg(long)]
-    default_objects: bool,
-    /// How findings are written
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Format,
-    /// Tell findings of these namespaces only; what is read stays the same
-    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
-    namespace: Vec<String>,
-    /// Do not tell a code, or a code of some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
-    #[arg(short = 'S', long, value_name = "CODE[=OBJECT]")]
-    suppress: Vec<String>,
-    /// Do not tell the findings that this file lists
-    #[arg(long, value_name = "FILE")]
-    baseline: Vec<PathBuf>,
-    /// Write the findings into a file for --baseline and end
-    #[arg(long, value_name = "FILE")]
-    write_baseline: Option<PathBuf>,
-    /// Lowest level that makes the exit code 1
-    #[arg(long, value_enum, default_value = "error")]
-    fail_on: FailOn,
-    /// Explain a code and end
-    #[arg(long, value_name = "CODE", exclusive = true)]
-    explain: Option<String>,
-    /// List the rules with their codes and end
-    #[arg(long, exclusive = true)]
-    list_rules: bool,
-    /// Write the pages of docs/rules and end
-    #[arg(long, value_name = "FOLDER", exclusive = true, hide = true)]
-    write_docs: Option<PathBuf>,
 }
 
 pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
-    if let Some(code) = &options.explain {
-        return explain::code(code);
+    let files = &options.files;
+    if let Some(exit) = files.answer()? {
+        return Ok(exit.into());
     }
-    if options.list_rules {
-        return explain::list();
-    }
-    if let Some(folder) = &options.write_docs {
-        return explain::write_docs(folder);
-    }
-    if options.paths.is_empty() && !options.is_live() {
+    if files.paths.is_empty() && !options.is_live() {
         let reason = "name files or folders to analyse, `-` for standard input, or --live for a cluster";
         return Err(Error::argument("PATH", reason));
     }
-    let filter = Filter::new(&options.codes)?;
-    let suppressions = suppressions(options)?;
     if options.watch {
-        return watch::run(options, filter, suppressions).await;
+        let suppressions = sailhand_analyze::suppressions(files)?;
+        return watch::run(options, Filter::new(&files.codes)?, suppressions).await;
     }
-    let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let (sources, mut reading) = read(options, threads)?;
-    let mut is_whole = reading.errors.is_empty() && !sources.passed_over().iter().any(PassedOver::is_manifest);
-    let all = filter.rules();
-    let gaps = if options.is_live() { live::read(options, &all, &mut reading).await? } else { Gaps::default() };
+    let mut analysis = Analysis::read(files)?;
+    let all = analysis.rules();
+    let gaps =
+        if options.is_live() { live::read(options, &all, &mut analysis.reading).await? } else { Gaps::default() };
     let rules = gaps.rules(&all);
-    is_whole &= gaps.unread.is_empty();
-    let settings = settings(options, &reading)?;
-    let snapshot = Snapshot::new(std::mem::take(&mut reading.resources), settings);
-    let mut findings = crate::analysis::run(&snapshot, &rules, threads);
-    findings.retain(|finding| filter.allows(finding) && is_asked_for(&options.namespace, finding));
-    if let Some(path) = &options.write_baseline {
-        return write_baseline(path, &findings);
-    }
-    let suppressed = suppressions.apply(&mut findings);
-    let report = Report { findings: &findings, sources: &sources, objects: snapshot.len(), suppressed };
-    show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
-    notes::tell(&reading, &sources, &snapshot, options.is_live());
-    notes::gaps(&gaps, all.len() - rules.len(), &options.namespace);
-    notes::namespaces(&options.namespace, &snapshot);
-    let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
-    let exit = match (is_bad, is_whole) {
-        (true, _) => Exit::Failed,
-        (false, true) => Exit::Success,
-        (false, false) => Exit::Trouble,
-    };
-    // The process ends here; taking a hundred thousand small strings apart first would only take time.
-    std::mem::forget((snapshot, findings, sources));
-    Ok(exit)
+    let now = Clock::system().now().unix_timestamp();
+    let input = Input { now, is_live: options.is_live(), is_whole: gaps.unread.is_empty() };
+    let exit = analysis.report(&rules, input)?;
+    gaps::gaps(&gaps, all.len() - rules.len(), &files.namespace);
+    Ok(exit.into())
 }
 
 /// The explanation of a code of the analysis.
 pub(super) fn explain(id: &str) -> Result<Exit, Error> {
-    explain::code(id)
+    Ok(sailhand_analyze::explain(id)?.into())
 }
 
 /// Ids and names of the codes of the analysis, and the ids that Kiali gives them.
@@ -163,74 +87,4 @@ impl Options {
     fn is_live(&self) -> bool {
         self.live || self.watch || self.kubeconfig.is_some() || !self.context.is_empty()
     }
-}
-
-fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
-    namespaces.is_empty()
-        || namespaces.iter().any(|namespace| {
-            let object = &finding.object;
-            let own = if object.kind == Kind::Namespace { &object.name } else { &object.namespace };
-            own == namespace
-        })
-}
-
-fn suppressions(options: &Options) -> Result<Suppressions, Error> {
-    let mut suppressions = Suppressions::default();
-    for pattern in &options.suppress {
-        let code = pattern.split('=').next().unwrap_or_default().trim();
-        if !code.contains('*') {
-            explain::known(&format!("--suppress {pattern}"), code)?;
-        }
-        suppressions.add_pattern(pattern);
-    }
-    for path in &options.baseline {
-        let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
-        suppressions.add_baseline(&text);
-    }
-    Ok(suppressions)
-}
-
-fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
-    let name = path.display();
-    std::fs::write(path, suppress::baseline(findings))
-        .map_err(|source| Error::local(format!("write {name}"), source))?;
-    output::note(format_args!("{} findings are in {name}", findings.len()));
-    Ok(Exit::Success)
-}
-
-fn read(options: &Options, threads: NonZero<usize>) -> Result<(Sources, Reading), Error> {
-    let mut sources = Sources::default();
-    let mut errors = Vec::new();
-    for path in &options.paths {
-        if path == Path::new("-") {
-            let text = files::read_to_end(std::io::stdin().lock())
-                .map_err(|source| Error::local("read standard input", source))?;
-            sources.add("<standard input>", text);
-        } else {
-            files::read(path, &mut sources, &mut errors);
-        }
-    }
-    if options.default_objects {
-        sources.add("<default objects>", DEFAULT_OBJECTS.to_owned());
-    }
-    let mut reading = source::read(&sources, threads);
-    reading.errors.splice(0..0, errors);
-    Ok((sources, reading))
-}
-
-fn settings(options: &Options, reading: &Reading) -> Result<Settings, Error> {
-    let given = |path: &Option<PathBuf>| -> Result<Option<Node>, Error> {
-        let Some(path) = path else { return Ok(None) };
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
-        Ok(Some(source::read_value(&name, &text)?))
-    };
-    let now = Clock::system().now().unix_timestamp();
-    let found = mesh::settings_in(&reading.resources, now);
-    Ok(Settings {
-        mesh_config: given(&options.mesh_config)?.or(found.mesh_config),
-        mesh_networks: given(&options.mesh_networks)?.or(found.mesh_networks),
-        now,
-    })
 }

@@ -65,7 +65,7 @@ impl Bars {
                 self.line(&format!("{} {text}", styled(BAD, "✉")))
             }
             Observed::Event(EventKind::Found(found)) => found.findings.iter().try_for_each(|one| {
-                let style = if one.level == "error" { BAD } else { CHANGED };
+                let style = if one.severity == "error" { BAD } else { CHANGED };
                 self.line(&format!("{} {}", styled(style, "+"), finding_line(one)))
             }),
             Observed::Event(EventKind::Resolved(resolved)) => resolved

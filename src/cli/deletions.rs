@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn deleted_objects_are_found_in_any_report() {
-        let object = |name: &str, action: &str| json!({"object": {"apiVersion": "v1", "kind": "Namespace", "name": name}, "action": action});
+        let object = |name: &str, action: &str| json!({"object": {"api_version": "v1", "kind": "Namespace", "name": name}, "action": action});
         let mut found = Vec::new();
         collect(&json!({"parts": [{"objects": [object("a", "deleted"), object("b", "unchanged")]}]}), &mut found);
         assert_eq!(found.iter().map(|it| it.object.name.as_str()).collect::<Vec<_>>(), ["a"]);

@@ -37,6 +37,29 @@ impl From<Exit> for ExitCode {
     }
 }
 
+impl From<sailhand_analyze::Exit> for Exit {
+    fn from(exit: sailhand_analyze::Exit) -> Self {
+        use sailhand_analyze::Exit as Analyzer;
+        match exit {
+            Analyzer::Success => Self::Success,
+            Analyzer::Failed => Self::Failed,
+            Analyzer::Usage => Self::Usage,
+            Analyzer::Trouble => Self::Trouble,
+        }
+    }
+}
+
+impl From<sailhand_analyze::Error> for Error {
+    fn from(error: sailhand_analyze::Error) -> Self {
+        use sailhand_analyze::Error as Analyzer;
+        match error {
+            Analyzer::Argument { argument, reason } => Self::Argument { argument, reason },
+            Analyzer::Local { operation, source } => Self::Local { operation, source },
+            Analyzer::Source(error) => Self::Analysis(error),
+        }
+    }
+}
+
 impl From<Outcome> for Exit {
     fn from(outcome: Outcome) -> Self {
         match outcome {

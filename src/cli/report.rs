@@ -32,7 +32,7 @@ pub(super) fn short(key: &CommandKey) -> &str {
 pub(super) fn finding_line(finding: &FindingReport) -> String {
     let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
     let place = styled(STRONG, &finding.resource);
-    format!("{} [{}] {place}{field}: {}", finding.level, finding.code, finding.message)
+    format!("{} [{}] {place}{field}: {}", finding.severity, finding.code, finding.message)
 }
 
 /// How it ended, in one line.
@@ -61,11 +61,11 @@ fn verb(observation: &Observation) -> Option<&str> {
     ty.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.strip_suffix(".v1")
 }
 
-/// Reports say so under one of two names, some of them in a part of theirs.
+/// Whether a report, or a part of it, is of a dry run.
 fn is_dry_run(report: &Value) -> bool {
     let Value::Object(fields) = report else { return false };
     fields.iter().any(|(name, value)| match name.as_str() {
-        "dryRun" | "dry_run" => value == &Value::Bool(true),
+        "dry_run" => value == &Value::Bool(true),
         _ => is_dry_run(value),
     })
 }
@@ -125,12 +125,11 @@ fn check(value: &Value) -> Option<String> {
 }
 
 fn check_line(finding: &Finding) -> String {
-    let Finding { severity, check, message } = finding;
+    let Finding { severity, check, message, forceable: _ } = finding;
     let (style, word) = match severity {
         Severity::Info => (QUIET, "info"),
         Severity::Warning => (CHANGED, "warning"),
         Severity::Error => (BAD, "error"),
-        Severity::Fatal => (BAD, "fatal"),
     };
     format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})")))
 }
@@ -300,13 +299,13 @@ mod tests {
     }
 
     fn object(name: &str, action: &str) -> Value {
-        json!({ "object": { "apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": name }, "action": action })
+        json!({ "object": { "api_version": "v1", "kind": "ConfigMap", "namespace": "shop", "name": name }, "action": action })
     }
 
     #[test]
     fn objects_are_listed_wherever_the_report_has_them() {
         let text = body_of(
-            &json!({ "app": "shop", "apply": { "dryRun": false, "objects": [object("a", "created"), object("b", "unchanged")] }, "ready": true }),
+            &json!({ "app": "shop", "apply": { "dry_run": false, "objects": [object("a", "created"), object("b", "unchanged")] }, "ready": true }),
         );
         assert_eq!(
             text,

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use anstyle::Style;
-
-use super::output::{QUIET, styled};
+use super::output::{QUIET, Style, styled};
 
 /// Text of a cell, and its style.
 pub(super) struct Cell {

@@ -46,6 +46,6 @@ impl Client {
     /// A server that does not confirm.
     pub async fn cancel(&self, key: &CommandKey, who: &str) -> Result<(), bus::Error> {
         let note = serde_json::json!({ "by": who, "at": rfc3339(OffsetDateTime::now_utc()) });
-        self.bus().request_cancel(key, &note).await
+        self.bus().request_cancel(&bus::Cancellation::of_all_targets(key), &note).await
     }
 }

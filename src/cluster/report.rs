@@ -9,7 +9,7 @@ use crate::error::Problem;
 
 /// Which object, as a person would name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct ObjectRef {
     /// `v1`, `apps/v1`.
     pub api_version: String,

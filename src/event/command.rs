@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{CommandKey, Error, TYPE_PREFIX, Target, binding};
+use super::fingerprint::{Fingerprint, params_digest};
+use super::{CommandId, CommandKey, Error, TYPE_PREFIX, Target, binding};
 
 /// Who sent a command; enough to answer it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,22 @@ pub struct Origin {
     pub traceparent: Option<String>,
     /// See `traceparent`.
     pub tracestate: Option<String>,
+    /// Digest of the parameters: 64 hex digits. `None` for a message that could not be read as a command.
+    pub digest: Option<String>,
+}
+
+impl Origin {
+    /// The command's name on the bus.
+    #[must_use]
+    pub fn command(&self) -> CommandId {
+        CommandId::new(&self.target, &self.key)
+    }
+
+    /// What the command asks for. `None` for a message that could not be read as a command.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.digest.clone().map(|digest| Fingerprint { verb: self.verb.clone(), digest })
+    }
 }
 
 /// A command as the engine carries it.
@@ -73,7 +90,7 @@ pub fn decode<'a>(
     let data = attributes.remove("data");
     let has_base64 = attributes.remove("data_base64").is_some();
     let origin = origin(target, verb, &attributes);
-    let command = |origin: Origin| -> Result<Command, Error> {
+    let command = |mut origin: Origin| -> Result<Command, Error> {
         check_attributes(&attributes)?;
         check_type(target, verb, &attributes)?;
         if has_base64 {
@@ -85,9 +102,11 @@ pub fn decode<'a>(
         if dataref.is_some() && data.is_some() {
             return Err(attribute("dataref", "excludes data"));
         }
+        let params = data.unwrap_or_else(|| Value::Object(Map::new()));
+        origin.digest = Some(params_digest(&params, dataref.as_deref()));
         Ok(Command {
             origin,
-            params: data.unwrap_or_else(|| Value::Object(Map::new())),
+            params,
             expiry: time_attribute(&attributes, "expirytime")?,
             generation: generation(&attributes)?,
             dataref,
@@ -121,6 +140,7 @@ fn origin(target: &Target, verb: &str, attributes: &Map<String, Value>) -> Optio
         correlation: answerable(attributes, "correlationid").unwrap_or(id).to_owned(),
         traceparent: answerable(attributes, "traceparent").map(str::to_owned),
         tracestate: answerable(attributes, "tracestate").filter(|state| !state.is_empty()).map(str::to_owned),
+        digest: None,
     })
 }
 

@@ -19,6 +19,9 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// `source` of events and results: the pool, not one worker, so that a repeat by another worker is the same event.
 pub const SOURCE: &str = "urn:sailhand:worker";
 
+/// Extension of a result: the digest of the command's parameters ([`Origin::digest`]).
+pub const COMMAND_DIGEST: &str = "commanddigest";
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -73,6 +76,7 @@ pub struct ResultData {
     /// The worker that ended it.
     pub worker: String,
     /// When it ended, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub ended: String,
 }
 
@@ -87,6 +91,7 @@ pub struct Started {
     /// Who does it.
     pub worker: String,
     /// When it must be done, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub deadline: String,
 }
 
@@ -177,7 +182,7 @@ pub fn progress_event(
         EventKind::Found(data) => json(data)?,
         EventKind::Resolved(data) => json(data)?,
     };
-    let builder = answer(origin, &format!("{}.{}.{}", origin.key, place.0, place.1), time)
+    let builder = answer(origin, &format!("{}.{}.{}", origin.command(), place.0, place.1), time)
         .ty(format!("{TYPE_PREFIX}.event.{}.v1", kind.name()))
         .extension("attempt", i64::from(attempt))
         .extension("worker", worker.to_owned());
@@ -202,13 +207,16 @@ pub fn dead_letter_event(
     build(builder.ty(format!("{TYPE_PREFIX}.event.{DEAD_LETTERED}.v1")), json(data)?)
 }
 
-/// The result of a command.
+/// The result of a command. Its id has the target, as the same event on two targets is two commands.
 ///
 /// # Errors
 /// As [`progress_event`].
 pub fn result_event(origin: &Origin, time: OffsetDateTime, result: &ResultData) -> Result<Event, Error> {
-    let builder =
-        answer(origin, &format!("{}.result", origin.key), time).ty(format!("{TYPE_PREFIX}.result.{}.v1", origin.verb));
+    let mut builder = answer(origin, &format!("{}.result", origin.command()), time)
+        .ty(format!("{TYPE_PREFIX}.result.{}.v1", origin.verb));
+    if let Some(digest) = &origin.digest {
+        builder = builder.extension(COMMAND_DIGEST, digest.clone());
+    }
     build(builder, json(result)?)
 }
 

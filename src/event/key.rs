@@ -19,12 +19,6 @@ impl CommandKey {
         Self(hex(&digest[..16]))
     }
 
-    /// The key of a message that has not been read, by its place in the queue. No command has it: no source is empty.
-    #[must_use]
-    pub fn of_message(sequence: u64) -> Self {
-        Self::new("", &sequence.to_string())
-    }
-
     /// As it stands in subjects.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -83,6 +77,30 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Identifies a command among all targets. The same event on two targets is two commands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommandId {
+    /// The cluster that the command is for.
+    pub target: Target,
+    /// Digest of its source and id.
+    pub key: CommandKey,
+}
+
+impl CommandId {
+    /// The command with this key on `target`.
+    #[must_use]
+    pub fn new(target: &Target, key: &CommandKey) -> Self {
+        Self { target: target.clone(), key: key.clone() }
+    }
+}
+
+/// As the last two tokens of a subject: `<target>.<key>`.
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.target, self.key)
     }
 }
 

@@ -6,6 +6,7 @@ mod command;
 pub mod dataref;
 mod emit;
 mod error;
+mod fingerprint;
 pub mod json;
 mod key;
 pub mod params;
@@ -13,11 +14,12 @@ pub mod schema;
 
 pub use command::{Command, Origin, Rejection, decode, sender};
 pub use emit::{
-    CONTENT_TYPE, CommandDraft, DEAD_LETTERED, DeadLettered, EventKind, Outcome, ResultData, Retrying, SOURCE, Started,
-    dead_letter_event, progress_event, result_event, rfc3339,
+    COMMAND_DIGEST, CONTENT_TYPE, CommandDraft, DEAD_LETTERED, DeadLettered, EventKind, Outcome, ResultData, Retrying,
+    SOURCE, Started, dead_letter_event, progress_event, result_event, rfc3339,
 };
 pub use error::Error;
-pub use key::{CommandKey, Target, hex};
+pub use fingerprint::Fingerprint;
+pub use key::{CommandId, CommandKey, Target, hex};
 
 /// Prefix of all types: `io.meshery.istio.command.<verb>.v1`.
 pub const TYPE_PREFIX: &str = "io.meshery.istio";

@@ -85,7 +85,7 @@ impl Classify for Error {
     fn code(&self) -> Code {
         let worst = |findings: &[Finding], checks: &[&str]| {
             let worst = findings.iter().filter(|finding| finding.severity >= Severity::Error);
-            worst.max_by_key(|finding| finding.severity).is_some_and(|it| checks.contains(&it.check.as_str()))
+            worst.max_by_key(|finding| finding.rank()).is_some_and(|it| checks.contains(&it.check.as_str()))
         };
         match self {
             Self::Refused { findings } if worst(findings, &VERSION) => Code::SH3205,

@@ -9,6 +9,7 @@ mod finding;
 pub mod owner;
 mod plan;
 mod profile;
+mod quantity;
 pub mod quota;
 mod request;
 pub mod resources;

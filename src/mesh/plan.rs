@@ -75,7 +75,7 @@ pub fn plan(request: &Request, facts: &ObservedMesh) -> Plan {
     let Some(profile) = request.profile.in_mode(request.mode) else {
         let message =
             "the profile and the mode contradict each other: ambient goes with default, minimal, ambient and openshift";
-        plan.findings.push(Finding::new(Severity::Fatal, "profile", message));
+        plan.findings.push(Finding::unforceable("profile", message));
         return plan;
     };
     plan.findings.extend(skew::check_pair(&request.version, &facts.kubernetes));
@@ -209,7 +209,7 @@ fn replaced(request: &Request, facts: &ObservedMesh) -> Vec<Finding> {
     if there.namespace != request.namespace {
         let message =
             format!("revision {} is installed in namespace {}: uninstall it there first", there.name, there.namespace);
-        found.push(Finding::new(Severity::Fatal, "control-plane", message));
+        found.push(Finding::unforceable("control-plane", message));
     }
     found
 }

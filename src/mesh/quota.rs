@@ -6,11 +6,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::resources::quantity;
+use super::quantity::thousandths;
 
 /// What new objects use of a namespace's quotas: the quota's resource name, such as `requests.memory`, and the
 /// amount in thousandths of its unit.
 pub type Usage = BTreeMap<String, i64>;
+
+/// A quantity in thousandths.
+fn quantity(text: &str) -> Option<i64> {
+    i64::try_from(thousandths(text)?).ok()
+}
 
 /// Resources of a container that a quota can demand to be set.
 const COMPUTE: [(&str, &str, &str); 6] = [

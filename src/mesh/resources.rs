@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::quantity::thousandths;
+
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -21,41 +23,24 @@ impl Resources {
     }
 
     fn of(resources: &Value) -> Self {
-        let read = |key: &str| resources[key].as_str().and_then(quantity);
-        Self { cpu: read("cpu").unwrap_or(0), memory: read("memory").map_or(0, |milli| milli / 1000) }
+        let read = |key: &str| quantity(&resources[key]).unwrap_or(0);
+        let bounded = |amount: i128| i64::try_from(amount).unwrap_or(i64::MAX);
+        Self { cpu: bounded(read("cpu")), memory: bounded(read("memory") / 1_000) }
+    }
+}
+
+/// A quantity in thousandths. Charts' values have it as a number too.
+fn quantity(value: &Value) -> Option<i128> {
+    match value {
+        Value::String(text) => thousandths(text),
+        Value::Number(number) => thousandths(&number.to_string()),
+        _ => None,
     }
 }
 
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}m CPU and {} MiB memory", self.cpu, self.memory >> 20)
-    }
-}
-
-/// A quantity in thousandths: `500m`, `2`, `1.5`, `2Gi`, `2048M`.
-pub(super) fn quantity(text: &str) -> Option<i64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: i64 = match unit {
-        "m" => 1,
-        "" => 1_000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1_000 << 10,
-        "Mi" => 1_000 << 20,
-        "Gi" => 1_000 << 30,
-        "Ti" => 1_000 << 40,
-        _ => return None,
-    };
-    match number.split_once('.') {
-        None => number.parse::<i64>().ok()?.checked_mul(factor),
-        Some((whole, part)) => {
-            let part = part.get(..part.len().min(3))?;
-            let thousandths: i64 = format!("{part:0<3}").parse().ok()?;
-            whole.parse::<i64>().ok()?.checked_mul(factor)?.checked_add(factor / 1_000 * thousandths)
-        }
     }
 }
 
@@ -97,13 +82,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_are_read_as_kubernetes_writes_them() {
-        let table = [("500m", 500), ("2", 2_000), ("1.5", 1_500), ("1Ki", 1_024_000), ("1M", 1_000_000_000)];
-        for (text, wanted) in table {
-            assert_eq!(quantity(text), Some(wanted), "{text}");
-        }
-        assert_eq!(quantity("x"), None);
-        assert_eq!(quantity("1Pi"), None);
+    fn resources_are_read_as_numbers_and_as_texts() {
+        let of = |cpu: Value, memory: Value| Resources::of(&json!({"cpu": cpu, "memory": memory}));
+        assert_eq!(of(json!(2), json!("1Pi")), Resources { cpu: 2_000, memory: 1 << 50 });
+        assert_eq!(of(json!("1500m"), json!("1e9")), Resources { cpu: 1_500, memory: 1_000_000_000 });
+        assert_eq!(of(json!("much"), Value::Null), Resources::default());
     }
 
     #[test]

@@ -18,44 +18,42 @@ pub fn check_pair(version: &Version, kubernetes: &Kubernetes) -> Vec<Finding> {
         return vec![Finding::new(Severity::Error, "istio-version", message)];
     };
     let mut found = Vec::new();
-    let mut say = |severity, check, message| found.push(Finding::new(severity, check, message));
     match release.ends {
-        Some((first, what)) if kubernetes.minor >= first => say(
-            Severity::Fatal,
+        Some((first, what)) if kubernetes.minor >= first => found.push(Finding::unforceable(
             "kubernetes-version",
             format!(
                 "Istio {version} needs {what}, which Kubernetes serves up to 1.{} only, and this is {kubernetes}{advice}",
                 first - 1
             ),
-        ),
-        _ if kubernetes.minor < release.least => say(
+        )),
+        _ if kubernetes.minor < release.least => found.push(Finding::new(
             Severity::Error,
             "kubernetes-version",
             format!("Istio {version} needs Kubernetes 1.{} or newer, and this is {kubernetes}{advice}", release.least),
-        ),
-        _ if !(release.tested.0..=release.tested.1).contains(&kubernetes.minor) => say(
+        )),
+        _ if !(release.tested.0..=release.tested.1).contains(&kubernetes.minor) => found.push(Finding::new(
             Severity::Error,
             "kubernetes-version",
             format!(
                 "Istio {version} was tested with Kubernetes 1.{} to 1.{}, and this is {kubernetes}{advice}",
                 release.tested.0, release.tested.1
             ),
-        ),
+        )),
         _ => {}
     }
     if !support::is_published(version) {
         let message = format!(
             "Istio {version} has no Helm charts for this installation: 1.12 is the first version that does{advice}"
         );
-        say(Severity::Fatal, "charts", message);
+        found.push(Finding::unforceable("charts", message));
     } else if !support::is_whole(version) {
         let message =
             format!("Istio {version} is older than the oldest version that this worker is tested with (1.24)");
-        say(Severity::Warning, "istio-version", message);
+        found.push(Finding::new(Severity::Warning, "istio-version", message));
     }
     if !support::is_supported(version) {
         let message = format!("Istio {version} is end of life (no longer supported)");
-        say(Severity::Warning, "istio-version", message);
+        found.push(Finding::new(Severity::Warning, "istio-version", message));
     }
     found
 }
@@ -115,10 +113,12 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn worst_finding(version: &str, kubernetes: &str) -> Option<Finding> {
+        check_pair(&self::version(version), &kubernetes.parse().unwrap()).into_iter().max_by_key(Finding::rank)
+    }
+
     fn worst(version: &str, kubernetes: &str) -> (Option<Severity>, String) {
-        let found = check_pair(&self::version(version), &kubernetes.parse().unwrap());
-        let worst = found.iter().max_by_key(|it| it.severity);
-        (worst.map(|it| it.severity), worst.map(|it| it.message.clone()).unwrap_or_default())
+        worst_finding(version, kubernetes).map_or((None, String::new()), |it| (Some(it.severity), it.message))
     }
 
     #[test]
@@ -135,12 +135,12 @@ mod tests {
     #[test]
     fn a_version_whose_api_is_gone_is_refused_for_good() {
         for version in ["1.5.10", "1.9.9", "1.13.2"] {
-            let (severity, message) = worst(version, "v1.34.4");
-            assert_eq!(severity, Some(Severity::Fatal), "{version}");
-            assert!(message.contains("Istio 1.31"), "{message}");
+            let worst = worst_finding(version, "v1.34.4").unwrap();
+            assert!(worst.refuses(true), "{version}");
+            assert!(worst.message.contains("Istio 1.31"), "{}", worst.message);
         }
         assert_eq!(worst("1.13.2", "v1.23.0").0, Some(Severity::Warning));
-        assert_eq!(worst("1.5.10", "v1.15.0").0, Some(Severity::Fatal), "it has no charts");
+        assert!(worst_finding("1.5.10", "v1.15.0").unwrap().refuses(true), "it has no charts");
     }
 
     #[test]

@@ -71,7 +71,7 @@ const RELEASES: [Release; 27] = [
     row(31, 32, (32, 36)),
 ];
 
-/// The first minor that the Istio project supported when this worker was released.
+/// The oldest minor version that the Istio project supported when this worker was built.
 const MENDED: u64 = 30;
 /// The first minor with charts in the public repository.
 const PUBLISHED: u64 = 12;
@@ -91,7 +91,7 @@ pub fn nearest(kubernetes: &Kubernetes) -> Option<u64> {
     RELEASES.iter().rev().find(fits).map(|release| release.minor)
 }
 
-/// Whether the Istio project supported this version when this worker was released.
+/// Whether the Istio project supported this version when this worker was built.
 #[must_use]
 pub const fn is_supported(version: &Version) -> bool {
     version.minor() >= MENDED

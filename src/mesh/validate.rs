@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Component, Finding, Gateway, ObservedMesh, Request, Severity};
+use super::{Component, Finding, Gateway, ObservedMesh, Request};
 
 /// Everything that cannot be done as it is asked for.
 pub(super) fn check(request: &Request, gateways: &[Gateway], facts: &ObservedMesh) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut say = |check, message| found.push(Finding::new(Severity::Fatal, check, message));
+    let mut say = |check, message| found.push(Finding::unforceable(check, message));
     // One inventory for two gateways: the second would prune the first.
     let mut inventories: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     let place = |gateway: &Gateway| gateway.namespace.clone().unwrap_or_else(|| request.namespace.clone());
@@ -69,8 +69,8 @@ mod tests {
             gateway_api: None,
             platform: None,
         };
-        let fatal = plan(request, &facts).findings.into_iter().filter(|it| it.severity == Severity::Fatal);
-        fatal.map(|it| it.message).collect()
+        let refusing = plan(request, &facts).findings.into_iter().filter(|it| it.refuses(true));
+        refusing.map(|it| it.message).collect()
     }
 
     #[test]

@@ -56,11 +56,11 @@ const fn yes() -> bool {
 pub struct AnalysisReport {
     /// How many objects were looked at.
     pub objects: usize,
-    /// Findings of level `error`.
+    /// Findings of severity `error`.
     pub errors: usize,
-    /// Findings of level `warning`.
+    /// Findings of severity `warning`.
     pub warnings: usize,
-    /// Findings of level `info`.
+    /// Findings of severity `info`.
     pub infos: usize,
     /// What the codes say, and how often.
     #[serde(default)]
@@ -301,7 +301,7 @@ pub(super) fn count(code: &Code, codes: &mut BTreeMap<String, CodeReport>) {
 pub(super) fn finding_report(finding: &Finding) -> FindingReport {
     FindingReport {
         code: finding.code.id.to_owned(),
-        level: finding.level.as_str().to_owned(),
+        severity: finding.level.as_str().to_owned(),
         resource: finding.object.to_string(),
         field: finding.field.clone(),
         message: finding.message.clone(),

@@ -65,11 +65,11 @@ pub struct WatchReport {
     pub found: usize,
     /// How many were resolved.
     pub resolved: usize,
-    /// Findings of level `error` in the end.
+    /// Findings of severity `error` in the end.
     pub errors: usize,
-    /// Findings of level `warning` in the end.
+    /// Findings of severity `warning` in the end.
     pub warnings: usize,
-    /// Findings of level `info` in the end.
+    /// Findings of severity `info` in the end.
     pub infos: usize,
     /// What could not be read in the end, with the reason.
     #[serde(default)]

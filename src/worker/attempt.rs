@@ -14,6 +14,7 @@ use futures::FutureExt;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -23,9 +24,9 @@ use super::notices;
 use super::reporter::{self, Steps};
 use super::{Engine, Error};
 use crate::attachment::{Attachment, Attachments};
-use crate::bus::{self, Attempts, Bus, Delivery, Swap};
+use crate::bus::{self, Attempts, Bus, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, Command, CommandKey, EventKind, Origin, Started, Target};
+use crate::event::{self, Command, CommandId, CommandKey, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
 use crate::notice::{Notice, Untold};
@@ -46,18 +47,29 @@ pub(super) struct Work<'a> {
     pub command: &'a Command,
     pub task: &'a dyn DynTask,
     pub delivery: &'a Delivery,
-    /// What the command writes to, if anything.
-    pub installation: Option<String>,
+    pub received: Instant,
     pub under_way: &'a UnderWay,
 }
 
-/// Which attempt a delivery has begun and neither ended nor handed back: its command and its run.
+impl Work<'_> {
+    /// Name of the command's attempt record.
+    pub fn record_key(&self) -> RecordKey {
+        RecordKey::command(&self.command.origin.command())
+    }
+}
+
+/// Whether a record belongs to another command with the same target, source and id.
+pub(super) fn is_reused(record: &Attempts, origin: &Origin) -> bool {
+    record.fingerprint.is_some() && record.fingerprint != origin.fingerprint()
+}
+
+/// Which attempt a delivery has begun and neither ended nor handed back: its record and its run.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(Mutex<Option<(CommandKey, u32)>>);
+pub(super) struct UnderWay(Mutex<Option<(RecordKey, u32)>>);
 
 impl UnderWay {
     /// One that begins now.
-    pub fn begin(&self, key: &CommandKey, run: u32) {
+    pub fn begin(&self, key: &RecordKey, run: u32) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), run));
     }
 
@@ -88,6 +100,8 @@ pub(super) enum Begun {
     Ended,
     /// The process died under the command too often.
     Crashed(Attempt),
+    /// The record is that of another command with the same target, source and id.
+    Reused,
 }
 
 impl Attempt {
@@ -117,9 +131,30 @@ type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Value>>)>;
 
 impl Engine {
     /// The attempt that was recorded last, for a command that gets no other.
-    pub(super) async fn last_attempt(&self, key: &CommandKey) -> Result<Attempt, bus::Error> {
-        let (record, revision) = self.bus.attempts(key).await?;
+    pub(super) async fn last_attempt(&self, work: &Work<'_>) -> Result<Attempt, bus::Error> {
+        let (record, revision) = self.bus.attempts(&work.record_key()).await?;
         Ok(Attempt { record, revision, ..Attempt::default() })
+    }
+
+    /// Binds target, source and id to this command before it waits, as an attempt does that begins. False when they are
+    /// bound to another command.
+    pub(super) async fn bind(&self, work: &Work<'_>) -> Result<bool, bus::Error> {
+        let (key, origin) = (work.record_key(), &work.command.origin);
+        let mut known = (Attempts::default(), 0);
+        if work.delivery.delivered > 1 {
+            known = self.bus.attempts(&key).await?;
+        }
+        loop {
+            let (record, revision) = known;
+            if record.fingerprint.is_some() {
+                return Ok(!is_reused(&record, origin));
+            }
+            let bound = Attempts { fingerprint: origin.fingerprint(), ..record };
+            if let Swap::Won(_) = self.bus.record_attempts(&key, &bound, revision).await? {
+                return Ok(true);
+            }
+            known = self.bus.attempts(&key).await?;
+        }
     }
 
     /// Writes the attempt before it begins, so that a process that dies has used it up. A first delivery is taken to
@@ -128,14 +163,17 @@ impl Engine {
     /// An attempt that is found open was a crash if this very message was delivered before; otherwise a copy of the
     /// message is being carried out beside it.
     pub(super) async fn begin_attempt(&self, work: &Work<'_>) -> Result<Begun, bus::Error> {
-        let key = &work.command.origin.key;
+        let (key, origin) = (&work.record_key(), &work.command.origin);
         let mut known = (Attempts::default(), 0);
         if work.delivery.delivered > 1 {
             known = self.bus.attempts(key).await?;
         }
         for _ in 0..2 {
             let (before, revision) = known;
-            if before.open && self.bus.has_result(&work.command.origin.target, key).await? {
+            if is_reused(&before, origin) {
+                return Ok(Begun::Reused);
+            }
+            if before.open && self.bus.find_result(&origin.command()).await?.is_some() {
                 return Ok(Begun::Ended);
             }
             if let Some(wait) = wait(&before, self.clock.now()) {
@@ -143,6 +181,7 @@ impl Engine {
             }
             let crashed = before.crashed + u32::from(before.open && work.delivery.delivered > 1);
             let record = Attempts {
+                fingerprint: origin.fingerprint(),
                 begun: before.begun + 1,
                 runs: before.runs + 1,
                 since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
@@ -175,7 +214,7 @@ impl Engine {
         ending: &Ending,
         failure: Option<(&Problem, Duration)>,
     ) -> Result<(), bus::Error> {
-        let (attempt, key) = (&ending.attempt, &work.command.origin.key);
+        let (attempt, key) = (&ending.attempt, &work.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
         // None was begun, or another is under way by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
@@ -226,6 +265,7 @@ impl Engine {
     pub(super) async fn run_task(
         &self,
         work: &Work<'_>,
+        params: Value,
         attempt: &Attempt,
         deadline: OffsetDateTime,
         held: Option<&mut Held>,
@@ -256,14 +296,15 @@ impl Engine {
             worker: self.settings.worker.clone(),
             deadline: event::rfc3339(deadline),
         });
-        let cancelled = self.bus.control().listen(&origin.key, origin.target.as_str());
-        let (registry, verb, params) = (Arc::clone(&self.registry), work.task.verb(), work.command.params.clone());
+        let cancelled = self.bus.control().listen(&origin.command());
+        let (registry, verb) = (Arc::clone(&self.registry), work.task.verb());
         let run = async move {
             match registry.get(verb) {
                 Some(task) => task.run(&context, params).await,
                 None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
             }
         };
+        let record_key = work.record_key();
         let mut run = AssertUnwindSafe(run).catch_unwind().boxed();
         let ended = async {
             // What has nothing to wait for is not worth a task of the runtime, with its wake-ups of other threads.
@@ -274,7 +315,7 @@ impl Engine {
             tokio::select! {
                 ended = until_done(run, &guard) => ended,
                 never = pass_on(&cancelled, &guard) => match never {},
-                never = self.announce(origin, attempt, &guard) => match never {},
+                never = self.announce(&record_key, attempt, &guard) => match never {},
                 never = self.tell_steps(origin, attempt, &mut steps) => match never {},
                 never = self.tell_notices(origin, attempt, &mut noted) => match never {},
             }
@@ -284,7 +325,7 @@ impl Engine {
             reach(At::Started);
         };
         let ((), ended) = tokio::join!(tell, ended);
-        self.bus.control().forget(&origin.key);
+        self.bus.control().forget(&origin.command());
         if let Some(step) = steps.untold() {
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
         }
@@ -297,15 +338,15 @@ impl Engine {
     }
 
     /// Notes on the bus that the attempt writes, before it does: if its process dies, the command's result tells so.
-    async fn announce(&self, origin: &Origin, attempt: &Attempt, guard: &Guard) -> Infallible {
+    async fn announce(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
         guard.first_write().await;
         for failures in 1.. {
-            match self.note_writing(&origin.key, attempt).await {
+            match self.note_writing(key, attempt).await {
                 Ok(true) => guard.announced(),
                 Ok(false) => guard.lose_lease(),
                 Err(error) => {
                     let error: bus::Error = error;
-                    tracing::debug!(command = %origin.key, "a first write cannot be noted yet: {error}");
+                    tracing::debug!(command = %key, "a first write cannot be noted yet: {error}");
                     self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
                     continue;
                 }
@@ -316,7 +357,7 @@ impl Engine {
     }
 
     /// False when another attempt has begun, which is told by nothing but the lease otherwise.
-    async fn note_writing(&self, key: &CommandKey, attempt: &Attempt) -> Result<bool, bus::Error> {
+    async fn note_writing(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
         while record.runs == attempt.record.runs && record.open && !record.writing {
             record.writing = true;
@@ -380,13 +421,14 @@ struct OnTarget {
 impl Commands for OnTarget {
     async fn cancel(&self, key: &CommandKey, by: &str) -> Result<Cancelled, task::Error> {
         let failed = |error: bus::Error| task::Error::Commands { reason: Problem::new(&error).to_string() };
-        if self.bus.has_result(&self.target, key).await.map_err(failed)? {
+        let command = CommandId::new(&self.target, key);
+        if self.bus.find_result(&command).await.map_err(failed)?.is_some() {
             return Ok(Cancelled::Ended);
         }
-        if self.bus.control().is_cancelled(key, self.target.as_str()) {
+        if self.bus.control().is_cancelled(&command) {
             return Ok(Cancelled::Already);
         }
-        self.bus.cancel(&self.target, key, by).await.map_err(failed)?;
+        self.bus.cancel(&command, by).await.map_err(failed)?;
         Ok(Cancelled::Asked)
     }
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{self, Attempt, UnderWay, Work};
+use super::attempt::{self, Attempt, UnderWay, Work, is_reused};
 use super::heartbeat;
 use super::lease::Held;
-use super::reading::Readable;
+use super::reading::{Fetched, Params, Read};
 use super::settle::{Decision, End, Facts, decide};
 use super::waiting::{LONGEST_NAK, Way};
 use super::{Engine, Error};
 use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
-use crate::error::{Classify, Problem};
+use crate::error::{Class, Classify, Code, Problem};
 use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
 use crate::failpoint::{Step, reach};
 use crate::notice::Untold;
@@ -38,6 +38,26 @@ pub(super) struct Ending {
 impl Ending {
     fn failed(error: impl Into<Error>) -> Self {
         Self { error: Some(error.into()), left: Duration::MAX, ..Self::default() }
+    }
+}
+
+/// What came of trying to carry out a command.
+enum Executed {
+    /// It is to be concluded.
+    Ending(Box<Ending>),
+    /// It had ended before.
+    Ended,
+    /// Its stored parameters do not exist or are not valid.
+    Rejected(Error),
+    /// Its target, source and id belong to another command.
+    Reused,
+    /// It needs nothing more.
+    Settled,
+}
+
+impl From<Ending> for Executed {
+    fn from(ending: Ending) -> Self {
+        Self::Ending(Box::new(ending))
     }
 }
 
@@ -64,14 +84,19 @@ impl Engine {
         under_way: &UnderWay,
         received: Instant,
     ) -> Result<(), crate::bus::Error> {
-        let Some(read) = self.read(delivery, under_way, received).await? else { return Ok(()) };
-        let Readable { mut command, task, installation } = match read {
-            Ok(readable) => readable,
-            Err((error, origin)) => return self.reject(delivery, origin.as_deref(), error, received).await,
+        let readable = match self.read(delivery, under_way, received).await? {
+            Read::Command(readable) => *readable,
+            Read::Rejected((error, origin)) => return self.reject(delivery, origin.as_deref(), error, received).await,
+            Read::Settled => return Ok(()),
         };
+        let (mut command, task) = (readable.command, readable.task);
         reach(Step::Decoded);
-        if self.bus.has_result(&command.origin.target, &command.origin.key).await? {
-            return self.settle_duplicate(delivery).await;
+        if let Some(found) = self.bus.find_result(&command.origin.command()).await? {
+            return if found.fingerprint == command.origin.fingerprint() {
+                self.settle_duplicate(delivery).await
+            } else {
+                self.reject_reused(delivery, &command.origin, received).await
+            };
         }
         reach(Step::LookedUp);
         let span = tracing::info_span!(
@@ -94,103 +119,146 @@ impl Engine {
             if let Some(trace) = command.origin.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)) {
                 tracing::Span::current().record("trace", trace);
             }
-            let work = Work { command: &command, task, delivery, installation, under_way };
+            let work = Work { command: &command, task, delivery, received, under_way };
             // Held until the command is settled, so that a duplicate that comes next finds its result. What fails
             // in between leaves it to run out.
             let mut held = None;
-            match self.execute(&work, &mut held).await? {
-                Some(ending) => self.conclude(&work, ending, held, received).await,
-                None => self.release_and(held, self.settle_duplicate(delivery)).await,
+            match self.execute(&work, readable.params, &mut held).await? {
+                Executed::Ending(ending) => self.conclude(&work, *ending, held).await,
+                Executed::Ended => self.release_and(held, self.settle_duplicate(delivery)).await,
+                Executed::Rejected(error) => self.reject(delivery, Some(&command.origin), error, received).await,
+                Executed::Reused => {
+                    self.release_and(held, self.reject_reused(delivery, &command.origin, received)).await
+                }
+                Executed::Settled => Ok(()),
             }
         }
         .instrument(span.clone())
         .await
     }
 
-    /// Admits the command, takes its lease, counts the attempt and runs it. `None` when it turns out to have ended.
-    async fn execute(&self, work: &Work<'_>, held: &mut Option<Held>) -> Result<Option<Ending>, crate::bus::Error> {
-        let Command { origin, expiry, .. } = work.command;
+    /// Admits the command, fetches its parameters, takes its lease, counts the attempt and runs it.
+    async fn execute(
+        &self,
+        work: &Work<'_>,
+        params: Option<Params>,
+        held: &mut Option<Held>,
+    ) -> Result<Executed, crate::bus::Error> {
+        let Command { origin, expiry, dataref, .. } = work.command;
         let given_up = match expiry.filter(|expiry| *expiry <= self.clock.now()) {
             Some(expiry) => Some(Error::Expired { deadline: event::rfc3339(expiry) }),
-            None if self.bus.control().is_cancelled(&origin.key, origin.target.as_str()) => Some(Error::Cancelled),
+            None if self.bus.control().is_cancelled(&origin.command()) => Some(Error::Cancelled),
             None => None,
         };
         // A copy of the message may be carried out right now. Then that one ends the command, with its report: its
         // lease keeps this one from it.
-        if given_up.is_some() {
-            let attempt = self.last_attempt(&origin.key).await?;
-            if !attempt.record.open {
-                return Ok(given_up.map(|error| Ending { attempt, ..Ending::failed(error) }));
+        let given_up = match given_up {
+            None => None,
+            Some(error) => {
+                let attempt = self.last_attempt(work).await?;
+                if is_reused(&attempt.record, origin) {
+                    return Ok(Executed::Reused);
+                }
+                if !attempt.record.open {
+                    return Ok(Ending { attempt, ..Ending::failed(error) }.into());
+                }
+                Some(error)
             }
-        }
-        if given_up.is_none() && self.bus.control().is_paused(origin.target.as_str()) {
-            return Ok(Some(Ending::failed(Error::Paused { target: origin.target.to_string() })));
-        }
-        let target = origin.target.as_str();
-        let Some(_share) = self.shares.take(target).await else {
-            return Ok(Some(Ending::failed(Error::Crowded { target: target.to_owned() })));
         };
-        if let Some(installation) = work.installation.clone() {
+        let target = origin.target.as_str();
+        if given_up.is_none() && self.bus.control().is_paused(target) {
+            return self.wait(work, Error::Paused { target: target.to_owned() }).await;
+        }
+        let Some(_share) = self.shares.take(target).await else {
+            return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
+        };
+        let params = match (params, dataref) {
+            (Some(params), _) => params,
+            (None, dataref) => match self.fetch(work, dataref.as_deref().unwrap_or_default()).await? {
+                Fetched::Valid(params) => params,
+                Fetched::Rejected(error) => return Ok(Executed::Rejected(error)),
+                Fetched::Settled => return Ok(Executed::Settled),
+            },
+        };
+        if let Some(installation) = params.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
             *held = Held::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
             if held.is_none() {
                 self.metrics.lease_waits.inc();
-                return Ok(Some(Ending::failed(Error::Busy { installation })));
+                return self.wait(work, Error::Busy { installation }).await;
             }
             reach(Step::Leased);
         }
         if let Some(error) = given_up {
             // Whoever was at work has died. What came of that is not undone: the result tells of the attempts.
-            let attempt = self.last_attempt(&origin.key).await?;
-            return Ok(Some(Ending { attempt, ..Ending::failed(error) }));
+            let attempt = self.last_attempt(work).await?;
+            return Ok(Ending { attempt, ..Ending::failed(error) }.into());
         }
-        self.attempt(work, held.as_mut()).await
+        self.attempt(work, params.value, held.as_mut()).await
     }
 
-    async fn attempt(&self, work: &Work<'_>, held: Option<&mut Held>) -> Result<Option<Ending>, crate::bus::Error> {
+    /// The command cannot begin yet. Its target, source and id are bound to it from now on.
+    async fn wait(&self, work: &Work<'_>, error: Error) -> Result<Executed, crate::bus::Error> {
+        Ok(if self.bind(work).await? { Ending::failed(error).into() } else { Executed::Reused })
+    }
+
+    async fn attempt(
+        &self,
+        work: &Work<'_>,
+        params: serde_json::Value,
+        mut held: Option<&mut Held>,
+    ) -> Result<Executed, crate::bus::Error> {
         let limits = work.task.limits();
         let begun = match self.begin_attempt(work).await? {
             attempt::Begun::Now(attempt) => attempt,
             attempt::Begun::TooEarly(wait) => {
-                return Ok(Some(Ending { wait: Some(wait), ..Ending::failed(Error::TooEarly { wait }) }));
+                return Ok(Ending { wait: Some(wait), ..Ending::failed(Error::TooEarly { wait }) }.into());
             }
-            attempt::Begun::Elsewhere => return Ok(Some(Ending::failed(Error::Elsewhere))),
-            attempt::Begun::Ended => return Ok(None),
+            attempt::Begun::Elsewhere => return Ok(Ending::failed(Error::Elsewhere).into()),
+            attempt::Begun::Ended => return Ok(Executed::Ended),
+            attempt::Begun::Reused => return Ok(Executed::Reused),
             attempt::Begun::Crashed(attempt) => {
                 let times = attempt.record.crashed;
-                return Ok(Some(Ending { attempt, ..Ending::failed(Error::Crashes { times }) }));
+                return Ok(Ending { attempt, ..Ending::failed(Error::Crashes { times }) }.into());
             }
         };
         reach(Step::Recorded);
         let deadline = begun.deadline(limits, work.command.expiry);
         if deadline <= self.clock.now() {
             let error = Error::Expired { deadline: event::rfc3339(deadline) };
-            return Ok(Some(Ending { attempt: begun, ..Ending::failed(error) }));
+            return Ok(Ending { attempt: begun, ..Ending::failed(error) }.into());
         }
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let (ended, wrote) = self.run_task(work, &begun, deadline, held).await;
+        let (ended, wrote) = self.run_task(work, params, &begun, deadline, held.as_deref_mut()).await;
         reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let (outcome, error) = match ended {
             Ok(outcome) => (Some(outcome), None),
-            Err((error, outcome)) => (outcome, Some(error)),
+            Err((error, outcome)) => (outcome, Some(self.explain(error, held).await?)),
         };
         let (changed, report) = outcome.map(Outcome::into_parts).unzip();
         // One that panicked, was dropped or had no answer cannot say what came of its last write.
         let in_doubt = wrote && error.as_ref().is_some_and(Error::leaves_in_doubt);
         let changed = changed.unwrap_or_default() || in_doubt;
-        Ok(Some(Ending { report, changed, error, attempt: begun, fence, left, wait: None }))
+        Ok(Ending { report, changed, error, attempt: begun, fence, left, wait: None }.into())
+    }
+
+    /// A failure as it is settled. The cluster says that the lease is lost, but the bus knows: while the lease is still
+    /// held there is no other holder who would end the command.
+    async fn explain(&self, error: Error, held: Option<&mut Held>) -> Result<Error, crate::bus::Error> {
+        if error.class() != Class::LostLease || error.code() != Code::SH3015 {
+            return Ok(error);
+        }
+        let Some(held) = held else { return Ok(error) };
+        if !held.is_held(&self.settings.worker).await? {
+            return Ok(error);
+        }
+        Ok(Error::ForeignFence { fence: held.fence, cause: Box::new(error) })
     }
 
     /// Decides what becomes of the command, and does that.
-    async fn conclude(
-        &self,
-        work: &Work<'_>,
-        ending: Ending,
-        held: Option<Held>,
-        received: Instant,
-    ) -> Result<(), crate::bus::Error> {
-        let &Work { command, task, delivery, .. } = work;
+    async fn conclude(&self, work: &Work<'_>, ending: Ending, held: Option<Held>) -> Result<(), crate::bus::Error> {
+        let &Work { command, task, delivery, received, .. } = work;
         let origin = &command.origin;
         let number = ending.attempt.record.begun;
         let end = match &ending.error {
@@ -286,7 +354,7 @@ impl Engine {
         // That a process died of this very message is known by its deliveries, and a schedule is another message.
         if let Way::Schedule(delay) = way
             && delivery.delivered > 1
-            && self.last_attempt(&command.origin.key).await?.record.open
+            && self.last_attempt(work).await?.record.open
         {
             way = Way::Nak(delay.min(LONGEST_NAK));
         }
@@ -296,8 +364,15 @@ impl Engine {
             Way::Schedule(delay) => {
                 let due = self.clock.now() + delay;
                 let at = command.expiry.map_or(due, |expiry| expiry.min(due));
-                self.bus.schedule(delivery, &command.origin, at).await?;
-                delivery.acker.settle(Settlement::Ack).await
+                match self.bus.schedule(delivery, &command.origin, at).await {
+                    Ok(()) => delivery.acker.settle(Settlement::Ack).await,
+                    // It has no room for the headers of a schedule, or the stream is full: it waits in the consumer.
+                    Err(error @ crate::bus::Error::Refused { .. }) => {
+                        tracing::debug!("a schedule is refused: {error}");
+                        delivery.acker.settle(Settlement::Nak(delay.min(LONGEST_NAK))).await
+                    }
+                    Err(error) => Err(error),
+                }
             }
         }
     }
@@ -361,8 +436,19 @@ impl Engine {
     ) -> Result<(), crate::bus::Error> {
         let problem = Problem::new(&error);
         tracing::warn!(code = problem.code, subject = delivery.subject, "rejected: {problem}");
+        self.metrics.rejected.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
         let end = (DeadReason::Rejected, event::Outcome::Rejected);
         self.refuse(delivery, origin, end, problem, received).await
+    }
+
+    /// Refuses a command whose target, source and id belong to another one. Nothing of that other one is touched.
+    async fn reject_reused(
+        &self,
+        delivery: &Delivery,
+        origin: &Origin,
+        received: Instant,
+    ) -> Result<(), crate::bus::Error> {
+        self.reject(delivery, None, Error::ReusedId { target: origin.target.to_string() }, received).await
     }
 
     /// Publishes a progress event. One that is lost costs a watcher a line, not the command its life.

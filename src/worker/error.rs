@@ -23,6 +23,35 @@ pub enum Error {
         /// As the command names it.
         target: String,
     },
+    /// A schedule that is not this command's own has published it.
+    #[error("the command was published by the message schedule {schedule:?}, which is not the workers' schedule of it")]
+    ForeignSchedule {
+        /// Subject of the schedule, 256 characters at most.
+        schedule: String,
+    },
+    /// A client's message that is a schedule or a roll-up.
+    #[error("the message has the header {name}; a command must not schedule or delete other messages")]
+    ForbiddenHeader {
+        /// As sent, 64 characters at most.
+        name: String,
+    },
+    /// Another command has this source and id on this target.
+    #[error("source and id belong to another command on target {target}: its verb or parameters differ")]
+    ReusedId {
+        /// Of both commands.
+        target: String,
+    },
+    /// The cluster refuses the lease although it is still held.
+    #[error(
+        "the cluster refuses the lease with fence {fence}, which is still held: the installation has another writer"
+    )]
+    ForeignFence {
+        /// Of the lease.
+        fence: u64,
+        /// What the cluster layer found.
+        #[source]
+        cause: Box<Error>,
+    },
     /// `expirytime` or the verb's time limit had passed before an attempt.
     #[error("the command's time was over at {deadline}, before it could be done")]
     Expired {
@@ -115,7 +144,10 @@ impl Classify for Error {
             Self::Event(error) => error.class(),
             Self::Bus(error) => error.class(),
             Self::Task(error) => error.class(),
-            Self::UnknownTarget { .. } => Class::Rejected,
+            Self::UnknownTarget { .. }
+            | Self::ForeignSchedule { .. }
+            | Self::ForbiddenHeader { .. }
+            | Self::ReusedId { .. } => Class::Rejected,
             Self::Crashes { .. }
             | Self::DiesReading { .. }
             | Self::MaxDeliveries { .. }
@@ -128,7 +160,7 @@ impl Classify for Error {
             | Self::TooEarly { .. }
             | Self::Crowded { .. }
             | Self::Paused { .. } => Class::Busy,
-            Self::Panicked { .. } => Class::RETRY,
+            Self::Panicked { .. } | Self::ForeignFence { .. } => Class::RETRY,
         }
     }
 
@@ -138,6 +170,9 @@ impl Classify for Error {
             Self::Bus(error) => error.code(),
             Self::Task(error) => error.code(),
             Self::UnknownTarget { .. } => Code::SH1008,
+            Self::ForeignSchedule { .. } | Self::ForbiddenHeader { .. } => Code::SH1018,
+            Self::ReusedId { .. } => Code::SH1019,
+            Self::ForeignFence { .. } => Code::SH3015,
             Self::Expired { .. } => Code::SH1010,
             Self::Cancelled => Code::SH1012,
             Self::Crashes { .. } | Self::DiesReading { .. } => Code::SH1013,
@@ -159,14 +194,21 @@ impl Classify for Error {
             Self::Bus(error) => error.remedy(),
             Self::Task(error) => error.remedy(),
             Self::Exhausted { cause, .. } => cause.remedy(),
+            Self::ForeignFence { .. } => "Find out what else writes the inventory: workers on another NATS store, another target on \
+                the same cluster and inventory namespace, or a restored backup; then do what docs/errors/SH3015.md says."
+                .to_owned(),
             _ => self.code().remedy().to_owned(),
         }
     }
 }
 
 impl Error {
-    /// The last attempt's failure as the end of all attempts, with its code in the text.
+    /// The last attempt's failure as the end of all attempts, with its code in the text. A foreign fence keeps its code:
+    /// it does not depend on the number of attempts.
     pub(super) fn exhausted(self, attempt: u32) -> Self {
+        if matches!(self, Self::ForeignFence { .. }) {
+            return self;
+        }
         let last = Problem::new(&self).code;
         Self::Exhausted { attempt, last, cause: Box::new(self) }
     }

@@ -1,9 +1,9 @@
 //! Holds an installation's lease while a task runs, and tells its guard how long it may write.
 
 use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -53,10 +53,11 @@ impl Held {
             loop {
                 tokio::time::sleep(pause).await;
                 let sent = Instant::now();
-                let held = lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                // Held during the request: whoever uses the lease next needs its new revision.
+                let mut held = lease.lock().await;
                 match bus.renew(&held, &owner).await {
                     Ok(Some(renewed)) => {
-                        *lease.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
+                        *held = renewed;
                         guard.extend_lease(sent + valid);
                     }
                     Ok(None) => return guard.lose_lease(),
@@ -67,6 +68,18 @@ impl Held {
         }));
     }
 
+    /// Whether the lease is still held on the bus, found out by renewing it.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn is_held(&self, owner: &str) -> Result<bool, bus::Error> {
+        let mut held = self.lease.lock().await;
+        let renewed = self.bus.renew(&held, owner).await?;
+        let is_held = renewed.is_some();
+        *held = renewed.unwrap_or_else(|| held.clone());
+        Ok(is_held)
+    }
+
     /// Gives the lease back. What cannot be given back runs out.
     pub async fn release(mut self) {
         if let Some(renewals) = self.renewals.take() {
@@ -74,7 +87,7 @@ impl Held {
             renewals.abort();
             let _ = renewals.await;
         }
-        let held = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = self.lease.lock().await;
         if let Err(error) = self.bus.release(&held).await {
             tracing::debug!("the lease on {} runs out instead of being released: {error}", held.name.installation);
         }

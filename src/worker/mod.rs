@@ -8,6 +8,7 @@ mod error;
 mod heartbeat;
 mod lease;
 mod notices;
+mod provenance;
 mod readiness;
 mod reading;
 mod reporter;

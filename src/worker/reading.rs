@@ -6,13 +6,15 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::attempt::UnderWay;
-use super::{Engine, Error};
-use crate::bus::{self, Attempts, DeadReason, Delivery, Settlement, Swap};
+use super::attempt::{UnderWay, Work, is_reused};
+use super::{Engine, Error, provenance};
+use crate::bus::{self, Attempts, DeadReason, Delivery, RecordKey, Settlement, Swap};
 use crate::error::{Class, Classify, Problem};
-use crate::event::{self, Command, CommandKey, Origin, Outcome};
+use crate::event::params::ParamsValidator;
+use crate::event::{self, Command, Origin, Outcome, dataref};
 use crate::failpoint::{Step, reach};
 use crate::task::DynTask;
 
@@ -20,40 +22,73 @@ use crate::task::DynTask;
 const RECORDED_FROM: u64 = 2;
 /// Deaths in recorded readings before the message is put aside.
 const DEATHS: u32 = 2;
-/// Messages of which this process knows that it survives them.
+/// Readings of which this process knows that it survives them.
 const HARMLESS: usize = 4096;
 
-/// A command that can be carried out.
+/// A message that has been read.
+pub(super) enum Read<'a> {
+    /// It is a command.
+    Command(Box<Readable<'a>>),
+    /// It is not, or one that cannot be carried out.
+    Rejected(Unreadable),
+    /// It needs nothing more: it has been settled, or another worker reads it.
+    Settled,
+}
+
+/// A command that can be carried out, or could be if its parameters were there.
 pub(super) struct Readable<'a> {
     pub command: Command,
     pub task: &'a dyn DynTask,
-    /// What it writes to, if anything.
+    /// `None` for a command whose parameters are in the object store.
+    pub params: Option<Params>,
+}
+
+/// Parameters that fit the task's schema.
+pub(super) struct Params {
+    pub value: Value,
+    /// What the command writes to, if anything.
     pub installation: Option<String>,
 }
 
-/// Why there is none, and whom to tell.
+/// The parameters of a command.
+pub(super) enum Fetched {
+    /// They are valid.
+    Valid(Params),
+    /// They do not exist or are not valid.
+    Rejected(Error),
+    /// The command needs nothing more: it has been settled, or another worker reads it.
+    Settled,
+}
+
+/// Why a message is not a command, and who can be told.
 pub(super) type Unreadable = (Error, Option<Box<Origin>>);
+
+/// A reading that was recorded where necessary.
+enum Recorded<T> {
+    Done(T),
+    Settled,
+}
 
 /// What this process knows of readings that are recorded.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
-    /// Places in the queue of messages that were delivered several times and can be read.
-    harmless: Mutex<HashSet<u64>>,
-    /// Held by the one that is under way.
+    /// Readings of messages that were delivered several times and can be read.
+    harmless: Mutex<HashSet<RecordKey>>,
+    /// Held by the one that is under way. Nothing is fetched meanwhile.
     alone: tokio::sync::Mutex<()>,
 }
 
 impl Readings {
-    fn has(&self, sequence: u64) -> bool {
-        self.harmless.lock().unwrap_or_else(PoisonError::into_inner).contains(&sequence)
+    fn has(&self, reading: &RecordKey) -> bool {
+        self.harmless.lock().unwrap_or_else(PoisonError::into_inner).contains(reading)
     }
 
-    fn add(&self, sequence: u64) {
+    fn add(&self, reading: RecordKey) {
         let mut known = self.harmless.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= HARMLESS {
             known.clear();
         }
-        known.insert(sequence);
+        known.insert(reading);
     }
 }
 
@@ -63,26 +98,90 @@ fn was_read(record: &Attempts) -> bool {
 }
 
 impl Engine {
-    /// Reads the message. `None` when it has been settled instead, or is left to who else reads it.
+    /// Reads the message as a command. Parameters in the object store are left for [`Engine::fetch`].
     pub(super) async fn read(
         &self,
         delivery: &Delivery,
         under_way: &UnderWay,
         received: Instant,
-    ) -> Result<Option<Result<Readable<'_>, Unreadable>>, bus::Error> {
-        if delivery.delivered < RECORDED_FROM || self.readings.has(delivery.sequence) {
-            return self.read_now(delivery).await.map(Some);
+    ) -> Result<Read<'_>, bus::Error> {
+        let understand = async {
+            reach(Step::Received);
+            self.understand(delivery)
+        };
+        let reading = RecordKey::message(delivery.sequence);
+        match self.recorded(delivery, under_way, reading, understand).await? {
+            Ok(Recorded::Done(Ok(command))) => Ok(Read::Command(Box::new(command))),
+            Ok(Recorded::Done(Err(unreadable))) => Ok(Read::Rejected(unreadable)),
+            Ok(Recorded::Settled) => Ok(Read::Settled),
+            Err(times) => {
+                // Its headers name the sender in binary mode. The payload is not looked at.
+                let address = delivery.address.as_ref();
+                let origin = address.and_then(|(target, verb)| event::sender(target, verb, &delivery.header_pairs()));
+                self.put_aside(delivery, origin.as_ref(), times, received).await?;
+                Ok(Read::Settled)
+            }
         }
-        let key = CommandKey::of_message(delivery.sequence);
-        let (before, revision) = self.bus.attempts(&key).await?;
+    }
+
+    /// Fetches the parameters of a command from the object store and reads them: `nats-object://<bucket>/<sha256>`. The
+    /// digest is the name, and is checked.
+    pub(super) async fn fetch(&self, work: &Work<'_>, dataref: &str) -> Result<Fetched, bus::Error> {
+        let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
+        let digest = match dataref::digest(dataref) {
+            Ok(digest) => digest,
+            Err(error) => return Ok(Fetched::Rejected(error.into())),
+        };
+        let bytes = match self.bus.blob(digest, dataref::MAX_BYTES).await {
+            Err(error) if error.class() == Class::Terminal => {
+                return Ok(Fetched::Rejected(wrong(&error.to_string()).into()));
+            }
+            other => other?,
+        };
+        let read = async {
+            let digest = digest.to_owned();
+            // Some MiB take long enough to keep heartbeats waiting.
+            let read =
+                tokio::task::spawn_blocking(move || (dataref::is_of(&digest, &bytes), event::json::read(&bytes)));
+            let (is_it, value) = read.await.map_err(|error| wrong(&error.to_string()))?;
+            if !is_it {
+                return Err(wrong("the object has another digest").into());
+            }
+            let value = value.map_err(|error| wrong(&format!("is not JSON: {error}")))?;
+            self.check(work.task, value)
+        };
+        let reading = RecordKey::parameters(work.delivery.sequence);
+        match self.recorded(work.delivery, work.under_way, reading, read).await? {
+            Ok(Recorded::Done(Ok(params))) => Ok(Fetched::Valid(params)),
+            Ok(Recorded::Done(Err(error))) => Ok(Fetched::Rejected(error)),
+            Ok(Recorded::Settled) => Ok(Fetched::Settled),
+            Err(times) => {
+                self.put_aside(work.delivery, Some(&work.command.origin), times, work.received).await?;
+                Ok(Fetched::Settled)
+            }
+        }
+    }
+
+    /// Carries out a reading, recorded from the second delivery of its message on. The inner error is the number of
+    /// deaths in this reading, when they are too many to try again.
+    async fn recorded<T>(
+        &self,
+        delivery: &Delivery,
+        under_way: &UnderWay,
+        reading: RecordKey,
+        read: impl Future<Output = T>,
+    ) -> Result<Result<Recorded<T>, u32>, bus::Error> {
+        if delivery.delivered < RECORDED_FROM || self.readings.has(&reading) {
+            return Ok(Ok(Recorded::Done(read.await)));
+        }
+        let (before, revision) = self.bus.attempts(&reading).await?;
         if was_read(&before) {
-            self.readings.add(delivery.sequence);
-            return self.read_now(delivery).await.map(Some);
+            self.readings.add(reading);
+            return Ok(Ok(Recorded::Done(read.await)));
         }
         let crashed = before.crashed + u32::from(before.open);
         if crashed >= DEATHS {
-            self.put_aside(delivery, crashed, received).await?;
-            return Ok(None);
+            return Ok(Err(crashed));
         }
         let _alone = self.readings.alone.lock().await;
         let record = Attempts {
@@ -94,92 +193,83 @@ impl Engine {
             crashed,
             ..Attempts::default()
         };
-        under_way.begin(&key, record.runs);
-        let Swap::Won(revision) = self.bus.record_attempts(&key, &record, revision).await? else {
+        under_way.begin(&reading, record.runs);
+        let Swap::Won(revision) = self.bus.record_attempts(&reading, &record, revision).await? else {
             under_way.end();
-            return Ok(None);
+            return Ok(Ok(Recorded::Settled));
         };
-        let read = self.read_now(delivery).await?;
-        self.readings.add(delivery.sequence);
-        let done = Attempts { open: false, crashed: 0, ..record };
+        let done = read.await;
+        self.readings.add(reading.clone());
+        let record = Attempts { open: false, crashed: 0, ..record };
         // Who was first has counted this as a death: the process lives, and takes it back.
-        if self.bus.record_attempts(&key, &done, revision).await? == Swap::Lost {
-            return Ok(None);
+        if self.bus.record_attempts(&reading, &record, revision).await? == Swap::Lost {
+            return Ok(Ok(Recorded::Settled));
         }
         under_way.end();
-        Ok(Some(read))
+        Ok(Ok(Recorded::Done(done)))
     }
 
-    async fn read_now(&self, delivery: &Delivery) -> Result<Result<Readable<'_>, Unreadable>, bus::Error> {
-        reach(Step::Received);
-        match self.understand(delivery).await {
-            Err((Error::Bus(error), _)) => Err(error),
-            other => Ok(other),
-        }
-    }
-
-    async fn understand(&self, delivery: &Delivery) -> Result<Readable<'_>, Unreadable> {
-        let command = self.decode(delivery).await?;
-        let wrong = |error: Error| (error, Some(Box::new(command.origin.clone())));
-        let Some((task, validator)) = self.task(&command.origin.verb) else {
-            let found = format!("{}.command.{}.v1", event::TYPE_PREFIX, command.origin.verb);
-            return Err(wrong(event::Error::UnknownType { found }.into()));
-        };
-        if !self.clusters.knows(command.origin.target.as_str()) {
-            return Err(wrong(Error::UnknownTarget { target: command.origin.target.to_string() }));
-        }
-        let checked = validator.check(&command.params).and_then(|()| {
-            // What the schema cannot say, such as the form of a duration, the type does.
-            let params = |reason| event::Error::Params { path: String::new(), reason };
-            task.installation(&command.params).map_err(params)
-        });
-        let installation = checked.map_err(|error| wrong(error.into()))?;
-        Ok(Readable { command, task, installation })
-    }
-
-    /// The message as a command, its parameters fetched where they are elsewhere.
-    async fn decode(&self, delivery: &Delivery) -> Result<Command, Unreadable> {
+    /// The message as a command.
+    fn understand(&self, delivery: &Delivery) -> Result<Readable<'_>, Unreadable> {
         let Some((target, verb)) = &delivery.address else {
             let reason = format!("{:?} does not name a target and a verb", delivery.subject);
             return Err((event::Error::Attribute { name: "NATS subject".to_owned(), reason }.into(), None));
         };
-        let mut command = event::decode(target, verb, &delivery.header_pairs(), &delivery.payload)
-            .map_err(|rejection| (rejection.error.into(), rejection.origin))?;
-        if let Some(dataref) = command.dataref.take() {
-            command.params =
-                self.fetch(&dataref).await.map_err(|error| (error, Some(Box::new(command.origin.clone()))))?;
-        }
-        Ok(command)
-    }
-
-    /// `nats-object://<bucket>/<sha256>`: the digest is the name, and is checked.
-    async fn fetch(&self, dataref: &str) -> Result<serde_json::Value, Error> {
-        let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
-        let digest = event::dataref::digest(dataref)?;
-        let bytes = match self.bus.blob(digest, event::dataref::MAX_BYTES).await {
-            Err(error) if error.class() == Class::Terminal => return Err(wrong(&error.to_string()).into()),
-            other => other?,
+        let decoded = event::decode(target, verb, &delivery.header_pairs(), &delivery.payload);
+        let origin = match &decoded {
+            Ok(command) => Some(&command.origin),
+            Err(rejection) => rejection.origin.as_deref(),
         };
-        // Some MiB take long enough to keep heartbeats waiting.
-        let named = digest.to_owned();
-        let read =
-            tokio::task::spawn_blocking(move || (event::dataref::is_of(&named, &bytes), event::json::read(&bytes)));
-        let (is_it, value) = read.await.map_err(|error| wrong(&error.to_string()))?;
-        if !is_it {
-            return Err(wrong("the object has another digest").into());
+        let schedule = origin.map(|origin| self.bus.subjects().schedule(&origin.command()));
+        if let Err(error) = provenance::check(delivery.header_pairs(), schedule.as_deref()) {
+            // Who has scheduled it need not have any right on this subject, so nothing is published about the command.
+            let origin = origin.filter(|_| matches!(error, Error::ForbiddenHeader { .. }));
+            return Err((error, origin.cloned().map(Box::new)));
         }
-        value.map_err(|error| wrong(&format!("is not JSON: {error}")).into())
+        let mut command = decoded.map_err(|rejection| (rejection.error.into(), rejection.origin))?;
+        let wrong = |error: Error, origin: &Origin| (error, Some(Box::new(origin.clone())));
+        let Some((task, _)) = self.task(&command.origin.verb) else {
+            let found = format!("{}.command.{}.v1", event::TYPE_PREFIX, command.origin.verb);
+            return Err(wrong(event::Error::UnknownType { found }.into(), &command.origin));
+        };
+        if !self.clusters.knows(command.origin.target.as_str()) {
+            let error = Error::UnknownTarget { target: command.origin.target.to_string() };
+            return Err(wrong(error, &command.origin));
+        }
+        let params = match command.dataref {
+            Some(_) => None,
+            None => {
+                let value = std::mem::take(&mut command.params);
+                Some(self.check(task, value).map_err(|error| wrong(error, &command.origin))?)
+            }
+        };
+        Ok(Readable { command, task, params })
     }
 
-    /// Nobody reads it again: a dead letter, and a result for a sender whom the headers name.
-    async fn put_aside(&self, delivery: &Delivery, times: u32, received: Instant) -> Result<(), bus::Error> {
+    /// Checks parameters against the schema of their task, and against its type.
+    fn check(&self, task: &dyn DynTask, value: Value) -> Result<Params, Error> {
+        if let Some(validator) = self.params.get(task.verb()) {
+            let validator: &ParamsValidator = validator;
+            validator.check(&value)?;
+        }
+        // What the schema cannot say, such as the form of a duration, the type does.
+        let wrong = |reason| event::Error::Params { path: String::new(), reason };
+        let installation = task.installation(&value).map_err(wrong)?;
+        Ok(Params { value, installation })
+    }
+
+    /// Ends a message that nobody reads again: a dead letter, and a result for its sender where one is known.
+    async fn put_aside(
+        &self,
+        delivery: &Delivery,
+        origin: Option<&Origin>,
+        times: u32,
+        received: Instant,
+    ) -> Result<(), bus::Error> {
         let problem = Problem::new(&Error::DiesReading { times });
-        let address = delivery.address.as_ref();
-        let origin = address.and_then(|(target, verb)| event::sender(target, verb, &delivery.header_pairs()));
         tracing::warn!(code = problem.code, subject = delivery.subject, "put aside: {problem}");
         let (reason, outcome) = (DeadReason::Quarantined, Outcome::Failed);
-        self.refuse(delivery, origin.as_ref(), (reason, outcome), problem, received).await?;
-        Ok(())
+        self.refuse(delivery, origin, (reason, outcome), problem, received).await
     }
 
     /// Answers what will not be begun: a dead letter for the operator, a result for the sender where one is known.
@@ -191,13 +281,17 @@ impl Engine {
         problem: Problem,
         received: Instant,
     ) -> Result<(), bus::Error> {
-        if let Some(origin) = origin
-            && self.bus.has_result(&origin.target, &origin.key).await?
-        {
+        let answer = match origin {
+            Some(origin) => self.answer(origin).await?,
+            None => Answer::Another,
+        };
+        if answer == Answer::Given {
             return self.settle_duplicate(delivery).await;
         }
+        // Nothing is published under the name of another command.
+        let origin = origin.filter(|_| answer == Answer::Possible);
         self.bury(delivery, origin, reason, &problem).await?;
-        let verb = origin.and_then(|origin| self.task(&origin.verb)).map_or("unknown", |(task, _)| task.verb());
+        let verb = delivery.address.as_ref().and_then(|(_, verb)| self.task(verb));
         let term = format!("{} {}", problem.code, problem.message);
         if let Some(origin) = origin {
             let result = event::ResultData {
@@ -212,7 +306,30 @@ impl Engine {
             };
             self.commit(origin, &result).await?;
         }
-        self.metrics.ended(verb, outcome.as_str(), received.elapsed());
+        self.metrics.ended(verb.map_or("unknown", |(task, _)| task.verb()), outcome.as_str(), received.elapsed());
         delivery.acker.settle(Settlement::Term(term)).await
     }
+
+    /// Whether a message that is not carried out may be answered with a result. A source and id that were read before
+    /// belong to the command of that time.
+    pub(super) async fn answer(&self, origin: &Origin) -> Result<Answer, bus::Error> {
+        let command = origin.command();
+        if let Some(found) = self.bus.find_result(&command).await? {
+            let is_same = found.fingerprint == origin.fingerprint();
+            return Ok(if is_same { Answer::Given } else { Answer::Another });
+        }
+        let (record, _) = self.bus.attempts(&RecordKey::command(&command)).await?;
+        Ok(if is_reused(&record, origin) { Answer::Another } else { Answer::Possible })
+    }
+}
+
+/// What may be published about a message that is not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The result is there.
+    Given,
+    /// A result may be published.
+    Possible,
+    /// Source and id are unknown, or belong to another command: nothing.
+    Another,
 }

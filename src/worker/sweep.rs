@@ -8,8 +8,9 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Error};
-use crate::bus::{self, DeadReason, Settlement, Stranded, Stranding};
+use super::reading::Answer;
+use super::{Engine, Error, provenance};
+use crate::bus::{self, DeadReason, RecordKey, Settlement, Stranded, Stranding};
 use crate::error::{Classify, Problem};
 use crate::event::{self, Outcome, ResultData};
 use crate::retry;
@@ -65,17 +66,24 @@ impl Engine {
                 Err(rejection) => rejection.origin.map(|origin| *origin),
             }
         });
-        if let Some(origin) = &origin
-            && self.bus.has_result(&origin.target, &origin.key).await?
-        {
-            self.metrics.duplicates.inc();
-            return delivery.acker.settle(Settlement::Ack).await;
+        // As in `Engine::read`: whoever has scheduled it need not have any right on its subject.
+        let origin = origin.filter(|origin| {
+            let schedule = self.bus.subjects().schedule(&origin.command());
+            !matches!(provenance::check(delivery.header_pairs(), Some(&schedule)), Err(Error::ForeignSchedule { .. }))
+        });
+        let answer = match &origin {
+            Some(origin) => self.answer(origin).await?,
+            None => Answer::Another,
+        };
+        if answer == Answer::Given {
+            return self.settle_duplicate(&delivery).await;
         }
+        let origin = origin.filter(|_| answer == Answer::Possible);
         let problem = Problem::new(&error);
         tracing::warn!(code = %error.code(), subject = delivery.subject, "stranded: {problem}");
         self.bury(&delivery, origin.as_ref(), reason, &problem).await?;
         if let Some(origin) = &origin {
-            let (attempts, _) = self.bus.attempts(&origin.key).await?;
+            let (attempts, _) = self.bus.attempts(&RecordKey::command(&origin.command())).await?;
             let result = ResultData {
                 outcome,
                 changed: attempts.changed(),

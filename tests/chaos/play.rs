@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sailhand::bus::Cancellation;
 use sailhand::bus::nats::NatsBus;
 use sailhand::event::{CommandDraft, CommandKey, Target};
 use serde_json::{Value, json};
@@ -265,7 +266,7 @@ async fn send(bus: NatsBus, sent: Sent) {
 }
 
 async fn cancel(bus: NatsBus, key: CommandKey) {
-    while bus.request_cancel(&key, &json!({"by": "chaos"})).await.is_err() {
+    while bus.request_cancel(&Cancellation::of_all_targets(&key), &json!({"by": "chaos"})).await.is_err() {
         tokio::time::sleep(LOOK).await;
     }
 }

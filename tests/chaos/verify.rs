@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_nats::jetstream::message::StreamMessage;
-use sailhand::event::{Outcome, ResultData};
+use sailhand::event::{CommandId, Outcome, ResultData};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -100,7 +100,7 @@ async fn held(lane: &Lane, stream: &str, subjects: &str) -> bool {
 
 async fn result(lane: &Lane, command: &Sent) -> Option<Ended> {
     let subjects = lane.bus.subjects();
-    let subject = subjects.result(&command.target, &command.key);
+    let subject = subjects.result(&CommandId::new(&command.target, &command.key));
     let mut found = Err(());
     // The server may be on its way back.
     for _ in 0..50 {

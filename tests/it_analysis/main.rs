@@ -12,6 +12,8 @@ mod differential;
 mod false_positives;
 mod folders;
 mod outputs;
+mod sarif;
+mod snapshots;
 #[path = "../support/mod.rs"]
 mod support;
 mod validation;

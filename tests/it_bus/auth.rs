@@ -11,7 +11,7 @@ use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Error, Subjects};
+use sailhand::bus::{Cancellation, Error, Subjects};
 use sailhand::config::{Bus, Nats};
 use sailhand::error::{Classify, Code, Problem};
 use serde_json::{Value, json};
@@ -227,7 +227,7 @@ async fn a_denied_write_or_read_is_told_at_once() {
     // What is permitted works, with a wildcard for the target too.
     assert!(bus.last("ISTIO_RES", &bus.subjects().result_of(&key)).await.unwrap().is_none());
     let begun = tokio::time::Instant::now();
-    let write = bus.request_cancel(&key, &json!({})).await.unwrap_err();
+    let write = bus.request_cancel(&Cancellation::of_all_targets(&key), &json!({})).await.unwrap_err();
     let read = bus.next("ISTIO_DLQ", "istio.dlq.>", 1).await.err().unwrap();
     let follow = bus.last("ISTIO_EVT", &bus.subjects().events_of(&key)).await.err().unwrap();
     for error in [write, read, follow] {

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Attempts, Bus, Delivery, Lease, LeaseName, Settlement, Subjects, Swap};
+use sailhand::bus::{Attempts, Bus, Cancellation, Delivery, Lease, LeaseName, RecordKey, Settlement, Subjects, Swap};
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandKey, Origin, Outcome, ResultData, Target, decode, result_event};
+use sailhand::event::{CommandDraft, CommandId, CommandKey, Origin, Outcome, ResultData, Target, decode, result_event};
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::nats::NatsServer;
@@ -72,6 +72,10 @@ fn origin(delivery: &Delivery) -> Origin {
     decode(target, verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin
 }
 
+fn command(target: &str) -> CommandId {
+    CommandId::new(&target.parse().unwrap(), &CommandKey::new("/test", "1"))
+}
+
 fn result(worker: &str) -> ResultData {
     ResultData {
         outcome: Outcome::Succeeded,
@@ -92,10 +96,10 @@ fn lease_name(installation: &str) -> LeaseName {
 #[tokio::test]
 async fn of_many_results_one_wins_and_is_the_record() {
     let world = World::new(config::Bus::default()).await;
-    let key = world.send("1").await;
+    world.send("1").await;
     let delivery = world.pull_one().await.unwrap();
     let origin = origin(&delivery);
-    assert!(!world.bus.has_result(&origin.target, &key).await.unwrap());
+    assert_eq!(world.bus.find_result(&origin.command()).await.unwrap(), None);
 
     let commits = (0..8).map(|n| {
         let event = result_event(&origin, OffsetDateTime::now_utc(), &result(&format!("w{n}"))).unwrap();
@@ -104,7 +108,9 @@ async fn of_many_results_one_wins_and_is_the_record() {
     });
     let swaps = futures::future::join_all(commits).await;
     assert_eq!(swaps.iter().filter(|swap| matches!(swap, Swap::Won(_))).count(), 1, "{swaps:?}");
-    assert!(world.bus.has_result(&origin.target, &key).await.unwrap());
+    let found = world.bus.find_result(&origin.command()).await.unwrap().expect("it is there");
+    assert_eq!(found.fingerprint, origin.fingerprint());
+    assert!(found.fingerprint.is_some());
 }
 
 /// Why a lost swap after a lost answer has to be looked at: the server compares the sequence before the message id.
@@ -130,13 +136,13 @@ async fn a_swap_repeated_with_its_message_id_is_refused_like_any_other() {
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_won() {
     let world = World::new(config::Bus::default()).await;
-    let key = world.send("1").await;
+    world.send("1").await;
     let origin = origin(&world.pull_one().await.unwrap());
     let event = result_event(&origin, OffsetDateTime::now_utc(), &result("w")).unwrap();
 
     let proxy = TcpProxy::start(world.server.port()).await;
     let bus = connect(&format!("nats://127.0.0.1:{}", proxy.port())).await;
-    bus.has_result(&origin.target, &key).await.unwrap(); // the connection's inbox is subscribed to from here on
+    bus.find_result(&origin.command()).await.unwrap(); // the connection's inbox is subscribed to from here on
     proxy.set(Link::LosesAnswer);
     let swap = bus.commit_result(&origin, &event).await.unwrap();
     assert!(matches!(swap, Swap::Won(_)), "{swap:?}");
@@ -207,7 +213,7 @@ async fn renewals_keep_a_lease_past_its_time_to_live() {
 #[tokio::test]
 async fn attempts_are_swapped() {
     let world = World::new(config::Bus::default()).await;
-    let key = CommandKey::new("/test", "1");
+    let key = RecordKey::command(&command("dev"));
     let (attempts, revision) = world.bus.attempts(&key).await.unwrap();
     assert_eq!((attempts, revision), (Attempts::default(), 0));
     let one = Attempts { begun: 1, worker: "a".to_owned(), ..Attempts::default() };
@@ -304,6 +310,10 @@ async fn a_schedule_delivers_the_same_command_again_at_its_time() {
     assert_eq!(second.subject, first.subject);
     assert_eq!(second.payload, first.payload);
     assert_eq!(origin(&second), origin(&first));
+    // The headers by which workers know their own schedules.
+    let nats: Vec<_> = second.header_pairs().filter(|(name, _)| name.starts_with("Nats-")).collect();
+    let schedule = world.bus.subjects().schedule(&origin(&second).command());
+    assert_eq!(nats, [("Nats-Scheduler", schedule.as_str()), ("Nats-Schedule-Next", "purge")]);
     second.acker.settle(Settlement::Ack).await.unwrap();
     let mut stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
     eventually("nothing is left", SOON, async || {
@@ -325,9 +335,10 @@ async fn a_cancelled_command_comes_back_before_its_scheduled_time_once() {
     let first = world.pull_one().await.unwrap();
     world.bus.schedule(&first, &origin(&first), OffsetDateTime::now_utc() + Duration::from_hours(1)).await.unwrap();
     first.acker.settle(Settlement::Ack).await.unwrap();
-    world.bus.request_cancel(&key, &json!({"target": "other"})).await.unwrap();
+    let other_target = CommandId::new(&"other".parse().unwrap(), &key);
+    world.bus.cancel(&other_target, "test").await.unwrap();
     assert!(world.pull_one().await.is_none(), "it is another target's");
-    world.bus.request_cancel(&key, &json!({})).await.unwrap();
+    world.bus.cancel(&origin(&first).command(), "test").await.unwrap();
     let second = eventually("it comes back", SOON, async || world.pull_one().await).await;
     assert_eq!(second.payload, first.payload);
     second.acker.settle(Settlement::Ack).await.unwrap();
@@ -359,16 +370,17 @@ async fn blobs_come_back_whole_and_bounded() {
 #[tokio::test]
 async fn a_cancellation_reaches_who_listens_and_who_comes_later() {
     let world = World::new(config::Bus::default()).await;
-    let key = CommandKey::new("/test", "1");
+    let command = command("dev");
     let stop = tokio_util::sync::CancellationToken::new();
     world.bus.follow_control(stop.clone()).await.unwrap();
-    let running = world.bus.control().listen(&key, "dev");
-    world.bus.request_cancel(&key, &json!({})).await.unwrap();
+    let running = world.bus.control().listen(&command);
+    let cancellation = Cancellation::of_all_targets(&command.key);
+    world.bus.request_cancel(&cancellation, &json!({})).await.unwrap();
     tokio::time::timeout(SOON, running.cancelled()).await.expect("the running command is told");
 
     let later = Arc::new(connect(&world.server.url()).await);
     later.follow_control(stop.clone()).await.unwrap();
-    eventually("a new worker knows", SOON, async || later.control().is_cancelled(&key, "dev").then_some(())).await;
+    eventually("a new worker knows", SOON, async || later.control().is_cancelled(&command).then_some(())).await;
     stop.cancel();
 }
 
@@ -381,11 +393,42 @@ async fn a_pause_outlives_the_age_of_its_bucket_and_a_cancellation_does_not() {
     context.update_stream(config).await.unwrap();
     let target = "dev".parse().unwrap();
     world.bus.pause(&target, &json!({"reason": "test"})).await.unwrap();
-    world.bus.request_cancel(&CommandKey::new("/test", "1"), &json!({})).await.unwrap();
+    world.bus.cancel(&command("dev"), "test").await.unwrap();
     let stream = context.get_stream("KV_istio_control").await.unwrap();
     eventually("the cancellation has gone", SOON, async || {
         (stream.get_info().await.unwrap().state.messages == 1).then_some(())
     })
     .await;
     assert!(world.bus.last("KV_istio_control", "$KV.istio_control.pause.dev").await.unwrap().is_some());
+}
+
+/// What the check of a delivery's headers relies on: the server writes the subject of the schedule itself, removes what the
+/// sender wrote there, and refuses it from clients that publish.
+#[tokio::test]
+async fn scheduled_message_names_its_schedule_and_clients_cannot_forge_that() {
+    let world = World::new(config::Bus::default()).await;
+    let publish = async |headers: &[(&'static str, &str)]| {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.insert(*name, *value);
+        }
+        world.bus.context().publish_with_headers("istio.cmd.dev.ping", all, "{}".into()).await.unwrap().await
+    };
+    let forged = ("Nats-Scheduler", "istio.sched.prod.0123456789abcdef0123456789abcdef");
+    assert!(publish(&[forged]).await.is_err(), "a client's Nats-Scheduler is refused");
+    let carrier = [
+        ("Nats-Schedule", "@at 2020-01-01T00:00:00Z"),
+        ("Nats-Schedule-Target", "istio.cmd.prod.mesh.uninstall"),
+        forged,
+    ];
+    assert!(publish(&carrier).await.is_err(), "beside a schedule it is refused too");
+    publish(&carrier[..2]).await.unwrap();
+    let stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    let child = eventually("the schedule has published", SOON, async || {
+        stream.get_last_raw_message_by_subject("istio.cmd.prod.mesh.uninstall").await.ok()
+    })
+    .await;
+    let schedulers: Vec<_> = child.headers.get_all("Nats-Scheduler").map(|value| value.as_str().to_owned()).collect();
+    assert_eq!(schedulers, ["istio.cmd.dev.ping"]);
+    assert!(child.headers.get("Nats-Schedule-Target").is_none());
 }

@@ -3,19 +3,29 @@
 use crate::support;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::Config as PullConfig, push};
 use async_nats::jetstream::{self, context::ContextBuilder};
 use futures::StreamExt;
 use sailhand::bus::nats::{Connection, NatsBus, connect, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Attempts, Bus, LeaseName, Settlement, Stranding, Subjects, Swap};
+use sailhand::bus::{Attempts, Bus, LeaseName, RecordKey, Settlement, Stranding, Subjects, Swap};
+use sailhand::clock::Clock;
+use sailhand::cluster::Clusters;
 use sailhand::config;
-use sailhand::event::{CommandKey, Target, dataref};
+use sailhand::event::{CommandDraft, CommandId, CommandKey, Target, dataref};
+use sailhand::task::Registry;
+use sailhand::telemetry::metrics::Metrics;
+use sailhand::worker::{Engine, Settings};
+use serde_json::json;
 use support::eventually::eventually;
 use support::nats::NatsServer;
 use tempfile::NamedTempFile;
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -108,20 +118,22 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
     let target: Target = "dev".parse().unwrap();
     let key = CommandKey::new("/test", "1");
     let delivery = worker.pull(1, WITHIN).next().await.unwrap().unwrap();
-    assert!(!worker.has_result(&target, &key).await.unwrap());
+    let command = CommandId::new(&target, &key);
+    assert_eq!(worker.find_result(&command).await.unwrap(), None);
     let name = LeaseName { target: target.clone(), installation: "shop".to_owned() };
     let lease = worker.acquire(&name, "test").await.unwrap().expect("nobody else holds it");
     let lease = worker.renew(&lease, "test").await.unwrap().expect("it is ours");
-    let (attempts, revision) = worker.attempts(&key).await.unwrap();
+    let record = RecordKey::command(&command);
+    let (attempts, revision) = worker.attempts(&record).await.unwrap();
     assert_eq!(attempts, Attempts::default());
-    assert!(matches!(worker.record_attempts(&key, &attempts, revision).await.unwrap(), Swap::Won(_)));
+    assert!(matches!(worker.record_attempts(&record, &attempts, revision).await.unwrap(), Swap::Won(_)));
     assert_eq!(worker.blob("large", 1024).await.unwrap().as_ref(), b"parameters");
     assert!(worker.attach("findings".into()).await.unwrap().starts_with("nats-object://istio_attachment/"));
     for subject in ["istio.evt.dev.k.started", "istio.res.dev.k", "istio.dlq.rejected.dev.k"] {
         worker.context().publish(subject, "{}".into()).await.unwrap().await.unwrap();
     }
-    worker.cancel(&target, &key, "test").await.unwrap();
-    eventually("the cancellation is seen", WITHIN, async || worker.control().is_cancelled(&key, "dev").then_some(()))
+    worker.cancel(&command, "test").await.unwrap();
+    eventually("the cancellation is seen", WITHIN, async || worker.control().is_cancelled(&command).then_some(()))
         .await;
     worker.release(&lease).await.unwrap();
     delivery.acker.settle(Settlement::Ack).await.unwrap();
@@ -145,6 +157,7 @@ async fn a_worker_commands_nobody_and_changes_no_stream() {
     for subject in [
         "istio.cmd.dev.ping",
         "$KV.istio_control.pause.dev",
+        "$KV.istio_control.cancel.k", // of all targets
         "$O.istio_blob.M.x",
         "$JS.API.STREAM.DELETE.ISTIO_CMD",
         "$JS.API.STREAM.PURGE.ISTIO_CMD",
@@ -161,13 +174,14 @@ async fn a_producer_commands_only_its_verbs_on_its_targets() {
     let server = server().await;
     let producer = login(&server, "producer").await;
     for subject in
-        ["istio.cmd.dev.config.apply", "istio.cmd.staging.config.delete", "istio.cmd.dev.cancel", "istio.cmd.prod.ping"]
+        ["istio.cmd.dev.config.apply", "istio.cmd.staging.config.delete", "istio.cmd.dev.cancel", "istio.cmd.dev.ping"]
     {
         publish(&producer, subject).await;
     }
     for subject in [
         "istio.cmd.prod.config.apply",
         "istio.cmd.prod.cancel",
+        "istio.cmd.prod.ping",
         "istio.cmd.staging.sample.deploy",
         "istio.cmd.dev.namespace.label",
         "istio.sched.dev.k",
@@ -180,6 +194,86 @@ async fn a_producer_commands_only_its_verbs_on_its_targets() {
     }
     publish(&login(&server, "worker").await, "istio.res.dev.k").await;
     assert_eq!(first_message(&producer, "ISTIO_RES", "istio.res.dev.k").await, b"{}");
+}
+
+/// The server publishes what a schedule holds past all permissions, on any subject of the stream: the right to publish one
+/// subject would be the right to issue any command. Workers therefore accept their own schedules only.
+#[tokio::test]
+async fn schedule_of_a_producer_does_not_reach_a_target_that_it_may_not_command() {
+    let server = server().await;
+    let producer = login(&server, "producer").await;
+    // A backlog, so that the schedule is due before a worker takes its carrier.
+    let staging: Target = "staging".parse().unwrap();
+    for n in 0..200 {
+        publish_command(&producer, &staging, "ping", &format!("ping-{n}")).await;
+    }
+    let prod: Target = "prod".parse().unwrap();
+    let mut schedule = HeaderMap::new();
+    schedule.insert("Nats-Schedule", "@at 2020-01-01T00:00:00Z");
+    schedule.insert("Nats-Schedule-Target", "istio.cmd.prod.mesh.uninstall");
+    let draft = draft("mesh.uninstall", "forged");
+    let event = serde_json::to_vec(&draft.event(&prod, OffsetDateTime::now_utc()).unwrap()).unwrap();
+    let sent = context(&producer).publish_with_headers("istio.cmd.staging.ping", schedule, event.into()).await.unwrap();
+    sent.await.unwrap();
+    let admin = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
+    eventually("the server has published it on the other target", WITHIN, async || {
+        admin.last("ISTIO_CMD", "istio.cmd.prod.mesh.uninstall").await.unwrap()
+    })
+    .await;
+
+    let bus = NatsBus::new(login(&server, "worker").await, Subjects::new("istio"));
+    let stop = CancellationToken::new();
+    bus.follow_control(stop.clone()).await.unwrap();
+    let worker = start_engine(bus, &["staging", "prod"], &stop);
+    let letter = eventually("it is refused", WITHIN * 3, async || {
+        admin.last("ISTIO_DLQ", "istio.dlq.rejected.prod.>").await.unwrap()
+    })
+    .await;
+    assert_eq!(letter.headers.get("Istio-Dlq-Code").unwrap().as_str(), "SH1018");
+    eventually("the queue is empty", WITHIN * 3, async || {
+        let stream = admin.context().get_stream("ISTIO_CMD").await.unwrap();
+        (stream.cached_info().state.messages == 0).then_some(())
+    })
+    .await;
+    stop.cancel();
+    worker.await.unwrap();
+    for (stream, subject) in [("ISTIO_RES", "istio.res.prod.>"), ("ISTIO_EVT", "istio.evt.prod.*.started")] {
+        assert!(admin.last(stream, subject).await.unwrap().is_none(), "{subject}");
+    }
+}
+
+fn draft(verb: &str, id: &str) -> CommandDraft {
+    let params = if verb == "ping" { json!({}) } else { json!({"all": true}) };
+    let (id, source, verb) = (id.to_owned(), "/test".to_owned(), verb.to_owned());
+    CommandDraft { id, source, verb, params, ..CommandDraft::default() }
+}
+
+async fn publish_command(connection: &Connection, target: &Target, verb: &str, id: &str) {
+    let event = serde_json::to_vec(&draft(verb, id).event(target, OffsetDateTime::now_utc()).unwrap()).unwrap();
+    let subject = Subjects::new("istio").command(target, verb);
+    context(connection).publish(subject, event.into()).await.unwrap().await.unwrap();
+}
+
+fn start_engine(bus: NatsBus, targets: &[&str], stop: &CancellationToken) -> JoinHandle<()> {
+    let settings = Settings {
+        worker: "w".to_owned(),
+        slots: 8,
+        pull_wait: Duration::from_secs(1),
+        ack_wait: Duration::from_secs(30),
+        lease_ttl: Duration::from_secs(45),
+        grace: Duration::from_secs(5),
+    };
+    let targets = targets.iter().map(|target| ((*target).to_owned(), config::Target::default()));
+    let engine = Engine::new(
+        Arc::new(bus),
+        Registry::standard(),
+        Arc::new(Clusters::new(targets.collect())),
+        Clock::system(),
+        Arc::new(Metrics::default()),
+        settings,
+    );
+    let (engine, stop) = (engine.unwrap(), stop.clone());
+    tokio::spawn(async move { engine.run(stop).await })
 }
 
 #[tokio::test]

@@ -236,3 +236,27 @@ async fn a_held_installation_keeps_nobody_waiting() {
     world.release.send_replace(true);
     world.all_succeed(&waiting).await;
 }
+
+/// The stream of commands is the producers' too. With an id that one of them can guess, the server would take the schedule
+/// for a duplicate and not store it, and the command would be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claimed_message_id_does_not_lose_a_command_that_is_put_off() {
+    let world = World::new().await;
+    let slow: Target = "slow".parse().unwrap();
+    world.client.pause(&slow, "test", None).await.unwrap();
+    let waiting = world.fill("ping", json!({})).await;
+    let last = world.client.bus().context().get_stream("ISTIO_CMD").await.unwrap().cached_info().state.last_sequence;
+    let next = draft("ping", json!({}));
+    for sequence in last + 200..last + 400 {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", format!("slow.{}.{sequence}", next.key()));
+        let sent =
+            world.client.bus().context().publish_with_headers("istio.cmd.quick.ping", headers, "{}".into()).await;
+        sent.unwrap().await.unwrap();
+    }
+    let next = world.send("slow", next).await;
+    world.the_others_go_on().await;
+    world.client.resume(&slow).await.unwrap();
+    assert_eq!(world.ends(&next, AT_LAST).await, Ended::Succeeded);
+    world.all_succeed(&waiting).await;
+}

@@ -15,7 +15,7 @@ use mesh_target::{Mesh, minimal};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use sailhand::config::Charts;
-use sailhand::event::{CommandDraft, Outcome, ResultData, Target};
+use sailhand::event::{CommandDraft, CommandId, Outcome, ResultData, Target};
 use sailhand::failpoint::Step;
 use serde_json::{Value, json};
 use support::nats::NatsServer;
@@ -77,7 +77,8 @@ async fn run(lane: &mut Lane, id: &str, verb: &str, params: &Value, deaths: &[De
             _ => {}
         }
         lane.pass(Duration::from_millis(50)).await;
-        let found = lane.bus.last(&subjects.result_stream(), &subjects.result(&target, &draft.key())).await;
+        let found =
+            lane.bus.last(&subjects.result_stream(), &subjects.result(&CommandId::new(&target, &draft.key()))).await;
         if let Ok(Some(message)) = found {
             let event: Value = serde_json::from_slice(&message.payload).unwrap();
             lane.heal(); // takes back what nobody came to

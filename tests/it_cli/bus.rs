@@ -11,7 +11,8 @@ use sailhand::bus::{Bus, DeadLetter, DeadReason, Subjects};
 use sailhand::config::Nats;
 use sailhand::error::Problem;
 use sailhand::event::{
-    CommandKey, EventKind, Origin, Outcome, ResultData, Retrying, Started, decode, progress_event, result_event,
+    CommandId, CommandKey, EventKind, Origin, Outcome, ResultData, Retrying, Started, decode, progress_event,
+    result_event,
 };
 use sailhand::progress::Step;
 use serde_json::Value;
@@ -332,7 +333,7 @@ async fn cancel_is_heard_by_workers() {
     world.bus.follow_control(stop.clone()).await.unwrap();
     let key = world.submit(&[]).await;
     assert_eq!(world.run(&["cancel", key.as_str()]).await.status.code(), Some(0));
-    let heard = async || world.bus.control().is_cancelled(&key, "dev").then_some(());
+    let heard = async || world.bus.control().is_cancelled(&CommandId::new(&"dev".parse().unwrap(), &key)).then_some(());
     eventually("the cancellation is heard", Duration::from_secs(5), heard).await;
     stop.cancel();
 }

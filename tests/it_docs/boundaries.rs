@@ -1,6 +1,7 @@
 //! Who may know whom: the layers as ARCHITECTURE.md draws them, read off the source. What a file names is taken from
 //! its paths and its `use` trees; comments and strings do not count.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -106,7 +107,12 @@ const RULES: &[Rule] = &[
 ];
 
 /// The source folders of the workspace, and the prefix under which [`RULES`] know their files.
-const SOURCES: &[(&str, &str)] = &[("src", ""), ("crates/analysis/src", "analysis/"), ("crates/base/src", "base/")];
+const SOURCES: &[(&str, &str)] = &[
+    ("src", ""),
+    ("crates/analysis/src", "analysis/"),
+    ("crates/base/src", "base/"),
+    ("crates/analyze/src", "analyze/"),
+];
 
 /// Name, as [`RULES`] know it, and text of each source file.
 fn files() -> Vec<(String, String)> {
@@ -249,6 +255,37 @@ fn no_layer_names_what_it_must_not_know() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Names of all packages that `Cargo.lock` has below a package, with features and tests of any crate of the workspace.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let mut below: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for part in lock.split("[[package]]").skip(1) {
+        let name = part.lines().find_map(|line| line.strip_prefix("name = ")).unwrap().trim_matches('"');
+        // ` "name"` or ` "name version"`.
+        let listed = part.lines().filter_map(|line| line.strip_prefix(" \"")?.split(['"', ' ']).next());
+        below.entry(name.to_owned()).or_default().extend(listed.map(str::to_owned));
+    }
+    assert!(below.contains_key(package), "{package}");
+    let mut found = BTreeSet::new();
+    let mut open = vec![package.to_owned()];
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            open.extend(below.get(&name).into_iter().flatten().cloned());
+        }
+    }
+    found
+}
+
+#[test]
+fn small_analyzer_needs_no_runtime_and_no_network() {
+    let found = dependencies("sailhand-analyze");
+    assert!(found.contains("sailhand-analysis") && found.len() < 150, "{}", found.len());
+    for heavy in ["tokio", "rustls", "ring", "hyper", "async-nats", "kube", "kube-client", "tonic", "sailhand"] {
+        assert!(dependencies("sailhand").contains(heavy), "the reader of Cargo.lock does not find {heavy}");
+        assert!(!found.contains(heavy), "sailhand-analyze depends on {heavy}");
+    }
+}
+
 #[test]
 fn no_file_is_too_long() {
     let long: Vec<String> = files()
@@ -258,6 +295,32 @@ fn no_file_is_too_long() {
         .map(|(file, lines)| format!("{file}:{LINES} goes on to line {lines}"))
         .collect();
     assert!(long.is_empty(), "{long:#?}");
+}
+
+/// A file below a layer's folder that its `main.rs` does not declare would not run; a loose one would be a program of its
+/// own, which links the whole tree once more.
+#[test]
+fn every_test_file_belongs_to_a_layer() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries.collect()
+    };
+    let mut wrong = Vec::new();
+    let mut layers = 0;
+    for name in names(&tests) {
+        let folder = tests.join(&name);
+        if name.ends_with(".rs") && name != "chaos_run.rs" {
+            wrong.push(format!("tests/{name} is in no layer: move it into one of tests/it_*"));
+        } else if name.starts_with("it_") {
+            layers += 1;
+            let main = fs::read_to_string(folder.join("main.rs")).unwrap();
+            let modules = names(&folder).into_iter().filter_map(|file| file.strip_suffix(".rs").map(str::to_owned));
+            let missing = modules.filter(|module| module != "main" && !main.contains(&format!("\nmod {module};")));
+            wrong.extend(missing.map(|module| format!("tests/{name}/main.rs does not declare {module}")));
+        }
+    }
+    assert!(wrong.is_empty() && layers > 8, "{wrong:#?}");
 }
 
 #[test]

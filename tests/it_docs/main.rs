@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod boundaries;
+mod compatibility;
+mod dependencies;
 mod docs_errors;
 mod fuzz_corpus;
 mod schema_drift;
+mod wire_names;

@@ -129,8 +129,8 @@ impl World {
         let canary = json!({"version": "1.30.3", "strategy": "canary", "wait": "1m"});
         self.twice("mesh.upgrade", canary).await;
         let status = self.run("mesh.status", json!({})).await.report.unwrap();
-        assert_eq!(status["controlPlanes"].as_array().unwrap().len(), 1, "{status:#}");
-        let plane = &status["controlPlanes"][0];
+        assert_eq!(status["control_planes"].as_array().unwrap().len(), 1, "{status:#}");
+        let plane = &status["control_planes"][0];
         assert_eq!((&plane["version"], &plane["revision"]), (&json!("1.30.3"), &json!("1-30-3")), "{status:#}");
         assert_eq!(status["namespaces"][0]["revision"], "1-30-3", "{status:#}");
 

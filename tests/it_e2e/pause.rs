@@ -5,14 +5,18 @@ use crate::support;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
-use sailhand::bus::Bus;
+use sailhand::bus::{Bus, RecordKey};
 use sailhand::client::State;
-use sailhand::event::Outcome;
+use sailhand::event::{CommandId, CommandKey, Outcome};
 use serde_json::json;
 use support::eventually::eventually;
 use support::worker::{Stage, draft};
 use time::OffsetDateTime;
 use tokio::time::Instant;
+
+fn record(key: &CommandKey) -> RecordKey {
+    RecordKey::command(&CommandId::new(&"dev".parse().unwrap(), key))
+}
 
 #[tokio::test]
 async fn commands_of_a_paused_target_wait_and_go_on_where_they_were() {
@@ -46,7 +50,7 @@ async fn commands_of_a_paused_target_wait_and_go_on_where_they_were() {
     .await;
     for key in &waiting {
         assert_eq!(stage.client.state(key).await.unwrap(), State::Queued);
-        assert_eq!(stage.client.bus().attempts(key).await.unwrap().1, 0, "no attempt is counted");
+        assert_eq!(stage.client.bus().attempts(&record(key)).await.unwrap().0.begun, 0, "no attempt is counted");
     }
     let metrics = worker.http("/metrics").await.1;
     assert!(!metrics.contains(r#"sailhand_retries_total{verb="ping"}"#), "{metrics}");

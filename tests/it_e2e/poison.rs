@@ -7,11 +7,16 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use futures::StreamExt;
+use sailhand::bus::{Bus, RecordKey, Settlement};
 use sailhand::client::Filter;
-use sailhand::event::{CommandDraft, CommandKey, EventKind, Outcome, dataref};
+use sailhand::event::{CommandDraft, CommandId, CommandKey, EventKind, Outcome, dataref};
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::worker::{Stage, draft};
+use tokio::time::Instant;
 
 const WITHIN: Duration = Duration::from_mins(1);
 
@@ -240,6 +245,80 @@ async fn a_dataref_to_broken_json_ends_with_its_code() {
         assert_eq!(result.error.unwrap().code, "SH1007", "{what}");
     }
     let _: Value = stage.run("dev", "ping", json!({"echo": "on"})).await.report.unwrap();
+}
+
+/// Metadata that no client of the store writes, and that the reader of the client library follows for ever or waits for.
+fn hostile_metadata(name: &str, n: usize) -> Value {
+    let object = json!({"name": name, "bucket": "istio_blob", "nuid": format!("none{n}"), "size": 10, "chunks": 1});
+    let change = match n {
+        0 => json!({"options": {"link": {"bucket": "istio_blob", "name": name}}, "chunks": 0, "size": 0}),
+        1 => json!({}), // there are no chunks
+        2 => json!({"chunks": 0}),
+        3 => json!({"nuid": "*"}),
+        4 => json!({"deleted": true}),
+        5 => json!({"bucket": "istio_attachment"}),
+        _ => json!({"size": 1_u64 << 40, "chunks": 1_u64 << 30}),
+    };
+    let mut object = object.as_object().unwrap().clone();
+    object.extend(change.as_object().unwrap().clone());
+    Value::Object(object)
+}
+
+/// Sends a ping whose parameters are an object with this metadata.
+async fn send_hostile(stage: &Stage, n: usize) -> CommandKey {
+    let context = stage.client.bus().context();
+    let name = dataref::of("istio_blob", format!("hostile {n}").as_bytes());
+    let subject = format!("$O.istio_blob.M.{}", URL_SAFE.encode(&name.digest));
+    let metadata = hostile_metadata(&name.digest, n).to_string();
+    context.publish(subject, metadata.into()).await.unwrap().await.unwrap();
+    let id = uuid::Uuid::new_v4().to_string();
+    let payload = event("ping", &id, &format!(r#""dataref":"{}""#, name.reference));
+    context.publish("istio.cmd.dev.ping", payload.into()).await.unwrap().await.unwrap();
+    CommandKey::new("/poison", &id)
+}
+
+#[tokio::test]
+async fn hostile_object_metadata_ends_with_its_code_and_holds_up_nothing() {
+    let stage = Stage::new().await;
+    let worker = stage.worker("w1").await;
+    for n in 0..7 {
+        let hostile = send_hostile(&stage, n).await;
+        let begun = Instant::now();
+        assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "behind {n}");
+        let result = stage.result(&hostile).await;
+        assert_eq!(result.outcome, Outcome::Rejected, "{n}");
+        assert_eq!(result.error.unwrap().code, "SH1007", "{n}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{n}: {:?}", begun.elapsed());
+    }
+    assert!(!worker.log().contains("overflow"), "{}", worker.log());
+}
+
+/// From its second delivery on, a reading is recorded and has the worker to itself.
+#[tokio::test]
+async fn hostile_object_metadata_at_the_second_delivery_holds_up_no_other_redelivery() {
+    let stage = Stage::new().await;
+    let dev = "dev".parse().unwrap();
+    let hostile = [send_hostile(&stage, 0).await, send_hostile(&stage, 1).await];
+    let waiting = stage.send("dev", "ping", json!({})).await;
+    // Each is delivered once to somebody who does not settle it.
+    let batch: Vec<_> = stage.client.bus().pull(3, WITHIN).collect().await;
+    for delivery in batch {
+        delivery.unwrap().acker.settle(Settlement::Nak(Duration::ZERO)).await.unwrap();
+    }
+    stage.client.pause(&dev, "test", None).await.unwrap();
+    let _worker = stage.worker("w1").await;
+    eventually("the ping waits", WITHIN, async || {
+        let record = RecordKey::command(&CommandId::new(&dev, &waiting));
+        stage.client.bus().attempts(&record).await.unwrap().0.fingerprint
+    })
+    .await;
+    stage.client.resume(&dev).await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(stage.result(&waiting).await.outcome, Outcome::Succeeded);
+    for key in hostile {
+        assert_eq!(stage.result(&key).await.error.unwrap().code, "SH1007");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use crate::support;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use sailhand::bus::Bus;
-use sailhand::event::Outcome;
+use sailhand::bus::{Bus, RecordKey};
+use sailhand::event::{CommandId, Outcome};
 use serde_json::json;
 use support::eventually::eventually;
 use support::nats::NatsServer;
@@ -41,7 +41,10 @@ async fn a_target_that_hangs_leaves_slots_to_the_others() {
         keys.push(stage.send("hangs", "config.apply", params).await);
     }
     eventually("three are begun, which hang", Duration::from_secs(20), async || {
-        let attempts = keys.iter().map(|key| stage.client.bus().attempts(key));
+        let attempts = keys.iter().map(async |key| {
+            let command = CommandId::new(&"hangs".parse().unwrap(), key);
+            stage.client.bus().attempts(&RecordKey::command(&command)).await
+        });
         let open = futures::future::join_all(attempts).await.into_iter().filter(|found| found.as_ref().unwrap().0.open);
         (open.count() == 3).then_some(())
     })

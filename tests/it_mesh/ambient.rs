@@ -49,7 +49,7 @@ async fn ambient_comes_with_the_parts_of_its_nodes_and_the_gateway_api() {
     assert!(!changed, "{:?}", changes(&report));
     assert_eq!(mesh.versions().await, before);
     let (_, status) = mesh.done("mesh.status", json!({})).await;
-    assert!(status["gatewayApi"].as_str().is_some_and(|version| version.starts_with('v')), "{status:#}");
+    assert!(status["gateway_api"].as_str().is_some_and(|version| version.starts_with('v')), "{status:#}");
 
     let (_, report) = mesh.done("mesh.uninstall", json!({"all": true, "wait": "1m"})).await;
     assert_eq!(parts(&report), ["istio-ztunnel", "istio-cni", "istiod-default", "istio-base"]);
@@ -112,7 +112,7 @@ async fn in_place_the_proxies_follow_or_are_told_of() {
     let (changed, report) = mesh.done("mesh.upgrade", upgrade("verify", "1m")).await;
     assert!(!changed, "{:?}", changes(&report));
     let (_, status) = mesh.done("mesh.status", json!({})).await;
-    assert_eq!(status["controlPlanes"][0]["proxies"], json!({"1.29.2": 2}), "{status:#}");
+    assert_eq!(status["control_planes"][0]["proxies"], json!({"1.29.2": 2}), "{status:#}");
 
     // The next step, and one back, which is told of.
     mesh.done("mesh.upgrade", json!({"version": "1.30.3", "wait": "1m"})).await;

@@ -121,8 +121,8 @@ async fn a_canary_goes_back_and_a_mesh_goes_away() {
     assert!(mesh.get("apps/v1", "Deployment", Some("istio-system"), "istiod").await.is_some());
 
     let (_, status) = mesh.done("mesh.status", json!({})).await;
-    assert_eq!(status["controlPlanes"][0]["installedBy"], "sailhand", "{status:#}");
-    assert_eq!(status["controlPlanes"][0]["version"], "1.28.10");
+    assert_eq!(status["control_planes"][0]["installed_by"], "sailhand", "{status:#}");
+    assert_eq!(status["control_planes"][0]["version"], "1.28.10");
     assert!(status["parts"].as_array().unwrap().iter().all(|part| part["drift"] == json!([])), "{status:#}");
     assert_eq!(status["namespaces"][0], json!({"namespace": "shop", "revision": "default", "ambient": false}));
 
@@ -211,7 +211,7 @@ async fn what_helm_has_installed_is_known_refused_and_taken_over_on_request() {
     helm("istio-base", "base");
     helm("istiod", "istiod");
     let (_, status) = mesh.done("mesh.status", json!({})).await;
-    assert_eq!(status["controlPlanes"][0]["installedBy"], "helm", "{status:#}");
+    assert_eq!(status["control_planes"][0]["installed_by"], "helm", "{status:#}");
     assert_eq!(status["parts"], json!([]));
     let (_, check) = mesh.done("mesh.precheck", minimal_check()).await;
     assert_eq!(check["ready"], false);
@@ -229,7 +229,7 @@ async fn what_helm_has_installed_is_known_refused_and_taken_over_on_request() {
     let owner = report["findings"].as_array().unwrap().iter().find(|it| it["check"] == "owner").unwrap();
     assert_eq!(owner["severity"], "warning", "{owner}");
     let (_, status) = mesh.done("mesh.status", json!({})).await;
-    assert_eq!(status["controlPlanes"][0]["installedBy"], "sailhand", "{status:#}");
+    assert_eq!(status["control_planes"][0]["installed_by"], "sailhand", "{status:#}");
     let (changed, report) = mesh.done("mesh.install", minimal("1.30.3")).await;
     assert!(!changed, "{:?}", changes(&report));
 }
@@ -259,8 +259,8 @@ async fn what_istioctl_has_installed_is_known() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (_, status) = mesh.done("mesh.status", json!({})).await;
-    assert_eq!(status["controlPlanes"][0]["installedBy"], "istioctl", "{status:#}");
-    let by: Vec<_> = status["tags"].as_array().unwrap().iter().map(|tag| (&tag["tag"], &tag["installedBy"])).collect();
+    assert_eq!(status["control_planes"][0]["installed_by"], "istioctl", "{status:#}");
+    let by: Vec<_> = status["tags"].as_array().unwrap().iter().map(|tag| (&tag["tag"], &tag["installed_by"])).collect();
     assert!(by.iter().all(|(_, by)| **by == "istioctl"), "{status:#}");
     let (refused, _) = code(&mesh, "mesh.install", minimal("1.30.3")).await;
     assert_eq!(refused, "SH3207");

@@ -16,7 +16,7 @@ use sailhand::bus::memory::{Fault, MemoryBus};
 use sailhand::clock::Clock;
 use sailhand::cluster::Clusters;
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandKey, Outcome as Ended, ResultData, Target};
+use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
 use sailhand::task::{self, Failure, Limits, Outcome, Registry, Task, TaskContext};
 use sailhand::telemetry::metrics::Metrics;
 use sailhand::worker::{Engine, Settings};
@@ -180,7 +180,7 @@ async fn play(schedule: Schedule) {
         for _ in 0..schedule.copies {
             bus.publish(&target, Write::VERB, payload.clone());
         }
-        keys.push(draft.key());
+        keys.push(CommandId::new(&target, &draft.key()));
         payloads.push(payload);
     }
     let percent = schedule.fault_percent;
@@ -236,7 +236,7 @@ async fn play(schedule: Schedule) {
     check(&bus, &ledger, &keys, &schedule);
 }
 
-fn check(bus: &MemoryBus, ledger: &Arc<Mutex<Ledger>>, keys: &[CommandKey], schedule: &Schedule) {
+fn check(bus: &MemoryBus, ledger: &Arc<Mutex<Ledger>>, keys: &[CommandId], schedule: &Schedule) {
     let ledger = ledger.lock().unwrap();
     assert_eq!(ledger.unfenced, 0, "a write came after a newer holder's");
     assert_eq!(ledger.overlaps, 0, "two holders were inside a guarded section");

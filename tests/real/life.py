@@ -61,7 +61,7 @@ class Life:
 
     def planes(self):
         status = self.sailhand.done("mesh.status")["report"]
-        return {one["revision"]: one["version"] for one in status["controlPlanes"] if one["ready"]}
+        return {one["revision"]: one["version"] for one in status["control_planes"] if one["ready"]}
 
     def beside(self):
         equal(self.upgrade(until="control-plane")["changed"], True)

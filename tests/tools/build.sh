@@ -7,6 +7,7 @@
 #   build.sh istio      these, and an OCI registry, istioctl, istiod, a program of ours around Istio's analyzers, and
 #                       Prometheus with its promtool
 #   build.sh node       all of these, and what a real node and its mesh run
+#   build.sh lint       only what `just check` needs: a linter of the CI workflows
 #
 # Each is built from a Go module whose version is pinned by the go.mod beside this file. A binary that is already on
 # this machine (in $KUBEBUILDER_ASSETS or PATH) and has a fitting version is linked instead of being built:
@@ -64,6 +65,10 @@ node_tools=(
   "echo-server|istio|istio.io/istio/pkg/test/echo/cmd/server|||"
   "echo-client|istio|istio.io/istio/pkg/test/echo/cmd/client|||"
   "coredns|coredns|github.com/coredns/coredns|||"
+)
+
+lint_tools=(
+  "actionlint|actionlint|github.com/rhysd/actionlint/cmd/actionlint|||"
 )
 
 check_prerequisites() {
@@ -146,6 +151,7 @@ main() {
     charts) tools+=("${chart_tools[@]}") ;;
     istio) tools+=("${chart_tools[@]}" "${istio_tools[@]}") ;;
     node) tools+=("${chart_tools[@]}" "${istio_tools[@]}" "${node_tools[@]}") ;;
+    lint) tools=("${lint_tools[@]}") ;;
     *)
       echo "there is no group of tools '$1'" >&2
       exit 2

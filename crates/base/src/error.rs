@@ -112,6 +112,8 @@ codes! {
     SH1015 "the deadline passed while the command ran" "Send it again with a longer deadline; what was done stays.";
     SH1016 "the bus does not deliver the command any more" "Run `sailhand topology apply`, which sets the consumer's max_deliver right, then replay the dead letter.";
     SH1017 "somebody else took the command off the queue" "Find out who terminates or acknowledges commands beside the workers; send the command again.";
+    SH1018 "the message was scheduled, or schedules or deletes other messages" "Publish commands without the headers Nats-Schedule, Nats-Schedule-* and Nats-Rollup. If nobody of yours did that, find out who may publish on the stream of commands.";
+    SH1019 "source and id belong to another command" "Send the command with a new id; only a repeat of the same command may have the same source and id.";
     // SH20xx: the bus.
     SH2001 "NATS cannot be reached" "Check the address, the network and that the server runs.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";

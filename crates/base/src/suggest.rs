@@ -4,14 +4,15 @@
 /// each three characters.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
-    let limit = folded.len().div_ceil(3).min(4);
+    let length = folded.chars().count();
+    let limit = length.div_ceil(3).min(4);
     known
         .into_iter()
         .map(|candidate| {
             let other = fold(candidate);
             // A word that was cut off or got an `s` is nearer than its length tells.
-            let part = folded.len() > 3 && (other.starts_with(&folded) || folded.starts_with(&other));
-            let distance = distance(&folded, &other);
+            let part = length > 3 && (other.starts_with(&*folded) || folded.starts_with(&*other));
+            let distance = strsim::osa_distance(&folded, &other);
             (if part { distance.min(limit) } else { distance }, candidate)
         })
         .filter(|(distance, _)| *distance <= limit)
@@ -19,27 +20,9 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-fn fold(word: &str) -> Vec<char> {
+/// The word in lower case without separators, at most 64 characters of it: the distance takes quadratic time.
+fn fold(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).take(64).collect()
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let differs = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (last[j - 1] + differs).min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod card;
 mod connect;
+mod object;
 mod producer;
 mod publish;
 mod read;
@@ -25,8 +26,11 @@ use futures::stream::BoxStream;
 use time::OffsetDateTime;
 use tokio::sync::{OnceCell, watch as signal};
 
-use super::{Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Stranded, Subjects, Swap};
-use crate::event::{self, CommandKey, Origin, Target, dataref};
+use super::{
+    Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, RecordKey, ResultRecord,
+    Stranded, Subjects, Swap,
+};
+use crate::event::{self, CommandId, Origin, dataref};
 
 pub use connect::{Connection, connect};
 pub use read::header_pairs;
@@ -125,17 +129,13 @@ impl Bus for NatsBus {
         self.publish(publish::Message::event(subject, event)?).await.map(|_| ())
     }
 
-    async fn has_result(&self, target: &Target, key: &CommandKey) -> Result<bool, Error> {
-        let subject = self.subjects.result(target, key);
-        self.has(&self.subjects.result_stream(), &subject).await
+    async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error> {
+        self.read_result(command).await
     }
 
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
-        let subject = self.subjects.result(&origin.target, &origin.key);
-        let mut message = publish::Message::event(subject, event)?;
-        // Not the event's id, which another worker's result has too: that one must lose the swap, not be taken for ours.
-        message.headers.insert(async_nats::header::NATS_MESSAGE_ID, publish::message_id());
-        self.swap(&self.subjects.result_stream(), message, 0).await
+        let subject = self.subjects.result(&origin.command());
+        self.swap(&self.subjects.result_stream(), publish::Message::result(subject, origin, event)?, 0).await
     }
 
     async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
@@ -150,19 +150,20 @@ impl Bus for NatsBus {
         self.release_lease(lease).await
     }
 
-    async fn attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
-        self.read_attempts(key).await
+    async fn attempts(&self, record: &RecordKey) -> Result<(Attempts, u64), Error> {
+        self.read_attempts(record).await
     }
 
-    async fn record_attempts(&self, key: &CommandKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
-        self.write_attempts(key, attempts, revision).await
+    async fn record_attempts(&self, record: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+        self.write_attempts(record, attempts, revision).await
     }
 
     async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
-        self.publish(publish::Message::scheduled(&self.subjects, delivery, origin, at)).await?;
-        // Noted while it was not there yet; whoever hears of it from now on finds it.
-        if self.control.is_cancelled(&origin.key, origin.target.as_str()) {
-            self.hasten(&origin.key, Some(origin.target.as_str())).await;
+        let command = origin.command();
+        self.publish_new(publish::Message::scheduled(&self.subjects, delivery, &command, at)).await?;
+        // A cancellation that came before the schedule did not find it.
+        if self.control.is_cancelled(&command) {
+            self.hasten(&Cancellation::from(&command)).await;
         }
         Ok(())
     }
@@ -192,8 +193,12 @@ impl Bus for NatsBus {
         Ok(named.reference)
     }
 
-    async fn cancel(&self, target: &Target, key: &CommandKey, by: &str) -> Result<(), Error> {
-        self.request_cancel(key, &serde_json::json!({ "target": target.as_str(), "by": by })).await
+    async fn cancel(&self, command: &CommandId, by: &str) -> Result<(), Error> {
+        self.request_cancel(&Cancellation::from(command), &serde_json::json!({ "by": by })).await
+    }
+
+    fn subjects(&self) -> &Subjects {
+        &self.subjects
     }
 
     fn control(&self) -> &Control {

@@ -7,8 +7,8 @@ use cloudevents::Event;
 
 use super::publish::{ApiError, Message, message_id};
 use super::{NatsBus, TIMEOUT};
-use crate::bus::Error;
-use crate::event::{CommandKey, Target};
+use crate::bus::{Cancellation, Error};
+use crate::event::{CommandId, CommandKey, Target};
 
 /// How the server says that there is no such message; it has a code only for all failures to delete.
 const NOT_THERE: &str = "no message found";
@@ -27,20 +27,21 @@ impl NatsBus {
         event: &Event,
     ) -> Result<bool, Error> {
         let mut message = Message::event(self.subjects.command(target, verb), event)?;
-        // The event's id alone is another command's, when that one has another source.
-        message.headers.insert(header::NATS_MESSAGE_ID, key.as_str());
+        // The id of the event alone would be that of commands from other sources or on other targets too.
+        message.headers.insert(header::NATS_MESSAGE_ID, CommandId::new(target, key).to_string());
         let (_, duplicate) = self.publish(message).await?;
         Ok(duplicate)
     }
 
-    /// Asks every worker, now and later, to end the command. `note` is kept for people.
+    /// Asks every worker, now and later, to end the command. `note` is for people.
     ///
     /// # Errors
     /// When the server does not confirm it.
-    pub async fn request_cancel(&self, key: &CommandKey, note: &serde_json::Value) -> Result<(), Error> {
+    pub async fn request_cancel(&self, cancellation: &Cancellation, note: &serde_json::Value) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_MESSAGE_ID, message_id());
-        let message = Message { subject: self.subjects.cancel(key), headers, payload: note.to_string().into() };
+        let subject = self.subjects.cancel(cancellation);
+        let message = Message { subject, headers, payload: note.to_string().into() };
         self.publish(message).await.map(|_| ())
     }
 

@@ -14,7 +14,7 @@ use super::{NatsBus, TIMEOUT};
 use crate::bus::{DeadLetter, Delivery, Error, Subjects, Swap};
 use crate::clock::Clock;
 use crate::error::{Classify, Problem};
-use crate::event::{CONTENT_TYPE, Origin, rfc3339};
+use crate::event::{CONTENT_TYPE, CommandId, Origin, rfc3339};
 use crate::{retry, telemetry};
 
 /// Tries of one write before the error is the caller's.
@@ -25,6 +25,9 @@ const PUBLISH: &str = "publish";
 /// When a message is published again, and where to (nats-architecture-and-design ADR-51).
 pub(super) const SCHEDULE: &str = "Nats-Schedule";
 const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+/// Headers of a result: the fingerprint of its command, so that it is read without the event.
+pub(super) const COMMAND_VERB: &str = "Istio-Command-Verb";
+pub(super) const COMMAND_DIGEST: &str = "Istio-Command-Digest";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
 
@@ -54,16 +57,30 @@ impl Message {
         Ok(Self { subject, headers, payload: payload.into() })
     }
 
+    /// The result of a command. Its message id is not the id of the event, which the result of another worker has too:
+    /// that one has to lose the swap, and must not be taken for ours.
+    pub fn result(subject: String, origin: &Origin, event: &Event) -> Result<Self, Error> {
+        let mut message = Self::event(subject, event)?;
+        message.headers.insert(header::NATS_MESSAGE_ID, message_id());
+        if let Some(fingerprint) = origin.fingerprint() {
+            message.headers.insert(COMMAND_VERB, fingerprint.verb);
+            message.headers.insert(COMMAND_DIGEST, fingerprint.digest);
+        }
+        Ok(message)
+    }
+
     /// The command again, at a later time (nats-architecture-and-design ADR-51). In the place of another one that waits:
     /// the server looks at the last message of a subject only.
-    pub fn scheduled(subjects: &Subjects, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Self {
-        let Origin { target, key, .. } = origin;
+    ///
+    /// The message id is random: the stream is the producers' too, so one of them could use an id that it can guess
+    /// first, and the server would answer `duplicate` and store nothing.
+    pub fn scheduled(subjects: &Subjects, delivery: &Delivery, command: &CommandId, at: OffsetDateTime) -> Self {
         let mut headers = original_headers(delivery);
         headers.insert(SCHEDULE, format!("@at {}", rfc3339(at)));
         headers.insert(SCHEDULE_TARGET, delivery.subject.as_str());
         headers.insert(header::NATS_ROLLUP, "sub");
-        headers.insert(header::NATS_MESSAGE_ID, format!("{target}.{key}.{}", delivery.sequence));
-        Self { subject: subjects.schedule(target.as_str(), key), headers, payload: delivery.payload.clone() }
+        headers.insert(header::NATS_MESSAGE_ID, message_id());
+        Self { subject: subjects.schedule(command), headers, payload: delivery.payload.clone() }
     }
 
     /// The original bytes and headers, and why.
@@ -125,6 +142,20 @@ impl NatsBus {
     /// Publishes until the server confirms; gives the stream sequence and whether it was there already.
     pub(super) async fn publish(&self, message: Message) -> Result<(u64, bool), Error> {
         self.publish_counted(&message, &mut 0).await
+    }
+
+    /// Publishes a message with an id of its own until the server confirms.
+    ///
+    /// # Errors
+    /// As [`NatsBus::publish`], and when the server takes the first try for a duplicate: then it has stored nothing.
+    pub(super) async fn publish_new(&self, message: Message) -> Result<(), Error> {
+        let mut attempts = 0;
+        let (_, duplicate) = self.publish_counted(&message, &mut attempts).await?;
+        if duplicate && attempts == 1 {
+            let source = "the server takes the message for a duplicate and has not stored it".into();
+            return Err(Error::Request { operation: PUBLISH, subject: message.subject, source });
+        }
+        Ok(())
     }
 
     async fn publish_counted(&self, message: &Message, attempt: &mut u32) -> Result<(u64, bool), Error> {

@@ -35,14 +35,14 @@ impl NatsBus {
         found_or_none(found, stream, subject)
     }
 
-    /// Whether a subject has a message. The client's own get takes 4 KiB of state for each command under way; this is one
-    /// request.
-    pub(super) async fn has(&self, stream: &str, subject: &str) -> Result<bool, Error> {
+    /// The headers of the last message of a subject. The client's own get takes 4 KiB of state for each command under
+    /// way; this is one request.
+    pub(super) async fn headers_of_last(&self, stream: &str, subject: &str) -> Result<Option<HeaderMap>, Error> {
         let asked = format!("{DIRECT_GET}.{stream}.{subject}");
         let reply = self.request(GET, &asked, Request::new(), TIMEOUT).await?;
         match reply.status {
-            None => Ok(true),
-            Some(StatusCode::NOT_FOUND) => Ok(false),
+            None => Ok(Some(reply.headers.unwrap_or_default())),
+            Some(StatusCode::NOT_FOUND) => Ok(None),
             Some(status) => Err(Error::Request {
                 operation: GET,
                 subject: subject.to_owned(),

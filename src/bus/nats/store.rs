@@ -1,16 +1,13 @@
-//! Records on the bus: leases, attempts, blobs. Leases and attempts are keys of buckets, written by swap on the key's
+//! Records on the bus: leases, attempts, results. Leases and attempts are keys of buckets, written by swap on the key's
 //! revision. Not through the client's key-value store: its `create` over a marker loses the time to live, and its
 //! swaps lose their cause (`tests/it_bus/facts.rs`).
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::object_store::GetErrorKind;
-use bytes::Bytes;
-use tokio::io::AsyncReadExt;
 
 use super::NatsBus;
-use super::publish::{Message, message_id};
-use crate::bus::{Attempts, Error, Lease, LeaseName, Swap};
-use crate::event::CommandKey;
+use super::publish::{COMMAND_DIGEST, COMMAND_VERB, Message, message_id};
+use crate::bus::{Attempts, Error, Lease, LeaseName, RecordKey, ResultRecord, Swap};
+use crate::event::{CommandId, Fingerprint};
 
 const OPERATION: &str = "KV-Operation";
 
@@ -52,7 +49,16 @@ impl NatsBus {
         self.swap(&stream_of(&self.subjects.lease_bucket()), message, lease.revision).await.map(|_| ())
     }
 
-    pub(super) async fn read_attempts(&self, key: &CommandKey) -> Result<(Attempts, u64), Error> {
+    pub(super) async fn read_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error> {
+        let found = self.headers_of_last(&self.subjects.result_stream(), &self.subjects.result(command)).await?;
+        Ok(found.map(|headers| {
+            let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+            let fingerprint = text(COMMAND_VERB).zip(text(COMMAND_DIGEST));
+            ResultRecord { fingerprint: fingerprint.map(|(verb, digest)| Fingerprint { verb, digest }) }
+        }))
+    }
+
+    pub(super) async fn read_attempts(&self, key: &RecordKey) -> Result<(Attempts, u64), Error> {
         let stream = stream_of(&self.subjects.attempt_bucket());
         match self.last(&stream, &self.subjects.attempts(key)).await? {
             None => Ok((Attempts::default(), 0)),
@@ -67,7 +73,7 @@ impl NatsBus {
 
     pub(super) async fn write_attempts(
         &self,
-        key: &CommandKey,
+        key: &RecordKey,
         attempts: &Attempts,
         revision: u64,
     ) -> Result<Swap, Error> {
@@ -76,33 +82,6 @@ impl NatsBus {
             reason: error.to_string(),
         })?;
         self.swap(&stream_of(&self.subjects.attempt_bucket()), put(self.subjects.attempts(key), text), revision).await
-    }
-
-    /// The object of this name in a bucket, at most `limit` bytes.
-    ///
-    /// # Errors
-    /// When it is not there, too large, or cannot be read.
-    pub async fn read_object(&self, bucket: String, name: &str, limit: usize) -> Result<Bytes, Error> {
-        let what = || format!("object {name} in {bucket}");
-        let store = self.context.get_object_store(&bucket).await.map_err(|source| Error::Request {
-            operation: "open",
-            subject: bucket.clone(),
-            source: source.into(),
-        })?;
-        let object = store.get(name).await.map_err(|error| match error.kind() {
-            GetErrorKind::NotFound | GetErrorKind::InvalidName => Error::NotFound { what: what() },
-            _ => Error::Request { operation: "read", subject: what(), source: error.into() },
-        })?;
-        if object.info().size > limit {
-            return Err(Error::Malformed { what: what(), reason: format!("it is larger than {limit} bytes") });
-        }
-        let mut bytes = Vec::new();
-        object
-            .take(limit as u64 + 1)
-            .read_to_end(&mut bytes)
-            .await
-            .map_err(|error| Error::Malformed { what: what(), reason: error.to_string() })?;
-        Ok(bytes.into())
     }
 }
 

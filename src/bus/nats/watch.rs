@@ -1,4 +1,4 @@
-//! Keeps [`Control`](crate::bus::Control) in step with its bucket.
+//! Updates [`Control`](crate::bus::Control) from its bucket.
 
 use std::time::Duration;
 
@@ -7,113 +7,141 @@ use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use futures::StreamExt;
 
 use super::NatsBus;
-use super::publish::{Message, SCHEDULE};
-use crate::bus::Error;
+use super::publish::{Message, SCHEDULE, message_id};
+use crate::bus::{Cancellation, ControlState, Error};
 use crate::clock::Clock;
-use crate::event::{CommandKey, rfc3339};
+use crate::event::rfc3339;
+
+/// How often the whole state is read again. The bucket has no markers for keys that reach its `max_age`.
+const REREAD: Duration = Duration::from_hours(1);
+/// Longest time to read the whole state.
+const READ: Duration = Duration::from_secs(30);
+
+/// One message of the bucket.
+enum Change {
+    Cancelled(Cancellation),
+    Withdrawn(Cancellation),
+    Paused(String),
+    Resumed(String),
+}
 
 impl NatsBus {
-    /// Follows what operators ask for until `stop`; starts over when the watch breaks. Returns when the present state
+    /// Follows cancellations and pauses until `stop`; starts over when the watch breaks. Returns when the present state
     /// is known.
     ///
     /// # Errors
-    /// When the first watch cannot be opened.
+    /// When the first watch cannot be opened or does not deliver the present state.
     pub async fn follow_control(&self, stop: tokio_util::sync::CancellationToken) -> Result<(), Error> {
-        let (mut messages, pending) = self.watch_control().await?;
-        for _ in 0..pending {
-            match messages.next().await {
-                Some(Ok(message)) => drop(self.note_control(&message.message)),
-                _ => break,
-            }
-        }
+        let mut messages = self.watch_control().await?;
         let bus = self.clone();
         let clock = Clock::system();
         tokio::spawn(async move {
             loop {
-                let next = tokio::select! { next = messages.next() => next, () = stop.cancelled() => return };
-                match next {
-                    Some(Ok(message)) => {
-                        if let Some((key, target)) = bus.note_control(&message.message) {
-                            bus.hasten(&key, target.as_deref()).await;
-                        }
-                    }
-                    // After some errors the client's stream panics when it is asked again.
-                    over => {
-                        tracing::debug!(
-                            "the watch of cancellations and pauses starts over: {:?}",
-                            over.map(Result::err)
-                        );
-                        messages = tokio::select! {
-                            again = bus.watch_again(clock) => again,
-                            () = stop.cancelled() => return,
-                        };
-                    }
-                }
+                let ended = tokio::select! {
+                    ended = bus.apply_changes(&mut messages) => ended,
+                    () = clock.sleep(REREAD) => "the whole state is due to be read".to_owned(),
+                    () = stop.cancelled() => return,
+                };
+                tracing::debug!("the watch of cancellations and pauses starts over: {ended}");
+                messages = tokio::select! {
+                    again = bus.watch_again(clock) => again,
+                    () = stop.cancelled() => return,
+                };
             }
         });
         Ok(())
     }
 
+    /// Takes changes into account until the watch breaks; says why it did. After some errors the client's stream panics
+    /// when it is asked again.
+    async fn apply_changes(&self, messages: &mut push::Ordered) -> String {
+        loop {
+            match messages.next().await {
+                Some(Ok(message)) => self.apply_change(&message.message).await,
+                Some(Err(error)) => return error.to_string(),
+                None => return "the stream ended".to_owned(),
+            }
+        }
+    }
+
+    async fn apply_change(&self, message: &async_nats::Message) {
+        match self.change(message) {
+            Some(Change::Cancelled(cancellation)) => {
+                self.control.cancel(cancellation.clone());
+                self.hasten(&cancellation).await;
+            }
+            Some(Change::Withdrawn(cancellation)) => self.control.withdraw(&cancellation),
+            Some(Change::Paused(target)) => self.control.set_paused(&target, true),
+            Some(Change::Resumed(target)) => self.control.set_paused(&target, false),
+            None => {}
+        }
+    }
+
     async fn watch_again(&self, clock: Clock) -> push::Ordered {
         loop {
+            match self.watch_control().await {
+                Ok(again) => return again,
+                Err(error) => tracing::debug!("cancellations and pauses cannot be watched yet: {error}"),
+            }
             clock.sleep(Duration::from_secs(1)).await;
-            if let Ok((again, _)) = self.watch_control().await {
-                self.control.reset();
-                return again;
-            }
         }
     }
 
-    /// The watch, and how many messages tell the present state.
-    async fn watch_control(&self) -> Result<(push::Ordered, u64), Error> {
+    /// Opens a watch, reads the present state to its end and puts it in the place of what was known.
+    async fn watch_control(&self) -> Result<push::Ordered, Error> {
         let stream = format!("KV_{}", self.subjects.control_bucket());
-        self.follow(&stream, &self.subjects.controls(), DeliverPolicy::LastPerSubject).await
-    }
-
-    /// Takes a note into account; gives the command that it cancels, and its target where the note names it.
-    fn note_control(&self, message: &async_nats::Message) -> Option<(CommandKey, Option<String>)> {
-        let bucket = format!("$KV.{}.", self.subjects.control_bucket());
-        let present = message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none());
-        let (kind, name) = message.subject.strip_prefix(&bucket).and_then(|rest| rest.split_once('.'))?;
-        match (kind, name.parse()) {
-            ("cancel", Ok(key)) if present => {
-                let target = noted_target(&message.payload);
-                self.control.cancel(&key, target.clone());
-                return Some((key, target));
+        let subject = self.subjects.controls();
+        let (mut messages, pending) = self.follow(&stream, &subject, DeliverPolicy::LastPerSubject).await?;
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
+            operation: "follow",
+            subject: subject.clone(),
+            source,
+        };
+        let read = async {
+            let mut state = ControlState::default();
+            for _ in 0..pending {
+                let message = messages.next().await.ok_or_else(|| fail("the stream ended".into()))?;
+                let message = message.map_err(|error| fail(error.into()))?;
+                match self.change(&message.message) {
+                    Some(Change::Cancelled(cancellation)) => drop(state.cancelled.insert(cancellation)),
+                    Some(Change::Paused(target)) => drop(state.paused.insert(target)),
+                    Some(Change::Withdrawn(_) | Change::Resumed(_)) | None => {}
+                }
             }
-            ("cancel", Ok(key)) => self.control.forget_cancelled(&key),
-            ("pause", _) => self.control.set_paused(name, present),
-            _ => {}
-        }
-        None
+            Ok::<_, Error>(state)
+        };
+        let state = tokio::time::timeout(READ, read).await.map_err(|elapsed| fail(elapsed.into()))??;
+        self.control.replace(state);
+        Ok(messages)
     }
 
-    /// A cancelled command that waits in a schedule need not wait for its time: of all workers that hear of it, one moves
-    /// the schedule to now, and the command comes back and ends.
-    pub(super) async fn hasten(&self, key: &CommandKey, target: Option<&str>) {
+    fn change(&self, message: &async_nats::Message) -> Option<Change> {
+        let present = message.headers.as_ref().is_none_or(|headers| headers.get("KV-Operation").is_none());
+        if let Some(cancellation) = self.subjects.parse_cancel(&message.subject) {
+            return Some(if present { Change::Cancelled(cancellation) } else { Change::Withdrawn(cancellation) });
+        }
+        let target = self.subjects.parse_pause(&message.subject)?.to_owned();
+        Some(if present { Change::Paused(target) } else { Change::Resumed(target) })
+    }
+
+    /// A cancelled command that waits in a schedule need not wait for its time: of all workers that see the
+    /// cancellation, one moves the schedule to now. Then the command is delivered and ends.
+    pub(super) async fn hasten(&self, cancellation: &Cancellation) {
         let stream = self.subjects.command_stream();
-        let wanted =
-            target.map_or_else(|| self.subjects.schedule_of(key), |target| self.subjects.schedule(target, key));
+        let wanted = self.subjects.schedules_of(cancellation);
         let moved = async {
             let Some(waiting) = self.last(&stream, &wanted).await? else { return Ok(()) };
             let subject = waiting.subject.to_string();
             let mut headers = waiting.headers;
             headers.insert(SCHEDULE, format!("@at {}", rfc3339(Clock::system().now())));
-            headers.insert(header::NATS_ROLLUP, "sub"); // in the place of the other one
-            headers.insert(header::NATS_MESSAGE_ID, format!("{key}.now.{}", waiting.sequence));
+            headers.insert(header::NATS_ROLLUP, "sub"); // replaces the one that waits
+            headers.insert(header::NATS_MESSAGE_ID, message_id());
             let now = Message { subject, headers, payload: waiting.payload };
             self.swap(&stream, now, waiting.sequence).await.map(drop)
         };
         if let Err(error) = moved.await {
             let error: Error = error;
-            tracing::debug!(command = %key, "its scheduled retry is not hastened: {error}");
+            tracing::debug!(command = %cancellation.key, "its scheduled retry is not moved to now: {error}");
         }
     }
-}
-
-/// The `target` of a note, which a command gives: it cannot cancel what its sender may not command. Operators, who
-/// write to the bucket themselves, need not name one.
-fn noted_target(note: &[u8]) -> Option<String> {
-    let note: serde_json::Value = serde_json::from_slice(note).ok()?;
-    Some(note.get("target")?.as_str()?.to_owned())
 }

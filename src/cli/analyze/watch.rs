@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::filter::Filter;
-use super::show::Format;
+use sailhand_analyze::{Filter, Format, is_asked_for};
+
 use super::{Options, live};
 use crate::analysis::suppress::Suppressions;
 use crate::analysis::{Finding, Level, report, source::Sources};
@@ -23,7 +23,7 @@ enum Told {
 }
 
 pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppressions) -> Result<Exit, Error> {
-    let is_json = match options.output {
+    let is_json = match options.files.output {
         Format::Json => true,
         Format::Text => false,
         _ => return Err(Error::argument("--output", "with --watch it is text or json")),
@@ -35,9 +35,9 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
     };
     let (_, cluster) = live::connect(options, context).await?;
     let rules = filter.rules();
-    let namespaces = options.namespace.clone();
+    let namespaces = options.files.namespace.clone();
     let shows = move |finding: &Finding| {
-        filter.allows(finding) && super::is_asked_for(&namespaces, finding) && !suppressions.covers(finding)
+        filter.allows(finding) && is_asked_for(&namespaces, finding) && !suppressions.covers(finding)
     };
     let started = Live::start(cluster, rules, Box::new(shows), Clock::system(), options.timeout).await;
     let mut live = started.map_err(Error::Cluster)?;
@@ -74,7 +74,7 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
             tell(finding, Told::Found, is_json)?;
         }
     }
-    let is_bad = live.findings().into_iter().any(|finding| options.fail_on.is_reached(finding));
+    let is_bad = live.findings().into_iter().any(|finding| options.files.fail_on.is_reached(finding));
     Ok(if is_bad { Exit::Failed } else { Exit::Success })
 }
 

@@ -182,7 +182,7 @@ impl Render for AnalysisReport {
         }
         for code in codes {
             let these: Vec<_> = self.findings.iter().filter(|finding| finding.code == *code).collect();
-            let level = these.first().map_or("", |finding| finding.level.as_str());
+            let level = these.first().map_or("", |finding| finding.severity.as_str());
             let style = match level {
                 "error" => BAD,
                 "warning" => CHANGED,
@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn object(name: &str, action: &str) -> Value {
-        json!({"object": {"apiVersion": "v1", "kind": "Service", "namespace": "a", "name": name}, "action": action})
+        json!({"object": {"api_version": "v1", "kind": "Service", "namespace": "a", "name": name}, "action": action})
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn findings_of_the_analysis_are_grouped_by_code() {
-        let finding = |name: &str| json!({"code": "IST0101", "level": "error", "resource": name, "message": "host a not found", "fingerprint": "f"});
+        let finding = |name: &str| json!({"code": "IST0101", "severity": "error", "resource": name, "message": "host a not found", "fingerprint": "f"});
         let report = json!({
             "objects": 2, "errors": 2, "warnings": 0, "infos": 0, "findings": [finding("A b/c"), finding("A b/d")],
             "codes": {"IST0101": {"count": 2, "title": "Referenced resource not found", "remedy": "Create it.", "url": "u"}},

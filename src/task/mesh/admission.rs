@@ -111,7 +111,7 @@ pub(super) async fn blocking(cluster: &Cluster, dead: &[Dead], parts: &[Part]) -
         let these = parts.iter().flat_map(|part| part.of_kind(kind));
         these.filter_map(|object| object.metadata.name.clone()).collect()
     };
-    let replaced: BTreeSet<String> = KINDS.iter().flat_map(names).collect();
+    let replaced: BTreeSet<String> = KINDS.into_iter().flat_map(names).collect();
     let services: BTreeSet<(String, String)> = parts
         .iter()
         .flat_map(|part| part.of_kind("Service").map(|object| (&part.step.namespace, &object.metadata)))

@@ -46,7 +46,7 @@ pub struct PrecheckParams {
 
 /// Report of `mesh.precheck`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct PrecheckReport {
     /// No finding is an error: `mesh.install` with the same parameters would succeed.
     pub ready: bool,
@@ -92,7 +92,7 @@ impl Task for Precheck {
         findings.extend(overlaps.into_iter().map(|text| Finding::new(Severity::Error, "webhooks", text)));
         findings.extend(hints(&params.mesh, &facts));
         findings.extend(self.predict(cx, &cluster, &params.mesh, &facts, plan).await?);
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.rank()));
         let report = PrecheckReport {
             ready: findings.iter().all(|finding| finding.severity < Severity::Error),
             kubernetes: facts.kubernetes.text.clone(),
@@ -115,7 +115,7 @@ impl Precheck {
         plan: Plan,
     ) -> Result<Vec<Finding>, Error> {
         let mut findings = plan.findings;
-        let fatal = findings.iter().any(|finding| finding.severity >= Severity::Fatal);
+        let fatal = findings.iter().any(|finding| finding.refuses(true));
         let removed = facts.installed.iter().filter(|it| plan.removals.contains(&it.installation));
         let removed: Vec<_> = removed.map(|it| it.origin.title()).collect();
         if !removed.is_empty() {

@@ -105,19 +105,18 @@ impl<'a> MeshRun<'a> {
 
     /// Keeps findings for the report, and ends the work where one of them refuses it.
     pub fn admit(&mut self, findings: Vec<Finding>) -> Result<(), Error> {
-        let least = if self.conduct.force { Severity::Fatal } else { Severity::Error };
         let adopted = |it: Finding| match it.check.as_str() {
             "owner" if self.conduct.adopt => {
                 let message = format!(
                     "{}: taken over; removing it with that tool from now on would remove what is this worker's",
                     it.message
                 );
-                Finding { severity: Severity::Warning, message, ..it }
+                Finding::new(Severity::Warning, "owner", message)
             }
             _ => it,
         };
         let findings: Vec<_> = findings.into_iter().map(adopted).collect();
-        let refused = findings.iter().any(|it| it.severity >= least);
+        let refused = findings.iter().any(|it| it.refuses(self.conduct.force));
         self.report.findings.extend(findings.iter().cloned());
         if refused { Err(mesh::Error::Refused { findings }.into()) } else { Ok(()) }
     }

@@ -9,7 +9,7 @@ use crate::task::{Error, Failure, MAX_REPORT, Outcome};
 
 /// Report of the verbs that write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct MeshReport {
     /// The version asked for; absent where none is, as when it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct MeshReport {
 
 /// One part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct PartReport {
     /// Which part.
     pub component: Component,

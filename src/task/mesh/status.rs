@@ -49,7 +49,7 @@ const fn yes() -> bool {
 
 /// Report of `mesh.status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct StatusReport {
     /// The API server's version.
     pub kubernetes: String,
@@ -73,7 +73,7 @@ pub struct StatusReport {
 
 /// One istiod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct ControlPlaneStatus {
     /// Its revision, `default` for the default one.
     pub revision: String,
@@ -86,7 +86,7 @@ pub struct ControlPlaneStatus {
     pub installed_by: Owner,
     /// Whether it is available.
     pub ready: bool,
-    /// Whether the Istio project supported this version when this worker was released; `false` means end of life.
+    /// Whether the Istio project supported this version when this worker was built.
     pub supported: bool,
     /// Its proxies, by version.
     pub proxies: BTreeMap<String, usize>,
@@ -94,7 +94,7 @@ pub struct ControlPlaneStatus {
 
 /// One part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct PartStatus {
     /// Which part.
     pub component: Component,
@@ -117,7 +117,7 @@ pub struct PartStatus {
 
 /// One tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct TagStatus {
     /// The tag.
     pub tag: String,
@@ -129,7 +129,7 @@ pub struct TagStatus {
 
 /// One namespace in the mesh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct NamespaceStatus {
     /// Its name.
     pub namespace: String,

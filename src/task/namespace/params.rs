@@ -85,7 +85,7 @@ impl LabelParams {
 
 /// Report of `namespace.label`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub struct LabelReport {
     /// Which namespace.
     pub namespace: Namespace,

@@ -103,10 +103,10 @@ func send(js jetstream.JetStream, target string, command command) error {
 	if err := write(ctx, &sent, command.Mode, message); err != nil {
 		return err
 	}
-	if _, err := js.PublishMsg(ctx, message, jetstream.WithMsgID(key)); err != nil {
+	if _, err := js.PublishMsg(ctx, message, jetstream.WithMsgID(target+"."+key)); err != nil {
 		return err
 	}
-	again, err := js.PublishMsg(ctx, message, jetstream.WithMsgID(key))
+	again, err := js.PublishMsg(ctx, message, jetstream.WithMsgID(target+"."+key))
 	if err != nil {
 		return err
 	}

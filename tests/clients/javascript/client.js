@@ -57,7 +57,7 @@ async function run(js, target, command) {
     data: command.params,
   });
   const { headers, payload } = messageOf(event, command.mode);
-  headers.set("Nats-Msg-Id", key);
+  headers.set("Nats-Msg-Id", `${target}.${key}`);
   const subject = `istio.cmd.${target}.${command.verb}`;
   await js.publish(subject, payload, { headers });
   const again = await js.publish(subject, payload, { headers });

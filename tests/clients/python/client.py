@@ -81,7 +81,7 @@ async def run(js, target, command):
         data=command["params"],
     )
     headers, payload = message_of(event, command["mode"])
-    headers["Nats-Msg-Id"] = key
+    headers["Nats-Msg-Id"] = f"{target}.{key}"
     subject = f"istio.cmd.{target}.{command['verb']}"
     await js.publish(subject, payload, headers=headers)
     again = await js.publish(subject, payload, headers=headers)

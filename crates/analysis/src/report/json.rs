@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Report;
 use crate::{Finding, source::Sources};
 
-/// A finding as programs read it. Fields are added, never renamed.
+/// A finding as programs read it: `sailhand analyze --output json`. Fields are added, never renamed.
 #[derive(Debug, Serialize)]
 pub struct JsonFinding<'a> {
     /// Such as `IST0128`.
@@ -13,7 +13,7 @@ pub struct JsonFinding<'a> {
     /// The code in one word.
     pub name: &'static str,
     /// `error`, `warning` or `info`.
-    pub level: &'static str,
+    pub severity: &'static str,
     /// `Kind namespace/name`, or `Kind name`.
     pub resource: String,
     /// Its API group; empty for the core group.
@@ -62,7 +62,7 @@ pub fn finding<'a>(finding: &'a Finding, sources: &'a Sources) -> JsonFinding<'a
     JsonFinding {
         code: finding.code.id,
         name: finding.code.name,
-        level: finding.level.as_str(),
+        severity: finding.level.as_str(),
         resource: finding.object.to_string(),
         group: finding.object.kind.group(),
         kind: finding.object.kind.name(),

@@ -2,21 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::live::Gaps;
-use crate::analysis::source::{Error, Reading, Sources};
-use crate::analysis::{Kind, Origin, Snapshot};
-use crate::cli::output::{self, BAD, CHANGED, GOOD, QUIET, styled};
-use crate::cluster::configuration::Unread;
-use crate::error::{Classify, Code};
-use crate::suggest;
+use sailhand_analysis::source::{Error, Reading, Sources};
+use sailhand_analysis::{Kind, Origin, Snapshot};
+use sailhand_base::error::{Classify, Code};
+use sailhand_base::suggest;
 
-/// What is named of many.
-const SHOWN: usize = 3;
+use crate::output::{self, BAD, CHANGED, GOOD, QUIET, styled};
+
+/// How many names of a longer list are shown.
+pub const SHOWN: usize = 3;
 /// Errors that are told of many.
 const ERRORS: usize = 10;
 
 /// Tells it.
-pub(super) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is_live: bool) {
+pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is_live: bool) {
     errors(&reading.errors);
     let passed_over = sources.passed_over();
     for one in passed_over.iter().take(SHOWN) {
@@ -45,42 +44,17 @@ pub(super) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
         output::note(styled(CHANGED, "Nothing was analysed: there is no object that a rule reads."));
     } else if !is_whole_cluster(snapshot) {
         quietly(
-            "Only files were read, so rules that need a whole cluster say nothing; --live reads a cluster too."
+            "Only files were read, so rules that need a whole cluster say nothing; `sailhand analyze --live` reads a cluster too."
                 .to_owned(),
         );
     }
 }
 
-/// What could not be read of a cluster, and what follows from that. `left_out` rules need it.
-pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
-    let (forbidden, others): (Vec<&Unread>, Vec<&Unread>) = gaps.unread.iter().partition(|one| one.is_forbidden());
-    let unread = styled(BAD, "not read:");
-    if !forbidden.is_empty() {
-        let kinds: BTreeSet<&str> = forbidden.iter().map(|one| one.what.as_str()).collect();
-        output::note(format_args!("{unread} what these credentials may not list: {}", some(kinds.into_iter())));
-    }
-    for one in others.iter().take(SHOWN) {
-        output::note(format_args!("{unread} {one}"));
-    }
-    if others.len() > SHOWN {
-        output::note(format_args!("  and {} more kinds", others.len() - SHOWN));
-    }
-    if left_out > 0 {
-        output::note(format_args!("{left_out} rules need that and say nothing."));
-    }
-    if gaps.is_narrow {
-        let names = namespaces.join(", ");
-        output::note(format_args!("Only what is in {names} could be read; it is judged as a folder of files is."));
-    } else if !forbidden.is_empty() && namespaces.is_empty() {
-        output::note(format_args!("  {} -n NAMESPACE reads what may be read there.", styled(GOOD, "help:")));
-    }
-}
-
 /// Namespaces that were asked for and have nothing.
-pub(super) fn namespaces(asked: &[String], snapshot: &Snapshot) {
+pub(crate) fn namespaces(asked: &[String], snapshot: &Snapshot) {
     let there = snapshot.namespaces_with(Kind::ALL);
     for name in asked.iter().filter(|name| !there.contains(name.as_str())) {
-        let near = suggest::nearest(name, there.iter().map(|kind| kind.as_str()));
+        let near = suggest::nearest(name, there.iter().map(std::ops::Deref::deref));
         let meant = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
         output::note(format_args!("{} there is nothing in namespace {name}{meant}", styled(CHANGED, "note:")));
     }
@@ -164,8 +138,8 @@ fn are(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word} is") } else { format!("{count} {word}s are") }
 }
 
-/// The first of some names, and how many more there are.
-fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+/// The first [`SHOWN`] names, and how many more there are.
+pub fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = names.len();
     let shown = names.take(SHOWN).collect::<Vec<_>>().join(", ");
     if count > SHOWN { format!("{shown} and {} more", count - SHOWN) } else { shown }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::analysis::report::pages;
-use crate::analysis::{Code, rules};
-use crate::cli::{Error, Exit, output};
-use crate::suggest;
+use sailhand_analysis::report::pages;
+use sailhand_analysis::{Code, rules};
+use sailhand_base::suggest;
+
+use crate::{Error, Exit, output};
 
 /// One code, with its example.
-pub(super) fn code(id: &str) -> Result<Exit, Error> {
+pub(crate) fn code(id: &str) -> Result<Exit, Error> {
     let code = known(&format!("--explain {id}"), id)?;
     let head = format!("{}[{}] {}: {}", code.level, code.id, code.name, code.title);
     let (why, remedy) = (output::broken(code.why), output::broken(code.remedy));
@@ -25,7 +26,7 @@ pub(super) fn code(id: &str) -> Result<Exit, Error> {
 }
 
 /// The code that a person means by its id, by its name, or by the id that Kiali gives it.
-pub(super) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> {
+pub(crate) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> {
     let codes = rules::codes();
     let is_meant = |code: &&Code| {
         let names = [code.id, code.name].into_iter().chain(code.also.iter().copied());
@@ -40,10 +41,10 @@ pub(super) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> 
 }
 
 /// What is said of a word that is none of those there are.
-pub(super) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match suggest::nearest(word, known) {
         Some(near) => format!("there is no such {what}; did you mean {near}?"),
-        None => format!("there is no such {what}; `sailhand analyze --list-rules` lists them"),
+        None => format!("there is no such {what}; `--list-rules` lists them"),
     }
 }
 
@@ -52,7 +53,7 @@ fn indented(text: &str) -> String {
 }
 
 /// All rules with what they report.
-pub(super) fn list() -> Result<Exit, Error> {
+pub(crate) fn list() -> Result<Exit, Error> {
     for rule in rules::ALL {
         output::line(output::styled(output::STRONG, rule.name))?;
         for code in rule.codes {
@@ -63,7 +64,7 @@ pub(super) fn list() -> Result<Exit, Error> {
 }
 
 /// The pages of `docs/rules`. Pages of codes that are no more are removed.
-pub(super) fn write_docs(folder: &Path) -> Result<Exit, Error> {
+pub(crate) fn write_docs(folder: &Path) -> Result<Exit, Error> {
     let failed = |what: &str, path: &Path| {
         let operation = format!("{what} {}", path.display());
         move |source| Error::local(operation, source)

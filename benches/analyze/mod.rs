@@ -1,7 +1,7 @@
 //! `sailhand analyze` beside `istioctl analyze`, and beside all of Istio's analyzers over the same files
 //! (`tests/tools/istio`), in turns: whole processes, findings as JSON. Then the same of a live cluster.
 //!
-//! `cargo bench --bench analyze -- files 1000 10000` measures files of these sizes, `-- live` the cluster only.
+//! `just bench analyze files 1000 10000` measures files of these sizes, `-- live` the cluster only.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -12,12 +12,9 @@
 
 mod live;
 
-#[path = "../../tests/support/corpus.rs"]
-mod corpus;
-#[path = "../measure/mod.rs"]
-mod measure;
-#[path = "../../tests/support/mod.rs"]
-mod support;
+use crate::corpus;
+use crate::measure;
+use crate::support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,11 +45,8 @@ struct Tool {
     most: usize,
 }
 
-fn main() {
-    if process::measured() {
-        return;
-    }
-    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+pub fn main() {
+    let asked: Vec<String> = measure::options::words().collect();
     let sizes: Vec<usize> = asked.iter().filter_map(|argument| argument.parse().ok()).collect();
     println!("\nanalyze: generated objects, {MISTAKES} of 100 with a mistake, seed {SEED}");
     let tools = tools();

@@ -1,17 +1,22 @@
 //! What `--codes` asks for: codes, or rules by name.
 
-use super::explain;
-use crate::analysis::{Code, Finding, Rule, rules};
-use crate::cli::Error;
+use sailhand_analysis::{Code, Finding, Rule, rules};
 
-/// Without codes and rules everything passes.
-pub(super) struct Filter {
+use crate::{Error, explain};
+
+/// The codes and rules that `--codes` names. Without any, every code passes that is enabled by default.
+#[derive(Debug)]
+pub struct Filter {
     codes: Vec<&'static Code>,
     rules: Vec<&'static Rule>,
 }
 
 impl Filter {
-    pub(super) fn new(asked: &[String]) -> Result<Self, Error> {
+    /// Resolves words of `--codes`: ids of codes or names of rules, in any case.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a word that is neither.
+    pub fn new(asked: &[String]) -> Result<Self, Error> {
         let mut filter = Self { codes: Vec::new(), rules: Vec::new() };
         let codes = rules::codes();
         for name in asked {
@@ -31,8 +36,9 @@ impl Filter {
         self.codes.is_empty() && self.rules.is_empty()
     }
 
-    /// Rules that can report something asked for.
-    pub(super) fn rules(&self) -> Vec<&'static Rule> {
+    /// The rules that can report one of the codes.
+    #[must_use]
+    pub fn rules(&self) -> Vec<&'static Rule> {
         let asked = |rule: &&'static Rule| {
             self.is_open()
                 || self.rules.iter().any(|one| one.name == rule.name)
@@ -41,7 +47,9 @@ impl Filter {
         rules::ALL.iter().copied().filter(asked).collect()
     }
 
-    pub(super) fn allows(&self, finding: &Finding) -> bool {
+    /// Whether a finding is of one of the codes.
+    #[must_use]
+    pub fn allows(&self, finding: &Finding) -> bool {
         (self.is_open() && rules::is_told_unasked(finding.code))
             || self.codes.contains(&finding.code)
             || self.rules.iter().any(|rule| rule.codes.contains(&finding.code))

@@ -17,10 +17,8 @@ mod bare;
 mod engine;
 mod queue;
 
-#[path = "../measure/mod.rs"]
-mod measure;
-#[path = "../../tests/support/mod.rs"]
-mod support;
+use crate::measure;
+use crate::support;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -94,7 +92,7 @@ enum Path {
 }
 
 #[tokio::main]
-async fn main() {
+pub async fn main() {
     // Commands one by one; percent of the commands that are drained.
     let known: [(_, &[usize]); 6] = [
         ("replicas", &[1, 3]),

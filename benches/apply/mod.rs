@@ -8,10 +8,8 @@
 
 mod manifest;
 
-#[path = "../measure/mod.rs"]
-mod measure;
-#[path = "../../tests/support/mod.rs"]
-mod support;
+use crate::measure;
+use crate::support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -49,7 +47,7 @@ struct Bench {
 }
 
 #[tokio::main]
-async fn main() {
+pub async fn main() {
     let kubectl = tools::program("kubectl", "KUBECTL_BIN");
     println!("\napply: {OBJECTS} objects in {} namespaces, sailhand beside kubectl", manifest::NAMESPACES);
     measure::machine(&[

@@ -2,12 +2,14 @@
 
 use clap::ValueEnum;
 
-use crate::analysis::report::{self, Report};
-use crate::analysis::{Finding, Level, Snapshot};
-use crate::cli::{Error, output};
+use sailhand_analysis::report::{self, Report};
+use sailhand_analysis::{Finding, Level, Snapshot};
 
+use crate::{Error, output};
+
+/// How findings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// For people
     Text,
     /// A list of findings
@@ -26,15 +28,21 @@ pub(super) enum Format {
 
 /// Lowest level that makes the exit code 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FailOn {
+pub enum FailOn {
+    /// Errors only
     Error,
+    /// Warnings and errors
     Warning,
+    /// Any finding
     Info,
+    /// No finding
     Never,
 }
 
 impl FailOn {
-    pub(super) fn is_reached(self, finding: &Finding) -> bool {
+    /// Whether a finding makes the exit code 1.
+    #[must_use]
+    pub fn is_reached(self, finding: &Finding) -> bool {
         match self {
             Self::Error => finding.level >= Level::Error,
             Self::Warning => finding.level >= Level::Warning,
@@ -44,7 +52,7 @@ impl FailOn {
     }
 }
 
-pub(super) fn show(
+pub(crate) fn show(
     format: Format,
     fail_on: FailOn,
     all: bool,

@@ -1,18 +1,15 @@
 //! How soon findings are right again after one change among many objects: the incremental analysis beside a full run,
 //! for each kind of object and each kind of change.
 //!
-//! `cargo bench --bench reanalyze -- 10000` measures that many objects.
+//! `just bench reanalyze 10000` measures that many objects.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a measurement that cannot be made has to fail; it prints"
 )]
 
-#[path = "../../tests/support/corpus.rs"]
-#[allow(dead_code, reason = "another measurement writes files of it")]
-mod corpus;
-#[path = "../measure/mod.rs"]
-mod measure;
+use crate::corpus;
+use crate::measure;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -37,8 +34,8 @@ const NOW: i64 = 1_767_225_600;
 /// The most that is to be, milliseconds.
 const TO_BE: f64 = 5.0;
 
-fn main() {
-    let asked: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+pub fn main() {
+    let asked: Vec<usize> = measure::options::words().filter_map(|argument| argument.parse().ok()).collect();
     let sizes = if asked.is_empty() { vec![10_000] } else { asked };
     println!("\nreanalyze: findings after one change, {MISTAKES} of 100 objects with a mistake, seed {SEED}");
     measure::machine(&[]);

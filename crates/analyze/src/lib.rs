@@ -1,0 +1,246 @@
+//! The command line of the analysis as far as it needs files only: options, reading, formats, suppressions, exit codes.
+//! `sailhand-analyze` is this alone; `sailhand analyze` adds clusters. Knows no tokio, no TLS, no NATS and no kube.
+
+mod error;
+mod explain;
+mod filter;
+pub mod notes;
+pub mod output;
+mod show;
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use sailhand_analysis::report::Report;
+use sailhand_analysis::source::{self, PassedOver, Reading, Sources, files};
+use sailhand_analysis::suppress::{self, Suppressions};
+use sailhand_analysis::{Finding, Kind, Node, Rule, Settings, Snapshot, mesh};
+
+pub use error::{Error, Exit};
+pub use filter::Filter;
+pub use show::{FailOn, Format};
+
+/// Prints the explanation of a code of the analysis.
+///
+/// # Errors
+/// An unknown code, or an output that cannot be written.
+pub fn explain(id: &str) -> Result<Exit, Error> {
+    explain::code(id)
+}
+
+/// What Istio's own tests add to each case: a gateway's pod and service. They are part of nearly every installation,
+/// but not of a folder of manifests.
+const DEFAULT_OBJECTS: &str = include_str!("ingress-gateway.yaml");
+
+/// Options of an analysis that do not need a cluster.
+#[derive(Debug, Args)]
+pub struct FileOptions {
+    /// Files and folders with YAML or JSON; `-` is standard input
+    pub paths: Vec<PathBuf>,
+    /// MeshConfig in a file, instead of what ConfigMap istio-system/istio says
+    #[arg(long, value_name = "FILE")]
+    pub mesh_config: Option<PathBuf>,
+    /// MeshNetworks in a file
+    #[arg(long, value_name = "FILE")]
+    pub mesh_networks: Option<PathBuf>,
+    /// Report these codes only, or what these rules find
+    #[arg(long, value_name = "CODE,RULE", value_delimiter = ',')]
+    pub codes: Vec<String>,
+    /// Add a pod and a service of an ingress gateway to what is read
+    #[arg(long)]
+    pub default_objects: bool,
+    /// How findings are written
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Format,
+    /// Tell findings of these namespaces only; what is read stays the same
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
+    pub namespace: Vec<String>,
+    /// Do not tell a code, or a code of some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
+    #[arg(short = 'S', long, value_name = "CODE[=OBJECT]")]
+    pub suppress: Vec<String>,
+    /// Do not tell the findings that this file lists
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Vec<PathBuf>,
+    /// Write the findings into a file for --baseline and end
+    #[arg(long, value_name = "FILE")]
+    pub write_baseline: Option<PathBuf>,
+    /// Lowest level that makes the exit code 1
+    #[arg(long, value_enum, default_value = "error")]
+    pub fail_on: FailOn,
+    /// Explain a code and end
+    #[arg(long, value_name = "CODE", exclusive = true)]
+    pub explain: Option<String>,
+    /// List the rules with their codes and end
+    #[arg(long, exclusive = true)]
+    pub list_rules: bool,
+    /// Write the pages of docs/rules and end
+    #[arg(long, value_name = "FOLDER", exclusive = true, hide = true)]
+    pub write_docs: Option<PathBuf>,
+}
+
+impl FileOptions {
+    /// Does what ends without an analysis: `--explain`, `--list-rules`, `--write-docs`. `None` when none was given.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an unknown code, [`Error::Local`] when something cannot be written.
+    pub fn answer(&self) -> Result<Option<Exit>, Error> {
+        if let Some(code) = &self.explain {
+            return explain::code(code).map(Some);
+        }
+        if self.list_rules {
+            return explain::list().map(Some);
+        }
+        self.write_docs.as_deref().map(explain::write_docs).transpose()
+    }
+}
+
+/// An analysis whose files have been read.
+#[derive(Debug)]
+pub struct Analysis<'a> {
+    options: &'a FileOptions,
+    filter: Filter,
+    suppressions: Suppressions,
+    threads: NonZero<usize>,
+    sources: Sources,
+    /// The objects of the files. Those of a cluster may be added.
+    pub reading: Reading,
+}
+
+/// What the caller knows of the input beside the files.
+#[derive(Debug, Clone, Copy)]
+pub struct Input {
+    /// Seconds since 1970, to judge certificates by.
+    pub now: i64,
+    /// Whether a cluster was read too.
+    pub is_live: bool,
+    /// Whether everything that was asked for beside the files has been read.
+    pub is_whole: bool,
+}
+
+impl<'a> Analysis<'a> {
+    /// Checks the options and reads the files, folders and standard input that they name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for unknown codes, [`Error::Local`] when standard input or a baseline cannot be read. Files
+    /// that cannot be read are noted in `reading`.
+    pub fn read(options: &'a FileOptions) -> Result<Self, Error> {
+        let filter = Filter::new(&options.codes)?;
+        let suppressions = suppressions(options)?;
+        let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        let (sources, reading) = read(options, threads)?;
+        Ok(Self { options, filter, suppressions, threads, sources, reading })
+    }
+
+    /// The rules that the options ask for.
+    #[must_use]
+    pub fn rules(&self) -> Vec<&'static Rule> {
+        self.filter.rules()
+    }
+
+    /// Runs the rules, writes the findings to standard output and notes to standard error.
+    ///
+    /// # Errors
+    /// [`Error::Source`] and [`Error::Local`] for files of options, [`Error::Local`] when the output cannot be written.
+    pub fn report(mut self, rules: &[&'static Rule], input: Input) -> Result<Exit, Error> {
+        let options = self.options;
+        let is_whole = input.is_whole
+            && self.reading.errors.is_empty()
+            && !self.sources.passed_over().iter().any(PassedOver::is_manifest);
+        let settings = settings(options, &self.reading, input.now)?;
+        let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
+        let mut findings = sailhand_analysis::run(&snapshot, rules, self.threads);
+        findings.retain(|finding| self.filter.allows(finding) && is_asked_for(&options.namespace, finding));
+        if let Some(path) = &options.write_baseline {
+            return write_baseline(path, &findings);
+        }
+        let suppressed = self.suppressions.apply(&mut findings);
+        let report = Report { findings: &findings, sources: &self.sources, objects: snapshot.len(), suppressed };
+        show::show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
+        notes::tell(&self.reading, &self.sources, &snapshot, input.is_live);
+        notes::namespaces(&options.namespace, &snapshot);
+        let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
+        // The process ends here; taking a hundred thousand small strings apart first would only take time.
+        std::mem::forget((snapshot, findings, self));
+        Ok(match (is_bad, is_whole) {
+            (true, _) => Exit::Failed,
+            (false, true) => Exit::Success,
+            (false, false) => Exit::Trouble,
+        })
+    }
+}
+
+/// Whether a finding is about an object of one of the namespaces, or of none is given.
+#[must_use]
+pub fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
+    namespaces.is_empty()
+        || namespaces.iter().any(|namespace| {
+            let object = &finding.object;
+            let own = if object.kind == Kind::Namespace { &object.name } else { &object.namespace };
+            own == namespace
+        })
+}
+
+/// The suppressions of `--suppress` and `--baseline`.
+///
+/// # Errors
+/// [`Error::Argument`] for an unknown code, [`Error::Local`] for a baseline that cannot be read.
+pub fn suppressions(options: &FileOptions) -> Result<Suppressions, Error> {
+    let mut suppressions = Suppressions::default();
+    for pattern in &options.suppress {
+        let code = pattern.split('=').next().unwrap_or_default().trim();
+        if !code.contains('*') {
+            explain::known(&format!("--suppress {pattern}"), code)?;
+        }
+        suppressions.add_pattern(pattern);
+    }
+    for path in &options.baseline {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
+        suppressions.add_baseline(&text);
+    }
+    Ok(suppressions)
+}
+
+fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
+    let name = path.display();
+    std::fs::write(path, suppress::baseline(findings))
+        .map_err(|source| Error::local(format!("write {name}"), source))?;
+    output::note(format_args!("{} findings are in {name}", findings.len()));
+    Ok(Exit::Success)
+}
+
+fn read(options: &FileOptions, threads: NonZero<usize>) -> Result<(Sources, Reading), Error> {
+    let mut sources = Sources::default();
+    let mut errors = Vec::new();
+    for path in &options.paths {
+        if path == Path::new("-") {
+            let text = files::read_to_end(std::io::stdin().lock())
+                .map_err(|source| Error::local("read standard input", source))?;
+            sources.add("<standard input>", text);
+        } else {
+            files::read(path, &mut sources, &mut errors);
+        }
+    }
+    if options.default_objects {
+        sources.add("<default objects>", DEFAULT_OBJECTS.to_owned());
+    }
+    let mut reading = source::read(&sources, threads);
+    reading.errors.splice(0..0, errors);
+    Ok((sources, reading))
+}
+
+fn settings(options: &FileOptions, reading: &Reading, now: i64) -> Result<Settings, Error> {
+    let given = |path: &Option<PathBuf>| -> Result<Option<Node>, Error> {
+        let Some(path) = path else { return Ok(None) };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
+        Ok(Some(source::read_value(&name, &text)?))
+    };
+    let found = mesh::settings_in(&reading.resources, now);
+    Ok(Settings {
+        mesh_config: given(&options.mesh_config)?.or(found.mesh_config),
+        mesh_networks: given(&options.mesh_networks)?.or(found.mesh_networks),
+        now,
+    })
+}

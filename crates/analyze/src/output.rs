@@ -1,0 +1,133 @@
+//! Writing to the terminal: colours only where they are seen, a closed pipe is no panic.
+
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+
+use anstyle::AnsiColor;
+pub use anstyle::Style;
+use sailhand_base::error::{Classify, Problem};
+use sailhand_base::prose;
+
+use crate::Error;
+
+/// Style of success and of help.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// Style of changes and warnings.
+pub const CHANGED: Style = AnsiColor::Yellow.on_default();
+/// Style of errors.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Style of details.
+pub const QUIET: Style = Style::new().dimmed();
+/// Style of names.
+pub const STRONG: Style = Style::new().bold();
+
+/// How wide prose may be on the terminal; none where it goes to a file or a program.
+#[must_use]
+pub fn width() -> Option<usize> {
+    /// Lines that are longer are hard to read.
+    const LONGEST: usize = 120;
+    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(width.0).clamp(40, LONGEST))
+}
+
+/// Prose in lines that fit the terminal.
+#[must_use]
+pub fn broken(text: &str) -> String {
+    prose::fold(text, 0, 0, width())
+}
+
+/// Text in a style.
+#[must_use]
+pub fn styled(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Text as a terminal may show it: strangers' words must not steer it. Our own colours stay.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest.strip_prefix("\x1b[").and_then(|style| {
+            let end = style.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            style[end..].starts_with('m').then_some("\x1b[".len() + end + 1)
+        });
+        let (part, after) = rest.split_at(end.unwrap_or(rest.chars().next().map_or(0, char::len_utf8)));
+        shown.push_str(if end.is_some() { part } else { "\u{fffd}" });
+        rest = after;
+    }
+    shown + rest
+}
+
+/// A line of the answer.
+///
+/// # Errors
+/// [`Error::Local`] when standard output cannot be written to.
+pub fn line(text: impl Display) -> Result<(), Error> {
+    whole(shown(&text.to_string()))
+}
+
+/// A line for programs, as it is.
+///
+/// # Errors
+/// [`Error::Local`] when standard output cannot be written to.
+pub fn whole(text: impl Display) -> Result<(), Error> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::local("write to standard output", source))
+}
+
+/// A remark beside the answer. That nobody hears it is no failure.
+pub fn note(text: impl Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{}", shown(&text.to_string()));
+}
+
+/// A value as one line of JSON.
+///
+/// # Errors
+/// [`Error::Local`] when standard output cannot be written to.
+pub fn json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string(value).map_err(|source| Error::local("write JSON", source.into()))?;
+    whole(text)
+}
+
+/// An error of this process, on standard error.
+pub fn problem(error: &dyn Classify) {
+    note(render(&Problem::new(error)));
+}
+
+/// Code and message, causes, remedy.
+#[must_use]
+pub fn render(problem: &Problem) -> String {
+    let mut text = format!("{}: {}", styled(BAD, format_args!("error[{}]", problem.code)), problem.message);
+    for cause in &problem.causes {
+        let _ = write!(text, "\n  {} {cause}", styled(QUIET, "because:"));
+    }
+    let _ = write!(text, "\n  {} {}", styled(GOOD, "help:"), problem.remedy);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_words_do_not_steer_the_terminal() {
+        let red = styled(BAD, "x\ty\nz");
+        assert_eq!(shown(&red), red);
+        for (text, expected) in [
+            ("plain ü🎉", "plain ü🎉"),
+            ("\x1b[2Jgone", "\u{fffd}[2Jgone"),
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("a\rb\u{9b}31mc\x7f", "a\u{fffd}b\u{fffd}31mc\u{fffd}"),
+            ("\x1b[", "\u{fffd}["),
+            ("\x1b[31", "\u{fffd}[31"),
+            ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m"),
+        ] {
+            assert_eq!(shown(text), expected, "{text:?}");
+        }
+    }
+}

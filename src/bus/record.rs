@@ -1,0 +1,90 @@
+//! What the bus stores about commands beside their messages: attempt records and results.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{CommandId, Fingerprint};
+
+/// Name of an attempt record: the last tokens of its subject.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordKey(String);
+
+impl RecordKey {
+    /// The record of a command: `<target>.<key>`.
+    #[must_use]
+    pub fn command(command: &CommandId) -> Self {
+        Self(command.to_string())
+    }
+
+    /// The record of reading a message: `_message.<stream sequence>`. No target begins with an underscore.
+    #[must_use]
+    pub fn message(sequence: u64) -> Self {
+        Self(format!("_message.{sequence}"))
+    }
+
+    /// The record of reading the stored parameters that a message refers to: `_parameters.<stream sequence>`.
+    #[must_use]
+    pub fn parameters(sequence: u64) -> Self {
+        Self(format!("_parameters.{sequence}"))
+    }
+
+    /// As in the subject.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is stored with the result of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultRecord {
+    /// What the command asked for. `None` for the result of a message that could not be read as a command.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Attempts of a command, stored outside the process that may die.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// What the command asks for. The first command that is read with a source and id binds them to its verb and
+    /// parameters. `None` in records of readings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Attempts begun, those that were handed back not counted.
+    pub begun: u32,
+    /// Attempts begun, all: what parts the events of one from those of the next.
+    pub runs: u32,
+    /// When the first began, seconds of Unix time: the command's own time limit runs from here.
+    pub since: i64,
+    /// Who began the last one.
+    pub worker: String,
+    /// The last one has neither ended nor been handed back: it runs, or its process died.
+    pub open: bool,
+    /// Attempts that were found open when the next began, those whose worker turned out to live not counted.
+    pub crashed: u32,
+    /// An attempt before the last one wrote to the cluster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
+    /// The open one has begun to write; noted before its first write, so that it is known of one that died.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writing: bool,
+    /// Code of the last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_code: Option<String>,
+    /// The next attempt waits until then, milliseconds of Unix time: also that of a copy of the message, which knows
+    /// nothing of the delay that the failed one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<i64>,
+}
+
+impl Attempts {
+    /// Whether one of them wrote, or died when it had begun to.
+    #[must_use]
+    pub const fn changed(&self) -> bool {
+        self.changed || self.writing
+    }
+}

@@ -1,0 +1,38 @@
+//! The help of each subcommand as a whole: a change of options and texts shows in the diff of `snapshots/`. After a wanted
+//! change: `INSTA_UPDATE=always cargo test --test it_cli help::`.
+
+use std::process::Command;
+
+fn help(command: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_sailhand"))
+        .args(command)
+        .arg("--help")
+        .env_remove("COLUMNS")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Names under the heading "Commands:" of a help text.
+fn subcommands(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| line.starts_with("  "));
+    // A long description goes on in lines that are indented further.
+    let names = lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn help_of_each_subcommand_is_as_recorded() {
+    let whole = help(&[]);
+    let commands = subcommands(&whole);
+    assert!(commands.len() > 10, "{commands:?}");
+    insta::assert_snapshot!("sailhand", whole);
+    for name in commands {
+        let text = help(&[&name]);
+        insta::assert_snapshot!(name.clone(), text);
+        for below in subcommands(&text) {
+            insta::assert_snapshot!(format!("{name}-{below}"), help(&[&name, &below]));
+        }
+    }
+}

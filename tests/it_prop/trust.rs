@@ -1,0 +1,300 @@
+//! What one message may do to another, on the bus in memory: source and id belong to one command of one target, a schedule
+//! that is not the workers' own is refused, and a fence from elsewhere ends with a result. `it_bus/facts.rs` checks what the
+//! bus in memory promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::support::eventually::eventually;
+use cloudevents::AttributesReader;
+use sailhand::bus::memory::MemoryBus;
+use sailhand::bus::{Bus, RecordKey};
+use sailhand::clock::Clock;
+use sailhand::cluster::{self, Clusters};
+use sailhand::config;
+use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
+use sailhand::task::{self, Failure, Limits, Outcome, Registry, Task, TaskContext};
+use sailhand::telemetry::metrics::Metrics;
+use sailhand::worker::{Engine, Settings};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const ACK_WAIT: Duration = Duration::from_secs(30);
+const LEASE_TTL: Duration = Duration::from_secs(45);
+/// Virtual time.
+const WITHIN: Duration = Duration::from_hours(3);
+
+/// Notes its runs, and fails as it is asked to.
+struct Write(Arc<Mutex<Vec<String>>>);
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Params {
+    value: String,
+    /// Attempts that fail before one succeeds.
+    #[serde(default)]
+    failures: u32,
+    /// The cluster has a higher fence than any lease.
+    #[serde(default)]
+    fenced: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+struct Report {}
+
+impl Task for Write {
+    const VERB: &'static str = "test.write";
+    const SUMMARY: &'static str = "Writes.";
+    type Params = Params;
+    type Report = Report;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_hours(2), attempts: 8 }
+    }
+
+    fn installation(&self, _: &Params) -> Option<String> {
+        Some("shop".to_owned())
+    }
+
+    fn example(&self) -> Params {
+        Params::default()
+    }
+
+    async fn run(&self, cx: &TaskContext, params: Params) -> Result<Outcome<Report>, Failure<Report>> {
+        self.0.lock().unwrap().push(format!("{} {}", cx.target, params.value));
+        if params.fenced {
+            let (installation, own) = ("shop".to_owned(), cx.guard.fence());
+            return Err(task::Error::from(cluster::Error::Fenced { installation, stored: Some(u64::MAX), own }).into());
+        }
+        if cx.attempt <= params.failures {
+            return Err(task::Error::from(cluster::Error::NotReady {
+                waiting: vec!["x".to_owned()],
+                after: Duration::ZERO,
+            })
+            .into());
+        }
+        Ok(Outcome::Changed(Report {}))
+    }
+}
+
+struct World {
+    bus: MemoryBus,
+    clock: Clock,
+    runs: Arc<Mutex<Vec<String>>>,
+    metrics: Arc<Metrics>,
+    ids: AtomicU32,
+    stop: CancellationToken,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Clock::starting_at(time::OffsetDateTime::UNIX_EPOCH + Duration::from_hours(500_000));
+        let bus = MemoryBus::new(clock, ACK_WAIT, LEASE_TTL);
+        let (runs, metrics, stop) = (Arc::default(), Arc::new(Metrics::default()), CancellationToken::new());
+        let targets = ["dev", "prod"].map(|target| (target.to_owned(), config::Target::default()));
+        let settings = Settings {
+            worker: "w".to_owned(),
+            slots: 8,
+            pull_wait: Duration::from_mins(1),
+            ack_wait: ACK_WAIT,
+            lease_ttl: LEASE_TTL,
+            grace: Duration::from_secs(20),
+        };
+        let registry = Registry::standard().with(Write(Arc::clone(&runs)));
+        let port: Arc<dyn Bus> = Arc::new(bus.clone());
+        let clusters = Arc::new(Clusters::new(BTreeMap::from(targets)));
+        let engine = Engine::new(port, registry, clusters, clock, Arc::clone(&metrics), settings).unwrap();
+        let stopped = stop.clone();
+        tokio::spawn(async move { engine.run(stopped).await });
+        Self { bus, clock, runs, metrics, ids: AtomicU32::new(0), stop }
+    }
+
+    /// A command with an id of its own.
+    fn draft(&self, verb: &str, params: Value) -> CommandDraft {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed).to_string();
+        CommandDraft { id, source: "/test".to_owned(), verb: verb.to_owned(), params, ..CommandDraft::default() }
+    }
+
+    fn send(&self, target: &str, draft: &CommandDraft) -> CommandId {
+        self.send_with(target, draft, Vec::new())
+    }
+
+    fn send_with(&self, target: &str, draft: &CommandDraft, headers: Vec<(String, String)>) -> CommandId {
+        let target: Target = target.parse().unwrap();
+        let payload = serde_json::to_vec(&draft.event(&target, self.clock.now()).unwrap()).unwrap();
+        self.bus.publish_with_headers(&target, &draft.verb, headers, payload);
+        CommandId::new(&target, &draft.key())
+    }
+
+    async fn result(&self, command: &CommandId) -> (String, ResultData) {
+        let event = eventually("there is a result", WITHIN, async || self.bus.results().remove(command)).await;
+        let Some(cloudevents::Data::Json(data)) = event.data() else { panic!("a result without JSON data") };
+        (event.ty().to_owned(), serde_json::from_value(data.clone()).unwrap())
+    }
+
+    async fn dead_letters(&self, codes: &[&str]) {
+        eventually(&format!("dead letters {codes:?}"), WITHIN, async || {
+            let mut found: Vec<_> = self.bus.dead_letters().into_iter().map(|(_, code)| code).collect();
+            found.sort();
+            (found == codes).then_some(())
+        })
+        .await;
+    }
+
+    async fn is_bound(&self, command: &CommandId) {
+        let record = RecordKey::command(command);
+        eventually("source and id are bound", WITHIN, async || {
+            self.bus.attempts(&record).await.unwrap().0.fingerprint.map(drop)
+        })
+        .await;
+    }
+
+    async fn is_empty(&self) {
+        eventually("the queue is empty", WITHIN, async || (self.bus.queued() == 0).then_some(())).await;
+    }
+
+    fn runs(&self) -> Vec<String> {
+        self.runs.lock().unwrap().clone()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ping_with_the_id_of_a_waiting_command_does_not_answer_for_it() {
+    let world = World::new();
+    world.bus.control().set_paused("dev", true);
+    let write = world.draft("test.write", json!({"value": "a"}));
+    let command = world.send("dev", &write);
+    world.is_bound(&command).await;
+    world.send("dev", &CommandDraft { verb: "ping".to_owned(), params: json!({}), ..write.clone() });
+    world.dead_letters(&["SH1019"]).await;
+    assert_eq!(world.bus.results().len(), 0);
+    let (record, _) = world.bus.attempts(&RecordKey::command(&command)).await.unwrap();
+    assert_eq!((record.begun, record.crashed), (0, 0));
+    world.bus.control().set_paused("dev", false);
+    let (ty, result) = world.result(&command).await;
+    assert_eq!((ty.as_str(), result.outcome), ("io.meshery.istio.result.test.write.v1", Ended::Succeeded));
+    assert_eq!(world.runs(), ["dev a"]);
+    world.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reused_id_does_not_touch_a_command_between_attempts() {
+    let world = World::new();
+    let write = world.draft("test.write", json!({"value": "a", "failures": 4}));
+    let command = world.send("dev", &write);
+    eventually("it has failed once", WITHIN, async || (world.runs().len() == 1).then_some(())).await;
+    let other = [
+        CommandDraft { verb: "ping".to_owned(), params: json!({}), ..write.clone() },
+        CommandDraft { params: json!({"value": "b"}), ..write.clone() },
+        CommandDraft { params: json!({"valve": "malformed"}), ..write.clone() },
+        CommandDraft { expiry: Some(world.clock.now()), params: json!({"value": "c"}), ..write.clone() },
+    ];
+    for draft in &other {
+        world.send("dev", draft);
+    }
+    world.dead_letters(&["SH1005", "SH1019", "SH1019", "SH1019"]).await;
+    let (_, result) = world.result(&command).await;
+    assert_eq!((result.outcome, result.attempts), (Ended::Succeeded, 5));
+    assert_eq!(world.runs(), vec!["dev a"; 5]);
+    world.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_parameters_under_the_id_of_an_ended_command_are_rejected_and_a_repeat_is_not() {
+    let world = World::new();
+    let write = world.draft("test.write", json!({"value": "a"}));
+    let command = world.send("dev", &write);
+    let first = world.result(&command).await;
+    world.send("dev", &write);
+    world.is_empty().await;
+    assert_eq!(world.bus.dead_letters().len(), 0, "a repeat is acknowledged");
+    world.send("dev", &CommandDraft { params: json!({"value": "b"}), ..write.clone() });
+    world.dead_letters(&["SH1019"]).await;
+    world.is_empty().await;
+    assert_eq!(world.result(&command).await, first);
+    assert_eq!(world.runs(), ["dev a"]);
+    let metrics = world.metrics.render();
+    assert!(metrics.contains(r#"sailhand_rejected_messages_total{code="SH1019"} 1"#), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn same_event_on_two_targets_is_two_commands() {
+    let world = World::new();
+    world.bus.control().set_paused("prod", true);
+    let ping = world.draft("ping", json!({}));
+    let prod = world.send("prod", &ping);
+    world.is_bound(&prod).await;
+    let write = world.draft("test.write", json!({"value": "a", "failures": 1}));
+    let both = ["dev", "prod"].map(|target| world.send(target, &write));
+    let dev = world.send("dev", &ping);
+    assert_eq!(world.result(&dev).await.1.outcome, Ended::Succeeded);
+    assert_eq!(world.result(&both[0]).await.1.attempts, 2);
+    // Longer than a ping may take from its first attempt on.
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    world.bus.control().set_paused("prod", false);
+    assert_eq!(world.result(&prod).await.1.outcome, Ended::Succeeded);
+    assert_eq!(world.result(&both[1]).await.1.attempts, 2);
+    world.is_empty().await;
+    assert_eq!(world.runs(), ["dev a", "dev a", "prod a", "prod a"]);
+    let results = world.bus.results();
+    let ids: BTreeSet<_> = results.values().map(|result| result.id().to_owned()).collect();
+    assert_eq!((results.len(), ids.len()), (4, 4), "{ids:?}");
+    let (events, starts) = (world.bus.events(), "io.meshery.istio.event.started.v1");
+    assert_eq!(events.iter().filter(|event| event.ty() == starts).count(), 6, "one for each attempt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn command_of_a_foreign_schedule_is_refused_without_a_result() {
+    let world = World::new();
+    let write = world.draft("test.write", json!({"value": "a"}));
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let forged = vec![header("Nats-Scheduler", "istio.cmd.dev.ping"), header("Nats-Schedule-Next", "purge")];
+    world.send_with("prod", &write, forged.clone());
+    // A malformed one publishes nothing about a command either.
+    world.send_with("prod", &CommandDraft { params: json!({"valve": ""}), ..write.clone() }, forged);
+    world.dead_letters(&["SH1018", "SH1018"]).await;
+    world.is_empty().await;
+    assert_eq!((world.runs().len(), world.bus.results().len()), (0, 0));
+    // It has not bound the id either.
+    let command = world.send("prod", &write);
+    assert_eq!(world.result(&command).await.1.outcome, Ended::Succeeded);
+    let metrics = world.metrics.render();
+    assert!(metrics.contains(r#"sailhand_rejected_messages_total{code="SH1018"} 2"#), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn command_that_is_a_schedule_or_a_rollup_is_rejected() {
+    let world = World::new();
+    for name in ["Nats-Schedule", "Nats-Rollup"] {
+        let write = world.draft("test.write", json!({"value": "a"}));
+        let command = world.send_with("dev", &write, vec![(name.to_owned(), "sub".to_owned())]);
+        let (_, result) = world.result(&command).await;
+        assert_eq!((result.outcome, result.error.unwrap().code.as_str()), (Ended::Rejected, "SH1018"), "{name}");
+    }
+    world.is_empty().await;
+    assert_eq!(world.runs().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn foreign_fence_ends_with_a_result_while_the_lease_is_held() {
+    let world = World::new();
+    let command = world.send("dev", &world.draft("test.write", json!({"value": "a", "fenced": true})));
+    let (_, result) = world.result(&command).await;
+    assert_eq!((result.outcome, result.attempts), (Ended::Failed, 8));
+    let problem = result.error.unwrap();
+    assert_eq!(problem.code, "SH3015");
+    assert!(problem.causes.iter().any(|cause| cause.contains("18446744073709551615")), "{problem:?}");
+    world.dead_letters(&["SH3015"]).await;
+    world.is_empty().await;
+    assert_eq!(world.runs().len(), 8);
+}
