@@ -65,7 +65,7 @@ pub enum Error {
         differences: Vec<String>,
     },
     /// There is no such object, result or dead letter.
-    #[error("{what} is not there")]
+    #[error("{what} does not exist")]
     NotFound {
         /// What was looked for.
         what: String,

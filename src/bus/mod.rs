@@ -1,6 +1,7 @@
 //! The port between the engine and the message bus: what a bus must do, and nothing of how. [`nats`] is the real one,
 //! [`memory`] has the same contract with faults on order, for tests of the engine.
 
+mod card;
 pub mod control;
 mod error;
 pub mod memory;
@@ -18,6 +19,7 @@ use cloudevents::Event;
 use futures::stream::BoxStream;
 use time::OffsetDateTime;
 
+pub use card::TargetCard;
 pub use control::{Cancellation, Control, ControlState};
 pub use error::Error;
 pub use record::{Attempts, RecordKey, ResultRecord};

@@ -89,6 +89,12 @@ impl Subjects {
         format!("{}.evt.>", self.prefix)
     }
 
+    /// The events of one kind, such as `started`; `target` may be `*`.
+    #[must_use]
+    pub fn events_of_kind(&self, target: &str, kind: &str) -> String {
+        format!("{}.evt.{target}.*.{kind}", self.prefix)
+    }
+
     /// The progress events of one command, whatever its target.
     #[must_use]
     pub fn events_of(&self, key: &CommandKey) -> String {
@@ -105,6 +111,12 @@ impl Subjects {
     #[must_use]
     pub fn result_of(&self, key: &CommandKey) -> String {
         format!("{}.res.*.{key}", self.prefix)
+    }
+
+    /// The results of one target.
+    #[must_use]
+    pub fn results_of(&self, target: &str) -> String {
+        format!("{}.res.{target}.*", self.prefix)
     }
 
     /// All results.
@@ -177,6 +189,21 @@ impl Subjects {
         format!("$KV.{}.pause.*", self.control_bucket())
     }
 
+    /// `$KV.istio_target.<target>.<worker>`: the card of a target that a worker publishes. Characters of the worker's name
+    /// that a subject token cannot have become `_`.
+    #[must_use]
+    pub fn target_card(&self, target: &str, worker: &str) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let worker: String = worker.chars().map(plain).collect();
+        format!("$KV.{}.{target}.{worker}", self.target_bucket())
+    }
+
+    /// The cards of all targets.
+    #[must_use]
+    pub fn target_cards(&self) -> String {
+        format!("$KV.{}.>", self.target_bucket())
+    }
+
     /// Everything operators ask for.
     #[must_use]
     pub fn controls(&self) -> String {
@@ -234,6 +261,12 @@ impl Subjects {
     #[must_use]
     pub fn control_bucket(&self) -> String {
         format!("{}_control", self.prefix)
+    }
+
+    /// Cards of the targets that workers have.
+    #[must_use]
+    pub fn target_bucket(&self) -> String {
+        format!("{}_target", self.prefix)
     }
 
     /// Parameters too large for a message.

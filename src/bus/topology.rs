@@ -13,6 +13,9 @@ use crate::event::binding::MAX_BYTES;
 
 const DAY: Duration = Duration::from_hours(24);
 
+/// How long the card of a target outlives the worker that published it. Workers publish it three times as often.
+pub const CARD_TTL: Duration = Duration::from_secs(90);
+
 /// Everything the bus consists of.
 #[derive(Debug, Clone)]
 pub struct Topology {
@@ -88,6 +91,7 @@ impl Topology {
                 allow_message_ttl: true, // a pause lasts until it is ended
                 ..bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.control_bucket())
             },
+            bucket(stream(String::new(), Vec::new(), CARD_TTL), &subjects.target_bucket()),
             objects(stream(String::new(), Vec::new(), 7 * DAY), &subjects.blob_bucket(), bus.max_bytes),
             // As long as the results that name them.
             objects(stream(String::new(), Vec::new(), 30 * DAY), &subjects.attachment_bucket(), bus.max_bytes),

@@ -72,6 +72,17 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     Ok(exit.into())
 }
 
+/// The explanation of a code of the analysis.
+pub(super) fn explain(id: &str) -> Result<Exit, Error> {
+    Ok(sailhand_analyze::explain(id)?.into())
+}
+
+/// Ids and names of the codes of the analysis, and the ids that Kiali gives them.
+pub(super) fn codes() -> Vec<&'static str> {
+    let codes = crate::analysis::rules::codes();
+    codes.iter().flat_map(|code| [code.id, code.name].into_iter().chain(code.also.iter().copied())).collect()
+}
+
 impl Options {
     fn is_live(&self) -> bool {
         self.live || self.watch || self.kubeconfig.is_some() || !self.context.is_empty()

@@ -56,12 +56,12 @@ impl Bars {
                 let delay = humantime::format_duration(Duration::from_secs(retrying.delay_ms.div_ceil(1000)));
                 let text = format!("attempt {} failed, again in {delay}: {}", retrying.attempt, retrying.problem);
                 if let Some(bar) = self.running.get(key) {
-                    bar.bar.set_message(format!("waits {delay} to try again"));
+                    bar.bar.set_message(format!("next attempt in {delay}"));
                 }
                 self.line(&format!("{} {}", styled(CHANGED, "↻"), text))
             }
             Observed::Event(EventKind::DeadLettered(letter)) => {
-                let text = format!("kept as a dead letter, {}: {}", letter.reason, letter.problem);
+                let text = format!("moved to the dead letters ({}): {}", letter.reason, letter.problem);
                 self.line(&format!("{} {text}", styled(BAD, "✉")))
             }
             Observed::Event(EventKind::Found(found)) => found.findings.iter().try_for_each(|one| {

@@ -1,4 +1,4 @@
-//! `sailhand cancel`: asks for a command to end, whether it waits or runs.
+//! `sailhand cancel`: cancels a queued or running command.
 
 use clap::Args;
 
@@ -14,18 +14,26 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
-    let key = options.id.key();
     let client = global.client().await?;
-    client.cancel(&key, crate::client::SOURCE).await.map_err(crate::client::Error::from)?;
-    // Whoever may cancel need not be allowed to read.
+    let key = options.id.key(&client).await?;
     match client.state(&key).await {
         Ok(State::Ended(Observation { observed: Observed::Result(result), .. })) => {
-            output::note(format_args!("It has ended already: {}.", result.outcome.as_str()));
+            output::note(format_args!("The command has already ended: {}.", result.outcome.as_str()));
+            return Ok(Exit::Success);
         }
-        Err(error) if error.code() == Code::SH2008 => {
-            output::note(format_args!("Asked, but nothing is known of a command {key}. It ends when it comes."));
-        }
-        _ => output::note(format_args!("Asked. A running task stops at its next safe point: `sailhand watch {key}`.")),
+        // A note about a command that does not exist would wait for one that is sent later.
+        Err(error) if is_unknown(&error) => return Err(options.id.unknown()),
+        // Not everybody who may cancel may read.
+        Err(_) | Ok(_) => {}
     }
+    client.cancel(&key, crate::client::SOURCE).await.map_err(crate::client::Error::from)?;
+    output::note(format_args!(
+        "Cancellation requested; a running command stops before its next write: `sailhand watch {key}`."
+    ));
     Ok(Exit::Success)
+}
+
+/// Whether the command is known not to exist: an observer who may not read the queue cannot tell.
+pub(super) fn is_unknown(error: &crate::client::Error) -> bool {
+    error.code() == Code::SH2008 && !error.to_string().contains("may not be read")
 }

@@ -1,5 +1,5 @@
-//! `sailhand dev`: the embedded default for trying things. A local nats-server, the streams, and a worker on the
-//! present kubeconfig as target `dev`; all of it ends with this process.
+//! `sailhand dev`: a local development environment. A nats-server, the streams, and a worker for the current kubeconfig
+//! context as target `dev`; all of it ends with this process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,20 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::output::{self, GOOD, QUIET, STRONG, styled};
-use super::{Error, Exit, Global, worker};
+use super::{Error, Exit, Global, confirm, worker};
 use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
 use crate::client::{self, Client};
 use crate::clock::Clock;
+use crate::cluster::{self, Clusters, Identity};
 use crate::config::{self, Config, Nats, Target};
 
 const TARGET: &str = "dev";
 /// Where this project's own build of the server is, below the folder it is run in.
 const CACHED: &str = ".cache/bin/nats-server";
 const START: Duration = Duration::from_secs(15);
+/// How long the API server may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 const STOP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
@@ -41,6 +44,9 @@ pub(super) struct Options {
     /// Context in the kubeconfig [default: its current one]
     #[arg(long)]
     context: Option<String>,
+    /// Do not ask when the API server is not on this machine
+    #[arg(short, long)]
+    yes: bool,
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
@@ -49,10 +55,16 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     config.bus.replicas = 1;
     config.health.listen = None;
     let kubeconfig = options.kubeconfig.clone().or_else(config::usual_kubeconfig);
-    if !kubeconfig.as_ref().is_some_and(|file| file.is_file()) {
-        output::note("No kubeconfig was found: only `ping` will succeed.");
-    }
+    let has_kubeconfig = kubeconfig.as_ref().is_some_and(|file| file.is_file());
     let target = Target { kubeconfig, context: options.context.clone(), ..Target::default() };
+    if has_kubeconfig {
+        if !check(&target, options).await? {
+            output::note("Nothing was started.");
+            return Ok(Exit::Failed);
+        }
+    } else {
+        output::note("No kubeconfig was found (--kubeconfig, $KUBECONFIG, ~/.kube/config): only `ping` will succeed.");
+    }
     config.targets.insert(TARGET.to_owned(), target);
 
     let store = Store::new(options.store.as_deref())?;
@@ -65,6 +77,31 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     done
 }
 
+/// Shows the cluster that the worker is going to change, and whether to go on: a missing context and a server that does
+/// not answer are errors, and a server on another machine needs consent.
+async fn check(target: &Target, options: &Options) -> Result<bool, Error> {
+    let usage = |error: cluster::Error| {
+        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let argument = options.context.as_ref().map_or("--kubeconfig".to_owned(), |name| format!("--context {name}"));
+        Error::argument(argument, reason)
+    };
+    let identity = Identity::of(TARGET, target).map_err(usage)?;
+    output::note(format_args!("worker for target {} → {identity}", styled(STRONG, TARGET)));
+    let clusters = Clusters::new([(TARGET.to_owned(), Target { request_timeout: ANSWER, ..target.clone() })].into());
+    let answers = async { clusters.get(TARGET).await?.version().await };
+    let Identity { context, server, .. } = identity.clone();
+    let version = answers.await.map_err(|source| Error::NoCluster { server, context, source: Box::new(source) })?;
+    output::note(styled(QUIET, format_args!("  Kubernetes {version}")));
+    if identity.is_local() || options.yes {
+        return Ok(true);
+    }
+    if !confirm::can_ask() {
+        let what = format!("dev starts a worker that may change {identity}, which is not on this machine");
+        return Err(Error::Unconfirmed { what });
+    }
+    confirm::ask(&format!("{} is not on this machine. Start a worker that may change it?", identity.server))
+}
+
 async fn serve(config: Config) -> Result<Exit, Error> {
     let client = Client::connect(&config).await.map_err(client::Error::from)?;
     topology::apply(client.bus(), &Topology::new(&config.bus)).await.map_err(client::Error::from)?;
@@ -75,6 +112,17 @@ async fn serve(config: Config) -> Result<Exit, Error> {
     output::note(format_args!("  in another terminal: sailhand submit ping --target {TARGET} --wait{flag}"));
     output::note(styled(QUIET, "  Ctrl-C stops everything"));
     worker::serve(config).await
+}
+
+/// A process that waits until this one is gone, which closes the pipe between them, and then ends the server: nothing
+/// else does when this process is killed.
+fn watchdog(server: u32) -> io::Result<Child> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "cat >/dev/null; kill -TERM \"$0\" 2>/dev/null", &server.to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    command.spawn()
 }
 
 /// The folder of the streams; removed at the end if it was made here.
@@ -103,6 +151,8 @@ impl Drop for Store {
 
 struct Server {
     child: Child,
+    /// Ends the server when this process is killed.
+    _watchdog: Option<Child>,
     program: PathBuf,
     log: PathBuf,
 }
@@ -150,7 +200,10 @@ impl Server {
             #[cfg(unix)]
             command.process_group(0);
             match command.spawn() {
-                Ok(child) => return Ok(Self { child, program, log }),
+                Ok(child) => {
+                    let watchdog = child.id().and_then(|pid| watchdog(pid).ok());
+                    return Ok(Self { child, _watchdog: watchdog, program, log });
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
                 Err(error) => return Err(fail(error)),
             }

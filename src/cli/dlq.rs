@@ -1,14 +1,13 @@
 //! `sailhand dlq`: commands that did not get done. What is replayed or purged is shown first, and nothing else is.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use time::OffsetDateTime;
 
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, confirm};
 use crate::client::{Client, DeadLetter, Filter};
 use crate::error::Code;
 
@@ -221,14 +220,11 @@ async fn purge(global: &Global, options: &Purge) -> Result<Exit, Error> {
 }
 
 fn confirmed(number: usize) -> Result<bool, Error> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(Error::argument("dlq purge", "nobody can be asked here; --yes deletes what is listed"));
+    if !confirm::can_ask() {
+        let reason = "not a terminal: refusing to ask; pass --yes to delete what is listed";
+        return Err(Error::argument("dlq purge", reason));
     }
-    output::note(format_args!("Delete {} for good? [y/N]", if number == 1 { "it" } else { "them" }));
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer).map_err(|source| Error::local("read the answer", source))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    confirm::ask(&format!("Delete {} for good?", if number == 1 { "it" } else { "them" }))
 }
 
 fn known(code: &str) -> Option<Code> {

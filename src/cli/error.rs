@@ -116,6 +116,23 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// It deletes, nobody confirmed it, and there is no terminal to ask on.
+    #[error("{what}; standard input is not a terminal")]
+    Unconfirmed {
+        /// What would be deleted, and where.
+        what: String,
+    },
+    /// The API server that a worker would be started for.
+    #[error("cannot reach {server} (context {context})")]
+    NoCluster {
+        /// URL of the API server.
+        server: String,
+        /// The context of the kubeconfig.
+        context: String,
+        /// Why.
+        #[source]
+        source: Box<cluster::Error>,
+    },
     /// Input of the analysis.
     #[error(transparent)]
     Analysis(#[from] analysis::source::Error),
@@ -148,10 +165,14 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Argument { .. } | Self::Telemetry(_) => Exit::Usage,
+            Self::Config(_)
+            | Self::Argument { .. }
+            | Self::Telemetry(_)
+            | Self::Unconfirmed { .. }
+            | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
-            Self::Analysis(_) | Self::Cluster(_) => Exit::Trouble,
+            Self::Analysis(_) | Self::Cluster(_) | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
                 Code::SH2003 => Exit::Failed,
@@ -171,10 +192,13 @@ impl Classify for Error {
             Self::Worker(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
-            Self::Telemetry(_) => Class::Terminal,
-            Self::Argument { .. } | Self::Waited { .. } | Self::Local { .. } | Self::SchemaDrift { .. } => {
-                Class::Terminal
-            }
+            Self::Telemetry(_)
+            | Self::Argument { .. }
+            | Self::Waited { .. }
+            | Self::Local { .. }
+            | Self::SchemaDrift { .. }
+            | Self::Unconfirmed { .. }
+            | Self::NoCluster { .. } => Class::Terminal,
         }
     }
 
@@ -189,6 +213,8 @@ impl Classify for Error {
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
             Self::Waited { .. } => Code::SH5003,
+            Self::Unconfirmed { .. } => Code::SH5011,
+            Self::NoCluster { .. } => Code::SH5013,
             Self::Local { .. } | Self::SchemaDrift { .. } => Code::SH5004,
         }
     }

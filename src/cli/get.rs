@@ -1,4 +1,4 @@
-//! `sailhand get`: how a command ended, or where it is.
+//! `sailhand get`: the result of a command, or its state.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::event::{CommandKey, EventKind};
 pub(super) struct Options {
     #[command(flatten)]
     id: CommandId,
-    /// How to write [default: text on a terminal, JSON otherwise]
+    /// Output format [default: text on a terminal, JSON otherwise]
     #[arg(short, long)]
     output: Option<Format>,
     /// Write what did not fit into the result, JSON such as all findings of config.analyze, to a file; `-` is standard
@@ -25,9 +25,14 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
-    let key = options.id.key();
     let client = global.client().await?;
-    let state = client.state(&key).await?;
+    let key = options.id.key(&client).await?;
+    let state = match client.state(&key).await {
+        Err(client::Error::Bus(bus::Error::NotFound { what })) if !what.contains("may not be read") => {
+            return Err(options.id.unknown());
+        }
+        state => state?,
+    };
     if let Some(file) = &options.attachment {
         return fetch(&client, &key, &state, file).await;
     }
@@ -37,7 +42,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         (State::Ended(observation), Format::Text) => {
             if let Observed::Result(result) = &observation.observed {
                 output::line(report::headline(observation, result))?;
-                report::print_body(result)?;
+                report::print_body(observation, result)?;
             }
         }
         (State::Begun(observation), Format::Json) => {
@@ -45,7 +50,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         }
         (State::Begun(observation), Format::Text) => output::line(doing(observation))?,
         (State::Queued, Format::Json) => output::json(&json!({ "key": key.as_str(), "state": "queued" }))?,
-        (State::Queued, Format::Text) => output::line("queued: no worker has begun it")?,
+        (State::Queued, Format::Text) => output::line("queued: no worker has started it")?,
     }
     Ok(match &state {
         State::Ended(Observation { observed: Observed::Result(result), .. }) => result.outcome.into(),

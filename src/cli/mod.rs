@@ -4,21 +4,28 @@ mod analyze;
 mod bars;
 mod cancel;
 mod completions;
+mod confirm;
 mod crd_schemas;
+mod deletions;
 mod dev;
 mod dlq;
 mod error;
+mod explain;
 mod get;
+mod list;
 mod output;
 mod params;
 mod pause;
 mod report;
 mod schema;
 mod submit;
+mod table;
 mod targets;
 mod topology;
 mod verb;
 mod verbs;
+mod version;
+mod waiting;
 mod watch;
 mod worker;
 
@@ -36,8 +43,8 @@ use crate::event::CommandKey;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done                     5  expired, or waited in vain
-  1  the command failed       6  trouble with the bus or this machine
+  0  done                     5  expired, or timed out while waiting
+  1  the command failed       6  NATS or a cluster unreachable, or a local I/O error
   2  usage or configuration   7  superseded by a newer generation
   3  rejected                 8  no such record
   4  cancelled
@@ -49,7 +56,6 @@ SAILHAND__NATS__URL, then flags.";
 /// Operates Istio by events: commands on NATS, idempotent tasks on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "sailhand", version, after_help = EXIT_CODES, max_term_width = 100)]
-#[command(disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -85,34 +91,40 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Carry out commands
+    /// Run a worker: execute queued commands on Kubernetes clusters
     Worker(worker::Options),
-    /// Try things: a local NATS server, the streams and a worker, all in the foreground
+    /// Run NATS, its streams and a worker for the current kubeconfig context in the foreground
     Dev(dev::Options),
-    /// Send a command, and with --wait see it through
+    /// Submit a command (--wait follows it until it ends)
     Submit(submit::Options),
-    /// Follow one command, or all of them
+    /// Stream progress events and results of one command, or of all
     Watch(watch::Options),
-    /// Show how a command ended or where it is
+    /// Show the result or the state of a command
     Get(get::Options),
-    /// Ask for a command to end, waiting or running
+    /// List commands: queued, running and ended
+    List(list::Options),
+    /// Cancel a queued or running command
     Cancel(cancel::Options),
-    /// Have the commands of a target wait
+    /// Pause a target: its queued commands wait
     Pause(pause::Pause),
-    /// Have the commands of a target go on
+    /// Resume a paused target
     Resume(pause::Resume),
-    /// List targets: paused or not, their queues, their dead letters
+    /// List targets: workers, cluster, pause, queue and dead letters
     Targets(targets::Options),
-    /// Look at dead letters, send them again, delete them
+    /// List, show, replay and delete dead letters
     #[command(subcommand)]
     Dlq(dlq::Command),
-    /// Make the streams, or check them
+    /// Create or verify the JetStream streams, buckets and consumers
     #[command(subcommand)]
     Topology(topology::Command),
-    /// Analyze Istio configuration in files or a live cluster and report problems
+    /// Analyze Istio configuration in files or a live cluster
     Analyze(analyze::Options),
-    /// List the commands that can be sent
+    /// List the verbs and their parameters
     Verbs(verbs::Options),
+    /// Explain a code: SH…, IST… or KIA…
+    Explain(explain::Options),
+    /// Print the version
+    Version(version::Options),
     /// Write the JSON Schemas and the AsyncAPI document
     Schema(schema::Options),
     /// Make the schemas of custom resources that the analysis carries (`just crd-schemas`)
@@ -122,10 +134,10 @@ enum Command {
     Completions(completions::Options),
 }
 
-/// Which command: by its key, or by its CloudEvents id and source.
+/// Which command: by its key, by the first digits of it, or by its CloudEvents id and source.
 #[derive(Debug, Clone, Args)]
 struct CommandId {
-    /// The key that `submit` prints (32 hex digits), or a CloudEvents id
+    /// The key that `submit` prints, or its first digits (at least 4), or a CloudEvents id
     id: String,
     /// CloudEvents source that goes with an id
     #[arg(long, default_value = crate::client::SOURCE)]
@@ -133,8 +145,14 @@ struct CommandId {
 }
 
 impl CommandId {
-    fn key(&self) -> CommandKey {
-        self.id.parse().unwrap_or_else(|()| CommandKey::new(&self.source, &self.id))
+    async fn key(&self, client: &Client) -> Result<CommandKey, Error> {
+        Ok(client.resolve(&self.id, &self.source).await?)
+    }
+
+    /// The error of a command that is not known, with the id as it was given.
+    fn unknown(&self) -> Error {
+        let what = format!("a command with key or id {}", self.id);
+        Error::Client(crate::bus::Error::NotFound { what }.into())
     }
 }
 
@@ -175,6 +193,7 @@ impl Cli {
             Command::Submit(options) => submit::run(&global, options).await,
             Command::Watch(options) => watch::run(&global, options).await,
             Command::Get(options) => get::run(&global, &options).await,
+            Command::List(options) => list::run(&global, &options).await,
             Command::Cancel(options) => cancel::run(&global, &options).await,
             Command::Pause(options) => pause::pause(&global, &options).await,
             Command::Resume(options) => pause::resume(&global, &options).await,
@@ -183,6 +202,8 @@ impl Cli {
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
             Command::Verbs(options) => verbs::run(&options),
+            Command::Explain(options) => explain::run(&options),
+            Command::Version(options) => version::run(&options),
             Command::Schema(options) => schema::run(&options),
             Command::CrdSchemas(options) => crd_schemas::run(&options),
             Command::Completions(options) => completions::run(&options),
@@ -198,13 +219,5 @@ mod tests {
     #[test]
     fn arguments_do_not_contradict_each_other() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_key_stands_for_itself_and_an_id_needs_its_source() {
-        let id = |id: &str| CommandId { id: id.to_owned(), source: "/ci".to_owned() };
-        let key = CommandKey::new("/ci", "1");
-        assert_eq!(id("1").key(), key);
-        assert_eq!(id(key.as_str()).key(), key);
     }
 }

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use clap::ValueEnum;
 use sailhand_analyze::output;
 
-pub(super) use output::{BAD, CHANGED, GOOD, QUIET, STRONG, note, problem, render, shown, styled};
+pub(super) use output::{BAD, CHANGED, GOOD, QUIET, STRONG, Style, broken, note, problem, render, shown, styled};
 
 use super::Error;
 

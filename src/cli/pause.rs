@@ -1,4 +1,4 @@
-//! `sailhand pause` and `sailhand resume`: commands for a target wait, and go on.
+//! `sailhand pause` and `sailhand resume`: hold the queued commands of a target, and release them.
 
 use clap::Args;
 
@@ -14,7 +14,7 @@ const REASON: usize = 500;
 pub(super) struct Pause {
     /// The cluster, as commands name it
     target: String,
-    /// Why, for whoever wonders
+    /// Reason that `sailhand targets` shows
     #[arg(long)]
     reason: Option<String>,
 }
@@ -32,14 +32,20 @@ pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Erro
         return Err(Error::argument("--reason", format!("must be one line of at most {REASON} characters")));
     }
     global.client().await?.pause(&target, client::SOURCE, reason).await?;
-    output::note(format_args!("{} {target}: what runs goes on to its end, the rest waits.", styled(CHANGED, "paused")));
+    output::note(format_args!(
+        "{} {target}: running commands finish, queued commands wait.",
+        styled(CHANGED, "paused")
+    ));
     Ok(Exit::Success)
 }
 
 pub(super) async fn resume(global: &Global, options: &Resume) -> Result<Exit, Error> {
     let target = parse(&options.target)?;
     if global.client().await?.resume(&target).await? {
-        output::note(format_args!("{} {target}: what waited begins, the first within 5 s.", styled(GOOD, "resumed")));
+        output::note(format_args!(
+            "{} {target}: queued commands start, the first within 5 s.",
+            styled(GOOD, "resumed")
+        ));
     } else {
         output::note(format_args!("{target} was not paused"));
     }
@@ -47,5 +53,7 @@ pub(super) async fn resume(global: &Global, options: &Resume) -> Result<Exit, Er
 }
 
 fn parse(target: &str) -> Result<Target, Error> {
-    target.parse().map_err(|()| Error::argument(target, "a target is 1 to 63 of a-z, 0-9 and -"))
+    target.parse().map_err(|()| {
+        Error::argument(target, "invalid target name: lowercase letters, digits and dashes only, at most 63")
+    })
 }

@@ -1,4 +1,7 @@
-//! A result for people: one line that says how it ended, then what was done to each object.
+//! A result on the terminal: one line with the outcome, then the report as a table where its verb has one, else field by
+//! field.
+
+mod render;
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -34,12 +37,7 @@ pub(super) fn finding_line(finding: &FindingReport) -> String {
 
 /// How it ended, in one line.
 pub(super) fn headline(observation: &Observation, result: &ResultData) -> String {
-    let verb = observation
-        .event
-        .get("type")
-        .and_then(Value::as_str)
-        .and_then(|ty| ty.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.strip_suffix(".v1"))
-        .unwrap_or("command");
+    let verb = verb(observation).unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
     let dry_run = result.report.as_ref().is_some_and(is_dry_run);
     let (sign, style, how) = match result.outcome {
@@ -57,6 +55,12 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
     format!("{} {name}: {}, {by}", styled(style, sign), styled(style, how))
 }
 
+/// The verb of a result.
+fn verb(observation: &Observation) -> Option<&str> {
+    let ty = observation.event.get("type")?.as_str()?;
+    ty.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.strip_suffix(".v1")
+}
+
 /// Whether a report, or a part of it, is of a dry run.
 fn is_dry_run(report: &Value) -> bool {
     let Value::Object(fields) = report else { return false };
@@ -67,15 +71,18 @@ fn is_dry_run(report: &Value) -> bool {
 }
 
 /// Writes everything below the headline, if there is anything.
-pub(super) fn print_body(result: &ResultData) -> Result<(), Error> {
-    let text = body(result);
+pub(super) fn print_body(observation: &Observation, result: &ResultData) -> Result<(), Error> {
+    let text = body(verb(observation).unwrap_or_default(), result);
     if text.is_empty() { Ok(()) } else { output::line(text) }
 }
 
-fn body(result: &ResultData) -> String {
+fn body(verb: &str, result: &ResultData) -> String {
     let mut text = String::new();
     if let Some(report) = &result.report {
-        describe(report, &mut text);
+        match render::report(verb, report) {
+            Some(table) => text = table,
+            None => describe(report, &mut text),
+        }
     }
     if let Some(error) = &result.error {
         text += &render(error);
@@ -114,13 +121,17 @@ fn fields(report: &Value, path: &str, tables: &mut Tables, text: &mut String) {
 
 /// What a check has found, in one line; `None` for what is something else.
 fn check(value: &Value) -> Option<String> {
-    let Finding { severity, check, message, forceable: _ } = serde_json::from_value(value.clone()).ok()?;
+    serde_json::from_value(value.clone()).ok().map(|finding| check_line(&finding))
+}
+
+fn check_line(finding: &Finding) -> String {
+    let Finding { severity, check, message, forceable: _ } = finding;
     let (style, word) = match severity {
         Severity::Info => (QUIET, "info"),
         Severity::Warning => (CHANGED, "warning"),
         Severity::Error => (BAD, "error"),
     };
-    Some(format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})"))))
+    format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})")))
 }
 
 /// One of many: its plain fields in a line, and what it has below it, its objects too.
@@ -168,6 +179,9 @@ fn objects(items: &[Value]) -> Option<Vec<ObjectReport>> {
 }
 
 fn table(words: Words, objects: &[ObjectReport], text: &mut String) {
+    if objects.is_empty() {
+        return;
+    }
     let unchanged = objects.iter().filter(|object| object.action == Action::Unchanged).count();
     for object in objects {
         if object.action == Action::Unchanged && unchanged > NAMED {
@@ -282,7 +296,7 @@ mod tests {
             "ended": "2026-01-31T12:00:00Z",
         }))
         .unwrap();
-        anstream::adapter::strip_str(&body(&result)).to_string()
+        anstream::adapter::strip_str(&body("config.apply", &result)).to_string()
     }
 
     fn object(name: &str, action: &str) -> Value {

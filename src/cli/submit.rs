@@ -1,5 +1,6 @@
-//! `sailhand submit`: checks a command against its schema, sends it, and sees it through if asked.
+//! `sailhand submit`: checks a command against its schema, asks before deletions, sends it, and follows it with `--wait`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,8 +8,9 @@ use schemars::Schema;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::output::{self, Format, QUIET, styled};
-use super::{Error, Exit, Global, params, watch};
+use super::output::{self, CHANGED, Format, QUIET, styled};
+use super::{Error, Exit, Global, confirm, deletions, params, watch};
+use crate::bus::TargetCard;
 use crate::client;
 use crate::event::params::ParamsValidator;
 use crate::event::{self, CommandDraft, Target};
@@ -54,6 +56,9 @@ pub(super) struct Options {
     /// Send even what this version's schemas do not know; the worker decides
     #[arg(long)]
     no_check: bool,
+    /// Do not ask before control planes, gateways, namespaces or CRDs are deleted
+    #[arg(short, long)]
+    yes: bool,
     /// Show progress and wait for the result
     #[arg(short, long)]
     wait: bool,
@@ -61,7 +66,7 @@ pub(super) struct Options {
     #[arg(long, requires = "wait", value_name = "DURATION", default_value = "10m",
           value_parser = super::duration)]
     timeout: Duration,
-    /// How to write [default: text on a terminal, JSON lines with --wait otherwise]
+    /// Output format [default: text on a terminal, JSON lines with --wait otherwise]
     #[arg(short, long)]
     output: Option<Format>,
 }
@@ -97,7 +102,23 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
             .map_err(|rejection| Error::Contract(rejection.error))?;
     }
 
+    if !options.yes
+        && !confirm::can_ask()
+        && let Some(deletion) = deletions::of(&draft.verb, &draft.params).filter(|it| it.needs_consent)
+    {
+        let what = format!("{} on {target} deletes {}", draft.verb, deletion.what);
+        return Err(Error::Unconfirmed { what });
+    }
     let client = global.client().await?;
+    let cards = client.cards().await.unwrap_or_default();
+    if let Some(cards) = &cards {
+        warn_of_target(&target, cards);
+    }
+    let own = cards.as_ref().and_then(|cards| cards.get(target.as_str())).map(Vec::as_slice);
+    if !deletions::confirmed(&client, &target, &draft, own, options.yes).await? {
+        output::note("Nothing was sent.");
+        return Ok(Exit::Failed);
+    }
     let (id, source, verb) = (draft.id.clone(), draft.source.clone(), draft.verb.clone());
     let sent = client.submit(&target, draft).await?;
     // What is new can only be a duplicate of our own try whose answer was lost.
@@ -107,7 +128,9 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     }
     if options.wait {
         output::note(styled(QUIET, format_args!("{verb} on {target}: {}", sent.key)));
-        return watch::one(&client, &sent.key, Some(options.timeout), Format::or_fitting(options.output)).await;
+        let format = Format::or_fitting(options.output);
+        let submitted = Some((target.as_str(), verb.as_str()));
+        return watch::one(&client, &sent.key, Some(options.timeout), format, submitted).await;
     }
     match options.output {
         Some(Format::Json) => output::json(&json!({
@@ -117,6 +140,21 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
         _ => output::line(&sent.key)?,
     }
     Ok(Exit::Success)
+}
+
+/// A target that no worker has is most often misspelled. The command is sent all the same: a worker may start later.
+fn warn_of_target(target: &Target, cards: &BTreeMap<String, Vec<TargetCard>>) {
+    if cards.is_empty() || cards.contains_key(target.as_str()) {
+        return;
+    }
+    let known = cards.keys().map(String::as_str);
+    let near = suggest::nearest(target.as_str(), known.clone()).map(|near| format!("; did you mean {near}?"));
+    let known = known.collect::<Vec<_>>().join(", ");
+    let near = near.unwrap_or_default();
+    output::note(format_args!(
+        "{} no worker has target {target}{near} (workers have: {known})",
+        styled(CHANGED, "warning:")
+    ));
 }
 
 fn unknown(verb: &str, registry: &Registry) -> Error {

@@ -1,40 +1,63 @@
-//! `sailhand targets`: which clusters are paused, what is in their queues, and what went wrong.
+//! `sailhand targets`: the targets with their workers, cluster, pause, queue and dead letters.
 
 use clap::Args;
 
-use super::output::{self, CHANGED, Format, GOOD, QUIET, STRONG, styled};
+use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
+use super::table::{Cell, Table};
 use super::{Error, Exit, Global};
+use crate::bus::TargetCard;
 use crate::client::TargetState;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// How to write [default: text on a terminal, JSON lines otherwise]
+    /// Output format [default: text on a terminal, JSON lines otherwise]
     #[arg(short, long)]
     output: Option<Format>,
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
-    // Workers know their targets and do not tell; those of the own configuration are shown even when idle.
+    // Those of the own configuration are listed even when no worker is running.
     let known = global.config()?.targets.into_keys().collect();
     let targets = global.client().await?.targets(known).await?;
     match Format::or_fitting(options.output) {
         Format::Json => targets.iter().try_for_each(output::json)?,
-        Format::Text if targets.is_empty() => output::line("no target is paused or has commands")?,
-        Format::Text => targets.iter().try_for_each(|target| output::line(one_line(target)))?,
+        Format::Text if targets.is_empty() => {
+            output::line("no worker is running, and no target is paused or has commands")?;
+        }
+        Format::Text => output::line(table(&targets))?,
     }
     Ok(Exit::Success)
 }
 
-fn one_line(target: &TargetState) -> String {
-    let state = match &target.paused {
-        None => styled(GOOD, format_args!("{:<7}", "open")),
-        Some(_) => styled(CHANGED, format_args!("{:<7}", "paused")),
-    };
-    let numbers = format!("{:>6} in the queue  {:>5} dead letters", target.queued, target.dead_letters);
-    let mut line = format!("{} {state} {numbers}", styled(STRONG, format_args!("{:<24}", target.target)));
-    if let Some(pause) = &target.paused {
-        let reason = pause.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
-        line += &styled(QUIET, format_args!("  since {} by {}{reason}", pause.since, pause.by));
+fn table(targets: &[TargetState]) -> String {
+    let mut table = Table::new(&["TARGET", "STATE", "QUEUED", "DEAD LETTERS", "WORKERS", "CONTEXT", "API SERVER"]);
+    for target in targets {
+        let card = target.workers.first();
+        let of_card = |text: fn(&TargetCard) -> &str| Cell::plain(card.map_or("", text));
+        table.row([
+            Cell::styled(STRONG, &target.target),
+            match &target.paused {
+                None => Cell::styled(GOOD, "open"),
+                Some(_) => Cell::styled(CHANGED, "paused"),
+            },
+            Cell::plain(target.queued.to_string()),
+            Cell::plain(target.dead_letters.to_string()),
+            if target.workers.is_empty() {
+                Cell::styled(BAD, "0")
+            } else {
+                Cell::plain(target.workers.len().to_string())
+            },
+            of_card(|card| &card.context),
+            of_card(|card| card.problem.as_deref().unwrap_or(&card.server)),
+        ]);
     }
-    line
+    let mut text = table.to_string();
+    for target in targets {
+        if let Some(pause) = &target.paused {
+            let reason = pause.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let line = format!("{} is paused since {} by {}{reason}", target.target, pause.since, pause.by);
+            text = format!("{text}\n{}", styled(QUIET, line));
+        }
+    }
+    text
 }

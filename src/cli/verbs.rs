@@ -1,4 +1,4 @@
-//! `sailhand verbs`: what can be asked for.
+//! `sailhand verbs`: the verbs and their parameters.
 
 mod page;
 
@@ -18,7 +18,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Options {
-    /// Show the parameters of this one, with an example
+    /// Show the parameters of this verb, with an example
     #[arg(value_parser = super::verb::Parser, hide_possible_values = true)]
     verb: Option<String>,
     /// For people, or with the JSON Schema of the parameters

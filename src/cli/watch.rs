@@ -8,8 +8,9 @@ use futures::StreamExt;
 use time::OffsetDateTime;
 
 use super::bars::Bars;
+use super::cancel::is_unknown;
 use super::output::{self, Format};
-use super::{CommandId, Error, Exit, Global, report};
+use super::{CommandId, Error, Exit, Global, report, waiting};
 use crate::client::{self, Client, Observation, Observed};
 use crate::clock::Clock;
 use crate::event::CommandKey;
@@ -23,7 +24,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Options {
-    /// The key that `submit` prints, or a CloudEvents id; all commands when absent
+    /// The key that `submit` prints, or its first digits, or a CloudEvents id; all commands when absent
     id: Option<String>,
     /// CloudEvents source that goes with an id
     #[arg(long, default_value = client::SOURCE)]
@@ -35,7 +36,7 @@ pub(super) struct Options {
     /// Stop waiting for the command's end after this time
     #[arg(long, value_name = "DURATION", requires = "id", value_parser = super::duration)]
     timeout: Option<Duration>,
-    /// How to write [default: text on a terminal, JSON lines otherwise]
+    /// Output format [default: text on a terminal, JSON lines otherwise]
     #[arg(short, long)]
     output: Option<Format>,
 }
@@ -44,8 +45,14 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let client = global.client().await?;
     let format = Format::or_fitting(options.output);
     if let Some(id) = options.id {
-        let key = CommandId { id, source: options.source }.key();
-        return one(&client, &key, options.timeout, format).await;
+        let id = CommandId { id, source: options.source };
+        let key = id.key(&client).await?;
+        if let Err(error) = client.state(&key).await
+            && is_unknown(&error)
+        {
+            return Err(id.unknown());
+        }
+        return one(&client, &key, options.timeout, format, None).await;
     }
     let mut view = View::new(format);
     let mut told = client.watch_all(OffsetDateTime::now_utc() - options.since).await?;
@@ -71,27 +78,41 @@ async fn tell_outages(client: &Client) -> Infallible {
     while health.changed().await.is_ok() {
         let now = health.borrow().connected;
         if now != connected {
-            output::note(if now { "Connected again." } else { "The connection to NATS is lost; it is waited for." });
+            output::note(if now { "Connected again." } else { "The connection to NATS is lost; reconnecting …" });
         }
         connected = now;
     }
     std::future::pending().await
 }
 
-/// Follows one command to its end and gives its exit code.
+/// Follows one command to its end and gives its exit code. With its target and verb, the reason is shown while it does
+/// not start.
 pub(super) async fn one(
     client: &Client,
     key: &CommandKey,
     timeout: Option<Duration>,
     format: Format,
+    submitted: Option<(&str, &str)>,
 ) -> Result<Exit, Error> {
     let mut view = View::new(format);
     let mut told = client.watch_command(key);
     let end = async {
-        while let Some(observation) = told.next().await {
+        let waiting = async {
+            if let Some((target, verb)) = submitted {
+                waiting::tell(client, key, target, verb).await;
+            }
+            std::future::pending::<Infallible>().await
+        };
+        let first = tokio::select! {
+            first = told.next() => first,
+            never = waiting => match never {},
+        };
+        let mut next = first;
+        while let Some(observation) = next {
             if let Some(exit) = view.show(&observation?, true)? {
                 return Ok(exit);
             }
+            next = told.next().await;
         }
         let ended = std::io::Error::other("the server closed it before the command ended");
         Err(Error::local(format!("follow command {key}"), ended))
@@ -110,7 +131,7 @@ pub(super) async fn one(
         after = limit => Err(Error::Waited { key: key.clone(), after }),
         never = tell_outages(client) => match never {},
         _ = tokio::signal::ctrl_c() => {
-            output::note(format_args!("The command goes on: `sailhand watch {key}`, or `sailhand cancel {key}`."));
+            output::note(format_args!("Detached; the command goes on. Follow it: `sailhand watch {key}`. Cancel it: `sailhand cancel {key}`."));
             Ok(Exit::TimedOut)
         }
     }
@@ -143,7 +164,7 @@ impl View {
                     bars.end(&observation.key);
                     bars.line(&report::headline(observation, result))?;
                     if whole {
-                        report::print_body(result)?;
+                        report::print_body(observation, result)?;
                     }
                 }
                 None => bars.show(observation)?,

@@ -1,4 +1,4 @@
-//! `sailhand worker`: carries out commands until told to stop.
+//! `sailhand worker`: executes queued commands until SIGTERM, SIGHUP or Ctrl-C.
 
 use clap::Args;
 use serde_json::Value;
@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     serve(loaded.config).await
 }
 
-/// Runs a worker until SIGTERM or Ctrl-C, and until what it has begun is settled.
+/// Runs a worker until SIGTERM, SIGHUP or Ctrl-C, and until what it has begun is settled.
 pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
     let telemetry = telemetry::start(&config.telemetry, LOGGED)?;
     let stop = CancellationToken::new();
@@ -61,21 +61,27 @@ pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
 }
 
 async fn stop_on_signal(stop: CancellationToken) {
-    let terminated = async {
-        #[cfg(unix)]
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        };
-        #[cfg(not(unix))]
-        std::future::pending::<()>().await;
-    };
+    #[cfg(unix)]
+    let (terminated, hung_up) = (sent(SignalKind::terminate()), sent(SignalKind::hangup()));
+    #[cfg(not(unix))]
+    let (terminated, hung_up) = (std::future::pending::<()>(), std::future::pending::<()>());
     tokio::select! {
         () = terminated => {}
+        // The terminal was closed.
+        () = hung_up => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("stopping: no new commands are taken");
     stop.cancel();
+}
+
+/// Until the signal comes.
+#[cfg(unix)]
+async fn sent(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// TOML that could be used as a file, each value with its origin.

@@ -10,6 +10,14 @@ pub enum Error {
     /// The bus.
     #[error(transparent)]
     Bus(#[from] bus::Error),
+    /// Several keys begin alike.
+    #[error("{prefix} is the beginning of several keys: {}", .keys.join(", "))]
+    Ambiguous {
+        /// The digits that were given.
+        prefix: String,
+        /// The first of the keys.
+        keys: Vec<String>,
+    },
     /// The command itself.
     #[error(transparent)]
     Event(#[from] event::Error),
@@ -20,6 +28,7 @@ impl Classify for Error {
         match self {
             Self::Bus(error) => error.class(),
             Self::Event(error) => error.class(),
+            Self::Ambiguous { .. } => Class::Terminal,
         }
     }
 
@@ -27,6 +36,7 @@ impl Classify for Error {
         match self {
             Self::Bus(error) => error.code(),
             Self::Event(error) => error.code(),
+            Self::Ambiguous { .. } => Code::SH5012,
         }
     }
 
@@ -34,6 +44,7 @@ impl Classify for Error {
         match self {
             Self::Bus(error) => error.remedy(),
             Self::Event(error) => error.remedy(),
+            Self::Ambiguous { .. } => self.code().remedy().to_owned(),
         }
     }
 }

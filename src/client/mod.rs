@@ -4,6 +4,8 @@
 mod attachment;
 mod dead_letter;
 mod error;
+mod list;
+mod resolve;
 mod state;
 mod submit;
 mod target;
@@ -15,6 +17,7 @@ use crate::config::Config;
 pub use attachment::attachment;
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
+pub use list::{CommandPhase, CommandSummary, ListFilter};
 pub use state::State;
 pub use submit::Submitted;
 pub use target::{Pause, TargetState};

@@ -1,5 +1,7 @@
 //! What is known of one command now.
 
+use std::collections::BTreeSet;
+
 use super::watch::{Observation, observe};
 use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
@@ -57,19 +59,29 @@ impl Client {
         if self.bus().next(&stream, &subjects.schedule_of(key), 1).await?.is_some() {
             return Ok(true);
         }
+        let found = self.queued_keys(|queued| queued == key).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// The keys in the queue that `wanted` selects.
+    pub(super) async fn queued_keys(
+        &self,
+        wanted: impl Fn(&CommandKey) -> bool,
+    ) -> Result<BTreeSet<CommandKey>, Error> {
+        let subjects = self.bus().subjects();
+        let stream = subjects.command_stream();
+        let mut found = BTreeSet::new();
         let mut next = 1;
         for _ in 0..MAX_QUEUE {
-            let Some(message) = self.bus().next(&stream, &subjects.commands(), next).await? else { return Ok(false) };
+            let Some(message) = self.bus().next(&stream, &subjects.commands(), next).await? else { break };
             let headers = header_pairs(&message.headers);
             let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
             if let Ok(event) = binding::read(&pairs, &message.payload) {
                 let text = |name: &str| event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-                if CommandKey::new(text("source"), text("id")) == *key {
-                    return Ok(true);
-                }
+                found.extend(Some(CommandKey::new(text("source"), text("id"))).filter(|key| wanted(key)));
             }
             next = message.sequence + 1;
         }
-        Ok(false)
+        Ok(found)
     }
 }

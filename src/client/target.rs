@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{Client, Error};
-use crate::bus;
+use crate::bus::{self, TargetCard};
 use crate::event::{Target, rfc3339};
 
 /// Since when and why the commands of a target wait.
@@ -35,6 +35,8 @@ pub struct TargetState {
     pub queued: u64,
     /// Dead letters that name it.
     pub dead_letters: u64,
+    /// The cards of the workers that have it; empty when there are none, or they may not be read.
+    pub workers: Vec<TargetCard>,
 }
 
 impl Client {
@@ -61,7 +63,7 @@ impl Client {
         Ok(paused)
     }
 
-    /// The targets that `known` names, that are paused, or that have commands or dead letters; by name.
+    /// The targets that workers have, that `known` names, that are paused, or that have commands or dead letters; by name.
     ///
     /// # Errors
     /// When the streams cannot be asked.
@@ -88,10 +90,45 @@ impl Client {
             state.dead_letters += dead_letters;
             state.paused = state.paused.take().or(paused);
         }
+        for (target, cards) in self.cards().await?.unwrap_or_default() {
+            let state = targets.entry(target.clone()).or_default();
+            state.target = target;
+            state.workers = cards;
+        }
         Ok(targets.into_values().collect())
     }
 
-    async fn pauses(&self) -> Result<BTreeMap<String, Pause>, Error> {
+    /// The cards of all targets, by target; `None` where they may not be read or the bucket does not exist yet.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn cards(&self) -> Result<Option<BTreeMap<String, Vec<TargetCard>>>, Error> {
+        let subjects = self.bus().subjects();
+        let (stream, wanted) = (format!("KV_{}", subjects.target_bucket()), subjects.target_cards());
+        let mut cards: BTreeMap<String, Vec<TargetCard>> = BTreeMap::new();
+        let mut next = 1;
+        loop {
+            let message = match self.bus().next(&stream, &wanted, next).await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(Some(cards)),
+                Err(bus::Error::Denied { .. } | bus::Error::Drift { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            next = message.sequence + 1;
+            if message.headers.get("KV-Operation").is_none()
+                && let Some(target) = message.subject.split('.').nth(2)
+                && let Ok(card) = serde_json::from_slice(&message.payload)
+            {
+                cards.entry(target.to_owned()).or_default().push(card);
+            }
+        }
+    }
+
+    /// The pauses of all targets, by target.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn pauses(&self) -> Result<BTreeMap<String, Pause>, Error> {
         let subjects = self.bus().subjects();
         let (stream, wanted) = (format!("KV_{}", subjects.control_bucket()), subjects.pauses());
         let mut pauses = BTreeMap::new();
@@ -108,7 +145,7 @@ impl Client {
     }
 
     /// Messages of each subject that fits.
-    async fn count(&self, stream: &str, filter: &str) -> Result<Vec<(String, u64)>, Error> {
+    pub(super) async fn count(&self, stream: &str, filter: &str) -> Result<Vec<(String, u64)>, Error> {
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| bus::Error::Request {
             operation: "count",
             subject: filter.to_owned(),

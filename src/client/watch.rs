@@ -41,20 +41,20 @@ pub enum Observed {
 }
 
 /// Where in its stream, so that a result is told after all events of its command.
-struct Placed {
+pub(super) struct Placed {
     sequence: u64,
     published: OffsetDateTime,
     /// Messages after it that are there already.
-    pending: u64,
+    pub(super) pending: u64,
     /// None for what is no event of ours, which is passed over: an observer is not the one to complain.
-    observation: Option<Observation>,
+    pub(super) observation: Option<Observation>,
 }
 
 /// A stream of what is there and what comes.
-struct Followed {
-    messages: BoxStream<'static, Result<Placed, Error>>,
+pub(super) struct Followed {
+    pub(super) messages: BoxStream<'static, Result<Placed, Error>>,
     /// Messages that are there already.
-    pending: u64,
+    pub(super) pending: u64,
 }
 
 /// Tries to begin to follow a stream while its server is connected but does not answer, as while it reads a new
@@ -182,7 +182,12 @@ impl Client {
         }
     }
 
-    async fn follow(&self, stream: String, filter: String, deliver_policy: DeliverPolicy) -> Result<Followed, Error> {
+    pub(super) async fn follow(
+        &self,
+        stream: String,
+        filter: String,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<Followed, Error> {
         let (messages, pending) = self.begin_to_follow(&stream, &filter, deliver_policy).await?;
         let fail = move |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::Bus(bus::Error::Request { operation: "follow", subject: filter.clone(), source })

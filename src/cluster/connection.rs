@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use super::api_error::ApiError;
 use super::discovery::{Kind, Kinds};
-use super::{Error, ObjectRef};
+use super::{Error, Identity, ObjectRef};
 use crate::config::Target;
 
 /// Owns what this crate applies. One name for all versions: a rename would leave fields behind.
@@ -376,6 +376,7 @@ async fn connect(name: &str, target: &Target, number: u64) -> Result<Connection,
     let mut config = match &target.kubeconfig {
         None => Config::incluster().map_err(|error| unusable(error.into()))?,
         Some(file) => {
+            Identity::of(name, target)?; // its message lists the contexts
             let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unusable(error.into()))?;
             let options = KubeConfigOptions { context: target.context.clone(), cluster: None, user: None };
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(error.into()))?

@@ -9,7 +9,7 @@ const LABELS: [(&str, &str); 5] = [
     ("argocd.argoproj.io/instance", "Argo CD application"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux kustomization"),
     ("helm.toolkit.fluxcd.io/name", "Flux Helm release"),
-    ("operator.istio.io/managed", "the Istio operator, which manages it with"),
+    ("operator.istio.io/managed", "Istio operator, mode"),
     ("install.operator.istio.io/owning-resource", "istioctl installation"),
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api_error::ApiError;
 use super::connection::Apply;
@@ -23,6 +23,8 @@ use super::{
 pub(super) const PARALLEL: usize = 16;
 /// Reads of an object that others keep writing before their changes are taken for part of the difference.
 const READS: usize = 3;
+/// The namespace in which objects are tried by dry run whose own does not exist yet. Every cluster has it.
+const STAND_IN: &str = "default";
 
 /// An object and what to do about it.
 pub(super) struct Planned {
@@ -178,9 +180,18 @@ async fn decide_absent(
     options: &ApplyOptions,
     coming: &BTreeSet<String>,
 ) -> Decision {
-    let no_namespace_yet = desired.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace));
-    if !options.dry_run || no_namespace_yet {
+    if !options.dry_run {
         return Decision::Create;
+    }
+    let no_namespace_yet = desired.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace));
+    if no_namespace_yet {
+        return match ask_elsewhere(cluster, desired, options.force).await {
+            // The API server answers 500 to some fields that it cannot decode.
+            Err(error) if matches!(error.fault(), Some(ApiError::Refused(_) | ApiError::Server(_))) => {
+                Decision::Fail(error)
+            }
+            _ => Decision::Create,
+        };
     }
     match ask(cluster, desired, options.force).await {
         Ok(_) => Decision::Create,
@@ -269,6 +280,17 @@ pub(super) fn blocked_by(object: &str, live: &Value) -> String {
 async fn ask(cluster: &Cluster, desired: &Desired, force: bool) -> Result<Value, Error> {
     let how = Apply { force, dry_run: true };
     cluster.patch(desired.kind()?, &desired.object, &desired.body, how).await
+}
+
+/// The same for an object whose namespace does not exist yet: in a namespace that exists, under a name that is free
+/// there. Only what is wrong with the object itself counts, as quotas, policies and rights are another namespace's.
+async fn ask_elsewhere(cluster: &Cluster, desired: &Desired, force: bool) -> Result<Value, Error> {
+    let mut moved = desired.clone();
+    moved.object.namespace = Some(STAND_IN.to_owned());
+    moved.object.name = format!("{}-dry-run", desired.object.name);
+    moved.body["metadata"]["namespace"] = json!(moved.object.namespace);
+    moved.body["metadata"]["name"] = json!(moved.object.name);
+    ask(cluster, &moved, force).await
 }
 
 /// What a refused dry run means.

@@ -29,6 +29,11 @@ impl ObjectRef {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
+    /// Whether both are one object in the cluster, whatever version each names.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+
     /// What makes it one object in the cluster: all but the version, which is only a view of it.
     pub(super) fn identity(&self) -> Identity {
         Identity {

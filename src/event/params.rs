@@ -59,7 +59,7 @@ impl ParamsValidator {
                         }
                     }
                 }
-                place.and_then(choices)
+                place.and_then(choices).or_else(|| alternatives(context))
             }
             ValidationErrorKind::AdditionalProperties { unexpected } => place.map(|place| unknown(place, unexpected)),
             ValidationErrorKind::Required { property } => property.as_str().map(|name| format!("`{name}` is missing")),
@@ -115,6 +115,16 @@ fn choices(place: &Value) -> Option<String> {
     }
     let fields = branches.iter().filter_map(|branch| branch["properties"].as_object()?.keys().next());
     Some(format!("must be an object with one of {}", listed(&fields.map(String::as_str).collect::<Vec<_>>())?))
+}
+
+/// Of a choice among fields of which one has to be given.
+fn alternatives(branches: &[Vec<ValidationError<'_>>]) -> Option<String> {
+    let required = branches.iter().map(|branch| match branch.first()?.kind() {
+        ValidationErrorKind::Required { property } => property.as_str().map(|name| format!("`{name}`")),
+        _ => None,
+    });
+    let names: Vec<String> = required.collect::<Option<_>>()?;
+    Some(format!("one of {} is required", listed(&names.iter().map(String::as_str).collect::<Vec<_>>())?))
 }
 
 fn unknown(place: &Value, unexpected: &[String]) -> String {
@@ -189,6 +199,21 @@ mod tests {
         });
         let schema = Schema::try_from(schema).unwrap();
         ParamsValidator::new(&schema).unwrap().check(params).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn missing_alternatives_are_named() {
+        let schema = json!({
+            "type": "object",
+            "properties": {"revision": {"type": ["string", "null"]}, "all": {"type": "boolean"}},
+            "anyOf": [{"required": ["revision"]}, {"required": ["all"], "properties": {"all": {"const": true}}}],
+        });
+        let schema = Schema::try_from(schema).unwrap();
+        let check = |params: &Value| ParamsValidator::new(&schema).unwrap().check(params);
+        assert_eq!(check(&json!({})).unwrap_err().to_string(), "data: one of `revision`, `all` is required");
+        let refused = check(&json!({"all": false})).unwrap_err().to_string();
+        assert!(refused.starts_with("data/all: "), "{refused}");
+        assert!(check(&json!({"all": true})).is_ok());
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Component {
 
 /// What a part was made from: kept in its inventory, so that a later command can make it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct Provenance {
     /// Which part.
     pub component: Component,
     /// The revision, the tag or the gateway's name; empty for the others.
@@ -91,4 +91,16 @@ pub struct Origin {
     /// What the command asked for; kept with the control plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<Request>>,
+}
+
+impl Provenance {
+    /// The part in messages: the component, and its name where there can be several, such as
+    /// `gateway istio-system-istio-ingressgateway`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self.name.as_str() {
+            "" => self.component.as_str().to_owned(),
+            name => format!("{} {name}", self.component.as_str()),
+        }
+    }
 }

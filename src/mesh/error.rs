@@ -1,7 +1,7 @@
 //! Why something about a mesh is refused, and the code it carries (see docs/errors).
 
 use super::owner::Owner;
-use super::{Component, Facts, Finding, Severity};
+use super::{Component, Finding, ObservedMesh, Severity};
 use crate::error::{Class, Classify, Code};
 
 /// A refusal.
@@ -29,6 +29,12 @@ pub enum Error {
         /// Pods, namespaces and tags.
         users: Vec<String>,
     },
+    /// The request no longer has parts that are installed, and there is no consent to delete them.
+    #[error("the installation would delete {}", .parts.join(", "))]
+    Removes {
+        /// Component and name of each, such as `gateway istio-system-istio-ingressgateway`.
+        parts: Vec<String>,
+    },
     /// Proxies are not where they should be.
     #[error("{} of {total} proxies are not of revision {revision}: {}", .behind.len(), .behind.join(", "))]
     Behind {
@@ -44,7 +50,7 @@ pub enum Error {
 impl Error {
     /// A revision that is not this worker's, with those that are there, whoever made them.
     #[must_use]
-    pub fn not_installed(revision: &str, facts: &Facts) -> Self {
+    pub fn not_installed(revision: &str, facts: &ObservedMesh) -> Self {
         let own = facts.installed(Component::Istiod).map(|it| format!("revision {}", it.name));
         let others = facts.control_planes.iter().filter(|it| it.owner != Owner::Sailhand);
         let others = others.map(|it| format!("revision {} by {}", it.revision, it.owner));
@@ -63,14 +69,16 @@ fn list(findings: &[Finding]) -> String {
 }
 
 fn list_known(known: &[String]) -> String {
-    if known.is_empty() { String::new() } else { format!("; there is {}", known.join(", ")) }
+    if known.is_empty() { String::new() } else { format!("; installed: {}", known.join(", ")) }
 }
 
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::Behind { .. } => Class::RETRY,
-            Self::Refused { .. } | Self::NotInstalled { .. } | Self::InUse { .. } => Class::Terminal,
+            Self::Refused { .. } | Self::NotInstalled { .. } | Self::InUse { .. } | Self::Removes { .. } => {
+                Class::Terminal
+            }
         }
     }
 
@@ -87,6 +95,7 @@ impl Classify for Error {
             Self::InUse { .. } => Code::SH3209,
             Self::NotInstalled { .. } => Code::SH3210,
             Self::Behind { .. } => Code::SH3211,
+            Self::Removes { .. } => Code::SH3221,
         }
     }
 }

@@ -1,13 +1,13 @@
-//! What a cluster shows of meshes, as far as plans and checks need it. Read by `task::mesh`; knows not how.
+//! The observed state of Istio in a cluster, as far as plans and checks need it. `task::mesh` reads it.
 
 use serde_json::Value;
 
 use super::owner::Owner;
-use super::{Component, Kubernetes, Origin};
+use super::{Component, Kubernetes, Provenance};
 
 /// One cluster.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct ObservedMesh {
     /// The API server.
     pub kubernetes: Kubernetes,
     /// What this worker has installed, by its inventories.
@@ -28,7 +28,7 @@ pub struct Installed {
     /// Its name.
     pub installation: String,
     /// What it was made from.
-    pub origin: Origin,
+    pub origin: Provenance,
 }
 
 /// One istiod.
@@ -63,15 +63,15 @@ pub struct Webhook {
     pub owner: Owner,
 }
 
-impl Facts {
+impl ObservedMesh {
     /// What was installed of a component.
-    pub fn installed(&self, component: Component) -> impl Iterator<Item = &Origin> {
+    pub fn installed(&self, component: Component) -> impl Iterator<Item = &Provenance> {
         self.installed.iter().map(|it| &it.origin).filter(move |origin| origin.component == component)
     }
 
     /// The control plane of a revision (`default` for the default one) that this worker has installed.
     #[must_use]
-    pub fn istiod(&self, revision: &str) -> Option<&Origin> {
+    pub fn istiod(&self, revision: &str) -> Option<&Provenance> {
         self.installed(Component::Istiod).find(|origin| origin.name == revision)
     }
 }

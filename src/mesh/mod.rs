@@ -1,9 +1,8 @@
 //! What is known of Istio itself: versions and what they need, profiles and components, the order of an installation,
 //! revisions and tags, who installed what. Pure: knows no client, neither of the cluster nor of the bus.
 
-mod aside;
+pub mod admission;
 mod component;
-mod contradiction;
 mod error;
 mod facts;
 mod finding;
@@ -11,23 +10,26 @@ pub mod owner;
 mod plan;
 mod profile;
 mod quantity;
+pub mod quota;
 mod request;
-pub mod room;
+pub mod resources;
+mod side_effects;
 pub mod skew;
 pub mod support;
-mod unread;
+mod unused_values;
 pub mod usage;
+mod validate;
 mod values;
 mod version;
 
-pub use aside::aside;
-pub use component::{Component, Origin};
+pub use component::{Component, Provenance};
 pub use error::Error;
-pub use facts::{ControlPlane, Facts, Installed, Webhook};
+pub use facts::{ControlPlane, Installed, ObservedMesh, Webhook};
 pub use finding::{Finding, Severity};
-pub use plan::{Keep, Plan, Step, plan};
+pub use plan::{Keep, Plan, PlannedChart, plan};
 pub use profile::{Mode, Profile};
 pub use request::{ComponentValues, Gateway, Request, Switches};
-pub use unread::unread;
+pub use side_effects::side_effects;
+pub use unused_values::unused_values;
 pub use values::merge;
 pub use version::{Kubernetes, Version};

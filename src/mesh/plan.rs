@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::profile::Defaults;
 use super::values::{self, Around};
-use super::{Component, Facts, Finding, Gateway, Origin, Request, Severity, Version, contradiction, skew};
+use super::{Component, Finding, Gateway, ObservedMesh, Provenance, Request, Severity, Version, skew, validate};
 
 /// What is taken of a rendered chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Keep {
 
 /// One part to apply.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub struct PlannedChart {
     /// Which part.
     pub component: Component,
     /// The revision, the tag or the gateway's name; empty for the others.
@@ -39,10 +39,10 @@ pub struct Step {
     pub keep: Keep,
 }
 
-impl Step {
+impl PlannedChart {
     /// The step that made a part.
     #[must_use]
-    pub fn of(origin: &Origin) -> Self {
+    pub fn of(origin: &Provenance) -> Self {
         Self {
             component: origin.component,
             name: origin.name.clone(),
@@ -61,7 +61,7 @@ impl Step {
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// To be applied, in this order, each ready before the next.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlannedChart>,
     /// Inventories of what this revision had and shall no longer have.
     pub removals: Vec<String>,
     /// What was found on the way.
@@ -70,7 +70,7 @@ pub struct Plan {
 
 /// Plans a mesh.
 #[must_use]
-pub fn plan(request: &Request, facts: &Facts) -> Plan {
+pub fn plan(request: &Request, facts: &ObservedMesh) -> Plan {
     let mut plan = Plan::default();
     let Some(profile) = request.profile.in_mode(request.mode) else {
         let message =
@@ -83,7 +83,7 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
     plan.findings.extend(others(request, facts));
     let on = switched(profile.components(), request);
     let gateways = gateways(request, on);
-    plan.findings.extend(contradiction::check(request, &gateways, facts));
+    plan.findings.extend(validate::check(request, &gateways, facts));
     let platform = profile.platform().or(facts.platform.filter(|platform| *platform == "gke"));
     let node_namespace = if platform.is_some() { "kube-system".to_owned() } else { request.namespace.clone() };
     let default_revision = default_revision(request, facts);
@@ -94,25 +94,23 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
         cni: on.cni,
         ztunnel_namespace: Some(node_namespace.as_str()).filter(|it| on.ztunnel && *it != request.namespace),
     };
-    let step = |component: Component, name: &str, release: &str, namespace: &str, values: Map<String, Value>| Step {
-        component,
-        name: name.to_owned(),
-        revision: String::new(),
-        installation: component.installation(name),
-        release: release.to_owned(),
-        namespace: namespace.to_owned(),
-        version: request.version.clone(),
-        values: Value::Object(values),
-        keep: Keep::All,
-    };
+    let step =
+        |component: Component, name: &str, release: &str, namespace: &str, values: Map<String, Value>| PlannedChart {
+            component,
+            name: name.to_owned(),
+            revision: String::new(),
+            installation: component.installation(name),
+            release: release.to_owned(),
+            namespace: namespace.to_owned(),
+            version: request.version.clone(),
+            values: Value::Object(values),
+            keep: Keep::All,
+        };
     let own = request.namespace.as_str();
     if on.base {
         match facts.installed(Component::Base).find(|base| base.version > request.version) {
             Some(newer) if !only_plane(request, facts) => {
-                let message = format!(
-                    "the CRDs are of {} already, which another revision needs: left as they are",
-                    newer.version
-                );
+                let message = format!("the CRDs stay at version {}: another revision needs them", newer.version);
                 plan.findings.push(Finding::new(Severity::Info, "base", message));
             }
             _ => plan.steps.push(step(Component::Base, "", "istio-base", own, values::base(request, &around))),
@@ -127,7 +125,7 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
         let release = format!("istiod{suffix}");
         let values = values::istiod(request, &around);
         let istiod = step(Component::Istiod, request.revision_label(), &release, own, values);
-        plan.steps.push(Step { revision: revision.clone(), ..istiod });
+        plan.steps.push(PlannedChart { revision: revision.clone(), ..istiod });
         for tag in &request.tags {
             plan.steps.push(tag_step(request, &around, tag));
         }
@@ -144,7 +142,7 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
         let name = format!("{namespace}-{}", gateway.name);
         let values = values::gateway(request, &around, gateway);
         let one = step(Component::Gateway, &name, &gateway.name, namespace, values);
-        plan.steps.push(Step { revision: revision.clone(), ..one });
+        plan.steps.push(PlannedChart { revision: revision.clone(), ..one });
     }
     plan.removals = leaving(request, facts, &plan.steps);
     plan
@@ -152,10 +150,10 @@ pub fn plan(request: &Request, facts: &Facts) -> Plan {
 
 /// The step that makes one tag point to the request's revision. The chart renders tags with the control plane; only
 /// the tag's objects are taken, so that it can move from one revision to another in one write.
-fn tag_step(request: &Request, around: &Around, tag: &str) -> Step {
+fn tag_step(request: &Request, around: &Around, tag: &str) -> PlannedChart {
     let mut values = values::istiod(request, around);
     values.insert("revisionTags".to_owned(), Value::from(vec![tag]));
-    Step {
+    PlannedChart {
         component: Component::Tag,
         name: tag.to_owned(),
         revision: request.revision().to_owned(),
@@ -190,7 +188,7 @@ fn gateways(request: &Request, on: Defaults) -> Vec<Gateway> {
 
 /// The revision that the default validator calls. A new revision does not take it from one that is there: that is
 /// the last step of an upgrade (istio/istio#35588 is what happens when it names a Service that is not there).
-fn default_revision(request: &Request, facts: &Facts) -> String {
+fn default_revision(request: &Request, facts: &ObservedMesh) -> String {
     let wanted = request.revision_label();
     if wanted == "default" || request.tags.iter().any(|tag| tag == "default") {
         return wanted.to_owned();
@@ -200,12 +198,12 @@ fn default_revision(request: &Request, facts: &Facts) -> String {
 }
 
 /// Whether there is no control plane of this worker but the request's.
-fn only_plane(request: &Request, facts: &Facts) -> bool {
+fn only_plane(request: &Request, facts: &ObservedMesh) -> bool {
     facts.installed(Component::Istiod).all(|origin| origin.name == request.revision_label())
 }
 
 /// What speaks against replacing the version that is there.
-fn replaced(request: &Request, facts: &Facts) -> Vec<Finding> {
+fn replaced(request: &Request, facts: &ObservedMesh) -> Vec<Finding> {
     let Some(there) = facts.istiod(request.revision_label()) else { return Vec::new() };
     let mut found = skew::check_step(&there.version, &request.version, skew::Way::InPlace);
     if there.namespace != request.namespace {
@@ -217,7 +215,7 @@ fn replaced(request: &Request, facts: &Facts) -> Vec<Finding> {
 }
 
 /// Control planes of the same revision that another tool has installed.
-fn others(request: &Request, facts: &Facts) -> Vec<Finding> {
+fn others(request: &Request, facts: &ObservedMesh) -> Vec<Finding> {
     let own = facts.istiod(request.revision_label()).is_some();
     let rivals = facts.control_planes.iter().filter(|it| it.revision == request.revision_label());
     rivals
@@ -234,15 +232,15 @@ fn others(request: &Request, facts: &Facts) -> Vec<Finding> {
 
 /// What this revision had and the plan has not: gateways, and the node's parts when no other revision may need them.
 /// Tags stay, as namespaces may refer to them; base stays, as users' objects are of its kinds.
-fn leaving(request: &Request, facts: &Facts, steps: &[Step]) -> Vec<String> {
+fn leaving(request: &Request, facts: &ObservedMesh, steps: &[PlannedChart]) -> Vec<String> {
     let only = only_plane(request, facts);
-    let leaves = |origin: &Origin| match origin.component {
+    let leaves = |origin: &Provenance| match origin.component {
         Component::Gateway => origin.revision == request.revision(),
         Component::Cni | Component::Ztunnel => only,
         _ => false,
     };
     let installed = facts.installed.iter().filter(|it| leaves(&it.origin));
-    let planned = |origin: &Origin| {
+    let planned = |origin: &Provenance| {
         steps.iter().any(|step| (step.component, step.name.as_str()) == (origin.component, origin.name.as_str()))
     };
     let mut leaving: Vec<_> = installed.filter(|it| !planned(&it.origin)).collect();

@@ -23,7 +23,7 @@ pub enum Profile {
     Openshift,
     /// As ambient, on `OpenShift`.
     OpenshiftAmbient,
-    /// As default, with what is new and not yet finished.
+    /// As default, with experimental features.
     Preview,
     /// Only the injector, for a control plane outside of the cluster.
     Remote,

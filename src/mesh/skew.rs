@@ -14,7 +14,7 @@ pub fn check_pair(version: &Version, kubernetes: &Kubernetes) -> Vec<Finding> {
         _ => String::new(),
     };
     let Some(release) = support::release(version) else {
-        let message = format!("Istio {version} is newer than this worker, which knows no rules for it{advice}");
+        let message = format!("Istio {version} is newer than the releases that this worker knows{advice}");
         return vec![Finding::new(Severity::Error, "istio-version", message)];
     };
     let mut found = Vec::new();
@@ -42,15 +42,17 @@ pub fn check_pair(version: &Version, kubernetes: &Kubernetes) -> Vec<Finding> {
         _ => {}
     }
     if !support::is_published(version) {
-        let message = format!("Istio {version} has no charts that stand alone: they begin with 1.12{advice}");
+        let message = format!(
+            "Istio {version} has no Helm charts for this installation: 1.12 is the first version that does{advice}"
+        );
         found.push(Finding::unforceable("charts", message));
     } else if !support::is_whole(version) {
         let message =
-            format!("Istio {version} is older than what this worker is tested with (1.24): as well as it can");
+            format!("Istio {version} is older than the oldest version that this worker is tested with (1.24)");
         found.push(Finding::new(Severity::Warning, "istio-version", message));
     }
     if !support::is_supported(version) {
-        let message = format!("Istio {version} no longer gets fixes");
+        let message = format!("Istio {version} is end of life (no longer supported)");
         found.push(Finding::new(Severity::Warning, "istio-version", message));
     }
     found
@@ -72,7 +74,7 @@ pub fn check_step(from: &Version, to: &Version, way: Way) -> Vec<Finding> {
     let (old, new) = (from.minor(), to.minor());
     match way {
         Way::InPlace if new > old + 1 => refuse(format!(
-            "in place, Istio goes up by one minor version at a time, and {from} to {to} are {}; go by way of 1.{}, or by revision",
+            "in place, Istio goes up by one minor version at a time, and {from} to {to} are {}; upgrade to 1.{} first, or use strategy canary",
             new - old,
             old + 1
         )),

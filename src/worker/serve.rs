@@ -9,15 +9,18 @@ use tokio_util::sync::CancellationToken;
 use super::{Engine, Settings, readiness};
 use crate::bus::nats::{self, NatsBus};
 use crate::bus::topology::Topology;
-use crate::bus::{self, Bus, Subjects};
+use crate::bus::{self, Bus, Subjects, TargetCard};
 use crate::clock::Clock;
-use crate::cluster::Clusters;
-use crate::config::Config;
+use crate::cluster::{Clusters, Identity};
+use crate::config::{Config, Target};
 use crate::error::{Class, Classify, Code, Problem};
 use crate::health::{self, Causes};
 use crate::retry;
 use crate::task::Registry;
 use crate::telemetry::metrics::Metrics;
+
+/// How long the deletion of the targets' cards may take at the end. They expire by themselves.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Why a worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,19 +96,39 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     };
     let clusters = Arc::new(Clusters::new(config.targets.clone()));
     let port: Arc<dyn Bus> = Arc::new(bus.clone());
-    let engine = Engine::new(port, registry, clusters, Clock::system(), metrics, settings)
+    let engine = Engine::new(port, registry, clusters, Clock::system(), metrics, settings.clone())
         .map_err(|reason| Error::Registry { reason })?;
     tell.send_replace(Causes::new());
     tracing::info!(worker, slots = config.worker.slots, targets = config.targets.len(), "ready");
     let watching =
         tokio::spawn(readiness::watch(bus.clone(), topology, config.bus.ack_wait, tell.clone(), stop.clone()));
+    let cards = config.targets.iter().map(|(name, target)| (name.clone(), card(name, target, &settings)));
+    let cards = tokio::spawn(bus.clone().publish_cards(cards.collect(), stop.clone()));
     let sweeping = tokio::spawn(Arc::clone(&engine).sweep(stop.clone()));
     engine.run(stop).await;
     let _ = sweeping.await; // it ends what it has begun
     watching.abort();
+    let _ = tokio::time::timeout(LEAVE, cards).await;
     bus.close().await;
     tracing::info!(worker, "stopped");
     Ok(())
+}
+
+/// What this worker says of one of its targets.
+fn card(name: &str, target: &Target, settings: &Settings) -> TargetCard {
+    let card = TargetCard {
+        worker: settings.worker.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        slots: u32::try_from(settings.slots).unwrap_or(u32::MAX),
+        ..TargetCard::default()
+    };
+    match Identity::of(name, target) {
+        Ok(Identity { context, server, user }) => TargetCard { context, server, user, ..card },
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            TargetCard { problem: Some(cause), ..card }
+        }
+    }
 }
 
 /// Waits until the server answers and the topology is as declared; `false` when stopped before.

@@ -22,13 +22,13 @@ use time::OffsetDateTime;
 use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
-struct World {
+pub struct World {
     server: NatsServer,
-    bus: NatsBus,
+    pub bus: NatsBus,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let server = NatsServer::start().await;
         let config = Nats { url: vec![server.url()], ..Nats::default() };
         let bus = NatsBus::new(nats::connect(&config, "test", false).await.unwrap(), Subjects::new("istio"));
@@ -37,24 +37,24 @@ impl World {
         world
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
         command.args(args).args(["--nats-url", &self.server.url()]).kill_on_drop(true);
         command
     }
 
-    async fn run(&self, args: &[&str]) -> Output {
+    pub async fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().await.unwrap()
     }
 
-    async fn submit(&self, args: &[&str]) -> CommandKey {
+    pub async fn submit(&self, args: &[&str]) -> CommandKey {
         let output = self.run(&[&["submit", "ping", "-t", "dev"], args].concat()).await;
         assert!(output.status.success(), "{}", err(&output));
         out(&output).trim().parse().expect("one key")
     }
 
     /// What a worker has of the oldest command.
-    async fn take(&self) -> (Origin, sailhand::bus::Delivery) {
+    pub async fn take(&self) -> (Origin, sailhand::bus::Delivery) {
         let mut batch = self.bus.pull(1, Duration::from_secs(5));
         let delivery = batch.next().await.expect("a command").unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
@@ -62,12 +62,12 @@ impl World {
         (command.origin, delivery)
     }
 
-    async fn tell(&self, origin: &Origin, n: u32, kind: &EventKind) {
+    pub async fn tell(&self, origin: &Origin, n: u32, kind: &EventKind) {
         let event = progress_event(origin, 1, (1, n), "w", OffsetDateTime::now_utc(), kind).unwrap();
         self.bus.publish_event(origin, kind.name(), &event).await.unwrap();
     }
 
-    async fn end(&self, origin: &Origin, outcome: Outcome) {
+    pub async fn end(&self, origin: &Origin, outcome: Outcome) {
         let error = (outcome != Outcome::Succeeded).then(problem);
         let result = ResultData {
             outcome,
@@ -94,7 +94,7 @@ fn problem() -> Problem {
     }
 }
 
-fn started() -> EventKind {
+pub fn started() -> EventKind {
     let (verb, worker, deadline) = ("ping".to_owned(), "w".to_owned(), "2026-01-31T12:00:00Z".to_owned());
     EventKind::Started(Started { verb, attempt: 1, worker, deadline })
 }
@@ -103,15 +103,15 @@ fn step(done: u64) -> EventKind {
     EventKind::Progress(Step { phase: "apply".to_owned(), message: "x".to_owned(), done, total: 9 })
 }
 
-fn err(output: &Output) -> String {
+pub fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn lines(output: &Output) -> Vec<Value> {
+pub fn lines(output: &Output) -> Vec<Value> {
     out(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

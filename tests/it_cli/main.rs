@@ -4,6 +4,7 @@
 mod bus;
 mod dev;
 mod help;
+mod lists;
 mod operator;
 #[path = "../support/mod.rs"]
 mod support;

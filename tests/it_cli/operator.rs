@@ -224,9 +224,10 @@ async fn an_operator_cancels_and_asks_and_others_may_not() {
     let world = World::new().await;
     let key = world.run(&["submit", "ping", "-t", "dev"]).await;
     assert!(world.run(&["get", key.trim()]).await.contains("queued"));
-    for (id, told) in [(key.trim(), "Asked. "), ("no-such-id", "nothing is known")] {
+    for (id, code, told) in [(key.trim(), 0, "Cancellation requested"), ("no-such-id", 8, "key or id no-such-id")] {
         let asked = world.run_as("operator", &["cancel", id]).await;
-        assert!(asked.status.success() && String::from_utf8_lossy(&asked.stderr).contains(told), "{asked:?}");
+        assert_eq!(asked.status.code(), Some(code), "{asked:?}");
+        assert!(String::from_utf8_lossy(&asked.stderr).contains(told), "{asked:?}");
     }
     world.letter("dev", DeadReason::Exhausted, "SH3001").await;
     let operator = login(&world.server, &world.dir, "operator").await;

@@ -65,7 +65,7 @@ impl World {
     /// `sailhand submit --wait`; its last line is the result.
     async fn submit(&self, verb: &str, params: &Value) -> ResultData {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sailhand"))
-            .args(["--nats-url", &self.stage.nats.url(), "submit", verb, "--target", "dev", "--wait"])
+            .args(["--nats-url", &self.stage.nats.url(), "submit", verb, "--target", "dev", "--wait", "--yes"])
             .args(["--output", "json", "--file", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -142,7 +142,7 @@ impl World {
         self.twice("config.delete", json!({"name": "versions", "wait": "1m"})).await;
         self.twice("sample.remove", json!({"application": "bookinfo", "namespace": "shop", "wait": "1m"})).await;
         self.twice("namespace.label", json!({"namespace": "shop", "mode": "none", "force": true})).await;
-        let left = self.twice("mesh.uninstall", json!({"wait": "1m"})).await;
+        let left = self.twice("mesh.uninstall", json!({"all": true, "wait": "1m"})).await;
         let residue: Vec<_> = left["residue"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
         assert!(residue.len() == 1 && residue[0].starts_with("CustomResourceDefinition: "), "{residue:?}");
         let purge = json!({"purge": true, "confirm": "dev", "wait": "1m"});

@@ -51,7 +51,7 @@ async fn ambient_comes_with_the_parts_of_its_nodes_and_the_gateway_api() {
     let (_, status) = mesh.done("mesh.status", json!({})).await;
     assert!(status["gateway_api"].as_str().is_some_and(|version| version.starts_with('v')), "{status:#}");
 
-    let (_, report) = mesh.done("mesh.uninstall", json!({"wait": "1m"})).await;
+    let (_, report) = mesh.done("mesh.uninstall", json!({"all": true, "wait": "1m"})).await;
     assert_eq!(parts(&report), ["istio-ztunnel", "istio-cni", "istiod-default", "istio-base"]);
     let crd = "gateways.gateway.networking.k8s.io";
     let left = mesh.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, crd).await;

@@ -126,15 +126,15 @@ async fn a_canary_goes_back_and_a_mesh_goes_away() {
     assert!(status["parts"].as_array().unwrap().iter().all(|part| part["drift"] == json!([])), "{status:#}");
     assert_eq!(status["namespaces"][0], json!({"namespace": "shop", "revision": "default", "ambient": false}));
 
-    let (used, text) = code(&mesh, "mesh.uninstall", json!({"wait": "30s"})).await;
+    let (used, text) = code(&mesh, "mesh.uninstall", json!({"all": true, "wait": "30s"})).await;
     assert_eq!((used.as_str(), text.contains("namespace shop")), ("SH3209", true), "{text}");
     let (rejected, _) = code(&mesh, "mesh.uninstall", json!({"purge": true, "confirm": "somewhere"})).await;
     assert_eq!(rejected, "SH1005");
-    let (changed, report) = mesh.done("mesh.uninstall", json!({"force": true, "wait": "30s"})).await;
+    let (changed, report) = mesh.done("mesh.uninstall", json!({"all": true, "force": true, "wait": "30s"})).await;
     assert!(changed);
     assert_eq!(parts(&report), ["istiod-default", "istio-base"]);
     assert!(report["residue"][0].as_str().unwrap().starts_with("CustomResourceDefinition: "), "{report:#}");
-    let (changed, report) = mesh.done("mesh.uninstall", json!({"wait": "30s"})).await;
+    let (changed, report) = mesh.done("mesh.uninstall", json!({"all": true, "wait": "30s"})).await;
     assert!(!changed, "{:?}", changes(&report));
     let (_, status) = mesh.done("mesh.status", json!({})).await;
     assert_eq!(status["findings"][0]["check"], "control-plane", "an empty cluster is told as one: {status:#}");
@@ -176,7 +176,7 @@ async fn pods_of_a_workload_that_is_gone_hold_no_mesh() {
         "manifest": shop("default").to_string(),
     });
     mesh.done("config.apply", apply).await;
-    let (used, text) = code(&mesh, "mesh.uninstall", json!({})).await;
+    let (used, text) = code(&mesh, "mesh.uninstall", json!({"all": true})).await;
     assert_eq!((used.as_str(), text.contains("2 proxies such as shop/web-")), ("SH3209", true), "{text}");
 
     mesh.plane.kill_controllers();
@@ -185,7 +185,7 @@ async fn pods_of_a_workload_that_is_gone_hold_no_mesh() {
     let unmarked =
         |pod: &&Value| pod["metadata"]["namespace"] == "shop" && pod["metadata"]["deletionTimestamp"].is_null();
     assert_eq!(pods.iter().filter(unmarked).count(), 2, "nobody has marked them");
-    let (changed, report) = mesh.done("mesh.uninstall", json!({})).await;
+    let (changed, report) = mesh.done("mesh.uninstall", json!({"all": true})).await;
     assert!(changed);
     assert!(!report["residue"].to_string().contains("with a proxy"), "{report:#}");
 }
@@ -219,7 +219,7 @@ async fn what_helm_has_installed_is_known_refused_and_taken_over_on_request() {
     assert_eq!((refused.as_str(), text.contains("installed by Helm")), ("SH3207", true), "{text}");
     let (refused, text) = code(&mesh, "mesh.upgrade", json!({"version": "1.30.3"})).await;
     assert_eq!((refused.as_str(), text.contains("revision default by Helm")), ("SH3210", true), "{text}");
-    let (changed, report) = mesh.done("mesh.uninstall", json!({})).await;
+    let (changed, report) = mesh.done("mesh.uninstall", json!({"all": true})).await;
     assert!(!changed && report["findings"].to_string().contains("installed by Helm"), "{report:#}");
     let (used, text) = code(&mesh, "mesh.uninstall", json!({"purge": true, "confirm": "test"})).await;
     assert_eq!((used.as_str(), text.contains("installed by Helm")), ("SH3209", true), "{text}");

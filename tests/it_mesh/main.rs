@@ -15,5 +15,6 @@ mod mesh_settings;
 mod mesh_target;
 mod permissions;
 mod profiles;
+mod safety;
 #[path = "../support/mod.rs"]
 mod support;

@@ -88,9 +88,9 @@ async fn the_charts_switches_are_what_their_verbs_need() {
     mesh.done("mesh.upgrade", canary).await;
     let (_, status) = mesh.done("mesh.status", json!({})).await;
     assert!(status["parts"].as_array().unwrap().iter().all(|part| part["drift"] == json!([])), "{status:#}");
-    mesh.done("mesh.uninstall", json!({"wait": "30s"})).await;
+    mesh.done("mesh.uninstall", json!({"all": true, "wait": "30s"})).await;
 
-    let purge = json!({"purge": true, "confirm": "test", "wait": "30s"});
+    let purge = json!({"purge": true, "confirm": "test", "wait": "2m"});
     let said = refused(&mesh, "mesh.uninstall", purge.clone()).await;
     assert!(said.contains("SH3016") && said.contains("SH3003"), "{said}");
     let switches = "clusterRole.mesh=true,clusterRole.meshPurge=true";

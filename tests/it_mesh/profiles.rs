@@ -12,15 +12,15 @@ use mesh_settings::settings;
 use sailhand::chart::{Charts, Release};
 use sailhand::cluster::manifest;
 use sailhand::config;
-use sailhand::mesh::{self, Component, Facts, Request, Step, support as versions};
+use sailhand::mesh::{self, Component, ObservedMesh, PlannedChart, Request, support as versions};
 use serde_json::{Map, Value, json};
 use support::{charts as folder, tools};
 
 const PROFILES: [&str; 10] =
     ["default", "demo", "minimal", "empty", "ambient", "openshift", "openshift-ambient", "preview", "remote", "stable"];
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> ObservedMesh {
+    ObservedMesh {
         kubernetes: "v1.34.4".parse().unwrap(),
         installed: Vec::new(),
         control_planes: Vec::new(),
@@ -40,7 +40,7 @@ fn charts() -> Charts {
     Charts::new(&config::Charts { source: folder::folder().to_string_lossy().into_owned(), ..settings() })
 }
 
-async fn render(charts: &Charts, step: &Step) -> Vec<String> {
+async fn render(charts: &Charts, step: &PlannedChart) -> Vec<String> {
     let chart = charts.fetch(step.component.chart().unwrap(), &step.version.to_string()).await.unwrap();
     let release = Release {
         name: step.release.clone(),
@@ -150,9 +150,9 @@ async fn the_values_that_people_give_are_known_to_the_charts_and_a_slip_is_told(
                 "multiCluster": {}, "network": "a", "hub": "", "env": {}, "meshConfig": {},
             }));
         }
-        assert_eq!(mesh::unread(&request, &known, true), [], "{version}");
+        assert_eq!(mesh::unused_values(&request, &known, true), [], "{version}");
         request.values = object(&json!({"global": {"proxi": {}}, "pilots": {}}));
-        let told: Vec<_> = mesh::unread(&request, &known, true).into_iter().map(|it| it.message).collect();
+        let told: Vec<_> = mesh::unused_values(&request, &known, true).into_iter().map(|it| it.message).collect();
         assert!(told.len() == 2 && told[0].ends_with("did you mean pilot?"), "{version}: {told:#?}");
         assert!(told[1].ends_with("did you mean global.proxy?"), "{version}: {told:#?}");
     }

@@ -111,7 +111,7 @@ class Life:
         self.sailhand.done("config.delete", name="callers", wait="60s")
         self.sailhand.done("sample.remove", application="bookinfo", namespace=self.namespace, wait="2m")
         self.sailhand.done("namespace.label", namespace=self.namespace, mode="none", force=True)
-        residue = self.sailhand.done("mesh.uninstall", wait="2m")["report"]["residue"]
+        residue = self.sailhand.done("mesh.uninstall", all=True, wait="2m")["report"]["residue"]
 
         def documented(one):
             kind, _, name = one

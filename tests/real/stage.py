@@ -81,7 +81,7 @@ class Sailhand:
     def _submit(self, verb, params):
         if self.process.poll() is not None:
             sys.exit(f"sailhand dev has ended: {open(self.log.name).read()}")
-        command = [SAILHAND, "--nats-url", self.url, "submit", verb, "--target", "dev", "--wait", "--output", "json"]
+        command = [SAILHAND, "--nats-url", self.url, "submit", verb, "--target", "dev", "--wait", "--yes", "--output", "json"]
         return run(*command, "--file", "-", text=json.dumps(params), check=False)
 
     def submit(self, verb, **params):

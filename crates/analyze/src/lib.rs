@@ -21,6 +21,14 @@ pub use error::{Error, Exit};
 pub use filter::Filter;
 pub use show::{FailOn, Format};
 
+/// Prints the explanation of a code of the analysis.
+///
+/// # Errors
+/// An unknown code, or an output that cannot be written.
+pub fn explain(id: &str) -> Result<Exit, Error> {
+    explain::code(id)
+}
+
 /// Objects that Istio's own tests add to each case: the pod and Service of an ingress gateway. Nearly every
 /// installation has them, but a folder of manifests does not.
 const DEFAULT_OBJECTS: &str = include_str!("ingress-gateway.yaml");

@@ -3,7 +3,8 @@
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
+pub use anstyle::Style;
 use sailhand_base::error::{Classify, Problem};
 use sailhand_base::prose;
 

@@ -166,6 +166,7 @@ codes! {
     SH3209 "the mesh or revision is still in use" "Move its workloads first, or set force.";
     SH3210 "not installed by this worker" "Run `mesh.status` to list what is installed; mesh.install with adopt takes over another tool's installation.";
     SH3211 "proxies are still on the old revision" "Check the named pods and restart their workloads.";
+    SH3221 "the installation would delete components" "Name the components and gateways to keep, or set prune_components to delete those that the message names.";
     // SH33xx: traffic, policies and addons.
     SH3301 "a subset has no ready pods" "Deploy the subset's workload and wait until it is ready, or set force.";
     SH3302 "conflict with an existing object" "Remove the named object, change it instead, or set force.";
@@ -188,6 +189,9 @@ codes! {
     SH5002 "invalid command line" "Run the subcommand with --help for its options and examples.";
     SH5003 "timed out waiting for the result" "The command continues; query it with `sailhand get`.";
     SH5004 "local file or process error" "Check the cause that follows.";
+    SH5011 "the command needs confirmation" "Pass --yes to confirm it without a terminal; dry_run=true lists what it deletes.";
+    SH5012 "the key is ambiguous" "Give more digits of the key; `sailhand list` shows the keys.";
+    SH5013 "the cluster does not answer" "Start the cluster or choose another one with --context or --kubeconfig.";
     // SH60xx: input of the analysis.
     SH6001 "a document is not valid YAML or JSON" "Fix the syntax error at the named line; the other documents were analyzed.";
     SH6002 "a document exceeds a limit" "Split it; the other documents were analyzed.";

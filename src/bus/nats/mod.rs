@@ -1,6 +1,7 @@
 //! The bus on NATS `JetStream`. Every write is one request that the server answers; the answer is read here and not by
 //! the client, because on a replicated stream the client maps most lost swaps to "other" (`tests/it_bus/facts.rs`).
 
+mod card;
 mod connect;
 mod object;
 mod producer;

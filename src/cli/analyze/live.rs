@@ -7,8 +7,9 @@ use super::Options;
 use crate::analysis::source::Reading;
 use crate::analysis::{Kind, Rule, rules};
 use crate::cli::Error;
+use crate::cli::output::{self, QUIET, styled};
 use crate::cluster::configuration::{self, Configuration, Unread};
-use crate::cluster::{Cluster, Clusters};
+use crate::cluster::{Cluster, Clusters, Identity};
 use crate::config::{self, Target};
 
 /// Parts of clusters that were not read.
@@ -60,6 +61,8 @@ pub(super) async fn connect(options: &Options, context: Option<String>) -> Resul
     let kubeconfig = options.kubeconfig.clone().or_else(config::usual_kubeconfig);
     let name = context.clone().unwrap_or_else(|| "(current context)".to_owned());
     let target = Target { kubeconfig, context, ..Target::default() };
+    let identity = Identity::of(&name, &target).map_err(Error::Cluster)?;
+    output::note(styled(QUIET, format_args!("reading {identity}")));
     let clusters = Clusters::new(BTreeMap::from([(name.clone(), target)]));
     let cluster = clusters.get(&name).await.map_err(Error::Cluster)?;
     Ok((name, cluster))

@@ -6,8 +6,8 @@ use super::*;
 use crate::mesh::owner::Owner;
 use crate::mesh::{ControlPlane, Installed, Mode, Profile};
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> ObservedMesh {
+    ObservedMesh {
         kubernetes: "v1.34.4".parse().unwrap(),
         installed: Vec::new(),
         control_planes: Vec::new(),
@@ -25,7 +25,7 @@ fn installed(component: Component, name: &str, version: &str, values: Value) -> 
     let revision = if name == "default" || component != Component::Istiod { "" } else { name };
     Installed {
         installation: component.installation(name),
-        origin: Origin {
+        origin: Provenance {
             component,
             name: name.to_owned(),
             revision: revision.to_owned(),
@@ -89,7 +89,7 @@ fn components_and_gateways_are_chosen_by_name() {
 fn nodes_parts_go_where_the_platform_allows_them() {
     let mut ambient = request("1.30.3");
     ambient.mode = Some(Mode::Ambient);
-    let on_gke = Facts { platform: Some("gke"), ..facts() };
+    let on_gke = ObservedMesh { platform: Some("gke"), ..facts() };
     let plan = plan(&ambient, &on_gke);
     let place = |name: &str| plan.steps.iter().find(|it| it.installation == name).unwrap().namespace.clone();
     assert_eq!((place("istio-cni"), place("istio-ztunnel")), ("kube-system".into(), "kube-system".into()));
@@ -105,13 +105,13 @@ fn a_new_revision_leaves_the_default_validator_to_the_old_one() {
         installed(Component::Istiod, "default", "1.28.10", json!({})),
     ];
     let canary = Request { revision: Some("canary".into()), ..request("1.30.3") };
-    let beside = plan(&canary, &Facts { installed: there.clone(), ..facts() });
+    let beside = plan(&canary, &ObservedMesh { installed: there.clone(), ..facts() });
     assert_eq!(beside.steps[0].values["defaultRevision"], "default");
     assert_eq!(beside.steps[1].release, "istiod-canary");
     let alone = plan(&canary, &facts());
     assert_eq!(alone.steps[0].values["defaultRevision"], "canary");
     let tagged = Request { tags: vec!["default".into()], ..canary };
-    let taking = plan(&tagged, &Facts { installed: there, ..facts() });
+    let taking = plan(&tagged, &ObservedMesh { installed: there, ..facts() });
     assert_eq!(taking.steps[0].values["defaultRevision"], "canary");
     assert_eq!(taking.steps[2].keep, Keep::Tag("default".into()));
 }
@@ -123,7 +123,7 @@ fn an_old_revision_does_not_take_the_crds_back() {
         installed(Component::Istiod, "default", "1.30.3", json!({})),
     ];
     let old = Request { revision: Some("old".into()), ..request("1.29.1") };
-    let plan = plan(&old, &Facts { installed: there, ..facts() });
+    let plan = plan(&old, &ObservedMesh { installed: there, ..facts() });
     assert!(!names(&plan).contains(&"istio-base"), "{:?}", names(&plan));
 }
 
@@ -135,17 +135,17 @@ fn what_a_revision_no_longer_has_goes_and_what_others_need_stays() {
     let istiod = installed(Component::Istiod, "default", "1.30.3", json!({}));
     let minimal = Request { profile: Profile::Minimal, ..request("1.30.3") };
     let alone = vec![gateway.clone(), cni.clone(), istiod.clone()];
-    let plan_alone = plan(&minimal, &Facts { installed: alone, ..facts() });
+    let plan_alone = plan(&minimal, &ObservedMesh { installed: alone, ..facts() });
     assert_eq!(plan_alone.removals, ["istio-gateway-istio-system-old", "istio-cni"]);
     let other = installed(Component::Istiod, "canary", "1.30.3", json!({}));
-    let beside = plan(&minimal, &Facts { installed: vec![gateway, cni, istiod, other], ..facts() });
+    let beside = plan(&minimal, &ObservedMesh { installed: vec![gateway, cni, istiod, other], ..facts() });
     assert_eq!(beside.removals, ["istio-gateway-istio-system-old"]);
 }
 
 #[test]
 fn skipping_a_version_and_foreign_control_planes_are_refused() {
     let there = vec![installed(Component::Istiod, "default", "1.28.10", json!({}))];
-    assert_eq!(refusals(&plan(&request("1.30.3"), &Facts { installed: there, ..facts() })), ["skew"]);
+    assert_eq!(refusals(&plan(&request("1.30.3"), &ObservedMesh { installed: there, ..facts() })), ["skew"]);
     let rival = ControlPlane {
         name: "istiod".into(),
         namespace: "istio-system".into(),
@@ -154,7 +154,7 @@ fn skipping_a_version_and_foreign_control_planes_are_refused() {
         owner: Owner::Helm,
         ready: true,
     };
-    let taken = Facts { control_planes: vec![rival], ..facts() };
+    let taken = ObservedMesh { control_planes: vec![rival], ..facts() };
     assert_eq!(refusals(&plan(&request("1.30.3"), &taken)), ["owner"]);
     let beside = Request { revision: Some("canary".into()), ..request("1.30.3") };
     assert!(refusals(&plan(&beside, &taken)).is_empty());

@@ -1,18 +1,39 @@
-//! `mesh.precheck`: whether a mesh could be installed, without installing it. Reads and asks; writes nothing.
+//! `mesh.precheck`: checks whether `mesh.install` with the same parameters would succeed. Reads, and tries each write
+//! by dry run.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use serde_json::Value;
+
+use super::common_params::Conduct;
 use super::facts::{self, list};
-use super::precheck;
+use super::mesh_run::MeshRun;
+use super::rendered_chart::Part;
+use super::{precheck, rehearsal};
+use crate::chart::Charts;
 use crate::cluster::Cluster;
-use crate::mesh::{self, Facts, Finding, Profile, Request, Severity, Version, room, usage};
+use crate::error::Classify as _;
+use crate::mesh::{
+    self, Component, Finding, ObservedMesh, Plan, Profile, Request, Severity, Version, resources, usage,
+};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
-/// See the module.
-pub struct Precheck;
+/// The verb `mesh.precheck`.
+pub struct Precheck {
+    charts: Arc<Charts>,
+}
+
+impl Precheck {
+    /// The charts that an installation would use.
+    #[must_use]
+    pub fn new(charts: &Arc<Charts>) -> Self {
+        Self { charts: Arc::clone(charts) }
+    }
+}
 
 /// Parameters of `mesh.precheck`: those of `mesh.install` that say what is to be installed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,25 +48,26 @@ pub struct PrecheckParams {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrecheckReport {
-    /// Nothing speaks against it.
+    /// No finding is an error: `mesh.install` with the same parameters would succeed.
     pub ready: bool,
     /// The API server's version.
     pub kubernetes: String,
-    /// Whose cluster it is, such as `gke`, where it can be told.
+    /// The cluster's platform, such as `gke`, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// What was found, the worst first.
+    /// Findings, the most severe first.
     pub findings: Vec<Finding>,
 }
 
 impl Task for Precheck {
     const VERB: &'static str = "mesh.precheck";
-    const SUMMARY: &'static str = "Tells whether a mesh could be installed, and what speaks against it.";
+    const SUMMARY: &'static str =
+        "Checks whether the cluster meets the requirements for installing or upgrading Istio.";
     type Params = PrecheckParams;
     type Report = PrecheckReport;
 
     fn limits(&self) -> Limits {
-        Limits { deadline: Duration::from_mins(2), attempts: 3 }
+        Limits { deadline: Duration::from_mins(5), attempts: 3 }
     }
 
     fn installation(&self, _: &PrecheckParams) -> Option<String> {
@@ -64,13 +86,12 @@ impl Task for Precheck {
         let cluster = cx.cluster().await?;
         let facts = facts::read(&cluster).await?;
         let plan = mesh::plan(&params.mesh, &facts);
-        let mut findings = mesh::aside(&params.mesh, &facts, &plan);
-        findings.extend(plan.findings);
+        let mut findings = mesh::side_effects(&params.mesh, &facts, &plan);
         findings.extend(precheck::before(&cluster, &params.mesh, &facts).await?);
         let overlaps = usage::overlaps(&facts.webhooks);
         findings.extend(overlaps.into_iter().map(|text| Finding::new(Severity::Error, "webhooks", text)));
         findings.extend(hints(&params.mesh, &facts));
-        findings.extend(space(&cluster, &params.mesh).await?);
+        findings.extend(self.predict(cx, &cluster, &params.mesh, &facts, plan).await?);
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.rank()));
         let report = PrecheckReport {
             ready: findings.iter().all(|finding| finding.severity < Severity::Error),
@@ -82,8 +103,49 @@ impl Task for Precheck {
     }
 }
 
+impl Precheck {
+    /// What an installation would find on its way: the plan's findings, charts that do not render, parts that it would
+    /// have to delete, nodes without room, webhooks, quotas, and objects that the API server refuses.
+    async fn predict(
+        &self,
+        cx: &TaskContext,
+        cluster: &Cluster,
+        request: &Request,
+        facts: &ObservedMesh,
+        plan: Plan,
+    ) -> Result<Vec<Finding>, Error> {
+        let mut findings = plan.findings;
+        let fatal = findings.iter().any(|finding| finding.refuses(true));
+        let removed = facts.installed.iter().filter(|it| plan.removals.contains(&it.installation));
+        let removed: Vec<_> = removed.map(|it| it.origin.title()).collect();
+        if !removed.is_empty() {
+            let message = format!("the installation would delete {}: set prune_components", removed.join(", "));
+            findings.push(Finding::new(Severity::Error, "components", message));
+        }
+        if fatal {
+            return Ok(findings);
+        }
+        let conduct = Conduct { dry_run: true, ..Conduct::default() };
+        let work = MeshRun::new(cx, cluster, &self.charts, request, &conduct);
+        let parts = match work.render(facts, plan.steps).await {
+            Ok(parts) => parts,
+            Err(Error::Chart(error)) => {
+                let message = format!("{error} ({})", error.code());
+                findings.push(Finding::new(Severity::Error, "charts", message));
+                return Ok(findings);
+            }
+            Err(error) => return Err(error),
+        };
+        findings.extend(work.obstacles(&parts).await?);
+        findings.extend(space(cluster, &parts).await?);
+        let failures = rehearsal::rehearse(cx, cluster, request, false, &parts).await?;
+        findings.extend(failures.iter().flat_map(rehearsal::Failures::findings));
+        Ok(findings)
+    }
+}
+
 /// What is known of platforms, for the parts that run on nodes.
-fn hints(request: &Request, facts: &Facts) -> Option<Finding> {
+fn hints(request: &Request, facts: &ObservedMesh) -> Option<Finding> {
     let on_nodes = request.profile.in_mode(request.mode).is_some_and(|profile| profile.components().cni);
     if !on_nodes && request.components.cni != Some(true) {
         return None;
@@ -100,22 +162,31 @@ fn hints(request: &Request, facts: &Facts) -> Option<Finding> {
     Some(Finding::new(Severity::Info, "cni", text))
 }
 
-/// Whether some node has room for a control plane.
-async fn space(cluster: &Cluster, request: &Request) -> Result<Option<Finding>, Error> {
+/// Whether some node accepts the pod of the control plane.
+async fn space(cluster: &Cluster, parts: &[Part]) -> Result<Option<Finding>, Error> {
+    let Some(istiod) = parts.iter().find(|part| part.step.component == Component::Istiod) else { return Ok(None) };
+    let Some(deployment) = istiod.of_kind("Deployment").next() else { return Ok(None) };
+    let asked = resources::requested(&serde_json::to_value(deployment).unwrap_or_default());
     let nodes = list(cluster, "v1", "Node", None).await?;
     let pods = list(cluster, "v1", "Pod", None).await?;
-    let asked = room::istiod(request);
-    let free: Vec<_> = nodes.iter().filter_map(|node| room::free(node, &pods)).collect();
+    let problem = |message: String| Ok(Some(Finding::new(Severity::Error, "room", message)));
     if nodes.is_empty() {
-        return Ok(Some(Finding::new(
-            Severity::Warning,
-            "room",
-            "the cluster has no nodes: nothing will become ready",
-        )));
+        return problem("the cluster has no nodes: no pod becomes ready".to_owned());
     }
+    let open: Vec<_> = nodes.iter().filter(|node| accepts_pods(node)).collect();
+    if open.is_empty() {
+        return problem("every node is cordoned or has a taint that istiod does not tolerate".to_owned());
+    }
+    let free: Vec<_> = open.iter().filter_map(|node| resources::free(node, &pods)).collect();
     if free.is_empty() || free.iter().any(|free| free.holds(&asked)) {
         return Ok(None);
     }
-    let message = format!("no node has {asked} left for istiod");
-    Ok(Some(Finding::new(Severity::Warning, "room", message)))
+    problem(format!("no node has {asked} left, which istiod requests"))
+}
+
+fn accepts_pods(node: &Value) -> bool {
+    let taints = node["spec"]["taints"].as_array().into_iter().flatten();
+    // The chart of istiod tolerates this one.
+    let repels = |taint: &Value| taint["effect"] != "PreferNoSchedule" && taint["key"] != "cni.istio.io/not-ready";
+    node["spec"]["unschedulable"] != true && !taints.into_iter().any(repels)
 }

@@ -1,16 +1,16 @@
-//! Reads what a cluster shows of meshes. Judges nothing and writes nothing.
+//! Reads the observed state of Istio in a cluster. Writes nothing.
 
 use serde_json::Value;
 
 use crate::cluster::{self, Cluster, ObjectRef};
-use crate::mesh::{ControlPlane, Facts, Installed, Kubernetes, Origin, Webhook, owner, usage};
+use crate::mesh::{ControlPlane, Installed, Kubernetes, ObservedMesh, Provenance, Webhook, owner, usage};
 use crate::task::Error;
 
 /// What an injector's webhooks are called.
 const INJECTOR: &str = "sidecar-injector.istio.io";
 
 /// Reads it all; each question is one request or few.
-pub(super) async fn read(cluster: &Cluster) -> Result<Facts, Error> {
+pub(super) async fn read(cluster: &Cluster) -> Result<ObservedMesh, Error> {
     let (version, stored, planes, webhooks, gateway_api) = tokio::try_join!(
         cluster.version(),
         cluster::stored(cluster),
@@ -25,7 +25,7 @@ pub(super) async fn read(cluster: &Cluster) -> Result<Facts, Error> {
     };
     let kubernetes: Kubernetes = version.parse().map_err(unreadable)?;
     let platform = platform(cluster, &kubernetes).await?;
-    Ok(Facts {
+    Ok(ObservedMesh {
         installed: stored.into_iter().filter_map(installed).collect(),
         control_planes: planes.iter().map(control_plane).collect(),
         webhooks: webhooks.iter().filter_map(webhook).collect(),
@@ -51,7 +51,7 @@ pub(super) async fn list(
 
 /// An inventory that says it was made of a chart of Istio.
 fn installed(stored: cluster::Stored) -> Option<Installed> {
-    let origin: Origin = serde_json::from_value(stored.origin?).ok()?;
+    let origin: Provenance = serde_json::from_value(stored.origin?).ok()?;
     Some(Installed { installation: stored.installation, origin })
 }
 

@@ -1,4 +1,4 @@
-//! `mesh.install`: brings a mesh into a cluster and keeps it as asked.
+//! `mesh.install`: installs Istio, or changes an installation to what the command asks for. A second run writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::conduct::Conduct;
+use super::common_params::Conduct;
+use super::mesh_run::MeshRun;
 use super::report::MeshReport;
-use super::work::Work;
 use super::{LEASE, facts};
 use crate::chart::Charts;
 use crate::mesh::{self, Profile, Request, Version};
 use crate::task::{Failure, Limits, Outcome, Task, TaskContext};
 
-/// See the module.
+/// The verb `mesh.install`.
 pub struct Install {
     charts: Arc<Charts>,
 }
 
 impl Install {
-    /// With charts from there.
+    /// Installs from these charts.
     #[must_use]
     pub fn new(charts: &Arc<Charts>) -> Self {
         Self { charts: Arc::clone(charts) }
@@ -34,6 +34,10 @@ pub struct InstallParams {
     /// The mesh.
     #[serde(flatten)]
     pub mesh: Request,
+    /// Delete gateways, the CNI plugin and ztunnel that this revision has and the command no longer asks for. Without
+    /// consent such a command is refused.
+    #[serde(default)]
+    pub prune_components: bool,
     /// How to go about it.
     #[serde(flatten)]
     pub conduct: Conduct,
@@ -41,7 +45,7 @@ pub struct InstallParams {
 
 impl Task for Install {
     const VERB: &'static str = "mesh.install";
-    const SUMMARY: &'static str = "Installs Istio, part by part, and keeps it as asked.";
+    const SUMMARY: &'static str = "Installs or updates Istio, component by component; idempotent.";
     type Params = InstallParams;
     type Report = Box<MeshReport>;
 
@@ -57,6 +61,7 @@ impl Task for Install {
         let version = Version::example();
         InstallParams {
             mesh: Request { profile: Profile::Minimal, ..Request::of(version) },
+            prune_components: false,
             conduct: Conduct::default(),
         }
     }
@@ -67,12 +72,12 @@ impl Task for Install {
         params: InstallParams,
     ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
         let cluster = cx.cluster().await?;
-        cx.step("plan", 0, 0, "looking at what the cluster has");
+        cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let mut plan = mesh::plan(&params.mesh, &facts);
-        plan.findings.extend(mesh::aside(&params.mesh, &facts, &plan));
-        let mut work = Work::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
-        let done = work.run(&facts, plan).await;
+        plan.findings.extend(mesh::side_effects(&params.mesh, &facts, &plan));
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
+        let done = work.run(&facts, plan, params.prune_components).await;
         work.report.end(done)
     }
 }

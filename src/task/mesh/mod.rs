@@ -1,23 +1,27 @@
-//! `mesh.install` and its family: Istio itself, brought into a cluster, kept, moved to another version and taken out.
-//! What Istio is made of is known by `crate::mesh`, charts by `crate::chart`; here the two meet a cluster.
+//! The verbs `mesh.install`, `mesh.upgrade`, `mesh.uninstall`, `mesh.status` and `mesh.precheck`. Plans come from
+//! `crate::mesh`, charts from `crate::chart`; this module applies them to a cluster.
 
+mod active_pods;
+mod admission;
 mod check;
-mod conduct;
+mod common_params;
 mod facts;
 mod install;
-mod kept;
-mod labelled;
-mod part;
+mod leftovers;
+mod mesh_run;
 mod precheck;
+mod prefixed_progress;
+mod quota;
+mod rehearsal;
+mod rendered_chart;
 mod report;
-mod residue;
 mod status;
 mod uninstall;
 mod upgrade;
-mod work;
+mod validator;
 
 pub use check::{Precheck, PrecheckParams, PrecheckReport};
-pub use conduct::Conduct;
+pub use common_params::Conduct;
 pub use install::{Install, InstallParams};
 pub use report::{MeshReport, PartReport};
 pub use status::{Status, StatusParams, StatusReport};

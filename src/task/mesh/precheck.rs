@@ -1,4 +1,4 @@
-//! Checks a cluster before a mesh is brought into it. Reads and asks; writes nothing.
+//! Checks a cluster before an installation: permissions, the Gateway API, gateway namespaces. Writes nothing.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -6,7 +6,7 @@ use kube::api::{Api, PostParams};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ObjectRef};
-use crate::mesh::{Facts, Finding, Request, Severity, support, usage};
+use crate::mesh::{Finding, ObservedMesh, Request, Severity, support, usage};
 use crate::task::Error;
 
 /// What an installation writes: group and resource.
@@ -33,7 +33,7 @@ const WRITTEN: [(&str, &str); 16] = [
 const PARALLEL: usize = 16;
 
 /// What has to hold before anything is written. The pair of versions and other installations are judged with the plan.
-pub(super) async fn before(cluster: &Cluster, request: &Request, facts: &Facts) -> Result<Vec<Finding>, Error> {
+pub(super) async fn before(cluster: &Cluster, request: &Request, facts: &ObservedMesh) -> Result<Vec<Finding>, Error> {
     let mut found = permissions(cluster).await?;
     found.extend(gateway_api(request, facts));
     found.extend(gateway_namespaces(cluster, request).await?);
@@ -53,7 +53,7 @@ pub(super) async fn permissions(cluster: &Cluster) -> Result<Vec<Finding>, Error
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let message = format!("the worker's account may not {}", missing.join(", "));
+    let message = format!("the worker is not allowed to {}", missing.join(", "));
     Ok(vec![Finding::new(Severity::Error, "permissions", message)])
 }
 
@@ -87,14 +87,15 @@ async fn missing(
 }
 
 /// The CRDs of the Gateway API: optional, except for waypoints.
-fn gateway_api(request: &Request, facts: &Facts) -> Option<Finding> {
+fn gateway_api(request: &Request, facts: &ObservedMesh) -> Option<Finding> {
     let wanted = support::release(&request.version).and_then(|release| release.gateway_api);
     let made_for =
-        wanted.map(|version| format!("; Istio {} was made for {version}", request.version)).unwrap_or_default();
+        wanted.map(|version| format!("; Istio {} was built for {version}", request.version)).unwrap_or_default();
     match (&facts.gateway_api, &request.gateway_api) {
         (None, None) => {
-            let message =
-                format!("the CRDs of the Gateway API are not there: no Gateways or waypoints of that API{made_for}");
+            let message = format!(
+                "the CRDs of the Gateway API are not installed: its Gateways and waypoints are not available{made_for}"
+            );
             Some(Finding::new(Severity::Info, "gateway-api", message))
         }
         (Some(there), None) if wanted.is_some_and(|wanted| wanted != there) => {
@@ -109,7 +110,11 @@ fn gateway_api(request: &Request, facts: &Facts) -> Option<Finding> {
 async fn gateway_namespaces(cluster: &Cluster, request: &Request) -> Result<Vec<Finding>, Error> {
     let own = std::iter::once(request.namespace.as_str());
     let named = request.gateways.iter().flatten().filter_map(|gateway| gateway.namespace.as_deref());
-    let has_gateways = request.gateways.as_ref().is_none_or(|gateways| !gateways.is_empty());
+    let by_profile = request.profile.in_mode(request.mode).is_some_and(|profile| {
+        let components = profile.components();
+        components.ingress || components.egress
+    });
+    let has_gateways = request.gateways.as_ref().map_or(by_profile, |gateways| !gateways.is_empty());
     let mut found = Vec::new();
     for name in own.chain(named).filter(|_| has_gateways).collect::<std::collections::BTreeSet<_>>() {
         let object = ObjectRef {
@@ -120,8 +125,7 @@ async fn gateway_namespaces(cluster: &Cluster, request: &Request) -> Result<Vec<
         };
         let labels = usage::labels(&cluster.get(&object).await?.unwrap_or(Value::Null));
         if labels.get("istio-injection").is_some_and(|value| value == "disabled") {
-            let message =
-                format!("namespace {name} has istio-injection=disabled, so a gateway in it would get no proxy");
+            let message = format!("namespace {name} has istio-injection=disabled, so a gateway in it gets no proxy");
             found.push(Finding::new(Severity::Error, "gateway-namespace", message));
         }
     }

@@ -1,4 +1,4 @@
-//! What the mesh verbs answer; part of the wire contract.
+//! The report of the mesh verbs that write; part of the wire contract.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,10 @@ pub struct MeshReport {
     /// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<String>,
-    /// What is left of Istio in the cluster.
+    /// Leftovers of Istio in the cluster, one line for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub residue: Vec<String>,
-    /// What the checks have found.
+    /// Findings of the checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
     /// Nothing was written.

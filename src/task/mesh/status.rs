@@ -7,26 +7,27 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::conduct::Conduct;
+use super::common_params::Conduct;
 use super::facts::{self, list};
-use super::part;
+use super::{admission, leftovers, rendered_chart};
 use crate::chart::Charts;
 use crate::cluster::{self, Cluster, ObjectRef, ObjectReport, wait};
 use crate::mesh::{
-    Component, Facts, Finding, Installed, Request, Severity, Step, Version, owner::Owner, skew, support, usage,
+    Component, Finding, Installed, ObservedMesh, PlannedChart, Request, Severity, Version, owner::Owner, skew, support,
+    usage,
 };
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// Most differences and namespaces that are told one by one.
 const MOST: usize = 200;
 
-/// See the module.
+/// The verb `mesh.status`.
 pub struct Status {
     charts: Arc<Charts>,
 }
 
 impl Status {
-    /// With charts from there, to judge drift by.
+    /// Renders these charts to find drift.
     #[must_use]
     pub fn new(charts: &Arc<Charts>) -> Self {
         Self { charts: Arc::clone(charts) }
@@ -141,7 +142,8 @@ pub struct NamespaceStatus {
 
 impl Task for Status {
     const VERB: &'static str = "mesh.status";
-    const SUMMARY: &'static str = "Tells what is installed of Istio, by whom, and whether it is as it was applied.";
+    const SUMMARY: &'static str =
+        "Shows control planes, components, tags and namespaces of Istio, who installed them, and drift.";
     type Params = StatusParams;
     type Report = Box<StatusReport>;
 
@@ -165,6 +167,10 @@ impl Task for Status {
         let cluster = cx.cluster().await?;
         let facts = facts::read(&cluster).await?;
         let mut report = observe(&cluster, &facts).await.map_err(Error::from)?;
+        let dead = admission::dead(&cluster).await.map_err(Error::from)?;
+        report.findings.extend(admission::findings(&dead, Severity::Error));
+        let orphans = leftovers::orphans(&cluster, &facts).await.map_err(Error::from)?;
+        report.findings.extend(orphans.into_iter().map(|text| Finding::new(Severity::Warning, "leftovers", text)));
         let total = facts.installed.len();
         let mut parts: Vec<_> = facts.installed.iter().collect();
         parts.sort_by_key(|part| (part.origin.component, part.origin.name.as_str()));
@@ -205,11 +211,11 @@ impl Status {
         &self,
         cx: &TaskContext,
         cluster: &Cluster,
-        facts: &Facts,
+        facts: &ObservedMesh,
         installed: &Installed,
     ) -> Result<Vec<ObjectReport>, Error> {
         let origin = &installed.origin;
-        let part = part::render(&self.charts, Step::of(origin), &facts.kubernetes, None).await?;
+        let part = rendered_chart::render(&self.charts, PlannedChart::of(origin), &facts.kubernetes, None).await?;
         let conduct = Conduct { dry_run: true, wait: Duration::ZERO, ..Conduct::default() };
         let request = origin.request.as_deref().cloned().unwrap_or_else(|| Request::of(origin.version.clone()));
         let report = match part.apply(cx, cluster, &request, &conduct).await {
@@ -242,7 +248,7 @@ async fn waiting(
 }
 
 /// What can be seen without comparing.
-async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, cluster::Error> {
+async fn observe(cluster: &Cluster, facts: &ObservedMesh) -> Result<StatusReport, cluster::Error> {
     let spaces = list(cluster, "v1", "Namespace", None).await?;
     let proxies: Vec<_> = list(cluster, "v1", "Pod", None).await?.iter().filter_map(usage::proxy).collect();
     let mut findings: Vec<_> = usage::overlaps(&facts.webhooks)
@@ -250,7 +256,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
         .map(|text| Finding::new(Severity::Error, "webhooks", text))
         .collect();
     if facts.control_planes.is_empty() {
-        let message = "there is no control plane of Istio in this cluster";
+        let message = "the cluster has no control plane of Istio";
         findings.push(Finding::new(Severity::Info, "control-plane", message));
     }
     let mut control_planes = Vec::new();
@@ -265,7 +271,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
             for text in by_version.keys() {
                 if text.parse().is_ok_and(|proxy| !skew::serves(version, &proxy)) {
                     let message = format!(
-                        "proxies of {text} are too old or too new for revision {} of {version}",
+                        "proxies of version {text} are outside the supported skew of revision {} ({version})",
                         plane.revision
                     );
                     findings.push(Finding::new(Severity::Warning, "skew", message));
@@ -304,7 +310,7 @@ async fn observe(cluster: &Cluster, facts: &Facts) -> Result<StatusReport, clust
             facts.webhooks.iter().any(|it| it.revision == revision || it.tag.as_deref() == Some(revision))
         };
         if let Some(revision) = space.revision.as_deref().filter(|revision| !known(revision)) {
-            let message = format!("namespace {} asks for revision {revision}, which is not there", space.namespace);
+            let message = format!("namespace {} selects revision {revision}, which does not exist", space.namespace);
             findings.push(Finding::new(Severity::Warning, "revision", message));
         }
     }

@@ -1,7 +1,8 @@
-//! `mesh.uninstall`: takes a revision out, or everything this worker has installed; with `purge` what Istio leaves
-//! behind, too. Whoever still needs it is named first.
+//! `mesh.uninstall`: removes a revision, tags, or everything that this worker has installed; with `purge` also what
+//! Istio leaves behind. The command names what to remove. Users of it are found before anything is deleted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::core::DynamicObject;
@@ -9,34 +10,55 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::conduct::five_minutes;
+use super::common_params::five_minutes;
+use super::mesh_run::{delete_as, remove};
 use super::report::{MeshReport, PartReport};
-use super::work::{delete_as, remove};
-use super::{LEASE, facts, residue};
+use super::{LEASE, admission, facts, leftovers, validator};
+use crate::chart::Charts;
 use crate::cluster::delete::DeleteOptions;
 use crate::cluster::{Cluster, Family};
 use crate::mesh::owner::Owner;
-use crate::mesh::{self, Component, Facts, Installed, Severity};
+use crate::mesh::{self, Component, Installed, ObservedMesh, Severity};
 use crate::task::names::Namespace;
 use crate::task::namespace::{Label, LabelParams, Mode};
 use crate::task::{DURATION, Error, Failure, Limits, Outcome, Task, TaskContext};
 
-/// See the module.
-pub struct Uninstall;
+/// The verb `mesh.uninstall`.
+pub struct Uninstall {
+    charts: Arc<Charts>,
+}
+
+impl Uninstall {
+    /// Charts are needed to point the default validating webhook at another revision.
+    #[must_use]
+    pub fn new(charts: &Arc<Charts>) -> Self {
+        Self { charts: Arc::clone(charts) }
+    }
+}
 
 /// Parameters of `mesh.uninstall`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [
+    {"required": ["revision"], "properties": {"revision": {"type": "string"}}},
+    {"required": ["tags"], "properties": {"tags": {"minItems": 1}}},
+    {"required": ["all"], "properties": {"all": {"const": true}}},
+    {"required": ["purge"], "properties": {"purge": {"const": true}}},
+]))]
 pub struct UninstallParams {
-    /// Only this revision, its tags and its gateways; `default` is the default one. Everything when absent.
+    /// Only this revision, its tags and its gateways; `default` is the default revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub revision: Option<String>,
-    /// Only these tags, and nothing else.
+    /// Only these tags. Revisions and gateways stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 38), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
     pub tags: Vec<String>,
-    /// Remove what Istio leaves behind, too: its CRDs **with all objects of these kinds**, its certificate authority's
+    /// Everything that this worker has installed of Istio: all revisions, tags and gateways, the CNI plugin, ztunnel and
+    /// the base chart. CRDs stay.
+    #[serde(default)]
+    pub all: bool,
+    /// As `all`, and remove what Istio leaves behind, too: its CRDs **with all objects of these kinds**, its certificate authority's
     /// Secret, the root certificates in all namespaces, and the mesh labels of namespaces. Needs `confirm`.
     #[serde(default)]
     pub purge: bool,
@@ -58,7 +80,8 @@ pub struct UninstallParams {
 
 impl Task for Uninstall {
     const VERB: &'static str = "mesh.uninstall";
-    const SUMMARY: &'static str = "Takes Istio out: a revision, or everything, and names what stays.";
+    const SUMMARY: &'static str =
+        "Uninstalls Istio: a revision, tags or everything, and reports what is left in the cluster.";
     type Params = UninstallParams;
     type Report = Box<MeshReport>;
 
@@ -81,33 +104,39 @@ impl Task for Uninstall {
     ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
         params.check(&cx.target)?;
         let cluster = cx.cluster().await?;
-        cx.step("plan", 0, 0, "looking at what the cluster has");
+        cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let mut report = MeshReport::new(params.revision.clone().unwrap_or_default());
         report.dry_run = params.dry_run;
-        let mut work = Removing { cx, cluster: &cluster, dry_run: params.dry_run, wait: params.wait, report };
+        let (dry_run, wait, charts) = (params.dry_run, params.wait, &*self.charts);
+        let mut work = Removing { cx, cluster: &cluster, charts, dry_run, wait, report };
         let done = uninstall(&mut work, &params, &facts).await;
         work.report.end(done)
     }
 }
 
-/// One removal under way.
-struct Removing<'a> {
-    cx: &'a TaskContext,
-    cluster: &'a Cluster,
-    dry_run: bool,
-    wait: Duration,
-    report: MeshReport,
+/// One run of the command.
+pub(super) struct Removing<'a> {
+    pub cx: &'a TaskContext,
+    pub cluster: &'a Cluster,
+    pub charts: &'a Charts,
+    pub dry_run: bool,
+    pub wait: Duration,
+    pub report: MeshReport,
 }
 
 impl UninstallParams {
     fn check(&self, target: &str) -> Result<(), Error> {
         let wrong = |field, reason: &str| Err(Error::Parameter { field, reason: reason.to_owned() });
-        if self.purge && (self.revision.is_some() || !self.tags.is_empty()) {
-            return wrong("purge", "it takes everything: it goes with neither revision nor tags");
+        let everything = self.all || self.purge;
+        if everything && (self.revision.is_some() || !self.tags.is_empty()) {
+            return wrong("all", "all and purge remove everything: they cannot be combined with revision or tags");
         }
         if self.revision.is_some() && !self.tags.is_empty() {
-            return wrong("tags", "a revision's tags go with it");
+            return wrong("tags", "revision removes the tags of the revision: give either revision or tags");
+        }
+        if !everything && self.revision.is_none() && self.tags.is_empty() {
+            return wrong("revision", "name what to remove: one of revision, tags, or all: true is required");
         }
         if self.purge && !self.dry_run && self.confirm.as_deref() != Some(target) {
             let reason =
@@ -118,7 +147,7 @@ impl UninstallParams {
     }
 
     /// Whether the command is about this part.
-    fn takes(&self, facts: &Facts, part: &Installed) -> bool {
+    fn takes(&self, facts: &ObservedMesh, part: &Installed) -> bool {
         let origin = &part.origin;
         if !self.tags.is_empty() {
             return origin.component == Component::Tag && self.tags.contains(&origin.name);
@@ -140,7 +169,7 @@ impl UninstallParams {
     }
 }
 
-async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Facts) -> Result<(), Error> {
+async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &ObservedMesh) -> Result<(), Error> {
     let mut parts: Vec<_> = facts.installed.iter().filter(|part| params.takes(facts, part)).collect();
     // Gateways first, base last; within each the webhooks go first.
     parts.sort_by_key(|part| std::cmp::Reverse(part.origin.component));
@@ -165,6 +194,8 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Fa
         // Without CRDs and its certificate authority it would be of no use.
         used.extend(params.purge.then_some(plane));
     }
+    let going = names(&parts, Component::Istiod);
+    used.extend(foreign_validators(work.cluster, facts, &going).await?);
     if !used.is_empty() {
         let text = format!("still in use by {}", used.join(", "));
         if !params.force && !params.dry_run {
@@ -177,6 +208,9 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Fa
         }
         work.report.findings.push(mesh::Finding::new(Severity::Warning, "in-use", text));
     }
+    if params.tags.is_empty() {
+        validator::hand_over(work, facts, &parts).await?;
+    }
     let total = parts.len();
     for (index, part) in parts.iter().enumerate() {
         let origin = &part.origin;
@@ -188,13 +222,15 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Fa
     }
     // What a purge would leave is not seen before it is done.
     if params.tags.is_empty() && !(params.purge && params.dry_run) {
-        work.report.residue = residue::find(work.cluster).await?;
+        work.report.residue = leftovers::find(work.cluster).await?;
+        let now = if work.dry_run { facts.clone() } else { facts::read(work.cluster).await? };
+        work.report.residue.extend(leftovers::orphans(work.cluster, &now).await?);
     }
     Ok(())
 }
 
 /// Control planes that the command could mean and that are not this worker's.
-fn others(params: &UninstallParams, facts: &Facts) -> Vec<String> {
+fn others(params: &UninstallParams, facts: &ObservedMesh) -> Vec<String> {
     let meant = |plane: &&mesh::ControlPlane| {
         params.tags.is_empty() && params.revision.as_ref().is_none_or(|revision| plane.revision == *revision)
     };
@@ -205,33 +241,54 @@ fn others(params: &UninstallParams, facts: &Facts) -> Vec<String> {
     others.map(name).collect()
 }
 
-/// Who needs what is to go: namespaces that ask for its revision or tag, and proxies that talk to it.
-async fn users(cluster: &Cluster, facts: &Facts, parts: &[&Installed]) -> Result<Vec<String>, Error> {
-    let names = |component| -> BTreeSet<&str> {
-        let these = parts.iter().filter(move |part| part.origin.component == component);
-        these.map(|part| part.origin.name.as_str()).collect()
-    };
-    let (revisions, tags) = (names(Component::Istiod), names(Component::Tag));
+/// Names of the parts that are of one component.
+fn names<'a>(parts: &[&'a Installed], component: Component) -> BTreeSet<&'a str> {
+    let these = parts.iter().filter(|part| part.origin.component == component);
+    these.map(|part| part.origin.name.as_str()).collect()
+}
+
+/// Validating webhooks that another tool has installed and that call a control plane which is to be removed. The API
+/// server would refuse every object of Istio's kinds (istio/istio#28880).
+async fn foreign_validators(
+    cluster: &Cluster,
+    facts: &ObservedMesh,
+    going: &BTreeSet<&str>,
+) -> Result<Vec<String>, Error> {
+    if going.is_empty() {
+        return Ok(Vec::new());
+    }
+    let webhooks = admission::read(cluster).await?;
+    let planes = facts.control_planes.iter().filter(|plane| going.contains(plane.revision.as_str()));
+    let services: BTreeSet<_> =
+        planes.map(|plane| (plane.namespace.clone(), validator::service(&plane.revision))).collect();
+    let calls = webhooks.iter().filter(|it| it.is_validator() && it.fails_closed && it.owner != Owner::Sailhand);
+    let calls = calls.filter(|it| it.service.as_ref().is_some_and(|service| services.contains(service)));
+    Ok(calls.map(|it| format!("{} (installed by {})", it.configuration, it.owner)).collect())
+}
+
+/// Users of what is to be removed: namespaces that select its revision or tag, and proxies that are connected to it.
+async fn users(cluster: &Cluster, facts: &ObservedMesh, parts: &[&Installed]) -> Result<Vec<String>, Error> {
+    let (revisions, tags) = (names(parts, Component::Istiod), names(parts, Component::Tag));
     let going: BTreeSet<&str> = revisions.union(&tags).copied().collect();
-    residue::users(cluster, &going, &revisions, facts).await
+    leftovers::users(cluster, &going, &revisions, facts).await
 }
 
 /// What Istio itself has made, and what users have made of its kinds.
 async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
-    let lost = residue::instances(work.cluster).await?;
+    let lost = leftovers::instances(work.cluster).await?;
     if !lost.is_empty() {
         let text = format!("with the CRDs go all objects of their kinds: {}", lost.join("; "));
         work.report.findings.push(mesh::Finding::new(Severity::Warning, "purge", text));
     }
-    for namespace in residue::labelled(work.cluster).await? {
+    for namespace in leftovers::labelled(work.cluster).await? {
         let Ok(name) = Namespace::try_from(namespace) else { continue };
         let text = format!("namespace {name}, without its mesh labels");
         let params = LabelParams { force: true, dry_run: work.dry_run, ..LabelParams::of(name, Mode::None) };
         Label.run(work.cx, params).await.map_err(|failure| failure.error)?;
         work.report.moved(true, text);
     }
-    let mut doomed = residue::runtime_objects(work.cluster).await?;
-    doomed.extend(residue::crds(work.cluster).await?);
+    let mut doomed = leftovers::runtime_objects(work.cluster).await?;
+    doomed.extend(leftovers::crds(work.cluster).await?);
     let objects: Vec<DynamicObject> =
         doomed.into_iter().filter_map(|object| serde_json::from_value(bare(&object)).ok()).collect();
     if objects.is_empty() {

@@ -2,7 +2,7 @@
 //! gone on from and rolled back. What is done is read off the cluster, not remembered.
 
 mod canary;
-mod foretell;
+mod preview;
 mod restart;
 mod stage;
 
@@ -13,24 +13,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::conduct::Conduct;
+use super::common_params::Conduct;
+use super::mesh_run::MeshRun;
 use super::report::MeshReport;
-use super::work::Work;
 use super::{LEASE, facts};
 use crate::chart::Charts;
-use crate::mesh::{self, Facts, Request, Version};
+use crate::mesh::{self, ObservedMesh, Request, Version};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 use canary::Canary;
 
 pub use stage::{Stage, Strategy};
 
-/// See the module.
+/// The verb `mesh.upgrade`.
 pub struct Upgrade {
     charts: Arc<Charts>,
 }
 
 impl Upgrade {
-    /// With charts from there.
+    /// Installs from these charts.
     #[must_use]
     pub fn new(charts: &Arc<Charts>) -> Self {
         Self { charts: Arc::clone(charts) }
@@ -84,7 +84,8 @@ const fn five() -> usize {
 
 impl Task for Upgrade {
     const VERB: &'static str = "mesh.upgrade";
-    const SUMMARY: &'static str = "Moves a mesh to another version, in place or by revision, stage by stage.";
+    const SUMMARY: &'static str =
+        "Upgrades Istio in place or by a second revision (canary), in stages that can be stopped and rolled back.";
     type Params = UpgradeParams;
     type Report = Box<MeshReport>;
 
@@ -117,10 +118,10 @@ impl Task for Upgrade {
     ) -> Result<Outcome<Box<MeshReport>>, Failure<Box<MeshReport>>> {
         params.check()?;
         let cluster = cx.cluster().await?;
-        cx.step("plan", 0, 0, "looking at what the cluster has");
+        cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let request = params.request(&facts)?;
-        let mut work = Work::new(cx, &cluster, &self.charts, &request, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.conduct);
         let done = match params.strategy {
             Strategy::InPlace => in_place(&mut work, &facts, &params).await,
             Strategy::Canary => Canary::new(&params, &request, facts).run(&mut work).await,
@@ -133,11 +134,13 @@ impl UpgradeParams {
     fn check(&self) -> Result<(), Error> {
         let wrong = |field, reason: &str| Err(Error::Parameter { field, reason: reason.to_owned() });
         match self.strategy {
-            Strategy::InPlace if self.to.is_some() => wrong("to", "in place, the revision keeps its name"),
+            Strategy::InPlace if self.to.is_some() => wrong("to", "strategy in-place keeps the name of the revision"),
             Strategy::InPlace if self.rollback => {
-                wrong("rollback", "in place, going back is an upgrade to the old version")
+                wrong("rollback", "rollback needs strategy canary; in place, upgrade to the old version")
             }
-            Strategy::Canary if self.to() == self.from => wrong("to", "it is the revision to be replaced"),
+            Strategy::Canary if self.to() == self.from => {
+                wrong("to", "is the revision that is replaced: choose another name")
+            }
             _ => Ok(()),
         }
     }
@@ -148,7 +151,7 @@ impl UpgradeParams {
     }
 
     /// The mesh as it is to be: as it was asked for, in another version.
-    fn request(&self, facts: &Facts) -> Result<Request, Error> {
+    fn request(&self, facts: &ObservedMesh) -> Result<Request, Error> {
         let installed = |revision: &str| facts.istiod(revision).and_then(|origin| origin.request.clone());
         let new = (self.strategy == Strategy::Canary).then(|| self.to());
         let recorded = installed(&self.from).or_else(|| new.as_deref().and_then(installed));
@@ -164,12 +167,12 @@ impl UpgradeParams {
     }
 }
 
-async fn in_place(work: &mut Work<'_>, facts: &Facts, params: &UpgradeParams) -> Result<(), Error> {
+async fn in_place(work: &mut MeshRun<'_>, facts: &ObservedMesh, params: &UpgradeParams) -> Result<(), Error> {
     let until = params.until.unwrap_or(Stage::ControlPlane);
     let plan = mesh::plan(work.request, facts);
-    work.run(facts, plan).await?;
+    work.run(facts, plan, false).await?;
     if params.conduct.dry_run {
-        return foretell::in_place(work, until, params.batch).await;
+        return preview::in_place(work, until, params.batch).await;
     }
     let revision = work.request.revision_label();
     if until >= Stage::Restart {

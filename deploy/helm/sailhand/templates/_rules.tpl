@@ -4,7 +4,7 @@
   resources: [namespaces, configmaps, services, serviceaccounts]
   verbs: [get, list, create, patch, delete]
 - apiGroups: [""]
-  resources: [pods, nodes]
+  resources: [pods, nodes, resourcequotas, limitranges]
   verbs: [get, list]
 - apiGroups: [""]
   resources: [secrets]

@@ -1,13 +1,13 @@
 //! The stages of an upgrade by revision. Back is the same way with old and new exchanged.
 
 use super::UpgradeParams;
-use super::foretell;
+use super::preview;
 use super::restart;
 use super::stage::Stage;
-use crate::mesh::{self, Component, Facts, Origin, Request, Step, skew, usage};
+use crate::mesh::{self, Component, ObservedMesh, PlannedChart, Provenance, Request, skew, usage};
 use crate::task::mesh::facts::{self, list};
-use crate::task::mesh::residue;
-use crate::task::mesh::work::Work;
+use crate::task::mesh::leftovers;
+use crate::task::mesh::mesh_run::MeshRun;
 use crate::task::names::Namespace;
 use crate::task::namespace::{Label, LabelParams, Mode};
 use crate::task::{Error, Task};
@@ -16,16 +16,16 @@ use crate::task::{Error, Task};
 pub(super) struct Canary<'a> {
     params: &'a UpgradeParams,
     request: &'a Request,
-    facts: Facts,
+    facts: ObservedMesh,
     new: String,
 }
 
 impl<'a> Canary<'a> {
-    pub fn new(params: &'a UpgradeParams, request: &'a Request, facts: Facts) -> Self {
+    pub fn new(params: &'a UpgradeParams, request: &'a Request, facts: ObservedMesh) -> Self {
         Self { params, request, facts, new: params.to() }
     }
 
-    pub async fn run(mut self, work: &mut Work<'_>) -> Result<(), Error> {
+    pub async fn run(mut self, work: &mut MeshRun<'_>) -> Result<(), Error> {
         let until = self.params.until.unwrap_or(Stage::Remove);
         if !self.params.rollback {
             self.control_plane(work).await?;
@@ -40,7 +40,7 @@ impl<'a> Canary<'a> {
                 return Err(mesh::Error::not_installed(&to, &self.facts).into());
             }
             let tags = self.tags(&from).map(|tag| tag.name.clone()).collect();
-            return foretell::by_revision(work, &self.facts, (&from, &to), tags, until, self.params.batch).await;
+            return preview::by_revision(work, &self.facts, (&from, &to), tags, until, self.params.batch).await;
         }
         self.facts = facts::read(work.cluster).await?;
         let Some(target) = self.facts.istiod(&to).cloned() else {
@@ -65,7 +65,7 @@ impl<'a> Canary<'a> {
     }
 
     /// Base and the new control plane. The parts of nodes and gateways follow when the workloads have.
-    async fn control_plane(&self, work: &mut Work<'_>) -> Result<(), Error> {
+    async fn control_plane(&self, work: &mut MeshRun<'_>) -> Result<(), Error> {
         if let Some(old) = self.facts.istiod(&self.params.from) {
             work.admit(skew::check_step(&old.version, &self.request.version, skew::Way::Canary))?;
         }
@@ -73,11 +73,11 @@ impl<'a> Canary<'a> {
         let mut plan = mesh::plan(&request, &self.facts);
         plan.steps.retain(|step| !matches!(step.component, Component::Cni | Component::Ztunnel | Component::Gateway));
         plan.removals.clear();
-        work.run(&self.facts, plan).await
+        work.run(&self.facts, plan, false).await
     }
 
     /// Tags and namespaces of the old revision.
-    async fn shift(&self, work: &mut Work<'_>, request: &Request, from: &str) -> Result<(), Error> {
+    async fn shift(&self, work: &mut MeshRun<'_>, request: &Request, from: &str) -> Result<(), Error> {
         let moving: Vec<_> = self.tags(from).map(|tag| tag.name.clone()).collect();
         let tagged = Request { tags: moving, ..request.clone() };
         let mut plan = mesh::plan(&tagged, &self.facts);
@@ -107,15 +107,15 @@ impl<'a> Canary<'a> {
     }
 
     /// Tags that this worker has made for a revision.
-    fn tags(&self, revision: &str) -> impl Iterator<Item = &Origin> {
+    fn tags(&self, revision: &str) -> impl Iterator<Item = &Provenance> {
         let chart = if revision == "default" { "" } else { revision }.to_owned();
         self.facts.installed(Component::Tag).filter(move |tag| tag.revision == chart)
     }
 
     /// The gateways, with proxies of the new revision.
-    async fn gateways(&self, work: &mut Work<'_>, request: &Request, from: &str) -> Result<(), Error> {
+    async fn gateways(&self, work: &mut MeshRun<'_>, request: &Request, from: &str) -> Result<(), Error> {
         let chart = if from == "default" { "" } else { from };
-        let held = |step: &Step| {
+        let held = |step: &PlannedChart| {
             let mut gateways = self.facts.installed(Component::Gateway);
             gateways.any(|it| it.name == step.name && (it.revision == chart || it.revision == request.revision()))
         };
@@ -126,9 +126,15 @@ impl<'a> Canary<'a> {
     }
 
     /// The old revision, when nobody needs it: the default validator first lets go of it.
-    async fn remove(&self, work: &mut Work<'_>, request: &Request, target: &Origin, from: &str) -> Result<(), Error> {
+    async fn remove(
+        &self,
+        work: &mut MeshRun<'_>,
+        request: &Request,
+        target: &Provenance,
+        from: &str,
+    ) -> Result<(), Error> {
         let going = std::collections::BTreeSet::from([from]);
-        let users = residue::users(work.cluster, &going, &going, &facts::read(work.cluster).await?).await?;
+        let users = leftovers::users(work.cluster, &going, &going, &facts::read(work.cluster).await?).await?;
         if !users.is_empty() && !self.params.conduct.force {
             return Err(mesh::Error::InUse { what: format!("revision {from}"), users }.into());
         }
@@ -151,7 +157,7 @@ impl<'a> Canary<'a> {
     }
 
     /// CRDs do not go back: base keeps its version, whatever revision is the default one.
-    fn keep_crds(&self, steps: &mut [Step]) {
+    fn keep_crds(&self, steps: &mut [PlannedChart]) {
         let Some(base) = self.facts.installed(Component::Base).next() else { return };
         for step in steps.iter_mut().filter(|step| step.component == Component::Base && step.version < base.version) {
             let default = step.values["defaultRevision"].clone();

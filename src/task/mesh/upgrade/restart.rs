@@ -13,8 +13,8 @@ use crate::mesh::usage::{self, Proxy};
 use crate::mesh::{self, Version};
 use crate::task::Error;
 use crate::task::mesh::facts::list;
-use crate::task::mesh::labelled::Labelled;
-use crate::task::mesh::work::Work;
+use crate::task::mesh::mesh_run::MeshRun;
+use crate::task::mesh::prefixed_progress::PrefixedProgress;
 
 /// Marks a pod template that was restarted for a proxy: setting it twice restarts once.
 const PROXY: &str = "sailhand.meshery.io/proxy";
@@ -80,7 +80,7 @@ async fn behind(
 
 /// Restarts every workload that has a pod with another proxy.
 pub(super) async fn workloads(
-    work: &mut Work<'_>,
+    work: &mut MeshRun<'_>,
     revision: &str,
     version: Option<&Version>,
     batch: usize,
@@ -101,7 +101,7 @@ pub(super) async fn workloads(
         }
         let objects: Vec<_> = group.iter().map(|workload| workload.object.clone()).collect();
         if !work.conduct.wait.is_zero() {
-            let progress = Labelled::new(&work.cx.progress, "restart");
+            let progress = PrefixedProgress::new(&work.cx.progress, "restart");
             wait::until_ready(work.cluster, &objects, work.conduct.wait, &work.cx.guard, &progress).await?;
         }
     }
@@ -139,7 +139,7 @@ async fn due(cluster: &Cluster, pods: &[Value], token: &str) -> Result<Vec<Workl
 
 /// Waits until every disruption budget of these workloads' namespaces allows a disruption. A rollout does not ask
 /// budgets by itself.
-async fn budgets(work: &Work<'_>, group: &[Workload]) -> Result<(), Error> {
+async fn budgets(work: &MeshRun<'_>, group: &[Workload]) -> Result<(), Error> {
     let spaces: BTreeSet<_> = group.iter().filter_map(|it| it.object.namespace.clone()).collect();
     let deadline = Instant::now() + work.conduct.wait;
     loop {
@@ -167,7 +167,7 @@ async fn budgets(work: &Work<'_>, group: &[Workload]) -> Result<(), Error> {
     }
 }
 
-async fn pause(work: &Work<'_>) -> Result<(), Error> {
+async fn pause(work: &MeshRun<'_>) -> Result<(), Error> {
     let clock = Clock::system();
     tokio::select! {
         stop = work.cx.guard.stopped() => Err(stop.into()),
@@ -196,7 +196,7 @@ async fn write(cluster: &Cluster, workload: &Workload, token: &str) -> Result<()
 }
 
 /// Waits until all proxies of the revision's namespaces are as wanted.
-pub(super) async fn verify(work: &mut Work<'_>, revision: &str, version: Option<&Version>) -> Result<(), Error> {
+pub(super) async fn verify(work: &mut MeshRun<'_>, revision: &str, version: Option<&Version>) -> Result<(), Error> {
     let wanted = Wanted { revision, version };
     let within = namespaces(work.cluster, revision).await?;
     let deadline = Instant::now() + work.conduct.wait;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Component, Facts, Finding, Gateway, Request};
+use super::{Component, Finding, Gateway, ObservedMesh, Request};
 
 /// Everything that cannot be done as it is asked for.
-pub(super) fn check(request: &Request, gateways: &[Gateway], facts: &Facts) -> Vec<Finding> {
+pub(super) fn check(request: &Request, gateways: &[Gateway], facts: &ObservedMesh) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |check, message| found.push(Finding::unforceable(check, message));
     // One inventory for two gateways: the second would prune the first.
@@ -61,7 +61,7 @@ mod tests {
 
     fn said(request: &Request) -> Vec<String> {
         let kubernetes: Kubernetes = "v1.34.4".parse().unwrap();
-        let facts = Facts {
+        let facts = ObservedMesh {
             kubernetes,
             installed: Vec::new(),
             control_planes: Vec::new(),

@@ -1,22 +1,21 @@
-//! Room on nodes, in Kubernetes' quantities. Pure.
+//! Resources on nodes, in Kubernetes' quantities. Pure.
 
 use std::fmt;
 
 use serde_json::Value;
 
 use super::quantity::thousandths;
-use super::{Profile, Request};
 
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct Resources {
     /// Thousandths of a CPU.
     pub cpu: i64,
     /// Bytes.
     pub memory: i64,
 }
 
-impl Room {
+impl Resources {
     /// Whether the other fits in.
     #[must_use]
     pub const fn holds(&self, other: &Self) -> bool {
@@ -39,36 +38,36 @@ fn quantity(value: &Value) -> Option<i128> {
     }
 }
 
-impl fmt::Display for Room {
+impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}m CPU and {} MiB memory", self.cpu, self.memory >> 20)
     }
 }
 
-/// What istiod asks for: the chart's default, less in the profile demo.
+/// The requests of one pod of a workload: the sum over the containers of its template.
 #[must_use]
-pub fn istiod(request: &Request) -> Room {
-    let default = if request.profile == Profile::Demo {
-        Room { cpu: 10, memory: 100 << 20 }
-    } else {
-        Room { cpu: 500, memory: 2 << 30 }
-    };
-    let own = request.values.get("pilot").and_then(|pilot| pilot.pointer("/resources/requests")).map(Room::of);
-    own.unwrap_or(default)
+pub fn requested(workload: &Value) -> Resources {
+    let mut sum = Resources::default();
+    for container in workload["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten() {
+        let one = Resources::of(&container["resources"]["requests"]);
+        sum.cpu += one.cpu;
+        sum.memory += one.memory;
+    }
+    sum
 }
 
 /// What a node has left; `None` when it takes no pods or does not say.
 #[must_use]
-pub fn free(node: &Value, pods: &[Value]) -> Option<Room> {
+pub fn free(node: &Value, pods: &[Value]) -> Option<Resources> {
     let allocatable = &node["status"]["allocatable"];
     if node["spec"]["unschedulable"] == true || allocatable["cpu"].is_null() {
         return None;
     }
-    let mut left = Room::of(allocatable);
+    let mut left = Resources::of(allocatable);
     let here = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node["metadata"]["name"]);
     for pod in here.filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))) {
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
-            let asked = Room::of(&container["resources"]["requests"]);
+            let asked = Resources::of(&container["resources"]["requests"]);
             left.cpu -= asked.cpu;
             left.memory -= asked.memory;
         }
@@ -84,19 +83,22 @@ mod tests {
 
     #[test]
     fn resources_are_read_as_numbers_and_as_texts() {
-        let of = |cpu: Value, memory: Value| Room::of(&json!({"cpu": cpu, "memory": memory}));
-        assert_eq!(of(json!(2), json!("1Pi")), Room { cpu: 2_000, memory: 1 << 50 });
-        assert_eq!(of(json!("1500m"), json!("1e9")), Room { cpu: 1_500, memory: 1_000_000_000 });
-        assert_eq!(of(json!("much"), Value::Null), Room::default());
+        let of = |cpu: Value, memory: Value| Resources::of(&json!({"cpu": cpu, "memory": memory}));
+        assert_eq!(of(json!(2), json!("1Pi")), Resources { cpu: 2_000, memory: 1 << 50 });
+        assert_eq!(of(json!("1500m"), json!("1e9")), Resources { cpu: 1_500, memory: 1_000_000_000 });
+        assert_eq!(of(json!("much"), Value::Null), Resources::default());
     }
 
     #[test]
     fn pods_take_room() {
         let node = json!({"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "1", "memory": "3Gi"}}});
-        let request = Request::of("1.30.3".parse().unwrap());
-        assert!(free(&node, &[]).unwrap().holds(&istiod(&request)));
+        let container = |cpu: &str, memory: &str| json!({"resources": {"requests": {"cpu": cpu, "memory": memory}}});
+        let containers = [container("400m", "1Gi"), container("100m", "1Gi")];
+        let istiod = requested(&json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+        assert_eq!(istiod, Resources { cpu: 500, memory: 2 << 30 });
+        assert!(free(&node, &[]).unwrap().holds(&istiod));
         let pod = json!({"spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"memory": "2Gi"}}}]}});
-        assert!(!free(&node, &[pod]).unwrap().holds(&istiod(&request)));
+        assert!(!free(&node, &[pod]).unwrap().holds(&istiod));
         assert_eq!(free(&json!({"spec": {"unschedulable": true}}), &[]), None);
     }
 }

@@ -2,18 +2,18 @@
 //! surprised. Pure.
 
 use super::plan::Plan;
-use super::{Component, Facts, Finding, Request, Severity};
+use super::{Component, Finding, ObservedMesh, Request, Severity};
 
 /// What deserves a word.
 #[must_use]
-pub fn aside(request: &Request, facts: &Facts, plan: &Plan) -> Vec<Finding> {
+pub fn side_effects(request: &Request, facts: &ObservedMesh, plan: &Plan) -> Vec<Finding> {
     let mut found = Vec::new();
     let label = |revision: &str| if revision.is_empty() { "default".to_owned() } else { revision.to_owned() };
     let own = request.revision_label();
     let planned = |component: Component| plan.steps.iter().any(|step| step.component == component);
     if facts.istiod(own).is_some() && !planned(Component::Istiod) {
         let message =
-            format!("the control plane of revision {own} is not asked for, and stays: mesh.uninstall removes it");
+            format!("the control plane of revision {own} is not in the request and stays; mesh.uninstall removes it");
         found.push(Finding::new(Severity::Warning, "control-plane", message));
     }
     for step in &plan.steps {

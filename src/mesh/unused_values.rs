@@ -10,7 +10,7 @@ use crate::suggest;
 /// A finding for each value of the request that is read by none of the charts it goes to. `whole` says that these are
 /// all charts of the request.
 #[must_use]
-pub fn unread(request: &Request, charts: &[(Component, BTreeSet<String>)], whole: bool) -> Vec<Finding> {
+pub fn unused_values(request: &Request, charts: &[(Component, BTreeSet<String>)], whole: bool) -> Vec<Finding> {
     let of = |component: Component| -> BTreeSet<&str> {
         let these = charts.iter().filter(|(it, _)| *it == component);
         these.flat_map(|(_, keys)| keys).map(String::as_str).collect()
@@ -47,7 +47,7 @@ fn judge(field: &str, keys: &BTreeSet<&str>, values: &Map<String, Value>) -> Vec
         let beside = keys.iter().copied().filter(|key| key.contains('.') == name.contains('.'));
         let meant = suggest::nearest(&name, beside);
         let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-        let message = format!("{field}.{name} is read by no chart of this version that gets it{meant}");
+        let message = format!("unknown Helm value {field}.{name}: no chart of this version uses it{meant}");
         Finding::new(Severity::Warning, "values", message)
     };
     names.filter(|name| !is_known(name)).map(told).collect()
@@ -70,7 +70,7 @@ mod tests {
             (Component::Cni, keys(&["cniBinDir", "logLevel"])),
             (Component::Gateway, keys(&["service"])),
         ];
-        unread(&request, &charts, whole).into_iter().map(|finding| finding.message).collect()
+        unused_values(&request, &charts, whole).into_iter().map(|finding| finding.message).collect()
     }
 
     #[test]
@@ -79,14 +79,14 @@ mod tests {
             "meshconfig": {"accessLogFile": "/dev/stdout"}, "cniBinDir": "/", "service": {},
             "global": {"hub": "here", "logLevel": "debug", "hubb": "there"},
         });
-        let by_cni = "component_values.cni.pilot is read by no chart of this version that gets it";
+        let by_cni = "unknown Helm value component_values.cni.pilot: no chart of this version uses it";
         assert_eq!(
             told(&given, true),
             [
                 by_cni,
-                "values.meshconfig is read by no chart of this version that gets it; did you mean meshConfig?",
-                "values.service is read by no chart of this version that gets it",
-                "values.global.hubb is read by no chart of this version that gets it; did you mean global.hub?",
+                "unknown Helm value values.meshconfig: no chart of this version uses it; did you mean meshConfig?",
+                "unknown Helm value values.service: no chart of this version uses it",
+                "unknown Helm value values.global.hubb: no chart of this version uses it; did you mean global.hub?",
             ]
         );
         assert_eq!(told(&given, false), [by_cni], "the others may be for charts that are not there now");

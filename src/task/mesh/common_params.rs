@@ -1,4 +1,4 @@
-//! How the verbs that write go about it; parameters that they share.
+//! Parameters that the writing verbs share.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::DURATION;
 
-/// Fields of a command among its own, which refuses unknown ones.
+/// Parameters of the verbs that install and upgrade, flattened into their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Conduct {
     /// How long each part may take to become ready, such as `5m`; `0s` does not wait.
@@ -20,7 +20,7 @@ pub struct Conduct {
     /// Take over objects that another tool has installed.
     #[serde(default)]
     pub adopt: bool,
-    /// Go on in spite of findings that refuse it, such as versions that were not tested together.
+    /// Continue despite findings of severity `error`, such as versions that were not tested together.
     #[serde(default)]
     pub force: bool,
 }

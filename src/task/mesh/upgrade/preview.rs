@@ -4,15 +4,15 @@
 use super::stage::Stage;
 use crate::cluster::Cluster;
 use crate::mesh::usage::{self, Proxy};
-use crate::mesh::{Facts, Finding, Severity};
+use crate::mesh::{Finding, ObservedMesh, Severity};
 use crate::task::Error;
 use crate::task::mesh::facts::list;
-use crate::task::mesh::work::Work;
+use crate::task::mesh::mesh_run::MeshRun;
 
 /// Proxies that are named.
 const NAMED: usize = 5;
 
-fn say(work: &mut Work<'_>, stage: &str, message: String) {
+fn say(work: &mut MeshRun<'_>, stage: &str, message: String) {
     work.report.findings.push(Finding::new(Severity::Info, stage, message));
 }
 
@@ -23,7 +23,7 @@ async fn late(cluster: &Cluster, is_late: impl Fn(&Proxy) -> bool) -> Result<Vec
     Ok(found.map(|proxy| format!("{}/{}", proxy.namespace, proxy.name)).collect())
 }
 
-fn restart(work: &mut Work<'_>, late: &[String], batch: usize) {
+fn restart(work: &mut MeshRun<'_>, late: &[String], batch: usize) {
     let named = late.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     let message = match late.len() {
         0 => "no pod would have to be restarted".to_owned(),
@@ -38,8 +38,8 @@ const fn more(all: usize) -> &'static str {
 
 /// By revision: from one to the other.
 pub(super) async fn by_revision(
-    work: &mut Work<'_>,
-    facts: &Facts,
+    work: &mut MeshRun<'_>,
+    facts: &ObservedMesh,
     (from, to): (&str, &str),
     tags: Vec<String>,
     until: Stage,
@@ -68,7 +68,7 @@ pub(super) async fn by_revision(
 }
 
 /// In place: to another version of the same revision.
-pub(super) async fn in_place(work: &mut Work<'_>, until: Stage, batch: usize) -> Result<(), Error> {
+pub(super) async fn in_place(work: &mut MeshRun<'_>, until: Stage, batch: usize) -> Result<(), Error> {
     if until < Stage::Restart {
         return Ok(());
     }

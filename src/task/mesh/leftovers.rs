@@ -1,13 +1,13 @@
-//! What stays in a cluster when a mesh is taken out, and who still needs it. Reads only.
+//! Leftovers of Istio in a cluster, and the users of a revision. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::active_pods::retain_active;
 use super::facts::list;
-use super::kept::kept;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
-use crate::mesh::{Component, Facts, usage};
+use crate::mesh::{Component, ObservedMesh, usage};
 use crate::task::Error;
 
 /// Objects of one kind that are named.
@@ -113,7 +113,78 @@ pub(super) async fn labelled(cluster: &Cluster) -> Result<Vec<String>, ClusterEr
     Ok(names.map(str::to_owned).collect())
 }
 
-/// All that is left, for a person.
+/// Kinds of which a control plane that was not uninstalled completely leaves objects.
+const ORPHANS: [(&str, &str); 10] = [
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("v1", "ResourceQuota"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+];
+/// Values of the label `app` on what the charts of the control plane and its nodes' parts have.
+const APPS: [&str; 7] =
+    ["istiod", "istio-reader", "sidecar-injector", "istio-cni", "istio-cni-node", "ztunnel", "pilot"];
+
+/// Objects of control planes that are not installed any more: those with Istio's labels that are in no inventory of
+/// this worker and whose revision has no control plane. What names no revision counts once there is no control plane at
+/// all. One line for each kind.
+pub(super) async fn orphans(cluster: &Cluster, facts: &ObservedMesh) -> Result<Vec<String>, ClusterError> {
+    let owned: BTreeSet<_> = crate::cluster::stored(cluster).await?.into_iter().flat_map(|it| it.objects).collect();
+    let living: BTreeSet<&str> = facts.control_planes.iter().map(|plane| plane.revision.as_str()).collect();
+    let mut found = Vec::new();
+    for (api_version, kind) in ORPHANS {
+        let objects = match all(cluster, api_version, kind).await {
+            Err(ClusterError::Request { fault: ApiError::Forbidden(_), .. }) => continue,
+            objects => objects?,
+        };
+        let names: Vec<_> = objects
+            .iter()
+            .filter(|object| is_istios(object) && is_orphan(object, &living))
+            .map(|object| reference(object, api_version, kind))
+            .filter(|object| !owned.iter().any(|it| it.is_same(object)))
+            .map(|object| match &object.namespace {
+                Some(namespace) => format!("{namespace}/{}", object.name),
+                None => object.name,
+            })
+            .collect();
+        if !names.is_empty() {
+            found.push(format!("{kind}: {}", names.join(", ")));
+        }
+    }
+    Ok(found)
+}
+
+fn is_istios(object: &Value) -> bool {
+    let labels = usage::labels(object);
+    labels.get("app").is_some_and(|app| APPS.contains(&app.as_str()))
+        || labels.contains_key("operator.istio.io/component")
+        // Gateways of any tool have this label too, and all of them are in namespaces.
+        || object["metadata"]["namespace"].is_null()
+            && labels.get("app.kubernetes.io/part-of").is_some_and(|it| it == "istio")
+}
+
+fn is_orphan(object: &Value, living: &BTreeSet<&str>) -> bool {
+    let labels = usage::labels(object);
+    let revision = labels.get("istio.io/rev").filter(|it| !it.is_empty());
+    revision.map_or(living.is_empty(), |revision| !living.contains(revision.as_str()))
+}
+
+fn reference(object: &Value, api_version: &str, kind: &str) -> ObjectRef {
+    let text = |key: &str| object["metadata"][key].as_str().map(str::to_owned);
+    ObjectRef {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: text("namespace"),
+        name: text("name").unwrap_or_default(),
+    }
+}
+
+/// All leftovers, one line for each kind.
 pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
     let mut left = Vec::new();
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -154,7 +225,7 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
 async fn meshed(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
     let mut pods = list(cluster, "v1", "Pod", None).await?;
     pods.retain(|pod| usage::proxy(pod).is_some());
-    kept(cluster, pods).await
+    retain_active(cluster, pods).await
 }
 
 /// Who needs these revisions and tags (`going`) or has a proxy of these `revisions`.
@@ -162,7 +233,7 @@ pub(super) async fn users(
     cluster: &Cluster,
     going: &BTreeSet<&str>,
     revisions: &BTreeSet<&str>,
-    facts: &Facts,
+    facts: &ObservedMesh,
 ) -> Result<Vec<String>, Error> {
     let mut users = Vec::new();
     if going.is_empty() {

@@ -1,27 +1,27 @@
-//! Carries out a plan: everything is rendered and checked before anything is written, then part after part is applied
-//! and waited for, then what is no longer wanted goes.
+//! Executes a plan: renders and checks everything before the first write, applies the parts in order and waits for each
+//! one, then deletes the parts that the plan removes.
 
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::core::DynamicObject;
 
-use super::conduct::Conduct;
-use super::labelled::Labelled;
-use super::part::{self, Part};
+use super::common_params::Conduct;
+use super::prefixed_progress::PrefixedProgress;
+use super::rendered_chart::{self, Part};
 use super::report::{MeshReport, PartReport};
-use super::{facts, precheck};
+use super::{admission, facts, precheck, quota, rehearsal};
 use crate::chart::Charts;
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{Cluster, Family, ObjectsReport};
-use crate::mesh::{self, ComponentValues, Facts, Finding, Installed, Plan, Request, Severity, Webhook, usage};
+use crate::mesh::{self, ComponentValues, Finding, Installed, ObservedMesh, Plan, Request, Severity, Webhook, usage};
 use crate::task::{Error, TaskContext};
 
 /// Charts rendered at once: each is a helm process with some 70 MiB.
 const RENDERING: usize = 2;
 
 /// One plan under way.
-pub(super) struct Work<'a> {
+pub(super) struct MeshRun<'a> {
     pub cx: &'a TaskContext,
     pub cluster: &'a Cluster,
     charts: &'a Charts,
@@ -30,7 +30,7 @@ pub(super) struct Work<'a> {
     pub report: MeshReport,
 }
 
-impl<'a> Work<'a> {
+impl<'a> MeshRun<'a> {
     pub fn new(
         cx: &'a TaskContext,
         cluster: &'a Cluster,
@@ -44,15 +44,20 @@ impl<'a> Work<'a> {
         Self { cx, cluster, charts, request, conduct, report }
     }
 
-    /// All of it.
-    pub async fn run(&mut self, facts: &Facts, plan: Plan) -> Result<(), Error> {
+    /// Executes the whole plan. `prune_components` consents to the deletion of parts that the request no longer has.
+    pub async fn run(&mut self, facts: &ObservedMesh, plan: Plan, prune_components: bool) -> Result<(), Error> {
         self.admit(plan.findings)?;
+        self.refuse_removals(facts, &plan.removals, prune_components)?;
         let checking = precheck::before(self.cluster, self.request, facts);
         let (checked, parts) = tokio::join!(checking, self.render(facts, plan.steps));
         self.admit(checked?)?;
         let parts = parts?;
         self.admit(Self::overlaps(facts, &parts))?;
         self.admit(self.unread(facts, &parts))?;
+        self.admit(self.obstacles(&parts).await?)?;
+        if !self.conduct.dry_run {
+            self.rehearse(&parts).await?;
+        }
         self.apply(parts).await?;
         for installation in plan.removals {
             if let Some(part) = facts.installed.iter().find(|it| it.installation == installation) {
@@ -60,6 +65,42 @@ impl<'a> Work<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Gateways and other parts are deleted only with consent: a smaller profile is easily given by mistake.
+    fn refuse_removals(&mut self, facts: &ObservedMesh, removals: &[String], consent: bool) -> Result<(), Error> {
+        if removals.is_empty() || consent {
+            return Ok(());
+        }
+        let named = facts.installed.iter().filter(|it| removals.contains(&it.installation));
+        let parts: Vec<_> = named.map(|it| it.origin.title()).collect();
+        let message = format!("would delete {}: not in the requested profile and components", parts.join(", "));
+        self.report.findings.push(Finding::new(Severity::Error, "components", message));
+        Err(mesh::Error::Removes { parts }.into())
+    }
+
+    /// What in the cluster would make the installation fail: webhooks that cannot be called, and quotas.
+    pub async fn obstacles(&self, parts: &[Part]) -> Result<Vec<Finding>, Error> {
+        let dead = admission::dead(self.cluster).await?;
+        let mut found = admission::blocking(self.cluster, &dead, parts).await?;
+        let replaced = |name: &str| {
+            let objects = parts.iter().flat_map(|part| &part.objects);
+            objects.filter_map(|object| object.metadata.name.as_deref()).any(|it| it == name)
+        };
+        let staying: Vec<_> = dead.into_iter().filter(|it| !replaced(&it.webhook.name)).collect();
+        found.extend(admission::findings(&staying, Severity::Warning));
+        found.extend(quota::check(self.cluster, parts).await?);
+        Ok(found)
+    }
+
+    /// Ends the work with the objects that would fail, before anything is written.
+    async fn rehearse(&mut self, parts: &[Part]) -> Result<(), Error> {
+        let tried = rehearsal::rehearse(self.cx, self.cluster, self.request, self.conduct.adopt, parts).await?;
+        let Some(failures) = tried else { return Ok(()) };
+        self.report.parts.extend(failures.parts);
+        let message = "nothing was written: the API server would refuse the named objects";
+        self.report.findings.push(Finding::new(Severity::Info, "objects", message));
+        Err(failures.error)
     }
 
     /// Keeps findings for the report, and ends the work where one of them refuses it.
@@ -81,18 +122,18 @@ impl<'a> Work<'a> {
     }
 
     /// Renders all steps, some at a time.
-    pub async fn render(&self, facts: &Facts, steps: Vec<mesh::Step>) -> Result<Vec<Part>, Error> {
+    pub async fn render(&self, facts: &ObservedMesh, steps: Vec<mesh::PlannedChart>) -> Result<Vec<Part>, Error> {
         let total = steps.len();
         let bundle = self.request.gateway_api.as_deref();
         let rendering = steps.into_iter().enumerate().map(|(index, step)| async move {
             self.cx.step("plan", index, total, format!("rendering {} {}", step.component.as_str(), step.version));
-            part::render(self.charts, step, &facts.kubernetes, bundle).await
+            rendered_chart::render(self.charts, step, &facts.kubernetes, bundle).await
         });
         stream::iter(rendering.collect::<Vec<_>>()).buffered(RENDERING).try_collect().await
     }
 
     /// Injectors that would take the same pods once the parts are applied.
-    fn overlaps(facts: &Facts, parts: &[Part]) -> Vec<Finding> {
+    fn overlaps(facts: &ObservedMesh, parts: &[Part]) -> Vec<Finding> {
         let coming: Vec<Webhook> = parts
             .iter()
             .flat_map(|part| part.of_kind("MutatingWebhookConfiguration"))
@@ -106,7 +147,7 @@ impl<'a> Work<'a> {
     }
 
     /// Values that no chart reads. Of those that go to all charts nothing is said when a stage leaves some out.
-    fn unread(&self, facts: &Facts, parts: &[Part]) -> Vec<Finding> {
+    fn unread(&self, facts: &ObservedMesh, parts: &[Part]) -> Vec<Finding> {
         // Most give none, and need no look at the charts.
         if self.request.values.is_empty() && self.request.component_values == ComponentValues::default() {
             return Vec::new();
@@ -115,7 +156,7 @@ impl<'a> Work<'a> {
         let whole = whole.iter().all(|step| parts.iter().any(|part| part.step.component == step.component));
         let charts: Vec<_> =
             parts.iter().filter_map(|part| Some((part.step.component, part.chart.as_ref()?.keys()))).collect();
-        mesh::unread(self.request, &charts, whole)
+        mesh::unused_values(self.request, &charts, whole)
     }
 
     /// Applies parts in order; the first that fails ends it.
@@ -181,7 +222,7 @@ pub(super) async fn delete_as(
     options: &DeleteOptions,
     report: &mut MeshReport,
 ) -> Result<(), Error> {
-    let progress = Labelled::new(&cx.progress, title.trim_end());
+    let progress = PrefixedProgress::new(&cx.progress, title.trim_end());
     let done = delete::delete(cluster, &line.installation, objects, options, &cx.guard, &progress).await;
     let ended = match done {
         Ok(done) => {

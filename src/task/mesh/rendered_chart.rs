@@ -1,22 +1,20 @@
-//! One part of a mesh: its chart fetched and rendered, its objects applied under an inventory of their own, and waited
-//! for by the rule of its kind.
+//! One component of an installation: fetches and renders its chart, applies its objects under an inventory of their own,
+//! and waits until they are ready.
 
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::conduct::Conduct;
-use super::labelled::Labelled;
+use super::common_params::Conduct;
+use super::prefixed_progress::PrefixedProgress;
 use super::report::PartReport;
 use crate::chart::{Chart, Charts, Release};
-use crate::cluster::{
-    ApplyOptions, Cluster, Error as ClusterError, Family, ObjectRef, ObjectsReport, apply, manifest, wait,
-};
-use crate::mesh::{Component, Keep, Kubernetes, Origin, Request, Step, owner, support};
+use crate::cluster::{ApplyOptions, Cluster, Error as ClusterError, Family, ObjectRef, ObjectsReport, apply, manifest, wait};
+use crate::mesh::{Component, Keep, Kubernetes, PlannedChart, Provenance, Request, owner, support};
 use crate::task::{Error, TaskContext, names};
 
 /// A step with what it puts into the cluster.
 pub(super) struct Part {
-    pub step: Step,
+    pub step: PlannedChart,
     pub objects: Vec<DynamicObject>,
     /// What they were made of; a bundle is no chart.
     pub chart: Option<Chart>,
@@ -25,7 +23,7 @@ pub(super) struct Part {
 /// Fetches and renders a step's chart. Writes nothing.
 pub(super) async fn render(
     charts: &Charts,
-    step: Step,
+    step: PlannedChart,
     kubernetes: &Kubernetes,
     bundle: Option<&str>,
 ) -> Result<Part, Error> {
@@ -85,11 +83,11 @@ fn sign(object: &mut DynamicObject) {
 
 impl Part {
     /// What later commands need to make it again.
-    fn origin(&self, request: &Request) -> Origin {
+    fn origin(&self, request: &Request) -> Provenance {
         let request = Some(request).filter(|_| self.step.component == Component::Istiod);
         // The bundle is in the cluster; it would not fit into an inventory.
         let request = request.map(|request| Box::new(Request { gateway_api: None, ..request.clone() }));
-        Origin {
+        Provenance {
             component: self.step.component,
             name: self.step.name.clone(),
             revision: self.step.revision.clone(),
@@ -114,7 +112,7 @@ impl Part {
     }
 
     /// A report with nothing done yet.
-    fn report(&self) -> PartReport {
+    pub fn report(&self) -> PartReport {
         PartReport {
             component: self.step.component,
             name: self.step.name.clone(),
@@ -134,6 +132,48 @@ impl Part {
         }
     }
 
+    fn options(&self, cx: &TaskContext, request: &Request, conduct: &Conduct) -> ApplyOptions {
+        let waits = !conduct.dry_run && !conduct.wait.is_zero();
+        ApplyOptions {
+            family: Family::Mesh,
+            namespace: Some(self.step.namespace.clone()),
+            create_namespace: true,
+            dry_run: conduct.dry_run,
+            prune: true,
+            force: conduct.adopt,
+            adopt: conduct.adopt,
+            recreate: false,
+            wait: waits.then_some(conduct.wait),
+            generation: cx.generation,
+            origin: Some(serde_json::to_value(self.origin(request)).unwrap_or(Value::Null)),
+        }
+    }
+
+    /// Asks the API server by dry run whether it accepts the objects, which are those of this part or follow from them.
+    ///
+    /// # Errors
+    /// With a report in which each object that would fail has a problem.
+    pub async fn try_out(
+        &self,
+        cx: &TaskContext,
+        cluster: &Cluster,
+        request: &Request,
+        adopt: bool,
+        objects: Vec<DynamicObject>,
+    ) -> Result<(), (Error, Box<PartReport>)> {
+        let conduct = Conduct { dry_run: true, adopt, ..Conduct::default() };
+        let options = ApplyOptions { prune: false, ..self.options(cx, request, &conduct) };
+        match apply::apply(cluster, &self.installation(), objects, &options, &cx.guard, &()).await {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                let (error, done) = *failure;
+                let mut report = self.report();
+                report.take(done.unwrap_or_default());
+                Err((error.into(), Box::new(report)))
+            }
+        }
+    }
+
     /// Applies it and waits for it.
     ///
     /// # Errors
@@ -146,22 +186,9 @@ impl Part {
         conduct: &Conduct,
     ) -> Result<PartReport, (Error, PartReport)> {
         let mut report = self.report();
-        let progress = Labelled::new(&cx.progress, self.title());
-        let waits = !conduct.dry_run && !conduct.wait.is_zero();
-        let origin = serde_json::to_value(self.origin(request)).unwrap_or(Value::Null);
-        let options = ApplyOptions {
-            family: Family::Mesh,
-            namespace: Some(self.step.namespace.clone()),
-            create_namespace: true,
-            dry_run: conduct.dry_run,
-            prune: true,
-            force: conduct.adopt,
-            adopt: conduct.adopt,
-            recreate: false,
-            wait: waits.then_some(conduct.wait),
-            generation: cx.generation,
-            origin: Some(origin),
-        };
+        let progress = PrefixedProgress::new(&cx.progress, self.title());
+        let options = self.options(cx, request, conduct);
+        let waits = options.wait.is_some();
         let injectors = if waits { self.injectors() } else { Vec::new() };
         let installation = self.installation();
         let done = apply::apply(cluster, &installation, self.objects, &options, &cx.guard, &progress).await;

@@ -1,6 +1,6 @@
-//! Which pods stay. A pod that is deleted keeps what its proxy knows until it ends, and needs nobody. One whose
-//! Deployment is deleted is as good as deleted, but bears no mark of it before the cluster's garbage collector has come
-//! by, which takes seconds when much goes at once.
+//! Filters out pods that are terminating or whose controller has been deleted. Such a pod does not need its control plane
+//! any more. After a Deployment is deleted, its pods get a deletion timestamp only when the garbage collector reaches them,
+//! which takes seconds.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +26,9 @@ struct Owner {
 /// Of each kind that may be read: who is there, and who owns them.
 type Owners = BTreeMap<Kind, Option<BTreeMap<String, Option<Owner>>>>;
 
-/// Of these pods, those that neither end nor belong to an owner that is gone. Owners of which nothing is known, as
-/// they may not be read or their kind is not this cluster's, count as there.
-pub(super) async fn kept(cluster: &Cluster, pods: Vec<Value>) -> Result<Vec<Value>, Error> {
+/// The pods that are not terminating and whose owners all exist. Owners that may not be listed, and kinds that the
+/// cluster does not serve, count as existing.
+pub(super) async fn retain_active(cluster: &Cluster, pods: Vec<Value>) -> Result<Vec<Value>, Error> {
     let mut kept: Vec<_> = pods.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
     let mut owners = Owners::new();
     let mut asked: Vec<_> = kept.iter().filter_map(owner).map(|owner| owner.kind).collect();

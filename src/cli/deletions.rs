@@ -1,0 +1,202 @@
+//! Commands that delete what is hard to get back: control planes, gateways, namespaces, CRDs. A person is shown the target
+//! and what goes, and asked; a script has to say `--yes`.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::output::{self, CHANGED, QUIET, STRONG, styled};
+use super::{Error, confirm};
+use crate::bus::TargetCard;
+use crate::client::{Client, Observed};
+use crate::cluster::{Action, ObjectReport};
+use crate::error::Problem;
+use crate::event::{CommandDraft, Target};
+
+/// How long the dry run that lists the objects may take.
+const LISTING: Duration = Duration::from_mins(1);
+/// Objects that are listed one by one.
+const LISTED: usize = 30;
+
+/// What a command deletes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Deletion {
+    /// In words, such as `every control plane and gateway`.
+    pub what: String,
+    /// Whether a script has to confirm it too.
+    pub needs_consent: bool,
+    /// Whether it depends on the objects that the dry run lists.
+    pub depends: bool,
+}
+
+/// What a command deletes by its parameters; `None` for one that deletes nothing of the kind, and for a dry run.
+pub(super) fn of(verb: &str, params: &Value) -> Option<Deletion> {
+    if params["dry_run"] == true {
+        return None;
+    }
+    let deletion = |what: String, needs_consent| Some(Deletion { what, needs_consent, depends: false });
+    match verb {
+        "mesh.uninstall" if params["purge"] == true => deletion(
+            "every control plane and gateway, the CRDs of Istio and all objects of their kinds".to_owned(),
+            true,
+        ),
+        "mesh.uninstall" if params["all"] == true => deletion("every control plane and gateway".to_owned(), true),
+        "mesh.uninstall" => match params["revision"].as_str() {
+            Some(revision) => deletion(format!("the control plane and the gateways of revision {revision}"), false),
+            None => deletion("revision tags".to_owned(), false),
+        },
+        "mesh.install" if params["prune_components"] == true => {
+            deletion("gateways and components that the command does not name".to_owned(), false)
+        }
+        "mesh.upgrade" if params["strategy"] == "canary" && reaches_removal(params) => {
+            deletion("the control plane that is replaced".to_owned(), false)
+        }
+        "config.delete" => Some(Deletion { what: "the objects below".to_owned(), needs_consent: false, depends: true }),
+        _ => None,
+    }
+}
+
+/// The last stage of an upgrade by revision removes the old control plane.
+fn reaches_removal(params: &Value) -> bool {
+    params["until"].is_null() || params["until"] == "remove"
+}
+
+/// Whether the command may be sent: confirmed by `--yes`, harmless, or confirmed on the terminal.
+///
+/// # Errors
+/// [`Error::Unconfirmed`] where consent is needed and cannot be asked for.
+pub(super) async fn confirmed(
+    client: &Client,
+    target: &Target,
+    draft: &CommandDraft,
+    cards: Option<&[TargetCard]>,
+    yes: bool,
+) -> Result<bool, Error> {
+    let Some(deletion) = of(&draft.verb, &draft.params).filter(|_| !yes) else { return Ok(true) };
+    if !confirm::can_ask() {
+        let what = format!("{} on {target} deletes {}", draft.verb, deletion.what);
+        return if deletion.needs_consent { Err(Error::Unconfirmed { what }) } else { Ok(true) };
+    }
+    let listed = list(client, target, draft).await?;
+    let objects = match &listed {
+        Listed::Objects(objects) => objects.as_slice(),
+        _ => &[],
+    };
+    if deletion.depends && matches!(listed, Listed::Objects(_)) && !objects.iter().any(is_precious) {
+        return Ok(true);
+    }
+    output::note(format_args!("{} on {}", styled(STRONG, &draft.verb), styled(STRONG, target)));
+    for card in cards.into_iter().flatten().take(1) {
+        output::note(format_args!("  cluster: context {} ({}, user {})", card.context, card.server, card.user));
+    }
+    output::note(format_args!("  deletes {}", deletion.what));
+    show(&listed);
+    confirm::ask("Proceed?")
+}
+
+/// What the dry run says.
+enum Listed {
+    Objects(Vec<ObjectReport>),
+    Refused(Problem),
+    Unknown,
+}
+
+/// Asks a worker by a dry run of the same command which objects would be deleted.
+async fn list(client: &Client, target: &Target, draft: &CommandDraft) -> Result<Listed, Error> {
+    let mut params = draft.params.clone();
+    params["dry_run"] = json!(true);
+    let rehearsal = CommandDraft { id: uuid::Uuid::new_v4().to_string(), params, ..draft.clone() };
+    output::note(styled(QUIET, format_args!("asking {target} what would be deleted")));
+    let sent = client.submit(target, rehearsal).await?;
+    let mut events = client.watch_command(&sent.key);
+    let result = async {
+        while let Some(observation) = events.next().await {
+            if let Observed::Result(result) = observation?.observed {
+                return Ok(Some(result));
+            }
+        }
+        Ok::<_, Error>(None)
+    };
+    let Ok(result) = tokio::time::timeout(LISTING, result).await else {
+        client.cancel(&sent.key, crate::client::SOURCE).await.map_err(crate::client::Error::from)?;
+        return Ok(Listed::Unknown);
+    };
+    let Some(result) = result? else { return Ok(Listed::Unknown) };
+    if let Some(problem) = result.error {
+        return Ok(Listed::Refused(problem));
+    }
+    let mut objects = Vec::new();
+    collect(result.report.as_ref().unwrap_or(&Value::Null), &mut objects);
+    Ok(Listed::Objects(objects))
+}
+
+/// The objects that a report says would be deleted, wherever they are in it.
+fn collect(report: &Value, found: &mut Vec<ObjectReport>) {
+    match report {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => match serde_json::from_value::<ObjectReport>(report.clone()) {
+            Ok(object) => {
+                if matches!(object.action, Action::Deleted | Action::Pruned) {
+                    found.push(object);
+                }
+            }
+            Err(_) => fields.values().for_each(|field| collect(field, found)),
+        },
+        _ => {}
+    }
+}
+
+/// Kinds whose deletion is asked about: what is in a namespace or of a CRD's kind goes with it, and gateways take
+/// traffic.
+fn is_precious(object: &ObjectReport) -> bool {
+    matches!(object.object.kind.as_str(), "Namespace" | "CustomResourceDefinition" | "Gateway")
+}
+
+fn show(listed: &Listed) {
+    match listed {
+        Listed::Objects(objects) => {
+            for object in objects.iter().take(LISTED) {
+                output::note(format_args!("    {}", object.object));
+            }
+            if objects.len() > LISTED {
+                output::note(format_args!("    and {} more objects", objects.len() - LISTED));
+            }
+            if objects.is_empty() {
+                output::note("    nothing that exists");
+            }
+        }
+        Listed::Refused(problem) => {
+            output::note(format_args!("  {} {problem}", styled(CHANGED, "the dry run failed:")));
+        }
+        Listed::Unknown => output::note("  no worker has answered the dry run, so the objects are not known"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deletions_are_known_by_their_parameters() {
+        let consent = |verb: &str, params: Value| of(verb, &params).map(|it| it.needs_consent);
+        assert_eq!(consent("mesh.uninstall", json!({"all": true})), Some(true));
+        assert_eq!(consent("mesh.uninstall", json!({"purge": true, "confirm": "dev"})), Some(true));
+        assert_eq!(consent("mesh.uninstall", json!({"revision": "one"})), Some(false));
+        assert_eq!(consent("mesh.uninstall", json!({"all": true, "dry_run": true})), None);
+        assert_eq!(consent("mesh.install", json!({"prune_components": true})), Some(false));
+        assert_eq!(consent("mesh.install", json!({})), None);
+        assert_eq!(consent("mesh.upgrade", json!({"strategy": "canary", "until": "verify"})), None);
+        assert_eq!(consent("mesh.upgrade", json!({"strategy": "canary"})), Some(false));
+        assert_eq!(consent("ping", json!({})), None);
+    }
+
+    #[test]
+    fn deleted_objects_are_found_in_any_report() {
+        let object = |name: &str, action: &str| json!({"object": {"api_version": "v1", "kind": "Namespace", "name": name}, "action": action});
+        let mut found = Vec::new();
+        collect(&json!({"parts": [{"objects": [object("a", "deleted"), object("b", "unchanged")]}]}), &mut found);
+        assert_eq!(found.iter().map(|it| it.object.name.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert!(is_precious(&found[0]));
+    }
+}

@@ -1,0 +1,125 @@
+//! `sailhand list`: commands with state, age, target, verb and attempts.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET};
+use super::table::{Cell, Table};
+use super::{Error, Exit, Global};
+use crate::client::{CommandPhase, CommandSummary, ListFilter};
+
+const EXAMPLES: &str = "\
+Examples:
+  sailhand list                      what waits and runs, and what ended in the last hour
+  sailhand list -t prod --since 7d
+  sailhand list --state failed -o json | jq .key";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Options {
+    /// Only commands of this target
+    #[arg(short, long)]
+    target: Option<String>,
+    /// Only commands in this state
+    #[arg(short, long)]
+    state: Option<State>,
+    /// How far back ended commands are listed
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = super::duration)]
+    since: Duration,
+    /// Output format [default: text on a terminal, JSON lines otherwise]
+    #[arg(short, long)]
+    output: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum State {
+    Queued,
+    Running,
+    Retrying,
+    Succeeded,
+    Failed,
+    Rejected,
+    Cancelled,
+    Expired,
+    Superseded,
+}
+
+pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
+    let now = OffsetDateTime::now_utc();
+    let filter = ListFilter { target: options.target.clone(), since: now - options.since };
+    let mut commands = global.client().await?.list(&filter).await?;
+    let wanted = options.state.and_then(|state| state.to_possible_value());
+    commands.retain(|it| wanted.as_ref().is_none_or(|wanted| wanted.get_name() == state(it)));
+    match Format::or_fitting(options.output) {
+        Format::Json => commands.iter().try_for_each(output::json)?,
+        Format::Text if commands.is_empty() => output::note("no commands"),
+        Format::Text => output::line(table(&commands, now))?,
+    }
+    Ok(Exit::Success)
+}
+
+fn state(command: &CommandSummary) -> &str {
+    match (command.phase, &command.outcome) {
+        (CommandPhase::Queued, _) => "queued",
+        (CommandPhase::Running, _) => "running",
+        (CommandPhase::Retrying, _) => "retrying",
+        (CommandPhase::Ended, outcome) => outcome.as_deref().unwrap_or("ended"),
+    }
+}
+
+fn table(commands: &[CommandSummary], now: OffsetDateTime) -> String {
+    let mut table = Table::new(&["KEY", "STATE", "AGE", "TARGET", "VERB", "ATTEMPTS", "WORKER"]);
+    for command in commands {
+        let style = match state(command) {
+            "succeeded" => GOOD,
+            "failed" | "rejected" | "expired" => BAD,
+            "queued" => QUIET,
+            _ => CHANGED,
+        };
+        table.row([
+            Cell::plain(command.key.get(..8).unwrap_or_default()),
+            Cell::styled(style, state(command)),
+            Cell::plain(age(&command.since, now)),
+            Cell::plain(&command.target),
+            Cell::plain(&command.verb),
+            Cell::plain(command.attempts.to_string()),
+            Cell::plain(&command.worker),
+        ]);
+    }
+    table.to_string()
+}
+
+/// How long ago, in the largest unit, as kubectl shows it.
+pub(super) fn age(since: &str, now: OffsetDateTime) -> String {
+    let Ok(since) = OffsetDateTime::parse(since, &Rfc3339) else { return "unknown".to_owned() };
+    let seconds = (now - since).whole_seconds().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_in_the_largest_unit() {
+        let now = OffsetDateTime::parse("2026-01-31T12:00:00Z", &Rfc3339).unwrap();
+        for (since, shown) in [
+            ("2026-01-31T11:59:58Z", "2s"),
+            ("2026-01-31T11:50:00Z", "10m"),
+            ("2026-01-31T02:00:00Z", "10h"),
+            ("2026-01-01T00:00:00Z", "30d"),
+            ("2026-01-31T12:00:10Z", "0s"),
+            ("soon", "unknown"),
+        ] {
+            assert_eq!(age(since, now), shown, "{since}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a command that was submitted does not start: its target is paused, no worker has the target, or another command
+//! works on the same installation.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::output::{self, CHANGED, styled};
+use super::report::short;
+use crate::client::{Client, CommandPhase, Error, ListFilter};
+use crate::clock::Clock;
+use crate::event::CommandKey;
+
+/// How long nothing happens before the reason is looked for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is looked for.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Notes the reason, and again when it changes, until it is dropped.
+pub(super) async fn tell(client: &Client, key: &CommandKey, target: &str, verb: &str) {
+    let mut told = String::new();
+    let mut pause = PATIENCE;
+    loop {
+        Clock::system().sleep(pause).await;
+        pause = AGAIN;
+        // Not everybody who may submit may read all of this.
+        let reason = reason(client, key, target, verb).await.unwrap_or_default();
+        if reason != told && !reason.is_empty() {
+            output::note(format_args!("{} {reason}", styled(CHANGED, "queued:")));
+            told = reason;
+        }
+    }
+}
+
+async fn reason(client: &Client, key: &CommandKey, target: &str, verb: &str) -> Result<String, Error> {
+    if let Some(pause) = client.pauses().await.ok().and_then(|mut pauses| pauses.remove(target)) {
+        let why = pause.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        return Ok(format!("target {target} is paused since {} by {}{why}", pause.since, pause.by));
+    }
+    if let Some(cards) = client.cards().await? {
+        if cards.is_empty() {
+            return Ok("no worker is running".to_owned());
+        }
+        if !cards.contains_key(target) {
+            let known = cards.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Ok(format!("no worker has target {target}; the workers have {known}"));
+        }
+    }
+    let now = OffsetDateTime::now_utc();
+    let commands = client.list(&ListFilter { target: Some(target.to_owned()), since: now }).await?;
+    let family = |verb: &str| verb.split('.').next().unwrap_or_default().to_owned();
+    let under_way = commands.iter().filter(|it| it.key != key.as_str());
+    let mut under_way = under_way.filter(|it| matches!(it.phase, CommandPhase::Running | CommandPhase::Retrying));
+    let holder = under_way.find(|it| family(&it.verb) == family(verb));
+    Ok(match holder {
+        Some(it) => {
+            let key = it.key.parse().map_or_else(|()| it.key.clone(), |key| short(&key).to_owned());
+            // All verbs that write to a mesh share one installation; others may have several.
+            let may = if verb.starts_with("mesh.") { "waits" } else { "may wait" };
+            format!("{may} for {} {key}, which works on the same installation since {}", it.verb, it.since)
+        }
+        None => "no worker has started it yet".to_owned(),
+    })
+}

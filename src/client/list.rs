@@ -1,0 +1,218 @@
+//! Lists commands: those that wait, those that run and those that have ended.
+
+use std::collections::BTreeMap;
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use futures::StreamExt;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Client, Error, Observation, Observed};
+use crate::bus::{self, nats::header_pairs};
+use crate::event::{CommandKey, EventKind, TYPE_PREFIX, binding, rfc3339};
+
+/// Commands of the queue that are looked at. Each is one request of about 0.3 ms.
+const MAX_QUEUE: usize = 2_000;
+/// No command runs longer: events that are older belong to commands whose result is older still.
+const LONGEST_RUN: time::Duration = time::Duration::hours(24);
+
+/// Where a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandPhase {
+    /// It waits for a worker, a paused target or an installation that another command holds.
+    Queued,
+    /// An attempt runs.
+    Running,
+    /// An attempt failed and the next one is due later.
+    Retrying,
+    /// It has ended; `outcome` says how.
+    Ended,
+}
+
+/// One command of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommandSummary {
+    /// Its key, 32 hex digits.
+    pub key: String,
+    /// The cluster.
+    pub target: String,
+    /// The verb; empty where it is not known any more.
+    pub verb: String,
+    /// Where it is.
+    pub phase: CommandPhase,
+    /// How it ended: `succeeded`, `failed`, `rejected`, `cancelled`, `expired` or `superseded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// The worker of the last attempt; empty when none has begun.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub worker: String,
+    /// When it was sent (queued) or last changed its phase, RFC 3339.
+    pub since: String,
+}
+
+/// Which commands.
+#[derive(Debug, Clone)]
+pub struct ListFilter {
+    /// Only of this target.
+    pub target: Option<String>,
+    /// Ended ones since then; those that have not ended are listed whatever their age.
+    pub since: OffsetDateTime,
+}
+
+impl Client {
+    /// Commands, the newest last.
+    ///
+    /// # Errors
+    /// When events or results cannot be read. Without the right to read the queue, queued commands are left out.
+    pub async fn list(&self, filter: &ListFilter) -> Result<Vec<CommandSummary>, Error> {
+        let subjects = self.bus().subjects();
+        let from = filter.since.min(OffsetDateTime::now_utc() - LONGEST_RUN);
+        let mut found: BTreeMap<CommandKey, CommandSummary> = BTreeMap::new();
+        let target = filter.target.as_deref().unwrap_or("*");
+        for kind in ["started", "retrying"] {
+            let subject = subjects.events_of_kind(target, kind);
+            for event in self.past(subjects.event_stream(), subject, from).await? {
+                note_event(&mut found, &event);
+            }
+        }
+        for result in self.past(subjects.result_stream(), subjects.results_of(target), from).await? {
+            note_result(&mut found, &result);
+        }
+        match self.queued(target, &mut found).await {
+            Err(Error::Bus(bus::Error::Denied { .. })) => {}
+            queued => queued?,
+        }
+        let since = rfc3339(filter.since);
+        let mut commands: Vec<_> = found.into_values().collect();
+        commands.retain(|it| it.phase != CommandPhase::Ended || instant(&it.since) >= instant(&since));
+        commands.sort_by_key(|it| instant(&it.since));
+        Ok(commands)
+    }
+
+    /// Every message of a subject that is there already.
+    async fn past(&self, stream: String, subject: String, from: OffsetDateTime) -> Result<Vec<Observation>, Error> {
+        let policy = DeliverPolicy::ByStartTime { start_time: from };
+        let mut followed = self.follow(stream, subject, policy).await?;
+        let mut found = Vec::new();
+        let mut left = followed.pending;
+        while left > 0 {
+            let Some(placed) = followed.messages.next().await.transpose()? else { break };
+            left = placed.pending;
+            found.extend(placed.observation);
+        }
+        Ok(found)
+    }
+
+    /// Adds the commands of the queue and of its schedules of which no event is known.
+    async fn queued(&self, target: &str, found: &mut BTreeMap<CommandKey, CommandSummary>) -> Result<(), Error> {
+        let subjects = self.bus().subjects();
+        let stream = subjects.command_stream();
+        for filter in [subjects.commands(), subjects.schedules()] {
+            let mut next = 1;
+            for _ in 0..MAX_QUEUE {
+                let Some(message) = self.bus().next(&stream, &filter, next).await? else { break };
+                next = message.sequence + 1;
+                let headers = header_pairs(&message.headers);
+                let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
+                let Ok(event) = binding::read(&pairs, &message.payload) else { continue };
+                let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let its = message.subject.split('.').nth(2).unwrap_or_default().to_owned();
+                if target != "*" && its != target {
+                    continue;
+                }
+                let key = CommandKey::new(&text("source"), &text("id"));
+                let summary = CommandSummary {
+                    key: key.to_string(),
+                    target: its,
+                    verb: verb(&text("type"), "command"),
+                    phase: CommandPhase::Queued,
+                    outcome: None,
+                    attempts: 0,
+                    worker: String::new(),
+                    since: rfc3339(message.time),
+                };
+                found.entry(key).or_insert(summary);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The verb of a CloudEvents type such as `io.meshery.istio.command.ping.v1`.
+fn verb(ty: &str, part: &str) -> String {
+    let rest = ty.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.strip_prefix('.')?.strip_prefix(part));
+    let rest = rest.and_then(|rest| rest.strip_prefix('.'));
+    rest.and_then(|rest| rest.rsplit_once('.')).map(|(verb, _)| verb.to_owned()).unwrap_or_default()
+}
+
+fn instant(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+fn time_of(observation: &Observation) -> String {
+    observation.event.get("time").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn note_event(found: &mut BTreeMap<CommandKey, CommandSummary>, observation: &Observation) {
+    let since = time_of(observation);
+    match &observation.observed {
+        Observed::Event(EventKind::Started(started)) => {
+            let known = found.get(&observation.key).is_some_and(|it| instant(&it.since) > instant(&since));
+            if !known {
+                let summary = CommandSummary {
+                    key: observation.key.to_string(),
+                    target: observation.target.clone(),
+                    verb: started.verb.clone(),
+                    phase: CommandPhase::Running,
+                    outcome: None,
+                    attempts: started.attempt,
+                    worker: started.worker.clone(),
+                    since,
+                };
+                found.insert(observation.key.clone(), summary);
+            }
+        }
+        Observed::Event(EventKind::Retrying(_)) => {
+            if let Some(summary) = found.get_mut(&observation.key)
+                && instant(&summary.since) <= instant(&since)
+            {
+                summary.phase = CommandPhase::Retrying;
+                summary.since = since;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn note_result(found: &mut BTreeMap<CommandKey, CommandSummary>, observation: &Observation) {
+    let Observed::Result(result) = &observation.observed else { return };
+    let ty = observation.event.get("type").and_then(Value::as_str).unwrap_or_default();
+    let summary = CommandSummary {
+        key: observation.key.to_string(),
+        target: observation.target.clone(),
+        verb: verb(ty, "result"),
+        phase: CommandPhase::Ended,
+        outcome: Some(result.outcome.as_str().to_owned()),
+        attempts: result.attempts,
+        worker: result.worker.clone(),
+        since: time_of(observation),
+    };
+    found.insert(observation.key.clone(), summary);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verb_is_read_from_the_type() {
+        assert_eq!(verb("io.meshery.istio.command.config.apply.v1", "command"), "config.apply");
+        assert_eq!(verb("io.meshery.istio.result.ping.v1", "result"), "ping");
+        assert_eq!(verb("something.else", "result"), "");
+    }
+}

@@ -1,0 +1,61 @@
+//! Finds the command that a person names: by its key, by the first digits of it, or by a CloudEvents id.
+
+use std::collections::BTreeSet;
+
+use super::{Client, Error};
+use crate::bus;
+use crate::event::CommandKey;
+
+/// The fewest digits of a key that are looked for.
+const LEAST: usize = 4;
+/// Keys that a message names when several begin alike.
+const NAMED: usize = 5;
+
+impl Client {
+    /// The key of the command that `id` names. What looks like the beginning of a key (4 to 31 hex digits) is looked for
+    /// among the keys that are known; everything else is a CloudEvents id of `source`.
+    ///
+    /// # Errors
+    /// [`Error::Ambiguous`] when several keys begin so; otherwise when the streams cannot be read.
+    pub async fn resolve(&self, id: &str, source: &str) -> Result<CommandKey, Error> {
+        if let Ok(key) = id.parse() {
+            return Ok(key);
+        }
+        let by_id = CommandKey::new(source, id);
+        let is_prefix = (LEAST..32).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if !is_prefix {
+            return Ok(by_id);
+        }
+        let mut found = self.keys(id).await?;
+        if found.len() > 1 {
+            let keys = found.iter().take(NAMED).map(ToString::to_string).collect();
+            return Err(Error::Ambiguous { prefix: id.to_owned(), keys });
+        }
+        Ok(found.pop_first().unwrap_or(by_id))
+    }
+
+    /// Known keys that begin so: of commands that have begun or ended, that wait in a schedule or in the queue.
+    async fn keys(&self, prefix: &str) -> Result<BTreeSet<CommandKey>, Error> {
+        let subjects = self.bus().subjects();
+        let mut found = BTreeSet::new();
+        // <prefix>.evt.<target>.<key>.started, <prefix>.res.<target>.<key>, <prefix>.sched.<target>.<key>
+        for (stream, filter) in [
+            (subjects.event_stream(), subjects.events_of_kind("*", "started")),
+            (subjects.result_stream(), subjects.results()),
+            (subjects.command_stream(), subjects.schedules()),
+        ] {
+            let counted = match self.count(&stream, &filter).await {
+                Err(Error::Bus(bus::Error::Denied { .. })) => continue,
+                counted => counted?,
+            };
+            let keys = counted.iter().filter_map(|(subject, _)| subject.split('.').nth(3));
+            found.extend(keys.filter(|key| key.starts_with(prefix)).filter_map(|key| key.parse().ok()));
+        }
+        match self.queued_keys(|key| key.as_str().starts_with(prefix)).await {
+            Err(Error::Bus(bus::Error::Denied { .. })) => {}
+            queued => found.extend(queued?),
+        }
+        Ok(found)
+    }
+}
