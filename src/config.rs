@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::Credentials;
+use crate::observe::instance::InstanceKind;
+
 pub use error::Error;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
@@ -147,6 +150,8 @@ pub struct Target {
     /// Longest time for one request to the API server.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// Metrics stores and Grafanas that commands may name, beside those that `connection.apply` records.
+    pub connections: BTreeMap<String, Connection>,
 }
 
 impl Default for Target {
@@ -156,8 +161,26 @@ impl Default for Target {
             context: None,
             inventory_namespace: "sailhand-system".to_owned(),
             request_timeout: Duration::from_secs(30),
+            connections: BTreeMap::new(),
         }
     }
+}
+
+/// `[targets.<id>.connections.<name>]`: a metrics store or a Grafana with a URL, inside or outside the cluster. This list
+/// is closed: no command makes the worker connect to another URL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    /// `prometheus` or `grafana`.
+    pub kind: InstanceKind,
+    /// `http://` or `https://`, with the path prefix of the API if it has one, such as `/prometheus`.
+    pub url: String,
+    /// Labels that every query selects, such as `cluster = "prod-1"`.
+    #[serde(default)]
+    pub scope: BTreeMap<String, String>,
+    /// Credentials, certificates and headers.
+    #[serde(default)]
+    pub credentials: Credentials,
 }
 
 /// `[charts]`: where Istio's Helm charts come from and what renders them.

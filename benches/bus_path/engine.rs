@@ -18,7 +18,7 @@ use sailhand::bus::{
 use sailhand::clock::Clock;
 use sailhand::cluster::Clusters;
 use sailhand::config::{Config, Target};
-use sailhand::event::{self, CommandId, Origin};
+use sailhand::event::{CommandId, Origin};
 use sailhand::task::Registry;
 use sailhand::telemetry::metrics::Metrics;
 use sailhand::worker::{Engine, Settings};

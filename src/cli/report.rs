@@ -186,6 +186,7 @@ fn table(words: Words, objects: &[ObjectReport], text: &mut String) {
         text.push('\n');
         if let Some(problem) = &object.problem {
             let _ = writeln!(text, "             {} {}", styled(BAD, &problem.code), problem.message);
+            let _ = writeln!(text, "             {} {}", styled(GOOD, "help:"), problem.remedy);
         }
         for change in &object.diff {
             describe_change(change, text);
@@ -296,6 +297,19 @@ mod tests {
         assert_eq!(
             text,
             "  app: shop\n  ready: true\n  created    ConfigMap shop/a\n  unchanged  ConfigMap shop/b\n  1 created, 1 unchanged"
+        );
+    }
+
+    #[test]
+    fn a_failed_object_has_its_remedy_and_a_skipped_one_its_reason() {
+        let mut failed = object("a", "failed");
+        failed["problem"] = json!({ "code": "SH3006", "class": "terminal", "message": "no", "remedy": "Set force." });
+        let mut skipped = object("b", "skipped");
+        skipped["reason"] = json!("not tried");
+        assert_eq!(
+            body_of(&json!({ "objects": [failed, skipped] })),
+            "  failed     ConfigMap shop/a\n             SH3006 no\n             help: Set force.\n  \
+             skipped    ConfigMap shop/b (not tried)\n  1 failed, 1 skipped"
         );
     }
 

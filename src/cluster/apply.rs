@@ -7,17 +7,18 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use kube::core::DynamicObject;
 
+use super::desired::{self, Desired};
 use super::guarded::{guarded, written};
-use super::inventory::{self, Inventory};
+use super::inventory::{self, Claim, Inventory};
+use super::locate::{self, Located};
 use super::options::ApplyOptions;
 use super::order::Phase;
-use super::outcome::{ObjectsFailure, Tally};
+use super::outcome::{ObjectsFailure, ReportBuilder};
 use super::plan::{self, Decision, PARALLEL, Planned};
 use super::prune::{self, Prune};
 use super::removal::Removal;
-use super::wanted::{self, Wanted};
 use super::write::write;
-use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, wait};
+use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, established, order, wait};
 use crate::failpoint::{self, reach};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
@@ -38,9 +39,10 @@ pub async fn apply(
     progress: &dyn Progress,
 ) -> Result<ObjectsReport, ObjectsFailure> {
     let report = ObjectsReport { dry_run: options.dry_run, ..ObjectsReport::default() };
-    let mut run = Run { cluster, options, guard, progress, tally: Tally::new(report) };
-    let result = run.all(installation, objects).await;
-    run.tally.finish(result)
+    let mut run = Run { cluster, options, guard, progress, report_builder: ReportBuilder::new(report) };
+    // Boxed: the callers' own futures stay small enough for the stacks of threads.
+    let result = Box::pin(run.all(installation, objects)).await;
+    run.report_builder.finish(result)
 }
 
 /// One application under way.
@@ -49,34 +51,32 @@ struct Run<'a> {
     options: &'a ApplyOptions,
     guard: &'a Guard,
     progress: &'a dyn Progress,
-    tally: Tally,
+    report_builder: ReportBuilder,
 }
 
 impl Run<'_> {
     async fn all(&mut self, installation: &str, objects: Vec<DynamicObject>) -> Result<(), Error> {
         self.guard.check()?;
         self.step("plan", 0, objects.len(), "comparing with the cluster");
-        let mut inventory = guarded(self.guard, Inventory::read(self.cluster, installation)).await?;
+        let claim = Claim { family: self.options.family, adopt: self.options.adopt };
+        let mut inventory = guarded(self.guard, Inventory::read(self.cluster, installation, claim)).await?;
         if !self.options.dry_run {
             inventory.admit(self.guard.fence(), self.options.generation)?;
         }
         let namespace = self.options.namespace.as_deref();
-        let mut set = guarded(self.guard, wanted::resolve(self.cluster, objects, namespace)).await?;
-        self.refuse_unknown(&set)?;
+        let mut set = guarded(self.guard, desired::resolve(self.cluster, objects, namespace)).await?;
+        self.refuse_unknown(&set).await?;
+        self.refuse_inventories(&set)?;
         let id = inventory.id();
         for one in &mut set {
-            wanted::label(&mut one.body, &id);
+            desired::label(&mut one.body, &id);
         }
         set.sort_by_key(|one| one.phase);
         let refs: Vec<_> = set.iter().map(|one| one.object.clone()).collect();
 
         let missing = guarded(self.guard, self.missing_namespaces(&set)).await?;
         let planned = guarded(self.guard, plan::plan(self.cluster, set, &id, self.options, &missing)).await?;
-        let prune = if self.options.prune {
-            guarded(self.guard, prune::plan(self.cluster, &inventory.entries, &refs, &id)).await?
-        } else {
-            Prune { staying: left(&inventory.entries, &refs), ..Prune::default() }
-        };
+        let mut prune = self.plan_prune(&inventory, &refs).await?;
         if self.options.dry_run {
             return self.tell(&missing, planned, prune);
         }
@@ -87,6 +87,7 @@ impl Run<'_> {
         if restated {
             inventory.origin.clone_from(&self.options.origin);
         }
+        let before = inventory.clone();
         if restated || writes || !missing.is_empty() || !prune.doomed.is_empty() {
             let union = inventory.entries.union(&after).cloned().collect();
             reach(failpoint::Step::Planned);
@@ -95,13 +96,26 @@ impl Run<'_> {
         }
         self.create_namespaces(&missing).await?;
         self.write_all(&mut inventory, planned, &id).await?;
-        self.tally.verdict()?;
+        self.report_builder.failure()?;
         reach(failpoint::Step::ObjectsWritten);
+        if !prune.doomed.is_empty() {
+            // The set may have changed which versions of a kind are served, and which object is whose.
+            prune = self.plan_prune(&before, &refs).await?;
+        }
+        let after = refs.iter().cloned().chain(prune.staying.iter().cloned()).collect();
         self.prune(&mut inventory, prune, after).await?;
-        self.tally.verdict()?;
+        self.report_builder.failure()?;
         match self.options.wait {
             Some(at_most) => wait::until_ready(self.cluster, &refs, at_most, self.guard, self.progress).await,
             None => Ok(()),
+        }
+    }
+
+    async fn plan_prune(&self, inventory: &Inventory, refs: &[ObjectRef]) -> Result<Prune, Error> {
+        if self.options.prune {
+            guarded(self.guard, prune::plan(self.cluster, &inventory.entries, refs, &inventory.id())).await
+        } else {
+            Ok(Prune { staying: left(&inventory.entries, refs), ..Prune::default() })
         }
     }
 
@@ -110,20 +124,38 @@ impl Run<'_> {
         self.progress.report(Step { phase: phase.to_owned(), message: message.into(), done, total });
     }
 
-    /// Nothing is written as long as one kind is unknown: half a set is worse than none.
-    fn refuse_unknown(&mut self, set: &[Wanted]) -> Result<(), Error> {
-        let Some(first) = set.iter().find(|one| one.kind.is_none()) else { return Ok(()) };
+    /// Nothing is written as long as one kind is unknown: half a set is worse than none. A kind that exists and is not
+    /// served at the moment is worth another attempt.
+    async fn refuse_unknown(&mut self, set: &[Desired]) -> Result<(), Error> {
+        let unknown: Vec<_> = set.iter().filter(|one| one.kind.is_none()).collect();
+        let Some(first) = unknown.first() else { return Ok(()) };
+        let mut refusal = first.unknown();
+        if !order::builtin(first.object.group())
+            && let Located::Unserved(reason) = guarded(self.guard, locate::kind(self.cluster, &first.object)).await?
+        {
+            refusal = Error::KindUnserved { object: first.object.to_string(), reason };
+        }
         for one in set {
-            self.tally.push(match one.kind {
+            self.report_builder.push(match one.kind {
+                None if one.object == first.object => ObjectReport::failed(one.object.clone(), &refusal),
                 None => ObjectReport::failed(one.object.clone(), &one.unknown()),
                 Some(_) => ObjectReport::skipped(one.object.clone(), "nothing is written while a kind is unknown"),
             });
         }
-        Err(first.unknown())
+        Err(refusal)
+    }
+
+    /// Nothing is written if the set has an inventory: a forged one would have other objects deleted.
+    fn refuse_inventories(&mut self, set: &[Desired]) -> Result<(), Error> {
+        let found = set.iter().find(|one| inventory::is_inventory(self.cluster, &one.object, &one.body));
+        let Some(found) = found else { return Ok(()) };
+        let error = Error::IsInventory { object: found.object.to_string() };
+        self.report_builder.push(ObjectReport::failed(found.object.clone(), &error));
+        Err(error)
     }
 
     /// Namespaces that the set's objects are in, that are not in the set, and do not exist.
-    async fn missing_namespaces(&self, set: &[Wanted]) -> Result<BTreeSet<String>, Error> {
+    async fn missing_namespaces(&self, set: &[Desired]) -> Result<BTreeSet<String>, Error> {
         if !self.options.create_namespace {
             return Ok(BTreeSet::new());
         }
@@ -143,7 +175,7 @@ impl Run<'_> {
     async fn create_namespaces(&mut self, missing: &BTreeSet<String>) -> Result<(), Error> {
         for name in missing {
             let object = written(self.guard, inventory::namespace(self.cluster, name)).await?;
-            self.tally.push(ObjectReport::new(object, Action::Created));
+            self.report_builder.push(ObjectReport::new(object, Action::Created));
         }
         Ok(())
     }
@@ -154,13 +186,13 @@ impl Run<'_> {
         let mut planned = planned.into_iter().peekable();
         let mut stop = None;
         let mut done = 0;
-        while let Some(phase) = planned.peek().map(|one| one.wanted.phase) {
+        while let Some(phase) = planned.peek().map(|one| one.desired.phase) {
             let mut group = Vec::new();
-            while let Some(one) = planned.next_if(|one| one.wanted.phase == phase) {
+            while let Some(one) = planned.next_if(|one| one.desired.phase == phase) {
                 group.push(one);
             }
             done += group.len();
-            if stop.is_none() && !self.tally.failed() {
+            if stop.is_none() && !self.report_builder.failed() {
                 stop = self.write_phase(inventory, phase, group, id).await.err();
                 self.step("apply", done, total, format!("{done} of {total} objects looked at"));
             } else {
@@ -177,7 +209,7 @@ impl Run<'_> {
         group: Vec<Planned>,
         id: &str,
     ) -> Result<(), Error> {
-        let mut group = match self.decide_later(group, id).await {
+        let mut group = match self.decide_deferred(group, id).await {
             Ok(group) => group,
             Err((group, error)) => {
                 self.leave(group);
@@ -185,7 +217,7 @@ impl Run<'_> {
             }
         };
         if group.iter().any(|one| one.decision.writes())
-            && let Err(error) = inventory.hold(self.cluster, self.guard, self.options.generation).await
+            && let Err(error) = inventory.assert_fence(self.cluster, self.guard, self.options.generation).await
         {
             self.leave(group);
             return Err(error);
@@ -195,16 +227,17 @@ impl Run<'_> {
         let mut stop = None;
         let mut crds = Vec::new();
         for (one, result) in group.into_iter().zip(results) {
-            let object = one.wanted.object;
+            let object = one.desired.object;
             match result {
                 Ok(action) => {
                     if phase == Phase::Definitions && action.writes() {
                         crds.push(object.clone());
                     }
-                    self.tally.push(ObjectReport::new(object, action));
+                    let reason = one.note.filter(|_| action.writes());
+                    self.report_builder.push(ObjectReport { reason, ..ObjectReport::new(object, action) });
                 }
                 Err(error) => {
-                    self.tally.push_failed(object, &error);
+                    self.report_builder.push_failed(object, &error);
                     if error.ends_work() {
                         stop = Some(error);
                     }
@@ -220,18 +253,18 @@ impl Run<'_> {
     /// Tells of objects whose turn does not come.
     fn leave(&mut self, group: Vec<Planned>) {
         for one in group {
-            self.tally.push(untried(one));
+            self.report_builder.push(skipped(one));
         }
     }
 
     /// Plans the objects whose kinds were not there when the others were planned.
-    async fn decide_later(&self, group: Vec<Planned>, id: &str) -> Result<Vec<Planned>, (Vec<Planned>, Error)> {
+    async fn decide_deferred(&self, group: Vec<Planned>, id: &str) -> Result<Vec<Planned>, (Vec<Planned>, Error)> {
         let (later, mut group): (Vec<_>, Vec<_>) =
-            group.into_iter().partition(|one| matches!(one.decision, Decision::Later));
+            group.into_iter().partition(|one| matches!(one.decision, Decision::Deferred));
         if later.is_empty() {
             return Ok(group);
         }
-        let set: Vec<_> = later.into_iter().map(|one| Wanted { pending: false, ..one.wanted }).collect();
+        let set: Vec<_> = later.into_iter().map(|one| Desired { pending: false, ..one.desired }).collect();
         let again = set.clone();
         match guarded(self.guard, plan::plan(self.cluster, set, id, self.options, &BTreeSet::new())).await {
             Ok(planned) => {
@@ -239,7 +272,8 @@ impl Run<'_> {
                 Ok(group)
             }
             Err(error) => {
-                let undecided = |wanted| Planned { wanted, decision: Decision::Later, diff: Vec::new() };
+                let undecided =
+                    |desired| Planned { desired, decision: Decision::Deferred, note: None, diff: Vec::new() };
                 group.extend(again.into_iter().map(undecided));
                 Err((group, error))
             }
@@ -253,7 +287,7 @@ impl Run<'_> {
         prune: Prune,
         mut after: BTreeSet<ObjectRef>,
     ) -> Result<(), Error> {
-        prune.left_alone.into_iter().for_each(|line| self.tally.push(line));
+        prune.left_alone.into_iter().for_each(|line| self.report_builder.push(line));
         let generation = self.options.generation;
         let removal = Removal {
             cluster: self.cluster,
@@ -264,7 +298,7 @@ impl Run<'_> {
             action: Action::Pruned,
             wait: Some(self.options.wait.unwrap_or(GONE_WITHIN)),
         };
-        after.extend(removal.run(inventory, prune.doomed, &mut self.tally).await?);
+        after.extend(removal.run(inventory, prune.doomed, &mut self.report_builder).await?);
         if inventory.entries != after || inventory.older_than(generation) {
             inventory.write(self.cluster, after, self.guard, generation).await?;
         }
@@ -274,41 +308,42 @@ impl Run<'_> {
     /// The report of a dry run.
     fn tell(&mut self, missing: &BTreeSet<String>, planned: Vec<Planned>, prune: Prune) -> Result<(), Error> {
         for name in missing {
-            self.tally.push(ObjectReport::new(inventory::namespace_ref(name), Action::Created));
+            self.report_builder.push(ObjectReport::new(inventory::namespace_ref(name), Action::Created));
         }
         for one in planned {
-            let object = one.wanted.object;
+            let object = one.desired.object;
             let action = match one.decision {
-                Decision::Keep => Action::Unchanged,
-                Decision::Create | Decision::Later => Action::Created,
-                Decision::Write(_) => Action::Configured,
+                Decision::Unchanged => Action::Unchanged,
+                Decision::Create | Decision::Deferred => Action::Created,
+                Decision::Patch(_) => Action::Configured,
                 Decision::Recreate(_) => Action::Recreated,
                 Decision::Fail(error) => {
-                    self.tally.push_failed(object, &error);
+                    self.report_builder.push_failed(object, &error);
                     continue;
                 }
             };
-            self.tally.push(ObjectReport { diff: one.diff, ..ObjectReport::new(object, action) });
+            let reason = one.note.filter(|_| action.writes());
+            self.report_builder.push(ObjectReport { reason, diff: one.diff, ..ObjectReport::new(object, action) });
         }
-        prune.left_alone.into_iter().for_each(|line| self.tally.push(line));
+        prune.left_alone.into_iter().for_each(|line| self.report_builder.push(line));
         for doomed in prune.doomed {
-            self.tally.push(ObjectReport::new(doomed.object, Action::Pruned));
+            self.report_builder.push(ObjectReport::new(doomed.object, Action::Pruned));
         }
-        self.tally.verdict()
+        self.report_builder.failure()
     }
 }
 
 /// The line of an object whose turn did not come.
-fn untried(one: Planned) -> ObjectReport {
+fn skipped(one: Planned) -> ObjectReport {
     match one.decision {
-        Decision::Keep => ObjectReport::new(one.wanted.object, Action::Unchanged),
-        Decision::Fail(error) => ObjectReport::failed(one.wanted.object, &error),
-        _ => ObjectReport::skipped(one.wanted.object, "not tried, as work ended before its turn"),
+        Decision::Unchanged => ObjectReport::new(one.desired.object, Action::Unchanged),
+        Decision::Fail(error) => ObjectReport::failed(one.desired.object, &error),
+        _ => ObjectReport::skipped(one.desired.object, "not tried, as work ended before its turn"),
     }
 }
 
 /// Entries of the inventory that are not in the set.
 fn left(entries: &BTreeSet<ObjectRef>, refs: &[ObjectRef]) -> BTreeSet<ObjectRef> {
-    let wanted: BTreeSet<_> = refs.iter().map(ObjectRef::identity).collect();
-    entries.iter().filter(|entry| !wanted.contains(&entry.identity())).cloned().collect()
+    let desired: BTreeSet<_> = refs.iter().map(ObjectRef::identity).collect();
+    entries.iter().filter(|entry| !desired.contains(&entry.identity())).cloned().collect()
 }

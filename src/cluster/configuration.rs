@@ -13,7 +13,7 @@ use kube::core::request::Request;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::api_error::ApiError;
 use super::{Cluster, Error};
 use crate::analysis::mesh::ISTIO_NAMESPACE;
 use crate::analysis::{Kind, Resource, Rule, Value};
@@ -62,7 +62,7 @@ impl Unread {
     /// Whether the credentials do not allow it.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
-        matches!(self.error, Some(Error::Request { fault: Fault::Forbidden(_), .. }))
+        matches!(self.error, Some(Error::Request { fault: ApiError::Forbidden(_), .. }))
     }
 
     fn reason(&self) -> String {
@@ -211,7 +211,7 @@ impl List {
         for version in self.kind.versions() {
             match self.read_version(cluster, version, found).await {
                 Ok(resource_version) => return Ok(Some(Place { version, resource_version })),
-                Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => {}
+                Err(Error::Request { fault: ApiError::NotFound(_) | ApiError::NotServed, .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -1,6 +1,7 @@
 //! One cluster: its isolated client, made on first use and made anew when its credentials are refused, and the few
 //! requests everything else is built of. Objects are plain JSON here; knows no order, no inventory.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 
@@ -14,8 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::api_error::ApiError;
 use super::discovery::{Kind, Kinds};
-use super::fault::Fault;
 use super::{Error, ObjectRef};
 use crate::config::Target;
 
@@ -24,6 +25,9 @@ pub const FIELD_MANAGER: &str = "sailhand";
 
 /// Objects in one page of a list; bounds memory, not what is read.
 const PAGE: u32 = 500;
+
+/// How often a list whose continue token expires starts again. The API server keeps tokens for some five minutes.
+const RESTARTS: u32 = 3;
 
 /// One cluster and its client.
 pub struct Cluster {
@@ -37,6 +41,9 @@ pub struct Cluster {
 #[derive(Clone)]
 struct Connection {
     client: Client,
+    /// The same without kube's retries of 429, 503 and 504: through the API server's proxy these are answers of another
+    /// server.
+    unretried: Client,
     number: u64,
 }
 
@@ -55,14 +62,24 @@ struct PageMeta {
 impl Cluster {
     /// Reads the credentials; talks to nobody yet.
     pub(super) async fn new(name: &str, target: Target) -> Result<Self, Error> {
-        let client = client(name, &target).await?;
-        let connection = Mutex::new(Connection { client, number: 0 });
+        let connection = Mutex::new(connect(name, &target, 0).await?);
         Ok(Self { name: name.to_owned(), target, connection, kinds: Kinds::default() })
     }
 
+    /// The target's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The namespace of the inventories.
-    pub(super) fn inventory_namespace(&self) -> &str {
+    pub(crate) fn inventory_namespace(&self) -> &str {
         &self.target.inventory_namespace
+    }
+
+    /// Servers of the worker's configuration for this target, by name.
+    pub(crate) fn connections(&self) -> &std::collections::BTreeMap<String, crate::config::Connection> {
+        &self.target.connections
     }
 
     /// The client as it is now, for watches and the like; prefer the methods below, which time out and classify.
@@ -85,16 +102,46 @@ impl Cluster {
         F: Fn(Client) -> A,
         A: Future<Output = Result<T, kube::Error>>,
     {
+        self.send(verb, object, |connection| request(connection.client.clone())).await
+    }
+
+    /// As [`Cluster::call`], without kube's retries, for requests to a server behind the API server's proxy.
+    ///
+    /// # Errors
+    /// [`Error::Request`] with the cause.
+    pub(crate) async fn call_unretried<T, F, A>(
+        &self,
+        verb: &'static str,
+        object: &(dyn fmt::Display + Sync),
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Client) -> A,
+        A: Future<Output = Result<T, kube::Error>>,
+    {
+        self.send(verb, object, |connection| request(connection.unretried.clone())).await
+    }
+
+    async fn send<T, F, A>(
+        &self,
+        verb: &'static str,
+        object: &(dyn fmt::Display + Sync),
+        request: F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(&Connection) -> A,
+        A: Future<Output = Result<T, kube::Error>>,
+    {
         let mut connection = self.connection.lock().await.clone();
         let mut renewed = false;
         loop {
-            let answer = tokio::time::timeout(self.target.request_timeout, request(connection.client.clone())).await;
+            let answer = tokio::time::timeout(self.target.request_timeout, request(&connection)).await;
             let fault = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => Fault::of(&error),
-                Err(_) => Fault::Timeout(self.target.request_timeout),
+                Ok(Err(error)) => ApiError::of(&error),
+                Err(_) => ApiError::Timeout(self.target.request_timeout),
             };
-            if !matches!(fault, Fault::Unauthorized(_)) || renewed {
+            if !matches!(fault, ApiError::Unauthorized(_)) || renewed {
                 return Err(Error::Request { verb, object: object.to_string(), fault });
             }
             connection = self.renew(connection.number).await?;
@@ -107,8 +154,7 @@ impl Cluster {
         let mut connection = self.connection.lock().await;
         if connection.number == refused {
             tracing::info!(target = self.name, "credentials refused: reading them anew");
-            let client = client(&self.name, &self.target).await?;
-            *connection = Connection { client, number: refused + 1 };
+            *connection = connect(&self.name, &self.target, refused + 1).await?;
         }
         Ok(connection.clone())
     }
@@ -145,13 +191,21 @@ impl Cluster {
     /// # Errors
     /// [`Error::Request`].
     pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Error> {
-        match self.kind(&object.api_version, &object.kind).await? {
-            Some(kind) => self.get_as(&kind, object).await,
-            None => Ok(None),
+        let Some(kind) = self.kind(&object.api_version, &object.kind).await? else { return Ok(None) };
+        match self.get_as(&kind, object).await {
+            // Discovery is read again: the kind may have gone since it was read last.
+            Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => {
+                match self.kind(&object.api_version, &object.kind).await? {
+                    None => Ok(None),
+                    Some(_) => Err(error),
+                }
+            }
+            answer => answer,
         }
     }
 
-    /// One object of a known kind.
+    /// One object of a known kind. `None` only if the API server says that this object does not exist: a 404 of the
+    /// whole resource is an error.
     pub(super) async fn get_as(&self, kind: &Kind, object: &ObjectRef) -> Result<Option<Value>, Error> {
         let path = kind.path(object.namespace.as_deref());
         let answer = self
@@ -162,14 +216,21 @@ impl Cluster {
             .await;
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed | Fault::Namespace { .. }, .. }) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            Err(Error::Request { fault: ApiError::NotFound(_) | ApiError::Namespace { .. }, .. }) => Ok(None),
+            Err(error) => Err(self.doubted(error).await),
         }
     }
 
-    /// Hands all objects of a kind in a namespace (or in all) to `each`, page by page.
+    /// A 404 of a whole resource contradicts what discovery said, so that is read again by the next question.
+    async fn doubted(&self, error: Error) -> Error {
+        if matches!(error.fault(), Some(ApiError::NotServed)) {
+            self.forget_kinds().await;
+        }
+        error
+    }
+
+    /// Hands all objects of a kind in a namespace (or in all) to `each`, page by page. A list whose continue token
+    /// expires starts again and hands on only what it had not handed on before.
     ///
     /// # Errors
     /// [`Error::Request`].
@@ -186,17 +247,38 @@ impl Cluster {
             None => kind.resource.plural.clone(),
         };
         let mut params = ListParams { label_selector: labels.map(str::to_owned), ..ListParams::default().limit(PAGE) };
+        let mut handed = HashSet::new();
+        let mut restarts = 0;
         loop {
-            let page: Page = self
+            let page: Result<Page, Error> = self
                 .call("list", &what, |client| {
                     let request = Request::new(path.as_str()).list(&params);
                     async move { client.request(request.map_err(kube::Error::BuildRequest)?).await }
                 })
-                .await?;
-            page.items.into_iter().for_each(&mut each);
-            match page.metadata.next {
-                Some(next) if !next.is_empty() => params.continue_token = Some(next),
-                _ => return Ok(()),
+                .await;
+            let page = match page {
+                Ok(page) => page,
+                Err(error)
+                    if matches!(error.fault(), Some(ApiError::Expired(_)))
+                        && params.continue_token.take().is_some()
+                        && restarts < RESTARTS =>
+                {
+                    restarts += 1;
+                    continue;
+                }
+                Err(error) => return Err(self.doubted(error).await),
+            };
+            let next = page.metadata.next.filter(|next| !next.is_empty());
+            for item in page.items {
+                let again = next.is_some() || params.continue_token.is_some() || restarts > 0;
+                let name = |key: &str| item["metadata"][key].as_str().unwrap_or_default().to_owned();
+                if !again || handed.insert((name("namespace"), name("name"))) {
+                    each(item);
+                }
+            }
+            match next {
+                Some(next) => params.continue_token = Some(next),
+                None => return Ok(()),
             }
         }
     }
@@ -221,6 +303,27 @@ impl Cluster {
         .await
     }
 
+    /// Merge patch of one object; answers the object as it is (or in a dry run would be). A `metadata.resourceVersion` in
+    /// the changes is a condition.
+    ///
+    /// # Errors
+    /// [`Error::Request`], with [`ApiError::Conflict`] when somebody wrote the object since.
+    pub(super) async fn merge(
+        &self,
+        kind: &Kind,
+        object: &ObjectRef,
+        changes: &Value,
+        dry_run: bool,
+    ) -> Result<Value, Error> {
+        let path = kind.path(object.namespace.as_deref());
+        let params = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.call("patch", object, |client| {
+            let request = Request::new(path.as_str()).patch(&segment(&object.name), &params, &Patch::Merge(changes));
+            async move { client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await }
+        })
+        .await
+    }
+
     /// Asks for an object's deletion; one that is not there is a success.
     ///
     /// # Errors
@@ -234,8 +337,8 @@ impl Cluster {
             })
             .await;
         match answer {
-            Ok(_) | Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) | Err(Error::Request { fault: ApiError::NotFound(_), .. }) => Ok(()),
+            Err(error) => Err(self.doubted(error).await),
         }
     }
 }
@@ -267,7 +370,7 @@ pub(super) fn segment(name: &str) -> String {
 
 /// A client of its own for the target. kube's retries stay on (429, 503, 504, `Retry-After` heeded); the limit on
 /// each call bounds them.
-async fn client(name: &str, target: &Target) -> Result<Client, Error> {
+async fn connect(name: &str, target: &Target, number: u64) -> Result<Connection, Error> {
     let unusable =
         |source: Box<dyn std::error::Error + Send + Sync>| Error::Kubeconfig { target: name.to_owned(), source };
     let mut config = match &target.kubeconfig {
@@ -280,5 +383,9 @@ async fn client(name: &str, target: &Target) -> Result<Client, Error> {
     };
     // Shorter than the limit of the whole call, so that it is told apart from a server that is slow to answer.
     config.connect_timeout = Some(target.request_timeout / 2);
-    Client::try_from(config).map_err(|error| unusable(error.into()))
+    let mut once = config.clone();
+    once.default_retry = false;
+    let client = Client::try_from(config).map_err(|error| unusable(error.into()))?;
+    let unretried = Client::try_from(once).map_err(|error| unusable(error.into()))?;
+    Ok(Connection { client, unretried, number })
 }

@@ -4,27 +4,32 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use kube::core::DynamicObject;
+use serde_json::Value;
 
-use super::discovery::Kind;
 use super::guarded::guarded;
-use super::inventory::Inventory;
+use super::inventory::{self, Claim, Inventory};
+use super::locate::{self, Located};
 use super::outcome::ObjectsFailure;
-use super::outcome::Tally;
-use super::removal::{Doomed, Removal};
-use super::{Action, Cluster, Error, ObjectRef, ObjectReport, ObjectsReport, live, ownership, wanted};
+use super::outcome::ReportBuilder;
+use super::removal::{DeleteCandidate, Removal};
+use super::{Action, Cluster, Error, Family, ObjectRef, ObjectReport, ObjectsReport, desired, live, order, ownership};
 use crate::guard::Guard;
 use crate::progress::Progress;
 
 /// How to delete.
 #[derive(Debug, Clone, Default)]
 pub struct DeleteOptions {
+    /// The family of verbs that deletes; the inventory carries it.
+    pub family: Family,
     /// For namespaced objects that name none; `default` when absent.
     pub namespace: Option<String>,
     /// Report what would go, write nothing.
     pub dry_run: bool,
-    /// Delete objects that another tool owns too.
+    /// Delete named objects that the installation does not own, too.
     pub adopt: bool,
-    /// Wait until the objects are gone, at most so long.
+    /// Delete Namespaces, CRDs and `PersistentVolumeClaim`s too, with everything in them.
+    pub purge: bool,
+    /// Wait until the objects are gone, at most so long. Between phases it waits in any case.
     pub wait: Option<Duration>,
     /// Refuse as superseded when the inventory holds a higher one.
     pub generation: Option<u64>,
@@ -44,9 +49,10 @@ pub async fn delete(
     progress: &dyn Progress,
 ) -> Result<ObjectsReport, ObjectsFailure> {
     let report = ObjectsReport { dry_run: options.dry_run, ..ObjectsReport::default() };
-    let mut run = Run { cluster, options, guard, progress, tally: Tally::new(report) };
-    let result = run.all(installation, objects).await;
-    run.tally.finish(result)
+    let mut run = Run { cluster, options, guard, progress, report_builder: ReportBuilder::new(report) };
+    // Boxed: the callers' own futures stay small enough for the stacks of threads.
+    let result = Box::pin(run.all(installation, objects)).await;
+    run.report_builder.finish(result)
 }
 
 /// One deletion under way.
@@ -55,32 +61,52 @@ struct Run<'a> {
     options: &'a DeleteOptions,
     guard: &'a Guard,
     progress: &'a dyn Progress,
-    tally: Tally,
+    report_builder: ReportBuilder,
 }
 
-/// An object to delete; without a kind when the cluster does not know it, so that it cannot be there.
-type Candidate = (Option<Kind>, ObjectRef);
+/// What is to be done about the candidates.
+#[derive(Default)]
+struct Judged {
+    doomed: Vec<DeleteCandidate>,
+    /// Stay in the inventory.
+    staying: BTreeSet<ObjectRef>,
+}
+
+/// What is to be done about one object that is there.
+enum Verdict {
+    Delete,
+    /// It stays in the cluster and in the inventory.
+    Keep(String),
+    /// It stays in the cluster and leaves the inventory.
+    Leave(String),
+    Refuse(Error),
+}
+
+/// An object to delete, and how its kind is served.
+type Candidate = (Located, ObjectRef);
 
 impl Run<'_> {
     async fn all(&mut self, installation: &str, objects: Option<Vec<DynamicObject>>) -> Result<(), Error> {
         self.guard.check()?;
-        let mut inventory = guarded(self.guard, Inventory::read(self.cluster, installation)).await?;
+        let claim = Claim { family: self.options.family, adopt: self.options.adopt };
+        let mut inventory = guarded(self.guard, Inventory::read(self.cluster, installation, claim)).await?;
         if !self.options.dry_run {
             inventory.admit(self.guard.fence(), self.options.generation)?;
         }
         let named = objects.is_some();
         let candidates = guarded(self.guard, self.candidates(&inventory, objects)).await?;
         let all: Vec<_> = candidates.iter().map(|(_, object)| object.clone()).collect();
-        let doomed = guarded(self.guard, self.judge(&inventory.id(), candidates, named)).await?;
+        let judged = guarded(self.guard, self.judge(&inventory.id(), candidates, named)).await?;
         if self.options.dry_run {
-            for one in doomed {
-                self.tally.push(ObjectReport::new(one.object, Action::Deleted));
+            for one in judged.doomed {
+                self.report_builder.push(ObjectReport::new(one.object, Action::Deleted));
             }
-            return self.tally.verdict();
+            return self.report_builder.failure();
         }
-        let staying = self.remove(&mut inventory, doomed).await?;
+        let mut staying = self.remove(&mut inventory, judged.doomed).await?;
+        staying.extend(judged.staying);
         self.settle(&mut inventory, &all, &staying).await?;
-        self.tally.verdict()
+        self.report_builder.failure()
     }
 
     async fn candidates(
@@ -89,47 +115,90 @@ impl Run<'_> {
         objects: Option<Vec<DynamicObject>>,
     ) -> Result<Vec<Candidate>, Error> {
         if let Some(objects) = objects {
-            let set = wanted::resolve(self.cluster, objects, self.options.namespace.as_deref()).await?;
-            return Ok(set.into_iter().map(|one| (one.kind.filter(|_| !one.pending), one.object)).collect());
+            return desired::locate(self.cluster, objects, self.options.namespace.as_deref()).await;
         }
         let mut found = Vec::with_capacity(inventory.entries.len());
         for entry in &inventory.entries {
-            let kind = self.cluster.kind_any_version(&entry.api_version, &entry.kind).await?;
-            found.push((kind, entry.clone()));
+            found.push((locate::entry(self.cluster, entry).await?, entry.clone()));
         }
         Ok(found)
     }
 
-    /// Sorts out what is not there or not to be deleted. An object `named` in the command only has to be nobody
-    /// else's; one from the inventory has to carry the label still.
-    async fn judge(&mut self, id: &str, candidates: Vec<Candidate>, named: bool) -> Result<Vec<Doomed>, Error> {
-        let known = candidates.iter().enumerate();
-        let reads: Vec<_> =
-            known.filter_map(|(number, (kind, object))| Some((number, kind.clone()?, object.clone()))).collect();
+    /// Sorts out what is not there or not to be deleted: an object has to carry the installation's label, or the
+    /// command names it and has `adopt`.
+    async fn judge(&mut self, id: &str, candidates: Vec<Candidate>, named: bool) -> Result<Judged, Error> {
+        let served = |(number, (located, object)): (usize, &Candidate)| match located {
+            Located::Served(kind) => Some((number, kind.clone(), object.clone())),
+            Located::Gone | Located::Unserved(_) => None,
+        };
+        let reads: Vec<_> = candidates.iter().enumerate().filter_map(served).collect();
         let mut live: HashMap<_, _> = live::read(self.cluster, reads).await?.into_iter().collect();
-        let mut doomed = Vec::new();
-        for (number, (kind, object)) in candidates.into_iter().enumerate() {
-            let (Some(kind), Some(live)) = (kind, live.remove(&number)) else {
-                self.tally.push(ObjectReport::new(object, Action::Absent));
-                continue;
+        let mut judged = Judged::default();
+        for (number, (located, object)) in candidates.into_iter().enumerate() {
+            let (kind, live) = match (located, live.remove(&number)) {
+                (Located::Unserved(reason), _) => {
+                    self.report_builder
+                        .push_failed(object.clone(), &Error::KindUnserved { object: object.to_string(), reason });
+                    judged.staying.insert(object);
+                    continue;
+                }
+                (Located::Served(kind), Some(live)) => (kind, live),
+                (Located::Gone | Located::Served(_), _) => {
+                    self.report_builder.push(ObjectReport::new(object, Action::Absent));
+                    continue;
+                }
             };
-            let owner = ownership::other_owner(&live, id).filter(|_| !self.options.adopt);
-            if let (true, Some(owner)) = (named, owner) {
-                let error = Error::Owned { object: object.to_string(), owner };
-                self.tally.push_failed(object, &error);
-            } else if !named && !ownership::ours(&live, id) {
-                self.tally.push(ObjectReport::skipped(object, "it no longer carries the installation's label"));
-            } else if !named && ownership::keep(&live) {
-                self.tally.push(ObjectReport::skipped(object, "its annotation helm.sh/resource-policy says keep"));
-            } else {
-                let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-                doomed.push(Doomed::new(object, kind, uid));
+            match self.verdict(&object, &live, id, named) {
+                Verdict::Delete => {
+                    let uid = live["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+                    judged.doomed.push(DeleteCandidate::new(object, kind, uid));
+                }
+                Verdict::Refuse(error) => {
+                    self.report_builder.push_failed(object.clone(), &error);
+                    judged.staying.insert(object);
+                }
+                Verdict::Keep(reason) => {
+                    self.report_builder.push(ObjectReport::skipped(object.clone(), reason));
+                    judged.staying.insert(object);
+                }
+                Verdict::Leave(reason) => self.report_builder.push(ObjectReport::skipped(object, reason)),
             }
         }
-        Ok(doomed)
+        Ok(judged)
     }
 
-    async fn remove(&mut self, inventory: &mut Inventory, doomed: Vec<Doomed>) -> Result<BTreeSet<ObjectRef>, Error> {
+    fn verdict(&self, object: &ObjectRef, live: &Value, id: &str, named: bool) -> Verdict {
+        let holds_inventories = object.kind == "Namespace" && object.name == self.cluster.inventory_namespace();
+        if holds_inventories || inventory::is_inventory(self.cluster, object, live) {
+            return Verdict::Refuse(Error::IsInventory { object: object.to_string() });
+        }
+        let adopted = named && self.options.adopt;
+        if !ownership::ours(live, id) && !adopted {
+            return match ownership::other_owner(live, id).filter(|_| named) {
+                Some(owner) => Verdict::Refuse(Error::Owned { object: object.to_string(), owner }),
+                None if named => Verdict::Leave(
+                    "it does not carry the installation's label; set adopt to delete it all the same".to_owned(),
+                ),
+                None => Verdict::Leave("it no longer carries the installation's label".to_owned()),
+            };
+        }
+        if !named && ownership::keep(live) {
+            return Verdict::Leave("its annotation helm.sh/resource-policy says keep".to_owned());
+        }
+        if order::never_recreated(object.group(), &object.kind) && !self.options.purge {
+            return Verdict::Keep(format!(
+                "a {} is deleted, with everything in it, only with purge and confirm",
+                object.kind
+            ));
+        }
+        Verdict::Delete
+    }
+
+    async fn remove(
+        &mut self,
+        inventory: &mut Inventory,
+        doomed: Vec<DeleteCandidate>,
+    ) -> Result<BTreeSet<ObjectRef>, Error> {
         if doomed.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -144,7 +213,7 @@ impl Run<'_> {
             action: Action::Deleted,
             wait: self.options.wait,
         };
-        removal.run(inventory, doomed, &mut self.tally).await
+        removal.run(inventory, doomed, &mut self.report_builder).await
     }
 
     /// Stores what is left of the installation; when nothing is, the inventory goes too, last of all. Under a generation

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::FieldChange;
-use super::managed;
+use super::managed_fields;
 
 /// The object without what changes by itself or says nothing about it.
 fn essence(object: &Value) -> Value {
@@ -23,7 +23,7 @@ fn essence(object: &Value) -> Value {
 
 /// Whether the API server would store something else: other content, or other fields as ours.
 pub(super) fn differs(live: &Value, answer: &Value) -> bool {
-    essence(live) != essence(answer) || managed::owned(live) != managed::owned(answer)
+    essence(live) != essence(answer) || managed_fields::owned(live) != managed_fields::owned(answer)
 }
 
 /// The fields that would change, by path. Values of Secrets are hidden, annotations too: `kubectl apply` keeps a copy

@@ -38,6 +38,11 @@ impl Kind {
         }
     }
 
+    /// The namespace of an object of this kind that has `own` in its manifest; `default` where there is no other.
+    pub(super) fn place(&self, own: Option<String>, default: Option<&str>) -> Option<String> {
+        self.namespaced.then(|| own.unwrap_or_else(|| default.unwrap_or("default").to_owned()))
+    }
+
     /// The kinds that a CRD will make the cluster serve.
     pub(super) fn defined_by(crd: &Value) -> Vec<Self> {
         let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str);

@@ -1,6 +1,6 @@
 //! What can go wrong with a cluster, and its class (see docs/errors).
 
-use super::fault::Fault;
+use super::api_error::ApiError;
 use super::manifest;
 use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
@@ -31,7 +31,7 @@ pub enum Error {
         /// Such as `Deployment default/web`.
         object: String,
         /// Why.
-        fault: Fault,
+        fault: ApiError,
     },
     /// Neither the cluster nor a CRD of the same set has it.
     #[error("{object}: the cluster has no kind {kind} in {api_version}")]
@@ -42,6 +42,40 @@ pub enum Error {
         api_version: String,
         /// Such as `Gadget`.
         kind: String,
+    },
+    /// Discovery lacks the kind, and its objects may exist: an aggregated API is down, or a CRD serves no version.
+    #[error("{object}: its kind is not served at the moment: {reason}")]
+    KindUnserved {
+        /// Such as `Gadget default/a`.
+        object: String,
+        /// What is known of the kind.
+        reason: String,
+    },
+    /// The installation belongs to another family of verbs.
+    #[error("installation {installation} belongs to {owner}, and {own} cannot use its name")]
+    Reserved {
+        /// The installation.
+        installation: String,
+        /// Such as `mesh.*`.
+        owner: String,
+        /// Such as `config.*`.
+        own: String,
+    },
+    /// Another target of some worker has written the inventory: two targets name one cluster and inventory namespace.
+    #[error("installation {installation} belongs to target {stored}, this command is for target {own}")]
+    OtherTarget {
+        /// The installation.
+        installation: String,
+        /// The target in the inventory.
+        stored: String,
+        /// The command's target.
+        own: String,
+    },
+    /// The object is an inventory of a worker, or the namespace of the inventories.
+    #[error("{object} holds the inventory of installations, which only workers write")]
+    IsInventory {
+        /// Such as `ConfigMap sailhand-system/sailhand-web`.
+        object: String,
     },
     /// Not usable in the name of an inventory.
     #[error("installation name {name:?}: want 1 to 50 lower-case letters, digits and inner dashes")]
@@ -154,7 +188,7 @@ pub enum Error {
 
 impl Error {
     /// The API server's reason, where it was one.
-    pub(crate) const fn fault(&self) -> Option<&Fault> {
+    pub(crate) const fn fault(&self) -> Option<&ApiError> {
         match self {
             Self::Request { fault, .. } => Some(fault),
             _ => None,
@@ -173,7 +207,10 @@ impl Classify for Error {
             Self::Request { fault, .. } => fault.class(),
             Self::Fenced { .. } => Class::LostLease,
             Self::Superseded { .. } => Class::Superseded,
-            Self::NotEstablished { .. } | Self::StillThere { .. } | Self::NotReady { .. } => Class::RETRY,
+            Self::KindUnserved { .. }
+            | Self::NotEstablished { .. }
+            | Self::StillThere { .. }
+            | Self::NotReady { .. } => Class::RETRY,
             Self::SomeFailed { class, .. } => *class,
             Self::Manifest(error) => error.class(),
             Self::Stopped(stop) => stop.class(),
@@ -182,9 +219,13 @@ impl Classify for Error {
             | Self::InstallationName { .. }
             | Self::Incomplete { .. }
             | Self::Twice { .. } => Class::Rejected,
-            Self::WorkloadFailed { .. } | Self::Kubeconfig { .. } | Self::Owned { .. } | Self::Inventory { .. } => {
-                Class::Terminal
-            }
+            Self::WorkloadFailed { .. }
+            | Self::Kubeconfig { .. }
+            | Self::Owned { .. }
+            | Self::Reserved { .. }
+            | Self::OtherTarget { .. }
+            | Self::IsInventory { .. }
+            | Self::Inventory { .. } => Class::Terminal,
         }
     }
 
@@ -194,6 +235,10 @@ impl Classify for Error {
             Self::Kubeconfig { .. } => Code::SH3014,
             Self::Request { fault, .. } => fault.code(),
             Self::UnknownKind { .. } => Code::SH3004,
+            Self::KindUnserved { .. } => Code::SH3024,
+            Self::Reserved { .. } => Code::SH3021,
+            Self::OtherTarget { .. } => Code::SH3022,
+            Self::IsInventory { .. } => Code::SH3023,
             Self::InstallationName { .. } => Code::SH1005,
             Self::Incomplete { .. } => Code::SH3103,
             Self::Twice { .. } => Code::SH3104,

@@ -9,13 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::request::Request;
 use kube::discovery::ApiResource;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::api_error::ApiError;
 use super::connection::Apply;
 use super::discovery::Kind;
-use super::fault::Fault;
-use super::{Cluster, Error, FIELD_MANAGER, ObjectRef, ownership};
+use super::{Cluster, Error, FIELD_MANAGER, Family, ObjectRef, ownership};
 use crate::guard::Guard;
 
 const ID: &str = "applyset.kubernetes.io/id";
@@ -24,6 +25,11 @@ const GROUP_KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
 const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
 const FENCE: &str = "sailhand.meshery.io/fence";
 const GENERATION: &str = "sailhand.meshery.io/generation";
+const FAMILY: &str = "sailhand.meshery.io/verbs";
+const TARGET: &str = "sailhand.meshery.io/target";
+
+/// What the name of an inventory begins with.
+const PREFIX: &str = "sailhand-";
 
 /// Writers that meet on the inventory try this often before they give up and come back later.
 const TRIES: u32 = 3;
@@ -33,6 +39,7 @@ const TRIES: u32 = 3;
 pub(super) struct Inventory {
     installation: String,
     object: ObjectRef,
+    claim: Claim,
     /// None while it is not in the cluster.
     version: Option<Version>,
     fence: u64,
@@ -43,6 +50,15 @@ pub(super) struct Inventory {
     pub origin: Option<Value>,
 }
 
+/// Who works with an inventory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// The family of verbs.
+    pub family: Family,
+    /// Take the installation over from another target.
+    pub adopt: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
     uid: String,
@@ -51,20 +67,47 @@ struct Version {
 
 impl Inventory {
     /// Reads the installation's inventory; an empty one where there is none.
-    pub async fn read(cluster: &Cluster, installation: &str) -> Result<Self, Error> {
-        let mut inventory = Self::empty(cluster, installation)?;
+    ///
+    /// # Errors
+    /// When it belongs to another family of verbs or to another target.
+    pub async fn read(cluster: &Cluster, installation: &str, claim: Claim) -> Result<Self, Error> {
+        let mut inventory = Self::empty(cluster, installation, claim)?;
         let stored = cluster.get_as(&kind("ConfigMap", "configmaps", true), &inventory.object).await?;
+        inventory.check_owner(cluster.name(), stored.as_ref())?;
         if let Some(stored) = stored {
             inventory.load(&stored)?;
         }
         Ok(inventory)
     }
 
-    fn empty(cluster: &Cluster, installation: &str) -> Result<Self, Error> {
+    /// The marks of the stored inventory; the installation's name decides where there are none.
+    fn check_owner(&self, target: &str, stored: Option<&Value>) -> Result<(), Error> {
+        let mark = |key: &str| stored.and_then(|stored| stored["metadata"]["annotations"][key].as_str());
+        let own = self.claim.family;
+        let owner = mark(FAMILY).unwrap_or_else(|| Family::of_name(&self.installation).as_str());
+        if owner != own.as_str() {
+            return Err(Error::Reserved {
+                installation: self.installation.clone(),
+                owner: format!("{owner}.*"),
+                own: own.to_string(),
+            });
+        }
+        match mark(TARGET) {
+            Some(stored) if stored != target && !self.claim.adopt => Err(Error::OtherTarget {
+                installation: self.installation.clone(),
+                stored: stored.to_owned(),
+                own: target.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn empty(cluster: &Cluster, installation: &str, claim: Claim) -> Result<Self, Error> {
         let object = object(cluster, checked(installation)?);
         Ok(Self {
             installation: installation.to_owned(),
             object,
+            claim,
             version: None,
             fence: 0,
             generation: None,
@@ -122,11 +165,11 @@ impl Inventory {
                     *self = next;
                     return Ok(());
                 }
-                Err(Error::Request { fault: Fault::Namespace { terminating: false, .. }, .. }) => {
+                Err(Error::Request { fault: ApiError::Namespace { terminating: false, .. }, .. }) => {
                     self.create_namespace(cluster, guard).await?;
                 }
-                Err(Error::Request { fault: Fault::Conflict(_) | Fault::NotFound(_), .. }) if tries < TRIES => {
-                    let stored = Self::read(cluster, &self.installation).await?;
+                Err(Error::Request { fault: ApiError::Conflict(_) | ApiError::NotFound(_), .. }) if tries < TRIES => {
+                    let stored = Self::read(cluster, &self.installation, self.claim.clone()).await?;
                     if self.exists() && !stored.exists() {
                         return Err(self.gone(guard));
                     }
@@ -142,9 +185,14 @@ impl Inventory {
     }
 
     /// Makes sure, before a phase of writes, that the installation is still this work's.
-    pub async fn hold(&mut self, cluster: &Cluster, guard: &Guard, generation: Option<u64>) -> Result<(), Error> {
+    pub async fn assert_fence(
+        &mut self,
+        cluster: &Cluster,
+        guard: &Guard,
+        generation: Option<u64>,
+    ) -> Result<(), Error> {
         guard.check()?;
-        let stored = Self::read(cluster, &self.installation).await?;
+        let stored = Self::read(cluster, &self.installation, self.claim.clone()).await?;
         if !stored.exists() {
             return Err(self.gone(guard));
         }
@@ -183,14 +231,15 @@ impl Inventory {
         let fence = number(FENCE).map_err(|error| bad(format!("annotation {FENCE}: {error}")))?;
         let generation = number(GENERATION).map_err(|error| bad(format!("annotation {GENERATION}: {error}")))?;
         let text = stored["data"]["objects"].as_str().unwrap_or("[]");
-        let entries = serde_json::from_str(text).map_err(|error| bad(format!("its list of objects: {error}")))?;
+        let entries: Vec<Entry> =
+            serde_json::from_str(text).map_err(|error| bad(format!("its list of objects: {error}")))?;
         let origin = stored["data"]["origin"].as_str().map(serde_json::from_str).transpose();
         let origin = origin.map_err(|error| bad(format!("its origin: {error}")))?;
         let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
         self.version = Some(Version { uid: text("uid"), resource: text("resourceVersion") });
         self.fence = fence.unwrap_or(0);
         self.generation = generation;
-        self.entries = entries;
+        self.entries = entries.into_iter().map(Entry::object).collect();
         self.origin = origin;
         Ok(())
     }
@@ -201,7 +250,7 @@ impl Inventory {
 
     /// Creates or replaces the `ConfigMap`; a conflict when it is not the version that was read.
     async fn put(&self, cluster: &Cluster) -> Result<Version, Error> {
-        let body = self.body();
+        let body = self.body(cluster.name());
         let path = format!("/api/v1/namespaces/{}/configmaps", self.object.namespace.as_deref().unwrap_or_default());
         let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
         let stored: Value = cluster
@@ -219,7 +268,7 @@ impl Inventory {
         Ok(Version { uid: text("uid"), resource: text("resourceVersion") })
     }
 
-    fn body(&self) -> Value {
+    fn body(&self, target: &str) -> Value {
         let own = self.object.namespace.as_ref();
         let kinds: BTreeSet<_> = self.entries.iter().map(group_kind).collect();
         let namespaces: BTreeSet<_> = self
@@ -234,6 +283,8 @@ impl Inventory {
             (GROUP_KINDS, list(kinds.iter().map(String::as_str).collect())),
             (NAMESPACES, list(namespaces.iter().map(|name| name.as_str()).collect())),
             (FENCE, self.fence.to_string()),
+            (FAMILY, self.claim.family.as_str().to_owned()),
+            (TARGET, target.to_owned()),
         ]);
         if let Some(generation) = self.generation {
             annotations.insert(GENERATION, generation.to_string());
@@ -275,7 +326,7 @@ fn object(cluster: &Cluster, installation: &str) -> ObjectRef {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),
         namespace: Some(cluster.inventory_namespace().to_owned()),
-        name: format!("sailhand-{installation}"),
+        name: format!("{PREFIX}{installation}"),
     }
 }
 
@@ -308,8 +359,8 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
     let mut all = Vec::new();
     for one in found.iter().filter(|one| one["metadata"]["labels"][ID].is_string()) {
         let name = one["metadata"]["name"].as_str().unwrap_or_default();
-        let Some(installation) = name.strip_prefix("sailhand-") else { continue };
-        let mut inventory = Inventory::empty(cluster, installation)?;
+        let Some(installation) = name.strip_prefix(PREFIX) else { continue };
+        let mut inventory = Inventory::empty(cluster, installation, Claim::default())?;
         inventory.load(one)?;
         all.push(Stored {
             installation: installation.to_owned(),
@@ -318,6 +369,36 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
         });
     }
     Ok(all)
+}
+
+/// One object in the stored list. Versions before the contract was in snake case wrote `apiVersion`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    #[serde(alias = "apiVersion")]
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    namespace: Option<String>,
+    name: String,
+}
+
+impl Entry {
+    fn object(self) -> ObjectRef {
+        let Self { api_version, kind, namespace, name } = self;
+        ObjectRef { api_version, kind, namespace, name }
+    }
+}
+
+/// Whether an object is an inventory: by its place, or by the marks in a manifest or in the cluster.
+pub(super) fn is_inventory(cluster: &Cluster, object: &ObjectRef, content: &Value) -> bool {
+    if object.group() != "" || object.kind != "ConfigMap" {
+        return false;
+    }
+    let here = object.namespace.as_deref() == Some(cluster.inventory_namespace()) && object.name.starts_with(PREFIX);
+    let annotations = &content["metadata"]["annotations"];
+    here || annotations[FENCE].is_string()
+        || annotations[TOOLING].as_str().is_some_and(|it| it.starts_with("sailhand/"))
 }
 
 /// Creates a namespace that is nobody's member: it outlives the installation.
@@ -382,6 +463,7 @@ mod tests {
         Inventory {
             installation: "web".into(),
             object: ObjectRef { name: "sailhand-web".into(), ..entry("v1", "ConfigMap", Some("sailhand-system")) },
+            claim: Claim::default(),
             version: None,
             fence: 7,
             generation: Some(3),
@@ -392,7 +474,7 @@ mod tests {
 
     #[test]
     fn the_parent_is_as_the_apply_set_specification_says() {
-        let body = inventory().body();
+        let body = inventory().body("dev");
         let annotations = &body["metadata"]["annotations"];
         assert_eq!(annotations[GROUP_KINDS], "ConfigMap,Deployment.apps");
         assert_eq!(annotations[NAMESPACES], "a,b");
@@ -402,17 +484,53 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut body = inventory().body();
+        let mut body = inventory().body("dev");
         body["metadata"]["uid"] = json!("u");
         body["metadata"]["resourceVersion"] = json!("9");
         let mut read = Inventory { entries: BTreeSet::new(), fence: 0, generation: None, origin: None, ..inventory() };
         read.load(&body).unwrap();
         assert_eq!((read.fence, read.generation, &read.entries), (7, Some(3), &inventory().entries));
         assert_eq!(read.origin, inventory().origin);
+        body["data"]["objects"] = json!(body["data"]["objects"].as_str().unwrap().replace("api_version", "apiVersion"));
+        read.load(&body).unwrap();
+        assert_eq!(&read.entries, &inventory().entries, "as earlier versions wrote it");
         body["metadata"]["annotations"][FENCE] = json!("-1");
         assert!(matches!(read.load(&body), Err(Error::Inventory { .. })));
         body["metadata"]["annotations"][TOOLING] = json!("kubectl/v1.34");
         assert!(matches!(read.load(&body), Err(Error::Owned { owner, .. }) if owner == "kubectl/v1.34"));
+    }
+
+    #[test]
+    fn other_verbs_and_targets_are_refused() {
+        let marked = |verbs: &str, target: &str| json!({"metadata": {"annotations": {FAMILY: verbs, TARGET: target}}});
+        let named = |installation: &str, family| Inventory {
+            installation: installation.into(),
+            claim: Claim { family, adopt: false },
+            ..inventory()
+        };
+        let web = named("web", Family::Config);
+        assert!(web.check_owner("dev", None).is_ok());
+        assert!(web.check_owner("dev", Some(&marked("config", "dev"))).is_ok());
+        assert!(matches!(web.check_owner("dev", Some(&marked("mesh", "dev"))), Err(Error::Reserved { .. })));
+        assert!(matches!(web.check_owner("dev", Some(&marked("config", "prod"))), Err(Error::OtherTarget { .. })));
+        let adopting = Inventory { claim: Claim { adopt: true, ..Claim::default() }, ..web };
+        assert!(adopting.check_owner("dev", Some(&marked("config", "prod"))).is_ok());
+        assert!(matches!(adopting.check_owner("dev", Some(&marked("mesh", "dev"))), Err(Error::Reserved { .. })));
+    }
+
+    #[test]
+    fn inventories_without_marks_belong_to_the_verbs_of_their_name() {
+        let unmarked = json!({"metadata": {}});
+        let check = |installation: &str, family, stored| {
+            let claim = Claim { family, adopt: true };
+            let one = Inventory { installation: installation.into(), claim, ..inventory() };
+            one.check_owner("dev", stored).is_ok()
+        };
+        for stored in [None, Some(&unmarked)] {
+            assert!(check("istiod-default", Family::Mesh, stored));
+            assert!(!check("istiod-default", Family::Config, stored));
+            assert!(check("web", Family::Config, stored));
+        }
     }
 
     #[test]

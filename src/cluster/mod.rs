@@ -1,20 +1,24 @@
 //! What touches Kubernetes: one isolated client for each target, server-side apply with inventory and fence,
 //! readiness. Knows no bus and no CloudEvents.
 
+mod api_error;
 pub mod apply;
+mod clearing;
 pub mod configuration;
 mod connection;
 pub mod delete;
+mod desired;
 mod diff;
 mod discovery;
 mod error;
 mod established;
-mod fault;
-mod foreign;
+mod family;
 mod guarded;
+mod ignored_fields;
 mod inventory;
 mod live;
-mod managed;
+mod locate;
+mod managed_fields;
 pub mod manifest;
 mod options;
 mod order;
@@ -25,8 +29,9 @@ mod prune;
 pub mod ready;
 mod removal;
 mod report;
+mod server_written;
+mod takeover;
 pub mod wait;
-mod wanted;
 mod write;
 
 use std::collections::BTreeMap;
@@ -34,10 +39,11 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+pub use api_error::{ApiError, FieldConflict};
 pub use connection::{Cluster, FIELD_MANAGER};
 pub use discovery::Kind;
 pub use error::Error;
-pub use fault::{Fault, FieldConflict};
+pub use family::Family;
 pub use inventory::{Stored, stored};
 pub use options::ApplyOptions;
 pub use outcome::ObjectsFailure;

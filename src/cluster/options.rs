@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::Family;
+
 /// How to apply.
 #[derive(Debug, Clone, Default)]
 pub struct ApplyOptions {
+    /// The family of verbs that applies; the inventory carries it.
+    pub family: Family,
     /// For namespaced objects that name none; `default` when absent. An object's own namespace is respected.
     pub namespace: Option<String>,
     /// Create namespaces that objects are in and that do not exist.
@@ -15,9 +19,9 @@ pub struct ApplyOptions {
     pub dry_run: bool,
     /// Delete what the installation's inventory has and the set has not.
     pub prune: bool,
-    /// Take fields over from other field managers.
+    /// Take fields over from other field managers, and all fields of kubectl: those that the set does not have go.
     pub force: bool,
-    /// Take over objects that another tool owns.
+    /// Take over objects that another tool owns, with the fields that it has applied.
     pub adopt: bool,
     /// Delete and create objects whose immutable fields differ; never PVC, Namespace, CRD.
     pub recreate: bool,

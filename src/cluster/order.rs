@@ -47,7 +47,7 @@ impl Phase {
 }
 
 /// Groups that a bare API server serves. `*.k8s.io` alone does not tell: the Gateway API is made of CRDs.
-fn builtin(group: &str) -> bool {
+pub(super) fn builtin(group: &str) -> bool {
     matches!(
         group,
         "" | "apps"
@@ -72,7 +72,7 @@ fn builtin(group: &str) -> bool {
 }
 
 /// Kinds that hold others' data or objects: never pruned and never recreated, whatever the options.
-pub(super) fn precious(group: &str, kind: &str) -> bool {
+pub(super) fn never_recreated(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),
         ("", "Namespace" | "PersistentVolumeClaim") | ("apiextensions.k8s.io", "CustomResourceDefinition")

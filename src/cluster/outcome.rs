@@ -7,7 +7,7 @@ use crate::error::{Class, Classify};
 pub type ObjectsFailure = Box<(Error, Option<ObjectsReport>)>;
 
 /// A report in the making.
-pub(super) struct Tally {
+pub(super) struct ReportBuilder {
     report: ObjectsReport,
     failed: usize,
     first: Option<String>,
@@ -15,7 +15,7 @@ pub(super) struct Tally {
     class: Class,
 }
 
-impl Tally {
+impl ReportBuilder {
     pub const fn new(report: ObjectsReport) -> Self {
         Self { report, failed: 0, first: None, class: Class::RETRY }
     }
@@ -40,7 +40,7 @@ impl Tally {
     }
 
     /// An error as soon as an object has failed.
-    pub fn verdict(&self) -> Result<(), Error> {
+    pub fn failure(&self) -> Result<(), Error> {
         match &self.first {
             None => Ok(()),
             Some(first) => Err(Error::SomeFailed {
@@ -86,26 +86,26 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::Fault;
+    use crate::cluster::ApiError;
 
     fn object() -> ObjectRef {
         ObjectRef { api_version: "v1".into(), kind: "ConfigMap".into(), namespace: None, name: "a".into() }
     }
 
-    fn error(fault: Fault) -> Error {
+    fn error(fault: ApiError) -> Error {
         Error::Request { verb: "apply", object: "ConfigMap a".into(), fault }
     }
 
     #[test]
     fn only_what_a_retry_mends_everywhere_is_retried() {
-        let mut tally = Tally::new(ObjectsReport::default());
-        assert!(tally.verdict().is_ok());
+        let mut report_builder = ReportBuilder::new(ObjectsReport::default());
+        assert!(report_builder.failure().is_ok());
         let after = Some(Duration::from_secs(3));
-        tally.push_failed(object(), &error(Fault::Server("x".into())));
-        tally.push_failed(object(), &error(Fault::Overloaded { message: "x".into(), after }));
-        assert_eq!(tally.verdict().unwrap_err().class(), Class::Retry { after });
-        tally.push_failed(object(), &error(Fault::Refused("x".into())));
-        tally.push_failed(object(), &error(Fault::Server("x".into())));
-        assert_eq!(tally.verdict().unwrap_err().class(), Class::Terminal);
+        report_builder.push_failed(object(), &error(ApiError::Server("x".into())));
+        report_builder.push_failed(object(), &error(ApiError::Overloaded { message: "x".into(), after }));
+        assert_eq!(report_builder.failure().unwrap_err().class(), Class::Retry { after });
+        report_builder.push_failed(object(), &error(ApiError::Refused("x".into())));
+        report_builder.push_failed(object(), &error(ApiError::Server("x".into())));
+        assert_eq!(report_builder.failure().unwrap_err().class(), Class::Terminal);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::wanted::PART_OF;
+use super::desired::PART_OF;
 
 /// Labels that name an owner, and what to call it.
 const LABELS: [(&str, &str); 5] = [

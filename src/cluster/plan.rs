@@ -1,17 +1,22 @@
 //! Decides for each object of a set what has to be done, reading and asking but writing nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 use serde_json::Value;
 
+use super::api_error::ApiError;
 use super::connection::Apply;
-use super::fault::Fault;
+use super::desired::Desired;
+use super::managed_fields::Comparison;
 use super::options::ApplyOptions;
-use super::order::precious;
-use super::wanted::Wanted;
+use super::order::never_recreated;
+use super::takeover::TakeOver;
 use super::write::is_contested;
-use super::{Cluster, Error, FieldChange, diff, foreign, live, managed, ownership};
+use super::{
+    Cluster, Error, FIELD_MANAGER, FieldChange, clearing, diff, ignored_fields, inventory, live, managed_fields,
+    ownership, takeover,
+};
 
 /// Requests about single objects at once: enough to keep an API server busy, not enough to be throttled by its
 /// priority and fairness.
@@ -21,8 +26,10 @@ const READS: usize = 3;
 
 /// An object and what to do about it.
 pub(super) struct Planned {
-    pub wanted: Wanted,
+    pub desired: Desired,
     pub decision: Decision,
+    /// What a person should know of the object beside the decision.
+    pub note: Option<String>,
     /// What would change; only filled for a dry run.
     pub diff: Vec<FieldChange>,
 }
@@ -30,16 +37,16 @@ pub(super) struct Planned {
 /// What to do.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It is as wanted.
-    Keep,
+    /// It is as desired.
+    Unchanged,
     /// It is not there.
     Create,
     /// It is there and differs.
-    Write(Seen),
+    Patch(Seen),
     /// It differs in what cannot be changed, and may be replaced.
     Recreate(Seen),
     /// Its kind comes with a CRD of the same set: decide when that is there.
-    Later,
+    Deferred,
     /// It cannot be done.
     Fail(Error),
 }
@@ -49,34 +56,39 @@ pub(super) enum Decision {
 pub(super) struct Seen {
     pub uid: String,
     pub resource_version: String,
+    /// The managers whose fields are taken over before the write.
+    pub taken: Vec<String>,
+    /// The merge patch that clears fields before the write.
+    pub clears: Option<Value>,
 }
 
 impl Decision {
     /// Whether carrying it out writes to the cluster.
     pub const fn writes(&self) -> bool {
-        !matches!(self, Self::Keep | Self::Fail(_))
+        !matches!(self, Self::Unchanged | Self::Fail(_))
     }
 }
 
 impl Seen {
-    fn of(live: &Value) -> Self {
+    fn of(live: &Value, taken: &[String]) -> Self {
         let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
-        Self { uid: text("uid"), resource_version: text("resourceVersion") }
+        Self { uid: text("uid"), resource_version: text("resourceVersion"), taken: taken.to_vec(), clears: None }
     }
 }
 
 /// Plans a set for the installation with the apply set `id`. Namespaces in `coming` are not there yet.
 pub(super) async fn plan(
     cluster: &Cluster,
-    set: Vec<Wanted>,
+    set: Vec<Desired>,
     id: &str,
     options: &ApplyOptions,
     coming: &BTreeSet<String>,
 ) -> Result<Vec<Planned>, Error> {
-    let known = set.iter().enumerate().filter(|(_, wanted)| !wanted.pending);
+    let known = set.iter().enumerate().filter(|(_, desired)| !desired.pending);
     let reads: Vec<_> =
-        known.filter_map(|(number, wanted)| Some((number, wanted.kind.clone()?, wanted.object.clone()))).collect();
+        known.filter_map(|(number, desired)| Some((number, desired.kind.clone()?, desired.object.clone()))).collect();
     let mut live: HashMap<usize, Value> = live::read(cluster, reads).await?.into_iter().collect();
+    refuse_one_object_twice(&set, &live)?;
     let mut coming = coming.clone();
     if options.dry_run {
         let absent = set.iter().enumerate().filter(|(number, _)| !live.contains_key(number));
@@ -85,113 +97,197 @@ pub(super) async fn plan(
     let decisions: Vec<_> = set
         .into_iter()
         .enumerate()
-        .map(|(number, wanted)| decide(cluster, wanted, live.remove(&number), id, options, &coming))
+        .map(|(number, desired)| decide(cluster, desired, live.remove(&number), id, options, &coming))
         .collect();
     Ok(stream::iter(decisions).buffered(PARALLEL).collect().await)
 }
 
+/// Some kinds are served in two API groups (Event in the core group and in events.k8s.io): two objects of the set with
+/// one UID are one object, which each would write in turn.
+fn refuse_one_object_twice(set: &[Desired], live: &HashMap<usize, Value>) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for (number, desired) in set.iter().enumerate() {
+        let uid = live.get(&number).and_then(|live| live["metadata"]["uid"].as_str());
+        if uid.is_some_and(|uid| !seen.insert(uid)) {
+            return Err(Error::Twice { object: format!("{} ({})", desired.object, desired.object.api_version) });
+        }
+    }
+    Ok(())
+}
+
 async fn decide(
     cluster: &Cluster,
-    mut wanted: Wanted,
+    mut desired: Desired,
     live: Option<Value>,
     id: &str,
     options: &ApplyOptions,
     coming: &BTreeSet<String>,
 ) -> Planned {
-    if wanted.pending {
-        let decision = if options.dry_run { Decision::Create } else { Decision::Later };
-        return Planned { wanted, decision, diff: Vec::new() };
+    if desired.pending {
+        let decision = if options.dry_run { Decision::Create } else { Decision::Deferred };
+        return Planned { desired, decision, note: None, diff: Vec::new() };
     }
-    let owned = live.as_ref().and_then(managed::owned);
-    foreign::leave(&mut wanted.body, live.as_ref());
+    let Some(mut live) = live else {
+        ignored_fields::strip_ignored(&mut desired.body, None);
+        let decision = decide_absent(cluster, &desired, options, coming).await;
+        return Planned { desired, decision, note: None, diff: Vec::new() };
+    };
+    if let Some(error) = refusal(cluster, &desired, &live, id, options) {
+        return Planned { desired, decision: Decision::Fail(error), note: None, diff: Vec::new() };
+    }
+    let taken = takeover::plan(&live, &desired.object.api_version, options);
+    let note = note(&live, &desired, taken.as_ref(), options);
+    let managers = taken.map_or_else(Vec::new, |taken| {
+        live = taken.live;
+        taken.managers
+    });
+    ignored_fields::strip_ignored(&mut desired.body, Some(&live));
+    let clears = clears(cluster, &desired, &live).await;
+    let seen = |live: &Value| Seen { clears: clears.clone(), ..Seen::of(live, &managers) };
     let mut diff = Vec::new();
-    let decision = match &live {
-        None if !options.dry_run => Decision::Create,
-        None if wanted.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace)) => {
-            Decision::Create
-        }
-        None => match ask(cluster, &wanted, options).await {
-            Ok(_) => Decision::Create,
-            Err(error) => Decision::Fail(error),
-        },
-        Some(live) => match refusal(&wanted, live, id, options) {
-            Some(error) => Decision::Fail(error),
-            None if owned.is_none() && !options.dry_run => Decision::Write(Seen::of(live)),
-            None if managed::settled(&wanted.body, live) => Decision::Keep,
-            None => match difference(cluster, &wanted, live, options).await {
-                Ok(Some((live, answer))) => {
-                    if options.dry_run {
-                        diff = diff::changes(&live, &answer, wanted.object.kind == "Secret");
-                    }
-                    Decision::Write(Seen::of(&live))
+    let decision = match managed_fields::compare(&desired.body, &live) {
+        Comparison::Same if managers.is_empty() && clears.is_none() => Decision::Unchanged,
+        // The write itself finds out; one that changes nothing is not stored.
+        Comparison::Different if !options.dry_run => Decision::Patch(seen(&live)),
+        _ if !options.dry_run && (!managers.is_empty() || clears.is_some()) => Decision::Patch(seen(&live)),
+        _ => match difference(cluster, &desired, &live, options, &managers, clears.is_some()).await {
+            Ok(Some((live, answer))) => {
+                if options.dry_run {
+                    diff = diff::changes(&live, &answer, desired.object.kind == "Secret");
                 }
-                Ok(None) => Decision::Keep,
-                Err(error) => after_refusal(&wanted, live, options, error),
-            },
+                Decision::Patch(seen(&live))
+            }
+            Ok(None) if managers.is_empty() => Decision::Unchanged,
+            Ok(None) => Decision::Patch(seen(&live)),
+            Err(error) => after_refusal(&desired, &live, options, error),
         },
     };
-    Planned { wanted, decision, diff }
+    Planned { desired, decision, note, diff }
+}
+
+/// The patch that clears fields, if it changes the object: of a field that is set to null, the default may come back.
+async fn clears(cluster: &Cluster, desired: &Desired, live: &Value) -> Option<Value> {
+    let patch = clearing::patch(&desired.body, live)?;
+    let answer = cluster.merge(desired.kind().ok()?, &desired.object, &patch, true).await.ok()?;
+    diff::differs(live, &answer).then_some(patch)
+}
+
+async fn decide_absent(
+    cluster: &Cluster,
+    desired: &Desired,
+    options: &ApplyOptions,
+    coming: &BTreeSet<String>,
+) -> Decision {
+    let no_namespace_yet = desired.object.namespace.as_ref().is_some_and(|namespace| coming.contains(namespace));
+    if !options.dry_run || no_namespace_yet {
+        return Decision::Create;
+    }
+    match ask(cluster, desired, options.force).await {
+        Ok(_) => Decision::Create,
+        Err(error) => Decision::Fail(error),
+    }
+}
+
+/// Whose fields are taken over, or stay.
+fn note(live: &Value, desired: &Desired, taken: Option<&TakeOver>, options: &ApplyOptions) -> Option<String> {
+    if let Some(taken) = taken {
+        let others: Vec<_> = taken.managers.iter().filter(|manager| *manager != FIELD_MANAGER).cloned().collect();
+        let managers = others.join(", ");
+        return (!others.is_empty()).then(|| {
+            format!("takes over the fields of {managers}: those that the manifest does not have are removed")
+        });
+    }
+    let remaining = takeover::remaining(live, &desired.object.api_version, options);
+    (!remaining.is_empty()).then(|| {
+        let managers = remaining.join(", ");
+        format!("fields of {managers} that the manifest does not have stay; set adopt to take them over")
+    })
 }
 
 /// The object as it is and as it would be, where they differ by what we want. Somebody else may write between the read
 /// and the dry run: that is not ours to report or to repeat, so both are done again.
 async fn difference(
     cluster: &Cluster,
-    wanted: &Wanted,
+    desired: &Desired,
     live: &Value,
     options: &ApplyOptions,
+    taken: &[String],
+    clears: bool,
 ) -> Result<Option<(Value, Value)>, Error> {
     let mut live = live.clone();
     let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let mut reads = 1;
     loop {
-        let answer = ask(cluster, wanted, options).await?;
+        let answer = match ask(cluster, desired, options.force).await {
+            // The two requests cannot be tried out together: the answer shows what is cleared only.
+            Err(_) if clears => {
+                let patch = clearing::patch(&desired.body, &live).unwrap_or_default();
+                cluster.merge(desired.kind()?, &desired.object, &patch, true).await?
+            }
+            // Conflicts with managers whose fields are taken over go with the takeover.
+            Err(error) if conflicts_only_with(&error, taken) => ask(cluster, desired, true).await?,
+            answer => answer?,
+        };
         if !diff::differs(&live, &answer) {
             return Ok(None);
         }
         if version(&live) == version(&answer) || reads == READS {
             return Ok(Some((live, answer)));
         }
-        let Some(now) = cluster.get(&wanted.object).await? else { return Ok(Some((live, answer))) };
+        let Some(now) = cluster.get(&desired.object).await? else { return Ok(Some((live, answer))) };
         live = now;
         reads += 1;
     }
 }
 
+fn conflicts_only_with(error: &Error, managers: &[String]) -> bool {
+    match error.fault() {
+        Some(ApiError::FieldConflict(conflicts)) => conflicts.iter().all(|one| managers.contains(&one.manager)),
+        _ => false,
+    }
+}
+
 /// Reasons not to touch an object that is there.
-fn refusal(wanted: &Wanted, live: &Value, id: &str, options: &ApplyOptions) -> Option<Error> {
+fn refusal(cluster: &Cluster, desired: &Desired, live: &Value, id: &str, options: &ApplyOptions) -> Option<Error> {
+    if inventory::is_inventory(cluster, &desired.object, live) {
+        return Some(Error::IsInventory { object: desired.object.to_string() });
+    }
     if !live["metadata"]["deletionTimestamp"].is_null() {
-        return Some(Error::StillThere { objects: vec![held(&wanted.object.to_string(), live)] });
+        return Some(Error::StillThere { objects: vec![blocked_by(&desired.object.to_string(), live)] });
     }
     let owner = ownership::other_owner(live, id).filter(|_| !options.adopt)?;
-    Some(Error::Owned { object: wanted.object.to_string(), owner })
+    Some(Error::Owned { object: desired.object.to_string(), owner })
 }
 
-/// An object that is being deleted, with what holds it.
-pub(super) fn held(object: &str, live: &Value) -> String {
+/// An object that is being deleted, with what blocks it.
+pub(super) fn blocked_by(object: &str, live: &Value) -> String {
     let finalizers = live["metadata"]["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
     let names: Vec<_> = finalizers.iter().filter_map(Value::as_str).collect();
-    if names.is_empty() { object.to_owned() } else { format!("{object}, held by finalizers {}", names.join(", ")) }
+    if names.is_empty() { object.to_owned() } else { format!("{object}, blocked by finalizers {}", names.join(", ")) }
 }
 
-async fn ask(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions) -> Result<Value, Error> {
-    let how = Apply { force: options.force, dry_run: true };
-    cluster.patch(wanted.kind()?, &wanted.object, &wanted.body, how).await
+async fn ask(cluster: &Cluster, desired: &Desired, force: bool) -> Result<Value, Error> {
+    let how = Apply { force, dry_run: true };
+    cluster.patch(desired.kind()?, &desired.object, &desired.body, how).await
 }
 
 /// What a refused dry run means.
-fn after_refusal(wanted: &Wanted, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
+fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
     match error.fault() {
-        Some(Fault::Immutable(_)) if may_recreate(wanted, options) => Decision::Recreate(Seen::of(live)),
+        Some(ApiError::Immutable(_)) if may_recreate(desired, options) => Decision::Recreate(Seen::of(live, &[])),
         // A webhook with side effects cannot be asked: the write itself tells.
-        Some(Fault::Refused(text)) if text.contains("dry run") && !options.dry_run => Decision::Write(Seen::of(live)),
+        Some(ApiError::Refused(text)) if text.contains("dry run") && !options.dry_run => {
+            Decision::Patch(Seen::of(live, &[]))
+        }
         // Somebody wrote since it was read; the write looks again.
-        Some(Fault::FieldConflict(_)) if is_contested(wanted) && !options.dry_run => Decision::Write(Seen::of(live)),
+        Some(ApiError::FieldConflict(_)) if is_contested(desired) && !options.dry_run => {
+            Decision::Patch(Seen::of(live, &[]))
+        }
         _ => Decision::Fail(error),
     }
 }
 
 /// Whether the caller's consent to recreate covers this object.
-pub(super) fn may_recreate(wanted: &Wanted, options: &ApplyOptions) -> bool {
-    options.recreate && !precious(wanted.object.group(), &wanted.object.kind)
+pub(super) fn may_recreate(desired: &Desired, options: &ApplyOptions) -> bool {
+    options.recreate && !never_recreated(desired.object.group(), &desired.object.kind)
 }

@@ -8,12 +8,14 @@ use futures::{StreamExt, stream};
 use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
+use super::api_error::ApiError;
 use super::discovery::Kind;
 use super::guarded::{guarded, sleep, written};
 use super::inventory::Inventory;
+use super::locate::{self, Located};
 use super::order::Phase;
-use super::outcome::Tally;
-use super::plan::{PARALLEL, held};
+use super::outcome::ReportBuilder;
+use super::plan::{PARALLEL, blocked_by};
 use super::{Action, Cluster, Error, ObjectRef, ObjectReport, live};
 use crate::failpoint::{self, reach};
 use crate::guard::Guard;
@@ -22,15 +24,21 @@ use crate::progress::{Progress, Step};
 /// Pauses between looks at what is going.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// How long a phase may take to go before the next one begins, when the command does not say how long to wait.
+const PHASE_WITHIN: Duration = Duration::from_mins(1);
+
+/// Objects named in a step.
+const NAMED: usize = 3;
+
 /// One object to delete: exactly this one, not another that takes its name meanwhile.
 #[derive(Debug, Clone)]
-pub(super) struct Doomed {
+pub(super) struct DeleteCandidate {
     pub object: ObjectRef,
     kind: Kind,
     uid: String,
 }
 
-impl Doomed {
+impl DeleteCandidate {
     pub const fn new(object: ObjectRef, kind: Kind, uid: String) -> Self {
         Self { object, kind, uid }
     }
@@ -50,119 +58,203 @@ pub(super) struct Removal<'a> {
     pub phase: &'static str,
     /// What the report calls it.
     pub action: Action,
-    /// How long to wait until they are gone; not at all when `None`.
+    /// How long to wait until all are gone; `None` waits between the phases only.
     pub wait: Option<Duration>,
 }
 
 impl Removal<'_> {
-    /// Deletes all of `doomed`, in the background, and tells what became of each. One that fails does not stop the
-    /// others of its phase, but later phases. Answers the objects that stay.
+    /// Deletes all of `doomed` phase by phase, in the background, and reports what became of each. A phase begins when
+    /// the objects of the one before are gone: an operator must outlive the objects whose finalizers it removes. One
+    /// that fails, or stays, does not stop the others of its phase, but later phases. Answers the objects that stay.
     ///
     /// # Errors
-    /// A reason to stop at once. Failures of single objects are in the tally.
+    /// A reason to stop at once. Failures of single objects are in the report.
     pub async fn run(
         &self,
         inventory: &mut Inventory,
-        mut doomed: Vec<Doomed>,
-        tally: &mut Tally,
+        mut doomed: Vec<DeleteCandidate>,
+        report_builder: &mut ReportBuilder,
     ) -> Result<BTreeSet<ObjectRef>, Error> {
         doomed.sort_by_key(|one| Reverse(one.phase()));
-        let total = doomed.len();
-        let mut done = 0;
-        let mut going = Vec::with_capacity(total);
+        let until = self.wait.map(|wait| Instant::now() + wait);
+        let mut counts = (0, doomed.len());
         let mut staying = BTreeSet::new();
-        for group in doomed.chunk_by(|a, b| a.phase() == b.phase()) {
-            if !staying.is_empty() {
-                for one in group {
-                    staying.insert(one.object.clone());
-                    tally.push(ObjectReport::skipped(one.object.clone(), "not tried, as one before it failed"));
-                }
+        let mut stop = None;
+        let mut phases = doomed.chunk_by(|a, b| a.phase() == b.phase()).peekable();
+        while let Some(phase) = phases.next() {
+            if stop.is_some() || !staying.is_empty() {
+                skip(phase, staying.first(), report_builder);
+                staying.extend(phase.iter().map(|one| one.object.clone()));
                 continue;
             }
-            reach(failpoint::Step::Removing);
-            inventory.hold(self.cluster, self.guard, self.generation).await?;
-            let work: Vec<_> = group.iter().map(|one| self.delete(one)).collect();
-            let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
-            done += group.len();
-            for (one, result) in group.iter().zip(results) {
-                match result {
-                    Ok(()) => going.push(one.clone()),
-                    Err(error) => {
-                        tally.push_failed(one.object.clone(), &error);
-                        staying.insert(one.object.clone());
-                        if error.ends_work() {
-                            return Err(error);
-                        }
+            counts.0 += phase.len();
+            // The last phase is waited for only when the command says so.
+            let until = until.or_else(|| phases.peek().map(|_| Instant::now() + PHASE_WITHIN));
+            stop = self.remove_phase(inventory, phase, until, counts, report_builder, &mut staying).await.err();
+        }
+        stop.map_or(Ok(staying), Err)
+    }
+
+    async fn remove_phase(
+        &self,
+        inventory: &mut Inventory,
+        phase: &[DeleteCandidate],
+        until: Option<Instant>,
+        counts: (usize, usize),
+        report_builder: &mut ReportBuilder,
+        staying: &mut BTreeSet<ObjectRef>,
+    ) -> Result<(), Error> {
+        reach(failpoint::Step::Removing);
+        if let Err(error) = inventory.assert_fence(self.cluster, self.guard, self.generation).await {
+            skip(phase, None, report_builder);
+            return Err(error);
+        }
+        let work: Vec<_> = phase.iter().map(|one| self.delete(one)).collect();
+        let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
+        let mut going = Vec::with_capacity(phase.len());
+        let mut stop = None;
+        for (one, result) in phase.iter().zip(results) {
+            match result {
+                Ok(()) => going.push(one.clone()),
+                Err(error) => {
+                    report_builder.push_failed(one.object.clone(), &error);
+                    staying.insert(one.object.clone());
+                    if error.ends_work() {
+                        stop = Some(error);
                     }
                 }
             }
-            self.progress.report(Step {
-                phase: self.phase.to_owned(),
-                message: format!("{done} of {total} objects deleted"),
-                done: done as u64,
-                total: total as u64,
-            });
         }
-        self.see_off(going, tally, &mut staying).await?;
-        Ok(staying)
-    }
-
-    /// One that was gone already, or whose kind is, counts as deleted.
-    async fn delete(&self, doomed: &Doomed) -> Result<(), Error> {
-        let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
-        let params = DeleteParams::background().preconditions(preconditions);
-        written(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await
-    }
-
-    async fn see_off(
-        &self,
-        going: Vec<Doomed>,
-        tally: &mut Tally,
-        staying: &mut BTreeSet<ObjectRef>,
-    ) -> Result<(), Error> {
-        let stuck = match self.wait {
-            Some(at_most) => until_gone(self.cluster, &going, at_most, self.guard).await,
+        let (done, total) = counts;
+        self.step(counts, format!("{done} of {total} objects deleted"));
+        let stuck = match until.filter(|_| stop.is_none()) {
+            Some(until) => {
+                let blocked = |left: &[String]| self.step(counts, waiting_for(left));
+                wait_until_deleted(self.cluster, &going, until, self.guard, blocked).await
+            }
             None => Ok(HashMap::new()),
         };
         let none = HashMap::new();
         for one in going {
             match stuck.as_ref().unwrap_or(&none).get(&one.object) {
-                Some(held) => {
-                    tally.push_failed(one.object.clone(), &Error::StillThere { objects: vec![held.clone()] });
+                Some(blocked) => {
+                    report_builder
+                        .push_failed(one.object.clone(), &Error::StillThere { objects: vec![blocked.clone()] });
                     staying.insert(one.object);
                 }
-                None => tally.push(ObjectReport::new(one.object, self.action)),
+                None => report_builder.push(ObjectReport::new(one.object, self.action)),
             }
         }
-        stuck.map(drop)
+        stop.map_or(stuck.map(drop), Err)
+    }
+
+    fn step(&self, (done, total): (usize, usize), message: String) {
+        self.progress.report(Step { phase: self.phase.to_owned(), message, done: done as u64, total: total as u64 });
+    }
+
+    /// One that is gone already counts as deleted. One whose version is not served any more is deleted in another.
+    async fn delete(&self, doomed: &DeleteCandidate) -> Result<(), Error> {
+        let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
+        let params = DeleteParams::background().preconditions(preconditions);
+        let error = match written(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await {
+            Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => error,
+            answer => return answer,
+        };
+        match guarded(self.guard, locate::entry(self.cluster, &doomed.object)).await? {
+            Located::Gone => Ok(()),
+            Located::Served(kind) if kind.resource.api_version != doomed.kind.resource.api_version => {
+                written(self.guard, self.cluster.remove(&kind, &doomed.object, &params)).await
+            }
+            Located::Served(_) => Err(error),
+            Located::Unserved(reason) => Err(Error::KindUnserved { object: doomed.object.to_string(), reason }),
+        }
     }
 }
 
-/// Waits until all of `doomed` are gone, at most so long; answers those that are not, each with the finalizers that
-/// hold it.
-pub(super) async fn until_gone(
+/// Reports objects whose turn does not come.
+fn skip(phase: &[DeleteCandidate], before: Option<&ObjectRef>, report_builder: &mut ReportBuilder) {
+    let reason = before.map_or_else(
+        || "not deleted, as work ended before its turn".to_owned(),
+        |before| format!("not deleted, as {before} has to go first"),
+    );
+    for one in phase {
+        report_builder.push(ObjectReport::skipped(one.object.clone(), reason.clone()));
+    }
+}
+
+fn waiting_for(left: &[String]) -> String {
+    let more = left.len().saturating_sub(NAMED);
+    let named = left.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    if more == 0 {
+        format!("waiting until gone: {named}")
+    } else {
+        format!("waiting until gone: {named}; and {more} more")
+    }
+}
+
+/// Waits until all of `doomed` are gone, no longer than `until`; answers those that are not, each with the finalizers
+/// that block it. What is left is given to `blocked` whenever it has changed.
+pub(super) async fn wait_until_deleted(
     cluster: &Cluster,
-    doomed: &[Doomed],
-    at_most: Duration,
+    doomed: &[DeleteCandidate],
+    until: Instant,
     guard: &Guard,
+    mut blocked: impl FnMut(&[String]),
 ) -> Result<HashMap<ObjectRef, String>, Error> {
-    let until = Instant::now() + at_most;
     let (mut pause, longest) = PAUSE;
     let mut left = doomed.to_vec();
+    let mut told = Vec::new();
     loop {
-        let reads: Vec<_> =
-            left.iter().enumerate().map(|(number, one)| (number, one.kind.clone(), one.object.clone())).collect();
-        let mut there = guarded(guard, live::read(cluster, reads)).await?;
-        there.retain(|(number, live)| live["metadata"]["uid"] == left[*number].uid.as_str());
-        if there.is_empty() || Instant::now() >= until {
-            let stuck = there.iter().map(|(number, live)| {
-                let object = &left[*number].object;
-                (object.clone(), held(&object.to_string(), live))
-            });
-            return Ok(stuck.collect());
+        let stuck = guarded(guard, look(cluster, &mut left)).await?;
+        if stuck.is_empty() || Instant::now() >= until {
+            return Ok(stuck);
         }
-        left = there.iter().map(|(number, _)| left[*number].clone()).collect();
-        sleep(guard, pause).await?;
+        let mut names: Vec<_> = stuck.into_values().collect();
+        names.sort();
+        // Most go within the first pause; only what stays longer is worth a word.
+        if pause > PAUSE.0 && names != told {
+            blocked(&names);
+            told = names;
+        }
+        sleep(guard, pause.min(until.saturating_duration_since(Instant::now()))).await?;
         pause = (pause * 2).min(longest);
     }
+}
+
+/// Those of `left` that are still there, each with what blocks it. A kind whose version is not served any more is read in
+/// another one; one that is gone has no objects.
+async fn look(cluster: &Cluster, left: &mut Vec<DeleteCandidate>) -> Result<HashMap<ObjectRef, String>, Error> {
+    let reads = |left: &[DeleteCandidate]| {
+        left.iter().enumerate().map(|(i, it)| (i, it.kind.clone(), it.object.clone())).collect::<Vec<_>>()
+    };
+    let mut there = match live::read(cluster, reads(left)).await {
+        Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => {
+            relocate(cluster, left).await?;
+            live::read(cluster, reads(left)).await?
+        }
+        answer => answer?,
+    };
+    there.retain(|(number, live)| live["metadata"]["uid"] == left[*number].uid.as_str());
+    let stuck = there.iter().map(|(number, live)| {
+        let object = &left[*number].object;
+        (object.clone(), blocked_by(&object.to_string(), live))
+    });
+    let stuck = stuck.collect();
+    *left = there.iter().map(|(number, _)| left[*number].clone()).collect();
+    Ok(stuck)
+}
+
+async fn relocate(cluster: &Cluster, left: &mut Vec<DeleteCandidate>) -> Result<(), Error> {
+    let mut found = Vec::with_capacity(left.len());
+    for one in left.drain(..) {
+        match locate::entry(cluster, &one.object).await? {
+            Located::Gone => {}
+            Located::Served(kind) => found.push(DeleteCandidate { kind, ..one }),
+            Located::Unserved(reason) => {
+                return Err(Error::KindUnserved { object: one.object.to_string(), reason });
+            }
+        }
+    }
+    *left = found;
+    Ok(())
 }

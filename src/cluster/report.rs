@@ -98,7 +98,7 @@ pub struct ObjectReport {
     pub object: ObjectRef,
     /// What was done.
     pub action: Action,
-    /// Why it was skipped.
+    /// Why it was skipped, or what became of the fields of an earlier manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Why it failed.

@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Preconditions};
+use serde_json::json;
 use tokio::time::Instant;
 
+use super::api_error::ApiError;
 use super::connection::Apply;
-use super::fault::Fault;
+use super::desired::Desired;
 use super::guarded::{guarded, sleep, written};
 use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
-use super::wanted::Wanted;
-use super::{Action, Cluster, Error, foreign, removal};
+use super::{Action, Cluster, Error, ignored_fields, removal, takeover};
 use crate::failpoint::{Step, reach};
 use crate::guard::Guard;
 
@@ -35,37 +36,72 @@ pub(super) async fn write(
     options: &ApplyOptions,
     guard: &Guard,
 ) -> Result<Action, Error> {
-    let wanted = &planned.wanted;
-    match std::mem::replace(&mut planned.decision, Decision::Keep) {
-        Decision::Keep => Ok(Action::Unchanged),
+    let desired = &planned.desired;
+    match std::mem::replace(&mut planned.decision, Decision::Unchanged) {
+        Decision::Unchanged => Ok(Action::Unchanged),
         Decision::Fail(error) => Err(error),
-        Decision::Recreate(seen) => recreate(cluster, wanted, seen, options, guard).await,
-        Decision::Create | Decision::Later => {
-            patch(cluster, wanted, options, guard).await?;
+        Decision::Recreate(seen) => recreate(cluster, desired, seen, options, guard).await,
+        Decision::Create | Decision::Deferred => {
+            patch(cluster, desired, options, guard).await?;
             Ok(Action::Created)
         }
-        Decision::Write(seen) => match patch(cluster, wanted, options, guard).await {
+        Decision::Patch(seen) => match take_over_and_patch(cluster, desired, &seen, options, guard).await {
             Ok(version) if version == seen.resource_version => Ok(Action::Unchanged),
             Ok(_) => Ok(Action::Configured),
-            Err(error) if matches!(error.fault(), Some(Fault::Immutable(_))) && may_recreate(wanted, options) => {
-                recreate(cluster, wanted, seen, options, guard).await
+            Err(error) if matches!(error.fault(), Some(ApiError::Immutable(_))) && may_recreate(desired, options) => {
+                recreate(cluster, desired, seen, options, guard).await
             }
             Err(error) => Err(error),
         },
     }
 }
 
+/// Clears fields and makes those of earlier managers ours, if the plan says so, and applies.
+async fn take_over_and_patch(
+    cluster: &Cluster,
+    desired: &Desired,
+    seen: &Seen,
+    options: &ApplyOptions,
+    guard: &Guard,
+) -> Result<String, Error> {
+    if let Some(patch) = &seen.clears {
+        written(guard, cluster.merge(desired.kind()?, &desired.object, patch, false)).await?;
+    }
+    if !seen.taken.is_empty() || seen.clears.is_some() {
+        take_over(cluster, desired, options, guard).await?;
+    }
+    patch(cluster, desired, options, guard).await
+}
+
+/// A crash after this loses nothing: the next attempt finds fields of ours that the set does not have, and applies.
+async fn take_over(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, guard: &Guard) -> Result<(), Error> {
+    let kind = desired.kind()?;
+    let mut tries = 1;
+    loop {
+        let Some(live) = guarded(guard, cluster.get_as(kind, &desired.object)).await? else { return Ok(()) };
+        let Some(plan) = takeover::plan(&live, &desired.object.api_version, options) else { return Ok(()) };
+        let version = live["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        let patch = json!({"metadata": {"managedFields": plan.managed_fields(), "resourceVersion": version}});
+        match written(guard, cluster.merge(kind, &desired.object, &patch, false)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if matches!(error.fault(), Some(ApiError::Conflict(_))) && tries < TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+        sleep(guard, PAUSE).await?;
+    }
+}
+
 /// Applies, and answers the resource version.
-async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard: &Guard) -> Result<String, Error> {
+async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, guard: &Guard) -> Result<String, Error> {
     // istiod may write to a webhook's configuration at any moment: what it has taken is not taken back, forced or not.
-    let contested = is_contested(wanted);
+    let contested = is_contested(desired);
     let mut how = Apply { force: options.force && !contested, dry_run: false };
-    let mut body = Cow::Borrowed(&wanted.body);
-    let kind = wanted.kind()?;
+    let mut body = Cow::Borrowed(&desired.body);
+    let kind = desired.kind()?;
     let begun = Instant::now();
     let mut tries = 1;
     loop {
-        let error = match written(guard, cluster.patch(kind, &wanted.object, &body, how)).await {
+        let error = match written(guard, cluster.patch(kind, &desired.object, &body, how)).await {
             Ok(live) => {
                 reach(Step::ObjectWritten);
                 return Ok(live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
@@ -73,10 +109,10 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
             Err(error) => error,
         };
         match error.fault() {
-            Some(Fault::FieldConflict(_)) if contested && tries < TRIES => {
-                let live = guarded(guard, cluster.get_as(kind, &wanted.object)).await?;
-                let mut rest = wanted.body.clone();
-                foreign::leave(&mut rest, live.as_ref());
+            Some(ApiError::FieldConflict(_)) if contested && tries < TRIES => {
+                let live = guarded(guard, cluster.get_as(kind, &desired.object)).await?;
+                let mut rest = desired.body.clone();
+                ignored_fields::strip_ignored(&mut rest, live.as_ref());
                 if rest == *body && how.force == options.force {
                     return Err(error);
                 }
@@ -84,8 +120,8 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
                 how.force = options.force;
                 tries += 1;
             }
-            Some(Fault::Conflict(_)) if tries < TRIES => tries += 1,
-            Some(Fault::NotServed) if begun.elapsed() < SERVED_WITHIN => {}
+            Some(ApiError::Conflict(_)) if tries < TRIES => tries += 1,
+            Some(ApiError::NotServed) if begun.elapsed() < SERVED_WITHIN => {}
             _ => return Err(error),
         }
         sleep(guard, PAUSE).await?;
@@ -93,25 +129,25 @@ async fn patch(cluster: &Cluster, wanted: &Wanted, options: &ApplyOptions, guard
 }
 
 /// Whether others write to the object while it is applied.
-pub(super) fn is_contested(wanted: &Wanted) -> bool {
-    wanted.object.group() == "admissionregistration.k8s.io"
+pub(super) fn is_contested(desired: &Desired) -> bool {
+    desired.object.group() == "admissionregistration.k8s.io"
 }
 
 async fn recreate(
     cluster: &Cluster,
-    wanted: &Wanted,
+    desired: &Desired,
     seen: Seen,
     options: &ApplyOptions,
     guard: &Guard,
 ) -> Result<Action, Error> {
     let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version: None };
     let params = DeleteParams::foreground().preconditions(preconditions);
-    written(guard, cluster.remove(wanted.kind()?, &wanted.object, &params)).await?;
-    let gone = [removal::Doomed::new(wanted.object.clone(), wanted.kind()?.clone(), seen.uid)];
-    let stuck = removal::until_gone(cluster, &gone, GONE_WITHIN, guard).await?;
+    written(guard, cluster.remove(desired.kind()?, &desired.object, &params)).await?;
+    let gone = [removal::DeleteCandidate::new(desired.object.clone(), desired.kind()?.clone(), seen.uid)];
+    let stuck = removal::wait_until_deleted(cluster, &gone, Instant::now() + GONE_WITHIN, guard, |_| {}).await?;
     if !stuck.is_empty() {
         return Err(Error::StillThere { objects: stuck.into_values().collect() });
     }
-    patch(cluster, wanted, options, guard).await?;
+    patch(cluster, desired, options, guard).await?;
     Ok(Action::Recreated)
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Bus, Charts, Config, Nats, Worker};
+use super::{Bus, Charts, Config, Connection, Nats, Worker};
 use crate::event;
+use crate::observe::promql::is_label_name;
 
 /// The key that is wrong, and why.
 type Wrong = (String, String);
@@ -29,6 +30,9 @@ pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
         let label = target.inventory_namespace.parse::<event::Target>().is_ok();
         check(label, &key("inventory_namespace"), "must be the name of a namespace")?;
         check(!target.request_timeout.is_zero(), &key("request_timeout"), "must be longer than 0s")?;
+        for (name, connection) in &target.connections {
+            self::connection(&key(&format!("connections.{name}")), name, connection)?;
+        }
     }
     charts(&config.charts)?;
     let endpoint = config.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
@@ -61,6 +65,27 @@ fn nats(nats: &Nats) -> Result<(), Wrong> {
         .split('.')
         .all(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
     check(tokens, "nats.inbox_prefix", "must be subject tokens of letters, digits, _ and -")
+}
+
+fn connection(key: &str, name: &str, connection: &Connection) -> Result<(), Wrong> {
+    let label = name.len() <= 30 && name.parse::<event::Target>().is_ok();
+    check(label, key, "a connection's name must be 1 to 30 of a-z, 0-9 and -, not - at an end")?;
+    let sub = |field: &str| format!("{key}.{field}");
+    let url = &connection.url;
+    let http = url.starts_with("http://") || url.starts_with("https://");
+    check(http, &sub("url"), "must begin with http:// or https://")?;
+    // Not repeated: it is a secret.
+    check(!url.contains('@'), &sub("url"), "must not hold credentials; name a file of them instead")?;
+    check(!url.contains(['?', '#']), &sub("url"), "must not have a query or a fragment")?;
+    let labels = connection.scope.keys().all(|name| is_label_name(name));
+    check(labels, &sub("scope"), "its keys must be names of Prometheus labels")?;
+    let credentials = &connection.credentials;
+    let twice = credentials.bearer_token_file.is_some() && credentials.user.is_some();
+    check(!twice, &sub("credentials.user"), "excludes bearer_token_file: give one kind of credentials")?;
+    let user = credentials.user.is_some() == credentials.password_file.is_some();
+    check(user, &sub("credentials.user"), "needs password_file, and password_file needs user")?;
+    let certificate = credentials.cert_file.is_some() == credentials.key_file.is_some();
+    check(certificate, &sub("credentials.cert_file"), "needs key_file, and key_file needs cert_file")
 }
 
 fn bus(bus: &Bus) -> Result<(), Wrong> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::names::Namespace;
 use super::{DURATION, Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::DeleteOptions;
-use crate::cluster::{ApplyOptions, ObjectsReport, apply, delete, manifest};
+use crate::cluster::{ApplyOptions, Family, ObjectsReport, apply, delete, manifest};
 use crate::guard::Stop;
 
 /// A DNS label with room for the inventory's prefix.
@@ -45,10 +45,12 @@ pub struct ApplyParams {
     /// `PersistentVolumeClaim`.
     #[serde(default = "yes")]
     pub prune: bool,
-    /// Take fields over from other field managers.
+    /// Take fields over from other field managers, and every field that `kubectl apply` has set: those that the manifest
+    /// does not have are removed.
     #[serde(default)]
     pub force: bool,
-    /// Take over objects that another tool (Helm, Argo CD, Flux, istioctl, another installation) owns.
+    /// Take over objects that another tool (Helm, Argo CD, Flux, istioctl, another installation) owns, with every field
+    /// that it has set: those that the manifest does not have are removed.
     #[serde(default)]
     pub adopt: bool,
     /// Delete and create objects whose immutable fields differ; never a Namespace, a CRD or a
@@ -107,6 +109,7 @@ impl Task for Apply {
             return Err(Error::Parameter { field: "manifest", reason }.into());
         }
         let options = ApplyOptions {
+            family: Family::Config,
             namespace: params.namespace.map(Into::into),
             create_namespace: params.create_namespace,
             dry_run: params.dry_run,
@@ -144,13 +147,35 @@ pub struct DeleteParams {
     /// Report what would be deleted, and delete nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Delete objects of the manifest even if another tool owns them.
+    /// Delete objects of the manifest even if the installation does not own them.
     #[serde(default)]
     pub adopt: bool,
-    /// Wait until the objects are gone, at most so long, such as `60s`; do not wait when absent.
+    /// Delete Namespaces, CRDs and `PersistentVolumeClaim`s too, **with everything in them**; without it they stay, and
+    /// the installation keeps them. Needs `confirm`.
+    #[serde(default)]
+    pub purge: bool,
+    /// The target's name, to confirm `purge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub confirm: Option<String>,
+    /// Wait until the objects are gone, at most so long, such as `60s`. When absent, the worker waits between the phases
+    /// of the deletion, at most a minute for each, and not for the last one.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
     pub wait: Option<Duration>,
+}
+
+impl DeleteParams {
+    fn check(&self, target: &str) -> Result<(), Error> {
+        if self.purge && !self.dry_run && self.confirm.as_deref() != Some(target) {
+            let reason = format!(
+                "purge deletes Namespaces, CRDs and PersistentVolumeClaims with everything in them: confirm it with \
+                 the target's name, {target}"
+            );
+            return Err(Error::Parameter { field: "confirm", reason });
+        }
+        Ok(())
+    }
 }
 
 impl Task for Delete {
@@ -170,6 +195,8 @@ impl Task for Delete {
             namespace: None,
             dry_run: false,
             adopt: false,
+            purge: false,
+            confirm: None,
             wait: Some(Duration::from_mins(1)),
         }
     }
@@ -179,14 +206,17 @@ impl Task for Delete {
         cx: &TaskContext,
         params: DeleteParams,
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
+        params.check(&cx.target)?;
         let objects = match params.manifest {
             Some(manifest) => Some(read(manifest).await?),
             None => None,
         };
         let options = DeleteOptions {
+            family: Family::Config,
             namespace: params.namespace.map(Into::into),
             dry_run: params.dry_run,
             adopt: params.adopt,
+            purge: params.purge,
             wait: params.wait,
             generation: cx.generation,
         };

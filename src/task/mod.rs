@@ -12,7 +12,9 @@ pub mod addon;
 pub mod analyze;
 pub mod cancel;
 pub mod config;
+pub mod connection;
 pub mod mesh;
+pub mod metrics;
 pub mod namespace;
 pub mod ping;
 pub mod policy;
@@ -131,6 +133,9 @@ pub enum Error {
     /// The state of the cluster speaks against it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A metrics store or Grafana cannot be used.
+    #[error(transparent)]
+    Connection(#[from] connection::ConnectionError),
     /// A parameter that the schema cannot judge.
     #[error("parameter {field}: {reason}")]
     Parameter {
@@ -162,6 +167,7 @@ impl Classify for Error {
             Self::Mesh(error) => error.class(),
             Self::Commands { .. } | Self::Untold(_) => Class::RETRY,
             Self::Refused(refusal) => refusal.class(),
+            Self::Connection(error) => error.class(),
             Self::Parameter { .. } => Class::Rejected,
         }
     }
@@ -174,6 +180,7 @@ impl Classify for Error {
             Self::Mesh(error) => error.code(),
             Self::Commands { .. } | Self::Untold(_) => Code::SH2002,
             Self::Refused(refusal) => refusal.code(),
+            Self::Connection(error) => error.code(),
             Self::Parameter { .. } => Code::SH1005,
         }
     }
@@ -183,6 +190,7 @@ impl Classify for Error {
             Self::Stopped(stop) => stop.remedy(),
             Self::Cluster(error) => error.remedy(),
             Self::Refused(refusal) => refusal.remedy(),
+            Self::Connection(error) => error.remedy(),
             Self::Chart(error) => error.remedy(),
             Self::Mesh(error) => error.remedy(),
             Self::Commands { .. } | Self::Untold(_) | Self::Parameter { .. } => self.code().remedy().to_owned(),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::names::{self, Namespace};
 use super::{Error, Failure, Outcome, Task, TaskContext};
-use crate::cluster::{self, Cluster, Fault, ObjectRef};
+use crate::cluster::{self, ApiError, Cluster, ObjectRef};
 use labels::{Asked, MANAGER, RESTART};
 
 pub use params::{LabelParams, LabelReport, Mode};
@@ -76,7 +76,7 @@ impl Work<'_> {
             let live = self.read().await?;
             if live.is_none() && !self.params.create {
                 let message = format!("namespaces {:?} not found", self.params.namespace.as_str());
-                return Err(self.failed(Fault::Namespace { message, terminating: false }));
+                return Err(self.failed(ApiError::Namespace { message, terminating: false }));
             }
             let asked = Asked {
                 mode: &self.params.mode,
@@ -87,7 +87,7 @@ impl Work<'_> {
             };
             let plan = labels::plan(live.as_ref().unwrap_or(&Value::Null), asked);
             if !plan.conflicts.is_empty() && !self.params.force {
-                return Err(self.failed(Fault::FieldConflict(plan.conflicts)));
+                return Err(self.failed(ApiError::FieldConflict(plan.conflicts)));
             }
             self.report.created = live.is_none();
             self.report.before = plan.before;
@@ -148,7 +148,7 @@ impl Work<'_> {
             let mut metadata = metadata;
             metadata["name"] = name.into();
             let namespace: Live = serde_json::from_value(json!({ "metadata": metadata }))
-                .map_err(|error| self.failed(Fault::Unreadable(error.to_string())))?;
+                .map_err(|error| self.failed(ApiError::Unreadable(error.to_string())))?;
             let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
             self.cluster
                 .call("create", &self.object(), |client| {
@@ -171,7 +171,7 @@ impl Work<'_> {
                 self.wrote = true;
                 Ok(true)
             }
-            Err(cluster::Error::Request { fault: Fault::Conflict(_), .. }) if round < ROUNDS => Ok(false),
+            Err(cluster::Error::Request { fault: ApiError::Conflict(_), .. }) if round < ROUNDS => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -185,7 +185,7 @@ impl Work<'_> {
         }
     }
 
-    fn failed(&self, fault: Fault) -> Error {
+    fn failed(&self, fault: ApiError) -> Error {
         cluster::Error::Request { verb: "label", object: self.object().to_string(), fault }.into()
     }
 }

@@ -11,13 +11,15 @@ pub fn is_ready(pod: &Value) -> bool {
 
 /// Whether Istio's proxy is in it, as a container or (from 1.27) an init container, or ztunnel stands before it.
 pub fn has_proxy(pod: &Value) -> bool {
-    let named = |list: &str| {
+    has_proxy_container(pod) || pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
+}
+
+/// Whether the proxy runs in the pod itself: a sidecar, a gateway or a waypoint.
+pub fn has_proxy_container(pod: &Value) -> bool {
+    ["containers", "initContainers"].iter().any(|list| {
         let containers = pod["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
         containers.iter().any(|container| container["name"] == "istio-proxy")
-    };
-    named("containers")
-        || named("initContainers")
-        || pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
+    })
 }
 
 /// Whether it has all labels of `wanted`, an object of strings.

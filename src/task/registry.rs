@@ -140,6 +140,12 @@ impl Registry {
             .with(super::traffic::Clear)
             .with(super::policy::Apply)
             .with(super::policy::Remove)
+            .with(super::connection::Discover)
+            .with(super::connection::Apply)
+            .with(super::connection::Remove)
+            .with(super::connection::Check)
+            .with(super::metrics::Query)
+            .with(super::metrics::Promql)
             .with(super::addon::Apply)
             .with(super::addon::Remove)
     }

@@ -2,11 +2,14 @@
 
 use crate::support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sailhand::cluster::Action::{Configured, Created, Pruned, Skipped, Unchanged};
 use sailhand::cluster::delete::DeleteOptions;
 use serde_json::{Value, json};
+use support::api_proxy::ApiProxy;
 use support::eventually::eventually;
 use support::site::{Site, actions, options, problem};
 
@@ -77,6 +80,36 @@ async fn what_only_the_server_can_compare_is_asked_and_not_written() {
     assert_eq!(actions(&again), [("web", Unchanged)]);
     let after = (site.get(&set[0]).await.unwrap()["metadata"]["generation"].clone(), site.inventory().await);
     assert_eq!(before, after);
+}
+
+/// Data, labels and images decide by `managedFields`: each changed object costs one request beside the reads.
+#[tokio::test]
+async fn a_change_of_many_objects_costs_one_write_each() {
+    let site = Site::new("many").await;
+    let set = |value: &str| {
+        let mut set: Vec<_> = (0..30).map(|i| site.config_map(&format!("c{i}"), json!({"k": value}))).collect();
+        set.extend((0..5).map(|i| {
+            let mut web = deployment(&site.namespace, &format!("i:{value}"), "500m");
+            web["metadata"]["name"] = json!(format!("web-{i}"));
+            web["spec"]["replicas"] = json!(0);
+            web
+        }));
+        set
+    };
+    site.apply(&set("1"), &options(|_| {})).await.unwrap();
+    let record = support::api_proxy::Record::default();
+    let proxy = ApiProxy::start("many", support::control_plane::kubeconfig(), Arc::clone(&record)).await;
+    let cluster = site.through(&proxy).await;
+    let dry_runs = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dry_runs);
+    proxy.answer(move |_, query| {
+        count.fetch_add(usize::from(query.contains("dryRun=")), Ordering::Relaxed);
+        None
+    });
+    let report = site.apply_as(&cluster, &set("2"), &options(|_| {}), 1).await.unwrap();
+    assert!(report.objects.iter().all(|line| line.action == Configured), "{:?}", actions(&report));
+    assert_eq!(dry_runs.load(Ordering::Relaxed), 0);
+    assert_eq!(record.lock().unwrap().len(), 35 + 1, "the objects and the inventory");
 }
 
 #[tokio::test]
@@ -165,7 +198,8 @@ async fn a_crd_and_its_objects_go_in_one_go() {
     let again = site.apply(&set, &options(|_| {})).await.unwrap();
     assert!(!again.changed(), "{:?}", actions(&again));
 
-    let gone = site.delete(None, &DeleteOptions::default()).await.unwrap();
+    let purge = DeleteOptions { purge: true, ..DeleteOptions::default() };
+    let gone = site.delete(None, &purge).await.unwrap();
     assert_eq!(actions(&gone)[0].0, "g", "objects go before their kind");
 }
 
@@ -242,7 +276,7 @@ async fn a_pruned_object_that_does_not_go_stays_in_the_inventory() {
     let brief = options(|options| options.wait = Some(Duration::from_secs(1)));
     let (code, message) = problem(site.apply(std::slice::from_ref(&stays), &brief).await);
     assert_eq!(code, "SH3019");
-    assert!(message.contains("held by finalizers example.com/hold"), "{message}");
+    assert!(message.contains("blocked by finalizers example.com/hold"), "{message}");
     assert_eq!(site.members().await, ["held", "stays"]);
 
     held["metadata"]["finalizers"] = json!([]);

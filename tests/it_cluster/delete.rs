@@ -119,3 +119,149 @@ async fn after_a_deletion_with_a_generation_an_older_command_brings_nothing_back
     site.delete(None, &waiting(30)).await.unwrap();
     assert_eq!(site.inventory().await, None, "without a generation nothing stays");
 }
+
+/// An operator removes its finalizer while it runs; here the test does, as soon as the object is being deleted.
+struct Operator<'a> {
+    site: &'a Site,
+    bucket: Value,
+    workload: Value,
+    blocked: std::sync::Mutex<Vec<String>>,
+}
+
+impl sailhand::progress::Progress for Operator<'_> {
+    fn report(&self, step: sailhand::progress::Step) {
+        if !step.message.contains("blocked by finalizers") {
+            return;
+        }
+        self.blocked.lock().unwrap().push(step.message);
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                let live = self.site.get(&self.workload).await.expect("the operator outlives its objects");
+                assert!(live["metadata"]["deletionTimestamp"].is_null());
+                self.site.release(&self.bucket).await;
+            });
+        });
+    }
+}
+
+fn operator(site: &Site) -> [Value; 4] {
+    let group = format!("{}.example.com", site.namespace);
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("buckets.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Bucket", "plural": "buckets"}, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}},
+        ]},
+    });
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator", "namespace": site.namespace},
+    });
+    let workload = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "operator", "namespace": site.namespace},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "o"}}, "template": {
+            "metadata": {"labels": {"app": "o"}}, "spec": {"containers": [{"name": "o", "image": "o:1"}]},
+        }},
+    });
+    let bucket = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Bucket",
+        "metadata": {"name": "photos", "namespace": site.namespace, "finalizers": ["example.com/empty-first"]},
+    });
+    [crd, account, workload, bucket]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_outlives_the_objects_whose_finalizers_it_removes() {
+    for wait in [Some(Duration::from_secs(30)), None] {
+        let site = Site::new("operator").await;
+        let set = operator(&site);
+        let [crd, account, workload, bucket] = set.clone();
+        site.apply(&set, &options(|_| {})).await.unwrap();
+        let progress = Operator {
+            site: &site,
+            bucket: bucket.clone(),
+            workload: workload.clone(),
+            blocked: std::sync::Mutex::default(),
+        };
+        let purge = DeleteOptions { purge: true, wait, ..DeleteOptions::default() };
+        let guard = support::site::guard(1);
+        let report =
+            sailhand::cluster::delete::delete(&site.cluster, &site.installation, None, &purge, &guard, &progress).await;
+        assert_eq!(report.unwrap().objects.iter().filter(|line| line.action == Deleted).count(), 4);
+        let blocked = progress.blocked.lock().unwrap().join("; ");
+        assert!(blocked.contains("Bucket") && blocked.contains("example.com/empty-first"), "{blocked}");
+        for gone in [bucket, workload, account] {
+            assert_eq!(site.get(&gone).await, None);
+        }
+        if wait.is_some() {
+            assert_eq!(site.get(&crd).await, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn later_phases_stay_while_an_object_of_an_earlier_one_does() {
+    let site = Site::new("phases").await;
+    let [crd, account, workload, bucket] = operator(&site);
+    site.apply(&[crd.clone(), account.clone(), workload.clone(), bucket.clone()], &options(|_| {})).await.unwrap();
+    let (_, report) = failure(site.delete(None, &DeleteOptions { purge: true, ..waiting(1) }).await);
+    assert_eq!(report.objects.len(), 4, "every object has its line");
+    for line in &report.objects {
+        let expected = if line.object.kind == "Bucket" { Failed } else { Skipped };
+        assert_eq!(line.action, expected, "{}", line.object);
+    }
+    assert!(report.objects[1].reason.as_ref().unwrap().contains("Bucket"), "{report:?}");
+    for there in [&crd, &account, &workload] {
+        let live = site.get(there).await.unwrap();
+        assert!(live["metadata"]["deletionTimestamp"].is_null());
+    }
+    assert_eq!(site.members().await.len(), 4);
+
+    // Pruning goes the same way.
+    let brief = options(|options| options.wait = Some(Duration::from_secs(1)));
+    let (_, report) = failure(site.apply(&[crd.clone(), account.clone()], &brief).await);
+    let line = report.objects.iter().find(|line| line.object.kind == "Deployment").unwrap();
+    assert_eq!(line.action, Skipped);
+    assert!(site.get(&workload).await.is_some());
+    site.release(&bucket).await;
+    site.delete(None, &DeleteOptions { purge: true, ..waiting(30) }).await.unwrap();
+    assert_eq!(site.inventory().await, None);
+}
+
+#[tokio::test]
+async fn only_what_the_installation_owns_is_deleted() {
+    let site = Site::new("owns").await;
+    let nobodys = site.config_map("nobodys", json!({}));
+    site.seed("somebody", &nobodys).await;
+    let report = site.delete(Some(std::slice::from_ref(&nobodys)), &waiting(30)).await.unwrap();
+    assert_eq!(actions(&report), [("nobodys", Skipped)]);
+    assert!(report.objects[0].reason.as_ref().unwrap().contains("adopt"), "{report:?}");
+    assert!(site.get(&nobodys).await.is_some());
+}
+
+#[tokio::test]
+async fn namespaces_crds_and_claims_stay_unless_purged() {
+    let site = Site::new("purge").await;
+    let [crd, ..] = operator(&site);
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "claim", "namespace": site.namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    });
+    let place = format!("{}-own", site.namespace);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}});
+    let map = site.config_map("map", json!({}));
+    let precious = [crd, claim, namespace];
+    let set = [&precious[..], std::slice::from_ref(&map)].concat();
+    site.apply(&set, &options(|_| {})).await.unwrap();
+    for named in [None, Some(&set[..])] {
+        let report = site.delete(named, &waiting(30)).await.unwrap();
+        let kept: Vec<_> = report.objects.iter().filter(|line| line.action == Skipped).collect();
+        assert_eq!(kept.len(), 3, "{:?}", actions(&report));
+        assert!(kept.iter().all(|line| line.reason.as_ref().unwrap().contains("purge")), "{kept:?}");
+    }
+    assert_eq!(site.get(&map).await, None);
+    assert_eq!(site.members().await.len(), 3, "the installation still has them");
+    site.delete(None, &DeleteOptions { purge: true, ..waiting(60) }).await.unwrap();
+    for gone in &precious {
+        assert_eq!(site.get(gone).await, None);
+    }
+}

@@ -9,10 +9,16 @@ mod cluster_target;
 mod config;
 mod connection;
 mod delete;
+mod immutable;
+mod kubectl;
+mod names;
 mod namespace;
+mod ownership;
 mod policy;
 mod refusals;
 mod samples;
+mod schema;
+mod served;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;

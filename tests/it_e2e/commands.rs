@@ -52,13 +52,20 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
         ("policy.apply", json!({"scope": {"of": "namespace", "namespace": space}, "mtls": {"mode": "strict"}})),
         ("policy.remove", json!({"scope": {"of": "namespace", "namespace": space}, "kind": "mtls"})),
         ("addon.apply", json!({"addon": "zipkin", "namespace": space, "wait": "0s"})),
+        ("connection.discover", json!({"namespaces": [space], "ask": false})),
+        (
+            "connection.apply",
+            json!({"name": app, "kind": "prometheus", "check": false, "service": {"namespace": space, "name": "zipkin", "port": 9411}}),
+        ),
+        ("connection.remove", json!({"name": app})),
         ("addon.remove", json!({"addon": "zipkin", "namespace": space, "wait": "60s"})),
         ("sample.remove", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),
         ("config.delete", json!({"name": app, "wait": "30s"})),
     ] {
         let first = stage.run("dev", verb, params.clone()).await;
         assert_eq!(first.outcome, Outcome::Succeeded, "{verb}: {first:?}");
-        assert_eq!(first.changed, verb != "ping", "{verb}: {first:?}");
+        let reads = matches!(verb, "ping" | "connection.discover");
+        assert_eq!(first.changed, !reads, "{verb}: {first:?}");
         let second = stage.run("dev", verb, params).await;
         assert_eq!(second.outcome, Outcome::Succeeded, "{verb}, again: {second:?}");
         assert!(!second.changed, "{verb}, again: {second:?}");

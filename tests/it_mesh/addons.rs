@@ -6,10 +6,7 @@ use crate::cluster_target;
 use crate::support;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use cluster_target::{context, object, read, unique};
@@ -21,6 +18,7 @@ use sailhand::task::{Task, TaskContext};
 use serde_json::{Value, json};
 use support::control_plane;
 use support::eventually::eventually;
+use support::prometheus::Prometheus;
 use support::tools;
 
 const WITHIN: Duration = Duration::from_mins(1);
@@ -32,44 +30,6 @@ async fn files(cx: &TaskContext, space: &str, more: Value) -> BTreeMap<String, S
     Apply.run(cx, serde_json::from_value::<ApplyParams>(asked).unwrap()).await.unwrap();
     let map = read(cx, &object("v1", "ConfigMap", Some(space), more["addon"].as_str().unwrap())).await.unwrap();
     serde_json::from_value(map["data"].clone()).unwrap()
-}
-
-/// Ends with the test.
-struct Prometheus(Child, String);
-
-impl Prometheus {
-    fn start(configuration: &Path, folder: &Path) -> Self {
-        let mut child = Command::new(tools::program("prometheus", "PROMETHEUS_BIN"))
-            .arg(format!("--config.file={}", configuration.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let said = |line: &String| line.contains("Listening on");
-        let line = lines.find(said).unwrap_or_else(|| panic!("Prometheus did not start"));
-        let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-        std::thread::spawn(move || lines.for_each(drop));
-        Self(child, address)
-    }
-
-    /// The answer's data, or nothing while it starts.
-    fn ask(&self, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(&self.1).ok()?;
-        write!(stream, "GET /api/v1/{path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
-        (answer["status"] == "success").then(|| answer["data"].clone())
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn promtool(arguments: &[&str]) {
@@ -132,7 +92,7 @@ async fn prometheus_finds_the_pods_that_ask_for_it() {
     configuration["scrape_configs"][0]["kubernetes_sd_configs"][0]["kubeconfig_file"] =
         json!(control_plane::kubeconfig().to_str().unwrap());
     std::fs::write(&path, configuration.to_string()).unwrap();
-    let prometheus = Prometheus::start(&path, folder.path());
+    let prometheus = Prometheus::start(&path, folder.path(), &[]);
     let wanted = [
         ("its-own-port", "http://192.0.2.3:9100/metrics"),
         ("proxied", "http://192.0.2.1:15020/stats/prometheus"),

@@ -6,6 +6,7 @@ mod ambient;
 mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
+mod connections;
 mod install;
 mod lifecycle;
 #[path = "../mesh_settings/mod.rs"]

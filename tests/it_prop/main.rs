@@ -4,3 +4,6 @@
 mod analysis;
 mod engine;
 mod incremental;
+#[path = "../support/mod.rs"]
+mod support;
+mod trust;

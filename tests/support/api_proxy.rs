@@ -49,12 +49,16 @@ pub struct Refusal {
     pub percent: u32,
 }
 
+/// Answers of a test: from path and query to status and body, `None` for the server's own answer.
+pub type Answers = Arc<dyn Fn(&str, &str) -> Option<(u16, String)> + Send + Sync>;
+
 /// All writes through some proxies.
 pub type Record = Arc<Mutex<Vec<Write>>>;
 
 /// Listens until the runtime of the test ends.
 pub struct ApiProxy {
     port: u16,
+    answers: Arc<watch::Sender<Option<Answers>>>,
     refusal: Arc<watch::Sender<Option<Refusal>>>,
     refused: Arc<AtomicUsize>,
     watches: Arc<watch::Sender<u64>>,
@@ -65,6 +69,7 @@ struct Shared {
     by: String,
     upstream: Client,
     record: Record,
+    answers: Arc<watch::Sender<Option<Answers>>>,
     refusal: Arc<watch::Sender<Option<Refusal>>>,
     refused: Arc<AtomicUsize>,
     watches: Arc<watch::Sender<u64>>,
@@ -76,6 +81,7 @@ impl ApiProxy {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         config.default_retry = false; // the client behind the proxy has its own
+        let answers = Arc::new(watch::Sender::new(None));
         let refusal = Arc::new(watch::Sender::new(None));
         let refused = Arc::new(AtomicUsize::new(0));
         let watches = Arc::new(watch::Sender::new(0));
@@ -83,6 +89,7 @@ impl ApiProxy {
             by: by.to_owned(),
             upstream: Client::try_from(config).unwrap(),
             record,
+            answers: Arc::clone(&answers),
             refusal: Arc::clone(&refusal),
             refused: Arc::clone(&refused),
             watches: Arc::clone(&watches),
@@ -91,12 +98,17 @@ impl ApiProxy {
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().fallback(answer).with_state(shared);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { port, refusal, refused, watches }
+        Self { port, answers, refusal, refused, watches }
     }
 
     /// The port for clients.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Answers some requests in the server's place from now on.
+    pub fn answer(&self, answers: impl Fn(&str, &str) -> Option<(u16, String)> + Send + Sync + 'static) {
+        self.answers.send_replace(Some(Arc::new(answers)));
     }
 
     /// From now on; `None` for the server's own answers.
@@ -116,6 +128,13 @@ impl ApiProxy {
 }
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
+    let answers = shared.answers.borrow().clone();
+    let uri = request.uri();
+    if let Some((status, body)) = answers.and_then(|answers| answers(uri.path(), uri.query().unwrap_or_default())) {
+        shared.refused.fetch_add(1, Ordering::Relaxed);
+        let response = Response::builder().status(status).header("content-type", "application/json");
+        return response.body(Body::from(body)).unwrap();
+    }
     let refusal = *shared.refusal.borrow();
     if let Some(refusal) = refusal.filter(|refusal| rand::random_range(0..100) < refusal.percent) {
         shared.refused.fetch_add(1, Ordering::Relaxed);

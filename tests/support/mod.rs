@@ -22,6 +22,7 @@ pub mod istio_crds;
 pub mod istiod;
 pub mod nats;
 pub mod plane;
+pub mod prometheus;
 pub mod site;
 pub mod tcp_proxy;
 pub mod tools;

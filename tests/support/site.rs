@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,14 @@ use sailhand::error::{Classify, Code};
 use sailhand::guard::Guard;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::api_proxy::ApiProxy;
 use super::control_plane;
 use super::eventually::eventually;
+use super::tools;
 
 /// What one test works with. Names are new for each, so tests run side by side and on a used cluster.
 pub struct Site {
@@ -53,6 +57,17 @@ impl Site {
         site.seed("test", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": site.namespace}}))
             .await;
         site
+    }
+
+    /// Another installation in the namespace and with the inventories of `site`.
+    pub fn beside(site: &Self, number: usize) -> Self {
+        Self {
+            cluster: Arc::clone(&site.cluster),
+            client: site.client.clone(),
+            namespace: site.namespace.clone(),
+            installation: format!("{}-{number}", site.installation),
+            dir: TempDir::new().unwrap(),
+        }
     }
 
     /// Writes an object as another field manager, past our layer.
@@ -100,13 +115,29 @@ impl Site {
         objects: Option<&[Value]>,
         options: &DeleteOptions,
     ) -> Result<ObjectsReport, ObjectsFailure> {
+        self.delete_as(&self.cluster, objects, options).await
+    }
+
+    pub async fn delete_as(
+        &self,
+        cluster: &Cluster,
+        objects: Option<&[Value]>,
+        options: &DeleteOptions,
+    ) -> Result<ObjectsReport, ObjectsFailure> {
         let objects = objects.map(dynamic);
-        delete::delete(&self.cluster, &self.installation, objects, options, &guard(1), &()).await
+        delete::delete(cluster, &self.installation, objects, options, &guard(1), &()).await
     }
 
     /// The live object, by what was applied.
     pub async fn get(&self, object: &Value) -> Option<Value> {
         self.cluster.get(&reference(object)).await.unwrap()
+    }
+
+    /// Removes an object's finalizers, as its controller does.
+    pub async fn release(&self, object: &Value) {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let patch = json!({"metadata": {"finalizers": null}});
+        self.api(object).await.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
     /// The live inventory.
@@ -171,6 +202,32 @@ impl Site {
         })
         .await;
         cluster
+    }
+
+    /// Our cluster layer as administrator behind a proxy.
+    pub async fn through(&self, proxy: &ApiProxy) -> Arc<Cluster> {
+        let access = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "a",
+            "clusters": [{"name": "a", "cluster": {"server": format!("http://127.0.0.1:{}", proxy.port())}}],
+            "users": [{"name": "a", "user": {}}],
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        });
+        let path = self.dir.path().join("proxy.kubeconfig");
+        std::fs::write(&path, access.to_string()).unwrap();
+        connect(&path, &self.namespace).await
+    }
+
+    /// Runs kubectl with a manifest on its standard input, as administrator, in the namespace.
+    pub async fn kubectl(&self, arguments: &[&str], manifest: &Value) -> String {
+        let mut command = tokio::process::Command::new(tools::program("kubectl", "SAILHAND_KUBECTL"));
+        command.arg("--kubeconfig").arg(control_plane::kubeconfig()).args(["--namespace", &self.namespace]);
+        command.args(arguments).args(["-f", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(manifest.to_string().as_bytes()).await.unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// A new token of the service account `limited`.

@@ -145,6 +145,10 @@ codes! {
     SH3018 "the API server's certificate is not trusted" "Check the certificate authority in the kubeconfig.";
     SH3019 "timed out waiting for deletion" "Check the controllers that own the finalizers of the named objects.";
     SH3020 "the API server returned an internal error" "No action is required: the request is retried.";
+    SH3021 "the installation belongs to other verbs" "Choose another name, or use the verbs that own the installation.";
+    SH3022 "the installation belongs to another target" "Give each target its own inventory_namespace; after a target was renamed, send the command with adopt.";
+    SH3023 "the object is an inventory of the worker" "Remove it from the manifest.";
+    SH3024 "the kind is not served at the moment" "Restore the named aggregated API or CRD; the command is retried until then.";
     // SH31xx: manifests.
     SH3101 "the manifest is not valid YAML or JSON" "Fix the syntax error at the named line.";
     SH3102 "the manifest exceeds a limit" "Split it into several commands.";
@@ -167,6 +171,15 @@ codes! {
     SH3302 "conflict with an existing object" "Remove the named object, change it instead, or set force.";
     SH3303 "service not found" "Deploy it first, or use another namespace or service.";
     SH3304 "the addon's health check failed" "Check the pod's log and that the API server can reach the pod, then send the command again.";
+    // SH35xx: connections to metrics stores and Grafanas.
+    SH3501 "the connection does not exist" "Name a connection of this target: `connection.apply` makes one, the worker's configuration may have others.";
+    SH3502 "the server does not answer" "Check that its Service has ready endpoints and that NetworkPolicies admit the API server, or the worker for a configured URL.";
+    SH3503 "the server refuses the credential" "Configure a connection with a URL and a credential that may query; the API server's proxy passes none on.";
+    SH3504 "another program answers" "Check Service, port and path prefix.";
+    SH3505 "the server cannot be queried" "Connect the store that this Prometheus agent writes to instead.";
+    SH3506 "the server refuses the query" "Correct the expression as the server's message says.";
+    SH3507 "the answer is too large" "Ask about one namespace or service, or aggregate more labels away.";
+    SH3508 "the configured connection cannot be used" "Correct the named file or setting in the worker's configuration.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{List, Place};
 use crate::analysis::incremental::Change;
 use crate::analysis::{Kind, ObjectRef, Resource, Value};
-use crate::cluster::fault::Fault;
+use crate::cluster::api_error::ApiError;
 use crate::cluster::{Cluster, Error};
 use crate::retry;
 
@@ -146,8 +146,8 @@ impl List {
             })
             .await;
         let events = match opened {
-            Err(Error::Request { fault: Fault::NotFound(_) | Fault::NotServed, .. }) => return Ok(End::Gone),
-            Err(Error::Request { fault: Fault::Forbidden(_), .. }) => {
+            Err(Error::Request { fault: ApiError::NotFound(_) | ApiError::NotServed, .. }) => return Ok(End::Gone),
+            Err(Error::Request { fault: ApiError::Forbidden(_), .. }) => {
                 tracing::info!("no right to watch {what}: it is read again now and then");
                 return Ok(End::Forbidden);
             }
@@ -158,7 +158,7 @@ impl List {
         };
         let mut events = std::pin::pin!(events);
         let failed =
-            |error: &kube::Error| Error::Request { verb: "watch", object: what.clone(), fault: Fault::of(error) };
+            |error: &kube::Error| Error::Request { verb: "watch", object: what.clone(), fault: ApiError::of(error) };
         while let Some(event) = events.try_next().await.map_err(|error| failed(&error))? {
             let (item, is_there) = match event {
                 WatchEvent::Added(item) | WatchEvent::Modified(item) => (item, true),

@@ -113,6 +113,13 @@ fn metadata(metadata: Option<Value>, kind: &str) -> Result<ObjectMeta, String> {
     }
     fields.remove("generateName");
     fields.retain(|field, _| !SERVER_FIELDS.contains(&field.as_str()));
+    for map in ["labels", "annotations"] {
+        let values = fields.get_mut(map).and_then(Value::as_object_mut);
+        // Templates leave values empty; the API server stores a null as an empty string.
+        for value in values.into_iter().flat_map(Map::values_mut).filter(|value| value.is_null()) {
+            *value = Value::String(String::new());
+        }
+    }
     if let Some(unknown) = fields.keys().find(|field| !META_FIELDS.contains(&field.as_str())) {
         return Err(format!("metadata.{unknown} of the {kind} is not a field of Kubernetes"));
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::names::{self, Namespace};
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{ApplyOptions, Cluster, ObjectRef, ObjectsReport, apply};
+use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectsReport, apply};
 use model::{Addon, Choices};
 
 pub use params::{AddonReport, ApplyParams, Expose, Name, RemoveParams};
@@ -92,6 +92,7 @@ impl Task for Apply {
         let waits = !params.dry_run && !params.wait.is_zero();
         let until = Instant::now() + params.wait;
         let options = ApplyOptions {
+            family: Family::Addon,
             namespace: Some(params.namespace.to_string()),
             create_namespace: params.create_namespace,
             dry_run: params.dry_run,
@@ -202,9 +203,11 @@ impl Task for Remove {
     async fn run(&self, cx: &TaskContext, params: RemoveParams) -> Result<Outcome<AddonReport>, Failure<AddonReport>> {
         let cluster = cx.cluster().await?;
         let options = DeleteOptions {
+            family: Family::Addon,
             namespace: Some(params.namespace.to_string()),
             dry_run: params.dry_run,
             adopt: false,
+            purge: false,
             wait: Some(params.wait).filter(|wait| !params.dry_run && !wait.is_zero()),
             generation: cx.generation,
         };

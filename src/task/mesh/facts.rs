@@ -21,7 +21,7 @@ pub(super) async fn read(cluster: &Cluster) -> Result<Facts, Error> {
     let unreadable = |reason: String| cluster::Error::Request {
         verb: "ask",
         object: "the API server's version".to_owned(),
-        fault: cluster::Fault::Unreadable(reason),
+        fault: cluster::ApiError::Unreadable(reason),
     };
     let kubernetes: Kubernetes = version.parse().map_err(unreadable)?;
     let platform = platform(cluster, &kubernetes).await?;

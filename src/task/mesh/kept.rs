@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Error, Fault};
+use crate::cluster::{ApiError, Cluster, Error};
 
 /// Kinds of owners that are asked for: those of pods, theirs, and what operators bring.
 const KINDS: usize = 8;
@@ -59,7 +59,7 @@ async fn read(cluster: &Cluster, kind: &Kind) -> Result<Option<BTreeMap<String, 
         found.insert(one["metadata"]["uid"].as_str().unwrap_or_default().to_owned(), owner(&one));
     };
     match cluster.list(&known, None, None, each).await {
-        Err(Error::Request { fault: Fault::Forbidden(_), .. }) => Ok(None),
+        Err(Error::Request { fault: ApiError::Forbidden(_), .. }) => Ok(None),
         listed => listed.map(|()| Some(found)),
     }
 }

@@ -8,7 +8,9 @@ use super::conduct::Conduct;
 use super::labelled::Labelled;
 use super::report::PartReport;
 use crate::chart::{Chart, Charts, Release};
-use crate::cluster::{ApplyOptions, Cluster, Error as ClusterError, ObjectRef, ObjectsReport, apply, manifest, wait};
+use crate::cluster::{
+    ApplyOptions, Cluster, Error as ClusterError, Family, ObjectRef, ObjectsReport, apply, manifest, wait,
+};
 use crate::mesh::{Component, Keep, Kubernetes, Origin, Request, Step, owner, support};
 use crate::task::{Error, TaskContext, names};
 
@@ -148,6 +150,7 @@ impl Part {
         let waits = !conduct.dry_run && !conduct.wait.is_zero();
         let origin = serde_json::to_value(self.origin(request)).unwrap_or(Value::Null);
         let options = ApplyOptions {
+            family: Family::Mesh,
             namespace: Some(self.step.namespace.clone()),
             create_namespace: true,
             dry_run: conduct.dry_run,

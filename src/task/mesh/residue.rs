@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::facts::list;
 use super::kept::kept;
-use crate::cluster::{Cluster, Error as ClusterError, Fault, ObjectRef};
+use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Component, Facts, usage};
 use crate::task::Error;
 
@@ -64,7 +64,7 @@ pub(super) async fn instances(cluster: &Cluster) -> Result<Vec<String>, ClusterE
             continue;
         };
         let objects = match list(cluster, &format!("{group}/{version}"), kind, None).await {
-            Err(ClusterError::Request { fault: Fault::Forbidden(_), .. }) => continue,
+            Err(ClusterError::Request { fault: ApiError::Forbidden(_), .. }) => continue,
             objects => objects?,
         };
         let name = |object: &Value| {

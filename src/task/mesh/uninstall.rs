@@ -13,8 +13,8 @@ use super::conduct::five_minutes;
 use super::report::{MeshReport, PartReport};
 use super::work::{delete_as, remove};
 use super::{LEASE, facts, residue};
-use crate::cluster::Cluster;
 use crate::cluster::delete::DeleteOptions;
+use crate::cluster::{Cluster, Family};
 use crate::mesh::owner::Owner;
 use crate::mesh::{self, Component, Facts, Installed, Severity};
 use crate::task::names::Namespace;
@@ -247,8 +247,10 @@ async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
         omitted: 0,
     };
     let options = DeleteOptions {
+        family: Family::Mesh,
         dry_run: work.dry_run,
         adopt: true,
+        purge: true,
         wait: (!work.wait.is_zero()).then_some(work.wait),
         generation: work.cx.generation,
         ..DeleteOptions::default()

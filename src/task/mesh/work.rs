@@ -13,7 +13,7 @@ use super::report::{MeshReport, PartReport};
 use super::{facts, precheck};
 use crate::chart::Charts;
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{Cluster, ObjectsReport};
+use crate::cluster::{Cluster, Family, ObjectsReport};
 use crate::mesh::{self, ComponentValues, Facts, Finding, Installed, Plan, Request, Severity, Webhook, usage};
 use crate::task::{Error, TaskContext};
 
@@ -162,6 +162,7 @@ pub(super) async fn remove(
     };
     let title = format!("{} {}", origin.component.as_str(), origin.name);
     let options = DeleteOptions {
+        family: Family::Mesh,
         dry_run,
         wait: (!wait.is_zero()).then_some(wait),
         generation: cx.generation,

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::labels::MANAGER;
 use super::params::LabelParams;
 use crate::clock::Clock;
-use crate::cluster::{self, Cluster, Fault, Kind, ObjectRef};
+use crate::cluster::{self, ApiError, Cluster, Kind, ObjectRef};
 use crate::task::{Error, TaskContext};
 
 /// What `kubectl rollout restart` writes to a pod template.
@@ -94,7 +94,7 @@ async fn write(cluster: &Cluster, kind: &Kind, object: &ObjectRef, token: &str) 
         .await;
     match answer {
         // Deleted since it was listed: there is nothing to restart.
-        Ok(_) | Err(cluster::Error::Request { fault: Fault::NotFound(_), .. }) => Ok(()),
+        Ok(_) | Err(cluster::Error::Request { fault: ApiError::NotFound(_), .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -13,7 +13,7 @@ use super::names::{self, Namespace};
 use super::refusal::Refusal;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{self, ApplyOptions, ObjectsReport, apply};
+use crate::cluster::{self, ApplyOptions, Family, ObjectsReport, apply};
 use wanted::Policy;
 
 pub use params::{Access, Action, ApplyParams, Kind, Mode, Mtls, Of, PolicyReport, Preset, RemoveParams, Rule, Scope};
@@ -95,6 +95,7 @@ impl Task for Apply {
             warnings.push(refusal.to_string());
         }
         let options = ApplyOptions {
+            family: Family::Policy,
             namespace: Some(policy.namespace.to_string()),
             dry_run: params.dry_run,
             prune: true,
@@ -154,9 +155,11 @@ impl Task for Remove {
         let namespace = params.scope.namespace();
         let cluster = cx.cluster().await?;
         let options = DeleteOptions {
+            family: Family::Policy,
             namespace: Some(namespace.to_string()),
             dry_run: params.dry_run,
             adopt: false,
+            purge: false,
             wait: None,
             generation: cx.generation,
         };

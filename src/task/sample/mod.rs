@@ -14,7 +14,7 @@ use super::names::{self, Namespace};
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply;
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{ApplyOptions, ObjectsReport};
+use crate::cluster::{ApplyOptions, Family, ObjectsReport};
 use model::{Application, Choices};
 
 pub use entry::{Choice, EntryReport};
@@ -67,6 +67,7 @@ impl Task for Deploy {
         let found = params.entry.find(&cluster).await.map_err(Error::from)?;
         let objects = wanted(&params, &namespace, found.as_ref().ok().copied());
         let options = ApplyOptions {
+            family: Family::Sample,
             namespace: Some(namespace.to_string()),
             create_namespace: params.create_namespace,
             dry_run: params.dry_run,
@@ -133,9 +134,11 @@ impl Task for Remove {
         let cluster = cx.cluster().await?;
         let namespace = params.application.namespace(params.namespace.as_ref());
         let options = DeleteOptions {
+            family: Family::Sample,
             namespace: Some(namespace.to_string()),
             dry_run: params.dry_run,
             adopt: false,
+            purge: false,
             wait: Some(params.wait).filter(|wait| !params.dry_run && !wait.is_zero()),
             generation: cx.generation,
         };

@@ -7,7 +7,7 @@ use super::object_name;
 use super::params::{Labels, SubsetReport};
 use super::reach;
 use super::spec::Spec;
-use crate::cluster::{self, Cluster, Fault, ObjectRef};
+use crate::cluster::{self, ApiError, Cluster, ObjectRef};
 use crate::task::istio_api::is_host_of;
 use crate::task::pods;
 
@@ -108,7 +108,7 @@ impl Look<'_> {
         let bare = serde_json::json!({"metadata": {"name": self.namespace}});
         let space = match self.cluster.get(&space).await {
             // Without the right to read it, it is taken for one in sidecar mode.
-            Err(cluster::Error::Request { fault: Fault::Forbidden(_), .. }) => bare,
+            Err(cluster::Error::Request { fault: ApiError::Forbidden(_), .. }) => bare,
             space => space?.unwrap_or(bare),
         };
         found.warnings.extend(reach::warnings(self.spec, service, &space, proxies));

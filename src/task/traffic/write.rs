@@ -11,7 +11,7 @@ use super::params::{ApplyParams, TrafficReport};
 use super::spec::Spec;
 use super::{MARK, ROUTES, RULE, installation, object_name, objects, reference};
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{Action, ApplyOptions, Cluster, ObjectReport, ObjectsFailure, ObjectsReport, apply};
+use crate::cluster::{Action, ApplyOptions, Cluster, Family, ObjectReport, ObjectsFailure, ObjectsReport, apply};
 use crate::task::istio_api::object;
 use crate::task::names::Namespace;
 use crate::task::{Error, Failure, Outcome, TaskContext};
@@ -59,6 +59,7 @@ impl<'a> Work<'a> {
         let rule = objects::destination_rule(spec);
         let routes = objects::virtual_service(spec);
         let options = ApplyOptions {
+            family: Family::Traffic,
             namespace: Some(self.namespace.to_string()),
             dry_run: params.dry_run,
             prune: true,
@@ -102,9 +103,11 @@ impl<'a> Work<'a> {
     pub async fn clear(&mut self, service: &str, version: Option<&str>, dry_run: bool) -> Result<(), Error> {
         let installation = installation(self.namespace, service);
         let options = DeleteOptions {
+            family: Family::Traffic,
             namespace: Some(self.namespace.to_string()),
             dry_run,
             adopt: false,
+            purge: false,
             wait: (!dry_run).then_some(Duration::from_secs(30)),
             generation: self.cx.generation,
         };

@@ -74,6 +74,43 @@
   verbs: [get, list, watch]
 {{- end }}
 
+{{/* What shows metrics stores, what they should scrape, and who uses them. */}}
+{{- define "sailhand.rules.connections" -}}
+- apiGroups: [""]
+  resources: [configmaps, namespaces, pods, services]
+  verbs: [list]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list]
+- apiGroups: [monitoring.coreos.com]
+  resources: [prometheuses, podmonitors, servicemonitors]
+  verbs: [list]
+- apiGroups: [telemetry.istio.io]
+  resources: [telemetries]
+  verbs: [list]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [list]
+- apiGroups: [kiali.io]
+  resources: [kialis]
+  verbs: [list]
+- apiGroups: [flagger.app]
+  resources: [metrictemplates]
+  verbs: [list]
+- apiGroups: [argoproj.io]
+  resources: [analysistemplates, clusteranalysistemplates]
+  verbs: [list]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [list]
+- apiGroups: [grafana.integreatly.org]
+  resources: [grafanas, grafanadatasources]
+  verbs: [list]
+{{- end }}
+
 {{/* All kinds that rules read. Secrets are not watched, but read now and then. */}}
 {{- define "sailhand.rules.analysis" -}}
 - apiGroups: [""]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::cluster::{self, Cluster, Fault, Kind, ObjectRef, wait};
+use crate::cluster::{self, ApiError, Cluster, Kind, ObjectRef, wait};
 use crate::mesh::usage::{self, Proxy};
 use crate::mesh::{self, Version};
 use crate::task::Error;
@@ -190,7 +190,7 @@ async fn write(cluster: &Cluster, workload: &Workload, token: &str) -> Result<()
         .await;
     match answer {
         // Deleted since it was listed: there is nothing to restart.
-        Ok(_) | Err(cluster::Error::Request { fault: Fault::NotFound(_), .. }) => Ok(()),
+        Ok(_) | Err(cluster::Error::Request { fault: ApiError::NotFound(_), .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

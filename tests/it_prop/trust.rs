@@ -1,15 +1,13 @@
 //! What one message may do to another, on the bus in memory: source and id belong to one command of one target, a schedule
-//! that is not the workers' own is refused, and a fence from elsewhere ends with a result. `bus_facts.rs` checks what the
+//! that is not the workers' own is refused, and a fence from elsewhere ends with a result. `it_bus/facts.rs` checks what the
 //! bus in memory promises.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::eventually::eventually;
 use cloudevents::AttributesReader;
 use sailhand::bus::memory::MemoryBus;
 use sailhand::bus::{Bus, RecordKey};
@@ -23,7 +21,6 @@ use sailhand::worker::{Engine, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use support::eventually::eventually;
 use tokio_util::sync::CancellationToken;
 
 const ACK_WAIT: Duration = Duration::from_secs(30);

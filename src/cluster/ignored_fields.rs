@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::FIELD_MANAGER;
 
 /// A field that may have another owner.
-struct Rule {
+struct IgnoreRule {
     kinds: &'static [&'static str],
     /// The field of the object whose items it is in, told apart by their names.
     items: Option<&'static str>,
@@ -20,10 +20,10 @@ struct Rule {
 
 const HOOKS: &[&str] = &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-const RULES: &[Rule] = &[
+const RULES: &[IgnoreRule] = &[
     // istiod, cert-manager and the like put their certificate in.
-    Rule { kinds: HOOKS, items: Some("webhooks"), field: &["clientConfig", "caBundle"], leave: bundle },
-    Rule {
+    IgnoreRule { kinds: HOOKS, items: Some("webhooks"), field: &["clientConfig", "caBundle"], leave: bundle },
+    IgnoreRule {
         kinds: &["CustomResourceDefinition"],
         items: None,
         field: &["spec", "conversion", "webhook", "clientConfig", "caBundle"],
@@ -31,12 +31,12 @@ const RULES: &[Rule] = &[
     },
     // istiod raises Ignore to Fail when it answers. While the field is still ours it has to be sent: left out, the API
     // server would fall back to Fail before istiod is there.
-    Rule { kinds: HOOKS, items: Some("webhooks"), field: &["failurePolicy"], leave: policy },
+    IgnoreRule { kinds: HOOKS, items: Some("webhooks"), field: &["failurePolicy"], leave: policy },
     // `istioctl tag set default` switches the default revision off; the admissions enforcer of AKS adds its own rule.
-    Rule { kinds: HOOKS, items: Some("webhooks"), field: &["namespaceSelector"], leave: selector },
-    Rule { kinds: HOOKS, items: Some("webhooks"), field: &["objectSelector"], leave: selector },
+    IgnoreRule { kinds: HOOKS, items: Some("webhooks"), field: &["namespaceSelector"], leave: selector },
+    IgnoreRule { kinds: HOOKS, items: Some("webhooks"), field: &["objectSelector"], leave: selector },
     // A HorizontalPodAutoscaler sets it.
-    Rule {
+    IgnoreRule {
         kinds: &["Deployment", "StatefulSet", "ReplicaSet"],
         items: None,
         field: &["spec", "replicas"],
@@ -83,7 +83,7 @@ fn scaled(seen: &Seen) -> bool {
 const ISTIOD: &str = "pilot-discovery";
 
 /// Takes out of `body` what is left to others.
-pub(super) fn leave(body: &mut Value, live: Option<&Value>) {
+pub(super) fn strip_ignored(body: &mut Value, live: Option<&Value>) {
     let kind = body["kind"].as_str().unwrap_or_default().to_owned();
     for rule in RULES.iter().filter(|rule| rule.kinds.contains(&kind.as_str())) {
         match rule.items {
@@ -101,12 +101,12 @@ pub(super) fn leave(body: &mut Value, live: Option<&Value>) {
     }
 }
 
-fn leave_one(body: &mut Value, live: Option<&Value>, path: &[String], rule: &Rule) {
+fn leave_one(body: &mut Value, live: Option<&Value>, path: &[String], rule: &IgnoreRule) {
     leave_in(body, live, live, path, rule);
 }
 
 /// `place` is the object or one item of its list, `live_place` the same in the cluster.
-fn leave_in(place: &mut Value, live: Option<&Value>, live_place: Option<&Value>, path: &[String], rule: &Rule) {
+fn leave_in(place: &mut Value, live: Option<&Value>, live_place: Option<&Value>, path: &[String], rule: &IgnoreRule) {
     let pointer = format!("/{}", rule.field.join("/"));
     let Some(wanted) = place.pointer(&pointer) else { return };
     let fields: Vec<_> = path.iter().cloned().chain(rule.field.iter().map(|name| format!("f:{name}"))).collect();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn left(mut body: Value, live: Option<&Value>) -> Value {
-        leave(&mut body, live);
+        strip_ignored(&mut body, live);
         body
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use kube::core::response::Status;
+use kube::core::response::{Status, StatusCause};
 
 use crate::error::{Class, Code};
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum ApiError {
     /// No answer: name lookup, connection, TLS handshake, broken connection.
     #[error("no connection: {0}")]
     Unreachable(String),
@@ -35,9 +35,13 @@ pub enum Fault {
     /// 404 of an object.
     #[error("{0}")]
     NotFound(String),
-    /// 404 of a whole resource: its CRD is gone or not served yet.
+    /// 404 without an object's name: the resource is not served (yet, or any more), or something in front of the API
+    /// server answered. It is no proof that an object does not exist.
     #[error("the API server does not serve the resource")]
     NotServed,
+    /// 410 of a list: its continue token is too old.
+    #[error("{0}")]
+    Expired(String),
     /// 409: someone else wrote at the same time.
     #[error("{0}")]
     Conflict(String),
@@ -47,7 +51,8 @@ pub enum Fault {
     /// 422: a field that cannot be changed.
     #[error("{0}")]
     Immutable(String),
-    /// 400, 405, 413, 415, 422 and whatever else is the object's own fault.
+    /// 400, 405, 413, 415, 422, and 500 for an object that does not fit the schema of its kind: another attempt fails
+    /// the same way.
     #[error("{0}")]
     Refused(String),
     /// A webhook could not be called.
@@ -64,7 +69,7 @@ pub enum Fault {
         /// The delay it asked for.
         after: Option<Duration>,
     },
-    /// 500, 502.
+    /// 500 and 502 that are not about the object, such as an error of etcd.
     #[error("{0}")]
     Server(String),
     /// An answer that does not read as what was asked for.
@@ -86,7 +91,7 @@ fn fields(conflicts: &[FieldConflict]) -> String {
     each.join(", ")
 }
 
-impl Fault {
+impl ApiError {
     /// What a client error means.
     #[must_use]
     pub fn of(error: &kube::Error) -> Self {
@@ -112,7 +117,7 @@ impl Fault {
     fn answered(status: &Status) -> Self {
         let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
         let causes = status.details.as_ref().map_or(&[][..], |details| details.causes.as_slice());
-        if message.contains("failed calling webhook") {
+        if message.contains("failed calling webhook") || is_unreachable_conversion(&message) {
             return Self::WebhookDown(message);
         }
         if message.contains("denied the request") || message.contains("ValidatingAdmissionPolicy") {
@@ -139,19 +144,14 @@ impl Fault {
                     .collect();
                 if conflicts.is_empty() { Self::Conflict(message) } else { Self::FieldConflict(conflicts) }
             }
-            422 if message.contains("immutable")
-                || message.contains("updates to statefulset spec")
-                || message.contains("may not change once set")
-                || message.contains("cannot change roleRef")
-                || causes.iter().any(|cause| cause.message.contains("immutable")) =>
-            {
-                Self::Immutable(message)
-            }
+            410 => Self::Expired(message),
+            422 if is_immutable(causes, &message) => Self::Immutable(immutable_fields(status, message)),
             429 | 503 | 504 => {
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 let after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
                 Self::Overloaded { message, after }
             }
+            500 if is_about_the_object(&message) => Self::Refused(without_values(message)),
             500..=599 => Self::Server(message),
             _ => Self::Refused(message),
         }
@@ -166,6 +166,7 @@ impl Fault {
             | Self::Timeout(_)
             | Self::Namespace { terminating: true, .. }
             | Self::NotServed
+            | Self::Expired(_)
             | Self::Conflict(_)
             | Self::WebhookDown(_)
             | Self::Server(_)
@@ -198,9 +199,77 @@ impl Fault {
             Self::Denied(_) => Code::SH3012,
             Self::Namespace { .. } => Code::SH3013,
             Self::Certificate(_) => Code::SH3018,
-            Self::Conflict(_) | Self::Server(_) | Self::Unreadable(_) => Code::SH3020,
+            Self::Expired(_) | Self::Conflict(_) | Self::Server(_) | Self::Unreadable(_) => Code::SH3020,
         }
     }
+}
+
+/// What the API server says (without a reason of `metav1.Status`, so with HTTP 500) of an object that does not fit the
+/// schema of its kind. Sources: `apiserver/pkg/endpoints/handlers/patch.go`, `apimachinery/pkg/util/managedfields`,
+/// `structured-merge-diff/typed`.
+const ABOUT_THE_OBJECT: [&str; 12] = [
+    "failed to create typed patch object",
+    "failed to create typed new object",
+    "failed to create typed live object",
+    "failed to convert patch object",
+    "failed to convert new object",
+    "failed to convert live object",
+    "failed to decode patch object",
+    "unable to convert unstructured object",
+    "field not declared in schema",
+    "duplicate entries for key",
+    "associative list with keys",
+    "strict decoding error",
+];
+
+fn is_about_the_object(message: &str) -> bool {
+    ABOUT_THE_OBJECT.iter().any(|text| message.contains(text))
+}
+
+/// A conversion webhook of a CRD that gives no answer: `conversion webhook for example.com/v1, Kind=X failed: Post
+/// "https://…": …`.
+fn is_unreachable_conversion(message: &str) -> bool {
+    message.split_once("conversion webhook for ").is_some_and(|(_, rest)| rest.contains("failed: Post "))
+}
+
+/// Cuts what the schema's error quotes of a Secret (`expected string, got …`): errors go into logs and events.
+fn without_values(message: String) -> String {
+    match message.find(", got ") {
+        Some(at) if message.contains("Kind=Secret") => format!("{}, got another type", &message[..at]),
+        _ => message,
+    }
+}
+
+/// How validation in the API server's sources says that a field cannot change. The words differ between kinds.
+const IMMUTABLE: [&str; 6] = [
+    "immutable",
+    "updates to ", // "updates to parameters are forbidden.", "updates to statefulset spec for fields other than"
+    "may not change",
+    "may not be changed",
+    "cannot be changed",
+    "cannot change roleRef",
+];
+
+fn says_immutable(message: &str) -> bool {
+    IMMUTABLE.iter().any(|text| message.contains(text))
+}
+
+/// Only if each cause is an immutable field: an object that has another mistake too could not be created again.
+fn is_immutable(causes: &[StatusCause], message: &str) -> bool {
+    if causes.is_empty() { says_immutable(message) } else { causes.iter().all(|cause| says_immutable(&cause.message)) }
+}
+
+/// The fields with the reason of each. The server's text repeats the whole value, such as a Job's template.
+fn immutable_fields(status: &Status, message: String) -> String {
+    let Some(details) = status.details.as_ref().filter(|details| !details.causes.is_empty()) else { return message };
+    let reason = |text: &str| match text.rsplit_once(": ") {
+        Some((_, reason)) if text.starts_with("Invalid value: ") && says_immutable(reason) => reason.to_owned(),
+        _ => text.to_owned(),
+    };
+    let mut fields: Vec<_> =
+        details.causes.iter().map(|cause| format!("{}: {}", cause.field, reason(&cause.message))).collect();
+    fields.dedup();
+    format!("{} {:?} is invalid: {}", details.kind, details.name, fields.join("; "))
 }
 
 /// `conflict with "kubectl" using v1` names the manager in quotes; `conflict with "a" with subresource …` too.
@@ -246,6 +315,7 @@ mod tests {
             (status(413, "limit is 3145728"), Code::SH3005, Class::Terminal),
             (status(422, "spec.selector: Invalid value: {}: field is immutable"), Code::SH3007, Class::Terminal),
             (status(422, "spec.replicas: Invalid value: -1"), Code::SH3005, Class::Terminal),
+            (status(410, "The provided continue parameter is too old"), Code::SH3020, Class::RETRY),
             (status(429, "slow down"), Code::SH3010, Class::RETRY),
             (status(500, "etcdserver: leader changed"), Code::SH3020, Class::RETRY),
             (status(500, "failed calling webhook \"a.b.c\": no endpoints"), Code::SH3011, Class::RETRY),
@@ -268,14 +338,67 @@ mod tests {
             ),
         ];
         for (status, code, class) in table {
-            let fault = Fault::answered(&status);
+            let fault = ApiError::answered(&status);
             assert_eq!((fault.code(), fault.class()), (code, class), "{status:?} became {fault:?}");
         }
     }
 
+    /// The words of kube-apiserver 1.34; `tests/it_cluster/schema.rs` gets them from a real one.
+    #[test]
+    fn objects_that_do_not_fit_their_schema_are_terminal() {
+        let typed = "failed to create typed patch object (/p; /v1, Kind=Pod): ";
+        let converted = "failed to convert new object (/p; /v1, Kind=Pod) to proper version: \
+                         unable to convert unstructured object to /v1, Kind=Pod: ";
+        for text in [
+            format!("{typed}.spec.containers[name=\"a\"].env: duplicate entries for key [name=\"X\"]"),
+            format!("{typed}.spec.foo: field not declared in schema"),
+            format!("{typed}.spec.containers: element 0: associative list with keys may not have a null element"),
+            format!("{converted}quantities must match the regular expression"),
+            format!("{converted}cannot convert float64 to int32"),
+        ] {
+            let fault = ApiError::answered(&status(500, &text));
+            assert_eq!((fault.code(), fault.class()), (Code::SH3005, Class::Terminal), "{text}");
+            assert_eq!(fault.to_string(), text);
+        }
+        let down =
+            "failed to convert live object: conversion webhook for x.io/v1, Kind=X failed: Post \"https://h\": EOF";
+        assert_eq!(ApiError::answered(&status(500, down)), ApiError::WebhookDown(down.to_owned()));
+    }
+
+    #[test]
+    fn the_value_of_a_secret_is_not_quoted() {
+        let text = "failed to create typed patch object (/s; /v1, Kind=Secret): .stringData.x: expected string, got &value{Value:5}";
+        let fault = ApiError::answered(&status(500, text));
+        assert!(fault.to_string().ends_with(".stringData.x: expected string, got another type"), "{fault}");
+    }
+
+    #[test]
+    fn an_immutable_field_beside_another_mistake_is_refused() {
+        let causes = |messages: &[&str]| {
+            let causes: Vec<_> = messages
+                .iter()
+                .map(
+                    |message| serde_json::json!({"reason": "FieldValueInvalid", "message": message, "field": "spec.a"}),
+                )
+                .collect();
+            detailed(
+                422,
+                "Job.batch \"j\" is invalid",
+                serde_json::json!({"kind": "Job", "name": "j", "causes": causes}),
+            )
+        };
+        let fixed = "Invalid value: {\"a\": 1}: field is immutable";
+        assert_eq!(
+            ApiError::answered(&causes(&[fixed, fixed])),
+            ApiError::Immutable("Job \"j\" is invalid: spec.a: field is immutable".to_owned())
+        );
+        let mixed = ApiError::answered(&causes(&["Invalid value: 1: must be 2", fixed]));
+        assert_eq!(mixed.code(), Code::SH3005, "created again it would be refused");
+    }
+
     #[test]
     fn a_field_conflict_names_field_and_manager() {
-        let fault = Fault::answered(&detailed(
+        let fault = ApiError::answered(&detailed(
             409,
             "Apply failed with 1 conflict",
             serde_json::json!({"causes": [

@@ -1,0 +1,88 @@
+//! Finds how the cluster serves the kind of an object that an inventory or a manifest names, and tells a kind that is
+//! gone from one that is only not served at the moment: discovery lacks a kind while an aggregated API is down, on an
+//! API server that is not up to date, and when a CRD serves no version. Objects of such a kind still exist.
+
+use serde_json::Value;
+
+use super::api_error::ApiError;
+use super::discovery::Kind;
+use super::{Cluster, Error, ObjectRef, order};
+
+/// How the cluster serves a kind.
+#[derive(Debug, Clone)]
+pub(super) enum Located {
+    /// It is served, perhaps in another version than the one asked for.
+    Served(Kind),
+    /// No CRD and no aggregated API has it, so no object of it exists.
+    Gone,
+    /// It is not served now, for this reason. Its objects may exist.
+    Unserved(String),
+}
+
+/// Locates the kind of an inventory's entry. A namespaced entry of a kind that is cluster-scoped now (or the other way
+/// round) is gone: the scope of a CRD is immutable, so the CRD was deleted with its objects and created again.
+pub(super) async fn entry(cluster: &Cluster, object: &ObjectRef) -> Result<Located, Error> {
+    let located = kind(cluster, object).await?;
+    Ok(match located {
+        Located::Served(kind) if kind.namespaced != object.namespace.is_some() => Located::Gone,
+        other => other,
+    })
+}
+
+/// Locates a kind: in the object's version if that is served, else in the preferred one.
+pub(super) async fn kind(cluster: &Cluster, object: &ObjectRef) -> Result<Located, Error> {
+    if let Some(kind) = cluster.kind_any_version(&object.api_version, &object.kind).await? {
+        return Ok(Located::Served(kind));
+    }
+    let group = object.group();
+    if order::builtin(group) {
+        let name = if group.is_empty() { "the core group" } else { group };
+        return Ok(Located::Unserved(format!("the API server does not serve {} of {name}", object.kind)));
+    }
+    let same = |crd: &Value| crd["spec"]["group"] == group && crd["spec"]["names"]["kind"] == object.kind.as_str();
+    match find(cluster, "apiextensions.k8s.io/v1", "CustomResourceDefinition", same).await? {
+        Found::No => {}
+        Found::Named(crd) => {
+            return Ok(Located::Unserved(format!("CustomResourceDefinition {crd} exists, and its kind is not served")));
+        }
+        Found::Forbidden(reason) => return Ok(Located::Unserved(reason)),
+    }
+    let aggregated = |api: &Value| api["spec"]["group"] == group && api["spec"]["service"].is_object();
+    Ok(match find(cluster, "apiregistration.k8s.io/v1", "APIService", aggregated).await? {
+        Found::No => Located::Gone,
+        Found::Named(api) => Located::Unserved(format!("the aggregated API {api} does not serve it")),
+        Found::Forbidden(reason) => Located::Unserved(reason),
+    })
+}
+
+/// What a list shows.
+enum Found {
+    No,
+    Named(String),
+    /// The worker's role does not allow the list.
+    Forbidden(String),
+}
+
+async fn find(
+    cluster: &Cluster,
+    api_version: &str,
+    kind: &str,
+    fits: impl Fn(&Value) -> bool + Send + Sync,
+) -> Result<Found, Error> {
+    let Some(kind) = cluster.kind(api_version, kind).await? else {
+        return Ok(Found::Forbidden(format!("the API server does not list {kind}s of {api_version}")));
+    };
+    let mut found = Found::No;
+    let listed = cluster.list(&kind, None, None, |one| {
+        if fits(&one) {
+            found = Found::Named(one["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+        }
+    });
+    match listed.await {
+        Ok(()) => Ok(found),
+        Err(Error::Request { fault: ApiError::Forbidden(reason), .. }) => Ok(Found::Forbidden(format!(
+            "discovery does not list the kind, and whether it is gone cannot be read: {reason}"
+        ))),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,182 @@
+//! HTTP to servers that the worker's configuration names: proxies, private certificate authorities, credentials from
+//! files, and bounds on time, size and redirects. Addresses never come from a command.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use serde::{Deserialize, Serialize};
+
+/// Redirects that are followed, all to the same host.
+const REDIRECTS: usize = 3;
+
+/// How a server wants to be addressed. Secrets are files, read again for each request, so that a rotated file is used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Credentials {
+    /// File with a bearer token.
+    pub bearer_token_file: Option<PathBuf>,
+    /// User of basic authentication; with `password_file`.
+    pub user: Option<String>,
+    /// File with the password of `user`.
+    pub password_file: Option<PathBuf>,
+    /// Further headers, such as `X-Scope-OrgID`. Not secret.
+    pub headers: BTreeMap<String, String>,
+    /// Certificate authorities (PEM) that the server's certificate is checked against, beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate (PEM); with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// Key (PEM) of the client certificate.
+    pub key_file: Option<PathBuf>,
+}
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// HTTP status code. A redirect to another host is not followed and appears here.
+    pub status: u16,
+    /// Body as text; invalid UTF-8 is replaced.
+    pub body: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A credential file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A certificate, key, header or address cannot be used. The text holds no secret.
+    #[error("{0}")]
+    Settings(String),
+    /// No answer: name lookup, connection, TLS, time limit.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// The body is longer than the limit.
+    #[error("the answer is longer than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// Client for one server.
+pub struct Client {
+    client: reqwest::Client,
+    credentials: Credentials,
+}
+
+impl Client {
+    /// Reads certificates; connects to nothing yet. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` apply.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Settings`].
+    pub fn new(credentials: &Credentials, timeout: Duration) -> Result<Self, Error> {
+        // The process may have installed it already; one provider serves kube, NATS and this client.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let same_host = Policy::custom(|attempt| {
+            let previous = attempt.previous();
+            let first = previous.first();
+            let same = first.is_some_and(|first| first.origin() == attempt.url().origin());
+            if same && previous.len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
+        });
+        let mut builder = reqwest::Client::builder()
+            .timeout(timeout)
+            .redirect(same_host)
+            .user_agent(concat!("sailhand/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &credentials.ca_file {
+            let authorities = reqwest::Certificate::from_pem_bundle(&read(path)?);
+            let authorities = authorities.map_err(|_| Error::Settings(format!("{} is not PEM", path.display())))?;
+            builder = builder.tls_certs_merge(authorities);
+        }
+        if let (Some(cert), Some(key)) = (&credentials.cert_file, &credentials.key_file) {
+            let pem = [read(cert)?, read(key)?].concat();
+            let identity = reqwest::Identity::from_pem(&pem);
+            let text = || format!("{} and {} are not a certificate with its key", cert.display(), key.display());
+            builder = builder.identity(identity.map_err(|_| Error::Settings(text()))?);
+        }
+        let client = builder.build().map_err(|error| Error::Settings(chain(&error)))?;
+        Ok(Self { client, credentials: credentials.clone() })
+    }
+
+    /// Sends a GET with parameters and reads at most `most` bytes.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn get(&self, url: &str, parameters: &[(&str, String)], most: usize) -> Result<Response, Error> {
+        let headers = self.headers()?;
+        let mut address = reqwest::Url::parse(url).map_err(|error| Error::Settings(format!("{url}: {error}")))?;
+        if !parameters.is_empty() {
+            address.query_pairs_mut().extend_pairs(parameters);
+        }
+        let answer = self.client.get(address).headers(headers).send().await;
+        let mut answer = answer.map_err(|error| Error::NoAnswer(chain(&error.without_url())))?;
+        let status = answer.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| Error::NoAnswer(chain(&error.without_url())))? {
+            if body.len() + chunk.len() > most {
+                return Err(Error::TooLarge(most));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    fn headers(&self) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.credentials.headers {
+            let name: HeaderName =
+                name.parse().map_err(|_| Error::Settings(format!("{name:?} is not a header name")))?;
+            let value = HeaderValue::from_str(value);
+            headers.insert(
+                name.clone(),
+                value.map_err(|_| Error::Settings(format!("the value of header {name} is not valid")))?,
+            );
+        }
+        let authorization = match (&self.credentials.bearer_token_file, &self.credentials.user) {
+            (Some(path), _) => Some(format!("Bearer {}", secret(path)?)),
+            (None, Some(user)) => {
+                let password = self.credentials.password_file.as_ref().map(secret).transpose()?.unwrap_or_default();
+                Some(format!("Basic {}", base64_of(&format!("{user}:{password}"))))
+            }
+            (None, None) => None,
+        };
+        if let Some(text) = authorization {
+            let value = HeaderValue::from_str(&text);
+            let mut value = value
+                .map_err(|_| Error::Settings("the credential has characters that no header may have".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+}
+
+fn base64_of(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source })
+}
+
+/// A secret without the line break at its end.
+fn secret(path: &PathBuf) -> Result<String, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// An error with its causes: the outermost only says that a connection failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

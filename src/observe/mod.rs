@@ -1,0 +1,13 @@
+//! Metrics stores and dashboards of a mesh: which Prometheus-compatible servers and Grafanas a cluster has, whether one
+//! is usable for Istio, and what it says about traffic. The submodules are pure: objects and answers in, reports out.
+//! [`crate::task::connection`] and [`crate::task::metrics`] ask clusters and servers.
+
+pub mod discovery;
+pub mod envelope;
+pub mod image;
+pub mod instance;
+pub mod ladder;
+pub mod promql;
+pub mod signals;
+pub mod sparkline;
+pub mod witness;

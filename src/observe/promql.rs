@@ -1,0 +1,180 @@
+//! PromQL of the golden signals. Rules for reporters and labels: Istio documentation, "Istio Standard Metrics".
+
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the signals are about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Subject {
+    /// The whole mesh.
+    Mesh {},
+    /// Inbound traffic of all services of a namespace.
+    Namespace {
+        /// The namespace.
+        #[schemars(length(min = 1, max = 63))]
+        name: String,
+    },
+    /// Inbound traffic of a service.
+    Service {
+        /// Namespace of the service.
+        #[schemars(length(min = 1, max = 63))]
+        namespace: String,
+        /// Name of the Service.
+        #[schemars(length(min = 1, max = 63))]
+        name: String,
+    },
+    /// Inbound traffic of a workload, such as a Deployment.
+    Workload {
+        /// Namespace of the workload.
+        #[schemars(length(min = 1, max = 63))]
+        namespace: String,
+        /// Name of the workload.
+        #[schemars(length(min = 1, max = 253))]
+        name: String,
+    },
+}
+
+/// Label matchers of a selector; names are ours, values are escaped.
+#[derive(Debug, Clone, Default)]
+pub struct Matchers(Vec<(String, &'static str, String)>);
+
+impl Matchers {
+    /// Of a subject's inbound traffic, with the labels of a connection's scope.
+    #[must_use]
+    pub fn of<'a>(subject: &Subject, scope: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        let mut matchers = Self::default();
+        for (name, value) in scope {
+            matchers.push(name, "=", value);
+        }
+        match subject {
+            Subject::Mesh {} => {}
+            Subject::Namespace { name } => matchers.push("destination_service_namespace", "=", name),
+            Subject::Service { namespace, name } => {
+                matchers.push("destination_service_namespace", "=", namespace);
+                matchers.push("destination_service_name", "=", name);
+            }
+            Subject::Workload { namespace, name } => {
+                matchers.push("destination_workload_namespace", "=", namespace);
+                matchers.push("destination_workload", "=", name);
+            }
+        }
+        matchers
+    }
+
+    fn push(&mut self, name: &str, operator: &'static str, value: &str) {
+        self.0.push((name.to_owned(), operator, value.to_owned()));
+    }
+
+    /// As `{a="b",c="d"}`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::from("{");
+        for (index, (name, operator, value)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            // Writing into a String does not fail.
+            let _ = write!(text, "{comma}{name}{operator}\"{}\"", escaped(value));
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// A label value for use between double quotes in PromQL.
+#[must_use]
+pub fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c if c.is_control() => {}
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Whether a label name may stand in a selector.
+#[must_use]
+pub fn is_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    first && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= 128
+}
+
+/// Labels that tell reporters, outcomes and versions apart.
+const OUTCOME: &str = "reporter, destination_service_namespace, destination_service_name, destination_workload, \
+     destination_version, request_protocol, response_code, grpc_response_status, response_flags";
+
+/// Requests a second by reporter and outcome: rate and errors of all subjects come from this one query.
+#[must_use]
+pub fn requests(matchers: &Matchers, window_s: u64) -> String {
+    format!("sum by ({OUTCOME}) (rate(istio_requests_total{}[{window_s}s]))", matchers.text())
+}
+
+/// Latency buckets by reporter, for all quantiles at once.
+#[must_use]
+pub fn latency_buckets(matchers: &Matchers, by_version: bool, window_s: u64) -> String {
+    let version = if by_version { ", destination_version" } else { "" };
+    format!(
+        "sum by (le, reporter, destination_service_namespace, destination_service_name{version}) \
+         (rate(istio_request_duration_milliseconds_bucket{}[{window_s}s]))",
+        matchers.text()
+    )
+}
+
+/// TCP bytes a second by reporter; `sent` is what the server's side sends.
+#[must_use]
+pub fn tcp_bytes(metric: TcpMetric, matchers: &Matchers, window_s: u64) -> String {
+    format!(
+        "sum by (reporter, destination_service_namespace, destination_service_name, destination_version) \
+         (rate({}{}[{window_s}s]))",
+        metric.name(),
+        matchers.text()
+    )
+}
+
+/// One of Istio's TCP counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpMetric {
+    /// Response bytes.
+    Sent,
+    /// Request bytes.
+    Received,
+}
+
+impl TcpMetric {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "istio_tcp_sent_bytes_total",
+            Self::Received => "istio_tcp_received_bytes_total",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_cannot_leave_their_quotes() {
+        let hostile = "a\"} or vector(1) #\\\n\u{0}";
+        let subject = Subject::Namespace { name: hostile.to_owned() };
+        let text = Matchers::of(&subject, []).text();
+        assert_eq!(text, r#"{destination_service_namespace="a\"} or vector(1) #\\\n"}"#);
+    }
+
+    #[test]
+    fn label_names_are_those_of_prometheus() {
+        assert!(is_label_name("cluster") && is_label_name("_a1"));
+        for name in ["", "1a", "a-b", "a b", "ä", "a{"] {
+            assert!(!is_label_name(name), "{name}");
+        }
+    }
+}

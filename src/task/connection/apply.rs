@@ -1,0 +1,179 @@
+//! `connection.apply` and `connection.remove`: name a server of the target, so that other commands can use the name.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DynamicObject, TypeMeta};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::ConnectionError;
+use super::store::{self, Record, Store};
+use crate::cluster::apply::apply;
+use crate::cluster::delete::{DeleteOptions, delete};
+use crate::cluster::{ApplyOptions, ObjectsReport};
+use crate::observe::envelope::{self, Unusable};
+use crate::observe::instance::{InstanceKind, ServiceAddress, root};
+use crate::observe::promql;
+use crate::task::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+
+/// The task `connection.apply`.
+pub struct Apply;
+
+/// Parameters of `connection.apply`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyParams {
+    /// Name of the connection in this target.
+    #[schemars(length(min = 1, max = 30), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What the server is.
+    pub kind: InstanceKind,
+    /// The Service. Servers outside the cluster are connections of the worker's configuration, because no command may
+    /// make the worker connect to a URL.
+    pub service: ServiceAddress,
+    /// Labels that every query of this connection selects, such as `{"cluster": "prod-1"}` for a store that holds
+    /// several clusters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 10), inner(length(max = 256)))]
+    pub scope: BTreeMap<String, String>,
+    /// Whether to ask the server first, and to refuse a name for one that does not answer as its kind.
+    #[serde(default = "yes")]
+    pub check: bool,
+    /// Report what would be written, write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Task for Apply {
+    const VERB: &'static str = "connection.apply";
+    const SUMMARY: &'static str =
+        "Gives a Prometheus-compatible store or a Grafana of the cluster a name, after asking it.";
+    type Params = ApplyParams;
+    type Report = ObjectsReport;
+
+    fn installation(&self, params: &ApplyParams) -> Option<String> {
+        Some(store::installation(&params.name))
+    }
+
+    fn example(&self) -> ApplyParams {
+        ApplyParams {
+            name: "mesh".to_owned(),
+            kind: InstanceKind::Prometheus,
+            service: ServiceAddress {
+                namespace: "istio-system".to_owned(),
+                name: "prometheus".to_owned(),
+                port: 9090,
+                path: root(),
+                tls: false,
+            },
+            scope: BTreeMap::new(),
+            check: true,
+            dry_run: false,
+        }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: ApplyParams,
+    ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
+        if let Some(name) = params.scope.keys().find(|name| !promql::is_label_name(name)) {
+            let reason = format!("{name:?} is not the name of a Prometheus label");
+            return Err(Error::Parameter { field: "scope", reason }.into());
+        }
+        let cluster = cx.cluster().await?;
+        if cluster.connections().contains_key(&params.name) {
+            let reason = format!("{:?} is a connection of the worker's configuration", params.name);
+            return Err(Error::Parameter { field: "name", reason }.into());
+        }
+        if params.check {
+            cx.step("plan", 0, 1, format!("asking {}", params.service));
+            ask(&Store::of_service(cluster.clone(), params.kind, params.service.clone())).await?;
+        }
+        let record = Record { kind: params.kind, service: params.service, scope: params.scope };
+        let name = store::installation(&params.name);
+        let object = DynamicObject {
+            types: Some(TypeMeta { api_version: "v1".to_owned(), kind: "ConfigMap".to_owned() }),
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: Some(cluster.inventory_namespace().to_owned()),
+                ..ObjectMeta::default()
+            },
+            data: json!({ "data": store::record_data(&record) }),
+        };
+        let options = ApplyOptions {
+            create_namespace: true,
+            dry_run: params.dry_run,
+            prune: true,
+            generation: cx.generation,
+            ..ApplyOptions::default()
+        };
+        let done = apply(&cluster, &name, vec![object], &options, &cx.guard, cx.progress.as_ref()).await;
+        objects_ended(done, |report| report)
+    }
+}
+
+/// Whether the server answers as its kind.
+async fn ask(server: &Store) -> Result<(), Error> {
+    match server.kind {
+        InstanceKind::Prometheus => server.query("vector(1)", None).await.map(drop),
+        InstanceKind::Grafana => {
+            let answer = server.get("/api/health", &[]).await?;
+            let health: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+            if health["database"].is_string() {
+                return Ok(());
+            }
+            let reason = format!("the body begins with {:?}", envelope::cut(&answer.body, 40));
+            let source = Unusable::Foreign { status: answer.status, reason };
+            Err(ConnectionError::Unusable { address: server.address.clone(), source }.into())
+        }
+    }
+}
+
+/// The task `connection.remove`.
+pub struct Remove;
+
+/// Parameters of `connection.remove`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveParams {
+    /// Name of the connection. The server itself stays.
+    #[schemars(length(min = 1, max = 30), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Report what would be deleted, delete nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Task for Remove {
+    const VERB: &'static str = "connection.remove";
+    const SUMMARY: &'static str = "Removes the name of a connection; the server itself stays.";
+    type Params = RemoveParams;
+    type Report = ObjectsReport;
+
+    fn installation(&self, params: &RemoveParams) -> Option<String> {
+        Some(store::installation(&params.name))
+    }
+
+    fn example(&self) -> RemoveParams {
+        RemoveParams { name: "mesh".to_owned(), dry_run: false }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: RemoveParams,
+    ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
+        let cluster = cx.cluster().await?;
+        let options = DeleteOptions { dry_run: params.dry_run, generation: cx.generation, ..DeleteOptions::default() };
+        let name = store::installation(&params.name);
+        let done = delete(&cluster, &name, None, &options, &cx.guard, cx.progress.as_ref()).await;
+        objects_ended(done, |report| report)
+    }
+}

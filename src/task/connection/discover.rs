@@ -1,0 +1,263 @@
+//! `connection.discover`: finds Prometheus-compatible stores and Grafanas of a cluster, and asks them what they are.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::store::Store;
+use crate::cluster::{self, Cluster};
+use crate::observe::discovery::{Observed, discover};
+use crate::observe::envelope::{self, Unusable};
+use crate::observe::instance::{Flavor, Instance, InstanceKind, State};
+use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
+
+/// Servers that are asked at the same time.
+const AT_ONCE: usize = 3;
+/// Servers that are asked at most; the others stay `discovered`.
+const MOST_ASKED: usize = 30;
+/// Servers in one report.
+const MOST_REPORTED: usize = 200;
+
+/// The task.
+pub struct Discover;
+
+/// Parameters of `connection.discover`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverParams {
+    /// Kinds to report; both when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub kinds: Vec<InstanceKind>,
+    /// Namespaces whose servers are reported; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 63)))]
+    pub namespaces: Vec<String>,
+    /// Whether to ask each server what it is, through the API server's Service proxy.
+    #[serde(default = "yes")]
+    pub ask: bool,
+    /// Whether to report servers outside the cluster that other programs are configured with.
+    #[serde(default = "yes")]
+    pub outside: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Report of `connection.discover`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverReport {
+    /// Servers, best score first, at most 200.
+    pub instances: Vec<Instance>,
+    /// Kinds that could not be listed, with the reason. What they would show is missing from the scores.
+    pub unread: Vec<String>,
+}
+
+impl Task for Discover {
+    const VERB: &'static str = "connection.discover";
+    const SUMMARY: &'static str =
+        "Finds Prometheus-compatible stores and Grafanas of a cluster, how to reach them, and which programs use them.";
+    type Params = DiscoverParams;
+    type Report = DiscoverReport;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: Duration::from_mins(2), attempts: 3 }
+    }
+
+    fn installation(&self, _: &DiscoverParams) -> Option<String> {
+        None
+    }
+
+    fn example(&self) -> DiscoverParams {
+        DiscoverParams { kinds: vec![InstanceKind::Prometheus], namespaces: Vec::new(), ask: true, outside: true }
+    }
+
+    async fn run(
+        &self,
+        cx: &TaskContext,
+        params: DiscoverParams,
+    ) -> Result<Outcome<DiscoverReport>, Failure<DiscoverReport>> {
+        let cluster = cx.cluster().await?;
+        cx.step("plan", 0, 1, "listing Services, pods and the configuration of Kiali, Flagger, Argo Rollouts and KEDA");
+        let (observed, unread) = observe(&cluster).await?;
+        let mut instances = discover(&observed);
+        instances.retain(|one| is_asked_for(one, &params));
+        instances.truncate(MOST_REPORTED);
+        if params.ask {
+            let total = instances.len().min(MOST_ASKED);
+            let (first, rest): (Vec<_>, Vec<_>) =
+                instances.into_iter().enumerate().partition(|(index, _)| *index < MOST_ASKED);
+            let asked = futures::stream::iter(first).map(|(index, instance)| {
+                let cluster = cluster.clone();
+                async move {
+                    cx.step("plan", index, total, format!("asking {}", instance.fingerprint));
+                    ask(cluster, instance).await
+                }
+            });
+            let mut all: Vec<Instance> = asked.buffered(AT_ONCE).collect().await;
+            all.extend(rest.into_iter().map(|(_, instance)| instance));
+            instances = all;
+        }
+        cx.guard.check()?;
+        Ok(Outcome::Unchanged(DiscoverReport { instances, unread }))
+    }
+}
+
+fn is_asked_for(one: &Instance, params: &DiscoverParams) -> bool {
+    let kind = params.kinds.is_empty() || params.kinds.contains(&one.kind);
+    let place = match &one.service {
+        Some(service) => params.namespaces.is_empty() || params.namespaces.contains(&service.namespace),
+        None => params.outside,
+    };
+    kind && place
+}
+
+/// Kinds that discovery lists. All but Services and pods are optional.
+const SOURCES: &[(&str, &str, Option<&str>)] = &[
+    ("v1", "Service", None),
+    ("v1", "Pod", None),
+    ("discovery.k8s.io/v1", "EndpointSlice", None),
+    ("monitoring.coreos.com/v1", "Prometheus", None),
+    ("v1", "ConfigMap", Some("app.kubernetes.io/name=kiali")),
+    ("v1", "ConfigMap", Some("grafana_datasource")),
+    ("kiali.io/v1alpha1", "Kiali", None),
+    ("apps/v1", "Deployment", Some("app.kubernetes.io/name=flagger")),
+    ("flagger.app/v1beta1", "MetricTemplate", None),
+    ("argoproj.io/v1alpha1", "AnalysisTemplate", None),
+    ("argoproj.io/v1alpha1", "ClusterAnalysisTemplate", None),
+    ("keda.sh/v1alpha1", "ScaledObject", None),
+    ("grafana.integreatly.org/v1beta1", "Grafana", None),
+    ("grafana.integreatly.org/v1beta1", "GrafanaDatasource", None),
+];
+
+/// Lists what discovery looks at. A list that is forbidden or fails is named, not an error.
+///
+/// # Errors
+/// When the API server cannot be reached at all: then nothing is known.
+async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<String>), Error> {
+    let mut observed = Observed::default();
+    let mut unread = Vec::new();
+    for (api_version, kind, labels) in SOURCES {
+        let Some(served) = cluster.kind(api_version, kind).await? else { continue };
+        let into = match *kind {
+            "Service" => &mut observed.services,
+            "Pod" => &mut observed.pods,
+            "EndpointSlice" => &mut observed.endpoint_slices,
+            "Prometheus" => &mut observed.operator_prometheuses,
+            _ => &mut observed.witnesses,
+        };
+        let listed = cluster.list(&served, None, *labels, |mut object| {
+            object["kind"] = Value::from(*kind);
+            into.push(slim(object));
+        });
+        match listed.await {
+            Ok(()) => {}
+            Err(error @ cluster::Error::Request { .. }) => unread.push(format!("{kind}: {error}")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((observed, unread))
+}
+
+/// Drops the large parts that discovery never reads, so that 5,000 Services and their pods stay small.
+fn slim(mut object: Value) -> Value {
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.retain(|key, _| matches!(key.as_str(), "name" | "namespace" | "labels"));
+    }
+    if object["kind"] == "Pod"
+        && let Some(spec) = object["spec"].as_object_mut()
+    {
+        spec.retain(|key, _| key == "containers");
+        for container in spec["containers"].as_array_mut().into_iter().flatten() {
+            if let Some(container) = container.as_object_mut() {
+                container.retain(|key, _| matches!(key.as_str(), "name" | "image" | "command" | "args" | "ports"));
+            }
+        }
+    }
+    object
+}
+
+/// Asks one server what it is.
+async fn ask(cluster: std::sync::Arc<Cluster>, mut instance: Instance) -> Instance {
+    let Some(service) = instance.service.clone() else { return instance };
+    if instance.state == State::Unreachable {
+        return instance;
+    }
+    let store = Store::of_service(cluster, instance.kind, service);
+    let (state, reason) = match instance.kind {
+        InstanceKind::Prometheus => ask_prometheus(&store, &mut instance).await,
+        InstanceKind::Grafana => ask_grafana(&store, &mut instance).await,
+    };
+    instance.state = state;
+    instance.reason = reason;
+    instance
+}
+
+async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Option<String>) {
+    let answer = match store.get("/api/v1/query", &[("query", "vector(1)".to_owned())]).await {
+        Ok(answer) => answer,
+        Err(error) => return (State::Unreachable, Some(error.to_string())),
+    };
+    match envelope::query(&answer) {
+        Ok(_) => {}
+        Err(Unusable::Agent) => {
+            instance.flavor = Flavor::PrometheusAgent;
+            return (State::Connected, Some(Unusable::Agent.to_string()));
+        }
+        Err(trouble @ Unusable::Refused { .. }) => {
+            return (
+                State::Refused,
+                Some(format!(
+                    "{trouble}; the API server's proxy removes the Authorization header, so configure a connection with a URL and a credential"
+                )),
+            );
+        }
+        Err(trouble) => return (State::Discovered, Some(trouble.to_string())),
+    }
+    if let Ok(answer) = store.get("/api/v1/status/buildinfo", &[]).await
+        && let Ok((data, _)) = envelope::data(&answer)
+    {
+        instance.version = data["version"].as_str().filter(|text| !text.is_empty()).map(|text| envelope::cut(text, 60));
+        if let Some(flavor) = flavor(&data) {
+            instance.flavor = flavor;
+        }
+    }
+    (State::Connected, None)
+}
+
+/// Product, from `/api/v1/status/buildinfo`.
+fn flavor(data: &Value) -> Option<Flavor> {
+    if data["application"].as_str().is_some_and(|application| application.contains("Mimir")) {
+        Some(Flavor::Mimir)
+    } else if data["goVersion"].as_str().is_none_or(str::is_empty)
+        && data["revision"].as_str().is_none_or(str::is_empty)
+    {
+        Some(Flavor::VictoriaMetrics)
+    } else {
+        None // Prometheus and Thanos answer alike: what the objects show stays.
+    }
+}
+
+async fn ask_grafana(store: &Store, instance: &mut Instance) -> (State, Option<String>) {
+    let answer = match store.get("/api/health", &[]).await {
+        Ok(answer) => answer,
+        Err(error) => return (State::Unreachable, Some(error.to_string())),
+    };
+    let health: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if !health["database"].is_string() {
+        return (
+            State::Discovered,
+            Some(format!("the answer (HTTP {}) is not one of Grafana's health call", answer.status)),
+        );
+    }
+    instance.version = health["version"].as_str().map(|text| envelope::cut(text, 60));
+    (State::Connected, None)
+}

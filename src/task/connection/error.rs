@@ -1,0 +1,93 @@
+//! What goes wrong with a connection.
+
+use crate::error::{Class, Classify, Code};
+use crate::observe::envelope::Unusable;
+
+/// A failure of a connection to a metrics store or a Grafana.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// Neither the worker's configuration nor the target has it.
+    #[error("the target has no connection {name:?}; known: {}", listed(.known))]
+    Unknown {
+        /// As the command names it.
+        name: String,
+        /// Names that exist.
+        known: Vec<String>,
+    },
+    /// The connection is one to another kind of server.
+    #[error("connection {name:?} is one to {is}, not to {wanted}")]
+    OtherKind {
+        /// Name of the connection.
+        name: String,
+        /// What it is.
+        is: &'static str,
+        /// What is needed.
+        wanted: &'static str,
+    },
+    /// No answer.
+    #[error("{address} does not answer: {reason}")]
+    NoAnswer {
+        /// Service or configured connection.
+        address: String,
+        /// Why, in the words of the API server or of the network.
+        reason: String,
+    },
+    /// An answer that is not one to a query.
+    #[error("{address}: {source}")]
+    Unusable {
+        /// Service or configured connection.
+        address: String,
+        /// What is wrong with it.
+        source: Unusable,
+    },
+    /// Bytes beyond the limit.
+    #[error("the answer of {address} is longer than {most} bytes")]
+    TooLarge {
+        /// Service or configured connection.
+        address: String,
+        /// The limit.
+        most: usize,
+    },
+    /// A file or setting of the worker's configuration cannot be used.
+    #[error("connection {name:?} of the worker's configuration cannot be used: {reason}")]
+    Settings {
+        /// Name of the connection.
+        name: String,
+        /// What is wrong; no secret.
+        reason: String,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl Classify for ConnectionError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unknown { .. } | Self::OtherKind { .. } => Class::Rejected,
+            Self::NoAnswer { .. } => Class::RETRY,
+            Self::Unusable { source, .. } => match source {
+                Unusable::Query { status: 429 | 500..=599, .. } => Class::RETRY,
+                _ => Class::Terminal,
+            },
+            Self::TooLarge { .. } | Self::Settings { .. } => Class::Terminal,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Unknown { .. } | Self::OtherKind { .. } => Code::SH3501,
+            Self::NoAnswer { .. } => Code::SH3502,
+            Self::Unusable { source, .. } => match source {
+                Unusable::Refused { .. } => Code::SH3503,
+                Unusable::Foreign { .. } => Code::SH3504,
+                Unusable::Agent => Code::SH3505,
+                Unusable::Query { .. } => Code::SH3506,
+                Unusable::TooLarge => Code::SH3507,
+            },
+            Self::TooLarge { .. } => Code::SH3507,
+            Self::Settings { .. } => Code::SH3508,
+        }
+    }
+}

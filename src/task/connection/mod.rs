@@ -1,0 +1,13 @@
+//! `connection.*`: finds Prometheus-compatible stores and Grafanas of a target, gives them names, and checks whether a
+//! store is useful for Istio.
+
+mod apply;
+mod check;
+mod discover;
+mod error;
+pub(super) mod store;
+
+pub use apply::{Apply, ApplyParams, Remove, RemoveParams};
+pub use check::{Check, CheckParams, CheckReport};
+pub use discover::{Discover, DiscoverParams, DiscoverReport};
+pub use error::ConnectionError;

@@ -1,0 +1,213 @@
+//! `connection.*` and `metrics.*` against a real API server and a real Prometheus that scrapes scripted proxies, so that
+//! the truth is known.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sailhand::cluster::Clusters;
+use sailhand::config::{Connection, Target};
+use sailhand::error::{Class, Classify as _, Code};
+use sailhand::http::Credentials;
+use sailhand::observe::instance::InstanceKind;
+use sailhand::observe::ladder::{Cause, Rung};
+use sailhand::task::connection::{Apply, Check, CheckReport, Discover, Remove};
+use sailhand::task::metrics::{Promql, Query, QueryReport};
+use sailhand::task::{Error, Task, TaskContext};
+use serde_json::{Value, json};
+
+use crate::cluster_target::{context, unique, write};
+use crate::support::control_plane;
+use crate::support::eventually::eventually;
+use crate::support::prometheus::{Prometheus, serve};
+
+const WITHIN: Duration = Duration::from_secs(40);
+
+/// A context whose target has these servers in the worker's configuration.
+fn with_connections(test: &str, connections: BTreeMap<String, Connection>) -> TaskContext {
+    let (mut cx, _) = context(test, 1);
+    let target = Target {
+        kubeconfig: Some(control_plane::kubeconfig().to_owned()),
+        inventory_namespace: format!("{test}-inventory"),
+        connections,
+        ..Target::default()
+    };
+    cx.clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
+    cx
+}
+
+fn connection(address: &str, credentials: Credentials) -> Connection {
+    Connection { kind: InstanceKind::Prometheus, url: format!("http://{address}"), scope: BTreeMap::new(), credentials }
+}
+
+fn one(name: &str, address: &str) -> BTreeMap<String, Connection> {
+    BTreeMap::from([(name.to_owned(), connection(address, Credentials::default()))])
+}
+
+async fn run<T: Task>(task: T, cx: &TaskContext, params: Value) -> Result<(bool, T::Report), Error> {
+    let params = serde_json::from_value(params).unwrap();
+    match task.run(cx, params).await {
+        Ok(outcome) => Ok(outcome.into_parts()),
+        Err(failure) => Err(failure.error),
+    }
+}
+
+/// A sidecar pair's metrics: the server answers 10 requests a second, one of them with 503, and the client reports the
+/// same requests. The counters follow the number of scrapes, one a second.
+fn proxies(scrapes: &AtomicU64) -> String {
+    let count = scrapes.fetch_add(1, Ordering::Relaxed) + 1;
+    let mut text = String::from("istio_build{component=\"proxy\",tag=\"1.30.3\"} 1\n");
+    for reporter in ["source", "destination"] {
+        let labels = format!(
+            "reporter=\"{reporter}\",destination_service_namespace=\"shop\",destination_service_name=\"reviews\",\
+             destination_workload=\"reviews-v1\",destination_version=\"v1\",request_protocol=\"http\",response_flags=\"-\""
+        );
+        writeln!(text, "istio_requests_total{{{labels},response_code=\"200\"}} {}", count * 9).unwrap();
+        writeln!(text, "istio_requests_total{{{labels},response_code=\"503\"}} {count}").unwrap();
+        for (bound, share) in [("10", 5), ("100", 10), ("+Inf", 10)] {
+            writeln!(text, "istio_request_duration_milliseconds_bucket{{{labels},le=\"{bound}\"}} {}", count * share)
+                .unwrap();
+        }
+    }
+    text
+}
+
+fn scraping(address: &str, folder: &std::path::Path) -> Prometheus {
+    let configuration = json!({
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [{"job_name": "proxies", "static_configs": [
+            {"targets": [address], "labels": {"namespace": "shop", "pod": "reviews-1"}}]}],
+    });
+    let path = folder.join("prometheus.yml");
+    std::fs::write(&path, configuration.to_string()).unwrap();
+    Prometheus::start(&path, folder, &[])
+}
+
+#[tokio::test]
+async fn golden_signals_of_a_real_prometheus_match_what_the_proxies_served() {
+    let scrapes = AtomicU64::new(0);
+    let address = serve(move |request| request.starts_with("/metrics").then(|| (200, proxies(&scrapes))));
+    let folder = tempfile::tempdir().unwrap();
+    let prometheus = scraping(&address, folder.path());
+    let cx = with_connections(&unique("signals"), one("mesh", &prometheus.1));
+    let params =
+        json!({"connection": "mesh", "of": {"service": {"namespace": "shop", "name": "reviews"}}, "window_s": 15});
+    let report: QueryReport = eventually("the rate settles", WITHIN, async || {
+        let (_, report) = run(Query, &cx, params.clone()).await.ok()?;
+        let settled = report.signals[0].values.first().is_some_and(|value| (value.value - 10.0).abs() < 0.5);
+        settled.then_some(report)
+    })
+    .await;
+    let signal = |name: &str| {
+        let signal = report.signals.iter().find(|signal| signal.name == name).unwrap();
+        serde_json::to_value(&signal.values).unwrap()
+    };
+    assert_eq!(signal("rate")[0]["reporter"], "destination", "both sides report each request: it counts once");
+    assert!((signal("errors")[0]["value"].as_f64().unwrap() - 0.1).abs() < 0.01, "{report:?}");
+    assert!((signal("latency-p50")[0]["value"].as_f64().unwrap() - 10.0).abs() < 1.0, "{report:?}");
+    assert!(signal("latency-p99")[0]["value"].as_f64().unwrap() > 90.0, "{report:?}");
+    assert_eq!(signal("tcp-sent"), json!([]), "no series is not zero");
+
+    let (changed, answer) = run(Promql, &cx, json!({"connection": "mesh", "query": "vector(1) / 0"})).await.unwrap();
+    assert!(!changed && answer.series[0].value == "+Inf", "{answer:?}");
+    let error = run(Promql, &cx, json!({"connection": "mesh", "query": "sum("})).await.unwrap_err();
+    assert_eq!((error.code(), error.class()), (Code::SH3506, Class::Terminal), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_without_istio_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = serve(|request| request.starts_with("/metrics").then(|| (200, "other 1\n".to_owned())));
+    let prometheus = scraping(&address, folder.path());
+    let cx = with_connections(&unique("empty"), one("mesh", &prometheus.1));
+    let report: CheckReport = eventually("a first sample", WITHIN, async || {
+        let (_, report) = run(Check, &cx, json!({"connection": "mesh"})).await.ok()?;
+        (report.rung >= Rung::Fresh).then_some(report)
+    })
+    .await;
+    assert_eq!((report.rung, report.findings[0].cause), (Rung::Fresh, Cause::NothingScrapesIstio), "{report:?}");
+}
+
+#[tokio::test]
+async fn agents_and_other_programs_are_told_from_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.yml");
+    std::fs::write(&path, "{}").unwrap();
+    let data = format!("--storage.agent.path={}", folder.path().join("agent").display());
+    let agent = Prometheus::start_as(&path, &["--agent", &data]);
+    let html = serve(|_| Some((200, "<!doctype html><title>Log in</title>".to_owned())));
+    let guarded = serve(|request| {
+        let ok = request.contains("authorization: Bearer right");
+        let body = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+        Some(if ok { (200, body.to_owned()) } else { (401, "who are you".to_owned()) })
+    });
+    let token = folder.path().join("token");
+    std::fs::write(&token, "right\n").unwrap();
+    let right = Credentials { bearer_token_file: Some(token), ..Credentials::default() };
+    let connections = BTreeMap::from([
+        ("agent".to_owned(), connection(&agent.1, Credentials::default())),
+        ("html".to_owned(), connection(&html, Credentials::default())),
+        ("locked".to_owned(), connection(&guarded, Credentials::default())),
+        ("open".to_owned(), connection(&guarded, right)),
+        ("gone".to_owned(), connection("127.0.0.1:1", Credentials::default())),
+    ]);
+    let cx = with_connections(&unique("kinds"), connections);
+    let ask = async |name: &str| {
+        run(Promql, &cx, json!({"connection": name, "query": "up"})).await.map_err(|error| error.code())
+    };
+    for (name, code) in [
+        ("agent", Code::SH3505),
+        ("html", Code::SH3504),
+        ("locked", Code::SH3503),
+        ("gone", Code::SH3502),
+        ("nosuch", Code::SH3501),
+    ] {
+        assert_eq!(ask(name).await.err(), Some(code), "{name}");
+    }
+    ask("open").await.unwrap();
+    for (name, rung) in [
+        ("agent", Rung::Prometheus),
+        ("html", Rung::Authorized),
+        ("locked", Rung::Reachable),
+        ("gone", Rung::Unreachable),
+    ] {
+        let (_, report) = run(Check, &cx, json!({"connection": name})).await.unwrap();
+        assert_eq!((report.rung, report.findings.len()), (rung, 1), "{name}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn servers_of_a_cluster_are_discovered_and_named() {
+    let space = unique("discover");
+    let cx = with_connections(&space, BTreeMap::new());
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
+    for (name, image) in [
+        ("metrics", "registry.example/mirror/prom/prometheus:v3.5.0"),
+        ("prometheus-alertmanager", "prom/alertmanager:v0.28"),
+    ] {
+        write(
+            &cx,
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": space},
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 9090}]}}),
+        )
+        .await;
+        write(&cx, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": space, "labels": {"app": name}},
+            "spec": {"schedulerName": "none", "containers": [{"name": "main", "image": image}]}})).await;
+    }
+    let (changed, found) = run(Discover, &cx, json!({"namespaces": [space], "ask": false})).await.unwrap();
+    let fingerprints: Vec<&str> =
+        found.instances.iter().filter(|one| one.service.is_some()).map(|one| one.fingerprint.as_str()).collect();
+    assert_eq!((changed, fingerprints), (false, vec![format!("prometheus/{space}/metrics:9090").as_str()]));
+
+    let service = json!({"namespace": space, "name": "metrics", "port": 9090});
+    let params = json!({"name": "mesh", "kind": "prometheus", "service": service, "check": false});
+    assert!(run(Apply, &cx, params.clone()).await.unwrap().0);
+    assert!(!run(Apply, &cx, params).await.unwrap().0, "a second run writes nothing");
+    // The API server cannot reach a pod that no node runs, and says so.
+    let error = run(Promql, &cx, json!({"connection": "mesh", "query": "up"})).await.err().unwrap();
+    assert_eq!(error.code(), Code::SH3502, "{error}");
+    assert!(run(Remove, &cx, json!({"name": "mesh"})).await.unwrap().0);
+    assert!(!run(Remove, &cx, json!({"name": "mesh"})).await.unwrap().0);
+}
