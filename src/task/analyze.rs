@@ -230,7 +230,7 @@ fn judge(
 pub(super) fn is_wanted(codes: &[String], namespaces: &[Namespace], finding: &Finding) -> bool {
     let code = finding.code;
     let is_asked =
-        if codes.is_empty() { rules::is_told_unasked(code) } else { codes.iter().any(|asked| asked == code.id) };
+        if codes.is_empty() { rules::is_enabled_by_default(code) } else { codes.iter().any(|asked| asked == code.id) };
     let is_there = namespaces.is_empty() || namespaces.iter().any(|one| one.as_str() == namespace(finding));
     !finding.suppressed && is_asked && is_there
 }

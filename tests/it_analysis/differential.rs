@@ -42,7 +42,7 @@ fn ours(paths: &[PathBuf]) -> Told {
     let snapshot = Snapshot::new(reading.resources, settings);
     run(&snapshot, rules::ALL, NonZero::<usize>::MIN)
         .iter()
-        .filter(|finding| rules::is_told_unasked(finding.code))
+        .filter(|finding| rules::is_enabled_by_default(finding.code))
         .map(|finding| ((finding.code.id.to_owned(), finding.object.to_string()), finding.message.clone()))
         .collect()
 }

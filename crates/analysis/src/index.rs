@@ -71,11 +71,11 @@ impl Indexes {
     }
 
     /// Replaces, adds or removes an object in each index. Reports the queries whose result has changed.
-    pub fn exchange(
+    pub fn upsert(
         &mut self,
         old: Option<&Arc<Resource>>,
         new: Option<&Arc<Resource>>,
-        touched: &mut dyn FnMut(Query<'_>),
+        invalidated: &mut dyn FnMut(Query<'_>),
     ) {
         let Some(kind) = old.or(new).map(|resource| resource.kind) else { return };
         let mut slot = Some(self);
@@ -83,19 +83,19 @@ impl Indexes {
             if let (Some(index), Some(built)) = (this.claimed.get(), this.built.get_mut())
                 && index.kinds.contains(&kind)
             {
-                exchange(index, built, old, new, touched);
+                upsert(index, built, old, new, invalidated);
             }
             slot = this.next.get_mut().map(|next| &mut **next);
         }
     }
 }
 
-fn exchange(
+fn upsert(
     index: &KeyIndex,
     built: &mut Built,
     old: Option<&Arc<Resource>>,
     new: Option<&Arc<Resource>>,
-    touched: &mut dyn FnMut(Query<'_>),
+    invalidated: &mut dyn FnMut(Query<'_>),
 ) {
     let keys = |resource: Option<&Arc<Resource>>| {
         let mut keys = Vec::new();
@@ -120,9 +120,9 @@ fn exchange(
         if is_empty {
             built.remove(&key);
         }
-        touched(Query::Keyed(key));
+        invalidated(Query::Keyed(key));
         if was_empty != is_empty {
-            touched(Query::HasKeyed(key));
+            invalidated(Query::HasKeyed(key));
         }
     };
     if let Some(old) = old {

@@ -130,11 +130,11 @@ impl Snapshot {
     }
 
     /// Adds, replaces or removes an object. Reports the queries whose result has changed.
-    pub(super) fn exchange(
+    pub(super) fn upsert(
         &mut self,
         object: &ObjectRef,
         new: Option<&Arc<Resource>>,
-        touched: &mut dyn FnMut(Query<'_>),
+        invalidated: &mut dyn FnMut(Query<'_>),
     ) -> Exchange {
         let (kind, namespace, name) = (object.kind, object.namespace.as_str(), object.name.as_str());
         let has = |this: &Self| {
@@ -157,14 +157,14 @@ impl Snapshot {
             }
             (Err(_), None) => return Exchange::Nothing,
         };
-        self.indexes.exchange(old.as_ref(), new, touched);
-        touched(Query::All(kind));
-        touched(Query::In(kind, namespace));
-        touched(Query::Named(kind, namespace, name));
+        self.indexes.upsert(old.as_ref(), new, invalidated);
+        invalidated(Query::All(kind));
+        invalidated(Query::In(kind, namespace));
+        invalidated(Query::Named(kind, namespace, name));
         let presence = [Query::Has(kind), Query::HasIn(kind, namespace), Query::HasNamed(kind, namespace, name)];
         for ((query, had), has) in presence.into_iter().zip(had).zip(has(self)) {
             if had != has {
-                touched(query);
+                invalidated(query);
             }
         }
         match (old, new) {
@@ -175,22 +175,22 @@ impl Snapshot {
     }
 
     /// Merges other settings into the defaults; returns the object that represents them.
-    pub(super) fn set_mesh(&mut self, config: &Value, touched: &mut dyn FnMut(Query<'_>)) -> Arc<Resource> {
+    pub(super) fn set_mesh(&mut self, config: &Value, invalidated: &mut dyn FnMut(Query<'_>)) -> Arc<Resource> {
         let mesh = Mesh::new(config);
         if mesh.config() != self.mesh.config() {
-            touched(Query::Mesh);
+            invalidated(Query::Mesh);
         }
         if mesh.root_namespace() != self.mesh.root_namespace() {
-            touched(Query::RootNamespace);
+            invalidated(Query::RootNamespace);
         }
         self.mesh = mesh;
         Arc::new(self.mesh.resource())
     }
 
     /// Sets the time.
-    pub(super) fn set_now(&mut self, now: i64, touched: &mut dyn FnMut(Query<'_>)) {
+    pub(super) fn set_now(&mut self, now: i64, invalidated: &mut dyn FnMut(Query<'_>)) {
         if now != self.now {
-            touched(Query::Now);
+            invalidated(Query::Now);
         }
         self.now = now;
     }

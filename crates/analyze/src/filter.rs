@@ -50,7 +50,7 @@ impl Filter {
     /// Whether the code of a finding is one of the codes.
     #[must_use]
     pub fn allows(&self, finding: &Finding) -> bool {
-        (self.is_open() && rules::is_told_unasked(finding.code))
+        (self.is_open() && rules::is_enabled_by_default(finding.code))
             || self.codes.contains(&finding.code)
             || self.rules.iter().any(|rule| rule.codes.contains(&finding.code))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::told::Told;
+use super::published::Published;
 use crate::query::{QueryId, QueryRecord};
 use crate::{Check, Findings, Kind, ObjectRef, Resource, Rule, Snapshot, View};
 
@@ -94,7 +94,7 @@ impl Calls {
     }
 
     /// An object was modified.
-    pub(super) fn renew(&mut self, object: &ObjectRef, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
+    pub(super) fn invalidate(&mut self, object: &ObjectRef, resource: &Arc<Resource>, due: &mut BTreeSet<Id>) {
         let Some(ids) = self.of_object.get(object) else { return };
         for id in ids {
             if let Some(call) = &mut self.places[*id as usize] {
@@ -105,21 +105,21 @@ impl Calls {
     }
 
     /// An object was deleted.
-    pub(super) fn remove(&mut self, object: &ObjectRef, due: &mut BTreeSet<Id>, told: &mut Told) {
+    pub(super) fn remove(&mut self, object: &ObjectRef, due: &mut BTreeSet<Id>, published: &mut Published) {
         for id in self.of_object.remove(object).unwrap_or_default() {
-            self.end(id, due, told);
+            self.end(id, due, published);
         }
     }
 
     /// Adds or removes the namespace's calls, so that a rule is called as long as the namespace contains an object of
     /// its kinds.
-    pub(super) fn hold_namespace(
+    pub(super) fn track_namespace(
         &mut self,
         kind: Kind,
         namespace: &CompactString,
         snapshot: &Snapshot,
         due: &mut BTreeSet<Id>,
-        told: &mut Told,
+        published: &mut Published,
     ) {
         for (number, rule) in self.namespaces[kind.index()].clone() {
             let Check::Namespaces(kinds, _) = rule.check else { continue };
@@ -136,7 +136,7 @@ impl Calls {
                 }
                 (false, Some(id)) => {
                     self.of_namespace.remove(&key);
-                    self.end(id, due, told);
+                    self.end(id, due, published);
                 }
                 // Its queries determine whether the call must be repeated.
                 (true, Some(_)) | (false, None) => {}
@@ -150,11 +150,11 @@ impl Calls {
     }
 
     /// Runs calls and returns their number.
-    pub(super) fn make(&mut self, due: &BTreeSet<Id>, snapshot: &Snapshot, told: &mut Told) -> usize {
-        due.iter().filter(|id| self.make_one(**id, snapshot, told)).count()
+    pub(super) fn make(&mut self, due: &BTreeSet<Id>, snapshot: &Snapshot, published: &mut Published) -> usize {
+        due.iter().filter(|id| self.make_one(**id, snapshot, published)).count()
     }
 
-    fn make_one(&mut self, id: Id, snapshot: &Snapshot, told: &mut Told) -> bool {
+    fn make_one(&mut self, id: Id, snapshot: &Snapshot, published: &mut Published) -> bool {
         let Some(call) = &mut self.places[id as usize] else { return false };
         let record = QueryRecord::default();
         let view = View::recorded(snapshot, call.rule.inputs, &record);
@@ -165,7 +165,7 @@ impl Calls {
             (Check::Once(check), Subject::Whole) => check(&view, &mut findings),
             _ => {}
         }
-        call.about = told.take(id, std::mem::take(&mut call.about), findings.into_vec());
+        call.about = published.take(id, std::mem::take(&mut call.about), findings.into_vec());
         let queries = record.into_sorted();
         if *queries != *call.queries {
             let before = std::mem::replace(&mut call.queries, queries.clone().into());
@@ -188,10 +188,10 @@ impl Calls {
         Id::try_from(self.places.len() - 1).unwrap_or(Id::MAX)
     }
 
-    fn end(&mut self, id: Id, due: &mut BTreeSet<Id>, told: &mut Told) {
+    fn end(&mut self, id: Id, due: &mut BTreeSet<Id>, published: &mut Published) {
         due.remove(&id);
         let Some(call) = self.places[id as usize].take() else { return };
-        told.take(id, call.about, Vec::new());
+        published.take(id, call.about, Vec::new());
         self.remove_caller(id, call.queries.iter());
         self.free.push(id);
     }

@@ -25,7 +25,7 @@
 //! checks that the stored findings equal those of a full run after any sequence of changes.
 
 mod calls;
-mod told;
+mod published;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use super::query::{Query, QueryId};
 use super::snapshot::Exchange;
 use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, Value, mesh, snapshot};
 use calls::Calls;
-use told::Told;
+use published::Published;
 
 /// A change of an object.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ pub struct Difference {
 pub struct Incremental {
     snapshot: Snapshot,
     calls: Calls,
-    told: Told,
+    published: Published,
 }
 
 impl Incremental {
@@ -70,19 +70,19 @@ impl Incremental {
     pub fn new(rules: &[&'static Rule], resources: Vec<Resource>, now: i64) -> Self {
         let settings = mesh::settings_in(&resources, now);
         let snapshot = Snapshot::new(resources, settings);
-        let mut this = Self { snapshot, calls: Calls::new(rules), told: Told::default() };
+        let mut this = Self { snapshot, calls: Calls::new(rules), published: Published::default() };
         let mut due = BTreeSet::new();
         for kind in Kind::ALL {
             for resource in this.snapshot.of(*kind) {
                 this.calls.add(resource, &mut due);
             }
             for namespace in this.snapshot.namespaces_with(&[*kind]) {
-                this.calls.hold_namespace(*kind, &namespace, &this.snapshot, &mut due, &mut this.told);
+                this.calls.track_namespace(*kind, &namespace, &this.snapshot, &mut due, &mut this.published);
             }
         }
         this.calls.add_whole(&mut due);
-        this.calls.make(&due, &this.snapshot, &mut this.told);
-        this.told.settle();
+        this.calls.make(&due, &this.snapshot, &mut this.published);
+        this.published.settle();
         this
     }
 
@@ -98,12 +98,12 @@ impl Incremental {
             };
             is_mesh_touched |=
                 object.kind == Kind::ConfigMap && object.namespace == mesh::ISTIO_NAMESPACE && object.name == "istio";
-            self.exchange(&object, new.as_ref(), &mut queries, &mut due);
+            self.upsert(&object, new.as_ref(), &mut queries, &mut due);
         }
         if is_mesh_touched {
             self.read_settings(&mut queries, &mut due);
         }
-        self.judge(&queries, due)
+        self.rerun(&queries, due)
     }
 
     /// Sets the current time; certificates may expire.
@@ -112,13 +112,13 @@ impl Incremental {
         self.snapshot.set_now(now, &mut |query| {
             queries.insert(query.number());
         });
-        self.judge(&queries, BTreeSet::new())
+        self.rerun(&queries, BTreeSet::new())
     }
 
     /// All findings, in the order of a full run.
     #[must_use]
     pub fn findings(&self) -> Vec<&Finding> {
-        self.told.all()
+        self.published.all()
     }
 
     /// Current objects.
@@ -127,16 +127,16 @@ impl Incremental {
         &self.snapshot
     }
 
-    fn judge(&mut self, queries: &BTreeSet<QueryId>, mut due: BTreeSet<calls::Id>) -> Difference {
+    fn rerun(&mut self, queries: &BTreeSet<QueryId>, mut due: BTreeSet<calls::Id>) -> Difference {
         for number in queries {
             self.calls.callers_of(*number, &mut due);
         }
-        let calls = self.calls.make(&due, &self.snapshot, &mut self.told);
-        let (found, resolved) = self.told.settle();
+        let calls = self.calls.make(&due, &self.snapshot, &mut self.published);
+        let (found, resolved) = self.published.settle();
         Difference { found, resolved, calls }
     }
 
-    fn exchange(
+    fn upsert(
         &mut self,
         object: &ObjectRef,
         new: Option<&Arc<Resource>>,
@@ -146,31 +146,31 @@ impl Incremental {
         if new.is_some_and(|resource| snapshot::is_left_out(resource)) {
             return;
         }
-        let mut touched = |query: Query<'_>| {
+        let mut invalidated = |query: Query<'_>| {
             queries.insert(query.number());
         };
-        match (self.snapshot.exchange(object, new, &mut touched), new) {
+        match (self.snapshot.upsert(object, new, &mut invalidated), new) {
             (Exchange::Nothing, _) => return,
-            (Exchange::Changed | Exchange::Removed, Some(new)) => self.calls.renew(object, new, due),
+            (Exchange::Changed | Exchange::Removed, Some(new)) => self.calls.invalidate(object, new, due),
             (Exchange::Added, Some(new)) => self.calls.add(new, due),
-            (_, None) => self.calls.remove(object, due, &mut self.told),
+            (_, None) => self.calls.remove(object, due, &mut self.published),
         }
         let namespace = if object.kind == Kind::Namespace { &object.name } else { &object.namespace };
-        self.calls.hold_namespace(object.kind, namespace, &self.snapshot, due, &mut self.told);
+        self.calls.track_namespace(object.kind, namespace, &self.snapshot, due, &mut self.published);
     }
 
     /// Settings of the mesh in the current objects.
     fn read_settings(&mut self, queries: &mut BTreeSet<QueryId>, due: &mut BTreeSet<calls::Id>) {
         let map = self.snapshot.named(Kind::ConfigMap, mesh::ISTIO_NAMESPACE, "istio").first();
         let settings = mesh::settings_of(map.map(|map| &**map), self.snapshot.now());
-        let mut touched = |query: Query<'_>| {
+        let mut invalidated = |query: Query<'_>| {
             queries.insert(query.number());
         };
         let config = settings.mesh_config.unwrap_or(Value::Null);
-        let config = self.snapshot.set_mesh(&config, &mut touched);
+        let config = self.snapshot.set_mesh(&config, &mut invalidated);
         let networks = settings.mesh_networks.map(|networks| Arc::new(mesh::networks_resource(networks)));
         let nothing = mesh::networks_resource(Value::Null);
-        self.exchange(&ObjectRef::from(&*config), Some(&config), queries, due);
-        self.exchange(&ObjectRef::from(&nothing), networks.as_ref(), queries, due);
+        self.upsert(&ObjectRef::from(&*config), Some(&config), queries, due);
+        self.upsert(&ObjectRef::from(&nothing), networks.as_ref(), queries, due);
     }
 }

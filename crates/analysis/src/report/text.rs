@@ -66,9 +66,9 @@ impl<W: fmt::Write> Text<'_, W> {
         let mut warnings: BTreeMap<&str, usize> = BTreeMap::new();
         for finding in findings {
             if finding.level == Level::Warning {
-                let told = warnings.entry(finding.code.id).or_default();
-                *told += 1;
-                if *told > WARNINGS && !self.layout.all {
+                let reported = warnings.entry(finding.code.id).or_default();
+                *reported += 1;
+                if *reported > WARNINGS && !self.layout.all {
                     continue;
                 }
             }
@@ -93,7 +93,7 @@ impl<W: fmt::Write> Text<'_, W> {
         }
         let mut is_more = false;
         let all = self.layout.all;
-        for (code, more) in warnings.into_iter().filter(|(_, told)| *told > WARNINGS && !all) {
+        for (code, more) in warnings.into_iter().filter(|(_, reported)| *reported > WARNINGS && !all) {
             let style = level_style(Level::Warning);
             write!(self.out, "{style}{}[{code}]{style:#}: ", Level::Warning)?;
             self.more(more - WARNINGS, code)?;

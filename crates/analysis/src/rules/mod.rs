@@ -174,7 +174,7 @@ const ON_REQUEST: &[&str] = &["IST0136"];
 
 /// Whether a code is reported by default.
 #[must_use]
-pub fn is_told_unasked(code: &Code) -> bool {
+pub fn is_enabled_by_default(code: &Code) -> bool {
     !ON_REQUEST.contains(&code.id)
 }
 

@@ -90,18 +90,21 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         "" => "ALLOW",
         action => action,
     };
-    let told = by.map(|by| format!(" (PeerAuthentication {})", by.full_name())).unwrap_or_default();
+    let reported = by.map(|by| format!(" (PeerAuthentication {})", by.full_name())).unwrap_or_default();
     for Use { path, is_positive } in uses {
         let (level, message) = match mode {
             Mode::Disable => (
                 Level::Error,
-                format!("{action} policy {} matches client identities, but mutual TLS is disabled{told}", policy.name),
+                format!(
+                    "{action} policy {} matches client identities, but mutual TLS is disabled{reported}",
+                    policy.name
+                ),
             ),
             Mode::Permissive if is_evaded(action, is_positive) && (by.is_some() || is_whole_cluster(view)) => (
                 Level::Warning,
                 format!(
                     "clients can bypass {action} policy {} by connecting without TLS, because plaintext is \
-                         accepted{told}",
+                         accepted{reported}",
                     policy.name
                 ),
             ),

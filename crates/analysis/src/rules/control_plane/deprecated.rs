@@ -20,14 +20,14 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
             for (index, http) in resource.spec()["http"].items().iter().enumerate() {
                 if http.at("fault.delay.percent").as_int().is_some_and(|percent| percent > 0) {
                     let detail = "fault.delay.percent is deprecated; use fault.delay.percentage";
-                    tell(resource, detail, &format!("spec.http[{index}].fault.delay.percent"), findings);
+                    add_finding(resource, detail, &format!("spec.http[{index}].fault.delay.percent"), findings);
                 }
             }
         }
         Kind::Sidecar => {
             if resource.spec().at("outboundTrafficPolicy.egressProxy").is_set() {
                 let detail = "outboundTrafficPolicy.egressProxy is ignored";
-                tell(resource, detail, "spec.outboundTrafficPolicy.egressProxy", findings);
+                add_finding(resource, detail, "spec.outboundTrafficPolicy.egressProxy", findings);
             }
         }
         _ => {
@@ -37,13 +37,13 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
                     "kind {kind} of group rbac.istio.io was removed in Istio 1.6; use \
                                       AuthorizationPolicy"
                 );
-                tell(resource, &detail, "spec.names.kind", findings);
+                add_finding(resource, &detail, "spec.names.kind", findings);
             }
         }
     }
 }
 
-fn tell(resource: &Resource, detail: &str, field: &str, findings: &mut Findings) {
+fn add_finding(resource: &Resource, detail: &str, field: &str, findings: &mut Findings) {
     findings.add(&IST0002, resource, detail).field(field).arguments([detail]);
 }
 

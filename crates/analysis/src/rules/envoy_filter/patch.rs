@@ -189,7 +189,7 @@ spec:
 fn check(_: &View<'_>, filter: &Resource, findings: &mut Findings) {
     let is_ordered = filter.spec()["priority"].as_int().is_some_and(|priority| priority != 0);
     let mut for_versions: BTreeSet<&str> = BTreeSet::new();
-    let mut told: BTreeSet<&str> = BTreeSet::new();
+    let mut reported: BTreeSet<&str> = BTreeSet::new();
     for (index, item) in filter.spec()["configPatches"].items().iter().enumerate() {
         let patch = &item["patch"];
         if patch.is_null() {
@@ -208,7 +208,7 @@ fn check(_: &View<'_>, filter: &Resource, findings: &mut Findings) {
             _ => None,
         };
         // One cause, one finding: only the first such patch of an object is reported.
-        if let Some(code) = code.filter(|code| told.insert(code.id)) {
+        if let Some(code) = code.filter(|code| reported.insert(code.id)) {
             findings
                 .add(code, filter, message(code, apply_to, operation, name))
                 .field(format!("spec.configPatches[{index}].patch.operation"));

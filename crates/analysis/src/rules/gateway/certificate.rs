@@ -80,7 +80,7 @@ fn certificate(server: &Value) -> Option<[&str; 3]> {
 
 fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let own = Selector::new(&gateway.spec()["selector"]);
-    let mut told: Vec<&Arc<Resource>> = Vec::new();
+    let mut reported: Vec<&Arc<Resource>> = Vec::new();
     for (index, server) in gateway.spec()["servers"].items().iter().enumerate() {
         let Some(certificate) = certificate(server) else { continue };
         for other in view.lookup(&BY_CERTIFICATE, &certificate) {
@@ -88,10 +88,10 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
             // A workload with all labels of both selectors belongs to both Gateways.
             let shares_proxies = Selector::new(&other.spec()["selector"]).is_within(&own);
             let is_near = other.cluster == gateway.cluster;
-            if is_self || !is_near || !shares_proxies || told.iter().any(|seen| Arc::ptr_eq(seen, other)) {
+            if is_self || !is_near || !shares_proxies || reported.iter().any(|seen| Arc::ptr_eq(seen, other)) {
                 continue;
             }
-            told.push(other);
+            reported.push(other);
             let names = [gateway.full_name(), other.full_name()];
             let field = if certificate[0].is_empty() { "serverCertificate" } else { "credentialName" };
             findings

@@ -132,7 +132,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
             }
         }
         if !conflicting.is_empty() {
-            tell(gateway, &selector, (index, server), &conflicting, findings);
+            add_finding(gateway, &selector, (index, server), &conflicting, findings);
         }
     }
 }
@@ -146,7 +146,7 @@ fn share_workloads(view: &View<'_>, a: &Selector<'_>, b: &Selector<'_>) -> bool 
     is_possible && view.has_workload(Within::Anywhere, &both)
 }
 
-fn tell(
+fn add_finding(
     gateway: &Resource,
     selector: &Selector<'_>,
     (index, server): (usize, &Value),

@@ -98,14 +98,14 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
             mixed.push(pod);
         }
     }
-    let mut tell = |code: &'static Code, pods: &[&Resource], what: &str| {
+    let mut add_finding = |code: &'static Code, pods: &[&Resource], what: &str| {
         let Some(first) = pods.first() else { return };
         let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
         findings.add(code, first, format!("{what}: {}", some_of(&names))).arguments(names);
     };
     let control_plane = newest.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default();
-    tell(&SH7219, &old, &format!("proxies outside the supported skew of istiod {control_plane}"));
-    tell(&SH7318, &mixed, "istio-init and istio-proxy have different versions");
+    add_finding(&SH7219, &old, &format!("proxies outside the supported skew of istiod {control_plane}"));
+    add_finding(&SH7318, &mixed, "istio-init and istio-proxy have different versions");
 }
 
 fn image<'a>(containers: &'a Value, name: &str) -> Option<&'a str> {

@@ -69,7 +69,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
             }
         }
     }
-    let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut reported: BTreeSet<(&str, &str)> = BTreeSet::new();
     for ((host, number), by_scope) in &claims {
         let everywhere = by_scope.get("*").map_or(&[][..], Vec::as_slice);
         for (scope, claimants) in by_scope {
@@ -83,7 +83,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
             let shown = protocols.into_iter().map(|name| if name.is_empty() { "none" } else { name });
             let protocols = shown.collect::<Vec<_>>().join(", ");
             for (_, entry, index) in seen {
-                if !told.insert((&entry.namespace, &entry.name)) {
+                if !reported.insert((&entry.namespace, &entry.name)) {
                     continue;
                 }
                 findings

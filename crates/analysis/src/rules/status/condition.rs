@@ -57,25 +57,25 @@ const PROGRAMMED: &[&str] = &["Accepted", "Programmed", "ResolvedRefs"];
 fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let status = resource.status();
     match resource.kind {
-        Kind::AuthorizationPolicy => tell(resource, &status["conditions"], "status", ACCEPTED, findings),
+        Kind::AuthorizationPolicy => add_finding(resource, &status["conditions"], "status", ACCEPTED, findings),
         Kind::KubernetesGateway => {
-            tell(resource, &status["conditions"], "status", PROGRAMMED, findings);
+            add_finding(resource, &status["conditions"], "status", PROGRAMMED, findings);
             for (index, listener) in status["listeners"].items().iter().enumerate() {
                 let below = format!("status.listeners[{index}]");
-                tell(resource, &listener["conditions"], &below, PROGRAMMED, findings);
+                add_finding(resource, &listener["conditions"], &below, PROGRAMMED, findings);
             }
         }
         Kind::HttpRoute | Kind::GrpcRoute => {
             for (index, parent) in status["parents"].items().iter().enumerate() {
                 let below = format!("status.parents[{index}]");
-                tell(resource, &parent["conditions"], &below, PROGRAMMED, findings);
+                add_finding(resource, &parent["conditions"], &below, PROGRAMMED, findings);
             }
         }
-        _ => tell(resource, &status["conditions"], "status", BOUND, findings),
+        _ => add_finding(resource, &status["conditions"], "status", BOUND, findings),
     }
 }
 
-fn tell(resource: &Resource, conditions: &Value, below: &str, types: &[&str], findings: &mut Findings) {
+fn add_finding(resource: &Resource, conditions: &Value, below: &str, types: &[&str], findings: &mut Findings) {
     for (index, condition) in conditions.items().iter().enumerate() {
         let (kind, reason) = (condition["type"].text(), condition["reason"].text());
         let is_partial = kind == "WaypointAccepted" && reason == "PartiallyInvalid";

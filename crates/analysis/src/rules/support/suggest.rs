@@ -71,9 +71,9 @@ mod tests {
                 "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a, namespace: web}}\n\
                  spec: {{hosts: [a], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}\n"
             );
-            let told = messages(&format!("{services}{route}"), "IST0101");
+            let reported = messages(&format!("{services}{route}"), "IST0101");
             assert_eq!(
-                told,
+                reported,
                 [format!("host {host}.web.svc.cluster.local matches no service visible to this namespace{hint}")]
             );
         }
@@ -83,7 +83,7 @@ mod tests {
     fn short_dns_name_gets_the_full_name() {
         let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: web}\n\
                     spec: {host: cart.shop, trafficPolicy: {loadBalancer: {simple: RANDOM}}}\n";
-        let told = messages(&(service("cart", "shop") + rule), "IST0174");
-        assert!(told[0].ends_with("; Istio requires the full name: cart.shop.svc.cluster.local"), "{told:?}");
+        let reported = messages(&(service("cart", "shop") + rule), "IST0174");
+        assert!(reported[0].ends_with("; Istio requires the full name: cart.shop.svc.cluster.local"), "{reported:?}");
     }
 }

@@ -69,7 +69,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     }
     let nothing = BTreeMap::new();
     let everywhere = claimed.get("*").unwrap_or(&nothing);
-    let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut reported: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (scope, by_host) in &claimed {
         for (backwards, services) in by_host {
             let host: String = backwards.chars().rev().collect();
@@ -80,7 +80,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
                 }
             }
             if conflicting.len() > 1 {
-                tell(&conflicting, scope, &host, &mut told, findings);
+                add_finding(&conflicting, scope, &host, &mut reported, findings);
             }
         }
     }
@@ -105,11 +105,11 @@ fn overlapping<'a, 's>(
     found
 }
 
-fn tell<'a>(
+fn add_finding<'a>(
     services: &Services<'a>,
     scope: &str,
     host: &str,
-    told: &mut BTreeSet<(&'a str, &'a str)>,
+    reported: &mut BTreeSet<(&'a str, &'a str)>,
     findings: &mut Findings,
 ) {
     let names: Vec<String> = services.values().map(|service| service.full_name()).collect();
@@ -117,7 +117,7 @@ fn tell<'a>(
     let more = names.len().saturating_sub(SHOWN);
     let shown = if more > 0 { format!("{shown},… ({more} more)") } else { shown };
     for (name, service) in services {
-        if !told.insert(*name) {
+        if !reported.insert(*name) {
             continue;
         }
         let all = service.spec()["hosts"].texts().position(|own| hosts::overlaps(&hosts::fqdn(own, name.0), host));

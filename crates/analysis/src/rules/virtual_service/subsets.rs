@@ -54,8 +54,8 @@ mod tests {
         apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: b, namespace: shop}\n";
 
     fn is_reported(rule: &str) -> bool {
-        let told = |finding: &crate::Finding| finding.message.contains("defines subset v2");
-        found(&format!("{ROUTE}spec: {rule}\n")).iter().any(told)
+        let reported = |finding: &crate::Finding| finding.message.contains("defines subset v2");
+        found(&format!("{ROUTE}spec: {rule}\n")).iter().any(reported)
     }
 
     #[test]

@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn services_outside_namespace_or_mesh_are_ignored() {
-        let told = |text: &str| found(text).iter().filter(|finding| finding.code.id == "IST0137").count();
+        let reported = |text: &str| found(text).iter().filter(|finding| finding.code.id == "IST0137").count();
         let example = super::IST0137.example.before;
-        assert_eq!(told(example), 1);
-        assert_eq!(told(&example.replace("'true'", "'false'")), 0);
-        assert_eq!(told(&example.replace("{name: two, namespace: shop}", "{name: two, namespace: other}")), 0);
+        assert_eq!(reported(example), 1);
+        assert_eq!(reported(&example.replace("'true'", "'false'")), 0);
+        assert_eq!(reported(&example.replace("{name: two, namespace: shop}", "{name: two, namespace: other}")), 0);
     }
 }

@@ -257,7 +257,7 @@ fn check_prefixes(routes: &At<'_, '_>, prefixes: &[Prefix<'_>], report: &mut Rep
         for length in 1..text.len() {
             for earlier in by_text.get(&text[..length]).into_iter().flatten().map(|earlier| &prefixes[*earlier]) {
                 if earlier.covers(later) {
-                    tell(routes, earlier, later, report);
+                    add_finding(routes, earlier, later, report);
                 }
             }
         }
@@ -265,7 +265,7 @@ fn check_prefixes(routes: &At<'_, '_>, prefixes: &[Prefix<'_>], report: &mut Rep
     }
 }
 
-fn tell(routes: &At<'_, '_>, earlier: &Prefix<'_>, later: &Prefix<'_>, report: &mut Report<'_>) {
+fn add_finding(routes: &At<'_, '_>, earlier: &Prefix<'_>, later: &Prefix<'_>, report: &mut Report<'_>) {
     let name = |prefix: &Prefix<'_>| {
         let route = &routes[prefix.route];
         let condition = label(&route["match"][prefix.condition], prefix.condition);

@@ -11,18 +11,18 @@ struct OfObject {
     /// Findings of each call.
     by_call: Vec<(Id, Vec<Finding>)>,
     /// All findings as last published.
-    told: Vec<Finding>,
+    published: Vec<Finding>,
 }
 
 /// Findings by object.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Published {
     objects: HashMap<ObjectRef, OfObject>,
     /// Objects for which the findings of some call have changed.
     changed: HashSet<ObjectRef>,
 }
 
-impl Told {
+impl Published {
     /// Replaces the findings of a call, which were about `before`. Returns the objects that the new ones are about.
     pub(super) fn take(&mut self, id: Id, before: Box<[ObjectRef]>, found: Vec<Finding>) -> Box<[ObjectRef]> {
         if before.is_empty() && found.is_empty() {
@@ -61,8 +61,8 @@ impl Told {
             let Some(of_object) = self.objects.get_mut(&object) else { continue };
             let mut now: Vec<Finding> = of_object.by_call.iter().flat_map(|(_, findings)| findings).cloned().collect();
             settle(&mut now);
-            let before = std::mem::replace(&mut of_object.told, now);
-            let now = &of_object.told;
+            let before = std::mem::replace(&mut of_object.published, now);
+            let now = &of_object.published;
             found.extend(now.iter().filter(|one| !before.contains(one)).cloned());
             let marks: BTreeSet<&str> = now.iter().map(|one| one.fingerprint.as_str()).collect();
             resolved.extend(before.into_iter().filter(|one| !marks.contains(one.fingerprint.as_str())));
@@ -78,7 +78,7 @@ impl Told {
 
     /// All findings, in the order of a full run.
     pub(super) fn all(&self) -> Vec<&Finding> {
-        let mut all: Vec<&Finding> = self.objects.values().flat_map(|of_object| &of_object.told).collect();
+        let mut all: Vec<&Finding> = self.objects.values().flat_map(|of_object| &of_object.published).collect();
         all.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         all
     }
