@@ -17,6 +17,7 @@ pub mod mesh;
 pub mod notice;
 pub mod progress;
 pub mod retry;
+pub mod smi;
 pub mod task;
 pub mod telemetry;
 pub mod worker;
