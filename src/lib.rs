@@ -18,6 +18,7 @@ pub mod notice;
 pub mod progress;
 pub mod retry;
 pub mod smi;
+pub mod smi_controller;
 pub mod task;
 pub mod telemetry;
 pub mod worker;

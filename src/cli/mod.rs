@@ -14,6 +14,7 @@ mod params;
 mod pause;
 mod report;
 mod schema;
+mod smi_controller;
 mod submit;
 mod targets;
 mod topology;
@@ -111,6 +112,8 @@ enum Command {
     Topology(topology::Command),
     /// Tell what is wrong with Istio configuration, in files or in a cluster
     Analyze(analyze::Options),
+    /// Translate SMI objects of a cluster into Istio objects, until it is stopped
+    SmiController(smi_controller::Options),
     /// List the commands that can be sent
     Verbs(verbs::Options),
     /// Write the JSON Schemas and the AsyncAPI document
@@ -182,6 +185,7 @@ impl Cli {
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
+            Command::SmiController(options) => smi_controller::run(&global, options).await,
             Command::Verbs(options) => verbs::run(&options),
             Command::Schema(options) => schema::run(&options),
             Command::CrdSchemas(options) => crd_schemas::run(&options),

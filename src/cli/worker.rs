@@ -60,7 +60,7 @@ pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-async fn stop_on_signal(stop: CancellationToken) {
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
     let terminated = async {
         #[cfg(unix)]
         match signal(SignalKind::terminate()) {
@@ -74,7 +74,7 @@ async fn stop_on_signal(stop: CancellationToken) {
         () = terminated => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    tracing::info!("stopping: no new commands are taken");
+    tracing::info!("stopping");
     stop.cancel();
 }
 

@@ -142,6 +142,8 @@ pub struct Existing {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
+    /// `metadata.uid`; empty outside a cluster.
+    pub uid: String,
     /// Whether it carries [`MANAGED_BY_LABEL`] of the controller.
     pub managed: bool,
     /// SHA-256 of what the controller sets: `spec`, its label and annotation, and the owner.
@@ -172,6 +174,7 @@ impl Existing {
         Some(Self {
             kind,
             name: metadata["name"].as_str()?.to_owned(),
+            uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
             managed,
             digest: digest(object),
             governs: if managed { Governs::Nothing } else { governs(kind, &namespace, &object["spec"]) },
