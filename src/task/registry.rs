@@ -142,6 +142,8 @@ impl Registry {
             .with(super::policy::Remove)
             .with(super::addon::Apply)
             .with(super::addon::Remove)
+            .with(super::smi::Install)
+            .with(super::smi::Remove)
     }
 
     /// Adds a task; the last one of a verb wins.
