@@ -39,9 +39,9 @@ struct Seen {
 }
 
 impl Lease {
-    pub fn new(client: Client, options: &Options) -> Self {
+    pub fn new(client: &Client, options: &Options) -> Self {
         let leases = resource("coordination.k8s.io", "v1", "Lease", "leases");
-        let api = api(&client, &options.namespace, &leases);
+        let api = api(client, &options.namespace, &leases);
         Self { api, identity: options.identity.clone(), until: Mutex::new(None) }
     }
 

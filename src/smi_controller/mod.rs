@@ -76,7 +76,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     }
     let stores = Arc::new(Stores::default());
     stores.follow(&client, &options, &ended);
-    let lease = Arc::new(Lease::new(client.clone(), &options));
+    let lease = Arc::new(Lease::new(&client, &options));
     let leading = tokio::spawn(Arc::clone(&lease).run(Arc::clone(&stores.changed), stop.clone()));
     Reconciler::new(client, &options, Arc::clone(&stores), lease).run(&causes, stop).await;
     let _ = leading.await; // it gives the Lease back

@@ -198,6 +198,7 @@ impl Start<'_> {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "the form that every watch wants")]
 fn read_smi<S: serde::de::DeserializeOwned>(value: &Value) -> Option<Watched<S>> {
     let mut object = Object::read(value);
     let length = value["spec"].to_string().len();

@@ -67,8 +67,8 @@ impl Writer {
         }
         if let Some(existing) = existing {
             if existing.digest != digest {
-                let mut stored = self.stored_as.lock().unwrap_or_else(PoisonError::into_inner);
-                stored.insert(key(wanted), (digest, existing.digest));
+                let mut known = self.stored_as.lock().unwrap_or_else(PoisonError::into_inner);
+                known.insert(key(wanted), (digest, existing.digest));
             }
             // The watch says the same a moment later; until then a second pass must not write again.
             let place = (wanted.namespace.clone(), wanted.name.clone());

@@ -148,7 +148,7 @@ impl Target<'_> {
                         match u16::try_from(*port) {
                             Ok(port) if port > 0 => drop(ports.insert(port)),
                             _ => {
-                                out.refuse(&self.source, format!("TCPRoute {}: {port} is not a valid port", rule.name))
+                                out.refuse(&self.source, format!("TCPRoute {}: {port} is not a valid port", rule.name));
                             }
                         }
                     }
