@@ -19,6 +19,8 @@ pub mod notice;
 pub mod observe;
 pub mod progress;
 pub mod retry;
+pub mod smi;
+pub mod smi_controller;
 pub mod task;
 pub mod telemetry;
 pub mod worker;

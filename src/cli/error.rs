@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, client, cluster, config, event, telemetry, worker};
+use crate::{analysis, client, cluster, config, event, smi_controller, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,9 @@ pub enum Error {
     /// A worker that did not start.
     #[error(transparent)]
     Worker(#[from] worker::serve::Error),
+    /// An SMI controller that did not start.
+    #[error(transparent)]
+    SmiController(#[from] smi_controller::Error),
     /// Logs and traces.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -169,10 +172,11 @@ impl Error {
             | Self::Argument { .. }
             | Self::Telemetry(_)
             | Self::Unconfirmed { .. }
+            | Self::SmiController(smi_controller::Error::Settings(_))
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
-            Self::Analysis(_) | Self::Cluster(_) | Self::NoCluster { .. } => Exit::Trouble,
+            Self::Analysis(_) | Self::Cluster(_) | Self::SmiController(_) | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
                 Code::SH2003 => Exit::Failed,
@@ -190,6 +194,7 @@ impl Classify for Error {
             Self::Contract(error) => error.class(),
             Self::Client(error) => error.class(),
             Self::Worker(error) => error.class(),
+            Self::SmiController(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
             Self::Telemetry(_)
@@ -209,6 +214,7 @@ impl Classify for Error {
             Self::Contract(error) => error.code(),
             Self::Client(error) => error.code(),
             Self::Worker(error) => error.code(),
+            Self::SmiController(error) => error.code(),
             Self::Analysis(error) => error.code(),
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
@@ -227,6 +233,7 @@ impl Classify for Error {
             Self::Worker(error) => error.remedy(),
             Self::Analysis(error) => error.remedy(),
             Self::Cluster(error) => error.remedy(),
+            Self::SmiController(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

@@ -18,6 +18,7 @@ mod params;
 mod pause;
 mod report;
 mod schema;
+mod smi_controller;
 mod submit;
 mod table;
 mod targets;
@@ -119,6 +120,8 @@ enum Command {
     Topology(topology::Command),
     /// Analyze Istio configuration in files or a live cluster
     Analyze(analyze::Options),
+    /// Translate SMI objects of a cluster into Istio objects until stopped
+    SmiController(smi_controller::Options),
     /// List the verbs and their parameters
     Verbs(verbs::Options),
     /// Explain a code: SH…, IST… or KIA…
@@ -201,6 +204,7 @@ impl Cli {
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
+            Command::SmiController(options) => smi_controller::run(&global, options).await,
             Command::Verbs(options) => verbs::run(&options),
             Command::Explain(options) => explain::run(&options),
             Command::Version(options) => version::run(&options),

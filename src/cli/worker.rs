@@ -60,7 +60,7 @@ pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-async fn stop_on_signal(stop: CancellationToken) {
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
     #[cfg(unix)]
     let (terminated, hung_up) = (sent(SignalKind::terminate()), sent(SignalKind::hangup()));
     #[cfg(not(unix))]
@@ -71,7 +71,7 @@ async fn stop_on_signal(stop: CancellationToken) {
         () = hung_up => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    tracing::info!("stopping: no new commands are taken");
+    tracing::info!("stopping");
     stop.cancel();
 }
 

@@ -17,6 +17,10 @@ pub enum Family {
     Policy,
     /// `mesh.*`.
     Mesh,
+    /// `smi.*`.
+    Smi,
+    /// `connection.*`.
+    Connection,
 }
 
 /// Names that one family reserves: the prefix, and whether a hash of eight hex digits ends the name.
@@ -36,10 +40,14 @@ const RESERVED: &[(Family, &str, bool)] = &[
     (Family::Mesh, "istiod-", false),
     (Family::Mesh, "istio-tag-", false),
     (Family::Mesh, "istio-gateway-", false),
+    (Family::Connection, "metrics-connection-", false),
 ];
 
 /// Parts of a mesh that a cluster has once.
 const MESH_PARTS: [&str; 5] = ["istio-base", "istio-cni", "istio-ztunnel", "istio-gateway-api", "istio-residue"];
+
+/// The installation of `smi.install`; a cluster has one.
+const SMI: &str = "smi";
 
 impl Family {
     /// The first word of its verbs, as it is written in inventories.
@@ -52,6 +60,8 @@ impl Family {
             Self::Traffic => "traffic",
             Self::Policy => "policy",
             Self::Mesh => "mesh",
+            Self::Smi => "smi",
+            Self::Connection => "connection",
         }
     }
 
@@ -64,6 +74,9 @@ impl Family {
         };
         if MESH_PARTS.contains(&installation) {
             return Self::Mesh;
+        }
+        if installation == SMI {
+            return Self::Smi;
         }
         RESERVED.iter().find(reserves).map_or(Self::Config, |(family, ..)| *family)
     }
@@ -95,6 +108,8 @@ mod tests {
             ("addon-kiali-istio-system", Family::Addon),
             ("traffic-reviews-bookinfo-0a1b2c3d", Family::Traffic),
             ("policy-mtls-default-shop-0a1b2c3d", Family::Policy),
+            ("smi", Family::Smi),
+            ("metrics-connection-mesh", Family::Connection),
             ("istio", Family::Config),
             ("istiod-", Family::Config),
             ("sample-web", Family::Config),

@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod ping;
 pub mod policy;
 pub mod sample;
+pub mod smi;
 pub mod traffic;
 pub mod watch_analyze;
 

@@ -154,6 +154,8 @@ impl Registry {
             .with(super::metrics::Promql)
             .with(super::addon::Apply)
             .with(super::addon::Remove)
+            .with(super::smi::Install)
+            .with(super::smi::Remove)
     }
 
     /// Adds a task; the last one of a verb wins.

@@ -19,6 +19,7 @@ mod refusals;
 mod samples;
 mod schema;
 mod served;
+mod smi;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;

@@ -89,6 +89,25 @@ const RULES: &[Rule] = &[
             "crate::task",
         ],
     },
+    // The translation of SMI is a pure function.
+    Rule {
+        within: "smi",
+        except: &[],
+        never: &["async_nats", "cloudevents", "kube", "k8s_openapi", "tokio", "std::fs", "std::env", "std::net"],
+    },
+    Rule {
+        within: "smi_controller",
+        except: &[],
+        never: &[
+            "async_nats",
+            "cloudevents",
+            "crate::bus",
+            "crate::task",
+            "crate::worker",
+            "crate::client",
+            "crate::cli",
+        ],
+    },
     Rule { within: "worker", except: &[], never: &["async_nats", "kube", "crate::client", "crate::cli"] },
     // A worker is put together in serve.rs and watched in readiness.rs; the engine knows the bus by its port.
     Rule { within: "worker", except: &["worker/serve.rs", "worker/readiness.rs"], never: &["crate::bus::nats"] },

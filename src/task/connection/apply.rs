@@ -12,7 +12,7 @@ use super::ConnectionError;
 use super::store::{self, Record, Store};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
-use crate::cluster::{ApplyOptions, ObjectsReport};
+use crate::cluster::{ApplyOptions, Family, ObjectsReport};
 use crate::observe::envelope::{self, Unusable};
 use crate::observe::instance::{InstanceKind, ServiceAddress, root};
 use crate::observe::promql;
@@ -108,6 +108,7 @@ impl Task for Apply {
             data: json!({ "data": store::record_data(&record) }),
         };
         let options = ApplyOptions {
+            family: Family::Connection,
             create_namespace: true,
             dry_run: params.dry_run,
             prune: true,
@@ -171,7 +172,12 @@ impl Task for Remove {
         params: RemoveParams,
     ) -> Result<Outcome<ObjectsReport>, Failure<ObjectsReport>> {
         let cluster = cx.cluster().await?;
-        let options = DeleteOptions { dry_run: params.dry_run, generation: cx.generation, ..DeleteOptions::default() };
+        let options = DeleteOptions {
+            family: Family::Connection,
+            dry_run: params.dry_run,
+            generation: cx.generation,
+            ..DeleteOptions::default()
+        };
         let name = store::installation(&params.name);
         let done = delete(&cluster, &name, None, &options, &cx.guard, cx.progress.as_ref()).await;
         objects_ended(done, |report| report)

@@ -55,7 +55,7 @@ enum Reach {
 
 /// Installation, and name of the ConfigMap, of a connection.
 pub fn installation(name: &str) -> String {
-    format!("connection-{name}")
+    format!("metrics-connection-{name}")
 }
 
 /// Text of a record in its ConfigMap.

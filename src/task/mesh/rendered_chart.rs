@@ -8,7 +8,9 @@ use super::common_params::Conduct;
 use super::prefixed_progress::PrefixedProgress;
 use super::report::PartReport;
 use crate::chart::{Chart, Charts, Release};
-use crate::cluster::{ApplyOptions, Cluster, Error as ClusterError, Family, ObjectRef, ObjectsReport, apply, manifest, wait};
+use crate::cluster::{
+    ApplyOptions, Cluster, Error as ClusterError, Family, ObjectRef, ObjectsReport, apply, manifest, wait,
+};
 use crate::mesh::{Component, Keep, Kubernetes, PlannedChart, Provenance, Request, owner, support};
 use crate::task::{Error, TaskContext, names};
 

@@ -1,0 +1,9 @@
+mod access;
+mod ambient;
+mod conflicts;
+mod crd;
+mod golden;
+mod never_wider;
+mod reference;
+mod split;
+mod world;
