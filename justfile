@@ -80,6 +80,10 @@ chaos *args="--seeds 1000": tools
 test-chaos *args: tools
     cargo test --locked --features failpoints --test chaos_scenarios --test chaos_mesh {{ args }}
 
+# Print the table of broken data planes and the conformance cases that catch them (docs/conformance.md).
+conformance-mutants:
+    cargo test --locked --test conformance_suites every_mutant -- --nocapture | grep '^| '
+
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 test-clients:
     tests/run.sh schemas clients

@@ -4,6 +4,7 @@ mod analyze;
 mod bars;
 mod cancel;
 mod completions;
+mod conformance;
 mod crd_schemas;
 mod dev;
 mod dlq;

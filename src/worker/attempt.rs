@@ -335,6 +335,9 @@ impl Engine {
             let kind = match notice {
                 Notice::Found(found) => EventKind::Found(found),
                 Notice::Resolved(resolved) => EventKind::Resolved(resolved),
+                Notice::ConformanceCase(case) => EventKind::ConformanceCase(case),
+                Notice::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
+                Notice::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
             };
             // Whoever does not wait for it any more has been told to stop.
             let _ = answer.send(self.publish(origin, attempt, &kind).await);
