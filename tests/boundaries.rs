@@ -26,7 +26,15 @@ const RULES: &[Rule] = &[
     Rule {
         within: "conformance",
         except: &[],
-        never: &["async_nats", "cloudevents", "crate::bus", "crate::event", "crate::task", "crate::worker", "crate::cli"],
+        never: &[
+            "async_nats",
+            "cloudevents",
+            "crate::bus",
+            "crate::event",
+            "crate::task",
+            "crate::worker",
+            "crate::cli",
+        ],
     },
     Rule {
         within: "conformance",

@@ -112,6 +112,9 @@ enum Command {
     Topology(topology::Command),
     /// Tell what is wrong with Istio configuration, in files or in a cluster
     Analyze(analyze::Options),
+    /// Run conformance suites against a mesh, compare their reports
+    #[command(subcommand)]
+    Conformance(conformance::Command),
     /// List the commands that can be sent
     Verbs(verbs::Options),
     /// Write the JSON Schemas and the AsyncAPI document
@@ -183,6 +186,7 @@ impl Cli {
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
+            Command::Conformance(command) => conformance::run(&global, command).await,
             Command::Verbs(options) => verbs::run(&options),
             Command::Schema(options) => schema::run(&options),
             Command::CrdSchemas(options) => crd_schemas::run(&options),

@@ -164,4 +164,12 @@ impl Classify for Error {
             Self::Untold(_) => Code::SH2002,
         }
     }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Cluster(error) => error.remedy(),
+            Self::Stopped(stop) => stop.remedy(),
+            _ => self.code().remedy().to_owned(),
+        }
+    }
 }

@@ -3,7 +3,10 @@
 
 pub mod environment;
 mod error;
+pub mod exec;
+pub mod kubernetes;
 pub mod model;
+pub mod report;
 pub mod runner;
 pub mod simulated;
 pub mod statistics;

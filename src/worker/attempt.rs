@@ -239,6 +239,7 @@ impl Engine {
         let (reporter, mut steps) = reporter::pair();
         let (notices, mut noted) = notices::pair();
         let context = TaskContext {
+            key: origin.key.clone(),
             target: origin.target.to_string(),
             clusters: Arc::clone(&self.clusters),
             commands: Arc::new(OnTarget { bus: Arc::clone(&self.bus), target: origin.target.clone() }),

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
@@ -155,12 +155,13 @@ impl Run<'_> {
     /// Every group that has a selected case; the first error that ends the run ends all of them.
     async fn groups(&self) -> Result<(), Error> {
         let suite = &self.options.suite;
-        let groups = suite.groups.iter().filter(|group| suite.cases.iter().any(|case| case.group == group.name));
-        stream::iter(groups)
-            .map(|group| Ok(self.group(group)))
-            .try_buffer_unordered(self.options.parallel.max(1))
-            .try_collect()
-            .await
+        let mut groups = Vec::new();
+        for group in &suite.groups {
+            if suite.cases.iter().any(|case| case.group == group.name) {
+                groups.push(self.group(group).boxed());
+            }
+        }
+        stream::iter(groups).buffer_unordered(self.options.parallel.max(1)).try_collect().await
     }
 
     async fn group(&self, group: &Group) -> Result<(), Error> {
