@@ -39,7 +39,7 @@ enum Form {
     Junit,
     /// One self-contained page
     Html,
-    /// ConformanceReport of Gateway API (gateway-api-mesh only)
+    /// Conformance report of Gateway API as YAML (gateway-api-mesh only)
     Yaml,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Run {
     /// Case to run; may be repeated; all when absent
     #[arg(long = "case", value_name = "ID")]
     cases: Vec<String>,
-    /// A further parameter of conformance.run, such as data_plane=ambient
+    /// A further parameter of conformance.run, such as `data_plane=ambient`
     #[arg(short, long = "param", value_name = "KEY=VALUE")]
     params: Vec<String>,
     /// How long to wait for the result

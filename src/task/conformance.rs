@@ -199,6 +199,7 @@ async fn run(
     runner::run(&Context { environment, driver, guard, notices, progress, clock }, options).await
 }
 
+#[allow(clippy::result_large_err, reason = "the trait of tasks gives the type")]
 fn ended(
     cx: &TaskContext,
     done: Result<RunReport, runner::Incomplete>,

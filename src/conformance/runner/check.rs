@@ -1,6 +1,7 @@
 //! Judges the checks of one round.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -266,19 +267,19 @@ fn describe(expect: &Expect) -> String {
         Outcome::Status(status) => status.to_string(),
     };
     if !expect.backends.is_empty() {
-        text += &format!(" from {}", expect.backends.join(" or "));
+        let _ = write!(text, " from {}", expect.backends.join(" or "));
     }
     if let Some(path) = expect.path {
-        text += &format!(", path {path}");
+        let _ = write!(text, ", path {path}");
     }
     if let Some(location) = expect.location {
-        text += &format!(", Location {location}");
+        let _ = write!(text, ", Location {location}");
     }
     for (name, value) in &expect.request_headers {
-        text += &format!(", request header {name}: {value}");
+        let _ = write!(text, ", request header {name}: {value}");
     }
     for name in &expect.absent_request_headers {
-        text += &format!(", no request header {name}");
+        let _ = write!(text, ", no request header {name}");
     }
     text
 }

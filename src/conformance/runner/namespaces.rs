@@ -44,7 +44,7 @@ impl<'a> Namespaces<'a> {
     pub(super) fn new(cx: &'a Context<'a>, options: &'a Options) -> Self {
         let seed = format!("{}/{}/{}", options.run_id, options.attempt, cx.guard.fence());
         let digest = Sha256::digest(seed.as_bytes());
-        let short = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let short = format!("{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
         Self { cx, options, short }
     }
 

@@ -125,7 +125,7 @@ impl Simulated {
         let status = redirect["statusCode"].as_u64().filter(|_| !self.is(Mutant::RedirectStatusIgnored)).unwrap_or(302);
         let mut moved = request.clone();
         if !self.is(Mutant::RedirectPathIgnored) {
-            self.replace(&mut moved, &redirect["path"], prefix, self.is(Mutant::RedirectPathPrefixFull));
+            Self::replace(&mut moved, &redirect["path"], prefix, self.is(Mutant::RedirectPathPrefixFull));
         }
         // Without a scheme the port of the parent stays; with one, its well-known port goes unsaid.
         let shown = match (port, scheme) {
@@ -152,10 +152,10 @@ impl Simulated {
             request.path = format!("{}{}", new.trim_end_matches('/'), request.path);
             return;
         }
-        self.replace(request, path, prefix, false);
+        Self::replace(request, path, prefix, false);
     }
 
-    fn replace(&self, request: &mut Request, path: &Value, prefix: &str, full: bool) {
+    fn replace(request: &mut Request, path: &Value, prefix: &str, full: bool) {
         let (own, query) = request.path.split_once('?').map_or((request.path.as_str(), None), |(a, b)| (a, Some(b)));
         let replaced = match (path["replaceFullPath"].as_str(), path["replacePrefixMatch"].as_str()) {
             (Some(whole), _) => whole.to_owned(),
