@@ -11,6 +11,7 @@ use sailhand::clock::Clock;
 use sailhand::conformance::Error;
 use sailhand::conformance::environment::{Environment, Memory};
 use sailhand::conformance::model::{Capability, Compliance, FeatureState, Reason, RunReport, Status};
+use sailhand::conformance::report::{conformance_report, diff, html, junit};
 use sailhand::conformance::runner::{self, Context, DataPlane, Incomplete, Options};
 use sailhand::conformance::simulated::{Behavior, MUTANTS, Simulated};
 use sailhand::conformance::suite::{Suite, SuiteKind};
@@ -381,4 +382,26 @@ async fn image_that_cannot_be_pulled_ends_the_run_with_its_own_code() {
     assert_eq!(incomplete.error.code().as_str(), "SH3406", "{}", incomplete.error);
     assert!(incomplete.error.to_string().contains("echo:test"), "{}", incomplete.error);
     assert!(environment.0.list("v1", "Namespace", None, None).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_escape_texts_and_the_page_marks_simulated_runs() {
+    let mut report = run(SuiteKind::GatewayApiMesh, Behavior::Conforming, &["MeshHTTPRouteWeight"]).await;
+    let before = report.clone();
+    report.cases[0].message = "<script>alert(1)</script> & \"quoted\"".to_owned();
+    report.cases[0].status = Status::Failed;
+    let page = html::render(&report);
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert!(page.contains("This report says nothing about the cluster"), "{page}");
+    assert!(page.contains("width:70%"), "the expected share is drawn: {page}");
+    let junit = junit::render(&report);
+    assert!(
+        junit.contains("<failure message=\"&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;\"/>"),
+        "{junit}"
+    );
+    let yaml = conformance_report::render(&report).unwrap();
+    assert!(yaml.contains("kind: ConformanceReport") && yaml.contains("not an official report"), "{yaml}");
+    let differences = diff::compare(&before, &report);
+    assert_eq!(differences.len(), 1);
+    assert!(differences[0].is_regression && differences[0].what == "MeshHTTPRouteWeight");
 }
