@@ -162,6 +162,10 @@ chaos *args="--seeds 1000": tools
 test-chaos *args: tools
     cargo test --locked --features failpoints --test it_chaos {{ args }}
 
+# Print the table of broken data planes and the conformance cases that catch them (docs/conformance.md).
+conformance-mutants:
+    cargo test --locked --test it_prop conformance every_mutant -- --nocapture | grep '^| '
+
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 [group('test')]
 test-clients:

@@ -9,6 +9,7 @@ pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod conformance;
 pub mod event;
 pub mod failpoint;
 pub mod guard;

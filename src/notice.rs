@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
+
 /// One finding of an analysis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -81,12 +83,18 @@ pub struct Resolved {
 }
 
 /// Something to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// Findings are there.
     Found(Found),
     /// Findings are no more.
     Resolved(Resolved),
+    /// A case of a conformance run has ended.
+    ConformanceCase(Box<CaseEvent>),
+    /// Verdict of a conformance run on one specification.
+    ConformanceSpec(Box<SpecEvent>),
+    /// Summary of a conformance run.
+    ConformanceSummary(Box<SummaryEvent>),
 }
 
 /// It is not known to have been told.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::Error;
 use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, styled};
 use super::report::{finding_line, short};
+use super::{Error, conformance};
 use crate::client::{Observation, Observed};
 use crate::event::{CommandKey, EventKind};
 use crate::progress::Step;
@@ -72,7 +72,9 @@ impl Bars {
                 .findings
                 .iter()
                 .try_for_each(|one| self.line(&format!("{} {}", styled(GOOD, "-"), finding_line(one)))),
-            Observed::Unknown | Observed::Result(_) => Ok(()),
+            Observed::Event(EventKind::ConformanceCase(event)) => self.line(&conformance::case_line(&event.case)),
+            Observed::Event(EventKind::ConformanceSpec(event)) => self.line(&conformance::spec_line(&event.spec)),
+            Observed::Event(EventKind::ConformanceSummary(_)) | Observed::Unknown | Observed::Result(_) => Ok(()),
         }
     }
 

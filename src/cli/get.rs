@@ -100,6 +100,11 @@ fn doing(observation: &Observation) -> String {
         }
         Observed::Event(EventKind::Found(found)) => format!("{} findings told", found.findings.len()),
         Observed::Event(EventKind::Resolved(resolved)) => format!("{} findings resolved", resolved.findings.len()),
+        Observed::Event(EventKind::ConformanceCase(event)) => {
+            format!("{} of {} cases, last {}", event.done, event.total, event.case.case_id)
+        }
+        Observed::Event(EventKind::ConformanceSpec(event)) => format!("verdict on {}", event.spec.title),
+        Observed::Event(EventKind::ConformanceSummary(event)) => format!("{} cases", event.summary.counts.total),
         Observed::Unknown | Observed::Result(_) => String::new(),
     };
     format!("{} on {}: {what} {}", word(observation), observation.target, styled(QUIET, format_args!("({since})")))

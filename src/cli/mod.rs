@@ -5,6 +5,7 @@ mod bars;
 mod cancel;
 mod completions;
 mod confirm;
+mod conformance;
 mod crd_schemas;
 mod deletions;
 mod dev;
@@ -120,6 +121,9 @@ enum Command {
     Topology(topology::Command),
     /// Analyze Istio configuration in files or a live cluster
     Analyze(analyze::Options),
+    /// Run conformance suites against a mesh and compare their reports
+    #[command(subcommand)]
+    Conformance(conformance::Command),
     /// Translate SMI objects of a cluster into Istio objects until stopped
     SmiController(smi_controller::Options),
     /// List the verbs and their parameters
@@ -204,6 +208,7 @@ impl Cli {
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
+            Command::Conformance(command) => conformance::run(&global, command).await,
             Command::SmiController(options) => smi_controller::run(&global, options).await,
             Command::Verbs(options) => verbs::run(&options),
             Command::Explain(options) => explain::run(&options),

@@ -289,6 +289,9 @@ pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, pa
         Some(DEAD_LETTERED) => data(&event).map(|data| Observed::Event(EventKind::DeadLettered(data))),
         Some("found") => data(&event).map(|data| Observed::Event(EventKind::Found(data))),
         Some("resolved") => data(&event).map(|data| Observed::Event(EventKind::Resolved(data))),
+        Some("conformance_case") => data(&event).map(|data| Observed::Event(EventKind::ConformanceCase(data))),
+        Some("conformance_spec") => data(&event).map(|data| Observed::Event(EventKind::ConformanceSpec(data))),
+        Some("conformance_summary") => data(&event).map(|data| Observed::Event(EventKind::ConformanceSummary(data))),
         Some(_) => None,
     };
     Some(Observation {

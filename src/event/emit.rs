@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{CommandKey, Error, Origin, TYPE_PREFIX, Target};
+use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
 use crate::error::Problem;
 use crate::notice::{Found, Resolved};
 use crate::progress::Step;
@@ -127,7 +128,7 @@ pub struct DeadLettered {
 pub const DEAD_LETTERED: &str = "deadlettered";
 
 /// A kind of progress event and its data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
     /// An attempt begins.
     Started(Started),
@@ -141,11 +142,27 @@ pub enum EventKind {
     Found(Found),
     /// What a watching command had found is no more.
     Resolved(Resolved),
+    /// A case of a conformance run has ended.
+    ConformanceCase(Box<CaseEvent>),
+    /// Verdict of a conformance run on one specification.
+    ConformanceSpec(Box<SpecEvent>),
+    /// Summary of a conformance run.
+    ConformanceSummary(Box<SummaryEvent>),
 }
 
 impl EventKind {
     /// All names, for schemas.
-    pub const NAMES: [&'static str; 6] = ["started", "progress", "retrying", DEAD_LETTERED, "found", "resolved"];
+    pub const NAMES: [&'static str; 9] = [
+        "started",
+        "progress",
+        "retrying",
+        DEAD_LETTERED,
+        "found",
+        "resolved",
+        "conformance_case",
+        "conformance_spec",
+        "conformance_summary",
+    ];
 
     /// The word in the type and the subject.
     #[must_use]
@@ -157,6 +174,9 @@ impl EventKind {
             Self::DeadLettered(_) => Self::NAMES[3],
             Self::Found(_) => Self::NAMES[4],
             Self::Resolved(_) => Self::NAMES[5],
+            Self::ConformanceCase(_) => Self::NAMES[6],
+            Self::ConformanceSpec(_) => Self::NAMES[7],
+            Self::ConformanceSummary(_) => Self::NAMES[8],
         }
     }
 }
@@ -181,6 +201,9 @@ pub fn progress_event(
         EventKind::DeadLettered(data) => json(data)?,
         EventKind::Found(data) => json(data)?,
         EventKind::Resolved(data) => json(data)?,
+        EventKind::ConformanceCase(data) => json(data)?,
+        EventKind::ConformanceSpec(data) => json(data)?,
+        EventKind::ConformanceSummary(data) => json(data)?,
     };
     let builder = answer(origin, &format!("{}.{}.{}", origin.command(), place.0, place.1), time)
         .ty(format!("{TYPE_PREFIX}.event.{}.v1", kind.name()))

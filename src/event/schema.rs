@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::TYPE_PREFIX;
 use super::emit::{DeadLettered, EventKind, ResultData, Retrying, Started};
+use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
 use crate::notice::{Found, Resolved};
 use crate::progress::Step;
 
@@ -47,8 +48,8 @@ pub fn files(verbs: &[Verb]) -> BTreeMap<String, Value> {
     files
 }
 
-fn event_schemas() -> [(&'static str, Schema); 6] {
-    let [started, progress, retrying, dead, found, resolved] = EventKind::NAMES;
+fn event_schemas() -> [(&'static str, Schema); 9] {
+    let [started, progress, retrying, dead, found, resolved, case, spec, summary] = EventKind::NAMES;
     [
         (started, schema_for!(Started)),
         (progress, schema_for!(Step)),
@@ -56,6 +57,9 @@ fn event_schemas() -> [(&'static str, Schema); 6] {
         (dead, schema_for!(DeadLettered)),
         (found, schema_for!(Found)),
         (resolved, schema_for!(Resolved)),
+        (case, schema_for!(CaseEvent)),
+        (spec, schema_for!(SpecEvent)),
+        (summary, schema_for!(SummaryEvent)),
     ]
 }
 

@@ -12,6 +12,7 @@ pub mod addon;
 pub mod analyze;
 pub mod cancel;
 pub mod config;
+pub mod conformance;
 pub mod connection;
 pub mod mesh;
 pub mod metrics;
@@ -36,6 +37,7 @@ use crate::attachment::Attachments;
 use crate::chart;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Clusters, ObjectsFailure, ObjectsReport};
+use crate::conformance as suites;
 use crate::error::{Class, Classify, Code};
 use crate::event::CommandKey;
 use crate::guard::{Guard, Stop};
@@ -134,6 +136,9 @@ pub enum Error {
     /// Something about a mesh.
     #[error(transparent)]
     Mesh(#[from] istio::Error),
+    /// Something about a conformance run.
+    #[error(transparent)]
+    Conformance(Box<suites::Error>),
     /// The bus could not be asked about another command.
     #[error("cannot ask about another command: {reason}")]
     Commands {
@@ -165,6 +170,12 @@ impl From<chart::Error> for Error {
     }
 }
 
+impl From<suites::Error> for Error {
+    fn from(error: suites::Error) -> Self {
+        Self::Conformance(Box::new(error))
+    }
+}
+
 impl From<cluster::manifest::Error> for Error {
     fn from(error: cluster::manifest::Error) -> Self {
         Self::Cluster(error.into())
@@ -178,6 +189,7 @@ impl Classify for Error {
             Self::Cluster(error) => error.class(),
             Self::Chart(error) => error.class(),
             Self::Mesh(error) => error.class(),
+            Self::Conformance(error) => error.class(),
             Self::Commands { .. } | Self::Untold(_) => Class::RETRY,
             Self::Refused(refusal) => refusal.class(),
             Self::Connection(error) => error.class(),
@@ -191,6 +203,7 @@ impl Classify for Error {
             Self::Cluster(error) => error.code(),
             Self::Chart(error) => error.code(),
             Self::Mesh(error) => error.code(),
+            Self::Conformance(error) => error.code(),
             Self::Commands { .. } | Self::Untold(_) => Code::SH2002,
             Self::Refused(refusal) => refusal.code(),
             Self::Connection(error) => error.code(),
@@ -206,6 +219,7 @@ impl Classify for Error {
             Self::Connection(error) => error.remedy(),
             Self::Chart(error) => error.remedy(),
             Self::Mesh(error) => error.remedy(),
+            Self::Conformance(error) => error.remedy(),
             Self::Commands { .. } | Self::Untold(_) | Self::Parameter { .. } => self.code().remedy().to_owned(),
         }
     }
@@ -266,6 +280,8 @@ pub enum Cancelled {
 /// What a task is given beside its parameters.
 #[derive(Clone)]
 pub struct TaskContext {
+    /// The command's key.
+    pub key: CommandKey,
     /// The target's id as the command names it.
     pub target: String,
     /// All clusters this worker knows; a task uses [`TaskContext::cluster`].

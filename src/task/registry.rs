@@ -139,6 +139,7 @@ impl Registry {
             .with(super::config::Delete)
             .with(super::analyze::Analyze)
             .with(super::watch_analyze::Watch)
+            .with(super::conformance::Run)
             .with(super::namespace::Label)
             .with(super::sample::Deploy)
             .with(super::sample::Remove)

@@ -291,6 +291,7 @@ impl Engine {
         let (reporter, mut steps) = reporter::pair();
         let (notices, mut noted) = notices::pair();
         let context = TaskContext {
+            key: origin.key.clone(),
             target: origin.target.to_string(),
             clusters: Arc::clone(&self.clusters),
             commands: Arc::new(OnTarget { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
@@ -429,6 +430,9 @@ impl Engine {
             let kind = match notice {
                 Notice::Found(found) => EventKind::Found(found),
                 Notice::Resolved(resolved) => EventKind::Resolved(resolved),
+                Notice::ConformanceCase(case) => EventKind::ConformanceCase(case),
+                Notice::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
+                Notice::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
             };
             // Whoever does not wait for it any more has been told to stop.
             let _ = answer.send(self.publish(origin, attempt, &kind).await);

@@ -61,6 +61,7 @@ pub fn context(test: &str, fence: u64) -> (TaskContext, Arc<Steps>) {
     };
     let steps = Arc::new(Steps::default());
     let context = TaskContext {
+        key: sailhand::event::CommandKey::new("/tests", &uuid::Uuid::new_v4().to_string()),
         target: "test".to_owned(),
         clusters: Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)]))),
         commands: Arc::new(()),

@@ -7,6 +7,7 @@ mod apply;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
 mod config;
+mod conformance;
 mod connection;
 mod delete;
 mod immutable;

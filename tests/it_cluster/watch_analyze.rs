@@ -42,6 +42,7 @@ impl Notices for Observer {
                     assert!(kept.0.remove(&one.fingerprint).is_some(), "resolved, and never told: {one:?}");
                 }
             }
+            other => panic!("{other:?}"),
         }
         Ok(())
     }

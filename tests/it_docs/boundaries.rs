@@ -17,7 +17,30 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     // Ports between a task and the worker, which both know.
-    Rule { within: "notice", except: &[], never: &["crate"] },
+    Rule {
+        within: "notice",
+        except: &[],
+        never: &["crate::bus", "crate::event", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
+    },
+    // Suites and verdicts; only the environment of a cluster and the exec driver know a client.
+    Rule {
+        within: "conformance",
+        except: &[],
+        never: &[
+            "async_nats",
+            "cloudevents",
+            "crate::bus",
+            "crate::event",
+            "crate::task",
+            "crate::worker",
+            "crate::cli",
+        ],
+    },
+    Rule {
+        within: "conformance",
+        except: &["conformance/kubernetes.rs", "conformance/exec.rs"],
+        never: &["kube", "k8s_openapi"],
+    },
     Rule {
         within: "attachment",
         except: &[],

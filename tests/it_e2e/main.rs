@@ -3,6 +3,7 @@
 
 mod attachments;
 mod commands;
+mod conformance;
 mod failures;
 mod lost_store;
 mod mesh;

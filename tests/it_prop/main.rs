@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod analysis;
+mod conformance;
 mod engine;
 mod incremental;
 #[path = "../support/mod.rs"]

@@ -77,6 +77,7 @@ impl Mesh {
         let fence = self.fence.fetch_add(1, Ordering::Relaxed);
         let deadline = Instant::now() + Duration::from_mins(5);
         let context = TaskContext {
+            key: sailhand::event::CommandKey::new("/tests", &uuid::Uuid::new_v4().to_string()),
             target: "test".to_owned(),
             clusters: Arc::clone(&self.worker),
             commands: Arc::new(()),

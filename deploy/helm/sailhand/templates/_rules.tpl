@@ -74,6 +74,22 @@
   verbs: [get, list, watch]
 {{- end }}
 
+{{/* The pods, requests and objects of the conformance suites. */}}
+{{- define "sailhand.rules.conformance" -}}
+- apiGroups: [""]
+  resources: [pods/exec]
+  verbs: [get, create]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, list]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [grpcroutes]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [access.smi-spec.io, specs.smi-spec.io, split.smi-spec.io]
+  resources: [traffictargets, httproutegroups, tcproutes, udproutes, trafficsplits]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
+
 {{/* What shows metrics stores, what they should scrape, and who uses them. */}}
 {{- define "sailhand.rules.connections" -}}
 - apiGroups: [""]

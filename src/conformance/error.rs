@@ -1,0 +1,175 @@
+//! What ends a run without a verdict, and its class (see docs/errors).
+
+use crate::cluster;
+use crate::error::{Class, Classify, Code};
+use crate::guard::Stop;
+use crate::notice::Untold;
+
+/// A failure of a conformance run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such suite.
+    #[error("unknown conformance suite {name:?}{}", suggestion(.nearest.as_ref()))]
+    UnknownSuite {
+        /// As given.
+        name: String,
+        /// A suite with a similar name.
+        nearest: Option<String>,
+    },
+    /// No such case.
+    #[error("suite {suite} has no case {id:?}{}", suggestion(.nearest.as_ref()))]
+    UnknownCase {
+        /// The suite.
+        suite: &'static str,
+        /// As given.
+        id: String,
+        /// A case with a similar id.
+        nearest: Option<String>,
+    },
+    /// There is no control plane.
+    #[error("target {target} has no mesh: no Deployment with the label app=istiod exists in any namespace")]
+    NoMesh {
+        /// The target's id.
+        target: String,
+    },
+    /// CRDs of the suite do not exist.
+    #[error("CustomResourceDefinitions of the suite do not exist: {}", .names.join(", "))]
+    CrdsMissing {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// CRDs of the suite exist and do not serve the version that the suite writes.
+    #[error("CustomResourceDefinitions do not serve the suite's version: {}", .found.join("; "))]
+    CrdVersion {
+        /// Each with the version wanted and those served.
+        found: Vec<String>,
+    },
+    /// The kubelet cannot pull an image.
+    #[error("pod {pod}: image {image} cannot be pulled: {reason}")]
+    Image {
+        /// `namespace/name`.
+        pod: String,
+        /// The image.
+        image: String,
+        /// The kubelet's reason and message.
+        reason: String,
+    },
+    /// Exec is forbidden.
+    #[error("cannot exec in pod {pod}: {reason}")]
+    ExecForbidden {
+        /// `namespace/name`.
+        pod: String,
+        /// The API server's words.
+        reason: String,
+    },
+    /// Exec failed otherwise.
+    #[error("cannot exec in pod {pod}: {reason}")]
+    Exec {
+        /// `namespace/name`.
+        pod: String,
+        /// Why.
+        reason: String,
+    },
+    /// Namespaces of the run still exist.
+    #[error("test namespaces still exist after deletion: {}", .namespaces.join("; "))]
+    NamespaceStuck {
+        /// Each with what its conditions say.
+        namespaces: Vec<String>,
+    },
+    /// The suite's workloads do not become ready.
+    #[error("workloads of the suite are not ready after {seconds} s: {}", .waiting.join("; "))]
+    NotReady {
+        /// Each with its reason.
+        waiting: Vec<String>,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Pods run without a proxy.
+    #[error("pods of the suite are not in the mesh ({data_plane}): {}", .pods.join(", "))]
+    NotInMesh {
+        /// `namespace/name` of each.
+        pods: Vec<String>,
+        /// `sidecar` or `ambient`.
+        data_plane: &'static str,
+    },
+    /// The API server.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    /// The guard told the run to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stop),
+    /// An event may be lost.
+    #[error("an event could not be published: {0}")]
+    Untold(#[from] Untold),
+}
+
+fn suggestion(nearest: Option<&String>) -> String {
+    nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+}
+
+impl Error {
+    /// Whether the whole run has to end here, not only the case.
+    #[must_use]
+    pub fn ends_run(&self) -> bool {
+        !matches!(self, Self::Cluster(_) | Self::Exec { .. }) || self.is_stop()
+    }
+
+    /// The guard's reason, where it was one.
+    #[must_use]
+    pub fn stop(&self) -> Option<Stop> {
+        match self {
+            Self::Stopped(stop) | Self::Cluster(cluster::Error::Stopped(stop)) => Some(*stop),
+            _ => None,
+        }
+    }
+
+    fn is_stop(&self) -> bool {
+        self.stop().is_some()
+    }
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::UnknownSuite { .. } | Self::UnknownCase { .. } => Class::Rejected,
+            Self::NoMesh { .. }
+            | Self::CrdsMissing { .. }
+            | Self::CrdVersion { .. }
+            | Self::Image { .. }
+            | Self::ExecForbidden { .. }
+            | Self::NamespaceStuck { .. }
+            | Self::NotReady { .. }
+            | Self::NotInMesh { .. } => Class::Terminal,
+            Self::Exec { .. } | Self::Untold(_) => Class::RETRY,
+            Self::Cluster(error) => error.class(),
+            Self::Stopped(stop) => stop.class(),
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::UnknownSuite { .. } => Code::SH3401,
+            Self::UnknownCase { .. } => Code::SH3402,
+            Self::NoMesh { .. } => Code::SH3403,
+            Self::CrdsMissing { .. } => Code::SH3404,
+            Self::CrdVersion { .. } => Code::SH3405,
+            Self::Image { .. } => Code::SH3406,
+            Self::ExecForbidden { .. } => Code::SH3407,
+            Self::NamespaceStuck { .. } => Code::SH3408,
+            Self::NotReady { .. } => Code::SH3409,
+            Self::NotInMesh { .. } => Code::SH3410,
+            Self::Exec { .. } => Code::SH3411,
+            Self::Cluster(error) => error.code(),
+            Self::Stopped(stop) => stop.code(),
+            Self::Untold(_) => Code::SH2002,
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Cluster(error) => error.remedy(),
+            Self::Stopped(stop) => stop.remedy(),
+            _ => self.code().remedy().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The environment of a run on a real cluster. Asks the guard before each write.
+
+use async_trait::async_trait;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::Error;
+use super::environment::{Environment, reference};
+use crate::cluster::{self, ApiError, Cluster, FIELD_MANAGER, Kind, ObjectRef};
+use crate::guard::{Guard, Stop};
+
+/// See the module.
+pub struct Kubernetes<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Asked before each write.
+    pub guard: &'a Guard,
+}
+
+impl Kubernetes<'_> {
+    async fn kind(&self, object: &ObjectRef) -> Result<Option<Kind>, Error> {
+        Ok(self.cluster.kind(&object.api_version, &object.kind).await?)
+    }
+}
+
+fn api(client: kube::Client, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace.filter(|_| kind.namespaced) {
+        Some(namespace) => Api::namespaced_with(client, namespace, &kind.resource),
+        None => Api::all_with(client, &kind.resource),
+    }
+}
+
+fn json(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+#[async_trait]
+impl Environment for Kubernetes<'_> {
+    async fn apply(&self, object: &Value) -> Result<Value, Error> {
+        let name = reference(object);
+        let Some(kind) = self.kind(&name).await? else {
+            let (api_version, kind) = (name.api_version.clone(), name.kind.clone());
+            return Err(cluster::Error::UnknownKind { object: name.to_string(), api_version, kind }.into());
+        };
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let _writing = self.guard.writing().await?;
+        let stored = self.cluster.call("apply", &name, |client| {
+            let (api, params) = (api(client, &kind, name.namespace.as_deref()), params.clone());
+            let name = &name.name;
+            async move { api.patch(name, &params, &Patch::Apply(object)).await }
+        });
+        Ok(json(&stored.await?))
+    }
+
+    async fn delete(&self, object: &ObjectRef) -> Result<(), Error> {
+        let Some(kind) = self.kind(object).await? else { return Ok(()) };
+        let cleans_up = object.kind == "Namespace" && self.guard.check() != Err(Stop::LostLease);
+        let _writing = if cleans_up { None } else { Some(self.guard.writing().await?) };
+        let params = DeleteParams::background();
+        let deleted = self.cluster.call("delete", object, |client| {
+            let (api, params) = (api(client, &kind, object.namespace.as_deref()), params.clone());
+            async move { api.delete(&object.name, &params).await }
+        });
+        match deleted.await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.fault() {
+                // A namespace that is being deleted already answers 409.
+                Some(
+                    ApiError::NotFound(_) | ApiError::NotServed | ApiError::Namespace { .. } | ApiError::Conflict(_),
+                ) => Ok(()),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Error> {
+        Ok(self.cluster.get(object).await?)
+    }
+
+    async fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: Option<&str>,
+    ) -> Result<Vec<Value>, Error> {
+        let Some(kind) = self.cluster.kind(api_version, kind).await? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        self.cluster.list(&kind, namespace, labels, |object| found.push(object)).await?;
+        // Items of a list have neither kind nor version.
+        for object in &mut found {
+            object["apiVersion"] = Value::String(kind.resource.api_version.clone());
+            object["kind"] = Value::String(kind.resource.kind.clone());
+        }
+        Ok(found)
+    }
+
+    async fn version(&self) -> Result<String, Error> {
+        Ok(self.cluster.version().await?)
+    }
+}

@@ -1,0 +1,17 @@
+//! Conformance suites for a mesh: the Service Mesh Interface (SMI) and Gateway API for mesh (GAMMA). A run applies the
+//! objects of each case, sends requests between workloads and judges the answers. Knows no bus and no task.
+
+pub mod environment;
+mod error;
+pub mod exec;
+pub mod kubernetes;
+pub mod model;
+pub mod report;
+pub mod runner;
+pub mod simulated;
+pub mod statistics;
+pub mod suite;
+pub mod traffic;
+pub mod verdict;
+
+pub use error::Error;

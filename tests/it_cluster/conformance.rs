@@ -1,0 +1,195 @@
+//! Conformance runs on a real API server. Pods are simulated and have no proxy, so a driver in memory answers for them;
+//! namespaces, objects and Events are real.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster_target::{context, unique, write};
+use async_trait::async_trait;
+use sailhand::cluster::{Cluster, ObjectRef};
+use sailhand::conformance::Error;
+use sailhand::conformance::environment::Environment;
+use sailhand::conformance::kubernetes::Kubernetes;
+use sailhand::conformance::model::{Capability, Compliance, Status};
+use sailhand::conformance::runner::{self, Context, DataPlane, Options};
+use sailhand::conformance::simulated::{Behavior, Simulated};
+use sailhand::conformance::suite::SuiteKind;
+use sailhand::error::Classify as _;
+use sailhand::guard::Guard;
+use sailhand::task::{Registry, TaskContext};
+use serde_json::{Value, json};
+
+/// The real cluster, whose pods seem to have a sidecar.
+struct Injected {
+    cluster: Arc<Cluster>,
+    guard: Guard,
+}
+
+impl Injected {
+    fn real(&self) -> Kubernetes<'_> {
+        Kubernetes { cluster: &self.cluster, guard: &self.guard }
+    }
+}
+
+#[async_trait]
+impl Environment for Injected {
+    async fn apply(&self, object: &Value) -> Result<Value, Error> {
+        self.real().apply(object).await
+    }
+    async fn delete(&self, object: &ObjectRef) -> Result<(), Error> {
+        self.real().delete(object).await
+    }
+    async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Error> {
+        self.real().get(object).await
+    }
+    async fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: Option<&str>,
+    ) -> Result<Vec<Value>, Error> {
+        let mut found = self.real().list(api_version, kind, namespace, labels).await?;
+        for pod in found.iter_mut().filter(|object| object["kind"] == "Pod") {
+            pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "istio-proxy"}));
+        }
+        Ok(found)
+    }
+    async fn version(&self) -> Result<String, Error> {
+        self.real().version().await
+    }
+}
+
+fn crd(group: &str, version: &str, kind: &str, plural: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    })
+}
+
+/// A control plane of a revision of its own, and the CRDs of SMI.
+async fn prepare(cx: &TaskContext) -> String {
+    let revision = unique("conf");
+    write(cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": revision}})).await;
+    write(cx, json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "istiod", "namespace": revision, "labels": {"app": "istiod", "istio.io/rev": revision}},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "istiod"}}, "template": {
+            "metadata": {"labels": {"app": "istiod"}},
+            "spec": {"containers": [{"name": "discovery", "image": "istio/pilot:1.30.3"}]},
+        }},
+    }))
+    .await;
+    for (group, version, kind, plural) in [
+        ("access.smi-spec.io", "v1alpha3", "TrafficTarget", "traffictargets"),
+        ("specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup", "httproutegroups"),
+        ("specs.smi-spec.io", "v1alpha4", "TCPRoute", "tcproutes"),
+        ("specs.smi-spec.io", "v1alpha4", "UDPRoute", "udproutes"),
+        ("split.smi-spec.io", "v1alpha4", "TrafficSplit", "trafficsplits"),
+    ] {
+        write(cx, crd(group, version, kind, plural)).await;
+    }
+    revision
+}
+
+fn options(cx: &TaskContext, revision: &str, cases: &[&str]) -> Options {
+    let mut suite = SuiteKind::Smi.suite();
+    suite.select(&cases.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()).unwrap();
+    Options {
+        run_id: cx.key.to_string(),
+        attempt: 1,
+        target: "test".to_owned(),
+        suite,
+        data_plane: DataPlane::Sidecar,
+        revision: revision.to_owned(),
+        image: "echo:test".to_owned(),
+        phase_timeout: Duration::from_secs(20),
+        ready_timeout: Duration::from_secs(60),
+        parallel: 4,
+        keep_namespace: false,
+    }
+}
+
+async fn namespaces_of(cx: &TaskContext) -> Vec<Value> {
+    let cluster = cx.cluster().await.unwrap();
+    let environment = Kubernetes { cluster: &cluster, guard: &cx.guard };
+    let label = format!("conformance.sailhand.dev/run={}", cx.key);
+    environment.list("v1", "Namespace", None, Some(&label)).await.unwrap()
+}
+
+#[tokio::test]
+async fn smi_run_on_a_real_api_server_judges_and_leaves_nothing() {
+    let (cx, _) = context("conformance", 1);
+    let revision = prepare(&cx).await;
+    let environment = Arc::new(Injected { cluster: cx.cluster().await.unwrap(), guard: cx.guard.clone() });
+    let driver = Simulated::new(environment.clone(), Behavior::Conforming, 1);
+    let options = options(&cx, &revision, &[]);
+    let context = Context {
+        environment: environment.as_ref(),
+        driver: &driver,
+        guard: &cx.guard,
+        notices: &(),
+        progress: &(),
+        clock: cx.clock,
+    };
+    let report = runner::run(&context, &options).await.unwrap();
+    let wrong: Vec<_> = report
+        .cases
+        .iter()
+        .filter(|case| !matches!(case.status, Status::Passed | Status::NotSupported))
+        .map(|case| format!("{}: {}", case.case_id, case.message))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!((report.specs[2].capability, report.specs[2].compliance), (Capability::Full, Compliance::Pass));
+    assert_eq!(report.run.mesh.version, "1.30.3");
+    assert!(namespaces_of(&cx).await.is_empty());
+}
+
+#[tokio::test]
+async fn namespaces_of_a_crashed_attempt_are_deleted_by_the_next() {
+    let (cx, _) = context("conformance", 1);
+    let revision = prepare(&cx).await;
+    let name = unique("smi-conf");
+    write(
+        &cx,
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {
+            "conformance.sailhand.dev/run": cx.key.to_string(), "conformance.sailhand.dev/created": "1700000000",
+        }}}),
+    )
+    .await;
+    let environment = Arc::new(Injected { cluster: cx.cluster().await.unwrap(), guard: cx.guard.clone() });
+    let driver = Simulated::new(environment.clone(), Behavior::Conforming, 1);
+    let options = options(&cx, &revision, &["TA-1.1.1"]);
+    let context = Context {
+        environment: environment.as_ref(),
+        driver: &driver,
+        guard: &cx.guard,
+        notices: &(),
+        progress: &(),
+        clock: cx.clock,
+    };
+    runner::run(&context, &options).await.unwrap();
+    crate::support::eventually::eventually("the namespace is gone", Duration::from_mins(1), async || {
+        namespaces_of(&cx).await.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pods_without_a_proxy_end_the_run_and_leave_nothing() {
+    let (cx, _) = context("conformance", 1);
+    let revision = prepare(&cx).await;
+    let params = json!({"suite": "smi", "revision": revision, "cases": ["TA-1.2.3"]});
+    let failure = Registry::standard().get("conformance.run").unwrap().run(&cx, params).await.unwrap_err();
+    assert_eq!(failure.error.code().as_str(), "SH3410", "{}", failure.error);
+    crate::support::eventually::eventually("the namespaces are gone", Duration::from_mins(1), async || {
+        namespaces_of(&cx).await.is_empty().then_some(())
+    })
+    .await;
+}
