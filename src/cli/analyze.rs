@@ -132,6 +132,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
         return write_baseline(path, &findings);
     }
     let suppressed = suppressions.apply(&mut findings);
+    sources.index_positions(&findings);
     let report = Report { findings: &findings, sources: &sources, objects: snapshot.len(), suppressed };
     show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
     notes::tell(&reading, &sources, &snapshot, options.is_live());

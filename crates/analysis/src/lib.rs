@@ -39,7 +39,7 @@ pub use mesh::Mesh;
 pub use node::Node;
 pub use resource::{Origin, Resource};
 pub use rule::{Check, Rule};
-pub use run::run;
+pub use run::{run, run_until};
 pub use selector::Selector;
 pub use snapshot::{Settings, Snapshot};
 pub use view::View;

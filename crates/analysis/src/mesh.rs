@@ -110,6 +110,8 @@ fn pseudo_resource(kind: Kind, name: &str, root: Node) -> Resource {
         cluster: std::sync::Arc::default(),
         root,
         origin: None,
+        repeated: Box::default(),
+        is_generated: false,
     }
 }
 

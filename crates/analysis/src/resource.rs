@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::source::RepeatedKey;
 use super::{Kind, Node};
 
 /// Where `kubectl` puts what states no namespace.
@@ -29,10 +30,15 @@ pub struct Resource {
     pub root: Node,
     /// Where in a file it was read; none for objects of a cluster.
     pub origin: Option<Origin>,
+    /// Keys that a mapping of its text has more than once. The later value of each is in `root`.
+    pub repeated: Box<[RepeatedKey]>,
+    /// Whether no text has the object: a controller makes it from another one that was read. It answers references;
+    /// findings about it are dropped.
+    pub is_generated: bool,
 }
 
 /// A place in one of [`super::source::Sources`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// Which file, by its number in [`super::source::Sources`].
     pub file: u32,
@@ -66,6 +72,8 @@ impl Resource {
             cluster: Arc::default(),
             root,
             origin: None,
+            repeated: Box::default(),
+            is_generated: false,
         })
     }
 

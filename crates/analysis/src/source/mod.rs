@@ -2,19 +2,27 @@
 //! the others. `files` is the only one here that touches the file system.
 
 mod block;
+mod budget;
 mod error;
 pub mod files;
 mod folder;
+mod keys;
 mod position;
 mod read;
 mod scalar;
 mod split;
 mod yaml;
 
+pub use budget::Limits;
 pub use error::{Error, Place};
 pub use folder::PassedOver;
+pub(super) use keys::Keys;
 pub use position::Position;
-pub use read::{Reading, read, read_value};
+pub use read::{Reading, read, read_value, read_within};
+pub use yaml::RepeatedKey;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use super::{Finding, Origin};
 
@@ -22,7 +30,7 @@ use super::{Finding, Origin};
 pub const MAX_BYTES: usize = 256 << 20;
 /// Deepest nesting. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 100;
-/// Most values of one document, aliases counted as often as they are used.
+/// Most values of one document of YAML.
 pub const MAX_VALUES: usize = 1_000_000;
 
 /// Texts that objects were read from.
@@ -30,6 +38,8 @@ pub const MAX_VALUES: usize = 1_000_000;
 pub struct Sources {
     files: Vec<Source>,
     passed_over: Vec<PassedOver>,
+    /// Places of findings that were looked up together.
+    places: OnceLock<HashMap<(Origin, String), Position>>,
 }
 
 /// One file.
@@ -60,6 +70,12 @@ impl Sources {
         self.files.get(usize::try_from(file).ok()?)
     }
 
+    /// The length of all texts together, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.files.iter().map(|source| source.text.len()).sum()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -72,12 +88,41 @@ impl Sources {
         self.files.is_empty()
     }
 
-    /// The name of a finding's file, and the place of its field there, or of the nearest field around it.
+    /// The file of a finding, and the place of its field there, or of the nearest field around it. Reads the document
+    /// of the finding, unless [`Sources::index_positions`] did.
     #[must_use]
     pub fn position(&self, finding: &Finding) -> Option<(&Source, Position)> {
         let origin = finding.origin?;
         let source = self.get(origin.file)?;
-        Some((source, position::locate(document(source, origin)?, origin, &finding.field)))
+        if let Some(position) = self.places.get().and_then(|places| places.get(&(origin, finding.field.clone()))) {
+            return Some((source, *position));
+        }
+        let wanted = [(origin.item, &*finding.field)];
+        Some((source, *position::locate(document(source, origin)?, origin.line, &wanted).first()?))
+    }
+
+    /// Looks up the places of many findings, so that each document is read once, however many findings it has. Does
+    /// nothing when called again.
+    pub fn index_positions(&self, findings: &[Finding]) {
+        self.places.get_or_init(|| {
+            let mut documents: BTreeMap<(u32, u32), Vec<(Origin, &str)>> = BTreeMap::new();
+            for finding in findings {
+                if let Some(origin) = finding.origin {
+                    documents.entry((origin.file, origin.start)).or_default().push((origin, &finding.field));
+                }
+            }
+            let mut places = HashMap::new();
+            for fields in documents.into_values() {
+                let Some((origin, _)) = fields.first() else { continue };
+                let Some(text) = self.get(origin.file).and_then(|source| document(source, *origin)) else { continue };
+                let wanted: Vec<_> = fields.iter().map(|(origin, field)| (origin.item, *field)).collect();
+                let found = position::locate(text, origin.line, &wanted);
+                places.extend(
+                    fields.into_iter().zip(found).map(|((origin, field), at)| ((origin, field.to_owned()), at)),
+                );
+            }
+            places
+        });
     }
 }
 
