@@ -37,7 +37,7 @@ Examples:
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
   sailhand analyze -A ./manifests          # what would be wrong if this were applied
   sailhand analyze -o html ./manifests >findings.html
-  sailhand analyze --watch -n shop         # what becomes wrong, what is mended
+  sailhand analyze --watch --only-namespace shop  # what becomes wrong, what is mended
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
     /// Files and folders with YAML or JSON; `-` is standard input
@@ -72,9 +72,21 @@ pub(super) struct Options {
     /// How findings are written
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
-    /// Tell findings of these namespaces only; what is read stays the same
-    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
-    namespace: Vec<String>,
+    /// Namespace of objects in files that state none, as with `kubectl apply -n`
+    #[arg(short, long, value_name = "NAMESPACE", requires = "paths")]
+    namespace: Option<String>,
+    /// Report findings of these namespaces only; all namespaces are still read
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    only_namespace: Vec<String>,
+    /// The files are all that the cluster has: whatever is not among them does not exist
+    #[arg(long, conflicts_with = "watch")]
+    whole_cluster: bool,
+    /// DNS domain of the cluster [default: what the arguments of istiod say, else cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    cluster_domain: Option<String>,
+    /// Exit with 0 when the input has no object that a rule reads
+    #[arg(long)]
+    allow_empty: bool,
     /// Do not tell a code, or a code of some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
     #[arg(short = 'S', long, value_name = "CODE[=OBJECT]")]
     suppress: Vec<String>,
@@ -119,6 +131,9 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     }
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let (sources, mut reading) = read(options, threads)?;
+    if let Some(namespace) = &options.namespace {
+        reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
+    }
     let mut is_whole = reading.errors.is_empty() && !sources.passed_over().iter().any(PassedOver::is_manifest);
     let all = filter.rules();
     let gaps = if options.is_live() { live::read(options, &all, &mut reading).await? } else { Gaps::default() };
@@ -126,8 +141,12 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     is_whole &= gaps.unread.is_empty();
     let settings = settings(options, &reading)?;
     let snapshot = Snapshot::new(std::mem::take(&mut reading.resources), settings);
-    let mut findings = crate::analysis::run(&snapshot, &rules, threads);
-    findings.retain(|finding| filter.allows(finding) && is_asked_for(&options.namespace, finding));
+    let mut findings = crate::analysis::run_alternatives(&snapshot, &rules, threads);
+    let unmatched = suppressions.unmatched(&findings);
+    if options.codes.is_empty() {
+        notes::unmatched(&unmatched, suppressions.baseline_length());
+    }
+    findings.retain(|finding| filter.allows(finding) && is_asked_for(&options.only_namespace, finding));
     if let Some(path) = &options.write_baseline {
         return write_baseline(path, &findings);
     }
@@ -136,9 +155,10 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let report = Report { findings: &findings, sources: &sources, objects: snapshot.len(), suppressed };
     show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
     notes::tell(&reading, &sources, &snapshot, options.is_live());
-    notes::gaps(&gaps, all.len() - rules.len(), &options.namespace);
-    notes::namespaces(&options.namespace, &snapshot);
+    notes::gaps(&gaps, all.len() - rules.len(), &options.only_namespace);
+    notes::namespaces(&options.only_namespace, &snapshot);
     let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
+    is_whole &= options.allow_empty || options.is_live() || !snapshot.is_empty();
     let exit = match (is_bad, is_whole) {
         (true, _) => Exit::Failed,
         (false, true) => Exit::Success,
@@ -176,7 +196,10 @@ fn suppressions(options: &Options) -> Result<Suppressions, Error> {
     for path in &options.baseline {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
-        suppressions.add_baseline(&text);
+        suppressions.add_baseline(&text).map_err(|line| {
+            let reason = format!("line {line} does not begin with a fingerprint; --write-baseline writes such files");
+            Error::argument(format!("--baseline {name}"), reason)
+        })?;
     }
     Ok(suppressions)
 }
@@ -222,5 +245,7 @@ fn settings(options: &Options, reading: &Reading) -> Result<Settings, Error> {
         mesh_config: given(&options.mesh_config)?.or(found.mesh_config),
         mesh_networks: given(&options.mesh_networks)?.or(found.mesh_networks),
         now,
+        whole_cluster: options.whole_cluster,
+        cluster_domain: options.cluster_domain.clone().or(found.cluster_domain),
     })
 }

@@ -5,16 +5,24 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::index::{KeyIndex, Keys};
+use super::istio::host;
 use super::{Kind, Node, Resource, View};
 
-/// Istio's analysis knows no other domain of a cluster.
+/// The domain that hosts of any cluster domain are brought to, so that they can be compared.
 const DOMAIN: &str = "svc.cluster.local";
 
-/// A name without a dot means a service of the namespace of whoever says it.
+/// A host in full. A name without a dot means a service of the namespace of whoever says it; a service of another cluster
+/// domain gets the domain `cluster.local`, since which domain the cluster has is not known in files.
 #[must_use]
 pub fn fqdn<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
     if host.contains('.') || host.starts_with('*') || host.is_empty() {
-        Cow::Borrowed(host)
+        if !host.contains(".svc.") || host.ends_with(".svc.cluster.local") {
+            return Cow::Borrowed(host);
+        }
+        match host::service(host, namespace) {
+            Some(service) => Cow::Owned(format!("{}.{}.{DOMAIN}", service.name, service.namespace)),
+            None => Cow::Borrowed(host),
+        }
     } else {
         Cow::Owned(format!("{host}.{namespace}.{DOMAIN}"))
     }
@@ -26,6 +34,12 @@ pub fn service_of(fqdn: &str) -> Option<(&str, &str)> {
     let (name, rest) = fqdn.split_once('.')?;
     let (namespace, domain) = rest.split_once('.')?;
     (domain == DOMAIN && !name.is_empty() && !namespace.is_empty()).then_some((namespace, name))
+}
+
+/// Whether a host, as it is written, means a service of a cluster with this domain: it has the domain, or none.
+#[must_use]
+pub fn is_of_domain(host: &str, domain: &str) -> bool {
+    host.split_once(".svc.").is_none_or(|(_, of)| of == domain)
 }
 
 /// Whether one host covers the other, either way round. `*` covers everything, `*.a` whatever ends in `.a`.

@@ -4,18 +4,22 @@
 //! A [`source`] makes [`Resource`]s of text, a [`Snapshot`] sorts them, [`run()`] calls the [`rules`] with a [`View`]
 //! of it, and [`report`] shows the [`Finding`]s. A new rule is one file and one line: `docs/adding-a-rule.md`.
 
+mod alternatives;
 mod code;
 mod crd;
 mod field;
 mod finding;
 mod fingerprint;
+pub mod generated;
 pub mod hosts;
 pub mod incremental;
 mod index;
+pub mod istio;
 mod kind;
 pub mod membership;
 pub mod mesh;
 mod node;
+mod placeholder;
 mod question;
 pub mod report;
 mod resource;
@@ -30,6 +34,7 @@ mod syntax;
 mod view;
 mod workloads;
 
+pub use alternatives::run_alternatives;
 pub use code::{Code, Example, Level};
 pub use crd::condense::Condenser;
 pub use finding::{Finding, Findings, ObjectRef};

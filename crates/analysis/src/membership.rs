@@ -1,41 +1,14 @@
 //! Who is in the mesh, and how: by sidecar, by ambient, or not. Source: istio
 //! `pkg/config/analysis/analyzers/util/in_mesh.go`; revisions, which it leaves out, are known here.
 
+pub use super::istio::membership::NamespaceMode;
+use super::istio::pod;
 use super::{Resource, View};
 
-/// What a namespace's labels say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NamespaceMode<'a> {
-    /// `istio-injection`, if set.
-    pub injection: Option<&'a str>,
-    /// `istio.io/rev`, if set and not empty.
-    pub revision: Option<&'a str>,
-    /// `istio.io/dataplane-mode`, if set.
-    pub dataplane: Option<&'a str>,
-}
-
-impl<'a> NamespaceMode<'a> {
-    /// As its labels say it.
-    #[must_use]
-    pub fn of(namespace: &'a Resource) -> Self {
-        Self {
-            injection: namespace.label("istio-injection"),
-            revision: namespace.label("istio.io/rev").filter(|revision| !revision.is_empty()),
-            dataplane: namespace.label("istio.io/dataplane-mode"),
-        }
-    }
-
-    /// Whether pods get a sidecar unless they say otherwise. `istio-injection` wins over a revision.
-    #[must_use]
-    pub fn injects(&self) -> bool {
-        self.injection.map_or(self.revision.is_some(), |injection| injection == "enabled")
-    }
-
-    /// Whether pods are in the ambient mesh unless they say otherwise.
-    #[must_use]
-    pub fn is_ambient(&self) -> bool {
-        self.dataplane == Some("ambient") && self.injection != Some("enabled") && self.revision.is_none()
-    }
+/// What the labels of a Namespace set.
+#[must_use]
+pub fn namespace_mode(namespace: &Resource) -> NamespaceMode<'_> {
+    NamespaceMode::of_labels(namespace.labels())
 }
 
 /// Part of the control plane, or a gateway made by its chart.
@@ -54,9 +27,7 @@ pub fn is_managed_gateway(resource: &Resource) -> bool {
 /// Whether a pod, or the template of a workload, has a proxy beside it already.
 #[must_use]
 pub fn has_sidecar(workload: &Resource) -> bool {
-    let pod = &workload.pod_template()["spec"];
-    let proxy = |container: &super::Node| container["name"].text() == "istio-proxy" && container["image"].is_set();
-    pod["containers"].items().iter().any(proxy) || pod["initContainers"].items().iter().any(proxy)
+    pod::has_sidecar(workload.pod_template())
 }
 
 /// What a pod or template says about its own injection: the label, else the annotation of the same name.
@@ -77,7 +48,7 @@ impl<'a> View<'a> {
     /// What the namespace of a resource says; nothing if the namespace is not known. Needs [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn mode_of(&self, resource: &Resource) -> NamespaceMode<'a> {
-        self.namespace_of(resource).map(NamespaceMode::of).unwrap_or_default()
+        self.namespace_of(resource).map(namespace_mode).unwrap_or_default()
     }
 
     /// Whether a pod, or the pods of a workload, have or get a sidecar. Needs [`Kind::Namespace`](super::Kind).

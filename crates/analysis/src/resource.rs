@@ -59,13 +59,23 @@ impl Resource {
         let api_version = root["apiVersion"].as_str()?;
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let kind = Kind::find(group, root["kind"].text())?;
+        Some(Self::of_kind(kind, api_version.into(), root))
+    }
+
+    /// An object of a kind that its group does not have.
+    pub(super) fn of_unknown_kind(root: Node) -> Self {
+        let api_version = root["apiVersion"].scalar_text();
+        Self::of_kind(Kind::Unknown, api_version, root)
+    }
+
+    fn of_kind(kind: Kind, api_version: CompactString, root: Node) -> Self {
         let metadata = &root["metadata"];
         let namespace =
             if kind.is_namespaced() { metadata["namespace"].scalar_text() } else { CompactString::default() };
         let is_namespace_assumed = kind.is_namespaced() && namespace.is_empty();
-        Some(Self {
+        Self {
             kind,
-            api_version: api_version.into(),
+            api_version,
             namespace: if is_namespace_assumed { ASSUMED.into() } else { namespace },
             is_namespace_assumed,
             name: metadata["name"].scalar_text(),
@@ -74,7 +84,7 @@ impl Resource {
             origin: None,
             repeated: Box::default(),
             is_generated: false,
-        })
+        }
     }
 
     /// Puts an object that states no namespace into one, if it is of a kind that lives in namespaces.

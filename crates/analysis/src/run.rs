@@ -8,6 +8,7 @@ use std::thread;
 use compact_str::CompactString;
 
 use super::fingerprint;
+use super::placeholder;
 use super::rule::Check;
 use super::{Finding, Findings, Kind, Rule, Snapshot, View};
 
@@ -68,6 +69,7 @@ pub fn run_until(
             found
         })
     };
+    placeholder::drop_findings(snapshot, &mut found);
     settle(&mut found);
     found
 }

@@ -72,7 +72,21 @@ pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
         let names = namespaces.join(", ");
         output::note(format_args!("Only what is in {names} could be read; it is judged as a folder of files is."));
     } else if !forbidden.is_empty() && namespaces.is_empty() {
-        output::note(format_args!("  {} -n NAMESPACE reads what may be read there.", styled(GOOD, "help:")));
+        output::note(format_args!(
+            "  {} --only-namespace NAMESPACE reads what may be read there.",
+            styled(GOOD, "help:")
+        ));
+    }
+}
+
+/// Suppressions and lines of baselines that no finding matches, so that a slip in them does not go unnoticed.
+pub(super) fn unmatched((patterns, lines): &(Vec<&str>, usize), all: usize) {
+    let warning = styled(CHANGED, "warning:");
+    for pattern in patterns {
+        output::note(format_args!("{warning} suppression {pattern} matched no finding"));
+    }
+    if *lines > 0 {
+        output::note(format_args!("{warning} {lines} of {all} baseline entries no longer match a finding"));
     }
 }
 

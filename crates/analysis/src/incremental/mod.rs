@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use super::question::{Asked, Question};
 use super::snapshot::Exchange;
-use super::{Finding, Kind, Node, ObjectRef, Resource, Rule, Snapshot, mesh, snapshot};
+use super::{Finding, Kind, Node, ObjectRef, Resource, Rule, Snapshot, mesh};
 use calls::Calls;
 use told::Told;
 
@@ -142,9 +142,6 @@ impl Incremental {
         asked: &mut BTreeSet<Asked>,
         due: &mut BTreeSet<calls::Id>,
     ) {
-        if new.is_some_and(|resource| snapshot::is_left_out(resource)) {
-            return;
-        }
         let mut touched = |question: Question<'_>| {
             asked.insert(question.number());
         };

@@ -1,6 +1,6 @@
 //! What may be meant by a name that leads nowhere, for the end of a message. Knows no rule.
 
-use crate::{KeyIndex, Kind, View, hosts};
+use crate::{KeyIndex, Kind, View, generated, hosts};
 use sailhand_base::suggest;
 
 static SERVICES: KeyIndex =
@@ -41,6 +41,11 @@ fn short<'h>(view: &View<'_>, host: &'h str) -> Option<(&'h str, &'h str)> {
     let (name, rest) = host.split_once('.')?;
     let namespace = rest.strip_suffix(".svc").unwrap_or(rest);
     view.has_named(Kind::Service, namespace, name).then_some((name, namespace))
+}
+
+/// Whether a Secret of this name is in some namespace, or a controller makes one there. Needs [`Kind::Secret`].
+pub fn has_secret(view: &View<'_>, name: &str) -> bool {
+    !view.lookup(&SECRETS, &[name]).is_empty() || view.is_made_somewhere(generated::SECRET, name)
 }
 
 /// For a Secret that is not where it is looked for. Needs [`Kind::Secret`].

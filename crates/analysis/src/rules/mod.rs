@@ -21,7 +21,7 @@ mod pods;
 mod ports;
 mod references;
 mod routing;
-mod schema;
+pub(crate) mod schema;
 mod scope;
 mod security;
 mod selected;
@@ -98,6 +98,7 @@ pub static ALL: &[&Rule] = &[
     // Consistency, security and other good practice: our own codes.
     &access::default_deny::RULE,
     &access::host_ports::RULE,
+    &access::http_on_tcp::RULE,
     &access::identity::RULE,
     &access::matching::RULE,
     &access::methods::RULE,
@@ -110,6 +111,7 @@ pub static ALL: &[&Rule] = &[
     &ambient::proxied::RULE,
     &ambient::services::RULE,
     &ambient::unread::RULE,
+    &ambient::waypoint_kind::RULE,
     &clusters::identity::RULE,
     &clusters::namespaces::RULE,
     &clusters::networks::RULE,
@@ -162,6 +164,7 @@ pub static ALL: &[&Rule] = &[
     &references::workload_groups::RULE,
     &routing::default_route::RULE,
     &routing::destinations::RULE,
+    &routing::http_on_tcp::RULE,
     &routing::match_gateways::RULE,
     &routing::overlapping_rules::RULE,
     &routing::same_host_entries::RULE,
@@ -170,8 +173,12 @@ pub static ALL: &[&Rule] = &[
     &routing::subset_labels::RULE,
     &routing::subset_of_service::RULE,
     &routing::unused_subset::RULE,
+    &schema::repeated_keys::RULE,
+    &schema::unknown_kind::RULE,
+    &security::token_not_read::RULE,
     &security::token_not_required::RULE,
     &telemetry::unknown_provider::RULE,
+    &virtual_service::delegates::RULE,
 ];
 
 /// Codes told only to who asks for them by name: most of what they find is written by tools and not by people.

@@ -30,7 +30,7 @@ pub fn find<'a>(
             continue;
         }
         let workloads: Vec<_> = view.workloads(Within::Namespace(&resource.namespace), &selector).collect();
-        if workloads.is_empty() && scope::knows_workloads(view) {
+        if workloads.is_empty() && scope::knows_workloads(view, Within::Namespace(&resource.namespace), &selector) {
             let selector = selector.to_string();
             findings
                 .add(&IST0101, resource, format!("no workload of the namespace has the labels {selector}"))

@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::Place;
-use super::folder::{KUSTOMIZATIONS, PassedOver, patches};
+use super::folder::{KUSTOMIZATIONS, PassedOver};
+use super::kustomize::{self, Kustomization};
 use super::{Error, MAX_BYTES, Sources};
 
 /// What is read below a folder.
@@ -36,6 +37,10 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         errors.push(Error::Limit { place: Place { file: path.display().to_string(), line: 1 }, what });
     }
     found.leave_out_patches();
+    found.note_not_applied();
+    let namespaces = kustomize::namespaces(&found.kustomizations);
+    let namespaces_of = |file: &Path| namespaces.get(&file.canonicalize().ok()?);
+    sources.is_partial |= !found.passed_over.is_empty() || namespaces.values().any(|names| names.len() > 1);
     sources.passed_over.append(&mut found.passed_over);
     let mut total = sources.bytes();
     for file in found.files {
@@ -48,7 +53,11 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         match read_file(&file) {
             Ok(text) => {
                 total += text.len();
-                sources.add(name, text);
+                let number = sources.add(name, text);
+                // Of a base that several overlays put into different namespaces, none is right for all.
+                if let Some(names) = namespaces_of(&file).filter(|names| names.len() == 1) {
+                    sources.set_namespace(number, names.first().cloned());
+                }
             }
             Err(source) => errors.push(Error::File { path: name, source }),
         }
@@ -89,8 +98,7 @@ struct Found {
     /// Entries of the folders so far.
     entries: usize,
     passed_over: Vec<PassedOver>,
-    /// Folders with a kustomization, and the files that it names as patches.
-    kustomizations: Vec<(PathBuf, Vec<PathBuf>)>,
+    kustomizations: Vec<Kustomization>,
 }
 
 impl Found {
@@ -111,7 +119,7 @@ impl Found {
         if let Some(name) = KUSTOMIZATIONS.iter().find(|name| has(name))
             && let Ok(text) = read_file(&folder.join(name))
         {
-            self.kustomizations.push((folder.to_path_buf(), patches(folder, &text)));
+            self.kustomizations.push(Kustomization::read(folder, &text));
         }
         for path in entries {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -133,11 +141,25 @@ impl Found {
         }
     }
 
+    /// What kustomizations do beside their patches and namespaces.
+    fn note_not_applied(&mut self) {
+        for one in self.kustomizations.iter().filter(|one| !one.not_applied.is_empty()) {
+            let is_noted = self
+                .passed_over
+                .iter()
+                .any(|it| matches!(it, PassedOver::Patches { kustomization, .. } if *kustomization == one.folder));
+            if !is_noted {
+                let (kustomization, what) = (one.folder.clone(), one.not_applied.join(", "));
+                self.passed_over.push(PassedOver::NotApplied { kustomization, what });
+            }
+        }
+    }
+
     /// A kustomization may name files of folders above its own, so this comes after all are listed.
     fn leave_out_patches(&mut self) {
         let mut patches: BTreeMap<PathBuf, usize> = BTreeMap::new();
-        for (index, (_, named)) in self.kustomizations.iter().enumerate() {
-            patches.extend(named.iter().filter_map(|path| Some((path.canonicalize().ok()?, index))));
+        for (index, one) in self.kustomizations.iter().enumerate() {
+            patches.extend(one.patches.iter().filter_map(|path| Some((path.canonicalize().ok()?, index))));
         }
         if patches.is_empty() {
             return;
@@ -150,8 +172,8 @@ impl Found {
                 false
             })
         });
-        for ((folder, _), files) in self.kustomizations.drain(..).zip(counts).filter(|(_, files)| *files > 0) {
-            self.passed_over.push(PassedOver::Patches { kustomization: folder, files });
+        for (one, files) in self.kustomizations.iter().zip(counts).filter(|(_, files)| *files > 0) {
+            self.passed_over.push(PassedOver::Patches { kustomization: one.folder.clone(), files });
         }
     }
 }

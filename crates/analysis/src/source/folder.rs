@@ -25,6 +25,13 @@ pub enum PassedOver {
         /// How many files.
         files: usize,
     },
+    /// Fields of a kustomization that change objects and were not applied.
+    NotApplied {
+        /// Where its `kustomization.yaml` is.
+        kustomization: PathBuf,
+        /// Their names, with commas.
+        what: String,
+    },
 }
 
 impl fmt::Display for PassedOver {
@@ -36,6 +43,9 @@ impl fmt::Display for PassedOver {
             }
             Self::Patches { kustomization, files } => {
                 write!(f, "{files} patch{} of {}", if *files == 1 { "" } else { "es" }, kustomization.display())
+            }
+            Self::NotApplied { kustomization, what } => {
+                write!(f, "{what} of {}", kustomization.display())
             }
         }
     }
@@ -53,7 +63,7 @@ impl PassedOver {
     pub fn remedy(&self) -> String {
         match self {
             Self::Templates { chart, .. } => format!("helm template {} | sailhand analyze -", chart.display()),
-            Self::Patches { kustomization, .. } => {
+            Self::Patches { kustomization, .. } | Self::NotApplied { kustomization, .. } => {
                 format!("kubectl kustomize {} | sailhand analyze -", kustomization.display())
             }
         }

@@ -7,6 +7,7 @@ mod error;
 pub mod files;
 mod folder;
 mod keys;
+mod kustomize;
 mod position;
 mod read;
 mod scalar;
@@ -38,6 +39,8 @@ pub const MAX_VALUES: usize = 1_000_000;
 pub struct Sources {
     files: Vec<Source>,
     passed_over: Vec<PassedOver>,
+    /// Whether other tools make more objects of the files, or other ones, than the files have.
+    is_partial: bool,
     /// Places of findings that were looked up together.
     places: OnceLock<HashMap<(Origin, String), Position>>,
 }
@@ -49,13 +52,21 @@ pub struct Source {
     pub name: String,
     /// All of it.
     pub text: String,
+    /// The namespace that a kustomization puts its objects into.
+    namespace: Option<String>,
 }
 
 impl Sources {
     /// Adds a text; its number goes into [`Origin::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.files.push(Source { name: name.into(), text });
+        self.files.push(Source { name: name.into(), text, namespace: None });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn set_namespace(&mut self, file: u32, namespace: Option<String>) {
+        if let Some(source) = usize::try_from(file).ok().and_then(|file| self.files.get_mut(file)) {
+            source.namespace = namespace;
+        }
     }
 
     /// What folders hold that is made into objects by another tool.

@@ -5,7 +5,8 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::super::{Node, Origin, Resource};
+use super::super::rules::schema::unknown_kind;
+use super::super::{Kind, Node, Origin, Resource, generated};
 use super::block;
 use super::budget::{Budget, Limits};
 use super::error::Place;
@@ -98,6 +99,9 @@ pub fn read_within(sources: &Sources, threads: NonZero<usize>, limits: Limits<'_
     parts.sort_unstable_by_key(|(index, _)| *index);
     for (_, part) in parts {
         whole.append(part);
+    }
+    if sources.is_partial {
+        whole.resources.push(generated::anything("the folder"));
     }
     whole
 }
@@ -196,6 +200,19 @@ fn likely_cause(line: &str) -> &'static str {
 
 /// `List` and any other `…List` with items, as the API server sends them; else the object itself.
 fn unfold(root: Node, origin: Origin, repeated: &[&RepeatedKey], source: &Source, reading: &mut Reading) {
+    let before = reading.resources.len();
+    unfold_any(root, origin, repeated, source, reading);
+    if let Some(namespace) = &source.namespace {
+        for resource in &mut reading.resources[before..] {
+            if resource.kind.is_namespaced() {
+                resource.namespace = namespace.into();
+                resource.is_namespace_assumed = false;
+            }
+        }
+    }
+}
+
+fn unfold_any(root: Node, origin: Origin, repeated: &[&RepeatedKey], source: &Source, reading: &mut Reading) {
     let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
         if let Some((key, _)) = root.entries().iter().find(|(key, _)| key.starts_with("---") && key.len() > 3) {
             let line = usize::try_from(origin.line).unwrap_or(1);
@@ -212,18 +229,23 @@ fn unfold(root: Node, origin: Origin, repeated: &[&RepeatedKey], source: &Source
             // Items of typed lists may leave out what the list says.
             let item = if item["kind"].is_null() { with_type(item, &of) } else { item };
             let own: Vec<RepeatedKey> = of_item(repeated, index);
-            unfold(item, Origin { item: Some(index), ..origin }, &own.iter().collect::<Vec<_>>(), source, reading);
+            unfold_any(item, Origin { item: Some(index), ..origin }, &own.iter().collect::<Vec<_>>(), source, reading);
         }
         return;
     }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
-    match Resource::from_node(root) {
-        Some(resource) => {
-            let repeated = repeated.iter().map(|one| (*one).clone()).collect();
-            reading.resources.push(Resource { origin: Some(origin), repeated, ..resource });
+    if Kind::find(group, kind).is_none() {
+        reading.resources.extend(generated::of_unknown(&root));
+        if unknown_kind::is_unknown(group, kind) {
+            reading.resources.push(Resource { origin: Some(origin), ..Resource::of_unknown_kind(root) });
+            return;
         }
-        None => *reading.others.entry(name).or_default() += 1,
+        *reading.others.entry(name).or_default() += 1;
+    } else if let Some(resource) = Resource::from_node(root) {
+        reading.resources.extend(generated::of_known(&resource));
+        let repeated = repeated.iter().map(|one| (*one).clone()).collect();
+        reading.resources.push(Resource { origin: Some(origin), repeated, ..resource });
     }
 }
 

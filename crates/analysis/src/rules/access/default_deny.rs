@@ -1,6 +1,7 @@
 //! A mesh in which whatever no policy names is allowed. Source: istio.io, security best practices, "Apply default-deny
 //! authorization policies".
 
+use crate::membership::namespace_mode;
 use crate::rules::scope::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -66,11 +67,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     if has_default(view, root) {
         return;
     }
-    let is_meshed = |namespace: &Resource| {
-        namespace.label("istio-injection") == Some("enabled")
-            || namespace.label("istio.io/rev").is_some_and(|revision| !revision.is_empty())
-            || namespace.label("istio.io/dataplane-mode") == Some("ambient")
-    };
+    let is_meshed = |namespace: &Resource| namespace_mode(namespace).is_in_mesh();
     let open: Vec<&str> = view
         .all(Kind::Namespace)
         .iter()

@@ -1,7 +1,7 @@
 //! Which waypoint is used by whom. Source: Istio, ambient mode, "Configure waypoint proxies": the label
 //! `istio.io/use-waypoint` of the pod, else of the service, else of the namespace; `none` for none. Knows no rule.
 
-use crate::membership::NamespaceMode;
+use crate::membership::namespace_mode;
 use crate::{Kind, Resource, View};
 
 /// Names the waypoint.
@@ -31,7 +31,7 @@ pub fn namespace_has_waypoint(view: &View<'_>, namespace: &str) -> bool {
 
 /// Whether a namespace is known and ambient. Needs [`Kind::Namespace`].
 pub fn is_ambient(view: &View<'_>, namespace: &str) -> bool {
-    view.get(Kind::Namespace, "", namespace).is_some_and(|namespace| NamespaceMode::of(namespace).is_ambient())
+    view.get(Kind::Namespace, "", namespace).is_some_and(|namespace| namespace_mode(namespace).is_ambient())
 }
 
 /// Whether a namespace has a waypoint of its own, whoever uses it. Needs [`Kind::KubernetesGateway`].

@@ -5,6 +5,8 @@
 //! the endpoints of a `ServiceEntry`; wildcard hosts cover services; labels of cluster and network, which no pod has,
 //! are taken for known. Nothing is told where the services of the host's namespace are not among the objects.
 
+use std::sync::Arc;
+
 use crate::rules::{meant, scope};
 use crate::{
     Check, Code, Example, Findings, KeyIndex, Kind, Level, Node, Resource, Rule, Selector, View, Within, hosts,
@@ -145,7 +147,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         return;
     }
     let subsets = rule.spec()["subsets"].items();
-    if subsets.is_empty() || !scope::knows_workloads(view) {
+    if subsets.is_empty() {
         return;
     }
     if providers.iter().any(|it| it.kind == Kind::Service && scope::is_for_unknown_pods(view, it)) {
@@ -161,6 +163,13 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
             continue;
         }
         let name = subset["name"].text();
+        let is_known = |provider: &Arc<Resource>| {
+            let has_endpoints = !provider.spec()["endpoints"].is_empty();
+            has_endpoints || scope::knows_workloads(view, Within::Namespace(&provider.namespace), &labels)
+        };
+        if !providers.iter().all(is_known) {
+            continue;
+        }
         findings
             .add(&IST0173, rule, format!("no workload has the labels {labels} of subset {name}"))
             .field(format!("spec.subsets[{index}].labels"))
@@ -173,7 +182,7 @@ fn check_host(view: &View<'_>, rule: &Resource, host: &str, findings: &mut Findi
     if full.starts_with('*') && covers_any(view, &full) {
         return;
     }
-    if !scope::knows_host(view, &full) && !meant::is_short(view, host) {
+    if !scope::knows_host(view, &full, host) && !meant::is_short(view, host) {
         return;
     }
     let hint = meant::host(view, host, &rule.namespace);

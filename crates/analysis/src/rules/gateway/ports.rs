@@ -107,7 +107,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         }
     }
     if !has_workload {
-        if !selector.is_empty() && scope::knows_gateways(view) {
+        if !selector.is_empty() && scope::knows_gateways(view, gateway, &selector) {
             tell_unselected(gateway, &selector, findings);
         }
         return;

@@ -3,7 +3,7 @@
 
 use super::grants::is_granted;
 use super::status::is_refused;
-use crate::rules::scope::is_whole_cluster;
+use crate::rules::scope::knows_service;
 use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
 
 const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
@@ -139,15 +139,14 @@ fn check_backend(view: &View<'_>, route: &Resource, backend: &Node, path: &str, 
     let namespace = if backend["namespace"].is_set() { backend["namespace"].text() } else { &route.namespace };
     if namespace != route.namespace && !is_granted(view, route, "", "Service", namespace, name) {
         // A grant may stand in a file that is not given; the namespace's own objects tell whether it is known.
-        let knows = view.has_in(Kind::Service, namespace) || is_whole_cluster(view);
-        if knows {
+        if knows_service(view, namespace, name) {
             let message =
                 format!("namespace {namespace} grants no {} of {} its service {name}", route.kind, route.namespace);
             findings.add(&SH7143, route, message).field(path).arguments([namespace, name]);
         }
     }
     let Some(service) = view.get(Kind::Service, namespace, name) else {
-        if view.has_in(Kind::Service, namespace) || is_whole_cluster(view) {
+        if knows_service(view, namespace, name) {
             let message = format!("namespace {namespace} has no service {name}");
             findings.add(&SH7142, route, message).field(format!("{path}.name")).arguments([namespace, name]);
         }

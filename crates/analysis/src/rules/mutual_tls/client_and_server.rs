@@ -212,8 +212,7 @@ impl Servers<'_> {
 }
 
 fn is_meshed(namespace: &Resource) -> bool {
-    let mode = crate::membership::NamespaceMode::of(namespace);
-    mode.injects() || mode.is_ambient()
+    crate::membership::namespace_mode(namespace).is_in_mesh()
 }
 
 /// The pods' port behind a port of the service. A named one is not looked up: then the policy's port is not known.

@@ -1,7 +1,7 @@
 //! Namespaces in which the proxy is the only wall. Source: istio.io, security best practices, "Defense in depth with
 //! `NetworkPolicy`".
 
-use crate::membership::NamespaceMode;
+use crate::membership::namespace_mode;
 use crate::rules::scope::is_whole_cluster;
 use crate::rules::wording::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
@@ -67,7 +67,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         .all(Kind::Namespace)
         .iter()
         .filter(|namespace| {
-            let mode = NamespaceMode::of(namespace);
+            let mode = namespace_mode(namespace);
             (mode.injects() || mode.is_ambient()) && !view.has_in(Kind::NetworkPolicy, &namespace.name)
         })
         .map(|namespace| namespace.name.as_str())

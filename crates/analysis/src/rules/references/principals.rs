@@ -1,7 +1,7 @@
 //! Principals that nobody is. Source: Kiali's checks KIA0106, KIA0108; kiali/kiali#7262.
 
-use crate::rules::scope::knows_namespaces;
-use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View};
+use crate::rules::scope::{is_of_each_cluster, knows_namespaces, knows_service_accounts};
+use crate::{Check, Code, Example, Findings, Kind, Level, Node, Resource, Rule, View, generated};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -208,10 +208,14 @@ fn missing(view: &View<'_>, (namespace, account): (&str, &str)) -> Option<String
     if account.contains('*') || view.has_named(Kind::ServiceAccount, namespace, account) {
         return None;
     }
-    if !view.has_named(Kind::Namespace, "", namespace) && knows_namespaces(view) {
+    if view.may_be_made(generated::SERVICE_ACCOUNT, namespace, account) {
+        return None;
+    }
+    let is_there = || view.has_named(Kind::Namespace, "", namespace) || is_of_each_cluster(view, namespace);
+    if knows_namespaces(view) && !is_there() {
         return Some(format!("there is no namespace {namespace}, and no service account {account} in it"));
     }
-    let knows_accounts = view.has_in(Kind::ServiceAccount, namespace);
+    let knows_accounts = knows_service_accounts(view, namespace);
     (knows_accounts && account != "default").then(|| format!("namespace {namespace} has no service account {account}"))
 }
 

@@ -82,13 +82,16 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
         return;
     }
     let is_of_mesh = policy.namespace == view.root_namespace();
-    if is_of_mesh && spec["selector"].is_null() || !scope::knows_workloads(view) {
+    if is_of_mesh && spec["selector"].is_null() {
         return;
     }
     let selector = Selector::new(&spec["selector"]["matchLabels"]);
     let within = if is_of_mesh { Within::Anywhere } else { Within::Namespace(&policy.namespace) };
     let is_held = |workload: &Resource| view.namespace_of(workload).is_none() || view.is_in_mesh(workload);
     if view.workloads(within, &selector).any(|workload| is_held(workload)) || has_machine(view, within, &selector) {
+        return;
+    }
+    if !scope::knows_workloads(view, within, &selector) {
         return;
     }
     if scope::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
@@ -121,7 +124,7 @@ fn check_namespace(view: &View<'_>, policy: &Resource, named: &str, field: Strin
         (Some(""), _) => true,
         (Some(suffix), _) => namespaces.iter().any(|namespace| namespace.name.ends_with(suffix)),
         (_, Some(prefix)) => namespaces.iter().any(|namespace| namespace.name.starts_with(prefix)),
-        _ => view.has_named(Kind::Namespace, "", &named.to_ascii_lowercase()),
+        _ => view.has_named(Kind::Namespace, "", &named.to_ascii_lowercase()) || scope::is_of_each_cluster(view, named),
     };
     if namespaces.is_empty() || is_there() {
         return;

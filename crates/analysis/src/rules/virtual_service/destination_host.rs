@@ -133,7 +133,7 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
         let is_own = hosts::service_of(&full).is_some_and(|(namespace, name)| {
             namespace == service.namespace && view.has_named(Kind::Service, namespace, name)
         });
-        if !(is_for_all && is_own) && (scope::knows_host(view, &full) || meant::is_short(view, host)) {
+        if !(is_for_all && is_own) && (scope::knows_host(view, &full, host) || meant::is_short(view, host)) {
             let what = if destination.is_mirror { "mirror host" } else { "host" };
             let hint = meant::host(view, host, &service.namespace);
             findings
