@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{Profile, Request};
+use crate::analysis::istio::pod::has_ended;
 
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub fn free(node: &Value, pods: &[Value]) -> Option<Room> {
     }
     let mut left = Room::of(allocatable);
     let here = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node["metadata"]["name"]);
-    for pod in here.filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))) {
+    for pod in here.filter(|pod| !has_ended(*pod)) {
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let asked = Room::of(&container["resources"]["requests"]);
             left.cpu -= asked.cpu;

@@ -137,6 +137,10 @@ fn made(root: &Node) -> Vec<Made> {
             vec![any(&or(&spec["targetNamespace"], if own.is_empty() { "." } else { own }))]
         }
         ("helm.cattle.io", "HelmChart") => vec![any(&or(&spec["targetNamespace"], "."))],
+        // `flux bootstrap` gives this name to the repository that the Kustomization itself is in.
+        ("kustomize.toolkit.fluxcd.io", "Kustomization") if spec["sourceRef"]["name"].text() == "flux-system" => {
+            Vec::new()
+        }
         ("kustomize.toolkit.fluxcd.io", "Kustomization") => vec![any(&or(&spec["targetNamespace"], "*"))],
         ("sailoperator.io", _) | ("operator.istio.io" | "install.istio.io", _) => {
             vec![any(&or(&spec["namespace"], "istio-system")), any(".")]
