@@ -92,10 +92,11 @@ fn application(random: &mut Random, namespace: &str, stated: bool) -> Tree {
              spec: {{serviceAccountName: {name}, containers: [{{name: {name}, image: {name}, ports: [{{containerPort: {port}}}]}}]}}\n---\n\
              apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}{place}}}\n\
              spec:\n  hosts: [{name}]\n  http:\n  - route: [{{destination: {{host: {host}}}}}]\n---\n\
-             apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}{place}}}\n\
-             spec: {{host: {name}, subsets: [{{name: v1, labels: {{version: v1}}}}]}}\n---\n\
              apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}{place}}}\n\
-             spec: {{selector: {{matchLabels: {{app: {name}}}}}, rules: [{{from: [{{source: {{namespaces: [{namespace}, default]}}}}]}}]}}\n"
+             spec:\n  selector: {{matchLabels: {{app: {name}}}}}\n  rules: [{{from: [{{source: {{namespaces: [{namespace}, default]}}}}]}}]\n  \
+             action: ALLOW\n---\n\
+             apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}{place}}}\n\
+             spec: {{host: {name}, subsets: [{{name: v1, labels: {{version: v1}}}}]}}\n"
         );
         tree.insert(format!("{name}.yaml"), text);
     }

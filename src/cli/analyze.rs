@@ -30,7 +30,7 @@ const DEFAULT_OBJECTS: &str = include_str!("analyze/ingress-gateway.yaml");
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 nothing at or above --fail-on, 1 something, 2 usage, 6 some of the input was not read.
+Exit codes: 0 nothing at or above --fail-on, 1 something, 2 usage, 6 some of the input was not read, or there was none.
 
 Examples:
   sailhand analyze ./manifests

@@ -29,7 +29,9 @@ pub fn of_known(resource: &Resource) -> Vec<Resource> {
 /// What an object of another kind makes: its pods and what its controller may create.
 pub fn of_unknown(root: &Node) -> Vec<Resource> {
     let mut made = workload::workloads(root);
-    made.extend(possible::of(root));
+    // An object with a pod template makes these pods and no others.
+    let has_pods = !made.is_empty();
+    made.extend(possible::of(root, has_pods));
     made
 }
 

@@ -19,7 +19,7 @@ pub fn fqdn<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
         if !host.contains(".svc.") || host.ends_with(".svc.cluster.local") {
             return Cow::Borrowed(host);
         }
-        match host::service(host, namespace) {
+        match host::service(host, namespace).filter(|it| !it.domain.is_some_and(is_slip)) {
             Some(service) => Cow::Owned(format!("{}.{}.{DOMAIN}", service.name, service.namespace)),
             None => Cow::Borrowed(host),
         }
@@ -34,6 +34,20 @@ pub fn service_of(fqdn: &str) -> Option<(&str, &str)> {
     let (name, rest) = fqdn.split_once('.')?;
     let (namespace, domain) = rest.split_once('.')?;
     (domain == DOMAIN && !name.is_empty() && !namespace.is_empty()).then_some((namespace, name))
+}
+
+/// Whether a domain is `cluster.local` cut off or with one wrong letter, and not the domain of another cluster.
+pub(crate) fn is_slip(domain: &str) -> bool {
+    const MEANT: &str = "cluster.local";
+    if domain == MEANT || domain.contains(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let (a, b) = (domain.as_bytes(), MEANT.as_bytes());
+    let same = |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| pairs.take_while(|(a, b)| a == b).count();
+    let start = same(&mut a.iter().zip(b));
+    let shorter = a.len().min(b.len());
+    let end = same(&mut a.iter().rev().zip(b.iter().rev())).min(shorter - start.min(shorter));
+    MEANT.starts_with(domain) || a.len().max(b.len()) - start - end <= 1
 }
 
 /// Whether a host, as it is written, means a service of a cluster with this domain: it has the domain, or none.
@@ -163,6 +177,19 @@ mod tests {
         assert_eq!(service_of("a.n.svc.cluster.local"), Some(("n", "a")));
         assert_eq!(service_of("a.n.svc.cluster"), None);
         assert_eq!(service_of("x.a.n.svc.cluster.local"), None);
+    }
+
+    #[test]
+    fn hosts_of_any_cluster_domain_are_services_and_slips_are_not() {
+        for (host, full) in [
+            ("a.n.svc.example.org", "a.n.svc.cluster.local"),
+            ("a.n.svc.cluster1.local", "a.n.svc.cluster.local"),
+            ("a.n.svc.cluster", "a.n.svc.cluster"),
+            ("a.n.svc.cluster.locl", "a.n.svc.cluster.locl"),
+            ("a.n.svc.custom.local", "a.n.svc.cluster.local"),
+        ] {
+            assert_eq!(fqdn(host, "n"), full, "{host}");
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn is_templated(text: &str) -> bool {
         || text.contains("{{")
         || text.contains("$(")
         || text.starts_with('$') && text.len() > 1
-        || text.find('<').is_some_and(|start| text[start..].contains('>'))
+        || text.split(['.', '/']).any(|part| part.len() > 2 && part.starts_with('<') && part.ends_with('>'))
 }
 
 /// `YOUR_HOST`, `REPLACE-ME`, `CHANGEME`, also as a part of a host: `web.YOUR_DOMAIN`.
@@ -95,6 +95,8 @@ mod tests {
             ("$HOST", "host", true),
             ("{{ .Values.host }}", "host", true),
             ("<your-host>", "host", true),
+            ("<app>.<namespace>.svc.cluster.local", "host", true),
+            ("shop & <co>", "namespace", false),
             ("YOUR_HOST", "host", true),
             ("web.YOUR-DOMAIN.com", "hosts", true),
             ("STRICT", "mode", false),

@@ -37,8 +37,12 @@ const INERT: &[&str] = &[
 ];
 
 /// What an object of a kind that no rule reads may make; none if nothing.
-pub fn of(root: &Node) -> Option<Resource> {
-    let made = made(root);
+/// `has_pods` says whether its pods are known.
+pub fn of(root: &Node, has_pods: bool) -> Option<Resource> {
+    let mut made = made(root);
+    if has_pods {
+        made.retain(|made| made.kind != WORKLOAD);
+    }
     (!made.is_empty()).then(|| generator(root, made))
 }
 

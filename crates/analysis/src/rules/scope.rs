@@ -3,6 +3,7 @@
 //! other objects of that kind in that namespace, and that no controller makes more; or that the objects are a whole
 //! cluster. Knows no rule.
 
+use crate::istio::host;
 use crate::membership::is_managed_gateway;
 use crate::{KeyIndex, Kind, Node, Resource, Selector, View, WORKLOADS, Within, generated, hosts};
 
@@ -14,6 +15,9 @@ static PROXIES: KeyIndex = KeyIndex {
         let is_read = !is_managed_gateway(workload) || !workload.is_generated;
         if is_read && containers.iter().any(|container| container["name"].text() == "istio-proxy") {
             keys.add(&[&workload.namespace]);
+            if workload.kind == Kind::Pod {
+                keys.add(&["a pod", ""]);
+            }
         }
     },
 };
@@ -92,6 +96,9 @@ pub fn knows_host(view: &View<'_>, fqdn: &str, written: &str) -> bool {
     if let Some((namespace, name)) = hosts::service_of(fqdn) {
         return hosts::is_of_domain(written, view.mesh().cluster_domain()) && knows_service(view, namespace, name);
     }
+    if let Some(service) = host::service(fqdn, "").filter(|it| it.domain.is_some_and(hosts::is_slip)) {
+        return view.has_generated_key(&READ, &[generated::SERVICE, service.namespace]) || knows_namespaces(view);
+    }
     if fqdn.contains(".svc.") && !hosts::is_of_domain(written, view.mesh().cluster_domain()) {
         return false;
     }
@@ -107,7 +114,12 @@ pub fn knows_gateways(view: &View<'_>, gateway: &Resource, selector: &Selector<'
     // The pods of the default installation are in the root namespace.
     let is_default = selector.pairs().iter().any(|(key, value)| *key == "istio" && value.ends_with("gressgateway"));
     let has_proxies = |namespace: &str| view.has_key(&PROXIES, &[namespace]);
-    has_proxies(view.root_namespace()) || !is_default && has_proxies(&gateway.namespace) || knows_namespaces(view)
+    // Nobody writes Pods of gateways into files: they were listed.
+    let is_listing = || view.has_key(&PROXIES, &["a pod", ""]);
+    is_listing()
+        || has_proxies(view.root_namespace())
+        || !is_default && has_proxies(&gateway.namespace)
+        || knows_namespaces(view)
 }
 
 /// Whether a workload with these labels that is not among the objects does not exist. Needs [`WORKLOADS`],

@@ -91,7 +91,9 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
     if view.workloads(within, &selector).any(|workload| is_held(workload)) || has_machine(view, within, &selector) {
         return;
     }
-    if !scope::knows_workloads(view, within, &selector) {
+    // Where pods were listed, those of other namespaces may be missing from the list.
+    let is_sure = scope::knows_workloads(view, within, &selector);
+    if !is_sure && (!view.has(Kind::Pod) || view.may_make_pods_anywhere()) {
         return;
     }
     if scope::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
@@ -105,7 +107,8 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
         format!("no workload of {place} has the labels {selector} and is in the mesh")
     };
     let field = if spec["selector"].is_set() { "spec.selector" } else { "metadata.namespace" };
-    findings.add(&IST0127, policy, message).field(field).arguments([selector]);
+    let level = if is_sure { IST0127.level } else { Level::Info };
+    findings.add(&IST0127, policy, message).field(field).level(level).arguments([selector]);
 }
 
 /// Whether a machine outside the cluster has the labels.
