@@ -269,11 +269,7 @@ const ALWAYS: [Mistake; 4] = [
     ("misspelt field", |text| text.replacen("  http:\n  - route:", "  htp:\n  - route:", 1), "SH7001"),
     ("misspelt kind", |text| text.replacen("kind: VirtualService", "kind: VirtualServce", 1), "SH7023"),
     ("key twice", |text| text.replacen("  hosts: [", "  hosts: [zz]\n  hosts: [", 1), "SH7022"),
-    (
-        "separator glued to a value",
-        |text| text.replacen("version: v1}}]}\n---\n", "version: v1}}]}\n  x: a---\n", 1),
-        "SH7022",
-    ),
+    ("separator glued to a value", |text| text.replacen("ALLOW\n---\n", "ALLOW---\n", 1), "SH7022"),
 ];
 
 /// Those that need the other objects of the namespace.
@@ -330,6 +326,8 @@ fn trees_without_mistakes_give_no_error_and_each_mistake_is_found() {
             }
         }
     }
-    wrong.truncate(20);
+    let mut seen = BTreeSet::new();
+    // The first of each kind is enough to begin with.
+    wrong.retain(|it: &String| seen.insert(it.chars().filter(|c| !c.is_ascii_digit()).take(60).collect::<String>()));
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
