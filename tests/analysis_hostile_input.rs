@@ -1,5 +1,6 @@
 //! Input that must not cost more than its length: through the library with all limits, and through the command line.
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its input has to fail")]
+#![allow(clippy::disallowed_types, reason = "what is tested is the time that reading takes")]
 
 use std::fs;
 use std::num::NonZero;

@@ -1,5 +1,5 @@
 //! Objects that no manifest has because a controller makes them from another object: exactly known ones, such as the
-//! Service of a Gateway, and ones that are possibly there, such as whatever a HelmRelease installs. Pure.
+//! Service of a Gateway, and ones that are possibly there, such as whatever a `HelmRelease` installs. Pure.
 //!
 //! Exactly known objects are resources with [`Resource::is_generated`]. What is possibly there is a resource of
 //! [`Kind::Generator`], which the analysis makes for itself; its `makes` lists kind, namespace and name of what it may
@@ -17,6 +17,7 @@ use super::index::KeyIndex;
 use super::{Kind, Node, Resource, View};
 
 /// What an object of a kind that rules read makes.
+#[must_use]
 pub fn of_known(resource: &Resource) -> Vec<Resource> {
     match resource.kind {
         Kind::KubernetesGateway => gateway::objects(resource),
@@ -27,6 +28,7 @@ pub fn of_known(resource: &Resource) -> Vec<Resource> {
 }
 
 /// What an object of another kind makes: its pods and what its controller may create.
+#[must_use]
 pub fn of_unknown(root: &Node) -> Vec<Resource> {
     let mut made = workload::workloads(root);
     // An object with a pod template makes these pods and no others.
@@ -90,7 +92,7 @@ pub const SERVICE: &str = "Service";
 pub const WORKLOAD: &str = "Workload";
 /// A Secret.
 pub const SECRET: &str = "Secret";
-/// A ServiceAccount.
+/// A `ServiceAccount`.
 pub const SERVICE_ACCOUNT: &str = "ServiceAccount";
 
 impl View<'_> {

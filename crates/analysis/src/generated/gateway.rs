@@ -12,7 +12,7 @@ const WITHOUT_SUFFIX: [&str; 2] = ["istio-waypoint", "istio-east-west"];
 /// The port for health checks that each deployed Service has.
 const STATUS_PORT: i64 = 15_021;
 
-/// Service, Deployment and ServiceAccount of a Gateway, and the Secrets that cert-manager makes for it.
+/// Service, Deployment and `ServiceAccount` of a Gateway, and the Secrets that cert-manager makes for it.
 pub fn objects(gateway: &Resource) -> Vec<Resource> {
     let mut made: Vec<Resource> = possible::gateway_secrets(gateway).into_iter().collect();
     let class = gateway.spec()["gatewayClassName"].text();

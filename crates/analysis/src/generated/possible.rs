@@ -47,6 +47,7 @@ pub fn of(root: &Node, has_pods: bool) -> Option<Resource> {
 }
 
 /// A generator that may make anything anywhere: for input that is known to be a part of something.
+#[must_use]
 pub fn anything(reason: &str) -> Resource {
     let root = map([("metadata", map([("name", Node::string(reason))]))]);
     generator(&root, vec![any("*")])
@@ -112,6 +113,7 @@ fn of_operator(name: &str) -> Vec<Made> {
     named.into_iter().chain([one(WORKLOAD, ".", "*")]).collect()
 }
 
+#[allow(clippy::match_same_arms, reason = "the first arm that matches decides")]
 fn made(root: &Node) -> Vec<Made> {
     let name = root["metadata"]["name"].text();
     let spec = &root["spec"];
@@ -146,7 +148,7 @@ fn made(root: &Node) -> Vec<Made> {
             Vec::new()
         }
         ("kustomize.toolkit.fluxcd.io", "Kustomization") => vec![any(&or(&spec["targetNamespace"], "*"))],
-        ("sailoperator.io", _) | ("operator.istio.io" | "install.istio.io", _) => {
+        ("sailoperator.io" | "operator.istio.io" | "install.istio.io", _) => {
             vec![any(&or(&spec["namespace"], "istio-system")), any(".")]
         }
         ("serving.knative.dev", _) => vec![one(SERVICE, ".", format!("{name}*"))],
@@ -177,7 +179,7 @@ fn canary(spec: &Node) -> Vec<Made> {
         .collect()
 }
 
-/// A Rollout without a template takes that of a Deployment; its ReplicaSets add the label
+/// A Rollout without a template takes that of a Deployment; its `ReplicaSets` add the label
 /// `rollouts-pod-template-hash` to the pods, and to the subsets of the DestinationRule that it names.
 fn rollout(spec: &Node) -> Vec<Made> {
     if spec["template"].is_null() { vec![one(WORKLOAD, ".", "*")] } else { Vec::new() }

@@ -1,5 +1,5 @@
 //! Pods of kinds that no rule reads: whatever has a pod template counts with its labels. Examples: Argo Rollouts,
-//! OpenKruise CloneSets, Knative Services, Kubeflow Notebooks.
+//! `OpenKruise` `CloneSets`, Knative Services, Kubeflow Notebooks.
 
 use super::{Source, generated, map};
 use crate::{Kind, Node, Resource};

@@ -1,4 +1,4 @@
-//! Facts about Istio and Kubernetes that every layer needs, each in one place: what a LabelSelector selects, how a
+//! Facts about Istio and Kubernetes that every layer needs, each in one place: what a `LabelSelector` selects, how a
 //! namespace and a pod take part in the mesh, which protocol a port has, which Service a host means, when a pod has
 //! ended, what a revision label means. Pure; works on any JSON value that implements [`Json`].
 

@@ -8,7 +8,7 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// Whether a `LabelSelector` selects labels: each pair of `matchLabels` and each of `matchExpressions` has to hold. An
 /// empty selector selects everything; one with an operator that Kubernetes does not know selects nothing, since the
 /// API server refuses it.
-pub fn selects<'l, J: Json>(selector: &J, labels: &'l J) -> bool {
+pub fn selects<J: Json>(selector: &J, labels: &J) -> bool {
     selects_by(selector, &|key| labels.field(key)?.string())
 }
 

@@ -144,7 +144,7 @@ pub fn knows_secret(view: &View<'_>, namespace: &str, name: &str) -> bool {
         && (view.has_generated_key(&READ, &[generated::SECRET, namespace]) || knows_namespaces(view))
 }
 
-/// Whether a ServiceAccount that is not among the objects does not exist: where texts have others of its namespace.
+/// Whether a `ServiceAccount` that is not among the objects does not exist: where texts have others of its namespace.
 pub fn knows_service_accounts(view: &View<'_>, namespace: &str) -> bool {
     view.has_generated_key(&READ, &[generated::SERVICE_ACCOUNT, namespace])
 }

@@ -24,15 +24,12 @@ impl Keys {
         key: CompactString,
         node: Node,
     ) -> bool {
-        match self.find(entries, first, &key) {
-            Some(at) => {
-                entries[at].1 = node;
-                true
-            }
-            None => {
-                self.push(entries, key, node);
-                false
-            }
+        if let Some(at) = self.find(entries, first, &key) {
+            entries[at].1 = node;
+            true
+        } else {
+            self.push(entries, key, node);
+            false
         }
     }
 

@@ -354,6 +354,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_types, reason = "what is tested is the time that reading takes")]
     fn many_fields_of_one_document_take_one_pass() {
         let text: String = "items:\n".to_owned() + &"- {kind: Service, spec: {a: 1}}\n".repeat(50_000);
         let wanted: Vec<Wanted<'_>> = (0..50_000).map(|item| (Some(item), "spec.a")).collect();

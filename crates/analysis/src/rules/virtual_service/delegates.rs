@@ -1,4 +1,4 @@
-//! VirtualServices that routes delegate to. Source: istio `pilot/pkg/model/virtualservice.go`
+//! `VirtualServices` that routes delegate to. Source: istio `pilot/pkg/model/virtualservice.go`
 //! (`mergeVirtualServicesIfNeeded`, `mergeHTTPRoutes`, `hasConflict`). istioctl checks none of it; istiod writes a log
 //! line and drops the route.
 
