@@ -18,7 +18,7 @@ const SEEDS: u64 = 24;
 /// Paths with their texts.
 type Tree = BTreeMap<String, String>;
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 struct Random(u64);
 
 impl Random {
@@ -194,7 +194,9 @@ fn argo(random: &mut Random) -> Tree {
 fn kustomize(random: &mut Random) -> Tree {
     let application = application(random, "shop", false);
     let mut list = String::new();
-    application.keys().for_each(|name| writeln!(list, "- {name}").unwrap());
+    for name in application.keys() {
+        writeln!(list, "- {name}").unwrap();
+    }
     let mut tree = within("base", application);
     tree.insert("base/kustomization.yaml".to_owned(), format!("resources:\n{list}"));
     tree.insert(
@@ -261,6 +263,9 @@ fn tutorial(random: &mut Random) -> Tree {
     tree
 }
 
+/// A shape: its name, what makes a tree of it, and whether the objects of its namespaces are all known.
+type Shape = (&'static str, fn(&mut Random) -> Tree, bool);
+
 /// A mistake: what it changes in one file, and the code that has to be reported.
 type Mistake = (&'static str, fn(&str) -> String, &'static str);
 
@@ -294,7 +299,7 @@ const OF_NAMESPACE: [Mistake; 2] = [
 
 #[test]
 fn trees_without_mistakes_give_no_error_and_each_mistake_is_found() {
-    let shapes: [(&str, fn(&mut Random) -> Tree, bool); 7] = [
+    let shapes: [Shape; 7] = [
         ("plain", plain, true),
         ("flux", flux, true),
         ("argo", argo, true),
@@ -308,7 +313,7 @@ fn trees_without_mistakes_give_no_error_and_each_mistake_is_found() {
         for seed in 0..SEEDS {
             let tree = make(&mut Random(seed));
             let errors_before = errors(&tree);
-            errors_before.iter().for_each(|error| wrong.push(format!("{shape}, seed {seed}: {error}")));
+            wrong.extend(errors_before.iter().map(|error| format!("{shape}, seed {seed}: {error}")));
             let mistakes = ALWAYS.iter().chain(OF_NAMESPACE.iter().filter(|_| knows_namespace));
             for (what, change, code) in mistakes {
                 // The applications' files have each of the patterns.
