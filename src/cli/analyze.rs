@@ -68,7 +68,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
     let now = Clock::system().now().unix_timestamp();
     let input = Input { now, is_live: options.is_live(), is_whole: gaps.unread.is_empty() };
     let exit = analysis.report(&rules, input)?;
-    gaps::gaps(&gaps, all.len() - rules.len(), &files.namespace);
+    gaps::gaps(&gaps, all.len() - rules.len(), &files.only_namespace);
     Ok(exit.into())
 }
 

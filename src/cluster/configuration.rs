@@ -137,7 +137,9 @@ fn lists(rules: &[&Rule]) -> (Vec<List>, bool) {
     // Settings of the mesh, revisions and injection templates.
     kinds.insert(Kind::ConfigMap);
     let has_secrets = kinds.remove(&Kind::Secret);
-    let kinds = kinds.into_iter().filter(|kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks));
+    let kinds = kinds
+        .into_iter()
+        .filter(|kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks | Kind::Unknown | Kind::Generator));
     let lists = kinds.map(|kind| {
         let namespace = (kind == Kind::ConfigMap).then_some(ISTIO_NAMESPACE);
         List { kind, namespace: namespace.map(str::to_owned), labels: None, fields: None }

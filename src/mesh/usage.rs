@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Webhook;
+use crate::analysis::istio::membership::NamespaceMode;
+use crate::analysis::istio::pod::has_ended;
+use crate::analysis::istio::selector;
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -23,17 +26,17 @@ pub fn labels(object: &Value) -> Labels {
 /// The revision or tag that a namespace asks for; `istio-injection` wins over `istio.io/rev`.
 #[must_use]
 pub fn namespace_revision(labels: &Labels) -> Option<&str> {
-    match labels.get("istio-injection").map(String::as_str) {
-        Some("enabled") => Some("default"),
-        Some(_) => None,
-        None => labels.get("istio.io/rev").map(String::as_str),
-    }
+    mode(labels).injecting_revision()
 }
 
 /// Whether a namespace is in ambient mode.
 #[must_use]
 pub fn is_ambient(labels: &Labels) -> bool {
-    labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient")
+    mode(labels).is_ambient()
+}
+
+fn mode(labels: &Labels) -> NamespaceMode<'_> {
+    NamespaceMode::by(|key| labels.get(key).map(String::as_str))
 }
 
 /// One proxy.
@@ -47,12 +50,6 @@ pub struct Proxy {
     pub revision: String,
     /// Tag of its image.
     pub version: Option<String>,
-}
-
-/// Whether a pod has ended, so that it neither asks nor answers any more.
-#[must_use]
-pub fn has_ended(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
 /// The proxy of a pod, if one runs there: a container, or an init container that stays (native sidecars).
@@ -93,25 +90,7 @@ pub fn image_tag(image: &str) -> Option<String> {
 /// Whether a label selector selects.
 #[must_use]
 pub fn selects(selector: &Value, labels: &Labels) -> bool {
-    let equal = selector["matchLabels"].as_object();
-    let equal = equal
-        .is_none_or(|wanted| wanted.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str()));
-    let expressions = selector["matchExpressions"].as_array().map_or(&[][..], Vec::as_slice);
-    equal
-        && expressions.iter().all(|expression| {
-            let held = expression["key"].as_str().and_then(|key| labels.get(key));
-            let listed = || {
-                let values = expression["values"].as_array().map_or(&[][..], Vec::as_slice);
-                held.is_some_and(|held| values.iter().any(|value| value == held.as_str()))
-            };
-            match expression["operator"].as_str() {
-                Some("In") => listed(),
-                Some("NotIn") => !listed(),
-                Some("Exists") => held.is_some(),
-                Some("DoesNotExist") => held.is_none(),
-                _ => false,
-            }
-        })
+    selector::selects_by(selector, &|key| labels.get(key).map(String::as_str))
 }
 
 /// Pairs of injectors that would both take the same pod, with an example of it. Two injectors of one pod are
@@ -209,5 +188,17 @@ mod tests {
         assert_eq!(of(&[("istio.io/rev", "canary"), ("istio-injection", "enabled")]).as_deref(), Some("default"));
         assert_eq!(of(&[("istio.io/rev", "canary"), ("istio-injection", "disabled")]), None);
         assert_eq!(of(&[]), None);
+        // No control plane has the empty revision, so that label injects nothing.
+        assert_eq!(of(&[("istio.io/rev", "")]), None);
+    }
+
+    #[test]
+    fn injected_namespace_is_not_ambient() {
+        let of = |pairs: &[(&str, &str)]| {
+            let labels = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            is_ambient(&labels)
+        };
+        assert!(of(&[("istio.io/dataplane-mode", "ambient")]));
+        assert!(!of(&[("istio.io/dataplane-mode", "ambient"), ("istio-injection", "enabled")]));
     }
 }

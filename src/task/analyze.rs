@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -11,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::names::Namespace;
 use super::{Error, Failure, Limits, Outcome, Refusal, Task, TaskContext};
 use crate::analysis::source::{self, Reading, Sources};
-use crate::analysis::{Code, Finding, Kind, Level, Rule, Snapshot, mesh, rules, run};
+use crate::analysis::{Code, Finding, Kind, Level, Rule, Snapshot, mesh, rules, run_until};
 use crate::attachment::Attachment;
 use crate::cluster::configuration::{self, Configuration};
+use crate::cluster::manifest;
 use crate::event::dataref::MAX_BYTES;
 pub use crate::notice::{CodeReport, FindingReport};
 
@@ -123,12 +126,7 @@ impl Task for Analyze {
         // Kinds that could not be read are not treated as empty.
         let rules = rules::without(&rules, &live.unread.iter().map(|unread| unread.kind).collect());
         let now = cx.clock.now().unix_timestamp();
-        let judged = tokio::task::spawn_blocking(move || judge(live, params, &rules, now)).await;
-        let (mut report, all) = match judged {
-            Ok(judged) => judged?,
-            // The worker handles a task that panics.
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        };
+        let (mut report, all) = cancellable(move |cancelled| judge(live, params, &rules, now, cancelled)).await?;
         if let Some(all) = all {
             report.attachment = Some(cx.attachments.attach(all).await?);
         }
@@ -153,17 +151,14 @@ pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace:
         cx.step("analyze", 0, 1, format!("{left_out} rules skipped, could not be read: {}", unread.join("; ")));
     }
     let now = cx.clock.now().unix_timestamp();
-    let judged = tokio::task::spawn_blocking(move || {
-        let (snapshot, _) = together(live, Some(manifest), &namespace, now)?;
-        let mut findings = run(&snapshot, &rules, threads());
-        // Objects from the manifest have a position in it.
+    let findings = cancellable(move |cancelled| {
+        let (snapshot, _) = together(live, Some(manifest), &namespace, now, cancelled)?;
+        let mut findings = run_until(&snapshot, &rules, threads(), cancelled);
+        // What is read from the manifest has a place in it.
         findings.retain(|one| one.level == Level::Error && !one.suppressed && one.origin.is_some());
         Ok::<_, Error>(findings)
-    });
-    let findings = match judged.await {
-        Ok(judged) => judged?,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
+    })
+    .await?;
     if findings.is_empty() {
         return Ok(());
     }
@@ -175,18 +170,40 @@ fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// The cluster with the manifest applied.
+/// Runs blocking work that looks at its flag. The flag becomes `true` when the caller is dropped, as at a deadline or a
+/// cancellation, so that the work does not go on for nobody.
+async fn cancellable<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    struct SetOnDrop(Arc<AtomicBool>);
+    impl Drop for SetOnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let flag = SetOnDrop(Arc::default());
+    let seen = flag.0.clone();
+    match tokio::task::spawn_blocking(move || work(&seen)).await {
+        Ok(done) => done,
+        // The engine knows what to do about a task that panics.
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// The cluster as it would be with the manifest.
 fn together(
     live: Configuration,
     manifest: Option<String>,
     namespace: &str,
     now: i64,
+    cancelled: &AtomicBool,
 ) -> Result<(Snapshot, Sources), Error> {
     let mut sources = Sources::default();
     if let Some(manifest) = manifest {
         sources.add("manifest", manifest);
     }
-    let Reading { mut resources, errors, .. } = source::read(&sources, threads());
+    let limits = source::Limits { text_bytes: Some(manifest::MAX_BYTES), cancelled: Some(cancelled) };
+    let Reading { mut resources, errors, .. } = source::read_within(&sources, threads(), limits);
     if let Some(error) = errors.first() {
         return Err(Error::Parameter { field: "manifest", reason: error.to_string() });
     }
@@ -214,12 +231,14 @@ fn judge(
     params: AnalyzeParams,
     rules: &[&'static Rule],
     now: i64,
+    cancelled: &AtomicBool,
 ) -> Result<(AnalysisReport, Option<Vec<u8>>), Error> {
     let unread = live.unread.iter().map(ToString::to_string).collect();
     let namespace_of_manifest = if params.live { "default" } else { "" };
-    let (snapshot, sources) = together(live, params.manifest, namespace_of_manifest, now)?;
-    let mut findings = run(&snapshot, rules, threads());
+    let (snapshot, sources) = together(live, params.manifest, namespace_of_manifest, now, cancelled)?;
+    let mut findings = run_until(&snapshot, rules, threads(), cancelled);
     findings.retain(|finding| is_wanted(&params.codes, &params.namespaces, finding));
+    sources.index_positions(&findings);
     let (mut report, all) = report(&findings, &sources);
     report.objects = snapshot.len();
     report.unread = unread;

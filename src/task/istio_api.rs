@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
 use serde_json::{Value, json};
 
+use crate::analysis::istio::host;
 use crate::cluster::{Cluster, Error};
 
 /// Newest first: an object keeps its meaning, and old clusters have old versions only.
@@ -59,18 +60,12 @@ pub fn object(
 /// object's own namespace, and any other for a full name, whose last part is the cluster's domain (config/host in
 /// istio/istio).
 pub fn is_host_of(host: &str, from: &str, service: &str, namespace: &str) -> bool {
-    if !host.contains('.') {
-        return host == service && from == namespace;
-    }
-    let rest = host.strip_prefix(service).and_then(|rest| rest.strip_prefix('.'));
-    let rest = rest.and_then(|rest| rest.strip_prefix(namespace));
-    rest.is_some_and(|rest| rest.starts_with(".svc."))
+    host::service(host, from).is_some_and(|meant| (meant.name, meant.namespace) == (service, namespace))
 }
 
 /// The namespace of the Service that `host`, written in an object in `from`, names; none for hosts outside.
 pub fn namespace_of<'a>(host: &'a str, from: &'a str) -> Option<&'a str> {
-    let Some((_, rest)) = host.split_once('.') else { return (host != "*").then_some(from) };
-    rest.split_once(".svc.").map(|(namespace, _)| namespace).filter(|it| !it.contains('.'))
+    host::service(host, from).map(|meant| meant.namespace)
 }
 
 #[cfg(test)]

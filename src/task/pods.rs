@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::analysis::istio::pod;
+
 /// Whether it takes requests: ready, and not on its way out.
 pub fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
@@ -11,7 +13,7 @@ pub fn is_ready(pod: &Value) -> bool {
 
 /// Whether Istio's proxy is in it, as a container or (from 1.27) an init container, or ztunnel stands before it.
 pub fn has_proxy(pod: &Value) -> bool {
-    has_proxy_container(pod) || pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
+    pod::has_sidecar(pod) || pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
 }
 
 /// Whether the proxy runs in the pod itself: a sidecar, a gateway or a waypoint.
@@ -35,7 +37,7 @@ mod tests {
 
     #[test]
     fn a_proxy_is_seen_wherever_it_is() {
-        let proxy = json!([{"name": "app"}, {"name": "istio-proxy"}]);
+        let proxy = json!([{"name": "app"}, {"name": "istio-proxy", "image": "proxyv2"}]);
         for pod in [
             json!({"spec": {"containers": proxy}}),
             json!({"spec": {"containers": [{"name": "app"}], "initContainers": proxy}}),

@@ -71,7 +71,7 @@ fn found(folder: &Path, case: &Case) -> Vec<String> {
         .collect();
     reading.resources.retain(|resource| kinds.contains(&resource.kind));
     let now = Clock::system().now().unix_timestamp();
-    let settings = Settings { mesh_config, mesh_networks, now };
+    let settings = Settings { mesh_config, mesh_networks, now, ..Settings::default() };
     let snapshot = Snapshot::new(reading.resources, settings);
     let rules: Vec<_> = rules::ALL.iter().copied().filter(|rule| rule.name == case.analyzer).collect();
     let mut found: Vec<String> = run(&snapshot, &rules, NonZero::new(2).unwrap())

@@ -38,7 +38,8 @@ fn ours(paths: &[PathBuf]) -> Told {
     let reading = source::read(&sources, NonZero::<usize>::MIN);
     let now = Clock::system().now().unix_timestamp();
     let found = mesh::settings_in(&reading.resources, now);
-    let settings = Settings { mesh_config: found.mesh_config, mesh_networks: found.mesh_networks, now };
+    let settings =
+        Settings { mesh_config: found.mesh_config, mesh_networks: found.mesh_networks, now, ..Settings::default() };
     let snapshot = Snapshot::new(reading.resources, settings);
     run(&snapshot, rules::ALL, NonZero::<usize>::MIN)
         .iter()

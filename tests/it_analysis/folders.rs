@@ -217,3 +217,54 @@ fn pods_of_unknown_kinds_are_not_reported_missing() {
     let wrong = |text: &str| text.replace("{app: shop}", "{app: shopp}");
     assert_eq!(told(&DEPLOYMENT.replace("version: v1", "version: v2"), &wrong(policy), &wrong(peer)), codes);
 }
+
+#[test]
+fn empty_input_fails_unless_it_is_allowed() {
+    let folder = folder(&[("notes.yaml", "a: 1\n")]);
+    assert_eq!(analyze(folder.path(), &["."]).0, Some(6));
+    assert_eq!(analyze(folder.path(), &[".", "--allow-empty"]).0, Some(0));
+}
+
+#[test]
+fn kind_that_istio_does_not_have_is_an_error() {
+    let folder = folder(&[("a.yaml", &ROUTE.replace("kind: VirtualService", "kind: VirtualServce"))]);
+    let (code, out, error) = analyze(folder.path(), &["."]);
+    assert_eq!(code, Some(1), "{out}{error}");
+    assert!(out.contains("SH7023") && out.contains("did you mean VirtualService?"), "{out}");
+}
+
+#[test]
+fn suppressions_and_baselines_that_match_nothing_are_told() {
+    let missing = ROUTE.replace("{host: shop, subset: v1}", "{host: shopp}");
+    let files = folder(&[("a.yaml", &format!("{missing}---\n{SERVICE}")), ("other.yaml", RULE)]);
+    let run = |arguments: &[&str]| analyze(files.path(), &[&["a.yaml"], arguments].concat());
+    assert_eq!(run(&["-n", "web"]).0, Some(1));
+    // The form of istioctl, with the namespace that the object gets.
+    let (code, _, error) = run(&["-n", "web", "-S", "IST0101=VirtualService shop.web"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(!error.contains("matches no finding"), "{error}");
+    let (code, _, error) = run(&["-S", "IST0101=VirtualService reviews.web"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("suppression IST0101=VirtualService reviews.web matches no finding"), "{error}");
+    let (code, _, error) = run(&["--baseline", "other.yaml"]);
+    assert!(code == Some(2) && error.contains("line 1 does not begin with a fingerprint"), "{error}");
+    fs::write(files.path().join("base.txt"), "# old\n0123456789abcdef  IST0101  VirtualService shop\n").unwrap();
+    let error = run(&["--baseline", "base.txt"]).2;
+    assert!(error.contains("1 of 1 baseline entries no longer match"), "{error}");
+}
+
+#[test]
+fn namespace_of_a_command_and_of_a_kustomization_complete_objects() {
+    let text = format!("{ROUTE}---\n{RULE}---\n{SERVICE}---\n{DEPLOYMENT}");
+    let named = folder(&[("a.yaml", &text.replace("v1}", "v2}"))]);
+    let out = analyze(named.path(), &["-n", "web", "a.yaml", "-o", "json"]).1;
+    assert!(out.contains("VirtualService web/shop"), "{out}");
+    let kustomization = ("kustomization.yaml", "namespace: prod\nresources: [a.yaml]\n");
+    let out = analyze(folder(&[kustomization, ("a.yaml", &text.replace("v1}", "v2}"))]).path(), &[".", "-o", "json"]).1;
+    assert!(out.contains("VirtualService prod/shop"), "{out}");
+    // A patch may add what is missing.
+    let patched = ("kustomization.yaml", "namePrefix: x-\nresources: [a.yaml]\n");
+    let (code, out, error) = analyze(folder(&[patched, ("a.yaml", &text.replace("v1}", "v2}"))]).path(), &["."]);
+    assert_eq!(code, Some(0), "{out}{error}");
+    assert!(error.contains("namePrefix of ."), "{error}");
+}

@@ -11,6 +11,7 @@ mod differences;
 mod differential;
 mod false_positives;
 mod folders;
+mod hostile_input;
 mod outputs;
 mod sarif;
 mod snapshots;
@@ -19,5 +20,6 @@ mod support;
 mod validation;
 #[path = "../analysis/cases.rs"]
 mod validation_cases;
+mod wild_trees;
 #[path = "../analysis/worlds.rs"]
 mod worlds;

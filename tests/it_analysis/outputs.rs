@@ -105,7 +105,7 @@ fn baseline_suppresses_findings() {
     assert_eq!(count(&["-S", "IST0128"], MANIFEST), 0);
     assert_eq!(count(&["-S", "IST0128=DestinationRule shop*/db"], MANIFEST), 0);
     assert_eq!(count(&["-S", "IST0128=DestinationRule other/*"], MANIFEST), 1);
-    assert_eq!(count(&["-n", "other"], MANIFEST), 0);
+    assert_eq!(count(&["--only-namespace", "other"], MANIFEST), 0);
     let annotated = MANIFEST
         .replace("metadata:\n", "metadata:\n  annotations: {galley.istio.io/analyze-suppress: 'IST0101, IST0128'}\n");
     assert_eq!(count(&[], &annotated), 0);

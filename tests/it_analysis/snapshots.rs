@@ -26,6 +26,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: shop, namespace: shop}
 spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {selector: {istio: ingressgateway}, servers: [{hosts: ['*'], port: {name: http, number: 80, protocol: HTTP}}]}
 ";
 
 /// Standard output for [`MANIFEST`] as `shop.yaml`, without what changes with each release.

@@ -139,7 +139,7 @@ async fn dead_letters_are_chosen_by_what_they_say() {
         "it went wrong",
         "istio.cmd.prod.ping",
         "\"specversion\": \"1.0\"",
-        "help: Check the kubeconfig",
+        "help: Check the server address in the kubeconfig",
         "dlq replay 3",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");

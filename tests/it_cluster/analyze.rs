@@ -155,14 +155,14 @@ async fn who_may_list_in_one_namespace_only_has_that_one_analysed() {
     site.seed("test", &role).await;
     site.seed("test", &binding).await;
     let open = eventually("the namespace is read", Duration::from_secs(20), async || {
-        let open = analyze(&["-n", &namespace]);
+        let open = analyze(&["--only-namespace", &namespace]);
         String::from_utf8_lossy(&open.stdout).contains("IST0144").then_some(open)
     });
     let open = open.await;
     let said = String::from_utf8_lossy(&open.stderr);
     assert!(said.contains(&format!("Only {namespace} could be read")), "{said}");
     assert!(said.contains("not read: kinds that these credentials may not list:"), "{said}");
-    let other = analyze(&["-n", &format!("{namespace}x")]);
+    let other = analyze(&["--only-namespace", &format!("{namespace}x")]);
     assert_ne!(other.status.code(), Some(0), "{}", String::from_utf8_lossy(&other.stderr));
     run(&cx, "config.delete", json!({"name": namespace})).await;
 }

@@ -97,7 +97,17 @@ struct Watching {
 impl Watching {
     fn start(namespace: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sailhand"))
-            .args(["analyze", "--watch", "-o", "json", "--codes", "IST0144", "-n", namespace, "--kubeconfig"])
+            .args([
+                "analyze",
+                "--watch",
+                "-o",
+                "json",
+                "--codes",
+                "IST0144",
+                "--only-namespace",
+                namespace,
+                "--kubeconfig",
+            ])
             .arg(control_plane::kubeconfig())
             .stdout(Stdio::piped())
             .spawn()

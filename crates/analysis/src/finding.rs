@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::snapshot::is_out_of_scope;
 use super::{Code, Kind, Level, Resource, SourceSpan, suppress};
 
 /// A finding.
@@ -114,6 +115,8 @@ impl Finding {
 #[derive(Debug, Default)]
 pub struct Findings {
     found: Vec<Finding>,
+    /// About objects that are only there to be referred to.
+    dropped: Vec<Finding>,
 }
 
 impl Findings {
@@ -135,9 +138,10 @@ impl Findings {
             suppressed: suppress::is_suppressed_by(resource, code.id),
             fingerprint: String::new(),
         };
-        self.found.push(finding);
-        let last = self.found.len() - 1;
-        &mut self.found[last]
+        let found = if is_out_of_scope(resource) { &mut self.dropped } else { &mut self.found };
+        found.push(finding);
+        let last = found.len() - 1;
+        &mut found[last]
     }
 
     pub(super) fn into_vec(self) -> Vec<Finding> {

@@ -5,16 +5,24 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::index::{KeyIndex, Keys};
+use super::istio::host;
 use super::{Kind, Resource, Value, View};
 
-/// Istio's analyzers know no other cluster domain.
+/// The domain that hosts of any cluster domain are brought to, so that they can be compared.
 const DOMAIN: &str = "svc.cluster.local";
 
-/// Expands a short name to its fully qualified form: a name without a dot is a service in namespace `own`.
+/// A host in full. A name without a dot means a service of the namespace of whoever says it; a service of another cluster
+/// domain gets the domain `cluster.local`, since which domain the cluster has is not known in files.
 #[must_use]
 pub fn fqdn<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
     if host.contains('.') || host.starts_with('*') || host.is_empty() {
-        Cow::Borrowed(host)
+        if !host.contains(".svc.") || host.ends_with(".svc.cluster.local") {
+            return Cow::Borrowed(host);
+        }
+        match host::service(host, namespace).filter(|it| !it.domain.is_some_and(is_slip)) {
+            Some(service) => Cow::Owned(format!("{}.{}.{DOMAIN}", service.name, service.namespace)),
+            None => Cow::Borrowed(host),
+        }
     } else {
         Cow::Owned(format!("{host}.{namespace}.{DOMAIN}"))
     }
@@ -28,8 +36,27 @@ pub fn service_of(fqdn: &str) -> Option<(&str, &str)> {
     (domain == DOMAIN && !name.is_empty() && !namespace.is_empty()).then_some((namespace, name))
 }
 
-/// Whether one host matches the other, in either direction. `*` matches everything, `*.a` everything with the suffix
-/// `.a`.
+/// Whether a domain is `cluster.local` cut off or with one wrong letter, and not the domain of another cluster.
+pub(crate) fn is_slip(domain: &str) -> bool {
+    const MEANT: &str = "cluster.local";
+    if domain == MEANT || domain.contains(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let (a, b) = (domain.as_bytes(), MEANT.as_bytes());
+    let same = |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| pairs.take_while(|(a, b)| a == b).count();
+    let start = same(&mut a.iter().zip(b));
+    let shorter = a.len().min(b.len());
+    let end = same(&mut a.iter().rev().zip(b.iter().rev())).min(shorter - start.min(shorter));
+    MEANT.starts_with(domain) || a.len().max(b.len()) - start - end <= 1
+}
+
+/// Whether a host, as it is written, means a service of a cluster with this domain: it has the domain, or none.
+#[must_use]
+pub fn is_of_domain(host: &str, domain: &str) -> bool {
+    host.split_once(".svc.").is_none_or(|(_, of)| of == domain)
+}
+
+/// Whether one host covers the other, either way round. `*` covers everything, `*.a` whatever ends in `.a`.
 #[must_use]
 pub fn overlaps(a: &str, b: &str) -> bool {
     match (a.strip_prefix('*'), b.strip_prefix('*')) {
@@ -153,7 +180,20 @@ mod tests {
     }
 
     #[test]
-    fn wildcard_hosts_overlap() {
+    fn hosts_of_any_cluster_domain_are_services_and_slips_are_not() {
+        for (host, full) in [
+            ("a.n.svc.example.org", "a.n.svc.cluster.local"),
+            ("a.n.svc.cluster1.local", "a.n.svc.cluster.local"),
+            ("a.n.svc.cluster", "a.n.svc.cluster"),
+            ("a.n.svc.cluster.locl", "a.n.svc.cluster.locl"),
+            ("a.n.svc.custom.local", "a.n.svc.cluster.local"),
+        ] {
+            assert_eq!(fqdn(host, "n"), full, "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_overlap_as_wildcards_cover_them() {
         for (a, b, wanted) in [
             ("a.com", "a.com", true),
             ("a.com", "b.com", false),

@@ -99,6 +99,9 @@ kinds! {
     // Settings that Istio's analyzers treat as objects although no API serves them.
     MeshConfig "" "MeshConfig" "meshconfigs" ["v1"] namespaced;
     MeshNetworks "" "MeshNetworks" "meshnetworks" ["v1"] namespaced;
+    // Objects of a kind that their group does not have, and what a controller may make; see `generated.rs`.
+    Unknown "analysis.sailhand.internal" "UnknownKind" "unknownkinds" ["v1"] namespaced;
+    Generator "analysis.sailhand.internal" "Generator" "generators" ["v1"] namespaced;
 }
 
 impl Kind {

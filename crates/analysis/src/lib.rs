@@ -5,17 +5,21 @@
 //! with a [`View`] of the snapshot, and [`report`] formats the [`Finding`]s. To add a rule, see
 //! `docs/adding-a-rule.md`.
 
+mod alternatives;
 mod code;
 mod crd;
 mod field;
 mod finding;
 mod fingerprint;
+pub mod generated;
 pub mod hosts;
 pub mod incremental;
 mod index;
+pub mod istio;
 mod kind;
 pub mod membership;
 pub mod mesh;
+mod placeholder;
 mod query;
 pub mod report;
 mod resource;
@@ -31,6 +35,7 @@ mod value;
 mod view;
 mod workloads;
 
+pub use alternatives::run_alternatives;
 pub use code::{Code, Example, Level};
 pub use crd::condense::Condenser;
 pub use finding::{Finding, Findings, ObjectRef};
@@ -39,7 +44,7 @@ pub use kind::Kind;
 pub use mesh::Mesh;
 pub use resource::{Resource, SourceSpan};
 pub use rule::{Check, Rule};
-pub use run::run;
+pub use run::{run, run_until};
 pub use selector::Selector;
 pub use snapshot::{Settings, Snapshot};
 pub use value::Value;

@@ -1,41 +1,14 @@
 //! Determines whether workloads are in the mesh: with a sidecar, in ambient mode, or not at all. Source: istio
 //! `pkg/config/analysis/analyzers/util/in_mesh.go`; in addition it supports revisions.
 
+pub use super::istio::membership::NamespaceMode;
+use super::istio::pod;
 use super::{Resource, View};
 
-/// Mesh labels of a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NamespaceMode<'a> {
-    /// Value of `istio-injection`, if set.
-    pub injection: Option<&'a str>,
-    /// Value of `istio.io/rev`, if set and not empty.
-    pub revision: Option<&'a str>,
-    /// Value of `istio.io/dataplane-mode`, if set.
-    pub dataplane: Option<&'a str>,
-}
-
-impl<'a> NamespaceMode<'a> {
-    /// Reads the labels of a Namespace.
-    #[must_use]
-    pub fn of(namespace: &'a Resource) -> Self {
-        Self {
-            injection: namespace.label("istio-injection"),
-            revision: namespace.label("istio.io/rev").filter(|revision| !revision.is_empty()),
-            dataplane: namespace.label("istio.io/dataplane-mode"),
-        }
-    }
-
-    /// Whether pods get a sidecar by default. `istio-injection` takes precedence over a revision.
-    #[must_use]
-    pub fn injects(&self) -> bool {
-        self.injection.map_or(self.revision.is_some(), |injection| injection == "enabled")
-    }
-
-    /// Whether pods are in ambient mode by default.
-    #[must_use]
-    pub fn is_ambient(&self) -> bool {
-        self.dataplane == Some("ambient") && self.injection != Some("enabled") && self.revision.is_none()
-    }
+/// What the labels of a Namespace set.
+#[must_use]
+pub fn namespace_mode(namespace: &Resource) -> NamespaceMode<'_> {
+    NamespaceMode::of_labels(namespace.labels())
 }
 
 /// Whether the workload is part of the control plane, or a gateway of Istio's Helm chart.
@@ -54,9 +27,7 @@ pub fn is_managed_gateway(resource: &Resource) -> bool {
 /// Whether the pod or pod template already contains a proxy.
 #[must_use]
 pub fn has_sidecar(workload: &Resource) -> bool {
-    let pod = &workload.pod_template()["spec"];
-    let proxy = |container: &super::Value| container["name"].text() == "istio-proxy" && container["image"].is_set();
-    pod["containers"].items().iter().any(proxy) || pod["initContainers"].items().iter().any(proxy)
+    pod::has_sidecar(workload.pod_template())
 }
 
 /// Injection setting of a pod or template: the label, else the annotation of the same name.
@@ -78,7 +49,7 @@ impl<'a> View<'a> {
     /// [`Kind::Namespace`](super::Kind).
     #[must_use]
     pub fn mode_of(&self, resource: &Resource) -> NamespaceMode<'a> {
-        self.namespace_of(resource).map(NamespaceMode::of).unwrap_or_default()
+        self.namespace_of(resource).map(namespace_mode).unwrap_or_default()
     }
 
     /// Whether a pod, or the pods of a workload, have or get a sidecar. Needs [`Kind::Namespace`](super::Kind).

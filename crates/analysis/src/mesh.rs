@@ -8,9 +8,13 @@ use super::{Kind, Resource, Settings, Value};
 #[derive(Debug, Clone)]
 pub struct Mesh {
     config: Value,
+    domain: String,
 }
 
-/// Default namespace of the control plane.
+/// The DNS domain of a cluster unless it is set to another one.
+const DOMAIN: &str = "cluster.local";
+
+/// The namespace of the control plane.
 pub const ISTIO_NAMESPACE: &str = "istio-system";
 
 impl Default for Mesh {
@@ -25,7 +29,19 @@ impl Mesh {
     pub fn new(settings: &Value) -> Self {
         let defaults = defaults();
         let config = if settings.is_null() { defaults } else { defaults.overlaid(settings) };
-        Self { config }
+        Self { config, domain: DOMAIN.to_owned() }
+    }
+
+    /// With the cluster's DNS domain.
+    #[must_use]
+    pub fn with_domain(self, domain: Option<String>) -> Self {
+        Self { domain: domain.unwrap_or_else(|| DOMAIN.to_owned()), ..self }
+    }
+
+    /// The cluster's DNS domain, such as `cluster.local`.
+    #[must_use]
+    pub fn cluster_domain(&self) -> &str {
+        &self.domain
     }
 
     /// All settings with the defaults.
@@ -81,7 +97,21 @@ pub fn settings_in(resources: &[Resource], now: i64) -> Settings {
     // If several files define it, the snapshot uses the last one; so does this.
     let later = |kept: &'_ Resource, next: &Resource| next.origin > kept.origin;
     let map = resources.iter().filter(is_map).reduce(|kept, next| if later(kept, next) { next } else { kept });
-    settings_of(map, now)
+    Settings { cluster_domain: domain_of_istiod(resources), ..settings_of(map, now) }
+}
+
+/// The domain that the arguments of istiod set: `--domain cluster.local`, or with `=`.
+fn domain_of_istiod(resources: &[Resource]) -> Option<String> {
+    let is_istiod = |it: &&Resource| it.kind == Kind::Deployment && it.label("app") == Some("istiod");
+    resources.iter().filter(is_istiod).find_map(|istiod| {
+        let containers = istiod.pod_template().at("spec.containers").items();
+        containers.iter().find_map(|container| {
+            let arguments: Vec<&str> = container["args"].texts().collect();
+            let joined = arguments.iter().find_map(|one| one.strip_prefix("--domain="));
+            let next = || arguments.windows(2).find(|pair| pair[0] == "--domain").map(|pair| pair[1]);
+            joined.or_else(next).map(str::to_owned)
+        })
+    })
 }
 
 /// `MeshConfig` in a ConfigMap.
@@ -90,7 +120,7 @@ pub(super) fn settings_of(map: Option<&Resource>, now: i64) -> Settings {
         let text = map?.root["data"][key].as_str()?;
         read_value(key, text).ok().filter(Value::is_set)
     };
-    Settings { mesh_config: read("mesh"), mesh_networks: read("meshNetworks"), now }
+    Settings { mesh_config: read("mesh"), mesh_networks: read("meshNetworks"), now, ..Settings::default() }
 }
 
 /// Parses settings embedded as YAML text in an object, such as in an annotation. None if the text is invalid.
@@ -110,6 +140,8 @@ fn pseudo_resource(kind: Kind, name: &str, root: Value) -> Resource {
         cluster: std::sync::Arc::default(),
         root,
         origin: None,
+        repeated: Box::default(),
+        is_generated: false,
     }
 }
 

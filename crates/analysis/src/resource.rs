@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::source::RepeatedKey;
 use super::{Kind, Value};
 
 /// Namespace that `kubectl` uses for an object without one.
@@ -29,10 +30,15 @@ pub struct Resource {
     pub root: Value,
     /// Position in a file; none for objects of a cluster.
     pub origin: Option<SourceSpan>,
+    /// Keys that a mapping of its text has more than once. The later value of each is in `root`.
+    pub repeated: Box<[RepeatedKey]>,
+    /// Whether no text has the object: a controller makes it from another one that was read. It answers references;
+    /// findings about it are dropped.
+    pub is_generated: bool,
 }
 
-/// A document in one of [`super::source::Sources`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A place in one of [`super::source::Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceSpan {
     /// Index of the file in [`super::source::Sources`].
     pub file: u32,
@@ -53,20 +59,32 @@ impl Resource {
         let api_version = root["apiVersion"].as_str()?;
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let kind = Kind::find(group, root["kind"].text())?;
+        Some(Self::of_kind(kind, api_version.into(), root))
+    }
+
+    /// An object of a kind that its group does not have.
+    pub(super) fn of_unknown_kind(root: Value) -> Self {
+        let api_version = root["apiVersion"].scalar_text();
+        Self::of_kind(Kind::Unknown, api_version, root)
+    }
+
+    fn of_kind(kind: Kind, api_version: CompactString, root: Value) -> Self {
         let metadata = &root["metadata"];
         let namespace =
             if kind.is_namespaced() { metadata["namespace"].scalar_text() } else { CompactString::default() };
         let is_namespace_assumed = kind.is_namespaced() && namespace.is_empty();
-        Some(Self {
+        Self {
             kind,
-            api_version: api_version.into(),
+            api_version,
             namespace: if is_namespace_assumed { ASSUMED.into() } else { namespace },
             is_namespace_assumed,
             name: metadata["name"].scalar_text(),
             cluster: Arc::default(),
             root,
             origin: None,
-        })
+            repeated: Box::default(),
+            is_generated: false,
+        }
     }
 
     /// Sets the namespace of a namespaced object that states none.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use compact_str::CompactString;
 
 use super::fingerprint;
+use super::placeholder;
 use super::rule::Check;
 use super::{Finding, Findings, Kind, Rule, Snapshot, View};
 
@@ -30,11 +31,24 @@ enum Part {
 /// All findings of the rules, sorted and without duplicates. The result depends only on the objects.
 #[must_use]
 pub fn run(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>) -> Vec<Finding> {
+    run_until(snapshot, rules, threads, &AtomicBool::new(false))
+}
+
+/// The same; ends early, with a part of the findings, once `cancelled` is `true`.
+#[must_use]
+pub fn run_until(
+    snapshot: &Snapshot,
+    rules: &[&'static Rule],
+    threads: NonZero<usize>,
+    cancelled: &AtomicBool,
+) -> Vec<Finding> {
     let units = units(snapshot, rules);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut findings = Findings::default();
-        while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed))
+            && !cancelled.load(Ordering::Relaxed)
+        {
             unit.run(snapshot, &mut findings);
         }
         findings.into_vec()
@@ -55,6 +69,7 @@ pub fn run(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>
             found
         })
     };
+    placeholder::drop_findings(snapshot, &mut found);
     settle(&mut found);
     found
 }

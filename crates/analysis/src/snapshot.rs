@@ -1,7 +1,7 @@
 //! All objects at one point in time, sorted, so that results do not depend on the order of input. Rules access it
 //! through [`super::View`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +20,9 @@ pub struct Snapshot {
     now: i64,
     indexes: Indexes,
     repeated: Vec<(ObjectRef, SourceSpan, SourceSpan)>,
+    is_stated_whole: bool,
+    /// Objects of which another file has another text, which stays.
+    alternatives: Vec<Arc<Resource>>,
 }
 
 /// Settings beside the objects.
@@ -31,6 +34,11 @@ pub struct Settings {
     pub mesh_networks: Option<Value>,
     /// Current time, Unix seconds.
     pub now: i64,
+    /// Whether the objects are all that the cluster has: what is not among them does not exist. Otherwise rules about
+    /// absence decide by evidence; see `rules/scope.rs`.
+    pub whole_cluster: bool,
+    /// The cluster's DNS domain; `cluster.local`, or what the arguments of istiod say, when none is given.
+    pub cluster_domain: Option<String>,
 }
 
 /// How an object has changed.
@@ -46,39 +54,51 @@ pub(super) enum Exchange {
     Removed,
 }
 
-/// Namespaces of Kubernetes itself, which Istio's analyzers ignore too (`analysis/local/istiod_analyze.go`).
+/// Namespaces of Kubernetes itself. Istio's analysis leaves their objects out (`analysis/local/istiod_analyze.go`). Here
+/// they can be referred to, and those of Istio and of the Gateway API are judged, since istiod reads them too.
 pub const SYSTEM_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 
 impl Snapshot {
-    /// Builds a snapshot from objects in any order. The last of several with the same name wins. Objects in the
-    /// namespaces of Kubernetes are ignored.
+    /// From objects in any order. Of two with the same name the one read last stays; one that a text has stays before
+    /// one that a controller makes.
     #[must_use]
     pub fn new(resources: impl IntoIterator<Item = Resource>, settings: Settings) -> Self {
         let mut kinds: Vec<Vec<Arc<Resource>>> = (0..Kind::COUNT).map(|_| Vec::new()).collect();
         for resource in resources {
-            if !is_left_out(&resource) {
-                kinds[resource.kind.index()].push(Arc::new(resource));
-            }
+            kinds[resource.kind.index()].push(Arc::new(resource));
         }
         let mut repeated = Vec::new();
+        let mut alternatives = Vec::new();
         for of_kind in &mut kinds {
-            // The position in the files decides between equal names, not the order in which threads read them.
-            of_kind.sort_by(|a, b| key(a).cmp(&key(b)).then(b.origin.cmp(&a.origin)));
+            // The place in the file decides between two of the same name, and not the order of reading.
+            let order = |it: &Resource| (it.is_generated, std::cmp::Reverse(it.origin));
+            of_kind.sort_by(|a, b| key(a).cmp(&key(b)).then(order(a).cmp(&order(b))));
             of_kind.dedup_by(|earlier, kept| {
                 let is_same = key(earlier) == key(kept);
                 if is_same && let (Some(from), Some(by)) = (earlier.origin, kept.origin) {
                     repeated.push((ObjectRef::from(&**kept), from, by));
+                    if from.file != by.file && earlier.root != kept.root {
+                        alternatives.push(earlier.clone());
+                    }
                 }
                 is_same
             });
         }
         let mesh_config = settings.mesh_config.unwrap_or(Value::Null);
-        let mesh = Mesh::new(&mesh_config);
+        let mesh = Mesh::new(&mesh_config).with_domain(settings.cluster_domain);
         kinds[Kind::MeshConfig.index()] = vec![Arc::new(mesh.resource())];
         if let Some(networks) = settings.mesh_networks {
             kinds[Kind::MeshNetworks.index()] = vec![Arc::new(networks_resource(networks))];
         }
-        Self { kinds, mesh, now: settings.now, indexes: Indexes::default(), repeated }
+        Self {
+            kinds,
+            mesh,
+            now: settings.now,
+            indexes: Indexes::default(),
+            repeated,
+            is_stated_whole: settings.whole_cluster,
+            alternatives,
+        }
     }
 
     /// Objects that files define more than once: position of the overridden definition and of the one that is used.
@@ -87,7 +107,37 @@ impl Snapshot {
         &self.repeated
     }
 
-    /// All objects of a kind, sorted by namespace, name and cluster.
+    /// Objects of which another file has another text that is used instead.
+    pub(super) fn alternatives(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.alternatives.iter()
+    }
+
+    /// The same with an alternative of each object that has some, but for one object.
+    pub(super) fn with_alternatives(&self, round: usize, but: Option<&ObjectRef>) -> Self {
+        let mut of_object: BTreeMap<ObjectRef, Vec<&Arc<Resource>>> = BTreeMap::new();
+        for alternative in &self.alternatives {
+            of_object.entry(ObjectRef::from(&**alternative)).or_default().push(alternative);
+        }
+        let mut kinds = self.kinds.clone();
+        for (_, of_object) in of_object.iter().filter(|(object, _)| Some(*object) != but) {
+            let one = of_object[round % of_object.len()];
+            let of_kind = &mut kinds[one.kind.index()];
+            if let Ok(at) = of_kind.binary_search_by(|it| key(it).cmp(&key(one))) {
+                of_kind[at] = one.clone();
+            }
+        }
+        Self {
+            kinds,
+            mesh: self.mesh.clone(),
+            now: self.now,
+            indexes: Indexes::default(),
+            repeated: Vec::new(),
+            is_stated_whole: self.is_stated_whole,
+            alternatives: Vec::new(),
+        }
+    }
+
+    /// All objects of a kind, by namespace, name and cluster.
     #[must_use]
     pub fn of(&self, kind: Kind) -> &[Arc<Resource>] {
         &self.kinds[kind.index()]
@@ -176,7 +226,7 @@ impl Snapshot {
 
     /// Merges other settings into the defaults; returns the object that represents them.
     pub(super) fn set_mesh(&mut self, config: &Value, invalidated: &mut dyn FnMut(Query<'_>)) -> Arc<Resource> {
-        let mesh = Mesh::new(config);
+        let mesh = Mesh::new(config).with_domain(Some(self.mesh.cluster_domain().to_owned()));
         if mesh.config() != self.mesh.config() {
             invalidated(Query::Mesh);
         }
@@ -195,11 +245,18 @@ impl Snapshot {
         self.now = now;
     }
 
-    /// Number of objects, without the settings of the mesh.
+    /// Whether the objects are all that the cluster has; [`Settings::whole_cluster`].
+    #[must_use]
+    pub const fn is_stated_whole(&self) -> bool {
+        self.is_stated_whole
+    }
+
+    /// How many objects there are; the mesh's settings and what controllers make are none.
     #[must_use]
     pub fn len(&self) -> usize {
-        let settings = [Kind::MeshConfig, Kind::MeshNetworks].map(|kind| self.of(kind).len());
-        self.kinds.iter().map(Vec::len).sum::<usize>() - settings.iter().sum::<usize>()
+        let is_read = |kind: &&Kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks | Kind::Unknown);
+        let of_kind = |kind: &Kind| self.of(*kind).iter().filter(|it| !it.is_generated).count();
+        Kind::ALL.iter().filter(is_read).map(of_kind).sum()
     }
 
     /// Whether there are no objects.
@@ -236,7 +293,13 @@ fn is_alike(a: &Resource, b: &Resource) -> bool {
     a.root == b.root && a.api_version == b.api_version && a.origin == b.origin
 }
 
-pub(super) fn is_left_out(resource: &Resource) -> bool {
+/// Whether findings about an object are dropped: no text has it, or it is one of Kubernetes' own, which nobody but
+/// their distribution changes.
+pub(super) fn is_out_of_scope(resource: &Resource) -> bool {
     let namespace = if resource.kind == Kind::Namespace { &resource.name } else { &resource.namespace };
-    SYSTEM_NAMESPACES.contains(&namespace.as_str())
+    let group = resource.kind.group();
+    resource.is_generated
+        || !group.ends_with("istio.io")
+            && group != "gateway.networking.k8s.io"
+            && SYSTEM_NAMESPACES.contains(&namespace.as_str())
 }

@@ -25,21 +25,53 @@ pub struct Suppressions {
 /// Pattern `CODE`, or `CODE=Kind namespace/name`; `*` matches anything in both.
 #[derive(Debug)]
 struct Pattern {
+    text: String,
     code: String,
     object: String,
 }
 
 impl Suppressions {
-    /// Adds a pattern: `IST0102`, `IST0102=Namespace *`, `*=* legacy/*`.
+    /// Adds a pattern: `IST0102`, `IST0102=Namespace *`, `*=* legacy/*`. The form of istioctl, `Kind name.namespace`, is
+    /// understood too.
     pub fn add_pattern(&mut self, text: &str) {
         let (code, object) = text.split_once('=').unwrap_or((text, "*"));
-        self.patterns.push(Pattern { code: code.trim().to_owned(), object: object.trim().to_owned() });
+        self.patterns.push(Pattern {
+            text: text.to_owned(),
+            code: code.trim().to_owned(),
+            object: object.trim().to_owned(),
+        });
     }
 
-    /// Adds a baseline: each line starts with a fingerprint; lines with `#` are comments.
-    pub fn add_baseline(&mut self, text: &str) {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        self.baseline.extend(lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
+    /// Adds earlier findings: a fingerprint at the start of each line, `#` before remarks.
+    ///
+    /// # Errors
+    /// The number of the first line, from 1, that does not begin with a fingerprint; nothing was added then.
+    pub fn add_baseline(&mut self, text: &str) -> Result<(), usize> {
+        let mut fingerprints = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let Some(first) = line.split_whitespace().next().filter(|_| !line.starts_with('#')) else { continue };
+            if !is_fingerprint(first) {
+                return Err(number);
+            }
+            fingerprints.push(first.to_owned());
+        }
+        self.baseline.extend(fingerprints);
+        Ok(())
+    }
+
+    /// What no finding matches: the patterns, and how many lines of the baselines.
+    #[must_use]
+    pub fn unmatched(&self, findings: &[Finding]) -> (Vec<&str>, usize) {
+        let is_used = |pattern: &&Pattern| !findings.iter().any(|finding| pattern.covers(finding));
+        let patterns = self.patterns.iter().filter(is_used).map(|pattern| pattern.text.as_str()).collect();
+        let there: BTreeSet<&str> = findings.iter().map(|finding| finding.fingerprint.as_str()).collect();
+        (patterns, self.baseline.iter().filter(|line| !there.contains(line.as_str())).count())
+    }
+
+    /// How many lines the baselines have.
+    #[must_use]
+    pub fn baseline_length(&self) -> usize {
+        self.baseline.len()
     }
 
     /// Removes suppressed findings and returns their number.
@@ -54,13 +86,26 @@ impl Suppressions {
     pub fn covers(&self, finding: &Finding) -> bool {
         finding.suppressed
             || self.baseline.contains(&finding.fingerprint)
-            || self.patterns.iter().any(|pattern| {
-                matches(&pattern.code, finding.code.id) && matches(&pattern.object, &finding.object.to_string())
-            })
+            || self.patterns.iter().any(|pattern| pattern.covers(finding))
     }
 }
 
-/// Formats findings as a baseline.
+impl Pattern {
+    fn covers(&self, finding: &Finding) -> bool {
+        let object = &finding.object;
+        matches(&self.code, finding.code.id)
+            && (matches(&self.object, &object.to_string())
+                || matches(&self.object, &format!("{} {}.{}", object.kind, object.name, object.namespace)))
+    }
+}
+
+/// 16 hexadecimal digits, and a number where several findings are alike.
+fn is_fingerprint(text: &str) -> bool {
+    let (digits, count) = text.split_once('-').unwrap_or((text, "1"));
+    digits.len() == 16 && digits.bytes().all(|c| c.is_ascii_hexdigit()) && count.bytes().all(|c| c.is_ascii_digit())
+}
+
+/// The findings as a baseline.
 #[must_use]
 pub fn baseline(findings: &[Finding]) -> String {
     let mut text = "# Accepted findings: `sailhand analyze --baseline` does not report them again.\n".to_owned();

@@ -6,8 +6,10 @@ use compact_str::{CompactString, ToCompactString};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-/// A value. A missing key yields [`Value::Null`], so that a path can be followed without checks:
-/// `node["spec"]["tls"]["mode"].text()`.
+use super::source::Keys;
+
+/// One value. Reading what is not there gives [`Value::Null`], so that a path can be followed without asking at each
+/// step: `node["spec"]["tls"]["mode"].text()`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
     /// Null or missing.
@@ -249,8 +251,13 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
+        let mut keys = Keys::default();
         while let Some(Key(key)) = map.next_key()? {
-            entries.push((key, map.next_value()?));
+            if keys.find(&entries, 0, &key).is_some() {
+                return Err(de::Error::custom(format_args!("the key {key} is there twice")));
+            }
+            let value = map.next_value()?;
+            keys.push(&mut entries, key, value);
         }
         Ok(Value::Map(entries.into()))
     }
@@ -274,7 +281,7 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// Nesting is limited by the format: 128 levels for `serde_json`.
+/// Depth is the format's own limit: 128 for `serde_json`. Fails if a mapping has a key twice.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)

@@ -126,7 +126,26 @@ impl<'a> View<'a> {
         self.snapshot.keyed(index, key)
     }
 
-    /// Settings of the mesh.
+    /// As [`View::lookup`], for the analysis' own objects, which no rule has to declare.
+    pub(super) fn lookup_generated(&self, index: &'static KeyIndex, key: &[&str]) -> &'a [Arc<Resource>] {
+        self.note(Query::Keyed(index::key(index.name, key)));
+        self.snapshot.keyed(index, key)
+    }
+
+    /// The same as [`View::has_key`], for the analysis' own evidence.
+    #[must_use]
+    pub(super) fn has_generated_key(&self, index: &'static KeyIndex, key: &[&str]) -> bool {
+        self.note(Query::HasKeyed(index::key(index.name, key)));
+        !self.snapshot.keyed(index, key).is_empty()
+    }
+
+    /// Whether the objects are all that the cluster has, as whoever gave them says.
+    #[must_use]
+    pub const fn is_stated_whole(&self) -> bool {
+        self.snapshot.is_stated_whole()
+    }
+
+    /// The mesh's settings.
     #[must_use]
     pub fn mesh(&self) -> &'a Mesh {
         self.record(Kind::MeshConfig, Query::Mesh);

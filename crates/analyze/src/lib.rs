@@ -53,9 +53,21 @@ pub struct FileOptions {
     /// Output format
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Format,
+    /// Namespace of objects in files that have none, as with `kubectl apply -n`
+    #[arg(short, long, value_name = "NAMESPACE", requires = "paths")]
+    pub namespace: Option<String>,
     /// Report only findings in these namespaces; all namespaces are still read
-    #[arg(short, long, value_name = "NAME", value_delimiter = ',')]
-    pub namespace: Vec<String>,
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    pub only_namespace: Vec<String>,
+    /// The files contain all objects of the cluster: an object that is not among them does not exist
+    #[arg(long)]
+    pub whole_cluster: bool,
+    /// DNS domain of the cluster [default: the one in istiod's arguments, otherwise cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub cluster_domain: Option<String>,
+    /// Exit with 0 when the input has no object that a rule reads
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Suppress a code, or a code for some objects: `IST0102`, `IST0102=Namespace test-*`, `*=* legacy/*`
     #[arg(short = 'S', long, value_name = "CODE[=OBJECT]")]
     pub suppress: Vec<String>,
@@ -145,21 +157,30 @@ impl<'a> Analysis<'a> {
     /// [`Error::Source`] and [`Error::Local`] for files of options, [`Error::Local`] if the output cannot be written.
     pub fn report(mut self, rules: &[&'static Rule], input: Input) -> Result<Exit, Error> {
         let options = self.options;
-        let is_whole = input.is_whole
+        if let Some(namespace) = &options.namespace {
+            self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
+        }
+        let mut is_whole = input.is_whole
             && self.reading.errors.is_empty()
             && !self.sources.passed_over().iter().any(PassedOver::is_manifest);
         let settings = settings(options, &self.reading, input.now)?;
         let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
-        let mut findings = sailhand_analysis::run(&snapshot, rules, self.threads);
-        findings.retain(|finding| self.filter.allows(finding) && is_asked_for(&options.namespace, finding));
+        let mut findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
+        let unmatched = self.suppressions.unmatched(&findings);
+        if options.codes.is_empty() {
+            notes::unmatched(&unmatched, self.suppressions.baseline_length());
+        }
+        findings.retain(|finding| self.filter.allows(finding) && is_asked_for(&options.only_namespace, finding));
         if let Some(path) = &options.write_baseline {
             return write_baseline(path, &findings);
         }
         let suppressed = self.suppressions.apply(&mut findings);
+        self.sources.index_positions(&findings);
         let report = Report { findings: &findings, sources: &self.sources, objects: snapshot.len(), suppressed };
         show::show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
         notes::tell(&self.reading, &self.sources, &snapshot, input.is_live);
-        notes::namespaces(&options.namespace, &snapshot);
+        notes::namespaces(&options.only_namespace, &snapshot);
+        is_whole &= options.allow_empty || input.is_live || !snapshot.is_empty();
         let is_bad = findings.iter().any(|finding| options.fail_on.is_reached(finding));
         // The process exits here; freeing a hundred thousand small strings first would only take time.
         std::mem::forget((snapshot, findings, self));
@@ -198,7 +219,10 @@ pub fn suppressions(options: &FileOptions) -> Result<Suppressions, Error> {
     for path in &options.baseline {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
-        suppressions.add_baseline(&text);
+        suppressions.add_baseline(&text).map_err(|line| {
+            let reason = format!("line {line} does not begin with a fingerprint; --write-baseline writes such files");
+            Error::argument(format!("--baseline {name}"), reason)
+        })?;
     }
     Ok(suppressions)
 }
@@ -243,5 +267,7 @@ fn settings(options: &FileOptions, reading: &Reading, now: i64) -> Result<Settin
         mesh_config: given(&options.mesh_config)?.or(found.mesh_config),
         mesh_networks: given(&options.mesh_networks)?.or(found.mesh_networks),
         now,
+        whole_cluster: options.whole_cluster,
+        cluster_domain: options.cluster_domain.clone().or(found.cluster_domain),
     })
 }

@@ -55,6 +55,17 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
     }
 }
 
+/// Suppressions and baseline lines that match no finding, so that a mistake in them is noticed.
+pub(crate) fn unmatched((patterns, lines): &(Vec<&str>, usize), all: usize) {
+    let warning = styled(CHANGED, "warning:");
+    for pattern in patterns {
+        output::note(format_args!("{warning} suppression {pattern} matches no finding"));
+    }
+    if *lines > 0 {
+        output::note(format_args!("{warning} {lines} of {all} baseline entries no longer match a finding"));
+    }
+}
+
 /// Requested namespaces without objects.
 pub(crate) fn namespaces(asked: &[String], snapshot: &Snapshot) {
     let there = snapshot.namespaces_with(Kind::ALL);

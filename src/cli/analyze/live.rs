@@ -39,7 +39,7 @@ pub(super) async fn read(options: &Options, rules: &[&Rule], reading: &mut Readi
     let mut gaps = Gaps::default();
     for context in contexts {
         let (name, cluster) = connect(options, context).await?;
-        let mut read = configuration::read(&cluster, rules, options.timeout, &options.files.namespace).await;
+        let mut read = configuration::read(&cluster, rules, options.timeout, &options.files.only_namespace).await;
         if read.resources.is_empty()
             && let Some(error) = read.unread.iter_mut().find_map(|unread| unread.error.take())
         {
@@ -47,8 +47,9 @@ pub(super) async fn read(options: &Options, rules: &[&Rule], reading: &mut Readi
         }
         if read.is_narrow {
             gaps.is_narrow = true;
-            read.resources
-                .retain(|it| it.kind != Kind::Namespace || options.files.namespace.iter().any(|name| it.name == name));
+            read.resources.retain(|it| {
+                it.kind != Kind::Namespace || options.files.only_namespace.iter().any(|name| it.name == name)
+            });
         }
         gaps.unread.append(&mut read.unread);
         add(reading, read, &if several { Arc::from(name.as_str()) } else { Arc::default() });

@@ -35,7 +35,7 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
     };
     let (_, cluster) = live::connect(options, context).await?;
     let rules = filter.rules();
-    let namespaces = options.files.namespace.clone();
+    let namespaces = options.files.only_namespace.clone();
     let shows = move |finding: &Finding| {
         filter.allows(finding) && is_asked_for(&namespaces, finding) && !suppressions.covers(finding)
     };

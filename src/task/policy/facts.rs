@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::params::Of;
 use super::wanted::Policy;
+use crate::analysis::istio::pod::has_ended;
 use crate::cluster::{self, Cluster};
-use crate::mesh::usage;
 use crate::task::istio_api::{NETWORKING, SECURITY, newest};
 use crate::task::pods;
 
@@ -39,7 +39,7 @@ pub struct Pod {
 
 impl Pod {
     fn of(pod: &Value) -> Option<Self> {
-        if usage::has_ended(pod) {
+        if has_ended(pod) {
             return None;
         }
         let metadata = &pod["metadata"];

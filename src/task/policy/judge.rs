@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::facts::{Facts, Pod};
 use super::params::{Access, Action, Mode, Mtls, Of, Rule};
 use super::wanted::Policy;
+use crate::analysis::istio::protocol::{Protocol, of_service_port};
 use crate::task::istio_api::namespace_of;
 
 /// Names told of many.
@@ -172,9 +173,7 @@ fn tls_modes(spec: &Value) -> impl Iterator<Item = &str> {
 
 /// By Istio's rules for the name of a port and `appProtocol` (istio.io, protocol selection).
 fn speaks_http(port: &Value) -> bool {
-    let protocol = port["appProtocol"].as_str().or_else(|| port["name"].as_str()).unwrap_or_default();
-    let protocol = protocol.rsplit('/').next().unwrap_or_default();
-    ["http", "http2", "grpc", "h2c", "ws", "wss"].contains(&protocol.split('-').next().unwrap_or_default())
+    of_service_port(port) == Protocol::Http
 }
 
 fn place(pod: &Pod) -> String {

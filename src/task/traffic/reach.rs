@@ -6,9 +6,8 @@
 use serde_json::Value;
 
 use super::spec::Spec;
-
-/// Names of protocols that are not HTTP. A port that is called otherwise is looked into by the proxy.
-const OTHERS: [&str; 7] = ["tcp", "tls", "https", "mongo", "mysql", "redis", "udp"];
+use crate::analysis::istio::membership::NamespaceMode;
+use crate::analysis::istio::protocol::{Protocol, of_service_port};
 
 /// What keeps rules from working as meant. `proxies` says whether some pod of the namespace has a proxy of its own.
 pub fn warnings(spec: &Spec, service: &Value, namespace: &Value, proxies: bool) -> Vec<String> {
@@ -33,7 +32,7 @@ pub fn warnings(spec: &Spec, service: &Value, namespace: &Value, proxies: bool) 
         ));
     }
     let label = |object: &Value, key: &str| object["metadata"]["labels"][key].as_str().map(str::to_owned);
-    let ambient = label(namespace, "istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient");
+    let ambient = NamespaceMode::of_labels(&namespace["metadata"]["labels"]).is_ambient();
     let waypoint = label(service, "istio.io/use-waypoint").or_else(|| label(namespace, "istio.io/use-waypoint"));
     let read = waypoint.is_some_and(|waypoint| waypoint != "none");
     if ambient && !read && !spec.rules.is_empty() {
@@ -52,9 +51,7 @@ fn protocol(port: &Value) -> &str {
 }
 
 fn is_no_http(port: &Value) -> bool {
-    let declared = protocol(port).to_ascii_lowercase();
-    let first = declared.split('-').next().unwrap_or_default();
-    port["protocol"] == "UDP" || OTHERS.contains(&first)
+    matches!(of_service_port(port), Protocol::Tcp | Protocol::Tls | Protocol::Udp)
 }
 
 #[cfg(test)]

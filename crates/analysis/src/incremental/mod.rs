@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use super::query::{Query, QueryId};
 use super::snapshot::Exchange;
-use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, Value, mesh, snapshot};
+use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, Value, mesh};
 use calls::Calls;
 use published::Published;
 
@@ -143,9 +143,6 @@ impl Incremental {
         queries: &mut BTreeSet<QueryId>,
         due: &mut BTreeSet<calls::Id>,
     ) {
-        if new.is_some_and(|resource| snapshot::is_left_out(resource)) {
-            return;
-        }
         let mut invalidated = |query: Query<'_>| {
             queries.insert(query.number());
         };

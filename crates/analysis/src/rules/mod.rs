@@ -19,7 +19,7 @@ mod pods;
 mod ports;
 mod references;
 mod routing;
-mod schema;
+pub(crate) mod schema;
 mod security;
 mod service;
 mod service_entry;
@@ -93,6 +93,7 @@ pub static ALL: &[&Rule] = &[
     // Rules of sailhand: consistency, security and best practices.
     &access::default_deny::RULE,
     &access::host_ports::RULE,
+    &access::http_on_tcp::RULE,
     &access::identity::RULE,
     &access::matching::RULE,
     &access::methods::RULE,
@@ -105,6 +106,7 @@ pub static ALL: &[&Rule] = &[
     &ambient::proxied::RULE,
     &ambient::services::RULE,
     &ambient::unread::RULE,
+    &ambient::waypoint_kind::RULE,
     &clusters::identity::RULE,
     &clusters::namespaces::RULE,
     &clusters::networks::RULE,
@@ -157,6 +159,7 @@ pub static ALL: &[&Rule] = &[
     &references::workload_groups::RULE,
     &routing::default_route::RULE,
     &routing::destinations::RULE,
+    &routing::http_on_tcp::RULE,
     &routing::match_gateways::RULE,
     &routing::overlapping_rules::RULE,
     &routing::same_host_entries::RULE,
@@ -165,8 +168,12 @@ pub static ALL: &[&Rule] = &[
     &routing::subset_labels::RULE,
     &routing::subset_of_service::RULE,
     &routing::unused_subset::RULE,
+    &schema::repeated_keys::RULE,
+    &schema::unknown_kind::RULE,
+    &security::token_not_read::RULE,
     &security::token_not_required::RULE,
     &telemetry::unknown_provider::RULE,
+    &virtual_service::delegates::RULE,
 ];
 
 /// Codes that are reported only on request, because tools and not users cause most of their findings.

@@ -24,6 +24,13 @@ pub enum PassedOver {
         /// Number of files.
         files: usize,
     },
+    /// Fields of a kustomization that change objects and were not applied.
+    NotApplied {
+        /// Where its `kustomization.yaml` is.
+        kustomization: PathBuf,
+        /// Their names, with commas.
+        what: String,
+    },
 }
 
 impl fmt::Display for PassedOver {
@@ -35,6 +42,9 @@ impl fmt::Display for PassedOver {
             }
             Self::Patches { kustomization, files } => {
                 write!(f, "{files} patch{} of {}", if *files == 1 { "" } else { "es" }, kustomization.display())
+            }
+            Self::NotApplied { kustomization, what } => {
+                write!(f, "{what} of {}", kustomization.display())
             }
         }
     }
@@ -52,7 +62,7 @@ impl PassedOver {
     pub fn remedy(&self) -> String {
         match self {
             Self::Templates { chart, .. } => format!("helm template {} | sailhand analyze -", chart.display()),
-            Self::Patches { kustomization, .. } => {
+            Self::Patches { kustomization, .. } | Self::NotApplied { kustomization, .. } => {
                 format!("kubectl kustomize {} | sailhand analyze -", kustomization.display())
             }
         }

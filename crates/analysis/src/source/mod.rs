@@ -2,19 +2,28 @@
 //! affect the others. Only `files` accesses the file system.
 
 mod block;
+mod budget;
 mod error;
 pub mod files;
 mod folder;
+mod keys;
+mod kustomize;
 mod position;
 mod read;
 mod scalar;
 mod split;
 mod yaml;
 
+pub use budget::Limits;
 pub use error::{Error, Place};
 pub use folder::PassedOver;
+pub(super) use keys::Keys;
 pub use position::Position;
-pub use read::{Reading, read, read_value};
+pub use read::{Reading, read, read_value, read_within};
+pub use yaml::RepeatedKey;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use super::{Finding, SourceSpan};
 
@@ -22,7 +31,7 @@ use super::{Finding, SourceSpan};
 pub const MAX_BYTES: usize = 256 << 20;
 /// Deepest nesting, levels. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 100;
-/// Most values in a document; aliases count as often as they are used.
+/// Most values of one document of YAML.
 pub const MAX_VALUES: usize = 1_000_000;
 
 /// Texts from which objects were parsed.
@@ -30,6 +39,10 @@ pub const MAX_VALUES: usize = 1_000_000;
 pub struct Sources {
     files: Vec<Source>,
     passed_over: Vec<PassedOver>,
+    /// Whether other tools make more objects of the files, or other ones, than the files have.
+    is_partial: bool,
+    /// Places of findings that were looked up together.
+    places: OnceLock<HashMap<(SourceSpan, String), Position>>,
 }
 
 /// One file.
@@ -39,16 +52,24 @@ pub struct Source {
     pub name: String,
     /// Complete text.
     pub text: String,
+    /// The namespace that a kustomization puts its objects into.
+    namespace: Option<String>,
 }
 
 impl Sources {
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.files.push(Source { name: name.into(), text });
+        self.files.push(Source { name: name.into(), text, namespace: None });
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// Adds files that were skipped because another tool renders them.
+    fn set_namespace(&mut self, file: u32, namespace: Option<String>) {
+        if let Some(source) = usize::try_from(file).ok().and_then(|file| self.files.get_mut(file)) {
+            source.namespace = namespace;
+        }
+    }
+
+    /// What folders hold that is made into objects by another tool.
     #[must_use]
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
@@ -60,7 +81,13 @@ impl Sources {
         self.files.get(usize::try_from(file).ok()?)
     }
 
-    /// Number of files.
+    /// The length of all texts together, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.files.iter().map(|source| source.text.len()).sum()
+    }
+
+    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.files.len()
@@ -72,12 +99,41 @@ impl Sources {
         self.files.is_empty()
     }
 
-    /// File of a finding, and the position of its field or of the nearest enclosing one.
+    /// The file of a finding, and the place of its field there, or of the nearest field around it. Reads the document
+    /// of the finding, unless [`Sources::index_positions`] did.
     #[must_use]
     pub fn position(&self, finding: &Finding) -> Option<(&Source, Position)> {
         let origin = finding.origin?;
         let source = self.get(origin.file)?;
-        Some((source, position::locate(document(source, origin)?, origin, &finding.field)))
+        if let Some(position) = self.places.get().and_then(|places| places.get(&(origin, finding.field.clone()))) {
+            return Some((source, *position));
+        }
+        let wanted = [(origin.item, &*finding.field)];
+        Some((source, *position::locate(document(source, origin)?, origin.line, &wanted).first()?))
+    }
+
+    /// Looks up the places of many findings, so that each document is read once, however many findings it has. Does
+    /// nothing when called again.
+    pub fn index_positions(&self, findings: &[Finding]) {
+        self.places.get_or_init(|| {
+            let mut documents: BTreeMap<(u32, u32), Vec<(SourceSpan, &str)>> = BTreeMap::new();
+            for finding in findings {
+                if let Some(origin) = finding.origin {
+                    documents.entry((origin.file, origin.start)).or_default().push((origin, &finding.field));
+                }
+            }
+            let mut places = HashMap::new();
+            for fields in documents.into_values() {
+                let Some((origin, _)) = fields.first() else { continue };
+                let Some(text) = self.get(origin.file).and_then(|source| document(source, *origin)) else { continue };
+                let wanted: Vec<_> = fields.iter().map(|(origin, field)| (origin.item, *field)).collect();
+                let found = position::locate(text, origin.line, &wanted);
+                places.extend(
+                    fields.into_iter().zip(found).map(|((origin, field), at)| ((origin, field.to_owned()), at)),
+                );
+            }
+            places
+        });
     }
 }
 

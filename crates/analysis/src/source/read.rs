@@ -5,12 +5,14 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::super::{Resource, SourceSpan, Value};
+use super::super::rules::schema::unknown_kind;
+use super::super::{Kind, Resource, SourceSpan, Value, generated};
 use super::block;
+use super::budget::{Budget, Limits};
 use super::error::Place;
 use super::split::{Document, split};
-use super::yaml::{self, Fault};
-use super::{Error, MAX_BYTES, Source, Sources};
+use super::yaml::{self, Fault, RepeatedKey};
+use super::{Error, Source, Sources};
 
 /// Documents that one thread parses at once.
 const CHUNK: usize = 64;
@@ -44,12 +46,20 @@ impl Reading {
 /// Parses all documents of all texts.
 #[must_use]
 pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
+    read_within(sources, threads, Limits::default())
+}
+
+/// The same within limits of the caller.
+#[must_use]
+pub fn read_within(sources: &Sources, threads: NonZero<usize>, limits: Limits<'_>) -> Reading {
+    let most = limits.most_text();
+    let budget = Budget::new(sources.files.iter().map(|source| source.text.len()).sum());
     let mut whole = Reading::default();
     let mut documents: Vec<(u32, Document)> = Vec::new();
     for (number, source) in (0..).zip(&sources.files) {
-        if source.text.len() > MAX_BYTES {
+        if source.text.len() > most {
             let place = Place { file: source.name.clone(), line: 1 };
-            let what = format!("the file exceeds the limit of {} MiB", MAX_BYTES >> 20);
+            let what = format!("the text exceeds the limit of {} MiB", most >> 20);
             whole.errors.push(Error::Limit { place, what });
         } else {
             documents.extend(split(&source.text).into_iter().map(|document| (number, document)));
@@ -64,8 +74,11 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
             let Some(chunk) = chunks.get(index) else { return parts };
             let mut reading = Reading::default();
             for (number, document) in *chunk {
+                if limits.is_cancelled() || budget.is_hopeless() {
+                    break;
+                }
                 if let Some(source) = sources.get(*number) {
-                    read_document(source, *number, *document, &mut reading);
+                    read_document(source, *number, *document, &budget, &mut reading);
                 }
             }
             parts.push((index, reading));
@@ -87,6 +100,9 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
     for (_, part) in parts {
         whole.append(part);
     }
+    if sources.is_partial {
+        whole.resources.push(generated::anything("the folder"));
+    }
     whole
 }
 
@@ -95,10 +111,11 @@ pub fn read(sources: &Sources, threads: NonZero<usize>) -> Reading {
 /// # Errors
 /// The text is not valid YAML or JSON, or it exceeds a limit.
 pub fn read_value(name: &str, text: &str) -> Result<Value, Error> {
-    yaml::read(text).map_err(|fault| error(name, text, 1, fault))
+    let read = yaml::read(text, &Budget::new(text.len()));
+    read.map(|document| document.root).map_err(|fault| error(name, text, 1, fault))
 }
 
-fn read_document(source: &Source, number: u32, document: Document, reading: &mut Reading) {
+fn read_document(source: &Source, number: u32, document: Document, budget: &Budget, reading: &mut Reading) {
     let text = &source.text[document.start..document.end];
     let origin = SourceSpan {
         file: number,
@@ -107,12 +124,20 @@ fn read_document(source: &Source, number: u32, document: Document, reading: &mut
         end: u32::try_from(document.end).unwrap_or(u32::MAX),
         item: None,
     };
-    match parse(text) {
-        Ok(Value::Null) => {}
-        Ok(root) => unfold(root, origin, reading),
+    match parse(text, budget) {
+        Ok(yaml::Document { root: Value::Null, .. }) => {}
+        Ok(yaml::Document { root, repeated }) => {
+            let repeated: Vec<&RepeatedKey> = repeated.iter().collect();
+            unfold(root, origin, &repeated, source, reading);
+        }
         Err(fault) => match json_stream(text, origin) {
-            Some(values) => values.into_iter().for_each(|(root, origin)| unfold(root, origin, reading)),
-            None => reading.errors.push(error(&source.name, text, document.line, fault)),
+            Some(values) => values.into_iter().for_each(|(root, origin)| unfold(root, origin, &[], source, reading)),
+            None if budget.count_error() => reading.errors.push(error(&source.name, text, document.line, fault)),
+            None => {
+                let place = Place { file: source.name.clone(), line: document.line };
+                let what = "too many documents cannot be read; the ones after this were not looked at".to_owned();
+                reading.errors.push(Error::Limit { place, what });
+            }
         },
     }
 }
@@ -139,29 +164,62 @@ fn json_stream(text: &str, whole: SourceSpan) -> Option<Vec<(Value, SourceSpan)>
     Some(values)
 }
 
-/// A YAML flow mapping looks like JSON; the JSON parser is faster, so it is tried first.
-fn parse(text: &str) -> Result<Value, Fault> {
+/// A flow mapping of YAML looks like JSON; the reader of JSON is the faster one.
+fn parse(text: &str, budget: &Budget) -> Result<yaml::Document, Fault> {
     if text.trim_start().starts_with('{')
-        && let Ok(node) = serde_json::from_str(text)
+        && let Ok(root) = serde_json::from_str(text)
     {
-        return Ok(node);
+        return Ok(yaml::Document { root, ..yaml::Document::default() });
     }
-    block::read(text).map_or_else(|| yaml::read(text), Ok)
+    let plain = block::read(text).map(|root| yaml::Document { root, ..yaml::Document::default() });
+    plain.map_or_else(|| yaml::read(text, budget), Ok)
 }
 
 fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
     let place = |line: usize| Place { file: name.to_owned(), line: first_line + line.max(1) - 1 };
     match fault {
         Fault::Syntax { line, reason } => {
+            let reason = reason + likely_cause(text.lines().nth(line.max(1) - 1).unwrap_or_default());
             Error::Unreadable { place: place(line), reason, template: text.contains("{{") }
         }
         Fault::Limit { line, what } => Error::Limit { place: place(line), what },
     }
 }
 
-/// Items of a `List` or any other `…List` that the API server returns; otherwise the object itself.
-fn unfold(root: Value, origin: SourceSpan, reading: &mut Reading) {
+/// What probably is wrong with a line that cannot be read.
+fn likely_cause(line: &str) -> &'static str {
+    let indent = &line[..line.len() - line.trim_start().len()];
+    if indent.contains('\t') {
+        "; the line is indented with a tab, and YAML allows spaces only"
+    } else if line.trim_end().len() > 3 && line.trim_end().ends_with("---") {
+        "; the line ends in ---, which separates documents only on a line of its own"
+    } else {
+        ""
+    }
+}
+
+/// `List` and any other `…List` with items, as the API server sends them; else the object itself.
+fn unfold(root: Value, origin: SourceSpan, repeated: &[&RepeatedKey], source: &Source, reading: &mut Reading) {
+    let before = reading.resources.len();
+    unfold_any(root, origin, repeated, source, reading);
+    if let Some(namespace) = &source.namespace {
+        for resource in &mut reading.resources[before..] {
+            if resource.kind.is_namespaced() {
+                resource.namespace = namespace.into();
+                resource.is_namespace_assumed = false;
+            }
+        }
+    }
+}
+
+fn unfold_any(root: Value, origin: SourceSpan, repeated: &[&RepeatedKey], source: &Source, reading: &mut Reading) {
     let (Some(api_version), Some(kind)) = (root["apiVersion"].as_str(), root["kind"].as_str()) else {
+        if let Some((key, _)) = root.entries().iter().find(|(key, _)| key.starts_with("---") && key.len() > 3) {
+            let line = usize::try_from(origin.line).unwrap_or(1);
+            let reason = format!("the key {key} begins with ---, which separates documents only on a line of its own");
+            let place = Place { file: source.name.clone(), line };
+            reading.errors.push(Error::Unreadable { place, reason, template: false });
+        }
         *reading.foreign.entry(origin.file).or_default() += 1;
         return;
     };
@@ -170,16 +228,45 @@ fn unfold(root: Value, origin: SourceSpan, reading: &mut Reading) {
         for (index, item) in (0..).zip(take_items(root)) {
             // Items of a typed list may omit apiVersion and kind, which the list determines.
             let item = if item["kind"].is_null() { with_type(item, &of) } else { item };
-            unfold(item, SourceSpan { item: Some(index), ..origin }, reading);
+            let own: Vec<RepeatedKey> = of_item(repeated, index);
+            unfold_any(
+                item,
+                SourceSpan { item: Some(index), ..origin },
+                &own.iter().collect::<Vec<_>>(),
+                source,
+                reading,
+            );
         }
         return;
     }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
-    match Resource::from_value(root) {
-        Some(resource) => reading.resources.push(Resource { origin: Some(origin), ..resource }),
-        None => *reading.others.entry(name).or_default() += 1,
+    if Kind::find(group, kind).is_none() {
+        reading.resources.extend(generated::of_unknown(&root));
+        if unknown_kind::is_unknown(group, kind) {
+            reading.resources.push(Resource { origin: Some(origin), ..Resource::of_unknown_kind(root) });
+            return;
+        }
+        *reading.others.entry(name).or_default() += 1;
+    } else if let Some(resource) = Resource::from_value(root) {
+        reading.resources.extend(generated::of_known(&resource));
+        let repeated = repeated.iter().map(|one| (*one).clone()).collect();
+        reading.resources.push(Resource { origin: Some(origin), repeated, ..resource });
     }
+}
+
+/// The repeated keys of one item of a list, as paths within the item.
+fn of_item(repeated: &[&RepeatedKey], index: u32) -> Vec<RepeatedKey> {
+    if repeated.is_empty() {
+        return Vec::new();
+    }
+    let prefix = format!("items[{index}]");
+    let own = |one: &&RepeatedKey| {
+        let field = one.field.strip_prefix(&prefix)?;
+        let field = field.strip_prefix('.').unwrap_or(field).to_owned();
+        Some(RepeatedKey { field, ..(*one).clone() })
+    };
+    repeated.iter().filter_map(own).collect()
 }
 
 fn take_items(root: Value) -> Vec<Value> {

@@ -1,6 +1,7 @@
 //! Checks that the mesh or each namespace has a default-deny `AuthorizationPolicy`. Source: istio.io, security best
 //! practices, "Apply default-deny authorization policies".
 
+use crate::membership::namespace_mode;
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -65,11 +66,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
     if has_default(view, root) {
         return;
     }
-    let is_meshed = |namespace: &Resource| {
-        namespace.label("istio-injection") == Some("enabled")
-            || namespace.label("istio.io/rev").is_some_and(|revision| !revision.is_empty())
-            || namespace.label("istio.io/dataplane-mode") == Some("ambient")
-    };
+    let is_meshed = |namespace: &Resource| namespace_mode(namespace).is_in_mesh();
     let open: Vec<&str> = view
         .all(Kind::Namespace)
         .iter()

@@ -73,7 +73,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
         return;
     }
     let namespace = view.namespace_of(policy);
-    if namespace.is_some_and(|namespace| crate::membership::NamespaceMode::of(namespace).is_ambient()) {
+    if namespace.is_some_and(|namespace| crate::membership::namespace_mode(namespace).is_ambient()) {
         return;
     }
     let labels = Selector::new(spec.at("selector.matchLabels"));

@@ -2,7 +2,7 @@
 //! ambient, "Configure waypoint proxies"; Kiali's checks KIA1312, KIA1313.
 
 use super::waypoint::{self, LABEL, named_by};
-use crate::membership::NamespaceMode;
+use crate::membership::namespace_mode;
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -120,7 +120,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let Some((namespace, name)) = named_by(resource, own).filter(|(_, name)| *name != "none") else { return };
     let field = format!("metadata.labels[\"{LABEL}\"]");
     if is_namespace
-        && !NamespaceMode::of(resource).is_ambient()
+        && !namespace_mode(resource).is_ambient()
         && resource.label("istio.io/ingress-use-waypoint").is_none()
     {
         let message = format!("{} uses waypoint {name} but is not in the ambient mesh", resource.name);

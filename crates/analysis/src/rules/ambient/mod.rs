@@ -9,3 +9,4 @@ pub mod proxied;
 pub mod services;
 pub mod unread;
 mod waypoint;
+pub mod waypoint_kind;

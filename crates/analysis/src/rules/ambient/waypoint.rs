@@ -1,7 +1,7 @@
 //! Resolves which waypoint an object uses. Source: Istio, ambient mode, "Configure waypoint proxies": the label
 //! `istio.io/use-waypoint` of the pod, else of the service, else of the namespace; `none` opts out. Contains no rule.
 
-use crate::membership::NamespaceMode;
+use crate::membership::namespace_mode;
 use crate::{Kind, Resource, View};
 
 /// Label with the name of the waypoint.
@@ -31,7 +31,7 @@ pub fn namespace_has_waypoint(view: &View<'_>, namespace: &str) -> bool {
 
 /// Whether a namespace is among the objects and is ambient. Needs [`Kind::Namespace`].
 pub fn is_ambient(view: &View<'_>, namespace: &str) -> bool {
-    view.get(Kind::Namespace, "", namespace).is_some_and(|namespace| NamespaceMode::of(namespace).is_ambient())
+    view.get(Kind::Namespace, "", namespace).is_some_and(|namespace| namespace_mode(namespace).is_ambient())
 }
 
 /// Whether a namespace contains a waypoint, used or not. Needs [`Kind::KubernetesGateway`].

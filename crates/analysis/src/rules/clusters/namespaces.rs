@@ -1,7 +1,7 @@
 //! Checks that a namespace is in the mesh in all clusters or in none. Source: istio.io, deployment models, "Namespace
 //! sameness".
 
-use crate::membership::NamespaceMode;
+use crate::membership::{NamespaceMode, namespace_mode};
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -51,8 +51,8 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
         return;
     }
     let is_meshed = |mode: NamespaceMode<'_>| mode.injects() || mode.is_ambient();
-    let Some(inside) = everywhere.iter().find(|it| is_meshed(NamespaceMode::of(it))) else { return };
-    for outside in everywhere.iter().filter(|it| !is_meshed(NamespaceMode::of(it))) {
+    let Some(inside) = everywhere.iter().find(|it| is_meshed(namespace_mode(it))) else { return };
+    for outside in everywhere.iter().filter(|it| !is_meshed(namespace_mode(it))) {
         let message =
             format!("{namespace} is in the mesh in cluster {} but not in {}", inside.cluster, outside.cluster);
         findings

@@ -5,6 +5,8 @@
 //! the endpoints of a `ServiceEntry`; a wildcard host matches services; labels of cluster and network, which no pod
 //! has, are considered matched. Nothing is reported if the services of the host's namespace are not among the objects.
 
+use std::sync::Arc;
+
 use crate::rules::support::{completeness, suggest};
 use crate::{
     Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Selector, Value, View, Within, hosts,
@@ -144,7 +146,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
         return;
     }
     let subsets = rule.spec()["subsets"].items();
-    if subsets.is_empty() || !completeness::knows_workloads(view) {
+    if subsets.is_empty() {
         return;
     }
     if providers.iter().any(|it| it.kind == Kind::Service && completeness::is_for_unknown_pods(view, it)) {
@@ -160,6 +162,13 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
             continue;
         }
         let name = subset["name"].text();
+        let is_known = |provider: &Arc<Resource>| {
+            let has_endpoints = !provider.spec()["endpoints"].is_empty();
+            has_endpoints || completeness::knows_workloads(view, Within::Namespace(&provider.namespace), &labels)
+        };
+        if !providers.iter().all(is_known) {
+            continue;
+        }
         findings
             .add(&IST0173, rule, format!("no workload has the labels {labels} of subset {name}"))
             .field(format!("spec.subsets[{index}].labels"))
@@ -172,7 +181,7 @@ fn check_host(view: &View<'_>, rule: &Resource, host: &str, findings: &mut Findi
     if full.starts_with('*') && covers_any(view, &full) {
         return;
     }
-    if !completeness::knows_host(view, &full) && !suggest::is_short(view, host) {
+    if !completeness::knows_host(view, &full, host) && !suggest::is_short(view, host) {
         return;
     }
     let hint = suggest::host(view, host, &rule.namespace);

@@ -111,7 +111,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     let servers = gateway.spec()["servers"].items();
     if servers.is_empty()
         && !selector.is_empty()
-        && completeness::knows_gateways(view)
+        && completeness::knows_gateways(view, gateway, &selector)
         && !view.has_workload(Within::Anywhere, &selector)
     {
         tell_unselected(gateway, &selector, findings);

@@ -106,7 +106,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         }
     }
     if !has_workload {
-        if !selector.is_empty() && completeness::knows_gateways(view) {
+        if !selector.is_empty() && completeness::knows_gateways(view, gateway, &selector) {
             tell_unselected(gateway, &selector, findings);
         }
         return;

@@ -14,7 +14,7 @@ use x509_cert::der::{Decode, DecodePem};
 use super::conflict::tell_unselected;
 use crate::rules::support::common_codes::IST0101;
 use crate::rules::support::{completeness, suggest};
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View, Within, generated};
 
 pub static RULE: Rule = Rule {
     name: "gateway.SecretAnalyzer",
@@ -90,7 +90,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
         .map(|workload| (workload.namespace.as_str(), &*workload.cluster))
         .collect();
     if namespaces.is_empty() {
-        if !selector.is_empty() && completeness::knows_gateways(view) {
+        if !selector.is_empty() && completeness::knows_gateways(view, gateway, &selector) {
             tell_unselected(gateway, &selector, findings);
         }
         return;
@@ -105,8 +105,11 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
             .collect();
         let place = namespaces.iter().map(|(namespace, _)| *namespace).collect::<Vec<_>>().join(", ");
         if secrets.is_empty() {
-            let is_known = namespaces.iter().any(|(namespace, _)| view.has_in(Kind::Secret, namespace));
-            if is_known || completeness::knows_namespaces(view) {
+            let is_absent = |(namespace, _): &(&str, &str)| completeness::knows_secret(view, namespace, name);
+            // The same name in another namespace is what goes wrong most, so it counts as evidence.
+            let is_elsewhere =
+                || !view.may_make_anything() && !is_made(view, &namespaces, name) && suggest::has_secret(view, name);
+            if namespaces.iter().all(is_absent) || is_elsewhere() {
                 let hint = suggest::secret(view, name);
                 findings
                     .add(
@@ -128,7 +131,12 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     }
 }
 
-/// Credentials of the servers, with their fields. A name with a scheme is not a Secret.
+/// Whether a controller may make the Secret in one of the namespaces.
+fn is_made(view: &View<'_>, namespaces: &BTreeSet<(&str, &str)>, name: &str) -> bool {
+    namespaces.iter().any(|(namespace, _)| view.may_be_made(generated::SECRET, namespace, name))
+}
+
+/// The credentials that servers name, with their fields. A name with a scheme is no secret.
 fn credentials(gateway: &Resource) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     for (index, server) in gateway.spec()["servers"].items().iter().enumerate() {

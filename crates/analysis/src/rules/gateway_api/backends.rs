@@ -3,7 +3,7 @@
 
 use super::grants::is_granted;
 use super::status::is_refused;
-use crate::rules::support::completeness::is_whole_cluster;
+use crate::rules::support::completeness::knows_service;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
@@ -137,9 +137,8 @@ fn check_backend(view: &View<'_>, route: &Resource, backend: &Value, path: &str,
     let name = backend["name"].text();
     let namespace = if backend["namespace"].is_set() { backend["namespace"].text() } else { &route.namespace };
     if namespace != route.namespace && !is_granted(view, route, "", "Service", namespace, name) {
-        // The ReferenceGrant may be in a file that was not read; other objects of the namespace show whether it was.
-        let knows = view.has_in(Kind::Service, namespace) || is_whole_cluster(view);
-        if knows {
+        // A grant may stand in a file that is not given; the namespace's own objects tell whether it is known.
+        if knows_service(view, namespace, name) {
             let message = format!(
                 "no ReferenceGrant in namespace {namespace} allows {} in {} to reference service {name}",
                 route.kind, route.namespace
@@ -148,7 +147,7 @@ fn check_backend(view: &View<'_>, route: &Resource, backend: &Value, path: &str,
         }
     }
     let Some(service) = view.get(Kind::Service, namespace, name) else {
-        if view.has_in(Kind::Service, namespace) || is_whole_cluster(view) {
+        if knows_service(view, namespace, name) {
             let message = format!("service {name} does not exist in namespace {namespace}");
             findings.add(&SH7142, route, message).field(format!("{path}.name")).arguments([namespace, name]);
         }

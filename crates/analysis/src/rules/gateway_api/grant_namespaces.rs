@@ -1,6 +1,6 @@
 //! Checks for grants to namespaces that do not exist. Source: Kiali's check KIA1601.
 
-use crate::rules::support::completeness::knows_namespaces;
+use crate::rules::support::completeness::{is_of_each_cluster, knows_namespaces};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -27,6 +27,10 @@ metadata: {name: istio-system}
 ---
 apiVersion: v1
 kind: Namespace
+metadata: {name: kube-system}
+---
+apiVersion: v1
+kind: Namespace
 metadata: {name: shop}
 ---
 apiVersion: gateway.networking.k8s.io/v1
@@ -40,6 +44,10 @@ spec:
 apiVersion: v1
 kind: Namespace
 metadata: {name: istio-system}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: kube-system}
 ---
 apiVersion: v1
 kind: Namespace
@@ -59,7 +67,8 @@ spec:
 fn check(view: &View<'_>, grant: &Resource, findings: &mut Findings) {
     for (index, from) in grant.spec()["from"].items().iter().enumerate() {
         let namespace = from["namespace"].text();
-        if namespace.is_empty() || view.has_named(Kind::Namespace, "", namespace) || !knows_namespaces(view) {
+        let is_there = || view.has_named(Kind::Namespace, "", namespace) || is_of_each_cluster(view, namespace);
+        if namespace.is_empty() || is_there() || !knows_namespaces(view) {
             continue;
         }
         let message = format!("namespace {namespace} does not exist");

@@ -2,8 +2,9 @@
 //! KIA1401.
 
 use super::status::is_refused;
+use crate::istio::selector;
 use crate::rules::support::completeness::is_whole_cluster;
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, hosts};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View, hosts};
 
 const ROUTES: &[Kind] = &[Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute];
 
@@ -103,6 +104,12 @@ spec: {parentRefs: [{name: public, namespace: ingress}]}
     also: &[],
 };
 
+static GATEWAYS_BY_NAME: KeyIndex = KeyIndex {
+    name: "Kubernetes gateways by name",
+    kinds: &[Kind::KubernetesGateway],
+    keys: |gateway, keys| keys.add(&[&gateway.name]),
+};
+
 fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
     if is_refused(route, "Accepted") {
         return;
@@ -115,7 +122,10 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
         }
         let (namespace, name) = (or("namespace", &route.namespace), parent["name"].text());
         let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else {
-            if view.has(Kind::KubernetesGateway) || is_whole_cluster(view) {
+            // The same name in another namespace is what goes wrong most, so it counts as evidence.
+            let is_near =
+                || view.has_in(Kind::KubernetesGateway, namespace) || view.has_key(&GATEWAYS_BY_NAME, &[name]);
+            if !view.may_make_anything() && is_near() || is_whole_cluster(view) {
                 let message = format!("Gateway {namespace}/{name} does not exist");
                 findings
                     .add(&SH7141, route, message)
@@ -148,10 +158,11 @@ fn refusal(view: &View<'_>, route: &Resource, parent: &Value, gateway: &Resource
         .filter(|listener| port.is_none() || listener["port"].as_int() == port)
         .peekable();
     if candidates.peek().is_none() {
-        return Some(if section.is_empty() {
-            "no listener has this port".into()
-        } else {
-            format!("no listener is named {section}")
+        let is_named = |listener: &Value| listener["name"].text() == section;
+        return Some(match port {
+            Some(port) if section.is_empty() => format!("no listener has port {port}"),
+            Some(port) if listeners.iter().any(is_named) => format!("listener {section} has another port than {port}"),
+            _ => format!("no listener is named {section}"),
         });
     }
     let mut furthest = (0, String::new());
@@ -208,13 +219,7 @@ fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listen
         "None" => false,
         "Selector" => {
             let Some(namespace) = view.namespace_of(route) else { return true };
-            let wanted = &namespaces["selector"];
-            // Kubernetes adds the label kubernetes.io/metadata.name to each namespace; a file need not contain it.
-            let labels = Selector::new(&wanted["matchLabels"]);
-            let has = |key: &str, value: &str| {
-                namespace.label(key) == Some(value) || (key == "kubernetes.io/metadata.name" && namespace.name == value)
-            };
-            wanted["matchExpressions"].is_set() || labels.pairs().iter().all(|(key, value)| has(key, value))
+            selector::selects_namespace(&namespaces["selector"], &namespace.name, Some(namespace.labels()))
         }
         _ => route.namespace == gateway.namespace,
     }

@@ -3,7 +3,7 @@
 //! Differs from istioctl: a Deployment is reported only if injectors are among the objects, because manifests alone do
 //! not show which injectors the cluster has.
 
-use super::selector;
+use crate::istio::selector;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -108,8 +108,8 @@ fn check(view: &View<'_>, workload: &Resource, findings: &mut Findings) {
         .filter(|webhook| webhook["name"].text().ends_with("istio.io"))
         .collect();
     let is_injected = injectors.iter().any(|webhook| {
-        selector::matches(&webhook["namespaceSelector"], in_namespace)
-            && selector::matches(&webhook["objectSelector"], on_pod)
+        selector::selects_by(&webhook["namespaceSelector"], &in_namespace)
+            && selector::selects_by(&webhook["objectSelector"], &on_pod)
     });
     if !injectors.is_empty() && !is_injected {
         findings

@@ -3,5 +3,4 @@
 pub mod auto_image;
 pub mod image;
 pub mod namespace;
-mod selector;
 pub mod webhook;

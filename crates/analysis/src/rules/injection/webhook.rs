@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::selector;
+use crate::istio::selector;
 use crate::rules::support::completeness;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
@@ -112,7 +112,7 @@ fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut F
         let all: Vec<_> = revision.flat_map(|revision| own.clone().map(move |own| (own, revision))).collect();
         move |selector: fn(&Value) -> &Value| -> Vec<Vec<bool>> {
             let matches = |own: Option<&'static str>, revision, node| {
-                selector::matches(selector(node), |label| match label {
+                selector::selects_by(selector(node), &|label| match label {
                     REVISION => revision,
                     label if label == key => own,
                     _ => None,
@@ -153,7 +153,7 @@ fn check_services(view: &View<'_>, webhooks: &[Webhook<'_>], findings: &mut Find
     for webhook in webhooks {
         let service = &webhook.node["clientConfig"]["service"];
         let (namespace, name) = (service["namespace"].text(), service["name"].text());
-        let is_known = || completeness::knows_host(view, &format!("{name}.{namespace}.svc.cluster.local"));
+        let is_known = || completeness::knows_service(view, namespace, name);
         if service.is_null() || view.has_named(Kind::Service, namespace, name) || !is_known() {
             continue;
         }

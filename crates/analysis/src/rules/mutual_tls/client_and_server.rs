@@ -211,8 +211,7 @@ impl Servers<'_> {
 }
 
 fn is_meshed(namespace: &Resource) -> bool {
-    let mode = crate::membership::NamespaceMode::of(namespace);
-    mode.injects() || mode.is_ambient()
+    crate::membership::namespace_mode(namespace).is_in_mesh()
 }
 
 /// Container port behind a Service port. A port name is not resolved, so the port-level mode is then unknown.

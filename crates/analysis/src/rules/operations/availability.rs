@@ -1,7 +1,8 @@
 //! Checks that the control plane and gateways survive the loss of a node. Source: istio.io, deployment best practices.
 //! istiod is needed for each new pod.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View};
+use crate::istio::selector;
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
     name: "operations.Availability",
@@ -90,8 +91,8 @@ fn check(view: &View<'_>, deployment: &Resource, findings: &mut Findings) {
     }
     let labels = deployment.pod_labels();
     let has_budget = view.in_namespace(Kind::PodDisruptionBudget, &deployment.namespace).iter().any(|budget| {
-        let selector = Selector::new(budget.spec().at("selector.matchLabels"));
-        !selector.is_empty() && selector.matches(labels)
+        let selector = &budget.spec()["selector"];
+        selector.is_set() && selector::selects(selector, labels)
     });
     if !has_budget {
         let message = format!("{what} {} has no PodDisruptionBudget", deployment.name);

@@ -1,7 +1,8 @@
 //! Checks for namespaces whose revision has no injector, and for injectors that fail open. Source: istio.io, canary
 //! upgrades; common injection problems.
 
-use crate::membership::NamespaceMode;
+use crate::istio::selector::selects_namespace;
+use crate::membership::namespace_mode;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 /// Checks namespaces.
@@ -99,7 +100,7 @@ fn injectors(configuration: &Resource) -> impl Iterator<Item = (usize, &Value)> 
 }
 
 fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Findings) {
-    let mode = NamespaceMode::of(namespace);
+    let mode = namespace_mode(namespace);
     if !mode.injects() || namespace.label("istio.io/dataplane-mode").is_some() {
         return;
     }
@@ -109,7 +110,11 @@ fn check_namespace(view: &View<'_>, namespace: &Resource, findings: &mut Finding
         .filter(|configuration| configuration.cluster == namespace.cluster)
         .flat_map(|configuration| injectors(configuration))
         .peekable();
-    if known.peek().is_none() || known.any(|(_, webhook)| matches(&webhook["namespaceSelector"], namespace.labels())) {
+    if known.peek().is_none()
+        || known.any(|(_, webhook)| {
+            selects_namespace(&webhook["namespaceSelector"], &namespace.name, Some(namespace.labels()))
+        })
+    {
         return;
     }
     let (asked, field) = match (mode.injection, mode.revision) {
@@ -131,23 +136,6 @@ fn check_webhook(_: &View<'_>, configuration: &Resource, findings: &mut Findings
                 .arguments([name]);
         }
     }
-}
-
-/// A Kubernetes label selector, with matchLabels and matchExpressions.
-fn matches(selector: &Value, labels: &Value) -> bool {
-    let by_labels = selector["matchLabels"].entries().iter().all(|(key, value)| labels[key.as_str()] == *value);
-    by_labels
-        && selector["matchExpressions"].items().iter().all(|expression| {
-            let value = labels[expression["key"].text()].as_str();
-            let listed = || value.is_some_and(|value| expression["values"].texts().any(|listed| listed == value));
-            match expression["operator"].text() {
-                "In" => listed(),
-                "NotIn" => !listed(),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => true,
-            }
-        })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Checks for mesh namespaces that rely on the sidecar alone. Source: istio.io, security best practices, "Defense in
 //! depth with `NetworkPolicy`".
 
-use crate::membership::NamespaceMode;
+use crate::membership::namespace_mode;
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::rules::support::text::some_of;
 use crate::{Check, Code, Example, Findings, Kind, Level, Rule, View};
@@ -66,7 +66,7 @@ fn check(view: &View<'_>, findings: &mut Findings) {
         .all(Kind::Namespace)
         .iter()
         .filter(|namespace| {
-            let mode = NamespaceMode::of(namespace);
+            let mode = namespace_mode(namespace);
             (mode.injects() || mode.is_ambient()) && !view.has_in(Kind::NetworkPolicy, &namespace.name)
         })
         .map(|namespace| namespace.name.as_str())

@@ -1,7 +1,7 @@
 //! Checks for injected namespaces whose Pod Security level rejects sidecars. Source: istio.io, application
 //! requirements; Istio CNI: without it each pod has an init container with `NET_ADMIN`.
 
-use crate::membership::NamespaceMode;
+use crate::membership::namespace_mode;
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
@@ -60,7 +60,7 @@ const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
 fn check(view: &View<'_>, namespace: &Resource, findings: &mut Findings) {
     let Some(level @ ("restricted" | "baseline")) = namespace.label(ENFORCE) else { return };
-    if !NamespaceMode::of(namespace).injects() || !is_whole_cluster(view) {
+    if !namespace_mode(namespace).injects() || !is_whole_cluster(view) {
         return;
     }
     // istio-cni in kube-system is not visible, because kube-system is not read; in another namespace it is.

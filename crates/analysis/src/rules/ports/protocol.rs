@@ -1,6 +1,7 @@
 //! Determines the declared protocol of a port. Source: istio `pkg/config/protocol`, protocol selection: `appProtocol`,
 //! else the name up to its first dash.
 
+use crate::istio::protocol::{Protocol, of_declared_port, of_service_port};
 use crate::{Kind, Resource, Value};
 
 /// Protocol of a port as far as rules need it.
@@ -18,18 +19,12 @@ pub enum Spoken {
 
 /// Protocol of a port of a Service or `ServiceEntry`.
 pub fn spoken(provider: &Resource, port: &Value) -> Spoken {
-    let said = if provider.kind == Kind::ServiceEntry {
-        port["protocol"].text()
-    } else if port["appProtocol"].is_set() {
-        port["appProtocol"].text().trim_start_matches("kubernetes.io/")
-    } else {
-        port["name"].text().split('-').next().unwrap_or_default()
-    };
-    match said.to_ascii_lowercase().as_str() {
-        "http" | "http2" | "grpc" | "grpc-web" | "http_proxy" | "h2c" | "ws" => Spoken::Http,
-        "https" | "tls" | "wss" => Spoken::Tls,
-        "tcp" | "udp" | "mongo" | "mysql" | "redis" => Spoken::Other,
-        _ => Spoken::Unsaid,
+    let declared = if provider.kind == Kind::ServiceEntry { of_declared_port(port) } else { of_service_port(port) };
+    match declared {
+        Protocol::Http => Spoken::Http,
+        Protocol::Tls => Spoken::Tls,
+        Protocol::Tcp | Protocol::Udp => Spoken::Other,
+        Protocol::Undeclared => Spoken::Unsaid,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checks `exportTo` for namespaces that do not exist. Source: Kiali's check KIA0005.
 
-use crate::rules::support::completeness::knows_namespaces;
+use crate::rules::support::completeness::{is_of_each_cluster, knows_namespaces};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -26,6 +26,10 @@ metadata: {name: istio-system}
 ---
 apiVersion: v1
 kind: Namespace
+metadata: {name: kube-system}
+---
+apiVersion: v1
+kind: Namespace
 metadata: {name: shop}
 ---
 apiVersion: networking.istio.io/v1
@@ -41,6 +45,10 @@ spec:
 apiVersion: v1
 kind: Namespace
 metadata: {name: istio-system}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: kube-system}
 ---
 apiVersion: v1
 kind: Namespace
@@ -63,6 +71,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     for (index, namespace) in resource.spec()["exportTo"].texts().enumerate() {
         if matches!(namespace, "." | "*" | "~" | "")
             || view.has_named(Kind::Namespace, "", namespace)
+            || is_of_each_cluster(view, namespace)
             || !knows_namespaces(view)
         {
             continue;

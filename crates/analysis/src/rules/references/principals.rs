@@ -1,7 +1,7 @@
 //! Checks the principals in policies. Source: Kiali's checks KIA0106, KIA0108; kiali/kiali#7262.
 
-use crate::rules::support::completeness::knows_namespaces;
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
+use crate::rules::support::completeness::{is_of_each_cluster, knows_namespaces, knows_service_accounts};
+use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, generated};
 
 pub static RULE: Rule = Rule {
     name: "references.Principals",
@@ -209,10 +209,14 @@ fn missing(view: &View<'_>, (namespace, account): (&str, &str)) -> Option<String
     if account.contains('*') || view.has_named(Kind::ServiceAccount, namespace, account) {
         return None;
     }
-    if !view.has_named(Kind::Namespace, "", namespace) && knows_namespaces(view) {
+    if view.may_be_made(generated::SERVICE_ACCOUNT, namespace, account) {
+        return None;
+    }
+    let is_there = || view.has_named(Kind::Namespace, "", namespace) || is_of_each_cluster(view, namespace);
+    if knows_namespaces(view) && !is_there() {
         return Some(format!("namespace {namespace} with service account {account} does not exist"));
     }
-    let knows_accounts = view.has_in(Kind::ServiceAccount, namespace);
+    let knows_accounts = knows_service_accounts(view, namespace);
     (knows_accounts && account != "default").then(|| format!("namespace {namespace} has no service account {account}"))
 }
 

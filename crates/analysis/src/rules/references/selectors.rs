@@ -1,7 +1,7 @@
 //! Checks for selectors that match no workload, for the kinds that istioctl does not check. Source: Kiali's check
 //! KIA0004; istio/istio#51273 for workloads scaled to zero.
 
-use crate::rules::support::completeness::{are_unknown_pods, knows_namespaces};
+use crate::rules::support::completeness::{are_unknown_pods, knows_workloads};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, WORKLOADS, Within};
 
 const KINDS: &[Kind] = &[
@@ -90,12 +90,7 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let is_everywhere = resource.namespace == view.root_namespace() && resource.kind != Kind::PeerAuthentication;
     let within = if is_everywhere { Within::Anywhere } else { Within::Namespace(&resource.namespace) };
     let selector = Selector::new(labels);
-    let nothing = Selector::default();
-    if view.has_workload(within, &selector) || !view.has_workload(within, &nothing) {
-        return;
-    }
-    // The root namespace serves workloads of other applications, whose files were not read.
-    if is_everywhere && !knows_namespaces(view) {
+    if view.has_workload(within, &selector) || !knows_workloads(view, within, &selector) {
         return;
     }
     if is_outside(view, &resource.namespace, &selector) || are_unknown_pods(view, &resource.namespace, labels) {
@@ -129,7 +124,8 @@ mod tests {
             "{name: cart, namespace: istio-system}\nspec:\n  selector",
         );
         assert!(!reported(&filter).contains("SH7125"));
-        let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n";
+        let namespaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n\
+                          ---\napiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system}\n";
         assert!(reported(&format!("{filter}{namespaces}")).contains("SH7125"));
     }
 

@@ -2,6 +2,7 @@
 
 pub mod default_route;
 pub mod destinations;
+pub mod http_on_tcp;
 pub mod match_gateways;
 pub mod overlapping_rules;
 pub mod same_host_entries;

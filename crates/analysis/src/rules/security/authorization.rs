@@ -83,13 +83,18 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
         return;
     }
     let is_of_mesh = policy.namespace == view.root_namespace();
-    if is_of_mesh && spec["selector"].is_null() || !completeness::knows_workloads(view) {
+    if is_of_mesh && spec["selector"].is_null() {
         return;
     }
     let selector = Selector::new(&spec["selector"]["matchLabels"]);
     let within = if is_of_mesh { Within::Anywhere } else { Within::Namespace(&policy.namespace) };
     let is_held = |workload: &Resource| view.namespace_of(workload).is_none() || view.is_in_mesh(workload);
     if view.workloads(within, &selector).any(|workload| is_held(workload)) || has_machine(view, within, &selector) {
+        return;
+    }
+    // Where pods were listed, those of other namespaces may be missing from the list.
+    let is_sure = completeness::knows_workloads(view, within, &selector);
+    if !is_sure && (!view.has(Kind::Pod) || view.may_make_pods_anywhere()) {
         return;
     }
     if completeness::are_unknown_pods(view, &policy.namespace, &spec["selector"]["matchLabels"]) {
@@ -103,7 +108,8 @@ fn check_workloads(view: &View<'_>, policy: &Resource, findings: &mut Findings) 
         format!("selector {selector} matches no workload of {place} that is in the mesh")
     };
     let field = if spec["selector"].is_set() { "spec.selector" } else { "metadata.namespace" };
-    findings.add(&IST0127, policy, message).field(field).arguments([selector]);
+    let level = if is_sure { IST0127.level } else { Level::Info };
+    findings.add(&IST0127, policy, message).field(field).level(level).arguments([selector]);
 }
 
 /// Whether a WorkloadEntry has the labels.
@@ -122,7 +128,10 @@ fn check_namespace(view: &View<'_>, policy: &Resource, named: &str, field: Strin
         (Some(""), _) => true,
         (Some(suffix), _) => namespaces.iter().any(|namespace| namespace.name.ends_with(suffix)),
         (_, Some(prefix)) => namespaces.iter().any(|namespace| namespace.name.starts_with(prefix)),
-        _ => view.has_named(Kind::Namespace, "", &named.to_ascii_lowercase()),
+        _ => {
+            view.has_named(Kind::Namespace, "", &named.to_ascii_lowercase())
+                || completeness::is_of_each_cluster(view, named)
+        }
     };
     if namespaces.is_empty() || is_there() {
         return;

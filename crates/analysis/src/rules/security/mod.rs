@@ -2,4 +2,5 @@
 
 pub mod authorization;
 pub mod blocked_cidrs;
+pub mod token_not_read;
 pub mod token_not_required;

@@ -1,6 +1,6 @@
 //! Suggestions ("did you mean") for names that do not exist, for the end of a message. Contains no rule.
 
-use crate::{KeyIndex, Kind, View, hosts};
+use crate::{KeyIndex, Kind, View, generated, hosts};
 use sailhand_base::suggest;
 
 static SERVICES: KeyIndex =
@@ -43,7 +43,12 @@ fn short<'h>(view: &View<'_>, host: &'h str) -> Option<(&'h str, &'h str)> {
     view.has_named(Kind::Service, namespace, name).then_some((name, namespace))
 }
 
-/// Suggestion for a Secret that is not in the expected namespace; empty if none has this name. Needs [`Kind::Secret`].
+/// Whether a Secret of this name is in some namespace, or a controller makes one there. Needs [`Kind::Secret`].
+pub fn has_secret(view: &View<'_>, name: &str) -> bool {
+    !view.lookup(&SECRETS, &[name]).is_empty() || view.is_made_somewhere(generated::SECRET, name)
+}
+
+/// For a Secret that is not where it is looked for. Needs [`Kind::Secret`].
 pub fn secret(view: &View<'_>, name: &str) -> String {
     let found = view.lookup(&SECRETS, &[name]);
     found

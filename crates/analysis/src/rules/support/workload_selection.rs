@@ -30,7 +30,9 @@ pub fn find<'a>(
             continue;
         }
         let workloads: Vec<_> = view.workloads(Within::Namespace(&resource.namespace), &selector).collect();
-        if workloads.is_empty() && completeness::knows_workloads(view) {
+        if workloads.is_empty()
+            && completeness::knows_workloads(view, Within::Namespace(&resource.namespace), &selector)
+        {
             let selector = selector.to_string();
             findings
                 .add(&IST0101, resource, format!("selector {selector} matches no workload in the namespace"))

@@ -132,7 +132,7 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
         let is_own = hosts::service_of(&full).is_some_and(|(namespace, name)| {
             namespace == service.namespace && view.has_named(Kind::Service, namespace, name)
         });
-        if !(is_for_all && is_own) && (completeness::knows_host(view, &full) || suggest::is_short(view, host)) {
+        if !(is_for_all && is_own) && (completeness::knows_host(view, &full, host) || suggest::is_short(view, host)) {
             let what = if destination.is_mirror { "mirror host" } else { "host" };
             let hint = suggest::host(view, host, &service.namespace);
             findings

@@ -5,13 +5,21 @@
 //! matches its external name (istio/istio#58555).
 
 use crate::rules::support::common_codes::IST0101;
+use crate::rules::support::completeness;
 use crate::rules::support::gateway_binding::named;
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View, hosts};
+use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View, hosts};
 
 pub static RULE: Rule = Rule {
     name: "virtualservice.GatewayAnalyzer",
     codes: &[&IST0101, &IST0132, &IST0165],
-    inputs: &[Kind::VirtualService, Kind::Gateway, Kind::KubernetesGateway, Kind::Service],
+    inputs: &[
+        Kind::VirtualService,
+        Kind::Gateway,
+        Kind::KubernetesGateway,
+        Kind::Service,
+        Kind::Namespace,
+        Kind::MeshConfig,
+    ],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -104,10 +112,15 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
             continue;
         }
         let (namespace, name, found) = find(view, gateway, &service.namespace);
+        let is_known = found.is_some() || knows_gateway(view, namespace, name);
+        let level = |level: Level| if is_known { level } else { Level::Info };
         if found.is_none() {
+            let unknown = if is_known { "" } else { "; no Gateway of that namespace was read" };
+            let message = format!("gateway {gateway} does not exist (resolved to {namespace}/{name}){unknown}");
             findings
-                .add(&IST0101, service, format!("gateway {gateway} does not exist (resolved to {namespace}/{name})"))
+                .add(&IST0101, service, message)
                 .field(field.clone())
+                .level(level(Level::Error))
                 .arguments(["gateway", gateway]);
         }
         if found.is_some_and(|found| serves_any(view, found, service)) {
@@ -117,12 +130,26 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let shown = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
         let finding =
             findings.add(&IST0132, service, format!("gateway {gateway} serves none of the hosts {hosts}")).field(field);
-        finding.arguments([&hosts, &full_name, &shown]);
+        finding.arguments([&hosts, &full_name, &shown]).level(level(Level::Warning));
         if let Some(found) = found {
             finding.related(found);
         }
     }
 }
+
+/// Whether a gateway that is not among the objects does not exist: where others of its namespace were read, or one of its
+/// name in another namespace, which is what goes wrong most.
+fn knows_gateway(view: &View<'_>, namespace: &str, name: &str) -> bool {
+    let has = |kind| view.has_in(kind, namespace);
+    let is_near = || has(Kind::Gateway) || has(Kind::KubernetesGateway) || view.has_key(&BY_NAME, &[name]);
+    view.is_stated_whole() || !view.may_make_anything() && (is_near() || completeness::knows_namespaces(view))
+}
+
+static BY_NAME: KeyIndex = KeyIndex {
+    name: "gateways by name",
+    kinds: &[Kind::Gateway, Kind::KubernetesGateway],
+    keys: |gateway, keys| keys.add(&[&gateway.name]),
+};
 
 /// The gateway with its namespace and name.
 fn find<'a>(view: &View<'a>, gateway: &'a str, own: &'a str) -> (&'a str, &'a str, Option<&'a Resource>) {

@@ -1,5 +1,6 @@
 //! Rules about `VirtualService`.
 
+pub mod delegates;
 pub mod destination_host;
 pub mod gateways;
 pub mod jwt_claims;

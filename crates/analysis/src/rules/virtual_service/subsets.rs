@@ -34,7 +34,8 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let full = hosts::fqdn(host, &service.namespace);
         let is_defined = view.has_key(&BY_SUBSET, &[&full, subset])
             || hosts::wildcards(&full).any(|wildcard| view.has_key(&BY_SUBSET, &[&wildcard, subset]));
-        if is_defined {
+        // A patch, or what installs other objects of the namespace, may define it.
+        if is_defined || view.may_be_made("DestinationRule", &service.namespace, "") {
             continue;
         }
         let what = if destination.is_mirror { "mirror" } else { "host" };

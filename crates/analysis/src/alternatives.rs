@@ -1,0 +1,135 @@
+//! Objects that several files define differently: steps of a tutorial, environments, stages of a canary. Only one of
+//! them is applied at a time, and which ones go together is not known. So a finding that depends on other objects counts
+//! only if it holds with each alternative of them. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::num::NonZero;
+
+use super::run::settle;
+use super::{Code, Finding, ObjectRef, Rule, Snapshot, rules, run};
+
+/// Most alternatives of one object that are tried.
+const MOST_ROUNDS: usize = 4;
+/// Most objects that are tried one by one; findings of the others that depend on other objects are dropped.
+const MOST_OBJECTS: usize = 50;
+
+/// All findings, as [`run`] gives them, but for those that do not hold with each alternative, and with those that the
+/// alternatives have by themselves.
+#[must_use]
+pub fn run_alternatives(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>) -> Vec<Finding> {
+    let mut findings = run(snapshot, rules, threads);
+    let repeated: BTreeSet<ObjectRef> = snapshot.alternatives().map(|it| ObjectRef::from(&**it)).collect();
+    let rounds = rounds(snapshot).min(MOST_ROUNDS);
+    for round in 0..rounds {
+        let others = run(&snapshot.with_alternatives(round, None), rules, threads);
+        let known: HashSet<&str> = others.iter().map(|finding| finding.fingerprint.as_str()).collect();
+        let is_own = |finding: &Finding| repeated.contains(&finding.object);
+        findings.retain(|it| !depends_on_others(it.code) || is_own(it) || known.contains(&*it.fingerprint));
+        retain_of_repeated(snapshot, round, &repeated, rules, threads, &mut findings);
+        let have: HashSet<String> = findings.iter().map(|finding| finding.fingerprint.clone()).collect();
+        let more =
+            others.iter().filter(|it| is_own(it) && !depends_on_others(it.code) && !have.contains(&it.fingerprint));
+        findings.extend(more.cloned());
+    }
+    if rounds > 0 {
+        settle(&mut findings);
+    }
+    findings
+}
+
+/// Of an object with alternatives, keeps what holds while the other objects take theirs.
+fn retain_of_repeated(
+    snapshot: &Snapshot,
+    round: usize,
+    repeated: &BTreeSet<ObjectRef>,
+    rules: &[&'static Rule],
+    threads: NonZero<usize>,
+    findings: &mut Vec<Finding>,
+) {
+    let is_asked = |it: &&Finding| depends_on_others(it.code) && repeated.contains(&it.object);
+    let mut codes: BTreeMap<ObjectRef, BTreeSet<&'static str>> = BTreeMap::new();
+    for finding in findings.iter().filter(is_asked) {
+        codes.entry(finding.object.clone()).or_default().insert(finding.code.id);
+    }
+    let mut holds: HashSet<String> = HashSet::new();
+    for (object, codes) in codes.iter().take(MOST_OBJECTS) {
+        let of_codes = |rule: &&&'static Rule| rule.codes.iter().any(|code| codes.contains(code.id));
+        let rules: Vec<&'static Rule> = rules.iter().filter(of_codes).copied().collect();
+        let found = run(&snapshot.with_alternatives(round, Some(object)), &rules, threads);
+        holds.extend(found.into_iter().filter(|it| it.object == *object).map(|finding| finding.fingerprint));
+    }
+    findings.retain(|it| !is_asked(&it) || holds.contains(&it.fingerprint));
+}
+
+fn rounds(snapshot: &Snapshot) -> usize {
+    let mut counts: BTreeMap<ObjectRef, usize> = BTreeMap::new();
+    for alternative in snapshot.alternatives() {
+        *counts.entry(ObjectRef::from(&**alternative)).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or(0)
+}
+
+/// Whether a code may be reported because of another object than the one it is about.
+fn depends_on_others(code: &Code) -> bool {
+    rules::ALL
+        .iter()
+        .any(|rule| rule.codes.contains(&code) && rule.inputs.len() > 1 && !rule.name.starts_with("schema."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{self, Sources};
+    use crate::{Settings, Snapshot};
+
+    const ONE: NonZero<usize> = NonZero::<usize>::MIN;
+
+    fn reported(files: &[&str]) -> Vec<String> {
+        let mut sources = Sources::default();
+        for (number, text) in files.iter().enumerate() {
+            sources.add(format!("{number}.yaml"), (*text).to_owned());
+        }
+        let reading = source::read(&sources, ONE);
+        let snapshot = Snapshot::new(reading.resources, Settings::default());
+        let found = run_alternatives(&snapshot, rules::ALL, ONE);
+        found
+            .into_iter()
+            .filter(|it| it.level == crate::Level::Error)
+            .map(|it| format!("{} {}", it.code.id, it.object))
+            .collect()
+    }
+
+    fn route(subset: &str) -> String {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a, namespace: shop}}\n\
+             spec: {{hosts: [a], http: [{{route: [{{destination: {{host: a, subset: {subset}}}}}]}}]}}\n"
+        )
+    }
+
+    fn rule(subset: &str) -> String {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: a, namespace: shop}}\n\
+             spec: {{host: a, subsets: [{{name: {subset}, labels: {{v: {subset}}}}}]}}\n"
+        )
+    }
+
+    const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: shop}\nspec: {ports: [{port: 80, name: http}]}\n";
+
+    #[test]
+    fn finding_has_to_hold_with_each_alternative() {
+        let (v1, v2) = (rule("v1"), rule("v2"));
+        assert_eq!(reported(&[SERVICE, &route("v1"), &v1, &v2]), [""; 0], "v1 is defined by the first file");
+        assert_eq!(reported(&[SERVICE, &route("v3"), &v1, &v2]), ["IST0101 VirtualService shop/a"]);
+        // The route has alternatives too: each goes with one of the rules.
+        assert_eq!(reported(&[SERVICE, &route("v1"), &v1, &route("v2"), &v2]), [""; 0]);
+        assert_eq!(reported(&[SERVICE, &v1, &route("v2"), &v2, &route("v3")]), ["IST0101 VirtualService shop/a"]);
+    }
+
+    #[test]
+    fn alternative_is_judged_by_itself() {
+        let wrong = route("v1").replace("hosts: [a], ", "");
+        let found =
+            reported(&[SERVICE, &rule("v1"), &wrong.replace("spec: {", "spec: {gateways: [x], "), &route("v1")]);
+        assert!(found.iter().any(|it| it == "IST0106 VirtualService shop/a"), "{found:?}");
+    }
+}
