@@ -48,6 +48,15 @@ pub enum Error {
         /// Its text.
         description: String,
     },
+    /// A message exceeds `max_payload` of the server or the maximum message size of the stream. A repeat fails the same
+    /// way.
+    #[error("the message on {subject} exceeds the size limit of NATS: {reason}")]
+    TooLarge {
+        /// Subject of the message.
+        subject: String,
+        /// The client's or server's error.
+        reason: String,
+    },
     /// The server's permissions do not allow it.
     #[error("NATS does not permit {operation} on {subject}: {reason}")]
     Denied {
@@ -88,7 +97,9 @@ impl Classify for Error {
             | Self::Refused { .. }
             | Self::Denied { .. }
             | Self::Drift { .. } => Class::RETRY,
-            Self::Credentials { .. } | Self::NotFound { .. } | Self::Malformed { .. } => Class::Terminal,
+            Self::Credentials { .. } | Self::TooLarge { .. } | Self::NotFound { .. } | Self::Malformed { .. } => {
+                Class::Terminal
+            }
         }
     }
 
@@ -100,6 +111,7 @@ impl Classify for Error {
             Self::Denied { .. } => Code::SH2004,
             Self::Credentials { .. } => Code::SH2007,
             Self::NotFound { .. } | Self::Malformed { .. } => Code::SH2008,
+            Self::TooLarge { .. } => Code::SH2011,
         }
     }
 }

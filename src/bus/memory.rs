@@ -59,6 +59,8 @@ struct State {
     attempts: HashMap<RecordKey, (Attempts, u64)>,
     dead: Vec<(String, String)>,
     faults: Option<Faults>,
+    /// Largest result in bytes; `None` means no limit.
+    max_result: Option<usize>,
 }
 
 impl State {
@@ -119,6 +121,11 @@ impl MemoryBus {
     /// Orders faults.
     pub fn break_with(&self, faults: Faults) {
         self.state().faults = Some(faults);
+    }
+
+    /// Limits results to so many bytes of JSON, as `max_payload` does on the real server.
+    pub fn limit_results(&self, bytes: usize) {
+        self.state().max_result = Some(bytes);
     }
 
     /// No more faults.
@@ -334,14 +341,19 @@ impl Bus for MemoryBus {
     }
 
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
+        let size = serde_json::to_vec(event).map_or(0, |json| json.len());
         self.write("commit", |state| {
+            if let Some(limit) = state.max_result.filter(|limit| size > *limit) {
+                let reason = format!("{size} bytes, limit {limit}");
+                return Err(Error::TooLarge { subject: self.subjects.result(&origin.command()), reason });
+            }
             if state.results.contains_key(&origin.command()) {
-                return Swap::Lost;
+                return Ok(Swap::Lost);
             }
             state.results.insert(origin.command(), (event.clone(), origin.fingerprint()));
-            Swap::Won(Self::next_revision(state))
+            Ok(Swap::Won(Self::next_revision(state)))
         })
-        .await
+        .await?
     }
 
     async fn acquire(&self, name: &LeaseName, _: &str) -> Result<Option<Lease>, Error> {

@@ -219,6 +219,9 @@ pub trait Bus: Send + Sync + 'static {
     async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error>;
 
     /// Publishes the result, unless there is one: the commit point of a command and its idempotency record.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when the bus cannot store an event of this size.
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error>;
 
     /// Takes the lease, or `None` when somebody holds it.

@@ -373,7 +373,7 @@ impl Engine {
                 match self.bus.schedule(delivery, &command.origin, at).await {
                     Ok(()) => delivery.acker.settle(Settlement::Ack).await,
                     // It has no room for the headers of a schedule, or the stream is full: it waits in the consumer.
-                    Err(error @ crate::bus::Error::Refused { .. }) => {
+                    Err(error @ (crate::bus::Error::Refused { .. } | crate::bus::Error::TooLarge { .. })) => {
                         tracing::debug!("a schedule is refused: {error}");
                         delivery.acker.settle(Settlement::Nak(delay.min(LONGEST_NAK))).await
                     }
@@ -424,7 +424,18 @@ impl Engine {
         let event =
             event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
         reach(Step::Committing);
-        if self.bus.commit_result(origin, &event).await? == Swap::Lost {
+        let swap = match self.bus.commit_result(origin, &event).await {
+            // Without a result the command would run again for ever. The report is the only part without a bound.
+            Err(error @ crate::bus::Error::TooLarge { .. }) if result.report.is_some() => {
+                self.bus_failed("the result is published without its report", &error);
+                let short = ResultData { report: None, ..result.clone() };
+                let event = event::result_event(origin, self.clock.now(), &short)
+                    .map_err(|error| unsendable(origin, &error))?;
+                self.bus.commit_result(origin, &event).await?
+            }
+            swap => swap?,
+        };
+        if swap == Swap::Lost {
             self.metrics.fenced_results.inc();
             tracing::warn!(command = %origin.key, "another worker had published the result");
         }

@@ -45,10 +45,16 @@ struct Params {
     /// The cluster has a higher fence than any lease.
     #[serde(default)]
     fenced: bool,
+    /// Length of the report in bytes.
+    #[serde(default)]
+    report_bytes: usize,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-struct Report {}
+struct Report {
+    /// As long as the command asks for.
+    text: String,
+}
 
 impl Task for Write {
     const VERB: &'static str = "test.write";
@@ -82,7 +88,7 @@ impl Task for Write {
             })
             .into());
         }
-        Ok(Outcome::Changed(Report {}))
+        Ok(Outcome::Changed(Report { text: "x".repeat(params.report_bytes) }))
     }
 }
 
@@ -314,6 +320,22 @@ async fn foreign_fence_ends_with_a_result_while_the_lease_is_held() {
     world.dead_letters(&["SH3015"]).await;
     world.is_empty().await;
     assert_eq!(world.runs().len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn result_that_exceeds_the_size_limit_is_published_without_its_report() {
+    let world = World::new();
+    world.bus.limit_results(4096);
+    let large = world.send("dev", &world.draft("test.write", json!({"value": "large", "report_bytes": 8192})));
+    let small = world.send("dev", &world.draft("test.write", json!({"value": "small", "report_bytes": 16})));
+    let (_, result) = world.result(&large).await;
+    assert_eq!((result.outcome, result.attempts, result.changed), (Ended::Succeeded, 1, true));
+    assert_eq!(result.report, None);
+    assert!(world.result(&small).await.1.report.is_some());
+    world.is_empty().await;
+    assert_eq!(world.runs().len(), 2, "neither ran again");
+    let metrics = world.metrics.render();
+    assert!(metrics.contains(r#"sailhand_bus_errors_total{code="SH2011"} 1"#), "{metrics}");
 }
 
 /// A process that dies takes all its commands down with it, and only one of them was the cause.

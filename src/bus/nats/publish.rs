@@ -30,6 +30,8 @@ pub(super) const COMMAND_VERB: &str = "Istio-Command-Verb";
 pub(super) const COMMAND_DIGEST: &str = "Istio-Command-Digest";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
+/// "message size exceeds maximum allowed": the maximum message size of a stream.
+const MESSAGE_TOO_LARGE: u64 = 10_054;
 
 /// A message id that no other write has: 128 random bits of the thread's own generator, not a system call for each.
 pub(super) fn message_id() -> String {
@@ -169,10 +171,14 @@ impl NatsBus {
             // be the seconds of a leader's election.
             let is_final = match &error {
                 Error::Refused { code, .. } => WRONG_LAST_SEQUENCE.contains(code),
-                error => matches!(error, Error::Denied { .. }),
+                error => matches!(error, Error::Denied { .. } | Error::TooLarge { .. }),
             };
             if is_final || *attempt >= TRIES {
-                if !matches!(&error, Error::Refused { code, .. } if WRONG_LAST_SEQUENCE.contains(code)) {
+                let is_about_message = match &error {
+                    Error::Refused { code, .. } => WRONG_LAST_SEQUENCE.contains(code),
+                    error => matches!(error, Error::TooLarge { .. }),
+                };
+                if !is_about_message {
                     self.refused(&message.subject, &error);
                 }
                 return Err(error);
@@ -216,6 +222,9 @@ impl NatsBus {
                 self.healed(&message.subject);
                 Ok((ack.seq, ack.duplicate))
             }
+            Some(error) if error.err_code == MESSAGE_TOO_LARGE => {
+                Err(Error::TooLarge { subject: message.subject.clone(), reason: error.description })
+            }
             Some(error) => Err(Error::Refused {
                 operation: "publish",
                 subject: message.subject.clone(),
@@ -239,6 +248,9 @@ impl NatsBus {
             sent = sent => sent.inspect(|_| if operation != PUBLISH { self.healed(subject) }).map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders if operation == PUBLISH => {
                     Error::Drift { differences: vec![format!("no stream takes {subject}")] }
+                }
+                RequestErrorKind::MaxPayloadExceeded => {
+                    Error::TooLarge { subject: subject.to_owned(), reason: error.to_string() }
                 }
                 _ => Error::Request { operation, subject: subject.to_owned(), source: error.into() },
             }),
