@@ -26,9 +26,11 @@ pub struct RunInfo {
     /// `exec` sends real requests from pods. `simulated` sends none: such a report is no statement about the cluster.
     pub driver: String,
     /// RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
     /// RFC 3339; absent while the run goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub finished_at: Option<String>,
 }
 
@@ -87,7 +89,7 @@ pub struct AdapterInfo {
 
 /// What a case checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum CaseKind {
     /// That something exists or is stored; says nothing about traffic.
     Presence,
@@ -97,7 +99,7 @@ pub enum CaseKind {
 
 /// Whether a specification demands the feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// It does.
     Core,
@@ -107,7 +109,7 @@ pub enum Level {
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Every check held.
     Passed,
@@ -129,7 +131,7 @@ impl Status {
             Self::Passed => "passed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
-            Self::NotSupported => "not_supported",
+            Self::NotSupported => "not-supported",
             Self::Error => "error",
         }
     }
@@ -137,7 +139,7 @@ impl Status {
 
 /// Why a case did not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// Answers were not as demanded.
     Assertion,
@@ -167,12 +169,12 @@ pub struct CaseResult {
     pub title: String,
     /// Key of the specification, such as `traffic_access_control`.
     pub spec: String,
-    /// See [`CaseKind`].
+    /// Whether it checks the presence of kinds or a capability.
     pub kind: CaseKind,
     /// Feature that the case checks, such as `default_deny`.
     pub feature: String,
-    /// See [`Level`].
-    pub level: Level,
+    /// Whether the specification demands the feature (`core`) or allows it (`extended`).
+    pub conformance_level: Level,
     /// Place in the suite, from 1.
     pub ordinal: u32,
     /// How it ended.
@@ -191,7 +193,7 @@ pub struct CaseResult {
     pub evidence: Evidence,
 }
 
-/// What a case sent and saw. Bounded: at most [`Evidence::TEXTS`] texts of each list.
+/// What a case sent and saw. Bounded: each list has a limited number of texts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -266,7 +268,7 @@ pub struct CheckEvidence {
 
 /// How much of a specification works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Capability {
     /// Every feature.
     Full,
@@ -293,7 +295,7 @@ impl Capability {
 
 /// Whether what is supported follows the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Compliance {
     /// Every case of the supported features passed.
     Pass,
@@ -310,14 +312,14 @@ impl Compliance {
         match self {
             Self::Pass => "pass",
             Self::Fail => "fail",
-            Self::NotApplicable => "not_applicable",
+            Self::NotApplicable => "not-applicable",
         }
     }
 }
 
 /// State of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum FeatureState {
     /// Every case passed.
     Supported,
@@ -348,15 +350,15 @@ impl FeatureState {
 pub struct Counts {
     /// All.
     pub total: u32,
-    /// [`Status::Passed`].
+    /// Cases with the status `passed`.
     pub passed: u32,
-    /// [`Status::Failed`].
+    /// Cases with the status `failed`.
     pub failed: u32,
-    /// [`Status::Skipped`].
+    /// Cases with the status `skipped`.
     pub skipped: u32,
-    /// [`Status::NotSupported`].
+    /// Cases with the status `not-supported`.
     pub not_supported: u32,
-    /// [`Status::Error`].
+    /// Cases with the status `error`.
     pub error: u32,
 }
 
@@ -424,6 +426,7 @@ pub struct LegacyDetail {
     /// Such as `v0.6.0/v1alpha3`.
     pub smi_version: String,
     /// Sum of the durations of its cases, such as `12.3s`.
+    #[schemars(extend("format" = "date-time"))]
     pub time: String,
     /// Canonical cases of the specification.
     pub assertions: String,

@@ -218,7 +218,7 @@ mod tests {
             spec: case.spec.to_owned(),
             kind: case.kind,
             feature: case.feature.to_owned(),
-            level: case.level,
+            conformance_level: case.level,
             ordinal: 1,
             status,
             reason: (status != Status::Passed).then_some(Reason::Assertion),
@@ -252,7 +252,7 @@ mod tests {
         let (access, summary) = access(&Profile::default(), |case| Some(passed_or(case, Status::Failed)));
         assert_eq!((access.capability, access.compliance), (Capability::None, Compliance::NotApplicable));
         assert_eq!((access.present, access.complete), (Some(true), true));
-        assert_eq!(summary.conformance["traffic_access_control"], "none/not_applicable");
+        assert_eq!(summary.conformance["traffic_access_control"], "none/not-applicable");
         assert_eq!(summary.legacy.unwrap().more_details[0].capability, "NONE");
     }
 

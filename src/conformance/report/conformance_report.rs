@@ -21,7 +21,8 @@ pub fn render(report: &RunReport) -> Option<String> {
     let _ = writeln!(out, "  version: {}\n  contact: []\nprofiles:", text(&run.mesh.version));
     for spec in &report.specs {
         let of = |level: Level| {
-            let cases = report.cases.iter().filter(move |case| case.spec == spec.spec && case.level == level);
+            let cases =
+                report.cases.iter().filter(move |case| case.spec == spec.spec && case.conformance_level == level);
             cases.collect::<Vec<_>>()
         };
         let _ = writeln!(out, "- name: {}", spec.title);

@@ -13,7 +13,7 @@ h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:co
 td,th{border-bottom:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top}
 .b{display:inline-block;border:1px solid currentColor;border-radius:1rem;padding:0 .6rem;margin:.1rem;font-size:.85rem}
 .passed,.supported,.full,.pass{color:var(--ok)}.failed,.fail,.error{color:var(--bad)}.partial{color:var(--mid)}
-.not_supported,.skipped,.unsupported,.untested,.none,.unknown,.not_applicable,q{color:var(--quiet)}
+.not-supported,.skipped,.unsupported,.untested,.none,.unknown,.not-applicable,q{color:var(--quiet)}
 summary{cursor:pointer}details{border-bottom:1px solid var(--line);padding:.35rem 0}code{font-size:.85rem}
 .w{border:2px solid var(--mid);padding:.5rem 1rem}.bar{height:.9rem;background:var(--ok);display:block}
 .bar.e{background:var(--quiet);opacity:.6}@media print{details{break-inside:avoid}}

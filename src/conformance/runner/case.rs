@@ -300,7 +300,7 @@ fn result(
         spec: case.spec.to_owned(),
         kind: case.kind,
         feature: case.feature.to_owned(),
-        level: case.level,
+        conformance_level: case.level,
         ordinal,
         status,
         reason,

@@ -146,9 +146,9 @@ pub struct Case {
     pub group: &'static str,
     /// Whether the canonical suite of Meshery has the same id.
     pub canonical: bool,
-    /// Whether an adapter may refuse the objects: then the case ends as `not_supported`, if nothing wider is allowed.
+    /// Whether an adapter may refuse the objects: then the case ends as `not-supported`, if nothing wider is allowed.
     pub may_be_refused: bool,
-    /// Why the case cannot be run by any driver; it ends as `not_supported` then.
+    /// Why the case cannot be run by any driver; it ends as `not-supported` then.
     pub untestable: Option<&'static str>,
     /// What is done, in order.
     pub phases: Vec<Phase>,
