@@ -1,4 +1,4 @@
-//! Each minor version of Istio: which Kubernetes it goes with, and what its charts need. ObservedMesh only; who breaks a rule
+//! Each minor version of Istio: which Kubernetes it goes with, and what its charts need. Facts only; who breaks a rule
 //! is judged in `skew`.
 //!
 //! Sources: istio.io `data/compatibility/supportStatus.yml`; `istioctl/pkg/install/k8sversion/version.go` and

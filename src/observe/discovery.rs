@@ -30,11 +30,14 @@ pub struct Observed {
     pub witnesses: Vec<Value>,
 }
 
+/// What makes two Services one server: the kind, the selected pods and the target port.
+type Place = (InstanceKind, Vec<String>, String);
+
 /// All servers with a score of at least [`THRESHOLD`], best first, then by fingerprint.
 #[must_use]
 pub fn discover(observed: &Observed) -> Vec<Instance> {
     let index = Index::new(observed);
-    let mut found: BTreeMap<(InstanceKind, Vec<String>, String), Vec<(Instance, u8)>> = BTreeMap::new();
+    let mut found: BTreeMap<Place, Vec<(Instance, u8)>> = BTreeMap::new();
     for service in &observed.services {
         for kind in [InstanceKind::Prometheus, InstanceKind::Grafana] {
             let Some(candidate) = index.candidate(service, kind) else { continue };
@@ -118,7 +121,10 @@ impl<'a> Index<'a> {
         };
         let flavor = match kind {
             InstanceKind::Prometheus => prometheus_signals(service, port, container, &mut see)?,
-            InstanceKind::Grafana => grafana_signals(service, port, container, &mut see)?,
+            InstanceKind::Grafana => {
+                grafana_signals(service, port, container, &mut see);
+                Flavor::Grafana
+            }
         };
         let operator = self.operator_object(&pods);
         if kind == InstanceKind::Prometheus
@@ -271,7 +277,7 @@ fn is_other_program(service: &Value, container: Option<&Value>) -> bool {
         if OTHER_PROGRAMS.iter().any(|word| image.contains(word)) {
             return true;
         }
-        if KNOWN_IMAGES.iter().any(|known| image == *known) {
+        if KNOWN_IMAGES.contains(&image) {
             return false;
         }
     }
@@ -307,7 +313,7 @@ fn prometheus_signals(service: &Value, port: &Value, container: Option<&Value>, 
     let argument = |text: &str| arguments.iter().any(|one| one == text || one.starts_with(&format!("{text}=")));
     if let Some(container) = container {
         let full = container["image"].as_str().unwrap_or_default();
-        let part = match image::name(full) {
+        let weight = match image::name(full) {
             "prometheus" if argument("--agent") || argument("--enable-feature=agent") => {
                 flavor = Flavor::PrometheusAgent;
                 Some(0.9)
@@ -338,7 +344,7 @@ fn prometheus_signals(service: &Value, port: &Value, container: Option<&Value>, 
             }
             _ => None,
         };
-        if let Some(weight) = part {
+        if let Some(weight) = weight {
             see(format!("image {}", image::repository(full)), weight);
         }
     }
@@ -386,7 +392,7 @@ fn prometheus_signals(service: &Value, port: &Value, container: Option<&Value>, 
     Some(flavor)
 }
 
-fn grafana_signals(service: &Value, port: &Value, container: Option<&Value>, see: See<'_>) -> Option<Flavor> {
+fn grafana_signals(service: &Value, port: &Value, container: Option<&Value>, see: See<'_>) {
     if let Some(full) = container.and_then(|container| container["image"].as_str())
         && matches!(image::name(full), "grafana" | "grafana-oss" | "grafana-enterprise")
     {
@@ -405,7 +411,6 @@ fn grafana_signals(service: &Value, port: &Value, container: Option<&Value>, see
     if name(service) == "grafana" {
         see("name grafana".to_owned(), 0.35);
     }
-    Some(Flavor::Grafana)
 }
 
 /// Path prefix of the API.

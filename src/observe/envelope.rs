@@ -36,7 +36,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// Value of a label; empty when the series does not have it, as in PromQL.
+    /// Value of a label; empty when the series does not have it, as in `PromQL`.
     #[must_use]
     pub fn label(&self, name: &str) -> &str {
         self.labels.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)

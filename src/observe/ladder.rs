@@ -49,7 +49,7 @@ pub enum Cause {
     ProxiesNotScraped,
     /// Proxies are scraped and no request was ever counted.
     NoTraffic,
-    /// A PodMonitor or ServiceMonitor for Istio exists and the Prometheus object does not select it.
+    /// A `PodMonitor` or `ServiceMonitor` for Istio exists and the Prometheus object does not select it.
     MonitorNotSelected,
     /// Pods with a proxy that no target stands for.
     TargetsMissing,
@@ -116,7 +116,7 @@ pub struct Mesh {
     pub without_annotation: Vec<String>,
     /// Ambient namespaces without a waypoint.
     pub ambient_without_waypoint: Vec<String>,
-    /// PodMonitors and ServiceMonitors.
+    /// `PodMonitor` and `ServiceMonitor` objects.
     pub monitors: Vec<Value>,
     /// Prometheus objects of the Operator.
     pub operator_prometheuses: Vec<Value>,
@@ -358,7 +358,7 @@ fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespaces: &[Value
         .then(|| format!("its namespace does not match {field}NamespaceSelector {spaces} of {name}"))
 }
 
-/// LabelSelector of Kubernetes; an unknown operator matches nothing.
+/// `LabelSelector` of Kubernetes; an unknown operator matches nothing.
 fn matches(selector: &Value, labels: &Value) -> bool {
     let equal =
         selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| labels[key.as_str()] == *value);

@@ -1,4 +1,4 @@
-//! PromQL of the golden signals. Rules for reporters and labels: Istio documentation, "Istio Standard Metrics".
+//! `PromQL` of the golden signals. Rules for reporters and labels: Istio documentation, "Istio Standard Metrics".
 
 use std::fmt::Write;
 
@@ -82,7 +82,7 @@ impl Matchers {
     }
 }
 
-/// A label value for use between double quotes in PromQL.
+/// A label value for use between double quotes in `PromQL`.
 #[must_use]
 pub fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());

@@ -245,6 +245,7 @@ pub fn value(key: &Key, reporter: Reporter, number: f64, saturated: bool) -> Sig
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
 mod tests {
     use super::*;
 

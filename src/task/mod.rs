@@ -153,7 +153,7 @@ pub enum Error {
     Refused(#[from] Refusal),
     /// A metrics store or Grafana cannot be used.
     #[error(transparent)]
-    Connection(#[from] connection::ConnectionError),
+    Connection(Box<connection::ConnectionError>),
     /// A parameter that the schema cannot judge.
     #[error("parameter {field}: {reason}")]
     Parameter {
@@ -167,6 +167,12 @@ pub enum Error {
 impl From<chart::Error> for Error {
     fn from(error: chart::Error) -> Self {
         Self::Chart(Box::new(error))
+    }
+}
+
+impl From<connection::ConnectionError> for Error {
+    fn from(error: connection::ConnectionError) -> Self {
+        Self::Connection(Box::new(error))
     }
 }
 

@@ -110,7 +110,7 @@ fn options(cx: &TaskContext, revision: &str, cases: &[&str]) -> Options {
         revision: revision.to_owned(),
         image: "echo:test".to_owned(),
         phase_timeout: Duration::from_secs(20),
-        ready_timeout: Duration::from_secs(60),
+        ready_timeout: Duration::from_mins(1),
         parallel: 4,
         keep_namespace: false,
     }

@@ -10,7 +10,7 @@ use crate::support::{istio_crds, tools};
 use sailhand::smi::crd;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 struct Cluster {
     plane: Plane,
@@ -262,8 +262,8 @@ async fn smi_objects_are_translated_updated_reported_and_revoked() {
         .await;
 
     // A rule that somebody adds to a policy of the controller is removed.
-    let patch = r#"{"spec":{"rules":[{}]}}"#;
-    cluster.kubectl(&["patch", "authorizationpolicy", "smi-default-deny", "-n", "shop", "--type=merge", "-p", patch]);
+    let wide = r#"{"spec":{"rules":[{}]}}"#;
+    cluster.kubectl(&["patch", "authorizationpolicy", "smi-default-deny", "-n", "shop", "--type=merge", "-p", wide]);
     let is_closed = |found: &[Value]| {
         found.iter().any(|one| one["metadata"]["name"] == "smi-default-deny" && one["spec"] == json!({}))
     };

@@ -89,7 +89,7 @@ async fn in_place_the_proxies_follow_or_are_told_of() {
     mesh.write("somebody", &space).await;
     mesh.write("somebody", &shop("1.28.10")).await;
     let failure = mesh.run("mesh.upgrade", json!({"version": "1.30.3"})).await.unwrap_err();
-    assert!(failure.error.to_string().contains("go by way of 1.29"), "{}", failure.error);
+    assert!(failure.error.to_string().contains("upgrade to 1.29 first"), "{}", failure.error);
     let upgrade =
         |until: &str, wait: &str| json!({"version": "1.29.2", "strategy": "in-place", "until": until, "wait": wait});
     let mut asked = upgrade("verify", "1m");

@@ -87,19 +87,23 @@ impl Task for Check {
                 expected_targets: mesh.expected.len(),
                 unread,
             };
-            Ok(Outcome::Unchanged(report))
+            Outcome::Unchanged(report)
         };
         let nothing = Mesh::default();
         let answer = match store.get("/api/v1/query", &[("query", "vector(1)".to_owned())]).await {
             Ok(answer) => answer,
-            Err(Error::Connection(ConnectionError::NoAnswer { reason, .. })) => {
-                return done(Rung::Unreachable, vec![ladder::no_answer(&reason)], &nothing, Vec::new());
+            Err(error) => {
+                if let Error::Connection(cause) = &error
+                    && let ConnectionError::NoAnswer { reason, .. } = cause.as_ref()
+                {
+                    return Ok(done(Rung::Unreachable, vec![ladder::no_answer(reason)], &nothing, Vec::new()));
+                }
+                return Err(error.into());
             }
-            Err(error) => return Err(error.into()),
         };
         if let Err(trouble) = envelope::query(&answer) {
             let (rung, finding) = ladder::unusable(&trouble);
-            return done(rung, vec![finding], &nothing, Vec::new());
+            return Ok(done(rung, vec![finding], &nothing, Vec::new()));
         }
         cx.step("plan", 1, 3, "reading pods, monitors and Telemetry of the cluster");
         let (mesh, unread) = read_mesh(&cluster).await?;
@@ -107,7 +111,7 @@ impl Task for Check {
         let answers = ask(&store).await?;
         cx.guard.check()?;
         let (rung, findings) = ladder::climb(&answers, &mesh);
-        done(rung, findings, &mesh, unread)
+        Ok(done(rung, findings, &mesh, unread))
     }
 }
 
@@ -125,6 +129,10 @@ async fn ask(store: &Store) -> Result<Answers, Error> {
         query(format!("count by ({by}) ({metric}{scope})")).await.map(Some)
     };
     let twice = "count by (namespace, pod) (count by (namespace, pod, job, instance) (istio_requests_total";
+    let by_pod = format!(
+        "count by (namespace, pod) \
+         (istio_requests_total{scope} or istio_tcp_sent_bytes_total{scope} or istio_build{scope})"
+    );
     Ok(Answers {
         now,
         newest: Some(newest(store, &scope).await?),
@@ -135,7 +143,7 @@ async fn ask(store: &Store) -> Result<Answers, Error> {
         twice: Some(query(format!("{twice}{scope})) > 1")).await?),
         clusters: counted("cluster", "istio_build").await?,
         targets: targets(store).await?,
-        pods_seen: pods_seen(query(format!("count by (namespace, pod) (istio_requests_total{scope} or istio_tcp_sent_bytes_total{scope} or istio_build{scope})")).await?),
+        pods_seen: pods_seen(&query(by_pod).await?),
         scoped: !store.scope.is_empty(),
     })
 }
@@ -145,7 +153,7 @@ async fn newest(store: &Store, scope: &str) -> Result<QueryAnswer, Error> {
     store.query(&format!("max(timestamp(up{scope}))"), None).await
 }
 
-fn pods_seen(answer: QueryAnswer) -> Vec<String> {
+fn pods_seen(answer: &QueryAnswer) -> Vec<String> {
     let name = |series: &envelope::Series| format!("{}/{}", series.label("namespace"), series.label("pod"));
     answer.series.iter().filter(|series| !series.label("pod").is_empty()).map(name).collect()
 }
@@ -154,7 +162,7 @@ fn pods_seen(answer: QueryAnswer) -> Vec<String> {
 async fn targets(store: &Store) -> Result<Option<Vec<Value>>, Error> {
     let answer = match store.get("/api/v1/targets", &[("state", "active".to_owned())]).await {
         Ok(answer) => answer,
-        Err(Error::Connection(ConnectionError::TooLarge { .. })) => return Ok(None),
+        Err(Error::Connection(error)) if matches!(*error, ConnectionError::TooLarge { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
     let Ok((data, _)) = envelope::data(&answer) else { return Ok(None) };

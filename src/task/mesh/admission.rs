@@ -139,7 +139,7 @@ pub(super) async fn blocking(cluster: &Cluster, dead: &[Dead], parts: &[Part]) -
             Finding::new(Severity::Error, "webhooks", message)
         })
     };
-    Ok(staying.iter().filter_map(|it| judge(it)).collect())
+    Ok(staying.iter().filter_map(judge).collect())
 }
 
 /// What the parts create, the pods of their workloads included.

@@ -124,7 +124,7 @@ impl Task for Upgrade {
         let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.conduct);
         let done = match params.strategy {
             Strategy::InPlace => in_place(&mut work, &facts, &params).await,
-            Strategy::Canary => Canary::new(&params, &request, facts).run(&mut work).await,
+            Strategy::Canary => Box::pin(Canary::new(&params, &request, facts).run(&mut work)).await,
         };
         work.report.end(done)
     }

@@ -1,4 +1,4 @@
-//! `metrics.*`: golden signals of a mesh, and any PromQL expression.
+//! `metrics.*`: golden signals of a mesh, and any `PromQL` expression.
 
 mod promql;
 mod query;

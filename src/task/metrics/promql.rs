@@ -55,7 +55,7 @@ pub struct PromqlReport {
 pub struct PromqlSeries {
     /// Labels, without the metric's name.
     pub labels: BTreeMap<String, String>,
-    /// The value as PromQL writes it: a decimal number, `NaN`, `+Inf` or `-Inf`.
+    /// The value as `PromQL` writes it: a decimal number, `NaN`, `+Inf` or `-Inf`.
     pub value: String,
 }
 

@@ -20,6 +20,7 @@ pub static BY_GATEWAY: KeyIndex = KeyIndex {
 };
 
 /// Key of a gateway in [`BY_GATEWAY`].
+#[must_use]
 pub fn gateway_key(gateway: &Resource) -> [&str; 2] {
     [&gateway.namespace, &gateway.name]
 }
@@ -33,6 +34,7 @@ pub fn gateways(service: &Resource) -> impl Iterator<Item = &str> {
 
 /// Namespace and name of a gateway reference. The forms are `namespace/name`, `name` and `./name` for the own namespace
 /// `own`, and the old `name.namespace` with or without a domain (istio `resolveGatewayName`).
+#[must_use]
 pub fn named<'a>(gateway: &'a str, own: &'a str) -> (&'a str, &'a str) {
     match (gateway.split_once('/'), gateway.split_once('.')) {
         (Some((".", name)), _) => (own, name),

@@ -45,6 +45,7 @@ pub fn find<'a>(
 }
 
 /// Sets of objects that select the same workload, each set with one such workload.
+#[must_use]
 pub fn conflicts<'a>(selecting: &[Selecting<'a>]) -> BTreeMap<BTreeSet<usize>, &'a Arc<Resource>> {
     let mut by_workload = BTreeMap::new();
     for (at, object) in selecting.iter().enumerate() {
@@ -66,6 +67,7 @@ pub fn conflicts<'a>(selecting: &[Selecting<'a>]) -> BTreeMap<BTreeSet<usize>, &
 }
 
 /// `a b`: the names of some objects.
+#[must_use]
 pub fn names(selecting: &[Selecting<'_>], set: &BTreeSet<usize>) -> String {
     set.iter().map(|at| selecting[*at].resource.name.as_str()).collect::<Vec<_>>().join(" ")
 }
