@@ -19,7 +19,8 @@ fn subcommands(help: &str) -> Vec<String> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| line.starts_with("  "));
     // A long description goes on in lines that are indented further.
     let names = lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
-    names.map(str::to_owned).collect()
+    // `help` is clap's own and has no help.
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
 #[test]

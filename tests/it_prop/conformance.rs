@@ -50,7 +50,7 @@ fn options(suite: Suite) -> Options {
         revision: String::new(),
         image: "echo:test".to_owned(),
         phase_timeout: Duration::from_secs(20),
-        ready_timeout: Duration::from_secs(60),
+        ready_timeout: Duration::from_mins(1),
         parallel: 4,
         keep_namespace: false,
     }

@@ -12,7 +12,7 @@ use sailhand::analysis::{Finding, ObjectRef, Resource, Snapshot, Value, mesh, ru
 /// 2026-01-01.
 const NOW: i64 = 1_767_225_600;
 
-/// Objects that the examples rarely contain: several MeshConfigs, labels of namespaces, selectors that match or do not,
+/// Objects that the examples rarely contain: several `MeshConfig`s, labels of namespaces, selectors that match or do not,
 /// certificates that exist or do not.
 const MORE: &str = "
 apiVersion: v1
