@@ -18,14 +18,14 @@ use crate::clock::Clock;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 no finding at or above --fail-on, 1 findings, 2 usage, 6 part of the input was not read.
+Exit codes: 0 no finding at or above --fail-on, 1 findings, 2 usage, 6 part of the input was not read, or it was empty.
 
 Examples:
   sailhand analyze ./manifests
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
   sailhand analyze -A ./manifests          # the cluster with these manifests applied
   sailhand analyze -o html ./manifests >findings.html
-  sailhand analyze --watch -n shop         # new and resolved findings
+  sailhand analyze --watch --only-namespace shop  # new and resolved findings
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub(super) struct Options {
     #[arg(short = 'A', long)]
     live: bool,
     /// Keep watching the cluster: print new (+) and resolved (-) findings until interrupted
-    #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline"])]
+    #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline", "whole_cluster", "namespace"])]
     watch: bool,
     /// Context in the kubeconfig [default: its current one]; several are analyzed as clusters of one mesh
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -86,5 +86,27 @@ pub(super) fn codes() -> Vec<&'static str> {
 impl Options {
     fn is_live(&self) -> bool {
         self.live || self.watch || self.kubeconfig.is_some() || !self.context.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command};
+
+    use super::*;
+
+    #[test]
+    fn examples_of_help_are_valid_command_lines() {
+        let command = Options::augment_args(Command::new("analyze"));
+        let help = command.get_after_help().unwrap().to_string();
+        let examples: Vec<&str> =
+            help.lines().filter_map(|line| line.split_once("sailhand analyze")).map(|it| it.1).collect();
+        assert_eq!(examples.len(), 6, "{help}");
+        for example in examples {
+            let line = example.split(['#', '>']).next().unwrap_or_default();
+            let arguments = std::iter::once("analyze").chain(line.split_whitespace());
+            let parsed = command.clone().try_get_matches_from(arguments);
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::quantity::thousandths;
+use crate::analysis::istio::pod::has_ended;
 
 /// CPU and memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub fn free(node: &Value, pods: &[Value]) -> Option<Resources> {
     }
     let mut left = Resources::of(allocatable);
     let here = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node["metadata"]["name"]);
-    for pod in here.filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))) {
+    for pod in here.filter(|pod| !has_ended(*pod)) {
         for container in pod["spec"]["containers"].as_array().into_iter().flatten() {
             let asked = Resources::of(&container["resources"]["requests"]);
             left.cpu -= asked.cpu;

@@ -154,7 +154,7 @@ pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace:
     let findings = cancellable(move |cancelled| {
         let (snapshot, _) = together(live, Some(manifest), &namespace, now, cancelled)?;
         let mut findings = run_until(&snapshot, &rules, threads(), cancelled);
-        // What is read from the manifest has a place in it.
+        // Objects from the manifest have a position in it.
         findings.retain(|one| one.level == Level::Error && !one.suppressed && one.origin.is_some());
         Ok::<_, Error>(findings)
     })
@@ -190,7 +190,7 @@ async fn cancellable<T: Send + 'static>(
     }
 }
 
-/// The cluster as it would be with the manifest.
+/// The cluster with the manifest applied.
 fn together(
     live: Configuration,
     manifest: Option<String>,

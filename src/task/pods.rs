@@ -16,14 +16,6 @@ pub fn has_proxy(pod: &Value) -> bool {
     pod::has_sidecar(pod) || pod["metadata"]["annotations"]["ambient.istio.io/redirection"] == "enabled"
 }
 
-/// Whether the proxy runs in the pod itself: a sidecar, a gateway or a waypoint.
-pub fn has_proxy_container(pod: &Value) -> bool {
-    ["containers", "initContainers"].iter().any(|list| {
-        let containers = pod["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
-        containers.iter().any(|container| container["name"] == "istio-proxy")
-    })
-}
-
 /// Whether it has all labels of `wanted`, an object of strings.
 pub fn has_labels<'a>(pod: &Value, wanted: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
     wanted.into_iter().all(|(key, value)| pod["metadata"]["labels"][key] == value)

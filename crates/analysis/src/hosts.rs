@@ -8,11 +8,11 @@ use super::index::{KeyIndex, Keys};
 use super::istio::host;
 use super::{Kind, Resource, Value, View};
 
-/// The domain that hosts of any cluster domain are brought to, so that they can be compared.
+/// Domain to which [`fqdn`] normalizes hosts of every cluster domain, so that they can be compared.
 const DOMAIN: &str = "svc.cluster.local";
 
-/// A host in full. A name without a dot means a service of the namespace of whoever says it; a service of another cluster
-/// domain gets the domain `cluster.local`, since which domain the cluster has is not known in files.
+/// Expands a short name to its fully qualified form: a name without a dot is a service in `namespace`. A service of
+/// another cluster domain gets `cluster.local`, because files do not show the domain of the cluster.
 #[must_use]
 pub fn fqdn<'a>(host: &'a str, namespace: &str) -> Cow<'a, str> {
     if host.contains('.') || host.starts_with('*') || host.is_empty() {
@@ -56,7 +56,8 @@ pub fn is_of_domain(host: &str, domain: &str) -> bool {
     host.split_once(".svc.").is_none_or(|(_, of)| of == domain)
 }
 
-/// Whether one host covers the other, either way round. `*` covers everything, `*.a` whatever ends in `.a`.
+/// Whether one host matches the other, in either direction. `*` matches everything, `*.a` everything with the suffix
+/// `.a`.
 #[must_use]
 pub fn overlaps(a: &str, b: &str) -> bool {
     match (a.strip_prefix('*'), b.strip_prefix('*')) {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_overlap_as_wildcards_cover_them() {
+    fn wildcard_hosts_overlap() {
         for (a, b, wanted) in [
             ("a.com", "a.com", true),
             ("a.com", "b.com", false),

@@ -14,7 +14,7 @@ pub struct Mesh {
 /// The DNS domain of a cluster unless it is set to another one.
 const DOMAIN: &str = "cluster.local";
 
-/// The namespace of the control plane.
+/// Default namespace of the control plane.
 pub const ISTIO_NAMESPACE: &str = "istio-system";
 
 impl Default for Mesh {

@@ -37,7 +37,7 @@ pub struct Resource {
     pub is_generated: bool,
 }
 
-/// A place in one of [`super::source::Sources`].
+/// A document in one of [`super::source::Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceSpan {
     /// Index of the file in [`super::source::Sources`].

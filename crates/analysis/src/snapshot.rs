@@ -54,13 +54,13 @@ pub(super) enum Exchange {
     Removed,
 }
 
-/// Namespaces of Kubernetes itself. Istio's analysis leaves their objects out (`analysis/local/istiod_analyze.go`). Here
-/// they can be referred to, and those of Istio and of the Gateway API are judged, since istiod reads them too.
+/// Namespaces of Kubernetes itself. Istio's analyzers ignore their objects (`analysis/local/istiod_analyze.go`). Here
+/// other objects can reference them, and rules check those of Istio and the Gateway API, because istiod reads them too.
 pub const SYSTEM_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 
 impl Snapshot {
-    /// From objects in any order. Of two with the same name the one read last stays; one that a text has stays before
-    /// one that a controller makes.
+    /// Builds a snapshot from objects in any order. The last of several with the same name wins; an object
+    /// from a text takes precedence over one that a controller creates.
     #[must_use]
     pub fn new(resources: impl IntoIterator<Item = Resource>, settings: Settings) -> Self {
         let mut kinds: Vec<Vec<Arc<Resource>>> = (0..Kind::COUNT).map(|_| Vec::new()).collect();
@@ -70,7 +70,7 @@ impl Snapshot {
         let mut repeated = Vec::new();
         let mut alternatives = Vec::new();
         for of_kind in &mut kinds {
-            // The place in the file decides between two of the same name, and not the order of reading.
+            // The position in the files decides between equal names, not the order in which threads read them.
             let order = |it: &Resource| (it.is_generated, std::cmp::Reverse(it.origin));
             of_kind.sort_by(|a, b| key(a).cmp(&key(b)).then(order(a).cmp(&order(b))));
             of_kind.dedup_by(|earlier, kept| {
@@ -137,7 +137,7 @@ impl Snapshot {
         }
     }
 
-    /// All objects of a kind, by namespace, name and cluster.
+    /// All objects of a kind, sorted by namespace, name and cluster.
     #[must_use]
     pub fn of(&self, kind: Kind) -> &[Arc<Resource>] {
         &self.kinds[kind.index()]

@@ -42,7 +42,7 @@ impl Suppressions {
         });
     }
 
-    /// Adds earlier findings: a fingerprint at the start of each line, `#` before remarks.
+    /// Adds a baseline: each line starts with a fingerprint; lines with `#` are comments.
     ///
     /// # Errors
     /// The number of the first line, from 1, that does not begin with a fingerprint; nothing was added then.
@@ -105,7 +105,7 @@ fn is_fingerprint(text: &str) -> bool {
     digits.len() == 16 && digits.bytes().all(|c| c.is_ascii_hexdigit()) && count.bytes().all(|c| c.is_ascii_digit())
 }
 
-/// The findings as a baseline.
+/// Formats findings as a baseline.
 #[must_use]
 pub fn baseline(findings: &[Finding]) -> String {
     let mut text = "# Accepted findings: `sailhand analyze --baseline` does not report them again.\n".to_owned();

@@ -8,8 +8,8 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::source::Keys;
 
-/// One value. Reading what is not there gives [`Value::Null`], so that a path can be followed without asking at each
-/// step: `node["spec"]["tls"]["mode"].text()`.
+/// A value. A missing key yields [`Value::Null`], so that a path can be followed without checks:
+/// `node["spec"]["tls"]["mode"].text()`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
     /// Null or missing.
@@ -254,7 +254,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut keys = Keys::default();
         while let Some(Key(key)) = map.next_key()? {
             if keys.find(&entries, 0, &key).is_some() {
-                return Err(de::Error::custom(format_args!("the key {key} is there twice")));
+                return Err(de::Error::custom(format_args!("duplicate key {key}")));
             }
             let value = map.next_value()?;
             keys.push(&mut entries, key, value);
@@ -281,7 +281,7 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// Depth is the format's own limit: 128 for `serde_json`. Fails if a mapping has a key twice.
+/// Nesting is limited by the format: 128 levels for `serde_json`. A duplicate key is an error.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NodeVisitor)

@@ -145,7 +145,7 @@ impl<'a> View<'a> {
         self.snapshot.is_stated_whole()
     }
 
-    /// The mesh's settings.
+    /// Settings of the mesh.
     #[must_use]
     pub fn mesh(&self) -> &'a Mesh {
         self.record(Kind::MeshConfig, Query::Mesh);

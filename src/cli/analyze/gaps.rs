@@ -29,6 +29,9 @@ pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
         let names = namespaces.join(", ");
         output::note(format_args!("Only {names} could be read and were analyzed like files."));
     } else if !forbidden.is_empty() && namespaces.is_empty() {
-        output::note(format_args!("  {} use -n NAMESPACE to read only some namespaces.", styled(GOOD, "help:")));
+        output::note(format_args!(
+            "  {} use --only-namespace NAMESPACE to read only some namespaces.",
+            styled(GOOD, "help:")
+        ));
     }
 }

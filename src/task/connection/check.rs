@@ -213,7 +213,7 @@ async fn read_mesh(cluster: &Cluster) -> Result<(Mesh, Vec<String>), Error> {
 /// Whether a store should scrape the pod, and by which annotation.
 fn sort(pod: &Value, mesh: &mut Mesh) {
     let running = pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
-    if !running || !crate::task::pods::has_proxy_container(pod) {
+    if !running || !crate::analysis::istio::pod::has_sidecar(pod) {
         return;
     }
     let metadata = &pod["metadata"];

@@ -19,12 +19,12 @@ const MAX_ENTRIES: usize = 500_000;
 /// Most bytes of all files that are named or found, together.
 const MAX_TOTAL: usize = 1 << 30;
 
-/// Adds the texts of files; of folders, those of all `.yaml`, `.yml` and `.json` files below them, in the order of
-/// their names. Folders that begin with a dot are passed over, and links to folders are not followed. Templates of Helm
-/// charts and patches of Kustomize are counted instead of read; a file that is named itself is read whatever its name.
+/// Adds the contents of files; for a folder, those of all `.yaml`, `.yml` and `.json` files below it, sorted by name.
+/// Folders whose name starts with a dot are skipped, and symbolic links to folders are not followed. Templates of Helm
+/// charts and patches of Kustomize are counted and not read; a file that is given explicitly is read whatever its name.
 ///
-/// Only regular files are read: pipes, sockets and devices are errors when named and passed over in folders, since
-/// reading them may never end. A pipe that a shell made (`<(command)`, below `/dev/fd`) is read.
+/// Only regular files are read. Pipes, sockets and devices are errors if given explicitly and are skipped in folders,
+/// because reading them may never end. A pipe of the shell (`<(command)`, below `/dev/fd`) is read.
 pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
     let mut found = Found::default();
     if path.is_dir() {
@@ -155,7 +155,7 @@ impl Found {
         }
     }
 
-    /// A kustomization may name files of folders above its own, so this comes after all are listed.
+    /// A kustomization may reference files in parent folders, so this runs after all files are listed.
     fn leave_out_patches(&mut self) {
         let mut patches: BTreeMap<PathBuf, usize> = BTreeMap::new();
         for (index, one) in self.kustomizations.iter().enumerate() {

@@ -31,7 +31,7 @@ use super::{Finding, SourceSpan};
 pub const MAX_BYTES: usize = 256 << 20;
 /// Deepest nesting, levels. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 100;
-/// Most values of one document of YAML.
+/// Most values in a YAML document.
 pub const MAX_VALUES: usize = 1_000_000;
 
 /// Texts from which objects were parsed.
@@ -69,7 +69,7 @@ impl Sources {
         }
     }
 
-    /// What folders hold that is made into objects by another tool.
+    /// Files that were skipped because another tool renders them.
     #[must_use]
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
@@ -87,7 +87,7 @@ impl Sources {
         self.files.iter().map(|source| source.text.len()).sum()
     }
 
-    /// How many there are.
+    /// Number of files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.files.len()
@@ -99,8 +99,8 @@ impl Sources {
         self.files.is_empty()
     }
 
-    /// The file of a finding, and the place of its field there, or of the nearest field around it. Reads the document
-    /// of the finding, unless [`Sources::index_positions`] did.
+    /// File of a finding, and the position of its field or of the nearest enclosing one. Parses the document of the
+    /// finding unless [`Sources::index_positions`] did.
     #[must_use]
     pub fn position(&self, finding: &Finding) -> Option<(&Source, Position)> {
         let origin = finding.origin?;

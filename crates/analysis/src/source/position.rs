@@ -58,8 +58,8 @@ fn path(item: Option<u32>, field: &str) -> Vec<Segment> {
     path
 }
 
-/// Where the lines of a text begin, in characters. The parser's own count has a line more for each carriage return that
-/// stands alone, and no editor shows that.
+/// Offsets of the line starts of a text, in characters. The parser counts a lone carriage return as a line break, but
+/// editors do not.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -189,7 +189,7 @@ struct Walk<'a, 't> {
     parser: Parser<'a, StrInput<'a>>,
     /// The next event; none at the end of the document, or after a syntax error.
     next: Option<(Event<'a>, Span)>,
-    /// What ended the walk before the document did.
+    /// Why the walk stopped before the end of the document.
     fault: Option<Fault>,
     tree: &'t mut Tree,
 }

@@ -164,7 +164,7 @@ fn json_stream(text: &str, whole: SourceSpan) -> Option<Vec<(Value, SourceSpan)>
     Some(values)
 }
 
-/// A flow mapping of YAML looks like JSON; the reader of JSON is the faster one.
+/// A YAML flow mapping looks like JSON; the JSON parser is faster, so it is tried first.
 fn parse(text: &str, budget: &Budget) -> Result<yaml::Document, Fault> {
     if text.trim_start().starts_with('{')
         && let Ok(root) = serde_json::from_str(text)
@@ -198,7 +198,7 @@ fn likely_cause(line: &str) -> &'static str {
     }
 }
 
-/// `List` and any other `…List` with items, as the API server sends them; else the object itself.
+/// Items of a `List` or any other `…List` that the API server returns; otherwise the object itself.
 fn unfold(root: Value, origin: SourceSpan, repeated: &[&RepeatedKey], source: &Source, reading: &mut Reading) {
     let before = reading.resources.len();
     unfold_any(root, origin, repeated, source, reading);

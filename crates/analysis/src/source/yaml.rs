@@ -37,7 +37,7 @@ pub struct RepeatedKey {
 /// Most repeated keys of one document that are reported.
 const MAX_REPEATED: usize = 100;
 
-/// What ended the reading.
+/// Why parsing stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The text is not valid YAML.
@@ -81,7 +81,7 @@ const MAX_READ_AGAIN: usize = 16 << 20;
 /// ]
 /// ```
 ///
-/// YAML wants it further to the right; `kubectl` does not, so that many files have it.
+/// YAML requires more indentation; `kubectl` does not, and many files rely on that.
 pub(super) fn indented(text: &str, fault: &Fault, budget: &Budget) -> Option<String> {
     let attempts = MAX_INDENTED.min(MAX_READ_AGAIN / text.len().max(1));
     let mut text = text.to_owned();
@@ -127,7 +127,7 @@ struct Builder<'a> {
     budget: &'a Budget,
     open: Vec<Open>,
     root: Option<Value>,
-    /// By the parser's numbers; those still open hold nothing yet.
+    /// Anchors by the parser's numbers; those that are still open have no value yet.
     anchors: HashMap<usize, Value>,
     values: usize,
     /// Of the current event, from 1.
@@ -327,7 +327,7 @@ fn push_key(path: &mut String, key: &str) {
     }
 }
 
-/// Keys of the mapping itself win, then those of earlier merges (YAML's merge type).
+/// Keys of the mapping itself take precedence, then those of earlier merges (YAML merge type).
 fn merged(map: Mapping) -> Vec<(CompactString, Value)> {
     let Mapping { mut entries, mut keys, merges, .. } = map;
     for merge in merges {

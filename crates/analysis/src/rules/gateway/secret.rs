@@ -136,7 +136,7 @@ fn is_made(view: &View<'_>, namespaces: &BTreeSet<(&str, &str)>, name: &str) -> 
     namespaces.iter().any(|(namespace, _)| view.may_be_made(generated::SECRET, namespace, name))
 }
 
-/// The credentials that servers name, with their fields. A name with a scheme is no secret.
+/// Credentials of the servers, with their fields. A name with a scheme is not a Secret.
 fn credentials(gateway: &Resource) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     for (index, server) in gateway.spec()["servers"].items().iter().enumerate() {

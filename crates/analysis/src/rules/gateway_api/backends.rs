@@ -137,7 +137,7 @@ fn check_backend(view: &View<'_>, route: &Resource, backend: &Value, path: &str,
     let name = backend["name"].text();
     let namespace = if backend["namespace"].is_set() { backend["namespace"].text() } else { &route.namespace };
     if namespace != route.namespace && !is_granted(view, route, "", "Service", namespace, name) {
-        // A grant may stand in a file that is not given; the namespace's own objects tell whether it is known.
+        // The ReferenceGrant may be in a file that was not read; other objects of the namespace show whether it was.
         if knows_service(view, namespace, name) {
             let message = format!(
                 "no ReferenceGrant in namespace {namespace} allows {} in {} to reference service {name}",

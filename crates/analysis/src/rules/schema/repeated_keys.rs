@@ -45,15 +45,15 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         let key = field.rsplit('.').next().unwrap_or(field);
         let message = if repeated.is_glued {
             format!(
-                "the key {key} is there twice: the line before ends in ---, which separates documents only on a line of \
+                "duplicate key {key}: the line before ends in ---, which separates documents only on a line of \
                  its own, so two objects became one"
             )
         } else if repeated.differs {
             format!("duplicate key {key} with different values; the last one is used")
         } else {
-            format!("the key {key} is there twice with the same value")
+            format!("duplicate key {key} with the same value")
         };
-        // The same value twice changes nothing until somebody edits one of them.
+        // The same value twice changes nothing until one of them is edited.
         let level = if repeated.differs || repeated.is_glued { Level::Error } else { Level::Warning };
         findings.add(&SH7022, resource, message).field(field.clone()).level(level).arguments([key]);
     }

@@ -1,7 +1,6 @@
-//! How much of a cluster is known. Files are almost never all that a cluster has: that something is not among them means
-//! that it does not exist only where there is evidence, for each kind and namespace. The evidence is that the files have
-//! other objects of that kind in that namespace, and that no controller makes more; or that the objects are a whole
-//! cluster. Knows no rule.
+//! Decides how complete the objects are. A folder of files may be only a part of a cluster: a missing Service is an
+//! error only if other Services of its namespace were read and no controller creates more, or if the objects are those
+//! of a whole cluster. Contains no rule.
 
 use crate::istio::host;
 use crate::membership::is_managed_gateway;
@@ -70,7 +69,7 @@ pub fn is_of_each_cluster(view: &View<'_>, namespace: &str) -> bool {
     OF_EACH_CLUSTER.contains(&namespace) || namespace == view.root_namespace()
 }
 
-/// Whether the objects are a cluster and not some files: its namespaces and the control plane itself are among them.
+/// Whether the objects are those of a whole cluster: they contain its namespaces and the control plane.
 /// Needs [`Kind::Namespace`], [`Kind::Deployment`] and [`Kind::MeshConfig`].
 pub fn is_whole_cluster(view: &View<'_>) -> bool {
     view.is_stated_whole() || !view.may_make_anything() && has_control_plane(view)
@@ -149,9 +148,9 @@ pub fn knows_service_accounts(view: &View<'_>, namespace: &str) -> bool {
     view.has_generated_key(&READ, &[generated::SERVICE_ACCOUNT, namespace])
 }
 
-/// Whether a Service is for pods that nothing among the objects makes. In files that may be something which no rule knows,
-/// so that nothing is known of their labels; where pods are listed, it would have them. Needs [`WORKLOADS`],
-/// [`Kind::Namespace`] and [`Kind::MeshConfig`].
+/// Whether a Service selects pods whose workload is not among the objects. In files they may come from a kind without
+/// rules, such as an Argo Rollout, so their labels are unknown. If pods were listed, they would include these. Needs
+/// [`WORKLOADS`], [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn is_for_unknown_pods(view: &View<'_>, service: &Resource) -> bool {
     let selector = Selector::new(&service.spec()["selector"]);
     if selector.is_empty() {

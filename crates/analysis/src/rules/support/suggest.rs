@@ -48,7 +48,7 @@ pub fn has_secret(view: &View<'_>, name: &str) -> bool {
     !view.lookup(&SECRETS, &[name]).is_empty() || view.is_made_somewhere(generated::SECRET, name)
 }
 
-/// For a Secret that is not where it is looked for. Needs [`Kind::Secret`].
+/// Suggestion for a Secret that is not in the expected namespace; empty if none has this name. Needs [`Kind::Secret`].
 pub fn secret(view: &View<'_>, name: &str) -> String {
     let found = view.lookup(&SECRETS, &[name]);
     found
