@@ -12,7 +12,7 @@ use super::{dataref, hex};
 pub struct Fingerprint {
     /// Such as `config.apply`.
     pub verb: String,
-    /// SHA-256 of the parameters, 64 lower-case hex digits; see [`params_digest`].
+    /// SHA-256 of the parameters, 64 lower-case hex digits; see `params_digest`.
     pub digest: String,
 }
 

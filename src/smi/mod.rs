@@ -1,4 +1,4 @@
-//! The Service Mesh Interface (SMI v0.6.0) on Istio: the SMI objects, their CRDs, and [`translate`], which turns SMI
+//! The Service Mesh Interface (SMI v0.6.0) on Istio: the SMI objects, their CRDs, and [`translate()`], which turns SMI
 //! objects into Istio objects. Pure: knows no cluster client, no time and no bus.
 //!
 //! Source of the semantics: github.com/servicemeshinterface/smi-spec, `traffic-access` v1alpha3, `traffic-specs`

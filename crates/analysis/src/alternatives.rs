@@ -13,7 +13,7 @@ const MOST_ROUNDS: usize = 4;
 /// Most objects that are tried one by one; findings of the others that depend on other objects are dropped.
 const MOST_OBJECTS: usize = 50;
 
-/// All findings, as [`run`] gives them, but for those that do not hold with each alternative, and with those that the
+/// All findings, as [`run()`] gives them, but for those that do not hold with each alternative, and with those that the
 /// alternatives have by themselves.
 #[must_use]
 pub fn run_alternatives(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>) -> Vec<Finding> {
