@@ -209,7 +209,7 @@ kill_a_worker() {
 
   tell "" "The bus gives the command to $heir after 5 s of silence; its lease is free within 15 s of the last renewal." \
     "'watch' first replays what happened so far."
-  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"phase":"wait".*"id":"[0-9a-f]*\.2\.' &
+  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"phase":"wait".*"id":"[a-z0-9-]*\.[0-9a-f]*\.2\.' &
   run sailhand watch "$key" --timeout 2m
   ended_once sample.deploy 2
   [[ $last == *'"attempts":2,'* ]] || fail "the result does not tell of two attempts"
