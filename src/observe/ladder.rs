@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::envelope::{QueryAnswer, Unusable};
+use crate::analysis::istio::selector::{selects, selects_namespace};
 
 /// The rungs, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -344,7 +345,7 @@ fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespaces: &[Value
     if selector.is_null() {
         return Some(format!("{name} has no {field}Selector, which selects nothing"));
     }
-    if !matches(selector, &monitor["metadata"]["labels"]) {
+    if !selects(selector, &monitor["metadata"]["labels"]) {
         return Some(format!("its labels do not match {field}Selector {selector} of {name}"));
     }
     let own = text(prometheus, "namespace") == text(monitor, "namespace");
@@ -354,26 +355,8 @@ fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespaces: &[Value
     }
     let space = namespaces.iter().find(|one| one["metadata"]["name"] == monitor["metadata"]["namespace"]);
     let labels = space.map_or(&Value::Null, |one| &one["metadata"]["labels"]);
-    (!matches(spaces, labels))
+    (!selects_namespace(spaces, text(monitor, "namespace"), Some(labels)))
         .then(|| format!("its namespace does not match {field}NamespaceSelector {spaces} of {name}"))
-}
-
-/// `LabelSelector` of Kubernetes; an unknown operator matches nothing.
-fn matches(selector: &Value, labels: &Value) -> bool {
-    let equal =
-        selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| labels[key.as_str()] == *value);
-    let expression = |one: &Value| {
-        let value = &labels[one["key"].as_str().unwrap_or_default()];
-        let listed = one["values"].as_array().is_some_and(|values| values.contains(value));
-        match one["operator"].as_str() {
-            Some("In") => !value.is_null() && listed,
-            Some("NotIn") => value.is_null() || !listed,
-            Some("Exists") => !value.is_null(),
-            Some("DoesNotExist") => value.is_null(),
-            _ => false,
-        }
-    };
-    equal && selector["matchExpressions"].as_array().into_iter().flatten().all(expression)
 }
 
 /// Proxies without a target, and targets that fail.
