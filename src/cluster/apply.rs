@@ -194,7 +194,7 @@ impl Run<'_> {
             done += group.len();
             if stop.is_none() && !self.report_builder.failed() {
                 stop = self.write_phase(inventory, phase, group, id).await.err();
-                self.step("apply", done, total, format!("{done} of {total} objects looked at"));
+                self.step("apply", done, total, format!("{done} of {total} objects processed"));
             } else {
                 self.leave(group);
             }

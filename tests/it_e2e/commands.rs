@@ -61,7 +61,8 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
         ("addon.remove", json!({"addon": "zipkin", "namespace": space, "wait": "60s"})),
         (
             "smi.install",
-            json!({"image": "example.invalid/sailhand:0", "namespace": space, "root_namespace": space, "wait": "0s"}),
+            // Another test may have applied the CRDs.
+            json!({"image": "example.invalid/sailhand:0", "namespace": space, "root_namespace": space, "force": true, "wait": "0s"}),
         ),
         ("smi.remove", json!({"namespace": space, "root_namespace": space, "remove_crds": true, "wait": "60s"})),
         ("sample.remove", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),

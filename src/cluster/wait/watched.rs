@@ -74,7 +74,7 @@ impl Watched {
         let open: BTreeMap<_, _> = objects
             .iter()
             .filter(|object| has_status(&object.api_version, &object.kind))
-            .map(|object| (object.clone(), State { reason: "not looked at yet".to_owned(), ..State::default() }))
+            .map(|object| (object.clone(), State { reason: "not checked yet".to_owned(), ..State::default() }))
             .collect();
         let total = objects.iter().collect::<BTreeSet<_>>().len();
         Self { total, open, pods: BTreeMap::new() }
