@@ -133,7 +133,8 @@ async fn namespace(cluster: &Cluster, name: &str) -> Option<Resource> {
 
 /// What has to be listed for these rules, and whether they read Secrets too.
 fn lists(rules: &[&Rule]) -> (Vec<List>, bool) {
-    let mut kinds: BTreeSet<Kind> = rules.iter().flat_map(|rule| rule.inputs).copied().collect();
+    let fetching = rules.iter().filter(|rule| !rule.is_about_text());
+    let mut kinds: BTreeSet<Kind> = fetching.flat_map(|rule| rule.inputs).copied().collect();
     // Settings of the mesh, revisions and injection templates.
     kinds.insert(Kind::ConfigMap);
     let has_secrets = kinds.remove(&Kind::Secret);

@@ -16,6 +16,15 @@ pub struct Rule {
     pub check: Check,
 }
 
+impl Rule {
+    /// Whether the rule checks how a manifest is written. Objects of a cluster have no text, so nothing is fetched for
+    /// such a rule.
+    #[must_use]
+    pub fn is_about_text(&self) -> bool {
+        self.name == "schema.RepeatedKeys"
+    }
+}
+
 /// How often a rule is called. A call may query anything in its [`View`]. The narrower the call, the fewer calls are
 /// repeated after a change.
 #[derive(Clone, Copy)]
