@@ -129,7 +129,10 @@ impl Mesh {
             for one in self.list(api_version, kind).await {
                 let text = |key: &str| one["metadata"][key].as_str().unwrap_or_default().to_owned();
                 let leased = kind == "ConfigMap" && text("namespace") == "kube-system";
-                if !leased {
+                // The controller manager makes them while a new control plane starts.
+                let own = text("name") == "kube-root-ca.crt"
+                    || (kind == "ServiceAccount" && (text("name") == "default" || text("namespace") == "kube-system"));
+                if !leased && !own {
                     versions.push(format!("{kind} {}/{} {}", text("namespace"), text("name"), text("resourceVersion")));
                 }
             }

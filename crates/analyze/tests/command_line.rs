@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A VirtualService that references a Gateway that does not exist: IST0101.
+/// A VirtualService that references a Gateway that does not exist: IST0101. The other Gateway shows that those of the
+/// namespace were read.
 const BROKEN: &str = "\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -22,6 +23,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: shop, namespace: shop}
 spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: public, namespace: shop}
+spec: {selector: {istio: ingressgateway}, servers: [{hosts: ['*'], port: {name: http, number: 80, protocol: HTTP}}]}
 ";
 
 fn analyze(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
