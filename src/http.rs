@@ -171,7 +171,7 @@ fn secret(path: &PathBuf) -> Result<String, Error> {
 }
 
 /// An error with its causes: the outermost only says that a connection failed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -11,6 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::http::chain;
+
 /// Redirects that are followed; a registry's blobs often lie elsewhere.
 const REDIRECTS: usize = 5;
 
@@ -107,17 +109,6 @@ pub(super) fn resolve(base: &str, place: &str) -> String {
     }
     let folder = base[root..].rfind('/').map_or(base.len(), |slash| root + slash);
     format!("{}/{place}", &base[..folder])
-}
-
-/// An error with its causes: the outermost says only that a connection failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

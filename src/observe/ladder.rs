@@ -66,14 +66,10 @@ pub enum Cause {
     ScrapedTwice,
     /// Metrics of several clusters are in one store and the connection has no scope.
     SeveralClusters,
-    /// Replicas of a highly available pair are not deduplicated.
-    Replicas,
     /// A Telemetry object disables metrics or removes labels.
     TelemetryRemovesMetrics,
     /// `_bucket` series are dropped: latency quantiles are not possible.
     BucketsDropped,
-    /// The scrape interval is more than a quarter of the query window.
-    WindowTooShort,
     /// The store answered in part.
     PartialAnswer,
 }

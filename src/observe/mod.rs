@@ -9,5 +9,4 @@ pub mod instance;
 pub mod ladder;
 pub mod promql;
 pub mod signals;
-pub mod sparkline;
 pub mod witness;
