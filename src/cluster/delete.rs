@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::guarded::guarded;
 use super::inventory::{self, Claim, Inventory};
-use super::locate::{self, Located};
+use super::locate::{self, DiscoveryLag, Located};
 use super::outcome::ObjectsFailure;
 use super::outcome::ReportBuilder;
 use super::removal::{DeleteCandidate, Removal};
@@ -94,9 +94,9 @@ impl Run<'_> {
             inventory.admit(self.guard.fence(), self.options.generation)?;
         }
         let named = objects.is_some();
-        let candidates = guarded(self.guard, self.candidates(&inventory, objects)).await?;
+        let (candidates, live) = guarded(self.guard, self.read(&inventory, objects)).await?;
         let all: Vec<_> = candidates.iter().map(|(_, object)| object.clone()).collect();
-        let judged = guarded(self.guard, self.judge(&inventory.id(), candidates, named)).await?;
+        let judged = self.judge(&inventory.id(), candidates, live, named);
         if self.options.dry_run {
             for one in judged.doomed {
                 self.report_builder.push(ObjectReport::new(one.object, Action::Deleted));
@@ -107,6 +107,22 @@ impl Run<'_> {
         staying.extend(judged.staying);
         self.settle(&mut inventory, &all, &staying).await?;
         self.report_builder.failure()
+    }
+
+    async fn read(
+        &self,
+        inventory: &Inventory,
+        objects: Option<Vec<DynamicObject>>,
+    ) -> Result<(Vec<Candidate>, HashMap<usize, Value>), Error> {
+        let lag = DiscoveryLag::begin();
+        loop {
+            let candidates = self.candidates(inventory, objects.clone()).await?;
+            match self.live(&candidates).await {
+                Ok(live) => return Ok((candidates, live)),
+                Err(error) if lag.explains(&error).await => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn candidates(
@@ -124,15 +140,19 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// Sorts out what is not there or not to be deleted: an object has to carry the installation's label, or the
-    /// command names it and has `adopt`.
-    async fn judge(&mut self, id: &str, candidates: Vec<Candidate>, named: bool) -> Result<Judged, Error> {
+    /// What the cluster has of the candidates, by their place in the list.
+    async fn live(&self, candidates: &[Candidate]) -> Result<HashMap<usize, Value>, Error> {
         let served = |(number, (located, object)): (usize, &Candidate)| match located {
             Located::Served(kind) => Some((number, kind.clone(), object.clone())),
             Located::Gone | Located::Unserved(_) => None,
         };
         let reads: Vec<_> = candidates.iter().enumerate().filter_map(served).collect();
-        let mut live: HashMap<_, _> = live::read(self.cluster, reads).await?.into_iter().collect();
+        Ok(live::read(self.cluster, reads).await?.into_iter().collect())
+    }
+
+    /// Sorts out what is not there or not to be deleted: an object has to carry the installation's label, or the
+    /// command names it and has `adopt`.
+    fn judge(&mut self, id: &str, candidates: Vec<Candidate>, mut live: HashMap<usize, Value>, named: bool) -> Judged {
         let mut judged = Judged::default();
         for (number, (located, object)) in candidates.into_iter().enumerate() {
             let (kind, live) = match (located, live.remove(&number)) {
@@ -164,7 +184,7 @@ impl Run<'_> {
                 Verdict::Leave(reason) => self.report_builder.push(ObjectReport::skipped(object, reason)),
             }
         }
-        Ok(judged)
+        judged
     }
 
     fn verdict(&self, object: &ObjectRef, live: &Value, id: &str, named: bool) -> Verdict {

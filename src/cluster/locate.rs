@@ -2,11 +2,41 @@
 //! gone from one that is only not served at the moment: discovery lacks a kind while an aggregated API is down, on an
 //! API server that is not up to date, and when a CRD serves no version. Objects of such a kind still exist.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::api_error::ApiError;
 use super::discovery::Kind;
 use super::{Cluster, Error, ObjectRef, order};
+
+/// How long discovery may go on listing a version that the API server has stopped to serve. A healthy API server needs
+/// well under a second.
+const BEHIND_FOR: Duration = Duration::from_secs(10);
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Bounds how often kinds are located again because the API server answers 404 for a resource that its discovery
+/// lists: the two follow a changed CRD at different times.
+pub(super) struct DiscoveryLag {
+    until: Instant,
+}
+
+impl DiscoveryLag {
+    pub fn begin() -> Self {
+        Self { until: Instant::now() + BEHIND_FOR }
+    }
+
+    /// Whether `error` may be such a disagreement and there is time left. Pauses before it says yes.
+    pub async fn explains(&self, error: &Error) -> bool {
+        let lags = matches!(error.fault(), Some(ApiError::NotServed)) && Instant::now() < self.until;
+        if lags {
+            sleep(PAUSE).await;
+        }
+        lags
+    }
+}
 
 /// How the cluster serves a kind.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::locate::{self, Located};
+use super::locate::{self, DiscoveryLag, Located};
 use super::removal::DeleteCandidate;
 use super::{Cluster, Error, ObjectRef, ObjectReport, live, order, ownership};
 
@@ -20,6 +20,21 @@ pub(super) struct Prune {
 /// Compares the inventory with the set. What is gone already, or was given to another owner, leaves the inventory. What
 /// cannot be looked at, because its kind is not served at the moment, stays in it.
 pub(super) async fn plan(
+    cluster: &Cluster,
+    entries: &BTreeSet<ObjectRef>,
+    desired: &[ObjectRef],
+    id: &str,
+) -> Result<Prune, Error> {
+    let lag = DiscoveryLag::begin();
+    loop {
+        match compare(cluster, entries, desired, id).await {
+            Err(error) if lag.explains(&error).await => {}
+            answer => return answer,
+        }
+    }
+}
+
+async fn compare(
     cluster: &Cluster,
     entries: &BTreeSet<ObjectRef>,
     desired: &[ObjectRef],

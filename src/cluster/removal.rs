@@ -1,5 +1,6 @@
 //! Deletes objects in reverse order and waits until they are gone. Knows not why they go.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -8,11 +9,10 @@ use futures::{StreamExt, stream};
 use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
-use super::api_error::ApiError;
 use super::discovery::Kind;
 use super::guarded::{guarded, sleep, written};
 use super::inventory::Inventory;
-use super::locate::{self, Located};
+use super::locate::{self, DiscoveryLag, Located};
 use super::order::Phase;
 use super::outcome::ReportBuilder;
 use super::plan::{PARALLEL, blocked_by};
@@ -156,17 +156,20 @@ impl Removal<'_> {
     async fn delete(&self, doomed: &DeleteCandidate) -> Result<(), Error> {
         let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
-        let error = match written(self.guard, self.cluster.remove(&doomed.kind, &doomed.object, &params)).await {
-            Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => error,
-            answer => return answer,
-        };
-        match guarded(self.guard, locate::entry(self.cluster, &doomed.object)).await? {
-            Located::Gone => Ok(()),
-            Located::Served(kind) if kind.resource.api_version != doomed.kind.resource.api_version => {
-                written(self.guard, self.cluster.remove(&kind, &doomed.object, &params)).await
+        let mut kind = Cow::Borrowed(&doomed.kind);
+        let lag = DiscoveryLag::begin();
+        loop {
+            match written(self.guard, self.cluster.remove(&kind, &doomed.object, &params)).await {
+                Err(error) if guarded(self.guard, async { Ok(lag.explains(&error).await) }).await? => {}
+                answer => return answer,
             }
-            Located::Served(_) => Err(error),
-            Located::Unserved(reason) => Err(Error::KindUnserved { object: doomed.object.to_string(), reason }),
+            match guarded(self.guard, locate::entry(self.cluster, &doomed.object)).await? {
+                Located::Gone => return Ok(()),
+                Located::Served(found) => kind = Cow::Owned(found),
+                Located::Unserved(reason) => {
+                    return Err(Error::KindUnserved { object: doomed.object.to_string(), reason });
+                }
+            }
         }
     }
 }
@@ -227,12 +230,12 @@ async fn look(cluster: &Cluster, left: &mut Vec<DeleteCandidate>) -> Result<Hash
     let reads = |left: &[DeleteCandidate]| {
         left.iter().enumerate().map(|(i, it)| (i, it.kind.clone(), it.object.clone())).collect::<Vec<_>>()
     };
-    let mut there = match live::read(cluster, reads(left)).await {
-        Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => {
-            relocate(cluster, left).await?;
-            live::read(cluster, reads(left)).await?
+    let lag = DiscoveryLag::begin();
+    let mut there = loop {
+        match live::read(cluster, reads(left)).await {
+            Err(error) if lag.explains(&error).await => relocate(cluster, left).await?,
+            answer => break answer?,
         }
-        answer => answer?,
     };
     there.retain(|(number, live)| live["metadata"]["uid"] == left[*number].uid.as_str());
     let stuck = there.iter().map(|(number, live)| {

@@ -64,6 +64,30 @@ async fn an_object_of_a_retired_version_is_pruned_in_another_one() {
 }
 
 #[tokio::test]
+async fn prune_and_delete_repeat_what_contradicts_the_discovery() {
+    let site = Site::new("lagging").await;
+    let definition = crd(&site, "Namespaced", &[("v1", true)]);
+    let objects = [definition.clone(), lamp(&site, "v1", "hall"), lamp(&site, "v1", "attic")];
+    site.apply(&objects, &options(|_| {})).await.unwrap();
+
+    let (proxy, cluster) = proxied(&site).await;
+    let (own, refused) = (format!("/apis/{}/v1/namespaces", group(&site)), Arc::new(AtomicUsize::new(0)));
+    let lags = refused.clone();
+    proxy.answer(move |path, _| {
+        let early = path.starts_with(&own) && lags.fetch_add(1, Ordering::Relaxed) < 2;
+        early.then(|| (404, "404 page not found".to_owned()))
+    });
+    let report = site.apply_as(&cluster, &[definition], &options(|_| {}), 1).await.unwrap();
+    let pruned: Vec<_> = report.objects.iter().filter(|line| line.action == Pruned).collect();
+    assert_eq!(pruned.len(), 2, "{report:?}");
+
+    site.apply(&objects, &options(|_| {})).await.unwrap();
+    refused.store(0, Ordering::Relaxed);
+    let report = site.delete_as(&cluster, Some(&[lamp(&site, "v1", "hall")]), &DeleteOptions::default()).await.unwrap();
+    assert_eq!(actions(&report), [("hall", Deleted)]);
+}
+
+#[tokio::test]
 async fn objects_of_a_kind_that_is_not_served_stay_in_the_inventory() {
     let site = Site::new("unserved").await;
     let definition = crd(&site, "Namespaced", &[("v1", true)]);
