@@ -1,6 +1,7 @@
 //! A result on the terminal: one line with the outcome, then the report as a table where its verb has one, else field by
 //! field.
 
+mod attempts;
 mod render;
 
 use std::collections::HashSet;
@@ -84,6 +85,7 @@ fn body(verb: &str, result: &ResultData) -> String {
             None => describe(report, &mut text),
         }
     }
+    text += &attempts::text(result);
     if let Some(error) = &result.error {
         text += &render(error);
     }

@@ -1,6 +1,7 @@
 //! The wire contract: CloudEvents 1.0 in and out, their attributes, types and schemas. Knows neither NATS client
 //! nor Kubernetes.
 
+mod attempts;
 pub mod binding;
 mod command;
 pub mod dataref;
@@ -12,6 +13,7 @@ mod key;
 pub mod params;
 pub mod schema;
 
+pub use attempts::{AttemptedObject, EarlierAttempt};
 pub use command::{Command, Origin, Rejection, decode, sender};
 pub use emit::{
     COMMAND_DIGEST, CONTENT_TYPE, CommandDraft, DEAD_LETTERED, DeadLettered, EventKind, Outcome, ResultData, Retrying,

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::attachment::Attachments;
 use crate::chart;
 use crate::clock::Clock;
-use crate::cluster::{self, Cluster, Clusters, ObjectsFailure, ObjectsReport};
+use crate::cluster::{self, Cluster, Clusters, ObjectReport, ObjectsFailure, ObjectsReport};
 use crate::conformance as suites;
 use crate::error::{Class, Classify, Code};
 use crate::event::CommandKey;
@@ -46,7 +46,7 @@ use crate::notice::{Notices, Untold};
 use crate::progress::{Progress, Step};
 
 pub use refusal::Refusal;
-pub use registry::{DynTask, Registry};
+pub use registry::{DynTask, FailedRun, Registry};
 
 /// What is common of humantime's notation, for the schemas.
 const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
@@ -343,6 +343,12 @@ pub trait Task: Send + Sync + 'static {
 
     /// How the commands of this verb use a worker's slots.
     const SLOT_CLASS: SlotClass = SlotClass::Normal;
+
+    /// The objects of a report, which the result of a command lists for each failed attempt. Default: none.
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        let _ = report;
+        Vec::new()
+    }
 
     /// Defaults of deadline and attempts.
     fn limits(&self) -> Limits {

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::chart::Charts;
+use crate::cluster::{Action, ObjectReport};
 use crate::config;
+use crate::event::AttemptedObject;
 
 use super::{Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
 
@@ -39,7 +41,44 @@ pub trait DynTask: Send + Sync {
     ///
     /// # Errors
     /// See [`Failure`].
-    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Value>>;
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, FailedRun>;
+}
+
+/// A [`Failure`] whose report is JSON.
+#[derive(Debug)]
+pub struct FailedRun {
+    /// The cause.
+    pub error: Error,
+    /// What was done and what was not, where anything was begun.
+    pub report: Option<Outcome<Value>>,
+    /// The objects of the report that were written, deleted or failed.
+    pub objects: Vec<AttemptedObject>,
+}
+
+impl FailedRun {
+    fn of<T: Task>(Failure { error, report }: Failure<T::Report>) -> Self {
+        let mut objects = Vec::new();
+        let report = report.map(|outcome| {
+            outcome.map(|report| {
+                let attempted = T::objects(&report).into_iter().filter_map(attempted);
+                objects = attempted.collect();
+                json(&report)
+            })
+        });
+        Self { error, report, objects }
+    }
+}
+
+/// An object as a failed attempt lists it; `None` where nothing was written and nothing failed.
+fn attempted(line: &ObjectReport) -> Option<AttemptedObject> {
+    let listed = line.action.writes() || line.action == Action::Failed;
+    listed.then(|| AttemptedObject { object: line.object.to_string(), action: line.action.as_str().to_owned() })
+}
+
+impl From<Error> for FailedRun {
+    fn from(error: Error) -> Self {
+        Self { error, report: None, objects: Vec::new() }
+    }
 }
 
 struct Erased<T>(T);
@@ -82,14 +121,12 @@ where
         Ok(self.0.installation(&params))
     }
 
-    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Value>> {
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, FailedRun> {
         let params =
             T::Params::deserialize_from(&params).map_err(|reason| Error::Parameter { field: "data", reason })?;
         match self.0.run(cx, params).await {
             Ok(outcome) => Ok(outcome.map(|report| json(&report))),
-            Err(Failure { error, report }) => {
-                Err(Failure { error, report: report.map(|outcome| outcome.map(|report| json(&report))) })
-            }
+            Err(failure) => Err(FailedRun::of::<T>(failure)),
         }
     }
 }

@@ -27,12 +27,14 @@ use super::{Engine, Error};
 use crate::attachment::{Attachment, Attachments};
 use crate::bus::{self, Attempts, Bus, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, Command, CommandId, CommandKey, EventKind, Origin, Started, Target};
+use crate::event::{
+    self, AttemptedObject, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target,
+};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
 use crate::notice::{Notice, Untold};
 use crate::retry;
-use crate::task::{self, Cancelled, Commands, DynTask, Failure, Limits, Outcome, TaskContext};
+use crate::task::{self, Cancelled, Commands, DynTask, FailedRun, Limits, Outcome, TaskContext};
 
 /// How long a task that was told to stop may take to reach a safe point.
 pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
@@ -129,10 +131,29 @@ impl Attempt {
 }
 
 /// What a task came to, or its panic.
-type Caught = Result<Result<Outcome<Value>, Failure<Value>>, Box<dyn Any + Send>>;
+type Caught = Result<Result<Outcome<Value>, FailedRun>, Box<dyn Any + Send>>;
 
-/// A failed task may have a report too.
-type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Value>>)>;
+type Ended = Result<Outcome<Value>, Failed>;
+
+/// A task that failed. It may have a report too.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub error: Error,
+    pub report: Option<Outcome<Value>>,
+    pub objects: Vec<AttemptedObject>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, report: None, objects: Vec::new() }
+    }
+}
+
+impl From<Stop> for Failed {
+    fn from(stop: Stop) -> Self {
+        Error::from(task::Error::Stopped(stop)).into()
+    }
+}
 
 impl Engine {
     /// The attempt that was recorded last, for a command that gets no other.
@@ -200,6 +221,7 @@ impl Engine {
                 changed: before.changed(),
                 writing: false,
                 last_code: None,
+                failed: before.failed.clone(),
                 not_before: None,
             };
             if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
@@ -233,6 +255,9 @@ impl Engine {
             let mut record = Attempts { open: false, alone: false, changed, writing: false, ..found };
             if let Some((problem, delay)) = failure {
                 record.last_code = Some(problem.code.clone());
+                let ended = event::rfc3339(self.clock.now());
+                EarlierAttempt::new(record.begun, &record.worker, ended, problem, &ending.objects)
+                    .add_to(&mut record.failed);
                 record.not_before = Some(milliseconds(self.clock.now() + delay));
             } else {
                 record.begun -= 1;
@@ -314,7 +339,7 @@ impl Engine {
         let run = async move {
             match registry.get(verb) {
                 Some(task) => task.run(&context, params).await,
-                None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
+                None => Err(task::Error::Stopped(Stop::Shutdown).into()), // looked up a moment ago, in the same registry
             }
         };
         let record_key = work.record_key();
@@ -345,7 +370,9 @@ impl Engine {
         }
         // One that slept past its lease may wake up to a time-out of its own, which is nobody's failure.
         let ended = match (ended, guard.check()) {
-            (Err((_, report)), Err(Stop::LostLease)) => Err((task::Error::Stopped(Stop::LostLease).into(), report)),
+            (Err(failed), Err(Stop::LostLease)) => {
+                Err(Failed { error: task::Error::Stopped(Stop::LostLease).into(), ..failed })
+            }
             (ended, _) => ended,
         };
         (ended, guard.has_begun_to_write())
@@ -539,17 +566,17 @@ async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
     };
     match joined {
         Ok(done) => finished(done),
-        Err(_) => Err((task::Error::Stopped(stopped.unwrap_or(Stop::Shutdown)).into(), None)), // dropped
+        Err(_) => Err(stopped.unwrap_or(Stop::Shutdown).into()), // dropped
     }
 }
 
 fn finished(done: Caught) -> Ended {
     match done {
         Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(Failure { error, report })) => Err((error.into(), report)),
+        Ok(Err(FailedRun { error, report, objects })) => Err(Failed { error: error.into(), report, objects }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err((Error::Panicked { message: text.unwrap_or("without a message").to_owned() }, None))
+            Err(Error::Panicked { message: text.unwrap_or("without a message").to_owned() }.into())
         }
     }
 }

@@ -83,6 +83,7 @@ fn result(worker: &str) -> ResultData {
         report: None,
         error: None,
         attempts: 1,
+        earlier_attempts: Vec::new(),
         fence: 0,
         worker: worker.to_owned(),
         ended: "2026-01-31T12:00:00Z".to_owned(),

@@ -75,6 +75,7 @@ impl World {
             report: None,
             error,
             attempts: 1,
+            earlier_attempts: Vec::new(),
             fence: 0,
             worker: "w".to_owned(),
             ended: "2026-01-31T12:00:00Z".to_owned(),

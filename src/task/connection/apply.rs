@@ -12,7 +12,7 @@ use super::ConnectionError;
 use super::store::{self, Record, Store};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
-use crate::cluster::{ApplyOptions, Family, ObjectsReport};
+use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport};
 use crate::observe::envelope::{self, Unusable};
 use crate::observe::instance::{InstanceKind, ServiceAddress, root};
 use crate::observe::promql;
@@ -56,6 +56,10 @@ impl Task for Apply {
         "Gives a Prometheus-compatible store or a Grafana of the cluster a name, after asking it.";
     type Params = ApplyParams;
     type Report = ObjectsReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(store::installation(&params.name))
@@ -157,6 +161,10 @@ impl Task for Remove {
     const SUMMARY: &'static str = "Removes the name of a connection; the server itself stays.";
     type Params = RemoveParams;
     type Report = ObjectsReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &RemoveParams) -> Option<String> {
         Some(store::installation(&params.name))
