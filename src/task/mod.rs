@@ -14,6 +14,7 @@ pub mod cancel;
 pub mod config;
 pub mod conformance;
 pub mod connection;
+pub mod dashboard;
 pub mod mesh;
 pub mod metrics;
 pub mod namespace;

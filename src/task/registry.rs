@@ -190,6 +190,8 @@ impl Registry {
             .with(super::connection::Check)
             .with(super::metrics::Query)
             .with(super::metrics::Promql)
+            .with(super::dashboard::Apply)
+            .with(super::dashboard::Remove)
             .with(super::addon::Apply)
             .with(super::addon::Remove)
             .with(super::smi::Install)

@@ -194,6 +194,11 @@ codes! {
     SH3506 "the server refuses the query" "Correct the expression as the server's message says.";
     SH3507 "the answer is too large" "Ask about one namespace or service, or aggregate more labels away.";
     SH3508 "the configured connection cannot be used" "Correct the named file or setting in the worker's configuration.";
+    SH3509 "the Grafana object belongs to another owner" "Rename or remove the named object in Grafana, or set adopt to overwrite it.";
+    SH3510 "the Grafana object was edited" "Save the changes under another title, or set force to overwrite them.";
+    SH3511 "the Grafana object is provisioned from files" "Change the files or the tool that provisions it, or choose another connection.";
+    SH3512 "Grafana rejected the request" "Correct what Grafana's message names.";
+    SH3513 "dashboards cannot be delivered to this Grafana" "Choose another value of `by`, or a connection with a credential that may write dashboards.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";
