@@ -299,7 +299,7 @@ mod tests {
         let mut index = Index::new(10);
         assert!(index.apply(&change(1, 1, succeeded())));
         assert!(!index.apply(&change(1, 1, started(1))));
-        let run = index.page(&Query::default(), None).next().unwrap();
+        let run = index.get(&CommandKey::new("/tests", "1")).unwrap();
         assert_eq!((run.state, run.verb.as_str()), (RunState::Ended(Outcome::Succeeded), "ping"));
     }
 

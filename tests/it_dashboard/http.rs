@@ -99,6 +99,11 @@ impl Dashboard {
         if !args.contains(&"--config") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        Self::spawn(command).await
+    }
+
+    /// Starts a command that prints the address of a dashboard.
+    pub async fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

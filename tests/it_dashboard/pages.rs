@@ -97,3 +97,32 @@ async fn filters_and_pages_select_runs() {
     assert_eq!(dashboard.get(&format!("/runs/{}", "0".repeat(32))).await.status, 404);
     assert_eq!(dashboard.get("/runs/..%2f..%2fetc").await.status, 404);
 }
+
+#[tokio::test]
+async fn dev_prints_the_address_of_a_dashboard_with_actions() {
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sailhand"));
+    command.args(["dev", "--port", &port.to_string(), "--nats-server"]);
+    command.arg(crate::support::tools::program("nats-server", "NATS_SERVER_BIN")).env("KUBECONFIG", "/no/such/file");
+    let dashboard = crate::http::Dashboard::spawn(command).await;
+    let page = dashboard.get("/runs").await;
+    assert!(page.status == 200 && !page.body.contains("read-only"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn pages_state_and_survive_a_restart_of_nats() {
+    let mut world = World::new().await;
+    let dashboard = world.dashboard(&[]).await;
+    let origin = world.command("ping", json!({})).await;
+    world.publish(&origin, 1, started("ping")).await;
+    dashboard.lists(key(&origin).as_str()).await;
+    let mut live = dashboard.live("/live?from=", None).await;
+    assert_eq!(live.next("bus").await.1, "connected");
+    world.nats.kill();
+    assert_eq!(live.next("bus").await.1, "lost");
+    assert!(dashboard.get("/runs").await.body.contains("NATS connection lost"));
+    world.nats.restart().await;
+    assert_eq!(live.next("bus").await.1, "connected");
+    world.end(&origin, None).await;
+    assert!(live.next("runs").await.1.contains("succeeded"));
+}
