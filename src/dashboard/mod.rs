@@ -23,7 +23,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -167,8 +167,14 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/dead-letters/{sequence}/{action}", post(dead_letters::act))
         .route("/codes/{code}", get(page::code))
         .route("/live", get(live::stream))
-        .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", include_str!("assets/style.css"))))
-        .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", include_str!("assets/page.js"))))
+        .route(
+            "/assets/style.css",
+            get(|| async { asset("text/css; charset=utf-8", include_str!("assets/style.css")) }),
+        )
+        .route(
+            "/assets/page.js",
+            get(|| async { asset("text/javascript; charset=utf-8", include_str!("assets/page.js")) }),
+        )
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), access::guard))
         .with_state(shared);
@@ -176,6 +182,6 @@ fn router(shared: Arc<Shared>) -> Router {
     pages.route("/livez", get(|| async { "ok\n" }))
 }
 
-async fn asset(kind: &'static str, text: &'static str) -> impl axum::response::IntoResponse {
+fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text)
 }

@@ -1,5 +1,6 @@
 //! The list of runs, with filters and pages.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Query, State};
@@ -45,8 +46,11 @@ impl ListQuery {
     /// The filters as a query string.
     fn encoded(&self) -> String {
         let pairs = [("state", &self.state), ("target", &self.target), ("verb", &self.verb), ("q", &self.q)];
-        let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
-        pairs.map(|(name, value)| format!("&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect()
+        let mut text = String::new();
+        for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+            let _ = write!(text, "&{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)); // a String takes everything
+        }
+        text
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn act(
     Form(form): Form<Token>,
 ) -> Result<Redirect, Refusal> {
     check_form(&viewer, &form.token)?;
-    let target: Target = target.parse().map_err(|_| Refusal::Missing(format!("target {target}")))?;
+    let target: Target = target.parse().map_err(|()| Refusal::Missing(format!("target {target}")))?;
     match action.as_str() {
         "pause" => shared.client.pause(&target, viewer.name.as_deref().unwrap_or("dashboard"), None).await?,
         "resume" => drop(shared.client.resume(&target).await?),

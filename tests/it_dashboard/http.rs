@@ -1,5 +1,6 @@
 //! A dashboard process with a bus, and an HTTP client that can send any header.
 
+use std::fmt::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -144,10 +145,10 @@ impl Dashboard {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         if !headers.iter().any(|(name, _)| *name == "Host") {
-            text.push_str(&format!("Host: {}\r\n", self.address));
+            write!(text, "Host: {}\r\n", self.address).unwrap();
         }
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            write!(text, "{name}: {value}\r\n").unwrap();
         }
         stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
         stream
