@@ -65,12 +65,13 @@ fn one(viewer: &Viewer, letter: &DeadLetter) -> Markup {
     };
     let end = text.floor_char_boundary(BYTES);
     let number = letter.sequence;
+    let message = letter.message.strip_prefix(&format!("{}: ", letter.code)).unwrap_or(&letter.message);
     html! {
         article.card {
             h2 { "#" (number) " " (page::badge(&letter.reason)) " " code { (letter.subject) } }
-            p { (page::code_link(&letter.code)) " " (letter.message) }
+            p { (page::code_link(&letter.code)) " " (message) }
             @if let Some(code) = code { p { strong { "Remedy: " } (code.remedy()) } }
-            p.quiet { (letter.time) ", worker " (letter.worker) ", " (letter.deliveries) " deliveries" }
+            p.quiet { (page::time(&letter.time)) ", worker " (letter.worker) ", " (letter.deliveries) " deliveries" }
             @if letter.command.parse::<CommandKey>().is_ok() { p { a href={ "/runs/" (letter.command) } { "Run" } } }
             @if letter.event.is_some() {
                 (page::button(viewer, &format!("/dead-letters/{number}/replay"), "Replay", Some("Send this command again with a new id?")))

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::{Shared, page};
 use crate::client::{History, Observed};
 use crate::event::{EventKind, Outcome};
-use crate::notice::FindingReport;
+use crate::notice::{CodeReport, FindingReport};
 
 /// Most analyses and watches of the page.
 const SOURCES: usize = 20;
@@ -29,11 +29,12 @@ pub(super) async fn page(
     let _permit = shared.reads.acquire().await.ok();
     let mut parts = Vec::new();
     for run in sources(&shared) {
-        let history = shared.client.history(&run.key, EVENTS, BYTES).await?;
+        let Ok(key) = run.key.to_string().parse() else { continue };
+        let history = shared.client.history(&key, EVENTS, BYTES).await?;
         parts.push((current(&history), run));
     }
     let content = html! {
-        @for (findings, run) in &parts { (one(findings, run)) }
+        @for (current, run) in &parts { (one(current, run)) }
         @if parts.is_empty() { p.empty { "No analysis yet. Send " code { "sailhand submit config.analyze --target <target>" } "." } }
     };
     Ok(page::frame(&shared, &viewer, "/findings", "Findings", &content))
@@ -53,15 +54,23 @@ fn sources(shared: &Shared) -> Vec<Run> {
     found
 }
 
-/// The findings that apply after all events, as docs/contract.md describes.
-fn current(history: &History) -> Vec<FindingReport> {
+/// Findings that apply now, and the pages of their codes.
+struct Current {
+    findings: Vec<FindingReport>,
+    codes: BTreeMap<String, CodeReport>,
+}
+
+/// What applies after all events, as docs/contract.md describes.
+fn current(history: &History) -> Current {
     let mut findings = BTreeMap::new();
+    let mut codes = BTreeMap::new();
     for observation in &history.observations {
         match &observation.observed {
             Observed::Event(EventKind::Found(found)) => {
                 if found.first {
                     findings.clear();
                 }
+                codes.extend(found.codes.clone());
                 findings.extend(found.findings.iter().map(|it| (it.fingerprint.clone(), it.clone())));
             }
             Observed::Event(EventKind::Resolved(resolved)) => {
@@ -70,17 +79,18 @@ fn current(history: &History) -> Vec<FindingReport> {
                 }
             }
             Observed::Result(result) => {
-                let listed = result.report.as_ref().and_then(|report| report.get("findings")).cloned();
-                let listed: Vec<FindingReport> =
-                    listed.and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
-                findings.extend(listed.into_iter().map(|it| (it.fingerprint.clone(), it)));
+                let part = |name: &str| result.report.as_ref().and_then(|report| report.get(name)).cloned();
+                let listed = part("findings").and_then(|it| serde_json::from_value::<Vec<FindingReport>>(it).ok());
+                findings.extend(listed.unwrap_or_default().into_iter().map(|it| (it.fingerprint.clone(), it)));
+                let listed = part("codes").and_then(|it| serde_json::from_value::<BTreeMap<_, _>>(it).ok());
+                codes.extend(listed.unwrap_or_default());
             }
             _ => {}
         }
     }
     let mut findings: Vec<_> = findings.into_values().collect();
     findings.sort_by(|a, b| (rank(a), &a.code, &a.resource).cmp(&(rank(b), &b.code, &b.resource)));
-    findings
+    Current { findings, codes }
 }
 
 fn rank(finding: &FindingReport) -> u8 {
@@ -91,7 +101,8 @@ fn rank(finding: &FindingReport) -> u8 {
     }
 }
 
-fn one(findings: &[FindingReport], run: &Run) -> Markup {
+fn one(current: &Current, run: &Run) -> Markup {
+    let Current { findings, codes } = current;
     let count = |severity: &str| findings.iter().filter(|it| it.severity == severity).count();
     html! {
         section {
@@ -102,7 +113,7 @@ fn one(findings: &[FindingReport], run: &Run) -> Markup {
                     thead { tr { th { "Severity" } th { "Code" } th { "Resource" } th { "Message" } } }
                     tbody { @for finding in findings.iter().take(ROWS) { tr {
                         td data-label="Severity" { (page::badge(&finding.severity)) }
-                        td data-label="Code" { code { (finding.code) } }
+                        td data-label="Code" { (code(&finding.code, codes)) }
                         td data-label="Resource" { (finding.resource) @if !finding.field.is_empty() { " " code { (finding.field) } } }
                         td data-label="Message" { (finding.message) }
                     } } }
@@ -110,5 +121,14 @@ fn one(findings: &[FindingReport], run: &Run) -> Markup {
             }
             @if findings.len() > ROWS { p.notice { (findings.len() - ROWS) " more: sailhand get " (run.key) } }
         }
+    }
+}
+
+/// A code with its title, and a link to its page.
+fn code(code: &str, codes: &BTreeMap<String, CodeReport>) -> Markup {
+    let known = codes.get(code).filter(|known| known.url.starts_with("https://"));
+    html! {
+        @if let Some(known) = known { a href=(known.url) title=(known.title) rel="noreferrer" { code.whole { (code) } } }
+        @else { code.whole { (code) } }
     }
 }

@@ -1,7 +1,10 @@
 //! The runs that pages list: one small record for each command, derived from events and results. Bounded; the oldest
 //! runs are left out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -9,6 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::client::{Change, Observation, Observed};
 use crate::event::{CommandKey, EventKind, Outcome, TYPE_PREFIX};
 
+/// Texts that equal records share; more are not looked up again.
+const SHARED: usize = 10_000;
 /// Characters of a text that a record stores.
 const TEXT: usize = 160;
 
@@ -53,17 +58,44 @@ impl RunState {
     }
 }
 
+/// A command's key in 16 bytes, because the index has three copies of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(u128);
+
+impl RunId {
+    /// Of a command's key.
+    #[must_use]
+    pub fn of(key: &CommandKey) -> Self {
+        // A key has 32 hex digits.
+        Self(u128::from_str_radix(key.as_str(), 16).unwrap_or_default())
+    }
+}
+
+impl FromStr for RunId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse::<CommandKey>().map(|key| Self::of(&key))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// One command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// The command's key.
-    pub key: CommandKey,
+    pub key: RunId,
     /// The target.
-    pub target: String,
+    pub target: Arc<str>,
     /// The verb; empty if no event names it.
-    pub verb: String,
+    pub verb: Arc<str>,
     /// CloudEvents `source` of the command.
-    pub source: String,
+    pub source: Arc<str>,
     /// State of the newest event.
     pub state: RunState,
     /// Number of attempts that have started.
@@ -75,13 +107,13 @@ pub struct Run {
     /// Finished and total units of the current phase; a total of 0 is unknown.
     pub progress: (u64, u64),
     /// The last step, or the error.
-    pub message: String,
+    pub message: Arc<str>,
     /// Version of the index at the last change.
     pub version: u64,
 }
 
 /// Position in the list: start time and key.
-pub type Position = (i64, CommandKey);
+pub type Position = (i64, RunId);
 
 /// Selects runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,7 +124,7 @@ pub struct Query {
     pub target: String,
     /// Only runs of this verb.
     pub verb: String,
-    /// Only runs that have this text in key, target, verb, source or message; in lower case.
+    /// Only runs that have this text in target, verb, source or message, or whose key starts with it; in lower case.
     pub text: String,
 }
 
@@ -106,17 +138,19 @@ impl Query {
             && equal(&self.target, &run.target)
             && equal(&self.verb, &run.verb)
             && (self.text.is_empty()
-                || [run.key.as_str(), &run.target, &run.verb, &run.source, &run.message].into_iter().any(contains))
+                || [&run.target, &run.verb, &run.source, &run.message].into_iter().any(|text| contains(text))
+                || run.key.to_string().starts_with(&self.text))
     }
 }
 
 /// All runs, by key, start and version.
 #[derive(Debug, Default)]
 pub struct Index {
-    runs: HashMap<CommandKey, Run>,
+    runs: HashMap<RunId, Run>,
     by_start: BTreeSet<Position>,
-    by_version: BTreeMap<u64, CommandKey>,
+    by_version: BTreeMap<u64, RunId>,
     counts: HashMap<RunState, usize>,
+    texts: HashSet<Arc<str>>,
     version: u64,
     last_event: u64,
     last_result: u64,
@@ -144,14 +178,14 @@ impl Index {
 
     /// One run.
     #[must_use]
-    pub fn get(&self, key: &CommandKey) -> Option<&Run> {
-        self.runs.get(key)
+    pub fn get(&self, key: RunId) -> Option<&Run> {
+        self.runs.get(&key)
     }
 
     /// The newest selected runs that started before a position.
     pub fn page<'a>(&'a self, query: &'a Query, before: Option<&Position>) -> impl Iterator<Item = &'a Run> {
         let range = match before {
-            Some(position) => self.by_start.range(..position.clone()),
+            Some(position) => self.by_start.range(..*position),
             None => self.by_start.range::<Position, _>(..),
         };
         range.rev().filter_map(|(_, key)| self.runs.get(key)).filter(|run| query.matches(run))
@@ -170,7 +204,7 @@ impl Index {
         }
         *last = change.sequence;
         let Some(observation) = &change.observation else { return false };
-        let known = self.runs.get(&observation.key);
+        let known = self.runs.get(&RunId::of(&observation.key));
         let Some(run) = next(known, observation) else { return false };
         self.put(run);
         true
@@ -179,15 +213,18 @@ impl Index {
     fn put(&mut self, mut run: Run) {
         self.version += 1;
         run.version = self.version;
+        for text in [&mut run.target, &mut run.verb, &mut run.source, &mut run.message] {
+            *text = shared(&mut self.texts, text);
+        }
         if let Some(old) = self.runs.get(&run.key) {
-            self.by_start.remove(&(old.started, old.key.clone()));
+            self.by_start.remove(&(old.started, old.key));
             self.by_version.remove(&old.version);
             decrease(&mut self.counts, old.state);
         }
-        self.by_start.insert((run.started, run.key.clone()));
-        self.by_version.insert(run.version, run.key.clone());
+        self.by_start.insert((run.started, run.key));
+        self.by_version.insert(run.version, run.key);
         *self.counts.entry(run.state).or_default() += 1;
-        self.runs.insert(run.key.clone(), run);
+        self.runs.insert(run.key, run);
         while self.runs.len() > self.most {
             let Some((_, key)) = self.by_start.pop_first() else { break };
             if let Some(old) = self.runs.remove(&key) {
@@ -196,6 +233,17 @@ impl Index {
             }
         }
     }
+}
+
+fn shared(texts: &mut HashSet<Arc<str>>, text: &Arc<str>) -> Arc<str> {
+    if let Some(known) = texts.get(text) {
+        return known.clone();
+    }
+    if texts.len() >= SHARED {
+        texts.clear();
+    }
+    texts.insert(text.clone());
+    text.clone()
 }
 
 fn decrease(counts: &mut HashMap<RunState, usize>, state: RunState) {
@@ -213,16 +261,16 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
     let at = OffsetDateTime::parse(attribute("time"), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let at = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let mut run = known.cloned().unwrap_or_else(|| Run {
-        key: observation.key.clone(),
+        key: RunId::of(&observation.key),
         target: short(&observation.target),
-        verb: String::new(),
+        verb: Arc::default(),
         source: short(attribute("commandsource")),
         state: RunState::Running,
         attempts: 0,
         started: at,
         changed: at,
         progress: (0, 0),
-        message: String::new(),
+        message: Arc::default(),
         version: 0,
     });
     run.changed = at.max(run.changed);
@@ -241,7 +289,7 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
             run.state = RunState::Running;
             run.attempts = run.attempts.max(started.attempt);
             run.progress = (0, 0);
-            run.message = String::new();
+            run.message = Arc::default();
         }
         Observed::Event(EventKind::Progress(step)) => {
             run.progress = (step.done, step.total);
@@ -260,8 +308,9 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
     Some(run)
 }
 
-fn short(text: &str) -> String {
-    text.chars().take(TEXT).collect()
+fn short(text: &str) -> Arc<str> {
+    let end = text.char_indices().nth(TEXT).map_or(text.len(), |(end, _)| end);
+    Arc::from(&text[..end])
 }
 
 #[cfg(test)]
@@ -299,8 +348,8 @@ mod tests {
         let mut index = Index::new(10);
         assert!(index.apply(&change(1, 1, succeeded())));
         assert!(!index.apply(&change(1, 1, started(1))));
-        let run = index.get(&CommandKey::new("/tests", "1")).unwrap();
-        assert_eq!((run.state, run.verb.as_str()), (RunState::Ended(Outcome::Succeeded), "ping"));
+        let run = index.get(RunId::of(&CommandKey::new("/tests", "1"))).unwrap();
+        assert_eq!((run.state, &*run.verb), (RunState::Ended(Outcome::Succeeded), "ping"));
     }
 
     #[test]
@@ -338,7 +387,7 @@ mod tests {
         loop {
             let page: Vec<Run> = index.page(&Query::default(), before.as_ref()).take(7).cloned().collect();
             let Some(last) = page.last() else { break };
-            before = Some((last.started, last.key.clone()));
+            before = Some((last.started, last.key));
             seen.extend(page.into_iter().map(|run| run.key));
         }
         let distinct: BTreeSet<_> = seen.iter().collect();

@@ -14,12 +14,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::index::{Index, Query as Selection};
+use super::index::{Index, Query as Selection, RunId};
 use super::runs::{self, ListQuery};
 use super::{Shared, page};
 use crate::bus::nats;
 use crate::clock::Clock;
-use crate::event::CommandKey;
 
 /// Changes that come within this time are sent together.
 const GATHER: Duration = Duration::from_millis(20);
@@ -44,7 +43,7 @@ pub(super) struct LiveQuery {
 struct Live {
     shared: Arc<Shared>,
     selection: Selection,
-    run: Option<CommandKey>,
+    run: Option<RunId>,
     version: u64,
     must_reload: bool,
     changed: watch::Receiver<u64>,
@@ -110,7 +109,7 @@ impl Live {
             self.version = index.version();
             return Some(Event::default().event("reload").id(id(self.version)).data("reload"));
         }
-        if let Some(key) = &self.run {
+        if let Some(key) = self.run {
             let changed = index.get(key).filter(|run| run.version > self.version)?;
             self.version = changed.version;
             return Some(Event::default().event("run").id(id(self.version)).data(changed.state.as_str()));
@@ -118,7 +117,7 @@ impl Live {
         let mut rows = Vec::new();
         for run in index.since(self.version).take(BATCH) {
             let row = self.selection.matches(run).then(|| runs::row(run).into_string());
-            rows.push(json!({ "key": run.key.as_str(), "started": run.started, "row": row }));
+            rows.push(json!({ "key": run.key.to_string(), "started": run.started, "row": row }));
         }
         self.version = index.since(self.version).take(BATCH).last()?.version;
         let data = json!({ "rows": rows, "counts": counts(&index) }).to_string();

@@ -166,6 +166,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{sequence}/{action}", post(dead_letters::act))
         .route("/codes/{code}", get(page::code))
+        .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", include_str!("assets/icon.svg")) }))
         .route("/live", get(live::stream))
         .route(
             "/assets/style.css",

@@ -26,6 +26,7 @@ pub(super) fn frame(shared: &Shared, viewer: &Viewer, path: &str, title: &str, c
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " – sailhand" }
+                link rel="icon" href="/assets/icon.svg";
                 link rel="stylesheet" href="/assets/style.css";
                 script src="/assets/page.js" defer {}
             }
@@ -79,10 +80,17 @@ pub(super) fn moment(milliseconds: i64) -> Markup {
     html! { time data-age datetime=(text) { (text) } }
 }
 
+/// A time of an event, to the millisecond.
+pub(super) fn time(text: &str) -> Markup {
+    let fraction = text.find('.').filter(|_| text.ends_with('Z'));
+    let short = fraction.and_then(|dot| text.get(..dot + 4)).map(|start| format!("{start}Z"));
+    html! { time datetime=(text) { (short.as_deref().unwrap_or(text)) } }
+}
+
 /// A code, with a link to its explanation where the dashboard has one.
 pub(super) fn code_link(code: &str) -> Markup {
     let known = Code::ALL.iter().any(|one| one.as_str() == code);
-    html! { @if known { a href={ "/codes/" (code) } { code { (code) } } } @else { code { (code) } } }
+    html! { @if known { a href={ "/codes/" (code) } { code.whole { (code) } } } @else { code.whole { (code) } } }
 }
 
 /// An error with its causes and remedy.

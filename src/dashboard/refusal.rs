@@ -66,6 +66,7 @@ impl IntoResponse for Refusal {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width,initial-scale=1";
                     title { (code.as_str()) " – sailhand" }
+                    link rel="icon" href="/assets/icon.svg";
                     link rel="stylesheet" href="/assets/style.css";
                 }
                 body {

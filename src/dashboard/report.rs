@@ -12,6 +12,23 @@ const DEPTH: usize = 5;
 const ROWS: usize = 500;
 /// Most columns of a table.
 const COLUMNS: usize = 8;
+/// Columns that come first, in this order.
+const FIRST: &[&str] = &[
+    "severity",
+    "action",
+    "status",
+    "code",
+    "object",
+    "service",
+    "component",
+    "name",
+    "count",
+    "title",
+    "resource",
+    "field",
+    "line",
+    "message",
+];
 /// Most characters of a text.
 const TEXT: usize = 4_000;
 
@@ -66,13 +83,48 @@ fn reference(fields: &Map<String, Value>) -> String {
     }
 }
 
+/// Short fields as a list, then each long one below a title of its own.
 fn object(fields: &Map<String, Value>, depth: usize) -> Markup {
+    let is_long = |field: &Value| depth == 0 && (is_table(field) || uniform(field).is_some());
     html! {
-        dl.facts { @for (name, field) in fields.iter().take(ROWS) {
-            dt { (title(name)) }
+        dl.facts { @for (name, field) in fields.iter().filter(|(_, field)| !is_long(field)).take(ROWS) {
+            dt { (title(name, depth)) }
             dd { (value(name, field, depth + 1)) }
         } }
+        @for (name, field) in fields.iter().filter(|(_, field)| is_long(field)).take(ROWS) {
+            h3 { (title(name, depth)) }
+            @if let Some(entries) = uniform(field) { (map(entries, depth + 1)) } @else { (value(name, field, depth + 1)) }
+        }
     }
+}
+
+fn is_table(field: &Value) -> bool {
+    field.as_array().is_some_and(|entries| entries.iter().any(Value::is_object))
+}
+
+/// A map whose values are all objects with the same fields, such as the codes of an analysis.
+fn uniform(field: &Value) -> Option<&Map<String, Value>> {
+    let entries = field.as_object().filter(|entries| !is_reference(entries))?;
+    let mut values = entries.values().map(Value::as_object);
+    let first: Vec<&String> = values.next()??.keys().collect();
+    values.all(|other| other.is_some_and(|other| other.keys().eq(first.iter().copied()))).then_some(entries)
+}
+
+fn map(entries: &Map<String, Value>, depth: usize) -> Markup {
+    let columns = columns(entries.values()).unwrap_or_default();
+    html! {
+        table.rows {
+            thead { tr { th { "Name" } @for column in &columns { th { (title(column, 0)) } } } }
+            tbody { @for (name, entry) in entries.iter().take(ROWS) { tr {
+                td data-label="Name" { (page::code_link(name)) }
+                @for column in &columns { (cell(column, entry, depth)) }
+            } } }
+        }
+    }
+}
+
+fn cell(column: &str, entry: &Value, depth: usize) -> Markup {
+    html! { td data-label=(title(column, 0)) { @if let Some(field) = entry.get(column) { (value(column, field, depth + 1)) } } }
 }
 
 fn array(entries: &[Value], depth: usize) -> Markup {
@@ -81,13 +133,11 @@ fn array(entries: &[Value], depth: usize) -> Markup {
     }
     let rest = entries.len().saturating_sub(ROWS);
     html! {
-        @if let Some(columns) = columns(entries) {
+        @if let Some(columns) = columns(entries.iter()) {
             table.rows {
-                thead { tr { @for column in &columns { th { (title(column)) } } } }
+                thead { tr { @for column in &columns { th { (title(column, 0)) } } } }
                 tbody { @for entry in entries.iter().take(ROWS) { tr {
-                    @for column in &columns { td data-label=(title(column)) {
-                        @if let Some(field) = entry.get(column) { (value(column, field, depth + 1)) }
-                    } }
+                    @for column in &columns { (cell(column, entry, depth)) }
                 } } }
             }
         } @else {
@@ -97,17 +147,19 @@ fn array(entries: &[Value], depth: usize) -> Markup {
     }
 }
 
-/// The fields of the entries, in order of first use; `None` unless all entries are objects with few fields.
-fn columns(entries: &[Value]) -> Option<Vec<String>> {
+/// The fields of the entries: the known ones first, the others in order of first use. `None` unless all entries are
+/// objects with few fields.
+fn columns<'a>(entries: impl Iterator<Item = &'a Value>) -> Option<Vec<String>> {
     let mut columns: Vec<String> = Vec::new();
-    for entry in entries.iter().take(ROWS) {
+    for entry in entries.take(ROWS) {
         let fields = entry.as_object().filter(|fields| !is_reference(fields))?;
         for name in fields.keys() {
-            if !columns.contains(name) {
+            if !columns.contains(name) && name != "fingerprint" {
                 columns.push(name.clone());
             }
         }
     }
+    columns.sort_by_key(|name| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
     (columns.len() <= COLUMNS).then_some(columns)
 }
 
@@ -123,8 +175,11 @@ fn difference(changes: &[Value]) -> Markup {
     }
 }
 
-/// `dry_run` as `Dry run`.
-fn title(name: &str) -> String {
+/// `dry_run` as `Dry run`. Below the first level, names may be keys of a map and stay as they are.
+fn title(name: &str, depth: usize) -> String {
+    if depth > 0 {
+        return name.to_owned();
+    }
     let words = name.replace('_', " ");
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

@@ -123,7 +123,7 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
             @if let Some(result) = result {
                 dt { "Changed" } dd { (if result.changed { "yes" } else { "no" }) }
                 dt { "Worker" } dd { (result.worker) }
-                dt { "Ended" } dd { (result.ended) }
+                dt { "Ended" } dd { (page::time(&result.ended)) }
             }
         }
         @if result.is_none() {
@@ -138,7 +138,7 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
         table.rows {
             thead { tr { th { "Time" } th { "Attempt" } th { "Event" } th { "Details" } } }
             tbody { @for it in &history.observations { tr {
-                td data-label="Time" { time datetime=(text(it, "time")) { (text(it, "time")) } }
+                td data-label="Time" { (page::time(text(it, "time"))) }
                 td data-label="Attempt" { @if let Some(attempt) = it.event.get("attempt").and_then(Value::as_u64) { (attempt) } }
                 td data-label="Event" { (kind(it)) }
                 td data-label="Details" { (details(it)) }
@@ -192,7 +192,7 @@ fn raw(observation: &Observation) -> Markup {
     let end = json.floor_char_boundary(RAW_BYTES);
     html! {
         details {
-            summary { (kind(observation)) " " span.quiet { (text(observation, "time")) } }
+            summary { (kind(observation)) " " span.quiet { (page::time(text(observation, "time"))) } }
             pre { (json[..end]) @if end < json.len() { "\n… " (json.len() - end) " bytes more: sailhand get " (observation.key) " -o json" } }
         }
     }

@@ -127,18 +127,18 @@ fn form(query: &ListQuery) -> Markup {
 
 /// One run in the list.
 pub(super) fn row(run: &Run) -> Markup {
-    let short = run.key.as_str().get(..8).unwrap_or_default();
-    let href = format!("/runs/{}", run.key);
+    let key = run.key.to_string();
+    let href = format!("/runs/{key}");
     html! {
-        tr id={ "run-" (run.key) } data-started=(run.started) {
+        tr id={ "run-" (key) } data-started=(run.started) {
             td data-label="State" { (page::badge(run.state.as_str())) }
-            td data-label="Verb" { a href=(href) { (if run.verb.is_empty() { "unknown" } else { &run.verb }) } }
+            td data-label="Verb" { a href=(href) { (if run.verb.is_empty() { "unknown" } else { &*run.verb }) } }
             td data-label="Target" { (run.target) }
             td data-label="Progress" { (progress(run)) }
             td.source data-label="Source" { (run.source) }
             td data-label="Attempt" { (run.attempts) }
             td data-label="Started" { (page::moment(run.started)) }
-            td data-label="Key" { code { (short) } }
+            td data-label="Key" { code { (key.get(..8).unwrap_or_default()) } }
         }
     }
 }

@@ -22,6 +22,13 @@ async fn run_of_a_real_worker_is_listed_and_shown() {
     for part in ["ping on dev", "succeeded", "ahoy", "w1", "io.meshery.istio.result.ping.v1"] {
         assert!(page.body.contains(part), "{part}: {}", page.body);
     }
+    let (mut size, mut files) = (page.body.len(), 0);
+    for path in page.body.split('"').filter(|part| part.starts_with("/assets/")) {
+        let file = dashboard.get(path).await;
+        assert_eq!(file.status, 200, "{path}");
+        (size, files) = (size + file.body.len(), files + 1);
+    }
+    assert!(files == 3 && size < 150_000, "{files} files, {size} bytes");
     let targets = dashboard.get("/targets").await;
     assert!(targets.body.contains("w1"), "{}", targets.body);
 }
