@@ -54,7 +54,7 @@ fn scalar(name: &str, text: &str) -> Markup {
     match name {
         "action" | "severity" | "status" | "outcome" => page::badge(text),
         "code" => page::code_link(text),
-        "url" if text.starts_with("https://") => html! { a href=(text) rel="noreferrer" { (text) } },
+        "url" if text.starts_with("https://") => html! { a.url href=(text) rel="noreferrer" { (text) } },
         _ => html! { (clipped(text)) },
     }
 }

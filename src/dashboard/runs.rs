@@ -138,7 +138,7 @@ pub(super) fn row(run: &Run) -> Markup {
             td.source data-label="Source" { (run.source) }
             td data-label="Attempt" { (run.attempts) }
             td data-label="Started" { (page::moment(run.started)) }
-            td data-label="Key" { code { (key.get(..8).unwrap_or_default()) } }
+            td data-label="Key" { code.whole { (key.get(..8).unwrap_or_default()) } }
         }
     }
 }
