@@ -42,7 +42,7 @@ pub enum Observed {
 
 /// Where in its stream, so that a result is told after all events of its command.
 pub(super) struct Placed {
-    sequence: u64,
+    pub(super) sequence: u64,
     published: OffsetDateTime,
     /// Messages after it that are there already.
     pub(super) pending: u64,

@@ -25,7 +25,7 @@ pub const SOURCE: &str = "urn:sailhand:worker";
 pub const COMMAND_DIGEST: &str = "commanddigest";
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Done; `changed` says whether anything had to be.

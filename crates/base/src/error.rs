@@ -199,6 +199,13 @@ codes! {
     SH3511 "the Grafana object is provisioned from files" "Change the files or the tool that provisions it, or choose another connection.";
     SH3512 "Grafana rejected the request" "Correct what Grafana's message names.";
     SH3513 "dashboards cannot be delivered to this Grafana" "Choose another value of `by`, or a connection with a credential that may write dashboards.";
+    // SH37xx: the dashboard.
+    SH3701 "the dashboard cannot listen" "Choose another address with `dashboard.listen` or `--listen`, or stop the process that uses the port.";
+    SH3702 "the keys of the token issuer cannot be read" "Check `dashboard.oidc.jwks`: a readable file or an https:// URL with a JSON Web Key Set.";
+    SH3703 "the host name is not allowed" "Open the dashboard with a name that `dashboard.hosts` lists, or add this name.";
+    SH3704 "the request has no valid identity" "Sign in at the proxy in front of the dashboard; check `dashboard.identity_header`, `dashboard.trusted_proxies` or `dashboard.oidc`.";
+    SH3705 "the dashboard does not allow this action" "Start the dashboard with `--allow-actions` and the operator's NATS user, and list the user in `dashboard.operators`.";
+    SH3706 "the form does not come from this dashboard" "Reload the page and send the form again.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";

@@ -1,0 +1,101 @@
+//! Verifies OIDC bearer tokens with the keys of their issuer.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::refusal::Refusal;
+use crate::config::Oidc;
+use crate::http;
+
+/// Unknown keys make the set be read again, but not more often.
+const REREAD: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest key set and longest token, in bytes.
+const MAX_KEYS: usize = 1 << 20;
+const MAX_TOKEN: usize = 16 << 10;
+
+pub(super) struct Verifier {
+    oidc: Oidc,
+    algorithms: Vec<Algorithm>,
+    keys: Mutex<(JwkSet, Instant)>,
+}
+
+impl Verifier {
+    /// Reads the keys.
+    pub(super) async fn new(oidc: Oidc) -> Result<Self, Refusal> {
+        let keys = Mutex::new((read(&oidc.jwks).await?, Instant::now()));
+        let algorithms = oidc.algorithms.iter().filter_map(|name| Algorithm::from_str(name).ok()).collect();
+        Ok(Self { oidc, algorithms, keys })
+    }
+
+    /// Name of the user that a token authenticates.
+    pub(super) async fn user(&self, token: &str) -> Result<String, Refusal> {
+        let wrong = |reason: String| Refusal::Identity(format!("the bearer token is not valid: {reason}"));
+        if token.len() > MAX_TOKEN {
+            return Err(wrong(format!("it is longer than {MAX_TOKEN} bytes")));
+        }
+        let header = decode_header(token).map_err(|error| wrong(error.to_string()))?;
+        if !self.algorithms.contains(&header.alg) {
+            return Err(wrong(format!("the algorithm {:?} is not allowed", header.alg)));
+        }
+        let Some(key) = self.key(header.kid.as_deref()).await? else {
+            return Err(wrong("the issuer has no key with its kid".to_owned()));
+        };
+        let key = DecodingKey::from_jwk(&key).map_err(|error| wrong(error.to_string()))?;
+        // One algorithm at a time: `Validation` requires that all of its algorithms fit the key.
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[&self.oidc.issuer]);
+        validation.set_audience(&[&self.oidc.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.validate_nbf = true;
+        let claims = decode::<Map<String, Value>>(token, &key, &validation);
+        let claims = claims.map_err(|error| wrong(error.to_string()))?.claims;
+        let user = claims.get(&self.oidc.user_claim).and_then(Value::as_str).filter(|user| !user.is_empty());
+        user.map(str::to_owned).ok_or_else(|| wrong(format!("it has no claim {}", self.oidc.user_claim)))
+    }
+
+    /// The key with an id; the only key for a token without one.
+    async fn key(&self, kid: Option<&str>) -> Result<Option<Jwk>, Refusal> {
+        let find = |set: &JwkSet| match kid {
+            Some(kid) => set.find(kid).cloned(),
+            None if set.keys.len() == 1 => set.keys.first().cloned(),
+            None => None,
+        };
+        let mut keys = self.keys.lock().await;
+        if let Some(key) = find(&keys.0) {
+            return Ok(Some(key));
+        }
+        if keys.1.elapsed() < REREAD {
+            return Ok(None);
+        }
+        keys.1 = Instant::now();
+        keys.0 = read(&self.oidc.jwks).await?;
+        Ok(find(&keys.0))
+    }
+}
+
+async fn read(jwks: &str) -> Result<JwkSet, Refusal> {
+    let fail = |reason: String| Refusal::Keys { from: jwks.to_owned(), reason };
+    let bytes = if jwks.starts_with("https://") {
+        let client =
+            http::Client::new(&http::Credentials::default(), TIMEOUT).map_err(|error| fail(error.to_string()))?;
+        let response = client.get(jwks, &[], MAX_KEYS).await.map_err(|error| fail(error.to_string()))?;
+        if response.status != 200 {
+            return Err(fail(format!("the server responded {}", response.status)));
+        }
+        response.body.into_bytes()
+    } else {
+        let size = tokio::fs::metadata(jwks).await.map_err(|error| fail(error.to_string()))?.len();
+        if size > MAX_KEYS as u64 {
+            return Err(fail(format!("the file is longer than {MAX_KEYS} bytes")));
+        }
+        tokio::fs::read(jwks).await.map_err(|error| fail(error.to_string()))?
+    };
+    serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))
+}
