@@ -80,12 +80,15 @@ impl Verifier {
     }
 }
 
+async fn fetch(url: &str) -> Result<http::Response, http::Error> {
+    let client = http::Client::new(&http::Credentials::default(), TIMEOUT).await?;
+    client.send(::http::Method::GET, url, &[], None, MAX_KEYS).await
+}
+
 async fn read(jwks: &str) -> Result<JwkSet, Refusal> {
     let fail = |reason: String| Refusal::Keys { from: jwks.to_owned(), reason };
     let bytes = if jwks.starts_with("https://") {
-        let client =
-            http::Client::new(&http::Credentials::default(), TIMEOUT).map_err(|error| fail(error.to_string()))?;
-        let response = client.get(jwks, &[], MAX_KEYS).await.map_err(|error| fail(error.to_string()))?;
+        let response = fetch(jwks).await.map_err(|error| fail(error.to_string()))?;
         if response.status != 200 {
             return Err(fail(format!("the server responded {}", response.status)));
         }

@@ -139,7 +139,7 @@ type Ended = Result<Outcome<Value>, Failed>;
 #[derive(Debug)]
 pub(super) struct Failed {
     pub error: Error,
-    pub report: Option<Outcome<Value>>,
+    pub report: Option<Box<Outcome<Value>>>,
     pub objects: Vec<AttemptedObject>,
 }
 
@@ -573,7 +573,9 @@ async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
 fn finished(done: Caught) -> Ended {
     match done {
         Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(FailedRun { error, report, objects })) => Err(Failed { error: error.into(), report, objects }),
+        Ok(Err(FailedRun { error, report, objects })) => {
+            Err(Failed { error: error.into(), report: report.map(Box::new), objects })
+        }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             Err(Error::Panicked { message: text.unwrap_or("without a message").to_owned() }.into())

@@ -242,7 +242,9 @@ impl Engine {
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let (outcome, objects, error) = match ended {
             Ok(outcome) => (Some(outcome), Vec::new(), None),
-            Err(Failed { error, report, objects }) => (report, objects, Some(self.explain(error, held).await?)),
+            Err(Failed { error, report, objects }) => {
+                (report.map(|report| *report), objects, Some(self.explain(error, held).await?))
+            }
         };
         let (changed, report) = outcome.map(Outcome::into_parts).unzip();
         // One that panicked, was dropped or had no answer cannot say what came of its last write.

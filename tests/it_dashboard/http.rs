@@ -69,6 +69,7 @@ impl World {
             report,
             error: None,
             attempts: 1,
+            earlier_attempts: Vec::new(),
             fence: 0,
             worker: "w".to_owned(),
             ended: "2026-01-31T12:00:00Z".to_owned(),
