@@ -79,9 +79,6 @@ pub struct Attempts {
     /// The open one has begun to write; noted before its first write, so that it is known of one that died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub writing: bool,
-    /// Code of the last failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_code: Option<String>,
     /// Attempts that failed, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<EarlierAttempt>,

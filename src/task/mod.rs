@@ -47,7 +47,7 @@ use crate::notice::{Notices, Untold};
 use crate::progress::{Progress, Step};
 
 pub use refusal::Refusal;
-pub use registry::{DynTask, FailedRun, Registry};
+pub use registry::{DynTask, FailedReport, Registry};
 
 /// What is common of humantime's notation, for the schemas.
 const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";

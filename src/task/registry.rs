@@ -41,31 +41,22 @@ pub trait DynTask: Send + Sync {
     ///
     /// # Errors
     /// See [`Failure`].
-    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, FailedRun>;
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Box<FailedReport>>>;
 }
 
-/// A [`Failure`] whose report is JSON.
+/// The report of a task that failed.
 #[derive(Debug)]
-pub struct FailedRun {
-    /// The cause.
-    pub error: Error,
-    /// What was done and what was not, where anything was begun.
-    pub report: Option<Outcome<Value>>,
-    /// The objects of the report that were written, deleted or failed.
+pub struct FailedReport {
+    /// The report.
+    pub json: Value,
+    /// Its objects that were written, deleted or failed.
     pub objects: Vec<AttemptedObject>,
 }
 
-impl FailedRun {
-    fn of<T: Task>(Failure { error, report }: Failure<T::Report>) -> Self {
-        let mut objects = Vec::new();
-        let report = report.map(|outcome| {
-            outcome.map(|report| {
-                let attempted = T::objects(&report).into_iter().filter_map(attempted);
-                objects = attempted.collect();
-                json(&report)
-            })
-        });
-        Self { error, report, objects }
+impl FailedReport {
+    fn of<T: Task>(report: &T::Report) -> Self {
+        let objects = T::objects(report).into_iter().filter_map(attempted).collect();
+        Self { json: json(report), objects }
     }
 }
 
@@ -73,12 +64,6 @@ impl FailedRun {
 fn attempted(line: &ObjectReport) -> Option<AttemptedObject> {
     let listed = line.action.writes() || line.action == Action::Failed;
     listed.then(|| AttemptedObject { object: line.object.to_string(), action: line.action.as_str().to_owned() })
-}
-
-impl From<Error> for FailedRun {
-    fn from(error: Error) -> Self {
-        Self { error, report: None, objects: Vec::new() }
-    }
 }
 
 struct Erased<T>(T);
@@ -121,12 +106,15 @@ where
         Ok(self.0.installation(&params))
     }
 
-    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, FailedRun> {
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Box<FailedReport>>> {
         let params =
             T::Params::deserialize_from(&params).map_err(|reason| Error::Parameter { field: "data", reason })?;
         match self.0.run(cx, params).await {
             Ok(outcome) => Ok(outcome.map(|report| json(&report))),
-            Err(failure) => Err(FailedRun::of::<T>(failure)),
+            Err(Failure { error, report }) => {
+                let report = report.map(|outcome| outcome.map(|report| Box::new(FailedReport::of::<T>(&report))));
+                Err(Failure { error, report })
+            }
         }
     }
 }

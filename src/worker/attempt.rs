@@ -27,14 +27,12 @@ use super::{Engine, Error};
 use crate::attachment::{Attachment, Attachments};
 use crate::bus::{self, Attempts, Bus, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{
-    self, AttemptedObject, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target,
-};
+use crate::event::{self, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
 use crate::notice::{Notice, Untold};
 use crate::retry;
-use crate::task::{self, Cancelled, Commands, DynTask, FailedRun, Limits, Outcome, TaskContext};
+use crate::task::{self, Cancelled, Commands, DynTask, FailedReport, Failure, Limits, Outcome, TaskContext};
 
 /// How long a task that was told to stop may take to reach a safe point.
 pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
@@ -91,7 +89,6 @@ pub(super) struct Attempt {
     pub record: Attempts,
     revision: u64,
     events: AtomicU32,
-    before: Option<String>,
     beginning: Option<Beginning>,
 }
 
@@ -119,7 +116,8 @@ impl Attempt {
 
     /// Whether the attempt before this one panicked.
     pub fn panicked_before(&self) -> bool {
-        self.before.as_deref() == Some(Code::SH4001.as_str())
+        let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.begun);
+        last.is_some_and(|last| last.problem.code == Code::SH4001.as_str())
     }
 
     /// When the command must be done: its own expiry, or the verb's limit counted from its first attempt.
@@ -131,29 +129,10 @@ impl Attempt {
 }
 
 /// What a task came to, or its panic.
-type Caught = Result<Result<Outcome<Value>, FailedRun>, Box<dyn Any + Send>>;
+type Caught = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
 
-type Ended = Result<Outcome<Value>, Failed>;
-
-/// A task that failed. It may have a report too.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub error: Error,
-    pub report: Option<Box<Outcome<Value>>>,
-    pub objects: Vec<AttemptedObject>,
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self { error, report: None, objects: Vec::new() }
-    }
-}
-
-impl From<Stop> for Failed {
-    fn from(stop: Stop) -> Self {
-        Error::from(task::Error::Stopped(stop)).into()
-    }
-}
+/// A failed task may have a report too.
+type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
 
 impl Engine {
     /// The attempt that was recorded last, for a command that gets no other.
@@ -220,7 +199,6 @@ impl Engine {
                 crashed_alone,
                 changed: before.changed(),
                 writing: false,
-                last_code: None,
                 failed: before.failed.clone(),
                 not_before: None,
             };
@@ -230,8 +208,7 @@ impl Engine {
             }
             work.under_way.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
-                let (before, beginning) = (before.last_code, Some(beginning));
-                return Ok(Begun::Now(Attempt { record, revision, before, beginning, ..Attempt::default() }));
+                return Ok(Begun::Now(Attempt { record, revision, beginning: Some(beginning), ..Attempt::default() }));
             }
             work.under_way.end();
             known = self.bus.attempts(key).await?;
@@ -254,14 +231,12 @@ impl Engine {
             let changed = found.changed || ending.changed;
             let mut record = Attempts { open: false, alone: false, changed, writing: false, ..found };
             if let Some((problem, delay)) = failure {
-                record.last_code = Some(problem.code.clone());
                 let ended = event::rfc3339(self.clock.now());
                 EarlierAttempt::new(record.begun, &record.worker, ended, problem, &ending.objects)
                     .add_to(&mut record.failed);
                 record.not_before = Some(milliseconds(self.clock.now() + delay));
             } else {
                 record.begun -= 1;
-                record.last_code.clone_from(&attempt.before);
             }
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
@@ -339,7 +314,7 @@ impl Engine {
         let run = async move {
             match registry.get(verb) {
                 Some(task) => task.run(&context, params).await,
-                None => Err(task::Error::Stopped(Stop::Shutdown).into()), // looked up a moment ago, in the same registry
+                None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
             }
         };
         let record_key = work.record_key();
@@ -370,9 +345,7 @@ impl Engine {
         }
         // One that slept past its lease may wake up to a time-out of its own, which is nobody's failure.
         let ended = match (ended, guard.check()) {
-            (Err(failed), Err(Stop::LostLease)) => {
-                Err(Failed { error: task::Error::Stopped(Stop::LostLease).into(), ..failed })
-            }
+            (Err((_, report)), Err(Stop::LostLease)) => Err((task::Error::Stopped(Stop::LostLease).into(), report)),
             (ended, _) => ended,
         };
         (ended, guard.has_begun_to_write())
@@ -566,19 +539,17 @@ async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
     };
     match joined {
         Ok(done) => finished(done),
-        Err(_) => Err(stopped.unwrap_or(Stop::Shutdown).into()), // dropped
+        Err(_) => Err((task::Error::Stopped(stopped.unwrap_or(Stop::Shutdown)).into(), None)), // dropped
     }
 }
 
 fn finished(done: Caught) -> Ended {
     match done {
         Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(FailedRun { error, report, objects })) => {
-            Err(Failed { error: error.into(), report: report.map(Box::new), objects })
-        }
+        Ok(Err(Failure { error, report })) => Err((error.into(), report)),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err(Error::Panicked { message: text.unwrap_or("without a message").to_owned() }.into())
+            Err((Error::Panicked { message: text.unwrap_or("without a message").to_owned() }, None))
         }
     }
 }

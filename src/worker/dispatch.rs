@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{self, Attempt, Failed, UnderWay, Work, is_reused};
+use super::attempt::{self, Attempt, UnderWay, Work, is_reused};
 use super::heartbeat;
 use super::isolation::Beginning;
 use super::lease::Held;
@@ -240,16 +240,21 @@ impl Engine {
         let (ended, wrote) = self.run_task(work, params, &mut begun, deadline, held.as_deref_mut()).await;
         reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
-        let (outcome, objects, error) = match ended {
-            Ok(outcome) => (Some(outcome), Vec::new(), None),
-            Err(Failed { error, report, objects }) => {
-                (report.map(|report| *report), objects, Some(self.explain(error, held).await?))
+        let (changed, report, objects, error) = match ended {
+            Ok(outcome) => {
+                let (changed, report) = outcome.into_parts();
+                (changed, Some(report), Vec::new(), None)
+            }
+            Err((error, outcome)) => {
+                let error = self.explain(error, held).await?;
+                let (changed, report) = outcome.map(Outcome::into_parts).unzip();
+                let (report, objects) = report.map(|report| (report.json, report.objects)).unzip();
+                (changed.unwrap_or_default(), report, objects.unwrap_or_default(), Some(error))
             }
         };
-        let (changed, report) = outcome.map(Outcome::into_parts).unzip();
         // One that panicked, was dropped or had no answer cannot say what came of its last write.
         let in_doubt = wrote && error.as_ref().is_some_and(Error::leaves_in_doubt);
-        let changed = changed.unwrap_or_default() || in_doubt;
+        let changed = changed || in_doubt;
         Ok(Ending { report, objects, changed, error, attempt: begun, fence, left, wait: None }.into())
     }
 

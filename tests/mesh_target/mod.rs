@@ -15,7 +15,7 @@ use sailhand::clock::Clock;
 use sailhand::cluster::{Cluster, Clusters};
 use sailhand::config::{Charts, Target};
 use sailhand::guard::Guard;
-use sailhand::task::{FailedRun, Outcome, Registry, TaskContext};
+use sailhand::task::{Failure, Outcome, Registry, TaskContext};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -93,9 +93,13 @@ impl Mesh {
     }
 
     /// Runs a verb to its end.
-    pub async fn run(&self, verb: &str, params: Value) -> Result<Outcome<Value>, FailedRun> {
+    pub async fn run(&self, verb: &str, params: Value) -> Result<Outcome<Value>, Failure<Value>> {
         let (cx, _) = self.context();
-        self.registry.get(verb).unwrap().run(&cx, params).await
+        let done = self.registry.get(verb).unwrap().run(&cx, params).await;
+        done.map_err(|Failure { error, report }| Failure {
+            error,
+            report: report.map(|outcome| outcome.map(|report| report.json)),
+        })
     }
 
     /// Runs a verb that has to succeed: whether it changed anything, and its report.
