@@ -5,6 +5,7 @@ mod image;
 mod istio_api;
 mod names;
 mod pods;
+mod record;
 mod refusal;
 mod registry;
 
@@ -89,6 +90,11 @@ pub enum Outcome<R> {
 }
 
 impl<R> Outcome<R> {
+    /// `Changed` or `Unchanged`.
+    pub const fn new(changed: bool, report: R) -> Self {
+        if changed { Self::Changed(report) } else { Self::Unchanged(report) }
+    }
+
     /// Whether anything was written, and the report.
     #[must_use]
     pub fn into_parts(self) -> (bool, R) {
@@ -243,7 +249,7 @@ fn objects_ended<R>(
     let outcome = |done: ObjectsReport| {
         let wrote = done.changed() && !done.dry_run;
         let done = done.fit(MAX_REPORT);
-        if wrote { Outcome::Changed(report(done)) } else { Outcome::Unchanged(report(done)) }
+        Outcome::new(wrote, report(done))
     };
     match done {
         Ok(done) => Ok(outcome(done)),

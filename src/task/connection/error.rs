@@ -62,7 +62,7 @@ pub enum ConnectionError {
         /// Service or configured connection.
         address: String,
         /// Such as `POST /api/folders`.
-        request: &'static str,
+        request: String,
         /// Grafana's text, at most 300 characters.
         message: String,
         /// HTTP status.
@@ -74,7 +74,7 @@ pub enum ConnectionError {
         /// Service or configured connection.
         address: String,
         /// Such as `POST /api/folders`.
-        request: &'static str,
+        request: String,
         /// Grafana's text, at most 300 characters; it names the missing permission.
         message: String,
         /// HTTP status.

@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ConnectionError;
-use crate::cluster::{self, Cluster, ObjectRef};
+use crate::cluster::{self, Cluster};
 use crate::config;
 use crate::http;
-use crate::observe::envelope::{self, Answer, MAX_ANSWER, QueryAnswer};
+use crate::observe::envelope::{self, Answer, MAX_ANSWER, QueryAnswer, Unusable};
 use crate::observe::instance::{InstanceKind, ServiceAddress, join};
-use crate::task::{Error, TaskContext};
+use crate::task::{Error, TaskContext, record};
 
 /// Longest time for one request to a store.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit that the store is asked to keep itself, so that it answers with an error before ours ends.
 const QUERY_TIMEOUT: &str = "9s";
 /// Annotation that marks the ConfigMap of a connection.
-const RECORD: &str = "connection.json";
+pub const RECORD: &str = "connection.json";
 
 /// Which server a command names: a connection, or a Service of the target.
 pub type Reference<'a> = (Option<&'a str>, Option<&'a ServiceAddress>);
@@ -87,11 +87,6 @@ enum Reach {
 /// Installation, and name of the ConfigMap, of a connection.
 pub fn installation(name: &str) -> String {
     format!("metrics-connection-{name}")
-}
-
-/// Text of a record in its ConfigMap.
-pub fn record_data(record: &Record) -> Value {
-    serde_json::json!({ RECORD: serde_json::to_string(record).unwrap_or_default() })
 }
 
 impl Store {
@@ -275,6 +270,13 @@ impl Store {
         self.read(&answer)
     }
 
+    /// An answer of a program that is not the expected one.
+    pub fn foreign(&self, answer: &Answer) -> Error {
+        let reason = format!("the body begins with {:?}", envelope::cut(&answer.body, 40));
+        let source = Unusable::Foreign { status: answer.status, reason };
+        ConnectionError::Unusable { address: self.address.clone(), source }.into()
+    }
+
     fn read(&self, answer: &Answer) -> Result<QueryAnswer, Error> {
         let unusable = |source| ConnectionError::Unusable { address: self.address.clone(), source };
         Ok(envelope::query(answer).map_err(unusable)?)
@@ -283,14 +285,7 @@ impl Store {
 
 /// The ConfigMap that `connection.apply` wrote.
 pub async fn read_record(cluster: &Cluster, name: &str) -> Result<Option<Record>, Error> {
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: Some(cluster.inventory_namespace().to_owned()),
-        name: installation(name),
-    };
-    let map = cluster.get(&object).await?;
-    Ok(map.and_then(|map| serde_json::from_str(map["data"][RECORD].as_str()?).ok()))
+    record::read(cluster, &installation(name), RECORD).await
 }
 
 /// Path of the API server that leads to a Service's endpoint.

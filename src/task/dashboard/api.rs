@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ItemKind;
 use super::plan::{Item, Live};
-use crate::observe::envelope::{self, Answer, Unusable};
+use crate::observe::envelope::{self, Answer};
 use crate::task::Error;
 use crate::task::connection::ConnectionError;
 use crate::task::connection::store::{Endpoint, Store};
@@ -32,7 +32,7 @@ impl Grafana<'_> {
         let answer = self.0.get("/api/health", &[]).await?;
         let body = self.json("GET /api/health", &answer)?;
         if !body["database"].is_string() {
-            return Err(self.foreign(&answer));
+            return Err(self.0.foreign(&answer));
         }
         Ok(body["version"].as_str().map(|text| envelope::cut(text, 60)))
     }
@@ -42,18 +42,14 @@ impl Grafana<'_> {
     /// # Errors
     /// No answer, no right to read it, or another program's answer.
     pub async fn find(&self, kind: ItemKind, uid: &str) -> Result<Option<Live>, Error> {
-        let (endpoint, request) = match kind {
-            ItemKind::Folder => (Endpoint::with(FOLDERS, uid, ""), "GET /api/folders/<uid>"),
-            ItemKind::DataSource => (Endpoint::with(SOURCE, uid, ""), "GET /api/datasources/uid/<uid>"),
-            ItemKind::Dashboard => (Endpoint::with(DASHBOARD, uid, ""), "GET /api/dashboards/uid/<uid>"),
-        };
+        let (endpoint, request) = (Endpoint::with(path(kind), uid, ""), format!("GET {}/<uid>", path(kind)));
         let answer = self.0.send(Method::GET, &endpoint, &[], None).await?;
         if answer.status == 404 {
             // A proxy's page for an unknown path is not Grafana's answer that there is no such item.
-            self.json(request, &Answer { status: 200, body: answer.body })?;
+            self.json(&request, &Answer { status: 200, body: answer.body })?;
             return Ok(None);
         }
-        let body = self.json(request, &answer)?;
+        let body = self.json(&request, &answer)?;
         Ok(Some(live(kind, &body)))
     }
 
@@ -100,16 +96,12 @@ impl Grafana<'_> {
     /// # Errors
     /// No answer, no right, or Grafana's refusal.
     pub async fn delete(&self, kind: ItemKind, uid: &str) -> Result<(), Error> {
-        let (endpoint, request) = match kind {
-            ItemKind::Folder => (Endpoint::with(FOLDERS, uid, ""), "DELETE /api/folders/<uid>"),
-            ItemKind::DataSource => (Endpoint::with(SOURCE, uid, ""), "DELETE /api/datasources/uid/<uid>"),
-            ItemKind::Dashboard => (Endpoint::with(DASHBOARD, uid, ""), "DELETE /api/dashboards/uid/<uid>"),
-        };
+        let (endpoint, request) = (Endpoint::with(path(kind), uid, ""), format!("DELETE {}/<uid>", path(kind)));
         let answer = self.0.send(Method::DELETE, &endpoint, &[], None).await?;
         if answer.status == 404 {
             return Ok(());
         }
-        self.json(request, &answer).map(drop)
+        self.json(&request, &answer).map(drop)
     }
 
     /// Number of things in a folder: dashboards, alert rules, library panels, folders.
@@ -158,13 +150,13 @@ impl Grafana<'_> {
         Some((status == "OK", envelope::cut(body["message"].as_str().unwrap_or_default(), 300)))
     }
 
-    fn json(&self, request: &'static str, answer: &Answer) -> Result<Value, Error> {
-        let address = || self.0.address.clone();
+    fn json(&self, request: &str, answer: &Answer) -> Result<Value, Error> {
+        let (address, request) = (|| self.0.address.clone(), request.to_owned());
         let body: Option<Value> = serde_json::from_str(&answer.body).ok();
         let message = body.as_ref().and_then(|body| body["message"].as_str()).unwrap_or_default();
         let message = envelope::cut(message, 300);
         match answer.status {
-            200..=299 => body.ok_or_else(|| self.foreign(answer)),
+            200..=299 => body.ok_or_else(|| self.0.foreign(answer)),
             401 | 403 => {
                 Err(ConnectionError::WriteRefused { address: address(), request, message, status: answer.status }
                     .into())
@@ -172,11 +164,14 @@ impl Grafana<'_> {
             status => Err(ConnectionError::Rejected { address: address(), request, message, status }.into()),
         }
     }
+}
 
-    fn foreign(&self, answer: &Answer) -> Error {
-        let reason = format!("the body begins with {:?}", envelope::cut(&answer.body, 40));
-        let source = Unusable::Foreign { status: answer.status, reason };
-        ConnectionError::Unusable { address: self.0.address.clone(), source }.into()
+/// Path of the items of a kind, to which an uid is added.
+const fn path(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::Folder => FOLDERS,
+        ItemKind::DataSource => SOURCE,
+        ItemKind::Dashboard => DASHBOARD,
     }
 }
 

@@ -18,6 +18,7 @@ use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{Action, ApplyOptions, Family, ObjectReport, ObjectsReport};
+use crate::event::hex;
 use crate::observe::dashboard::DashboardName;
 use crate::observe::instance::InstanceKind;
 use plan::Set;
@@ -170,6 +171,10 @@ impl Task for Apply {
     type Params = ApplyParams;
     type Report = DashboardReport;
 
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
+
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(installation(&params.grafana))
     }
@@ -295,6 +300,10 @@ impl Task for Remove {
     type Params = RemoveParams;
     type Report = DashboardReport;
 
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
+
     fn installation(&self, params: &RemoveParams) -> Option<String> {
         Some(installation(&params.grafana))
     }
@@ -345,6 +354,5 @@ fn digest(parts: &[&str]) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    let digits: Vec<_> = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
+    hex(&hash.finalize()[..8])
 }

@@ -3,18 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{DynamicObject, TypeMeta};
-use serde_json::json;
-
 use super::api::Grafana;
 use super::plan::{Conflict, Entry, Item, Live, Record, Set, State, Step, decide, state};
 use super::{ApplyParams, DashboardReport, DataSourceHealth, ItemKind, ItemReport, RemoveParams};
 use crate::cluster::apply::apply;
-use crate::cluster::{Action, ApplyOptions, Cluster, Family, ObjectRef, ObjectsReport};
+use crate::cluster::{Action, ApplyOptions, Cluster, Family, ObjectsReport};
 use crate::task::connection::ConnectionError;
 use crate::task::connection::store::Store;
-use crate::task::{Error, Failure, Outcome, TaskContext};
+use crate::task::{Error, Failure, Outcome, TaskContext, record};
 
 /// Key of the record in its ConfigMap.
 const RECORD: &str = "record.json";
@@ -30,14 +26,7 @@ pub struct Sync<'a> {
 
 /// What this target has written by the API; none when it never did.
 pub async fn read_record(cluster: &Cluster, name: &str) -> Result<Option<Record>, Error> {
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: Some(cluster.inventory_namespace().to_owned()),
-        name: name.to_owned(),
-    };
-    let map = cluster.get(&object).await?;
-    Ok(map.and_then(|map| serde_json::from_str(map["data"][RECORD].as_str()?).ok()))
+    record::read(cluster, name, RECORD).await
 }
 
 /// Lines of recorded items that are no longer wanted, in the order of their deletion.
@@ -120,8 +109,7 @@ impl Sync<'_> {
         if let Err(error) = removed.and(recorded.map(|last| done = merged(done.clone(), last))) {
             report.objects = done.objects;
             let changed = report.items.iter().any(|item| item.action.writes());
-            let outcome = if changed { Outcome::Changed(report) } else { Outcome::Unchanged(report) };
-            return Err(Failure { error, report: Some(outcome) });
+            return Err(Failure { error, report: Some(Outcome::new(changed, report)) });
         }
         report.objects = done.objects;
         let source = set.data_source.as_ref().map(|item| &item.uid).or(params.data_source_uid.as_ref());
@@ -130,7 +118,7 @@ impl Sync<'_> {
             report.data_source = health.map(|(healthy, message)| DataSourceHealth { healthy, message });
         }
         let changed = record != before || report.items.iter().any(|item| item.action.writes());
-        Ok(if changed { Outcome::Changed(report) } else { Outcome::Unchanged(report) })
+        Ok(Outcome::new(changed, report))
     }
 
     async fn write_all(
@@ -296,7 +284,7 @@ impl Sync<'_> {
         }
         let recorded = self.write_record(&record).await;
         let changed = record != before;
-        let outcome = |report| if changed { Outcome::Changed(report) } else { Outcome::Unchanged(report) };
+        let outcome = |report| Outcome::new(changed, report);
         match removed.and(recorded) {
             Ok(done) => Ok(outcome(DashboardReport { objects: done.objects, ..report })),
             Err(error) => Err(Failure { error, report: Some(outcome(report)) }),
@@ -304,15 +292,7 @@ impl Sync<'_> {
     }
 
     async fn write_record(&self, record: &Record) -> Result<ObjectsReport, Error> {
-        let object = DynamicObject {
-            types: Some(TypeMeta { api_version: "v1".to_owned(), kind: "ConfigMap".to_owned() }),
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                namespace: Some(self.cluster.inventory_namespace().to_owned()),
-                ..ObjectMeta::default()
-            },
-            data: json!({"data": {RECORD: serde_json::to_string(record).unwrap_or_default()}}),
-        };
+        let object = record::object(self.cluster, &self.name, RECORD, record);
         let options = ApplyOptions {
             family: Family::Dashboard,
             create_namespace: true,
