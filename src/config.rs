@@ -238,6 +238,17 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// As in the configuration file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// `[health]`: the HTTP port.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -37,10 +37,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error> {
-    let format = options.log_format.map(|format| match format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-    });
+    let format = options.log_format.map(LogFormat::as_str);
     let loaded = global.load([
         Override::new("dashboard.listen", "--listen", options.listen.map(|address| address.to_string())),
         Override::new("dashboard.allow_actions", "--allow-actions", options.allow_actions.then_some(true)),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
 use crate::clock::Clock;
-use crate::event::{CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
+use crate::event::{self, CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
 use crate::retry;
 
 /// One event or result.
@@ -27,6 +27,20 @@ pub struct Observation {
     pub event: Value,
     /// What it says.
     pub observed: Observed,
+}
+
+impl Observation {
+    /// A CloudEvents attribute that is a text; empty when the event does not have it.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> &str {
+        self.event.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The verb of a result; `None` for other events.
+    #[must_use]
+    pub fn result_verb(&self) -> Option<&str> {
+        event::verb_and_version(self.attribute("type"), "result").map(|(verb, _)| verb)
+    }
 }
 
 /// What an event says.

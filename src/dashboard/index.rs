@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::client::{Change, Observation, Observed};
-use crate::event::{CommandKey, EventKind, Outcome, TYPE_PREFIX};
+use crate::event::{CommandKey, EventKind, Outcome};
 
 /// Texts that equal records share; more are not looked up again.
 const SHARED: usize = 10_000;
@@ -257,14 +257,13 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
     if known.is_some_and(|run| run.state.has_ended()) {
         return None;
     }
-    let attribute = |name: &str| observation.event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let at = OffsetDateTime::parse(attribute("time"), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let at = OffsetDateTime::parse(observation.attribute("time"), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let at = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let mut run = known.cloned().unwrap_or_else(|| Run {
         key: RunId::of(&observation.key),
         target: short(&observation.target),
         verb: Arc::default(),
-        source: short(attribute("commandsource")),
+        source: short(observation.attribute("commandsource")),
         state: RunState::Running,
         attempts: 0,
         started: at,
@@ -276,8 +275,7 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
     run.changed = at.max(run.changed);
     match &observation.observed {
         Observed::Result(result) => {
-            let ty = attribute("type").strip_prefix(TYPE_PREFIX).and_then(|ty| ty.strip_prefix(".result."));
-            if let Some((verb, _)) = ty.and_then(|ty| ty.rsplit_once('.')) {
+            if let Some(verb) = observation.result_verb() {
                 run.verb = short(verb);
             }
             run.state = RunState::Ended(result.outcome);

@@ -103,25 +103,25 @@ impl Live {
     fn changes(&mut self) -> Option<Event> {
         let shared = self.shared.clone();
         let index = shared.index();
-        let id = |version: u64| format!("{}-{version}", shared.epoch);
         if self.must_reload || index.since(self.version).take(BEHIND + 1).count() > BEHIND {
             self.must_reload = false;
             self.version = index.version();
-            return Some(Event::default().event("reload").id(id(self.version)).data("reload"));
+            return Some(Event::default().event("reload").id(shared.position(self.version)).data("reload"));
         }
         if let Some(key) = self.run {
             let changed = index.get(key).filter(|run| run.version > self.version)?;
             self.version = changed.version;
-            return Some(Event::default().event("run").id(id(self.version)).data(changed.state.as_str()));
+            return Some(Event::default().event("run").id(shared.position(self.version)).data(changed.state.as_str()));
         }
-        let mut rows = Vec::new();
+        let (mut rows, mut newest) = (Vec::new(), None);
         for run in index.since(self.version).take(BATCH) {
             let row = self.selection.matches(run).then(|| runs::row(run).into_string());
             rows.push(json!({ "key": run.key.to_string(), "started": run.started, "row": row }));
+            newest = Some(run.version);
         }
-        self.version = index.since(self.version).take(BATCH).last()?.version;
+        self.version = newest?;
         let data = json!({ "rows": rows, "counts": counts(&index) }).to_string();
-        Some(Event::default().event("runs").id(id(self.version)).data(data))
+        Some(Event::default().event("runs").id(shared.position(self.version)).data(data))
     }
 }
 

@@ -116,8 +116,9 @@ impl Shared {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn position(&self) -> String {
-        format!("{}-{}", self.epoch, self.index().version())
+    /// Position of a live page that shows this version of the index.
+    fn position(&self, version: u64) -> String {
+        format!("{}-{version}", self.epoch)
     }
 }
 

@@ -21,15 +21,7 @@ pub(super) fn frame(shared: &Shared, viewer: &Viewer, path: &str, title: &str, c
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width,initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " – sailhand" }
-                link rel="icon" href="/assets/icon.svg";
-                link rel="stylesheet" href="/assets/style.css";
-                script src="/assets/page.js" defer {}
-            }
+            head { (head(title)) script src="/assets/page.js" defer {} }
             body {
                 a.skip href="#content" { "Skip to content" }
                 header {
@@ -52,6 +44,18 @@ pub(super) fn frame(shared: &Shared, viewer: &Viewer, path: &str, title: &str, c
                 }
             }
         }
+    }
+}
+
+/// What the `head` of every page has.
+pub(super) fn head(title: &str) -> Markup {
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width,initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        title { (title) " – sailhand" }
+        link rel="icon" href="/assets/icon.svg";
+        link rel="stylesheet" href="/assets/style.css";
     }
 }
 

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, html};
 
+use super::page;
 use crate::client;
 use crate::error::{Classify, Code};
 
@@ -59,16 +60,10 @@ impl IntoResponse for Refusal {
             Self::Client(error) => error.remedy(),
             _ => code.remedy().to_owned(),
         };
-        let page = html! {
+        let content = html! {
             (DOCTYPE)
             html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width,initial-scale=1";
-                    title { (code.as_str()) " – sailhand" }
-                    link rel="icon" href="/assets/icon.svg";
-                    link rel="stylesheet" href="/assets/style.css";
-                }
+                head { (page::head(code.as_str())) }
                 body {
                     main {
                         h1 { (code.as_str()) ": " (code.title()) }
@@ -79,6 +74,6 @@ impl IntoResponse for Refusal {
                 }
             }
         };
-        (self.status(), [("content-type", "text/html; charset=utf-8")], page.into_string()).into_response()
+        (self.status(), [("content-type", "text/html; charset=utf-8")], content.into_string()).into_response()
     }
 }

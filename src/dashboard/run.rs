@@ -13,7 +13,7 @@ use super::page::{self, Token};
 use super::refusal::Refusal;
 use super::{Shared, report};
 use crate::client::{History, Observation, Observed};
-use crate::event::{CommandKey, EventKind, ResultData, TYPE_PREFIX};
+use crate::event::{CommandKey, EventKind, ResultData};
 
 /// Most events of the timeline, and about how many bytes of them.
 const EVENTS: usize = 500;
@@ -27,7 +27,7 @@ pub(super) async fn page(
     Extension(viewer): Extension<Viewer>,
     Path(key): Path<String>,
 ) -> Result<Markup, Refusal> {
-    let position = shared.position();
+    let position = shared.position(shared.index().version());
     let (key, history) = read(&shared, &key).await?;
     let live = format!("/live?from={position}&run={key}");
     let body = format!("/runs/{key}/body");
@@ -85,21 +85,12 @@ fn result(history: &History) -> Option<&ResultData> {
 }
 
 fn verb(history: &History) -> String {
-    let ty = |it: &Observation| {
-        let ty =
-            it.event.get("type")?.as_str()?.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.rsplit_once('.')?;
-        Some(ty.0.to_owned())
-    };
     let started = |it: &Observation| match &it.observed {
         Observed::Event(EventKind::Started(started)) => Some(started.verb.clone()),
         _ => None,
     };
-    let found = history.observations.iter().find_map(|it| started(it).or_else(|| ty(it)));
+    let found = history.observations.iter().find_map(|it| started(it).or_else(|| it.result_verb().map(str::to_owned)));
     found.unwrap_or_else(|| "command".to_owned())
-}
-
-fn text<'a>(observation: &'a Observation, name: &str) -> &'a str {
-    observation.event.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
@@ -116,10 +107,10 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
         dl.facts {
             dt { "State" } dd { (page::badge(state)) }
             dt { "Key" } dd { code { (key) } }
-            dt { "Command" } dd { code { (text(newest, "commandid")) } " from " code { (text(newest, "commandsource")) } }
-            dt { "Correlation" } dd { code { (text(newest, "correlationid")) } }
+            dt { "Command" } dd { code { (newest.attribute("commandid")) } " from " code { (newest.attribute("commandsource")) } }
+            dt { "Correlation" } dd { code { (newest.attribute("correlationid")) } }
             dt { "Attempts" } dd { (attempts) }
-            @if let Some(trace) = text(newest, "traceparent").split('-').nth(1) { dt { "Trace" } dd { code { (trace) } } }
+            @if let Some(trace) = newest.attribute("traceparent").split('-').nth(1) { dt { "Trace" } dd { code { (trace) } } }
             @if let Some(result) = result {
                 dt { "Changed" } dd { (if result.changed { "yes" } else { "no" }) }
                 dt { "Worker" } dd { (result.worker) }
@@ -138,7 +129,7 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
         table.rows {
             thead { tr { th { "Time" } th { "Attempt" } th { "Event" } th { "Details" } } }
             tbody { @for it in &history.observations { tr {
-                td data-label="Time" { (page::time(text(it, "time"))) }
+                td data-label="Time" { (page::time(it.attribute("time"))) }
                 td data-label="Attempt" { @if let Some(attempt) = it.event.get("attempt").and_then(Value::as_u64) { (attempt) } }
                 td data-label="Event" { (kind(it)) }
                 td data-label="Details" { (details(it)) }
@@ -192,7 +183,7 @@ fn raw(observation: &Observation) -> Markup {
     let end = json.floor_char_boundary(RAW_BYTES);
     html! {
         details {
-            summary { (kind(observation)) " " span.quiet { (page::time(text(observation, "time"))) } }
+            summary { (kind(observation)) " " span.quiet { (page::time(observation.attribute("time"))) } }
             pre { (json[..end]) @if end < json.len() { "\n… " (json.len() - end) " bytes more: sailhand get " (observation.key) " -o json" } }
         }
     }

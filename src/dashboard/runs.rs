@@ -67,7 +67,7 @@ pub(super) async fn list(
         let has_more = found.len() > ROWS;
         found.truncate(ROWS);
         let filters = query.encoded();
-        let live = format!("/live?from={}-{}{filters}", shared.epoch, index.version());
+        let live = format!("/live?from={}{filters}", shared.position(index.version()));
         let older =
             found.last().filter(|_| has_more).map(|run| format!("/runs?before={}-{}{filters}", run.started, run.key));
         html! {

@@ -1,6 +1,7 @@
 //! Verifies OIDC bearer tokens with the keys of their issuer.
 
 use std::str::FromStr;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -23,15 +24,17 @@ const MAX_TOKEN: usize = 16 << 10;
 pub(super) struct Verifier {
     oidc: Oidc,
     algorithms: Vec<Algorithm>,
-    keys: Mutex<(JwkSet, Instant)>,
+    keys: RwLock<JwkSet>,
+    /// When the keys were read last. Held while they are read again, which delays only tokens with an unknown key.
+    read: Mutex<Instant>,
 }
 
 impl Verifier {
     /// Reads the keys.
     pub(super) async fn new(oidc: Oidc) -> Result<Self, Refusal> {
-        let keys = Mutex::new((read(&oidc.jwks).await?, Instant::now()));
+        let keys = RwLock::new(read(&oidc.jwks).await?);
         let algorithms = oidc.algorithms.iter().filter_map(|name| Algorithm::from_str(name).ok()).collect();
-        Ok(Self { oidc, algorithms, keys })
+        Ok(Self { oidc, algorithms, keys, read: Mutex::new(Instant::now()) })
     }
 
     /// Name of the user that a token authenticates.
@@ -60,23 +63,27 @@ impl Verifier {
         user.map(str::to_owned).ok_or_else(|| wrong(format!("it has no claim {}", self.oidc.user_claim)))
     }
 
-    /// The key with an id; the only key for a token without one.
+    /// The key with an id; the only key for a token without one. Reads the keys again for an unknown id.
     async fn key(&self, kid: Option<&str>) -> Result<Option<Jwk>, Refusal> {
-        let find = |set: &JwkSet| match kid {
-            Some(kid) => set.find(kid).cloned(),
-            None if set.keys.len() == 1 => set.keys.first().cloned(),
-            None => None,
-        };
-        let mut keys = self.keys.lock().await;
-        if let Some(key) = find(&keys.0) {
+        if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
-        if keys.1.elapsed() < REREAD {
-            return Ok(None);
+        let mut last = self.read.lock().await;
+        if last.elapsed() >= REREAD {
+            *last = Instant::now();
+            let keys = read(&self.oidc.jwks).await?;
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         }
-        keys.1 = Instant::now();
-        keys.0 = read(&self.oidc.jwks).await?;
-        Ok(find(&keys.0))
+        Ok(self.known(kid))
+    }
+
+    fn known(&self, kid: Option<&str>) -> Option<Jwk> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        match kid {
+            Some(kid) => keys.find(kid).cloned(),
+            None if keys.keys.len() == 1 => keys.keys.first().cloned(),
+            None => None,
+        }
     }
 }
 
