@@ -11,6 +11,7 @@ use super::api_error::ApiError;
 use super::connection::Apply;
 use super::desired::Desired;
 use super::guarded::{guarded, sleep, written};
+use super::locate::DiscoveryLag;
 use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::{Action, Cluster, Error, ignored_fields, removal, takeover};
@@ -19,9 +20,6 @@ use crate::guard::Guard;
 
 /// Tries when somebody else writes the same object at the same time.
 const TRIES: u32 = 3;
-
-/// How long a kind may stay unserved: after its CRD was established, each API server learns of it by itself.
-const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an object may take to go before it is created again.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
@@ -98,7 +96,7 @@ async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, gua
     let mut how = Apply { force: options.force && !contested, dry_run: false };
     let mut body = Cow::Borrowed(&desired.body);
     let kind = desired.kind()?;
-    let begun = Instant::now();
+    let lag = DiscoveryLag::begin();
     let mut tries = 1;
     loop {
         let error = match written(guard, cluster.patch(kind, &desired.object, &body, how)).await {
@@ -121,7 +119,7 @@ async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, gua
                 tries += 1;
             }
             Some(ApiError::Conflict(_)) if tries < TRIES => tries += 1,
-            Some(ApiError::NotServed) if begun.elapsed() < SERVED_WITHIN => {}
+            _ if lag.permits(&error) => {}
             _ => return Err(error),
         }
         sleep(guard, PAUSE).await?;
