@@ -9,9 +9,7 @@ use sailhand::bus::topology::Topology;
 use sailhand::bus::{Bus, Subjects};
 use sailhand::client::Client;
 use sailhand::config::Config;
-use sailhand::event::{
-    CommandKey, EventKind, Origin, Outcome, ResultData, Started, decode, progress_event, result_event,
-};
+use sailhand::event::{CommandKey, EventKind, Origin, ResultData, Started, decode, progress_event, result_event};
 use sailhand::progress::Step;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -21,7 +19,7 @@ use tokio::process::{Child, Command};
 
 use crate::support::eventually::eventually;
 use crate::support::nats::NatsServer;
-use crate::support::worker::draft;
+use crate::support::worker::{draft, succeeded};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,17 +61,7 @@ impl World {
     }
 
     pub async fn end(&self, origin: &Origin, report: Option<Value>) {
-        let result = ResultData {
-            outcome: Outcome::Succeeded,
-            changed: false,
-            report,
-            error: None,
-            attempts: 1,
-            earlier_attempts: Vec::new(),
-            fence: 0,
-            worker: "w".to_owned(),
-            ended: "2026-01-31T12:00:00Z".to_owned(),
-        };
+        let result = ResultData { report, ..succeeded() };
         let event = result_event(origin, OffsetDateTime::now_utc(), &result).unwrap();
         self.bus.commit_result(origin, &event).await.unwrap();
     }
