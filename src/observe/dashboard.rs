@@ -62,7 +62,7 @@ impl DashboardName {
     }
 }
 
-/// What a dashboard is made for.
+/// Uid, data source and scope of one dashboard.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings<'a> {
     /// The dashboard's uid, at most 40 characters.

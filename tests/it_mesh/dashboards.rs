@@ -105,7 +105,7 @@ async fn a_second_run_writes_nothing_and_a_removal_takes_exactly_what_was_made()
     }
     grafana.requests();
     assert!(!run(Remove, &cx, json!({"grafana": "central"})).await.unwrap().0);
-    assert!(grafana.requests().is_empty(), "nothing is remembered");
+    assert!(grafana.requests().is_empty(), "there is no record");
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ pub fn unreached(keys: &str, matchers: &str) -> String {
     sum(keys, "istio_requests_total", &reported("source", UNREACHED, matchers))
 }
 
-/// `keys` with the label by which `or` tells unreached requests from the others.
+/// `keys` with the label that keeps unreached requests apart from the others in `or`.
 fn with_workload(keys: &str) -> String {
     if keys.split(", ").any(|key| key == "destination_workload") {
         return keys.to_owned();

@@ -95,7 +95,7 @@ pub enum ConnectionError {
         address: String,
         /// Such as `dashboard "Mesh" (uid sailhand-mesh)`.
         object: String,
-        /// Such as ` by ann at 2026-11-28T16:00:00Z`; empty when Grafana does not tell.
+        /// Such as ` by ann at 2026-11-28T16:00:00Z`; empty if Grafana does not name the user.
         by: String,
     },
     /// Grafana refuses to change what it reads from files.

@@ -1,4 +1,4 @@
-//! What a Grafana is to have, what this target remembers to have written, and what to do about each item. Pure.
+//! The wanted items of a Grafana, the record of those that this target has written, and the decision about each. Pure.
 
 use std::collections::BTreeMap;
 
@@ -203,7 +203,7 @@ pub enum State {
     Ours,
     /// That before our last write, which did not arrive.
     Before,
-    /// Of somebody else.
+    /// That of another user.
     Edited,
 }
 

@@ -1,5 +1,5 @@
 //! Writes a set of items by Grafana's HTTP API. The record of what was written is a ConfigMap of the installation: it is
-//! written before the first request, so that a crash leaves no item that nobody remembers, and after the last one.
+//! written before the first request, so that a crash leaves no item without a record, and after the last one.
 
 use std::collections::BTreeMap;
 
@@ -189,11 +189,11 @@ impl Sync<'_> {
                 let Some(entry) = record.get(uid).filter(|entry| entry.kind == kind) else { continue };
                 self.cx.guard.check()?;
                 let live = api.find(kind, uid).await?;
-                let kept = match &live {
-                    Some(live) => self.kept(api, (uid, entry, live), &leaving, force).await?,
+                let reason = match &live {
+                    Some(live) => self.reason_to_stay(api, (uid, entry, live), &leaving, force).await?,
                     None => None,
                 };
-                let action = match (&live, &kept) {
+                let action = match (&live, &reason) {
                     (None, _) => Action::Absent,
                     (Some(_), Some(_)) => Action::Skipped,
                     (Some(live), None) => {
@@ -204,14 +204,14 @@ impl Sync<'_> {
                     }
                 };
                 let title = entry.title.clone();
-                removal.0.push(ItemReport { kind, uid: uid.clone(), title, path: None, action, reason: kept });
+                removal.0.push(ItemReport { kind, uid: uid.clone(), title, path: None, action, reason });
             }
         }
         Ok(removal)
     }
 
     /// Why an item is not deleted; none when it is.
-    async fn kept(
+    async fn reason_to_stay(
         &self,
         api: &Grafana<'_>,
         (uid, entry, live): (&str, &Entry, &Live),
