@@ -77,6 +77,20 @@ impl Cluster {
         &self.target.inventory_namespace
     }
 
+    /// Checks the object against the target's allow-list. [`Cluster::patch`], [`Cluster::merge`] and [`Cluster::remove`]
+    /// check it themselves; other writes have to.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`].
+    pub(crate) fn check_write(&self, object: &ObjectRef) -> Result<(), Error> {
+        let kind = (object.group(), object.kind.as_str());
+        self.target.allows_write(kind, object.namespace.as_deref(), &object.name).map_err(|list| Error::NotAllowed {
+            target: self.name.clone(),
+            object: object.to_string(),
+            list,
+        })
+    }
+
     /// Servers of the worker's configuration for this target, by name.
     pub(crate) fn connections(&self) -> &std::collections::BTreeMap<String, crate::config::Connection> {
         &self.target.connections
@@ -286,8 +300,20 @@ impl Cluster {
     /// Server-side apply of one object as [`FIELD_MANAGER`]; answers the object as it is (or in a dry run would be).
     ///
     /// # Errors
-    /// [`Error::Request`].
+    /// [`Error::NotAllowed`], [`Error::Request`].
     pub(super) async fn patch(
+        &self,
+        kind: &Kind,
+        object: &ObjectRef,
+        body: &Value,
+        how: Apply,
+    ) -> Result<Value, Error> {
+        self.check_write(object)?;
+        self.patch_unchecked(kind, object, body, how).await
+    }
+
+    /// As [`Cluster::patch`], for the worker's own namespace of inventories, which the allow-list does not restrict.
+    pub(super) async fn patch_unchecked(
         &self,
         kind: &Kind,
         object: &ObjectRef,
@@ -307,7 +333,7 @@ impl Cluster {
     /// the changes is a condition.
     ///
     /// # Errors
-    /// [`Error::Request`], with [`ApiError::Conflict`] when somebody wrote the object since.
+    /// [`Error::NotAllowed`]; [`Error::Request`], with [`ApiError::Conflict`] when the object has changed since.
     pub(super) async fn merge(
         &self,
         kind: &Kind,
@@ -315,6 +341,7 @@ impl Cluster {
         changes: &Value,
         dry_run: bool,
     ) -> Result<Value, Error> {
+        self.check_write(object)?;
         let path = kind.path(object.namespace.as_deref());
         let params = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.call("patch", object, |client| {
@@ -324,11 +351,22 @@ impl Cluster {
         .await
     }
 
-    /// Asks for an object's deletion; one that is not there is a success.
+    /// Requests an object's deletion. An object that does not exist is a success.
     ///
     /// # Errors
-    /// [`Error::Request`].
+    /// [`Error::NotAllowed`], [`Error::Request`].
     pub(super) async fn remove(&self, kind: &Kind, object: &ObjectRef, params: &DeleteParams) -> Result<(), Error> {
+        self.check_write(object)?;
+        self.remove_unchecked(kind, object, params).await
+    }
+
+    /// As [`Cluster::remove`], for the worker's own inventories, which the allow-list does not restrict.
+    pub(super) async fn remove_unchecked(
+        &self,
+        kind: &Kind,
+        object: &ObjectRef,
+        params: &DeleteParams,
+    ) -> Result<(), Error> {
         let path = kind.path(object.namespace.as_deref());
         let answer = self
             .call("delete", object, |client| {

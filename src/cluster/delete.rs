@@ -117,6 +117,7 @@ impl Run<'_> {
         let lag = DiscoveryLag::begin();
         loop {
             let candidates = self.candidates(inventory, objects.clone()).await?;
+            candidates.iter().try_for_each(|(_, object)| self.cluster.check_write(object))?;
             match self.live(&candidates).await {
                 Ok(live) => return Ok((candidates, live)),
                 Err(error) if lag.explains(&error).await => {}

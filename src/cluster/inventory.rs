@@ -212,7 +212,7 @@ impl Inventory {
         let preconditions =
             Preconditions { uid: Some(version.uid.clone()), resource_version: Some(version.resource.clone()) };
         let params = DeleteParams::background().preconditions(preconditions);
-        cluster.remove(&kind("ConfigMap", "configmaps", true), &self.object, &params).await
+        cluster.remove_unchecked(&kind("ConfigMap", "configmaps", true), &self.object, &params).await
     }
 
     fn gone(&self, guard: &Guard) -> Error {
@@ -405,7 +405,11 @@ pub(super) fn is_inventory(cluster: &Cluster, object: &ObjectRef, content: &Valu
 pub(super) async fn namespace(cluster: &Cluster, name: &str) -> Result<ObjectRef, Error> {
     let object = namespace_ref(name);
     let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-    cluster.patch(&namespace_kind(), &object, &body, Apply::default()).await?;
+    if name == cluster.inventory_namespace() {
+        cluster.patch_unchecked(&namespace_kind(), &object, &body, Apply::default()).await?;
+    } else {
+        cluster.patch(&namespace_kind(), &object, &body, Apply::default()).await?;
+    }
     Ok(object)
 }
 

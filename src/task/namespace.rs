@@ -62,6 +62,7 @@ impl Work<'_> {
     /// A restart that is due is written down with the labels, in one write, and crossed out when all workloads are
     /// restarted: a run after a crash in between finds it, although the labels are right by then.
     async fn run(&mut self) -> Result<(), Error> {
+        self.cluster.check_write(&self.object())?;
         let Some(due) = self.switch().await? else { return Ok(()) };
         let restarted = restart::restart(self.cx, self.cluster, self.params, &due, &mut self.report.restarted).await;
         self.wrote |= !self.params.dry_run && self.report.restarted.iter().any(|one| one.skipped.is_none());

@@ -85,6 +85,7 @@ async fn write(cluster: &Cluster, kind: &Kind, object: &ObjectRef, token: &str) 
     let patch = Patch::Merge(json!({"spec": {"template": annotations}}));
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let namespace = object.namespace.as_deref().unwrap_or_default();
+    cluster.check_write(object)?;
     let answer = cluster
         .call("restart", object, |client| {
             let (patch, params) = (&patch, &params);
