@@ -21,7 +21,7 @@ pub use error::Error;
 pub use load::failpoint_folder;
 pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
 
-/// Everything a process of sailhand is told. Unknown keys are refused.
+/// The whole configuration of a process. Unknown keys are errors.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -265,7 +265,7 @@ impl Run<'_> {
         if crds.is_empty() { Ok(()) } else { established::wait(self.cluster, &crds, self.guard).await }
     }
 
-    /// Tells of objects whose turn does not come.
+    /// Reports the objects of a phase that is not written, because an earlier one failed.
     fn leave(&mut self, group: Vec<Planned>) {
         for one in group {
             self.report_builder.push(skipped(one));

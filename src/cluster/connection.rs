@@ -1,5 +1,5 @@
-//! One cluster: its isolated client, made on first use and made anew when its credentials are refused, and the few
-//! requests everything else is built of. Objects are plain JSON here; knows no order, no inventory.
+//! One cluster: its isolated client, created on first use and again when its credentials are rejected, and the basic
+//! requests. Objects are JSON. Uses no order and no inventory.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -60,7 +60,7 @@ struct PageMeta {
 }
 
 impl Cluster {
-    /// Reads the credentials; talks to nobody yet.
+    /// Reads the credentials. Sends no request.
     pub(super) async fn new(name: &str, target: Target) -> Result<Self, Error> {
         let connection = Mutex::new(connect(name, &target, 0).await?);
         Ok(Self { name: name.to_owned(), target, connection, kinds: Kinds::default() })
@@ -101,8 +101,8 @@ impl Cluster {
         self.connection.lock().await.client.clone()
     }
 
-    /// Sends a request within the target's time limit. When the credentials are refused, they are read anew and the
-    /// request is sent once more: a file that was rotated while we ran is no reason to fail.
+    /// Sends a request within the target's time limit. If the credentials are rejected, they are read again and the
+    /// request is sent once more, because their file may have been rotated.
     ///
     /// # Errors
     /// [`Error::Request`] with the cause.
@@ -167,7 +167,7 @@ impl Cluster {
     async fn renew(&self, refused: u64) -> Result<Connection, Error> {
         let mut connection = self.connection.lock().await;
         if connection.number == refused {
-            tracing::info!(target = self.name, "credentials refused: reading them anew");
+            tracing::info!(target = self.name, "credentials rejected; reading them again");
             *connection = connect(&self.name, &self.target, refused + 1).await?;
         }
         Ok(connection.clone())
@@ -420,7 +420,7 @@ async fn connect(name: &str, target: &Target, number: u64) -> Result<Connection,
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(error.into()))?
         }
     };
-    // Shorter than the limit of the whole call, so that it is told apart from a server that is slow to answer.
+    // Shorter than the limit of the whole call, to distinguish an unreachable server from a slow one.
     config.connect_timeout = Some(target.request_timeout / 2);
     let mut once = config.clone();
     once.default_retry = false;

@@ -191,7 +191,7 @@ pub enum Error {
         /// What its status says.
         reason: String,
     },
-    /// The guard told the work to stop.
+    /// The guard stopped the work.
     #[error(transparent)]
     Stopped(#[from] Stop),
 }

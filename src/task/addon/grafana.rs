@@ -1,5 +1,5 @@
-//! Grafana with Prometheus and Loki as its sources, and one dashboard of our own. Everybody may look and nobody may log
-//! in, so that there is no password to know.
+//! Grafana with Prometheus and Loki as its sources, and one dashboard of our own. Anonymous users have the
+//! role Viewer and logins are disabled, so it has no password.
 
 use serde_json::{Value, json};
 

@@ -67,7 +67,7 @@ fn workload(kind: &Kind, found: &Value, params: &LabelParams, token: &str) -> Op
     let skipped = if spec["paused"] == true {
         Some("its rollout is paused")
     } else if spec["updateStrategy"]["type"] == "OnDelete" {
-        Some("its pods are replaced only when somebody deletes them")
+        Some("its pods are replaced only after they are deleted (OnDelete)")
     } else {
         None
     };
