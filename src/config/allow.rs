@@ -50,15 +50,17 @@ fn is_kind(entry: &str, group: &str, kind: &str) -> bool {
 
 /// The first entry that has not the form of its list: the key of the list, and the entry.
 pub(super) fn malformed(target: &Target) -> Option<(&'static str, &str)> {
-    let lists: [(_, _, fn(&str) -> bool); 3] = [
-        ("verbs", &target.verbs, is_verb_pattern),
-        ("kinds", &target.kinds, is_kind_pattern),
-        ("namespaces", &target.namespaces, is_namespace_pattern),
-    ];
-    lists.into_iter().find_map(|(key, list, is_valid)| {
-        let entry = list.iter().flatten().find(|entry| !is_valid(entry))?;
-        Some((key, entry.as_str()))
-    })
+    malformed_in("verbs", target.verbs.as_ref(), is_verb_pattern)
+        .or_else(|| malformed_in("kinds", target.kinds.as_ref(), is_kind_pattern))
+        .or_else(|| malformed_in("namespaces", target.namespaces.as_ref(), is_namespace_pattern))
+}
+
+fn malformed_in<'a>(
+    key: &'static str,
+    list: Option<&'a Vec<String>>,
+    is_valid: fn(&str) -> bool,
+) -> Option<(&'static str, &'a str)> {
+    list?.iter().find(|entry| !is_valid(entry)).map(|entry| (key, entry.as_str()))
 }
 
 /// The form of a list's entries, for messages.
@@ -93,6 +95,7 @@ fn is_namespace_pattern(entry: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "the type of the fields")]
     fn list(entries: &[&str]) -> Option<Vec<String>> {
         Some(entries.iter().map(|&entry| entry.to_owned()).collect())
     }
@@ -156,15 +159,13 @@ mod tests {
 
     #[test]
     fn entries_of_another_form_are_malformed() {
-        for (verbs, kinds, namespaces) in [(
-            &["mesh.*", "ping", "*", "config.watch-analyze"][..],
-            &["Pod", "*", "*.apps", "Gateway.a.io"][..],
-            &["a", "a-*", "*"][..],
-        )] {
-            let target =
-                Target { verbs: list(verbs), kinds: list(kinds), namespaces: list(namespaces), ..Target::default() };
-            assert_eq!(malformed(&target), None);
-        }
+        let target = Target {
+            verbs: list(&["mesh.*", "ping", "*", "config.watch-analyze"]),
+            kinds: list(&["Pod", "*", "*.apps", "Gateway.a.io"]),
+            namespaces: list(&["a", "a-*", "*"]),
+            ..Target::default()
+        };
+        assert_eq!(malformed(&target), None);
         for verb in ["", "Mesh", "*.install", "mesh.", "mesh*"] {
             let target = Target { verbs: list(&[verb]), ..Target::default() };
             assert_eq!(malformed(&target), Some(("verbs", verb)));

@@ -57,10 +57,10 @@ async fn kinds_outside_the_list_are_neither_written_nor_read() {
     let mut secret = site.config_map("a", json!({}));
     secret["kind"] = json!("Secret");
     site.seed("test", &secret).await;
-    let (error, _) = failure(site.apply_as(&cluster, &[secret.clone()], &options(|_| {}), 1).await);
+    let (error, _) = failure(site.apply_as(&cluster, std::slice::from_ref(&secret), &options(|_| {}), 1).await);
     assert_not_allowed(&error, "kinds");
     let adopt = DeleteOptions { adopt: true, ..DeleteOptions::default() };
-    let (error, _) = failure(site.delete_as(&cluster, Some(&[secret.clone()]), &adopt).await);
+    let (error, _) = failure(site.delete_as(&cluster, Some(std::slice::from_ref(&secret)), &adopt).await);
     assert_not_allowed(&error, "kinds");
     assert!(site.get(&secret).await.is_some());
 }
@@ -73,7 +73,7 @@ async fn cluster_scoped_objects_need_an_entry_of_their_kind_beside_namespaces() 
         "metadata": {"name": format!("{}-role", site.namespace)}, "rules": [],
     });
     let cluster = restricted(&site, None, &[&site.namespace]).await;
-    let (error, _) = failure(site.apply_as(&cluster, &[role.clone()], &options(|_| {}), 1).await);
+    let (error, _) = failure(site.apply_as(&cluster, std::slice::from_ref(&role), &options(|_| {}), 1).await);
     assert_not_allowed(&error, "kinds");
     let cluster = restricted(&site, Some(&["ClusterRole.rbac.authorization.k8s.io"]), &[&site.namespace]).await;
     site.apply_as(&cluster, &[role], &options(|_| {}), 1).await.unwrap();
