@@ -8,7 +8,7 @@ const KINDS: &[Kind] = Kind::ALL.split_at(Kind::COUNT - 4).0;
 
 /// The rule.
 pub static RULE: Rule =
-    Rule { name: "schema.RepeatedKeys", codes: &[&SH7022], inputs: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "schema.RepeatedKeys", codes: &[&SH7022], inputs: KINDS, check: Check::Text(KINDS, check) };
 
 static SH7022: Code = Code {
     id: "SH7022",
@@ -67,6 +67,13 @@ mod tests {
     fn repeated(text: &str) -> Vec<(Level, String)> {
         let found = found(text).into_iter().filter(|finding| finding.code.id == "SH7022");
         found.map(|finding| (finding.level, finding.field)).collect()
+    }
+
+    #[test]
+    fn rule_about_text_needs_nothing_of_a_cluster() {
+        assert!(super::RULE.is_about_text());
+        let others = crate::rules::ALL.iter().filter(|rule| rule.is_about_text());
+        assert_eq!(others.map(|rule| rule.name).collect::<Vec<_>>(), [super::RULE.name]);
     }
 
     #[test]
