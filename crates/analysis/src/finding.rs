@@ -27,6 +27,8 @@ pub struct Finding {
     pub related: Vec<ObjectRef>,
     /// The document from which the object was read; none for objects of a cluster.
     pub origin: Option<SourceSpan>,
+    /// The kustomization that the object was built by: its folder as given by the user.
+    pub build: Option<Arc<str>>,
     /// Whether an annotation of the object suppresses the code.
     pub suppressed: bool,
     /// Identifies the finding across runs, even if other objects or line numbers change. [`super::run()`] sets it.
@@ -135,6 +137,7 @@ impl Findings {
             arguments: Vec::new(),
             related: Vec::new(),
             origin: resource.origin,
+            build: resource.build.clone(),
             suppressed: suppress::is_suppressed_by(resource, code.id),
             fingerprint: String::new(),
         };

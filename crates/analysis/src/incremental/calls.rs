@@ -161,7 +161,7 @@ impl Calls {
         let mut findings = Findings::default();
         match (call.rule.check, &call.subject) {
             (Check::Each(_, check) | Check::Text(_, check), Subject::Object(resource)) => {
-                check(&view, resource, &mut findings)
+                check(&view, resource, &mut findings);
             }
             (Check::Namespaces(_, check), Subject::Namespace(namespace)) => check(&view, namespace, &mut findings),
             (Check::Once(check), Subject::Whole) => check(&view, &mut findings),

@@ -23,9 +23,9 @@ pub use read::{Reading, read, read_value, read_within};
 pub use yaml::RepeatedKey;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use super::{Finding, SourceSpan};
+use super::{Finding, SourceSpan, Value};
 
 /// Largest file, bytes.
 pub const MAX_BYTES: usize = 256 << 20;
@@ -41,6 +41,8 @@ pub struct Sources {
     passed_over: Vec<PassedOver>,
     /// Whether other tools make more objects of the files, or other ones, than the files have.
     is_partial: bool,
+    /// Objects of kustomizations.
+    builds: Vec<Build>,
     /// Places of findings that were looked up together.
     places: OnceLock<HashMap<(SourceSpan, String), Position>>,
 }
@@ -54,13 +56,37 @@ pub struct Source {
     pub text: String,
     /// The namespace that a kustomization puts its objects into.
     namespace: Option<String>,
+    /// Whether only builds of kustomizations use it.
+    is_built: bool,
+}
+
+/// The objects of a kustomization.
+#[derive(Debug)]
+struct Build {
+    /// Its folder as given by the user.
+    name: Arc<str>,
+    objects: Vec<kustomize::Object>,
 }
 
 impl Sources {
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.files.push(Source { name: name.into(), text, namespace: None });
+        self.push(Source { name: name.into(), text, namespace: None, is_built: false })
+    }
+
+    /// Adds a text whose objects builds have collected, so that findings have a place.
+    fn add_built(&mut self, name: String, text: String) -> u32 {
+        self.push(Source { name, text, namespace: None, is_built: true })
+    }
+
+    fn push(&mut self, source: Source) -> u32 {
+        self.files.push(source);
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Folders of kustomizations that were built, each with its objects in the order of Kustomize.
+    pub fn builds(&self) -> impl Iterator<Item = (&str, Vec<&Value>)> {
+        self.builds.iter().map(|build| (&*build.name, build.objects.iter().map(|object| &object.root).collect()))
     }
 
     fn set_namespace(&mut self, file: u32, namespace: Option<String>) {
@@ -69,7 +95,7 @@ impl Sources {
         }
     }
 
-    /// Files that were skipped because another tool renders them.
+    /// Files that were skipped because another tool renders them, and kustomizations that were not built.
     #[must_use]
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
