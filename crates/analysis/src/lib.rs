@@ -39,7 +39,7 @@ mod workloads;
 pub use builds::run_alternatives;
 pub use code::{Code, Example, Level};
 pub use crd::condense::Condenser;
-pub use finding::{Finding, Findings, ObjectRef};
+pub use finding::{Finding, Findings, Fix, ObjectRef};
 pub use index::{KeyIndex, Keys};
 pub use kind::Kind;
 pub use mesh::Mesh;

@@ -38,7 +38,8 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         let what = format!("the folder has more than {MAX_ENTRIES} entries; the rest was not looked at");
         errors.push(Error::Limit { place: Place { file: path.display().to_string(), line: 1 }, what });
     }
-    let mut loaded = Loaded::new(path);
+    let unsaved = std::mem::take(&mut sources.texts);
+    let mut loaded = Loaded::new(path, &unsaved);
     let (mut builds, inexact) = found.build(&mut loaded);
     let namespaces = kustomize::namespaces(&found.kustomizations, &inexact);
     sources.is_partial |= !found.passed_over.is_empty() || namespaces.values().any(|names| names.len() > 1);
@@ -54,7 +55,11 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         }
         let path = normalized(&file);
         let known = loaded.numbers.get(&path).copied();
-        let text = known.map_or_else(|| read_file(&file), |known| Ok(loaded.text(known)));
+        let text = match (known, unsaved.get(&path)) {
+            (Some(known), _) => Ok(loaded.text(known)),
+            (None, Some(text)) => Ok(text.clone()),
+            (None, None) => read_file(&file),
+        };
         match text {
             Ok(text) => {
                 total += text.len();
@@ -77,6 +82,7 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         });
     }
     sources.builds.append(&mut builds);
+    sources.texts = unsaved;
 }
 
 /// Reads a text to its end, or until it exceeds the limit.
@@ -158,7 +164,7 @@ impl Found {
 
     /// Builds the kustomizations, leaves out the files that builds use, and gives the builds and the folders of
     /// kustomizations that cannot be built exactly.
-    fn build(&mut self, loaded: &mut Loaded) -> (Vec<Build>, Vec<PathBuf>) {
+    fn build(&mut self, loaded: &mut Loaded<'_>) -> (Vec<Build>, Vec<PathBuf>) {
         if self.names.is_empty() {
             return (Vec::new(), Vec::new());
         }
@@ -190,7 +196,9 @@ impl Found {
 }
 
 /// Files that builds have read.
-struct Loaded {
+struct Loaded<'a> {
+    /// Texts that are used instead of those on disk.
+    unsaved: &'a HashMap<PathBuf, String>,
     /// The folder that is analyzed.
     top: PathBuf,
     /// By number.
@@ -203,9 +211,10 @@ struct Loaded {
     kustomizations: HashMap<PathBuf, Option<Rc<Kustomization>>>,
 }
 
-impl Loaded {
-    fn new(top: &Path) -> Self {
+impl<'a> Loaded<'a> {
+    fn new(top: &Path, unsaved: &'a HashMap<PathBuf, String>) -> Self {
         Self {
+            unsaved,
             top: normalized(top),
             paths: Vec::new(),
             texts: Vec::new(),
@@ -224,7 +233,8 @@ impl Loaded {
         if let Some(number) = self.numbers.get(path) {
             return Some((*number, self.texts[index(*number)].clone()));
         }
-        let text: Rc<str> = read_file(path).ok().filter(|text| self.bytes + text.len() <= MAX_TOTAL)?.into();
+        let read = self.unsaved.get(path).cloned().map_or_else(|| read_file(path), Ok);
+        let text: Rc<str> = read.ok().filter(|text| self.bytes + text.len() <= MAX_TOTAL)?.into();
         let number = u32::try_from(self.texts.len()).ok()?;
         self.bytes += text.len();
         self.paths.push(path.to_path_buf());
@@ -234,7 +244,7 @@ impl Loaded {
     }
 }
 
-impl Files for Loaded {
+impl Files for Loaded<'_> {
     fn read(&mut self, folder: &Path, path: &Path) -> Option<(u32, Rc<str>)> {
         let is_below =
             |above: &Path| if above.as_os_str().is_empty() { !is_above(path) } else { path.starts_with(above) };

@@ -5,6 +5,7 @@ mod block;
 mod budget;
 mod error;
 pub mod files;
+pub mod fix;
 mod folder;
 mod keys;
 mod kustomize;
@@ -23,6 +24,7 @@ pub use read::{Reading, read, read_value, read_within};
 pub use yaml::RepeatedKey;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::{Finding, SourceSpan, Value};
@@ -43,6 +45,8 @@ pub struct Sources {
     is_partial: bool,
     /// Objects of kustomizations.
     builds: Vec<Build>,
+    /// Texts that are used instead of those on disk, by normalized path.
+    texts: HashMap<PathBuf, String>,
     /// Places of findings that were looked up together.
     places: OnceLock<HashMap<(SourceSpan, String), Position>>,
 }
@@ -69,6 +73,14 @@ struct Build {
 }
 
 impl Sources {
+    /// Sources whose files have other texts than those on disk: before they are saved, or after changes that are not
+    /// written.
+    #[must_use]
+    pub fn with_texts(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Self {
+        let texts = texts.into_iter().map(|(path, text)| (kustomize::normalized(&path), text)).collect();
+        Self { texts, ..Self::default() }
+    }
+
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
         self.push(Source { name: name.into(), text, namespace: None, is_built: false })
