@@ -128,7 +128,7 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
 fn conventional(name: &str) -> Option<String> {
     let is_protocol = |part: &&str| CERTAIN.contains(part);
     let parts: Vec<&str> = name.split('-').collect();
-    if let Some(at) = parts.iter().rposition(|part| is_protocol(part)) {
+    if let Some(at) = parts.iter().rposition(is_protocol) {
         let others = parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, part)| *part);
         let others: Vec<&str> = others.filter(|part| !part.is_empty()).collect();
         return Some([&[parts[at]], others.as_slice()].concat().join("-"));
