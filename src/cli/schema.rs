@@ -9,6 +9,7 @@ use clap::Args;
 use super::output;
 use super::{Error, Exit};
 use crate::event::schema::{self, Verb};
+use crate::gateway;
 use crate::task::Registry;
 
 #[derive(Debug, Args)]
@@ -56,7 +57,10 @@ pub(super) fn verbs() -> Vec<Verb> {
 
 /// Every file's text by its path below the folder.
 fn files() -> BTreeMap<String, String> {
-    schema::files(&verbs()).into_iter().map(|(name, value)| (name, format!("{value:#}\n"))).collect()
+    let verbs = verbs();
+    let mut files = schema::files(&verbs);
+    files.insert("openapi.json".to_owned(), gateway::openapi(&verbs));
+    files.into_iter().map(|(name, value)| (name, format!("{value:#}\n"))).collect()
 }
 
 /// Files that differ or are missing, and those below the folder that no type makes any more.

@@ -1,5 +1,7 @@
 //! `[gateway]`: address, principals, hooks and limits of `sailhand gateway`.
 
+mod hook;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::dashboard::{self, Oidc};
+
+pub use hook::{Condition, Hook};
 
 /// `[gateway]`: CloudEvents over HTTP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +41,8 @@ pub struct Gateway {
     pub oidc: BTreeMap<String, Oidc>,
     /// Who may send commands, by name.
     pub principals: BTreeMap<String, Principal>,
+    /// Commands from the JSON of other tools, by name.
+    pub hooks: BTreeMap<String, Hook>,
 }
 
 impl Default for Gateway {
@@ -52,12 +58,13 @@ impl Default for Gateway {
             webhook_origins: Vec::new(),
             oidc: BTreeMap::new(),
             principals: BTreeMap::new(),
+            hooks: BTreeMap::new(),
         }
     }
 }
 
 /// `[gateway.principals.<name>]`: one sender, its credential and its permissions. A principal has exactly one credential:
-/// `token_file` or `oidc`.
+/// `token_file`, `oidc` or `hmac`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Principal {
@@ -68,6 +75,8 @@ pub struct Principal {
     /// Values that claims of the token must have: claim name or JSON pointer, and value. A value that ends with `*` matches
     /// every value with that prefix.
     pub claims: BTreeMap<String, String>,
+    /// Signature of the body of a request, for hooks.
+    pub hmac: Option<Hmac>,
     /// Verbs that the principal may send: `ping`, `config.*` for a family, or `*`.
     pub verbs: Vec<String>,
     /// Targets that the principal may send to and read from, by id, or `*`.
@@ -89,6 +98,7 @@ impl Default for Principal {
             token_file: None,
             oidc: None,
             claims: BTreeMap::new(),
+            hmac: None,
             verbs: Vec::new(),
             targets: Vec::new(),
             source_prefix: String::new(),
@@ -97,6 +107,21 @@ impl Default for Principal {
             burst: 100,
         }
     }
+}
+
+/// A signature of a body: HMAC with SHA-256, as `sha256=<hex digits>` in a header.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hmac {
+    /// File with the secret of at least 16 characters. It is read again every 10 s.
+    pub secret_file: PathBuf,
+    /// The header: `X-Signature` as Flux sends it, `X-Hub-Signature-256` as GitHub does.
+    #[serde(default = "signature_header")]
+    pub header: String,
+}
+
+fn signature_header() -> String {
+    "X-Signature".to_owned()
 }
 
 type Wrong = (String, String);
@@ -123,14 +148,39 @@ pub(super) fn validate(gateway: &Gateway) -> Result<(), Wrong> {
     for (name, oidc) in &gateway.oidc {
         dashboard::validate_oidc(oidc, &format!("gateway.oidc.{name}"))?;
     }
-    gateway.principals.iter().try_for_each(|(name, principal)| validate_principal(gateway, name, principal))
+    gateway.principals.iter().try_for_each(|(name, principal)| validate_principal(gateway, name, principal))?;
+    gateway.hooks.iter().try_for_each(|(name, hook)| validate_hook(gateway, name, hook))
+}
+
+fn validate_hook(gateway: &Gateway, name: &str, hook: &Hook) -> Result<(), Wrong> {
+    let check = |holds, key: &str, reason| check(holds, &format!("hooks.{name}{key}"), reason);
+    check(is_name(name), "", "the name must be 1 to 63 of a-z, 0-9 and -")?;
+    check(gateway.principals.contains_key(&hook.principal), ".principal", "must be a name in gateway.principals")?;
+    check(!hook.verb.is_empty(), ".verb", "must not be empty")?;
+    check(!hook.target.is_empty(), ".target", "must not be empty")?;
+    let pointers = hook.id.iter().chain(&hook.each);
+    check(
+        pointers.clone().all(|pointer| pointer.starts_with('/')),
+        ".id",
+        "id and each are JSON pointers such as /a/b",
+    )?;
+    let conditions = hook.when.iter().all(|condition| {
+        let header = condition.header.as_ref().map(|name| http::HeaderName::try_from(name).is_ok());
+        let pointer = condition.pointer.as_ref().map(|pointer| pointer.starts_with('/'));
+        !condition.is.is_empty() && matches!((pointer, header), (Some(true), None) | (None, Some(true)))
+    });
+    check(conditions, ".when", "needs one of pointer (such as /a/b) and header, and the values of `is`")
 }
 
 fn validate_principal(gateway: &Gateway, name: &str, principal: &Principal) -> Result<(), Wrong> {
     let check = |holds, key: &str, reason| check(holds, &format!("principals.{name}{key}"), reason);
     check(is_name(name), "", "the name must be 1 to 63 of a-z, 0-9 and -")?;
-    let credentials = usize::from(principal.token_file.is_some()) + usize::from(principal.oidc.is_some());
-    check(credentials == 1, "", "needs exactly one of token_file and oidc")?;
+    let credentials = [principal.token_file.is_some(), principal.oidc.is_some(), principal.hmac.is_some()];
+    let one = credentials.into_iter().filter(|&given| given).count() == 1;
+    check(one, "", "needs exactly one of token_file, oidc and hmac")?;
+    if let Some(hmac) = &principal.hmac {
+        check(http::HeaderName::try_from(&hmac.header).is_ok(), ".hmac.header", "must be the name of a header")?;
+    }
     if let Some(issuer) = &principal.oidc {
         check(gateway.oidc.contains_key(issuer), ".oidc", "must be the name of an issuer in gateway.oidc")?;
         let claims =

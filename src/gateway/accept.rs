@@ -26,7 +26,7 @@ use crate::event::{self, Command, CommandDraft, Target, binding, json, verb_and_
 const MAX_EVENT: usize = binding::MAX_BYTES + 1024;
 const MAX_BATCH: usize = 1 << 20;
 /// Most events of a batch.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Events of one batch that are published at once.
 const AT_ONCE: usize = 32;
 /// Longest time for the bus to confirm one event.
@@ -191,7 +191,7 @@ pub(super) fn check(shared: &Shared, caller: &Caller, attributes: Map<String, Va
     Ok(command)
 }
 
-async fn send_all(
+pub(super) async fn send_all(
     shared: &Shared,
     caller: &Caller,
     peer: Option<SocketAddr>,

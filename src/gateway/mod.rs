@@ -6,10 +6,13 @@ mod audit;
 mod catalogue;
 mod commands;
 mod feed;
+mod hooks;
+mod openapi;
 mod principals;
 mod rate;
 mod refusal;
 mod server;
+mod template;
 mod webhook;
 
 use std::net::SocketAddr;
@@ -19,6 +22,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -30,6 +34,9 @@ use crate::error::{Class, Classify, Code};
 use crate::event::schema::Verb;
 use crate::web::hosts::Hosts;
 use crate::web::listener::Bounded;
+
+pub use openapi::document as openapi;
+
 use catalogue::Catalogue;
 use feed::Subscribers;
 use principals::Principals;
@@ -108,6 +115,7 @@ struct Shared {
     hosts: Hosts,
     principals: Principals,
     catalogue: Catalogue,
+    openapi: Bytes,
     subscribers: Arc<Subscribers>,
     parsed: Semaphore,
     streams: Arc<Semaphore>,
@@ -138,6 +146,7 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
         hosts: Hosts::new(address, &settings.hosts),
         principals,
         catalogue,
+        openapi: openapi(verbs).to_string().into(),
         subscribers,
         parsed: Semaphore::new(PARSED),
         streams: Arc::new(Semaphore::new(settings.max_streams)),
@@ -153,6 +162,8 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
 fn router(shared: Arc<Shared>) -> Router {
     let api = Router::new()
         .route("/v1/events", axum::routing::post(accept::events).options(webhook::handshake))
+        .route("/v1/hooks/{name}", axum::routing::post(hooks::receive).options(webhook::handshake))
+        .route("/v1/openapi.json", get(openapi::serve))
         .route("/v1/commands/{target}/{key}", get(commands::state))
         .route("/v1/commands/{target}/{key}/events", get(commands::stream))
         .fallback(|| async { Refusal::Route })

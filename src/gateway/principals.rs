@@ -1,12 +1,15 @@
-//! Who sends a request and what that principal may do: bearer tokens from files, OIDC tokens with claim rules.
+//! Who sends a request and what that principal may do: bearer tokens from files, OIDC tokens with
+//! claim rules, signatures of bodies.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -44,6 +47,8 @@ pub(super) struct Principals {
     all: Vec<Arc<Principal>>,
     /// Principals by the digest of their token: a lookup by digest does not depend on the bytes that a guess has right.
     tokens: RwLock<HashMap<Sha, Arc<Principal>>>,
+    /// Signing secrets by the name of their principal.
+    secrets: RwLock<HashMap<String, hmac::Key>>,
     issuers: Vec<(String, config::Oidc, Verifier)>,
 }
 
@@ -57,16 +62,17 @@ impl Principals {
                 Arc::new(Principal { name: name.clone(), rules: rules.clone(), bucket })
             })
             .collect();
-        let mut tokens = HashMap::new();
+        let (mut tokens, mut secrets) = (HashMap::new(), HashMap::new());
         for principal in &all {
-            let what = || format!("gateway.principals.{}.token_file", principal.name);
-            match read_token(principal).await {
-                Ok(Some(digest)) if tokens.contains_key(&digest) => {
-                    let reason = "another principal has the same token".to_owned();
-                    return Err(Error::Credential { what: what(), reason });
+            let fail =
+                |reason: String| Error::Credential { what: format!("gateway.principals.{}", principal.name), reason };
+            match principal.read_credential().await.map_err(fail)? {
+                Credential::Token(digest) if tokens.contains_key(&digest) => {
+                    return Err(fail("another principal has the same token".to_owned()));
                 }
-                Ok(digest) => tokens.extend(digest.map(|digest| (digest, principal.clone()))),
-                Err(reason) => return Err(Error::Credential { what: what(), reason }),
+                Credential::Token(digest) => drop(tokens.insert(digest, principal.clone())),
+                Credential::Secret(key) => drop(secrets.insert(principal.name.clone(), key)),
+                Credential::Oidc => {}
             }
         }
         let mut issuers = Vec::new();
@@ -77,7 +83,7 @@ impl Principals {
             })?;
             issuers.push((name.clone(), oidc.clone(), verifier));
         }
-        Ok(Self { all, tokens: RwLock::new(tokens), issuers })
+        Ok(Self { all, tokens: RwLock::new(tokens), secrets: RwLock::new(secrets), issuers })
     }
 
     /// The principal that the `Authorization` header authenticates.
@@ -99,6 +105,50 @@ impl Principals {
             return Ok(Caller { principal, user: None });
         }
         self.by_oidc(token).await
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<Principal>> {
+        self.all.iter().find(|principal| principal.name == name)
+    }
+
+    /// Verifies the signature of a body, in constant time.
+    pub(super) fn verify(
+        &self,
+        principal: &Arc<Principal>,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Caller, Refusal> {
+        let Some(signature) = &principal.rules.hmac else {
+            return Err(Refusal::Identity("the principal has no signing secret".to_owned()));
+        };
+        let name = &signature.header;
+        let refuse = |reason: &str| Refusal::Identity(format!("{name} {reason}"));
+        let mut values = headers.get_all(name).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return Err(refuse("is not there once")) };
+        let digits = value.to_str().ok().and_then(|value| value.strip_prefix("sha256="));
+        let tag = digits.and_then(unhex).ok_or_else(|| refuse("is not `sha256=` and hex digits"))?;
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        let key = secrets.get(&principal.name).ok_or_else(|| refuse("cannot be verified: the secret is missing"))?;
+        hmac::verify(key, body, &tag).map_err(|_| refuse("is not the signature of the body"))?;
+        Ok(Caller { principal: principal.clone(), user: None })
+    }
+
+    fn replace(&self, principal: &Arc<Principal>, credential: Credential) {
+        match credential {
+            Credential::Token(digest) => {
+                let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+                // A token of another principal is not taken over.
+                if !tokens.contains_key(&digest) {
+                    tokens.retain(|_, one| one.name != principal.name);
+                    tokens.insert(digest, principal.clone());
+                }
+            }
+            Credential::Secret(key) => {
+                let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+                secrets.insert(principal.name.clone(), key);
+            }
+            Credential::Oidc => {}
+        }
     }
 
     async fn by_oidc(&self, token: &str) -> Result<Caller, Refusal> {
@@ -129,6 +179,13 @@ impl Principals {
         };
         self.all.iter().find(fits).cloned()
     }
+}
+
+/// Bytes of hex digits; at most 64 bytes.
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let even = digits.len().is_multiple_of(2) && digits.len() <= 128 && digits.is_ascii();
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    if even { (0..digits.len()).step_by(2).map(byte).collect() } else { None }
 }
 
 /// The claim `iss`, read only to choose the keys that verify the token.
@@ -163,18 +220,24 @@ fn claim_fits(claims: &Map<String, Value>, name: &str, wanted: &str) -> bool {
     }
 }
 
-async fn read_token(principal: &Principal) -> Result<Option<Sha>, String> {
-    let Some(path) = &principal.rules.token_file else { return Ok(None) };
-    let text =
-        tokio::fs::read_to_string(path).await.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let token = text.trim();
-    if !TOKEN.contains(&token.len()) {
-        return Err(format!("{} must have {} to {} characters", path.display(), TOKEN.start(), TOKEN.end()));
-    }
-    Ok(Some(Sha256::digest(token).into()))
+/// A credential as it is compared.
+enum Credential {
+    Token(Sha),
+    Secret(hmac::Key),
+    Oidc,
 }
 
-/// Reads the tokens again until the gateway stops. A file that cannot be read leaves its token as it is.
+async fn read_secret(path: &Path) -> Result<String, String> {
+    let text =
+        tokio::fs::read_to_string(path).await.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let secret = text.trim();
+    if !TOKEN.contains(&secret.len()) {
+        return Err(format!("{} must have {} to {} characters", path.display(), TOKEN.start(), TOKEN.end()));
+    }
+    Ok(secret.to_owned())
+}
+
+/// Reads tokens and secrets again until the gateway stops. A file that cannot be read leaves its credential as it is.
 pub(super) async fn reread(shared: Arc<Shared>) {
     loop {
         tokio::select! {
@@ -182,23 +245,35 @@ pub(super) async fn reread(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
         }
         let principals = &shared.principals;
-        let mut tokens = HashMap::new();
         for principal in &principals.all {
-            match read_token(principal).await {
-                Ok(digest) => tokens.extend(digest.map(|digest| (digest, principal.clone()))),
-                Err(reason) => {
-                    tracing::warn!(principal = %principal.name, "the last token is used: {reason}");
-                    let known = principals.tokens.read().unwrap_or_else(PoisonError::into_inner);
-                    let last = known.iter().find(|(_, one)| one.name == principal.name);
-                    tokens.extend(last.map(|(digest, one)| (*digest, one.clone())));
-                }
+            match principal.read_credential().await {
+                Ok(credential) => principals.replace(principal, credential),
+                Err(reason) => tracing::warn!(principal = %principal.name, "the last credential is used: {reason}"),
             }
         }
-        *principals.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 }
 
 impl Principal {
+    async fn read_credential(&self) -> Result<Credential, String> {
+        if let Some(path) = &self.rules.token_file {
+            return Ok(Credential::Token(Sha256::digest(read_secret(path).await?).into()));
+        }
+        let Some(signature) = &self.rules.hmac else { return Ok(Credential::Oidc) };
+        let secret = read_secret(&signature.secret_file).await?;
+        Ok(Credential::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())))
+    }
+
+    /// Whether it signs bodies instead of sending a token.
+    pub(super) fn signs(&self) -> bool {
+        self.rules.hmac.is_some()
+    }
+
+    /// Prefix of the sources of its events.
+    pub(super) fn source_prefix(&self) -> &str {
+        &self.rules.source_prefix
+    }
+
     /// Counts events or reads against the rate limit.
     pub(super) fn spend(&self, cost: u32) -> Result<(), Refusal> {
         let (principal, rate) = (&self.name, self.rules.rate_per_second);

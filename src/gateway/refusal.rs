@@ -35,6 +35,8 @@ pub(super) enum Refusal {
     MediaType(String),
     #[error("{0}")]
     Invalid(String),
+    #[error("{0}")]
+    Hook(String),
     #[error("{0} requests wait for results or stream events already")]
     Streams(usize),
     #[error("the webhook origin {0:?} is not allowed")]
@@ -75,15 +77,19 @@ impl Refusal {
         match self {
             Self::Host(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Identity(_) => StatusCode::UNAUTHORIZED,
-            Self::Permission(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::Permission(_) | Self::Origin(_) | Self::Client(client::Error::Bus(bus::Error::Denied { .. })) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Rate { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooLarge(_) | Self::Event(event::Error::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Client(client::Error::Bus(bus::Error::TooLarge { .. })) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_)
+            | Self::Event(event::Error::TooLarge { .. })
+            | Self::Client(client::Error::Bus(bus::Error::TooLarge { .. })) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(_) | Self::Invalid(_) | Self::Event(_) | Self::Client(client::Error::Event(_)) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Hook(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Route | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Batch { reason, .. } => reason.status(),
@@ -106,6 +112,7 @@ impl Refusal {
             Self::Streams(_) => Code::SH3810,
             Self::Origin(_) => Code::SH3811,
             Self::Body(_) | Self::Invalid(_) | Self::Route | Self::Method => Code::SH3812,
+            Self::Hook(_) => Code::SH3813,
             Self::Missing(_) => Code::SH2008,
             Self::Disconnected(_) => Code::SH2001,
             Self::Unconfirmed(_) => Code::SH2002,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, Issuer, OTHER, PATIENCE, TOKEN, bearer, event, ping};
 use crate::support::eventually::eventually;
+use crate::support::nats::NatsServer;
 use crate::support::worker::Stage;
 
 async fn send(gateway: &Gateway, token: &str, event: &Value) -> crate::gateway::Response {
@@ -92,6 +93,7 @@ async fn rate_limit_is_per_principal() {
 }
 
 /// Claims as GitHub Actions issues them.
+#[allow(clippy::needless_pass_by_value, reason = "callers build it in place")]
 fn github(change: Value) -> Value {
     let mut claims = json!({
         "iss": "https://token.actions.githubusercontent.com", "aud": "sailhand", "exp": 4_000_000_000_u64,
@@ -178,7 +180,7 @@ async fn oidc_tokens_are_accepted_by_their_claims() {
 async fn webhook_handshake_allows_configured_origins() {
     let stage = Stage::new().await;
     let keys = |_: &std::path::Path| "webhook_origins = [\"eventemitter.example.com\"]\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, |folder| crate::gateway::principals(folder)).await;
+    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
     let ask = async |headers: &[(&str, &str)]| gateway.request("OPTIONS", "/v1/events", headers, "").await;
     let allowed = ask(&[("WebHook-Request-Origin", "eventemitter.example.com"), ("WebHook-Request-Rate", "120")]).await;
     assert_eq!(allowed.status, 200, "{allowed:?}");
@@ -190,4 +192,38 @@ async fn webhook_handshake_allows_configured_origins() {
     refused.is_problem(403, "SH3811");
     assert_eq!(refused.header("webhook-allowed-origin"), None);
     assert_eq!(ask(&[]).await.status, 204);
+}
+
+/// With the user `gateway` of deploy/nats, the gateway works, and no principal reaches beyond that user.
+#[tokio::test]
+async fn nats_user_bounds_all_principals() {
+    let passwords =
+        ["admin", "gateway"].map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
+    let nats = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let secrets = tempfile::tempdir().unwrap();
+    let password = |user: &str| {
+        let file = secrets.path().join(user);
+        std::fs::write(&file, format!("pw{user}")).unwrap();
+        file
+    };
+    let stage = Stage::on(nats, |config| {
+        (config.nats.user, config.nats.password_file) = (Some("admin".to_owned()), Some(password("admin")));
+        config.nats.inbox_prefix = "_INBOX_admin".to_owned();
+    })
+    .await;
+    let url = format!(
+        "{}\"\nuser = \"gateway\"\npassword_file = {:?}\ninbox_prefix = \"_INBOX_gateway",
+        stage.nats.url(),
+        password("gateway")
+    );
+    let gateway = Gateway::start(&url).await;
+    let accepted = gateway.post(&ping("n")).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    let location = accepted.json()["location"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.get(&format!("{location}?wait=200ms")).await.json()["state"], "pending");
+    let large = json!({ "name": "n", "manifest": "x".repeat(300_000) });
+    assert_eq!(gateway.post(&event("blob", "config.apply", "dev", large)).await.status, 202);
+    gateway.post(&event("o", "ping", "gone", json!({}))).await.is_problem(403, "SH2004");
+    let log = gateway.log();
+    assert!(!log.contains("cannot follow"), "{log}");
 }

@@ -66,7 +66,7 @@ async fn header_injection_is_refused() {
 async fn slow_clients_are_cut_off() {
     let stage = Stage::new().await;
     let keys = |_: &std::path::Path| "header_timeout = \"500ms\"\nbody_timeout = \"500ms\"\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, |folder| crate::gateway::principals(folder)).await;
+    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
     let mut head = TcpStream::connect(&gateway.address).await.unwrap();
     head.write_all(b"POST /v1/events HTTP/1.1\r\nHost: local").await.unwrap();
     let mut idle = TcpStream::connect(&gateway.address).await.unwrap();
@@ -90,13 +90,13 @@ async fn slow_clients_are_cut_off() {
 async fn further_connections_wait_and_are_served_later() {
     let stage = Stage::new().await;
     let keys = |_: &std::path::Path| "max_connections = 3\nmax_streams = 2\nheader_timeout = \"2s\"\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, |folder| crate::gateway::principals(folder)).await;
+    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
     let mut open = Vec::new();
     for _ in 0..20 {
         open.push(TcpStream::connect(&gateway.address).await.unwrap());
     }
     // The open ones send nothing and are closed after the time for headers, so that the others get their turn.
-    let served = tokio::time::timeout(Duration::from_secs(60), gateway.post(&ping("late"))).await;
+    let served = tokio::time::timeout(Duration::from_mins(1), gateway.post(&ping("late"))).await;
     assert_eq!(served.expect("a response").status, 202);
 }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod commands;
+mod examples;
 mod gateway;
 mod hostile;
 mod streams;

@@ -47,7 +47,7 @@ async fn stream_is_resumed_after_its_last_event() {
 async fn waiting_requests_are_limited() {
     let stage = Stage::new().await;
     let keys = |_: &std::path::Path| "max_connections = 20\nmax_streams = 2\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, |folder| crate::gateway::principals(folder)).await;
+    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
     let location = gateway.post(&ping("waited")).await.json()["location"].as_str().unwrap().to_owned();
     let path = format!("{location}/events");
     let (one, two) = (gateway.live(&path, None).await, gateway.live(&path, None).await);

@@ -220,6 +220,7 @@ codes! {
     SH3810 "too many requests wait for results" "Repeat after `Retry-After`, wait with fewer requests, or raise `gateway.max_streams`.";
     SH3811 "the webhook origin is not allowed" "Add the origin to `gateway.webhook_origins`.";
     SH3812 "the HTTP request is not valid" "Compare method, path, query and body with docs/http.md or with `/v1/openapi.json`.";
+    SH3813 "the payload does not fit the hook" "Compare the payload with pointers and conditions of `gateway.hooks.<name>`.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";
