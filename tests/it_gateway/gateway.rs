@@ -150,7 +150,14 @@ impl Gateway {
         let text =
             format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n{last}\r\n", self.address, bearer(TOKEN));
         stream.write_all(text.as_bytes()).await.unwrap();
-        Live { lines: BufReader::new(stream) }
+        let mut lines = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let read = tokio::time::timeout(PATIENCE, lines.read_line(&mut head)).await.expect("a head");
+            assert!(read.unwrap() > 0, "the connection was closed: {head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        Live { lines }
     }
 }
 
