@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, client, cluster, config, event, smi_controller, telemetry, worker};
+use crate::{analysis, bus, client, cluster, config, event, smi_controller, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Exit {
     Superseded = 7,
     /// No such command or dead letter.
     NotFound = 8,
+    /// Ctrl-C ended the wait for a command.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -229,6 +231,11 @@ impl Classify for Error {
         match self {
             Self::Config(error) => error.remedy(),
             Self::Contract(error) => error.remedy(),
+            Self::Client(client::Error::Bus(bus::Error::Connect { .. })) => {
+                "Check that nats-server listens there. Start a local one with `sailhand dev`, or set another address with \
+                 --nats-url or SAILHAND__NATS__URL."
+                    .to_owned()
+            }
             Self::Client(error) => error.remedy(),
             Self::Worker(error) => error.remedy(),
             Self::Analysis(error) => error.remedy(),

@@ -58,6 +58,7 @@ pub(crate) fn show(
     all: bool,
     report: &Report<'_>,
     snapshot: &Snapshot,
+    about: &report::html::About,
 ) -> Result<(), Error> {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -73,7 +74,7 @@ pub(crate) fn show(
         Format::Markdown => report::markdown::write(report, &mut text),
         Format::Html => {
             let graph = report::graph::Graph::new(report.findings, snapshot);
-            report::html::write(report, &graph, &mut text)
+            report::html::write(report, &graph, about, &mut text)
         }
     };
     let text = text.trim_end();
