@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use serde_saphyr::{MessageFormatter as _, UserMessageFormatter};
 
 use super::Error;
 use crate::event::{dataref, params};
@@ -76,9 +77,8 @@ fn yaml(name: &str, text: &str) -> Result<Value, Error> {
         return Ok(value);
     }
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
-        // The parser's hints are for programmers.
-        let text = error.to_string();
-        let reason = text.lines().next().unwrap_or_default().to_owned();
+        let line = error.location().map_or(1, |location| location.line());
+        let reason = format!("line {line}: {}", UserMessageFormatter.format_message(&error));
         Error::argument(name, format!("invalid YAML: {reason}"))
     })?;
     let mut documents = documents.into_iter().filter(|document| !document.is_null());

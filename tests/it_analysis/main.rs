@@ -13,6 +13,7 @@ mod false_positives;
 mod folders;
 mod hostile_input;
 mod outputs;
+mod page;
 mod sarif;
 mod snapshots;
 #[path = "../support/mod.rs"]

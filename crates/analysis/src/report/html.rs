@@ -13,6 +13,9 @@ const STYLE: &str = include_str!("html/page.css");
 /// The graph defines what the page calls.
 const SCRIPTS: [&str; 2] = [include_str!("html/graph.js"), include_str!("html/page.js")];
 
+/// Longest excerpt of a line, characters: what fits a page beside its margins.
+const EXCERPT: usize = 90;
+
 /// Where the findings come from: a report must be understood without its command line.
 #[derive(Debug, Clone, Default)]
 pub struct About {
@@ -179,7 +182,7 @@ fn row(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt
 /// The line of the finding with a caret below the field, as on the terminal.
 fn excerpt(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt::Result {
     let Some((source, position)) = report.sources.position(finding) else { return Ok(()) };
-    let Some(text::Excerpt { line, caret, length }) = text::excerpt(finding, source, position, text::LINE) else {
+    let Some(text::Excerpt { line, caret, length }) = text::excerpt(finding, source, position, EXCERPT) else {
         return Ok(());
     };
     let number = position.line.to_string();

@@ -21,7 +21,7 @@ const INFOS: usize = 5;
 /// Warnings that are printed for each code, without `all`.
 const WARNINGS: usize = 10;
 /// Longest excerpt of a line, characters.
-pub(super) const LINE: usize = 160;
+const LINE: usize = 160;
 
 /// Layout of the output.
 #[derive(Debug, Clone, Copy, Default)]

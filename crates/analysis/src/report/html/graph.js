@@ -95,7 +95,9 @@ function draw(shown) {
     : nodes.length + " objects in " + kinds.length + " columns; scroll to see all. Select an object to filter its findings.")
     + (data.cut ? " The graph is limited to the first objects with findings." : "");
   const width = 20 + kinds.length * (box.width + box.gap);
-  const svg = element("svg", { width, height: height + 10, viewBox: `0 0 ${width} ${height + 10}` });
+  // A graph that is a little too wide is scaled, a wider one scrolls.
+  const panel = document.getElementById("drawing").clientWidth, scale = Math.min(1, Math.max(.7, panel / width));
+  const svg = element("svg", { width: width * scale, height: (height + 10) * scale, viewBox: `0 0 ${width} ${height + 10}` });
   kinds.forEach((kind, column) => svg.append(element("text", { x: 10 + column * (box.width + box.gap), y: 16, class: "kind" }, kind)));
   const arrow = element("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
   arrow.append(element("path", { d: "M0 0 L8 4 L0 8" }));
