@@ -31,7 +31,7 @@ pub(super) struct Options {
     #[command(flatten)]
     files: sailhand_analyze::FileOptions,
     /// Also read a cluster, all its namespaces; files override live objects of the same name, as if they were applied
-    #[arg(short = 'A', long)]
+    #[arg(short = 'A', long, alias = "all-namespaces")]
     live: bool,
     /// Keep watching the cluster: print new (+) and resolved (-) findings until interrupted
     #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline", "whole_cluster", "namespace"])]

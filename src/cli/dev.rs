@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Nats, Override};
 
 const TARGET: &str = "dev";
-/// Where this project's own build of the server is, below the folder it is run in.
+/// This project's own build of the server, relative to the current folder.
 const CACHED: &str = ".cache/bin/nats-server";
 const START: Duration = Duration::from_secs(15);
 const STOP: Duration = Duration::from_secs(5);
@@ -86,8 +86,8 @@ async fn serve(config: Config) -> Result<Exit, Error> {
     worker::serve(config).await
 }
 
-/// A process that waits until this one is gone, which closes the pipe between them, and then ends the server: nothing
-/// else does when this process is killed.
+/// A process that ends the server when this process has ended, which closes the pipe between them: a killed process cannot
+/// end its children.
 fn watchdog(server: u32) -> io::Result<Child> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "cat >/dev/null; kill -TERM \"$0\" 2>/dev/null", &server.to_string()]);
@@ -167,8 +167,8 @@ impl Server {
                 .stdout(Stdio::null())
                 .stderr(output)
                 .kill_on_drop(true);
-            // A group of its own: Ctrl-C must reach the worker first, which still needs the server to hand back
-            // what it holds.
+            // A process group of its own: Ctrl-C must not reach the server, because the worker still needs it to return its
+            // commands.
             #[cfg(unix)]
             command.process_group(0);
             match command.spawn() {
@@ -191,7 +191,7 @@ impl Server {
         Error::local(format!("go on: nats-server ended ({how})"), io::Error::other(reason))
     }
 
-    /// In order, so that a store that is kept needs no recovery; by force when that takes too long.
+    /// Stops the server, so that a store that is kept needs no recovery; kills it after a time limit.
     async fn stop(mut self) {
         if let Some(pid) = self.child.id() {
             let mut ask = Command::new(&self.program);

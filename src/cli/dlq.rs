@@ -154,7 +154,7 @@ impl Chosen {
                 let reason = "name numbers, or one of --reason, --target, --code and --since";
                 return Err(Error::argument("dead letters", reason));
             }
-            let (letters, omitted) = client.dead_letters(&self.matching.filter()?).await?;
+            let (letters, omitted) = client.newest_dead_letters(&self.matching.filter()?).await?;
             note_omitted(omitted);
             return Ok(letters);
         }
@@ -167,7 +167,7 @@ impl Chosen {
 }
 
 async fn list(global: &Global, options: List) -> Result<(), Error> {
-    let (letters, omitted) = global.client().await?.dead_letters(&options.matching.filter()?).await?;
+    let (letters, omitted) = global.client().await?.newest_dead_letters(&options.matching.filter()?).await?;
     let format = Format::or_fitting(options.output);
     if !format.list(&letters, |letter| letter.sequence.to_string())? {
         if letters.is_empty() {

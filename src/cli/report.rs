@@ -28,7 +28,7 @@ const LINES: usize = 20;
 /// Characters of one value that are shown.
 const WIDE: usize = 300;
 
-/// Enough of a key to tell commands apart on a screen.
+/// The first digits of a key, which tell commands apart on a screen.
 pub(super) fn short(key: &CommandKey) -> &str {
     key.as_str().get(..8).unwrap_or_default()
 }
@@ -146,7 +146,7 @@ pub(super) fn differences(result: &ResultData) -> (String, bool) {
 /// Lists of objects with the words for what is done to them.
 type Tables = Vec<(Words, Vec<ObjectReport>)>;
 
-/// Reports differ by verb. Lists of objects become tables wherever they are, below the rest, which is shown by its name.
+/// A report without a table of its own: its fields by name, then the lists of objects as tables.
 fn describe(report: &Value, wide: bool, text: &mut String) {
     let mut tables = Tables::new();
     let done = if is_dry_run(report) { PLANNED } else { DONE };
@@ -173,7 +173,7 @@ fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tabl
     }
 }
 
-/// What a check has found, in one line; `None` for what is something else.
+/// A finding of a check in one line; `None` if the value is none.
 fn check(value: &Value) -> Option<String> {
     serde_json::from_value(value.clone()).ok().map(|finding| check_line(&finding))
 }
@@ -188,7 +188,7 @@ fn check_line(finding: &Finding) -> String {
     format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})")))
 }
 
-/// One of many: its plain fields in a line, and what it has below it, its objects too.
+/// An item of a list: its plain fields in one line, then its nested fields and objects.
 fn item(path: &str, value: &Value, done: Words, wide: bool, text: &mut String) {
     if let Some(line) = check(value) {
         let _ = writeln!(text, "{line}");
@@ -277,8 +277,8 @@ fn wrapped(text: &str, used: usize) -> String {
     prose::fold(text, INDENT.len() + used, INDENT.len() + used, output::width())
 }
 
-/// A field with what it was and what it becomes. Of a text of many lines, as configuration in a `ConfigMap` is, only
-/// the lines that differ are shown.
+/// A field with its old and its new value. Of texts of several lines, such as those in a `ConfigMap`, only the lines that
+/// differ are shown.
 fn describe_change(change: &FieldChange, wide: bool, text: &mut String) {
     let most = if wide { usize::MAX } else { LINES };
     let lines = |value: &Option<Value>| {
@@ -358,7 +358,7 @@ const PLANNED: Words = |action| match action {
     other => DONE(other),
 };
 
-/// Of drift, which is what a new run would do: nothing was done.
+/// Of drift: what a new run would do.
 const DRIFT: Words = |action| match action {
     Action::Created => "missing",
     Action::Configured | Action::Recreated => "differs",

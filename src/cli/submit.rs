@@ -122,8 +122,8 @@ pub(super) async fn send(
     Ok(Some((client, sent)))
 }
 
-/// A target that no worker has is most often misspelled. The command is sent all the same: a worker may start later.
-fn warn_of_target(target: &Target, cards: &BTreeMap<String, Vec<TargetCard>>) {
+/// Warns of a target that no worker has: most often it is misspelled. A worker may start later, so it is no error.
+pub(super) fn warn_of_target(target: &Target, cards: &BTreeMap<String, Vec<TargetCard>>) {
     if cards.is_empty() || cards.contains_key(target.as_str()) {
         return;
     }

@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     let format = Format::or_fitting(options.output);
     if !format.list(&targets, |target| target.target.clone())? {
         if targets.is_empty() {
-            output::line("no worker is running, and no target is paused or has commands")?;
+            output::line("no targets: no worker is running, and the configuration has no target")?;
         } else {
             output::line(table(&targets, format))?;
         }

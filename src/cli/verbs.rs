@@ -19,10 +19,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Options {
-    /// Show the parameters of this verb, with an example
+    /// Show the parameters of this verb and an example
     #[arg(value_parser = super::verb::Parser, hide_possible_values = true)]
     verb: Option<String>,
-    /// For people, or with the JSON Schema of the parameters
+    /// Output format; yaml and json contain the JSON Schema of the parameters
     #[arg(short, long, default_value = "text")]
     output: Format,
 }

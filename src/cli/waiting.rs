@@ -12,9 +12,9 @@ use crate::client::{Client, CommandPhase, Error, ListFilter};
 use crate::clock::Clock;
 use crate::event::CommandKey;
 
-/// How long nothing happens before the reason is looked for.
+/// Time without an event before the reason is looked up.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often it is looked for.
+/// Time between two look-ups.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Notes the reason, and again when it changes, until it is dropped.
@@ -24,7 +24,7 @@ pub(super) async fn explain(client: &Client, screen: &Screen, key: &CommandKey, 
     loop {
         Clock::system().sleep(pause).await;
         pause = AGAIN;
-        // Not everybody who may submit may read all of this.
+        // Credentials that may submit need not be allowed to read all of this.
         let reason = reason(client, key, target, verb).await.unwrap_or_default();
         if reason != noted && !reason.is_empty() {
             screen.note(format_args!("{} {reason}", styled(CHANGED, "queued:")));

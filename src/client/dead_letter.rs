@@ -61,7 +61,7 @@ impl Client {
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub async fn dead_letters(&self, filter: &Filter) -> Result<(Vec<DeadLetter>, usize), Error> {
+    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<(Vec<DeadLetter>, usize), Error> {
         let any = "*".to_owned();
         let reason = filter.reason.as_ref().unwrap_or(&any);
         let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
@@ -81,6 +81,14 @@ impl Client {
             }
         }
         Ok((letters.into(), omitted))
+    }
+
+    /// The newest dead letters in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<DeadLetter>, Error> {
+        Ok(self.newest_dead_letters(filter).await?.0)
     }
 
     /// One dead letter.

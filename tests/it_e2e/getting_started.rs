@@ -75,8 +75,8 @@ async fn getting_started_works_as_written() {
                 output += &said(&done);
             }
             "sh dev" => {
-                let code = format!("exec {} --port {port}", code.trim());
-                dev = Some(reader.shell(&code, "").stderr(Stdio::null()).spawn().unwrap());
+                let (code, url) = (format!("exec {} --port {port}", code.trim()), format!("nats://127.0.0.1:{port}"));
+                dev = Some(reader.shell(&code, &url).stderr(Stdio::null()).spawn().unwrap());
                 eventually("NATS and a worker are ready", Duration::from_mins(1), async || {
                     reader.run("sailhand check nats workers").status.success().then_some(())
                 })

@@ -20,7 +20,7 @@ use sailhand_analysis::{Finding, Kind, Rule, Settings, Snapshot, Value, mesh};
 
 pub use error::{Error, Exit};
 pub use filter::Filter;
-pub use show::{FailOn, Format};
+pub use show::{FailOn, Format, Threshold};
 
 /// Prints the explanation of a code of the analysis.
 ///
@@ -79,8 +79,11 @@ pub struct FileOptions {
     #[arg(long, value_name = "FILE")]
     pub write_baseline: Option<PathBuf>,
     /// Lowest level for which the exit code is 1
-    #[arg(long, value_enum, default_value = "error")]
+    #[arg(long, value_enum, default_value = "error", ignore_case = true, alias = "failure-threshold")]
     pub fail_on: FailOn,
+    /// Lowest level that is reported
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "info", ignore_case = true)]
+    pub output_threshold: Threshold,
     /// Explain a code and exit
     #[arg(long, value_name = "CODE", exclusive = true)]
     pub explain: Option<String>,
@@ -178,6 +181,7 @@ impl<'a> Analysis<'a> {
             return write_baseline(path, &findings);
         }
         let suppressed = self.suppressions.apply(&mut findings);
+        findings.retain(|finding| options.output_threshold.is_reached(finding));
         self.sources.index_positions(&findings);
         let report = Report { findings: &findings, sources: &self.sources, objects: snapshot.len(), suppressed };
         let about = about(options, &self.sources, &self.reading, &snapshot, suppressed, input);

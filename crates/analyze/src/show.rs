@@ -32,11 +32,36 @@ pub enum FailOn {
     /// Errors only
     Error,
     /// Warnings and errors
+    #[value(alias = "warn")]
     Warning,
     /// Any finding
     Info,
     /// No finding
     Never,
+}
+
+/// Lowest level of findings that are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Threshold {
+    /// Errors only
+    Error,
+    /// Warnings and errors
+    #[value(alias = "warn")]
+    Warning,
+    /// All findings
+    Info,
+}
+
+impl Threshold {
+    /// Whether a finding is reported.
+    #[must_use]
+    pub fn is_reached(self, finding: &Finding) -> bool {
+        match self {
+            Self::Error => finding.level >= Level::Error,
+            Self::Warning => finding.level >= Level::Warning,
+            Self::Info => true,
+        }
+    }
 }
 
 impl FailOn {
