@@ -1,7 +1,8 @@
 //! `sailhand check`: whether NATS, its streams, the workers, helm, the charts and the clusters are usable. Each problem has a
 //! remedy. Reads only.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -210,9 +211,10 @@ async fn workers(config: &Config, client: &Client, checks: &mut Checks) -> Resul
 
 async fn charts(config: &Config, checks: &mut Checks) -> Result<(), Error> {
     let section = Section::Charts;
-    match helm(&config.charts.helm).await {
-        Some(version) => checks.add(section, Status::Passed, format!("helm {version}"), None)?,
-        None => {
+    if let Some(version) = helm(&config.charts.helm).await {
+        checks.add(section, Status::Passed, format!("helm {version}"), None)?;
+    } else {
+        {
             let message = format!("{} is not found or does not run", config.charts.helm.display());
             let remedy = "Install helm 3.8 or newer (https://helm.sh/docs/intro/install), or set charts.helm. Only mesh.* verbs need it.";
             checks.add(section, Status::Warning, message, Some(remedy.to_owned()))?;
@@ -231,7 +233,7 @@ async fn charts(config: &Config, checks: &mut Checks) -> Result<(), Error> {
     }
 }
 
-async fn helm(program: &PathBuf) -> Option<String> {
+async fn helm(program: &Path) -> Option<String> {
     let program = config::find_program(program)?;
     let mut command = Command::new(program);
     command.args(["version", "--short"]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
@@ -308,8 +310,10 @@ impl Checks {
 
     fn problem(&mut self, section: Section, status: Status, error: &dyn Classify) -> Result<(), Error> {
         let problem = Problem::new(error);
-        let causes = problem.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
-        let message = format!("{}{causes}", problem.message);
+        let mut message = problem.message.clone();
+        for cause in &problem.causes {
+            let _ = write!(message, ": {cause}");
+        }
         self.push(Check { section, status, message, remedy: Some(problem.remedy), code: Some(problem.code) })
     }
 
@@ -355,10 +359,10 @@ fn text(check: &Check) -> String {
     let fold = |text: &str| prose::fold(text, 2, 4, output::width());
     let mut text = format!("{} {}", styled(style, sign), fold(&check.message));
     if let Some(remedy) = &check.remedy {
-        text.push_str(&format!("\n  {}", fold(remedy)));
+        let _ = write!(text, "\n  {}", fold(remedy));
     }
     if let Some(code) = &check.code {
-        text.push_str(&format!("\n  {}", styled(QUIET, explained(code))));
+        let _ = write!(text, "\n  {}", styled(QUIET, explained(code)));
     }
     text
 }

@@ -68,10 +68,10 @@ fn formatted(page: &str, width: Option<usize>) -> String {
         }
         match line {
             _ if is_fence => is_example = !is_example,
-            _ if is_example => text.push_str(&format!("    {}\n", styled(QUIET, line))),
+            _ if is_example => text.extend(["    ", &styled(QUIET, line), "\n"]),
             "" => text.push('\n'),
             heading if heading.starts_with('#') => {
-                text.push_str(&format!("{}\n", styled(STRONG, heading.trim_start_matches('#').trim_start())));
+                text.extend([styled(STRONG, heading.trim_start_matches('#').trim_start()).as_str(), "\n"]);
             }
             line => {
                 if !paragraph.is_empty() {

@@ -110,7 +110,9 @@ fn targets<'a>(view: &View<'a>, from: &Resource, take: &mut dyn FnMut(Target<'a>
                     let host = destination.at("destination.host").text();
                     providers(view, from, host, take);
                     let rules = view.lookup(&RULES_BY_HOST, &[&hosts::fqdn(host, &from.namespace)]);
-                    rules.iter().for_each(|rule| take(Target::Object(rule)));
+                    for rule in rules {
+                        take(Target::Object(rule));
+                    }
                     let subset = destination.at("destination.subset").text();
                     let defines = |rule: &Resource| {
                         rule.spec()["subsets"].items().iter().any(|known| known["name"].text() == subset)
@@ -138,10 +140,12 @@ fn targets<'a>(view: &View<'a>, from: &Resource, take: &mut dyn FnMut(Target<'a>
     }
 }
 
-/// The Services and ServiceEntries of a host.
+/// The Services and `ServiceEntry` objects of a host.
 fn providers<'a>(view: &View<'a>, from: &Resource, host: &str, take: &mut dyn FnMut(Target<'a>)) {
     let found = view.providers(from, host);
-    found.iter().for_each(|provider| take(Target::Object(provider)));
+    for provider in found {
+        take(Target::Object(provider));
+    }
     if found.is_empty() && !host.is_empty() && !host.contains('*') {
         take(Target::Missing(format!("host {host}")));
     }
