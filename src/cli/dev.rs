@@ -1,5 +1,5 @@
-//! `sailhand dev`: a local development environment. A nats-server, the streams, and a worker for the current kubeconfig
-//! context as target `dev`; all of it ends with this process.
+//! `sailhand dev`: a local development environment. A nats-server, the streams, a dashboard, and a worker for the current
+//! kubeconfig context as target `dev`; all of it ends with this process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::local::{self, LocalCluster};
 use super::output::{self, GOOD, QUIET, STRONG, styled};
@@ -18,12 +19,15 @@ use crate::bus::topology::Topology;
 use crate::client::{self, Client};
 use crate::clock::Clock;
 use crate::config::{Config, Nats, Override};
+use crate::dashboard;
 
 const TARGET: &str = "dev";
 /// This project's own build of the server, relative to the current folder.
 const CACHED: &str = ".cache/bin/nats-server";
 const START: Duration = Duration::from_secs(15);
 const STOP: Duration = Duration::from_secs(5);
+/// Age of the oldest runs that the dashboard lists.
+const RUNS: Duration = Duration::from_hours(7 * 24);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -82,8 +86,25 @@ async fn serve(config: Config) -> Result<Exit, Error> {
     output::note(format_args!("{} NATS at {url}, worker for target {}", styled(GOOD, "✔"), styled(STRONG, TARGET)));
     let flag = if config.nats.url == Nats::default().url { String::new() } else { format!(" --nats-url {url}") };
     output::note(format_args!("  in another terminal: sailhand submit ping --target {TARGET} --wait{flag}"));
+    let stop = CancellationToken::new();
+    let dashboard = start_dashboard(&config, stop.clone()).await?;
+    output::note(format_args!("  dashboard: http://{}", dashboard.address));
     output::note(styled(QUIET, "  Ctrl-C stops everything"));
+    let _stop = stop.drop_guard();
     worker::serve(config).await
+}
+
+/// With actions, because only this machine reaches it. Uses any free port if its own one is in use.
+async fn start_dashboard(config: &Config, stop: CancellationToken) -> Result<dashboard::Running, dashboard::Error> {
+    let mut config = config.clone();
+    config.dashboard.allow_actions = true;
+    match dashboard::start(&config, RUNS, stop.clone()).await {
+        Err(dashboard::Error::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+            config.dashboard.listen.set_port(0);
+            dashboard::start(&config, RUNS, stop).await
+        }
+        started => started,
+    }
 }
 
 /// A process that ends the server when this process has ended, which closes the pipe between them: a killed process cannot

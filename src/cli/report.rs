@@ -1,6 +1,7 @@
 //! A result on the terminal: one line with the outcome, then the report as a table where its verb has one, else field by
 //! field.
 
+mod attempts;
 mod render;
 
 use std::collections::HashSet;
@@ -16,7 +17,7 @@ use super::Error;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, render, styled};
 use crate::client::Observation;
 use crate::cluster::{Action, FieldChange, ObjectReport, ObjectsReport};
-use crate::event::{CommandKey, Outcome, ResultData, TYPE_PREFIX};
+use crate::event::{CommandKey, Outcome, ResultData};
 use crate::mesh::{Finding, Severity};
 use crate::notice::FindingReport;
 use crate::prose;
@@ -42,7 +43,7 @@ pub(super) fn finding_line(finding: &FindingReport) -> String {
 
 /// How it ended, in one line, with the time since `begun`.
 pub(super) fn headline(observation: &Observation, result: &ResultData, begun: Option<OffsetDateTime>) -> String {
-    let verb = verb(observation).unwrap_or("command");
+    let verb = observation.result_verb().unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
     let dry_run = result.report.as_ref().is_some_and(is_dry_run);
     let (sign, style, how) = match result.outcome {
@@ -90,12 +91,6 @@ fn deletions(report: &Value) -> String {
     }
 }
 
-/// The verb of a result.
-fn verb(observation: &Observation) -> Option<&str> {
-    let ty = observation.event.get("type")?.as_str()?;
-    ty.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.strip_suffix(".v1")
-}
-
 /// Whether a report, or a part of it, is of a dry run.
 fn is_dry_run(report: &Value) -> bool {
     let Value::Object(fields) = report else { return false };
@@ -110,7 +105,7 @@ fn is_dry_run(report: &Value) -> bool {
 /// # Errors
 /// Standard output cannot be written.
 pub(super) fn print_body(observation: &Observation, result: &ResultData, format: Format) -> Result<(), Error> {
-    let text = body(verb(observation).unwrap_or_default(), result, format == Format::Wide);
+    let text = body(observation.result_verb().unwrap_or_default(), result, format == Format::Wide);
     if text.is_empty() { Ok(()) } else { output::line(text) }
 }
 
@@ -123,6 +118,7 @@ fn body(verb: &str, result: &ResultData, wide: bool) -> String {
             None => describe(report, wide, &mut text),
         }
     }
+    text += &attempts::text(result);
     if let Some(error) = &result.error {
         text += &render(error);
     }
