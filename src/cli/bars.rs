@@ -63,7 +63,7 @@ pub(super) struct Bars {
 }
 
 struct Bar {
-    bar: Option<ProgressBar>,
+    drawn: Option<ProgressBar>,
     name: String,
     /// When the first event was published.
     since: Option<OffsetDateTime>,
@@ -109,7 +109,7 @@ impl Bars {
                 let delay = humantime::format_duration(Duration::from_secs(retrying.delay_ms.div_ceil(1000)));
                 let problem = retrying.problem.to_string();
                 let bar = self.begin(key, short(key), time_of(observation));
-                if let Some(bar) = &bar.bar {
+                if let Some(bar) = &bar.drawn {
                     bar.set_message(format!("next attempt in {delay}"));
                 }
                 // The same error again and again would hide everything else.
@@ -147,7 +147,7 @@ impl Bars {
         }
         self.ended.insert(key.clone());
         let bar = self.running.remove(key)?;
-        if let Some(bar) = bar.bar {
+        if let Some(bar) = bar.drawn {
             bar.finish_and_clear();
             self.screen.bars.remove(&bar);
         }
@@ -169,18 +169,18 @@ impl Bars {
         let (screen, terminal) = (&self.screen, self.terminal);
         let known = self.running.entry(key.clone()).or_insert_with(|| {
             // An animated bar of a file would be noise.
-            let bar = terminal.then(|| {
+            let drawn = terminal.then(|| {
                 let bar = screen.bars.add(ProgressBar::new_spinner());
                 bar.set_style(style(false));
                 bar.enable_steady_tick(Duration::from_millis(120));
                 bar
             });
-            Bar { bar, name: name.to_owned(), since, problem: String::new() }
+            Bar { drawn, name: name.to_owned(), since, problem: String::new() }
         });
         if known.name == short(key) {
             name.clone_into(&mut known.name);
         }
-        if let Some(bar) = &known.bar {
+        if let Some(bar) = &known.drawn {
             bar.set_prefix(known.name.clone());
         }
         known
@@ -188,7 +188,7 @@ impl Bars {
 
     fn progress(&mut self, observation: &Observation, step: &Step) -> Result<(), Error> {
         let key = &observation.key;
-        let Bar { bar, name, .. } = self.begin(key, short(key), time_of(observation));
+        let Bar { drawn: bar, name, .. } = self.begin(key, short(key), time_of(observation));
         let Some(bar) = bar else {
             let count = if step.total == 0 { String::new() } else { format!(" {}/{}", step.done, step.total) };
             return self.line(observation, &format!("  {}{count} {}", step.phase, step.message));

@@ -214,11 +214,10 @@ async fn charts(config: &Config, checks: &mut Checks) -> Result<(), Error> {
     if let Some(version) = helm(&config.charts.helm).await {
         checks.add(section, Status::Passed, format!("helm {version}"), None)?;
     } else {
-        {
-            let message = format!("{} is not found or does not run", config.charts.helm.display());
-            let remedy = "Install helm 3.8 or newer (https://helm.sh/docs/intro/install), or set charts.helm. Only mesh.* verbs need it.";
-            checks.add(section, Status::Warning, message, Some(remedy.to_owned()))?;
-        }
+        let message = format!("{} is not found or does not run", config.charts.helm.display());
+        let remedy = "Install helm 3.8 or newer (https://helm.sh/docs/intro/install), or set charts.helm. Only mesh.* \
+                      verbs need it.";
+        checks.add(section, Status::Warning, message, Some(remedy.to_owned()))?;
     }
     let version = Version::example().to_string();
     let source = &config.charts.source;

@@ -17,7 +17,7 @@ pub(super) struct VerbArgs {
     /// The verb, such as config.apply; `sailhand verbs` lists them
     #[arg(value_parser = super::verb::Parser, hide_possible_values = true)]
     pub verb: String,
-    /// A parameter: JSON if it is valid, otherwise text; dots and [0] nest; @file reads a file, @- standard input
+    /// A parameter: JSON if it is valid, otherwise text; dots and `[0]` nest; @file reads a file, @- standard input
     #[arg(short, long = "param", value_name = "KEY=VALUE", add = completions::params())]
     pub params: Vec<String>,
     /// All parameters as JSON or YAML, or an IstioOperator for mesh.install; - for standard input

@@ -92,15 +92,12 @@ fn plain(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('[') {
         let link = after.split_once("](").and_then(|(name, after)| Some((name, after.split_once(')')?.1)));
         plain.push_str(before);
-        match link {
-            Some((name, after)) => {
-                plain.push_str(name);
-                rest = after;
-            }
-            None => {
-                plain.push('[');
-                rest = after;
-            }
+        if let Some((name, after)) = link {
+            plain.push_str(name);
+            rest = after;
+        } else {
+            plain.push('[');
+            rest = after;
         }
     }
     (plain + rest).replace("**", "")

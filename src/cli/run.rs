@@ -126,7 +126,7 @@ impl Process {
         if local::has_kubeconfig(&self.settings) {
             let what = format!("{} on target", draft.verb);
             let identity = local::reached(&what, self.target.as_str(), &self.settings).await?;
-            if self.writes(&draft) {
+            if writes(&draft) {
                 let what = format!("{} may change", draft.verb);
                 let question = format!("Execute {}?", styled(STRONG, &draft.verb));
                 if !local::consent(&identity, yes, &what, &question)? {
@@ -154,13 +154,6 @@ impl Process {
         self.execute(draft, view).await.map(Some)
     }
 
-    fn writes(&self, draft: &CommandDraft) -> bool {
-        let registry = Registry::standard();
-        let task = registry.get(&draft.verb);
-        let is_dry_run = draft.params["dry_run"] == true;
-        !is_dry_run && task.is_none_or(|task| !matches!(task.installation(&draft.params), Ok(None)))
-    }
-
     async fn execute(&self, draft: CommandDraft, mut view: View) -> Result<(Followed, MemoryBus), Error> {
         let clock = Clock::system();
         let clusters = BTreeMap::from([(self.target.to_string(), self.settings.clone())]);
@@ -173,7 +166,7 @@ impl Process {
             lease_ttl: self.config.bus.lease_ttl,
             grace: self.config.worker.grace,
         };
-        let fence = if self.writes(&draft) { self.fence(&clusters).await? } else { 1 };
+        let fence = if writes(&draft) { self.fence(&clusters).await? } else { 1 };
         let bus = MemoryBus::new(clock, settings.ack_wait, settings.lease_ttl).with_fence(fence);
         let registry = Registry::configured(&self.config.charts);
         let engine =
@@ -200,6 +193,14 @@ impl Process {
         let stored = cluster::stored(&cluster).await.map_err(Error::Cluster)?;
         Ok(stored.iter().map(|installation| installation.fence).max().unwrap_or_default().max(1))
     }
+}
+
+/// Whether the command may write to an installation.
+fn writes(draft: &CommandDraft) -> bool {
+    let registry = Registry::standard();
+    let task = registry.get(&draft.verb);
+    let is_dry_run = draft.params["dry_run"] == true;
+    !is_dry_run && task.is_none_or(|task| !matches!(task.installation(&draft.params), Ok(None)))
 }
 
 /// Shows the events until the result. The first Ctrl-C cancels the command, the second one ends the process.

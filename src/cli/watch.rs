@@ -108,7 +108,7 @@ async fn note_outages(client: &Client, screen: &Screen) -> Infallible {
         let now = health.borrow().connected;
         match (connected, now) {
             (true, false) => {
-                screen.note(format_args!("{} to NATS; reconnecting …", styled(CHANGED, "lost the connection")))
+                screen.note(format_args!("{} to NATS; reconnecting …", styled(CHANGED, "lost the connection")));
             }
             (false, true) => screen.note(format_args!("{} to NATS", styled(GOOD, "reconnected"))),
             _ => {}

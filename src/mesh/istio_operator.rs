@@ -49,7 +49,7 @@ impl Conversion {
     }
 
     fn values(&mut self, values: &Value) {
-        add(self.params.entry("values").or_insert_with(|| json!({})), &values);
+        add(self.params.entry("values").or_insert_with(|| json!({})), values);
     }
 
     fn components(&mut self, components: &Value, profile: Option<&str>) {
@@ -85,7 +85,7 @@ impl Conversion {
                     let values = self.kubernetes(&format!("{path}.k8s"), value, &PILOT);
                     // The chart of ztunnel has its settings at the top.
                     match section {
-                        Some("ztunnel") => self.component_values("ztunnel", values),
+                        Some("ztunnel") => self.component_values("ztunnel", &values),
                         Some(section) => self.values(&json!({ section: values })),
                         None => {}
                     }
@@ -95,7 +95,7 @@ impl Conversion {
         }
     }
 
-    fn component_values(&mut self, component: &str, values: Value) {
+    fn component_values(&mut self, component: &str, values: &Value) {
         let all = self.params.entry("component_values").or_insert_with(|| json!({}));
         add(all, &json!({ component: values }));
     }

@@ -35,7 +35,7 @@ impl Terminal {
     fn start(columns: u16, shown: u16, args: &[&str]) -> Self {
         let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
-        let side = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+        let stdio = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
         // The terminal must be the process's own, so that Ctrl-C reaches it.
         let child = Command::new("setsid")
             .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_sailhand")])
@@ -43,9 +43,9 @@ impl Terminal {
             .env("TERM", "xterm-256color")
             .env("KUBECONFIG", "/no/such/file")
             .env_remove("NO_COLOR")
-            .stdin(side(&pty.slave))
-            .stdout(side(&pty.slave))
-            .stderr(side(&pty.slave))
+            .stdin(stdio(&pty.slave))
+            .stdout(stdio(&pty.slave))
+            .stderr(stdio(&pty.slave))
             .spawn()
             .unwrap();
         drop(pty.slave);

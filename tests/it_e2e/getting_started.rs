@@ -18,7 +18,7 @@ fn steps() -> Vec<(String, String)> {
         match (line.strip_prefix("```"), &mut block) {
             (Some(_), Some(_)) => steps.extend(block.take()),
             (Some(language), None) => block = Some((language.to_owned(), String::new())),
-            (None, Some((_, code))) => *code += &format!("{line}\n"),
+            (None, Some((_, code))) => code.extend([line, "\n"]),
             (None, None) => {}
         }
     }
@@ -30,16 +30,17 @@ fn steps() -> Vec<(String, String)> {
 struct Reader {
     folder: tempfile::TempDir,
     port: u16,
+    /// Folders of programs, before those of the environment.
     path: String,
 }
 
 impl Reader {
     fn shell(&self, code: &str, url: &str) -> Command {
+        let code = format!("export PATH='{}':$PATH\n{code}", self.path);
         let mut command = Command::new("bash");
         command
-            .args(["-euo", "pipefail", "-c", code])
+            .args(["-euo", "pipefail", "-c", &code])
             .current_dir(self.folder.path())
-            .env("PATH", &self.path)
             .env("HOME", self.folder.path())
             .env("TMPDIR", self.folder.path())
             .env("KUBECONFIG", control_plane::kubeconfig())
@@ -61,7 +62,7 @@ fn said(output: &Output) -> String {
 async fn getting_started_works_as_written() {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let program = Path::new(env!("CARGO_BIN_EXE_sailhand")).parent().unwrap().display().to_string();
-    let path = format!("{program}:{}:{}", tools::cache().join("bin").display(), std::env::var("PATH").unwrap());
+    let path = format!("{program}:{}", tools::cache().join("bin").display());
     let reader = Reader { folder: tempfile::tempdir().unwrap(), port, path };
     let steps = steps();
     assert!(steps.len() >= 8, "{steps:?}");
