@@ -20,7 +20,7 @@ pub(super) struct VerbArgs {
     /// A parameter: JSON if it is valid, otherwise text; dots and `[0]` nest; @file reads a file, @- standard input
     #[arg(short, long = "param", value_name = "KEY=VALUE", add = completions::params())]
     pub params: Vec<String>,
-    /// All parameters as JSON or YAML, or an IstioOperator for mesh.install; - for standard input
+    /// All parameters as JSON or YAML, or an `IstioOperator` for mesh.install; - for standard input
     #[arg(short, long, value_hint = clap::ValueHint::FilePath)]
     pub file: Option<String>,
     /// Do not check the parameters against the schemas of this version; the worker does

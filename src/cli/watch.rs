@@ -80,7 +80,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
             if options.no_follow {
                 Clock::system().sleep(SILENCE).await;
             } else {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {
