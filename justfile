@@ -16,6 +16,12 @@ demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 
+# Make the picture of the README from what the program prints (needs python3).
+[group('run')]
+picture:
+    cargo build --locked
+    deploy/demo/picture.py target/debug/sailhand >docs/pictures/analyze.svg
+
 # Run every test against real servers; ends with 'N passed, N failed'.
 [group('test')]
 [no-exit-message]
