@@ -73,16 +73,16 @@ pub async fn settled(lane: &mut Lane) -> Result<(), String> {
     let leases_of = format!("$KV.{}.>", lane.bus.subjects().lease_bucket());
     loop {
         lane.refill();
-        let mut queued = Some(0);
+        let mut messages = Some(0);
         for queue in &queues {
             let found = lane.bus.context().get_stream(queue).await.ok();
-            queued = found.and_then(|stream| Some(queued? + stream.cached_info().state.messages));
+            messages = found.and_then(|stream| Some(messages? + stream.cached_info().state.messages));
         }
-        if queued == Some(0) && !held(lane, &leases, &leases_of).await {
+        if messages == Some(0) && !held(lane, &leases, &leases_of).await {
             return Ok(());
         }
         if Instant::now() > end {
-            return Err(format!("not settled within {END:?}: {queued:?} messages are in the queue"));
+            return Err(format!("not settled within {END:?}: {messages:?} messages are in the queues"));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -81,9 +81,9 @@ pub(super) fn pull(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'stati
             let more = asked > 0 && found.len() == asked;
             let commands = (rest > 0 && !failed).then(|| {
                 let (cell, stream) = (Arc::clone(&bus.consumer), bus.subjects.command_stream());
-                let mode = if more || wait.is_zero() { Mode::Present } else { Mode::Wait(wait) };
+                let request = if more || wait.is_zero() { Mode::Present } else { Mode::Wait(wait) };
                 let bus = Arc::clone(&bus);
-                batch(bus.context.clone(), cell, stream, CONSUMER, rest, mode).map(move |message| {
+                batch(bus.context.clone(), cell, stream, CONSUMER, rest, request).map(move |message| {
                     message.map(|message| {
                         bus.healed(MSG_NEXT);
                         delivery(&bus, Queue::Commands, message)
