@@ -91,10 +91,12 @@ pre-commit:
     fi
     if grep -q '^\.github/' <<<"$staged"; then just workflows-check; fi
 
-# Words that docs/style.md replaces, in the documentation; `just test-unit` checks the texts of rules and errors.
+# Words that docs/style.md replaces, in the documentation and in comments and strings of the code; `just test-unit` checks
+# the texts of rules and errors.
 [group('check')]
 prose *files:
     tests/prose/check.sh {{ files }}
+    tests/prose/code.sh
 
 # Licenses, bans and sources of all dependencies.
 [group('check')]
@@ -134,6 +136,11 @@ test-bus *args: tools
 [group('test')]
 test-cli *args: tools
     cargo test --locked --test it_cli {{ args }}
+
+# The dashboard over HTTP, against a real nats-server and worker.
+[group('test')]
+test-dashboard *args: tools
+    cargo test --locked --test it_dashboard {{ args }}
 
 # Tests against a real API server.
 [group('test')]

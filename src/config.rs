@@ -1,6 +1,8 @@
 //! The configuration: defaults, then a TOML file, then `SAILHAND__SECTION__KEY`, then flags. The only reader of the
 //! environment. Secrets are named by file, never written here.
 
+mod allow;
+mod dashboard;
 mod error;
 mod load;
 mod validate;
@@ -15,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use crate::http::Credentials;
 use crate::observe::instance::InstanceKind;
 
+pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
 pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
 
-/// Everything a process of sailhand is told. Unknown keys are refused.
+/// The whole configuration of a process. Unknown keys are errors.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -38,6 +41,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Liveness, readiness, metrics.
     pub health: Health,
+    /// The web pages.
+    pub dashboard: Dashboard,
 }
 
 /// `[nats]`: address and credentials. At most one kind of credentials.
@@ -149,6 +154,14 @@ pub struct Target {
     /// Longest time for one request to the API server.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// Verbs that commands for this target may have: `ping`, `mesh.*` or `*`. All verbs when absent, none when empty.
+    pub verbs: Option<Vec<String>>,
+    /// Kinds of objects that commands may write: `ConfigMap`, `Deployment.apps`, `*.networking.istio.io` or `*`. All kinds
+    /// when absent.
+    pub kinds: Option<Vec<String>>,
+    /// Namespaces in which commands may write, and Namespaces that they may write: `shop`, `team-a-*` or `*`. All
+    /// namespaces when absent. If set, commands write cluster-scoped objects only of kinds that `kinds` lists.
+    pub namespaces: Option<Vec<String>>,
     /// Metrics stores and Grafanas that commands may name, beside those that `connection.apply` records.
     pub connections: BTreeMap<String, Connection>,
 }
@@ -160,6 +173,9 @@ impl Default for Target {
             context: None,
             inventory_namespace: "sailhand-system".to_owned(),
             request_timeout: Duration::from_secs(30),
+            verbs: None,
+            kinds: None,
+            namespaces: None,
             connections: BTreeMap::new(),
         }
     }
@@ -231,6 +247,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+}
+
+impl LogFormat {
+    /// As in the configuration file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// `[health]`: the HTTP port.

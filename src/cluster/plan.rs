@@ -72,6 +72,11 @@ impl Decision {
 }
 
 impl Seen {
+    /// Whether fields are cleared or taken over before the object is applied.
+    pub fn writes_first(&self) -> bool {
+        !self.taken.is_empty() || self.clears.is_some()
+    }
+
     fn of(live: &Value, taken: &[String]) -> Self {
         let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
         Self { uid: text("uid"), resource_version: text("resourceVersion"), taken: taken.to_vec(), clears: None }
@@ -215,8 +220,8 @@ fn note(live: &Value, desired: &Desired, taken: Option<&TakeOver>, options: &App
     })
 }
 
-/// The object as it is and as it would be, where they differ by what we want. Somebody else may write between the read
-/// and the dry run: that is not ours to report or to repeat, so both are done again.
+/// The object as it is and as it would be, where they differ by what we want. If another client writes between the
+/// read and the dry run, both are repeated, so that its change is not reported as ours.
 async fn difference(
     cluster: &Cluster,
     desired: &Desired,
@@ -301,7 +306,7 @@ fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error:
         Some(ApiError::Refused(text)) if text.contains("dry run") && !options.dry_run => {
             Decision::Patch(Seen::of(live, &[]))
         }
-        // Somebody wrote since it was read; the write looks again.
+        // The object has changed since it was read; the write reads it again.
         Some(ApiError::FieldConflict(_)) if is_contested(desired) && !options.dry_run => {
             Decision::Patch(Seen::of(live, &[]))
         }

@@ -157,7 +157,7 @@ impl Removal<'_> {
         let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
         let mut kind = Cow::Borrowed(&doomed.kind);
-        let lag = DiscoveryLag::begin();
+        let mut lag = DiscoveryLag::begin();
         loop {
             match written(self.guard, self.cluster.remove(&kind, &doomed.object, &params)).await {
                 Err(error) if guarded(self.guard, async { Ok(lag.explains(&error).await) }).await? => {}
@@ -195,8 +195,8 @@ fn waiting_for(left: &[String]) -> String {
     }
 }
 
-/// Waits until all of `doomed` are gone, no longer than `until`; answers those that are not, each with the finalizers
-/// that block it. What is left is given to `blocked` whenever it has changed.
+/// Waits until all of `doomed` are gone, no longer than `until`; returns the remaining ones, each with the finalizers
+/// that block it. Calls `blocked` with the remaining ones whenever they change.
 pub(super) async fn wait_until_deleted(
     cluster: &Cluster,
     doomed: &[DeleteCandidate],
@@ -230,7 +230,7 @@ async fn look(cluster: &Cluster, left: &mut Vec<DeleteCandidate>) -> Result<Hash
     let reads = |left: &[DeleteCandidate]| {
         left.iter().enumerate().map(|(i, it)| (i, it.kind.clone(), it.object.clone())).collect::<Vec<_>>()
     };
-    let lag = DiscoveryLag::begin();
+    let mut lag = DiscoveryLag::begin();
     let mut there = loop {
         match live::read(cluster, reads(left)).await {
             Err(error) if lag.explains(&error).await => relocate(cluster, left).await?,

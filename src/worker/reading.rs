@@ -237,6 +237,10 @@ impl Engine {
             let error = Error::UnknownTarget { target: command.origin.target.to_string() };
             return Err(wrong(error, &command.origin));
         }
+        if !self.clusters.allows_verb(command.origin.target.as_str(), task.verb()) {
+            let (target, verb) = (command.origin.target.to_string(), task.verb().to_owned());
+            return Err(wrong(Error::VerbNotAllowed { target, verb }, &command.origin));
+        }
         let params = if command.dataref.is_some() {
             None
         } else {
@@ -300,6 +304,7 @@ impl Engine {
                 report: None,
                 error: Some(problem),
                 attempts: 0,
+                earlier_attempts: Vec::new(),
                 fence: 0,
                 worker: self.settings.worker.clone(),
                 ended: event::rfc3339(self.clock.now()),

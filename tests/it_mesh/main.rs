@@ -3,10 +3,12 @@
 
 mod addons;
 mod ambient;
+mod chart_rights;
 mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
 mod connections;
+mod dashboards;
 mod install;
 mod lifecycle;
 #[path = "../mesh_settings/mod.rs"]

@@ -12,7 +12,7 @@ use cloudevents::AttributesReader;
 use sailhand::bus::memory::MemoryBus;
 use sailhand::bus::{Bus, RecordKey};
 use sailhand::clock::Clock;
-use sailhand::cluster::{self, Clusters};
+use sailhand::cluster::{self, Action, Clusters, ObjectRef, ObjectReport};
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
 use sailhand::task::{self, Failure, Limits, Outcome, Registry, Task, TaskContext};
@@ -54,6 +54,21 @@ struct Params {
 struct Report {
     /// As long as the command asks for.
     text: String,
+    #[serde(default)]
+    objects: Vec<ObjectReport>,
+}
+
+impl Report {
+    /// Of an attempt that created one object and left another as it was.
+    fn of_attempt(attempt: u32) -> Self {
+        let line = |name: String, action| {
+            let (api_version, kind, namespace) = ("v1".to_owned(), "ConfigMap".to_owned(), Some("shop".to_owned()));
+            let object = ObjectRef { api_version, kind, namespace, name };
+            ObjectReport { object, action, reason: None, problem: None, diff: Vec::new() }
+        };
+        let objects = vec![line(format!("of-{attempt}"), Action::Created), line("same".to_owned(), Action::Unchanged)];
+        Self { text: String::new(), objects }
+    }
 }
 
 impl Task for Write {
@@ -61,6 +76,10 @@ impl Task for Write {
     const SUMMARY: &'static str = "Writes.";
     type Params = Params;
     type Report = Report;
+
+    fn objects(report: &Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn limits(&self) -> Limits {
         Limits { deadline: Duration::from_hours(24), attempts: 8 }
@@ -82,13 +101,11 @@ impl Task for Write {
         }
         cx.clock.sleep(Duration::from_mins(params.minutes)).await;
         if cx.attempt <= params.failures {
-            return Err(task::Error::from(cluster::Error::NotReady {
-                waiting: vec!["x".to_owned()],
-                after: Duration::ZERO,
-            })
-            .into());
+            let error = cluster::Error::NotReady { waiting: vec!["x".to_owned()], after: Duration::ZERO };
+            let report = Some(Outcome::Changed(Report::of_attempt(cx.attempt)));
+            return Err(Failure { error: error.into(), report });
         }
-        Ok(Outcome::Changed(Report { text: "x".repeat(params.report_bytes) }))
+        Ok(Outcome::Changed(Report { text: "x".repeat(params.report_bytes), objects: Vec::new() }))
     }
 }
 
@@ -118,7 +135,12 @@ impl World {
     /// Starts a worker. It is dead when its link is cut.
     fn start_worker(&self, name: &str) -> MemoryBus {
         let link = self.bus.link();
-        let targets = ["dev", "prod"].map(|target| (target.to_owned(), config::Target::default()));
+        let only = |verb: &str| config::Target { verbs: Some(vec![verb.to_owned()]), ..config::Target::default() };
+        let targets = [
+            ("dev".to_owned(), config::Target::default()),
+            ("prod".to_owned(), config::Target::default()),
+            ("restricted".to_owned(), only("ping")),
+        ];
         let settings = Settings {
             worker: name.to_owned(),
             slots: 8,
@@ -323,6 +345,22 @@ async fn foreign_fence_ends_with_a_result_while_the_lease_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn result_lists_the_attempts_that_failed_and_what_each_wrote() {
+    let world = World::new();
+    for (failures, outcome, earlier) in [(2, Ended::Succeeded, 2), (99, Ended::Failed, 7)] {
+        let params = json!({"value": "a", "failures": failures});
+        let command = world.send("dev", &world.draft("test.write", params));
+        let (_, result) = world.result(&command).await;
+        assert_eq!((result.outcome, result.earlier_attempts.len()), (outcome, earlier));
+        for (number, attempt) in (1..).zip(&result.earlier_attempts) {
+            assert_eq!((attempt.attempt, attempt.problem.code.as_str()), (number, "SH3009"));
+            let lines: Vec<_> = attempt.objects.iter().map(|one| format!("{} {}", one.object, one.action)).collect();
+            assert_eq!(lines, [format!("ConfigMap shop/of-{number} created")]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn result_that_exceeds_the_size_limit_is_published_without_its_report() {
     let world = World::new();
     world.bus.limit_results(4096);
@@ -386,4 +424,23 @@ async fn cancel_does_not_wait_for_a_slot() {
     assert_eq!(world.result(&cancel).await.1.outcome, Ended::Succeeded);
     assert_eq!(world.result(&long[runs]).await.1.outcome, Ended::Cancelled);
     assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn verb_that_the_target_does_not_allow_is_rejected_before_anything_is_read() {
+    let world = World::new();
+    let command = world.send("restricted", &world.draft("test.write", json!({"value": "a"})));
+    let (_, result) = world.result(&command).await;
+    let error = result.error.unwrap();
+    assert_eq!((result.outcome, error.code.as_str(), result.attempts), (Ended::Rejected, "SH1021", 0));
+    assert!(error.message.contains("verb test.write is not in verbs of target restricted"), "{}", error.message);
+    // The parameters are not fetched: a reference that does not exist has another code.
+    let dataref = format!("nats-object://params/{}", "0".repeat(64));
+    let draft = CommandDraft { dataref: Some(dataref), params: json!(null), ..world.draft("test.write", json!(null)) };
+    let command = world.send("restricted", &draft);
+    assert_eq!(world.result(&command).await.1.error.unwrap().code, "SH1021");
+    assert_eq!(world.runs(), [""; 0]);
+    let ping = world.send("restricted", &world.draft("ping", json!({})));
+    assert_ne!(world.result(&ping).await.1.outcome, Ended::Rejected);
+    world.dead_letters(&["SH1021", "SH1021"]).await;
 }

@@ -1,5 +1,5 @@
-//! `traffic.apply` and `traffic.clear`: where requests for a service go, and what befalls them on the way. Described
-//! here by rules of our own, carried out by Istio's `VirtualService` and `DestinationRule`.
+//! `traffic.apply` and `traffic.clear`: routes, retries, faults and mirrors for the requests of a service, written as
+//! `VirtualService` and `DestinationRule`.
 
 mod explain;
 mod live;
@@ -14,7 +14,7 @@ use super::istio_api::{NETWORKING, newest};
 use super::names::{self, Namespace};
 use super::refusal::Refusal;
 use super::{Error, Failure, Outcome, Task, TaskContext};
-use crate::cluster::{self, Cluster, ObjectRef};
+use crate::cluster::{self, Cluster, ObjectRef, ObjectReport};
 use live::{Found, Look};
 use spec::Spec;
 use write::Work;
@@ -36,8 +36,8 @@ fn object_name(service: &str) -> String {
 /// The label on our objects that names their service.
 const MARK: &str = "sailhand.meshery.io/traffic";
 
-/// A command may be about several services, so it holds the namespace's traffic as a whole; what it wrote is kept for
-/// each service apart.
+/// The lease of a command. A command may name several services, so the lease covers the namespace; each service has its
+/// own inventory.
 fn lease(namespace: &Namespace) -> String {
     names::installation("traffic", namespace)
 }
@@ -55,6 +55,10 @@ impl Task for Apply {
         "Shapes a service's traffic: subsets, weights, matches, faults, mirrors, timeouts, circuit breakers.";
     type Params = ApplyParams;
     type Report = TrafficReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(lease(&params.namespace))
@@ -184,6 +188,10 @@ impl Task for Clear {
     const SUMMARY: &'static str = "Takes away what traffic.apply wrote about a service, or about all of a namespace.";
     type Params = ClearParams;
     type Report = TrafficReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ClearParams) -> Option<String> {
         Some(lease(&params.namespace))
