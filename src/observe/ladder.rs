@@ -281,9 +281,9 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         )
     };
     let remedy = if mesh.operator_prometheuses.is_empty() {
-        "Add a scrape job for pods with the annotation prometheus.io/scrape (Istio documentation, \"Prometheus\")."
+        "Send `scrape.apply` for this connection: it reports the scrape jobs to add to the store's configuration."
     } else {
-        "Create a PodMonitor for the proxies and a ServiceMonitor for istiod with the labels that the Prometheus object selects."
+        "Send `scrape.apply` for this connection: it creates monitors with the labels that the Prometheus object selects."
     };
     Some(Diagnosis {
         cause,

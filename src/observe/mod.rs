@@ -9,5 +9,6 @@ pub mod image;
 pub mod instance;
 pub mod ladder;
 pub mod promql;
+pub mod scrape;
 pub mod signals;
 pub mod witness;

@@ -180,6 +180,8 @@ impl Registry {
             .with(super::metrics::Promql)
             .with(super::dashboard::Apply)
             .with(super::dashboard::Remove)
+            .with(super::scrape::Apply)
+            .with(super::scrape::Remove)
             .with(super::addon::Apply)
             .with(super::addon::Remove)
             .with(super::smi::Install)

@@ -57,6 +57,9 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
             "connection.apply",
             json!({"name": app, "kind": "prometheus", "check": false, "service": {"namespace": space, "name": "zipkin", "port": 9411}}),
         ),
+        // The store does not run: what it scrapes is not known, and the jobs are in the report.
+        ("scrape.apply", json!({"connection": app})),
+        ("scrape.remove", json!({"connection": app})),
         ("connection.remove", json!({"name": app})),
         ("addon.remove", json!({"addon": "zipkin", "namespace": space, "wait": "60s"})),
         (
@@ -70,7 +73,7 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
     ] {
         let first = stage.run("dev", verb, params.clone()).await;
         assert_eq!(first.outcome, Outcome::Succeeded, "{verb}: {first:?}");
-        let reads = matches!(verb, "ping" | "connection.discover");
+        let reads = matches!(verb, "ping" | "connection.discover" | "scrape.apply" | "scrape.remove");
         assert_eq!(first.changed, !reads, "{verb}: {first:?}");
         let second = stage.run("dev", verb, params).await;
         assert_eq!(second.outcome, Outcome::Succeeded, "{verb}, again: {second:?}");

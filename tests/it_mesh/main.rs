@@ -18,5 +18,6 @@ mod mesh_target;
 mod permissions;
 mod profiles;
 mod safety;
+mod scrapes;
 #[path = "../support/mod.rs"]
 mod support;

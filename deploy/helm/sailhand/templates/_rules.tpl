@@ -245,6 +245,22 @@
   verbs: [list]
 {{- end }}
 
+{{/* Monitors for Istio, and the Prometheus object whose selectors they have to match. */}}
+{{- define "sailhand.rules.scrapes" -}}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [namespaces, pods]
+  verbs: [list]
+- apiGroups: [monitoring.coreos.com]
+  resources: [prometheuses]
+  verbs: [get]
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors, servicemonitors]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
+
 {{/* How a Grafana gets dashboards: methods of its API through the proxy, ConfigMaps, or custom resources. */}}
 {{- define "sailhand.rules.dashboards" -}}
 - apiGroups: [""]
