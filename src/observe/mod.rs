@@ -5,6 +5,7 @@
 pub mod dashboard;
 pub mod discovery;
 pub mod envelope;
+pub mod gate;
 pub mod image;
 pub mod instance;
 pub mod ladder;

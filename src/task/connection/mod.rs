@@ -5,6 +5,7 @@ mod apply;
 mod check;
 mod discover;
 mod error;
+mod facts;
 pub(super) mod store;
 
 pub use apply::{Apply, ApplyParams, Remove, RemoveParams};
