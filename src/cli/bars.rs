@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, styled};
+use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, Style, styled};
 use super::report::{finding_line, short};
 use super::{Error, conformance};
 use crate::client::{Observation, Observed};
 use crate::event::{CommandKey, EventKind};
+use crate::observe::instance::Instance;
 use crate::progress::Step;
 
 /// Ends that are remembered at most; late events come while the past is replayed, not ever after.
@@ -74,6 +75,15 @@ impl Bars {
                 .try_for_each(|one| self.line(&format!("{} {}", styled(GOOD, "-"), finding_line(one)))),
             Observed::Event(EventKind::ConformanceCase(event)) => self.line(&conformance::case_line(&event.case)),
             Observed::Event(EventKind::ConformanceSpec(event)) => self.line(&conformance::spec_line(&event.spec)),
+            Observed::Event(EventKind::Discovered(discovered)) => {
+                discovered.instances.iter().try_for_each(|one| self.line(&server_line(GOOD, "+", one, "")))
+            }
+            Observed::Event(EventKind::Changed(changed)) => changed.changes.iter().try_for_each(|one| {
+                self.line(&server_line(CHANGED, "~", &one.instance, &format!(" ({})", one.fields.join(", "))))
+            }),
+            Observed::Event(EventKind::Lost(lost)) => {
+                lost.instances.iter().try_for_each(|one| self.line(&server_line(BAD, "-", one, "")))
+            }
             Observed::Event(EventKind::ConformanceSummary(_)) | Observed::Unknown | Observed::Result(_) => Ok(()),
         }
     }
@@ -140,6 +150,12 @@ fn style(counted: bool) -> ProgressStyle {
         let spinner = "{spinner:.cyan} {prefix:.bold} {elapsed:.dim} {wide_msg:.dim}";
         ProgressStyle::with_template(spinner).unwrap_or_else(|_| ProgressStyle::default_spinner())
     }
+}
+
+/// A server of a watch of connections.
+fn server_line(style: Style, sign: &str, one: &Instance, fields: &str) -> String {
+    let state = serde_json::to_value(one.state).unwrap_or_default();
+    format!("{} {}: {}{fields}", styled(style, sign), one.fingerprint, state.as_str().unwrap_or_default())
 }
 
 #[cfg(test)]

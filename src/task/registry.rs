@@ -176,6 +176,7 @@ impl Registry {
             .with(super::connection::Apply)
             .with(super::connection::Remove)
             .with(super::connection::Check)
+            .with(super::connection::Watch)
             .with(super::metrics::Query)
             .with(super::metrics::Promql)
             .with(super::dashboard::Apply)

@@ -9,6 +9,7 @@ mod charts;
 mod cluster_target;
 mod connections;
 mod dashboards;
+mod gates;
 mod install;
 mod lifecycle;
 #[path = "../mesh_settings/mod.rs"]

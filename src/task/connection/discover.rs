@@ -86,28 +86,42 @@ impl Task for Discover {
     ) -> Result<Outcome<DiscoverReport>, Failure<DiscoverReport>> {
         let cluster = cx.cluster().await?;
         cx.step("plan", 0, 1, "listing Services, pods and the configuration of Kiali, Flagger, Argo Rollouts and KEDA");
-        let (observed, unread) = observe(&cluster).await?;
-        let mut instances = discover(&observed);
-        instances.retain(|one| is_asked_for(one, &params));
-        instances.truncate(MOST_REPORTED);
+        let (mut instances, unread) = list(&cluster, &params).await?;
         if params.ask {
-            let total = instances.len().min(MOST_ASKED);
-            let (first, rest): (Vec<_>, Vec<_>) =
-                instances.into_iter().enumerate().partition(|(index, _)| *index < MOST_ASKED);
-            let asked = futures::stream::iter(first).map(|(index, instance)| {
-                let cluster = cluster.clone();
-                async move {
-                    cx.step("plan", index, total, format!("asking {}", instance.fingerprint));
-                    ask(cluster, instance).await
-                }
-            });
-            let mut all: Vec<Instance> = asked.buffered(AT_ONCE).collect().await;
-            all.extend(rest.into_iter().map(|(_, instance)| instance));
-            instances = all;
+            instances = ask_all(cx, &cluster, instances).await;
         }
         cx.guard.check()?;
         Ok(Outcome::Unchanged(DiscoverReport { instances, unread }))
     }
+}
+
+/// The servers that are asked for, best score first, and what could not be listed.
+pub(super) async fn list(cluster: &Cluster, params: &DiscoverParams) -> Result<(Vec<Instance>, Vec<String>), Error> {
+    let (observed, unread) = observe(cluster).await?;
+    let mut instances = discover(&observed);
+    instances.retain(|one| is_asked_for(one, params));
+    instances.truncate(MOST_REPORTED);
+    Ok((instances, unread))
+}
+
+/// Asks the first servers what they are, some at the same time.
+pub(super) async fn ask_all(
+    cx: &TaskContext,
+    cluster: &std::sync::Arc<Cluster>,
+    mut instances: Vec<Instance>,
+) -> Vec<Instance> {
+    let rest = instances.split_off(instances.len().min(MOST_ASKED));
+    let total = instances.len();
+    let asked = futures::stream::iter(instances.into_iter().enumerate()).map(|(index, instance)| {
+        let cluster = cluster.clone();
+        async move {
+            cx.step("plan", index, total, format!("asking {}", instance.fingerprint));
+            ask(cluster, instance).await
+        }
+    });
+    let mut all: Vec<Instance> = asked.buffered(AT_ONCE).collect().await;
+    all.extend(rest);
+    all
 }
 
 fn is_asked_for(one: &Instance, params: &DiscoverParams) -> bool {

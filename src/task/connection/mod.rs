@@ -7,8 +7,10 @@ mod discover;
 mod error;
 mod facts;
 pub(super) mod store;
+mod watch;
 
 pub use apply::{Apply, ApplyParams, Remove, RemoveParams};
 pub use check::{Check, CheckParams, CheckReport};
 pub use discover::{Discover, DiscoverParams, DiscoverReport};
 pub use error::ConnectionError;
+pub use watch::{Watch, WatchParams, WatchReport};
