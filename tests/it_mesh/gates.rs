@@ -19,7 +19,7 @@ use crate::support::eventually::eventually;
 use crate::support::istio_crds;
 use crate::support::prometheus::{Prometheus, serve};
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// Two versions of reviews, each with 100 requests a second as their own proxies report; `failing` of each 100 requests to
 /// v2 fail. Counters follow the time, so that rates are exact.
@@ -56,8 +56,8 @@ async fn scene(test: &str, failing: u64) -> Scene {
     let failing = Arc::new(AtomicU64::new(failing));
     let (start, share, own) = (Instant::now(), failing.clone(), space.clone());
     let address = serve(move |request| {
-        let text = proxies(start, share.load(Ordering::Relaxed)).replace("SPACE", &own);
-        request.starts_with("/metrics").then_some((200, text))
+        let body = proxies(start, share.load(Ordering::Relaxed)).replace("SPACE", &own);
+        request.starts_with("/metrics").then_some((200, body))
     });
     let folder = tempfile::tempdir().unwrap();
     let prometheus = scraping(&address, folder.path());

@@ -155,6 +155,7 @@ fn stack(name: &'static str, release: &str, full: &str) -> Cluster {
         .done()
 }
 
+#[allow(clippy::too_many_lines, reason = "a table of clusters")]
 fn charts() -> Vec<Cluster> {
     vec![
         cluster("Istio's sample addons", "istio-system")
@@ -511,9 +512,9 @@ impl Figures {
         for servers in &cluster.servers {
             let found = servers.split('|').filter_map(|one| claims.get(one)).fold(0.0_f64, |a, b| a.max(*b));
             if found > 0.0 {
-                self.right += 1
+                self.right += 1;
             } else {
-                self.missed += 1
+                self.missed += 1;
             }
             self.squares += (1.0 - found).powi(2);
         }

@@ -1,4 +1,4 @@
-//! Whether NetworkPolicies admit a store to a port of a pod. Source: Kubernetes, `networking.k8s.io/v1`, `NetworkPolicySpec`.
+//! Whether `NetworkPolicy` objects admit a store to a port of a pod. Source: Kubernetes, `networking.k8s.io/v1`, `NetworkPolicySpec`.
 
 use serde_json::Value;
 

@@ -67,6 +67,7 @@ fn dropping(action: &str, regex: &str) -> Value {
 
 /// Each fault alone gives its cause and no other.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of faults")]
 fn single_faults_are_named() {
     type Fault = fn(&mut Answers, &mut Mesh);
     let faults: &[(Cause, Rung, Fault)] = &[
