@@ -13,25 +13,28 @@ const MODULE: &str = "github.com/prometheus-operator/prometheus-operator@v0.85.0
 const KINDS: [(&str, &str); 3] =
     [("Prometheus", "prometheuses"), ("PodMonitor", "podmonitors"), ("ServiceMonitor", "servicemonitors")];
 
-/// Puts them into the cluster, once for each run of tests; waits until they are served.
+/// Puts them into the shared cluster, once for each run of tests; waits until they are served.
 pub fn install() {
     static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let apply = |file: &str| kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file]);
-        if let Some(folder) = module() {
-            for (_, plural) in KINDS {
-                apply(folder.join(format!("monitoring.coreos.com_{plural}.yaml")).to_str().unwrap());
-            }
-        } else {
-            let stand_ins = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
-            serde_json::to_writer(&stand_ins, &stand_ins_of_kinds()).unwrap();
-            apply(stand_ins.path().to_str().unwrap());
-        }
+    ONCE.call_once(|| install_by(|arguments| drop(kubectl(arguments))));
+}
+
+/// The same by a kubectl of another cluster.
+pub fn install_by(kubectl: impl Fn(&[&str])) {
+    let apply = |file: &str| kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file]);
+    if let Some(folder) = module() {
         for (_, plural) in KINDS {
-            let name = format!("crd/{plural}.monitoring.coreos.com");
-            kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]);
+            apply(folder.join(format!("monitoring.coreos.com_{plural}.yaml")).to_str().unwrap());
         }
-    });
+    } else {
+        let stand_ins = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
+        serde_json::to_writer(&stand_ins, &stand_ins_of_kinds()).unwrap();
+        apply(stand_ins.path().to_str().unwrap());
+    }
+    for (_, plural) in KINDS {
+        let name = format!("crd/{plural}.monitoring.coreos.com");
+        kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]);
+    }
 }
 
 fn module() -> Option<PathBuf> {
