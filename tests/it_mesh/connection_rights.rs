@@ -5,44 +5,52 @@ use serde_json::{Value, json};
 
 use crate::mesh_target::Mesh;
 use crate::permissions::{account, grant, kubectl, refused};
+use crate::support::api_proxy::{ApiProxy, Record};
 use crate::support::operator_crds;
-use crate::support::prometheus::serve_for_the_proxy;
 
-/// A store whose answers are fixed: fresh, with targets, and with or without series of Istio.
-fn store(has_istio: bool) -> std::net::SocketAddr {
-    serve_for_the_proxy(move |request| {
-        let path = request.lines().next().unwrap_or_default().to_owned();
-        let data = if path.starts_with("/api/v1/targets") {
-            json!({"activeTargets": []})
-        } else {
-            let of_istio = path.contains("istio%5F");
-            let result = json!([{"metric": {}, "value": [1000.0, "1000"]}]);
-            json!({"resultType": "vector", "result": if of_istio && !has_istio { json!([]) } else { result }})
-        };
-        Some((200, json!({"status": "success", "data": data}).to_string()))
-    })
+/// Answers of a store: fresh, without targets, and with or without series of Istio.
+fn store(path: &str, query: &str, has_istio: bool) -> String {
+    let data = if path.ends_with("/api/v1/targets") {
+        json!({"activeTargets": []})
+    } else {
+        let result = json!([{"metric": {}, "value": [1000.0, "1000"]}]);
+        let is_empty = query.contains("istio") && !has_istio;
+        json!({"resultType": "vector", "result": if is_empty { json!([]) } else { result }})
+    };
+    json!({"status": "success", "data": data}).to_string()
 }
 
-/// A Service and its ready pod, at an address of this machine.
-fn publish(mesh: &Mesh, name: &str, labels: &Value, address: std::net::SocketAddr, containers: &Value) {
+/// A Service and its pod. The API servers of tests reach no pod: the proxy before them answers for the stores.
+fn publish(mesh: &Mesh, name: &str, labels: &Value, containers: &Value) {
     let mut labels = labels.clone();
     labels["run"] = json!(name);
     let metadata = json!({"name": name, "namespace": "monitoring", "labels": labels});
-    let ports = json!([{"name": "http", "port": 9090, "targetPort": address.port()}]);
+    let ports = json!([{"name": "http", "port": 9090}]);
+    let labels = json!({"kubernetes.io/service-name": name});
+    let slice = json!({"name": format!("{name}-test"), "namespace": "monitoring", "labels": labels});
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": slice, "addressType": "IPv4",
+            "endpoints": [{"addresses": ["192.0.2.9"], "conditions": {"ready": true}}], "ports": [{"name": "http", "port": 9090}]},
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": {"run": name}, "ports": ports}},
         {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"schedulerName": "none", "containers": containers}},
     ]});
     kubectl(mesh, &["apply", "--server-side", "--filename", "-"], Some(&objects.to_string()));
-    let ip = address.ip().to_string();
-    let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
-        "conditions": [{"type": "Ready", "status": "True"}]}});
-    let patch = status.to_string();
-    kubectl(
-        mesh,
-        &["patch", "pod", name, "-n", "monitoring", "--subresource=status", "--type=merge", "-p", &patch],
-        None,
-    );
+}
+
+/// The worker has the rights of the chart's account, and the stores answer.
+async fn work_before_stores(mesh: &mut Mesh) -> ApiProxy {
+    let proxy = ApiProxy::start("account", &account(mesh), Record::default()).await;
+    proxy.answer(|path, query| {
+        let of = |name: &str| path.contains(&format!("/services/{name}:9090/proxy/"));
+        (of("prometheus") || of("other")).then(|| (200, store(path, query, of("other"))))
+    });
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", proxy.port())}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}], "users": [{"name": "c", "user": {}}]});
+    let file = mesh.plane.dir().join("stores.kubeconfig");
+    std::fs::write(&file, config.to_string()).unwrap();
+    mesh.work_as(&file);
+    proxy
 }
 
 #[tokio::test]
@@ -59,11 +67,11 @@ async fn connections_scrapes_and_dashboards_need_what_their_switches_give() {
     kubectl(&mesh, &["apply", "--filename", "-"], Some(&prometheus.to_string()));
     let container = json!([{"name": "prometheus", "image": "prom/prometheus"}]);
     let labels = json!({"app.kubernetes.io/name": "prometheus", "operator.prometheus.io/name": "k8s"});
-    publish(&mesh, "prometheus", &labels, store(false), &container);
-    publish(&mesh, "other", &json!({"app.kubernetes.io/name": "prometheus"}), store(true), &container);
+    publish(&mesh, "prometheus", &labels, &container);
+    publish(&mesh, "other", &json!({"app.kubernetes.io/name": "prometheus"}), &container);
     let env = json!([{"name": "LABEL", "value": "grafana_dashboard"}, {"name": "FOLDER", "value": "/tmp/dashboards"}]);
     let sidecar = json!([{"name": "sidecar", "image": "quay.io/kiwigrid/k8s-sidecar:1.30.0", "env": env}]);
-    publish(&mesh, "grafana", &json!({"app.kubernetes.io/name": "grafana"}), store(false), &sidecar);
+    publish(&mesh, "grafana", &json!({"app.kubernetes.io/name": "grafana"}), &sidecar);
     let proxy = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
         "spec": {"schedulerName": "none", "containers": [{"name": "istio-proxy", "image": "proxyv2"}]}});
     kubectl(&mesh, &["apply", "--server-side", "--filename", "-"], Some(&proxy.to_string()));
@@ -71,12 +79,12 @@ async fn connections_scrapes_and_dashboards_need_what_their_switches_give() {
     kubectl(&mesh, &["patch", "pod", "web", "-n", "shop", "--subresource=status", "--type=merge", "-p", running], None);
 
     grant(&mesh, "clusterRole.connections=true", ["create", "subjectaccessreviews.authorization.k8s.io"]).await;
-    mesh.work_as(&account(&mesh));
+    let _proxy = work_before_stores(&mut mesh).await;
     let (_, found) = mesh.done("connection.discover", json!({})).await;
     assert_eq!(found["unread"], json!([]), "{found:#}");
     let service = |name: &str| json!({"namespace": "monitoring", "name": name, "port": 9090});
-    mesh.done("connection.apply", json!({"name": "mesh", "kind": "prometheus", "service": service("prometheus")}))
-        .await;
+    let params = json!({"name": "mesh", "kind": "prometheus", "service": service("prometheus")});
+    mesh.done("connection.apply", params).await;
     let (_, check) = mesh.done("connection.check", json!({"connection": "mesh"})).await;
     assert_eq!(check["unread"], json!([]), "{check:#}");
     assert_eq!(check["findings"][0]["cause"], "other-store", "{check:#}");

@@ -75,8 +75,9 @@ async fn the_operator_gets_resources_that_its_schema_takes_and_a_second_run_writ
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
     let api = format!("{GROUP}/v1beta1");
     let metadata = json!({"name": "team", "namespace": space, "labels": {"dashboards": "team"}});
-    write(&cx, json!({"apiVersion": api, "kind": "Grafana", "metadata": metadata, "spec": {}})).await;
-    let metadata = json!({"name": "team-service", "namespace": space});
+    let grafana = write(&cx, json!({"apiVersion": api, "kind": "Grafana", "metadata": metadata, "spec": {}})).await;
+    let owner = json!({"apiVersion": api, "kind": "Grafana", "name": "team", "uid": grafana["metadata"]["uid"], "controller": true});
+    let metadata = json!({"name": "team-service", "namespace": space, "ownerReferences": [owner]});
     let spec = json!({"selector": {"app": "team"}, "ports": [{"name": "grafana", "port": 3000}]});
     write(&cx, json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
     let service = json!({"namespace": space, "name": "team-service", "port": 3000});

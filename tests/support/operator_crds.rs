@@ -31,8 +31,11 @@ pub fn install_by(kubectl: impl Fn(&[&str])) {
         serde_json::to_writer(&stand_ins, &stand_ins_of_kinds()).unwrap();
         apply(stand_ins.path().to_str().unwrap());
     }
-    for (_, plural) in KINDS {
+    for (kind, plural) in KINDS {
         let name = format!("crd/{plural}.monitoring.coreos.com");
+        // kubectl fails for a condition of an object that has no conditions yet.
+        let named = format!("--for=jsonpath={{.status.acceptedNames.kind}}={kind}");
+        kubectl(&["wait", &named, "--timeout=60s", &name]);
         kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]);
     }
 }

@@ -1,7 +1,7 @@
 //! A real Prometheus on loopback (`tests/tools/build.sh istio`), and a small HTTP server that answers what a test says.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -57,19 +57,8 @@ impl Drop for Prometheus {
 
 /// Answers each request for a path with the given status and body, and 404 otherwise, until the test ends.
 pub fn serve(answer: impl Fn(&str) -> Option<(u16, String)> + Send + 'static) -> String {
-    serve_on("127.0.0.1", answer).to_string()
-}
-
-/// The same at an address of this machine that an API server's proxy reaches: it refuses loopback addresses.
-pub fn serve_for_the_proxy(answer: impl Fn(&str) -> Option<(u16, String)> + Send + 'static) -> SocketAddr {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect("192.0.2.1:9").unwrap(); // sends nothing: it only chooses the source address
-    serve_on(&socket.local_addr().unwrap().ip().to_string(), answer)
-}
-
-fn serve_on(host: &str, answer: impl Fn(&str) -> Option<(u16, String)> + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((host, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
