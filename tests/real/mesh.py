@@ -12,6 +12,7 @@ import time
 from collections import Counter
 
 from addons import Addons
+from conformance import Conformance
 from life import Life
 from stage import BIN, Checks, Client, Sailhand, equal, kubectl, run, until
 
@@ -288,8 +289,16 @@ def main():
     check("nothing is left of addons", addons.remove)
     check("istioctl sees the same mesh", istioctl_agrees)
     check("nothing is left", nothing_is_left)
+    conformance = Conformance(sailhand)
+    check("conformance: a run without the CRDs of SMI ends with its code", conformance.crds_missing)
+    check("conformance: the SMI controller becomes ready", conformance.controller)
+    check("conformance: SMI passes within 90 s", conformance.smi)
+    check("conformance: CRDs without the controller are no capability", conformance.without_adapter)
+    check("conformance: the SMI controller and its CRDs go", conformance.removed)
+    check("conformance: Gateway API mesh passes within 40 s", conformance.gateway_api)
     life = Life(sailhand, {**MESH, "version": "1.28.10"}, SHOP, OUTSIDE)
     check("a purge takes the mesh out, and what it made", life.purge)
+    check("conformance: a run without a mesh ends with its code", conformance.no_mesh)
     check("an older mesh with Bookinfo and its proxies", life.begin)
     check("an upgrade by revision, up to the new control plane", life.beside)
     check("the proxies follow, and requests are answered all the time", life.move)

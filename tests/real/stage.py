@@ -35,8 +35,8 @@ class Checks:
             print(f"ok {name} ({time.monotonic() - started:.1f} s)", flush=True)
 
 
-def run(*command, check=True, text=None, timeout=300):
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+def run(*command, check=True, text=None, timeout=300, cwd=None):
+    done = subprocess.run(command, input=text, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:6])}: status {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
     return done

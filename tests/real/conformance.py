@@ -1,0 +1,97 @@
+"""Conformance runs on real sidecars: `sailhand conformance run` as an operator starts it, with the SMI controller in the
+cluster, without it, and without a mesh."""
+
+import json
+import os
+import subprocess
+import time
+
+from stage import ROOT, SAILHAND, equal, kubectl, run, until
+
+CONTROLLER = "localhost/sailhand:1"
+IMAGE = "image=localhost/echo:1"
+SMI_LIMIT, GATEWAY_LIMIT = 90, 40  # seconds
+# What Istio cannot express, or what nobody serves; everything else must pass.
+NOT_SUPPORTED = {"TA-x.5", "TM-x.1", "TSC-x.4", "TSC-x.5"}
+
+
+class Conformance:
+    def __init__(self, sailhand):
+        self.sailhand = sailhand
+
+    def run(self, suite, *more, target="dev", timeout=300):
+        """The report and the exit status of a run, with what was written to stderr and the seconds that it took."""
+        command = [SAILHAND, "--nats-url", self.sailhand.url, "conformance", "run", "--suite", suite, "--target", target]
+        started = time.monotonic()
+        done = run(*command, "-p", IMAGE, *more, "-o", "json", check=False, timeout=timeout)
+        seconds = time.monotonic() - started
+        report = json.loads(done.stdout) if done.stdout.strip() else {}
+        return report, done.returncode, done.stderr, seconds
+
+    def verdicts(self, report):
+        return {one["spec"]: (one["capability"], one["compliance"]) for one in report["specs"]}
+
+    def wrong(self, report, not_supported=()):
+        return [f"{one['case_id']}: {one['status']}: {one['message']}" for one in report["cases"]
+                if one["status"] != ("not-supported" if one["case_id"] in not_supported else "passed")]
+
+    def nothing_left(self):
+        left = kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name")
+        equal(left, "", "test namespaces after the run")
+
+    def crds_missing(self):
+        report, status, errors, _ = self.run("smi")
+        assert status != 0 and "SH3404" in errors, (status, errors[-2000:])
+        self.nothing_left()
+
+    def controller(self):
+        if "SAILHAND_E2E_KUBECONFIG" not in os.environ:
+            subprocess.run([os.path.join(ROOT, "tests/cluster/cluster"), "load", SAILHAND], check=True, timeout=120)
+        equal(self.sailhand.done("smi.install", image=CONTROLLER, wait="2m")["changed"], True)
+        equal(self.sailhand.done("smi.install", image=CONTROLLER, wait="2m")["changed"], False)
+
+    def smi(self):
+        report, status, errors, seconds = self.run("smi")
+        assert report, errors[-3000:]
+        print(f"  SMI: {seconds:.1f} s, {report['summary']['counts']}, {self.verdicts(report)}", flush=True)
+        equal(self.wrong(report, NOT_SUPPORTED), [], errors[-500:])
+        equal(status, 0)
+        self.nothing_left()
+        assert seconds <= SMI_LIMIT, f"{seconds:.1f} s"
+
+    def without_adapter(self):
+        """CRDs alone are no capability."""
+        namespace = ("-n", "istio-system")
+        kubectl(*namespace, "delete", "deployment", "sailhand-smi-controller", "--wait=true")
+        until("the controller has ended", lambda: not kubectl(*namespace, "get", "pods", "-l", "app.kubernetes.io/name=sailhand-smi-controller", "-o", "name"))
+        report, status, errors, seconds = self.run("smi", "-p", "timeout=3s")
+        assert report, errors[-3000:]
+        print(f"  SMI without the controller: {seconds:.1f} s, {report['summary']['counts']}, {self.verdicts(report)}", flush=True)
+        equal({one["capability"] for one in report["specs"]}, {"none"}, [f"{one['case_id']}: {one['status']}" for one in report["cases"]])
+        self.nothing_left()
+
+    def removed(self):
+        self.sailhand.done("smi.remove", remove_crds=True, wait="2m")
+        self.crds_missing()
+
+    def gateway_api(self):
+        """The CRDs are those of the Gateway API that Istio's module names."""
+        module = run("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api", cwd=os.path.join(ROOT, "tests/tools/istio"))
+        crds = os.path.join(module.stdout.strip(), "config/crd/standard")
+        kubectl("apply", "--server-side", "-f", crds)
+        kubectl("wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io", "--timeout=30s")
+        try:
+            report, status, errors, seconds = self.run("gateway-api-mesh")
+            assert report, errors[-3000:]
+            print(f"  Gateway API mesh: {seconds:.1f} s, {report['summary']['counts']}, {self.verdicts(report)}", flush=True)
+            equal(self.wrong(report), [], errors[-500:])
+            equal(status, 0)
+            self.nothing_left()
+            assert seconds <= GATEWAY_LIMIT, f"{seconds:.1f} s"
+        finally:
+            kubectl("delete", "-f", crds, "--ignore-not-found")
+
+    def no_mesh(self):
+        report, status, errors, _ = self.run("smi")
+        assert status != 0 and "SH3403" in errors, (status, errors[-2000:])
+        self.nothing_left()
