@@ -384,6 +384,54 @@ async fn image_that_cannot_be_pulled_ends_the_run_with_its_own_code() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn namespace_that_cannot_be_deleted_has_its_own_code_and_keeps_the_verdicts() {
+    /// Namespaces stay, and say why.
+    struct Stuck(Memory);
+
+    #[async_trait]
+    impl Environment for Stuck {
+        async fn apply(&self, object: &serde_json::Value) -> Result<serde_json::Value, Error> {
+            self.0.apply(object).await
+        }
+        async fn delete(&self, object: &sailhand::cluster::ObjectRef) -> Result<(), Error> {
+            if object.kind == "Namespace" {
+                return Ok(());
+            }
+            self.0.delete(object).await
+        }
+        async fn get(&self, object: &sailhand::cluster::ObjectRef) -> Result<Option<serde_json::Value>, Error> {
+            self.0.get(object).await
+        }
+        async fn list(
+            &self,
+            api_version: &str,
+            kind: &str,
+            namespace: Option<&str>,
+            labels: Option<&str>,
+        ) -> Result<Vec<serde_json::Value>, Error> {
+            let mut found = self.0.list(api_version, kind, namespace, labels).await?;
+            for namespace in found.iter_mut().filter(|object| object["kind"] == "Namespace") {
+                let message = "Some content in the namespace has finalizers remaining: example.com/never";
+                namespace["status"] = json!({"conditions": [{"status": "True", "message": message}]});
+            }
+            Ok(found)
+        }
+        async fn version(&self) -> Result<String, Error> {
+            self.0.version().await
+        }
+    }
+
+    let memory = Arc::new(Stuck(Memory::with_crds(&SuiteKind::Smi.suite().crds)));
+    let mut suite = SuiteKind::Smi.suite();
+    suite.select(&["TA-1.1.1".to_owned()]).unwrap();
+    let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);
+    let incomplete = run_with(memory.as_ref(), &driver, &guard(), &(), &options(suite)).await.unwrap_err();
+    assert_eq!(incomplete.error.code().as_str(), "SH3408", "{}", incomplete.error);
+    assert!(incomplete.error.to_string().contains("example.com/never"), "{}", incomplete.error);
+    assert_eq!(incomplete.report.unwrap().cases[0].status, Status::Passed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reports_escape_texts_and_the_page_marks_simulated_runs() {
     let mut report = run(SuiteKind::GatewayApiMesh, Behavior::Conforming, &["MeshHTTPRouteWeight"]).await;
     let before = report.clone();

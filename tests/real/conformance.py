@@ -23,7 +23,8 @@ class Conformance:
         """The report and the exit status of a run, with what was written to stderr and the seconds that it took."""
         command = [SAILHAND, "--nats-url", self.sailhand.url, "conformance", "run", "--suite", suite, "--target", target]
         started = time.monotonic()
-        done = run(*command, "-p", IMAGE, *more, "-o", "json", check=False, timeout=timeout)
+        image = () if any(word.startswith("image=") for word in more) else ("-p", IMAGE)
+        done = run(*command, *image, *more, "-o", "json", check=False, timeout=timeout)
         seconds = time.monotonic() - started
         report = json.loads(done.stdout) if done.stdout.strip() else {}
         return report, done.returncode, done.stderr, seconds
@@ -58,6 +59,11 @@ class Conformance:
         equal(status, 0)
         self.nothing_left()
         assert seconds <= SMI_LIMIT, f"{seconds:.1f} s"
+
+    def no_image(self):
+        report, status, errors, _ = self.run("smi", "-p", "image=localhost/none:1", "--case", "TA-1.2.3")
+        assert status != 0 and "SH3406" in errors and "localhost/none:1" in errors, (status, errors[-2000:])
+        until("the namespaces are gone", lambda: not kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name"))
 
     def without_adapter(self):
         """CRDs alone are no capability."""

@@ -13,6 +13,7 @@ from collections import Counter
 
 from addons import Addons
 from conformance import Conformance
+import latency
 from life import Life
 from stage import BIN, Checks, Client, Sailhand, equal, kubectl, run, until
 
@@ -293,6 +294,8 @@ def main():
     check("conformance: a run without the CRDs of SMI ends with its code", conformance.crds_missing)
     check("conformance: the SMI controller becomes ready", conformance.controller)
     check("conformance: SMI passes within 90 s", conformance.smi)
+    check("conformance: a TrafficTarget is enforced as fast as istiod does it", latency.run)
+    check("conformance: an image that cannot be pulled ends a run with its code", conformance.no_image)
     check("conformance: CRDs without the controller are no capability", conformance.without_adapter)
     check("conformance: the SMI controller and its CRDs go", conformance.removed)
     check("conformance: Gateway API mesh passes within 40 s", conformance.gateway_api)
