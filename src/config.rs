@@ -1,6 +1,7 @@
 //! The configuration: defaults, then a TOML file, then `SAILHAND__SECTION__KEY`, then flags. The only reader of the
 //! environment. Secrets are named by file, never written here.
 
+mod dashboard;
 mod error;
 mod load;
 mod validate;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::Credentials;
 use crate::observe::instance::InstanceKind;
 
+pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
@@ -38,6 +40,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Liveness, readiness, metrics.
     pub health: Health,
+    /// The web pages.
+    pub dashboard: Dashboard,
 }
 
 /// `[nats]`: address and credentials. At most one kind of credentials.
@@ -232,6 +236,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+}
+
+impl LogFormat {
+    /// As in the configuration file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// `[health]`: the HTTP port.
