@@ -22,6 +22,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::smi_mutants::{MUTANTS as MUTANT_CONTROLLERS, Mutant};
+
 /// Counts notices by kind.
 #[derive(Default)]
 struct Told(Mutex<(usize, usize, usize)>);
@@ -182,6 +184,29 @@ async fn every_testable_feature_has_a_mutant() {
             let covered = ["MeshBasic", "MeshTrafficSplit"].contains(&case.feature);
             assert!(is_plain || covered || broken.contains(case.feature), "{}", case.feature);
         }
+    }
+}
+
+#[test]
+fn every_testable_feature_of_smi_has_a_wrong_controller_and_a_row_in_the_documentation() {
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conformance.md")).unwrap();
+    for mutant in MUTANT_CONTROLLERS {
+        let row = mutant.row();
+        assert!(
+            documented.contains(&row),
+            "docs/conformance.md lacks the row, see `just conformance-mutants-real`: {row}"
+        );
+    }
+    for case in SuiteKind::Smi.suite().cases {
+        let of_case = |mutant: &&Mutant| mutant.case == case.id;
+        for mutant in MUTANT_CONTROLLERS.iter().filter(of_case) {
+            assert_eq!((mutant.feature, mutant.group), (case.feature, case.group), "{}", mutant.defect);
+            assert!(case.phases.iter().any(|phase| phase.name == mutant.phase), "{}: {}", case.id, mutant.phase);
+        }
+        // Which endpoint answers without a TrafficSplit is not the controller's work.
+        let is_plain = ["presence", "default_balance"].contains(&case.feature) || case.untestable.is_some();
+        let is_broken = MUTANT_CONTROLLERS.iter().any(|mutant| mutant.feature == case.feature);
+        assert!(is_plain || is_broken, "{}", case.feature);
     }
 }
 

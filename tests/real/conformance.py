@@ -10,7 +10,6 @@ from stage import ROOT, SAILHAND, equal, kubectl, run, until
 
 CONTROLLER = "localhost/sailhand:1"
 IMAGE = "image=localhost/echo:1"
-SMI_LIMIT, GATEWAY_LIMIT = 90, 40  # seconds
 # What Istio cannot express, or what nobody serves; everything else must pass.
 NOT_SUPPORTED = {"TA-x.5", "TM-x.1", "TSC-x.4", "TSC-x.5"}
 
@@ -31,6 +30,11 @@ class Conformance:
 
     def verdicts(self, report):
         return {one["spec"]: (one["capability"], one["compliance"]) for one in report["specs"]}
+
+    def print(self, name, report, seconds):
+        """Times are printed and not checked: they depend on what else the machine does."""
+        counts, load = report["summary"]["counts"], os.getloadavg()[0]
+        print(f"  {name}: {seconds:.1f} s at load {load:.1f}, {counts}, {self.verdicts(report)}", flush=True)
 
     def wrong(self, report, not_supported=()):
         return [f"{one['case_id']}: {one['status']}: {one['message']}" for one in report["cases"]
@@ -54,16 +58,27 @@ class Conformance:
     def smi(self):
         report, status, errors, seconds = self.run("smi")
         assert report, errors[-3000:]
-        print(f"  SMI: {seconds:.1f} s, {report['summary']['counts']}, {self.verdicts(report)}", flush=True)
+        self.print("SMI", report, seconds)
         equal(self.wrong(report, NOT_SUPPORTED), [], errors[-500:])
         equal(status, 0)
         self.nothing_left()
-        assert seconds <= SMI_LIMIT, f"{seconds:.1f} s"
 
     def no_image(self):
         report, status, errors, _ = self.run("smi", "-p", "image=localhost/none:1", "--case", "TA-1.2.3")
         assert status != 0 and "SH3406" in errors and "localhost/none:1" in errors, (status, errors[-2000:])
         until("the namespaces are gone", lambda: not kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name"))
+
+    def wrong_controllers(self):
+        """The table of docs/conformance.md. Meanwhile the right controller does not run."""
+        deployment = ("-n", "istio-system", "scale", "deployment/sailhand-smi-controller")
+        kubectl(*deployment, "--replicas=0")
+        try:
+            done = run(os.path.join(os.path.dirname(SAILHAND), "examples/smi-mutants"), "localhost/echo:1", check=False, timeout=900)
+        finally:
+            kubectl(*deployment, "--replicas=1")
+        print(done.stdout, end="", flush=True)
+        equal(done.returncode, 0, done.stderr[-3000:])
+        self.nothing_left()
 
     def without_adapter(self):
         """CRDs alone are no capability."""
@@ -72,7 +87,7 @@ class Conformance:
         until("the controller has ended", lambda: not kubectl(*namespace, "get", "pods", "-l", "app.kubernetes.io/name=sailhand-smi-controller", "-o", "name"))
         report, status, errors, seconds = self.run("smi", "-p", "timeout=3s")
         assert report, errors[-3000:]
-        print(f"  SMI without the controller: {seconds:.1f} s, {report['summary']['counts']}, {self.verdicts(report)}", flush=True)
+        self.print("SMI without the controller", report, seconds)
         equal({one["capability"] for one in report["specs"]}, {"none"}, [f"{one['case_id']}: {one['status']}" for one in report["cases"]])
         self.nothing_left()
 
@@ -93,11 +108,10 @@ class Conformance:
         try:
             report, status, errors, seconds = self.run("gateway-api-mesh")
             assert report, errors[-3000:]
-            print(f"  Gateway API mesh: {seconds:.1f} s, {report['summary']['counts']}, {self.verdicts(report)}", flush=True)
+            self.print("Gateway API mesh", report, seconds)
             equal(self.wrong(report), [], errors[-500:])
             equal(status, 0)
             self.nothing_left()
-            assert seconds <= GATEWAY_LIMIT, f"{seconds:.1f} s"
         finally:
             kubectl("delete", "-f", crds, "--ignore-not-found")
 

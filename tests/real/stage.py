@@ -17,13 +17,15 @@ SAILHAND = os.environ.get("SAILHAND_BIN", os.path.join(ROOT, "target/debug/sailh
 
 
 class Checks:
-    """Says `ok NAME` or `FAILED NAME: reason`, which tests/run.sh counts. Words of the command line choose checks."""
+    """Says `ok NAME` or `FAILED NAME: reason`, which tests/run.sh counts. Words of the command line choose checks; without
+    any, all run but those that are `on_request`."""
 
     def __init__(self):
         self.failed = 0
 
-    def __call__(self, name, check):
-        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+    def __call__(self, name, check, on_request=False):
+        words = sys.argv[1:]
+        if not any(word in name for word in words) if words else on_request:
             return
         started = time.monotonic()
         try:
