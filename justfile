@@ -91,10 +91,12 @@ pre-commit:
     fi
     if grep -q '^\.github/' <<<"$staged"; then just workflows-check; fi
 
-# Words that docs/style.md replaces, in the documentation; `just test-unit` checks the texts of rules and errors.
+# Words that docs/style.md replaces, in the documentation and in comments and strings of the code; `just test-unit` checks
+# the texts of rules and errors.
 [group('check')]
 prose *files:
     tests/prose/check.sh {{ files }}
+    tests/prose/code.sh
 
 # Licenses, bans and sources of all dependencies.
 [group('check')]

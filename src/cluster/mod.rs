@@ -76,6 +76,12 @@ impl Clusters {
         self.targets.contains_key(target)
     }
 
+    /// Whether the configuration allows commands with this verb on the target.
+    #[must_use]
+    pub fn allows_verb(&self, target: &str, verb: &str) -> bool {
+        self.targets.get(target).is_some_and(|(settings, _)| settings.allows_verb(verb))
+    }
+
     /// The cluster of a target.
     ///
     /// # Errors

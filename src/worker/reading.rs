@@ -236,6 +236,10 @@ impl Engine {
             let error = Error::UnknownTarget { target: command.origin.target.to_string() };
             return Err(wrong(error, &command.origin));
         }
+        if !self.clusters.allows_verb(command.origin.target.as_str(), task.verb()) {
+            let (target, verb) = (command.origin.target.to_string(), task.verb().to_owned());
+            return Err(wrong(Error::VerbNotAllowed { target, verb }, &command.origin));
+        }
         let params = if command.dataref.is_some() {
             None
         } else {

@@ -115,6 +115,7 @@ codes! {
     SH1017 "another client terminated the command" "Find the client that terminates or acknowledges commands beside the workers, then send the command again.";
     SH1018 "the message uses forbidden scheduling or roll-up headers" "Publish commands without the headers Nats-Schedule, Nats-Schedule-* and Nats-Rollup. If no client of yours uses them, find out which other clients may publish on the command stream.";
     SH1019 "source and id belong to another command" "Send the command with a new id; only a repeat of the same command may have the same source and id.";
+    SH1021 "the target's allow-list does not permit the command" "Use another verb, kind or namespace, or add it to verbs, kinds or namespaces of the target in the worker's configuration.";
     // SH20xx: the bus.
     SH2001 "cannot connect to NATS" "Check the address and the network, and that the server is running.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";
