@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output;
 use super::worker::stop_on_signal;
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, catalog};
 use crate::config::{LogFormat, Override};
 use crate::{dashboard, telemetry};
 
@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    let running = dashboard::start(&loaded.config, options.since, stop).await?;
+    let running = dashboard::start(&loaded.config, options.since, catalog::catalog(), stop).await?;
     output::note(format_args!("Dashboard at http://{}", running.address));
     let ended = running.done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     ended.map_err(|source| Error::local("serve the dashboard", source))?;

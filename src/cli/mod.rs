@@ -3,6 +3,7 @@
 mod analyze;
 mod bars;
 mod cancel;
+mod catalog;
 mod completions;
 mod confirm;
 mod conformance;
