@@ -178,6 +178,12 @@ conformance-mutants:
 test-clients:
     tests/run.sh schemas clients
 
+# The dashboard in a real Chromium, with axe-core; pictures are in .cache/browser-pictures.
+[group('test')]
+[no-exit-message]
+test-browser:
+    tests/run.sh browser
+
 # Give random input to the readers of strangers' bytes: one target, or all; for so many seconds each.
 [group('test')]
 fuzz target="all" seconds="60":

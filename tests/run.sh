@@ -2,7 +2,7 @@
 # Runs every test there is and ends with one line, `N passed, N failed`. Exit status 1 when anything failed, was left
 # out, or could not be run.
 #
-#   run.sh              all tests: rust, chaos, schemas, clients, fuzz, demo, real
+#   run.sh              all tests: rust, chaos, schemas, clients, browser, fuzz, demo, real
 #   run.sh PART...      these parts; also `check`, which is `just check` counted step by step
 #
 # Whole logs are in .cache/log.
@@ -126,7 +126,7 @@ step() {
 
 main() {
   local part name parts=("$@")
-  ((${#parts[@]})) || parts=(rust chaos schemas clients fuzz demo real)
+  ((${#parts[@]})) || parts=(rust chaos schemas clients browser fuzz demo real)
   for part in "${parts[@]}"; do
     case $part in
       check)
@@ -146,6 +146,14 @@ main() {
           checks clients "$here/clients.sh"
         else
           report_failure "the worker could not be built"
+        fi
+        ;;
+      browser)
+        say "the dashboard in a real browser"
+        if cargo build --locked --quiet; then
+          checks browser "$here/browser/run.sh"
+        else
+          report_failure "the dashboard could not be built"
         fi
         ;;
       fuzz)

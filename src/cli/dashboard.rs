@@ -1,4 +1,4 @@
-//! `sailhand dashboard`: serves web pages about runs, targets and dead letters until it is stopped.
+//! `sailhand dashboard`: serves web pages about runs, targets, findings and dead letters until it is stopped.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const LOGGED: &str = "info";
 const EXAMPLES: &str = "\
 Examples:
   sailhand dashboard                     read-only on http://127.0.0.1:8322
-  sailhand dashboard --allow-actions     also cancel, pause, replay and purge
+  sailhand dashboard --allow-actions     also send, cancel, pause, replay and purge
   sailhand dashboard --listen 127.0.0.1:0 --since 30d";
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct Options {
     /// Address and port of the pages [default: 127.0.0.1:8322]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Let users cancel, pause, replay and purge; the NATS user needs the operator's permissions
+    /// Let users send, cancel, pause, replay and purge; the NATS user needs the operator's permissions
     #[arg(long)]
     allow_actions: bool,
     /// How far back runs are listed

@@ -107,8 +107,9 @@ fn cell(runs: &[Summary], target: &str, spec: &str) -> Markup {
     let of = runs.iter().filter(|it| &*it.run.target == target).take(HISTORY);
     let verdicts: Vec<_> = of.map(|it| (it, it.specs.iter().find(|one| one.spec == spec))).collect();
     html! {
+        div.verdict {
         @if let Some(result) = verdicts.iter().find_map(|(_, result)| *result) {
-            (page::badge(result.compliance.as_str())) " "
+            (page::badge(result.compliance.as_str()))
             span.quiet { (result.counts.passed) "/" (result.counts.total) @if !result.complete { ", incomplete" } }
         } @else { span.quiet { "not run" } }
         @if verdicts.len() > 1 {
@@ -118,6 +119,7 @@ fn cell(runs: &[Summary], target: &str, spec: &str) -> Markup {
                 a href={ "/conformance/" (summary.run.key) } data-state=(state) title=(text) aria-label=(text) {}
             } }
         }
+        }
     }
 }
 
@@ -126,7 +128,7 @@ fn newest(runs: &[Summary], target: &str) -> Markup {
     html! {
         @if let Some(summary) = newest {
             a href={ "/conformance/" (summary.run.key) } { "Cases" } " " span.quiet { (page::moment(summary.run.changed)) }
-            p.quiet { (summary.mesh) @if summary.is_simulated { ", simulated" } }
+            p.quiet { @if summary.is_simulated { "simulated" } @else { (summary.mesh) } }
         }
     }
 }

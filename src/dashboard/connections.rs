@@ -222,7 +222,10 @@ fn ladder(check: &Of<Checked>) -> Markup {
                 }
             }
         }
-        p.quiet { (report.expected_targets) " pods of the mesh should be scraped." }
+        p.quiet {
+            @if report.expected_targets == 0 { "The cluster has no pods of a mesh that can be scraped." }
+            @else { (report.expected_targets) " pods of the mesh should be scraped." }
+        }
         @for finding in report.findings.iter().take(ROWS) {
             div.problem data-severity=(finding.severity) {
                 p { (page::badge(&finding.severity)) " " code.whole { (finding.cause) } " " (finding.message) }

@@ -20,8 +20,7 @@ fn unescaped(text: &str) -> String {
 fn inputs(page: &str) -> Pairs {
     let form = page.split("<form class=\"command\"").nth(1).expect("a form").split("</form>").next().unwrap();
     let elements =
-        Regex::new(r#"(?s)<input ([^>]*)>|<textarea ([^>]*)>\n(.*?)</textarea>|<select ([^>]*)>(.*?)</select>"#)
-            .unwrap();
+        Regex::new(r"(?s)<input ([^>]*)>|<textarea ([^>]*)>\n(.*?)</textarea>|<select ([^>]*)>(.*?)</select>").unwrap();
     let attribute = |tag: &str, name: &str| {
         let found =
             Regex::new(&format!(r#"(?:^| ){name}="([^"]*)""#)).unwrap().captures(tag).map(|it| unescaped(&it[1]));

@@ -66,6 +66,7 @@ fn about(report: &RunReport) -> Markup {
 }
 
 /// Specifications with capability, compliance and features.
+#[must_use]
 pub fn matrix(specs: &[SpecResult]) -> Markup {
     html! {
         table {
@@ -85,6 +86,7 @@ pub fn matrix(specs: &[SpecResult]) -> Markup {
 }
 
 /// One case with its evidence; details that can be opened.
+#[must_use]
 pub fn one(case: &CaseResult) -> Markup {
     let evidence = &case.evidence;
     html! {

@@ -8,18 +8,14 @@ use crate::event::Target;
 pub(super) fn command_line(verb: &str, target: &Target, params: &Value) -> String {
     let start = format!("sailhand submit {verb} --target {target}");
     let fields = params.as_object().into_iter().flatten();
-    let options: Option<Vec<String>> =
-        fields.map(|(name, value)| Some(format!("{name}={}", argument(value)?))).collect();
-    match options {
-        Some(options) => {
-            let options: String = options.iter().map(|option| format!(" \\\n  -p {}", word(option))).collect();
-            format!("{start}{options} --wait")
-        }
-        None => {
-            let json = serde_json::to_string_pretty(params).unwrap_or_default();
-            format!("{start} --file - --wait <<'END'\n{json}\nEND")
-        }
+    let options: Option<Vec<String>> = fields
+        .map(|(name, value)| Some(format!(" \\\n  -p {}", word(&format!("{name}={}", argument(value)?)))))
+        .collect();
+    if let Some(options) = options {
+        return format!("{start}{} --wait", options.concat());
     }
+    let json = serde_json::to_string_pretty(params).unwrap_or_default();
+    format!("{start} --file - --wait <<'END'\n{json}\nEND")
 }
 
 /// The value of `-p name=`; `None` where the command line would read it as another value: `@` names a file, and a text

@@ -160,7 +160,7 @@ pub(super) fn initial(fields: &[Field<'_>]) -> Inputs {
     for field in fields {
         match &field.kind {
             Kind::Bool if field.defaults_to_true() => {
-                drop(inputs.insert(field.pointer.clone(), vec!["true".to_owned()]))
+                inputs.insert(field.pointer.clone(), vec!["true".to_owned()]);
             }
             Kind::Group(inner) => inputs.extend(initial(inner)),
             _ => {}
@@ -217,7 +217,7 @@ pub(super) fn params(fields: &[Field<'_>], inputs: &Inputs) -> Result<Map<String
         let value = match &field.kind {
             Kind::Bool => Some(Value::Bool(!first.is_empty())).filter(|value| *value != (field.defaults_to_true())),
             Kind::OptionalBool => first.parse().ok().map(Value::Bool),
-            Kind::Number { .. } => some(first.trim()).map(|text| number(text)),
+            Kind::Number { .. } => some(first.trim()).map(number),
             Kind::Choice(_) | Kind::Line { .. } => some(first.trim()).map(Value::from),
             Kind::Text => some(&first).map(Value::from),
             Kind::Choices(_) => Some(Value::from(texts)).filter(|_| !texts.is_empty()),

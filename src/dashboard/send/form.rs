@@ -63,11 +63,15 @@ impl Form<'_> {
         let (help, wrong) = (format!("{id}-help"), format!("{id}-error"));
         let error = self.error(field);
         if let Kind::Group(inner) = &field.kind {
+            let content = html! {
+                (about(field, &help))
+                @for field in inner { (self.field(field)) }
+            };
             return html! {
-                fieldset #(id) {
-                    legend { code { (field.name) } @if field.is_required { span.required { "required" } } }
-                    (about(field, &help))
-                    @for field in inner { (self.field(field)) }
+                @if field.is_required {
+                    fieldset #(id) { legend { code { (field.name) } span.required { "required" } } (content) }
+                } @else {
+                    details.group #(id) open[self.is_set(field)] { summary { code { (field.name) } } (content) }
                 }
             };
         }
@@ -134,7 +138,7 @@ impl Form<'_> {
                     maxlength=[*most] autocomplete="off" spellcheck="false" aria-describedby=(described) aria-invalid=[invalid];
             },
             _ => html! {
-                textarea #(id) name=(name(field)) rows=(text.lines().count().clamp(ROWS.0, ROWS.1)) required[field.is_required]
+                textarea #(id) name=(name(field)) rows=(rows(field, text)) required[field.is_required]
                     placeholder=(match field.kind { Kind::Lines => "one on each line", Kind::Text => "", _ => "JSON or YAML" })
                     autocomplete="off" spellcheck="false" aria-describedby=(described) aria-invalid=[invalid] { "\n" (text) }
             },
@@ -143,7 +147,12 @@ impl Form<'_> {
 }
 
 fn about(field: &Field<'_>, id: &str) -> Markup {
-    html! { small.about #(id) { (field.about) } }
+    html! { small.about #(id) { (prose(field.about)) } }
+}
+
+/// Text with names in backticks, as descriptions of schemas have them.
+fn prose(text: &str) -> Markup {
+    html! { @for (at, part) in text.split('`').enumerate() { @if at % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
 fn default(field: &Field<'_>) -> String {
@@ -152,6 +161,11 @@ fn default(field: &Field<'_>) -> String {
         Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
         _ => String::new(),
     }
+}
+
+fn rows(field: &Field<'_>, text: &str) -> usize {
+    let least = if matches!(field.kind, Kind::Text) { 8 } else { ROWS.0 };
+    text.lines().count().clamp(least, ROWS.1)
 }
 
 /// Name of the input.

@@ -172,7 +172,7 @@ pub(super) async fn act(
             }
             FormState::Rehearsed { key, position }
         }
-        Ok(checked) => FormState::Checked(checked),
+        Ok(checked) => FormState::Checked(Box::new(checked)),
     };
     let shown = Shown { verb, fields: &fields, draft: &draft, deletes: shared.catalog.deletes, state };
     Ok(shown.page(&shared, &viewer).await.into_response())
@@ -224,7 +224,7 @@ fn check(
 enum FormState {
     Empty,
     Wrong(Wrong),
-    Checked(Checked),
+    Checked(Box<Checked>),
     /// The dry run was sent.
     Rehearsed {
         key: CommandKey,
@@ -337,7 +337,7 @@ impl Shown<'_> {
         html! {
             (copied("line", "Command line", &line))
             (copied("event", "CloudEvent", &event))
-            p { "Publish it to the subject " code { (subject) } ", with the id as " code { "Nats-Msg-Id" } "." }
+            p { "Publish it to the subject " code { (subject) } " with the header " code { "Nats-Msg-Id: " (checked.target) "." (checked.draft.key()) } "." }
         }
     }
 }
