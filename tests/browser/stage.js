@@ -173,13 +173,15 @@ const services = [
 ];
 
 function istioMetrics(seconds) {
+  // Rates that change over time.
+  const elapsed = seconds + 5 * Math.sin(seconds / 5);
   const lines = ['istio_build{component="pilot",tag="1.30.3"} 1', 'istio_build{component="proxy",tag="1.30.3"} 1'];
   for (const { name, version, rate, errors, ms } of services) {
     const labels = `reporter="destination",destination_service_namespace="bookinfo",destination_service_name="${name}",` +
       `destination_service="${name}.bookinfo.svc.cluster.local",destination_version="${version}",` +
       `destination_workload="${name}-${version}",destination_workload_namespace="bookinfo",request_protocol="http",` +
       'response_flags="-",grpc_response_status=""';
-    const count = rate * seconds;
+    const count = rate * elapsed;
     lines.push(`istio_requests_total{${labels},response_code="200"} ${count * (1 - errors)}`);
     lines.push(`istio_requests_total{${labels},response_code="503"} ${count * errors}`);
     for (const le of [1, 5, 10, 25, 50, 100, 250, 500, 1000, "+Inf"]) {
