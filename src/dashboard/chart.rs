@@ -9,13 +9,19 @@ const SIZE: (f64, f64) = (120.0, 24.0);
 
 /// A horizontal bar of `value` on a scale from 0 to `most`.
 pub(super) fn bar(value: f64, most: f64, class: &str) -> Markup {
-    let share = if most > 0.0 { (value / most).clamp(0.0, 1.0) } else { 0.0 };
+    let share = share(value, most);
     html! {
         svg.bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
             rect.scale width="100" height="8" rx="1" {}
             rect class=(class) width=(format!("{:.1}", share * 100.0)) height="8" rx="1" {}
         }
     }
+}
+
+/// 0 to 1; 0 for a value that is not a number.
+fn share(value: f64, most: f64) -> f64 {
+    let share = value / most;
+    if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// Values over time as a line, the newest at the right, on a scale from 0 to the largest value. Nothing for fewer than two.
@@ -28,8 +34,7 @@ pub(super) fn sparkline(values: &[f64]) -> Markup {
     let step = (width - 4.0) / f64::from(u32::try_from(values.len() - 1).unwrap_or(u32::MAX));
     let (mut points, mut x, mut y) = (String::new(), 2.0, 0.0);
     for (at, value) in values.iter().enumerate() {
-        let share = if most > 0.0 { (value / most).clamp(0.0, 1.0) } else { 0.0 };
-        y = height - 2.0 - share * (height - 4.0);
+        y = height - 2.0 - share(*value, most) * (height - 4.0);
         if at > 0 {
             x += step;
         }
