@@ -252,8 +252,7 @@ control-plane-down:
 image tag="sailhand:dev":
     "${CONTAINER_TOOL:-docker}" build --file deploy/Dockerfile --tag {{ tag }} .
 
-# The Helm chart (needs helm).
+# The Helm chart: templates, values, alerts. Needs helm and promtool (`just tools istio`).
 [group('check')]
 chart-lint:
-    helm lint --strict deploy/helm/sailhand
-    helm template sailhand deploy/helm/sailhand --values deploy/helm/sailhand/ci/full-values.yaml >/dev/null
+    deploy/helm/check.sh

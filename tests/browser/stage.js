@@ -84,8 +84,11 @@ url = "http://${prometheus}"
     const files = join(this.folder, "ports");
     rmSync(files, { recursive: true, force: true });
     mkdirSync(files);
+    // The streams reserve more than a small disk has.
+    const config = join(this.folder, "nats.conf");
+    writeFileSync(config, `jetstream { store_dir: "${store}", max_file_store: 100GB }\n`);
     this.spawn("nats", program("nats-server"),
-      ["--addr", "127.0.0.1", "--port", String(port), "--jetstream", "--store_dir", store, "--ports_file_dir", files]);
+      ["--config", config, "--addr", "127.0.0.1", "--port", String(port), "--ports_file_dir", files]);
     const found = await eventually("nats-server listens", () => {
       const file = readdirSync(files).find((name) => name.endsWith(".ports"));
       return file && readFileSync(join(files, file), "utf8").match(/nats:\/\/[0-9.]+:(\d+)/);
