@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Time without a response, after which a connection is closed: for the head and the body of a request and its handling
 /// together. Live pages get a comment every 15 seconds.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// The listener.
 pub(super) struct Bounded {

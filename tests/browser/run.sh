@@ -2,6 +2,9 @@
 # The dashboard in a real browser. Prints `ok NAME` or `FAILED NAME: reason` for each check. Status 77 where there is no
 # Chromium, or no node with npm: then nothing was checked.
 #
+#   run.sh              all checks
+#   run.sh figures      measures first paint, delay, memory and weight with 50,000 runs
+#
 # Uses the control plane of SAILHAND_TEST_KUBECONFIG, else starts one. Needs `just tools istio` and `cargo build`.
 set -euo pipefail
 
@@ -31,4 +34,4 @@ if [[ $(cat "$here/node_modules/.made-from" 2>/dev/null) != "$stamp" ]]; then
   fi
   echo "$stamp" >"$here/node_modules/.made-from"
 fi
-exec node "$here/pages.js"
+exec node "$here/${1:-pages}.js"

@@ -30,11 +30,17 @@ export class Stage {
   processes = new Map();
   folder = mkdtempSync(join(tmpdir(), "sailhand-browser-"));
 
-  static async start() {
+  /** All parts; with `isBusOnly` the bus and the dashboard, and the pictures stay. */
+  static async start({ isBusOnly = false } = {}) {
     const stage = new Stage();
+    await stage.startNats(-1);
+    if (isBusOnly) {
+      await stage.sailhand("topology", "apply");
+      await stage.startDashboard("127.0.0.1:0");
+      return stage;
+    }
     rmSync(pictures, { recursive: true, force: true });
     mkdirSync(pictures, { recursive: true });
-    await stage.startNats(-1);
     stage.kubeconfig = process.env.SAILHAND_TEST_KUBECONFIG ?? stage.startControlPlane();
     const prometheus = await stage.startPrometheus();
     const config = `[nats]
