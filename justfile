@@ -148,6 +148,11 @@ test-cli *args: tools
 test-dashboard *args: tools
     cargo test --locked --test it_dashboard {{ args }}
 
+# The gateway over HTTP, against a real nats-server and worker.
+[group('test')]
+test-gateway *args: tools
+    cargo test --locked --test it_gateway {{ args }}
+
 # Tests against a real API server.
 [group('test')]
 test-cluster *args: tools

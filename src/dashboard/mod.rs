@@ -10,7 +10,6 @@ mod dead_letters;
 mod feed;
 mod findings;
 mod index;
-mod listener;
 mod live;
 mod page;
 mod refusal;
@@ -19,7 +18,6 @@ mod run;
 mod runs;
 mod send;
 mod targets;
-mod token;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -38,11 +36,11 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{self, Client};
 use crate::config::Config;
 use crate::error::{Class, Classify, Code};
+use crate::web::listener::{Bounded, Peer};
+use crate::web::token::Verifier;
 use access::Access;
 use index::Index;
-use listener::{Bounded, Peer};
 pub use send::{Catalog, Verb};
-use token::Verifier;
 
 /// Longest body of a form, in bytes.
 const MAX_FORM: usize = 1 << 20;

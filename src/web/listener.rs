@@ -21,13 +21,13 @@ use tokio::time::{Instant, Sleep, sleep};
 const SILENCE: Duration = Duration::from_mins(1);
 
 /// The listener.
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     listener: TcpListener,
     free: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener, most: usize) -> Self {
+    pub(crate) fn new(listener: TcpListener, most: usize) -> Self {
         Self { listener, free: Arc::new(Semaphore::new(most)) }
     }
 }
@@ -51,7 +51,7 @@ impl Listener for Bounded {
 
 /// Address of the client.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Connected<IncomingStream<'_, Bounded>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
@@ -60,7 +60,7 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
 }
 
 /// One connection, which counts until it is closed.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// Ends [`SILENCE`] after the last write.
     silence: Pin<Box<Sleep>>,
