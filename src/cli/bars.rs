@@ -141,7 +141,10 @@ impl Bars {
                 discovered.instances.iter().try_for_each(|one| self.line(observation, &server_line(GOOD, "+", one, "")))
             }
             Observed::Event(EventKind::Changed(changed)) => changed.changes.iter().try_for_each(|one| {
-                self.line(observation, &server_line(CHANGED, "~", &one.instance, &format!(" ({})", one.fields.join(", "))))
+                self.line(
+                    observation,
+                    &server_line(CHANGED, "~", &one.instance, &format!(" ({})", one.fields.join(", "))),
+                )
             }),
             Observed::Event(EventKind::Lost(lost)) => {
                 lost.instances.iter().try_for_each(|one| self.line(observation, &server_line(BAD, "-", one, "")))

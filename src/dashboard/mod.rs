@@ -160,7 +160,7 @@ pub async fn start(
     });
     tokio::spawn(feed::follow(shared.clone(), since));
     let service = router(shared).into_make_service_with_connect_info::<Peer>();
-    let listener = Bounded::new(listener, dashboard.max_connections);
+    let listener = Bounded::new(listener, dashboard.max_connections, Duration::ZERO);
     let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
     Ok(Running { address, done: tokio::spawn(async move { served.await }) })
 }

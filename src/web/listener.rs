@@ -16,19 +16,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Time without a response, after which a connection is closed: for the head and the body of a request and its handling
-/// together. Live pages get a comment every 15 seconds.
+/// Time to read a request and to answer it, beyond what a server waits on purpose.
 const SILENCE: Duration = Duration::from_mins(1);
 
 /// The listener.
 pub(crate) struct Bounded {
     listener: TcpListener,
     free: Arc<Semaphore>,
+    silence: Duration,
 }
 
 impl Bounded {
-    pub(crate) fn new(listener: TcpListener, most: usize) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(most)) }
+    /// At most `most` connections. One is closed a minute and `longest_wait` after its last response; events that go on
+    /// for longer have comments between them.
+    pub(crate) fn new(listener: TcpListener, most: usize, longest_wait: Duration) -> Self {
+        Self { listener, free: Arc::new(Semaphore::new(most)), silence: SILENCE + longest_wait }
     }
 }
 
@@ -41,7 +43,7 @@ impl Listener for Bounded {
         // axum's own implementation waits while the process has no free file descriptors.
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let _ = stream.set_nodelay(true);
-        (Connection { stream, silence: Box::pin(sleep(SILENCE)), _permit: permit }, address)
+        (Connection { stream, end: Box::pin(sleep(self.silence)), silence: self.silence, _permit: permit }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -62,15 +64,16 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
 /// One connection, which counts until it is closed.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Ends [`SILENCE`] after the last write.
-    silence: Pin<Box<Sleep>>,
+    /// `silence` after the last write.
+    end: Pin<Box<Sleep>>,
+    silence: Duration,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // First, because a client that sends a byte now and then must not postpone it.
-        if self.silence.as_mut().poll(context).is_ready() {
+        if self.end.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Pin::new(&mut self.stream).poll_read(context, into)
@@ -81,7 +84,8 @@ impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, from);
         if matches!(written, Poll::Ready(Ok(_))) {
-            self.silence.as_mut().reset(Instant::now() + SILENCE);
+            let end = Instant::now() + self.silence;
+            self.end.as_mut().reset(end);
         }
         written
     }
@@ -106,7 +110,7 @@ mod tests {
     async fn slow_requests_are_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut server, _) = Bounded::new(listener, 1).accept().await;
+        let (mut server, _) = Bounded::new(listener, 1, Duration::ZERO).accept().await;
         let start = Instant::now();
         client.write_all(b"GET /runs HTTP/1.1\r\nX-Slow: ").await.unwrap();
         let sender = tokio::spawn(async move {
@@ -125,7 +129,7 @@ mod tests {
     async fn responses_prolong_a_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut server, _) = Bounded::new(listener, 1).accept().await;
+        let (mut server, _) = Bounded::new(listener, 1, Duration::ZERO).accept().await;
         for _ in 0..5 {
             let read = tokio::time::timeout(SILENCE / 2, server.read_u8()).await;
             assert!(read.is_err(), "{read:?}");
