@@ -253,6 +253,7 @@ mod tests {
                 jwks: "keys.json".to_owned(),
                 algorithms: vec!["RS256".to_owned()],
                 user_claim: "sub".to_owned(),
+                ca_file: None,
             };
             g.oidc.insert("github".to_owned(), oidc);
             let claims = claims.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -140,7 +140,7 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
     }
     let subscribers = Arc::new(Subscribers::default());
     tokio::spawn(feed::follow(client.clone(), subscribers.clone(), stop.clone()));
-    let listener = Bounded::new(listener, settings.max_connections);
+    let listener = Bounded::new(listener, settings.max_connections, settings.max_wait);
     let shared = Arc::new(Shared {
         client,
         hosts: Hosts::new(address, &settings.hosts),
