@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::model::{CaseResult, Evidence, Level, MeshInfo, Reason, RunInfo, RunReport, Status, SuiteInfo};
-use super::suite::{Case, SuiteKind};
+use super::suite::{Case, Suite, SuiteKind};
 use super::verdict::{self, Profile};
 
 /// Value of `suite.origin` in such a report.
@@ -128,7 +128,7 @@ pub fn read(report: &str, log: Option<&str>) -> Result<RunReport, Error> {
     let title = |case: &Case| suite.specs.iter().find(|spec| spec.key == case.spec).map_or("", |spec| spec.title);
     let cases: Vec<_> =
         (1..).zip(&suite.cases).map(|(place, case)| report.case(case, title(case), place, log.as_ref())).collect();
-    let specs = verdict::specs(&suite, &suite.cases, &cases, &Profile::default());
+    let specs = verdict::specs(&suite, &suite.cases, &cases, &report.declared(&suite));
     let summary = verdict::summary(&suite, &cases, &specs, "completed");
     let run = RunInfo {
         run_id: digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
@@ -155,6 +155,17 @@ fn limit(what: &'static str, text: &str, limit: usize) -> Result<(), Error> {
 impl Report {
     fn profile(&self, name: &str) -> Option<&ProfileReport> {
         self.profiles.iter().find(|profile| profile.name == name)
+    }
+
+    /// A profile declares its core features and lists the extended ones.
+    fn declared(&self, suite: &Suite) -> Profile {
+        let title = |case: &Case| suite.specs.iter().find(|spec| spec.key == case.spec).map_or("", |spec| spec.title);
+        let is_declared = |case: &&Case| {
+            let has_part = self.part(case, title(case)).is_some();
+            has_part && self.status(case, title(case)) != Status::NotSupported
+        };
+        let supported = suite.cases.iter().filter(is_declared).map(|case| case.feature).collect();
+        Profile { supported, ..Profile::default() }
     }
 
     /// The part of a profile to which a case belongs; none when the report has no such part.

@@ -112,7 +112,7 @@ class Conformance:
         kubectl("wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io", "--timeout=30s")
         istiod = ("-n", "istio-system", "rollout")
         kubectl(*istiod, "restart", "deployment/istiod")
-        kubectl(*istiod, "status", "deployment/istiod", "--timeout=60s")
+        kubectl(*istiod, "status", "deployment/istiod", "--timeout=240s")
         try:
             report, status, errors, seconds = self.run("gateway-api-mesh")
             assert report, errors[-3000:]
