@@ -3,6 +3,7 @@
 
 mod attachment;
 mod changes;
+mod command;
 mod dead_letter;
 mod error;
 mod list;
@@ -17,13 +18,14 @@ use crate::config::Config;
 
 pub use attachment::attachment;
 pub use changes::{Change, Changes, History};
+pub use command::StoredEvent;
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
 pub use list::{CommandPhase, CommandSummary, ListFilter};
 pub use state::State;
 pub use submit::Submitted;
 pub use target::{Pause, TargetState};
-pub use watch::{Observation, Observed};
+pub use watch::{Observation, Observed, observation};
 
 /// `source` of commands from the command line, unless told otherwise.
 pub const SOURCE: &str = "urn:sailhand:cli";

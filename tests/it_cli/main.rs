@@ -6,7 +6,9 @@ mod conformance;
 mod dev;
 mod help;
 mod lists;
+mod local;
 mod operator;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 mod usage;
