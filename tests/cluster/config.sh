@@ -41,7 +41,6 @@ echo "nameserver 127.0.0.1" >"$state/resolv.conf" # nothing upstream
 cat >"$state/kubelet.yaml" <<END
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-imageGCHighThresholdPercent: 100 # images are loaded once and cannot be pulled again
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $state/pki/ca.crt}}
 authorization: {mode: Webhook}
 tlsCertFile: $state/pki/kubelet.crt
