@@ -4,7 +4,9 @@
 mod analysis;
 mod conformance;
 mod engine;
+mod hostile;
 mod incremental;
+mod quotas;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;
