@@ -1,5 +1,5 @@
-//! A bus in memory with the contract of the real one, and faults on order: for tests of the engine that need thousands
-//! of schedules. A fake: what it promises is checked against the real server by `tests/it_bus/facts.rs`.
+//! A bus in memory with the contract of the real one: for `sailhand run`, which executes one command in one process, and,
+//! with faults on order, for tests of the engine that need thousands of schedules. What it promises is checked against the real server by `tests/it_bus/facts.rs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,10 @@ pub struct MemoryBus {
     lease_ttl: Duration,
     /// This holder's link to the bus is cut.
     cut: Arc<watch::Sender<bool>>,
+    /// Fence of every lease; a number that increases when absent.
+    fence: Option<u64>,
+    /// Number of events and results, for observers.
+    published: Arc<watch::Sender<usize>>,
 }
 
 #[derive(Default)]
@@ -62,6 +66,7 @@ struct State {
     /// Reason, code and stored bytes.
     dead: Vec<(String, String, usize)>,
     objects: HashMap<String, Bytes>,
+    attachments: HashMap<String, Bytes>,
     faults: Option<Faults>,
     /// Largest result in bytes; `None` means no limit.
     max_result: Option<usize>,
@@ -100,7 +105,16 @@ impl MemoryBus {
             ack_wait,
             lease_ttl,
             cut: Arc::default(),
+            fence: None,
+            published: Arc::default(),
         }
+    }
+
+    /// The same bus with one fence for all its leases, for a process that executes one command: it may write to
+    /// installations that leases of a real bus have written, and does not raise their fence above that bus.
+    #[must_use]
+    pub fn with_fence(self, fence: u64) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 
     /// The same bus over a link of its own.
@@ -186,6 +200,22 @@ impl MemoryBus {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.state().events.clone()
+    }
+
+    /// Changes whenever an event or a result was published.
+    #[must_use]
+    pub fn published(&self) -> watch::Receiver<usize> {
+        self.published.subscribe()
+    }
+
+    /// What a result refers to by `dataref`.
+    #[must_use]
+    pub fn attachment(&self, dataref: &str) -> Option<Bytes> {
+        self.state().attachments.get(dataref).cloned()
+    }
+
+    fn announce(&self) {
+        self.published.send_modify(|count| *count += 1);
     }
 
     /// Reason and code of each dead letter.
@@ -358,7 +388,9 @@ impl Bus for MemoryBus {
     }
 
     async fn publish_event(&self, _: &Origin, _: &'static str, event: &Event) -> Result<(), Error> {
-        self.write("publish event", |state| state.keep_event(event)).await
+        let written = self.write("publish event", |state| state.keep_event(event)).await;
+        self.announce();
+        written
     }
 
     async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error> {
@@ -370,7 +402,7 @@ impl Bus for MemoryBus {
 
     async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error> {
         let size = serde_json::to_vec(event).map_or(0, |json| json.len());
-        self.write("commit", |state| {
+        let committed = self.write("commit", |state| {
             if let Some(limit) = state.max_result.filter(|limit| size > *limit) {
                 let reason = format!("{size} bytes, limit {limit}");
                 return Err(Error::TooLarge { subject: self.subjects.result(&origin.command()), reason });
@@ -383,8 +415,10 @@ impl Bus for MemoryBus {
                 state.brief.insert(origin.command());
             }
             Ok(Swap::Won(Self::next_revision(state)))
-        })
-        .await?
+        });
+        let committed = committed.await;
+        self.announce();
+        committed?
     }
 
     async fn acquire(&self, name: &LeaseName, _: &str) -> Result<Option<Lease>, Error> {
@@ -395,7 +429,7 @@ impl Bus for MemoryBus {
             }
             let revision = Self::next_revision(state);
             state.leases.insert(name.clone(), (revision, now + self.lease_ttl));
-            Some(Lease { name: name.clone(), fence: revision, revision })
+            Some(Lease { name: name.clone(), fence: self.fence.unwrap_or(revision), revision })
         })
         .await
     }
@@ -462,7 +496,9 @@ impl Bus for MemoryBus {
     }
 
     async fn tell_dead_letter(&self, _: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
-        self.write("publish event", |state| state.keep_event(event)).await
+        let written = self.write("publish event", |state| state.keep_event(event)).await;
+        self.announce();
+        written
     }
 
     /// None: this bus delivers for ever, and nobody else settles its messages.
@@ -477,8 +513,9 @@ impl Bus for MemoryBus {
     }
 
     async fn attach(&self, bytes: Bytes) -> Result<String, Error> {
-        self.write("attach", |_| ()).await?;
-        Ok(dataref::of("memory", &bytes).reference)
+        let reference = dataref::of("memory", &bytes).reference;
+        self.write("attach", |state| drop(state.attachments.insert(reference.clone(), bytes))).await?;
+        Ok(reference)
     }
 
     async fn cancel(&self, command: &CommandId, _: &str) -> Result<(), Error> {

@@ -118,29 +118,7 @@ impl Topology {
         for bucket in subjects.parameter_buckets() {
             streams.push(objects(stream(String::new(), Vec::new(), 7 * DAY), &bucket, bus.max_bytes));
         }
-        let consumer = pull::Config {
-            durable_name: Some(CONSUMER.to_owned()),
-            filter_subject: subjects.commands(),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: bus.ack_wait,
-            max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
-            max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/waiting.rs`)
-            ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
-        };
-        let due = pull::Config { filter_subject: subjects.all_due(), ..consumer.clone() };
-        let sweeper = pull::Config {
-            durable_name: Some(SWEEPER.to_owned()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_secs(30),
-            max_deliver: -1,
-            max_ack_pending: 1000,
-            ..pull::Config::default()
-        };
-        let consumers = [
-            (subjects.command_stream(), consumer),
-            (subjects.advisory_stream(), sweeper),
-            (subjects.waiting_stream(), due),
-        ];
+        let consumers = consumers(&subjects, bus);
         Self { subjects, streams, consumers }
     }
 
@@ -214,6 +192,29 @@ impl Topology {
         same!(filter_subject, ack_policy, ack_wait, max_deliver, max_ack_pending, backoff);
         differences
     }
+}
+
+/// The consumers, each with its stream.
+fn consumers(subjects: &Subjects, bus: &config::Bus) -> [(String, pull::Config); 3] {
+    let consumer = pull::Config {
+        durable_name: Some(CONSUMER.to_owned()),
+        filter_subject: subjects.commands(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: bus.ack_wait,
+        max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
+        max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/waiting.rs`)
+        ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
+    };
+    let due = pull::Config { filter_subject: subjects.all_due(), ..consumer.clone() };
+    let sweeper = pull::Config {
+        durable_name: Some(SWEEPER.to_owned()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: Duration::from_secs(30),
+        max_deliver: -1,
+        max_ack_pending: 1000,
+        ..pull::Config::default()
+    };
+    [(subjects.command_stream(), consumer), (subjects.advisory_stream(), sweeper), (subjects.waiting_stream(), due)]
 }
 
 /// A key-value bucket is a stream of this shape (nats-architecture-and-design ADR-8).

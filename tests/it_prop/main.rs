@@ -7,6 +7,9 @@ mod engine;
 mod hostile;
 mod incremental;
 mod quotas;
+#[allow(dead_code, reason = "the wrong translations run on a real cluster only")]
+#[path = "../smi_mutants/mutants.rs"]
+mod smi_mutants;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;
