@@ -43,7 +43,7 @@ impl Client {
     /// An unreachable server, or credentials that cannot be used.
     pub async fn connect(config: &Config) -> Result<Self, BusError> {
         let connection = nats::connect(&config.nats, "sailhand-client", false).await?;
-        Ok(Self { bus: nats::NatsBus::new(connection, Subjects::new(&config.bus.prefix)) })
+        Ok(Self { bus: nats::NatsBus::new(connection, Subjects::of(&config.bus)) })
     }
 
     /// The bus below.

@@ -79,7 +79,7 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
         tracing::info!("health and metrics on http://{bound}");
     }
     let connection = nats::connect(&config.nats, &format!("sailhand {worker}"), true).await?;
-    let bus = NatsBus::new(connection, Subjects::new(&config.bus.prefix));
+    let bus = NatsBus::new(connection, Subjects::of(&config.bus));
     let topology = Topology::new(&config.bus);
     if !ready_to_start(&bus, &topology, &tell, &stop).await {
         bus.close().await;
