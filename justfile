@@ -16,6 +16,12 @@ demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 
+# Make the picture of the README from what the program prints (needs python3).
+[group('run')]
+picture:
+    cargo build --locked
+    deploy/demo/picture.py target/debug/sailhand >docs/pictures/analyze.svg
+
 # Run every test against real servers; ends with 'N passed, N failed'.
 [group('test')]
 [no-exit-message]
@@ -172,6 +178,18 @@ test-chaos *args: tools
 # Print the table of broken data planes and the conformance cases that catch them (docs/conformance.md).
 conformance-mutants:
     cargo test --locked --test it_prop conformance every_mutant -- --nocapture | grep '^| '
+
+# Print the table of SMI controllers that are wrong on purpose, tried with real sidecars on the node of `just cluster-up`.
+[group('test')]
+conformance-mutants-real: (tools "node")
+    cargo build --locked --example smi-mutants --bin sailhand
+    tests/real/run.sh "Istio becomes ready" "SMI controller becomes ready" "wrong controller"
+
+# Time from a change of an SMI object to its enforcement in a real sidecar, beside that of the same Istio object.
+[group('test')]
+smi-latency: (tools "node")
+    cargo build --locked
+    tests/real/run.sh "Istio becomes ready" "SMI controller becomes ready" "as fast as istiod"
 
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 [group('test')]

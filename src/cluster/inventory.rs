@@ -345,6 +345,8 @@ pub struct Stored {
     pub origin: Option<Value>,
     /// What it has, or is about to have.
     pub objects: BTreeSet<ObjectRef>,
+    /// Fence of the last lease under which it was written.
+    pub fence: u64,
 }
 
 /// All installations of a cluster, by name.
@@ -366,6 +368,7 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
             installation: installation.to_owned(),
             origin: inventory.origin,
             objects: inventory.entries,
+            fence: inventory.fence,
         });
     }
     Ok(all)

@@ -30,6 +30,7 @@ mod prune;
 pub mod ready;
 mod removal;
 mod report;
+pub mod rights;
 mod server_written;
 mod takeover;
 pub mod wait;

@@ -206,6 +206,11 @@ fn details(observation: &Observation) -> Markup {
         },
         Observed::Event(EventKind::ConformanceSpec(event)) => html! { (event.spec.title) },
         Observed::Event(EventKind::ConformanceSummary(event)) => html! { (event.summary.counts.total) " cases" },
+        Observed::Event(EventKind::Discovered(discovered)) => {
+            html! { (discovered.instances.len()) " servers discovered" }
+        }
+        Observed::Event(EventKind::Changed(changed)) => html! { (changed.changes.len()) " servers changed" },
+        Observed::Event(EventKind::Lost(lost)) => html! { (lost.instances.len()) " servers lost" },
         Observed::Result(result) => html! { (page::badge(result.outcome.as_str())) },
         Observed::Unknown => html! { "an event of a newer version of the contract" },
     }

@@ -14,6 +14,7 @@ mod folders;
 mod hostile_input;
 mod kustomize;
 mod outputs;
+mod page;
 mod sarif;
 mod snapshots;
 #[path = "../support/mod.rs"]

@@ -105,7 +105,7 @@ codes! {
     SH1007 "the referenced data is not available" "Upload it to the object store again and check its digest.";
     SH1008 "unknown target" "Add the target to the worker's configuration, or use one that it has.";
     SH1009 "subject and event disagree about target or verb" "Publish on istio.cmd.<target>.<verb> with the target and verb of the event.";
-    SH1010 "the command expired before it was executed" "Send it again with a later expirytime.";
+    SH1010 "the command expired before it was executed" "Submit it again with a later expirytime (`sailhand submit --expires`).";
     SH1011 "a newer generation has been applied" "No action is required. To override, send the command with a higher generation.";
     SH1012 "the command was cancelled" "Send it again with a new id; objects that are up to date are not written again.";
     SH1013 "the command crashed the worker repeatedly" "Find the cause in the worker's log, then replay the dead letter.";
@@ -139,7 +139,7 @@ codes! {
     SH3010 "the API server is overloaded or unavailable" "No action is required: the request is retried.";
     SH3011 "failed to call an admission webhook" "Check that the webhook's Service has endpoints.";
     SH3012 "an admission webhook denied the object" "Correct what the webhook reports.";
-    SH3013 "namespace not found" "Create it first, or set create_namespace.";
+    SH3013 "namespace not found" "Create it first, or set create_namespace (create for namespace.label).";
     SH3014 "invalid kubeconfig" "Check the file and the context named in the configuration.";
     SH3015 "a newer lease holder has written" "No action is required: another worker continues the command.";
     SH3016 "some objects failed" "See the reason for each object in the report.";
@@ -200,6 +200,10 @@ codes! {
     SH3511 "the Grafana object is provisioned from files" "Change the files or the tool that provisions it, or choose another connection.";
     SH3512 "Grafana rejected the request" "Correct what Grafana's message names.";
     SH3513 "dashboards cannot be delivered to this Grafana" "Choose another value of `by`, or a connection with a credential that may write dashboards.";
+    SH3514 "the Prometheus object does not select the monitors" "Change the selectors of the named Prometheus object, or pass `namespace` or `labels` that they match.";
+    SH3515 "Istio is scraped already" "Remove the named scrape job first, or set force to scrape the same pods twice.";
+    SH3516 "a stored record is not valid" "Restore the named ConfigMap, or remove by hand what it recorded and delete it.";
+    SH3517 "the canary is not healthy" "Correct the canary, or the gate's thresholds; the report has what was observed at each weight.";
     // SH37xx: the dashboard.
     SH3701 "the dashboard cannot listen" "Choose another address with `dashboard.listen` or `--listen`, or stop the process that uses the port.";
     SH3702 "the keys of the token issuer cannot be read" "Check `dashboard.oidc.jwks`: a readable file or an https:// URL with a JSON Web Key Set.";
