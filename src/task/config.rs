@@ -69,7 +69,7 @@ const fn yes() -> bool {
 
 impl Task for Apply {
     const VERB: &'static str = "config.apply";
-    const SUMMARY: &'static str = "Applies any Kubernetes objects as one named installation, and removes what left it.";
+    const SUMMARY: &'static str = "Applies Kubernetes objects as one named installation, and prunes objects that are no longer part of it.";
     type Params = ApplyParams;
     type Report = ObjectsReport;
 

@@ -25,7 +25,7 @@ pub struct Label;
 
 impl Task for Label {
     const VERB: &'static str = "namespace.label";
-    const SUMMARY: &'static str = "Switches a namespace's injection, revision or ambient mode.";
+    const SUMMARY: &'static str = "Sets sidecar injection, revision or ambient mode of a namespace.";
     type Params = LabelParams;
     type Report = LabelReport;
 

@@ -117,7 +117,7 @@ pub struct Remove;
 
 impl Task for Remove {
     const VERB: &'static str = "sample.remove";
-    const SUMMARY: &'static str = "Removes exactly what sample.deploy has created; the namespace stays.";
+    const SUMMARY: &'static str = "Removes the objects that sample.deploy created, but not the namespace.";
     type Params = RemoveParams;
     type Report = RemoveReport;
 

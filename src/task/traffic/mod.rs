@@ -52,7 +52,7 @@ pub struct Apply;
 impl Task for Apply {
     const VERB: &'static str = "traffic.apply";
     const SUMMARY: &'static str =
-        "Shapes a service's traffic: subsets, weights, matches, faults, mirrors, timeouts, circuit breakers.";
+        "Sets a service's traffic rules: subsets, weights, matches, faults, mirrors, timeouts, circuit breakers.";
     type Params = ApplyParams;
     type Report = TrafficReport;
 
@@ -185,7 +185,7 @@ pub struct Clear;
 
 impl Task for Clear {
     const VERB: &'static str = "traffic.clear";
-    const SUMMARY: &'static str = "Takes away what traffic.apply wrote about a service, or about all of a namespace.";
+    const SUMMARY: &'static str = "Removes the rules and subsets that traffic.apply wrote for a service or for all services of a namespace.";
     type Params = ClearParams;
     type Report = TrafficReport;
 
