@@ -25,6 +25,7 @@ Examples:
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
   sailhand analyze -A ./manifests          # the cluster with these manifests applied
   sailhand analyze -o html ./manifests >findings.html
+  sailhand analyze --diff ./manifests      # what --fix would correct
   sailhand analyze --watch --only-namespace shop  # new and resolved findings
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
@@ -34,7 +35,7 @@ pub(super) struct Options {
     #[arg(short = 'A', long, alias = "all-namespaces")]
     live: bool,
     /// Keep watching the cluster: print new (+) and resolved (-) findings until interrupted
-    #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline", "whole_cluster", "namespace"])]
+    #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline", "whole_cluster", "namespace", "fix", "diff"])]
     watch: bool,
     /// Context in the kubeconfig [default: its current one]; several are analyzed as clusters of one mesh
     #[arg(long, value_name = "NAME", value_delimiter = ',', add = super::completions::contexts())]
@@ -106,7 +107,7 @@ mod tests {
         let help = command.get_after_help().unwrap().to_string();
         let examples: Vec<&str> =
             help.lines().filter_map(|line| line.split_once("sailhand analyze")).map(|it| it.1).collect();
-        assert_eq!(examples.len(), 6, "{help}");
+        assert_eq!(examples.len(), 7, "{help}");
         for example in examples {
             let line = example.split(['#', '>']).next().unwrap_or_default();
             let arguments = std::iter::once("analyze").chain(line.split_whitespace());

@@ -89,7 +89,7 @@ fn table(commands: &[CommandSummary], now: OffsetDateTime) -> Table<7> {
             Cell::plain(&command.target),
             Cell::plain(&command.verb),
             Cell::plain(command.attempts.to_string()),
-            Cell::plain(&command.worker),
+            Cell::filling(&command.worker),
         ]);
     }
     table

@@ -14,9 +14,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
+use super::error::for_verb;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, render, styled};
 use crate::client::Observation;
 use crate::cluster::{Action, FieldChange, ObjectReport, ObjectsReport};
+use crate::error::Problem;
 use crate::event::{CommandKey, Outcome, ResultData};
 use crate::mesh::{Finding, Severity};
 use crate::notice::FindingReport;
@@ -120,7 +122,7 @@ fn body(verb: &str, result: &ResultData, wide: bool) -> String {
     }
     text += &attempts::text(result);
     if let Some(error) = &result.error {
-        text += &render(error);
+        text += &render(&Problem { remedy: for_verb(&error.remedy, verb), ..error.clone() });
     }
     text.trim_end().to_owned()
 }
@@ -159,6 +161,7 @@ fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tabl
         match value {
             Value::Array(items) => match objects(items) {
                 Some(objects) => tables.push((if name == "drift" { DRIFT } else { done }, objects)),
+                None if name == "warnings" => items.iter().filter_map(Value::as_str).for_each(|one| warning(one, text)),
                 None => items.iter().for_each(|one| item(&path, one, done, wide, text)),
             },
             Value::Object(_) => fields(value, &path, done, wide, tables, text),
@@ -167,6 +170,11 @@ fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tabl
             other => field(&path, other, text),
         }
     }
+}
+
+/// A warning of a report.
+fn warning(message: &str, text: &mut String) {
+    let _ = writeln!(text, "  {} {}", styled(CHANGED, "warning:"), prose::fold(message, 11, 4, output::width()));
 }
 
 /// A finding of a check in one line; `None` if the value is none.
@@ -181,7 +189,8 @@ fn check_line(finding: &Finding) -> String {
         Severity::Warning => (CHANGED, "warning"),
         Severity::Error => (BAD, "error"),
     };
-    format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})")))
+    let message = prose::fold(&format!("{message} ({check})"), word.len() + 4, 4, output::width());
+    format!("  {} {message}", styled(style, format_args!("{word}:")))
 }
 
 /// An item of a list: its plain fields in one line, then its nested fields and objects.
@@ -208,9 +217,9 @@ fn item(path: &str, value: &Value, done: Words, wide: bool, text: &mut String) {
                 continue;
             }
         };
-        plain.push(styled(QUIET, name) + if words.is_empty() { "" } else { " " } + &words);
+        plain.push(format!("{name}{}{words}", if words.is_empty() { "" } else { " " }));
     }
-    let _ = writeln!(text, "  {} {}", styled(QUIET, format_args!("{path}:")), plain.join("; "));
+    line(path, &plain.join("; "), text);
     let mut tables = Tables::new();
     fields(&Value::Object(rest), path, done, wide, &mut tables, text);
     for (words, objects) in tables {
@@ -219,7 +228,12 @@ fn item(path: &str, value: &Value, done: Words, wide: bool, text: &mut String) {
 }
 
 fn field(name: &str, value: &Value, text: &mut String) {
-    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    line(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned), text);
+}
+
+/// A name and a value, wrapped at the width of the terminal.
+fn line(name: &str, value: &str, text: &mut String) {
+    let value = prose::fold(value, name.chars().count() + 4, 4, output::width());
     let _ = writeln!(text, "  {} {value}", styled(QUIET, format_args!("{name}:")));
 }
 

@@ -12,22 +12,32 @@ pub(super) struct Cell {
     style: Option<Style>,
     /// Characters that are shown, unless the format is wide.
     most: usize,
+    /// Whether it is shortened to the rest of the line, unless the format is wide.
+    fills: bool,
 }
+
+/// Least width of a column that fills the rest of the line; narrower terminals get blocks.
+const LEAST: usize = 16;
 
 impl Cell {
     /// Without a style.
     pub fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), style: None, most: usize::MAX }
+        Self { text: text.into(), style: None, most: usize::MAX, fills: false }
     }
 
     /// The first characters; the whole text with `-o wide`.
     pub fn short(text: impl Into<String>, most: usize) -> Self {
-        Self { text: text.into(), style: None, most }
+        Self { text: text.into(), style: None, most, fills: false }
+    }
+
+    /// The last text of a row, shortened to the rest of the line; the whole text with `-o wide`.
+    pub fn filling(text: impl Into<String>) -> Self {
+        Self { text: text.into(), style: None, most: usize::MAX, fills: true }
     }
 
     /// In a style.
     pub fn styled(style: Style, text: impl Into<String>) -> Self {
-        Self { text: text.into(), style: Some(style), most: usize::MAX }
+        Self { text: text.into(), style: Some(style), most: usize::MAX, fills: false }
     }
 }
 
@@ -58,7 +68,22 @@ impl<const N: usize> Table<N> {
                 cell.text.truncate(end);
             }
         }
-        self.fitted(output::width())
+        let width = output::width();
+        self.shorten(width);
+        self.fitted(width)
+    }
+
+    /// Shortens the cells that fill the rest of the line to `width` columns, if at least [`LEAST`] are left for them.
+    fn shorten(&mut self, width: Option<usize>) {
+        let Some(width) = width else { return };
+        let widths = self.widths();
+        let others = widths.iter().take(N.saturating_sub(1)).sum::<usize>() + 2 * N.saturating_sub(1);
+        let left = width.saturating_sub(others);
+        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| cell.fills && left >= LEAST) {
+            if cell.text.chars().count() > left {
+                cell.text = cell.text.chars().take(left - 1).chain(['…']).collect();
+            }
+        }
     }
 
     /// The table, or blocks when it is wider than `width` columns.
@@ -145,6 +170,20 @@ mod tests {
         let text = anstream::adapter::strip_str(&table.fitted(Some(30))).to_string();
         assert_eq!(text, "a\n  ready: yes\n  api server: https://cluster.example:6443\nb\n  api server: none");
         assert_eq!(table.fitted(Some(80)), table.to_string());
+    }
+
+    /// Before: a long last column turned the table into blocks, or was cut without a mark.
+    #[test]
+    fn last_column_is_shortened_to_the_terminal() {
+        let shortened = |width| {
+            let mut table = Table::new(&["NAME", "MESSAGE"]);
+            table.row([Cell::plain("a"), Cell::filling("the weights add up to 110, not to 100")]);
+            table.shorten(width);
+            anstream::adapter::strip_str(&table.fitted(width)).to_string()
+        };
+        assert_eq!(shortened(Some(26)), "NAME  MESSAGE\na     the weights add up …");
+        assert_eq!(shortened(None), "NAME  MESSAGE\na     the weights add up to 110, not to 100");
+        assert!(shortened(Some(20)).starts_with("a\n  message: "), "{}", shortened(Some(20)));
     }
 
     #[test]

@@ -37,6 +37,10 @@ impl Task for Label {
         LabelParams { create: true, restart: true, ..LabelParams::of(Namespace::known("shop"), Mode::Enabled) }
     }
 
+    fn check(&self, params: &LabelParams) -> Result<(), Error> {
+        params.check()
+    }
+
     async fn run(&self, cx: &TaskContext, params: LabelParams) -> Result<Outcome<LabelReport>, Failure<LabelReport>> {
         params.check()?;
         let cluster = cx.cluster().await?;

@@ -12,6 +12,7 @@ mod differential;
 mod false_positives;
 mod folders;
 mod hostile_input;
+mod kustomize;
 mod outputs;
 mod page;
 mod sarif;

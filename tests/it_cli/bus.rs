@@ -23,7 +23,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
 pub struct World {
-    server: NatsServer,
+    pub server: NatsServer,
     pub bus: NatsBus,
 }
 

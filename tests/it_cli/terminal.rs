@@ -89,6 +89,7 @@ fn stable(text: &str) -> String {
         (r"[\u{2801}-\u{28ff}]", "⠋"),
         (r" \d+s$", " [age]"),
         (r"in \d+\.\ds", "in [age]"),
+        (r"after \d+s", "after [age]"),
     ] {
         text = Regex::new(&format!("(?m){pattern}")).unwrap().replace_all(&text, name).into_owned();
     }
@@ -183,4 +184,31 @@ async fn a_result_follows_the_bar_that_it_ends() {
         assert!(!screen.contains("5/9"), "{screen}");
         insta::assert_snapshot!(format!("result-{columns}"), stable(&screen));
     }
+}
+
+/// Before: the note was written into the bar, which went on with a stale message and clock.
+#[tokio::test]
+async fn lost_connection_is_shown_until_it_is_back() {
+    let mut world = World::new().await;
+    let url = world.url();
+    let args = ["submit", "ping", "-t", "dev", "--wait", "--source", "/test", "--id", "1", "--nats-url", &url];
+    let terminal = Terminal::start(80, 80, &args);
+    let (origin, _delivery) = world.take().await;
+    world.tell(&origin, 0, &started()).await;
+    world.tell(&origin, 1, &step("a step")).await;
+    let shows = async |what: &str, part: &str| {
+        eventually(what, SOON, async || terminal.text().contains(part).then_some(())).await;
+    };
+    shows("the bar", "5/9").await;
+    world.server.stop().await;
+    shows("the outage", "reconnecting to NATS ").await;
+    insta::assert_snapshot!("outage-80", stable(&terminal.text()));
+    world.server.restart().await;
+    shows("the end of the outage", "reconnected to NATS after").await;
+    world.end(&origin, Outcome::Succeeded).await;
+    let (code, screen) = terminal.ended();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(!screen.contains("reconnecting to NATS "), "{screen}");
+    assert_eq!(screen.matches("reconnected to NATS").count(), 1, "{screen}");
+    insta::assert_snapshot!("outage-ended-80", stable(&screen));
 }

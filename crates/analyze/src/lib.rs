@@ -4,6 +4,7 @@
 mod error;
 mod explain;
 mod filter;
+mod fix;
 pub mod notes;
 pub mod output;
 mod show;
@@ -78,6 +79,13 @@ pub struct FileOptions {
     /// Write the findings into a baseline file and exit
     #[arg(long, value_name = "FILE")]
     pub write_baseline: Option<PathBuf>,
+    /// Correct what has one mechanical remedy (misspelled fields, kinds and annotations, port names, old API versions,
+    /// repeated entries) in the files, and report the other findings
+    #[arg(long, requires = "paths", conflicts_with = "write_baseline")]
+    pub fix: bool,
+    /// Print what --fix would change as a diff, and write nothing; exit with 1 if there is something
+    #[arg(long, requires = "paths", conflicts_with = "write_baseline")]
+    pub diff: bool,
     /// Lowest level for which the exit code is 1
     #[arg(long, value_enum, default_value = "error", ignore_case = true, alias = "failure-threshold")]
     pub fail_on: FailOn,
@@ -147,7 +155,7 @@ impl<'a> Analysis<'a> {
         let filter = Filter::new(&options.codes)?;
         let suppressions = suppressions(options)?;
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        let (sources, reading) = read(options, threads)?;
+        let (sources, reading) = read(options, threads, [])?;
         Ok(Self { options, filter, suppressions, threads, sources, reading })
     }
 
@@ -163,24 +171,24 @@ impl<'a> Analysis<'a> {
     /// [`Error::Source`] and [`Error::Local`] for files of options, [`Error::Local`] if the output cannot be written.
     pub fn report(mut self, rules: &[&'static Rule], input: Input<'_>) -> Result<Exit, Error> {
         let options = self.options;
-        if let Some(namespace) = &options.namespace {
-            self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
+        if (options.fix || options.diff)
+            && let Some(exit) = fix::run(&mut self, rules, input)?
+        {
+            return Ok(exit);
         }
         let mut is_whole = input.is_whole
             && self.reading.errors.is_empty()
             && !self.sources.passed_over().iter().any(PassedOver::is_manifest);
-        let settings = settings(options, &self.reading, input.now)?;
-        let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
-        let mut findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
+        let (snapshot, mut findings) = self.find(rules, input.now)?;
         let unmatched = self.suppressions.unmatched(&findings);
         if options.codes.is_empty() {
             notes::unmatched(&unmatched, self.suppressions.baseline_length());
         }
-        findings.retain(|finding| self.filter.allows(finding) && is_asked_for(&options.only_namespace, finding));
         if let Some(path) = &options.write_baseline {
+            findings.retain(|finding| self.filter.allows(finding) && is_asked_for(&options.only_namespace, finding));
             return write_baseline(path, &findings);
         }
-        let suppressed = self.suppressions.apply(&mut findings);
+        let suppressed = self.keep(&mut findings);
         findings.retain(|finding| options.output_threshold.is_reached(finding));
         self.sources.index_positions(&findings);
         let report = Report { findings: &findings, sources: &self.sources, objects: snapshot.len(), suppressed };
@@ -239,6 +247,31 @@ fn utc(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60)
 }
 
+impl Analysis<'_> {
+    /// Takes the objects that were read, and gives all findings about them.
+    fn find(&mut self, rules: &[&'static Rule], now: i64) -> Result<(Snapshot, Vec<Finding>), Error> {
+        if let Some(namespace) = &self.options.namespace {
+            self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
+        }
+        let settings = settings(self.options, &self.reading, now)?;
+        let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
+        let findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
+        Ok((snapshot, findings))
+    }
+
+    /// Drops findings that the options do not select. Gives the number of those that are suppressed.
+    fn keep(&self, findings: &mut Vec<Finding>) -> usize {
+        findings.retain(|it| self.filter.allows(it) && is_asked_for(&self.options.only_namespace, it));
+        self.suppressions.apply(findings)
+    }
+
+    /// Reads the files again, some with other texts than those on disk.
+    fn read_again(&mut self, texts: impl IntoIterator<Item = (PathBuf, String)>) -> Result<(), Error> {
+        (self.sources, self.reading) = read(self.options, self.threads, texts)?;
+        Ok(())
+    }
+}
+
 /// Whether a finding is about an object in one of the namespaces, or no namespaces are given.
 #[must_use]
 pub fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
@@ -282,8 +315,12 @@ fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-fn read(options: &FileOptions, threads: NonZero<usize>) -> Result<(Sources, Reading), Error> {
-    let mut sources = Sources::default();
+fn read(
+    options: &FileOptions,
+    threads: NonZero<usize>,
+    texts: impl IntoIterator<Item = (PathBuf, String)>,
+) -> Result<(Sources, Reading), Error> {
+    let mut sources = Sources::with_texts(texts);
     let mut errors = Vec::new();
     for path in &options.paths {
         if path == Path::new("-") {

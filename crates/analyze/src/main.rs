@@ -19,6 +19,7 @@ Examples:
   sailhand-analyze ./manifests
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand-analyze -
   sailhand-analyze -o sarif ./manifests >findings.sarif
+  sailhand-analyze --diff ./manifests    # what --fix would correct
   sailhand-analyze --explain IST0101"
 )]
 struct Cli {

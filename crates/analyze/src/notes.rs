@@ -19,7 +19,7 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
     errors(&reading.errors);
     let passed_over = sources.passed_over();
     for one in passed_over.iter().take(SHOWN) {
-        output::note(format_args!("{} {one}", styled(CHANGED, "not read:")));
+        output::note(format_args!("{} {one}", styled(CHANGED, format_args!("{}:", one.state()))));
         output::note(format_args!("  {} analyze the rendered output: {}", styled(GOOD, "help:"), one.remedy()));
     }
     if passed_over.len() > SHOWN {

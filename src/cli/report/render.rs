@@ -7,10 +7,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{DONE, DRIFT, PLANNED, check_line, summary, table};
-use crate::cli::output::{BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
+use crate::cli::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
 use crate::cli::table::{Cell, Table};
 use crate::cluster::ObjectReport;
 use crate::mesh::Finding;
+use crate::prose;
 use crate::task::analyze::AnalysisReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport};
 use crate::task::traffic::TrafficReport;
@@ -60,7 +61,7 @@ fn list(title: &str, items: &[String], text: &mut String) {
     if !items.is_empty() {
         let _ = writeln!(text, "{}", styled(QUIET, title));
         for item in items {
-            let _ = writeln!(text, "  {item}");
+            let _ = writeln!(text, "  {}", prose::fold(item, 2, 4, output::width()));
         }
     }
 }
@@ -196,10 +197,12 @@ impl Render for AnalysisReport {
             let _ = writeln!(text, "{}: {}", styled(style, format_args!("{level}[{code}]")), styled(STRONG, title));
             for finding in these {
                 let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
-                let _ = writeln!(text, "  {}{field}: {}", finding.resource, finding.message);
+                let line = format!("{}{field}: {}", finding.resource, finding.message);
+                let _ = writeln!(text, "  {}", prose::fold(&line, 2, 4, output::width()));
             }
             if let Some(known) = known {
-                let _ = writeln!(text, "  {} {}\n", styled(GOOD, "help:"), known.remedy);
+                let remedy = prose::fold(&known.remedy, 8, 4, output::width());
+                let _ = writeln!(text, "  {} {remedy}\n", styled(GOOD, "help:"));
             }
         }
         if self.omitted > 0 {
@@ -245,7 +248,7 @@ impl Render for TrafficReport {
             list(&format!("rules of {}", service.service), rules, text);
         }
         for warning in &self.warnings {
-            let _ = writeln!(text, "{} {warning}", styled(CHANGED, "warning:"));
+            super::warning(warning, text);
         }
         table(DONE, &self.objects, wide, text);
     }
@@ -318,7 +321,7 @@ mod tests {
         assert_eq!(
             shown("traffic.apply", &report),
             "SERVICE  SUBSET  LABELS      READY PODS\nreviews  v1      version=v1  2\n\
-             rules of reviews\n  80 % to v1, 20 % to v2\nwarning: no pod has a proxy\n"
+             rules of reviews\n  80 % to v1, 20 % to v2\n  warning: no pod has a proxy\n"
         );
     }
 

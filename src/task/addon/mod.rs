@@ -63,7 +63,8 @@ pub struct Apply;
 
 impl Task for Apply {
     const VERB: &'static str = "addon.apply";
-    const SUMMARY: &'static str = "Installs Prometheus, Grafana, Kiali, Jaeger, Zipkin or Loki, waits for it and checks its health endpoint.";
+    const SUMMARY: &'static str =
+        "Installs Prometheus, Grafana, Kiali, Jaeger, Zipkin or Loki, waits for it and checks its health endpoint.";
     type Params = ApplyParams;
     type Report = AddonReport;
 

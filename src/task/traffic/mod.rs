@@ -92,6 +92,10 @@ impl Task for Apply {
         }
     }
 
+    fn check(&self, params: &ApplyParams) -> Result<(), Error> {
+        Spec::all(params).map(drop)
+    }
+
     async fn run(
         &self,
         cx: &TaskContext,
@@ -185,7 +189,8 @@ pub struct Clear;
 
 impl Task for Clear {
     const VERB: &'static str = "traffic.clear";
-    const SUMMARY: &'static str = "Removes the rules and subsets that traffic.apply wrote for a service or for all services of a namespace.";
+    const SUMMARY: &'static str =
+        "Removes the rules and subsets that traffic.apply wrote for a service or for all services of a namespace.";
     type Params = ClearParams;
     type Report = TrafficReport;
 

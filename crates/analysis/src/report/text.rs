@@ -210,7 +210,11 @@ fn named(finding: &Finding) -> String {
     let object = finding.object.to_string();
     // A missing name has a finding of its own.
     let object = if finding.object.name.is_empty() { format!("{object}(no name)") } else { object };
-    if cluster.is_empty() { object } else { format!("{object} (cluster {cluster})") }
+    match &finding.build {
+        Some(build) => format!("{object} (kustomization {build})"),
+        None if cluster.is_empty() => object,
+        None => format!("{object} (cluster {cluster})"),
+    }
 }
 
 /// A line of a file with the place of a finding in it.
