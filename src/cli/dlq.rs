@@ -183,7 +183,7 @@ fn note_omitted(omitted: usize) {
     }
 }
 
-fn table(letters: &[DeadLetter]) -> Table<6> {
+fn table(letters: &[DeadLetter]) -> Table {
     let now = OffsetDateTime::now_utc();
     let mut table = Table::new(&["NUMBER", "AGE", "REASON", "CODE", "SUBJECT", "MESSAGE"]);
     for letter in letters {

@@ -42,20 +42,20 @@ impl Cell {
 }
 
 /// See the module.
-pub(super) struct Table<const N: usize> {
-    header: [&'static str; N],
-    rows: Vec<[Cell; N]>,
+pub(super) struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
 }
 
-impl<const N: usize> Table<N> {
+impl Table {
     /// With a header and no rows.
-    pub fn new(header: &[&'static str; N]) -> Self {
-        Self { header: *header, rows: Vec::new() }
+    pub fn new(header: &[&'static str]) -> Self {
+        Self { header: header.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row.
-    pub fn row(&mut self, cells: [Cell; N]) {
-        self.rows.push(cells);
+    /// Adds a row with a cell for each column.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     /// The table in a format for people: with `-o wide` nothing is shortened, otherwise it fits the terminal if possible.
@@ -77,7 +77,8 @@ impl<const N: usize> Table<N> {
     fn shorten(&mut self, width: Option<usize>) {
         let Some(width) = width else { return };
         let widths = self.widths();
-        let others = widths.iter().take(N.saturating_sub(1)).sum::<usize>() + 2 * N.saturating_sub(1);
+        let before = self.header.len().saturating_sub(1);
+        let others = widths.iter().take(before).sum::<usize>() + 2 * before;
         let left = width.saturating_sub(others);
         for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| cell.fills && left >= LEAST) {
             if cell.text.chars().count() > left {
@@ -88,7 +89,7 @@ impl<const N: usize> Table<N> {
 
     /// The table, or blocks when it is wider than `width` columns.
     fn fitted(&self, width: Option<usize>) -> String {
-        let total = self.widths().iter().sum::<usize>() + 2 * N.saturating_sub(1);
+        let total = self.widths().iter().sum::<usize>() + 2 * self.header.len().saturating_sub(1);
         if width.is_none_or(|width| total <= width) {
             return self.to_string();
         }
@@ -111,8 +112,8 @@ impl<const N: usize> Table<N> {
         text.trim_end().to_owned()
     }
 
-    fn widths(&self) -> [usize; N] {
-        let mut widths = self.header.map(str::len);
+    fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.header.iter().map(|name| name.len()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.text.chars().count());
@@ -123,12 +124,13 @@ impl<const N: usize> Table<N> {
 }
 
 /// Lines without a line break at the end.
-impl<const N: usize> fmt::Display for Table<N> {
+impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         let padded = |text: &str, column: usize| {
             // The last column needs no blanks behind it.
-            let blanks = if column + 1 == N { 0 } else { widths[column].saturating_sub(text.chars().count()) + 2 };
+            let blanks =
+                if column + 1 == widths.len() { 0 } else { widths[column].saturating_sub(text.chars().count()) + 2 };
             (text.to_owned(), " ".repeat(blanks))
         };
         for (column, name) in self.header.iter().enumerate() {

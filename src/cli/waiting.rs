@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::bars::Screen;
 use super::output::{CHANGED, styled};
 use super::report::short;
-use crate::client::{Client, CommandPhase, Error, ListFilter};
+use crate::client::{Client, CommandState, Error, ListFilter};
 use crate::clock::Clock;
 use crate::event::CommandKey;
 
@@ -51,7 +51,7 @@ async fn reason(client: &Client, key: &CommandKey, target: &str, verb: &str) -> 
     let commands = client.list(&ListFilter { target: Some(target.to_owned()), since: now }).await?;
     let family = |verb: &str| verb.split('.').next().unwrap_or_default().to_owned();
     let under_way = commands.iter().filter(|it| it.key != key.as_str());
-    let mut under_way = under_way.filter(|it| matches!(it.phase, CommandPhase::Running | CommandPhase::Retrying));
+    let mut under_way = under_way.filter(|it| matches!(it.state, CommandState::Running | CommandState::Retrying));
     let holder = under_way.find(|it| family(&it.verb) == family(verb));
     Ok(match holder {
         Some(it) => {

@@ -3,6 +3,7 @@
 
 mod attachment;
 mod changes;
+mod command_state;
 mod dead_letter;
 mod error;
 mod list;
@@ -17,9 +18,10 @@ use crate::config::Config;
 
 pub use attachment::attachment;
 pub use changes::{Change, Changes, History};
+pub use command_state::CommandState;
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
-pub use list::{CommandPhase, CommandSummary, ListFilter};
+pub use list::{CommandSummary, ListFilter};
 pub use state::State;
 pub use submit::Submitted;
 pub use target::{Pause, TargetState};
