@@ -229,7 +229,7 @@ fn parameters_that_a_task_rejects_are_not_sent() {
 fn analyze_names_the_reason_why_it_cannot_read_a_cluster_or_a_code() {
     let missing = sailhand(&["analyze", "-A"], &[("KUBECONFIG", "/no/such/file")]);
     assert_eq!(missing.status.code(), Some(2), "{}", err(&missing));
-    assert!(err(&missing).contains("/no/such/file does not exist; set KUBECONFIG"), "{}", err(&missing));
+    assert!(err(&missing).contains("kubeconfig /no/such/file: does not exist; set KUBECONFIG"), "{}", err(&missing));
     // Before: "unknown code; did you mean SH7001?"
     let error = sailhand(&["analyze", "--explain", "sh3001"], &[]);
     assert!(err(&error).contains("see `sailhand explain SH3001`"), "{}", err(&error));
