@@ -236,3 +236,10 @@ fn analyze_names_the_reason_why_it_cannot_read_a_cluster_or_a_code() {
     let log = sailhand(&["analyze", "-", "-o", "log", "--allow-empty"], &[]);
     assert!(log.status.success(), "istioctl's name of the format text: {}", err(&log));
 }
+
+#[test]
+fn verb_in_the_place_of_a_subcommand_gets_a_hint() {
+    let output = sailhand(&["mesh.status"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("sailhand submit mesh.status --target TARGET --wait"), "{}", err(&output));
+}

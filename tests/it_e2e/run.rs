@@ -24,6 +24,8 @@ fn deletion_of_an_unknown_installation_names_those_that_exist() {
     let manifest = format!("manifest={manifest}");
     let applied = run(&["run", "config.apply", "-p", "name=it-run-shop", "-p", &manifest, "--yes", "-o", "text"]);
     assert_eq!(applied.status.code(), Some(0), "{}", text(&applied));
+    let listed = run(&["installations", "-o", "name"]);
+    assert!(text(&listed).lines().any(|line| line == "it-run-shop"), "{}", text(&listed));
     let deleted = run(&["run", "config.delete", "-p", "name=it-run-shp", "--yes", "-o", "text"]);
     assert_eq!(deleted.status.code(), Some(0), "{}", text(&deleted));
     assert!(

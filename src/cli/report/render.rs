@@ -24,7 +24,7 @@ pub(super) fn text(blocks: &[Block], wide: bool) -> String {
     let mut text = String::new();
     for block in blocks {
         match block {
-            Block::Line(cell) => drop(writeln!(text, "{}", toned(cell.tone, &cell.text))),
+            Block::Line(cell) => drop(writeln!(text, "{}", wrapped(&toned(cell.tone, &cell.text), 0, 2))),
             Block::Table { header, rows } => {
                 if !text.is_empty() {
                     text.push('\n');
@@ -86,7 +86,8 @@ pub(super) fn put_message(severity: &Cell, message: &str, text: &mut String) {
 
 fn code(group: &CodeGroup, text: &mut String) {
     let level = toned(group.level.tone, &format!("{}[{}]", group.level.text, group.code));
-    let _ = writeln!(text, "{level}: {}", styled(STRONG, &group.title));
+    let title = format!("{level}: {}", styled(STRONG, &group.title));
+    let _ = writeln!(text, "{}", wrapped(&title, 0, 4));
     for (place, message) in &group.findings {
         let _ = writeln!(text, "  {}", wrapped(&format!("{place}: {message}"), 2, 4));
     }
