@@ -97,8 +97,7 @@ pub struct Bus {
     pub prefix: String,
     /// Replicas of every stream and bucket: 1, 3 or 5.
     pub replicas: usize,
-    /// Upper bound of the events, the dead letters and the stored parameters, bytes each. Commands have none but the
-    /// account's: see the topology.
+    /// Upper bound of the queued commands, the events, the dead letters and the stored parameters, bytes each.
     pub max_bytes: i64,
     /// How long a lease lives without renewal.
     #[serde(with = "humantime_serde")]

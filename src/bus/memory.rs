@@ -14,8 +14,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{
-    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Peeked, RecordKey,
-    ResultRecord, Settlement, Stranded, Subjects, Swap,
+    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Peeked, Queue,
+    RecordKey, ResultRecord, Settlement, Stranded, Subjects, Swap,
 };
 use crate::clock::Clock;
 use crate::event::{CommandId, Fingerprint, Origin, Target, dataref};
@@ -77,6 +77,7 @@ impl State {
 }
 
 struct Message {
+    queue: Queue,
     subject: String,
     headers: Vec<(String, String)>,
     payload: Bytes,
@@ -162,7 +163,8 @@ impl MemoryBus {
     ) {
         let subject = self.subjects.command(target, verb);
         let (payload, not_before) = (payload.into(), Instant::now());
-        self.enqueue(Message { subject, headers, payload, delivered: 0, not_before, schedule: None });
+        let queue = Queue::Commands;
+        self.enqueue(Message { queue, subject, headers, payload, delivered: 0, not_before, schedule: None });
     }
 
     fn enqueue(&self, message: Message) {
@@ -263,6 +265,7 @@ impl MemoryBus {
             message.schedule = None;
             message.not_before = now + self.ack_wait;
             due.push(Delivery {
+                queue: message.queue,
                 subject: message.subject.clone(),
                 address: self.subjects.parse_command(&message.subject),
                 headers: message.headers.clone(),
@@ -347,6 +350,7 @@ impl Bus for MemoryBus {
                 message.schedule.is_none() && address.is_some_and(|(_, other)| other == verb)
             });
             found.map(|(sequence, message)| Delivery {
+                queue: message.queue,
                 subject: message.subject.clone(),
                 address: self.subjects.parse_command(&message.subject),
                 headers: message.headers.clone(),
@@ -451,7 +455,8 @@ impl Bus for MemoryBus {
         headers.push(("Nats-Schedule-Next".to_owned(), "purge".to_owned()));
         let (subject, payload) = (delivery.subject.clone(), delivery.payload.clone());
         let not_before = self.clock.instant_of(at);
-        self.enqueue(Message { subject, headers, payload, delivered: 0, not_before, schedule: Some(schedule) });
+        let (queue, schedule) = (Queue::Waiting, Some(schedule));
+        self.enqueue(Message { queue, subject, headers, payload, delivered: 0, not_before, schedule });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod analyze;
 mod bars;
 mod cancel;
+mod catalog;
 mod check;
 mod completions;
 mod confirm;

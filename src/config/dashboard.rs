@@ -1,6 +1,7 @@
 //! `[dashboard]`: address, identity and permissions of `sailhand dashboard`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,9 @@ pub struct Oidc {
     pub audience: String,
     /// JSON Web Key Set of the issuer: a file, or an `https://` URL.
     pub jwks: String,
+    /// Certificate authorities (PEM) of the server of `jwks`, besides those of the system.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// Accepted signature algorithms. Symmetric algorithms (`HS256`, …) are refused.
     #[serde(default = "algorithms")]
     pub algorithms: Vec<String>,

@@ -39,7 +39,7 @@ enum Identity {
         name: String,
         proxies: Vec<Network>,
     },
-    Token(Verifier),
+    Token(Box<Verifier>),
 }
 
 /// The user of a request.
@@ -56,7 +56,7 @@ pub(super) struct Viewer {
 impl Access {
     pub(super) fn new(config: &Dashboard, tokens: Option<Verifier>) -> Self {
         let identity = match (tokens, &config.identity_header) {
-            (Some(verifier), _) => Identity::Token(verifier),
+            (Some(verifier), _) => Identity::Token(Box::new(verifier)),
             (None, Some(name)) => Identity::Header { name: name.clone(), proxies: config.trusted_proxies.clone() },
             (None, None) => Identity::Local,
         };

@@ -1,16 +1,24 @@
-//! A TCP listener with a limit of open connections. Further ones wait in the backlog of the operating system.
+//! A TCP listener with limits of open connections and of their silence. Further connections wait in the backlog of the
+//! operating system.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Time without a response, after which a connection is closed: for the head and the body of a request and its handling
+/// together. Live pages get a comment every 15 seconds.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// The listener.
 pub(super) struct Bounded {
@@ -33,7 +41,7 @@ impl Listener for Bounded {
         // axum's own implementation waits while the process has no free file descriptors.
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let _ = stream.set_nodelay(true);
-        (Connection { stream, _permit: permit }, address)
+        (Connection { stream, silence: Box::pin(sleep(SILENCE)), _permit: permit }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -54,18 +62,28 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
 /// One connection, which counts until it is closed.
 pub(super) struct Connection {
     stream: TcpStream,
+    /// Ends [`SILENCE`] after the last write.
+    silence: Pin<Box<Sleep>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // First, because a client that sends a byte now and then must not postpone it.
+        if self.silence.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, from)
+        let written = Pin::new(&mut self.stream).poll_write(context, from);
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.silence.as_mut().reset(Instant::now() + SILENCE);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,5 +92,44 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// The clock is paused: it advances when nothing else can run.
+    #[tokio::test(start_paused = true)]
+    async fn slow_requests_are_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = Bounded::new(listener, 1).accept().await;
+        let start = Instant::now();
+        client.write_all(b"GET /runs HTTP/1.1\r\nX-Slow: ").await.unwrap();
+        let sender = tokio::spawn(async move {
+            // One byte a second, without an end.
+            while client.write_all(b"x").await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let error = server.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < SILENCE * 2, "{:?}", start.elapsed());
+        sender.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn responses_prolong_a_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = Bounded::new(listener, 1).accept().await;
+        for _ in 0..5 {
+            let read = tokio::time::timeout(SILENCE / 2, server.read_u8()).await;
+            assert!(read.is_err(), "{read:?}");
+            server.write_all(b": comment\n").await.unwrap();
+        }
     }
 }

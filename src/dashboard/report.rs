@@ -45,6 +45,7 @@ pub(super) fn render(verb: &str, report: &Value) -> Markup {
 fn block(block: &Block) -> Markup {
     match block {
         Block::Line(cell) => html! { p { (toned(cell)) } },
+        Block::Text(text) => html! { pre { (clipped(text)) } },
         Block::Table { header, rows } => html! {
             table.rows {
                 thead { tr { @for name in header { th { (sentence(name)) } } } }

@@ -1,5 +1,6 @@
 //! Verifies OIDC bearer tokens with the keys of their issuer.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(super) struct Verifier {
 impl Verifier {
     /// Reads the keys.
     pub(super) async fn new(oidc: Oidc) -> Result<Self, Refusal> {
-        let keys = RwLock::new(read(&oidc.jwks).await?);
+        let keys = RwLock::new(read(&oidc).await?);
         let algorithms = oidc.algorithms.iter().filter_map(|name| Algorithm::from_str(name).ok()).collect();
         Ok(Self { oidc, algorithms, keys, read: Mutex::new(Instant::now()) })
     }
@@ -71,7 +72,7 @@ impl Verifier {
         let mut last = self.read.lock().await;
         if last.elapsed() >= REREAD {
             *last = Instant::now();
-            let keys = read(&self.oidc.jwks).await?;
+            let keys = read(&self.oidc).await?;
             *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         }
         Ok(self.known(kid))
@@ -87,15 +88,17 @@ impl Verifier {
     }
 }
 
-async fn fetch(url: &str) -> Result<http::Response, http::Error> {
-    let client = http::Client::new(&http::Credentials::default(), TIMEOUT).await?;
+async fn fetch(url: &str, ca_file: Option<PathBuf>) -> Result<http::Response, http::Error> {
+    let credentials = http::Credentials { ca_file, ..http::Credentials::default() };
+    let client = http::Client::new(&credentials, TIMEOUT).await?;
     client.send(::http::Method::GET, url, &[], None, MAX_KEYS).await
 }
 
-async fn read(jwks: &str) -> Result<JwkSet, Refusal> {
+async fn read(oidc: &Oidc) -> Result<JwkSet, Refusal> {
+    let jwks = oidc.jwks.as_str();
     let fail = |reason: String| Refusal::Keys { from: jwks.to_owned(), reason };
     let bytes = if jwks.starts_with("https://") {
-        let response = fetch(jwks).await.map_err(|error| fail(error.to_string()))?;
+        let response = fetch(jwks, oidc.ca_file.clone()).await.map_err(|error| fail(error.to_string()))?;
         if response.status != 200 {
             return Err(fail(format!("the server responded {}", response.status)));
         }

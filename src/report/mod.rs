@@ -65,6 +65,8 @@ pub struct CodeGroup {
 pub enum Block {
     /// A sentence.
     Line(Cell),
+    /// Text of several lines, such as YAML, that is shown as it is.
+    Text(String),
     /// A table; each row has as many cells as the header.
     Table {
         /// Names of the columns, in capitals.

@@ -6,9 +6,11 @@ use serde_json::Value;
 use super::{Block, Cell, CodeGroup, Objects, Tone, Words};
 use crate::cluster::ObjectReport;
 use crate::mesh::{Finding, Severity};
+use crate::observe::gate::Verdict;
 use crate::task::analyze::AnalysisReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport};
-use crate::task::traffic::TrafficReport;
+use crate::task::scrape::ScrapeReport;
+use crate::task::traffic::{GateReport, TrafficReport};
 
 /// A report that knows its own form.
 trait Render {
@@ -24,6 +26,7 @@ pub fn blocks(verb: &str, report: &Value, wide: bool) -> Option<Vec<Block>> {
         "mesh.status" => of::<StatusReport>(report, wide),
         "mesh.precheck" => of::<PrecheckReport>(report, wide),
         "config.analyze" => of::<AnalysisReport>(report, wide),
+        "scrape.apply" | "scrape.remove" => of::<ScrapeReport>(report, wide),
         "traffic.apply" | "traffic.clear" => of::<TrafficReport>(report, wide),
         _ => None,
     }
@@ -49,6 +52,10 @@ fn list(title: impl Into<String>, items: &[String]) -> Option<Block> {
 
 fn objects(words: Words, objects: &[ObjectReport]) -> Option<Block> {
     (!objects.is_empty()).then(|| Block::Objects(Objects::of(words, objects)))
+}
+
+fn warnings(texts: &[String]) -> impl Iterator<Item = Block> {
+    texts.iter().map(|text| Block::Message { severity: Cell::new(Tone::Changed, "warning"), text: text.clone() })
 }
 
 /// Findings of checks, the most severe first.
@@ -234,9 +241,50 @@ impl Render for TrafficReport {
             let rules = if service.rules.is_empty() { none.as_slice() } else { &service.rules };
             blocks.extend(list(format!("rules of {}", service.service), rules));
         }
-        let warning =
-            |text: &String| Block::Message { severity: Cell::new(Tone::Changed, "warning"), text: text.clone() };
-        blocks.extend(self.warnings.iter().map(warning));
+        if let Some(gate) = &self.gate {
+            blocks.extend(gate_blocks(gate));
+        }
+        blocks.extend(warnings(&self.warnings));
+        blocks.extend(objects(Words::Done, &self.objects));
+        blocks
+    }
+}
+
+fn gate_blocks(gate: &GateReport) -> Vec<Block> {
+    let title = format!(
+        "{} has {} % of the requests; it had {} %, {} % were requested",
+        gate.canary, gate.weight_percent, gate.baseline_percent, gate.target_percent
+    );
+    let rows = gate.observations.iter().map(|one| {
+        vec![
+            Cell::plain(format!("{} %", one.weight_percent)),
+            Cell::plain(one.requests.to_string()),
+            Cell::plain(one.failed.to_string()),
+            Cell::plain(one.latency_p99_ms.map(|ms| ms.to_string()).unwrap_or_default()),
+            match one.verdict {
+                Verdict::Good => Cell::new(Tone::Good, "good"),
+                Verdict::Bad => Cell::new(Tone::Bad, "bad"),
+                Verdict::Unclear => Cell::plain("unclear"),
+                Verdict::NoData => Cell::new(Tone::Quiet, "no data"),
+            },
+        ]
+    });
+    let mut blocks = vec![Block::Line(Cell::new(Tone::Quiet, title))];
+    blocks.extend(table(&["WEIGHT", "REQUESTS", "FAILED", "P99 MS", "VERDICT"], rows.collect()));
+    blocks
+}
+
+impl Render for ScrapeReport {
+    fn blocks(&self, _: bool) -> Vec<Block> {
+        let mut blocks = match (&self.prometheus, &self.jobs) {
+            (Some(prometheus), _) => vec![Block::Line(Cell::plain(format!("monitors for Prometheus {prometheus}")))],
+            (None, Some(jobs)) => {
+                let title = "add to scrape_configs of the store's prometheus.yml:";
+                vec![Block::Line(Cell::new(Tone::Quiet, title)), Block::Text(jobs.clone())]
+            }
+            (None, None) => Vec::new(),
+        };
+        blocks.extend(warnings(&self.warnings));
         blocks.extend(objects(Words::Done, &self.objects));
         blocks
     }

@@ -208,6 +208,31 @@ impl<'a> Analysis<'a> {
     }
 }
 
+impl Analysis<'_> {
+    /// Takes the objects that were read, and gives all findings about them.
+    fn find(&mut self, rules: &[&'static Rule], now: i64) -> Result<(Snapshot, Vec<Finding>), Error> {
+        if let Some(namespace) = &self.options.namespace {
+            self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
+        }
+        let settings = settings(self.options, &self.reading, now)?;
+        let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
+        let findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
+        Ok((snapshot, findings))
+    }
+
+    /// Drops findings that the options do not select. Gives the number of those that are suppressed.
+    fn keep(&self, findings: &mut Vec<Finding>) -> usize {
+        findings.retain(|it| self.filter.allows(it) && is_asked_for(&self.options.only_namespace, it));
+        self.suppressions.apply(findings)
+    }
+
+    /// Reads the files again, some with other texts than those on disk.
+    fn read_again(&mut self, texts: impl IntoIterator<Item = (PathBuf, String)>) -> Result<(), Error> {
+        (self.sources, self.reading) = read(self.options, self.threads, texts)?;
+        Ok(())
+    }
+}
+
 /// What the HTML report says about its input.
 fn about(
     options: &FileOptions,
@@ -245,31 +270,6 @@ fn utc(seconds: i64) -> String {
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60)
-}
-
-impl Analysis<'_> {
-    /// Takes the objects that were read, and gives all findings about them.
-    fn find(&mut self, rules: &[&'static Rule], now: i64) -> Result<(Snapshot, Vec<Finding>), Error> {
-        if let Some(namespace) = &self.options.namespace {
-            self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
-        }
-        let settings = settings(self.options, &self.reading, now)?;
-        let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
-        let findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
-        Ok((snapshot, findings))
-    }
-
-    /// Drops findings that the options do not select. Gives the number of those that are suppressed.
-    fn keep(&self, findings: &mut Vec<Finding>) -> usize {
-        findings.retain(|it| self.filter.allows(it) && is_asked_for(&self.options.only_namespace, it));
-        self.suppressions.apply(findings)
-    }
-
-    /// Reads the files again, some with other texts than those on disk.
-    fn read_again(&mut self, texts: impl IntoIterator<Item = (PathBuf, String)>) -> Result<(), Error> {
-        (self.sources, self.reading) = read(self.options, self.threads, texts)?;
-        Ok(())
-    }
 }
 
 /// Whether a finding is about an object in one of the namespaces, or no namespaces are given.

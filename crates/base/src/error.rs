@@ -200,6 +200,10 @@ codes! {
     SH3511 "the Grafana object is provisioned from files" "Change the files or the tool that provisions it, or choose another connection.";
     SH3512 "Grafana rejected the request" "Correct what Grafana's message names.";
     SH3513 "dashboards cannot be delivered to this Grafana" "Choose another value of `by`, or a connection with a credential that may write dashboards.";
+    SH3514 "the Prometheus object does not select the monitors" "Change the selectors of the named Prometheus object, or pass `namespace` or `labels` that they match.";
+    SH3515 "Istio is scraped already" "Remove the named scrape job first, or set force to scrape the same pods twice.";
+    SH3516 "a stored record is not valid" "Restore the named ConfigMap, or remove by hand what it recorded and delete it.";
+    SH3517 "the canary is not healthy" "Correct the canary, or the gate's thresholds; the report has what was observed at each weight.";
     // SH37xx: the dashboard.
     SH3701 "the dashboard cannot listen" "Choose another address with `dashboard.listen` or `--listen`, or stop the process that uses the port.";
     SH3702 "the keys of the token issuer cannot be read" "Check `dashboard.oidc.jwks`: a readable file or an https:// URL with a JSON Web Key Set.";

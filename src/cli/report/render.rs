@@ -25,6 +25,7 @@ pub(super) fn text(blocks: &[Block], wide: bool) -> String {
     for block in blocks {
         match block {
             Block::Line(cell) => drop(writeln!(text, "{}", wrapped(&toned(cell.tone, &cell.text), 0, 2))),
+            Block::Text(lines) => drop(writeln!(text, "{}", lines.trim_end())),
             Block::Table { header, rows } => {
                 if !text.is_empty() {
                     text.push('\n');
