@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, bus, client, cluster, config, dashboard, event, gateway, smi_controller, telemetry, worker};
+use crate::{analysis, bus, client, cluster, config, dashboard, event, gateway, smi_controller, task, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +90,21 @@ pub enum Error {
         reason: String,
     },
     /// The command violates the contract and was not sent.
-    #[error("not sent: {0}")]
-    Contract(#[source] event::Error),
+    #[error("not sent: {source}")]
+    Contract {
+        /// The verb.
+        verb: String,
+        /// What a worker would publish.
+        source: event::Error,
+    },
+    /// Parameters that the task would reject. The command was not sent.
+    #[error("not sent: {source}")]
+    Parameters {
+        /// The verb.
+        verb: String,
+        /// What a worker would publish.
+        source: task::Error,
+    },
     /// A worker that did not start.
     #[error(transparent)]
     Worker(#[from] worker::serve::Error),
@@ -184,7 +197,7 @@ impl Error {
             | Self::Dashboard(dashboard::Error::Keys(_))
             | Self::Gateway(gateway::Error::Credential { .. })
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
-            Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
+            Self::Contract { .. } | Self::Parameters { .. } | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
             Self::Analysis(_)
             | Self::Cluster(_)
@@ -206,7 +219,8 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::Config(error) => error.class(),
-            Self::Contract(error) => error.class(),
+            Self::Contract { source, .. } => source.class(),
+            Self::Parameters { source, .. } => source.class(),
             Self::Client(error) => error.class(),
             Self::Worker(error) => error.class(),
             Self::SmiController(error) => error.class(),
@@ -228,7 +242,8 @@ impl Classify for Error {
         match self {
             Self::Config(error) => error.code(),
             Self::Argument { .. } => Code::SH5002,
-            Self::Contract(error) => error.code(),
+            Self::Contract { source, .. } => source.code(),
+            Self::Parameters { source, .. } => source.code(),
             Self::Client(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::SmiController(error) => error.code(),
@@ -247,7 +262,8 @@ impl Classify for Error {
     fn remedy(&self) -> String {
         match self {
             Self::Config(error) => error.remedy(),
-            Self::Contract(error) => error.remedy(),
+            Self::Contract { verb, source } => for_verb(&source.remedy(), verb),
+            Self::Parameters { verb, source } => for_verb(&source.remedy(), verb),
             Self::Client(client::Error::Bus(bus::Error::Connect { .. })) => {
                 "Check that nats-server listens there. Start a local one with `sailhand dev`, or set another address with \
                  --nats-url or SAILHAND__NATS__URL."
@@ -264,4 +280,9 @@ impl Classify for Error {
             _ => self.code().remedy().to_owned(),
         }
     }
+}
+
+/// A remedy with the verb of the command.
+pub(super) fn for_verb(remedy: &str, verb: &str) -> String {
+    remedy.replace("<verb>", verb)
 }

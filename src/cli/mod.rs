@@ -18,6 +18,7 @@ mod error;
 mod explain;
 mod gateway;
 mod get;
+mod installations;
 mod list;
 mod local;
 mod manifest;
@@ -43,6 +44,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use error::{Error, Exit};
@@ -50,6 +52,7 @@ pub use error::{Error, Exit};
 use crate::client::Client;
 use crate::config::{self, Config, Loaded, Override};
 use crate::event::CommandKey;
+use crate::task::Registry;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -129,6 +132,8 @@ enum Command {
     Resume(pause::Resume),
     /// List targets: workers, cluster, pause, queue and dead letters
     Targets(targets::Options),
+    /// List the installations of a cluster with their objects
+    Installations(installations::Options),
     /// List, show, replay and delete dead letters
     #[command(subcommand)]
     Dlq(dlq::Command),
@@ -196,7 +201,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn run() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_verb_hint(error).exit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(|source| Error::local("start the runtime", source)).and_then(|runtime| {
         let done = runtime.block_on(cli.run());
@@ -212,6 +217,18 @@ pub fn run() -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// A verb in the place of a subcommand gets a hint at the subcommands that execute it.
+fn with_verb_hint(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let registry = Registry::standard();
+    if registry.get(word).is_some() {
+        let hint =
+            format!("{word} is a verb: `sailhand submit {word} --target TARGET --wait`, or `sailhand run {word}`");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
 }
 
 impl Cli {
@@ -232,6 +249,7 @@ impl Cli {
             Command::Pause(options) => pause::pause(&global, &options).await,
             Command::Resume(options) => pause::resume(&global, &options).await,
             Command::Targets(options) => targets::run(&global, &options).await,
+            Command::Installations(options) => installations::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Dashboard(options) => dashboard::run(&global, options).await,
             Command::Gateway(options) => gateway::run(&global, &options).await,

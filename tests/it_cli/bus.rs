@@ -23,7 +23,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
 pub struct World {
-    server: NatsServer,
+    pub server: NatsServer,
     pub bus: NatsBus,
 }
 
@@ -71,6 +71,13 @@ impl World {
         self.bus.publish_event(origin, kind.name(), &event).await.unwrap();
     }
 
+    /// Ends the command with a report.
+    pub async fn report(&self, origin: &Origin, report: Value) {
+        let result = ResultData { report: Some(report), ..support::worker::succeeded() };
+        let event = result_event(origin, OffsetDateTime::now_utc(), &result).unwrap();
+        self.bus.commit_result(origin, &event).await.unwrap();
+    }
+
     pub async fn end(&self, origin: &Origin, outcome: Outcome) {
         let error = (outcome != Outcome::Succeeded).then(problem);
         let result = ResultData { outcome, error, ..support::worker::succeeded() };
@@ -79,7 +86,7 @@ impl World {
     }
 }
 
-fn problem() -> Problem {
+pub fn problem() -> Problem {
     Problem {
         code: "SH3013".to_owned(),
         class: "terminal".to_owned(),

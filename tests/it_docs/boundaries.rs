@@ -139,6 +139,11 @@ const RULES: &[Rule] = &[
         except: &[],
         never: &["kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },
+    Rule {
+        within: "report",
+        except: &[],
+        never: &["async_nats", "kube", "tokio", "crate::bus", "crate::client", "crate::worker", "crate::cli"],
+    },
     // Pages read the bus through the client.
     Rule {
         within: "dashboard",
