@@ -23,7 +23,7 @@ pub use list::{CommandPhase, CommandSummary, ListFilter};
 pub use state::State;
 pub use submit::Submitted;
 pub use target::{Pause, TargetState};
-pub use watch::{Observation, Observed};
+pub use watch::{Observation, Observed, observation};
 
 /// `source` of commands from the command line, unless told otherwise.
 pub const SOURCE: &str = "urn:sailhand:cli";

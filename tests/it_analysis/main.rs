@@ -16,6 +16,7 @@ mod generated_objects;
 mod hostile_input;
 mod kustomize;
 mod outputs;
+mod page;
 mod sarif;
 mod snapshots;
 #[path = "../support/mod.rs"]

@@ -47,7 +47,7 @@ fn run(options: &FileOptions) -> Result<Exit, Error> {
     }
     let analysis = Analysis::read(options)?;
     let rules = analysis.rules();
-    analysis.report(&rules, Input { now: now(), is_live: false, is_whole: true })
+    analysis.report(&rules, Input { now: now(), is_live: false, is_whole: true, clusters: &[] })
 }
 
 /// Current time, Unix seconds.
