@@ -4,6 +4,7 @@
 mod allow;
 mod dashboard;
 mod error;
+pub mod gateway;
 mod load;
 mod validate;
 
@@ -19,6 +20,7 @@ use crate::observe::instance::InstanceKind;
 
 pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
+pub use gateway::Gateway;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
 pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
@@ -43,6 +45,8 @@ pub struct Config {
     pub health: Health,
     /// The web pages.
     pub dashboard: Dashboard,
+    /// CloudEvents over HTTP.
+    pub gateway: Gateway,
 }
 
 /// `[nats]`: address and credentials. At most one kind of credentials.

@@ -13,6 +13,7 @@ pub mod conformance;
 pub mod dashboard;
 pub mod event;
 pub mod failpoint;
+pub mod gateway;
 pub mod guard;
 pub mod health;
 pub mod http;
@@ -25,6 +26,7 @@ pub mod smi;
 pub mod smi_controller;
 pub mod task;
 pub mod telemetry;
+mod web;
 pub mod worker;
 
 pub use sailhand_analysis as analysis;

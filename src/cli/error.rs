@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, bus, client, cluster, config, dashboard, event, smi_controller, telemetry, worker};
+use crate::{analysis, bus, client, cluster, config, dashboard, event, gateway, smi_controller, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +101,9 @@ pub enum Error {
     /// A dashboard that did not start.
     #[error(transparent)]
     Dashboard(#[from] dashboard::Error),
+    /// A gateway that did not start.
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
     /// Logs and traces.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -179,6 +182,7 @@ impl Error {
             | Self::Unconfirmed { .. }
             | Self::SmiController(smi_controller::Error::Settings(_))
             | Self::Dashboard(dashboard::Error::Keys(_))
+            | Self::Gateway(gateway::Error::Credential { .. })
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
@@ -186,6 +190,7 @@ impl Error {
             | Self::Cluster(_)
             | Self::SmiController(_)
             | Self::Dashboard(_)
+            | Self::Gateway(_)
             | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
@@ -206,6 +211,7 @@ impl Classify for Error {
             Self::Worker(error) => error.class(),
             Self::SmiController(error) => error.class(),
             Self::Dashboard(error) => error.class(),
+            Self::Gateway(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
             Self::Telemetry(_)
@@ -227,6 +233,7 @@ impl Classify for Error {
             Self::Worker(error) => error.code(),
             Self::SmiController(error) => error.code(),
             Self::Dashboard(error) => error.code(),
+            Self::Gateway(error) => error.code(),
             Self::Analysis(error) => error.code(),
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
@@ -252,6 +259,7 @@ impl Classify for Error {
             Self::Cluster(error) => error.remedy(),
             Self::SmiController(error) => error.remedy(),
             Self::Dashboard(error) => error.remedy(),
+            Self::Gateway(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

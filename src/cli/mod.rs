@@ -3,6 +3,7 @@
 mod analyze;
 mod bars;
 mod cancel;
+mod catalog;
 mod check;
 mod completions;
 mod confirm;
@@ -15,6 +16,7 @@ mod dlq;
 mod draft;
 mod error;
 mod explain;
+mod gateway;
 mod get;
 mod list;
 mod local;
@@ -132,6 +134,8 @@ enum Command {
     Dlq(dlq::Command),
     /// Serve web pages about runs, targets, findings and dead letters
     Dashboard(dashboard::Options),
+    /// Accept commands as CloudEvents over HTTP, and serve their events and results
+    Gateway(gateway::Options),
     /// Create or verify the JetStream streams, buckets and consumers
     #[command(subcommand)]
     Topology(topology::Command),
@@ -230,6 +234,7 @@ impl Cli {
             Command::Targets(options) => targets::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Dashboard(options) => dashboard::run(&global, options).await,
+            Command::Gateway(options) => gateway::run(&global, &options).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
             Command::Conformance(command) => conformance::run(&global, command).await,
