@@ -1,6 +1,7 @@
 //! The configuration: defaults, then a TOML file, then `SAILHAND__SECTION__KEY`, then flags. The only reader of the
 //! environment. Secrets are named by file, never written here.
 
+mod bridge;
 mod error;
 mod load;
 mod validate;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::Credentials;
 use crate::observe::instance::InstanceKind;
 
+pub use bridge::{Bridge, BridgeTarget, BridgeTls, Meshery};
 pub use error::Error;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
@@ -38,6 +40,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Liveness, readiness, metrics.
     pub health: Health,
+    /// Meshery's gRPC contract.
+    pub bridge: Bridge,
 }
 
 /// `[nats]`: address and credentials. At most one kind of credentials.
