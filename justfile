@@ -135,6 +135,11 @@ test-bus *args: tools
 test-cli *args: tools
     cargo test --locked --test it_cli {{ args }}
 
+# The dashboard over HTTP, against a real nats-server and worker.
+[group('test')]
+test-dashboard *args: tools
+    cargo test --locked --test it_dashboard {{ args }}
+
 # Tests against a real API server.
 [group('test')]
 test-cluster *args: tools

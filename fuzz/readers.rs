@@ -53,6 +53,7 @@ fn decode(headers: &[(&str, &str)], payload: &[u8]) {
         report: None,
         error,
         attempts: 0,
+        earlier_attempts: Vec::new(),
         fence: 0,
         worker: "fuzz".to_owned(),
         ended: event::rfc3339(OffsetDateTime::UNIX_EPOCH),

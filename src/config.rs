@@ -2,6 +2,7 @@
 //! environment. Secrets are named by file, never written here.
 
 mod bridge;
+mod dashboard;
 mod error;
 mod load;
 mod validate;
@@ -17,6 +18,7 @@ use crate::http::Credentials;
 use crate::observe::instance::InstanceKind;
 
 pub use bridge::{Bridge, BridgeTarget, BridgeTls, Meshery};
+pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
@@ -42,6 +44,8 @@ pub struct Config {
     pub health: Health,
     /// Meshery's gRPC contract.
     pub bridge: Bridge,
+    /// The web pages.
+    pub dashboard: Dashboard,
 }
 
 /// `[nats]`: address and credentials. At most one kind of credentials.
@@ -236,6 +240,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+}
+
+impl LogFormat {
+    /// As in the configuration file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// `[health]`: the HTTP port.

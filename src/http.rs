@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,14 @@ pub struct Credentials {
     pub cert_file: Option<PathBuf>,
     /// Key (PEM) of the client certificate.
     pub key_file: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// Whether a request carries anything that another client would have to be given too.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.bearer_token_file.is_some() || self.user.is_some() || self.cert_file.is_some() || !self.headers.is_empty()
+    }
 }
 
 /// One answer.
@@ -74,7 +83,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::File`] and [`Error::Settings`].
-    pub fn new(credentials: &Credentials, timeout: Duration) -> Result<Self, Error> {
+    pub async fn new(credentials: &Credentials, timeout: Duration) -> Result<Self, Error> {
         // The process may have installed it already; one provider serves kube, NATS and this client.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let same_host = Policy::custom(|attempt| {
@@ -88,12 +97,12 @@ impl Client {
             .redirect(same_host)
             .user_agent(concat!("sailhand/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &credentials.ca_file {
-            let authorities = reqwest::Certificate::from_pem_bundle(&read(path)?);
+            let authorities = reqwest::Certificate::from_pem_bundle(&read(path).await?);
             let authorities = authorities.map_err(|_| Error::Settings(format!("{} is not PEM", path.display())))?;
             builder = builder.tls_certs_merge(authorities);
         }
         if let (Some(cert), Some(key)) = (&credentials.cert_file, &credentials.key_file) {
-            let pem = [read(cert)?, read(key)?].concat();
+            let pem = [read(cert).await?, read(key).await?].concat();
             let identity = reqwest::Identity::from_pem(&pem);
             let text = || format!("{} and {} are not a certificate with its key", cert.display(), key.display());
             builder = builder.identity(identity.map_err(|_| Error::Settings(text()))?);
@@ -102,17 +111,28 @@ impl Client {
         Ok(Self { client, credentials: credentials.clone() })
     }
 
-    /// Sends a GET with parameters and reads at most `most` bytes.
+    /// Sends one request with parameters, and a JSON body if there is one; reads at most `most` bytes. Never repeats it.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn get(&self, url: &str, parameters: &[(&str, String)], most: usize) -> Result<Response, Error> {
-        let headers = self.headers()?;
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        parameters: &[(&str, String)],
+        body: Option<String>,
+        most: usize,
+    ) -> Result<Response, Error> {
+        let headers = self.headers().await?;
         let mut address = reqwest::Url::parse(url).map_err(|error| Error::Settings(format!("{url}: {error}")))?;
         if !parameters.is_empty() {
             address.query_pairs_mut().extend_pairs(parameters);
         }
-        let answer = self.client.get(address).headers(headers).send().await;
+        let mut request = self.client.request(method, address).headers(headers);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let answer = request.send().await;
         let mut answer = answer.map_err(|error| Error::NoAnswer(chain(&error.without_url())))?;
         let status = answer.status().as_u16();
         let mut body = Vec::new();
@@ -125,7 +145,7 @@ impl Client {
         Ok(Response { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
-    fn headers(&self) -> Result<HeaderMap, Error> {
+    async fn headers(&self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.credentials.headers {
             let name: HeaderName =
@@ -137,9 +157,12 @@ impl Client {
             );
         }
         let authorization = match (&self.credentials.bearer_token_file, &self.credentials.user) {
-            (Some(path), _) => Some(format!("Bearer {}", secret(path)?)),
+            (Some(path), _) => Some(format!("Bearer {}", secret(path).await?)),
             (None, Some(user)) => {
-                let password = self.credentials.password_file.as_ref().map(secret).transpose()?.unwrap_or_default();
+                let password = match &self.credentials.password_file {
+                    Some(path) => secret(path).await?,
+                    None => String::new(),
+                };
                 Some(format!("Basic {}", base64_of(&format!("{user}:{password}"))))
             }
             (None, None) => None,
@@ -160,13 +183,13 @@ fn base64_of(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.clone(), source })
+async fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
+    tokio::fs::read(path).await.map_err(|source| Error::File { path: path.clone(), source })
 }
 
 /// A secret without the line break at its end.
-fn secret(path: &PathBuf) -> Result<String, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })?;
+async fn secret(path: &PathBuf) -> Result<String, Error> {
+    let text = tokio::fs::read_to_string(path).await.map_err(|source| Error::File { path: path.clone(), source })?;
     Ok(text.trim_end().to_owned())
 }
 

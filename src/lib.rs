@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod conformance;
+pub mod dashboard;
 pub mod event;
 pub mod failpoint;
 pub mod guard;

@@ -211,6 +211,7 @@ mod tests {
             report: Some(report),
             error,
             attempts: 1,
+            earlier_attempts: Vec::new(),
             fence: 1,
             worker: "w".to_owned(),
             ended: String::new(),

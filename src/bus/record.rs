@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{CommandId, Fingerprint};
+use crate::event::{CommandId, EarlierAttempt, Fingerprint};
 
 /// Name of an attempt record: the last tokens of its subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,9 +79,9 @@ pub struct Attempts {
     /// The open one has begun to write; noted before its first write, so that it is known of one that died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub writing: bool,
-    /// Code of the last failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_code: Option<String>,
+    /// Attempts that failed, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<EarlierAttempt>,
     /// The next attempt waits until then, milliseconds of Unix time: also that of a copy of the message, which knows
     /// nothing of the delay that the failed one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
-//! `sailhand dev`: a local development environment. A nats-server, the streams, and a worker for the current kubeconfig
-//! context as target `dev`; all of it ends with this process.
+//! `sailhand dev`: a local development environment. A nats-server, the streams, a dashboard, and a worker for the current
+//! kubeconfig context as target `dev`; all of it ends with this process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::output::{self, GOOD, QUIET, STRONG, styled};
 use super::{Error, Exit, Global, confirm, worker};
@@ -18,6 +19,7 @@ use crate::client::{self, Client};
 use crate::clock::Clock;
 use crate::cluster::{self, Clusters, Identity};
 use crate::config::{self, Config, Nats, Target};
+use crate::dashboard;
 
 const TARGET: &str = "dev";
 /// Where this project's own build of the server is, below the folder it is run in.
@@ -26,6 +28,8 @@ const START: Duration = Duration::from_secs(15);
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 const STOP: Duration = Duration::from_secs(5);
+/// Age of the oldest runs that the dashboard lists.
+const RUNS: Duration = Duration::from_hours(7 * 24);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -110,8 +114,25 @@ async fn serve(config: Config) -> Result<Exit, Error> {
     output::note(format_args!("{} NATS at {url}, worker for target {}", styled(GOOD, "✔"), styled(STRONG, TARGET)));
     let flag = if config.nats.url == Nats::default().url { String::new() } else { format!(" --nats-url {url}") };
     output::note(format_args!("  in another terminal: sailhand submit ping --target {TARGET} --wait{flag}"));
+    let stop = CancellationToken::new();
+    let dashboard = start_dashboard(&config, stop.clone()).await?;
+    output::note(format_args!("  dashboard: http://{}", dashboard.address));
     output::note(styled(QUIET, "  Ctrl-C stops everything"));
+    let _stop = stop.drop_guard();
     worker::serve(config).await
+}
+
+/// With actions, because only this machine reaches it. Uses any free port if its own one is in use.
+async fn start_dashboard(config: &Config, stop: CancellationToken) -> Result<dashboard::Running, dashboard::Error> {
+    let mut config = config.clone();
+    config.dashboard.allow_actions = true;
+    match dashboard::start(&config, RUNS, stop.clone()).await {
+        Err(dashboard::Error::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+            config.dashboard.listen.set_port(0);
+            dashboard::start(&config, RUNS, stop).await
+        }
+        started => started,
+    }
 }
 
 /// A process that waits until this one is gone, which closes the pipe between them, and then ends the server: nothing

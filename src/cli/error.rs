@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, client, cluster, config, event, smi_controller, telemetry, worker};
+use crate::{analysis, client, cluster, config, dashboard, event, smi_controller, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,9 @@ pub enum Error {
     /// An SMI controller that did not start.
     #[error(transparent)]
     SmiController(#[from] smi_controller::Error),
+    /// A dashboard that did not start.
+    #[error(transparent)]
+    Dashboard(#[from] dashboard::Error),
     /// Logs and traces.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -173,10 +176,15 @@ impl Error {
             | Self::Telemetry(_)
             | Self::Unconfirmed { .. }
             | Self::SmiController(smi_controller::Error::Settings(_))
+            | Self::Dashboard(dashboard::Error::Keys(_))
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
-            Self::Analysis(_) | Self::Cluster(_) | Self::SmiController(_) | Self::NoCluster { .. } => Exit::Trouble,
+            Self::Analysis(_)
+            | Self::Cluster(_)
+            | Self::SmiController(_)
+            | Self::Dashboard(_)
+            | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
                 Code::SH2003 => Exit::Failed,
@@ -195,6 +203,7 @@ impl Classify for Error {
             Self::Client(error) => error.class(),
             Self::Worker(error) => error.class(),
             Self::SmiController(error) => error.class(),
+            Self::Dashboard(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
             Self::Telemetry(_)
@@ -215,6 +224,7 @@ impl Classify for Error {
             Self::Client(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::SmiController(error) => error.code(),
+            Self::Dashboard(error) => error.code(),
             Self::Analysis(error) => error.code(),
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
@@ -234,6 +244,7 @@ impl Classify for Error {
             Self::Analysis(error) => error.remedy(),
             Self::Cluster(error) => error.remedy(),
             Self::SmiController(error) => error.remedy(),
+            Self::Dashboard(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

@@ -88,7 +88,7 @@ fn word(observation: &Observation) -> &'static str {
 }
 
 fn doing(observation: &Observation) -> String {
-    let since = observation.event.get("time").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let since = observation.attribute("time");
     let what = match &observation.observed {
         Observed::Event(EventKind::Started(started)) => format!("attempt {} by {}", started.attempt, started.worker),
         Observed::Event(EventKind::Progress(step)) => format!("{}: {}", step.phase, step.message),

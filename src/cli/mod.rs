@@ -7,6 +7,7 @@ mod completions;
 mod confirm;
 mod conformance;
 mod crd_schemas;
+mod dashboard;
 mod deletions;
 mod dev;
 mod dlq;
@@ -116,6 +117,8 @@ enum Command {
     /// List, show, replay and delete dead letters
     #[command(subcommand)]
     Dlq(dlq::Command),
+    /// Serve web pages about runs, targets, findings and dead letters
+    Dashboard(dashboard::Options),
     /// Create or verify the JetStream streams, buckets and consumers
     #[command(subcommand)]
     Topology(topology::Command),
@@ -206,6 +209,7 @@ impl Cli {
             Command::Resume(options) => pause::resume(&global, &options).await,
             Command::Targets(options) => targets::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
+            Command::Dashboard(options) => dashboard::run(&global, options).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
             Command::Conformance(command) => conformance::run(&global, command).await,

@@ -1,6 +1,7 @@
 //! A result on the terminal: one line with the outcome, then the report as a table where its verb has one, else field by
 //! field.
 
+mod attempts;
 mod render;
 
 use std::collections::HashSet;
@@ -12,7 +13,7 @@ use super::Error;
 use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, render, styled};
 use crate::client::Observation;
 use crate::cluster::{Action, FieldChange, ObjectReport};
-use crate::event::{CommandKey, Outcome, ResultData, TYPE_PREFIX};
+use crate::event::{CommandKey, Outcome, ResultData};
 use crate::mesh::{Finding, Severity};
 use crate::notice::FindingReport;
 
@@ -37,7 +38,7 @@ pub(super) fn finding_line(finding: &FindingReport) -> String {
 
 /// How it ended, in one line.
 pub(super) fn headline(observation: &Observation, result: &ResultData) -> String {
-    let verb = verb(observation).unwrap_or("command");
+    let verb = observation.result_verb().unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
     let dry_run = result.report.as_ref().is_some_and(is_dry_run);
     let (sign, style, how) = match result.outcome {
@@ -55,12 +56,6 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
     format!("{} {name}: {}, {by}", styled(style, sign), styled(style, how))
 }
 
-/// The verb of a result.
-fn verb(observation: &Observation) -> Option<&str> {
-    let ty = observation.event.get("type")?.as_str()?;
-    ty.strip_prefix(TYPE_PREFIX)?.strip_prefix(".result.")?.strip_suffix(".v1")
-}
-
 /// Whether a report, or a part of it, is of a dry run.
 fn is_dry_run(report: &Value) -> bool {
     let Value::Object(fields) = report else { return false };
@@ -72,7 +67,7 @@ fn is_dry_run(report: &Value) -> bool {
 
 /// Writes everything below the headline, if there is anything.
 pub(super) fn print_body(observation: &Observation, result: &ResultData) -> Result<(), Error> {
-    let text = body(verb(observation).unwrap_or_default(), result);
+    let text = body(observation.result_verb().unwrap_or_default(), result);
     if text.is_empty() { Ok(()) } else { output::line(text) }
 }
 
@@ -84,6 +79,7 @@ fn body(verb: &str, result: &ResultData) -> String {
             None => describe(report, &mut text),
         }
     }
+    text += &attempts::text(result);
     if let Some(error) = &result.error {
         text += &render(error);
     }

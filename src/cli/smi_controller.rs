@@ -46,10 +46,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error> {
-    let format = options.log_format.map(|format| match format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-    });
+    let format = options.log_format.map(LogFormat::as_str);
     let loaded = global.load([Override::new("telemetry.log_format", "--log-format", format)])?;
     let telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
     let stop = CancellationToken::new();

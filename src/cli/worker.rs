@@ -30,10 +30,7 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
-    let format = options.log_format.map(|format| match format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-    });
+    let format = options.log_format.map(LogFormat::as_str);
     let loaded = global.load([
         Override::new("telemetry.log_format", "--log-format", format),
         Override::new("worker.slots", "--slots", options.slots),

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Client, Error, Observation, Observed};
 use crate::bus::{self, nats::header_pairs};
-use crate::event::{CommandKey, EventKind, TYPE_PREFIX, binding, rfc3339};
+use crate::event::{CommandKey, EventKind, binding, rfc3339, verb_and_version};
 
 /// Commands of the queue that are looked at. Each is one request of about 0.3 ms.
 const MAX_QUEUE: usize = 2_000;
@@ -129,7 +129,8 @@ impl Client {
                 let summary = CommandSummary {
                     key: key.to_string(),
                     target: its,
-                    verb: verb(&text("type"), "command"),
+                    verb: verb_and_version(&text("type"), "command")
+                        .map_or_else(String::new, |(verb, _)| verb.to_owned()),
                     phase: CommandPhase::Queued,
                     outcome: None,
                     attempts: 0,
@@ -143,23 +144,12 @@ impl Client {
     }
 }
 
-/// The verb of a CloudEvents type such as `io.meshery.istio.command.ping.v1`.
-fn verb(ty: &str, part: &str) -> String {
-    let rest = ty.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.strip_prefix('.')?.strip_prefix(part));
-    let rest = rest.and_then(|rest| rest.strip_prefix('.'));
-    rest.and_then(|rest| rest.rsplit_once('.')).map(|(verb, _)| verb.to_owned()).unwrap_or_default()
-}
-
 fn instant(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-fn time_of(observation: &Observation) -> String {
-    observation.event.get("time").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 fn note_event(found: &mut BTreeMap<CommandKey, CommandSummary>, observation: &Observation) {
-    let since = time_of(observation);
+    let since = observation.attribute("time").to_owned();
     match &observation.observed {
         Observed::Event(EventKind::Started(started)) => {
             let known = found.get(&observation.key).is_some_and(|it| instant(&it.since) > instant(&since));
@@ -191,28 +181,15 @@ fn note_event(found: &mut BTreeMap<CommandKey, CommandSummary>, observation: &Ob
 
 fn note_result(found: &mut BTreeMap<CommandKey, CommandSummary>, observation: &Observation) {
     let Observed::Result(result) = &observation.observed else { return };
-    let ty = observation.event.get("type").and_then(Value::as_str).unwrap_or_default();
     let summary = CommandSummary {
         key: observation.key.to_string(),
         target: observation.target.clone(),
-        verb: verb(ty, "result"),
+        verb: observation.result_verb().unwrap_or_default().to_owned(),
         phase: CommandPhase::Ended,
         outcome: Some(result.outcome.as_str().to_owned()),
         attempts: result.attempts,
         worker: result.worker.clone(),
-        since: time_of(observation),
+        since: observation.attribute("time").to_owned(),
     };
     found.insert(observation.key.clone(), summary);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_verb_is_read_from_the_type() {
-        assert_eq!(verb("io.meshery.istio.command.config.apply.v1", "command"), "config.apply");
-        assert_eq!(verb("io.meshery.istio.result.ping.v1", "result"), "ping");
-        assert_eq!(verb("something.else", "result"), "");
-    }
 }

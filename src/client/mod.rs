@@ -2,6 +2,7 @@
 //! workers or Kubernetes. Reads with ordered consumers and direct gets only, so an observer needs no right to write.
 
 mod attachment;
+mod changes;
 mod dead_letter;
 mod error;
 mod list;
@@ -15,6 +16,7 @@ use crate::bus::{Error as BusError, Subjects, nats};
 use crate::config::Config;
 
 pub use attachment::attachment;
+pub use changes::{Change, Changes, History};
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
 pub use list::{CommandPhase, CommandSummary, ListFilter};

@@ -46,7 +46,7 @@ impl Client {
         }
     }
 
-    async fn observed_last(&self, stream: &str, subject: &str) -> Result<Option<Observation>, Error> {
+    pub(super) async fn observed_last(&self, stream: &str, subject: &str) -> Result<Option<Observation>, Error> {
         let last = self.bus().last(stream, subject).await?;
         Ok(last.and_then(|message| observe(&message.subject, Some(&message.headers), &message.payload)))
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
 use crate::clock::Clock;
-use crate::event::{CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
+use crate::event::{self, CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
 use crate::retry;
 
 /// One event or result.
@@ -29,6 +29,20 @@ pub struct Observation {
     pub observed: Observed,
 }
 
+impl Observation {
+    /// A CloudEvents attribute that is a text; empty when the event does not have it.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> &str {
+        self.event.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The verb of a result; `None` for other events.
+    #[must_use]
+    pub fn result_verb(&self) -> Option<&str> {
+        event::verb_and_version(self.attribute("type"), "result").map(|(verb, _)| verb)
+    }
+}
+
 /// What an event says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observed {
@@ -42,7 +56,7 @@ pub enum Observed {
 
 /// Where in its stream, so that a result is told after all events of its command.
 pub(super) struct Placed {
-    sequence: u64,
+    pub(super) sequence: u64,
     published: OffsetDateTime,
     /// Messages after it that are there already.
     pub(super) pending: u64,

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,7 +14,7 @@ use kube::{Client, Config};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::api_error::ApiError;
 use super::discovery::{Kind, Kinds};
@@ -42,9 +43,21 @@ pub struct Cluster {
 struct Connection {
     client: Client,
     /// The same without kube's retries of 429, 503 and 504: through the API server's proxy these are answers of another
-    /// server.
-    unretried: Client,
+    /// server. Made on first use, because most targets need none.
+    unretried: Arc<OnceCell<Client>>,
+    settings: Arc<Config>,
     number: u64,
+}
+
+impl Connection {
+    async fn unretried(&self) -> Result<Client, kube::Error> {
+        let connect = async || {
+            let mut settings = (*self.settings).clone();
+            settings.default_retry = false;
+            Client::try_from(settings)
+        };
+        self.unretried.get_or_try_init(connect).await.cloned()
+    }
 }
 
 #[derive(Deserialize)]
@@ -119,7 +132,12 @@ impl Cluster {
         F: Fn(Client) -> A,
         A: Future<Output = Result<T, kube::Error>>,
     {
-        self.send(verb, object, |connection| request(connection.unretried.clone())).await
+        let request = &request;
+        self.send(verb, object, |connection| {
+            let connection = connection.clone();
+            async move { request(connection.unretried().await?).await }
+        })
+        .await
     }
 
     async fn send<T, F, A>(
@@ -384,9 +402,6 @@ async fn connect(name: &str, target: &Target, number: u64) -> Result<Connection,
     };
     // Shorter than the limit of the whole call, so that it is told apart from a server that is slow to answer.
     config.connect_timeout = Some(target.request_timeout / 2);
-    let mut once = config.clone();
-    once.default_retry = false;
-    let client = Client::try_from(config).map_err(|error| unusable(error.into()))?;
-    let unretried = Client::try_from(once).map_err(|error| unusable(error.into()))?;
-    Ok(Connection { client, unretried, number })
+    let client = Client::try_from(config.clone()).map_err(|error| unusable(error.into()))?;
+    Ok(Connection { client, unretried: Arc::default(), settings: Arc::new(config), number })
 }

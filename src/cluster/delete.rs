@@ -114,7 +114,7 @@ impl Run<'_> {
         inventory: &Inventory,
         objects: Option<Vec<DynamicObject>>,
     ) -> Result<(Vec<Candidate>, HashMap<usize, Value>), Error> {
-        let lag = DiscoveryLag::begin();
+        let mut lag = DiscoveryLag::begin();
         loop {
             let candidates = self.candidates(inventory, objects.clone()).await?;
             match self.live(&candidates).await {

@@ -21,6 +21,8 @@ pub enum Family {
     Smi,
     /// `connection.*`.
     Connection,
+    /// `dashboard.*`.
+    Dashboard,
 }
 
 /// Names that one family reserves: the prefix, and whether a hash of eight hex digits ends the name.
@@ -41,6 +43,7 @@ const RESERVED: &[(Family, &str, bool)] = &[
     (Family::Mesh, "istio-tag-", false),
     (Family::Mesh, "istio-gateway-", false),
     (Family::Connection, "metrics-connection-", false),
+    (Family::Dashboard, "grafana-dashboards-", false),
 ];
 
 /// Parts of a mesh that a cluster has once.
@@ -62,6 +65,7 @@ impl Family {
             Self::Mesh => "mesh",
             Self::Smi => "smi",
             Self::Connection => "connection",
+            Self::Dashboard => "dashboard",
         }
     }
 
@@ -110,6 +114,7 @@ mod tests {
             ("policy-mtls-default-shop-0a1b2c3d", Family::Policy),
             ("smi", Family::Smi),
             ("metrics-connection-mesh", Family::Connection),
+            ("grafana-dashboards-mesh", Family::Dashboard),
             ("istio", Family::Config),
             ("istiod-", Family::Config),
             ("sample-web", Family::Config),

@@ -11,30 +11,36 @@ use super::api_error::ApiError;
 use super::discovery::Kind;
 use super::{Cluster, Error, ObjectRef, order};
 
-/// How long discovery may go on listing a version that the API server has stopped to serve. A healthy API server needs
-/// well under a second.
-const BEHIND_FOR: Duration = Duration::from_secs(10);
+/// How long discovery and the served resources may differ after a CRD changed: each API server follows by itself. A
+/// healthy one needs well under a second.
+const DIFFERS_FOR: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Bounds how often kinds are located again because the API server answers 404 for a resource that its discovery
-/// lists: the two follow a changed CRD at different times.
+/// Bounds how often a request is repeated that the API server answers with 404 for a resource that its discovery lists.
 pub(super) struct DiscoveryLag {
     until: Instant,
+    repeated: bool,
 }
 
 impl DiscoveryLag {
     pub fn begin() -> Self {
-        Self { until: Instant::now() + BEHIND_FOR }
+        Self { until: Instant::now() + DIFFERS_FOR, repeated: false }
     }
 
-    /// Whether `error` may be such a disagreement and there is time left. Pauses before it says yes.
-    pub async fn explains(&self, error: &Error) -> bool {
-        let lags = matches!(error.fault(), Some(ApiError::NotServed)) && Instant::now() < self.until;
-        if lags {
+    /// Whether `error` may be such a difference and there is time left.
+    pub fn permits(&self, error: &Error) -> bool {
+        matches!(error.fault(), Some(ApiError::NotServed)) && Instant::now() < self.until
+    }
+
+    /// The same, with a pause from the second time on. The first repetition needs none: most often the version was
+    /// retired some time ago, and discovery says so when it is read again.
+    pub async fn explains(&mut self, error: &Error) -> bool {
+        let permits = self.permits(error);
+        if permits && std::mem::replace(&mut self.repeated, true) {
             sleep(PAUSE).await;
         }
-        lags
+        permits
     }
 }
 

@@ -72,6 +72,11 @@ impl Decision {
 }
 
 impl Seen {
+    /// Whether fields are cleared or taken over before the object is applied.
+    pub fn writes_first(&self) -> bool {
+        !self.taken.is_empty() || self.clears.is_some()
+    }
+
     fn of(live: &Value, taken: &[String]) -> Self {
         let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
         Self { uid: text("uid"), resource_version: text("resourceVersion"), taken: taken.to_vec(), clears: None }

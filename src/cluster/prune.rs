@@ -25,7 +25,7 @@ pub(super) async fn plan(
     desired: &[ObjectRef],
     id: &str,
 ) -> Result<Prune, Error> {
-    let lag = DiscoveryLag::begin();
+    let mut lag = DiscoveryLag::begin();
     loop {
         match compare(cluster, entries, desired, id).await {
             Err(error) if lag.explains(&error).await => {}

@@ -157,7 +157,7 @@ impl Removal<'_> {
         let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
         let mut kind = Cow::Borrowed(&doomed.kind);
-        let lag = DiscoveryLag::begin();
+        let mut lag = DiscoveryLag::begin();
         loop {
             match written(self.guard, self.cluster.remove(&kind, &doomed.object, &params)).await {
                 Err(error) if guarded(self.guard, async { Ok(lag.explains(&error).await) }).await? => {}
@@ -230,7 +230,7 @@ async fn look(cluster: &Cluster, left: &mut Vec<DeleteCandidate>) -> Result<Hash
     let reads = |left: &[DeleteCandidate]| {
         left.iter().enumerate().map(|(i, it)| (i, it.kind.clone(), it.object.clone())).collect::<Vec<_>>()
     };
-    let lag = DiscoveryLag::begin();
+    let mut lag = DiscoveryLag::begin();
     let mut there = loop {
         match live::read(cluster, reads(left)).await {
             Err(error) if lag.explains(&error).await => relocate(cluster, left).await?,

@@ -88,6 +88,22 @@ pub enum Action {
 }
 
 impl Action {
+    /// As in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Recreated => "recreated",
+            Self::Skipped => "skipped",
+            Self::Pruned => "pruned",
+            Self::Deleted => "deleted",
+            Self::Absent => "absent",
+            Self::Failed => "failed",
+        }
+    }
+
     /// Whether the cluster was written to.
     #[must_use]
     pub const fn writes(self) -> bool {

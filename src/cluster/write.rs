@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Preconditions};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::api_error::ApiError;
 use super::connection::Apply;
 use super::desired::Desired;
 use super::guarded::{guarded, sleep, written};
+use super::locate::DiscoveryLag;
 use super::options::ApplyOptions;
 use super::plan::{Decision, Planned, Seen, may_recreate};
 use super::{Action, Cluster, Error, ignored_fields, removal, takeover};
@@ -19,9 +20,6 @@ use crate::guard::Guard;
 
 /// Tries when somebody else writes the same object at the same time.
 const TRIES: u32 = 3;
-
-/// How long a kind may stay unserved: after its CRD was established, each API server learns of it by itself.
-const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long an object may take to go before it is created again.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
@@ -46,7 +44,11 @@ pub(super) async fn write(
             Ok(Action::Created)
         }
         Decision::Patch(seen) => match take_over_and_patch(cluster, desired, &seen, options, guard).await {
-            Ok(version) if version == seen.resource_version => Ok(Action::Unchanged),
+            Ok(applied) if applied.version == seen.resource_version => Ok(Action::Unchanged),
+            // Only others have written since the plan. A takeover is a write of ours.
+            Ok(applied) if applied.read.as_ref() == Some(&applied.version) && !seen.writes_first() => {
+                Ok(Action::Unchanged)
+            }
             Ok(_) => Ok(Action::Configured),
             Err(error) if matches!(error.fault(), Some(ApiError::Immutable(_))) && may_recreate(desired, options) => {
                 recreate(cluster, desired, seen, options, guard).await
@@ -63,11 +65,11 @@ async fn take_over_and_patch(
     seen: &Seen,
     options: &ApplyOptions,
     guard: &Guard,
-) -> Result<String, Error> {
+) -> Result<Applied, Error> {
     if let Some(patch) = &seen.clears {
         written(guard, cluster.merge(desired.kind()?, &desired.object, patch, false)).await?;
     }
-    if !seen.taken.is_empty() || seen.clears.is_some() {
+    if seen.writes_first() {
         take_over(cluster, desired, options, guard).await?;
     }
     patch(cluster, desired, options, guard).await
@@ -91,26 +93,39 @@ async fn take_over(cluster: &Cluster, desired: &Desired, options: &ApplyOptions,
     }
 }
 
-/// Applies, and answers the resource version.
-async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, guard: &Guard) -> Result<String, Error> {
+/// An object after it was applied.
+struct Applied {
+    /// Its resource version.
+    version: String,
+    /// The resource version before, where the object was read again because of a conflict.
+    read: Option<String>,
+}
+
+fn version_of(live: &Value) -> String {
+    live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+}
+
+async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, guard: &Guard) -> Result<Applied, Error> {
     // istiod may write to a webhook's configuration at any moment: what it has taken is not taken back, forced or not.
     let contested = is_contested(desired);
     let mut how = Apply { force: options.force && !contested, dry_run: false };
     let mut body = Cow::Borrowed(&desired.body);
     let kind = desired.kind()?;
-    let begun = Instant::now();
+    let lag = DiscoveryLag::begin();
+    let mut read = None;
     let mut tries = 1;
     loop {
         let error = match written(guard, cluster.patch(kind, &desired.object, &body, how)).await {
             Ok(live) => {
                 reach(Step::ObjectWritten);
-                return Ok(live["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
+                return Ok(Applied { version: version_of(&live), read });
             }
             Err(error) => error,
         };
         match error.fault() {
             Some(ApiError::FieldConflict(_)) if contested && tries < TRIES => {
                 let live = guarded(guard, cluster.get_as(kind, &desired.object)).await?;
+                read = live.as_ref().map(version_of);
                 let mut rest = desired.body.clone();
                 ignored_fields::strip_ignored(&mut rest, live.as_ref());
                 if rest == *body && how.force == options.force {
@@ -121,7 +136,7 @@ async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, gua
                 tries += 1;
             }
             Some(ApiError::Conflict(_)) if tries < TRIES => tries += 1,
-            Some(ApiError::NotServed) if begun.elapsed() < SERVED_WITHIN => {}
+            _ if lag.permits(&error) => {}
             _ => return Err(error),
         }
         sleep(guard, PAUSE).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bridge, Bus, Charts, Config, Connection, Nats, Worker};
+use super::{Bridge, Bus, Charts, Config, Connection, Dashboard, Nats, Worker};
 use crate::event;
 use crate::observe::promql::is_label_name;
 
@@ -36,6 +36,7 @@ pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
     }
     charts(&config.charts)?;
     bridge(&config.bridge)?;
+    dashboard(&config.dashboard)?;
     let endpoint = config.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
     check(!endpoint.contains('@'), "telemetry.otlp_endpoint", "must not hold credentials")
 }
@@ -150,6 +151,35 @@ fn bridge(bridge: &Bridge) -> Result<(), Wrong> {
     check(!meshery.url.contains(['@', '?', '#']), "bridge.meshery.url", "must have no credentials and no query")
 }
 
+fn dashboard(dashboard: &Dashboard) -> Result<(), Wrong> {
+    let (header, oidc) = (dashboard.identity_header.as_deref(), dashboard.oidc.as_ref());
+    let local = dashboard.listen.ip().is_loopback();
+    let known = header.is_some() || oidc.is_some();
+    check(local || known, "dashboard.listen", "an address other than loopback needs identity_header or oidc")?;
+    check(
+        header.is_none() || oidc.is_none(),
+        "dashboard.oidc",
+        "excludes identity_header: give one source of identity",
+    )?;
+    let name = header.is_none_or(|name| http::HeaderName::try_from(name).is_ok());
+    check(name, "dashboard.identity_header", "must be the name of a header")?;
+    let proxies = header.is_none() || !dashboard.trusted_proxies.is_empty();
+    check(proxies, "dashboard.trusted_proxies", "identity_header needs the addresses of the proxies that set it")?;
+    let users = dashboard.operators.is_empty() || known;
+    check(users, "dashboard.operators", "needs identity_header or oidc")?;
+    check((1..=200_000).contains(&dashboard.max_runs), "dashboard.max_runs", "must be 1 to 200,000")?;
+    check((1..=10_000).contains(&dashboard.max_connections), "dashboard.max_connections", "must be 1 to 10,000")?;
+    let Some(oidc) = oidc else { return Ok(()) };
+    check(!oidc.issuer.is_empty(), "dashboard.oidc.issuer", "must not be empty")?;
+    check(!oidc.audience.is_empty(), "dashboard.oidc.audience", "must not be empty")?;
+    let plain = oidc.jwks.starts_with("http://");
+    check(!plain && !oidc.jwks.is_empty(), "dashboard.oidc.jwks", "must be a file or an https:// URL")?;
+    let known = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+    let fits = oidc.algorithms.iter().all(|algorithm| known.contains(&algorithm.as_str()));
+    let reason = "must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA";
+    check(fits && !oidc.algorithms.is_empty(), "dashboard.oidc.algorithms", reason)
+}
+
 fn check(holds: bool, key: &str, reason: &str) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err((key.to_owned(), reason.to_owned())) }
 }
@@ -196,6 +226,11 @@ mod tests {
         assert_eq!(wrong(|c| c.bridge.default_target = Some("dev".to_owned())), "bridge.default_target");
         assert_eq!(wrong(|c| c.bridge.versions = vec!["v1".to_owned()]), "bridge.versions");
         assert_eq!(wrong(|c| c.bridge.max_streams = 0), "bridge.max_streams");
+        assert_eq!(wrong(|c| c.dashboard.listen = ([0, 0, 0, 0], 8322).into()), "dashboard.listen");
+        let header = |c: &mut Config| c.dashboard.identity_header = Some("X-Forwarded-User".to_owned());
+        assert_eq!(wrong(header), "dashboard.trusted_proxies");
+        assert_eq!(wrong(|c| c.dashboard.operators = vec!["jane".to_owned()]), "dashboard.operators");
+        assert_eq!(wrong(|c| c.dashboard.max_runs = 0), "dashboard.max_runs");
         assert_eq!(wrong(|c| c.telemetry.otlp_endpoint = Some("http://u:p@h".to_owned())), "telemetry.otlp_endpoint");
     }
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::fingerprint::{Fingerprint, params_digest};
-use super::{CommandId, CommandKey, Error, TYPE_PREFIX, Target, binding};
+use super::{CommandId, CommandKey, Error, Target, binding, verb_and_version};
 
 /// Who sent a command; enough to answer it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,11 +194,7 @@ fn check_attributes(attributes: &Map<String, Value>) -> Result<(), Error> {
 fn check_type(target: &Target, verb: &str, attributes: &Map<String, Value>) -> Result<(), Error> {
     let found = text(attributes, "type").ok_or_else(|| attribute("type", "is missing"))?;
     let unknown = || Error::UnknownType { found: found.to_owned() };
-    let named = found
-        .strip_prefix(TYPE_PREFIX)
-        .and_then(|rest| rest.strip_prefix(".command."))
-        .and_then(|rest| rest.rsplit_once('.'));
-    let Some((event_verb, version)) = named else { return Err(unknown()) };
+    let Some((event_verb, version)) = verb_and_version(found, "command") else { return Err(unknown()) };
     let is_version = version.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     if !is_version {
         return Err(unknown());

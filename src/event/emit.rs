@@ -8,6 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::attempts::EarlierAttempt;
 use super::{CommandKey, Error, Origin, TYPE_PREFIX, Target};
 use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
 use crate::error::Problem;
@@ -24,7 +25,7 @@ pub const SOURCE: &str = "urn:sailhand:worker";
 pub const COMMAND_DIGEST: &str = "commanddigest";
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Done; `changed` says whether anything had to be.
@@ -72,6 +73,9 @@ pub struct ResultData {
     pub error: Option<Problem>,
     /// Attempts started; 0 for what was not tried.
     pub attempts: u32,
+    /// The attempts that failed before the last one, oldest first, at most 16. An attempt whose process died is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_attempts: Vec<EarlierAttempt>,
     /// Revision of the lease it was done under; 0 without one.
     pub fence: u64,
     /// The worker that ended it.

@@ -1,6 +1,7 @@
 //! The wire contract: CloudEvents 1.0 in and out, their attributes, types and schemas. Knows neither NATS client
 //! nor Kubernetes.
 
+mod attempts;
 pub mod binding;
 mod command;
 pub mod dataref;
@@ -12,6 +13,7 @@ mod key;
 pub mod params;
 pub mod schema;
 
+pub use attempts::{AttemptedObject, EarlierAttempt};
 pub use command::{Command, Origin, Rejection, decode, sender};
 pub use emit::{
     COMMAND_DIGEST, CONTENT_TYPE, CommandDraft, DEAD_LETTERED, DeadLettered, EventKind, Outcome, ResultData, Retrying,
@@ -23,3 +25,25 @@ pub use key::{CommandId, CommandKey, Target, hex};
 
 /// Prefix of all types: `io.meshery.istio.command.<verb>.v1`.
 pub const TYPE_PREFIX: &str = "io.meshery.istio";
+
+/// Verb and version of a type such as `io.meshery.istio.command.ping.v1`. `part` is `command` or `result`; `None` for
+/// other types.
+#[must_use]
+pub fn verb_and_version<'a>(ty: &'a str, part: &str) -> Option<(&'a str, &'a str)> {
+    ty.strip_prefix(TYPE_PREFIX)?.strip_prefix('.')?.strip_prefix(part)?.strip_prefix('.')?.rsplit_once('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verb_is_read_from_the_type() {
+        assert_eq!(
+            verb_and_version("io.meshery.istio.command.config.apply.v1", "command"),
+            Some(("config.apply", "v1"))
+        );
+        assert_eq!(verb_and_version("io.meshery.istio.result.ping.v1", "result"), Some(("ping", "v1")));
+        assert_eq!(verb_and_version("something.else", "result"), None);
+    }
+}

@@ -84,15 +84,6 @@ fn is_root(path: &String) -> bool {
     path == "/"
 }
 
-impl ServiceAddress {
-    /// Path of an endpoint below the prefix. `endpoint` is one of ours and begins with `/`; it never comes from a
-    /// command, because stores have endpoints that delete series on a plain GET.
-    #[must_use]
-    pub fn endpoint(&self, endpoint: &'static str) -> String {
-        join(&self.path, endpoint)
-    }
-}
-
 impl fmt::Display for ServiceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };

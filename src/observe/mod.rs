@@ -2,6 +2,7 @@
 //! is usable for Istio, and what it says about traffic. The submodules are pure: objects and answers in, reports out.
 //! [`crate::task::connection`] and [`crate::task::metrics`] ask clusters and servers.
 
+pub mod dashboard;
 pub mod discovery;
 pub mod envelope;
 pub mod image;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::names::Namespace;
 use super::{DURATION, Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::DeleteOptions;
-use crate::cluster::{ApplyOptions, Family, ObjectsReport, apply, delete, manifest};
+use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport, apply, delete, manifest};
 use crate::guard::Stop;
 
 /// A DNS label with room for the inventory's prefix.
@@ -72,6 +72,10 @@ impl Task for Apply {
     const SUMMARY: &'static str = "Applies any Kubernetes objects as one named installation, and removes what left it.";
     type Params = ApplyParams;
     type Report = ObjectsReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(params.name.clone())
@@ -183,6 +187,10 @@ impl Task for Delete {
     const SUMMARY: &'static str = "Deletes a named installation, or some of its objects, in reverse order.";
     type Params = DeleteParams;
     type Report = ObjectsReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &DeleteParams) -> Option<String> {
         Some(params.name.clone())

@@ -204,9 +204,7 @@ fn ended(
     cx: &TaskContext,
     done: Result<RunReport, runner::Incomplete>,
 ) -> Result<Outcome<RunReport>, Failure<RunReport>> {
-    let outcome = |report| {
-        if cx.guard.has_begun_to_write() { Outcome::Changed(report) } else { Outcome::Unchanged(report) }
-    };
+    let outcome = |report| Outcome::new(cx.guard.has_begun_to_write(), report);
     match done {
         Ok(report) => Ok(outcome(report)),
         Err(incomplete) => {

@@ -5,6 +5,7 @@ mod image;
 mod istio_api;
 mod names;
 mod pods;
+mod record;
 mod refusal;
 mod registry;
 
@@ -14,6 +15,7 @@ pub mod cancel;
 pub mod config;
 pub mod conformance;
 pub mod connection;
+pub mod dashboard;
 pub mod mesh;
 pub mod metrics;
 pub mod namespace;
@@ -36,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::attachment::Attachments;
 use crate::chart;
 use crate::clock::Clock;
-use crate::cluster::{self, Cluster, Clusters, ObjectsFailure, ObjectsReport};
+use crate::cluster::{self, Cluster, Clusters, ObjectReport, ObjectsFailure, ObjectsReport};
 use crate::conformance as suites;
 use crate::error::{Class, Classify, Code};
 use crate::event::CommandKey;
@@ -46,7 +48,7 @@ use crate::notice::{Notices, Untold};
 use crate::progress::{Progress, Step};
 
 pub use refusal::Refusal;
-pub use registry::{DynTask, Registry};
+pub use registry::{DynTask, FailedReport, Registry};
 
 /// What is common of humantime's notation, for the schemas.
 const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
@@ -88,6 +90,11 @@ pub enum Outcome<R> {
 }
 
 impl<R> Outcome<R> {
+    /// `Changed` or `Unchanged`.
+    pub const fn new(changed: bool, report: R) -> Self {
+        if changed { Self::Changed(report) } else { Self::Unchanged(report) }
+    }
+
     /// Whether anything was written, and the report.
     #[must_use]
     pub fn into_parts(self) -> (bool, R) {
@@ -242,7 +249,7 @@ fn objects_ended<R>(
     let outcome = |done: ObjectsReport| {
         let wrote = done.changed() && !done.dry_run;
         let done = done.fit(MAX_REPORT);
-        if wrote { Outcome::Changed(report(done)) } else { Outcome::Unchanged(report(done)) }
+        Outcome::new(wrote, report(done))
     };
     match done {
         Ok(done) => Ok(outcome(done)),
@@ -343,6 +350,12 @@ pub trait Task: Send + Sync + 'static {
 
     /// How the commands of this verb use a worker's slots.
     const SLOT_CLASS: SlotClass = SlotClass::Normal;
+
+    /// The objects of a report, which the result of a command lists for each failed attempt. Default: none.
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        let _ = report;
+        Vec::new()
+    }
 
     /// Defaults of deadline and attempts.
     fn limits(&self) -> Limits {

@@ -42,7 +42,7 @@ impl Task for Label {
         let cluster = cx.cluster().await?;
         let mut work = Work { cx, cluster: &cluster, report: LabelReport::of(&params), wrote: false, params: &params };
         let done = work.run().await;
-        let outcome = if work.wrote { Outcome::Changed(work.report) } else { Outcome::Unchanged(work.report) };
+        let outcome = Outcome::new(work.wrote, work.report);
         match done {
             Ok(()) => Ok(outcome),
             Err(error) => Err(Failure { error, report: work.wrote.then_some(outcome) }),

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::chart::Charts;
+use crate::cluster::{Action, ObjectReport};
 use crate::config;
+use crate::event::AttemptedObject;
 
 use super::{Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
 
@@ -39,7 +41,29 @@ pub trait DynTask: Send + Sync {
     ///
     /// # Errors
     /// See [`Failure`].
-    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Value>>;
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Box<FailedReport>>>;
+}
+
+/// The report of a task that failed.
+#[derive(Debug)]
+pub struct FailedReport {
+    /// The report.
+    pub json: Value,
+    /// Its objects that were written, deleted or failed.
+    pub objects: Vec<AttemptedObject>,
+}
+
+impl FailedReport {
+    fn of<T: Task>(report: &T::Report) -> Self {
+        let objects = T::objects(report).into_iter().filter_map(attempted).collect();
+        Self { json: json(report), objects }
+    }
+}
+
+/// An object as a failed attempt lists it; `None` where nothing was written and nothing failed.
+fn attempted(line: &ObjectReport) -> Option<AttemptedObject> {
+    let listed = line.action.writes() || line.action == Action::Failed;
+    listed.then(|| AttemptedObject { object: line.object.to_string(), action: line.action.as_str().to_owned() })
 }
 
 struct Erased<T>(T);
@@ -82,13 +106,14 @@ where
         Ok(self.0.installation(&params))
     }
 
-    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Value>> {
+    async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Box<FailedReport>>> {
         let params =
             T::Params::deserialize_from(&params).map_err(|reason| Error::Parameter { field: "data", reason })?;
         match self.0.run(cx, params).await {
             Ok(outcome) => Ok(outcome.map(|report| json(&report))),
             Err(Failure { error, report }) => {
-                Err(Failure { error, report: report.map(|outcome| outcome.map(|report| json(&report))) })
+                let report = report.map(|outcome| outcome.map(|report| Box::new(FailedReport::of::<T>(&report))));
+                Err(Failure { error, report })
             }
         }
     }
@@ -153,6 +178,8 @@ impl Registry {
             .with(super::connection::Check)
             .with(super::metrics::Query)
             .with(super::metrics::Promql)
+            .with(super::dashboard::Apply)
+            .with(super::dashboard::Remove)
             .with(super::addon::Apply)
             .with(super::addon::Remove)
             .with(super::smi::Install)

@@ -126,6 +126,10 @@ impl Task for Install {
     type Params = InstallParams;
     type Report = SmiReport;
 
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
+
     fn installation(&self, _: &InstallParams) -> Option<String> {
         Some(INSTALLATION.to_owned())
     }
@@ -174,6 +178,10 @@ impl Task for Remove {
     const SUMMARY: &'static str = "Removes the SMI controller, and on request the CRDs with all SMI objects.";
     type Params = RemoveParams;
     type Report = SmiReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, _: &RemoveParams) -> Option<String> {
         Some(INSTALLATION.to_owned())

@@ -27,12 +27,12 @@ use super::{Engine, Error};
 use crate::attachment::{Attachment, Attachments};
 use crate::bus::{self, Attempts, Bus, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, Command, CommandId, CommandKey, EventKind, Origin, Started, Target};
+use crate::event::{self, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
 use crate::notice::{Notice, Untold};
 use crate::retry;
-use crate::task::{self, Cancelled, Commands, DynTask, Failure, Limits, Outcome, TaskContext};
+use crate::task::{self, Cancelled, Commands, DynTask, FailedReport, Failure, Limits, Outcome, TaskContext};
 
 /// How long a task that was told to stop may take to reach a safe point.
 pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
@@ -89,7 +89,6 @@ pub(super) struct Attempt {
     pub record: Attempts,
     revision: u64,
     events: AtomicU32,
-    before: Option<String>,
     beginning: Option<Beginning>,
 }
 
@@ -117,7 +116,8 @@ impl Attempt {
 
     /// Whether the attempt before this one panicked.
     pub fn panicked_before(&self) -> bool {
-        self.before.as_deref() == Some(Code::SH4001.as_str())
+        let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.begun);
+        last.is_some_and(|last| last.problem.code == Code::SH4001.as_str())
     }
 
     /// When the command must be done: its own expiry, or the verb's limit counted from its first attempt.
@@ -129,10 +129,10 @@ impl Attempt {
 }
 
 /// What a task came to, or its panic.
-type Caught = Result<Result<Outcome<Value>, Failure<Value>>, Box<dyn Any + Send>>;
+type Caught = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
 
 /// A failed task may have a report too.
-type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Value>>)>;
+type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
 
 impl Engine {
     /// The attempt that was recorded last, for a command that gets no other.
@@ -199,7 +199,7 @@ impl Engine {
                 crashed_alone,
                 changed: before.changed(),
                 writing: false,
-                last_code: None,
+                failed: before.failed.clone(),
                 not_before: None,
             };
             if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
@@ -208,8 +208,7 @@ impl Engine {
             }
             work.under_way.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
-                let (before, beginning) = (before.last_code, Some(beginning));
-                return Ok(Begun::Now(Attempt { record, revision, before, beginning, ..Attempt::default() }));
+                return Ok(Begun::Now(Attempt { record, revision, beginning: Some(beginning), ..Attempt::default() }));
             }
             work.under_way.end();
             known = self.bus.attempts(key).await?;
@@ -232,11 +231,12 @@ impl Engine {
             let changed = found.changed || ending.changed;
             let mut record = Attempts { open: false, alone: false, changed, writing: false, ..found };
             if let Some((problem, delay)) = failure {
-                record.last_code = Some(problem.code.clone());
+                let ended = event::rfc3339(self.clock.now());
+                EarlierAttempt::new(record.begun, &record.worker, ended, problem, &ending.objects)
+                    .add_to(&mut record.failed);
                 record.not_before = Some(milliseconds(self.clock.now() + delay));
             } else {
                 record.begun -= 1;
-                record.last_code.clone_from(&attempt.before);
             }
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;

@@ -17,7 +17,7 @@ use super::waiting::{LONGEST_NAK, Way};
 use super::{Engine, Error};
 use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
 use crate::error::{Class, Classify, Code, Problem};
-use crate::event::{self, Command, EventKind, Origin, ResultData, Retrying};
+use crate::event::{self, AttemptedObject, Command, EventKind, Origin, ResultData, Retrying};
 use crate::failpoint::{Step, reach};
 use crate::notice::Untold;
 use crate::task::Outcome;
@@ -27,6 +27,8 @@ use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 #[derive(Default)]
 pub(super) struct Ending {
     pub report: Option<serde_json::Value>,
+    /// What a failed attempt wrote, deleted or failed to write.
+    pub objects: Vec<AttemptedObject>,
     pub changed: bool,
     pub error: Option<Error>,
     pub attempt: Attempt,
@@ -238,15 +240,22 @@ impl Engine {
         let (ended, wrote) = self.run_task(work, params, &mut begun, deadline, held.as_deref_mut()).await;
         reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
-        let (outcome, error) = match ended {
-            Ok(outcome) => (Some(outcome), None),
-            Err((error, outcome)) => (outcome, Some(self.explain(error, held).await?)),
+        let (changed, report, objects, error) = match ended {
+            Ok(outcome) => {
+                let (changed, report) = outcome.into_parts();
+                (changed, Some(report), Vec::new(), None)
+            }
+            Err((error, outcome)) => {
+                let error = self.explain(error, held).await?;
+                let (changed, report) = outcome.map(Outcome::into_parts).unzip();
+                let (report, objects) = report.map(|report| (report.json, report.objects)).unzip();
+                (changed.unwrap_or_default(), report, objects.unwrap_or_default(), Some(error))
+            }
         };
-        let (changed, report) = outcome.map(Outcome::into_parts).unzip();
         // One that panicked, was dropped or had no answer cannot say what came of its last write.
         let in_doubt = wrote && error.as_ref().is_some_and(Error::leaves_in_doubt);
-        let changed = changed.unwrap_or_default() || in_doubt;
-        Ok(Ending { report, changed, error, attempt: begun, fence, left, wait: None }.into())
+        let changed = changed || in_doubt;
+        Ok(Ending { report, objects, changed, error, attempt: begun, fence, left, wait: None }.into())
     }
 
     /// A failure as it is settled. The cluster says that the lease is lost, but the bus knows: while the lease is still
@@ -300,6 +309,7 @@ impl Engine {
                     report: ending.report,
                     error: problem,
                     attempts: number,
+                    earlier_attempts: ending.attempt.record.failed,
                     fence: ending.fence,
                     worker: self.settings.worker.clone(),
                     ended: event::rfc3339(self.clock.now()),
@@ -425,10 +435,12 @@ impl Engine {
             event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
         reach(Step::Committing);
         let swap = match self.bus.commit_result(origin, &event).await {
-            // Without a result the command would run again for ever. The report is the only part without a bound.
-            Err(error @ crate::bus::Error::TooLarge { .. }) if result.report.is_some() => {
+            // Without a result the command would run again for ever. All other parts have a small bound.
+            Err(error @ crate::bus::Error::TooLarge { .. })
+                if result.report.is_some() || !result.earlier_attempts.is_empty() =>
+            {
                 self.bus_failed("the result is published without its report", &error);
-                let short = ResultData { report: None, ..result.clone() };
+                let short = ResultData { report: None, earlier_attempts: Vec::new(), ..result.clone() };
                 let event = event::result_event(origin, self.clock.now(), &short)
                     .map_err(|error| unsendable(origin, &error))?;
                 self.bus.commit_result(origin, &event).await?

@@ -299,6 +299,7 @@ impl Engine {
                 report: None,
                 error: Some(problem),
                 attempts: 0,
+                earlier_attempts: Vec::new(),
                 fence: 0,
                 worker: self.settings.worker.clone(),
                 ended: event::rfc3339(self.clock.now()),

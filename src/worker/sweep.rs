@@ -90,6 +90,7 @@ impl Engine {
                 report: None,
                 error: Some(problem),
                 attempts: attempts.begun,
+                earlier_attempts: attempts.failed,
                 fence: 0,
                 worker: self.settings.worker.clone(),
                 ended: event::rfc3339(self.clock.now()),

@@ -13,7 +13,7 @@ use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
 use sailhand::bus::{Attempts, Bus, Cancellation, Delivery, Lease, LeaseName, RecordKey, Settlement, Subjects, Swap};
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandId, CommandKey, Origin, Outcome, ResultData, Target, decode, result_event};
+use sailhand::event::{CommandDraft, CommandId, CommandKey, Origin, ResultData, Target, decode, result_event};
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::nats::NatsServer;
@@ -77,16 +77,7 @@ fn command(target: &str) -> CommandId {
 }
 
 fn result(worker: &str) -> ResultData {
-    ResultData {
-        outcome: Outcome::Succeeded,
-        changed: false,
-        report: None,
-        error: None,
-        attempts: 1,
-        fence: 0,
-        worker: worker.to_owned(),
-        ended: "2026-01-31T12:00:00Z".to_owned(),
-    }
+    ResultData { worker: worker.to_owned(), ..support::worker::succeeded() }
 }
 
 fn lease_name(installation: &str) -> LeaseName {

@@ -69,16 +69,7 @@ impl World {
 
     pub async fn end(&self, origin: &Origin, outcome: Outcome) {
         let error = (outcome != Outcome::Succeeded).then(problem);
-        let result = ResultData {
-            outcome,
-            changed: false,
-            report: None,
-            error,
-            attempts: 1,
-            fence: 0,
-            worker: "w".to_owned(),
-            ended: "2026-01-31T12:00:00Z".to_owned(),
-        };
+        let result = ResultData { outcome, error, ..support::worker::succeeded() };
         let event = result_event(origin, OffsetDateTime::now_utc(), &result).unwrap();
         self.bus.commit_result(origin, &event).await.unwrap();
     }

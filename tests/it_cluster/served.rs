@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kube::api::PostParams;
+use kube::core::DynamicObject;
 use sailhand::cluster::Action::{Absent, Deleted, Failed, Pruned, Skipped, Unchanged};
 use sailhand::cluster::delete::DeleteOptions;
 use sailhand::error::{Class, Classify, Code};
@@ -85,6 +87,44 @@ async fn prune_and_delete_repeat_what_contradicts_the_discovery() {
     refused.store(0, Ordering::Relaxed);
     let report = site.delete_as(&cluster, Some(&[lamp(&site, "v1", "hall")]), &DeleteOptions::default()).await.unwrap();
     assert_eq!(actions(&report), [("hall", Deleted)]);
+}
+
+/// istiod raises `failurePolicy` of its webhooks after they were read, so that the plan is of the state before.
+#[tokio::test]
+async fn webhook_that_istiod_has_changed_since_it_was_read_is_unchanged() {
+    let site = Site::new("contested").await;
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("contested-{}", site.namespace)},
+        "webhooks": [{
+            "name": "contested.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Ignore",
+            "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            // The API server adds a scope to each rule: whether these are the same, only it can say.
+            "rules": [{"apiGroups": ["none.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["none"]}],
+        }],
+    });
+    site.apply(std::slice::from_ref(&webhook), &options(|_| {})).await.unwrap();
+    let read = site.get(&webhook).await.unwrap();
+    let mut raised: DynamicObject = serde_json::from_value(read.clone()).unwrap();
+    raised.data["webhooks"][0]["failurePolicy"] = "Fail".into();
+    let istiod = PostParams { field_manager: Some("pilot-discovery".to_owned()), ..PostParams::default() };
+    let name = raised.metadata.name.clone().unwrap();
+    site.api(&webhook).await.replace(&name, &istiod, &raised).await.unwrap();
+
+    let (proxy, cluster) = proxied(&site).await;
+    let stale = Arc::new(AtomicUsize::new(0));
+    let counted = stale.clone();
+    proxy.answer(move |path, _| {
+        let first = path.ends_with(&format!("/validatingwebhookconfigurations/{name}"))
+            && counted.fetch_add(1, Ordering::Relaxed) == 0;
+        first.then(|| (200, read.to_string()))
+    });
+    let report = site.apply_as(&cluster, std::slice::from_ref(&webhook), &options(|_| {}), 1).await.unwrap();
+    assert_eq!(report.objects[0].action, Unchanged, "{report:?}");
+    assert!(stale.load(Ordering::Relaxed) > 1, "it was read again");
+    let live = site.get(&webhook).await.unwrap();
+    assert_eq!(live["webhooks"][0]["failurePolicy"], "Fail");
+    site.delete(None, &DeleteOptions::default()).await.unwrap();
 }
 
 #[tokio::test]

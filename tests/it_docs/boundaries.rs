@@ -139,6 +139,12 @@ const RULES: &[Rule] = &[
         except: &[],
         never: &["kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },
+    // Pages read the bus through the client.
+    Rule {
+        within: "dashboard",
+        except: &[],
+        never: &["async_nats", "kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
+    },
     // One file to change when the crate is replaced.
     Rule { within: "", except: &["retry.rs"], never: &["backoff"] },
     Rule {

@@ -146,55 +146,94 @@ async fn grafana_asks_the_prometheus_that_is_named() {
     assert_eq!((&source["type"], &source["url"]), (&json!("prometheus"), &json!(named)));
 }
 
-/// Prometheus' own engine answers the panels' questions from what proxies and istiod would tell.
+/// Prometheus' own engine answers the panels' queries from what proxies and istiod report, and accepts all of them.
 #[tokio::test]
 async fn grafanas_panels_show_what_happens() {
     let space = unique("addon-panels");
     let (cx, _) = context(&space, 1);
     let files = files(&cx, &space, json!({"addon": "grafana"})).await;
-    let dashboard: Value = serde_json::from_str(&files["mesh.json"]).unwrap();
-    let told =
+    let sample =
         |name: &str, labels: &str, values: &str| json!({"series": format!("{name}{{{labels}}}"), "values": values});
     let to = |service: &str, reporter: &str, more: &str| {
-        format!(r#"destination_service="{service}",reporter="{reporter}",{more}"#)
+        format!(
+            r#"destination_service_namespace="shop",destination_service_name="{service}",destination_workload="{service}-v1",reporter="{reporter}",{more}"#
+        )
     };
-    // 15 in 15 s are 1 in a second; what the other end counts is not counted again.
-    let steady = "0+15x20";
+    // 15 in 15 s are 1 in a second.
+    let steady = "0+15x60";
     let (requests, took) = ("istio_requests_total", "istio_request_duration_milliseconds_bucket");
-    let series = json!([
-        told(requests, &to("reviews", "source", r#"response_code="200""#), steady),
-        told(requests, &to("reviews", "source", r#"response_code="503""#), steady),
-        told(requests, &to("reviews", "destination", r#"response_code="200""#), steady),
-        told(requests, &to("details", "waypoint", r#"response_code="200""#), steady),
-        told(took, &to("reviews", "source", r#"le="100""#), steady),
-        told(took, &to("reviews", "source", r#"le="+Inf""#), steady),
-        told("istio_build", r#"component="pilot",tag="1.30.3""#, "1x20"),
-        told("pilot_xds", r#"instance="one""#, "3x20"),
-        told("pilot_xds", r#"instance="two""#, "4x20"),
-        told("pilot_total_xds_rejects", r#"type="cds""#, "2x20"),
-    ]);
-    let reviews = r#"{destination_service="reviews"}"#;
-    let details = r#"{destination_service="details"}"#;
-    let shown = [
-        ("Requests a second", vec![(reviews, 2.0), (details, 1.0)]),
-        ("Share of errors", vec![(reviews, 0.5), (details, 0.0)]),
-        ("Latency, 99 of 100 requests", vec![(reviews, 99.0)]),
-        ("Versions in use", vec![(r#"{component="pilot",tag="1.30.3"}"#, 1.0)]),
-        ("Proxies connected to istiod", vec![("{}", 7.0)]),
-        ("Configuration that proxies refused", vec![(r#"{type="cds"}"#, 2.0)]),
+    let unreached = r#"destination_service_namespace="shop",destination_service_name="reviews",destination_workload="unknown",reporter="source",response_code="503",response_flags="UH""#;
+    let mut series = vec![
+        // Both sidecars report a request; a request without a healthy upstream only the client's.
+        sample(requests, &to("reviews", "source", r#"response_code="200""#), steady),
+        sample(requests, &to("reviews", "destination", r#"response_code="200""#), steady),
+        sample(requests, unreached, steady),
+        // A gateway and a waypoint report a request.
+        sample(requests, &to("details", "source", r#"response_code="200""#), steady),
+        sample(requests, &to("details", "waypoint", r#"response_code="200""#), steady),
+        // The client ended the request; a gRPC error.
+        sample(requests, &to("ratings", "destination", r#"response_code="0",response_flags="DC""#), steady),
+        sample(requests, &to("ratings", "destination", r#"response_code="200",grpc_response_status="14""#), steady),
+        sample("istio_tcp_sent_bytes_total", &to("db", "source", r#"a="b""#), steady),
+        sample("istio_tcp_sent_bytes_total", &to("db", "destination", r#"a="b""#), steady),
+        sample("istio_build", r#"component="pilot",tag="1.30.3""#, "1x60"),
+        sample("pilot_xds", r#"instance="one""#, "3x60"),
+        sample("pilot_xds", r#"instance="two""#, "4x60"),
+        sample("pilot_total_xds_rejects", r#"type="cds""#, steady),
     ];
-    let panels = dashboard["panels"].as_array().unwrap();
-    assert_eq!(panels.len(), shown.len());
-    let questions = panels.iter().zip(shown).map(|(panel, (title, samples))| {
-        assert_eq!(panel["title"], title);
+    for (reporter, bound, rate) in [
+        ("source", "10", steady),
+        ("source", "+Inf", steady),
+        ("destination", "100", steady),
+        ("destination", "+Inf", steady),
+    ] {
+        series.push(sample(took, &to("reviews", reporter, &format!("le=\"{bound}\"")), rate));
+    }
+    let of =
+        |service: &str| format!(r#"{{destination_service_namespace="shop",destination_service_name="{service}"}}"#);
+    let shown = [
+        ("mesh.json", "Requests", vec![(of("reviews"), 2.0), (of("details"), 1.0), (of("ratings"), 2.0)]),
+        ("mesh.json", "Share of errors", vec![(of("reviews"), 0.5), (of("details"), 0.0), (of("ratings"), 0.5)]),
+        ("mesh.json", "Latency, 99th percentile", vec![(of("reviews"), 99.0)]),
+        ("mesh.json", "Requests that reached no workload", vec![(of("reviews"), 1.0)]),
+        ("mesh.json", "TCP bytes from servers", vec![(of("db"), 1.0)]),
+        ("mesh.json", "Versions in use", vec![(r#"{component="pilot",tag="1.30.3"}"#.to_owned(), 1.0)]),
+        ("mesh.json", "Proxies connected to istiod", vec![("{}".to_owned(), 7.0)]),
+        ("service.json", "Share of errors", vec![(of("reviews"), 0.5)]),
+        ("control-plane.json", "Configuration that proxies rejected", vec![(r#"{type="cds"}"#.to_owned(), 1.0)]),
+        ("ambient.json", "Requests through waypoints", vec![(of("details"), 1.0)]),
+        ("ambient.json", "TCP bytes", vec![(of("db"), 1.0)]),
+    ];
+    let filled = |query: &str| {
+        query
+            .replace("$__rate_interval", "2m")
+            .replace("$namespace", "shop")
+            .replace("$service", "reviews")
+            .replace("$workload", "reviews-v1")
+    };
+    let mut rules = Vec::new();
+    let mut expressions = BTreeMap::new();
+    for file in ["mesh.json", "service.json", "workload.json", "control-plane.json", "ambient.json"] {
+        let dashboard: Value = serde_json::from_str(&files[file]).unwrap();
+        for (title, query) in sailhand::observe::dashboard::queries_of(&dashboard) {
+            let query = filled(&query);
+            rules.push(json!({"record": format!("panel:{}", rules.len()), "expr": query}));
+            expressions.entry((file, title)).or_insert(query);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.yaml");
+    std::fs::write(&path, json!({"groups": [{"name": "panels", "rules": rules}]}).to_string()).unwrap();
+    promtool(&["check", "rules", path.to_str().unwrap()]);
+    let questions = shown.iter().map(|(file, title, samples)| {
         let samples: Vec<_> = samples.iter().map(|(labels, value)| json!({"labels": labels, "value": value})).collect();
-        json!({"expr": panel["targets"][0]["expr"], "eval_time": "5m", "exp_samples": samples})
+        let query = &expressions[&(*file, (*title).to_owned())];
+        json!({"expr": query, "eval_time": "10m", "exp_samples": samples})
     });
     let test = json!({
         "evaluation_interval": "15s", "fuzzy_compare": true,
         "tests": [{"interval": "15s", "input_series": series, "promql_expr_test": questions.collect::<Vec<_>>()}],
     });
-    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("panels.yaml");
     std::fs::write(&path, test.to_string()).unwrap();
     promtool(&["test", "rules", path.to_str().unwrap()]);

@@ -26,7 +26,7 @@ use crate::support::prometheus::{Prometheus, serve};
 const WITHIN: Duration = Duration::from_secs(40);
 
 /// A context whose target has these servers in the worker's configuration.
-fn with_connections(test: &str, connections: BTreeMap<String, Connection>) -> TaskContext {
+pub fn with_connections(test: &str, connections: BTreeMap<String, Connection>) -> TaskContext {
     let (mut cx, _) = context(test, 1);
     let target = Target {
         kubeconfig: Some(control_plane::kubeconfig().to_owned()),
@@ -46,7 +46,7 @@ fn one(name: &str, address: &str) -> BTreeMap<String, Connection> {
     BTreeMap::from([(name.to_owned(), connection(address, Credentials::default()))])
 }
 
-async fn run<T: Task>(task: T, cx: &TaskContext, params: Value) -> Result<(bool, T::Report), Error> {
+pub async fn run<T: Task>(task: T, cx: &TaskContext, params: Value) -> Result<(bool, T::Report), Error> {
     let params = serde_json::from_value(params).unwrap();
     match task.run(cx, params).await {
         Ok(outcome) => Ok(outcome.into_parts()),

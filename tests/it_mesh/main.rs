@@ -7,6 +7,7 @@ mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
 mod connections;
+mod dashboards;
 mod install;
 mod lifecycle;
 #[path = "../mesh_settings/mod.rs"]

@@ -12,7 +12,7 @@ use cloudevents::AttributesReader;
 use sailhand::bus::memory::MemoryBus;
 use sailhand::bus::{Bus, RecordKey};
 use sailhand::clock::Clock;
-use sailhand::cluster::{self, Clusters};
+use sailhand::cluster::{self, Action, Clusters, ObjectRef, ObjectReport};
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
 use sailhand::task::{self, Failure, Limits, Outcome, Registry, Task, TaskContext};
@@ -54,6 +54,21 @@ struct Params {
 struct Report {
     /// As long as the command asks for.
     text: String,
+    #[serde(default)]
+    objects: Vec<ObjectReport>,
+}
+
+impl Report {
+    /// Of an attempt that created one object and left another as it was.
+    fn of_attempt(attempt: u32) -> Self {
+        let line = |name: String, action| {
+            let (api_version, kind, namespace) = ("v1".to_owned(), "ConfigMap".to_owned(), Some("shop".to_owned()));
+            let object = ObjectRef { api_version, kind, namespace, name };
+            ObjectReport { object, action, reason: None, problem: None, diff: Vec::new() }
+        };
+        let objects = vec![line(format!("of-{attempt}"), Action::Created), line("same".to_owned(), Action::Unchanged)];
+        Self { text: String::new(), objects }
+    }
 }
 
 impl Task for Write {
@@ -61,6 +76,10 @@ impl Task for Write {
     const SUMMARY: &'static str = "Writes.";
     type Params = Params;
     type Report = Report;
+
+    fn objects(report: &Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn limits(&self) -> Limits {
         Limits { deadline: Duration::from_hours(24), attempts: 8 }
@@ -82,13 +101,11 @@ impl Task for Write {
         }
         cx.clock.sleep(Duration::from_mins(params.minutes)).await;
         if cx.attempt <= params.failures {
-            return Err(task::Error::from(cluster::Error::NotReady {
-                waiting: vec!["x".to_owned()],
-                after: Duration::ZERO,
-            })
-            .into());
+            let error = cluster::Error::NotReady { waiting: vec!["x".to_owned()], after: Duration::ZERO };
+            let report = Some(Outcome::Changed(Report::of_attempt(cx.attempt)));
+            return Err(Failure { error: error.into(), report });
         }
-        Ok(Outcome::Changed(Report { text: "x".repeat(params.report_bytes) }))
+        Ok(Outcome::Changed(Report { text: "x".repeat(params.report_bytes), objects: Vec::new() }))
     }
 }
 
@@ -320,6 +337,22 @@ async fn foreign_fence_ends_with_a_result_while_the_lease_is_held() {
     world.dead_letters(&["SH3015"]).await;
     world.is_empty().await;
     assert_eq!(world.runs().len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn result_lists_the_attempts_that_failed_and_what_each_wrote() {
+    let world = World::new();
+    for (failures, outcome, earlier) in [(2, Ended::Succeeded, 2), (99, Ended::Failed, 7)] {
+        let params = json!({"value": "a", "failures": failures});
+        let command = world.send("dev", &world.draft("test.write", params));
+        let (_, result) = world.result(&command).await;
+        assert_eq!((result.outcome, result.earlier_attempts.len()), (outcome, earlier));
+        for (number, attempt) in (1..).zip(&result.earlier_attempts) {
+            assert_eq!((attempt.attempt, attempt.problem.code.as_str()), (number, "SH3009"));
+            let lines: Vec<_> = attempt.objects.iter().map(|one| format!("{} {}", one.object, one.action)).collect();
+            assert_eq!(lines, [format!("ConfigMap shop/of-{number} created")]);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

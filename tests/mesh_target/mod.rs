@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster_target::Steps;
 use crate::mesh_settings::settings;
-use crate::support::{charts, istiod, plane::Plane};
+use crate::support::{charts, eventually::eventually, istiod, plane::Plane};
 
 /// A cluster, the verbs, and istiod's stand-in.
 pub struct Mesh {
@@ -95,7 +95,11 @@ impl Mesh {
     /// Runs a verb to its end.
     pub async fn run(&self, verb: &str, params: Value) -> Result<Outcome<Value>, Failure<Value>> {
         let (cx, _) = self.context();
-        self.registry.get(verb).unwrap().run(&cx, params).await
+        let done = self.registry.get(verb).unwrap().run(&cx, params).await;
+        done.map_err(|Failure { error, report }| Failure {
+            error,
+            report: report.map(|outcome| outcome.map(|report| report.json)),
+        })
     }
 
     /// Runs a verb that has to succeed: whether it changed anything, and its report.
@@ -124,6 +128,7 @@ impl Mesh {
 
     /// Kind, name and resource version of everything that Istio's charts have kinds for.
     pub async fn versions(&self) -> Vec<String> {
+        self.webhooks_are_complete().await;
         let mut versions = Vec::new();
         for (api_version, kind) in KINDS {
             for one in self.list(api_version, kind).await {
@@ -138,6 +143,24 @@ impl Mesh {
             }
         }
         versions
+    }
+
+    /// Waits until the stand-in for istiod has written to each webhook configuration.
+    async fn webhooks_are_complete(&self) {
+        if self.standin.is_none() {
+            return;
+        }
+        let has = |hooks: &Value, what: fn(&Value) -> bool| hooks.as_array().is_none_or(|hooks| hooks.iter().all(what));
+        eventually("the webhooks have certificates", Duration::from_secs(20), async || {
+            let (version, mutating, validating) =
+                ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration");
+            let certified = |one: &Value| has(&one["webhooks"], |hook| hook["clientConfig"]["caBundle"].is_string());
+            let strict = |one: &Value| has(&one["webhooks"], |hook| hook["failurePolicy"] != "Ignore");
+            let complete = self.list(version, mutating).await.iter().all(certified)
+                && self.list(version, validating).await.iter().all(strict);
+            complete.then_some(())
+        })
+        .await;
     }
 
     /// Writes an object past everything that is tested here.

@@ -10,7 +10,7 @@ use sailhand::bus::nats::topology;
 use sailhand::bus::topology::Topology;
 use sailhand::client::{Client, Observed};
 use sailhand::config::Config;
-use sailhand::event::{CommandDraft, CommandKey, EventKind, ResultData, Target};
+use sailhand::event::{CommandDraft, CommandKey, EventKind, Outcome, ResultData, Target};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,6 +20,21 @@ use super::nats::NatsServer;
 
 /// How long a worker may take to start on a busy machine.
 const START: Duration = Duration::from_secs(30);
+
+/// The result of a command that succeeded and changed nothing, for tests that publish results themselves.
+pub fn succeeded() -> ResultData {
+    ResultData {
+        outcome: Outcome::Succeeded,
+        changed: false,
+        report: None,
+        error: None,
+        attempts: 1,
+        earlier_attempts: Vec::new(),
+        fence: 0,
+        worker: "w".to_owned(),
+        ended: "2026-01-31T12:00:00Z".to_owned(),
+    }
+}
 
 /// A bus with its streams, and a client.
 pub struct Stage {

@@ -194,6 +194,27 @@ codes! {
     SH3506 "the server refuses the query" "Correct the expression as the server's message says.";
     SH3507 "the answer is too large" "Ask about one namespace or service, or aggregate more labels away.";
     SH3508 "the configured connection cannot be used" "Correct the named file or setting in the worker's configuration.";
+    SH3509 "the Grafana object belongs to another owner" "Rename or remove the named object in Grafana, or set adopt to overwrite it.";
+    SH3510 "the Grafana object was edited" "Save the changes under another title, or set force to overwrite them.";
+    SH3511 "the Grafana object is provisioned from files" "Change the files or the tool that provisions it, or choose another connection.";
+    SH3512 "Grafana rejected the request" "Correct what Grafana's message names.";
+    SH3513 "dashboards cannot be delivered to this Grafana" "Choose another value of `by`, or a connection with a credential that may write dashboards.";
+    // SH36xx: the bridge to Meshery.
+    SH3601 "the operation is not supported" "Choose an operation that Meshery's menu lists, or send a command with `sailhand submit`.";
+    SH3602 "the operation is not allowed" "Add the operation to `bridge.operations` in the bridge's configuration.";
+    SH3603 "no target matches the kubeconfig" "Run `sailhand bridge match` with this kubeconfig and add its output to the bridge's configuration.";
+    SH3604 "the kubeconfig is invalid" "Connect the cluster in Meshery again, with a kubeconfig that kubectl accepts.";
+    SH3605 "a field of the request is invalid" "Correct the named field.";
+    SH3606 "the bridge has no free capacity" "Try again later, or raise the named limit of the bridge's configuration.";
+    SH3607 "the bridge cannot start" "Correct the named setting of `[bridge]`.";
+    SH3608 "a component of the design failed" "Correct the named component; a repeated deployment changes only what differs.";
+    // SH37xx: the dashboard.
+    SH3701 "the dashboard cannot listen" "Choose another address with `dashboard.listen` or `--listen`, or stop the process that uses the port.";
+    SH3702 "the keys of the token issuer cannot be read" "Check `dashboard.oidc.jwks`: a readable file or an https:// URL with a JSON Web Key Set.";
+    SH3703 "the host name is not allowed" "Open the dashboard with a name that `dashboard.hosts` lists, or add this name.";
+    SH3704 "the request has no valid identity" "Sign in at the proxy in front of the dashboard; check `dashboard.identity_header`, `dashboard.trusted_proxies` or `dashboard.oidc`.";
+    SH3705 "the dashboard does not allow this action" "Start the dashboard with `--allow-actions` and the operator's NATS user, and list the user in `dashboard.operators`.";
+    SH3706 "the form does not come from this dashboard" "Reload the page and send the form again.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";

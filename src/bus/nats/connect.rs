@@ -33,7 +33,7 @@ pub struct Health {
     pub denied: Option<String>,
     /// How often the connection has been lost.
     pub losses: u64,
-    /// What the server refuses or denies, by [`kind`] of subject, until it does it again.
+    /// What the server refuses or denies, by the kind of subject, until it does it again.
     pub refused: BTreeMap<String, Refusal>,
 }
 

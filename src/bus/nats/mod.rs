@@ -32,7 +32,7 @@ use super::{
 };
 use crate::event::{self, CommandId, Origin, dataref};
 
-pub use connect::{Connection, connect};
+pub use connect::{Connection, Health, connect};
 pub use read::header_pairs;
 
 /// How long one request to `JetStream` may take.
@@ -45,7 +45,7 @@ pub struct NatsBus {
     context: jetstream::Context,
     subjects: Subjects,
     control: Arc<Control>,
-    health: signal::Sender<connect::Health>,
+    health: signal::Sender<Health>,
     /// Only their names are used after the first look; a consumer that is made again has the same.
     consumer: Arc<OnceCell<PullConsumer>>,
     sweeper: Arc<OnceCell<PullConsumer>>,
@@ -84,7 +84,7 @@ impl NatsBus {
 
     /// The connection's state and the last permission the server denied.
     #[must_use]
-    pub fn health(&self) -> signal::Receiver<connect::Health> {
+    pub fn health(&self) -> signal::Receiver<Health> {
         self.health.subscribe()
     }
 

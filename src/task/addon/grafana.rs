@@ -1,9 +1,15 @@
-//! Grafana with Prometheus and Loki as its sources, and one dashboard of our own. Everybody may look and nobody may log
-//! in, so that there is no password to know.
+//! Grafana with Prometheus and Loki as its data sources, and the dashboards of [`crate::observe::dashboard`]. Everyone
+//! may view and no one can log in, so there is no password.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::json;
 
 use super::model::{Addon, Choices, Service};
+use crate::observe::dashboard::{DashboardName, Settings, dashboard};
+
+/// Uid of the Prometheus data source.
+const SOURCE: &str = "prometheus";
 
 pub const GRAFANA: Addon = Addon {
     name: "grafana",
@@ -35,13 +41,15 @@ pub const GRAFANA: Addon = Addon {
 
 fn files(choices: Choices<'_>) -> Vec<(&'static str, String)> {
     let source = |name: &str, kind: &str, url: String, default: bool| json!({"name": name, "uid": kind, "type": kind, "access": "proxy", "url": url, "isDefault": default});
-    let sources = [
-        source("Prometheus", "prometheus", super::prometheus::asked(choices), true),
-        source("Loki", "loki", super::loki::LOKI.url(choices.namespace), false),
-    ];
+    let mut prometheus = source("Prometheus", SOURCE, super::prometheus::asked(choices), true);
+    if choices.prometheus.is_none() {
+        // `$__rate_interval` is four of these; the interval of another Prometheus is not known.
+        prometheus["jsonData"] = json!({"timeInterval": super::prometheus::SCRAPE_INTERVAL});
+    }
+    let sources = [prometheus, source("Loki", "loki", super::loki::LOKI.url(choices.namespace), false)];
     let folder = json!({"path": "/etc/grafana/dashboards"});
     let provider = json!({"name": "istio", "folder": "Istio", "type": "file", "options": folder});
-    vec![
+    let mut files = vec![
         (
             "/etc/grafana/provisioning/datasources/datasources.yaml",
             json!({"apiVersion": 1, "datasources": sources}).to_string(),
@@ -50,48 +58,21 @@ fn files(choices: Choices<'_>) -> Vec<(&'static str, String)> {
             "/etc/grafana/provisioning/dashboards/providers.yaml",
             json!({"apiVersion": 1, "providers": [provider]}).to_string(),
         ),
-        ("/etc/grafana/dashboards/mesh.json", mesh().to_string()),
-    ]
+    ];
+    files.extend(DashboardName::ALL.map(|name| {
+        let uid = format!("sailhand-{}", name.as_str());
+        let settings = Settings { uid: &uid, data_source: Some(SOURCE), scope: &BTreeMap::new() };
+        (path(name), dashboard(name, settings).to_string())
+    }));
+    files
 }
 
-/// Requests, errors, latency, versions: what one looks at first.
-fn mesh() -> Value {
-    let by = "by (destination_service)";
-    // Proxies at both ends count a request; among these it is once.
-    let reporter = r#"reporter=~"source|waypoint""#;
-    let rate = |codes: &str| format!("sum(rate(istio_requests_total{{{reporter}{codes}}}[1m])) {by}");
-    let all = rate("");
-    // A service without errors has no such series, and is to be seen all the same.
-    let errors = format!(r"({} or 0 * {all}) / {all}", rate(r#",response_code=~"5..""#));
-    let panels = [
-        ("Requests a second", "reqps", all),
-        ("Share of errors", "percentunit", errors),
-        (
-            "Latency, 99 of 100 requests",
-            "ms",
-            format!(
-                "histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{{{reporter}}}[1m])) by (le, destination_service))"
-            ),
-        ),
-        ("Versions in use", "short", "sum(istio_build) by (component, tag)".to_owned()),
-        ("Proxies connected to istiod", "short", "sum(pilot_xds)".to_owned()),
-        ("Configuration that proxies refused", "short", "sum(pilot_total_xds_rejects) by (type)".to_owned()),
-    ];
-    let panels: Vec<_> = (0_u8..)
-        .zip(panels)
-        .map(|(index, (title, unit, query))| {
-            let place = json!({"x": index % 2 * 12, "y": index / 2 * 8, "w": 12, "h": 8});
-            json!({
-                "id": index + 1, "type": "timeseries", "title": title, "gridPos": place,
-                "datasource": {"type": "prometheus", "uid": "prometheus"},
-                "fieldConfig": {"defaults": {"unit": unit}, "overrides": []},
-                "targets": [{"refId": "A", "expr": query}],
-            })
-        })
-        .collect();
-    json!({
-        "uid": "sailhand-mesh", "title": "Mesh", "schemaVersion": 39, "refresh": "15s",
-        "annotations": {"list": []}, "templating": {"list": []}, // Grafana's schema wants them
-        "time": {"from": "now-15m", "to": "now"}, "panels": panels,
-    })
+const fn path(name: DashboardName) -> &'static str {
+    match name {
+        DashboardName::Mesh => "/etc/grafana/dashboards/mesh.json",
+        DashboardName::Service => "/etc/grafana/dashboards/service.json",
+        DashboardName::Workload => "/etc/grafana/dashboards/workload.json",
+        DashboardName::ControlPlane => "/etc/grafana/dashboards/control-plane.json",
+        DashboardName::Ambient => "/etc/grafana/dashboards/ambient.json",
+    }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::names::{self, Namespace};
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectsReport, apply};
+use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectReport, ObjectsReport, apply};
 use model::{Addon, Choices};
 
 pub use params::{AddonReport, ApplyParams, Expose, Name, RemoveParams};
@@ -66,6 +66,10 @@ impl Task for Apply {
     const SUMMARY: &'static str = "Installs Prometheus, Grafana, Kiali, Jaeger, Zipkin or Loki and asks it how it is.";
     type Params = ApplyParams;
     type Report = AddonReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(params.addon.installation(&params.namespace))
@@ -191,6 +195,10 @@ impl Task for Remove {
     const SUMMARY: &'static str = "Removes exactly what addon.apply has created, with all that it has gathered.";
     type Params = RemoveParams;
     type Report = AddonReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &RemoveParams) -> Option<String> {
         Some(params.addon.installation(&params.namespace))

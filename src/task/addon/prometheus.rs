@@ -4,6 +4,9 @@ use serde_json::json;
 
 use super::model::{Addon, Choices, Service};
 
+/// How often targets are scraped.
+pub const SCRAPE_INTERVAL: &str = "15s";
+
 pub const PROMETHEUS: Addon = Addon {
     name: "prometheus",
     version: "v3.10.0",
@@ -59,6 +62,6 @@ fn files(_: Choices<'_>) -> Vec<(&'static str, String)> {
             copy("__meta_kubernetes_pod_name", "pod"),
         ],
     });
-    let configuration = json!({"global": {"scrape_interval": "15s"}, "scrape_configs": [pods]});
+    let configuration = json!({"global": {"scrape_interval": SCRAPE_INTERVAL}, "scrape_configs": [pods]});
     vec![("/etc/prometheus/prometheus.yml", configuration.to_string())]
 }

@@ -2,21 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{DynamicObject, TypeMeta};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::ConnectionError;
 use super::store::{self, Record, Store};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
-use crate::cluster::{ApplyOptions, Family, ObjectsReport};
-use crate::observe::envelope::{self, Unusable};
+use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport};
 use crate::observe::instance::{InstanceKind, ServiceAddress, root};
 use crate::observe::promql;
-use crate::task::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
+use crate::task::{Error, Failure, Outcome, Task, TaskContext, objects_ended, record};
 
 /// The task `connection.apply`.
 pub struct Apply;
@@ -56,6 +51,10 @@ impl Task for Apply {
         "Gives a Prometheus-compatible store or a Grafana of the cluster a name, after asking it.";
     type Params = ApplyParams;
     type Report = ObjectsReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(store::installation(&params.name))
@@ -98,15 +97,7 @@ impl Task for Apply {
         }
         let record = Record { kind: params.kind, service: params.service, scope: params.scope };
         let name = store::installation(&params.name);
-        let object = DynamicObject {
-            types: Some(TypeMeta { api_version: "v1".to_owned(), kind: "ConfigMap".to_owned() }),
-            metadata: ObjectMeta {
-                name: Some(name.clone()),
-                namespace: Some(cluster.inventory_namespace().to_owned()),
-                ..ObjectMeta::default()
-            },
-            data: json!({ "data": store::record_data(&record) }),
-        };
+        let object = record::object(&cluster, &name, store::RECORD, &record);
         let options = ApplyOptions {
             family: Family::Connection,
             create_namespace: true,
@@ -130,9 +121,7 @@ async fn ask(server: &Store) -> Result<(), Error> {
             if health["database"].is_string() {
                 return Ok(());
             }
-            let reason = format!("the body begins with {:?}", envelope::cut(&answer.body, 40));
-            let source = Unusable::Foreign { status: answer.status, reason };
-            Err(ConnectionError::Unusable { address: server.address.clone(), source }.into())
+            Err(server.foreign(&answer))
         }
     }
 }
@@ -157,6 +146,10 @@ impl Task for Remove {
     const SUMMARY: &'static str = "Removes the name of a connection; the server itself stays.";
     type Params = RemoveParams;
     type Report = ObjectsReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &RemoveParams) -> Option<String> {
         Some(store::installation(&params.name))

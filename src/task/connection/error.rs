@@ -56,6 +56,64 @@ pub enum ConnectionError {
         /// What is wrong; no secret.
         reason: String,
     },
+    /// Grafana answers with an error that is none of the others.
+    #[error("{address}: Grafana rejects {request}: {message} (HTTP {status})")]
+    Rejected {
+        /// Service or configured connection.
+        address: String,
+        /// Such as `POST /api/folders`.
+        request: String,
+        /// Grafana's text, at most 300 characters.
+        message: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// 401 or 403 to a read or write of Grafana's API.
+    #[error("{address}: Grafana refuses {request}: {message} (HTTP {status})")]
+    WriteRefused {
+        /// Service or configured connection.
+        address: String,
+        /// Such as `POST /api/folders`.
+        request: String,
+        /// Grafana's text, at most 300 characters; it names the missing permission.
+        message: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// An object with the uid exists and this target's record does not have it.
+    #[error("{object} exists in {address} and was not made by this target's dashboard.apply")]
+    ForeignObject {
+        /// Service or configured connection.
+        address: String,
+        /// Such as `dashboard "Mesh" (uid sailhand-mesh)`.
+        object: String,
+    },
+    /// An object of ours was changed by another user.
+    #[error("{object} of {address} was edited{}", .by)]
+    EditedObject {
+        /// Service or configured connection.
+        address: String,
+        /// Such as `dashboard "Mesh" (uid sailhand-mesh)`.
+        object: String,
+        /// Such as ` by ann at 2026-11-28T16:00:00Z`; empty if Grafana does not name the user.
+        by: String,
+    },
+    /// Grafana refuses to change what it reads from files.
+    #[error("{object} of {address} is provisioned from files and cannot be changed by the API")]
+    FileProvisioned {
+        /// Service or configured connection.
+        address: String,
+        /// Such as `dashboard "Mesh" (uid sailhand-mesh)`.
+        object: String,
+    },
+    /// None of the ways, or not the one that was asked for, fits this Grafana.
+    #[error("dashboards cannot be delivered to {address}: {reason}")]
+    NoWay {
+        /// Service or configured connection.
+        address: String,
+        /// What is missing.
+        reason: String,
+    },
 }
 
 fn listed(names: &[String]) -> String {
@@ -66,12 +124,19 @@ impl Classify for ConnectionError {
     fn class(&self) -> Class {
         match self {
             Self::Unknown { .. } | Self::OtherKind { .. } => Class::Rejected,
-            Self::NoAnswer { .. } => Class::RETRY,
+            Self::NoAnswer { .. } | Self::Rejected { status: 429 | 500..=599, .. } => Class::RETRY,
             Self::Unusable { source, .. } => match source {
                 Unusable::Query { status: 429 | 500..=599, .. } => Class::RETRY,
                 _ => Class::Terminal,
             },
-            Self::TooLarge { .. } | Self::Settings { .. } => Class::Terminal,
+            Self::TooLarge { .. }
+            | Self::Settings { .. }
+            | Self::Rejected { .. }
+            | Self::WriteRefused { .. }
+            | Self::ForeignObject { .. }
+            | Self::EditedObject { .. }
+            | Self::FileProvisioned { .. }
+            | Self::NoWay { .. } => Class::Terminal,
         }
     }
 
@@ -88,6 +153,12 @@ impl Classify for ConnectionError {
             },
             Self::TooLarge { .. } => Code::SH3507,
             Self::Settings { .. } => Code::SH3508,
+            Self::WriteRefused { .. } => Code::SH3503,
+            Self::ForeignObject { .. } => Code::SH3509,
+            Self::EditedObject { .. } => Code::SH3510,
+            Self::FileProvisioned { .. } => Code::SH3511,
+            Self::Rejected { .. } => Code::SH3512,
+            Self::NoWay { .. } => Code::SH3513,
         }
     }
 }

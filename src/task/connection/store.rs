@@ -5,25 +5,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::Method;
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ConnectionError;
-use crate::cluster::{self, Cluster, ObjectRef};
+use crate::cluster::{self, Cluster};
 use crate::config;
 use crate::http;
-use crate::observe::envelope::{self, Answer, MAX_ANSWER, QueryAnswer};
+use crate::observe::envelope::{self, Answer, MAX_ANSWER, QueryAnswer, Unusable};
 use crate::observe::instance::{InstanceKind, ServiceAddress, join};
-use crate::task::{Error, TaskContext};
+use crate::task::{Error, TaskContext, record};
 
 /// Longest time for one request to a store.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit that the store is asked to keep itself, so that it answers with an error before ours ends.
 const QUERY_TIMEOUT: &str = "9s";
 /// Annotation that marks the ConfigMap of a connection.
-const RECORD: &str = "connection.json";
+pub const RECORD: &str = "connection.json";
 
 /// Which server a command names: a connection, or a Service of the target.
 pub type Reference<'a> = (Option<&'a str>, Option<&'a ServiceAddress>);
@@ -38,6 +39,35 @@ pub struct Record {
     pub scope: BTreeMap<String, String>,
 }
 
+/// Path of an endpoint below a server's prefix: our own words, and at most one identifier, which is percent-encoded. No
+/// path comes from a command, because stores have endpoints that delete series on a plain GET.
+pub struct Endpoint<'a> {
+    head: &'static str,
+    id: Option<&'a str>,
+    tail: &'static str,
+}
+
+impl<'a> Endpoint<'a> {
+    /// Without an identifier, such as `/api/health`.
+    pub const fn of(path: &'static str) -> Self {
+        Self { head: path, id: None, tail: "" }
+    }
+
+    /// `head`, the identifier as one segment, `tail`.
+    pub const fn with(head: &'static str, id: &'a str, tail: &'static str) -> Self {
+        Self { head, id: Some(id), tail }
+    }
+
+    fn path(&self) -> String {
+        let id =
+            self.id.map_or_else(String::new, |id| format!("/{}", percent_encoding::utf8_percent_encode(id, SEGMENT)));
+        format!("{}{id}{}", self.head, self.tail)
+    }
+}
+
+/// Characters that stay in an identifier: those of Grafana's uids.
+const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
 /// A server that can be asked.
 pub struct Store {
     /// For messages: the Service, or the name of the configured connection.
@@ -45,6 +75,7 @@ pub struct Store {
     pub kind: InstanceKind,
     /// Labels that every selector gets.
     pub scope: BTreeMap<String, String>,
+    credential: bool,
     reach: Reach,
 }
 
@@ -58,16 +89,11 @@ pub fn installation(name: &str) -> String {
     format!("metrics-connection-{name}")
 }
 
-/// Text of a record in its ConfigMap.
-pub fn record_data(record: &Record) -> Value {
-    serde_json::json!({ RECORD: serde_json::to_string(record).unwrap_or_default() })
-}
-
 impl Store {
     /// A Service, without asking it anything.
     pub fn of_service(cluster: Arc<Cluster>, kind: InstanceKind, service: ServiceAddress) -> Self {
         let address = format!("Service {}/{}:{}", service.namespace, service.name, service.port);
-        Self { address, kind, scope: BTreeMap::new(), reach: Reach::Proxy { cluster, service } }
+        Self { address, kind, scope: BTreeMap::new(), credential: false, reach: Reach::Proxy { cluster, service } }
     }
 
     /// The server of a reference.
@@ -85,7 +111,7 @@ impl Store {
             }
         };
         let store = match cluster.connections().get(name) {
-            Some(configured) => Self::configured(name, configured)?,
+            Some(configured) => Self::configured(name, configured).await?,
             None => Self::recorded(cluster, name).await?,
         };
         if store.kind != wanted {
@@ -95,14 +121,15 @@ impl Store {
         Ok(store)
     }
 
-    fn configured(name: &str, connection: &config::Connection) -> Result<Self, ConnectionError> {
-        let client = http::Client::new(&connection.credentials, TIMEOUT);
+    async fn configured(name: &str, connection: &config::Connection) -> Result<Self, ConnectionError> {
+        let client = http::Client::new(&connection.credentials, TIMEOUT).await;
         let unusable =
             |error: http::Error| ConnectionError::Settings { name: name.to_owned(), reason: error.to_string() };
         Ok(Self {
             address: format!("connection {name}"),
             kind: connection.kind,
             scope: connection.scope.clone(),
+            credential: connection.credentials.is_sent(),
             reach: Reach::Url { client: client.map_err(unusable)?, base: connection.url.clone() },
         })
     }
@@ -117,35 +144,82 @@ impl Store {
         Ok(store)
     }
 
+    /// The Service, for a server that is reached through the API server's proxy.
+    pub const fn service(&self) -> Option<&ServiceAddress> {
+        match &self.reach {
+            Reach::Proxy { service, .. } => Some(service),
+            Reach::Url { .. } => None,
+        }
+    }
+
+    /// Whether requests carry a credential, a client certificate or a header of the worker's configuration.
+    pub const fn has_credential(&self) -> bool {
+        self.credential
+    }
+
+    /// URL at which other programs of the cluster reach the server: the Service's name, or the configured URL.
+    pub fn url(&self) -> String {
+        match &self.reach {
+            Reach::Proxy { service, .. } => {
+                let scheme = if service.tls { "https" } else { "http" };
+                let base = format!("{scheme}://{}.{}.svc:{}", service.name, service.namespace, service.port);
+                join(&base, &service.path).trim_end_matches('/').to_owned()
+            }
+            Reach::Url { base, .. } => base.trim_end_matches('/').to_owned(),
+        }
+    }
+
     /// Answer of one of our endpoints, whatever its status.
     ///
     /// # Errors
     /// [`ConnectionError::NoAnswer`] and [`ConnectionError::TooLarge`]; the API server's refusal as it is.
     pub async fn get(&self, endpoint: &'static str, parameters: &[(&str, String)]) -> Result<Answer, Error> {
+        self.send(Method::GET, &Endpoint::of(endpoint), parameters, None).await
+    }
+
+    /// The same for any method, with a JSON body. The request is sent once: an answer that is lost does not tell
+    /// whether the server has carried it out.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn send(
+        &self,
+        method: Method,
+        endpoint: &Endpoint<'_>,
+        parameters: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        let body = body.map(Value::to_string);
         match &self.reach {
             Reach::Url { client, base } => {
-                let answer = client.get(&join(base, endpoint), parameters, MAX_ANSWER).await;
-                match answer {
+                let url = join(base, &endpoint.path());
+                match client.send(method, &url, parameters, body, MAX_ANSWER).await {
                     Ok(answer) => Ok(Answer { status: answer.status, body: answer.body }),
                     Err(http::Error::TooLarge(most)) => Err(self.too_large(most)),
                     Err(error) => Err(self.no_answer(error.to_string())),
                 }
             }
-            Reach::Proxy { cluster, service } => self.through_proxy(cluster, service, endpoint, parameters).await,
+            Reach::Proxy { cluster, service } => {
+                let uri = proxy_uri(service, &endpoint.path(), parameters);
+                self.through_proxy(cluster, &method, &uri, body).await
+            }
         }
     }
 
     async fn through_proxy(
         &self,
         cluster: &Cluster,
-        service: &ServiceAddress,
-        endpoint: &'static str,
-        parameters: &[(&str, String)],
+        method: &Method,
+        uri: &str,
+        body: Option<String>,
     ) -> Result<Answer, Error> {
-        let uri = proxy_uri(service, endpoint, parameters);
         let asked = cluster
             .call_unretried("query", &self.address, |client| {
-                let request = ::http::Request::get(uri.as_str()).body(Body::empty());
+                let mut request = ::http::Request::builder().method(method).uri(uri);
+                if body.is_some() {
+                    request = request.header(::http::header::CONTENT_TYPE, "application/json");
+                }
+                let request = request.body(body.clone().map_or_else(Body::empty, |text| Body::from(text.into_bytes())));
                 async move {
                     let request = request
                         .map_err(|error| kube::Error::BuildRequest(kube::core::request::Error::BuildRequest(error)))?;
@@ -196,6 +270,13 @@ impl Store {
         self.read(&answer)
     }
 
+    /// An answer of a program that is not the expected one.
+    pub fn foreign(&self, answer: &Answer) -> Error {
+        let reason = format!("the body begins with {:?}", envelope::cut(&answer.body, 40));
+        let source = Unusable::Foreign { status: answer.status, reason };
+        ConnectionError::Unusable { address: self.address.clone(), source }.into()
+    }
+
     fn read(&self, answer: &Answer) -> Result<QueryAnswer, Error> {
         let unusable = |source| ConnectionError::Unusable { address: self.address.clone(), source };
         Ok(envelope::query(answer).map_err(unusable)?)
@@ -204,25 +285,18 @@ impl Store {
 
 /// The ConfigMap that `connection.apply` wrote.
 pub async fn read_record(cluster: &Cluster, name: &str) -> Result<Option<Record>, Error> {
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: Some(cluster.inventory_namespace().to_owned()),
-        name: installation(name),
-    };
-    let map = cluster.get(&object).await?;
-    Ok(map.and_then(|map| serde_json::from_str(map["data"][RECORD].as_str()?).ok()))
+    record::read(cluster, &installation(name), RECORD).await
 }
 
 /// Path of the API server that leads to a Service's endpoint.
-fn proxy_uri(service: &ServiceAddress, endpoint: &'static str, parameters: &[(&str, String)]) -> String {
+fn proxy_uri(service: &ServiceAddress, endpoint: &str, parameters: &[(&str, String)]) -> String {
     let scheme = if service.tls { "https:" } else { "" };
     let mut uri = format!(
         "/api/v1/namespaces/{}/services/{scheme}{}:{}/proxy{}",
         service.namespace,
         service.name,
         service.port,
-        service.endpoint(endpoint)
+        join(&service.path, endpoint)
     );
     for (index, (name, value)) in parameters.iter().enumerate() {
         let separator = if index == 0 { '?' } else { '&' };
@@ -260,6 +334,15 @@ mod tests {
             uri,
             "/api/v1/namespaces/m/services/https:p:9090/proxy/x/api/v1/query?query=up%7Ba%3D%22b%22%7D%26time%3D1%23%2F%2E%2E%2F"
         );
+    }
+
+    #[test]
+    fn identifiers_are_one_segment_of_the_path() {
+        assert_eq!(
+            Endpoint::with("/api/folders", "a/../b?c", "/counts").path(),
+            "/api/folders/a%2F%2E%2E%2Fb%3Fc/counts"
+        );
+        assert_eq!(Endpoint::of("/api/health").path(), "/api/health");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::mesh_run::MeshRun;
 use super::report::MeshReport;
 use super::{LEASE, facts};
 use crate::chart::Charts;
+use crate::cluster::ObjectReport;
 use crate::mesh::{self, Profile, Request, Version};
 use crate::task::{Failure, Limits, Outcome, Task, TaskContext};
 
@@ -48,6 +49,10 @@ impl Task for Install {
     const SUMMARY: &'static str = "Installs or updates Istio, component by component; idempotent.";
     type Params = InstallParams;
     type Report = Box<MeshReport>;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.parts.iter().flat_map(|part| &part.objects).collect()
+    }
 
     fn limits(&self) -> Limits {
         Limits { deadline: Duration::from_mins(30), ..Limits::default() }

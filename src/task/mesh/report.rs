@@ -101,7 +101,7 @@ impl MeshReport {
         let changed = !self.dry_run && (!self.moved.is_empty() || self.parts.iter().any(PartReport::changed));
         let begun = !self.parts.is_empty() || !self.findings.is_empty();
         let report = Box::new(self.fit(MAX_REPORT));
-        let outcome = if changed { Outcome::Changed(report) } else { Outcome::Unchanged(report) };
+        let outcome = Outcome::new(changed, report);
         match done {
             Ok(()) => Ok(outcome),
             Err(error) => Err(Failure { error, report: begun.then_some(outcome) }),

@@ -16,7 +16,7 @@ use super::report::{MeshReport, PartReport};
 use super::{LEASE, admission, facts, leftovers, validator};
 use crate::chart::Charts;
 use crate::cluster::delete::DeleteOptions;
-use crate::cluster::{Cluster, Family};
+use crate::cluster::{Cluster, Family, ObjectReport};
 use crate::mesh::owner::Owner;
 use crate::mesh::{self, Component, Installed, ObservedMesh, Severity};
 use crate::task::names::Namespace;
@@ -84,6 +84,10 @@ impl Task for Uninstall {
         "Uninstalls Istio: a revision, tags or everything, and reports what is left in the cluster.";
     type Params = UninstallParams;
     type Report = Box<MeshReport>;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.parts.iter().flat_map(|part| &part.objects).collect()
+    }
 
     fn limits(&self) -> Limits {
         Limits { deadline: Duration::from_mins(30), ..Limits::default() }

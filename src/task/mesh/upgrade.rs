@@ -18,6 +18,7 @@ use super::mesh_run::MeshRun;
 use super::report::MeshReport;
 use super::{LEASE, facts};
 use crate::chart::Charts;
+use crate::cluster::ObjectReport;
 use crate::mesh::{self, ObservedMesh, Request, Version};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 use canary::Canary;
@@ -88,6 +89,10 @@ impl Task for Upgrade {
         "Upgrades Istio in place or by a second revision (canary), in stages that can be stopped and rolled back.";
     type Params = UpgradeParams;
     type Report = Box<MeshReport>;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.parts.iter().flat_map(|part| &part.objects).collect()
+    }
 
     fn limits(&self) -> Limits {
         Limits { deadline: Duration::from_hours(2), ..Limits::default() }

@@ -13,7 +13,7 @@ use super::names::{self, Namespace};
 use super::refusal::Refusal;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{self, ApplyOptions, Family, ObjectsReport, apply};
+use crate::cluster::{self, ApplyOptions, Family, ObjectReport, ObjectsReport, apply};
 use wanted::Policy;
 
 pub use params::{Access, Action, ApplyParams, Kind, Mode, Mtls, Of, PolicyReport, Preset, RemoveParams, Rule, Scope};
@@ -53,6 +53,10 @@ impl Task for Apply {
         "Says which connections (mTLS) and which requests (allow and deny lists) workloads take.";
     type Params = ApplyParams;
     type Report = PolicyReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(lease(&params.scope))
@@ -125,6 +129,10 @@ impl Task for Remove {
     const SUMMARY: &'static str = "Takes away a policy that policy.apply wrote.";
     type Params = RemoveParams;
     type Report = PolicyReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &RemoveParams) -> Option<String> {
         Some(lease(&params.scope))

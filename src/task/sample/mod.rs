@@ -14,7 +14,7 @@ use super::names::{self, Namespace};
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply;
 use crate::cluster::delete::{self, DeleteOptions};
-use crate::cluster::{ApplyOptions, Family, ObjectsReport};
+use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport};
 use model::{Application, Choices};
 
 pub use entry::{Choice, EntryReport};
@@ -47,6 +47,10 @@ impl Task for Deploy {
     const SUMMARY: &'static str = "Deploys a sample application and waits until it is ready.";
     type Params = DeployParams;
     type Report = DeployReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &DeployParams) -> Option<String> {
         let namespace = params.application.namespace(params.namespace.as_ref());
@@ -116,6 +120,10 @@ impl Task for Remove {
     const SUMMARY: &'static str = "Removes exactly what sample.deploy has created; the namespace stays.";
     type Params = RemoveParams;
     type Report = RemoveReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &RemoveParams) -> Option<String> {
         let namespace = params.application.namespace(params.namespace.as_ref());

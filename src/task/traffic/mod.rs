@@ -14,7 +14,7 @@ use super::istio_api::{NETWORKING, newest};
 use super::names::{self, Namespace};
 use super::refusal::Refusal;
 use super::{Error, Failure, Outcome, Task, TaskContext};
-use crate::cluster::{self, Cluster, ObjectRef};
+use crate::cluster::{self, Cluster, ObjectRef, ObjectReport};
 use live::{Found, Look};
 use spec::Spec;
 use write::Work;
@@ -55,6 +55,10 @@ impl Task for Apply {
         "Shapes a service's traffic: subsets, weights, matches, faults, mirrors, timeouts, circuit breakers.";
     type Params = ApplyParams;
     type Report = TrafficReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(lease(&params.namespace))
@@ -184,6 +188,10 @@ impl Task for Clear {
     const SUMMARY: &'static str = "Takes away what traffic.apply wrote about a service, or about all of a namespace.";
     type Params = ClearParams;
     type Report = TrafficReport;
+
+    fn objects(report: &Self::Report) -> Vec<&ObjectReport> {
+        report.objects.iter().collect()
+    }
 
     fn installation(&self, params: &ClearParams) -> Option<String> {
         Some(lease(&params.namespace))

@@ -40,7 +40,7 @@ impl<'a> Work<'a> {
     }
 
     pub fn done(self) -> Outcome<TrafficReport> {
-        if self.wrote { Outcome::Changed(self.report) } else { Outcome::Unchanged(self.report) }
+        Outcome::new(self.wrote, self.report)
     }
 
     pub fn failed(self, error: Error) -> Failure<TrafficReport> {

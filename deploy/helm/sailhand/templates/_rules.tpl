@@ -127,6 +127,28 @@
   verbs: [list]
 {{- end }}
 
+{{/* How a Grafana gets dashboards: methods of its API through the proxy, ConfigMaps, or custom resources. */}}
+{{- define "sailhand.rules.dashboards" -}}
+- apiGroups: [""]
+  resources: [services/proxy]
+  verbs: [get, create, update, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [grafana.integreatly.org]
+  resources: [grafanas]
+  verbs: [list]
+- apiGroups: [grafana.integreatly.org]
+  resources: [grafanafolders, grafanadatasources, grafanadashboards]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
+
 {{/* All kinds that rules read. Secrets are not watched, but read now and then. */}}
 {{- define "sailhand.rules.analysis" -}}
 - apiGroups: [""]

@@ -1,0 +1,134 @@
+//! Current findings: the newest result of `config.analyze` of each target, and each running `config.watch-analyze`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
+use maud::{Markup, html};
+
+use super::access::Viewer;
+use super::index::{Query, Run, RunState};
+use super::refusal::Refusal;
+use super::{Shared, page};
+use crate::client::{History, Observed};
+use crate::event::{EventKind, Outcome};
+use crate::notice::{CodeReport, FindingReport};
+
+/// Most analyses and watches of the page.
+const SOURCES: usize = 20;
+/// Most findings of each.
+const ROWS: usize = 500;
+/// Events of a watch that are read, and about how many bytes.
+const EVENTS: usize = 2_000;
+const BYTES: usize = 8 << 20;
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Extension(viewer): Extension<Viewer>,
+) -> Result<Markup, Refusal> {
+    let _permit = shared.reads.acquire().await.ok();
+    let mut parts = Vec::new();
+    for run in sources(&shared) {
+        let Ok(key) = run.key.to_string().parse() else { continue };
+        let history = shared.client.history(&key, EVENTS, BYTES).await?;
+        parts.push((current(&history), run));
+    }
+    let content = html! {
+        @for (current, run) in &parts { (one(current, run)) }
+        @if parts.is_empty() { p.empty { "No analysis yet. Send " code { "sailhand submit config.analyze --target <target>" } "." } }
+    };
+    Ok(page::frame(&shared, &viewer, "/findings", "Findings", &content))
+}
+
+/// The newest successful analysis of each target, and the watches that run.
+fn sources(shared: &Shared) -> Vec<Run> {
+    let index = shared.index();
+    let mut found = Vec::new();
+    let verb = |verb: &str, state| Query { verb: verb.to_owned(), state, ..Query::default() };
+    let watches = verb("config.watch-analyze", Some(RunState::Running));
+    found.extend(index.page(&watches, None).take(SOURCES).cloned());
+    let analyses = verb("config.analyze", Some(RunState::Ended(Outcome::Succeeded)));
+    let mut targets = BTreeSet::new();
+    let newest = index.page(&analyses, None).filter(|run| targets.insert(run.target.clone()));
+    found.extend(newest.take(SOURCES).cloned());
+    found
+}
+
+/// Findings that apply now, and the pages of their codes.
+struct Current {
+    findings: Vec<FindingReport>,
+    codes: BTreeMap<String, CodeReport>,
+}
+
+/// What applies after all events, as docs/contract.md describes.
+fn current(history: &History) -> Current {
+    let mut findings = BTreeMap::new();
+    let mut codes = BTreeMap::new();
+    for observation in &history.observations {
+        match &observation.observed {
+            Observed::Event(EventKind::Found(found)) => {
+                if found.first {
+                    findings.clear();
+                }
+                codes.extend(found.codes.clone());
+                findings.extend(found.findings.iter().map(|it| (it.fingerprint.clone(), it.clone())));
+            }
+            Observed::Event(EventKind::Resolved(resolved)) => {
+                for finding in &resolved.findings {
+                    findings.remove(&finding.fingerprint);
+                }
+            }
+            Observed::Result(result) => {
+                let part = |name: &str| result.report.as_ref().and_then(|report| report.get(name)).cloned();
+                let listed = part("findings").and_then(|it| serde_json::from_value::<Vec<FindingReport>>(it).ok());
+                findings.extend(listed.unwrap_or_default().into_iter().map(|it| (it.fingerprint.clone(), it)));
+                let listed = part("codes").and_then(|it| serde_json::from_value::<BTreeMap<_, _>>(it).ok());
+                codes.extend(listed.unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    let mut findings: Vec<_> = findings.into_values().collect();
+    findings.sort_by(|a, b| (rank(a), &a.code, &a.resource).cmp(&(rank(b), &b.code, &b.resource)));
+    Current { findings, codes }
+}
+
+fn rank(finding: &FindingReport) -> u8 {
+    match finding.severity.as_str() {
+        "error" => 0,
+        "warning" => 1,
+        _ => 2,
+    }
+}
+
+fn one(current: &Current, run: &Run) -> Markup {
+    let Current { findings, codes } = current;
+    let count = |severity: &str| findings.iter().filter(|it| it.severity == severity).count();
+    html! {
+        section {
+            h2 { (run.target) ": " a href={ "/runs/" (run.key) } { (run.verb) } " " span.quiet { (page::moment(run.changed)) } }
+            p { (count("error")) " errors, " (count("warning")) " warnings, " (count("info")) " infos" }
+            @if !findings.is_empty() {
+                table.rows {
+                    thead { tr { th { "Severity" } th { "Code" } th { "Resource" } th { "Message" } } }
+                    tbody { @for finding in findings.iter().take(ROWS) { tr {
+                        td data-label="Severity" { (page::badge(&finding.severity)) }
+                        td data-label="Code" { (code(&finding.code, codes)) }
+                        td data-label="Resource" { (finding.resource) @if !finding.field.is_empty() { " " code { (finding.field) } } }
+                        td data-label="Message" { (finding.message) }
+                    } } }
+                }
+            }
+            @if findings.len() > ROWS { p.notice { (findings.len() - ROWS) " more: sailhand get " (run.key) } }
+        }
+    }
+}
+
+/// A code with its title, and a link to its page.
+fn code(code: &str, codes: &BTreeMap<String, CodeReport>) -> Markup {
+    let known = codes.get(code).filter(|known| known.url.starts_with("https://"));
+    html! {
+        @if let Some(known) = known { a href=(known.url) title=(known.title) rel="noreferrer" { code.whole { (code) } } }
+        @else { code.whole { (code) } }
+    }
+}

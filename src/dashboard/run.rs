@@ -1,0 +1,190 @@
+//! The page of one run: state, timeline, result, report and the CloudEvents themselves.
+
+use std::sync::Arc;
+
+use axum::Form;
+use axum::extract::{Extension, Path, State};
+use axum::response::Redirect;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::access::{Viewer, check_form};
+use super::page::{self, Token};
+use super::refusal::Refusal;
+use super::{Shared, report};
+use crate::client::{History, Observation, Observed};
+use crate::event::{CommandKey, EventKind, ResultData};
+
+/// Most events of the timeline, and about how many bytes of them.
+const EVENTS: usize = 500;
+const BYTES: usize = 4 << 20;
+/// Most CloudEvents that are shown as JSON, and bytes of each.
+const RAW: usize = 50;
+const RAW_BYTES: usize = 64 << 10;
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Extension(viewer): Extension<Viewer>,
+    Path(key): Path<String>,
+) -> Result<Markup, Refusal> {
+    let position = shared.position(shared.index().version());
+    let (key, history) = read(&shared, &key).await?;
+    let live = format!("/live?from={position}&run={key}");
+    let body = format!("/runs/{key}/body");
+    let ended = result(&history).is_some();
+    let content = html! {
+        div #run data-live=[(!ended).then_some(live)] data-body=(body) { (render(&viewer, &key, &history)) }
+    };
+    let title = history.observations.first().map(|first| format!("{} on {}", verb(&history), first.target));
+    Ok(page::frame(&shared, &viewer, "/runs", &title.unwrap_or_default(), &content))
+}
+
+/// Only what a change of the run can change; the page's script replaces it.
+pub(super) async fn fragment(
+    State(shared): State<Arc<Shared>>,
+    Extension(viewer): Extension<Viewer>,
+    Path(key): Path<String>,
+) -> Result<Markup, Refusal> {
+    let (key, history) = read(&shared, &key).await?;
+    Ok(render(&viewer, &key, &history))
+}
+
+/// Requests the cancellation.
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Extension(viewer): Extension<Viewer>,
+    Path(key): Path<String>,
+    Form(form): Form<Token>,
+) -> Result<Redirect, Refusal> {
+    check_form(&viewer, &form.token)?;
+    let key = parse(&key)?;
+    let who = viewer.name.as_deref().unwrap_or("dashboard");
+    shared.client.cancel(&key, who).await.map_err(crate::client::Error::from)?;
+    Ok(Redirect::to(&format!("/runs/{key}")))
+}
+
+fn parse(key: &str) -> Result<CommandKey, Refusal> {
+    key.parse().map_err(|()| Refusal::Missing(format!("run {key}")))
+}
+
+async fn read(shared: &Shared, key: &str) -> Result<(CommandKey, History), Refusal> {
+    let key = parse(key)?;
+    let _permit = shared.reads.acquire().await.ok();
+    let history = shared.client.history(&key, EVENTS, BYTES).await?;
+    if history.observations.is_empty() {
+        return Err(Refusal::Missing(format!("event or result of run {key}")));
+    }
+    Ok((key, history))
+}
+
+fn result(history: &History) -> Option<&ResultData> {
+    match &history.observations.last()?.observed {
+        Observed::Result(result) => Some(result),
+        _ => None,
+    }
+}
+
+fn verb(history: &History) -> String {
+    let started = |it: &Observation| match &it.observed {
+        Observed::Event(EventKind::Started(started)) => Some(started.verb.clone()),
+        _ => None,
+    };
+    let found = history.observations.iter().find_map(|it| started(it).or_else(|| it.result_verb().map(str::to_owned)));
+    found.unwrap_or_else(|| "command".to_owned())
+}
+
+fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
+    let Some(newest) = history.observations.last() else { return Markup::default() };
+    let result = result(history);
+    let state = match (&newest.observed, result) {
+        (_, Some(result)) => result.outcome.as_str(),
+        (Observed::Event(EventKind::Retrying(_)), _) => "retrying",
+        _ => "running",
+    };
+    let attempts = history.observations.iter().filter_map(|it| it.event.get("attempt")?.as_u64()).max();
+    let attempts = result.map_or(attempts.unwrap_or_default(), |result| u64::from(result.attempts));
+    html! {
+        dl.facts {
+            dt { "State" } dd { (page::badge(state)) }
+            dt { "Key" } dd { code { (key) } }
+            dt { "Command" } dd { code { (newest.attribute("commandid")) } " from " code { (newest.attribute("commandsource")) } }
+            dt { "Correlation" } dd { code { (newest.attribute("correlationid")) } }
+            dt { "Attempts" } dd { (attempts) }
+            @if let Some(trace) = newest.attribute("traceparent").split('-').nth(1) { dt { "Trace" } dd { code { (trace) } } }
+            @if let Some(result) = result {
+                dt { "Changed" } dd { (if result.changed { "yes" } else { "no" }) }
+                dt { "Worker" } dd { (result.worker) }
+                dt { "Ended" } dd { (page::time(&result.ended)) }
+            }
+        }
+        @if result.is_none() {
+            (page::button(viewer, &format!("/runs/{key}/cancel"), "Cancel", Some("Cancel this run?")))
+        }
+        @if let Some(result) = result {
+            @if let Some(error) = &result.error { h2 { "Error" } (page::problem(error)) }
+            @if let Some(value) = &result.report { h2 { "Report" } (report::render(value)) }
+        }
+        h2 { "Timeline" }
+        @if history.omitted > 0 { p.notice { (history.omitted) " older events are not shown." } }
+        table.rows {
+            thead { tr { th { "Time" } th { "Attempt" } th { "Event" } th { "Details" } } }
+            tbody { @for it in &history.observations { tr {
+                td data-label="Time" { (page::time(it.attribute("time"))) }
+                td data-label="Attempt" { @if let Some(attempt) = it.event.get("attempt").and_then(Value::as_u64) { (attempt) } }
+                td data-label="Event" { (kind(it)) }
+                td data-label="Details" { (details(it)) }
+            } } }
+        }
+        h2 { "CloudEvents" }
+        @for it in history.observations.iter().rev().take(RAW) { (raw(it)) }
+        p { "As a command: " code { "sailhand watch " (key) } }
+    }
+}
+
+fn kind(observation: &Observation) -> &'static str {
+    match &observation.observed {
+        Observed::Event(kind) => kind.name(),
+        Observed::Result(_) => "result",
+        Observed::Unknown => "unknown",
+    }
+}
+
+fn details(observation: &Observation) -> Markup {
+    match &observation.observed {
+        Observed::Event(EventKind::Started(started)) => {
+            html! { "by " (started.worker) ", deadline " (started.deadline) }
+        }
+        Observed::Event(EventKind::Progress(step)) => html! {
+            (step.phase) ": " (step.message)
+            @if step.total > 0 { " " progress value=(step.done) max=(step.total) aria-label="Progress" {} " " (step.done) "/" (step.total) }
+        },
+        Observed::Event(EventKind::Retrying(retrying)) => html! {
+            p { "next attempt in " (retrying.delay_ms) " ms" } (page::problem(&retrying.problem))
+        },
+        Observed::Event(EventKind::DeadLettered(letter)) => html! {
+            p { (letter.reason) " after " (letter.deliveries) " deliveries" } (page::problem(&letter.problem))
+        },
+        Observed::Event(EventKind::Found(found)) => html! {
+            (found.findings.len()) " findings" @if found.first { ", the first of this attempt" }
+        },
+        Observed::Event(EventKind::Resolved(resolved)) => html! { (resolved.findings.len()) " findings resolved" },
+        Observed::Event(EventKind::ConformanceCase(event)) => html! {
+            (page::badge(event.case.status.as_str())) " " (event.case.case_id) ", " (event.done) "/" (event.total)
+        },
+        Observed::Event(EventKind::ConformanceSpec(event)) => html! { (event.spec.title) },
+        Observed::Event(EventKind::ConformanceSummary(event)) => html! { (event.summary.counts.total) " cases" },
+        Observed::Result(result) => html! { (page::badge(result.outcome.as_str())) },
+        Observed::Unknown => html! { "an event of a newer version of the contract" },
+    }
+}
+
+fn raw(observation: &Observation) -> Markup {
+    let json = serde_json::to_string_pretty(&observation.event).unwrap_or_default();
+    let end = json.floor_char_boundary(RAW_BYTES);
+    html! {
+        details {
+            summary { (kind(observation)) " " span.quiet { (page::time(observation.attribute("time"))) } }
+            pre { (json[..end]) @if end < json.len() { "\n… " (json.len() - end) " bytes more: sailhand get " (observation.key) " -o json" } }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Verifies OIDC bearer tokens with the keys of their issuer.
+
+use std::str::FromStr;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::refusal::Refusal;
+use crate::config::Oidc;
+use crate::http;
+
+/// Unknown keys make the set be read again, but not more often.
+const REREAD: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest key set and longest token, in bytes.
+const MAX_KEYS: usize = 1 << 20;
+const MAX_TOKEN: usize = 16 << 10;
+
+pub(super) struct Verifier {
+    oidc: Oidc,
+    algorithms: Vec<Algorithm>,
+    keys: RwLock<JwkSet>,
+    /// When the keys were read last. Held while they are read again, which delays only tokens with an unknown key.
+    read: Mutex<Instant>,
+}
+
+impl Verifier {
+    /// Reads the keys.
+    pub(super) async fn new(oidc: Oidc) -> Result<Self, Refusal> {
+        let keys = RwLock::new(read(&oidc.jwks).await?);
+        let algorithms = oidc.algorithms.iter().filter_map(|name| Algorithm::from_str(name).ok()).collect();
+        Ok(Self { oidc, algorithms, keys, read: Mutex::new(Instant::now()) })
+    }
+
+    /// Name of the user that a token authenticates.
+    pub(super) async fn user(&self, token: &str) -> Result<String, Refusal> {
+        let wrong = |reason: String| Refusal::Identity(format!("the bearer token is not valid: {reason}"));
+        if token.len() > MAX_TOKEN {
+            return Err(wrong(format!("it is longer than {MAX_TOKEN} bytes")));
+        }
+        let header = decode_header(token).map_err(|error| wrong(error.to_string()))?;
+        if !self.algorithms.contains(&header.alg) {
+            return Err(wrong(format!("the algorithm {:?} is not allowed", header.alg)));
+        }
+        let Some(key) = self.key(header.kid.as_deref()).await? else {
+            return Err(wrong("the issuer has no key with its kid".to_owned()));
+        };
+        let key = DecodingKey::from_jwk(&key).map_err(|error| wrong(error.to_string()))?;
+        // One algorithm at a time: `Validation` requires that all of its algorithms fit the key.
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[&self.oidc.issuer]);
+        validation.set_audience(&[&self.oidc.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.validate_nbf = true;
+        let claims = decode::<Map<String, Value>>(token, &key, &validation);
+        let claims = claims.map_err(|error| wrong(error.to_string()))?.claims;
+        let user = claims.get(&self.oidc.user_claim).and_then(Value::as_str).filter(|user| !user.is_empty());
+        user.map(str::to_owned).ok_or_else(|| wrong(format!("it has no claim {}", self.oidc.user_claim)))
+    }
+
+    /// The key with an id; the only key for a token without one. Reads the keys again for an unknown id.
+    async fn key(&self, kid: Option<&str>) -> Result<Option<Jwk>, Refusal> {
+        if let Some(key) = self.known(kid) {
+            return Ok(Some(key));
+        }
+        let mut last = self.read.lock().await;
+        if last.elapsed() >= REREAD {
+            *last = Instant::now();
+            let keys = read(&self.oidc.jwks).await?;
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        }
+        Ok(self.known(kid))
+    }
+
+    fn known(&self, kid: Option<&str>) -> Option<Jwk> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        match kid {
+            Some(kid) => keys.find(kid).cloned(),
+            None if keys.keys.len() == 1 => keys.keys.first().cloned(),
+            None => None,
+        }
+    }
+}
+
+async fn fetch(url: &str) -> Result<http::Response, http::Error> {
+    let client = http::Client::new(&http::Credentials::default(), TIMEOUT).await?;
+    client.send(::http::Method::GET, url, &[], None, MAX_KEYS).await
+}
+
+async fn read(jwks: &str) -> Result<JwkSet, Refusal> {
+    let fail = |reason: String| Refusal::Keys { from: jwks.to_owned(), reason };
+    let bytes = if jwks.starts_with("https://") {
+        let response = fetch(jwks).await.map_err(|error| fail(error.to_string()))?;
+        if response.status != 200 {
+            return Err(fail(format!("the server responded {}", response.status)));
+        }
+        response.body.into_bytes()
+    } else {
+        let size = tokio::fs::metadata(jwks).await.map_err(|error| fail(error.to_string()))?.len();
+        if size > MAX_KEYS as u64 {
+            return Err(fail(format!("the file is longer than {MAX_KEYS} bytes")));
+        }
+        tokio::fs::read(jwks).await.map_err(|error| fail(error.to_string()))?
+    };
+    serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))
+}

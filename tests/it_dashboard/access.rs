@@ -1,0 +1,177 @@
+//! Who may read and who may act.
+
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::http::{Dashboard, World, key, started};
+use crate::support::nats::NatsServer;
+
+#[tokio::test]
+async fn other_host_names_are_refused() {
+    let world = World::new().await;
+    let dashboard = world.dashboard(&[]).await;
+    for path in ["/runs", "/live", "/assets/page.js"] {
+        let refused = dashboard.request("GET", path, &[("Host", "rebind.example.com")], "").await;
+        assert_eq!(refused.status, 421, "{path}");
+        assert!(refused.body.contains("SH3703"), "{}", refused.body);
+    }
+    assert_eq!(dashboard.request("GET", "/runs", &[("Host", "localhost:1")], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn read_only_dashboard_has_no_actions() {
+    let world = World::new().await;
+    let dashboard = world.dashboard(&[]).await;
+    let origin = world.command("ping", json!({})).await;
+    world.publish(&origin, 1, started("ping")).await;
+    dashboard.lists(key(&origin).as_str()).await;
+    let path = format!("/runs/{}", key(&origin));
+    assert!(!dashboard.get(&path).await.body.contains("<form class=\"inline\""));
+    let own = format!("http://{}", dashboard.address);
+    let headers = [("Origin", own.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    let refused = dashboard.request("POST", &format!("{path}/cancel"), &headers, "token=x").await;
+    assert!(refused.status == 403 && refused.body.contains("SH3705"), "{} {}", refused.status, refused.body);
+}
+
+#[tokio::test]
+async fn only_forms_of_the_dashboard_act() {
+    let world = World::new().await;
+    let dashboard = world.dashboard(&["--allow-actions"]).await;
+    let origin = world.command("ping", json!({})).await;
+    world.publish(&origin, 1, started("ping")).await;
+    dashboard.lists(key(&origin).as_str()).await;
+    let path = format!("/runs/{}/cancel", key(&origin));
+    let (token, cookie) = dashboard.get(&format!("/runs/{}", key(&origin))).await.form();
+    let own = format!("http://{}", dashboard.address);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let body = format!("token={token}");
+    let session = ("Cookie", cookie.as_str());
+    for (what, headers, body) in [
+        ("another origin", vec![form, session, ("Origin", "http://evil.example.com")], body.as_str()),
+        ("no origin", vec![form, session], &body),
+        ("another session", vec![form, ("Origin", &own)], &body),
+        ("no token", vec![form, session, ("Origin", &own)], "token="),
+    ] {
+        let refused = dashboard.request("POST", &path, &headers, body).await;
+        assert!(refused.status == 403 && refused.body.contains("SH3706"), "{what}: {}", refused.status);
+    }
+    let done = dashboard.request("POST", &path, &[form, session, ("Origin", &own)], &body).await;
+    assert_eq!(done.status, 303, "{}", done.body);
+}
+
+#[tokio::test]
+async fn header_identity_is_required_and_limited_to_operators() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let text = "[dashboard]\nlisten = \"127.0.0.1:0\"\nidentity_header = \"X-Forwarded-User\"\n\
+                trusted_proxies = [\"127.0.0.1\"]\nallow_actions = true\noperators = [\"jane\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let url = world.nats.url();
+    let dashboard = Dashboard::start(&["--config", file.to_str().unwrap(), "--nats-url", &url]).await;
+    let refused = dashboard.get("/runs").await;
+    assert!(refused.status == 401 && refused.body.contains("SH3704"), "{}", refused.body);
+    let joe = dashboard.request("GET", "/runs", &[("X-Forwarded-User", "joe")], "").await;
+    assert!(joe.status == 200 && joe.body.contains("read-only"), "{}", joe.body);
+    let jane = dashboard.request("GET", "/runs", &[("X-Forwarded-User", "jane")], "").await;
+    assert!(jane.status == 200 && !jane.body.contains("read-only"), "{}", jane.body);
+    let twice = [("X-Forwarded-User", "jane"), ("X-Forwarded-User", "joe")];
+    assert_eq!(dashboard.request("GET", "/runs", &twice, "").await.status, 401);
+}
+
+#[tokio::test]
+async fn only_valid_tokens_of_the_issuer_are_accepted() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    // An uncompressed point: 4, x, y.
+    let point = pair.public_key_raw();
+    let coordinate = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "kid": "one", "x": coordinate(&point[1..33]), "y": coordinate(&point[33..65]) });
+    let keys = folder.path().join("jwks.json");
+    std::fs::write(&keys, json!({ "keys": [jwk] }).to_string()).unwrap();
+    let file = folder.path().join("config.toml");
+    let text = format!(
+        "[dashboard]\nlisten = \"127.0.0.1:0\"\n[dashboard.oidc]\nissuer = \"https://issuer\"\naudience = \"sailhand\"\n\
+         jwks = \"{}\"\nalgorithms = [\"ES256\"]\nuser_claim = \"email\"\n",
+        keys.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let url = world.nats.url();
+    let dashboard = Dashboard::start(&["--config", file.to_str().unwrap(), "--nats-url", &url]).await;
+
+    let claims = |change: Value| {
+        let mut claims = json!({ "iss": "https://issuer", "aud": "sailhand", "exp": 4_000_000_000_u64, "email": "jane@example.com" });
+        claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        claims
+    };
+    let header = |algorithm| Header { kid: Some("one".to_owned()), ..Header::new(algorithm) };
+    let own = EncodingKey::from_ec_der(&pair.serialize_der());
+    let other = EncodingKey::from_ec_der(&rcgen::KeyPair::generate().unwrap().serialize_der());
+    let signed = |change, key| encode(&header(Algorithm::ES256), &claims(change), key).unwrap();
+    let ask = async |token: &str| {
+        dashboard.request("GET", "/runs", &[("Authorization", &format!("Bearer {token}"))], "").await
+    };
+
+    let page = ask(&signed(json!({}), &own)).await;
+    assert!(page.status == 200 && page.body.contains("jane@example.com"), "{}", page.body);
+    let shared = encode(&header(Algorithm::HS256), &claims(json!({})), &EncodingKey::from_secret(point)).unwrap();
+    let body = URL_SAFE_NO_PAD.encode(claims(json!({})).to_string());
+    let unsigned = format!("{}.{body}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"one"}"#));
+    for (what, token) in [
+        ("another key", signed(json!({}), &other)),
+        ("expired", signed(json!({ "exp": 1_000_000_000 }), &own)),
+        ("not yet valid", signed(json!({ "nbf": 3_900_000_000_u64 }), &own)),
+        ("another audience", signed(json!({ "aud": "other" }), &own)),
+        ("another issuer", signed(json!({ "iss": "https://other" }), &own)),
+        ("no user", signed(json!({ "email": "" }), &own)),
+        ("a shared secret", shared),
+        ("no signature", unsigned),
+        ("no token", String::new()),
+    ] {
+        let refused = ask(&token).await;
+        assert!(refused.status == 401 && refused.body.contains("SH3704"), "{what}: {}", refused.status);
+    }
+    assert_eq!(dashboard.get("/runs").await.status, 401);
+}
+
+#[tokio::test]
+async fn observer_permissions_suffice_to_show_pages() {
+    let users = ["sys", "admin", "worker", "producer", "operator", "observer"];
+    let passwords = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("secret{user}")));
+    let nats = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |user: &str, inbox: &str| {
+        let password = folder.path().join(format!("{user}.password"));
+        write!(std::fs::File::create(&password).unwrap(), "secret{user}").unwrap();
+        let text = format!(
+            "[nats]\nurl = \"{}\"\nuser = \"{user}\"\npassword_file = \"{}\"\ninbox_prefix = \"{inbox}\"\n\
+             [dashboard]\nlisten = \"127.0.0.1:0\"\n",
+            nats.url(),
+            password.display()
+        );
+        let file = folder.path().join(format!("{user}.toml"));
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let run = async |args: &[&str]| {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_sailhand")).args(args).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&["topology", "apply", "--config", &file("admin", "_INBOX_admin")]).await;
+    for (user, complete) in [("observer", false), ("operator", true)] {
+        let dashboard = Dashboard::start(&["--config", &file(user, &format!("_INBOX_{user}"))]).await;
+        for path in ["/runs", "/targets", "/findings", "/dead-letters"] {
+            let page = dashboard.get(path).await;
+            assert_eq!(page.status, 200, "{user} {path}: {}", page.body);
+            let limited = page.body.contains("may not read the queue");
+            assert_eq!(limited, path == "/targets" && !complete, "{user} {path}");
+        }
+        let unknown = dashboard.get(&format!("/runs/{}", "a".repeat(32))).await;
+        assert_eq!(unknown.status, 404, "{user}: {}", unknown.body);
+    }
+}
