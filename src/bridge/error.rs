@@ -84,6 +84,24 @@ pub enum Error {
         /// Its value.
         limit: usize,
     },
+    /// A component of a design.
+    #[error("{component}: {outcome} on {target}: {cause}")]
+    Design {
+        /// Kind and name.
+        component: String,
+        /// The cluster.
+        target: String,
+        /// Such as `failed`.
+        outcome: &'static str,
+        /// Code and message of the result.
+        cause: String,
+    },
+    /// The events of a command ended before its result.
+    #[error("the result of command {key} cannot be read")]
+    Ended {
+        /// Key of the command.
+        key: String,
+    },
     /// The bridge has no targets.
     #[error("bridge.targets is empty: no request could reach a cluster")]
     NoTargets,
@@ -105,8 +123,8 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::Client(error) => error.class(),
-            Self::Timeout { .. } | Self::TooMany { .. } => Class::RETRY,
-            Self::NoTargets | Self::Listen { .. } | Self::Settings(_) => Class::Terminal,
+            Self::Timeout { .. } | Self::Ended { .. } | Self::TooMany { .. } => Class::RETRY,
+            Self::Design { .. } | Self::NoTargets | Self::Listen { .. } | Self::Settings(_) => Class::Terminal,
             _ => Class::Rejected,
         }
     }
@@ -119,7 +137,8 @@ impl Classify for Error {
             Self::Kubeconfig { .. } => Code::SH3604,
             Self::Argument { .. } => Code::SH3605,
             Self::Client(error) => error.code(),
-            Self::Timeout { .. } => Code::SH2002,
+            Self::Timeout { .. } | Self::Ended { .. } => Code::SH2002,
+            Self::Design { .. } => Code::SH3608,
             Self::TooMany { .. } => Code::SH3606,
             Self::NoTargets | Self::Listen { .. } | Self::Settings(_) => Code::SH3607,
         }
@@ -143,6 +162,7 @@ impl From<Error> for Status {
             Error::Client(client::Error::Event(_)) | Error::Kubeconfig { .. } | Error::Argument { .. } => {
                 Self::invalid_argument(text)
             }
+            Error::Design { .. } => Self::aborted(text),
             Error::TooMany { .. } => Self::resource_exhausted(text),
             _ => Self::unavailable(text),
         }

@@ -24,21 +24,25 @@ pub struct Reference {
     pub delete: bool,
     /// Namespace of the request.
     pub namespace: String,
+    /// Number of targets of the operation, from 1.
+    pub targets: usize,
 }
 
 impl Reference {
-    /// The CloudEvents id: `<operation id>.<target>.<key>.<apply or delete>.<namespace>`. The same request has the same id.
+    /// The CloudEvents id: `<operation id>.<target>.<key>.<apply or delete>.<namespace>.<number of targets>`. The same
+    /// request has the same id.
     #[must_use]
     pub fn id(&self) -> String {
-        let Self { operation_id, target, key, delete, namespace } = self;
+        let Self { operation_id, target, key, delete, namespace, targets } = self;
         let direction = if *delete { "delete" } else { "apply" };
-        format!("{operation_id}.{target}.{key}.{direction}.{namespace}")
+        format!("{operation_id}.{target}.{key}.{direction}.{namespace}.{targets}")
     }
 
     /// Reads [`Reference::id`].
     #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
-        let mut parts = id.rsplitn(5, '.');
+        let mut parts = id.rsplitn(6, '.');
+        let targets = parts.next()?.parse().ok()?;
         let namespace = parts.next()?.to_owned();
         let delete = match parts.next()? {
             "apply" => false,
@@ -47,7 +51,7 @@ impl Reference {
         };
         let key = parts.next()?.to_owned();
         let target = parts.next()?.parse().ok()?;
-        Some(Self { operation_id: parts.next()?.to_owned(), target, key, delete, namespace })
+        Some(Self { operation_id: parts.next()?.to_owned(), target, key, delete, namespace, targets })
     }
 }
 
@@ -91,10 +95,11 @@ mod tests {
                 key: "smi_conformance".to_owned(),
                 delete: true,
                 namespace: "shop".to_owned(),
+                targets: 2,
             };
             assert_eq!(Reference::parse(&reference.id()), Some(reference));
         }
-        for id in ["", "x", "a.b.c.d.e", "a.B.c.apply.e"] {
+        for id in ["", "x", "a.b.c.d.e.1", "a.B.c.apply.e.1", "a.b.c.apply.e.x"] {
             assert_eq!(Reference::parse(id), None, "{id}");
         }
     }

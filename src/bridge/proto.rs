@@ -3,6 +3,7 @@
 #![allow(
     missing_docs,
     unreachable_pub,
+    unused_qualifications,
     clippy::all,
     clippy::pedantic,
     clippy::nursery,

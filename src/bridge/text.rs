@@ -194,6 +194,7 @@ mod tests {
             key: key.to_owned(),
             delete,
             namespace: "shop".to_owned(),
+            targets: 1,
         }
     }
 

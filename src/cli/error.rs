@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, client, cluster, config, dashboard, event, smi_controller, telemetry, worker};
+use crate::{analysis, bridge, client, cluster, config, dashboard, event, smi_controller, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,9 @@ pub enum Error {
     /// A dashboard that did not start.
     #[error(transparent)]
     Dashboard(#[from] dashboard::Error),
+    /// A bridge that did not start, or a kubeconfig that it cannot read.
+    #[error(transparent)]
+    Bridge(#[from] bridge::error::Error),
     /// Logs and traces.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -177,6 +180,11 @@ impl Error {
             | Self::Unconfirmed { .. }
             | Self::SmiController(smi_controller::Error::Settings(_))
             | Self::Dashboard(dashboard::Error::Keys(_))
+            | Self::Bridge(
+                bridge::error::Error::NoTargets
+                | bridge::error::Error::Settings(_)
+                | bridge::error::Error::Kubeconfig { .. },
+            )
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
@@ -184,6 +192,7 @@ impl Error {
             | Self::Cluster(_)
             | Self::SmiController(_)
             | Self::Dashboard(_)
+            | Self::Bridge(_)
             | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
@@ -204,6 +213,7 @@ impl Classify for Error {
             Self::Worker(error) => error.class(),
             Self::SmiController(error) => error.class(),
             Self::Dashboard(error) => error.class(),
+            Self::Bridge(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
             Self::Telemetry(_)
@@ -225,6 +235,7 @@ impl Classify for Error {
             Self::Worker(error) => error.code(),
             Self::SmiController(error) => error.code(),
             Self::Dashboard(error) => error.code(),
+            Self::Bridge(error) => error.code(),
             Self::Analysis(error) => error.code(),
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
@@ -245,6 +256,7 @@ impl Classify for Error {
             Self::Cluster(error) => error.remedy(),
             Self::SmiController(error) => error.remedy(),
             Self::Dashboard(error) => error.remedy(),
+            Self::Bridge(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

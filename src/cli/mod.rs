@@ -2,6 +2,7 @@
 
 mod analyze;
 mod bars;
+mod bridge;
 mod cancel;
 mod completions;
 mod confirm;
@@ -119,6 +120,8 @@ enum Command {
     Dlq(dlq::Command),
     /// Serve web pages about runs, targets, findings and dead letters
     Dashboard(dashboard::Options),
+    /// Serve Meshery's gRPC contract: its operations become commands
+    Bridge(bridge::Options),
     /// Create or verify the JetStream streams, buckets and consumers
     #[command(subcommand)]
     Topology(topology::Command),
@@ -210,6 +213,7 @@ impl Cli {
             Command::Targets(options) => targets::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Dashboard(options) => dashboard::run(&global, options).await,
+            Command::Bridge(options) => bridge::run(&global, options).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
             Command::Conformance(command) => conformance::run(&global, command).await,

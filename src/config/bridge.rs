@@ -100,7 +100,17 @@ pub struct BridgeTarget {
 pub struct Meshery {
     /// `http://` or `https://` address, such as `http://meshery:9081`.
     pub url: String,
-    /// Credentials and headers, such as `Cookie = "meshery-provider=Local"`.
+    /// Name of Meshery's identity provider, as its login page shows it: `Local` or `None` for the local one.
+    #[serde(default = "local")]
+    pub provider: String,
+    /// File with a user's token of that provider. The local one needs none.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Certificates, and credentials for a proxy in front of Meshery.
     #[serde(default)]
     pub credentials: Credentials,
+}
+
+fn local() -> String {
+    "Local".to_owned()
 }
