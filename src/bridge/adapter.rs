@@ -140,7 +140,8 @@ impl Adapter {
 
     /// `ComponentInfo`. Meshery's UI depends on type and name.
     pub(super) fn info(&self) -> ComponentInfoResponse {
-        let properties = [("adapter", "sailhand bridge".to_owned()), ("targets", self.config.targets.len().to_string())];
+        let properties =
+            [("adapter", "sailhand bridge".to_owned()), ("targets", self.config.targets.len().to_string())];
         ComponentInfoResponse {
             r#type: "adapter".to_owned(),
             name: NAME.to_owned(),

@@ -235,7 +235,10 @@ fn traits(context: Context<'_>, configuration: &Value) -> Result<Vec<Part>, Erro
             ("mTLS", "mutual") => "mutual-mtls-policy-operation",
             ("mTLS", "disable") => "disable-mtls-policy-operation",
             ("mTLS", policy) => {
-                return Err(argument("oam_config", &format!("policy {policy:?} of mTLS is not strict, mutual or disable")));
+                return Err(argument(
+                    "oam_config",
+                    &format!("policy {policy:?} of mTLS is not strict, mutual or disable"),
+                ));
             }
             _ => return Err(argument("oam_config", &format!("trait {name:?} is not supported"))),
         };

@@ -46,9 +46,7 @@ const fn row(key: &'static str, title: &'static str, category: OpCategory, kind:
 
 /// All of them, in the order of the menus.
 pub const OPERATIONS: [Operation; 19] = {
-    use Kind::{
-        AccessPolicy, Addon, Analysis, Conformance, Custom, Injection, Mesh, MtlsPolicy, Sample, Unsupported,
-    };
+    use Kind::{AccessPolicy, Addon, Analysis, Conformance, Custom, Injection, Mesh, MtlsPolicy, Sample, Unsupported};
     use OpCategory::{Configure, Install, SampleApplication, Validate};
     [
         row("istio", "Istio Service Mesh", Install, Mesh),

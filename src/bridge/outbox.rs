@@ -63,7 +63,8 @@ impl Outbox {
         let secret = meshery.token_file.clone().map(|path| ("token", path));
         let cookie = Cookie { text: format!("meshery-provider={}", meshery.provider), secret };
         let (warnings, waiting) = mpsc::channel(MAX_WARNINGS);
-        let uid = |(id, target): (&String, &crate::config::BridgeTarget)| Some((id.clone(), target.cluster_uid.clone()?));
+        let uid =
+            |(id, target): (&String, &crate::config::BridgeTarget)| Some((id.clone(), target.cluster_uid.clone()?));
         Ok(Self {
             http: http.with_cookie(cookie),
             url: meshery.url.trim_end_matches('/').to_owned(),

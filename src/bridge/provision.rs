@@ -63,7 +63,8 @@ impl Adapter {
                 async move { self.submit(&reference, username, part.verb, params).await }
             });
             let sent = try_join_all(sent).await?;
-            let Ok(results) = timeout_at(deadline, try_join_all(sent.iter().map(|sent| self.result(sent)))).await else {
+            let Ok(results) = timeout_at(deadline, try_join_all(sent.iter().map(|sent| self.result(sent)))).await
+            else {
                 let keys: Vec<&str> = sent.iter().map(|sent| sent.key.as_str()).collect();
                 let _ = write!(message, "{}: accepted, still running (command {})", part.label, keys.join(", "));
                 return Ok(message);

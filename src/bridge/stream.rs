@@ -127,7 +127,9 @@ impl Queue {
         if item.rank == Rank::Final && finals() >= MAX_FINALS {
             // What waits is delivered to the stream that the client opens next.
             self.items.clear();
-            self.end(Status::resource_exhausted(format!("{MAX_FINALS} results wait to be read; open the stream again")));
+            self.end(Status::resource_exhausted(format!(
+                "{MAX_FINALS} results wait to be read; open the stream again"
+            )));
             return;
         }
         self.items.push_back(item);
