@@ -16,6 +16,12 @@ demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 
+# Make the picture of the README from what the program prints (needs python3).
+[group('run')]
+picture:
+    cargo build --locked
+    deploy/demo/picture.py target/debug/sailhand >docs/pictures/analyze.svg
+
 # Run every test against real servers; ends with 'N passed, N failed'.
 [group('test')]
 [no-exit-message]
@@ -91,10 +97,12 @@ pre-commit:
     fi
     if grep -q '^\.github/' <<<"$staged"; then just workflows-check; fi
 
-# Words that docs/style.md replaces, in the documentation; `just test-unit` checks the texts of rules and errors.
+# Words that docs/style.md replaces, in the documentation and in comments and strings of the code; `just test-unit` checks
+# the texts of rules and errors.
 [group('check')]
 prose *files:
     tests/prose/check.sh {{ files }}
+    tests/prose/code.sh
 
 # Licenses, bans and sources of all dependencies.
 [group('check')]

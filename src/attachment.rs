@@ -17,10 +17,10 @@ pub struct Attachment {
     pub bytes: usize,
 }
 
-/// Keeps attachments.
+/// Stores attachments.
 #[async_trait]
 pub trait Attachments: Send + Sync {
-    /// Keeps JSON, at most [`crate::event::dataref::MAX_BYTES`] of it, and waits until it is kept.
+    /// Stores JSON of at most [`crate::event::dataref::MAX_BYTES`] bytes, and returns after the store has confirmed it.
     ///
     /// # Errors
     /// When it may be lost.

@@ -1,6 +1,7 @@
 //! The configuration: defaults, then a TOML file, then `SAILHAND__SECTION__KEY`, then flags. The only reader of the
 //! environment. Secrets are named by file, never written here.
 
+mod allow;
 mod bridge;
 mod dashboard;
 mod error;
@@ -24,7 +25,7 @@ pub use error::Error;
 pub use load::failpoint_folder;
 pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
 
-/// Everything a process of sailhand is told. Unknown keys are refused.
+/// The whole configuration of a process. Unknown keys are errors.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -100,8 +101,7 @@ pub struct Bus {
     pub prefix: String,
     /// Replicas of every stream and bucket: 1, 3 or 5.
     pub replicas: usize,
-    /// Upper bound of the events, the dead letters and the stored parameters, bytes each. Commands have none but the
-    /// account's: see the topology.
+    /// Upper bound of the queued commands, the events, the dead letters and the stored parameters, bytes each.
     pub max_bytes: i64,
     /// How long a lease lives without renewal.
     #[serde(with = "humantime_serde")]
@@ -158,6 +158,14 @@ pub struct Target {
     /// Longest time for one request to the API server.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// Verbs that commands for this target may have: `ping`, `mesh.*` or `*`. All verbs when absent, none when empty.
+    pub verbs: Option<Vec<String>>,
+    /// Kinds of objects that commands may write: `ConfigMap`, `Deployment.apps`, `*.networking.istio.io` or `*`. All kinds
+    /// when absent.
+    pub kinds: Option<Vec<String>>,
+    /// Namespaces in which commands may write, and Namespaces that they may write: `shop`, `team-a-*` or `*`. All
+    /// namespaces when absent. If set, commands write cluster-scoped objects only of kinds that `kinds` lists.
+    pub namespaces: Option<Vec<String>>,
     /// Metrics stores and Grafanas that commands may name, beside those that `connection.apply` records.
     pub connections: BTreeMap<String, Connection>,
 }
@@ -169,6 +177,9 @@ impl Default for Target {
             context: None,
             inventory_namespace: "sailhand-system".to_owned(),
             request_timeout: Duration::from_secs(30),
+            verbs: None,
+            kinds: None,
+            namespaces: None,
             connections: BTreeMap::new(),
         }
     }

@@ -36,7 +36,7 @@ steps! {
     ObjectWritten "object-written" "One object is written; there may be more.";
     ObjectsWritten "objects-written" "All are written, nothing is pruned yet.";
     Removing "removing" "Objects are about to be deleted.";
-    TaskEnded "task-ended" "The task has come to an end, which nobody knows of.";
+    TaskEnded "task-ended" "The task has ended, and no result is published yet.";
     Retried "retried" "The attempt has failed and is closed, the message is not handed back.";
     Buried "buried" "There is a dead letter and no result.";
     Committing "committing" "The result is about to be published.";

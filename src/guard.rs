@@ -1,5 +1,5 @@
-//! What a running task may still do: whether its lease holds, its deadline is ahead, nobody cancelled it and the
-//! process stays. Asked before each write to a cluster.
+//! Whether a running task may continue: its lease is valid, its deadline has not passed, the command is not cancelled and
+//! the process is not shutting down. Checked before each write to a cluster.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::error::{Class, Classify, Code};
 /// Why a task has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
-    /// Somebody asked for it.
+    /// A client cancelled the command.
     #[error("the command was cancelled")]
     Cancelled,
     /// The deadline has passed.
@@ -90,8 +90,7 @@ impl Guard {
         }
     }
 
-    /// The same, but the first write waits until somebody has been told of it: see [`Self::first_write`] and
-    /// [`Self::announced`].
+    /// The same, but the first write waits until it has been recorded: see [`Self::first_write`] and [`Self::announced`].
     #[must_use]
     pub fn announcing(self) -> Self {
         Self { announced: Some(CancellationToken::new()), ..self }
@@ -109,8 +108,8 @@ impl Guard {
         self.deadline
     }
 
-    /// May the task go on? The lease is judged by the monotonic clock, so a process that slept past it learns so
-    /// before its next write even if nobody could tell it.
+    /// Whether the task may continue. The lease is judged by the monotonic clock, so a process that was suspended past its
+    /// lease stops before its next write even without a notification.
     ///
     /// # Errors
     /// The reason to stop.
@@ -203,7 +202,7 @@ impl Guard {
         }
     }
 
-    /// Somebody asked the command to stop.
+    /// A client has cancelled the command.
     pub fn cancel(&self) {
         self.cancelled.cancel();
     }

@@ -54,13 +54,13 @@ pub struct CodeReport {
     pub url: String,
 }
 
-/// `data` of `found`. Whoever keeps findings by their fingerprint, with those of each `found` in place of what has the
-/// same one and without those of each `resolved`, has what a whole analysis would find now.
+/// `data` of `found`. A consumer that stores findings by fingerprint, replaces them with those of each `found` and removes
+/// those of each `resolved` has the findings of a complete analysis.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Found {
-    /// What there is as the watch begins, which it does anew with each attempt: whatever was known of this command before
-    /// is void.
+    /// Whether these are all findings at the start of the watch. Each attempt starts again: consumers discard earlier
+    /// findings of this command.
     pub first: bool,
     /// Whether the next event goes on with the same: there are too many findings for one.
     pub more: bool,
@@ -97,7 +97,7 @@ pub enum Notice {
     ConformanceSummary(Box<SummaryEvent>),
 }
 
-/// It is not known to have been told.
+/// The bus has not confirmed the notice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Untold {
@@ -108,14 +108,14 @@ pub struct Untold {
 /// Takes notices, one after the other.
 #[async_trait]
 pub trait Notices: Send + Sync {
-    /// Tells one, and waits until it is kept.
+    /// Publishes one, and returns after the bus has stored it.
     ///
     /// # Errors
     /// When it may be lost.
     async fn tell(&self, notice: Notice) -> Result<(), Untold>;
 }
 
-/// For callers that nobody listens to.
+/// Discards notices, for callers without a bus.
 #[async_trait]
 impl Notices for () {
     async fn tell(&self, _: Notice) -> Result<(), Untold> {

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One thing worth telling somebody who watches a command.
+/// One step of a command, for observers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
@@ -25,7 +25,7 @@ pub trait Progress: Send + Sync {
     fn report(&self, step: Step);
 }
 
-/// For callers that nobody watches.
+/// Discards steps, for callers without observers.
 impl Progress for () {
     fn report(&self, _: Step) {}
 }

@@ -105,7 +105,7 @@ start_servers() {
   tell "" "One command makes the streams; it never deletes one, so it can run as often as you like."
   run sailhand topology apply --config deploy/demo/worker.toml
   # The demo's witness: it writes down every event and every result that reaches the bus.
-  launch witness sailhand watch --since 1h --output json
+  launch witness sailhand watch --since 1h --output jsonl
 }
 
 nats_answers() {
@@ -244,7 +244,7 @@ take_stock() {
   chapter "The account"
   tell "$sent commands were sent and a worker was killed: as many results, and nothing given up."
   run sailhand dlq list
-  [[ -z $(sailhand dlq list --output json) ]] || fail "there are dead letters"
+  [[ -z $(sailhand dlq list --output name) ]] || fail "there are dead letters"
   results_are "" "$sent" || fail "$(results "") results for $sent commands"
   proven "$sent commands, $sent results, 0 dead letters."
 }

@@ -1,5 +1,5 @@
-//! A bus in memory with the contract of the real one, and faults on order: for tests of the engine that need thousands
-//! of schedules. A fake: what it promises is checked against the real server by `tests/it_bus/facts.rs`.
+//! A bus in memory with the contract of the real one: for `sailhand run`, which executes one command in one process, and,
+//! with faults on order, for tests of the engine that need thousands of schedules. What it promises is checked against the real server by `tests/it_bus/facts.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{
-    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Peeked, RecordKey,
-    ResultRecord, Settlement, Stranded, Subjects, Swap,
+    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Peeked, Queue,
+    RecordKey, ResultRecord, Settlement, Stranded, Subjects, Swap,
 };
 use crate::clock::Clock;
 use crate::event::{CommandId, Fingerprint, Origin, Target, dataref};
@@ -46,6 +46,10 @@ pub struct MemoryBus {
     lease_ttl: Duration,
     /// This holder's link to the bus is cut.
     cut: Arc<watch::Sender<bool>>,
+    /// Fence of every lease; a number that increases when absent.
+    fence: Option<u64>,
+    /// Number of events and results, for observers.
+    published: Arc<watch::Sender<usize>>,
 }
 
 #[derive(Default)]
@@ -58,6 +62,7 @@ struct State {
     leases: HashMap<LeaseName, (u64, Instant)>,
     attempts: HashMap<RecordKey, (Attempts, u64)>,
     dead: Vec<(String, String)>,
+    attachments: HashMap<String, Bytes>,
     faults: Option<Faults>,
     /// Largest result in bytes; `None` means no limit.
     max_result: Option<usize>,
@@ -72,6 +77,7 @@ impl State {
 }
 
 struct Message {
+    queue: Queue,
     subject: String,
     headers: Vec<(String, String)>,
     payload: Bytes,
@@ -95,7 +101,16 @@ impl MemoryBus {
             ack_wait,
             lease_ttl,
             cut: Arc::default(),
+            fence: None,
+            published: Arc::default(),
         }
+    }
+
+    /// The same bus with one fence for all its leases, for a process that executes one command: it may write to
+    /// installations that leases of a real bus have written, and does not raise their fence above that bus.
+    #[must_use]
+    pub fn with_fence(self, fence: u64) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 
     /// The same bus over a link of its own.
@@ -148,7 +163,8 @@ impl MemoryBus {
     ) {
         let subject = self.subjects.command(target, verb);
         let (payload, not_before) = (payload.into(), Instant::now());
-        self.enqueue(Message { subject, headers, payload, delivered: 0, not_before, schedule: None });
+        let queue = Queue::Commands;
+        self.enqueue(Message { queue, subject, headers, payload, delivered: 0, not_before, schedule: None });
     }
 
     fn enqueue(&self, message: Message) {
@@ -174,6 +190,22 @@ impl MemoryBus {
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.state().events.clone()
+    }
+
+    /// Changes whenever an event or a result was published.
+    #[must_use]
+    pub fn published(&self) -> watch::Receiver<usize> {
+        self.published.subscribe()
+    }
+
+    /// What a result refers to by `dataref`.
+    #[must_use]
+    pub fn attachment(&self, dataref: &str) -> Option<Bytes> {
+        self.state().attachments.get(dataref).cloned()
+    }
+
+    fn announce(&self) {
+        self.published.send_modify(|count| *count += 1);
     }
 
     /// Reason and code of each dead letter.
@@ -233,6 +265,7 @@ impl MemoryBus {
             message.schedule = None;
             message.not_before = now + self.ack_wait;
             due.push(Delivery {
+                queue: message.queue,
                 subject: message.subject.clone(),
                 address: self.subjects.parse_command(&message.subject),
                 headers: message.headers.clone(),
@@ -317,6 +350,7 @@ impl Bus for MemoryBus {
                 message.schedule.is_none() && address.is_some_and(|(_, other)| other == verb)
             });
             found.map(|(sequence, message)| Delivery {
+                queue: message.queue,
                 subject: message.subject.clone(),
                 address: self.subjects.parse_command(&message.subject),
                 headers: message.headers.clone(),
@@ -330,7 +364,9 @@ impl Bus for MemoryBus {
     }
 
     async fn publish_event(&self, _: &Origin, _: &'static str, event: &Event) -> Result<(), Error> {
-        self.write("publish event", |state| state.keep_event(event)).await
+        let written = self.write("publish event", |state| state.keep_event(event)).await;
+        self.announce();
+        written
     }
 
     async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error> {
@@ -342,7 +378,7 @@ impl Bus for MemoryBus {
 
     async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
         let size = serde_json::to_vec(event).map_or(0, |json| json.len());
-        self.write("commit", |state| {
+        let committed = self.write("commit", |state| {
             if let Some(limit) = state.max_result.filter(|limit| size > *limit) {
                 let reason = format!("{size} bytes, limit {limit}");
                 return Err(Error::TooLarge { subject: self.subjects.result(&origin.command()), reason });
@@ -352,8 +388,10 @@ impl Bus for MemoryBus {
             }
             state.results.insert(origin.command(), (event.clone(), origin.fingerprint()));
             Ok(Swap::Won(Self::next_revision(state)))
-        })
-        .await?
+        });
+        let committed = committed.await;
+        self.announce();
+        committed?
     }
 
     async fn acquire(&self, name: &LeaseName, _: &str) -> Result<Option<Lease>, Error> {
@@ -364,7 +402,7 @@ impl Bus for MemoryBus {
             }
             let revision = Self::next_revision(state);
             state.leases.insert(name.clone(), (revision, now + self.lease_ttl));
-            Some(Lease { name: name.clone(), fence: revision, revision })
+            Some(Lease { name: name.clone(), fence: self.fence.unwrap_or(revision), revision })
         })
         .await
     }
@@ -417,7 +455,8 @@ impl Bus for MemoryBus {
         headers.push(("Nats-Schedule-Next".to_owned(), "purge".to_owned()));
         let (subject, payload) = (delivery.subject.clone(), delivery.payload.clone());
         let not_before = self.clock.instant_of(at);
-        self.enqueue(Message { subject, headers, payload, delivered: 0, not_before, schedule: Some(schedule) });
+        let (queue, schedule) = (Queue::Waiting, Some(schedule));
+        self.enqueue(Message { queue, subject, headers, payload, delivered: 0, not_before, schedule });
         Ok(())
     }
 
@@ -429,7 +468,9 @@ impl Bus for MemoryBus {
     }
 
     async fn tell_dead_letter(&self, _: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
-        self.write("publish event", |state| state.keep_event(event)).await
+        let written = self.write("publish event", |state| state.keep_event(event)).await;
+        self.announce();
+        written
     }
 
     /// None: this bus delivers for ever, and nobody else settles its messages.
@@ -443,8 +484,9 @@ impl Bus for MemoryBus {
     }
 
     async fn attach(&self, bytes: Bytes) -> Result<String, Error> {
-        self.write("attach", |_| ()).await?;
-        Ok(dataref::of("memory", &bytes).reference)
+        let reference = dataref::of("memory", &bytes).reference;
+        self.write("attach", |state| drop(state.attachments.insert(reference.clone(), bytes))).await?;
+        Ok(reference)
     }
 
     async fn cancel(&self, command: &CommandId, _: &str) -> Result<(), Error> {

@@ -27,10 +27,22 @@ pub use subject::Subjects;
 
 use crate::event::{CommandId, CommandKey, Origin, Target};
 
-/// A message of the command stream, and the right to settle it.
+/// The stream that a delivery comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Queue {
+    /// The commands of producers.
+    #[default]
+    Commands,
+    /// Commands that waited. Only workers and administrators write to it.
+    Waiting,
+}
+
+/// A message with a command, and the right to settle it.
 #[derive(Clone)]
 pub struct Delivery {
-    /// The full subject.
+    /// The stream that it comes from.
+    pub queue: Queue,
+    /// The subject on which the command was sent.
     pub subject: String,
     /// Target and verb of the subject, where it is well-formed.
     pub address: Option<(Target, String)>,
@@ -40,7 +52,7 @@ pub struct Delivery {
     pub payload: Bytes,
     /// How often it has been delivered, this time included.
     pub delivered: u64,
-    /// Its place in the stream.
+    /// Its sequence number in the stream.
     pub sequence: u64,
     /// The way back.
     pub acker: Arc<dyn Acker>,
@@ -168,11 +180,21 @@ pub struct DeadLetter<'a> {
 }
 
 impl DeadLetter<'_> {
-    /// Its last subject tokens: the target, or `unknown`; the command's key, or `s` and the place in the queue.
+    /// Its last subject tokens: the target, or `unknown`; the command's key, or [`DeadLetter::place`].
     #[must_use]
     pub fn address(&self) -> (&str, String) {
         let target = self.delivery.address.as_ref().map_or("unknown", |(target, _)| target.as_str());
-        (target, self.key.map_or_else(|| format!("s{}", self.delivery.sequence), ToString::to_string))
+        (target, self.key.map_or_else(|| self.place(), ToString::to_string))
+    }
+
+    /// Stream and sequence number: `s<n>` for a message of the command stream, `w<n>` for one of the waiting stream.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let stream = match self.delivery.queue {
+            Queue::Commands => 's',
+            Queue::Waiting => 'w',
+        };
+        format!("{stream}{}", self.delivery.sequence)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Queue;
 use crate::event::{CommandId, EarlierAttempt, Fingerprint};
 
 /// Name of an attempt record: the last tokens of its subject.
@@ -15,16 +16,25 @@ impl RecordKey {
         Self(command.to_string())
     }
 
-    /// The record of reading a message: `_message.<stream sequence>`. No target begins with an underscore.
+    /// The record of reading a message: `_message.<stream sequence>`, `_waiting_message.<stream sequence>` for the
+    /// waiting stream. No target begins with an underscore.
     #[must_use]
-    pub fn message(sequence: u64) -> Self {
-        Self(format!("_message.{sequence}"))
+    pub fn message(queue: Queue, sequence: u64) -> Self {
+        Self::of("message", queue, sequence)
     }
 
-    /// The record of reading the stored parameters that a message refers to: `_parameters.<stream sequence>`.
+    /// The record of reading the stored parameters that a message refers to, named like [`RecordKey::message`]:
+    /// `_parameters.<stream sequence>`.
     #[must_use]
-    pub fn parameters(sequence: u64) -> Self {
-        Self(format!("_parameters.{sequence}"))
+    pub fn parameters(queue: Queue, sequence: u64) -> Self {
+        Self::of("parameters", queue, sequence)
+    }
+
+    fn of(reading: &str, queue: Queue, sequence: u64) -> Self {
+        match queue {
+            Queue::Commands => Self(format!("_{reading}.{sequence}")),
+            Queue::Waiting => Self(format!("_waiting_{reading}.{sequence}")),
+        }
     }
 
     /// As in the subject.

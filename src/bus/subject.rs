@@ -43,10 +43,60 @@ impl Subjects {
         Some((target.parse().ok()?, verb.to_owned()))
     }
 
-    /// `istio.sched.<target>.<key>`: a command that waits, longer or with more others than the consumer has room for.
+    /// `istio.due.<target>.<verb>`: a waiting command whose time has come. The server publishes it from a schedule.
+    #[must_use]
+    pub fn due(&self, target: &Target, verb: &str) -> String {
+        format!("{}.due.{target}.{verb}", self.prefix)
+    }
+
+    /// All waiting commands whose time has come.
+    #[must_use]
+    pub fn all_due(&self) -> String {
+        format!("{}.due.>", self.prefix)
+    }
+
+    /// Target and verb of a due command's subject.
+    #[must_use]
+    pub fn parse_due(&self, subject: &str) -> Option<(Target, String)> {
+        let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(".due.")?;
+        let (target, verb) = rest.split_once('.')?;
+        Some((target.parse().ok()?, verb.to_owned()))
+    }
+
+    /// Subject of the command stream while `sailhand topology apply` moves its messages. Nobody publishes on it.
+    #[must_use]
+    pub fn moving(&self) -> String {
+        format!("{}.moving.>", self.prefix)
+    }
+
+    /// Stream and subjects of all commands that have not begun or wait for their next attempt. The third token of each
+    /// subject is the target.
+    #[must_use]
+    pub fn queues(&self) -> [(String, String); 3] {
+        [
+            (self.command_stream(), self.commands()),
+            (self.waiting_stream(), self.schedules()),
+            (self.waiting_stream(), self.all_due()),
+        ]
+    }
+
+    /// `istio.sched.<target>.<key>`: the message schedule of a waiting command.
     #[must_use]
     pub fn schedule(&self, command: &CommandId) -> String {
         format!("{}.sched.{command}", self.prefix)
+    }
+
+    /// Whether a subject is that of a message schedule.
+    #[must_use]
+    pub fn parse_schedule(&self, subject: &str) -> bool {
+        subject.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(".sched."))
+    }
+
+    /// The due subject for a message of any other subject: its first two tokens are replaced.
+    #[must_use]
+    pub fn due_for(&self, subject: &str) -> String {
+        let rest = subject.splitn(3, '.').nth(2).unwrap_or("unknown");
+        format!("{}.due.{rest}", self.prefix)
     }
 
     /// The schedules that a cancellation applies to.
@@ -221,6 +271,12 @@ impl Subjects {
         self.stream("CMD")
     }
 
+    /// Waiting commands: schedules, and the commands that they publish. Only workers write to it.
+    #[must_use]
+    pub fn waiting_stream(&self) -> String {
+        self.stream("WAIT")
+    }
+
     /// Progress events.
     #[must_use]
     pub fn event_stream(&self) -> String {
@@ -239,7 +295,7 @@ impl Subjects {
         self.stream("DLQ")
     }
 
-    /// Captured advisories of the command stream.
+    /// Captured advisories of the streams of commands.
     #[must_use]
     pub fn advisory_stream(&self) -> String {
         self.stream("ADV")
@@ -282,7 +338,7 @@ impl Subjects {
     }
 }
 
-/// Name of the one consumer of the command stream.
+/// Name of the one consumer of the command stream, and of the one of the waiting stream.
 pub const CONSUMER: &str = "worker";
 /// Name of the one consumer of the advisories.
 pub const SWEEPER: &str = "sweeper";
@@ -311,8 +367,11 @@ mod tests {
         let subject = subjects.command(&target, "config.apply");
         assert_eq!(subject, "istio.cmd.dev.config.apply");
         assert_eq!(subjects.parse_command(&subject), Some((target, "config.apply".to_owned())));
-        for bad in ["istio.cmd.dev", "istio.cmd.DEV.ping", "other.cmd.dev.ping", "istio.evt.dev.ping"] {
+        for bad in ["istio.cmd.dev", "istio.cmd.DEV.ping", "other.cmd.dev.ping", "istio.due.dev.ping"] {
             assert_eq!(subjects.parse_command(bad), None, "{bad}");
         }
+        let due = subjects.due(&"dev".parse().unwrap(), "config.apply");
+        assert_eq!(subjects.parse_due(&due), subjects.parse_command("istio.cmd.dev.config.apply"));
+        assert_eq!(subjects.parse_due("istio.cmd.dev.ping"), None);
     }
 }

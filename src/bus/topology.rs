@@ -11,6 +11,8 @@ use super::subject::{CONSUMER, SWEEPER, Subjects};
 use crate::config;
 use crate::event::binding::MAX_BYTES;
 
+/// Space for the headers of a command, bytes.
+const HEADERS: usize = 8 * 1024;
 const DAY: Duration = Duration::from_hours(24);
 
 /// How long the card of a target outlives the worker that published it. Workers publish it three times as often.
@@ -23,8 +25,8 @@ pub struct Topology {
     pub subjects: Subjects,
     /// Streams, those behind buckets included.
     pub streams: Vec<Config>,
-    /// The consumer of the command stream, and the one of the advisories about it; each with its stream.
-    pub consumers: [(String, pull::Config); 2],
+    /// The consumers of the command stream, of the advisories and of the waiting stream; each with its stream.
+    pub consumers: [(String, pull::Config); 3],
 }
 
 impl Topology {
@@ -41,22 +43,36 @@ impl Topology {
             duplicate_window: Duration::from_mins(2).min(max_age),
             ..Config::default()
         };
-        let advisories = ["MAX_DELIVERIES", "MSG_TERMINATED"]
-            .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{}.>", subjects.command_stream()));
+        let advisories = [subjects.command_stream(), subjects.waiting_stream()].map(|stream| {
+            ["MAX_DELIVERIES", "MSG_TERMINATED"].map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{stream}.>"))
+        });
         let streams = vec![
             Config {
-                description: Some("sailhand commands: a work queue, and what waits beside it".to_owned()),
+                description: Some("sailhand commands: a work queue".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
-                // Without a limit of its own: the server takes schedules only with `discard: old` (error 10052), and
-                // a queue that is full would then forget commands. The account's limit refuses instead.
+                // Producers write to it. No schedules: the server would publish them on any subject of the stream,
+                // whatever the permissions of their sender. No roll-ups: they delete the commands of others. No
+                // message TTL: a command would disappear without a result.
+                discard: DiscardPolicy::New,
+                max_bytes: bus.max_bytes,
+                max_message_size: i32::try_from(MAX_BYTES + HEADERS).unwrap_or(i32::MAX),
+                duplicate_window: Duration::from_mins(10),
+                allow_direct: true,
+                ..stream(subjects.command_stream(), vec![subjects.commands()], 7 * DAY)
+            },
+            Config {
+                description: Some("sailhand commands that wait: for their next attempt, target or lease".to_owned()),
+                retention: RetentionPolicy::WorkQueue,
+                // Without a limit of its own: the server accepts schedules only with `discard: old` (error 10052), and
+                // a full stream would then delete commands. The limit of the account refuses instead.
                 discard: DiscardPolicy::Old,
-                max_message_size: i32::try_from(MAX_BYTES + 8 * 1024).unwrap_or(i32::MAX), // and headers
+                max_message_size: i32::try_from(MAX_BYTES + 2 * HEADERS).unwrap_or(i32::MAX), // those of the schedule too
                 duplicate_window: Duration::from_mins(10),
                 allow_message_schedules: true,
-                allow_rollup: true, // comes with schedules
-                allow_message_ttl: true,
+                allow_rollup: true,      // comes with schedules
+                allow_message_ttl: true, // comes with schedules
                 allow_direct: true,
-                ..stream(subjects.command_stream(), vec![subjects.commands(), subjects.schedules()], 7 * DAY)
+                ..stream(subjects.waiting_stream(), vec![subjects.schedules(), subjects.all_due()], 7 * DAY)
             },
             Config {
                 description: Some("sailhand progress events".to_owned()),
@@ -83,7 +99,7 @@ impl Topology {
                 description: Some("advisories about sailhand commands".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
                 max_messages: 10_000, // of a flood of bad input; workers look for theirs within seconds
-                ..stream(subjects.advisory_stream(), advisories.into(), 7 * DAY)
+                ..stream(subjects.advisory_stream(), advisories.concat(), 7 * DAY)
             },
             bucket(stream(String::new(), Vec::new(), bus.lease_ttl), &subjects.lease_bucket()),
             bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.attempt_bucket()),
@@ -105,6 +121,7 @@ impl Topology {
             max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/waiting.rs`)
             ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
         };
+        let due = pull::Config { filter_subject: subjects.all_due(), ..consumer.clone() };
         let sweeper = pull::Config {
             durable_name: Some(SWEEPER.to_owned()),
             ack_policy: AckPolicy::Explicit,
@@ -113,17 +130,25 @@ impl Topology {
             max_ack_pending: 1000,
             ..pull::Config::default()
         };
-        let consumers = [(subjects.command_stream(), consumer), (subjects.advisory_stream(), sweeper)];
+        let consumers = [
+            (subjects.command_stream(), consumer),
+            (subjects.advisory_stream(), sweeper),
+            (subjects.waiting_stream(), due),
+        ];
         Self { subjects, streams, consumers }
     }
 
     /// The number of the first message of a stream that is made now. Those of leases order the writers, and clusters keep
     /// the highest that has written: when a server's store is lost, the leases of the next one have to go on above it. No
     /// bucket is written to once a microsecond for all its life.
+    ///
+    /// The numbers of commands name records and dead letters. A command stream that is created while the waiting stream
+    /// exists (`is_replaced`) replaces an earlier one and must not repeat its numbers.
     #[must_use]
-    pub fn first_sequence(&self, stream: &str, now: OffsetDateTime) -> Option<u64> {
+    pub fn first_sequence(&self, stream: &str, now: OffsetDateTime, is_replaced: bool) -> Option<u64> {
         let orders_writers = stream.strip_prefix("KV_") == Some(self.subjects.lease_bucket().as_str());
-        orders_writers.then(|| u64::try_from(now.unix_timestamp_nanos() / 1_000).unwrap_or(1))
+        let continues = is_replaced && stream == self.subjects.command_stream();
+        (orders_writers || continues).then(|| u64::try_from(now.unix_timestamp_nanos() / 1_000).unwrap_or(1))
     }
 
     /// Where `found` is not what is declared, one sentence for each difference that matters.

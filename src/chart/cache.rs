@@ -1,5 +1,5 @@
-//! What is kept: archives by their digest, which digest a chart and version had when it first came, and rendered
-//! manifests. In a folder if one is configured, and in memory. A cache that cannot be written only costs time.
+//! The cache: archives by digest, the digest of the first download of each chart and version, and rendered manifests. In
+//! memory, and in a folder if one is configured. A folder that is not writable is not an error.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{MAX_BYTES, hex};
 
-/// Bytes of manifests kept in memory: those of some meshes.
+/// Maximum size in bytes of the manifests in memory: enough for several meshes.
 const IN_MEMORY: usize = 16 << 20;
 
 const RENDERED: &str = "rendered";
@@ -86,7 +86,7 @@ impl Cache {
         if length > MAX_BYTES { None } else { tokio::fs::read(&path).await.ok() }
     }
 
-    /// Written beside and renamed, so that nobody reads half a file.
+    /// Writes a temporary file and renames it, so that no reader sees a partial file.
     async fn write(&self, kind: &str, name: &str, bytes: &[u8]) {
         let Some(folder) = self.folder.as_ref().map(|folder| folder.join(kind)) else {
             // What is rendered has a memory of its own.

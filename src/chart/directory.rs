@@ -1,5 +1,5 @@
-//! Charts in a folder: as they lie in a checkout or a release's archive of Istio, or as packed charts of a mirror. Read
-//! anew each time, so that a changed file counts. Follows no link.
+//! Charts in a folder: a checkout or an unpacked release of Istio, or packed charts of a mirror. Read for each command, so
+//! that changes of files have an effect. Symbolic links are not followed.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -71,7 +71,7 @@ impl Renderer for Helm {
         }
         if !status.success() {
             let text = String::from_utf8_lossy(&complaint);
-            // Nobody can give it a flag.
+            // Users of sailhand cannot pass flags to helm.
             let text = text.trim().trim_end_matches("Use --debug flag to render out invalid YAML");
             let reason = match text.trim().trim_start_matches("Error: ") {
                 "" => format!("it ended with {status}"),

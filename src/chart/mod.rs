@@ -1,5 +1,4 @@
-//! Helm charts: where they come from, what they are made into, and what is kept of both. Knows no cluster, no task
-//! and no bus.
+//! Helm charts: sources, rendering, and caches of both. Uses no cluster, no task and no bus.
 
 mod archive;
 mod cache;

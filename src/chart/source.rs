@@ -1,5 +1,5 @@
-//! The places that charts come from, told apart by how they are written, with what a cache saves of them. A remote chart
-//! is known by the digest that it had when it first came: as long as that archive is kept, nobody is asked.
+//! Chart sources: a folder, an HTTP repository or an OCI registry, selected by the form of the address, with a cache. A
+//! remote chart is pinned to the digest of its first download: while the cache has that archive, no request is sent.
 
 use std::path::PathBuf;
 use std::time::Duration;

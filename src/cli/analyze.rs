@@ -25,19 +25,20 @@ Examples:
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand analyze -
   sailhand analyze -A ./manifests          # the cluster with these manifests applied
   sailhand analyze -o html ./manifests >findings.html
+  sailhand analyze --diff ./manifests      # what --fix would correct
   sailhand analyze --watch --only-namespace shop  # new and resolved findings
   sailhand analyze --explain IST0101")]
 pub(super) struct Options {
     #[command(flatten)]
     files: sailhand_analyze::FileOptions,
     /// Also read a cluster, all its namespaces; files override live objects of the same name, as if they were applied
-    #[arg(short = 'A', long)]
+    #[arg(short = 'A', long, alias = "all-namespaces")]
     live: bool,
     /// Keep watching the cluster: print new (+) and resolved (-) findings until interrupted
-    #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline", "whole_cluster", "namespace"])]
+    #[arg(short, long, conflicts_with_all = ["paths", "mesh_config", "mesh_networks", "default_objects", "write_baseline", "whole_cluster", "namespace", "fix", "diff"])]
     watch: bool,
     /// Context in the kubeconfig [default: its current one]; several are analyzed as clusters of one mesh
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', add = super::completions::contexts())]
     context: Vec<String>,
     /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
@@ -66,7 +67,7 @@ pub(super) async fn run(options: &Options) -> Result<Exit, Error> {
         if options.is_live() { live::read(options, &all, &mut analysis.reading).await? } else { Gaps::default() };
     let rules = gaps.rules(&all);
     let now = Clock::system().now().unix_timestamp();
-    let input = Input { now, is_live: options.is_live(), is_whole: gaps.unread.is_empty() };
+    let input = Input { now, is_live: options.is_live(), is_whole: gaps.unread.is_empty(), clusters: &gaps.clusters };
     let exit = analysis.report(&rules, input)?;
     gaps::gaps(&gaps, all.len() - rules.len(), &files.only_namespace);
     Ok(exit.into())
@@ -81,6 +82,11 @@ pub(super) fn explain(id: &str) -> Result<Exit, Error> {
 pub(super) fn codes() -> Vec<&'static str> {
     let codes = crate::analysis::rules::codes();
     codes.iter().flat_map(|code| [code.id, code.name].into_iter().chain(code.also.iter().copied())).collect()
+}
+
+/// Ids and titles of the codes of the analysis.
+pub(super) fn code_titles() -> impl Iterator<Item = (&'static str, &'static str)> {
+    crate::analysis::rules::codes().into_iter().map(|code| (code.id, code.title))
 }
 
 impl Options {
@@ -101,7 +107,7 @@ mod tests {
         let help = command.get_after_help().unwrap().to_string();
         let examples: Vec<&str> =
             help.lines().filter_map(|line| line.split_once("sailhand analyze")).map(|it| it.1).collect();
-        assert_eq!(examples.len(), 6, "{help}");
+        assert_eq!(examples.len(), 7, "{help}");
         for example in examples {
             let line = example.split(['#', '>']).next().unwrap_or_default();
             let arguments = std::iter::once("analyze").chain(line.split_whitespace());

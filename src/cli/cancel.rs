@@ -21,9 +21,9 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
             output::note(format_args!("The command has already ended: {}.", result.outcome.as_str()));
             return Ok(Exit::Success);
         }
-        // A note about a command that does not exist would wait for one that is sent later.
+        // The cancellation of a command that does not exist would cancel one that is sent later.
         Err(error) if is_unknown(&error) => return Err(options.id.unknown()),
-        // Not everybody who may cancel may read.
+        // Credentials that may cancel need not be allowed to read.
         Err(_) | Ok(_) => {}
     }
     client.cancel(&key, crate::client::SOURCE).await.map_err(crate::client::Error::from)?;
@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     Ok(Exit::Success)
 }
 
-/// Whether the command is known not to exist: an observer who may not read the queue cannot tell.
+/// Whether the command is known not to exist. Without the right to read the queue that is not known.
 pub(super) fn is_unknown(error: &crate::client::Error) -> bool {
     error.code() == Code::SH2008 && !error.to_string().contains("may not be read")
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::bars::Bars;
-use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, render, styled};
+use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, render, styled};
 use super::{Error, Exit, Global};
 use crate::client::{self, Observed};
 use crate::clock::Clock;
@@ -98,7 +98,7 @@ async fn start(global: &Global, options: Run) -> Result<Exit, Error> {
     if options.output == Form::Yaml && suite.kind != SuiteKind::GatewayApiMesh {
         return Err(Error::argument("--output yaml", "a ConformanceReport exists for the suite gateway-api-mesh only"));
     }
-    let mut params = super::params::build(None, &options.params, None)?;
+    let mut params = super::params::build("conformance.run", None, &options.params, None)?;
     params["suite"] = json!(suite.kind.name());
     if !options.cases.is_empty() {
         params["cases"] = json!(options.cases);
@@ -114,7 +114,7 @@ async fn start(global: &Global, options: Run) -> Result<Exit, Error> {
     let client = global.client().await?;
     let key = client.submit(&target, draft).await?.key;
     output::note(styled(QUIET, format_args!("conformance.run on {target}: {key}")));
-    let mut bars = Bars::new();
+    let mut bars = Bars::new(Format::Text);
     let mut observations = client.watch_command(&key);
     let end = async {
         while let Some(observation) = observations.next().await {

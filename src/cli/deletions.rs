@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 
 use super::output::{self, CHANGED, QUIET, STRONG, styled};
 use super::{Error, confirm};
-use crate::bus::TargetCard;
 use crate::client::{Client, Observed};
 use crate::cluster::{Action, ObjectReport};
 use crate::error::Problem;
-use crate::event::{CommandDraft, Target};
+use crate::event::{CommandDraft, ResultData, Target};
 
 /// How long the dry run that lists the objects may take.
 const LISTING: Duration = Duration::from_mins(1);
@@ -62,23 +61,41 @@ fn reaches_removal(params: &Value) -> bool {
     params["until"].is_null() || params["until"] == "remove"
 }
 
-/// Whether the command may be sent: confirmed by `--yes`, harmless, or confirmed on the terminal.
+/// Refuses a command that needs consent when nobody can be asked.
 ///
 /// # Errors
-/// [`Error::Unconfirmed`] where consent is needed and cannot be asked for.
+/// [`Error::Unconfirmed`].
+pub(super) fn refuse_unconfirmed(target: &Target, draft: &CommandDraft, yes: bool) -> Result<(), Error> {
+    match of(&draft.verb, &draft.params).filter(|it| it.needs_consent && !yes && !confirm::can_ask()) {
+        Some(deletion) => {
+            Err(Error::Unconfirmed { what: format!("{} on {target} deletes {}", draft.verb, deletion.what) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether the command may be executed: it deletes nothing precious, `--yes` is set, or the user agrees. `rehearse` executes
+/// the dry run that lists the objects; `cluster` describes the cluster if it is known.
+///
+/// # Errors
+/// [`Error::Unconfirmed`] where consent is needed and nobody can be asked.
 pub(super) async fn confirmed(
-    client: &Client,
     target: &Target,
     draft: &CommandDraft,
-    cards: Option<&[TargetCard]>,
+    cluster: Option<String>,
     yes: bool,
+    rehearse: impl AsyncFnOnce(CommandDraft) -> Result<Option<ResultData>, Error>,
 ) -> Result<bool, Error> {
     let Some(deletion) = of(&draft.verb, &draft.params).filter(|_| !yes) else { return Ok(true) };
+    refuse_unconfirmed(target, draft, yes)?;
     if !confirm::can_ask() {
-        let what = format!("{} on {target} deletes {}", draft.verb, deletion.what);
-        return if deletion.needs_consent { Err(Error::Unconfirmed { what }) } else { Ok(true) };
+        return Ok(true);
     }
-    let listed = list(client, target, draft).await?;
+    let mut params = draft.params.clone();
+    params["dry_run"] = json!(true);
+    output::note(styled(QUIET, format_args!("listing what would be deleted on {target} (dry run)")));
+    let rehearsal = CommandDraft { id: uuid::Uuid::new_v4().to_string(), params, ..draft.clone() };
+    let listed = Listed::of(rehearse(rehearsal).await?);
     let objects = match &listed {
         Listed::Objects(objects) => objects.as_slice(),
         _ => &[],
@@ -87,48 +104,59 @@ pub(super) async fn confirmed(
         return Ok(true);
     }
     output::note(format_args!("{} on {}", styled(STRONG, &draft.verb), styled(STRONG, target)));
-    for card in cards.into_iter().flatten().take(1) {
-        output::note(format_args!("  cluster: context {} ({}, user {})", card.context, card.server, card.user));
+    if let Some(cluster) = cluster {
+        output::note(format_args!("  cluster: {cluster}"));
     }
     output::note(format_args!("  deletes {}", deletion.what));
     show(&listed);
     confirm::ask("Proceed?")
 }
 
-/// What the dry run says.
+/// The outcome of the dry run.
 enum Listed {
     Objects(Vec<ObjectReport>),
     Refused(Problem),
     Unknown,
 }
 
-/// Asks a worker by a dry run of the same command which objects would be deleted.
-async fn list(client: &Client, target: &Target, draft: &CommandDraft) -> Result<Listed, Error> {
-    let mut params = draft.params.clone();
-    params["dry_run"] = json!(true);
-    let rehearsal = CommandDraft { id: uuid::Uuid::new_v4().to_string(), params, ..draft.clone() };
-    output::note(styled(QUIET, format_args!("asking {target} what would be deleted")));
+impl Listed {
+    fn of(result: Option<ResultData>) -> Self {
+        match result {
+            None => Self::Unknown,
+            Some(ResultData { error: Some(problem), .. }) => Self::Refused(problem),
+            Some(ResultData { report, .. }) => {
+                let mut objects = Vec::new();
+                collect(report.as_ref().unwrap_or(&Value::Null), &mut objects);
+                Self::Objects(objects)
+            }
+        }
+    }
+}
+
+/// Executes a dry run on a worker. `None` when no worker has answered in time; the command is then cancelled.
+///
+/// # Errors
+/// NATS errors.
+pub(super) async fn rehearse_on_worker(
+    client: &Client,
+    target: &Target,
+    rehearsal: CommandDraft,
+) -> Result<Option<ResultData>, Error> {
     let sent = client.submit(target, rehearsal).await?;
     let mut events = client.watch_command(&sent.key);
     let result = async {
         while let Some(observation) = events.next().await {
             if let Observed::Result(result) = observation?.observed {
-                return Ok(Some(result));
+                return Ok(Some(*result));
             }
         }
         Ok::<_, Error>(None)
     };
     let Ok(result) = tokio::time::timeout(LISTING, result).await else {
         client.cancel(&sent.key, crate::client::SOURCE).await.map_err(crate::client::Error::from)?;
-        return Ok(Listed::Unknown);
+        return Ok(None);
     };
-    let Some(result) = result? else { return Ok(Listed::Unknown) };
-    if let Some(problem) = result.error {
-        return Ok(Listed::Refused(problem));
-    }
-    let mut objects = Vec::new();
-    collect(result.report.as_ref().unwrap_or(&Value::Null), &mut objects);
-    Ok(Listed::Objects(objects))
+    result
 }
 
 /// The objects that a report says would be deleted, wherever they are in it.
@@ -169,7 +197,7 @@ fn show(listed: &Listed) {
         Listed::Refused(problem) => {
             output::note(format_args!("  {} {problem}", styled(CHANGED, "the dry run failed:")));
         }
-        Listed::Unknown => output::note("  no worker has answered the dry run, so the objects are not known"),
+        Listed::Unknown => output::note("  the dry run did not end in time, so the objects are not known"),
     }
 }
 

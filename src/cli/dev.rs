@@ -11,22 +11,20 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::local::{self, LocalCluster};
 use super::output::{self, GOOD, QUIET, STRONG, styled};
-use super::{Error, Exit, Global, confirm, worker};
+use super::{Error, Exit, Global, worker};
 use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
 use crate::client::{self, Client};
 use crate::clock::Clock;
-use crate::cluster::{self, Clusters, Identity};
-use crate::config::{self, Config, Nats, Target};
+use crate::config::{Config, Nats, Override};
 use crate::dashboard;
 
 const TARGET: &str = "dev";
-/// Where this project's own build of the server is, below the folder it is run in.
+/// This project's own build of the server, relative to the current folder.
 const CACHED: &str = ".cache/bin/nats-server";
 const START: Duration = Duration::from_secs(15);
-/// How long the API server may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 const STOP: Duration = Duration::from_secs(5);
 /// Age of the oldest runs that the dashboard lists.
 const RUNS: Duration = Duration::from_hours(7 * 24);
@@ -42,27 +40,26 @@ pub(super) struct Options {
     /// Keep the streams in this folder [default: a temporary one, removed at the end]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context in the kubeconfig [default: its current one]
-    #[arg(long)]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: LocalCluster,
+    /// Istio's Helm charts: a folder, https:// repository or oci:// registry [default: charts.source of the configuration]
+    #[arg(long, value_name = "PLACE", value_hint = clap::ValueHint::DirPath)]
+    charts: Option<String>,
     /// Do not ask when the API server is not on this machine
     #[arg(short, long)]
     yes: bool,
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
-    let mut config = global.config()?;
+    let mut config = global.load([Override::new("charts.source", "--charts", options.charts.clone())])?.config;
     config.nats = Nats { url: vec![format!("nats://127.0.0.1:{}", options.port)], ..Nats::default() };
     config.bus.replicas = 1;
     config.health.listen = None;
-    let kubeconfig = options.kubeconfig.clone().or_else(config::usual_kubeconfig);
-    let has_kubeconfig = kubeconfig.as_ref().is_some_and(|file| file.is_file());
-    let target = Target { kubeconfig, context: options.context.clone(), ..Target::default() };
-    if has_kubeconfig {
-        if !check(&target, options).await? {
+    let target = options.cluster.target(None);
+    if local::has_kubeconfig(&target) {
+        let identity = local::reached("worker for target", TARGET, &target).await?;
+        let (what, question) = ("dev starts a worker that may change", "Start a worker that may change it?");
+        if !local::consent(&identity, options.yes, what, question)? {
             output::note("Nothing was started.");
             return Ok(Exit::Failed);
         }
@@ -79,31 +76,6 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     };
     server.stop().await;
     done
-}
-
-/// Shows the cluster that the worker is going to change, and whether to go on: a missing context and a server that does
-/// not answer are errors, and a server on another machine needs consent.
-async fn check(target: &Target, options: &Options) -> Result<bool, Error> {
-    let usage = |error: cluster::Error| {
-        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        let argument = options.context.as_ref().map_or("--kubeconfig".to_owned(), |name| format!("--context {name}"));
-        Error::argument(argument, reason)
-    };
-    let identity = Identity::of(TARGET, target).map_err(usage)?;
-    output::note(format_args!("worker for target {} → {identity}", styled(STRONG, TARGET)));
-    let clusters = Clusters::new([(TARGET.to_owned(), Target { request_timeout: ANSWER, ..target.clone() })].into());
-    let answers = async { clusters.get(TARGET).await?.version().await };
-    let Identity { context, server, .. } = identity.clone();
-    let version = answers.await.map_err(|source| Error::NoCluster { server, context, source: Box::new(source) })?;
-    output::note(styled(QUIET, format_args!("  Kubernetes {version}")));
-    if identity.is_local() || options.yes {
-        return Ok(true);
-    }
-    if !confirm::can_ask() {
-        let what = format!("dev starts a worker that may change {identity}, which is not on this machine");
-        return Err(Error::Unconfirmed { what });
-    }
-    confirm::ask(&format!("{} is not on this machine. Start a worker that may change it?", identity.server))
 }
 
 async fn serve(config: Config) -> Result<Exit, Error> {
@@ -135,8 +107,8 @@ async fn start_dashboard(config: &Config, stop: CancellationToken) -> Result<das
     }
 }
 
-/// A process that waits until this one is gone, which closes the pipe between them, and then ends the server: nothing
-/// else does when this process is killed.
+/// A process that ends the server when this process has ended, which closes the pipe between them: a killed process cannot
+/// end its children.
 fn watchdog(server: u32) -> io::Result<Child> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "cat >/dev/null; kill -TERM \"$0\" 2>/dev/null", &server.to_string()]);
@@ -216,8 +188,8 @@ impl Server {
                 .stdout(Stdio::null())
                 .stderr(output)
                 .kill_on_drop(true);
-            // A group of its own: Ctrl-C must reach the worker first, which still needs the server to hand back
-            // what it holds.
+            // A process group of its own: Ctrl-C must not reach the server, because the worker still needs it to return its
+            // commands.
             #[cfg(unix)]
             command.process_group(0);
             match command.spawn() {
@@ -240,7 +212,7 @@ impl Server {
         Error::local(format!("go on: nats-server ended ({how})"), io::Error::other(reason))
     }
 
-    /// In order, so that a store that is kept needs no recovery; by force when that takes too long.
+    /// Stops the server, so that a store that is kept needs no recovery; kills it after a time limit.
     async fn stop(mut self) {
         if let Some(pid) = self.child.id() {
             let mut ask = Command::new(&self.program);

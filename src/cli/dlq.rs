@@ -1,4 +1,4 @@
-//! `sailhand dlq`: commands that did not get done. What is replayed or purged is shown first, and nothing else is.
+//! `sailhand dlq`: lists, shows, replays and purges dead letters. What is replayed or purged is listed first.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,25 +6,30 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use time::OffsetDateTime;
 
+use super::list::age;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
-use super::{Error, Exit, Global, confirm};
+use super::table::{Cell, Table};
+use super::{Error, Exit, Global, completions, confirm};
 use crate::client::{Client, DeadLetter, Filter};
 use crate::error::Code;
 
 const EXAMPLES: &str = "\
 Examples:
   sailhand dlq list --target dev --since 1h      what went wrong on dev in the last hour
-  sailhand dlq replay --code SH3001 --dry-run    what would be sent again
-  sailhand dlq purge 12 13 --yes                 these two, without being asked";
+  sailhand dlq replay --code SH3001 --dry-run    the commands that would be sent again
+  sailhand dlq purge 12 13 --yes                 these two, without a question";
+
+/// Characters of an error message in a list.
+const MESSAGE: usize = 60;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// List dead letters, oldest first
+    /// List dead letters, the newest last
     List(List),
-    /// Show one dead letter whole, and what to do about it
+    /// Show one dead letter and its remedy
     Show(One),
-    /// Send the commands of dead letters again, with new ids; the letters stay
+    /// Send the commands of dead letters again with new ids; the dead letters remain
     Replay(Replay),
     /// Delete dead letters
     Purge(Purge),
@@ -34,43 +39,43 @@ pub(super) enum Command {
 pub(super) struct List {
     #[command(flatten)]
     matching: Matching,
-    /// How to write [default: text on a terminal, JSON lines otherwise]
+    /// Output format [default: text on a terminal, JSON lines otherwise]
     #[arg(short, long)]
     output: Option<Format>,
 }
 
-/// Which dead letters, by what they say.
+/// Selects dead letters by their fields.
 #[derive(Debug, Args)]
 #[group(multiple = true)]
 struct Matching {
-    /// Only those given up for this reason
+    /// Only dead letters with this reason
     #[arg(long)]
     reason: Option<Reason>,
-    /// Only those of this cluster
-    #[arg(short, long)]
+    /// Only dead letters of this target
+    #[arg(short, long, add = completions::targets())]
     target: Option<String>,
-    /// Only those that failed with this code, such as SH3001
-    #[arg(long)]
+    /// Only dead letters with this error code, such as SH3001
+    #[arg(long, add = completions::codes())]
     code: Option<String>,
-    /// Only those of the last so long, such as 1h
+    /// Only dead letters of this time, such as 1h for the last hour
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     since: Option<Duration>,
-    /// At most so many, the oldest
+    /// At most this number of dead letters, the newest
     #[arg(long, default_value_t = 100)]
     limit: usize,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Reason {
-    /// Not a command, or one that cannot be
+    /// The message is not a valid command
     Rejected,
     /// All attempts failed
     Exhausted,
-    /// It took the worker down each time
+    /// The command crashed the worker repeatedly
     Quarantined,
-    /// The bus does not deliver it any more
+    /// The maximum number of deliveries was reached
     MaxDeliveries,
-    /// Somebody else took it off the queue
+    /// Another client terminated the command
     Terminated,
 }
 
@@ -80,7 +85,7 @@ pub(super) struct One {
     number: u64,
 }
 
-/// Which dead letters: by number, or by what they say.
+/// Dead letters by number or by their fields.
 #[derive(Debug, Args)]
 struct Chosen {
     /// Numbers that `dlq list` shows; without any, at least one of --reason, --target, --code and --since
@@ -94,7 +99,7 @@ struct Chosen {
 pub(super) struct Replay {
     #[command(flatten)]
     chosen: Chosen,
-    /// Show which would be sent, and send nothing
+    /// List the commands that would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -121,11 +126,11 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<Exit, Error
 impl Matching {
     fn filter(&self) -> Result<Filter, Error> {
         if let Some(target) = self.target.as_ref().filter(|target| target.parse::<crate::event::Target>().is_err()) {
-            // Letters of messages that name none have this word in its place, which is a fine name too.
+            // Dead letters of messages without a target have the target `unknown`, which is a valid name.
             return Err(Error::argument(format!("--target {target}"), "must be 1 to 63 of a-z, 0-9 and -"));
         }
         if let Some(code) = self.code.as_ref().filter(|code| known(code).is_none()) {
-            return Err(Error::argument(format!("--code {code}"), "there is no such code"));
+            return Err(Error::argument(format!("--code {code}"), "is not a code; `sailhand explain` knows all codes"));
         }
         let reason = self.reason.and_then(|reason| reason.to_possible_value());
         Ok(Filter {
@@ -146,10 +151,12 @@ impl Chosen {
     async fn letters(&self, client: &Client) -> Result<Vec<DeadLetter>, Error> {
         if self.numbers.is_empty() {
             if self.matching.is_everything() {
-                let reason = "say which: numbers, or one of --reason, --target, --code and --since";
+                let reason = "name numbers, or one of --reason, --target, --code and --since";
                 return Err(Error::argument("dead letters", reason));
             }
-            return Ok(client.dead_letters(&self.matching.filter()?).await?);
+            let (letters, omitted) = client.newest_dead_letters(&self.matching.filter()?).await?;
+            note_omitted(omitted);
+            return Ok(letters);
         }
         let mut letters = Vec::new();
         for number in self.numbers.iter().collect::<BTreeSet<_>>() {
@@ -160,24 +167,58 @@ impl Chosen {
 }
 
 async fn list(global: &Global, options: List) -> Result<(), Error> {
-    let letters = global.client().await?.dead_letters(&options.matching.filter()?).await?;
-    match Format::or_fitting(options.output) {
-        Format::Json => letters.iter().try_for_each(output::json),
-        Format::Text if letters.is_empty() => output::line("no dead letters"),
-        Format::Text => letters.iter().try_for_each(|letter| output::line(one_line(letter))),
+    let (letters, omitted) = global.client().await?.newest_dead_letters(&options.matching.filter()?).await?;
+    let format = Format::or_fitting(options.output);
+    if !format.list(&letters, |letter| letter.sequence.to_string())? {
+        if letters.is_empty() {
+            output::line("no dead letters")?;
+        } else {
+            output::line(table(&letters).text(format))?;
+        }
+    }
+    note_omitted(omitted);
+    Ok(())
+}
+
+fn note_omitted(omitted: usize) {
+    if omitted > 0 {
+        output::note(format_args!("{omitted} older ones are not listed; --limit raises the limit"));
     }
 }
 
-/// The new keys on standard output, one for each line; one that cannot be sent does not keep the others.
+fn table(letters: &[DeadLetter]) -> Table<6> {
+    let now = OffsetDateTime::now_utc();
+    let mut table = Table::new(&["NUMBER", "AGE", "REASON", "CODE", "SUBJECT", "MESSAGE"]);
+    for letter in letters {
+        table.row([
+            Cell::plain(letter.sequence.to_string()),
+            Cell::plain(age(&letter.time, now)),
+            Cell::plain(&letter.reason),
+            Cell::plain(&letter.code),
+            Cell::styled(STRONG, &letter.subject),
+            Cell::short(message(letter), MESSAGE),
+        ]);
+    }
+    table
+}
+
+/// The first line of the error without its code, which has a column.
+fn message(letter: &DeadLetter) -> &str {
+    let line = letter.message.lines().next().unwrap_or_default();
+    line.strip_prefix(&letter.code).map_or(line, |rest| rest.trim_start_matches([':', ' ']))
+}
+
+/// Sends each and prints its new key. Errors of one do not stop the others.
 async fn replay(global: &Global, options: &Replay) -> Result<Exit, Error> {
     let client = global.client().await?;
     let letters = options.chosen.letters(&client).await?;
     let mut exit = Exit::Success;
+    if options.dry_run && !letters.is_empty() {
+        output::line(table(&letters).text(Format::Text))?;
+        output::note(format_args!("{} would be sent again", letters.len()));
+        return Ok(exit);
+    }
     for letter in &letters {
-        if options.dry_run {
-            output::line(one_line(letter))?;
-            continue;
-        }
         match client.replay(letter).await {
             Ok(sent) => output::line(&sent.key)?,
             Err(error) if letters.len() == 1 => return Err(error.into()),
@@ -190,13 +231,11 @@ async fn replay(global: &Global, options: &Replay) -> Result<Exit, Error> {
     }
     if letters.is_empty() {
         output::note("no dead letters");
-    } else if options.dry_run {
-        output::note(format_args!("{} would be sent again", letters.len()));
     }
     Ok(exit)
 }
 
-/// Deletes what it has shown, one by one: what comes in the meantime stays.
+/// Deletes the listed dead letters, one by one: newer ones stay.
 async fn purge(global: &Global, options: &Purge) -> Result<Exit, Error> {
     let client = global.client().await?;
     let letters = options.chosen.letters(&client).await?;
@@ -204,9 +243,7 @@ async fn purge(global: &Global, options: &Purge) -> Result<Exit, Error> {
         output::note("no dead letters");
         return Ok(Exit::Success);
     }
-    for letter in &letters {
-        output::line(one_line(letter))?;
-    }
+    output::line(table(&letters).text(Format::Text))?;
     if !options.yes && !confirmed(letters.len())? {
         output::note("Nothing was deleted.");
         return Ok(Exit::Failed);
@@ -231,17 +268,6 @@ fn known(code: &str) -> Option<Code> {
     Code::ALL.iter().copied().find(|known| known.as_str() == code)
 }
 
-fn one_line(letter: &DeadLetter) -> String {
-    format!(
-        "{:>6}  {}  {:<14} {}  {}",
-        letter.sequence,
-        letter.time,
-        letter.reason,
-        styled(STRONG, &letter.subject),
-        letter.message
-    )
-}
-
 fn show(letter: &DeadLetter) -> Result<(), Error> {
     let deliveries = letter.deliveries.to_string();
     output::line(styled(BAD, format_args!("{} {}", letter.reason, letter.message)))?;
@@ -260,10 +286,10 @@ fn show(letter: &DeadLetter) -> Result<(), Error> {
     }
     let advice = known(&letter.code).map_or("", Code::remedy);
     let help = styled(GOOD, "help:");
-    match &letter.event {
-        Some(_) => {
-            output::line(format_args!("{help} {advice} Send it again: `sailhand dlq replay {}`", letter.sequence))
-        }
-        None => output::line(format_args!("{help} {advice}")),
+    output::line(output::broken(&format!("{help} {advice}")))?;
+    // An invalid command is invalid again.
+    if letter.event.is_some() && letter.reason != "rejected" {
+        output::line(format_args!("      Send it again: sailhand dlq replay {}", letter.sequence))?;
     }
+    output::line(styled(QUIET, format_args!("more: sailhand explain {}", letter.code)))
 }

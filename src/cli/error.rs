@@ -1,4 +1,4 @@
-//! What ends a subcommand, and the exit code for it.
+//! Errors of the command line and its exit codes.
 
 use std::io;
 use std::process::ExitCode;
@@ -6,29 +6,31 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, bridge, client, cluster, config, dashboard, event, smi_controller, telemetry, worker};
+use crate::{analysis, bridge, bus, client, cluster, config, dashboard, event, smi_controller, telemetry, worker};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
     Success = 0,
-    /// The command failed; or what was checked is not as it should be.
+    /// The command failed, or a check did.
     Failed = 1,
-    /// Usage or configuration.
+    /// Invalid usage or configuration.
     Usage = 2,
     /// The command was rejected.
     Rejected = 3,
     /// The command was cancelled.
     Cancelled = 4,
-    /// The command expired, or was waited for in vain.
+    /// The command expired, or the wait for it timed out.
     TimedOut = 5,
-    /// The bus or this machine.
+    /// NATS or a cluster is unreachable, or a local operation failed.
     Trouble = 6,
-    /// A newer generation was there first.
+    /// A command with a higher generation was applied before.
     Superseded = 7,
     /// No such command or dead letter.
     NotFound = 8,
+    /// Ctrl-C ended the wait for a command.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -73,13 +75,13 @@ impl From<Outcome> for Exit {
     }
 }
 
-/// What ends a subcommand early.
+/// An error that ends a subcommand.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// An argument that clap cannot judge.
+    /// An argument that clap cannot validate.
     #[error("{argument}: {reason}")]
     Argument {
         /// As written on the command line.
@@ -87,7 +89,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The command does not fit the contract; it has not been sent.
+    /// The command violates the contract and was not sent.
     #[error("not sent: {0}")]
     Contract(#[source] event::Error),
     /// A worker that did not start.
@@ -108,12 +110,12 @@ pub enum Error {
     /// The bus.
     #[error(transparent)]
     Client(#[from] client::Error),
-    /// `--timeout` is over.
+    /// `--timeout` has elapsed.
     #[error("command {key} has not ended after {}", humantime::format_duration(*.after))]
     Waited {
         /// The command.
         key: CommandKey,
-        /// How long was waited.
+        /// The value of `--timeout`.
         after: Duration,
     },
     /// A file or process of this machine.
@@ -125,13 +127,13 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// It deletes, nobody confirmed it, and there is no terminal to ask on.
+    /// A command that needs confirmation, without `--yes` and without a terminal to ask on.
     #[error("{what}; standard input is not a terminal")]
     Unconfirmed {
         /// What would be deleted, and where.
         what: String,
     },
-    /// The API server that a worker would be started for.
+    /// The API server of a local cluster does not answer.
     #[error("cannot reach {server} (context {context})")]
     NoCluster {
         /// URL of the API server.
@@ -145,10 +147,10 @@ pub enum Error {
     /// Input of the analysis.
     #[error(transparent)]
     Analysis(#[from] analysis::source::Error),
-    /// A cluster that is analysed.
+    /// A cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
-    /// Files that should be as generated and are not.
+    /// Generated files that are out of date.
     #[error("not as generated: {}", files.join(", "))]
     SchemaDrift {
         /// Which.
@@ -165,7 +167,7 @@ impl Error {
         Self::Argument { argument: argument.into(), reason: reason.into() }
     }
 
-    /// Whoever read the output has seen enough.
+    /// Whether the reader of standard output has closed it, as `head` does.
     pub(super) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Local { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -250,6 +252,11 @@ impl Classify for Error {
         match self {
             Self::Config(error) => error.remedy(),
             Self::Contract(error) => error.remedy(),
+            Self::Client(client::Error::Bus(bus::Error::Connect { .. })) => {
+                "Check that nats-server listens there. Start a local one with `sailhand dev`, or set another address with \
+                 --nats-url or SAILHAND__NATS__URL."
+                    .to_owned()
+            }
             Self::Client(error) => error.remedy(),
             Self::Worker(error) => error.remedy(),
             Self::Analysis(error) => error.remedy(),

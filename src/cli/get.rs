@@ -15,11 +15,10 @@ use crate::event::{CommandKey, EventKind};
 pub(super) struct Options {
     #[command(flatten)]
     id: CommandId,
-    /// Output format [default: text on a terminal, JSON otherwise]
+    /// Output format [default: text on a terminal, JSON lines otherwise]
     #[arg(short, long)]
     output: Option<Format>,
-    /// Write what did not fit into the result, JSON such as all findings of config.analyze, to a file; `-` is standard
-    /// output
+    /// Write the attachment of the result to a file, such as all findings of config.analyze as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     attachment: Option<PathBuf>,
 }
@@ -37,20 +36,26 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         return fetch(&client, &key, &state, file).await;
     }
     let format = Format::or_fitting(options.output);
-    match (&state, format) {
-        (State::Ended(observation), Format::Json) => output::json(&observation.event)?,
-        (State::Ended(observation), Format::Text) => {
-            if let Observed::Result(result) = &observation.observed {
-                output::line(report::headline(observation, result))?;
-                report::print_body(observation, result)?;
+    match &state {
+        State::Ended(observation) => {
+            if !format.record(&observation.event, &key)?
+                && let Observed::Result(result) = &observation.observed
+            {
+                output::line(report::headline(observation, result, None))?;
+                report::print_body(observation, result, format)?;
             }
         }
-        (State::Begun(observation), Format::Json) => {
-            output::json(&json!({ "key": key.as_str(), "state": word(observation), "lastevent": observation.event }))?;
+        State::Begun(observation) => {
+            let record = json!({ "key": key.as_str(), "state": word(observation), "lastevent": observation.event });
+            if !format.record(&record, &key)? {
+                output::line(doing(observation))?;
+            }
         }
-        (State::Begun(observation), Format::Text) => output::line(doing(observation))?,
-        (State::Queued, Format::Json) => output::json(&json!({ "key": key.as_str(), "state": "queued" }))?,
-        (State::Queued, Format::Text) => output::line("queued: no worker has started it")?,
+        State::Queued => {
+            if !format.record(&json!({ "key": key.as_str(), "state": "queued" }), &key)? {
+                output::line("queued: no worker has started it")?;
+            }
+        }
     }
     Ok(match &state {
         State::Ended(Observation { observed: Observed::Result(result), .. }) => result.outcome.into(),
@@ -96,9 +101,9 @@ fn doing(observation: &Observation) -> String {
             format!("attempt {} failed: {}", retrying.attempt, retrying.problem)
         }
         Observed::Event(EventKind::DeadLettered(letter)) => {
-            format!("given up ({}): {}", letter.reason, letter.problem)
+            format!("moved to the dead letters ({}): {}", letter.reason, letter.problem)
         }
-        Observed::Event(EventKind::Found(found)) => format!("{} findings told", found.findings.len()),
+        Observed::Event(EventKind::Found(found)) => format!("{} new findings", found.findings.len()),
         Observed::Event(EventKind::Resolved(resolved)) => format!("{} findings resolved", resolved.findings.len()),
         Observed::Event(EventKind::ConformanceCase(event)) => {
             format!("{} of {} cases, last {}", event.done, event.total, event.case.case_id)

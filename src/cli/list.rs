@@ -8,20 +8,20 @@ use time::format_description::well_known::Rfc3339;
 
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET};
 use super::table::{Cell, Table};
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, completions};
 use crate::client::{CommandPhase, CommandSummary, ListFilter};
 
 const EXAMPLES: &str = "\
 Examples:
-  sailhand list                      what waits and runs, and what ended in the last hour
+  sailhand list                      queued and running commands, and those of the last hour
   sailhand list -t prod --since 7d
-  sailhand list --state failed -o json | jq .key";
+  sailhand list --state failed -o name | xargs -n 1 sailhand get";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Options {
     /// Only commands of this target
-    #[arg(short, long)]
+    #[arg(short, long, add = completions::targets())]
     target: Option<String>,
     /// Only commands in this state
     #[arg(short, long)]
@@ -53,10 +53,13 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     let mut commands = global.client().await?.list(&filter).await?;
     let wanted = options.state.and_then(|state| state.to_possible_value());
     commands.retain(|it| wanted.as_ref().is_none_or(|wanted| wanted.get_name() == state(it)));
-    match Format::or_fitting(options.output) {
-        Format::Json => commands.iter().try_for_each(output::json)?,
-        Format::Text if commands.is_empty() => output::note("no commands"),
-        Format::Text => output::line(table(&commands, now))?,
+    let format = Format::or_fitting(options.output);
+    if !format.list(&commands, |command| command.key.clone())? {
+        if commands.is_empty() {
+            output::note("no commands");
+        } else {
+            output::line(table(&commands, now).text(format))?;
+        }
     }
     Ok(Exit::Success)
 }
@@ -70,7 +73,7 @@ fn state(command: &CommandSummary) -> &str {
     }
 }
 
-fn table(commands: &[CommandSummary], now: OffsetDateTime) -> String {
+fn table(commands: &[CommandSummary], now: OffsetDateTime) -> Table<7> {
     let mut table = Table::new(&["KEY", "STATE", "AGE", "TARGET", "VERB", "ATTEMPTS", "WORKER"]);
     for command in commands {
         let style = match state(command) {
@@ -80,7 +83,7 @@ fn table(commands: &[CommandSummary], now: OffsetDateTime) -> String {
             _ => CHANGED,
         };
         table.row([
-            Cell::plain(command.key.get(..8).unwrap_or_default()),
+            Cell::short(&command.key, 8),
             Cell::styled(style, state(command)),
             Cell::plain(age(&command.since, now)),
             Cell::plain(&command.target),
@@ -89,7 +92,7 @@ fn table(commands: &[CommandSummary], now: OffsetDateTime) -> String {
             Cell::plain(&command.worker),
         ]);
     }
-    table.to_string()
+    table
 }
 
 /// How long ago, in the largest unit, as kubectl shows it.

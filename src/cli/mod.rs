@@ -1,9 +1,10 @@
-//! The command line: one file for each subcommand. Knows how things are asked for and shown; the work is done below.
+//! The command line: one file for each subcommand. It parses arguments and formats results; other modules do the work.
 
 mod analyze;
 mod bars;
 mod bridge;
 mod cancel;
+mod check;
 mod completions;
 mod confirm;
 mod conformance;
@@ -12,14 +13,18 @@ mod dashboard;
 mod deletions;
 mod dev;
 mod dlq;
+mod draft;
 mod error;
 mod explain;
 mod get;
 mod list;
+mod local;
+mod manifest;
 mod output;
 mod params;
 mod pause;
 mod report;
+mod run;
 mod schema;
 mod smi_controller;
 mod submit;
@@ -37,7 +42,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use error::{Error, Exit};
 
@@ -51,7 +56,7 @@ Exit codes:
   1  the command failed       6  NATS or a cluster unreachable, or a local I/O error
   2  usage or configuration   7  superseded by a newer generation
   3  rejected                 8  no such record
-  4  cancelled
+  4  cancelled              130  interrupted by Ctrl-C
 
 Configuration: built-in defaults, then /etc/sailhand/config.toml and
 ~/.config/sailhand/config.toml (or --config alone), then variables such as
@@ -101,6 +106,14 @@ enum Command {
     Dev(dev::Options),
     /// Submit a command (--wait follows it until it ends)
     Submit(submit::Options),
+    /// Execute a command in this process, without NATS and workers
+    Run(run::Options),
+    /// Apply manifests as a named installation (config.apply)
+    Apply(manifest::Apply),
+    /// Show what applying manifests would change
+    Diff(manifest::Diff),
+    /// Check NATS, streams, workers, helm, charts and clusters
+    Check(check::Options),
     /// Stream progress events and results of one command, or of all
     Watch(watch::Options),
     /// Show the result or the state of a command
@@ -147,10 +160,11 @@ enum Command {
     Completions(completions::Options),
 }
 
-/// Which command: by its key, by the first digits of it, or by its CloudEvents id and source.
+/// A command by its key, the first digits of its key, or its CloudEvents id and source.
 #[derive(Debug, Clone, Args)]
 struct CommandId {
-    /// The key that `submit` prints, or its first digits (at least 4), or a CloudEvents id
+    /// The key that `submit` prints, its first digits (at least 4), or a CloudEvents id
+    #[arg(add = completions::keys())]
     id: String,
     /// CloudEvents source that goes with an id
     #[arg(long, default_value = crate::client::SOURCE)]
@@ -169,21 +183,23 @@ impl CommandId {
     }
 }
 
-/// A duration that dates can be reckoned with.
+/// A duration of at most a hundred years, so that it can be added to a date.
 fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = humantime::parse_duration(text);
+    let duration = duration.map_err(|_| "not a duration such as 30s, 10m or 1h30m".to_owned())?;
     if duration <= LONGEST { Ok(duration) } else { Err("is longer than a hundred years".to_owned()) }
 }
 
-/// Parses the command line, does what it says and tells how that went.
+/// Parses the command line, executes the subcommand and returns its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(|source| Error::local("start the runtime", source)).and_then(|runtime| {
         let done = runtime.block_on(cli.run());
-        // Nothing that is left may hold the process: what had to be settled has been.
+        // Commands have been settled; remaining tasks must not keep the process alive.
         runtime.shutdown_background();
         done
     });
@@ -204,6 +220,10 @@ impl Cli {
             Command::Worker(options) => worker::run(&global, &options).await,
             Command::Dev(options) => dev::run(&global, &options).await,
             Command::Submit(options) => submit::run(&global, options).await,
+            Command::Run(options) => run::run(&global, &options).await,
+            Command::Apply(options) => manifest::apply(&global, &options).await,
+            Command::Diff(options) => manifest::diff(&global, &options).await,
+            Command::Check(options) => check::run(&global, &options).await,
             Command::Watch(options) => watch::run(&global, options).await,
             Command::Get(options) => get::run(&global, &options).await,
             Command::List(options) => list::run(&global, &options).await,
@@ -231,7 +251,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn arguments_do_not_contradict_each_other() {

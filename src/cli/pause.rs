@@ -3,16 +3,17 @@
 use clap::Args;
 
 use super::output::{self, CHANGED, GOOD, styled};
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, completions, submit};
 use crate::client;
 use crate::event::Target;
 
-/// Characters of a reason: it is a remark in a line.
+/// Characters of a reason, which is one line.
 const REASON: usize = 500;
 
 #[derive(Debug, Args)]
 pub(super) struct Pause {
-    /// The cluster, as commands name it
+    /// The target
+    #[arg(add = completions::targets())]
     target: String,
     /// Reason that `sailhand targets` shows
     #[arg(long)]
@@ -21,7 +22,8 @@ pub(super) struct Pause {
 
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// The cluster, as commands name it
+    /// The target
+    #[arg(add = completions::targets())]
     target: String,
 }
 
@@ -31,7 +33,11 @@ pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Erro
     if reason.is_some_and(|reason| reason.chars().count() > REASON || reason.contains(char::is_control)) {
         return Err(Error::argument("--reason", format!("must be one line of at most {REASON} characters")));
     }
-    global.client().await?.pause(&target, client::SOURCE, reason).await?;
+    let client = global.client().await?;
+    if let Ok(Some(cards)) = client.cards().await {
+        submit::warn_of_target(&target, &cards);
+    }
+    client.pause(&target, client::SOURCE, reason).await?;
     output::note(format_args!(
         "{} {target}: running commands finish, queued commands wait.",
         styled(CHANGED, "paused")

@@ -7,15 +7,20 @@ mod render;
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use std::time::Duration;
+
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, render, styled};
+use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, render, styled};
 use crate::client::Observation;
-use crate::cluster::{Action, FieldChange, ObjectReport};
+use crate::cluster::{Action, FieldChange, ObjectReport, ObjectsReport};
 use crate::event::{CommandKey, Outcome, ResultData};
 use crate::mesh::{Finding, Severity};
 use crate::notice::FindingReport;
+use crate::prose;
 
 /// Up to so many unchanged objects are named.
 const NAMED: usize = 10;
@@ -24,7 +29,7 @@ const LINES: usize = 20;
 /// Characters of one value that are shown.
 const WIDE: usize = 300;
 
-/// Enough of a key to tell commands apart on a screen.
+/// The first digits of a key, which tell commands apart on a screen.
 pub(super) fn short(key: &CommandKey) -> &str {
     key.as_str().get(..8).unwrap_or_default()
 }
@@ -36,8 +41,8 @@ pub(super) fn finding_line(finding: &FindingReport) -> String {
     format!("{} [{}] {place}{field}: {}", finding.severity, finding.code, finding.message)
 }
 
-/// How it ended, in one line.
-pub(super) fn headline(observation: &Observation, result: &ResultData) -> String {
+/// How it ended, in one line, with the time since `begun`.
+pub(super) fn headline(observation: &Observation, result: &ResultData, begun: Option<OffsetDateTime>) -> String {
     let verb = observation.result_verb().unwrap_or("command");
     let name = styled(STRONG, format_args!("{verb} on {}", observation.target));
     let dry_run = result.report.as_ref().is_some_and(is_dry_run);
@@ -52,8 +57,38 @@ pub(super) fn headline(observation: &Observation, result: &ResultData) -> String
         Outcome::Superseded => ("■", CHANGED, "superseded"),
     };
     let attempts = if result.attempts > 1 { format!(", {} attempts", result.attempts) } else { String::new() };
+    let took = begun.and_then(|begun| took(begun, &result.ended)).map(|took| format!(" in {took}")).unwrap_or_default();
     let by = styled(QUIET, format_args!("by {}{attempts} ({})", result.worker, short(&observation.key)));
-    format!("{} {name}: {}, {by}", styled(style, sign), styled(style, how))
+    let counts = result.report.as_ref().map(deletions).unwrap_or_default();
+    format!("{} {name}: {}{took}{counts}, {by}", styled(style, sign), styled(style, how))
+}
+
+/// Time from `begun` to `ended`, in two units at most.
+fn took(begun: OffsetDateTime, ended: &str) -> Option<String> {
+    let took: Duration = (OffsetDateTime::parse(ended, &Rfc3339).ok()? - begun).try_into().ok()?;
+    if took < Duration::from_secs(10) {
+        return Some(format!("{:.1}s", took.as_secs_f64()));
+    }
+    Some(humantime::format_duration(Duration::from_secs(took.as_secs())).to_string())
+}
+
+/// `, 6 deleted` for a report with deleted objects: they must not be overlooked.
+fn deletions(report: &Value) -> String {
+    fn count(report: &Value) -> usize {
+        match report {
+            Value::Array(items) => items.iter().map(count).sum(),
+            Value::Object(fields) if fields.contains_key("object") && fields.contains_key("action") => {
+                usize::from(matches!(fields["action"].as_str(), Some("deleted" | "pruned")))
+            }
+            Value::Object(fields) => fields.iter().filter(|(name, _)| *name != "drift").map(|(_, it)| count(it)).sum(),
+            _ => 0,
+        }
+    }
+    match count(report) {
+        0 => String::new(),
+        some if is_dry_run(report) => format!(", would delete {some}"),
+        some => format!(", {some} deleted"),
+    }
 }
 
 /// Whether a report, or a part of it, is of a dry run.
@@ -65,18 +100,22 @@ fn is_dry_run(report: &Value) -> bool {
     })
 }
 
-/// Writes everything below the headline, if there is anything.
-pub(super) fn print_body(observation: &Observation, result: &ResultData) -> Result<(), Error> {
-    let text = body(observation.result_verb().unwrap_or_default(), result);
+/// Writes the report and the error below the headline, if there are any.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(super) fn print_body(observation: &Observation, result: &ResultData, format: Format) -> Result<(), Error> {
+    let text = body(observation.result_verb().unwrap_or_default(), result, format == Format::Wide);
     if text.is_empty() { Ok(()) } else { output::line(text) }
 }
 
-fn body(verb: &str, result: &ResultData) -> String {
+/// The report and the error. `wide` names unchanged objects and shortens nothing.
+fn body(verb: &str, result: &ResultData, wide: bool) -> String {
     let mut text = String::new();
     if let Some(report) = &result.report {
-        match render::report(verb, report) {
+        match render::report(verb, report, wide) {
             Some(table) => text = table,
-            None => describe(report, &mut text),
+            None => describe(report, wide, &mut text),
         }
     }
     text += &attempts::text(result);
@@ -86,28 +125,43 @@ fn body(verb: &str, result: &ResultData) -> String {
     text.trim_end().to_owned()
 }
 
+/// Objects of a dry run with the fields that would change. Returns whether there are differences.
+pub(super) fn differences(result: &ResultData) -> (String, bool) {
+    let mut text = String::new();
+    let report: Option<ObjectsReport> =
+        result.report.as_ref().and_then(|report| serde_json::from_value(report.clone()).ok());
+    let objects = report.map(|report| report.objects).unwrap_or_default();
+    let differing: Vec<_> = objects.iter().filter(|it| it.action.writes() || it.problem.is_some()).cloned().collect();
+    table(PLANNED, &differing, true, &mut text);
+    if let Some(error) = &result.error {
+        text += &render(error);
+    }
+    (text.trim_end().to_owned(), !differing.is_empty())
+}
+
 /// Lists of objects with the words for what is done to them.
 type Tables = Vec<(Words, Vec<ObjectReport>)>;
 
-/// Reports differ by verb. Lists of objects become tables wherever they are, below the rest, which is shown by its name.
-fn describe(report: &Value, text: &mut String) {
+/// A report without a table of its own: its fields by name, then the lists of objects as tables.
+fn describe(report: &Value, wide: bool, text: &mut String) {
     let mut tables = Tables::new();
-    fields(report, "", &mut tables, text);
+    let done = if is_dry_run(report) { PLANNED } else { DONE };
+    fields(report, "", done, wide, &mut tables, text);
     for (words, objects) in tables {
-        table(words, &objects, text);
+        table(words, &objects, wide, text);
     }
 }
 
-fn fields(report: &Value, path: &str, tables: &mut Tables, text: &mut String) {
+fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tables, text: &mut String) {
     let Value::Object(named) = report else { return };
     for (name, value) in named {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match value {
             Value::Array(items) => match objects(items) {
-                Some(objects) => tables.push((if name == "drift" { DRIFT } else { DONE }, objects)),
-                None => items.iter().for_each(|one| item(&path, one, text)),
+                Some(objects) => tables.push((if name == "drift" { DRIFT } else { done }, objects)),
+                None => items.iter().for_each(|one| item(&path, one, done, wide, text)),
             },
-            Value::Object(_) => fields(value, &path, tables, text),
+            Value::Object(_) => fields(value, &path, done, wide, tables, text),
             Value::Null | Value::Bool(false) => {}
             Value::String(word) if word.is_empty() => {}
             other => field(&path, other, text),
@@ -115,7 +169,7 @@ fn fields(report: &Value, path: &str, tables: &mut Tables, text: &mut String) {
     }
 }
 
-/// What a check has found, in one line; `None` for what is something else.
+/// A finding of a check in one line; `None` if the value is none.
 fn check(value: &Value) -> Option<String> {
     serde_json::from_value(value.clone()).ok().map(|finding| check_line(&finding))
 }
@@ -130,8 +184,8 @@ fn check_line(finding: &Finding) -> String {
     format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})")))
 }
 
-/// One of many: its plain fields in a line, and what it has below it, its objects too.
-fn item(path: &str, value: &Value, text: &mut String) {
+/// An item of a list: its plain fields in one line, then its nested fields and objects.
+fn item(path: &str, value: &Value, done: Words, wide: bool, text: &mut String) {
     if let Some(line) = check(value) {
         let _ = writeln!(text, "{line}");
         return;
@@ -158,9 +212,9 @@ fn item(path: &str, value: &Value, text: &mut String) {
     }
     let _ = writeln!(text, "  {} {}", styled(QUIET, format_args!("{path}:")), plain.join("; "));
     let mut tables = Tables::new();
-    fields(&Value::Object(rest), path, &mut tables, text);
+    fields(&Value::Object(rest), path, done, wide, &mut tables, text);
     for (words, objects) in tables {
-        table(words, &objects, text);
+        table(words, &objects, wide, text);
     }
 }
 
@@ -174,13 +228,15 @@ fn objects(items: &[Value]) -> Option<Vec<ObjectReport>> {
     read.collect::<Option<Vec<ObjectReport>>>().filter(|objects| !objects.is_empty())
 }
 
-fn table(words: Words, objects: &[ObjectReport], text: &mut String) {
+fn table(words: Words, objects: &[ObjectReport], wide: bool, text: &mut String) {
     if objects.is_empty() {
         return;
     }
     let unchanged = objects.iter().filter(|object| object.action == Action::Unchanged).count();
+    // The same problem of many objects is explained once.
+    let mut explained = HashSet::new();
     for object in objects {
-        if object.action == Action::Unchanged && unchanged > NAMED {
+        if object.action == Action::Unchanged && unchanged > NAMED && !wide {
             continue;
         }
         let style = match object.action {
@@ -195,50 +251,66 @@ fn table(words: Words, objects: &[ObjectReport], text: &mut String) {
         }
         text.push('\n');
         if let Some(problem) = &object.problem {
-            let _ = writeln!(text, "             {} {}", styled(BAD, &problem.code), problem.message);
-            let _ = writeln!(text, "             {} {}", styled(GOOD, "help:"), problem.remedy);
+            if explained.insert((&problem.code, &problem.message)) {
+                let _ = writeln!(text, "{INDENT}{} {}", styled(BAD, &problem.code), wrapped(&problem.message, 7));
+                let _ = writeln!(text, "{INDENT}{} {}", styled(GOOD, "help:"), wrapped(&problem.remedy, 6));
+            } else {
+                let _ = writeln!(text, "{INDENT}{} {}", styled(BAD, &problem.code), styled(QUIET, "the same error"));
+            }
         }
         for change in &object.diff {
-            describe_change(change, text);
+            describe_change(change, wide, text);
         }
     }
     let _ = writeln!(text, "  {}", styled(QUIET, summary(words, objects)));
 }
 
-/// A field with what it was and what it becomes. Of a text of many lines, as configuration in a `ConfigMap` is, only
-/// the lines that differ are shown.
-fn describe_change(change: &FieldChange, text: &mut String) {
-    let indent = "             ";
+/// Indentation of what belongs to an object.
+const INDENT: &str = "             ";
+
+/// Text below an object, wrapped at the width of the terminal, after `used` columns.
+fn wrapped(text: &str, used: usize) -> String {
+    prose::fold(text, INDENT.len() + used, INDENT.len() + used, output::width())
+}
+
+/// A field with its old and its new value. Of texts of several lines, such as those in a `ConfigMap`, only the lines that
+/// differ are shown.
+fn describe_change(change: &FieldChange, wide: bool, text: &mut String) {
+    let most = if wide { usize::MAX } else { LINES };
     let lines = |value: &Option<Value>| {
         value.as_ref().and_then(Value::as_str).map(|all| all.lines().map(str::to_owned).collect::<Vec<_>>())
     };
     if let (Some(from), Some(to)) = (lines(&change.from), lines(&change.to))
         && from.len().max(to.len()) > 1
     {
-        let _ = writeln!(text, "{indent}{}:", change.path);
-        let only = |these: &[String], others: &[String], sign: char| {
+        let _ = writeln!(text, "{INDENT}{}:", change.path);
+        let only = |these: &[String], others: &[String], sign: char, style: Style| {
             let others: HashSet<_> = others.iter().collect();
             let differing = these.iter().filter(|line| !others.contains(line));
-            differing.map(|line| format!("{sign} {}", clip(line))).collect::<Vec<_>>()
+            differing.map(|line| styled(style, format_args!("{sign} {}", clip(line, wide)))).collect::<Vec<_>>()
         };
-        let found = [only(&from, &to, '-'), only(&to, &from, '+')].concat();
-        for line in found.iter().take(LINES) {
-            let _ = writeln!(text, "{indent}  {line}");
+        let found = [only(&from, &to, '-', BAD), only(&to, &from, '+', GOOD)].concat();
+        for line in found.iter().take(most) {
+            let _ = writeln!(text, "{INDENT}  {line}");
         }
-        match found.len().saturating_sub(LINES) {
-            0 if found.is_empty() => drop(writeln!(text, "{indent}  (the same lines in another order)")),
+        match found.len().saturating_sub(most) {
+            0 if found.is_empty() => drop(writeln!(text, "{INDENT}  (the same lines in another order)")),
             0 => {}
-            more => drop(writeln!(text, "{indent}  ({more} more lines)")),
+            more => drop(writeln!(text, "{INDENT}  ({more} more lines)")),
         }
         return;
     }
-    let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), |it| clip(&it.to_string()));
-    let _ = writeln!(text, "{indent}{}: {} → {}", change.path, side(&change.from), side(&change.to));
+    let side = |value: &Option<Value>, style| match value {
+        None => styled(QUIET, "(none)"),
+        Some(value) => styled(style, clip(&value.to_string(), wide)),
+    };
+    let (from, to) = (side(&change.from, BAD), side(&change.to, GOOD));
+    let _ = writeln!(text, "{INDENT}{}: {from} → {to}", change.path);
 }
 
-/// At most so much of a value that a line stays a line.
-fn clip(value: &str) -> String {
-    match value.char_indices().nth(WIDE) {
+/// A value, shortened unless `wide`.
+fn clip(value: &str, wide: bool) -> String {
+    match value.char_indices().nth(WIDE).filter(|_| !wide) {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value.to_owned(),
     }
@@ -272,7 +344,17 @@ const DONE: Words = |action| match action {
     Action::Failed => "failed",
 };
 
-/// Of drift, which is what a new run would do: nothing was done.
+/// Of a dry run: nothing was done.
+const PLANNED: Words = |action| match action {
+    Action::Created => "create",
+    Action::Configured => "configure",
+    Action::Recreated => "recreate",
+    Action::Pruned => "prune",
+    Action::Deleted => "delete",
+    other => DONE(other),
+};
+
+/// Of drift: what a new run would do.
 const DRIFT: Words = |action| match action {
     Action::Created => "missing",
     Action::Configured | Action::Recreated => "differs",
@@ -292,7 +374,7 @@ mod tests {
             "ended": "2026-01-31T12:00:00Z",
         }))
         .unwrap();
-        anstream::adapter::strip_str(&body("config.apply", &result)).to_string()
+        anstream::adapter::strip_str(&body("config.apply", &result, false)).to_string()
     }
 
     fn object(name: &str, action: &str) -> Value {

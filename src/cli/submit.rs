@@ -1,27 +1,27 @@
-//! `sailhand submit`: checks a command against its schema, asks before deletions, sends it, and follows it with `--wait`.
+//! `sailhand submit`: sends a command after its parameters were checked and deletions were confirmed; `--wait` follows it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use schemars::Schema;
 use serde_json::json;
 use time::OffsetDateTime;
 
+use super::draft::{self, VerbArgs};
 use super::output::{self, CHANGED, Format, QUIET, styled};
-use super::{Error, Exit, Global, confirm, deletions, params, watch};
+use super::{Error, Exit, Global, completions, deletions, watch};
 use crate::bus::TargetCard;
-use crate::client;
-use crate::event::params::ParamsValidator;
-use crate::event::{self, CommandDraft, Target};
+use crate::client::{self, Client, Submitted};
+use crate::event::{CommandDraft, Target};
 use crate::suggest;
-use crate::task::{DynTask, Registry};
 
 const EXAMPLES: &str = "\
 Examples:
   sailhand submit ping --target dev --wait
   sailhand submit config.apply -t dev -p name=shop -p manifest=@shop.yaml --wait
   kubectl kustomize . | sailhand submit config.apply -t dev -p name=shop -p manifest=@-
+  sailhand submit mesh.install -t dev -p version=1.30.3 -p values=@values.yaml --wait
+  sailhand submit mesh.install -t dev -p version=1.30.3 -f istio-operator.yaml --wait
   sailhand submit sample.deploy -t dev --file params.yaml --expires 30m
 
 `sailhand verbs` lists the verbs, `sailhand verbs <verb>` the parameters of one.";
@@ -29,40 +29,30 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Options {
-    /// What to do, such as config.apply
-    #[arg(value_parser = super::verb::Parser, hide_possible_values = true)]
-    verb: String,
-    /// Cluster, by the id that the workers' configuration gives it
-    #[arg(short, long)]
+    #[command(flatten)]
+    command: VerbArgs,
+    /// Target: the name of a cluster in the configuration of the workers
+    #[arg(short, long, add = completions::targets())]
     target: String,
-    /// A parameter: JSON if it is valid, else text; dots nest; @file reads a file, @- standard input
-    #[arg(short, long = "param", value_name = "KEY=VALUE")]
-    params: Vec<String>,
-    /// All parameters as JSON or YAML; - for standard input
-    #[arg(short, long)]
-    file: Option<String>,
     /// CloudEvents id; the same id and source again is the same command
     #[arg(long)]
     id: Option<String>,
     /// CloudEvents source
     #[arg(long, default_value = client::SOURCE)]
     source: String,
-    /// Do not begin, and do not go on, after this time, such as 10m
+    /// The command expires after this time, such as 10m: it neither starts nor continues then
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     expires: Option<Duration>,
-    /// A command with a lower generation will not undo this one
+    /// Generation: commands with a lower one do not override this command
     #[arg(long)]
     generation: Option<u64>,
-    /// Send even what this version's schemas do not know; the worker decides
-    #[arg(long)]
-    no_check: bool,
     /// Do not ask before control planes, gateways, namespaces or CRDs are deleted
     #[arg(short, long)]
     yes: bool,
     /// Show progress and wait for the result
     #[arg(short, long)]
     wait: bool,
-    /// How long to wait
+    /// How long --wait waits
     #[arg(long, requires = "wait", value_name = "DURATION", default_value = "10m",
           value_parser = super::duration)]
     timeout: Duration,
@@ -72,78 +62,68 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error> {
-    let target: Target = options.target.parse().map_err(|()| {
-        Error::argument(format!("--target {}", options.target), "must be 1 to 63 of a-z, 0-9 and -, not - at an end")
-    })?;
-    let registry = Registry::standard();
-    let schema = registry.get(&options.verb).map(DynTask::params_schema);
-    let params = params::build(options.file.as_deref(), &options.params, schema.as_ref().map(Schema::as_value))?;
-    if !options.no_check {
-        match &schema {
-            Some(schema) => check(&options.verb, schema, &params)?,
-            None => return Err(unknown(&options.verb, &registry)),
-        }
-    }
+    let target = draft::target(&options.target)?;
+    let mut draft = options.command.draft()?;
     let is_new = options.id.is_none();
-    let draft = CommandDraft {
-        id: options.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-        source: options.source,
-        verb: options.verb,
-        params,
-        expiry: options.expires.map(|expires| OffsetDateTime::now_utc() + expires),
-        generation: options.generation,
-        ..CommandDraft::default()
-    };
-    // What a worker would refuse is refused here, with the same words.
-    let event = draft.event(&target, OffsetDateTime::now_utc()).map_err(Error::Contract)?;
-    let bytes = serde_json::to_vec(&event).map_err(|source| Error::local("write JSON", source.into()))?;
-    if bytes.len() <= event::binding::MAX_BYTES {
-        event::decode(&target, &draft.verb, &std::iter::empty(), &bytes)
-            .map_err(|rejection| Error::Contract(rejection.error))?;
-    }
-
-    if !options.yes
-        && !confirm::can_ask()
-        && let Some(deletion) = deletions::of(&draft.verb, &draft.params).filter(|it| it.needs_consent)
-    {
-        let what = format!("{} on {target} deletes {}", draft.verb, deletion.what);
-        return Err(Error::Unconfirmed { what });
-    }
-    let client = global.client().await?;
-    let cards = client.cards().await.unwrap_or_default();
-    if let Some(cards) = &cards {
-        warn_of_target(&target, cards);
-    }
-    let own = cards.as_ref().and_then(|cards| cards.get(target.as_str())).map(Vec::as_slice);
-    if !deletions::confirmed(&client, &target, &draft, own, options.yes).await? {
-        output::note("Nothing was sent.");
-        return Ok(Exit::Failed);
-    }
+    draft.id = options.id.unwrap_or(draft.id);
+    draft.source = options.source;
+    draft.expiry = options.expires.map(|expires| OffsetDateTime::now_utc() + expires);
+    draft.generation = options.generation;
     let (id, source, verb) = (draft.id.clone(), draft.source.clone(), draft.verb.clone());
-    let sent = client.submit(&target, draft).await?;
-    // What is new can only be a duplicate of our own try whose answer was lost.
+    let Some((client, sent)) = send(global, &target, draft, options.yes).await? else { return Ok(Exit::Failed) };
+    // A new command can only be a duplicate of its own first attempt, whose ack was lost.
     let duplicate = sent.duplicate && !is_new;
     if duplicate {
-        output::note("This command had been sent already; nothing new was queued.");
+        output::note("This command was sent before; nothing new was queued.");
     }
     if options.wait {
-        output::note(styled(QUIET, format_args!("{verb} on {target}: {}", sent.key)));
         let format = Format::or_fitting(options.output);
         let submitted = Some((target.as_str(), verb.as_str()));
         return watch::one(&client, &sent.key, Some(options.timeout), format, submitted).await;
     }
-    match options.output {
-        Some(Format::Json) => output::json(&json!({
-            "key": sent.key.as_str(), "id": id, "source": source, "target": target.as_str(), "verb": verb,
-            "duplicate": duplicate,
-        }))?,
-        _ => output::line(&sent.key)?,
+    let record = json!({
+        "key": sent.key.as_str(), "id": id, "source": source, "target": target.as_str(), "verb": verb,
+        "duplicate": duplicate,
+    });
+    let is_written = options.output.map(|format| format.record(&record, &sent.key)).transpose()?;
+    if is_written != Some(true) {
+        output::line(&sent.key)?;
     }
     Ok(Exit::Success)
 }
 
-/// A target that no worker has is most often misspelled. The command is sent all the same: a worker may start later.
-fn warn_of_target(target: &Target, cards: &BTreeMap<String, Vec<TargetCard>>) {
+/// Sends a command that a worker would accept, after deletions were confirmed. `None` if they were not.
+///
+/// # Errors
+/// An invalid command, a missing confirmation, and NATS errors.
+pub(super) async fn send(
+    global: &Global,
+    target: &Target,
+    draft: CommandDraft,
+    yes: bool,
+) -> Result<Option<(Client, Submitted)>, Error> {
+    draft::encode(&draft, target)?;
+    deletions::refuse_unconfirmed(target, &draft, yes)?;
+    let client = global.client().await?;
+    let cards = client.cards().await.unwrap_or_default();
+    if let Some(cards) = &cards {
+        warn_of_target(target, cards);
+    }
+    let card = cards.as_ref().and_then(|cards| cards.get(target.as_str())?.first());
+    let cluster = card.map(|card| format!("context {} ({}, user {})", card.context, card.server, card.user));
+    let rehearse = async |rehearsal| deletions::rehearse_on_worker(&client, target, rehearsal).await;
+    if !deletions::confirmed(target, &draft, cluster, yes, rehearse).await? {
+        output::note("Nothing was sent.");
+        return Ok(None);
+    }
+    let verb = draft.verb.clone();
+    let sent = client.submit(target, draft).await?;
+    output::note(styled(QUIET, format_args!("{verb} on {target}: {}", sent.key)));
+    Ok(Some((client, sent)))
+}
+
+/// Warns of a target that no worker has: most often it is misspelled. A worker may start later, so it is no error.
+pub(super) fn warn_of_target(target: &Target, cards: &BTreeMap<String, Vec<TargetCard>>) {
     if cards.is_empty() || cards.contains_key(target.as_str()) {
         return;
     }
@@ -155,18 +135,4 @@ fn warn_of_target(target: &Target, cards: &BTreeMap<String, Vec<TargetCard>>) {
         "{} no worker has target {target}{near} (workers have: {known})",
         styled(CHANGED, "warning:")
     ));
-}
-
-fn unknown(verb: &str, registry: &Registry) -> Error {
-    let known = registry.iter().map(DynTask::verb);
-    let found = match suggest::nearest(verb, known) {
-        Some(near) => format!("{verb}; did you mean {near}?"),
-        None => verb.to_owned(),
-    };
-    Error::Contract(event::Error::UnknownType { found })
-}
-
-fn check(verb: &str, schema: &Schema, params: &serde_json::Value) -> Result<(), Error> {
-    let unusable = |reason| Error::argument(format!("schema of {verb}"), reason);
-    ParamsValidator::new(schema).map_err(unusable)?.check(params).map_err(Error::Contract)
 }

@@ -1,24 +1,33 @@
-//! Tables for the terminal: a header and columns as wide as their widest cell.
+//! Tables for the terminal: a header, and columns as wide as their widest cell. A table that is wider than the terminal is
+//! written as one block for each row.
 
 use std::fmt;
 
-use super::output::{QUIET, Style, styled};
+use super::output::{self, Format, QUIET, STRONG, Style, styled};
+use crate::prose;
 
 /// Text of a cell, and its style.
 pub(super) struct Cell {
     text: String,
     style: Option<Style>,
+    /// Characters that are shown, unless the format is wide.
+    most: usize,
 }
 
 impl Cell {
     /// Without a style.
     pub fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), style: None }
+        Self { text: text.into(), style: None, most: usize::MAX }
+    }
+
+    /// The first characters; the whole text with `-o wide`.
+    pub fn short(text: impl Into<String>, most: usize) -> Self {
+        Self { text: text.into(), style: None, most }
     }
 
     /// In a style.
     pub fn styled(style: Style, text: impl Into<String>) -> Self {
-        Self { text: text.into(), style: Some(style) }
+        Self { text: text.into(), style: Some(style), most: usize::MAX }
     }
 }
 
@@ -37,6 +46,44 @@ impl<const N: usize> Table<N> {
     /// Adds a row.
     pub fn row(&mut self, cells: [Cell; N]) {
         self.rows.push(cells);
+    }
+
+    /// The table in a format for people: with `-o wide` nothing is shortened, otherwise it fits the terminal if possible.
+    pub fn text(mut self, format: Format) -> String {
+        if format == Format::Wide {
+            return self.to_string();
+        }
+        for cell in self.rows.iter_mut().flatten() {
+            if let Some((end, _)) = cell.text.char_indices().nth(cell.most) {
+                cell.text.truncate(end);
+            }
+        }
+        self.fitted(output::width())
+    }
+
+    /// The table, or blocks when it is wider than `width` columns.
+    fn fitted(&self, width: Option<usize>) -> String {
+        let total = self.widths().iter().sum::<usize>() + 2 * N.saturating_sub(1);
+        if width.is_none_or(|width| total <= width) {
+            return self.to_string();
+        }
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut cells = self.header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
+            if let Some((_, first)) = cells.next() {
+                text.push_str(&styled(STRONG, &first.text));
+            }
+            for (name, cell) in cells {
+                let name = name.to_lowercase();
+                let value = prose::fold(&cell.text, name.len() + 4, 4, width);
+                text.push_str("\n  ");
+                text.push_str(&styled(QUIET, format_args!("{name}:")));
+                text.push(' ');
+                text.push_str(&cell.style.map_or_else(|| value.clone(), |style| styled(style, &value)));
+            }
+            text.push('\n');
+        }
+        text.trim_end().to_owned()
     }
 
     fn widths(&self) -> [usize; N] {
@@ -88,5 +135,27 @@ mod tests {
         table.row([Cell::plain("longer"), Cell::plain("no")]);
         let text = anstream::adapter::strip_str(&table.to_string()).to_string();
         assert_eq!(text, "NAME    READY\na       yes\nlonger  no");
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_becomes_blocks() {
+        let mut table = Table::new(&["NAME", "READY", "API SERVER"]);
+        table.row([Cell::plain("a"), Cell::plain("yes"), Cell::plain("https://cluster.example:6443")]);
+        table.row([Cell::plain("b"), Cell::plain(""), Cell::plain("none")]);
+        let text = anstream::adapter::strip_str(&table.fitted(Some(30))).to_string();
+        assert_eq!(text, "a\n  ready: yes\n  api server: https://cluster.example:6443\nb\n  api server: none");
+        assert_eq!(table.fitted(Some(80)), table.to_string());
+    }
+
+    #[test]
+    fn a_short_cell_is_whole_in_the_wide_format() {
+        let table = || {
+            let mut table = Table::new(&["KEY"]);
+            table.row([Cell::short("0123456789", 4)]);
+            table
+        };
+        let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
+        assert_eq!(plain(table().text(Format::Text)), "KEY\n0123");
+        assert_eq!(plain(table().text(Format::Wide)), "KEY\n0123456789");
     }
 }

@@ -1,5 +1,7 @@
 //! `sailhand targets`: the targets with their workers, cluster, pause, queue and dead letters.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
@@ -19,18 +21,20 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     // Those of the own configuration are listed even when no worker is running.
     let known = global.config()?.targets.into_keys().collect();
     let targets = global.client().await?.targets(known).await?;
-    match Format::or_fitting(options.output) {
-        Format::Json => targets.iter().try_for_each(output::json)?,
-        Format::Text if targets.is_empty() => {
-            output::line("no worker is running, and no target is paused or has commands")?;
+    let format = Format::or_fitting(options.output);
+    if !format.list(&targets, |target| target.target.clone())? {
+        if targets.is_empty() {
+            output::line("no targets: no worker is running, and the configuration has no target")?;
+        } else {
+            output::line(table(&targets, format))?;
         }
-        Format::Text => output::line(table(&targets))?,
     }
     Ok(Exit::Success)
 }
 
-fn table(targets: &[TargetState]) -> String {
-    let mut table = Table::new(&["TARGET", "STATE", "QUEUED", "DEAD LETTERS", "WORKERS", "CONTEXT", "API SERVER"]);
+fn table(targets: &[TargetState], format: Format) -> String {
+    let mut table =
+        Table::new(&["TARGET", "STATE", "QUEUED", "DEAD LETTERS", "WORKERS", "VERSION", "CONTEXT", "API SERVER"]);
     for target in targets {
         let card = target.workers.first();
         let of_card = |text: fn(&TargetCard) -> &str| Cell::plain(card.map_or("", text));
@@ -47,11 +51,12 @@ fn table(targets: &[TargetState]) -> String {
             } else {
                 Cell::plain(target.workers.len().to_string())
             },
+            Cell::plain(versions(&target.workers)),
             of_card(|card| &card.context),
             of_card(|card| card.problem.as_deref().unwrap_or(&card.server)),
         ]);
     }
-    let mut text = table.to_string();
+    let mut text = table.text(format);
     for target in targets {
         if let Some(pause) = &target.paused {
             let reason = pause.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
@@ -60,4 +65,10 @@ fn table(targets: &[TargetState]) -> String {
         }
     }
     text
+}
+
+/// The versions of the workers of a target: one, except during an upgrade.
+fn versions(workers: &[TargetCard]) -> String {
+    let versions: BTreeSet<&str> = workers.iter().map(|card| card.version.as_str()).collect();
+    versions.into_iter().collect::<Vec<_>>().join(", ")
 }

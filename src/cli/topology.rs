@@ -1,4 +1,4 @@
-//! `sailhand topology`: makes streams, buckets and the consumer as declared, or says where they are not.
+//! `sailhand topology`: creates streams, buckets and consumers as declared, or compares them.
 
 use clap::Subcommand;
 
@@ -10,9 +10,9 @@ use crate::client::{self, Client};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Create what is missing and update what differs; nothing is ever deleted. Needs admin rights
+    /// Create missing streams, buckets and consumers and update those that differ; no message is lost. Needs admin rights
     Apply,
-    /// Compare, and write nothing
+    /// Compare them with the declaration and write nothing
     Verify,
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Erro
             for applied in topology::apply(client.bus(), &declared).await.map_err(client::Error::from)? {
                 let style = match applied.action {
                     "created" => GOOD,
-                    "updated" => CHANGED,
+                    "updated" | "migrated" => CHANGED,
                     _ => QUIET,
                 };
                 output::line(format_args!(

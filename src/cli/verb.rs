@@ -1,5 +1,5 @@
-//! A verb as an argument: any text is taken, since a worker may know more verbs than this program, and completions
-//! offer those that are known.
+//! A verb as an argument. Any text is accepted, because a worker may have verbs that this program does not know; completion
+//! offers the known ones.
 
 use std::ffi::OsStr;
 

@@ -15,9 +15,8 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     let version = env!("CARGO_PKG_VERSION");
-    match options.output {
-        Format::Json => output::json(&json!({ "version": version }))?,
-        Format::Text => output::line(format_args!("sailhand {version}"))?,
+    if !options.output.record(&json!({ "version": version }), version)? {
+        output::line(format_args!("sailhand {version}"))?;
     }
     Ok(Exit::Success)
 }

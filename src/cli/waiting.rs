@@ -5,29 +5,30 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::output::{self, CHANGED, styled};
+use super::bars::Screen;
+use super::output::{CHANGED, styled};
 use super::report::short;
 use crate::client::{Client, CommandPhase, Error, ListFilter};
 use crate::clock::Clock;
 use crate::event::CommandKey;
 
-/// How long nothing happens before the reason is looked for.
+/// Time without an event before the reason is looked up.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often it is looked for.
+/// Time between two look-ups.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Notes the reason, and again when it changes, until it is dropped.
-pub(super) async fn tell(client: &Client, key: &CommandKey, target: &str, verb: &str) {
-    let mut told = String::new();
+pub(super) async fn explain(client: &Client, screen: &Screen, key: &CommandKey, target: &str, verb: &str) {
+    let mut noted = String::new();
     let mut pause = PATIENCE;
     loop {
         Clock::system().sleep(pause).await;
         pause = AGAIN;
-        // Not everybody who may submit may read all of this.
+        // Credentials that may submit need not be allowed to read all of this.
         let reason = reason(client, key, target, verb).await.unwrap_or_default();
-        if reason != told && !reason.is_empty() {
-            output::note(format_args!("{} {reason}", styled(CHANGED, "queued:")));
-            told = reason;
+        if reason != noted && !reason.is_empty() {
+            screen.note(format_args!("{} {reason}", styled(CHANGED, "queued:")));
+            noted = reason;
         }
     }
 }

@@ -13,18 +13,18 @@ use crate::task::Registry;
 use crate::telemetry;
 use crate::worker::serve;
 
-/// The client's own lines repeat ours.
+/// The NATS client's own log lines repeat ours.
 const LOGGED: &str = "info,async_nats=warn,kube_client=off";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// How log lines look [default: text on a terminal, JSON otherwise]
+    /// Format of log lines [default: text on a terminal, JSON otherwise]
     #[arg(long)]
     log_format: Option<LogFormat>,
-    /// Commands carried out at once
+    /// Number of commands executed at once
     #[arg(long)]
     slots: Option<u32>,
-    /// Print the effective configuration and where each value comes from, and end
+    /// Print the effective configuration with the origin of each value, and exit
     #[arg(long)]
     check: bool,
 }
@@ -42,13 +42,13 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     serve(loaded.config).await
 }
 
-/// Runs a worker until SIGTERM, SIGHUP or Ctrl-C, and until what it has begun is settled.
+/// Runs a worker until SIGTERM, SIGHUP or Ctrl-C, and until its commands are settled.
 pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
     let telemetry = telemetry::start(&config.telemetry, LOGGED)?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let served = serve::serve(&config, Registry::configured(&config.charts), stop).await;
-    // It blocks while it sends, for some seconds when nobody takes the traces.
+    // Sending blocks, for some seconds if the collector does not answer.
     let flushed = tokio::task::spawn_blocking(move || telemetry.flush()).await;
     if let Err(error) = flushed {
         output::note(format_args!("The last traces were not sent: {error}"));
@@ -72,7 +72,7 @@ pub(super) async fn stop_on_signal(stop: CancellationToken) {
     stop.cancel();
 }
 
-/// Until the signal comes.
+/// Waits for the signal.
 #[cfg(unix)]
 async fn sent(kind: SignalKind) {
     match signal(kind) {
@@ -81,7 +81,7 @@ async fn sent(kind: SignalKind) {
     }
 }
 
-/// TOML that could be used as a file, each value with its origin.
+/// Prints TOML that can be used as a file, each value with its origin.
 fn print(loaded: &Loaded) -> Result<(), Error> {
     let values = loaded.values().map_err(|source| Error::local("write JSON", source.into()))?;
     for (key, value, origin) in values {

@@ -1,5 +1,7 @@
 //! Reads dead letters, sends them again, deletes them.
 
+use std::collections::VecDeque;
+
 use async_nats::jetstream::message::StreamMessage;
 use serde::Serialize;
 use serde_json::Value;
@@ -50,31 +52,43 @@ pub struct Filter {
     pub code: Option<String>,
     /// Only those kept since.
     pub since: Option<OffsetDateTime>,
-    /// At most so many.
+    /// At most so many, the newest.
     pub limit: usize,
 }
 
 impl Client {
-    /// Dead letters, oldest first.
+    /// The newest dead letters in the order of their numbers, and how many older ones were left out.
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<DeadLetter>, Error> {
+    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<(Vec<DeadLetter>, usize), Error> {
         let any = "*".to_owned();
         let reason = filter.reason.as_ref().unwrap_or(&any);
         let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
-        let mut letters = Vec::new();
+        let mut letters = VecDeque::new();
+        let mut omitted = 0;
         let mut next = 1;
-        while letters.len() < filter.limit {
-            let Some(message) = self.next_dead(&subject, next).await? else { break };
+        while let Some(message) = self.next_dead(&subject, next).await? {
             next = message.sequence + 1;
             let letter = read(&message);
             let of_code = filter.code.as_ref().is_none_or(|code| letter.code == *code);
             if of_code && filter.since.is_none_or(|since| message.time >= since) {
-                letters.push(letter);
+                letters.push_back(letter);
+            }
+            if letters.len() > filter.limit {
+                letters.pop_front();
+                omitted += 1;
             }
         }
-        Ok(letters)
+        Ok((letters.into(), omitted))
+    }
+
+    /// The newest dead letters in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<DeadLetter>, Error> {
+        Ok(self.newest_dead_letters(filter).await?.0)
     }
 
     /// One dead letter.

@@ -110,9 +110,7 @@ impl Client {
 
     /// Adds the commands of the queue and of its schedules of which no event is known.
     async fn queued(&self, target: &str, found: &mut BTreeMap<CommandKey, CommandSummary>) -> Result<(), Error> {
-        let subjects = self.bus().subjects();
-        let stream = subjects.command_stream();
-        for filter in [subjects.commands(), subjects.schedules()] {
+        for (stream, filter) in self.bus().subjects().queues() {
             let mut next = 1;
             for _ in 0..MAX_QUEUE {
                 let Some(message) = self.bus().next(&stream, &filter, next).await? else { break };

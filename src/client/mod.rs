@@ -25,7 +25,7 @@ pub use queue::{QueuedResult, ResultQueue};
 pub use state::State;
 pub use submit::Submitted;
 pub use target::{Pause, TargetState};
-pub use watch::{Observation, Observed};
+pub use watch::{Observation, Observed, observation};
 
 /// `source` of commands from the command line, unless told otherwise.
 pub const SOURCE: &str = "urn:sailhand:cli";

@@ -43,7 +43,7 @@ impl Client {
         for (stream, filter) in [
             (subjects.event_stream(), subjects.events_of_kind("*", "started")),
             (subjects.result_stream(), subjects.results()),
-            (subjects.command_stream(), subjects.schedules()),
+            (subjects.waiting_stream(), subjects.schedules()),
         ] {
             let counted = match self.count(&stream, &filter).await {
                 Err(Error::Bus(bus::Error::Denied { .. })) => continue,

@@ -51,36 +51,38 @@ impl Client {
         Ok(last.and_then(|message| observe(&message.subject, Some(&message.headers), &message.payload)))
     }
 
-    /// Whether it waits in a schedule, which has its key, or in the queue, which is ordered by time and is read from its
+    /// Whether it waits in a schedule, which has its key, or in a queue, which is ordered by time and is read from its
     /// start.
     async fn is_queued(&self, key: &CommandKey) -> Result<bool, Error> {
         let subjects = self.bus().subjects();
-        let stream = subjects.command_stream();
-        if self.bus().next(&stream, &subjects.schedule_of(key), 1).await?.is_some() {
+        if self.bus().next(&subjects.waiting_stream(), &subjects.schedule_of(key), 1).await?.is_some() {
             return Ok(true);
         }
         let found = self.queued_keys(|queued| queued == key).await?;
         Ok(!found.is_empty())
     }
 
-    /// The keys in the queue that `wanted` selects.
+    /// The keys in the queues that `wanted` selects: commands that no worker has received, and waiting ones that are due.
     pub(super) async fn queued_keys(
         &self,
         wanted: impl Fn(&CommandKey) -> bool,
     ) -> Result<BTreeSet<CommandKey>, Error> {
         let subjects = self.bus().subjects();
-        let stream = subjects.command_stream();
         let mut found = BTreeSet::new();
-        let mut next = 1;
-        for _ in 0..MAX_QUEUE {
-            let Some(message) = self.bus().next(&stream, &subjects.commands(), next).await? else { break };
-            let headers = header_pairs(&message.headers);
-            let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
-            if let Ok(event) = binding::read(&pairs, &message.payload) {
-                let text = |name: &str| event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-                found.extend(Some(CommandKey::new(text("source"), text("id"))).filter(|key| wanted(key)));
+        for (stream, filter) in
+            [(subjects.command_stream(), subjects.commands()), (subjects.waiting_stream(), subjects.all_due())]
+        {
+            let mut next = 1;
+            for _ in 0..MAX_QUEUE {
+                let Some(message) = self.bus().next(&stream, &filter, next).await? else { break };
+                let headers = header_pairs(&message.headers);
+                let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
+                if let Ok(event) = binding::read(&pairs, &message.payload) {
+                    let text = |name: &str| event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+                    found.extend(Some(CommandKey::new(text("source"), text("id"))).filter(|key| wanted(key)));
+                }
+                next = message.sequence + 1;
             }
-            next = message.sequence + 1;
         }
         Ok(found)
     }

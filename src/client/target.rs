@@ -74,9 +74,10 @@ impl Client {
         for (target, pause) in self.pauses().await? {
             known.push((target, 0, 0, Some(pause)));
         }
-        // <prefix>.cmd.<target>.<verb>, <prefix>.sched.<target>.<key> and <prefix>.dlq.<reason>.<target>.<id>
-        for filter in [subjects.commands(), subjects.schedules()] {
-            for (subject, count) in self.count(&subjects.command_stream(), &filter).await? {
+        // <prefix>.cmd.<target>.<verb>, <prefix>.sched.<target>.<key>, <prefix>.due.<target>.<verb> and
+        // <prefix>.dlq.<reason>.<target>.<id>
+        for (stream, filter) in subjects.queues() {
+            for (subject, count) in self.count(&stream, &filter).await? {
                 known.extend(subject.split('.').nth(2).map(|target| (target.to_owned(), count, 0, None)));
             }
         }

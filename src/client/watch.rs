@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
 use crate::clock::Clock;
-use crate::event::{self, CommandKey, DEAD_LETTERED, EventKind, ResultData, binding};
+use crate::event::{self, CommandId, CommandKey, DEAD_LETTERED, EventKind, ResultData, TYPE_PREFIX, binding};
 use crate::retry;
 
 /// One event or result.
@@ -295,25 +295,39 @@ pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, pa
     };
     let headers = headers.map(header_pairs).unwrap_or_default();
     let event = binding::read(&headers.iter().map(|(name, value)| (name.as_str(), *value)), payload).ok()?;
-    let observed = match kind {
-        None => data(&event).map(|data| Observed::Result(Box::new(data))),
-        Some("started") => data(&event).map(|data| Observed::Event(EventKind::Started(data))),
-        Some("progress") => data(&event).map(|data| Observed::Event(EventKind::Progress(data))),
-        Some("retrying") => data(&event).map(|data| Observed::Event(EventKind::Retrying(data))),
-        Some(DEAD_LETTERED) => data(&event).map(|data| Observed::Event(EventKind::DeadLettered(data))),
-        Some("found") => data(&event).map(|data| Observed::Event(EventKind::Found(data))),
-        Some("resolved") => data(&event).map(|data| Observed::Event(EventKind::Resolved(data))),
-        Some("conformance_case") => data(&event).map(|data| Observed::Event(EventKind::ConformanceCase(data))),
-        Some("conformance_spec") => data(&event).map(|data| Observed::Event(EventKind::ConformanceSpec(data))),
-        Some("conformance_summary") => data(&event).map(|data| Observed::Event(EventKind::ConformanceSummary(data))),
-        Some(_) => None,
-    };
     Some(Observation {
         key: key.parse().ok()?,
         target: target.to_owned(),
-        observed: observed.unwrap_or(Observed::Unknown),
+        observed: observed(kind, &event),
         event: Value::Object(event),
     })
+}
+
+/// An event or a result of a command that this process executes.
+#[must_use]
+pub fn observation(command: &CommandId, event: Map<String, Value>) -> Observation {
+    let ty = event.get("type").and_then(Value::as_str).and_then(|ty| ty.strip_prefix(TYPE_PREFIX)).unwrap_or_default();
+    let kind = ty.strip_prefix(".event.").map(|kind| kind.trim_end_matches(".v1"));
+    let observed = observed(kind, &event);
+    Observation { key: command.key.clone(), target: command.target.to_string(), observed, event: Value::Object(event) }
+}
+
+/// What an event says. A result has no kind.
+fn observed(kind: Option<&str>, event: &Map<String, Value>) -> Observed {
+    let observed = match kind {
+        None => data(event).map(|data| Observed::Result(Box::new(data))),
+        Some("started") => data(event).map(|data| Observed::Event(EventKind::Started(data))),
+        Some("progress") => data(event).map(|data| Observed::Event(EventKind::Progress(data))),
+        Some("retrying") => data(event).map(|data| Observed::Event(EventKind::Retrying(data))),
+        Some(DEAD_LETTERED) => data(event).map(|data| Observed::Event(EventKind::DeadLettered(data))),
+        Some("found") => data(event).map(|data| Observed::Event(EventKind::Found(data))),
+        Some("resolved") => data(event).map(|data| Observed::Event(EventKind::Resolved(data))),
+        Some("conformance_case") => data(event).map(|data| Observed::Event(EventKind::ConformanceCase(data))),
+        Some("conformance_spec") => data(event).map(|data| Observed::Event(EventKind::ConformanceSpec(data))),
+        Some("conformance_summary") => data(event).map(|data| Observed::Event(EventKind::ConformanceSummary(data))),
+        Some(_) => None,
+    };
+    observed.unwrap_or(Observed::Unknown)
 }
 
 fn data<T: DeserializeOwned>(event: &Map<String, Value>) -> Option<T> {

@@ -67,6 +67,7 @@ impl Run<'_> {
         let mut set = guarded(self.guard, desired::resolve(self.cluster, objects, namespace)).await?;
         self.refuse_unknown(&set).await?;
         self.refuse_inventories(&set)?;
+        self.refuse_disallowed(&set)?;
         let id = inventory.id();
         for one in &mut set {
             desired::label(&mut one.body, &id);
@@ -77,6 +78,7 @@ impl Run<'_> {
         let missing = guarded(self.guard, self.missing_namespaces(&set)).await?;
         let planned = guarded(self.guard, plan::plan(self.cluster, set, &id, self.options, &missing)).await?;
         let mut prune = self.plan_prune(&inventory, &refs).await?;
+        prune.doomed.iter().try_for_each(|one| self.cluster.check_write(&one.object))?;
         if self.options.dry_run {
             return self.tell(&missing, planned, prune);
         }
@@ -154,6 +156,18 @@ impl Run<'_> {
         Err(error)
     }
 
+    /// Nothing is written, and no object is read, if the target's allow-list lacks one of the objects.
+    fn refuse_disallowed(&mut self, set: &[Desired]) -> Result<(), Error> {
+        let mut refusal = Ok(());
+        for one in set {
+            if let Err(error) = self.cluster.check_write(&one.object) {
+                self.report_builder.push(ObjectReport::failed(one.object.clone(), &error));
+                refusal = refusal.and(Err(error));
+            }
+        }
+        refusal
+    }
+
     /// Namespaces that the set's objects are in, that are not in the set, and do not exist.
     async fn missing_namespaces(&self, set: &[Desired]) -> Result<BTreeSet<String>, Error> {
         if !self.options.create_namespace {
@@ -166,6 +180,7 @@ impl Run<'_> {
         for name in used.difference(&own) {
             let object = inventory::namespace_ref(name);
             if self.cluster.get_as(&inventory::namespace_kind(), &object).await?.is_none() {
+                self.cluster.check_write(&object)?;
                 missing.insert((*name).clone());
             }
         }
@@ -250,7 +265,7 @@ impl Run<'_> {
         if crds.is_empty() { Ok(()) } else { established::wait(self.cluster, &crds, self.guard).await }
     }
 
-    /// Tells of objects whose turn does not come.
+    /// Reports the objects of a phase that is not written, because an earlier one failed.
     fn leave(&mut self, group: Vec<Planned>) {
         for one in group {
             self.report_builder.push(skipped(one));

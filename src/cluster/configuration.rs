@@ -281,7 +281,8 @@ const WITHOUT_STATUS: [Kind; 9] = [
     Kind::PodDisruptionBudget,
 ];
 
-/// Without what no rule reads and what nobody may see. Items of a list do not say what they are.
+/// A list item as a resource, without Secret values and fields that no rule reads. List items have no `apiVersion` and
+/// `kind`.
 fn resource(item: Value, api_version: &str, kind: Kind) -> Option<Resource> {
     let Value::Map(entries) = item else { return None };
     let mut entries = entries.into_vec();
@@ -319,7 +320,7 @@ fn keep_key(node: &mut Value, wanted: &str) {
     }
 }
 
-/// Certificates are public. Of everything else in a Secret only whether it is there is kept.
+/// Replaces the values of a Secret, except certificates, which are public. The keys remain.
 fn conceal(data: &mut Value) {
     const CERTIFICATES: [&str; 7] =
         ["tls.crt", "cert", "ca.crt", "cacert", "ca-cert.pem", "root-cert.pem", "cert-chain.pem"];

@@ -1,5 +1,5 @@
-//! One cluster: its isolated client, made on first use and made anew when its credentials are refused, and the few
-//! requests everything else is built of. Objects are plain JSON here; knows no order, no inventory.
+//! One cluster: its isolated client, created on first use and again when its credentials are rejected, and the basic
+//! requests. Objects are JSON. Uses no order and no inventory.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -73,7 +73,7 @@ struct PageMeta {
 }
 
 impl Cluster {
-    /// Reads the credentials; talks to nobody yet.
+    /// Reads the credentials. Sends no request.
     pub(super) async fn new(name: &str, target: Target) -> Result<Self, Error> {
         let connection = Mutex::new(connect(name, &target, 0).await?);
         Ok(Self { name: name.to_owned(), target, connection, kinds: Kinds::default() })
@@ -90,6 +90,20 @@ impl Cluster {
         &self.target.inventory_namespace
     }
 
+    /// Checks the object against the target's allow-list. [`Cluster::patch`], [`Cluster::merge`] and [`Cluster::remove`]
+    /// check it themselves; other writes have to.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`].
+    pub(crate) fn check_write(&self, object: &ObjectRef) -> Result<(), Error> {
+        let kind = (object.group(), object.kind.as_str());
+        self.target.allows_write(kind, object.namespace.as_deref(), &object.name).map_err(|list| Error::NotAllowed {
+            target: self.name.clone(),
+            object: object.to_string(),
+            list,
+        })
+    }
+
     /// Servers of the worker's configuration for this target, by name.
     pub(crate) fn connections(&self) -> &std::collections::BTreeMap<String, crate::config::Connection> {
         &self.target.connections
@@ -100,8 +114,8 @@ impl Cluster {
         self.connection.lock().await.client.clone()
     }
 
-    /// Sends a request within the target's time limit. When the credentials are refused, they are read anew and the
-    /// request is sent once more: a file that was rotated while we ran is no reason to fail.
+    /// Sends a request within the target's time limit. If the credentials are rejected, they are read again and the
+    /// request is sent once more, because their file may have been rotated.
     ///
     /// # Errors
     /// [`Error::Request`] with the cause.
@@ -171,7 +185,7 @@ impl Cluster {
     async fn renew(&self, refused: u64) -> Result<Connection, Error> {
         let mut connection = self.connection.lock().await;
         if connection.number == refused {
-            tracing::info!(target = self.name, "credentials refused: reading them anew");
+            tracing::info!(target = self.name, "credentials rejected; reading them again");
             *connection = connect(&self.name, &self.target, refused + 1).await?;
         }
         Ok(connection.clone())
@@ -304,8 +318,20 @@ impl Cluster {
     /// Server-side apply of one object as [`FIELD_MANAGER`]; answers the object as it is (or in a dry run would be).
     ///
     /// # Errors
-    /// [`Error::Request`].
+    /// [`Error::NotAllowed`], [`Error::Request`].
     pub(super) async fn patch(
+        &self,
+        kind: &Kind,
+        object: &ObjectRef,
+        body: &Value,
+        how: Apply,
+    ) -> Result<Value, Error> {
+        self.check_write(object)?;
+        self.patch_unchecked(kind, object, body, how).await
+    }
+
+    /// As [`Cluster::patch`], for the worker's own namespace of inventories, which the allow-list does not restrict.
+    pub(super) async fn patch_unchecked(
         &self,
         kind: &Kind,
         object: &ObjectRef,
@@ -325,7 +351,7 @@ impl Cluster {
     /// the changes is a condition.
     ///
     /// # Errors
-    /// [`Error::Request`], with [`ApiError::Conflict`] when somebody wrote the object since.
+    /// [`Error::NotAllowed`]; [`Error::Request`], with [`ApiError::Conflict`] when the object has changed since.
     pub(super) async fn merge(
         &self,
         kind: &Kind,
@@ -333,6 +359,7 @@ impl Cluster {
         changes: &Value,
         dry_run: bool,
     ) -> Result<Value, Error> {
+        self.check_write(object)?;
         let path = kind.path(object.namespace.as_deref());
         let params = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.call("patch", object, |client| {
@@ -342,11 +369,22 @@ impl Cluster {
         .await
     }
 
-    /// Asks for an object's deletion; one that is not there is a success.
+    /// Requests an object's deletion. An object that does not exist is a success.
     ///
     /// # Errors
-    /// [`Error::Request`].
+    /// [`Error::NotAllowed`], [`Error::Request`].
     pub(super) async fn remove(&self, kind: &Kind, object: &ObjectRef, params: &DeleteParams) -> Result<(), Error> {
+        self.check_write(object)?;
+        self.remove_unchecked(kind, object, params).await
+    }
+
+    /// As [`Cluster::remove`], for the worker's own inventories, which the allow-list does not restrict.
+    pub(super) async fn remove_unchecked(
+        &self,
+        kind: &Kind,
+        object: &ObjectRef,
+        params: &DeleteParams,
+    ) -> Result<(), Error> {
         let path = kind.path(object.namespace.as_deref());
         let answer = self
             .call("delete", object, |client| {
@@ -400,7 +438,7 @@ async fn connect(name: &str, target: &Target, number: u64) -> Result<Connection,
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(error.into()))?
         }
     };
-    // Shorter than the limit of the whole call, so that it is told apart from a server that is slow to answer.
+    // Shorter than the limit of the whole call, to distinguish an unreachable server from a slow one.
     config.connect_timeout = Some(target.request_timeout / 2);
     let client = Client::try_from(config.clone()).map_err(|error| unusable(error.into()))?;
     Ok(Connection { client, unretried: Arc::default(), settings: Arc::new(config), number })

@@ -117,6 +117,7 @@ impl Run<'_> {
         let mut lag = DiscoveryLag::begin();
         loop {
             let candidates = self.candidates(inventory, objects.clone()).await?;
+            candidates.iter().try_for_each(|(_, object)| self.cluster.check_write(object))?;
             match self.live(&candidates).await {
                 Ok(live) => return Ok((candidates, live)),
                 Err(error) if lag.explains(&error).await => {}
@@ -236,8 +237,8 @@ impl Run<'_> {
         removal.run(inventory, doomed, &mut self.report_builder).await
     }
 
-    /// Stores what is left of the installation; when nothing is, the inventory goes too, last of all. Under a generation
-    /// it stays, empty, or is made: an older command that comes later must find it.
+    /// Stores the remaining objects of the installation. Without any, the inventory is deleted last. With a generation it
+    /// is stored empty instead, so that an older command that arrives later finds it.
     async fn settle(
         &self,
         inventory: &mut Inventory,

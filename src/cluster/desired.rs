@@ -35,7 +35,7 @@ impl Desired {
         self.kind.as_ref().ok_or_else(|| self.unknown())
     }
 
-    /// The error of an object whose kind nobody knows.
+    /// The error for an object whose kind neither the cluster nor the set defines.
     pub fn unknown(&self) -> Error {
         Error::UnknownKind {
             object: self.object.to_string(),
@@ -45,7 +45,7 @@ impl Desired {
     }
 }
 
-/// Resolves kinds and namespaces. Order is kept.
+/// Resolves kinds and namespaces. The order does not change.
 pub(super) async fn resolve(
     cluster: &Cluster,
     objects: Vec<DynamicObject>,

@@ -72,7 +72,7 @@ fn walk(path: &str, from: Option<&Value>, to: Option<&Value>, found: &mut Vec<Fi
     }
 }
 
-/// A list whose items are told apart by their names.
+/// Whether `name` identifies the items of the list.
 fn named(items: &[Value]) -> bool {
     let names: std::collections::HashSet<_> = items.iter().filter_map(|item| item["name"].as_str()).collect();
     names.len() == items.len()

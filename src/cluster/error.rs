@@ -77,6 +77,16 @@ pub enum Error {
         /// Such as `ConfigMap sailhand-system/sailhand-web`.
         object: String,
     },
+    /// The target's allow-list in the worker's configuration does not have the object.
+    #[error("{object} may not be written: it is not in {list} of target {target} in the worker's configuration")]
+    NotAllowed {
+        /// The target's id.
+        target: String,
+        /// Such as `ConfigMap kube-system/a`.
+        object: String,
+        /// `kinds` or `namespaces`.
+        list: &'static str,
+    },
     /// Not usable in the name of an inventory.
     #[error("installation name {name:?}: want 1 to 50 lower-case letters, digits and inner dashes")]
     InstallationName {
@@ -181,7 +191,7 @@ pub enum Error {
         /// What its status says.
         reason: String,
     },
-    /// The guard told the work to stop.
+    /// The guard stopped the work.
     #[error(transparent)]
     Stopped(#[from] Stop),
 }
@@ -218,7 +228,8 @@ impl Classify for Error {
             | Self::UnknownKind { .. }
             | Self::InstallationName { .. }
             | Self::Incomplete { .. }
-            | Self::Twice { .. } => Class::Rejected,
+            | Self::Twice { .. }
+            | Self::NotAllowed { .. } => Class::Rejected,
             Self::WorkloadFailed { .. }
             | Self::Kubeconfig { .. }
             | Self::Owned { .. }
@@ -239,6 +250,7 @@ impl Classify for Error {
             Self::Reserved { .. } => Code::SH3021,
             Self::OtherTarget { .. } => Code::SH3022,
             Self::IsInventory { .. } => Code::SH3023,
+            Self::NotAllowed { .. } => Code::SH1021,
             Self::InstallationName { .. } => Code::SH1005,
             Self::Incomplete { .. } => Code::SH3103,
             Self::Twice { .. } => Code::SH3104,

@@ -14,7 +14,7 @@ const WITHIN: Duration = Duration::from_mins(1);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Waits for the CRDs, and until discovery tells of their kinds: the next command may have objects of them.
+/// Waits for the CRDs, and until discovery lists their kinds: the next command may have objects of them.
 pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -> Result<(), Error> {
     let until = Instant::now() + WITHIN;
     cluster.forget_kinds().await;
@@ -32,7 +32,7 @@ pub(super) async fn wait(cluster: &Cluster, crds: &[ObjectRef], guard: &Guard) -
     Ok(())
 }
 
-/// Usable, or what is in the way.
+/// `Ok` when the kinds are served, else the reason why not.
 async fn look(cluster: &Cluster, crd: &ObjectRef) -> Result<Result<(), String>, Error> {
     let live = cluster.get(crd).await?.unwrap_or_default();
     if let Err(reason) = state(&live) {
@@ -42,13 +42,13 @@ async fn look(cluster: &Cluster, crd: &ObjectRef) -> Result<Result<(), String>, 
         let (version, name) = (&kind.resource.api_version, &kind.resource.kind);
         if cluster.kind(version, name).await?.is_none() {
             cluster.forget_kinds().await;
-            return Ok(Err(format!("discovery does not tell of {name} in {version} yet")));
+            return Ok(Err(format!("discovery does not list {name} in {version} yet")));
         }
     }
     Ok(Ok(()))
 }
 
-/// Established, or what is in the way.
+/// `Ok` when the CRD is established, else the condition that prevents it.
 fn state(crd: &Value) -> Result<(), String> {
     let conditions = crd["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     let status =

@@ -10,7 +10,7 @@ use super::FIELD_MANAGER;
 /// A field that may have another owner.
 struct IgnoreRule {
     kinds: &'static [&'static str],
-    /// The field of the object whose items it is in, told apart by their names.
+    /// The field of the object whose items it is in; `name` identifies an item.
     items: Option<&'static str>,
     /// The field, below the item or the object.
     field: &'static [&'static str],
@@ -52,7 +52,7 @@ struct Seen<'a> {
     ours: bool,
     /// Whether we have ever applied the object.
     known: bool,
-    /// Everybody who owns it: manager and subresource.
+    /// Owners of the field: manager and subresource.
     owners: Vec<(&'a str, &'a str)>,
 }
 
@@ -82,7 +82,7 @@ fn scaled(seen: &Seen) -> bool {
 /// The name under which istiod writes.
 const ISTIOD: &str = "pilot-discovery";
 
-/// Takes out of `body` what is left to others.
+/// Removes from `body` the fields that other controllers manage.
 pub(super) fn strip_ignored(body: &mut Value, live: Option<&Value>) {
     let kind = body["kind"].as_str().unwrap_or_default().to_owned();
     for rule in RULES.iter().filter(|rule| rule.kinds.contains(&kind.as_str())) {

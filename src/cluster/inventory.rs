@@ -46,7 +46,7 @@ pub(super) struct Inventory {
     generation: Option<u64>,
     /// What the installation has, or is about to have.
     pub entries: BTreeSet<ObjectRef>,
-    /// What it was made from, if whoever made it said so.
+    /// Source of the set as its producer gave it; `None` when it gave none.
     pub origin: Option<Value>,
 }
 
@@ -146,7 +146,7 @@ impl Inventory {
         }
     }
 
-    /// Stores `entries` with the guard's fence, if nobody newer was here since it was read.
+    /// Stores `entries` with the guard's fence, if no newer holder has written the inventory since it was read.
     pub async fn write(
         &mut self,
         cluster: &Cluster,
@@ -212,7 +212,7 @@ impl Inventory {
         let preconditions =
             Preconditions { uid: Some(version.uid.clone()), resource_version: Some(version.resource.clone()) };
         let params = DeleteParams::background().preconditions(preconditions);
-        cluster.remove(&kind("ConfigMap", "configmaps", true), &self.object, &params).await
+        cluster.remove_unchecked(&kind("ConfigMap", "configmaps", true), &self.object, &params).await
     }
 
     fn gone(&self, guard: &Guard) -> Error {
@@ -223,7 +223,7 @@ impl Inventory {
         let bad = |reason: String| Error::Inventory { inventory: self.place(), reason };
         let metadata = &stored["metadata"];
         let annotation = |key: &str| metadata["annotations"][key].as_str();
-        let tool = annotation(TOOLING).unwrap_or("nobody");
+        let tool = annotation(TOOLING).unwrap_or("an unknown tool");
         if !tool.starts_with("sailhand/") {
             return Err(Error::Owned { object: self.object.to_string(), owner: tool.to_owned() });
         }
@@ -336,15 +336,17 @@ fn id(object: &ObjectRef) -> String {
     format!("applyset-{}-v1", URL_SAFE_NO_PAD.encode(hash))
 }
 
-/// An installation as its inventory tells of it.
+/// An installation as its inventory describes it.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Its name.
     pub installation: String,
-    /// What it was made from, if whoever made it said so.
+    /// Source of the set as its producer gave it; `None` when it gave none.
     pub origin: Option<Value>,
     /// What it has, or is about to have.
     pub objects: BTreeSet<ObjectRef>,
+    /// Fence of the last lease under which it was written.
+    pub fence: u64,
 }
 
 /// All installations of a cluster, by name.
@@ -366,6 +368,7 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
             installation: installation.to_owned(),
             origin: inventory.origin,
             objects: inventory.entries,
+            fence: inventory.fence,
         });
     }
     Ok(all)
@@ -401,11 +404,15 @@ pub(super) fn is_inventory(cluster: &Cluster, object: &ObjectRef, content: &Valu
         || annotations[TOOLING].as_str().is_some_and(|it| it.starts_with("sailhand/"))
 }
 
-/// Creates a namespace that is nobody's member: it outlives the installation.
+/// Creates a namespace that is in no inventory, so that it outlives the installation.
 pub(super) async fn namespace(cluster: &Cluster, name: &str) -> Result<ObjectRef, Error> {
     let object = namespace_ref(name);
     let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-    cluster.patch(&namespace_kind(), &object, &body, Apply::default()).await?;
+    if name == cluster.inventory_namespace() {
+        cluster.patch_unchecked(&namespace_kind(), &object, &body, Apply::default()).await?;
+    } else {
+        cluster.patch(&namespace_kind(), &object, &body, Apply::default()).await?;
+    }
     Ok(object)
 }
 

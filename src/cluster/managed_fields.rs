@@ -65,7 +65,7 @@ fn is_text_map(object: &Map<String, Value>) -> bool {
         && object.get("kind").is_some_and(|kind| kind == "ConfigMap" || kind == "Secret")
 }
 
-/// apiVersion, kind, name and namespace are the object's address: nobody owns them.
+/// apiVersion, kind, name and namespace identify the object and have no field manager.
 fn without_address(object: &Map<String, Value>) -> Map<String, Value> {
     let mut object = object.clone();
     object.remove("apiVersion");

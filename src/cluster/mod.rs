@@ -30,6 +30,7 @@ mod prune;
 pub mod ready;
 mod removal;
 mod report;
+pub mod rights;
 mod server_written;
 mod takeover;
 pub mod wait;
@@ -74,6 +75,12 @@ impl Clusters {
     #[must_use]
     pub fn knows(&self, target: &str) -> bool {
         self.targets.contains_key(target)
+    }
+
+    /// Whether the configuration allows commands with this verb on the target.
+    #[must_use]
+    pub fn allows_verb(&self, target: &str, verb: &str) -> bool {
+        self.targets.get(target).is_some_and(|(settings, _)| settings.allows_verb(verb))
     }
 
     /// The cluster of a target.

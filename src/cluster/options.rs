@@ -29,6 +29,6 @@ pub struct ApplyOptions {
     pub wait: Option<Duration>,
     /// Refuse as superseded when the inventory holds a higher one.
     pub generation: Option<u64>,
-    /// What the set was made from, for who makes it again: kept in the inventory as it is.
+    /// Source of the set, stored unchanged in the inventory, so that a later command can render it again.
     pub origin: Option<Value>,
 }

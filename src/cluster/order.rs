@@ -28,7 +28,7 @@ impl Phase {
             ("", "Namespace") => Self::Namespaces,
             ("apiextensions.k8s.io", _) => Self::Definitions,
             ("admissionregistration.k8s.io", _) => Self::Webhooks,
-            // A route that names a subset nobody knows yet, or no more, answers 503.
+            // A route to a subset that proxies do not have returns 503.
             ("networking.istio.io", "VirtualService") => Self::Routes,
             ("gateway.networking.k8s.io", _) if kind.ends_with("Route") => Self::Routes,
             _ if kind.ends_with("Class") => Self::Classes,

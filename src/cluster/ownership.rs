@@ -25,9 +25,9 @@ pub(super) fn ours(live: &Value, id: &str) -> bool {
     live["metadata"]["labels"][PART_OF] == id
 }
 
-/// Another owner than the installation `id`, if there are signs of one. An object without marks is nobody's, even
-/// when some field manager has written it: conflicts over fields are the API server's to find. A membership
-/// label wins over marks that stayed from before it was adopted.
+/// Another owner than the installation `id`, if there are signs of one. An object without marks has no owner,
+/// even when a field manager has written it: the API server detects conflicts over fields. A membership label has
+/// precedence over marks from before the adoption.
 pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
     if ours(live, id) {
         return None;

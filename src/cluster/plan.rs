@@ -220,8 +220,8 @@ fn note(live: &Value, desired: &Desired, taken: Option<&TakeOver>, options: &App
     })
 }
 
-/// The object as it is and as it would be, where they differ by what we want. Somebody else may write between the read
-/// and the dry run: that is not ours to report or to repeat, so both are done again.
+/// The object as it is and as it would be, where they differ by what we want. If another client writes between the
+/// read and the dry run, both are repeated, so that its change is not reported as ours.
 async fn difference(
     cluster: &Cluster,
     desired: &Desired,
@@ -306,7 +306,7 @@ fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error:
         Some(ApiError::Refused(text)) if text.contains("dry run") && !options.dry_run => {
             Decision::Patch(Seen::of(live, &[]))
         }
-        // Somebody wrote since it was read; the write looks again.
+        // The object has changed since it was read; the write reads it again.
         Some(ApiError::FieldConflict(_)) if is_contested(desired) && !options.dry_run => {
             Decision::Patch(Seen::of(live, &[]))
         }

@@ -176,7 +176,7 @@ fn daemon_set(object: &Value) -> Readiness {
 fn stateful_set(object: &Value) -> Readiness {
     let strategy = &object["spec"]["updateStrategy"];
     if strategy["type"] == "OnDelete" {
-        return Current; // its pods are replaced when somebody deletes them
+        return Current; // OnDelete: its pods are replaced after they are deleted
     }
     let wanted = wanted(object);
     let missing =

@@ -195,8 +195,8 @@ fn waiting_for(left: &[String]) -> String {
     }
 }
 
-/// Waits until all of `doomed` are gone, no longer than `until`; answers those that are not, each with the finalizers
-/// that block it. What is left is given to `blocked` whenever it has changed.
+/// Waits until all of `doomed` are gone, no longer than `until`; returns the remaining ones, each with the finalizers
+/// that block it. Calls `blocked` with the remaining ones whenever they change.
 pub(super) async fn wait_until_deleted(
     cluster: &Cluster,
     doomed: &[DeleteCandidate],

@@ -70,7 +70,7 @@ pub async fn until_ready(
     }
 }
 
-/// Only what another round cannot mend ends the wait.
+/// Only an error that is permanent ends the wait.
 fn passing(round: Result<(), Error>) -> Result<Option<Error>, Error> {
     match round {
         Ok(()) => Ok(None),

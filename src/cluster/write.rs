@@ -18,7 +18,7 @@ use super::{Action, Cluster, Error, ignored_fields, removal, takeover};
 use crate::failpoint::{Step, reach};
 use crate::guard::Guard;
 
-/// Tries when somebody else writes the same object at the same time.
+/// Attempts when another client writes the same object at the same time.
 const TRIES: u32 = 3;
 
 /// How long an object may take to go before it is created again.

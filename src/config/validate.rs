@@ -30,6 +30,9 @@ pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
         let label = target.inventory_namespace.parse::<event::Target>().is_ok();
         check(label, &key("inventory_namespace"), "must be the name of a namespace")?;
         check(!target.request_timeout.is_zero(), &key("request_timeout"), "must be longer than 0s")?;
+        if let Some((list, entry)) = super::allow::malformed(target) {
+            return Err((key(list), format!("{entry:?} is not valid: {}", super::allow::form(list))));
+        }
         for (name, connection) in &target.connections {
             self::connection(&key(&format!("connections.{name}")), name, connection)?;
         }
@@ -217,6 +220,11 @@ mod tests {
         assert_eq!(wrong(|c| c.worker.slots = 0), "worker.slots");
         assert_eq!(wrong(|c| c.worker.slots = 5_001), "worker.slots");
         assert_eq!(wrong(|c| drop(c.targets.insert("A.b".to_owned(), super::super::Target::default()))), "targets.A.b");
+        let target =
+            |change: fn(&mut super::super::Target)| wrong(|c| change(c.targets.entry("a".to_owned()).or_default()));
+        assert_eq!(target(|t| t.verbs = Some(vec!["Mesh".to_owned()])), "targets.a.verbs");
+        assert_eq!(target(|t| t.kinds = Some(vec!["deployments.apps".to_owned()])), "targets.a.kinds");
+        assert_eq!(target(|t| t.namespaces = Some(vec!["*-a".to_owned()])), "targets.a.namespaces");
         assert_eq!(wrong(|c| c.charts.source.clear()), "charts.source");
         assert_eq!(wrong(|c| c.charts.source = "https://me:secret@host".to_owned()), "charts.source");
         assert_eq!(wrong(|c| c.charts.timeout = Duration::ZERO), "charts.timeout");

@@ -44,6 +44,7 @@ impl Environment for Kubernetes<'_> {
             let (api_version, kind) = (name.api_version.clone(), name.kind.clone());
             return Err(cluster::Error::UnknownKind { object: name.to_string(), api_version, kind }.into());
         };
+        self.cluster.check_write(&name)?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let _writing = self.guard.writing().await?;
         let stored = self.cluster.call("apply", &name, |client| {
@@ -56,6 +57,7 @@ impl Environment for Kubernetes<'_> {
 
     async fn delete(&self, object: &ObjectRef) -> Result<(), Error> {
         let Some(kind) = self.kind(object).await? else { return Ok(()) };
+        self.cluster.check_write(object)?;
         let cleans_up = object.kind == "Namespace" && self.guard.check() != Err(Stop::LostLease);
         let _writing = if cleans_up { None } else { Some(self.guard.writing().await?) };
         let params = DeleteParams::background();

@@ -69,7 +69,7 @@ impl Component {
     }
 }
 
-/// What a part was made from: kept in its inventory, so that a later command can make it again.
+/// Chart, version and values of a component, stored in its inventory so that a later command can render it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Which part.
@@ -88,7 +88,7 @@ pub struct Provenance {
     pub namespace: String,
     /// The chart's values.
     pub values: Value,
-    /// What the command asked for; kept with the control plane.
+    /// The parameters of the command, stored with the control plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<Request>>,
 }

@@ -48,7 +48,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A revision that is not this worker's, with those that are there, whoever made them.
+    /// The error for a revision that this worker has not installed. The message lists the revisions in the cluster.
     #[must_use]
     pub fn not_installed(revision: &str, facts: &ObservedMesh) -> Self {
         let own = facts.installed(Component::Istiod).map(|it| format!("revision {}", it.name));

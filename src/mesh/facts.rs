@@ -12,13 +12,13 @@ pub struct ObservedMesh {
     pub kubernetes: Kubernetes,
     /// What this worker has installed, by its inventories.
     pub installed: Vec<Installed>,
-    /// Deployments of istiod, whoever made them.
+    /// Deployments of istiod, installed by any tool.
     pub control_planes: Vec<ControlPlane>,
-    /// Configurations of injectors, whoever made them.
+    /// Webhook configurations of injectors, installed by any tool.
     pub webhooks: Vec<Webhook>,
-    /// The version of the Gateway API's CRDs, where they are there; `unknown` when they do not say.
+    /// Version of the Gateway API's CRDs; `None` without CRDs, `unknown` without the version annotation.
     pub gateway_api: Option<String>,
-    /// Whose cluster it is, such as `gke`, where it can be told.
+    /// The Kubernetes platform, such as `gke`; `None` if it is not recognized.
     pub platform: Option<&'static str>,
 }
 

@@ -6,6 +6,7 @@ mod component;
 mod error;
 mod facts;
 mod finding;
+pub mod istio_operator;
 pub mod owner;
 mod plan;
 mod profile;

@@ -25,7 +25,7 @@ pub enum Owner {
     ArgoCd,
     /// Flux.
     Flux,
-    /// Nobody whose marks are known.
+    /// No known tool.
     Unknown,
 }
 
@@ -54,7 +54,7 @@ pub fn of(object: &Value) -> Owner {
     let owners = object["metadata"]["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice);
     let sail = |owner: &Value| owner["apiVersion"].as_str().is_some_and(|it| it.starts_with("sailoperator.io/"));
     let managed_by = label("app.kubernetes.io/managed-by").unwrap_or_default();
-    // Marks of a former owner stay when another adopts, so the one that is kept up to date is asked first.
+    // Marks of a former owner stay when another adopts, so the label that each apply writes is checked first.
     if managed_by == MANAGED_BY {
         Owner::Sailhand
     } else if managed_by == "sail-operator" || owners.iter().any(sail) {

@@ -64,7 +64,7 @@ pub struct Request {
     /// Values for single charts; they win over `values`.
     #[serde(default)]
     pub component_values: ComponentValues,
-    /// The CRDs of the Gateway API: the text of a release's `standard-install.yaml`. They are applied and kept.
+    /// The CRDs of the Gateway API: the text of a release's `standard-install.yaml`. They are applied and never deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8_388_608))]
     pub gateway_api: Option<String>,

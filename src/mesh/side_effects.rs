@@ -1,5 +1,5 @@
-//! What an installation moves or leaves as it is although the command does not name it: said, so that nobody is
-//! surprised. Pure.
+//! Side effects of an installation for the report: objects that it changes or leaves although the command does not name
+//! them. Pure.
 
 use super::plan::Plan;
 use super::{Component, Finding, ObservedMesh, Request, Severity};

@@ -109,7 +109,7 @@ pub const fn is_whole(version: &Version) -> bool {
     version.minor() >= WHOLE
 }
 
-/// Where its images are when nobody names another place.
+/// Default registry of its images.
 #[must_use]
 pub const fn hub(version: &Version) -> &'static str {
     if version.minor() >= 30 { "registry.istio.io/release" } else { "docker.io/istio" }

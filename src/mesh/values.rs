@@ -23,7 +23,7 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// What all charts are told. Source charts have neither hub nor tag of a release, so both are always given.
+/// Values of all charts. Charts of the source tree have neither hub nor tag of a release, so both are always set.
 fn common(request: &Request, profile: Profile, platform: Option<&str>) -> Map<String, Value> {
     let mut values = object(json!({
         "global": {

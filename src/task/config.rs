@@ -1,4 +1,4 @@
-//! `config.apply` and `config.delete`: any Kubernetes objects, kept together under a name.
+//! `config.apply` and `config.delete`: any Kubernetes objects, as one named installation.
 
 use std::time::Duration;
 

@@ -131,7 +131,7 @@ impl<R, E: Into<Error>> From<E> for Failure<R> {
 /// What a task fails with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The guard told the task to stop.
+    /// The guard stopped the task.
     #[error(transparent)]
     Stopped(#[from] Stop),
     /// Something about the cluster.
@@ -284,7 +284,7 @@ impl Commands for () {
 pub enum Cancelled {
     /// It is noted; the command ends at its next safe point, or before it begins.
     Asked,
-    /// Somebody had asked before.
+    /// The command was cancelled before.
     Already,
     /// It has ended, nothing is left to cancel.
     Ended,

@@ -17,7 +17,7 @@ use labels::{Asked, MANAGER, RESTART};
 pub use params::{LabelParams, LabelReport, Mode};
 pub use restart::Restart;
 
-/// Writes that may lose against somebody else's before the engine is asked to try again later.
+/// Write conflicts before the attempt fails and the engine retries it later.
 const ROUNDS: u32 = 5;
 
 /// `namespace.label`.
@@ -62,6 +62,7 @@ impl Work<'_> {
     /// A restart that is due is written down with the labels, in one write, and crossed out when all workloads are
     /// restarted: a run after a crash in between finds it, although the labels are right by then.
     async fn run(&mut self) -> Result<(), Error> {
+        self.cluster.check_write(&self.object())?;
         let Some(due) = self.switch().await? else { return Ok(()) };
         let restarted = restart::restart(self.cx, self.cluster, self.params, &due, &mut self.report.restarted).await;
         self.wrote |= !self.params.dry_run && self.report.restarted.iter().any(|one| one.skipped.is_none());
@@ -138,7 +139,7 @@ impl Work<'_> {
         }
     }
 
-    /// False when somebody else wrote since it was read, and another round is worth it. A merge patch and not a
+    /// False when the namespace has changed since it was read and a round is left. A merge patch and not a
     /// server-side apply, because that cannot remove a label that another manager has set; the resource version in
     /// it makes it a compare-and-swap.
     async fn write(&mut self, create: bool, metadata: Value, round: u32) -> Result<bool, Error> {

@@ -20,7 +20,7 @@ pub enum Refusal {
         /// Such as `VirtualService shop/old-reviews`.
         objects: Vec<String>,
     },
-    /// What would be applied has errors, as the analysis sees it together with what is there.
+    /// The analysis of the new objects together with the objects in the cluster has errors.
     #[error("the analysis finds {} errors: {}{}", .errors, .first.join("; "), not_judged(.unread))]
     Findings {
         /// How many.

@@ -1,6 +1,6 @@
-//! `config.watch-analyze`: tells what is wrong with the configuration of a cluster, and then what becomes wrong and what
-//! is mended, as events, for a while or until it is cancelled. Writes nothing, so it needs no lease and keeps nobody
-//! from writing; it takes one of a worker's slots as long as it lasts.
+//! `config.watch-analyze`: publishes the findings of a cluster as events, and then each new and each resolved finding, for
+//! a duration or until it is cancelled. Writes nothing, so it needs no lease and blocks no other command; it takes one of a
+//! worker's slots.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::analysis::{Finding, Level};
 use crate::cluster::configuration::Live;
 use crate::notice::{Found, Notice, Resolved};
 
-/// Time for the first reading of the cluster. What has not come by then is named, and told when it comes.
+/// Time for the first lists of the cluster. Kinds that are not listed by then are reported as unread; their findings
+/// follow.
 const READ: Duration = Duration::from_mins(1);
 /// Bytes of findings in one event; a quarter of what a NATS server takes in one message by default.
 const MOST: usize = 256 * 1024;
@@ -34,8 +35,8 @@ pub struct Watch;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchParams {
-    /// How long, from when it begins; at most 24h. One that another worker takes over begins anew: `expirytime` is what
-    /// bounds it whatever happens.
+    /// Duration of the watch from its start; at most 24h. If another worker takes it over, it starts again; `expirytime`
+    /// bounds it in any case.
     #[serde(default = "ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
@@ -43,7 +44,7 @@ pub struct WatchParams {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub namespaces: Vec<Namespace>,
-    /// Tell these codes only; when empty all but `IST0136`, which is told on request.
+    /// Only findings with these codes. When empty, all codes but `IST0136`, which is reported only on request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub codes: Vec<String>,
@@ -79,7 +80,7 @@ pub struct WatchReport {
 impl Task for Watch {
     const VERB: &'static str = "config.watch-analyze";
     const SUMMARY: &'static str =
-        "Watches a cluster and tells what becomes wrong with its Istio configuration, and what is mended, as events.";
+        "Watches a cluster and publishes new and resolved findings of its Istio configuration as events.";
     type Params = WatchParams;
     type Report = WatchReport;
     const SLOT_CLASS: SlotClass = SlotClass::Watch;
@@ -143,7 +144,7 @@ impl Task for Watch {
     }
 }
 
-/// What is mended first: of one that has only moved, the new place is what stays with whoever listens.
+/// Publishes resolved findings first: consumers of a finding that has moved then end with its new position.
 async fn tell(cx: &TaskContext, difference: &Difference, live: &Live) -> Result<(), Error> {
     for part in parts(&difference.resolved) {
         let findings = part.iter().map(finding_report).collect();

@@ -30,7 +30,7 @@ impl Engine {
             deliveries: delivery.delivered,
             worker: self.settings.worker.clone(),
         };
-        let id = format!("{}.{}.dlq", letter.address().1, delivery.sequence);
+        let id = format!("{}.{}.dlq", letter.address().1, letter.place().trim_start_matches('s'));
         match event::dead_letter_event(origin, &id, time, &data) {
             Ok(event) => {
                 if let Err(error) = self.bus.tell_dead_letter(&letter, &event).await {

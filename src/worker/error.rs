@@ -23,6 +23,14 @@ pub enum Error {
         /// As the command names it.
         target: String,
     },
+    /// The target's allow-list does not have the verb.
+    #[error("verb {verb} is not in verbs of target {target} in the worker's configuration")]
+    VerbNotAllowed {
+        /// As the command names it.
+        target: String,
+        /// Such as `mesh.install`.
+        verb: String,
+    },
     /// A schedule that is not this command's own has published it.
     #[error("the command was published by the message schedule {schedule:?}, which is not the workers' schedule of it")]
     ForeignSchedule {
@@ -145,6 +153,7 @@ impl Classify for Error {
             Self::Bus(error) => error.class(),
             Self::Task(error) => error.class(),
             Self::UnknownTarget { .. }
+            | Self::VerbNotAllowed { .. }
             | Self::ForeignSchedule { .. }
             | Self::ForbiddenHeader { .. }
             | Self::ReusedId { .. } => Class::Rejected,
@@ -170,6 +179,7 @@ impl Classify for Error {
             Self::Bus(error) => error.code(),
             Self::Task(error) => error.code(),
             Self::UnknownTarget { .. } => Code::SH1008,
+            Self::VerbNotAllowed { .. } => Code::SH1021,
             Self::ForeignSchedule { .. } | Self::ForbiddenHeader { .. } => Code::SH1018,
             Self::ReusedId { .. } => Code::SH1019,
             Self::ForeignFence { .. } => Code::SH3015,

@@ -1,9 +1,12 @@
 //! How a delivery came onto its subject, by headers that only NATS interprets. NATS permissions protect a subject from
 //! clients, but not from message schedules: the server publishes those itself, on any subject of the stream, for whoever
 //! may publish on one of them (nats-architecture-and-design ADR-51). So a command from a schedule is accepted only if it
-//! is the worker's own schedule of this very command, and a client's message may not be a schedule.
+//! is the worker's own schedule of this very command, and a client's message may not be a schedule. The command stream
+//! permits neither schedules nor roll-ups; these checks are the second line of defense, and judge messages that
+//! `sailhand topology apply` moved from an earlier installation.
 
 use super::Error;
+use crate::event;
 
 /// The server writes it into what a schedule publishes: the subject of the schedule. It refuses it from clients, except
 /// beside `Nats-Schedule-Next: purge`.
@@ -15,18 +18,28 @@ const SCHEDULE: &str = "nats-schedule";
 /// Deletes the other messages of the subject, or of the stream.
 const ROLLUP: &str = "nats-rollup";
 
+/// `sailhand topology apply` puts it before the names of the headers of a message that it moves.
+const MOVED: &str = "istio-moved-";
+/// The reason why the headers of a moved message could not be read.
+const UNREADABLE: &str = "istio-moved-unreadable";
+
 /// Checks the headers of a delivery. `schedule` is the subject on which workers schedule the command that it carries;
-/// `None` if it carries none.
+/// `None` if it carries none, or comes from the command stream.
 ///
 /// # Errors
-/// [`Error::ForeignSchedule`] and [`Error::ForbiddenHeader`].
+/// [`Error::ForeignSchedule`], [`Error::ForbiddenHeader`], and [`event::Error::NotAnEvent`] for a moved message whose
+/// headers could not be read.
 pub(super) fn check<'a>(
     headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     schedule: Option<&str>,
 ) -> Result<(), Error> {
     let mut is_scheduled = false;
     for (name, value) in headers.clone() {
-        if name.eq_ignore_ascii_case(SCHEDULER) {
+        if name.eq_ignore_ascii_case(UNREADABLE) {
+            let reason = format!("its headers cannot be read: {value}");
+            return Err(event::Error::NotAnEvent { reason }.into());
+        }
+        if original(name) == SCHEDULER {
             if schedule != Some(value) {
                 return Err(Error::ForeignSchedule { schedule: value.chars().take(256).collect() });
             }
@@ -34,13 +47,19 @@ pub(super) fn check<'a>(
         }
     }
     for (name, _) in headers {
-        let lower = name.to_ascii_lowercase();
+        let lower = original(name);
         let is_servers = lower == SCHEDULER || lower == SCHEDULE_NEXT && is_scheduled;
         if lower == ROLLUP || lower.starts_with(SCHEDULE) && !is_servers {
             return Err(Error::ForbiddenHeader { name: name.chars().take(64).collect() });
         }
     }
     Ok(())
+}
+
+/// The name that a header had before its message was moved, in lower case.
+fn original(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    lower.strip_prefix(MOVED).map_or_else(|| lower.clone(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -80,6 +99,19 @@ mod tests {
         }
         let twice = [("Nats-Scheduler", OWN), ("nats-scheduler", "istio.cmd.dev.ping")];
         assert!(matches!(check_all(&twice, Some(OWN)), Err(Error::ForeignSchedule { .. })));
+    }
+
+    #[test]
+    fn moved_message_is_judged_by_its_original_headers() {
+        let own = [("Istio-Moved-Nats-Scheduler", OWN), ("Istio-Moved-Nats-Schedule-Next", "purge")];
+        assert!(check_all(&own, Some(OWN)).is_ok());
+        let foreign = check_all(&[("Istio-Moved-Nats-Scheduler", "istio.cmd.dev.ping")], Some(OWN));
+        assert!(matches!(foreign, Err(Error::ForeignSchedule { .. })), "{foreign:?}");
+        for name in ["Istio-Moved-Nats-Schedule", "istio-moved-nats-rollup"] {
+            let refused = check_all(&[(name, "x")], Some(OWN));
+            assert!(matches!(refused, Err(Error::ForbiddenHeader { .. })), "{name}: {refused:?}");
+        }
+        assert!(check_all(&[("Istio-Moved-Unreadable", "not UTF-8")], Some(OWN)).is_err());
     }
 
     #[test]

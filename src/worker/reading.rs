@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::attempt::{UnderWay, Work, is_reused};
 use super::{Engine, Error, provenance};
-use crate::bus::{self, Attempts, DeadReason, Delivery, RecordKey, Settlement, Swap};
+use crate::bus::{self, Attempts, DeadReason, Delivery, Queue, RecordKey, Settlement, Swap};
 use crate::error::{Class, Classify, Problem};
 use crate::event::params::ParamsValidator;
 use crate::event::{self, Command, Origin, Outcome, dataref};
@@ -109,7 +109,7 @@ impl Engine {
             reach(Step::Received);
             self.understand(delivery)
         };
-        let reading = RecordKey::message(delivery.sequence);
+        let reading = RecordKey::message(delivery.queue, delivery.sequence);
         match self.recorded(delivery, under_way, reading, understand).await? {
             Ok(Recorded::Done(Ok(command))) => Ok(Read::Command(Box::new(command))),
             Ok(Recorded::Done(Err(unreadable))) => Ok(Read::Rejected(unreadable)),
@@ -150,7 +150,7 @@ impl Engine {
             let value = value.map_err(|error| wrong(&format!("is not JSON: {error}")))?;
             self.check(work.task, value)
         };
-        let reading = RecordKey::parameters(work.delivery.sequence);
+        let reading = RecordKey::parameters(work.delivery.queue, work.delivery.sequence);
         match self.recorded(work.delivery, work.under_way, reading, read).await? {
             Ok(Recorded::Done(Ok(params))) => Ok(Fetched::Valid(params)),
             Ok(Recorded::Done(Err(error))) => Ok(Fetched::Rejected(error)),
@@ -221,6 +221,7 @@ impl Engine {
             Err(rejection) => rejection.origin.as_deref(),
         };
         let schedule = origin.map(|origin| self.bus.subjects().schedule(&origin.command()));
+        let schedule = schedule.filter(|_| delivery.queue == Queue::Waiting);
         if let Err(error) = provenance::check(delivery.header_pairs(), schedule.as_deref()) {
             // Who has scheduled it need not have any right on this subject, so nothing is published about the command.
             let origin = origin.filter(|_| matches!(error, Error::ForbiddenHeader { .. }));
@@ -235,6 +236,10 @@ impl Engine {
         if !self.clusters.knows(command.origin.target.as_str()) {
             let error = Error::UnknownTarget { target: command.origin.target.to_string() };
             return Err(wrong(error, &command.origin));
+        }
+        if !self.clusters.allows_verb(command.origin.target.as_str(), task.verb()) {
+            let (target, verb) = (command.origin.target.to_string(), task.verb().to_owned());
+            return Err(wrong(Error::VerbNotAllowed { target, verb }, &command.origin));
         }
         let params = if command.dataref.is_some() {
             None

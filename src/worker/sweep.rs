@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::reading::Answer;
 use super::{Engine, Error, provenance};
-use crate::bus::{self, DeadReason, RecordKey, Settlement, Stranded, Stranding};
+use crate::bus::{self, DeadReason, Queue, RecordKey, Settlement, Stranded, Stranding};
 use crate::error::{Classify, Problem};
 use crate::event::{self, Outcome, ResultData};
 use crate::retry;
@@ -69,7 +69,8 @@ impl Engine {
         // As in `Engine::read`: whoever has scheduled it need not have any right on its subject.
         let origin = origin.filter(|origin| {
             let schedule = self.bus.subjects().schedule(&origin.command());
-            !matches!(provenance::check(delivery.header_pairs(), Some(&schedule)), Err(Error::ForeignSchedule { .. }))
+            let schedule = Some(schedule.as_str()).filter(|_| delivery.queue == Queue::Waiting);
+            !matches!(provenance::check(delivery.header_pairs(), schedule), Err(Error::ForeignSchedule { .. }))
         });
         let answer = match &origin {
             Some(origin) => self.answer(origin).await?,

@@ -65,22 +65,24 @@ pub async fn count_results(lane: &Lane, sent: &[Sent], counts: &mut Counts) {
     }
 }
 
-/// Waits until the queue is empty and nobody holds a lease.
+/// Waits until the queues are empty and nobody holds a lease.
 pub async fn settled(lane: &mut Lane) -> Result<(), String> {
     let end = Instant::now() + END;
-    let (queue, leases) = (lane.bus.subjects().command_stream(), format!("KV_{}", lane.bus.subjects().lease_bucket()));
+    let queues = [lane.bus.subjects().command_stream(), lane.bus.subjects().waiting_stream()];
+    let leases = format!("KV_{}", lane.bus.subjects().lease_bucket());
     let leases_of = format!("$KV.{}.>", lane.bus.subjects().lease_bucket());
     loop {
         lane.refill();
-        let queued = match lane.bus.context().get_stream(&queue).await {
-            Ok(stream) => Some(stream.cached_info().state.messages),
-            Err(_) => None,
-        };
-        if queued == Some(0) && !held(lane, &leases, &leases_of).await {
+        let mut messages = Some(0);
+        for queue in &queues {
+            let found = lane.bus.context().get_stream(queue).await.ok();
+            messages = found.and_then(|stream| Some(messages? + stream.cached_info().state.messages));
+        }
+        if messages == Some(0) && !held(lane, &leases, &leases_of).await {
             return Ok(());
         }
         if Instant::now() > end {
-            return Err(format!("not settled within {END:?}: {queued:?} messages are in the queue"));
+            return Err(format!("not settled within {END:?}: {messages:?} messages are in the queues"));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

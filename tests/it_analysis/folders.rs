@@ -74,16 +74,28 @@ fn kustomize_patches_do_not_override_objects() {
         ("base/kustomization.yaml", "resources: [app.yaml, rule.yaml]\n"),
         ("base/app.yaml", DEPLOYMENT),
         ("base/rule.yaml", &format!("{RULE}---\n{SERVICE}")),
-        ("prod/kustomization.yml", "resources: [../base]\npatches:\n- path: replicas.yaml\n- path: ../ops.yaml\n"),
+        (
+            "prod/kustomization.yml",
+            "resources: [../base]\npatches:\n- path: replicas.yaml\n- {path: ../ops.yaml, target: {kind: Deployment}}\n",
+        ),
         ("prod/replicas.yaml", patch),
-        ("ops.yaml", "- {op: remove, path: /spec/x}\n"),
+        ("ops.yaml", "- {op: replace, path: /metadata/labels, value: {a: b}}\n"),
     ];
     let (code, out, error) = analyze(folder(&files).path(), &["."]);
-    assert_eq!(code, Some(0), "{out}{error}");
-    assert!(error.contains("not read: 2 patches of ./prod\n"), "{error}");
+    assert_eq!(code, Some(0), "the operation does not fit: {out}{error}");
+    assert!(
+        error.contains("not built: the kustomization ./prod, because of the JSON patch replace /metadata/labels; "),
+        "{error}"
+    );
     assert!(error.contains("kubectl kustomize ./prod | sailhand analyze -"), "{error}");
-    // Without the kustomization that uses it, the patch is an ordinary object.
-    let others: Vec<_> = files.into_iter().filter(|(name, _)| !name.starts_with("prod/kust")).collect();
+    assert!(!error.contains("defined more than once"), "{error}");
+    let fitting = files.map(|(name, text)| (name, text.replace("op: replace", "op: add")));
+    let fitting: Vec<(&str, &str)> = fitting.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let (code, out, error) = analyze(folder(&fitting).path(), &["."]);
+    assert_eq!(code, Some(0), "{out}{error}");
+    assert!(!error.contains("not built") && out.contains("No findings in 3 objects"), "{out}{error}");
+    // Without the kustomizations, the patch is an ordinary object.
+    let others: Vec<_> = files.into_iter().filter(|(name, _)| !name.contains("kustomization")).collect();
     let (_, _, error) = analyze(folder(&others).path(), &["."]);
     assert!(error.contains("Deployment shop: 2 definitions, the last is ./prod/replicas.yaml:1"), "{error}");
 }
@@ -262,9 +274,19 @@ fn namespace_of_a_command_and_of_a_kustomization_complete_objects() {
     let kustomization = ("kustomization.yaml", "namespace: prod\nresources: [a.yaml]\n");
     let out = analyze(folder(&[kustomization, ("a.yaml", &text.replace("v1}", "v2}"))]).path(), &[".", "-o", "json"]).1;
     assert!(out.contains("VirtualService prod/shop"), "{out}");
-    // A patch may add what is missing.
-    let patched = ("kustomization.yaml", "namePrefix: x-\nresources: [a.yaml]\n");
-    let (code, out, error) = analyze(folder(&[patched, ("a.yaml", &text.replace("v1}", "v2}"))]).path(), &["."]);
-    assert_eq!(code, Some(0), "{out}{error}");
-    assert!(error.contains("namePrefix of ."), "{error}");
+    // A prefix changes the name of the Service, but no host that refers to it.
+    let prefixed = ("kustomization.yaml", "namePrefix: x-\nresources: [a.yaml]\n");
+    let (code, out, error) = analyze(folder(&[prefixed, ("a.yaml", &text)]).path(), &["."]);
+    assert_eq!(code, Some(1), "{out}{error}");
+    assert!(out.contains("VirtualService x-shop") && out.contains("did you mean x-shop?"), "{out}{error}");
+    // A patch adds what is missing; what is not built may add it.
+    let text = text.replace("v1}", "v2}");
+    let patch = "patches: [{target: {kind: DestinationRule}, patch: '[{\"op\": \"add\", \"path\": \"/spec/subsets/-\", \"value\": {\"name\": \"v2\"}}]'}]\n";
+    for (more, is_silent) in [(patch, true), ("transformers: [a]\n", true), ("", false)] {
+        let kustomization = format!("resources: [a.yaml]\n{more}");
+        let files = folder(&[("kustomization.yaml", &kustomization), ("a.yaml", &text)]);
+        let (code, out, error) = analyze(files.path(), &["."]);
+        assert_eq!(code, Some(i32::from(!is_silent)), "{more}: {out}{error}");
+        assert_eq!(error.contains("because of the field transformers"), more.starts_with("transformers"), "{error}");
+    }
 }

@@ -12,7 +12,9 @@ mod differential;
 mod false_positives;
 mod folders;
 mod hostile_input;
+mod kustomize;
 mod outputs;
+mod page;
 mod sarif;
 mod snapshots;
 #[path = "../support/mod.rs"]

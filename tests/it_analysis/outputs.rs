@@ -90,6 +90,10 @@ fn exit_code_follows_fail_on() {
     assert_eq!(code(&["--codes", "IST0128", "-"]), Some(0));
     assert_eq!(code(&["--codes", "IST0128", "--fail-on", "warning", "-"]), Some(1));
     assert_eq!(code(&["--codes", "IST0128", "--fail-on", "never", "-"]), Some(0));
+    // istioctl's names of the options and levels.
+    assert_eq!(code(&["--codes", "IST0128", "--failure-threshold", "Warning", "-"]), Some(1));
+    let hidden = analyze(&["-o", "json", "--codes", "IST0128", "--output-threshold", "Error", "-"], MANIFEST);
+    assert_eq!(text(&hidden).trim(), "[]");
     assert_eq!(code(&["--codes", "IST9999", "-"]), Some(2));
     assert_eq!(code(&[]), Some(2));
     assert_eq!(analyze(&["--codes", "IST0128", "-"], "a: [").status.code(), Some(6));

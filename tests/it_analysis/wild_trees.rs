@@ -198,17 +198,43 @@ fn kustomize(random: &mut Random) -> Tree {
     }
     let mut tree = within("base", application);
     tree.insert("base/kustomization.yaml".to_owned(), format!("resources:\n{list}"));
+    let patch = "patches:\n- target: {kind: VirtualService}\n  patch: |\n    - {op: add, path: /spec/http/0/timeout, value: 3s}\n";
     tree.insert(
         "prod/kustomization.yaml".to_owned(),
-        "namespace: shop\nresources: [../base, namespace.yaml]\n".to_owned(),
+        format!("namespace: shop\nresources: [../base, namespace.yaml]\nlabels: [{{pairs: {{stage: prod}}}}]\n{patch}"),
     );
     tree.insert("prod/namespace.yaml".to_owned(), namespace("shop"));
+    // An instance in another namespace.
     if random.below(2) == 0 {
         tree.insert(
             "dev/kustomization.yaml".to_owned(),
-            "namespace: dev\nnamePrefix: dev-\nresources: [../base]\n".to_owned(),
+            format!("namespace: dev\nresources: [../base]\ncommonAnnotations: {{stage: dev}}\n{patch}"),
         );
     }
+    // Another environment: the same objects, with a subset that only its workloads have.
+    if random.below(2) == 0 {
+        let subset = "- target: {kind: DestinationRule}\n  patch: |\n    - {op: add, path: /spec/subsets/-, value: {name: v9, labels: {version: v9}}}\n\
+                      - target: {kind: Deployment|StatefulSet|Rollout|CloneSet}\n  patch: |\n    - {op: replace, path: /spec/template/metadata/labels/version, value: v9}\n\
+                      - target: {kind: DestinationRule}\n  patch: |\n    - {op: remove, path: /spec/subsets/0}\n";
+        tree.insert(
+            "staging/kustomization.yaml".to_owned(),
+            format!("namespace: shop\nresources: [../base]\n{patch}{subset}"),
+        );
+    }
+    // What cannot be built hides nothing of the others, and gives no error.
+    if random.below(4) == 0 {
+        tree.insert(
+            "edge/kustomization.yaml".to_owned(),
+            "namespace: edge\nnamePrefix: edge-\nresources: [../base]\nhelmCharts: [{name: a}]\n".to_owned(),
+        );
+    }
+    tree
+}
+
+/// Overlays that are all built.
+fn overlays(random: &mut Random) -> Tree {
+    let mut tree = kustomize(random);
+    tree.remove("edge/kustomization.yaml");
     tree
 }
 
@@ -298,11 +324,12 @@ const OF_NAMESPACE: [Mistake; 2] = [
 
 #[test]
 fn trees_without_mistakes_give_no_error_and_each_mistake_is_found() {
-    let shapes: [Shape; 7] = [
+    let shapes: [Shape; 8] = [
         ("plain", plain, true),
         ("flux", flux, true),
         ("argo", argo, true),
         ("kustomize", kustomize, false),
+        ("overlays", overlays, true),
         ("umbrella", umbrella, false),
         ("monorepo", monorepo, true),
         ("tutorial", tutorial, true),

@@ -151,7 +151,7 @@ async fn keda_asks_for_as_many_workers_as_the_queue_needs() {
     let later = OffsetDateTime::now_utc() + Duration::from_mins(2);
     bus.schedule(&retried, &origin, later).await.unwrap();
     retried.acker.settle(Settlement::Ack).await.unwrap();
-    assert_eq!(keda.lag().await, 32, "a retry in minutes keeps nobody");
+    assert_eq!(keda.lag().await, 32, "a retry in minutes does not keep a worker");
 
     // The 32 come back when their time is over; that they are taken off here stands for it.
     let mut purged = bus.context().get_stream("ISTIO_CMD").await.unwrap();
@@ -191,7 +191,11 @@ fn the_chart_asks_keda_for_our_consumer_and_one_worker_for_its_slots() {
     assert!(!text.contains("replicas: 2"), "the number of pods is KEDA's");
     let topology = Topology::new(&config::Bus::default());
     let (stream, consumer) = &topology.consumers[0];
+    let (waiting, due) = &topology.consumers[2];
+    assert_eq!(due.durable_name, consumer.durable_name);
+    assert_eq!(text.matches("type: nats-jetstream").count(), 2, "{text}");
     for line in [
+        format!("stream: {waiting}"),
         format!("stream: {stream}"),
         format!("consumer: {}", consumer.durable_name.as_ref().unwrap()),
         format!("lagThreshold: \"{}\"", config::Worker::default().slots),

@@ -331,13 +331,13 @@ async fn a_schedule_delivers_the_same_command_again_at_its_time() {
     let schedule = world.bus.subjects().schedule(&origin(&second).command());
     assert_eq!(nats, [("Nats-Schedule-Next", "purge"), ("Nats-Scheduler", schedule.as_str())]);
     second.acker.settle(Settlement::Ack).await.unwrap();
-    let mut stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
-    eventually("nothing is left", SOON, async || {
-        let mut stream = stream.clone();
-        (stream.info().await.unwrap().state.messages == 0).then_some(())
-    })
-    .await;
-    assert_eq!(stream.info().await.unwrap().state.messages, 0);
+    for stream in ["ISTIO_CMD", "ISTIO_WAIT"] {
+        let stream = world.bus.context().get_stream(stream).await.unwrap();
+        eventually("nothing is left", SOON, async || {
+            (stream.get_info().await.unwrap().state.messages == 0).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -358,8 +358,8 @@ async fn a_cancelled_command_comes_back_before_its_scheduled_time_once() {
     let second = eventually("it comes back", SOON, async || world.pull_one().await).await;
     assert_eq!(second.payload, first.payload);
     second.acker.settle(Settlement::Ack).await.unwrap();
-    let info = async || world.bus.context().get_stream("ISTIO_CMD").await.unwrap().cached_info().state.clone();
-    assert_eq!(info().await.messages, 0, "and nothing stays behind");
+    let info = async |stream| world.bus.context().get_stream(stream).await.unwrap().cached_info().state.clone();
+    assert_eq!(info("ISTIO_CMD").await.messages + info("ISTIO_WAIT").await.messages, 0, "nothing is left");
     stop.cancel();
 }
 
@@ -423,28 +423,29 @@ async fn a_pause_outlives_the_age_of_its_bucket_and_a_cancellation_does_not() {
 #[tokio::test]
 async fn scheduled_message_names_its_schedule_and_clients_cannot_forge_that() {
     let world = World::new(config::Bus::default()).await;
-    let publish = async |headers: &[(&'static str, &str)]| {
+    let publish = async |subject: &'static str, headers: &[(&'static str, &str)]| {
         let mut all = HeaderMap::new();
         for (name, value) in headers {
             all.insert(*name, *value);
         }
-        world.bus.context().publish_with_headers("istio.cmd.dev.ping", all, "{}".into()).await.unwrap().await
+        world.bus.context().publish_with_headers(subject, all, "{}".into()).await.unwrap().await
     };
     let forged = ("Nats-Scheduler", "istio.sched.prod.0123456789abcdef0123456789abcdef");
-    assert!(publish(&[forged]).await.is_err(), "a client's Nats-Scheduler is refused");
     let carrier = [
         ("Nats-Schedule", "@at 2020-01-01T00:00:00Z"),
-        ("Nats-Schedule-Target", "istio.cmd.prod.mesh.uninstall"),
+        ("Nats-Schedule-Target", "istio.due.prod.mesh.uninstall"),
         forged,
     ];
-    assert!(publish(&carrier).await.is_err(), "beside a schedule it is refused too");
-    publish(&carrier[..2]).await.unwrap();
-    let stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
+    let schedule = "istio.sched.dev.0123456789abcdef0123456789abcdef";
+    assert!(publish(schedule, &[forged]).await.is_err(), "a client's Nats-Scheduler is refused");
+    assert!(publish(schedule, &carrier).await.is_err(), "beside a schedule it is refused too");
+    publish(schedule, &carrier[..2]).await.unwrap();
+    let stream = world.bus.context().get_stream("ISTIO_WAIT").await.unwrap();
     let child = eventually("the schedule has published", SOON, async || {
-        stream.get_last_raw_message_by_subject("istio.cmd.prod.mesh.uninstall").await.ok()
+        stream.get_last_raw_message_by_subject("istio.due.prod.mesh.uninstall").await.ok()
     })
     .await;
     let schedulers: Vec<_> = child.headers.get_all("Nats-Scheduler").map(|value| value.as_str().to_owned()).collect();
-    assert_eq!(schedulers, ["istio.cmd.dev.ping"]);
+    assert_eq!(schedulers, [schedule]);
     assert!(child.headers.get("Nats-Schedule-Target").is_none());
 }

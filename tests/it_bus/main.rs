@@ -4,6 +4,7 @@
 mod auth;
 mod autoscale;
 mod facts;
+mod migration;
 mod permissions;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,7 +3,6 @@
 use crate::support;
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -13,19 +12,13 @@ use futures::StreamExt;
 use sailhand::bus::nats::{Connection, NatsBus, connect, topology};
 use sailhand::bus::topology::Topology;
 use sailhand::bus::{Attempts, Bus, LeaseName, RecordKey, Settlement, Stranding, Subjects, Swap};
-use sailhand::clock::Clock;
-use sailhand::cluster::Clusters;
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandId, CommandKey, Target, dataref};
-use sailhand::task::Registry;
-use sailhand::telemetry::metrics::Metrics;
-use sailhand::worker::{Engine, Settings};
+use sailhand::event::{CommandDraft, CommandId, CommandKey, Target, dataref, decode};
 use serde_json::json;
 use support::eventually::eventually;
 use support::nats::NatsServer;
 use tempfile::NamedTempFile;
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -196,49 +189,59 @@ async fn a_producer_commands_only_its_verbs_on_its_targets() {
     assert_eq!(first_message(&producer, "ISTIO_RES", "istio.res.dev.k").await, b"{}");
 }
 
-/// The server publishes what a schedule holds past all permissions, on any subject of the stream: the right to publish one
-/// subject would be the right to issue any command. Workers therefore accept their own schedules only.
+/// The server publishes what a schedule contains on any subject of the stream, without a check of permissions; a roll-up
+/// deletes what others queued; a message with a TTL disappears without a result. So the producers' stream permits none.
 #[tokio::test]
-async fn schedule_of_a_producer_does_not_reach_a_target_that_it_may_not_command() {
+async fn producers_stream_refuses_schedules_rollups_and_message_ttls() {
     let server = server().await;
     let producer = login(&server, "producer").await;
-    // A backlog, so that the schedule is due before a worker takes its carrier.
+    let admin = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
     let staging: Target = "staging".parse().unwrap();
-    for n in 0..200 {
+    for n in 0..3 {
         publish_command(&producer, &staging, "ping", &format!("ping-{n}")).await;
     }
-    let prod: Target = "prod".parse().unwrap();
-    let mut schedule = HeaderMap::new();
-    schedule.insert("Nats-Schedule", "@at 2020-01-01T00:00:00Z");
-    schedule.insert("Nats-Schedule-Target", "istio.cmd.prod.mesh.uninstall");
-    let draft = draft("mesh.uninstall", "forged");
-    let event = serde_json::to_vec(&draft.event(&prod, OffsetDateTime::now_utc()).unwrap()).unwrap();
-    let sent = context(&producer).publish_with_headers("istio.cmd.staging.ping", schedule, event.into()).await.unwrap();
-    sent.await.unwrap();
-    let admin = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
-    eventually("the server has published it on the other target", WITHIN, async || {
-        admin.last("ISTIO_CMD", "istio.cmd.prod.mesh.uninstall").await.unwrap()
-    })
-    .await;
+    let waiting = waiting_command(&server, &admin).await;
+    let schedule = format!("istio.sched.{waiting}");
+    for headers in [
+        &[("Nats-Schedule", "@at 2020-01-01T00:00:00Z"), ("Nats-Schedule-Target", "istio.cmd.prod.mesh.uninstall")][..],
+        &[("Nats-Schedule", "@at 2020-01-01T00:00:00Z"), ("Nats-Schedule-Target", "istio.due.prod.mesh.uninstall")],
+        &[("Nats-Rollup", "sub")],
+        &[("Nats-Rollup", "all")],
+        &[("Nats-TTL", "1s")],
+        &[("Nats-Scheduler", &schedule), ("Nats-Schedule-Next", "purge")],
+    ] {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.insert(*name, *value);
+        }
+        let sent = context(&producer).publish_with_headers("istio.cmd.staging.ping", all, "{}".into()).await.unwrap();
+        assert!(sent.await.is_err(), "{headers:?}");
+    }
+    let count = async |stream: &str| admin.context().get_stream(stream).await.unwrap().cached_info().state.messages;
+    assert_eq!(count("ISTIO_CMD").await, 3, "the commands of others are still queued");
+    assert_eq!(count("ISTIO_WAIT").await, 1, "the waiting command still waits");
+    publish_in_vain(&producer, "istio.due.dev.ping").await;
+    publish_in_vain(&producer, &schedule).await;
+}
 
-    let bus = NatsBus::new(login(&server, "worker").await, Subjects::new("istio"));
-    let stop = CancellationToken::new();
-    bus.follow_control(stop.clone()).await.unwrap();
-    let worker = start_engine(bus, &["staging", "prod"], &stop);
-    let letter = eventually("it is refused", WITHIN * 3, async || {
-        admin.last("ISTIO_DLQ", "istio.dlq.rejected.prod.>").await.unwrap()
-    })
-    .await;
-    assert_eq!(letter.headers.get("Istio-Dlq-Code").unwrap().as_str(), "SH1018");
-    eventually("the queue is empty", WITHIN * 3, async || {
-        let stream = admin.context().get_stream("ISTIO_CMD").await.unwrap();
-        (stream.cached_info().state.messages == 0).then_some(())
-    })
-    .await;
-    stop.cancel();
-    worker.await.unwrap();
-    for (stream, subject) in [("ISTIO_RES", "istio.res.prod.>"), ("ISTIO_EVT", "istio.evt.prod.*.started")] {
-        assert!(admin.last(stream, subject).await.unwrap().is_none(), "{subject}");
+/// A command that a worker has scheduled to a later time; its target and key.
+async fn waiting_command(server: &NatsServer, admin: &NatsBus) -> CommandId {
+    let prod: Target = "prod".parse().unwrap();
+    let event = draft("ping", "waits").event(&prod, OffsetDateTime::now_utc()).unwrap();
+    admin.send_command(&prod, "ping", &CommandKey::new("/test", "waits"), &event).await.unwrap();
+    let worker = NatsBus::new(login(server, "worker").await, Subjects::new("istio"));
+    loop {
+        let delivery = worker.pull(1, WITHIN).next().await.unwrap().unwrap();
+        let (target, verb) = delivery.address.clone().unwrap();
+        if target != prod {
+            delivery.acker.settle(Settlement::Nak(Duration::ZERO)).await.unwrap();
+            continue;
+        }
+        let origin = decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin;
+        let at = OffsetDateTime::now_utc() + Duration::from_hours(1);
+        worker.schedule(&delivery, &origin, at).await.unwrap();
+        delivery.acker.settle(Settlement::Ack).await.unwrap();
+        return origin.command();
     }
 }
 
@@ -252,28 +255,6 @@ async fn publish_command(connection: &Connection, target: &Target, verb: &str, i
     let event = serde_json::to_vec(&draft(verb, id).event(target, OffsetDateTime::now_utc()).unwrap()).unwrap();
     let subject = Subjects::new("istio").command(target, verb);
     context(connection).publish(subject, event.into()).await.unwrap().await.unwrap();
-}
-
-fn start_engine(bus: NatsBus, targets: &[&str], stop: &CancellationToken) -> JoinHandle<()> {
-    let settings = Settings {
-        worker: "w".to_owned(),
-        slots: 8,
-        pull_wait: Duration::from_secs(1),
-        ack_wait: Duration::from_secs(30),
-        lease_ttl: Duration::from_secs(45),
-        grace: Duration::from_secs(5),
-    };
-    let targets = targets.iter().map(|target| ((*target).to_owned(), config::Target::default()));
-    let engine = Engine::new(
-        Arc::new(bus),
-        Registry::standard(),
-        Arc::new(Clusters::new(targets.collect())),
-        Clock::system(),
-        Arc::new(Metrics::default()),
-        settings,
-    );
-    let (engine, stop) = (engine.unwrap(), stop.clone());
-    tokio::spawn(async move { engine.run(stop).await })
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn apply_creates_everything_once_and_verify_agrees() {
     assert_eq!(differences.len(), declared.streams.len());
 
     let first = topology::apply(&bus, &declared).await.unwrap();
-    assert_eq!(first.len(), declared.streams.len() + 2);
+    assert_eq!(first.len(), declared.streams.len() + 3);
     assert!(first.iter().all(|applied| applied.action == "created"), "{first:?}");
     topology::verify(&bus, &declared).await.unwrap();
 

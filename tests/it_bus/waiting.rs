@@ -177,11 +177,13 @@ impl World {
         for key in waiting {
             assert_eq!(self.ends(key, AT_LAST).await, Ended::Succeeded);
         }
-        let stream = async || self.client.bus().context().get_stream("ISTIO_CMD").await.unwrap();
-        eventually("the queue is empty", SOON, async || {
-            (stream().await.cached_info().state.messages == 0).then_some(())
-        })
-        .await;
+        for stream in ["ISTIO_CMD", "ISTIO_WAIT"] {
+            eventually("the queues are empty", SOON, async || {
+                let found = self.client.bus().context().get_stream(stream).await.unwrap();
+                (found.cached_info().state.messages == 0).then_some(())
+            })
+            .await;
+        }
         self.stop.cancel();
     }
 }

@@ -37,6 +37,10 @@ impl World {
         world
     }
 
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
         command.args(args).args(["--nats-url", &self.server.url()]).kill_on_drop(true);
@@ -267,7 +271,7 @@ async fn who_waits_for_a_command_waits_for_a_lost_server_too() {
     let output = tokio::time::timeout(Duration::from_mins(1), submitted.wait_with_output()).await.expect("its end");
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    assert!(err(&output).contains("is lost") && err(&output).contains("Connected again"), "{}", err(&output));
+    assert!(err(&output).contains("lost the connection") && err(&output).contains("reconnected"), "{}", err(&output));
     let last = told.next_line().await.unwrap().unwrap();
     assert!(last.contains(".result.ping.v1"), "{last}");
 }

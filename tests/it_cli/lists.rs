@@ -30,7 +30,7 @@ async fn with_card(world: &World, target: &str) -> CancellationToken {
     let stop = CancellationToken::new();
     tokio::spawn(world.bus.clone().publish_cards(BTreeMap::from([(target.to_owned(), card)]), stop.clone()));
     eventually("the card is published", Duration::from_secs(10), async || {
-        let targets = lines(&world.run(&["targets", "-o", "json"]).await);
+        let targets = lines(&world.run(&["targets", "-o", "jsonl"]).await);
         targets.iter().any(|it| it["target"] == target && it["workers"][0]["worker"] == "w.1").then_some(())
     })
     .await;
@@ -147,7 +147,7 @@ async fn targets_lists_what_workers_have() {
     assert!(text.contains("kind-dev") && text.contains("https://127.0.0.1:6443"), "{text}");
     card.cancel();
     eventually("the card is deleted", Duration::from_secs(10), async || {
-        lines(&world.run(&["targets", "-o", "json"]).await).is_empty().then_some(())
+        lines(&world.run(&["targets", "-o", "jsonl"]).await).is_empty().then_some(())
     })
     .await;
 }

@@ -5,7 +5,9 @@ mod bus;
 mod dev;
 mod help;
 mod lists;
+mod local;
 mod operator;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 mod usage;

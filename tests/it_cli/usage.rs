@@ -162,11 +162,27 @@ fn configuration_errors_name_key_source_and_reason() {
 
 #[test]
 fn completions_and_verbs_are_printed() {
-    // clap's generator for fish leaves out the values of positional arguments.
-    for (shell, offered) in [("bash", "mesh.install"), ("zsh", "mesh.install"), ("fish", "topology")] {
+    for shell in ["bash", "zsh", "fish"] {
         let output = sailhand(&["completions", shell], &[]);
-        assert!(output.status.success() && out(&output).contains(offered), "{shell}");
+        assert!(output.status.success() && out(&output).contains("COMPLETE"), "{shell}");
     }
+    let offered = |words: &[&str]| {
+        let args = [&["--", "sailhand"], words].concat();
+        let index = (words.len()).to_string();
+        let url = "nats://127.0.0.1:1";
+        let env =
+            [("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", &index), ("_CLAP_IFS", "\n"), ("SAILHAND__NATS__URL", url)];
+        out(&sailhand(&args, &env))
+    };
+    for (words, wanted) in [
+        (&["submit", "mesh.ins"][..], "mesh.install"),
+        (&["submit", "mesh.install", "-p", "prof"], "profile=minimal"),
+        (&["explain", "SH300"], "SH3006"),
+        (&["submit", "ping", "-o", "y"], "yaml"),
+    ] {
+        assert!(offered(words).contains(wanted), "{words:?}: {}", offered(words));
+    }
+    assert!(!offered(&[""]).contains("crd-schemas"));
     let verbs = out(&sailhand(&["verbs"], &[]));
     for verb in ["config.apply", "config.delete", "namespace.label", "ping", "sample.deploy", "sample.remove"] {
         assert!(verbs.contains(verb), "{verb}");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod addons;
+mod allow_list;
 mod analyze;
 mod apply;
 #[path = "../cluster_target/mod.rs"]

@@ -5,6 +5,7 @@ mod attachments;
 mod commands;
 mod conformance;
 mod failures;
+mod getting_started;
 mod lost_store;
 mod mesh;
 #[path = "../mesh_settings/mod.rs"]

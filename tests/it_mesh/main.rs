@@ -3,6 +3,7 @@
 
 mod addons;
 mod ambient;
+mod chart_rights;
 mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;

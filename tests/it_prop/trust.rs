@@ -135,7 +135,12 @@ impl World {
     /// Starts a worker. It is dead when its link is cut.
     fn start_worker(&self, name: &str) -> MemoryBus {
         let link = self.bus.link();
-        let targets = ["dev", "prod"].map(|target| (target.to_owned(), config::Target::default()));
+        let only = |verb: &str| config::Target { verbs: Some(vec![verb.to_owned()]), ..config::Target::default() };
+        let targets = [
+            ("dev".to_owned(), config::Target::default()),
+            ("prod".to_owned(), config::Target::default()),
+            ("restricted".to_owned(), only("ping")),
+        ];
         let settings = Settings {
             worker: name.to_owned(),
             slots: 8,
@@ -419,4 +424,23 @@ async fn cancel_does_not_wait_for_a_slot() {
     assert_eq!(world.result(&cancel).await.1.outcome, Ended::Succeeded);
     assert_eq!(world.result(&long[runs]).await.1.outcome, Ended::Cancelled);
     assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn verb_that_the_target_does_not_allow_is_rejected_before_anything_is_read() {
+    let world = World::new();
+    let command = world.send("restricted", &world.draft("test.write", json!({"value": "a"})));
+    let (_, result) = world.result(&command).await;
+    let error = result.error.unwrap();
+    assert_eq!((result.outcome, error.code.as_str(), result.attempts), (Ended::Rejected, "SH1021", 0));
+    assert!(error.message.contains("verb test.write is not in verbs of target restricted"), "{}", error.message);
+    // The parameters are not fetched: a reference that does not exist has another code.
+    let dataref = format!("nats-object://params/{}", "0".repeat(64));
+    let draft = CommandDraft { dataref: Some(dataref), params: json!(null), ..world.draft("test.write", json!(null)) };
+    let command = world.send("restricted", &draft);
+    assert_eq!(world.result(&command).await.1.error.unwrap().code, "SH1021");
+    assert_eq!(world.runs(), [""; 0]);
+    let ping = world.send("restricted", &world.draft("ping", json!({})));
+    assert_ne!(world.result(&ping).await.1.outcome, Ended::Rejected);
+    world.dead_letters(&["SH1021", "SH1021"]).await;
 }

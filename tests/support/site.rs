@@ -255,11 +255,17 @@ impl Site {
 
 /// Our cluster layer with the credentials of a file.
 pub async fn connect(kubeconfig: &Path, namespace: &str) -> Arc<Cluster> {
-    let target = Target {
+    connect_with(kubeconfig, namespace, |_| {}).await
+}
+
+/// The same, with a change of the target's settings.
+pub async fn connect_with(kubeconfig: &Path, namespace: &str, set: impl FnOnce(&mut Target)) -> Arc<Cluster> {
+    let mut target = Target {
         kubeconfig: Some(kubeconfig.to_owned()),
         inventory_namespace: format!("{namespace}-inventory"),
         ..Target::default()
     };
+    set(&mut target);
     Clusters::new(BTreeMap::from([("test".to_owned(), target)])).get("test").await.unwrap()
 }
 

@@ -15,8 +15,7 @@ const MOST_OBJECTS: usize = 50;
 
 /// All findings, as [`run()`] gives them, but for those that do not hold with each alternative, and with those that the
 /// alternatives have by themselves.
-#[must_use]
-pub fn run_alternatives(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>) -> Vec<Finding> {
+pub(super) fn run_objects(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>) -> Vec<Finding> {
     let mut findings = run(snapshot, rules, threads);
     let repeated: BTreeSet<ObjectRef> = snapshot.alternatives().map(|it| ObjectRef::from(&**it)).collect();
     let rounds = rounds(snapshot).min(MOST_ROUNDS);
@@ -70,7 +69,7 @@ fn rounds(snapshot: &Snapshot) -> usize {
 }
 
 /// Whether a code may be reported because of another object than the one it is about.
-fn depends_on_others(code: &Code) -> bool {
+pub(super) fn depends_on_others(code: &Code) -> bool {
     rules::ALL
         .iter()
         .any(|rule| rule.codes.contains(&code) && rule.inputs.len() > 1 && !rule.name.starts_with("schema."))
@@ -91,7 +90,7 @@ mod tests {
         }
         let reading = source::read(&sources, ONE);
         let snapshot = Snapshot::new(reading.resources, Settings::default());
-        let found = run_alternatives(&snapshot, rules::ALL, ONE);
+        let found = run_objects(&snapshot, rules::ALL, ONE);
         found
             .into_iter()
             .filter(|it| it.level == crate::Level::Error)

@@ -25,12 +25,34 @@ pub struct Finding {
     pub arguments: Vec<String>,
     /// Other objects involved.
     pub related: Vec<ObjectRef>,
+    /// The change that resolves the finding, if it is mechanical.
+    pub fix: Option<Box<Fix>>,
     /// The document from which the object was read; none for objects of a cluster.
     pub origin: Option<SourceSpan>,
+    /// The kustomization that the object was built by: its folder as given by the user.
+    pub build: Option<Arc<str>>,
     /// Whether an annotation of the object suppresses the code.
     pub suppressed: bool,
     /// Identifies the finding across runs, even if other objects or line numbers change. [`super::run()`] sets it.
     pub fingerprint: String,
+}
+
+/// A change of a manifest that follows from the finding alone and keeps what the manifest means.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fix {
+    /// The key of the field gets another name.
+    RenameKey(String),
+    /// The scalar in the field gets another value.
+    Replace {
+        /// Value that the text has.
+        from: String,
+        /// Value that it gets.
+        to: String,
+    },
+    /// The mapping has the key of the field more than once with one value: the last entry is removed.
+    RemoveKey,
+    /// The item repeats an earlier one of its list and is removed.
+    RemoveItem,
 }
 
 /// Reference to an object.
@@ -87,6 +109,12 @@ impl Finding {
         self
     }
 
+    /// Sets the change that resolves the finding.
+    pub fn fix(&mut self, fix: Option<Fix>) -> &mut Self {
+        self.fix = fix.map(Box::new);
+        self
+    }
+
     /// Overrides the code's severity, for example if the rule lacks information.
     pub fn level(&mut self, level: Level) -> &mut Self {
         self.level = level;
@@ -134,7 +162,9 @@ impl Findings {
             message: message.into(),
             arguments: Vec::new(),
             related: Vec::new(),
+            fix: None,
             origin: resource.origin,
+            build: resource.build.clone(),
             suppressed: suppress::is_suppressed_by(resource, code.id),
             fingerprint: String::new(),
         };

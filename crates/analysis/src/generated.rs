@@ -49,6 +49,7 @@ fn generated(kind: Kind, api_version: &str, source: &Source<'_>, name: &str, roo
         root,
         origin: None,
         repeated: Box::default(),
+        build: None,
         is_generated: true,
     }
 }

@@ -6,6 +6,7 @@
 //! `docs/adding-a-rule.md`.
 
 mod alternatives;
+mod builds;
 mod code;
 mod crd;
 mod field;
@@ -35,10 +36,10 @@ mod value;
 mod view;
 mod workloads;
 
-pub use alternatives::run_alternatives;
+pub use builds::run_alternatives;
 pub use code::{Code, Example, Level};
 pub use crd::condense::Condenser;
-pub use finding::{Finding, Findings, ObjectRef};
+pub use finding::{Finding, Findings, Fix, ObjectRef};
 pub use index::{KeyIndex, Keys};
 pub use kind::Kind;
 pub use mesh::Mesh;

@@ -141,6 +141,7 @@ fn pseudo_resource(kind: Kind, name: &str, root: Value) -> Resource {
         root,
         origin: None,
         repeated: Box::default(),
+        build: None,
         is_generated: false,
     }
 }

@@ -32,6 +32,8 @@ pub struct Resource {
     pub origin: Option<SourceSpan>,
     /// Keys that a mapping of its text has more than once. The later value of each is in `root`.
     pub repeated: Box<[RepeatedKey]>,
+    /// The kustomization that the object was built by: its folder as given by the user.
+    pub build: Option<Arc<str>>,
     /// Whether no text has the object: a controller makes it from another one that was read. It answers references;
     /// findings about it are dropped.
     pub is_generated: bool,
@@ -83,6 +85,7 @@ impl Resource {
             root,
             origin: None,
             repeated: Box::default(),
+            build: None,
             is_generated: false,
         }
     }

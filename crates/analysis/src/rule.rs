@@ -20,8 +20,8 @@ impl Rule {
     /// Whether the rule checks how a manifest is written. Objects of a cluster have no text, so nothing is fetched for
     /// such a rule.
     #[must_use]
-    pub fn is_about_text(&self) -> bool {
-        self.name == "schema.RepeatedKeys"
+    pub const fn is_about_text(&self) -> bool {
+        matches!(self.check, Check::Text(..))
     }
 }
 
@@ -31,6 +31,8 @@ impl Rule {
 pub enum Check {
     /// Once for each object of these kinds.
     Each(&'static [Kind], fn(&View<'_>, &Resource, &mut Findings)),
+    /// The same, for a rule that checks how the manifest of the object is written.
+    Text(&'static [Kind], fn(&View<'_>, &Resource, &mut Findings)),
     /// Once for each namespace with an object of these kinds.
     Namespaces(&'static [Kind], fn(&View<'_>, &str, &mut Findings)),
     /// Once for the whole snapshot. Any change of an input repeats it, so use it only if the rule cannot be split.
@@ -41,6 +43,7 @@ impl std::fmt::Debug for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Each(kinds, _) => f.debug_tuple("Each").field(kinds).finish(),
+            Self::Text(kinds, _) => f.debug_tuple("Text").field(kinds).finish(),
             Self::Namespaces(kinds, _) => f.debug_tuple("Namespaces").field(kinds).finish(),
             Self::Once(_) => f.write_str("Once"),
         }

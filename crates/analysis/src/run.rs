@@ -90,7 +90,7 @@ fn units(snapshot: &Snapshot, rules: &[&'static Rule]) -> Vec<Unit> {
     let mut units = Vec::new();
     for &rule in rules {
         match rule.check {
-            Check::Each(kinds, check) => {
+            Check::Each(kinds, check) | Check::Text(kinds, check) => {
                 for kind in kinds {
                     let length = snapshot.of(*kind).len();
                     for start in (0..length).step_by(CHUNK) {

@@ -23,6 +23,17 @@ pub struct Snapshot {
     is_stated_whole: bool,
     /// Objects of which another file has another text, which stays.
     alternatives: Vec<Arc<Resource>>,
+    /// All objects of texts that another one of the same name replaces.
+    replaced: Vec<Arc<Resource>>,
+}
+
+/// Objects without those that others replace.
+#[derive(Default)]
+struct Assembled {
+    kinds: Vec<Vec<Arc<Resource>>>,
+    repeated: Vec<(ObjectRef, SourceSpan, SourceSpan)>,
+    alternatives: Vec<Arc<Resource>>,
+    replaced: Vec<Arc<Resource>>,
 }
 
 /// Settings beside the objects.
@@ -63,27 +74,7 @@ impl Snapshot {
     /// from a text takes precedence over one that a controller creates.
     #[must_use]
     pub fn new(resources: impl IntoIterator<Item = Resource>, settings: Settings) -> Self {
-        let mut kinds: Vec<Vec<Arc<Resource>>> = (0..Kind::COUNT).map(|_| Vec::new()).collect();
-        for resource in resources {
-            kinds[resource.kind.index()].push(Arc::new(resource));
-        }
-        let mut repeated = Vec::new();
-        let mut alternatives = Vec::new();
-        for of_kind in &mut kinds {
-            // The position in the files decides between equal names, not the order in which threads read them.
-            let order = |it: &Resource| (it.is_generated, std::cmp::Reverse(it.origin));
-            of_kind.sort_by(|a, b| key(a).cmp(&key(b)).then(order(a).cmp(&order(b))));
-            of_kind.dedup_by(|earlier, kept| {
-                let is_same = key(earlier) == key(kept);
-                if is_same && let (Some(from), Some(by)) = (earlier.origin, kept.origin) {
-                    repeated.push((ObjectRef::from(&**kept), from, by));
-                    if from.file != by.file && earlier.root != kept.root {
-                        alternatives.push(earlier.clone());
-                    }
-                }
-                is_same
-            });
-        }
+        let Assembled { mut kinds, repeated, alternatives, replaced } = assemble(resources.into_iter().map(Arc::new));
         let mesh_config = settings.mesh_config.unwrap_or(Value::Null);
         let mesh = Mesh::new(&mesh_config).with_domain(settings.cluster_domain);
         kinds[Kind::MeshConfig.index()] = vec![Arc::new(mesh.resource())];
@@ -98,6 +89,29 @@ impl Snapshot {
             repeated,
             is_stated_whole: settings.whole_cluster,
             alternatives,
+            replaced,
+        }
+    }
+
+    /// Objects of texts, also those that another one of the same name replaces.
+    pub(super) fn all_of_texts(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.kinds.iter().flatten().chain(&self.replaced)
+    }
+
+    /// The same with the objects of some kustomizations only, and with all that none has built.
+    pub(super) fn with_builds(&self, has: impl Fn(&str) -> bool) -> Self {
+        let is_there = |it: &&Arc<Resource>| it.build.as_deref().is_none_or(&has);
+        let Assembled { kinds, repeated, alternatives, replaced } =
+            assemble(self.all_of_texts().filter(is_there).cloned());
+        Self {
+            kinds,
+            mesh: self.mesh.clone(),
+            now: self.now,
+            indexes: Indexes::default(),
+            repeated,
+            is_stated_whole: self.is_stated_whole,
+            alternatives,
+            replaced,
         }
     }
 
@@ -134,6 +148,7 @@ impl Snapshot {
             repeated: Vec::new(),
             is_stated_whole: self.is_stated_whole,
             alternatives: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -276,6 +291,35 @@ impl Snapshot {
     pub const fn now(&self) -> i64 {
         self.now
     }
+}
+
+fn assemble(resources: impl Iterator<Item = Arc<Resource>>) -> Assembled {
+    let mut all = Assembled { kinds: (0..Kind::COUNT).map(|_| Vec::new()).collect(), ..Assembled::default() };
+    for resource in resources {
+        all.kinds[resource.kind.index()].push(resource);
+    }
+    let Assembled { kinds, repeated, alternatives, replaced } = &mut all;
+    for of_kind in kinds {
+        // The position in the files decides between equal names, not the order in which threads read them.
+        let order = |it: &Resource| (it.is_generated, std::cmp::Reverse(it.origin));
+        of_kind.sort_by(|a, b| key(a).cmp(&key(b)).then(order(a).cmp(&order(b))));
+        of_kind.dedup_by(|earlier, kept| {
+            let is_same = key(earlier) == key(kept);
+            if is_same && let (Some(from), Some(by)) = (earlier.origin, kept.origin) {
+                if earlier.build == kept.build {
+                    repeated.push((ObjectRef::from(&**kept), from, by));
+                }
+                if (from.file != by.file || earlier.build != kept.build) && earlier.root != kept.root {
+                    alternatives.push(earlier.clone());
+                }
+            }
+            if is_same {
+                replaced.push(earlier.clone());
+            }
+            is_same
+        });
+    }
+    all
 }
 
 fn key(resource: &Resource) -> (&str, &str, &str) {

@@ -4,6 +4,7 @@
 mod error;
 mod explain;
 mod filter;
+mod fix;
 pub mod notes;
 pub mod output;
 mod show;
@@ -13,13 +14,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sailhand_analysis::report::Report;
+use sailhand_analysis::report::html::About;
 use sailhand_analysis::source::{self, PassedOver, Reading, Sources, files};
 use sailhand_analysis::suppress::{self, Suppressions};
 use sailhand_analysis::{Finding, Kind, Rule, Settings, Snapshot, Value, mesh};
 
 pub use error::{Error, Exit};
 pub use filter::Filter;
-pub use show::{FailOn, Format};
+pub use show::{FailOn, Format, Threshold};
 
 /// Prints the explanation of a code of the analysis.
 ///
@@ -77,9 +79,19 @@ pub struct FileOptions {
     /// Write the findings into a baseline file and exit
     #[arg(long, value_name = "FILE")]
     pub write_baseline: Option<PathBuf>,
+    /// Correct what has one mechanical remedy (misspelled fields, kinds and annotations, port names, old API versions,
+    /// repeated entries) in the files, and report the other findings
+    #[arg(long, requires = "paths", conflicts_with = "write_baseline")]
+    pub fix: bool,
+    /// Print what --fix would change as a diff, and write nothing; exit with 1 if there is something
+    #[arg(long, requires = "paths", conflicts_with = "write_baseline")]
+    pub diff: bool,
     /// Lowest level for which the exit code is 1
-    #[arg(long, value_enum, default_value = "error")]
+    #[arg(long, value_enum, default_value = "error", ignore_case = true, alias = "failure-threshold")]
     pub fail_on: FailOn,
+    /// Lowest level that is reported
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "info", ignore_case = true)]
+    pub output_threshold: Threshold,
     /// Explain a code and exit
     #[arg(long, value_name = "CODE", exclusive = true)]
     pub explain: Option<String>,
@@ -122,13 +134,15 @@ pub struct Analysis<'a> {
 
 /// Properties of the input beside the files.
 #[derive(Debug, Clone, Copy)]
-pub struct Input {
+pub struct Input<'a> {
     /// Current time, Unix seconds, for the validity of certificates.
     pub now: i64,
     /// Whether a cluster was read as well.
     pub is_live: bool,
     /// Whether everything beside the files was read completely.
     pub is_whole: bool,
+    /// Clusters that were read, as people know them.
+    pub clusters: &'a [String],
 }
 
 impl<'a> Analysis<'a> {
@@ -141,7 +155,7 @@ impl<'a> Analysis<'a> {
         let filter = Filter::new(&options.codes)?;
         let suppressions = suppressions(options)?;
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        let (sources, reading) = read(options, threads)?;
+        let (sources, reading) = read(options, threads, [])?;
         Ok(Self { options, filter, suppressions, threads, sources, reading })
     }
 
@@ -155,29 +169,31 @@ impl<'a> Analysis<'a> {
     ///
     /// # Errors
     /// [`Error::Source`] and [`Error::Local`] for files of options, [`Error::Local`] if the output cannot be written.
-    pub fn report(mut self, rules: &[&'static Rule], input: Input) -> Result<Exit, Error> {
+    pub fn report(mut self, rules: &[&'static Rule], input: Input<'_>) -> Result<Exit, Error> {
         let options = self.options;
-        if let Some(namespace) = &options.namespace {
-            self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
+        if (options.fix || options.diff)
+            && let Some(exit) = fix::run(&mut self, rules, input)?
+        {
+            return Ok(exit);
         }
         let mut is_whole = input.is_whole
             && self.reading.errors.is_empty()
             && !self.sources.passed_over().iter().any(PassedOver::is_manifest);
-        let settings = settings(options, &self.reading, input.now)?;
-        let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
-        let mut findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
+        let (snapshot, mut findings) = self.find(rules, input.now)?;
         let unmatched = self.suppressions.unmatched(&findings);
         if options.codes.is_empty() {
             notes::unmatched(&unmatched, self.suppressions.baseline_length());
         }
-        findings.retain(|finding| self.filter.allows(finding) && is_asked_for(&options.only_namespace, finding));
         if let Some(path) = &options.write_baseline {
+            findings.retain(|finding| self.filter.allows(finding) && is_asked_for(&options.only_namespace, finding));
             return write_baseline(path, &findings);
         }
-        let suppressed = self.suppressions.apply(&mut findings);
+        let suppressed = self.keep(&mut findings);
+        findings.retain(|finding| options.output_threshold.is_reached(finding));
         self.sources.index_positions(&findings);
         let report = Report { findings: &findings, sources: &self.sources, objects: snapshot.len(), suppressed };
-        show::show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot)?;
+        let about = about(options, &self.sources, &self.reading, &snapshot, suppressed, input);
+        show::show(options.output, options.fail_on, !options.codes.is_empty(), &report, &snapshot, &about)?;
         notes::tell(&self.reading, &self.sources, &snapshot, input.is_live);
         notes::namespaces(&options.only_namespace, &snapshot);
         is_whole &= options.allow_empty || input.is_live || !snapshot.is_empty();
@@ -190,6 +206,70 @@ impl<'a> Analysis<'a> {
             (false, false) => Exit::Trouble,
         })
     }
+}
+
+impl Analysis<'_> {
+    /// Takes the objects that were read, and gives all findings about them.
+    fn find(&mut self, rules: &[&'static Rule], now: i64) -> Result<(Snapshot, Vec<Finding>), Error> {
+        if let Some(namespace) = &self.options.namespace {
+            self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
+        }
+        let settings = settings(self.options, &self.reading, now)?;
+        let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
+        let findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
+        Ok((snapshot, findings))
+    }
+
+    /// Drops findings that the options do not select. Gives the number of those that are suppressed.
+    fn keep(&self, findings: &mut Vec<Finding>) -> usize {
+        findings.retain(|it| self.filter.allows(it) && is_asked_for(&self.options.only_namespace, it));
+        self.suppressions.apply(findings)
+    }
+
+    /// Reads the files again, some with other texts than those on disk.
+    fn read_again(&mut self, texts: impl IntoIterator<Item = (PathBuf, String)>) -> Result<(), Error> {
+        (self.sources, self.reading) = read(self.options, self.threads, texts)?;
+        Ok(())
+    }
+}
+
+/// What the HTML report says about its input.
+fn about(
+    options: &FileOptions,
+    sources: &Sources,
+    reading: &Reading,
+    snapshot: &Snapshot,
+    suppressed: usize,
+    input: Input<'_>,
+) -> About {
+    let named = |path: &PathBuf| {
+        if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+    };
+    let clusters = input.clusters.iter().cloned();
+    let mut notes = notes::summary(reading, sources, snapshot);
+    if suppressed > 0 {
+        notes.push(format!("{suppressed} findings are suppressed"));
+    }
+    About {
+        inputs: options.paths.iter().map(named).chain(clusters).collect(),
+        time: utc(input.now),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        notes,
+    }
+}
+
+/// A time in Unix seconds as `2026-01-31 12:00 UTC`, by the algorithm `civil_from_days` of Howard Hinnant.
+fn utc(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60)
 }
 
 /// Whether a finding is about an object in one of the namespaces, or no namespaces are given.
@@ -235,8 +315,12 @@ fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-fn read(options: &FileOptions, threads: NonZero<usize>) -> Result<(Sources, Reading), Error> {
-    let mut sources = Sources::default();
+fn read(
+    options: &FileOptions,
+    threads: NonZero<usize>,
+    texts: impl IntoIterator<Item = (PathBuf, String)>,
+) -> Result<(Sources, Reading), Error> {
+    let mut sources = Sources::with_texts(texts);
     let mut errors = Vec::new();
     for path in &options.paths {
         if path == Path::new("-") {
@@ -270,4 +354,16 @@ fn settings(options: &FileOptions, reading: &Reading, now: i64) -> Result<Settin
         whole_cluster: options.whole_cluster,
         cluster_domain: options.cluster_domain.clone().or(found.cluster_domain),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn times_are_readable() {
+        assert_eq!(utc(0), "1970-01-01 00:00 UTC");
+        assert_eq!(utc(1_769_860_800), "2026-01-31 12:00 UTC");
+        assert_eq!(utc(1_709_164_800), "2024-02-29 00:00 UTC");
+    }
 }

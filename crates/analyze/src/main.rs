@@ -19,6 +19,7 @@ Examples:
   sailhand-analyze ./manifests
   kubectl get vs,dr,svc,pods -A -o yaml | sailhand-analyze -
   sailhand-analyze -o sarif ./manifests >findings.sarif
+  sailhand-analyze --diff ./manifests    # what --fix would correct
   sailhand-analyze --explain IST0101"
 )]
 struct Cli {
@@ -46,7 +47,7 @@ fn run(options: &FileOptions) -> Result<Exit, Error> {
     }
     let analysis = Analysis::read(options)?;
     let rules = analysis.rules();
-    analysis.report(&rules, Input { now: now(), is_live: false, is_whole: true })
+    analysis.report(&rules, Input { now: now(), is_live: false, is_whole: true, clusters: &[] })
 }
 
 /// Current time, Unix seconds.

@@ -19,7 +19,7 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
     errors(&reading.errors);
     let passed_over = sources.passed_over();
     for one in passed_over.iter().take(SHOWN) {
-        output::note(format_args!("{} {one}", styled(CHANGED, "not read:")));
+        output::note(format_args!("{} {one}", styled(CHANGED, format_args!("{}:", one.state()))));
         output::note(format_args!("  {} analyze the rendered output: {}", styled(GOOD, "help:"), one.remedy()));
     }
     if passed_over.len() > SHOWN {
@@ -53,6 +53,30 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
                 .to_owned(),
         );
     }
+}
+
+/// The notes in one sentence each, for a report.
+pub(crate) fn summary(reading: &Reading, sources: &Sources, snapshot: &Snapshot) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(reading.errors.iter().take(ERRORS).map(ToString::to_string));
+    if reading.errors.len() > ERRORS {
+        notes.push(format!("{} more errors", reading.errors.len() - ERRORS));
+    }
+    notes.extend(sources.passed_over().iter().take(ERRORS).map(|one| format!("not read: {one}")));
+    let repeated: BTreeSet<String> = snapshot.repeated().iter().map(|(object, ..)| object.to_string()).collect();
+    if !repeated.is_empty() {
+        let names = some(repeated.iter().map(String::as_str));
+        notes.push(format!("defined more than once, the last definition wins: {names}"));
+    }
+    let foreign: usize = reading.foreign.values().sum();
+    if foreign > 0 {
+        notes.push(format!("{} skipped (not a Kubernetes object)", are(foreign, "document")));
+    }
+    if !reading.others.is_empty() {
+        let kinds = some(reading.others.keys().map(String::as_str));
+        notes.push(format!("{} of a kind that no rule uses: {kinds}", are(reading.others.values().sum(), "object")));
+    }
+    notes
 }
 
 /// Suppressions and baseline lines that match no finding, so that a mistake in them is noticed.

@@ -1,6 +1,6 @@
 //! Output to the terminal: colors only on a terminal, and no panic for a closed pipe.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::io::Write as _;
 
 use anstyle::AnsiColor;
@@ -21,13 +21,14 @@ pub const QUIET: Style = Style::new().dimmed();
 /// Style of names.
 pub const STRONG: Style = Style::new().bold();
 
-/// Width for wrapped text, columns; none if the output is not a terminal.
+/// Width for wrapped text, columns; none if neither standard output nor standard error is a terminal.
 #[must_use]
 pub fn width() -> Option<usize> {
     /// Longer lines are hard to read.
     const LONGEST: usize = 120;
-    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
-    Some(usize::from(width.0).clamp(40, LONGEST))
+    let size = terminal_size::terminal_size_of(std::io::stdout());
+    let (width, _) = size.or_else(|| terminal_size::terminal_size_of(std::io::stderr()))?;
+    Some(usize::from(width.0).clamp(20, LONGEST))
 }
 
 /// Text wrapped at the width of the terminal.
@@ -81,9 +82,17 @@ pub fn whole(text: impl Display) -> Result<(), Error> {
         .map_err(|source| Error::local("write to standard output", source))
 }
 
-/// A note on standard error. Write errors are ignored.
+/// A note on standard error, wrapped at the width of the terminal. Write errors are ignored.
 pub fn note(text: impl Display) {
-    let _ = writeln!(anstream::stderr().lock(), "{}", shown(&text.to_string()));
+    let text = shown(&text.to_string());
+    let wrapped: Vec<String> = text.lines().map(|line| wrapped(line, width())).collect();
+    let _ = writeln!(anstream::stderr().lock(), "{}", wrapped.join("\n"));
+}
+
+/// One line, wrapped; the other lines are indented further than the first.
+fn wrapped(line: &str, width: Option<usize>) -> String {
+    let indent = line.len() - line.trim_start_matches(' ').len();
+    prose::fold(line, 0, indent + 2, width)
 }
 
 /// A value as one line of JSON.
@@ -100,14 +109,21 @@ pub fn problem(error: &dyn Classify) {
     note(render(&Problem::new(error)));
 }
 
-/// Code and message, causes, remedy.
+/// Code and message, causes, remedy; wrapped at the width of the terminal.
 #[must_use]
 pub fn render(problem: &Problem) -> String {
-    let mut text = format!("{}: {}", styled(BAD, format_args!("error[{}]", problem.code)), problem.message);
+    let fold = |head: String, text: &str| {
+        let used = prose::columns(&head) + 1;
+        format!("{head} {}", prose::fold(text, used, 4, width()))
+    };
+    let head = format!("{}:", styled(BAD, format_args!("error[{}]", problem.code)));
+    let mut text = fold(head, &problem.message);
     for cause in &problem.causes {
-        let _ = write!(text, "\n  {} {cause}", styled(QUIET, "because:"));
+        text.push('\n');
+        text.push_str(&fold(format!("  {}", styled(QUIET, "because:")), cause));
     }
-    let _ = write!(text, "\n  {} {}", styled(GOOD, "help:"), problem.remedy);
+    text.push('\n');
+    text.push_str(&fold(format!("  {}", styled(GOOD, "help:")), &problem.remedy));
     text
 }
 

@@ -32,11 +32,36 @@ pub enum FailOn {
     /// Errors only
     Error,
     /// Warnings and errors
+    #[value(alias = "warn")]
     Warning,
     /// Any finding
     Info,
     /// No finding
     Never,
+}
+
+/// Lowest level of findings that are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Threshold {
+    /// Errors only
+    Error,
+    /// Warnings and errors
+    #[value(alias = "warn")]
+    Warning,
+    /// All findings
+    Info,
+}
+
+impl Threshold {
+    /// Whether a finding is reported.
+    #[must_use]
+    pub fn is_reached(self, finding: &Finding) -> bool {
+        match self {
+            Self::Error => finding.level >= Level::Error,
+            Self::Warning => finding.level >= Level::Warning,
+            Self::Info => true,
+        }
+    }
 }
 
 impl FailOn {
@@ -58,6 +83,7 @@ pub(crate) fn show(
     all: bool,
     report: &Report<'_>,
     snapshot: &Snapshot,
+    about: &report::html::About,
 ) -> Result<(), Error> {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -73,7 +99,7 @@ pub(crate) fn show(
         Format::Markdown => report::markdown::write(report, &mut text),
         Format::Html => {
             let graph = report::graph::Graph::new(report.findings, snapshot);
-            report::html::write(report, &graph, &mut text)
+            report::html::write(report, &graph, about, &mut text)
         }
     };
     let text = text.trim_end();

@@ -105,7 +105,7 @@ codes! {
     SH1007 "the referenced data is not available" "Upload it to the object store again and check its digest.";
     SH1008 "unknown target" "Add the target to the worker's configuration, or use one that it has.";
     SH1009 "subject and event disagree about target or verb" "Publish on istio.cmd.<target>.<verb> with the target and verb of the event.";
-    SH1010 "the command expired before it was executed" "Send it again with a later expirytime.";
+    SH1010 "the command expired before it was executed" "Submit it again with a later expirytime (`sailhand submit --expires`).";
     SH1011 "a newer generation has been applied" "No action is required. To override, send the command with a higher generation.";
     SH1012 "the command was cancelled" "Send it again with a new id; objects that are up to date are not written again.";
     SH1013 "the command crashed the worker repeatedly" "Find the cause in the worker's log, then replay the dead letter.";
@@ -115,6 +115,7 @@ codes! {
     SH1017 "another client terminated the command" "Find the client that terminates or acknowledges commands beside the workers, then send the command again.";
     SH1018 "the message uses forbidden scheduling or roll-up headers" "Publish commands without the headers Nats-Schedule, Nats-Schedule-* and Nats-Rollup. If no client of yours uses them, find out which other clients may publish on the command stream.";
     SH1019 "source and id belong to another command" "Send the command with a new id; only a repeat of the same command may have the same source and id.";
+    SH1021 "the target's allow-list does not permit the command" "Use another verb, kind or namespace, or add it to verbs, kinds or namespaces of the target in the worker's configuration.";
     // SH20xx: the bus.
     SH2001 "cannot connect to NATS" "Check the address and the network, and that the server is running.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";
@@ -138,7 +139,7 @@ codes! {
     SH3010 "the API server is overloaded or unavailable" "No action is required: the request is retried.";
     SH3011 "failed to call an admission webhook" "Check that the webhook's Service has endpoints.";
     SH3012 "an admission webhook denied the object" "Correct what the webhook reports.";
-    SH3013 "namespace not found" "Create it first, or set create_namespace.";
+    SH3013 "namespace not found" "Create it first, or set create_namespace (create for namespace.label).";
     SH3014 "invalid kubeconfig" "Check the file and the context named in the configuration.";
     SH3015 "a newer lease holder has written" "No action is required: another worker continues the command.";
     SH3016 "some objects failed" "See the reason for each object in the report.";

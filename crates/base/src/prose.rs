@@ -7,7 +7,7 @@ pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> Str
     let mut folded = String::with_capacity(text.len());
     let mut column = used;
     for (index, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
+        let length = columns(word);
         if index > 0 && column + 1 + length > width {
             folded.push('\n');
             folded.extend(std::iter::repeat_n(' ', indent));
@@ -22,9 +22,27 @@ pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> Str
     folded
 }
 
+/// Columns of a text on a terminal; color sequences take none.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    let mut count = 0;
+    let mut rest = text;
+    while let Some((before, sequence)) = rest.split_once("\x1b[") {
+        count += before.chars().count();
+        rest = sequence.split_once('m').map_or("", |(_, after)| after);
+    }
+    count + rest.chars().count()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::fold;
+    use super::{columns, fold};
+
+    #[test]
+    fn color_sequences_take_no_columns() {
+        assert_eq!(columns("\x1b[1m\x1b[31mred\x1b[0m text"), 8);
+        assert_eq!(fold("\x1b[31mone\x1b[0m two", 0, 0, Some(7)), "\x1b[31mone\x1b[0m two");
+    }
 
     #[test]
     fn fold_wraps_words_at_width() {

@@ -20,6 +20,27 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+/// The word of `known` that an unknown one certainly means: equal except for case and separators, or in words of four
+/// characters and more one edit away, in words of eight and more two, with no other word as near.
+pub fn certain<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = fold(word);
+    let limit = match folded.chars().count() {
+        0..4 => 0,
+        4..8 => 1,
+        _ => 2,
+    };
+    let limit = if folded.len() == 3 { 1 } else { limit };
+    let distance = |candidate: &str| strsim::osa_distance(&folded, &fold(candidate));
+    let mut near: Vec<(usize, &str)> =
+        known.into_iter().map(|candidate| (distance(candidate), candidate)).filter(|(at, _)| *at <= limit).collect();
+    near.sort_unstable();
+    match near.as_slice() {
+        [(_, one)] => Some(one),
+        [(nearest, one), (next, _), ..] if nearest < next => Some(one),
+        _ => None,
+    }
+}
+
 /// The word in lower case without separators, at most 64 characters of it: the distance takes quadratic time.
 fn fold(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).take(64).collect()
@@ -27,7 +48,24 @@ fn fold(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{certain, nearest};
+
+    #[test]
+    fn certain_word_is_near_and_the_only_one() {
+        let known = ["hosts", "http", "gateways", "exportTo", "tls", "tcp", "retries", "http2"];
+        for (word, expected) in [
+            ("host", Some("hosts")),
+            ("htp", Some("http")),
+            ("export_to", Some("exportTo")),
+            ("gatewyas", Some("gateways")),
+            ("htt", Some("http")),
+            ("retrys", None),
+            ("tlp", None),
+            ("x", None),
+        ] {
+            assert_eq!(certain(word, known), expected, "{word}");
+        }
+    }
 
     #[test]
     fn nearest_accepts_typos_and_rejects_unrelated_words() {

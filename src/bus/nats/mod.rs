@@ -3,6 +3,7 @@
 
 mod card;
 mod connect;
+mod migration;
 mod object;
 mod producer;
 mod publish;
@@ -13,8 +14,8 @@ mod stranded;
 pub mod topology;
 mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
@@ -48,6 +49,8 @@ pub struct NatsBus {
     health: signal::Sender<Health>,
     /// Only their names are used after the first look; a consumer that is made again has the same.
     consumer: Arc<OnceCell<PullConsumer>>,
+    due_consumer: Arc<OnceCell<PullConsumer>>,
+    due: Arc<Mutex<source::DueTurns>>,
     sweeper: Arc<OnceCell<PullConsumer>>,
     /// Losses of the connection that have been looked into.
     looked_into: Arc<AtomicU64>,
@@ -65,6 +68,8 @@ impl NatsBus {
             control: Arc::new(Control::default()),
             health: connection.health,
             consumer: Arc::default(),
+            due_consumer: Arc::default(),
+            due: Arc::default(),
             sweeper: Arc::default(),
             looked_into: Arc::default(),
         }
@@ -163,8 +168,8 @@ impl Bus for NatsBus {
     }
 
     async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
+        self.publish_new(publish::Message::scheduled(&self.subjects, delivery, origin, at)).await?;
         let command = origin.command();
-        self.publish_new(publish::Message::scheduled(&self.subjects, delivery, &command, at)).await?;
         // A cancellation that came before the schedule did not find it.
         if self.control.is_cancelled(&command) {
             self.hasten(&Cancellation::from(&command)).await;

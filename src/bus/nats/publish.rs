@@ -14,7 +14,7 @@ use super::{NatsBus, TIMEOUT};
 use crate::bus::{DeadLetter, Delivery, Error, Subjects, Swap};
 use crate::clock::Clock;
 use crate::error::{Classify, Problem};
-use crate::event::{CONTENT_TYPE, CommandId, Origin, rfc3339};
+use crate::event::{CONTENT_TYPE, Origin, rfc3339};
 use crate::{retry, telemetry};
 
 /// Tries of one write before the error is the caller's.
@@ -24,7 +24,7 @@ const USUAL_SIZE: usize = 1024;
 const PUBLISH: &str = "publish";
 /// When a message is published again, and where to (nats-architecture-and-design ADR-51).
 pub(super) const SCHEDULE: &str = "Nats-Schedule";
-const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+pub(super) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// Headers of a result: the fingerprint of its command, so that it is read without the event.
 pub(super) const COMMAND_VERB: &str = "Istio-Command-Verb";
 pub(super) const COMMAND_DIGEST: &str = "Istio-Command-Digest";
@@ -71,25 +71,26 @@ impl Message {
         Ok(message)
     }
 
-    /// The command again, at a later time (nats-architecture-and-design ADR-51). In the place of another one that waits:
-    /// the server looks at the last message of a subject only.
+    /// The command again, at a later time (nats-architecture-and-design ADR-51), in the waiting stream. It replaces
+    /// another schedule of the command: the server looks at the last message of a subject only.
     ///
-    /// The message id is random: the stream is the producers' too, so one of them could use an id that it can guess
-    /// first, and the server would answer `duplicate` and store nothing.
-    pub fn scheduled(subjects: &Subjects, delivery: &Delivery, command: &CommandId, at: OffsetDateTime) -> Self {
-        let mut headers = original_headers(delivery);
+    /// The message id is random, so that no other writer of the stream can use it first: the server would answer
+    /// `duplicate` and store nothing.
+    pub fn scheduled(subjects: &Subjects, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Self {
+        let command = origin.command();
+        let mut headers = original_headers(delivery.header_pairs());
         headers.insert(SCHEDULE, format!("@at {}", rfc3339(at)));
-        headers.insert(SCHEDULE_TARGET, delivery.subject.as_str());
+        headers.insert(SCHEDULE_TARGET, subjects.due(&origin.target, &origin.verb));
         headers.insert(header::NATS_ROLLUP, "sub");
         headers.insert(header::NATS_MESSAGE_ID, message_id());
-        Self { subject: subjects.schedule(command), headers, payload: delivery.payload.clone() }
+        Self { subject: subjects.schedule(&command), headers, payload: delivery.payload.clone() }
     }
 
     /// The original bytes and headers, and why.
     pub fn dead_letter(subjects: &Subjects, letter: &DeadLetter<'_>) -> Self {
         let delivery = letter.delivery;
         let (target, id) = letter.address();
-        let mut headers = original_headers(delivery);
+        let mut headers = original_headers(delivery.header_pairs());
         for (name, value) in [
             ("Istio-Dlq-Reason", letter.reason.as_str().to_owned()),
             ("Istio-Dlq-Code", letter.problem.code.clone()),
@@ -99,7 +100,7 @@ impl Message {
             ("Istio-Dlq-Deliveries", delivery.delivered.to_string()),
             ("Istio-Dlq-Worker", letter.worker.to_owned()),
             ("Istio-Dlq-Time", rfc3339(letter.time)),
-            ("Nats-Msg-Id", format!("dlq.{id}.{}", delivery.sequence)),
+            ("Nats-Msg-Id", format!("dlq.{id}.{}", letter.place())),
         ] {
             headers.insert(name, value);
         }
@@ -114,9 +115,9 @@ fn one_line(text: &str) -> String {
 }
 
 /// What the sender wrote, without what NATS reads on a publish.
-fn original_headers(delivery: &Delivery) -> HeaderMap {
+pub(super) fn original_headers<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in delivery.header_pairs() {
+    for (name, value) in pairs {
         if !name.to_ascii_lowercase().starts_with("nats-") {
             headers.append(name, value);
         }

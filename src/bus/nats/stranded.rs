@@ -15,10 +15,10 @@ use futures::stream::{self, BoxStream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::source::{self, NatsAcker, OURS};
+use super::source::{self, Mode, NatsAcker, OURS, addressed};
 use super::{NatsBus, TIMEOUT};
 use crate::bus::subject::{CONSUMER, SWEEPER};
-use crate::bus::{Acker, Delivery, Error, Peeked, Settlement, Stranded, Stranding};
+use crate::bus::{Acker, Delivery, Error, Peeked, Queue, Settlement, Stranded, Stranding};
 
 /// Messages under way that are looked at after a lost connection, oldest first.
 const MAX_LOOK: usize = 2_000;
@@ -30,6 +30,7 @@ const NO_MESSAGE: u64 = 10_037;
 #[derive(Deserialize)]
 struct Advisory {
     r#type: String,
+    stream: String,
     stream_seq: u64,
     #[serde(default)]
     deliveries: u64,
@@ -56,8 +57,8 @@ pub(super) fn stranded(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'s
         }
     };
     let (sweeper, stream) = (Arc::clone(&bus.sweeper), bus.subjects.advisory_stream());
-    let advisories =
-        source::batch(bus.context.clone(), sweeper, stream, SWEEPER, max, wait).filter_map(move |message| {
+    let advisories = source::batch(bus.context.clone(), sweeper, stream, SWEEPER, max, Mode::Wait(wait)).filter_map(
+        move |message| {
             let bus = bus.clone();
             async move {
                 match message {
@@ -65,7 +66,8 @@ pub(super) fn stranded(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'s
                     Err(error) => Some(Err(error)),
                 }
             }
-        });
+        },
+    );
     stream::once(unreadable).flat_map(stream::iter).chain(advisories).boxed()
 }
 
@@ -87,8 +89,11 @@ impl NatsBus {
             let reason = if advisory.reason.is_empty() { "without a reason" } else { &advisory.reason };
             Stranding::Terminated { reason: reason.to_owned() }
         };
-        let stored = self.stored(&json!({ "seq": advisory.stream_seq })).await?;
-        let acker = Removal { bus: self.clone(), sequence: advisory.stream_seq, advisory: advisory_acker };
+        let is_waiting = advisory.stream == self.subjects.waiting_stream();
+        let queue = if is_waiting { Queue::Waiting } else { Queue::Commands };
+        let stored = self.stored(self.stream_of(queue), &json!({ "seq": advisory.stream_seq })).await?;
+        let stream = self.stream_of(queue);
+        let acker = Removal { bus: self.clone(), stream, sequence: advisory.stream_seq, advisory: advisory_acker };
         let gone = || Stored {
             subject: message.subject.to_string(),
             sequence: advisory.stream_seq,
@@ -99,7 +104,7 @@ impl NatsBus {
             // Another worker has ended it.
             return acker.settle(Settlement::Ack).await.map(|()| None);
         }
-        let delivery = self.redelivery(stored.unwrap_or_else(gone), advisory.deliveries, acker);
+        let delivery = self.redelivery(queue, stored.unwrap_or_else(gone), advisory.deliveries, acker);
         Ok(Some(Stranded { cause, delivery }))
     }
 
@@ -122,7 +127,10 @@ impl NatsBus {
                 break;
             }
             let query = json!({ "seq": next, "next_by_subj": self.subjects.commands() });
-            let Some(stored) = self.stored(&query).await?.filter(|stored| stored.sequence <= last) else { break };
+            let Some(stored) = self.stored(stream.clone(), &query).await?.filter(|stored| stored.sequence <= last)
+            else {
+                break;
+            };
             next = stored.sequence + 1;
             if let Err(reason) = &stored.headers {
                 let cause = Stranding::Unreadable { reason: reason.clone() };
@@ -130,7 +138,7 @@ impl NatsBus {
                 // somebody else's termination.
                 let reply = format!("$JS.ACK.{stream}.{CONSUMER}.1.{}.1.0.0", stored.sequence);
                 let acker = Termination(NatsAcker { bus: Arc::new(self.clone()), reply });
-                found.push(Stranded { cause, delivery: self.redelivery(stored, 1, acker) });
+                found.push(Stranded { cause, delivery: self.redelivery(Queue::Commands, stored, 1, acker) });
             }
         }
         Ok(found)
@@ -140,18 +148,27 @@ impl NatsBus {
     pub(super) async fn look_at(&self, verb: &str, mut after: u64) -> Result<Option<Delivery>, Error> {
         loop {
             let query = json!({ "seq": after + 1, "next_by_subj": self.subjects.commands_of(verb) });
-            let Some(stored) = self.stored(&query).await? else { return Ok(None) };
+            let Some(stored) = self.stored(self.subjects.command_stream(), &query).await? else { return Ok(None) };
             if stored.headers.is_ok() {
-                return Ok(Some(self.redelivery(stored, 1, Peeked)));
+                return Ok(Some(self.redelivery(Queue::Commands, stored, 1, Peeked)));
             }
             after = stored.sequence;
         }
     }
 
-    fn redelivery(&self, stored: Stored, delivered: u64, acker: impl Acker + 'static) -> Delivery {
+    fn stream_of(&self, queue: Queue) -> String {
+        match queue {
+            Queue::Commands => self.subjects.command_stream(),
+            Queue::Waiting => self.subjects.waiting_stream(),
+        }
+    }
+
+    fn redelivery(&self, queue: Queue, stored: Stored, delivered: u64, acker: impl Acker + 'static) -> Delivery {
+        let (address, subject) = addressed(&self.subjects, queue, &stored.subject);
         Delivery {
-            address: self.subjects.parse_command(&stored.subject),
-            subject: stored.subject,
+            queue,
+            address,
+            subject,
             headers: stored.headers.unwrap_or_default(),
             payload: stored.payload,
             delivered,
@@ -160,9 +177,9 @@ impl NatsBus {
         }
     }
 
-    /// A message of the command stream in the form that hides nothing and breaks no connection: JSON with base64.
-    async fn stored(&self, query: &Value) -> Result<Option<Stored>, Error> {
-        let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.subjects.command_stream());
+    /// A message in the form that hides nothing and breaks no connection: JSON with base64.
+    pub(super) async fn stored(&self, stream: String, query: &Value) -> Result<Option<Stored>, Error> {
+        let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
         let request = Request::new().payload(query.to_string().into());
         let reply = self.request("get", &subject, request, TIMEOUT).await?;
         let malformed = |reason: String| Error::Malformed { what: format!("the answer on {subject}"), reason };
@@ -187,12 +204,12 @@ impl NatsBus {
 }
 
 /// A message as it lies in the stream.
-struct Stored {
-    subject: String,
-    sequence: u64,
+pub(super) struct Stored {
+    pub(super) subject: String,
+    pub(super) sequence: u64,
     /// Or why no client reads them.
-    headers: Result<Vec<(String, String)>, String>,
-    payload: Bytes,
+    pub(super) headers: Result<Vec<(String, String)>, String>,
+    pub(super) payload: Bytes,
 }
 
 #[derive(Deserialize)]
@@ -245,6 +262,7 @@ fn read_headers(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
 /// Removes a message that is not under way any more, then the advisory about it.
 struct Removal {
     bus: NatsBus,
+    stream: String,
     sequence: u64,
     advisory: NatsAcker,
 }
@@ -256,7 +274,7 @@ impl Acker for Removal {
     }
 
     async fn settle(&self, _: Settlement) -> Result<(), Error> {
-        self.bus.remove(&self.bus.subjects.command_stream(), self.sequence).await?;
+        self.bus.remove(&self.stream, self.sequence).await?;
         self.advisory.settle(Settlement::Ack).await
     }
 }

@@ -4,7 +4,7 @@ use async_nats::jetstream::consumer::{self, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::Config;
 
-use super::NatsBus;
+use super::{NatsBus, migration};
 use crate::bus::Error;
 use crate::bus::topology::Topology;
 use crate::clock::Clock;
@@ -14,23 +14,28 @@ use crate::clock::Clock;
 pub struct Applied {
     /// Stream or consumer.
     pub name: String,
-    /// `created`, `updated` or `unchanged`.
+    /// `created`, `updated`, `unchanged`, or `migrated`: its messages were moved, and it is created again.
     pub action: &'static str,
 }
 
-/// Creates what is missing and updates what differs; deletes and re-creates nothing. A difference that the server
-/// cannot update (such as the retention of a work queue) is an error that names it.
+/// Creates what is missing and updates what differs. Deletes no stream, except the command stream of an earlier version
+/// after its messages were moved ([`migration`]). A difference that the server cannot update (such as the retention of a
+/// work queue) is an error that names it.
 ///
 /// # Errors
 /// The server's refusal, with the stream it is about.
 pub async fn apply(bus: &NatsBus, topology: &Topology) -> Result<Vec<Applied>, Error> {
     let mut applied = Vec::new();
+    if let Some(moved) = migration::split_command_stream(bus, topology).await? {
+        let name = topology.subjects.command_stream();
+        tracing::info!(stream = name, moved, "moved the messages of the earlier command stream to the waiting stream");
+        applied.push(Applied { name, action: "migrated" });
+    }
+    let is_replaced = stream_config(bus, &topology.subjects.waiting_stream()).await?.is_some();
     for declared in &topology.streams {
         let action = match stream_config(bus, &declared.name).await? {
             None => {
-                let first_sequence = topology.first_sequence(&declared.name, Clock::system().now());
-                let stream = Config { first_sequence, ..declared.clone() };
-                bus.context.create_stream(stream).await.map_err(|e| refused("create", &declared.name, e))?;
+                create_stream(bus, topology, declared, is_replaced).await?;
                 "created"
             }
             Some(found) if Topology::stream_differences(declared, &found).is_empty() => "unchanged",
@@ -58,6 +63,23 @@ pub async fn apply(bus: &NatsBus, topology: &Topology) -> Result<Vec<Applied>, E
     Ok(applied)
 }
 
+/// Creates a stream. `is_replaced`: see [`Topology::first_sequence`].
+pub(super) async fn create_stream(
+    bus: &NatsBus,
+    topology: &Topology,
+    declared: &Config,
+    is_replaced: bool,
+) -> Result<(), Error> {
+    let first_sequence = topology.first_sequence(&declared.name, Clock::system().now(), is_replaced);
+    let stream = Config { first_sequence, ..declared.clone() };
+    let Err(error) = bus.context.create_stream(stream).await else { return Ok(()) };
+    // Another run has created it since: the request of an interrupted one may arrive late.
+    match stream_config(bus, &declared.name).await? {
+        Some(found) if Topology::stream_differences(declared, &found).is_empty() => Ok(()),
+        _ => Err(refused("create", &declared.name, error)),
+    }
+}
+
 /// Reads, and writes nothing.
 ///
 /// # Errors
@@ -75,7 +97,7 @@ pub async fn verify(bus: &NatsBus, topology: &Topology) -> Result<(), Error> {
         for (stream, declared) in &topology.consumers {
             let name = declared.durable_name.as_deref().unwrap_or_default();
             match consumer_config(bus, stream, name).await? {
-                None => differences.push(format!("consumer {name} is missing")),
+                None => differences.push(format!("consumer {name} of stream {stream} is missing")),
                 Some(found) => differences.extend(Topology::consumer_differences(declared, &found)),
             }
         }
@@ -83,7 +105,7 @@ pub async fn verify(bus: &NatsBus, topology: &Topology) -> Result<(), Error> {
     if differences.is_empty() { Ok(()) } else { Err(Error::Drift { differences }) }
 }
 
-async fn stream_config(bus: &NatsBus, name: &str) -> Result<Option<Config>, Error> {
+pub(super) async fn stream_config(bus: &NatsBus, name: &str) -> Result<Option<Config>, Error> {
     match bus.context.get_stream(name).await {
         Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
         Err(error) => match error.kind() {
@@ -97,7 +119,11 @@ async fn stream_config(bus: &NatsBus, name: &str) -> Result<Option<Config>, Erro
     }
 }
 
-async fn consumer_config(bus: &NatsBus, stream: &str, name: &str) -> Result<Option<consumer::Config>, Error> {
+pub(super) async fn consumer_config(
+    bus: &NatsBus,
+    stream: &str,
+    name: &str,
+) -> Result<Option<consumer::Config>, Error> {
     use async_nats::jetstream::stream::ConsumerErrorKind;
     let found = bus.context.get_consumer_from_stream::<pull::Config, _, _>(name, stream).await;
     match found {
@@ -113,7 +139,7 @@ async fn consumer_config(bus: &NatsBus, stream: &str, name: &str) -> Result<Opti
     }
 }
 
-fn refused(
+pub(super) fn refused(
     operation: &'static str,
     subject: &str,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

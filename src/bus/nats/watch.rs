@@ -127,7 +127,7 @@ impl NatsBus {
     /// A cancelled command that waits in a schedule need not wait for its time: of all workers that see the
     /// cancellation, one moves the schedule to now. Then the command is delivered and ends.
     pub(super) async fn hasten(&self, cancellation: &Cancellation) {
-        let stream = self.subjects.command_stream();
+        let stream = self.subjects.waiting_stream();
         let wanted = self.subjects.schedules_of(cancellation);
         let moved = async {
             let Some(waiting) = self.last(&stream, &wanted).await? else { return Ok(()) };

@@ -19,6 +19,8 @@ pub(super) struct Gaps {
     pub unread: Vec<Unread>,
     /// Whether some kinds were read only in the requested namespaces.
     pub is_narrow: bool,
+    /// Clusters that were read, with context and API server.
+    pub clusters: Vec<String>,
 }
 
 impl Gaps {
@@ -38,7 +40,13 @@ pub(super) async fn read(options: &Options, rules: &[&Rule], reading: &mut Readi
     let several = contexts.len() > 1;
     let mut gaps = Gaps::default();
     for context in contexts {
-        let (name, cluster) = connect(options, context).await?;
+        let (name, cluster) = connect(options, context.clone()).await?;
+        gaps.clusters.push(
+            context.map_or_else(
+                || "the cluster of the current context".to_owned(),
+                |it| format!("cluster of context {it}"),
+            ),
+        );
         let mut read = configuration::read(&cluster, rules, options.timeout, &options.files.only_namespace).await;
         if read.resources.is_empty()
             && let Some(error) = read.unread.iter_mut().find_map(|unread| unread.error.take())

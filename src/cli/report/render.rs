@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{DONE, DRIFT, check_line, summary, table};
-use crate::cli::output::{BAD, CHANGED, GOOD, QUIET, STRONG, styled};
+use super::{DONE, DRIFT, PLANNED, check_line, summary, table};
+use crate::cli::output::{BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
 use crate::cli::table::{Cell, Table};
+use crate::cluster::ObjectReport;
 use crate::mesh::Finding;
 use crate::task::analyze::AnalysisReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport};
@@ -16,26 +17,26 @@ use crate::task::traffic::TrafficReport;
 
 /// A report that knows its own form on the terminal.
 trait Render {
-    /// Appends its lines, each with a line break.
-    fn render(&self, text: &mut String);
+    /// Appends its lines, each with a line break. `wide` names unchanged objects and shortens nothing.
+    fn render(&self, wide: bool, text: &mut String);
 }
 
 /// The report of a verb as a table; `None` when the verb has none, or the report is not of its type.
-pub(super) fn report(verb: &str, report: &Value) -> Option<String> {
+pub(super) fn report(verb: &str, report: &Value, wide: bool) -> Option<String> {
     match verb {
-        "mesh.install" | "mesh.upgrade" | "mesh.uninstall" => rendered::<MeshReport>(report),
-        "mesh.status" => rendered::<StatusReport>(report),
-        "mesh.precheck" => rendered::<PrecheckReport>(report),
-        "config.analyze" => rendered::<AnalysisReport>(report),
-        "traffic.apply" | "traffic.clear" => rendered::<TrafficReport>(report),
+        "mesh.install" | "mesh.upgrade" | "mesh.uninstall" => rendered::<MeshReport>(report, wide),
+        "mesh.status" => rendered::<StatusReport>(report, wide),
+        "mesh.precheck" => rendered::<PrecheckReport>(report, wide),
+        "config.analyze" => rendered::<AnalysisReport>(report, wide),
+        "traffic.apply" | "traffic.clear" => rendered::<TrafficReport>(report, wide),
         _ => None,
     }
 }
 
-fn rendered<T: Render + DeserializeOwned>(report: &Value) -> Option<String> {
+fn rendered<T: Render + DeserializeOwned>(report: &Value, wide: bool) -> Option<String> {
     let report: T = serde_json::from_value(report.clone()).ok()?;
     let mut text = String::new();
-    report.render(&mut text);
+    report.render(wide, &mut text);
     Some(text)
 }
 
@@ -43,8 +44,8 @@ fn yes_or_no(value: bool) -> Cell {
     if value { Cell::styled(GOOD, "yes") } else { Cell::styled(BAD, "no") }
 }
 
-fn put<const N: usize>(rows: &Table<N>, text: &mut String) {
-    let _ = writeln!(text, "{rows}");
+fn put<const N: usize>(rows: Table<N>, wide: bool, text: &mut String) {
+    let _ = writeln!(text, "{}", rows.text(if wide { Format::Wide } else { Format::Text }));
 }
 
 fn findings(findings: &[Finding], text: &mut String) {
@@ -65,7 +66,8 @@ fn list(title: &str, items: &[String], text: &mut String) {
 }
 
 impl Render for MeshReport {
-    fn render(&self, text: &mut String) {
+    fn render(&self, wide: bool, text: &mut String) {
+        let words = if self.dry_run { PLANNED } else { DONE };
         let mut rows = Table::new(&["COMPONENT", "NAME", "VERSION", "READY", "OBJECTS"]);
         for part in &self.parts {
             rows.row([
@@ -74,16 +76,17 @@ impl Render for MeshReport {
                 Cell::plain(part.version.as_ref().map(ToString::to_string).unwrap_or_default()),
                 // A deleted part, and one that was not waited for, is neither ready nor broken.
                 if part.ready { yes_or_no(true) } else { Cell::styled(QUIET, "-") },
-                Cell::plain(summary(DONE, &part.objects)),
+                Cell::plain(summary(words, &part.objects)),
             ]);
         }
         if !self.parts.is_empty() {
-            put(&rows, text);
+            put(rows, wide, text);
         }
         for part in &self.parts {
-            let changed: Vec<_> =
-                part.objects.iter().filter(|it| it.action.writes() || it.problem.is_some()).cloned().collect();
-            table(DONE, &changed, text);
+            let is_shown =
+                |it: &&ObjectReport| wide || it.action.writes() || it.problem.is_some() || it.reason.is_some();
+            let shown: Vec<_> = part.objects.iter().filter(is_shown).cloned().collect();
+            table(words, &shown, wide, text);
         }
         list("moved or restarted", &self.moved, text);
         list("left in the cluster", &self.residue, text);
@@ -92,7 +95,7 @@ impl Render for MeshReport {
 }
 
 impl Render for StatusReport {
-    fn render(&self, text: &mut String) {
+    fn render(&self, wide: bool, text: &mut String) {
         let gateway_api = self.gateway_api.as_deref().map_or("not installed", |version| version);
         let _ = writeln!(text, "Kubernetes {}, Gateway API {gateway_api}, {} proxies", self.kubernetes, self.proxies);
         if !self.control_planes.is_empty() {
@@ -111,7 +114,7 @@ impl Render for StatusReport {
                 ]);
             }
             text.push('\n');
-            put(&rows, text);
+            put(rows, wide, text);
         }
         if !self.parts.is_empty() {
             let mut rows = Table::new(&["COMPONENT", "NAME", "VERSION", "NAMESPACE", "READY", "DRIFT"]);
@@ -130,7 +133,7 @@ impl Render for StatusReport {
                 ]);
             }
             text.push('\n');
-            put(&rows, text);
+            put(rows, wide, text);
         }
         if !self.tags.is_empty() {
             let mut rows = Table::new(&["TAG", "REVISION", "INSTALLED BY"]);
@@ -139,7 +142,7 @@ impl Render for StatusReport {
                 rows.row([Cell::styled(STRONG, &tag.tag), Cell::plain(&tag.revision), Cell::plain(owner)]);
             }
             text.push('\n');
-            put(&rows, text);
+            put(rows, wide, text);
         }
         if !self.namespaces.is_empty() {
             let mut rows = Table::new(&["NAMESPACE", "MODE", "REVISION OR TAG"]);
@@ -149,18 +152,18 @@ impl Render for StatusReport {
                 rows.row([Cell::styled(STRONG, &space.namespace), Cell::plain(mode), Cell::plain(revision)]);
             }
             text.push('\n');
-            put(&rows, text);
+            put(rows, wide, text);
         }
         for part in &self.parts {
             list(&format!("{} {} is not ready", part.component.as_str(), part.name), &part.waiting, text);
-            table(DRIFT, &part.drift, text);
+            table(DRIFT, &part.drift, wide, text);
         }
         findings(&self.findings, text);
     }
 }
 
 impl Render for PrecheckReport {
-    fn render(&self, text: &mut String) {
+    fn render(&self, _: bool, text: &mut String) {
         let platform = self.platform.as_deref().map(|platform| format!(" on {platform}")).unwrap_or_default();
         let verdict = if self.ready {
             styled(GOOD, "✔ ready: the installation would succeed")
@@ -173,7 +176,7 @@ impl Render for PrecheckReport {
 }
 
 impl Render for AnalysisReport {
-    fn render(&self, text: &mut String) {
+    fn render(&self, _: bool, text: &mut String) {
         let mut codes: Vec<_> = Vec::new();
         for finding in &self.findings {
             if !codes.contains(&&finding.code) {
@@ -212,7 +215,7 @@ impl Render for AnalysisReport {
 }
 
 impl Render for TrafficReport {
-    fn render(&self, text: &mut String) {
+    fn render(&self, wide: bool, text: &mut String) {
         let mut rows = Table::new(&["SERVICE", "SUBSET", "LABELS", "READY PODS"]);
         let mut some = false;
         for service in &self.services {
@@ -234,7 +237,7 @@ impl Render for TrafficReport {
             }
         }
         if some {
-            put(&rows, text);
+            put(rows, wide, text);
         }
         for service in &self.services {
             let none = ["no rules".to_owned()];
@@ -244,7 +247,7 @@ impl Render for TrafficReport {
         for warning in &self.warnings {
             let _ = writeln!(text, "{} {warning}", styled(CHANGED, "warning:"));
         }
-        table(DONE, &self.objects, text);
+        table(DONE, &self.objects, wide, text);
     }
 }
 
@@ -255,7 +258,7 @@ mod tests {
     use super::*;
 
     fn shown(verb: &str, value: &Value) -> String {
-        anstream::adapter::strip_str(&report(verb, value).unwrap()).to_string()
+        anstream::adapter::strip_str(&report(verb, value, false).unwrap()).to_string()
     }
 
     fn object(name: &str, action: &str) -> Value {
@@ -321,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_report_of_a_newer_version_has_no_table() {
-        assert_eq!(report("mesh.status", &json!({"something": "new"})), None);
-        assert_eq!(report("ping", &json!({})), None);
+        assert_eq!(report("mesh.status", &json!({"something": "new"}), false), None);
+        assert_eq!(report("ping", &json!({}), false), None);
     }
 }

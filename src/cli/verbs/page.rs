@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use crate::cli::output::{GOOD, QUIET, STRONG, styled};
+use crate::cli::output::{self, GOOD, QUIET, STRONG, styled};
 use crate::event::params;
 use crate::prose;
 
-/// Of a page; terminals that are narrower fold by themselves.
+/// Widest line of a page, columns.
 const WIDTH: usize = 100;
 /// Of a list of choices beside the name.
 const SHORT: usize = 60;
@@ -155,7 +155,7 @@ impl<'a> Page<'a> {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if !text.is_empty() {
             let indent = 2 * depth;
-            let folded = prose::fold(&text, indent, indent, Some(WIDTH));
+            let folded = prose::fold(&text, indent, indent, Some(output::width().unwrap_or(WIDTH).min(WIDTH)));
             let _ = writeln!(self.text, "{:indent$}{folded}", "");
         }
     }

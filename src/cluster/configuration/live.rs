@@ -1,5 +1,5 @@
-//! Findings of a cluster that are kept right while it changes: watches what the rules read, and judges what a change
-//! touches.
+//! Findings of a cluster that are updated while it changes: watches the kinds that rules read, and runs the rules that a
+//! change affects.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// … or when it has lasted for so long, or has so many changes.
 const LONGEST: Duration = Duration::from_millis(500);
 const MOST: usize = 10_000;
-/// Between readings of Secrets, which are not watched: a watch would read those that nobody names.
+/// Interval between lists of Secrets. They are not watched, because a watch would read those that no gateway references.
 const SECRETS: Duration = Duration::from_mins(1);
 /// For one such reading.
 const READ: Duration = Duration::from_secs(20);
@@ -159,7 +159,7 @@ impl Live {
                     let names_secrets = self.has_secrets && changes.iter().any(names_secrets);
                     self.apply(changes, &mut difference);
                     if names_secrets {
-                        // Told together with what the Gateway itself brings: else its Secret were missing for a moment.
+                        // Reported together with the change of the Gateway; otherwise its Secret would be reported as missing.
                         let changes = self.read_secrets().await;
                         self.apply(changes, &mut difference);
                     }

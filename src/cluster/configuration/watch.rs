@@ -47,11 +47,11 @@ enum End {
     Gone,
     /// There is no right to watch.
     Forbidden,
-    /// Nobody listens any more.
+    /// The receiver is closed.
     Unheard,
 }
 
-/// Follows a list until nobody listens.
+/// Watches a kind until the receiver is closed.
 pub(super) async fn follow(list: List, cluster: Arc<Cluster>, to: mpsc::Sender<Seen>) {
     let mut failures = 0;
     loop {
@@ -89,7 +89,7 @@ pub(super) async fn follow(list: List, cluster: Arc<Cluster>, to: mpsc::Sender<S
     }
 }
 
-/// Nobody listens.
+/// The receiver is closed.
 struct Unheard;
 
 impl List {

@@ -3,7 +3,7 @@
 
 use serde::de::DeserializeSeed;
 use serde_json::Value;
-use serde_saphyr::{DefaultMessageFormatter, Error as YamlError, MessageFormatter, Options};
+use serde_saphyr::{Error as YamlError, MessageFormatter, Options, UserMessageFormatter};
 
 use super::value::{Budget, Seed};
 use super::{Error, Limit, MAX_DEPTH, MAX_OBJECTS, MAX_VALUES, Place};
@@ -151,7 +151,7 @@ fn refused(part: &Part<'_>, error: &YamlError) -> Error {
         | YamlError::AliasReplayStackDepthExceeded { .. } => Error::TooLarge { limit: Limit::Values, most: MAX_VALUES },
         other => {
             let line = other.location().map_or(1, |location| usize::try_from(location.line()).unwrap_or(1));
-            unreadable(part, line, &DefaultMessageFormatter.format_message(other))
+            unreadable(part, line, &UserMessageFormatter.format_message(other))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Waits until somebody has put a certificate into the configurations of webhooks: before that the API server cannot
-//! call them, and what they would be asked about is refused. Writes nothing.
+//! Waits until a controller has written the CA bundle into webhook configurations: before that the API server cannot
+//! call the webhooks, and rejects the objects that they select. Writes nothing.
 
 use std::time::Duration;
 

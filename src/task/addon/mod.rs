@@ -103,7 +103,7 @@ impl Task for Apply {
             prune: true,
             force: params.force,
             adopt: params.adopt,
-            // Other versions of an addon select their pods by other labels, and nothing kept is lost with a pod.
+            // Other versions of an addon select their pods by other labels, and no stored data is lost with a pod.
             recreate: true,
             wait: waits.then_some(params.wait),
             generation: cx.generation,

@@ -254,7 +254,7 @@ fn key(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Changes when a file does, so that the pod is made anew.
+/// A hash of the files for the pod template, so that a changed file replaces the pod.
 fn hash(files: &[(&str, String)]) -> String {
     let mut hash = Sha256::new();
     for (path, text) in files {

@@ -34,9 +34,9 @@ pub enum Expose {
     /// Only who is in the cluster.
     #[default]
     ClusterIp,
-    /// Who reaches a node, at a port that the cluster chooses.
+    /// Clients that reach a node, at a port that the cluster allocates.
     NodePort,
-    /// Who reaches the cluster's load balancer. The addons ask nobody for a password.
+    /// Clients that reach the cluster's load balancer. The addons have no authentication.
     LoadBalancer,
 }
 
@@ -61,7 +61,7 @@ pub struct ApplyParams {
     #[schemars(length(max = 300), pattern(r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$"))]
     pub prometheus_url: Option<String>,
     /// A mirror such as `mirror.example:5000/hub`. It takes the place of the registry's host in the image; the path
-    /// behind the host is kept.
+    /// after the host does not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), pattern(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9._-]+)*/?$"))]
     pub registry: Option<String>,

@@ -155,7 +155,7 @@ fn parameters_have_defaults_and_bounds() {
     let least = json!({"addon": "prometheus"});
     assert!(validator.is_valid(&least));
     assert_eq!(serde_json::from_value::<ApplyParams>(least).unwrap(), Apply.example());
-    for bad in [json!({"addon": "skywalking"}), json!({"addon": "loki", "expose": "everybody"}), json!({})] {
+    for bad in [json!({"addon": "skywalking"}), json!({"addon": "loki", "expose": "anyone"}), json!({})] {
         assert!(!validator.is_valid(&bad), "{bad}");
     }
     let valid = |url: &str| validator.is_valid(&json!({"addon": "grafana", "prometheus_url": url}));

@@ -1,4 +1,4 @@
-//! Jaeger and Zipkin: traces, kept in memory. Both have the Services `tracing` and `zipkin`, by which proxies and Kiali
+//! Jaeger and Zipkin: traces, stored in memory. Both have the Services `tracing` and `zipkin`, by which proxies and Kiali
 //! know either; so a namespace has one of them.
 
 use serde_json::json;

@@ -107,7 +107,7 @@ mod tests {
         assert!(of(vec![("set", set.clone())], vec![("web", free.clone())]));
         assert!(!of(vec![("set", set.clone())], vec![("another", free.clone())]), "its Deployment is gone");
         assert!(!of(vec![("another", set.clone())], vec![("web", free.clone())]), "its ReplicaSet is gone");
-        assert!(is_owned(&free, &Owners::new()), "nobody's");
+        assert!(is_owned(&free, &Owners::new()), "a pod without an owner");
     }
 
     #[test]

@@ -82,8 +82,8 @@ pub(super) async fn instances(cluster: &Cluster) -> Result<Vec<String>, ClusterE
     Ok(found)
 }
 
-/// What istiod has made while it ran. The Secret is asked for by name where a control plane has left its election, so
-/// that nobody needs the right to read other Secrets.
+/// Objects that istiod creates at run time. The Secret is read by name in namespaces with a leader election of istiod, so
+/// that the permission to read other Secrets is not required.
 pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, ClusterError> {
     let mut found = all(cluster, "v1", "ConfigMap").await?;
     found.retain(|map| map["metadata"]["name"].as_str().is_some_and(|name| RUNTIME_MAPS.contains(&name)));

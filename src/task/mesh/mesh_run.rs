@@ -182,7 +182,7 @@ impl<'a> MeshRun<'a> {
     }
 }
 
-/// Deletes one inventory's objects and tells of it.
+/// Deletes the objects of one inventory and reports them.
 pub(super) async fn remove(
     cx: &TaskContext,
     cluster: &Cluster,
@@ -212,7 +212,7 @@ pub(super) async fn remove(
     delete_as(cx, cluster, &title, line, None, &options, report).await
 }
 
-/// Deletes an inventory, or these objects, as the part that `line` tells of.
+/// Deletes an inventory, or these objects, as the component of `line`.
 pub(super) async fn delete_as(
     cx: &TaskContext,
     cluster: &Cluster,

@@ -56,7 +56,8 @@ pub(super) async fn render(
     Ok(Part { step, objects, chart })
 }
 
-/// The objects of a bundle of the Gateway API. It has to be one: what else is in it would be kept for ever.
+/// The objects of a bundle of the Gateway API. Rejects other content, because these objects are
+/// never deleted.
 fn bundle_of(text: &str) -> Result<Vec<DynamicObject>, Error> {
     let wrong = |reason| Error::Parameter { field: "gateway_api", reason };
     let hint = "want the text of a release's standard-install.yaml, such as -p gateway_api=@standard-install.yaml";

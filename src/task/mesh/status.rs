@@ -18,7 +18,7 @@ use crate::mesh::{
 };
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
-/// Most differences and namespaces that are told one by one.
+/// Maximum number of differences and of namespaces in the report.
 const MOST: usize = 200;
 
 /// The verb `mesh.status`.

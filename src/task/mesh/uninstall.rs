@@ -81,7 +81,7 @@ pub struct UninstallParams {
 impl Task for Uninstall {
     const VERB: &'static str = "mesh.uninstall";
     const SUMMARY: &'static str =
-        "Uninstalls Istio: a revision, tags or everything, and reports what is left in the cluster.";
+        "Uninstalls Istio: a revision, tags or everything, and reports leftovers in the cluster.";
     type Params = UninstallParams;
     type Report = Box<MeshReport>;
 

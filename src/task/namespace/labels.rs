@@ -89,7 +89,7 @@ pub fn plan(live: &Value, asked: Asked<'_>) -> Plan {
     Plan { due: due.map(str::to_owned), before, after, conflicts, metadata }
 }
 
-/// A number in an annotation of ours. One that somebody has spoiled counts as none and is written anew.
+/// The number in an annotation of sailhand; `None` if it is missing or not a number. An invalid one is overwritten.
 pub fn stored(live: &Value, annotation: &str) -> Option<u64> {
     live["metadata"]["annotations"][annotation].as_str()?.parse().ok()
 }

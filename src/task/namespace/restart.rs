@@ -67,7 +67,7 @@ fn workload(kind: &Kind, found: &Value, params: &LabelParams, token: &str) -> Op
     let skipped = if spec["paused"] == true {
         Some("its rollout is paused")
     } else if spec["updateStrategy"]["type"] == "OnDelete" {
-        Some("its pods are replaced only when somebody deletes them")
+        Some("its pods are replaced only after they are deleted (OnDelete)")
     } else {
         None
     };
@@ -85,6 +85,7 @@ async fn write(cluster: &Cluster, kind: &Kind, object: &ObjectRef, token: &str) 
     let patch = Patch::Merge(json!({"spec": {"template": annotations}}));
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let namespace = object.namespace.as_deref().unwrap_or_default();
+    cluster.check_write(object)?;
     let answer = cluster
         .call("restart", object, |client| {
             let (patch, params) = (&patch, &params);

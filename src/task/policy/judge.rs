@@ -10,7 +10,7 @@ use super::wanted::Policy;
 use crate::analysis::istio::protocol::{Protocol, of_service_port};
 use crate::task::istio_api::namespace_of;
 
-/// Names told of many.
+/// Maximum number of names in one warning.
 const NAMED: usize = 5;
 
 /// Policies for exactly the same workloads, of which Istio takes the oldest.
@@ -65,7 +65,7 @@ fn connections(policy: &Policy, mtls: &Mtls, facts: &Facts) -> Vec<String> {
         reached && tls_modes(&rule["spec"]).any(clash)
     });
     told.extend(some(rules.map(|rule| named("DestinationRule", rule)), |_, names| {
-        format!("clients are told to connect in another way, and will be refused, by {names}")
+        format!("clients are configured for another TLS mode, and will be rejected, by {names}")
     }));
     let others = facts.mtls.iter().filter(|live| narrower(policy, live));
     told.extend(some(others.map(|live| named("PeerAuthentication", live)), |_, names| {

@@ -114,25 +114,25 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
-    /// What befalls the requests of the list.
+    /// The action for requests that match a rule.
     pub action: Action,
-    /// The list: requests that fit one of the rules. Empty with `allow`: no request is taken.
+    /// A request matches if one of the rules does. Empty with `allow`: no request is accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub rules: Vec<Rule>,
 }
 
-/// What befalls requests.
+/// The action of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// These are taken; those that no allow list has are not.
+    /// Matching requests are accepted. Requests that match no policy with `allow` are rejected.
     Allow,
-    /// These are not taken, whatever is allowed.
+    /// Matching requests are rejected, regardless of policies with `allow`.
     Deny,
 }
 
-/// Which requests; what is absent does not matter, what is there must all fit, by one of its values.
+/// A condition for requests. All fields that are set have to match, each with one of its values; an empty one matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {

@@ -173,7 +173,7 @@ fn strict_tells_who_will_be_refused() {
         [
             "1 pods have no proxy, so they are refused as clients and take plain text as servers: shop/old",
             "the kubelet's HTTP probes of 1 pods go through the proxy and are refused: shop/probed",
-            "clients are told to connect in another way, and will be refused, by DestinationRule far/port, \
+            "clients are configured for another TLS mode, and will be rejected, by DestinationRule far/port, \
              DestinationRule shop/plain",
             "it does not hold where a closer policy does: PeerAuthentication shop/exception",
         ]

@@ -164,7 +164,7 @@ fn rule(rule: &Rule) -> Value {
 
 fn check_ports(mtls: &Mtls, of: Of) -> Result<(), Error> {
     if !mtls.ports.is_empty() && of != Of::Workload {
-        return Err(wrong("mtls.ports", "ports are told apart for workloads only"));
+        return Err(wrong("mtls.ports", "port-level mTLS requires a workload selector"));
     }
     match mtls.ports.keys().find(|port| port.parse::<u16>().is_err()) {
         Some(port) => Err(wrong("mtls.ports", format!("{port} is not the number of a port"))),

@@ -301,7 +301,7 @@ fn container(component: &Component, version: Option<&str>, choices: Choices<'_>)
     container
 }
 
-/// No liveness probes: a sample that hangs is for somebody to look at, and a slow node must not restart it.
+/// Readiness without liveness probes: a sample that hangs stays available for debugging, and a slow node does not restart it.
 fn question(probe: Probe, port: u16, starts_in: u16) -> Value {
     let mut question = match probe {
         Probe::Http(path) => json!({"httpGet": {"path": path, "port": port}}),
@@ -328,7 +328,7 @@ fn container_security(read_only: bool) -> Value {
     security
 }
 
-/// CPU is not limited: throttling makes a demonstration slow and protects nobody.
+/// CPU is not limited: throttling makes a demonstration slow and protects no other workload.
 fn resources(cpu: u16, memory: u16) -> Value {
     json!({
         "requests": {"cpu": format!("{cpu}m"), "memory": format!("{memory}Mi")},

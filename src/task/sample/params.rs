@@ -52,7 +52,7 @@ pub struct DeployParams {
     #[schemars(length(max = 63), pattern(r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
     pub ingress: String,
     /// A mirror such as `mirror.example:5000/hub`. It takes the place of the registry's host in every image; the
-    /// path behind the host is kept.
+    /// path after the host does not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), pattern(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9._-]+)*/?$"))]
     pub registry: Option<String>,

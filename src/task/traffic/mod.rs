@@ -1,5 +1,5 @@
-//! `traffic.apply` and `traffic.clear`: where requests for a service go, and what befalls them on the way. Described
-//! here by rules of our own, carried out by Istio's `VirtualService` and `DestinationRule`.
+//! `traffic.apply` and `traffic.clear`: routes, retries, faults and mirrors for the requests of a service, written as
+//! `VirtualService` and `DestinationRule`.
 
 mod explain;
 mod live;
@@ -36,8 +36,8 @@ fn object_name(service: &str) -> String {
 /// The label on our objects that names their service.
 const MARK: &str = "sailhand.meshery.io/traffic";
 
-/// A command may be about several services, so it holds the namespace's traffic as a whole; what it wrote is kept for
-/// each service apart.
+/// The lease of a command. A command may name several services, so the lease covers the namespace; each service has its
+/// own inventory.
 fn lease(namespace: &Namespace) -> String {
     names::installation("traffic", namespace)
 }

@@ -87,7 +87,7 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub destinations: Vec<Destination>,
-    /// Who gets a copy of them, whose answers nobody sees.
+    /// Destination of a copy of the requests. Its responses are discarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirror>,
     /// How long a client waits for the whole answer, such as `3s`.
@@ -99,7 +99,7 @@ pub struct Rule {
     pub retries: Option<Retries>,
 }
 
-/// Which requests; what is absent does not matter, what is there must all fit.
+/// A condition for requests. All fields that are set have to match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {

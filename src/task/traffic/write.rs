@@ -16,8 +16,8 @@ use crate::task::istio_api::object;
 use crate::task::names::Namespace;
 use crate::task::{Error, Failure, Outcome, TaskContext};
 
-/// Between writes of which one must have reached every proxy before the other. Nobody tells when it has: istiod gathers
-/// changes for 0.1 s and sends them within a second unless it is overloaded.
+/// Pause between two writes if every proxy must have the first one before the second. No status reports that: istiod
+/// batches changes for 0.1 s and sends them within a second unless it is overloaded.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// One command's writes.

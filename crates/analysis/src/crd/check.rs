@@ -6,8 +6,8 @@
 
 use super::schema::{Schema, Schemas, Type};
 use super::{cel, values};
-use crate::Value;
 use crate::field::Field;
+use crate::{Fix, Value};
 use sailhand_base::suggest;
 
 /// An error of one field.
@@ -20,6 +20,8 @@ pub struct Problem {
     pub message: String,
     /// For an unknown field: the most similar known one.
     pub suggestion: Option<String>,
+    /// The change that resolves it.
+    pub fix: Option<Fix>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +57,7 @@ pub fn check(root: &Value, schema: &Schema, schemas: &Schemas) -> Vec<Problem> {
     }
     for required in schema.required.iter().filter(|name| root.get(name).is_null()) {
         let message = format!("`{required}` is required");
-        walk.problems.push(Problem { trouble: Trouble::Required, field: String::new(), message, suggestion: None });
+        walk.add_of(Trouble::Required, String::new(), message);
     }
     // As in the API server, rules are evaluated only if the structure is valid.
     if walk.problems.iter().all(|problem| matches!(problem.trouble, Trouble::Unknown | Trouble::Null | Trouble::Value))
@@ -79,7 +81,11 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn add(&mut self, trouble: Trouble, field: &Field<'_>, message: String) {
-        self.problems.push(Problem { trouble, field: field.to_string(), message, suggestion: None });
+        self.add_of(trouble, field.to_string(), message);
+    }
+
+    fn add_of(&mut self, trouble: Trouble, field: String, message: String) {
+        self.problems.push(Problem { trouble, field, message, suggestion: None, fix: None });
     }
 
     fn unknown(&mut self, schema: &Schema, field: &Field<'_>, name: &str, place: &str) {
@@ -93,8 +99,14 @@ impl Walk<'_> {
                 message.extend([", only ", &known.join(", ")]);
             }
         }
-        let suggestion = suggestion.map(str::to_owned);
-        self.problems.push(Problem { trouble: Trouble::Unknown, field: field.to_string(), message, suggestion });
+        let certain = suggest::certain(name, schema.properties.keys().map(|key| &**key));
+        self.problems.push(Problem {
+            trouble: Trouble::Unknown,
+            field: field.to_string(),
+            message,
+            suggestion: suggestion.map(str::to_owned),
+            fix: certain.map(|key| Fix::RenameKey(key.to_owned())),
+        });
     }
 
     fn value(&mut self, node: &Value, schema: &Schema, field: &Field<'_>) {
@@ -142,6 +154,9 @@ impl Walk<'_> {
         for trouble in values::check(node, schema, self.schemas) {
             self.many |= trouble.is_length;
             self.add(Trouble::Value, field, trouble.message);
+            if let Some(problem) = self.problems.last_mut() {
+                problem.fix = trouble.fix;
+            }
         }
         for message in self.alternatives(node, schema) {
             self.add(Trouble::Value, field, message);

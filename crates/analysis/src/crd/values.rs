@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 
 use super::check::shortened;
 use super::schema::{Schema, Schemas};
-use crate::Value;
+use crate::{Fix, Value};
 
 pub(super) struct Wrong {
     pub message: String,
     /// Whether the value exceeds a maximum length or number of items.
     pub is_length: bool,
+    /// The change that makes the value valid.
+    pub fix: Option<Fix>,
 }
 
 /// Errors of a value that has the right type.
@@ -31,13 +33,15 @@ pub(super) fn check(node: &Value, schema: &Schema, schemas: &Schemas) -> impl It
         Wrong {
             message: format!("`{}` must be one of {}{hint}", shortened(&node.scalar_text()), allowed.join(", ")),
             is_length: false,
+            fix: sailhand_base::suggest::certain(node.text(), schema.values.iter().map(Value::text))
+                .map(|to| Fix::Replace { from: node.text().to_owned(), to: to.to_owned() }),
         }
     });
     bounds.into_iter().chain(stranger)
 }
 
 fn wrong(message: String) -> Wrong {
-    Wrong { message, is_length: false }
+    Wrong { message, is_length: false, fix: None }
 }
 
 fn size(length: usize, min: Option<usize>, max: Option<usize>, what: &str) -> Option<Wrong> {
@@ -45,7 +49,8 @@ fn size(length: usize, min: Option<usize>, max: Option<usize>, what: &str) -> Op
         return Some(wrong(format!("must have at least {min} {what}, but has {length}")));
     }
     let max = max.filter(|max| length > *max)?;
-    Some(Wrong { message: format!("must have at most {max} {what}, but has {length}"), is_length: true })
+    let message = format!("must have at most {max} {what}, but has {length}");
+    Some(Wrong { message, is_length: true, fix: None })
 }
 
 fn text_bounds(text: &str, schema: &Schema, schemas: &Schemas) -> Vec<Wrong> {

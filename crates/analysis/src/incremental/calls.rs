@@ -59,7 +59,7 @@ impl Calls {
         };
         for (number, &rule) in rules.iter().enumerate() {
             match rule.check {
-                Check::Each(kinds, _) => {
+                Check::Each(kinds, _) | Check::Text(kinds, _) => {
                     for kind in kinds {
                         this.of_kind[kind.index()].push(rule);
                     }
@@ -160,7 +160,9 @@ impl Calls {
         let view = View::recorded(snapshot, call.rule.inputs, &record);
         let mut findings = Findings::default();
         match (call.rule.check, &call.subject) {
-            (Check::Each(_, check), Subject::Object(resource)) => check(&view, resource, &mut findings),
+            (Check::Each(_, check) | Check::Text(_, check), Subject::Object(resource)) => {
+                check(&view, resource, &mut findings);
+            }
             (Check::Namespaces(_, check), Subject::Namespace(namespace)) => check(&view, namespace, &mut findings),
             (Check::Once(check), Subject::Whole) => check(&view, &mut findings),
             _ => {}

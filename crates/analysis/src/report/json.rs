@@ -27,6 +27,9 @@ pub struct JsonFinding<'a> {
     /// Cluster; absent if there is only one, or none.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub cluster: &'a str,
+    /// Folder of the kustomization that the object was built by; absent if none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kustomization: Option<&'a str>,
     /// Path of the field; empty for the whole object.
     pub field: &'a str,
     /// File; absent for objects of a cluster.
@@ -69,6 +72,7 @@ pub fn finding<'a>(finding: &'a Finding, sources: &'a Sources) -> JsonFinding<'a
         namespace: &finding.object.namespace,
         object: &finding.object.name,
         cluster: &finding.object.cluster,
+        kustomization: finding.build.as_deref(),
         field: &finding.field,
         file: place.map(|(source, _)| source.name.as_str()),
         line: place.map(|(_, position)| position.line),

@@ -156,24 +156,13 @@ impl<W: fmt::Write> Text<'_, W> {
     }
 
     fn excerpt(&mut self, finding: &Finding, source: &Source, position: Position) -> fmt::Result {
-        let Position { line, column, length } = position;
-        let text = line_of(source, finding, line);
-        // The content of a Secret must not appear on a terminal.
-        if text.is_empty() || finding.object.kind == crate::Kind::Secret {
-            return Ok(());
-        }
-        let number = line.to_string();
+        let number = position.line.to_string();
         let most = self.layout.width.map_or(LINE, |width| width.saturating_sub(number.len() + 8).clamp(20, LINE));
-        // Of a long line, print the part around the position.
-        let skip = if column + length.min(most / 2) > most { column.saturating_sub(most / 2) } else { 0 };
-        let cut = if skip > 0 { "…" } else { "" };
-        let shown: String = text.chars().skip(skip).take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let column = (column - 1).saturating_sub(skip) + cut.chars().count();
-        let mark = "^".repeat(length.clamp(1, 60.min(most.saturating_sub(column).max(1))));
+        let Some(Excerpt { line, caret, length }) = excerpt(finding, source, position, most) else { return Ok(()) };
         let style = level_style(finding.level);
-        writeln!(self.out, "    {QUIET}{number} |{QUIET:#} {cut}{}", shown.trim_end())?;
+        writeln!(self.out, "    {QUIET}{number} |{QUIET:#} {line}")?;
         let margin = " ".repeat(number.len());
-        writeln!(self.out, "    {QUIET}{margin} |{QUIET:#} {:column$}{style}{mark}{style:#}", "")
+        writeln!(self.out, "    {QUIET}{margin} |{QUIET:#} {:caret$}{style}{}{style:#}", "", "^".repeat(length))
     }
 
     fn explain(&mut self, code: &'static Code, indent: usize) -> fmt::Result {
@@ -207,11 +196,12 @@ impl<W: fmt::Write> Text<'_, W> {
         let files = if files > 0 { format!(" from {}", plural(files, "file")) } else { String::new() };
         let accepted =
             if report.suppressed == 0 { String::new() } else { format!(", {} suppressed", report.suppressed) };
-        write!(self.out, "{found} in {}{files}{accepted}.", plural(report.objects, "object"))?;
+        let mut text = format!("{found} in {}{files}{accepted}.", plural(report.objects, "object"));
         if !report.findings.is_empty() {
-            write!(self.out, " {QUIET}`sailhand analyze --explain CODE` shows an example and its fix.{QUIET:#}")?;
+            let hint = "`sailhand analyze --explain CODE` shows an example and its fix.";
+            write!(text, " {QUIET}{hint}{QUIET:#}")?;
         }
-        writeln!(self.out)
+        writeln!(self.out, "{}", prose::fold(&text, 0, 0, self.layout.width))
     }
 }
 
@@ -220,7 +210,37 @@ fn named(finding: &Finding) -> String {
     let object = finding.object.to_string();
     // A missing name has a finding of its own.
     let object = if finding.object.name.is_empty() { format!("{object}(no name)") } else { object };
-    if cluster.is_empty() { object } else { format!("{object} (cluster {cluster})") }
+    match &finding.build {
+        Some(build) => format!("{object} (kustomization {build})"),
+        None if cluster.is_empty() => object,
+        None => format!("{object} (cluster {cluster})"),
+    }
+}
+
+/// A line of a file with the place of a finding in it.
+pub(super) struct Excerpt {
+    /// The line, or the part around the place.
+    pub line: String,
+    /// Columns before the caret.
+    pub caret: usize,
+    /// Number of carets.
+    pub length: usize,
+}
+
+/// The line of a finding, at most `most` characters of it. `None` without a line, and for a Secret, whose content must not
+/// be shown.
+pub(super) fn excerpt(finding: &Finding, source: &Source, position: Position, most: usize) -> Option<Excerpt> {
+    let Position { line, column, length } = position;
+    let text = line_of(source, finding, line);
+    if text.is_empty() || finding.object.kind == crate::Kind::Secret {
+        return None;
+    }
+    let skip = if column + length.min(most / 2) > most { column.saturating_sub(most / 2) } else { 0 };
+    let cut = if skip > 0 { "…" } else { "" };
+    let shown: String = text.chars().skip(skip).take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let caret = (column - 1).saturating_sub(skip) + cut.chars().count();
+    let length = length.clamp(1, 60.min(most.saturating_sub(caret).max(1)));
+    Some(Excerpt { line: format!("{cut}{}", shown.trim_end()), caret, length })
 }
 
 /// Text of a line, counted from the start of the finding's document instead of the file.

@@ -168,6 +168,7 @@ pub static ALL: &[&Rule] = &[
     &routing::subset_labels::RULE,
     &routing::subset_of_service::RULE,
     &routing::unused_subset::RULE,
+    &schema::old_version::RULE,
     &schema::repeated_keys::RULE,
     &schema::unknown_kind::RULE,
     &security::token_not_read::RULE,

@@ -77,7 +77,7 @@ fn each_rule_is_unique_and_declares_its_inputs() {
     for rule in ALL {
         assert!(seen.insert(rule.name), "{} is listed twice", rule.name);
         let kinds = match rule.check {
-            crate::Check::Each(kinds, _) | crate::Check::Namespaces(kinds, _) => kinds,
+            crate::Check::Each(kinds, _) | crate::Check::Text(kinds, _) | crate::Check::Namespaces(kinds, _) => kinds,
             crate::Check::Once(_) => &[],
         };
         assert!(

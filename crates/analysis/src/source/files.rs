@@ -1,14 +1,15 @@
 //! Reads files and folders. The only module of the analysis that accesses the file system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::error::Place;
 use super::folder::{KUSTOMIZATIONS, PassedOver};
-use super::kustomize::{self, Kustomization};
-use super::{Error, MAX_BYTES, Sources};
+use super::kustomize::{self, Files, Inexact, Kustomization, Spent, normalized};
+use super::{Build, Error, MAX_BYTES, Sources};
 
 /// File name extensions that are read in folders.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -21,7 +22,8 @@ const MAX_TOTAL: usize = 1 << 30;
 
 /// Adds the contents of files; for a folder, those of all `.yaml`, `.yml` and `.json` files below it, sorted by name.
 /// Folders whose name starts with a dot are skipped, and symbolic links to folders are not followed. Templates of Helm
-/// charts and patches of Kustomize are counted and not read; a file that is given explicitly is read whatever its name.
+/// charts are counted and not read; a file that is given explicitly is read whatever its name. Kustomizations are built,
+/// and the files that they use are not read otherwise.
 ///
 /// Only regular files are read. Pipes, sockets and devices are errors if given explicitly and are skipped in folders,
 /// because reading them may never end. A pipe of the shell (`<(command)`, below `/dev/fd`) is read.
@@ -36,32 +38,51 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         let what = format!("the folder has more than {MAX_ENTRIES} entries; the rest was not looked at");
         errors.push(Error::Limit { place: Place { file: path.display().to_string(), line: 1 }, what });
     }
-    found.leave_out_patches();
-    found.note_not_applied();
-    let namespaces = kustomize::namespaces(&found.kustomizations);
-    let namespaces_of = |file: &Path| namespaces.get(&file.canonicalize().ok()?);
+    let unsaved = std::mem::take(&mut sources.texts);
+    let mut loaded = Loaded::new(path, &unsaved);
+    let (mut builds, inexact) = found.build(&mut loaded);
+    let namespaces = kustomize::namespaces(&found.kustomizations, &inexact);
     sources.is_partial |= !found.passed_over.is_empty() || namespaces.values().any(|names| names.len() > 1);
     sources.passed_over.append(&mut found.passed_over);
     let mut total = sources.bytes();
+    let mut numbers: HashMap<u32, u32> = HashMap::new();
     for file in found.files {
         let name = file.display().to_string();
         if total > MAX_TOTAL {
             let what = format!("the files have more than {} MiB; this one and the rest were not read", MAX_TOTAL >> 20);
             errors.push(Error::Limit { place: Place { file: name, line: 1 }, what });
-            return;
+            break;
         }
-        match read_file(&file) {
+        let path = normalized(&file);
+        let known = loaded.numbers.get(&path).copied();
+        let text = match (known, unsaved.get(&path)) {
+            (Some(known), _) => Ok(loaded.text(known)),
+            (None, Some(text)) => Ok(text.clone()),
+            (None, None) => read_file(&file),
+        };
+        match text {
             Ok(text) => {
                 total += text.len();
                 let number = sources.add(name, text);
+                numbers.extend(known.map(|known| (known, number)));
                 // Of a base that several overlays put into different namespaces, none is right for all.
-                if let Some(names) = namespaces_of(&file).filter(|names| names.len() == 1) {
+                if let Some(names) = namespaces.get(&path).filter(|names| names.len() == 1) {
                     sources.set_namespace(number, names.first().cloned());
                 }
             }
             Err(source) => errors.push(Error::File { path: name, source }),
         }
     }
+    for object in builds.iter_mut().flat_map(|build| &mut build.objects) {
+        let known = object.origin.file;
+        object.origin.file = *numbers.entry(known).or_insert_with(|| {
+            let name = found.names.get(&loaded.paths[index(known)]);
+            let name = name.unwrap_or(&loaded.paths[index(known)]).display().to_string();
+            sources.add_built(name, loaded.text(known))
+        });
+    }
+    sources.builds.append(&mut builds);
+    sources.texts = unsaved;
 }
 
 /// Reads a text to its end, or until it exceeds the limit.
@@ -98,7 +119,9 @@ struct Found {
     /// Entries of the folders so far.
     entries: usize,
     passed_over: Vec<PassedOver>,
-    kustomizations: Vec<Kustomization>,
+    kustomizations: Vec<Rc<Kustomization>>,
+    /// Paths as the user knows them, by normalized path.
+    names: HashMap<PathBuf, PathBuf>,
 }
 
 impl Found {
@@ -116,10 +139,8 @@ impl Found {
         self.entries += entries.len();
         let has = |name: &str| entries.iter().any(|path| path.file_name().is_some_and(|found| found == name));
         let is_chart = has("Chart.yaml");
-        if let Some(name) = KUSTOMIZATIONS.iter().find(|name| has(name))
-            && let Ok(text) = read_file(&folder.join(name))
-        {
-            self.kustomizations.push(Kustomization::read(folder, &text));
+        if KUSTOMIZATIONS.iter().any(|name| has(name)) {
+            self.names.insert(normalized(folder), folder.to_path_buf());
         }
         for path in entries {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -141,41 +162,126 @@ impl Found {
         }
     }
 
-    /// What kustomizations do beside their patches and namespaces.
-    fn note_not_applied(&mut self) {
-        for one in self.kustomizations.iter().filter(|one| !one.not_applied.is_empty()) {
-            let is_noted = self
-                .passed_over
-                .iter()
-                .any(|it| matches!(it, PassedOver::Patches { kustomization, .. } if *kustomization == one.folder));
-            if !is_noted {
-                let (kustomization, what) = (one.folder.clone(), one.not_applied.join(", "));
-                self.passed_over.push(PassedOver::NotApplied { kustomization, what });
+    /// Builds the kustomizations, leaves out the files that builds use, and gives the builds and the folders of
+    /// kustomizations that cannot be built exactly.
+    fn build(&mut self, loaded: &mut Loaded<'_>) -> (Vec<Build>, Vec<PathBuf>) {
+        if self.names.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let mut folders: Vec<&PathBuf> = self.names.keys().collect();
+        folders.sort();
+        self.kustomizations = folders.into_iter().filter_map(|folder| loaded.kustomization(folder)).collect();
+        // Patches are no manifests, also where they are not applied.
+        let mut used: BTreeSet<PathBuf> =
+            self.kustomizations.iter().flat_map(|one| one.patches.iter().cloned()).collect();
+        let (mut spent, mut builds, mut inexact) = (Spent::default(), Vec::new(), Vec::new());
+        for root in kustomize::roots(&self.kustomizations) {
+            let shown = self.names.get(&root.folder).unwrap_or(&root.folder);
+            loaded.used.clear();
+            match kustomize::build(root, loaded, &mut spent) {
+                Ok(objects) => {
+                    used.append(&mut loaded.used);
+                    builds.push(Build { name: shown.display().to_string().into(), objects });
+                }
+                Err(Inexact(what)) => {
+                    inexact.push(root.folder.clone());
+                    self.passed_over.push(PassedOver::NotApplied { kustomization: shown.clone(), what });
+                }
             }
+        }
+        self.names.extend(self.files.iter().map(|file| (normalized(file), file.clone())));
+        self.files.retain(|file| !used.contains(&normalized(file)));
+        (builds, inexact)
+    }
+}
+
+/// Files that builds have read.
+struct Loaded<'a> {
+    /// Texts that are used instead of those on disk.
+    unsaved: &'a HashMap<PathBuf, String>,
+    /// The folder that is analyzed.
+    top: PathBuf,
+    /// By number.
+    paths: Vec<PathBuf>,
+    texts: Vec<Rc<str>>,
+    numbers: HashMap<PathBuf, u32>,
+    bytes: usize,
+    /// Those that the current build has read.
+    used: BTreeSet<PathBuf>,
+    kustomizations: HashMap<PathBuf, Option<Rc<Kustomization>>>,
+}
+
+impl<'a> Loaded<'a> {
+    fn new(top: &Path, unsaved: &'a HashMap<PathBuf, String>) -> Self {
+        Self {
+            unsaved,
+            top: normalized(top),
+            paths: Vec::new(),
+            texts: Vec::new(),
+            numbers: HashMap::new(),
+            bytes: 0,
+            used: BTreeSet::new(),
+            kustomizations: HashMap::new(),
         }
     }
 
-    /// A kustomization may reference files in parent folders, so this runs after all files are listed.
-    fn leave_out_patches(&mut self) {
-        let mut patches: BTreeMap<PathBuf, usize> = BTreeMap::new();
-        for (index, one) in self.kustomizations.iter().enumerate() {
-            patches.extend(one.patches.iter().filter_map(|path| Some((path.canonicalize().ok()?, index))));
-        }
-        if patches.is_empty() {
-            return;
-        }
-        let mut counts = vec![0; self.kustomizations.len()];
-        self.files.retain(|file| {
-            let of = file.canonicalize().ok().and_then(|file| patches.get(&file));
-            of.is_none_or(|index| {
-                counts[*index] += 1;
-                false
-            })
-        });
-        for (one, files) in self.kustomizations.iter().zip(counts).filter(|(_, files)| *files > 0) {
-            self.passed_over.push(PassedOver::Patches { kustomization: one.folder.clone(), files });
-        }
+    fn text(&self, number: u32) -> String {
+        self.texts.get(index(number)).map(ToString::to_string).unwrap_or_default()
     }
+
+    fn load(&mut self, path: &Path) -> Option<(u32, Rc<str>)> {
+        if let Some(number) = self.numbers.get(path) {
+            return Some((*number, self.texts[index(*number)].clone()));
+        }
+        let read = self.unsaved.get(path).cloned().map_or_else(|| read_file(path), Ok);
+        let text: Rc<str> = read.ok().filter(|text| self.bytes + text.len() <= MAX_TOTAL)?.into();
+        let number = u32::try_from(self.texts.len()).ok()?;
+        self.bytes += text.len();
+        self.paths.push(path.to_path_buf());
+        self.texts.push(text.clone());
+        self.numbers.insert(path.to_path_buf(), number);
+        Some((number, text))
+    }
+}
+
+impl Files for Loaded<'_> {
+    fn read(&mut self, folder: &Path, path: &Path) -> Option<(u32, Rc<str>)> {
+        let is_below =
+            |above: &Path| if above.as_os_str().is_empty() { !is_above(path) } else { path.starts_with(above) };
+        let loaded = (is_below(&self.top) || is_below(folder)).then(|| self.load(path))??;
+        self.used.insert(path.to_path_buf());
+        Some(loaded)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        on_disk(path).is_dir()
+    }
+
+    fn kustomization(&mut self, folder: &Path) -> Option<Rc<Kustomization>> {
+        if let Some(known) = self.kustomizations.get(folder) {
+            return known.clone();
+        }
+        let path = KUSTOMIZATIONS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+        let read = path
+            .and_then(|path| self.load(&path))
+            .map(|(number, text)| Rc::new(Kustomization::read(folder, &text, number)));
+        self.kustomizations.insert(folder.to_path_buf(), read.clone());
+        read
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Whether a normalized path leads out of the working folder.
+fn is_above(path: &Path) -> bool {
+    path.is_absolute() || path.starts_with("..")
+}
+
+/// The working folder has an empty normalized path.
+fn on_disk(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
 /// Whether it is there and neither a file nor a folder.

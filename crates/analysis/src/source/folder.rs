@@ -17,41 +17,44 @@ pub enum PassedOver {
         /// Number of files.
         files: usize,
     },
-    /// Patches of a kustomization.
-    Patches {
-        /// Path of its `kustomization.yaml`.
-        kustomization: PathBuf,
-        /// Number of files.
-        files: usize,
-    },
-    /// Fields of a kustomization that change objects and were not applied.
+    /// A kustomization that cannot be built exactly. Its files were read as they are.
     NotApplied {
-        /// Where its `kustomization.yaml` is.
+        /// Folder of its `kustomization.yaml`.
         kustomization: PathBuf,
-        /// Their names, with commas.
+        /// The field or the cause.
         what: String,
     },
 }
 
 impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = |files: &usize| if *files == 1 { "" } else { "s" };
         match self {
             Self::Templates { chart, files } => {
-                write!(f, "{files} template{} of the Helm chart {}", s(files), chart.display())
-            }
-            Self::Patches { kustomization, files } => {
-                write!(f, "{files} patch{} of {}", if *files == 1 { "" } else { "es" }, kustomization.display())
+                let s = if *files == 1 { "" } else { "s" };
+                write!(f, "{files} template{s} of the Helm chart {}", chart.display())
             }
             Self::NotApplied { kustomization, what } => {
-                write!(f, "{what} of {}", kustomization.display())
+                write!(
+                    f,
+                    "the kustomization {}, because of {what}; its files were read as they are",
+                    kustomization.display()
+                )
             }
         }
     }
 }
 
 impl PassedOver {
-    /// Whether the files contain objects of their own, which were not analyzed. A patch changes objects that were.
+    /// `not read` or `not built`.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        match self {
+            Self::Templates { .. } => "not read",
+            Self::NotApplied { .. } => "not built",
+        }
+    }
+
+    /// Whether the files contain objects of their own, which were not analyzed. Those of a kustomization were.
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         matches!(self, Self::Templates { .. })
@@ -62,7 +65,7 @@ impl PassedOver {
     pub fn remedy(&self) -> String {
         match self {
             Self::Templates { chart, .. } => format!("helm template {} | sailhand analyze -", chart.display()),
-            Self::Patches { kustomization, .. } | Self::NotApplied { kustomization, .. } => {
+            Self::NotApplied { kustomization, .. } => {
                 format!("kubectl kustomize {} | sailhand analyze -", kustomization.display())
             }
         }
@@ -72,7 +75,7 @@ impl PassedOver {
 /// File names of a kustomization.
 pub(super) const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// Files that a kustomization uses as patches.
+/// Files that a kustomization uses as patches, or as content of generators.
 pub(super) fn patches(folder: &Path, text: &str) -> Vec<PathBuf> {
     let Ok(root) = read_value("kustomization", text) else { return Vec::new() };
     let paths = |list: &Value, field: &str| -> Vec<PathBuf> {
@@ -82,10 +85,13 @@ pub(super) fn patches(folder: &Path, text: &str) -> Vec<PathBuf> {
         let paths = list.items().iter().map(path).filter(is_path);
         paths.map(|path| folder.join(path)).collect()
     };
-    ["patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers", "configurations"]
-        .iter()
-        .flat_map(|field| paths(&root[*field], "path"))
-        .collect()
+    let lists =
+        ["patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers", "configurations"];
+    let generators = ["configMapGenerator", "secretGenerator"].iter().flat_map(|field| root[*field].items());
+    let content = generators
+        .flat_map(|one| one["files"].texts())
+        .map(|file| folder.join(file.split_once('=').map_or(file, |(_, path)| path)));
+    lists.iter().flat_map(|field| paths(&root[*field], "path")).chain(content).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod block;
 mod budget;
 mod error;
 pub mod files;
+pub mod fix;
 mod folder;
 mod keys;
 mod kustomize;
@@ -23,9 +24,10 @@ pub use read::{Reading, read, read_value, read_within};
 pub use yaml::RepeatedKey;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use super::{Finding, SourceSpan};
+use super::{Finding, SourceSpan, Value};
 
 /// Largest file, bytes.
 pub const MAX_BYTES: usize = 256 << 20;
@@ -41,6 +43,10 @@ pub struct Sources {
     passed_over: Vec<PassedOver>,
     /// Whether other tools make more objects of the files, or other ones, than the files have.
     is_partial: bool,
+    /// Objects of kustomizations.
+    builds: Vec<Build>,
+    /// Texts that are used instead of those on disk, by normalized path.
+    texts: HashMap<PathBuf, String>,
     /// Places of findings that were looked up together.
     places: OnceLock<HashMap<(SourceSpan, String), Position>>,
 }
@@ -54,13 +60,45 @@ pub struct Source {
     pub text: String,
     /// The namespace that a kustomization puts its objects into.
     namespace: Option<String>,
+    /// Whether only builds of kustomizations use it.
+    is_built: bool,
+}
+
+/// The objects of a kustomization.
+#[derive(Debug)]
+struct Build {
+    /// Its folder as given by the user.
+    name: Arc<str>,
+    objects: Vec<kustomize::Object>,
 }
 
 impl Sources {
+    /// Sources whose files have other texts than those on disk: before they are saved, or after changes that are not
+    /// written.
+    #[must_use]
+    pub fn with_texts(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Self {
+        let texts = texts.into_iter().map(|(path, text)| (kustomize::normalized(&path), text)).collect();
+        Self { texts, ..Self::default() }
+    }
+
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.files.push(Source { name: name.into(), text, namespace: None });
+        self.push(Source { name: name.into(), text, namespace: None, is_built: false })
+    }
+
+    /// Adds a text whose objects builds have collected, so that findings have a place.
+    fn add_built(&mut self, name: String, text: String) -> u32 {
+        self.push(Source { name, text, namespace: None, is_built: true })
+    }
+
+    fn push(&mut self, source: Source) -> u32 {
+        self.files.push(source);
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Folders of kustomizations that were built, each with its objects in the order of Kustomize.
+    pub fn builds(&self) -> impl Iterator<Item = (&str, Vec<&Value>)> {
+        self.builds.iter().map(|build| (&*build.name, build.objects.iter().map(|object| &object.root).collect()))
     }
 
     fn set_namespace(&mut self, file: u32, namespace: Option<String>) {
@@ -69,7 +107,7 @@ impl Sources {
         }
     }
 
-    /// Files that were skipped because another tool renders them.
+    /// Files that were skipped because another tool renders them, and kustomizations that were not built.
     #[must_use]
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over

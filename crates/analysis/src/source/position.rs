@@ -50,7 +50,7 @@ pub fn locate(text: &str, first: u32, wanted: &[Wanted<'_>]) -> Vec<Position> {
     ends.into_iter().map(position).collect()
 }
 
-fn path(item: Option<u32>, field: &str) -> Vec<Segment> {
+pub(super) fn path(item: Option<u32>, field: &str) -> Vec<Segment> {
     let mut path = segments(field);
     if let Some(item) = item {
         path.splice(0..0, [Segment::Key("items".to_owned()), Segment::Index(usize::try_from(item).unwrap_or(0))]);
@@ -76,7 +76,7 @@ impl Lines {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Segment {
+pub(super) enum Segment {
     Key(String),
     Index(usize),
 }

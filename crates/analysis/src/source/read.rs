@@ -12,7 +12,7 @@ use super::budget::{Budget, Limits};
 use super::error::Place;
 use super::split::{Document, split};
 use super::yaml::{self, Fault, RepeatedKey};
-use super::{Error, Source, Sources};
+use super::{Build, Error, Source, Sources};
 
 /// Documents that one thread parses at once.
 const CHUNK: usize = 64;
@@ -57,6 +57,9 @@ pub fn read_within(sources: &Sources, threads: NonZero<usize>, limits: Limits<'_
     let mut whole = Reading::default();
     let mut documents: Vec<(u32, Document)> = Vec::new();
     for (number, source) in (0..).zip(&sources.files) {
+        if source.is_built {
+            continue;
+        }
         if source.text.len() > most {
             let place = Place { file: source.name.clone(), line: 1 };
             let what = format!("the text exceeds the limit of {} MiB", most >> 20);
@@ -100,10 +103,26 @@ pub fn read_within(sources: &Sources, threads: NonZero<usize>, limits: Limits<'_
     for (_, part) in parts {
         whole.append(part);
     }
+    for build in &sources.builds {
+        read_build(build, sources, &mut whole);
+    }
     if sources.is_partial {
         whole.resources.push(generated::anything("the folder"));
     }
     whole
+}
+
+/// Adds the objects of a kustomization.
+fn read_build(build: &Build, sources: &Sources, reading: &mut Reading) {
+    let before = reading.resources.len();
+    for object in &build.objects {
+        let Some(source) = sources.get(object.origin.file) else { continue };
+        let repeated: Vec<&RepeatedKey> = object.repeated.iter().collect();
+        unfold(object.root.clone(), object.origin, &repeated, source, reading);
+    }
+    for resource in &mut reading.resources[before..] {
+        resource.build = Some(build.name.clone());
+    }
 }
 
 /// Parses one value, such as a `MeshConfig`. `name` identifies the text in errors.
@@ -165,7 +184,7 @@ fn json_stream(text: &str, whole: SourceSpan) -> Option<Vec<(Value, SourceSpan)>
 }
 
 /// A YAML flow mapping looks like JSON; the JSON parser is faster, so it is tried first.
-fn parse(text: &str, budget: &Budget) -> Result<yaml::Document, Fault> {
+pub(super) fn parse(text: &str, budget: &Budget) -> Result<yaml::Document, Fault> {
     if text.trim_start().starts_with('{')
         && let Ok(root) = serde_json::from_str(text)
     {

@@ -1,4 +1,104 @@
-{{/* What Istio's charts have, and who uses a mesh. A test installs, upgrades and removes one with these. */}}
+{{/* What every verb that reads or writes objects needs: whether a namespace exists, and how a kind is served. */}}
+{{- define "sailhand.rules.base" -}}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list]
+- apiGroups: [apiregistration.k8s.io]
+  resources: [apiservices]
+  verbs: [get, list]
+{{- end }}
+
+{{/* Namespaces, and the restart of their workloads. */}}
+{{- define "sailhand.rules.namespaces" -}}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [create, patch]
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  verbs: [get, list, patch]
+{{- end }}
+
+{{- define "sailhand.rules.samples" -}}
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get, list]
+- apiGroups: [networking.istio.io]
+  resources: [gateways, virtualservices]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways, httproutes]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
+
+{{- define "sailhand.rules.traffic" -}}
+- apiGroups: [networking.istio.io]
+  resources: [destinationrules, virtualservices]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, pods]
+  verbs: [get, list]
+{{- end }}
+
+{{/* Objects of all namespaces that a change of traffic can conflict with. */}}
+{{- define "sailhand.rules.traffic-reads" -}}
+- apiGroups: [networking.istio.io]
+  resources: [destinationrules, virtualservices]
+  verbs: [list]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [list]
+{{- end }}
+
+{{- define "sailhand.rules.policies" -}}
+- apiGroups: [security.istio.io]
+  resources: [authorizationpolicies, peerauthentications]
+  verbs: [get, list, create, patch, delete]
+{{- end }}
+
+{{/* A policy of the root namespace applies to the whole mesh. */}}
+{{- define "sailhand.rules.policies-reads" -}}
+- apiGroups: [""]
+  resources: [pods, services]
+  verbs: [list]
+- apiGroups: [security.istio.io]
+  resources: [authorizationpolicies, peerauthentications]
+  verbs: [list]
+- apiGroups: [networking.istio.io]
+  resources: [destinationrules]
+  verbs: [list]
+{{- end }}
+
+{{- define "sailhand.rules.addons" -}}
+- apiGroups: [""]
+  resources: [services, serviceaccounts, configmaps]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [services/proxy]
+  verbs: [get]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get, list]
+{{- end }}
+
+{{/* The kinds in Istio's charts, and the workloads that use a mesh. A test installs, upgrades and removes one with these. */}}
 {{- define "sailhand.rules.mesh" -}}
 - apiGroups: [""]
   resources: [namespaces, configmaps, services, serviceaccounts]
@@ -8,7 +108,7 @@
   verbs: [get, list]
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [istio-ca-secret] # whether it is left behind
+  resourceNames: [istio-ca-secret] # reported by mesh.uninstall if it exists
   verbs: [get]
 - apiGroups: [apps]
   resources: [deployments, daemonsets]
@@ -53,7 +153,7 @@
 {{- end }}
 
 {{/* Below the first rule, what the roles of Prometheus and Kiali grant. */}}
-{{- define "sailhand.rules.addons" -}}
+{{- define "sailhand.rules.addons-roles" -}}
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [clusterroles, clusterrolebindings]
   verbs: [get, list, create, patch, delete]
@@ -77,21 +177,39 @@
 {{/* The pods, requests and objects of the conformance suites. */}}
 {{- define "sailhand.rules.conformance" -}}
 - apiGroups: [""]
+  resources: [namespaces, serviceaccounts, services]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [networking.istio.io]
+  resources: [virtualservices]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [security.istio.io]
+  resources: [authorizationpolicies]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [""]
   resources: [pods/exec]
   verbs: [get, create]
 - apiGroups: [""]
   resources: [events]
   verbs: [get, list]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [grpcroutes]
+  resources: [httproutes, grpcroutes]
   verbs: [get, list, create, patch, delete]
 - apiGroups: [access.smi-spec.io, specs.smi-spec.io, split.smi-spec.io]
   resources: [traffictargets, httproutegroups, tcproutes, udproutes, trafficsplits]
   verbs: [get, list, create, patch, delete]
 {{- end }}
 
-{{/* What shows metrics stores, what they should scrape, and who uses them. */}}
+{{/* Objects that reference metrics stores, and those that the stores should scrape. */}}
 {{- define "sailhand.rules.connections" -}}
+- apiGroups: [""]
+  resources: [services/proxy]
+  verbs: [get]
 - apiGroups: [""]
   resources: [configmaps, namespaces, pods, services]
   verbs: [list]
@@ -149,7 +267,7 @@
   verbs: [get, list, create, patch, delete]
 {{- end }}
 
-{{/* All kinds that rules read. Secrets are not watched, but read now and then. */}}
+{{/* All kinds that rules read. Secrets are listed at intervals, not watched. */}}
 {{- define "sailhand.rules.analysis" -}}
 - apiGroups: [""]
   resources: [configmaps, namespaces, nodes, pods, serviceaccounts, services]

@@ -125,7 +125,7 @@ impl<'a> Canary<'a> {
         work.apply(parts).await
     }
 
-    /// The old revision, when nobody needs it: the default validator first lets go of it.
+    /// Removes the old revision if no workload uses it. The default validator is moved to the new revision before.
     async fn remove(
         &self,
         work: &mut MeshRun<'_>,

@@ -181,6 +181,7 @@ async fn write(cluster: &Cluster, workload: &Workload, token: &str) -> Result<()
     let params = PatchParams { field_manager: Some("sailhand-restart".to_owned()), ..PatchParams::default() };
     let object = &workload.object;
     let namespace = object.namespace.as_deref().unwrap_or_default();
+    cluster.check_write(object)?;
     let answer = cluster
         .call("restart", object, |client| {
             let (patch, params) = (&patch, &params);

@@ -26,6 +26,6 @@ pub enum Stage {
     Restart,
     /// Every proxy is a new one.
     Verify,
-    /// The default validator and the nodes' parts follow, and the old revision goes, when nobody needs it.
+    /// The default validator, CNI and ztunnel follow; the old revision is removed if no workload uses it.
     Remove,
 }

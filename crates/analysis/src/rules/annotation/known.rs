@@ -6,7 +6,7 @@
 
 use super::table::{self, Change, SET_BY_ISTIO};
 use super::value;
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View, WORKLOADS};
+use crate::{Check, Code, Example, Findings, Fix, Kind, Level, Resource, Rule, Value, View, WORKLOADS};
 use sailhand_base::suggest;
 
 pub static RULE: Rule = Rule {
@@ -176,7 +176,8 @@ fn check_annotations(resource: &Resource, stand: &Stand<'_>, findings: &mut Find
             findings
                 .add(&IST0108, resource, format!("annotation {name} is unknown to Istio{hint}"))
                 .field(field)
-                .arguments([name]);
+                .arguments([name])
+                .fix(suggest::certain(name, table::names()).map(|near| Fix::RenameKey(near.to_owned())));
             continue;
         };
         // With the replacement label set as well, the annotation is there for old versions.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::report::{At, Report};
+use super::report::{At, IST0106, Report};
 use crate::syntax::name;
 
 /// `~` (no namespace) is allowed only for a `ServiceEntry`.
@@ -12,7 +12,7 @@ pub(super) fn check(export_to: &At<'_, '_>, allows_nobody: bool, report: &mut Re
     for entry in export_to.each() {
         let namespace = if entry.text() == "." { own } else { entry.node().text() };
         if seen.contains(namespace) {
-            report.error(&entry, format_args!("duplicate entry {:?}", entry.text()));
+            report.repeated(&IST0106, &entry, format_args!("duplicate entry {:?}", entry.text()));
             continue;
         }
         match namespace {

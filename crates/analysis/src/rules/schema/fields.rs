@@ -2,7 +2,7 @@
 //! it drops silently.
 
 use crate::crd::{self, Schemas, Trouble};
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Fix, Kind, Level, Resource, Rule, View};
 
 const SOURCE: &str = "https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/";
 
@@ -214,7 +214,13 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
                 resource.api_version,
                 versions.join(", ")
             );
-            findings.add(&SH7005, resource, message).field("apiVersion");
+            let stable = versions.iter().find(|version| **version == "v1");
+            let to = stable.or_else(|| versions.last().filter(|_| versions.len() == 1));
+            let fix = to.map(|version| Fix::Replace {
+                from: resource.api_version.to_string(),
+                to: format!("{}/{version}", resource.kind.group()),
+            });
+            findings.add(&SH7005, resource, message).field("apiVersion").fix(fix);
         }
         return;
     };
@@ -230,7 +236,8 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
             _ if problem.field.is_empty() => problem.message,
             _ => format!("{}: {}", problem.field, problem.message),
         };
-        let finding = findings.add(code, resource, message).field(problem.field).arguments(problem.suggestion);
+        let finding =
+            findings.add(code, resource, message).field(problem.field).arguments(problem.suggestion).fix(problem.fix);
         if problem.trouble == Trouble::Null {
             finding.level(Level::Warning);
         }

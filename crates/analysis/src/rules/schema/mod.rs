@@ -12,6 +12,7 @@ pub mod fields;
 pub mod gateway;
 mod load_balancer;
 mod locality;
+pub mod old_version;
 pub mod peer_authentication;
 pub mod plugin;
 pub mod proxy_config;

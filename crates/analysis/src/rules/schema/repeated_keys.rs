@@ -1,14 +1,14 @@
 //! Keys that a mapping of a manifest has twice. Source: YAML 1.2.2, 3.2.1.1 ("unique"); kustomize and Flux refuse such
 //! manifests, while `kubectl` and istioctl take the last value without a warning.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Fix, Kind, Level, Resource, Rule, View};
 
 /// All kinds that manifests have. The last four of the list stand for something else.
 const KINDS: &[Kind] = Kind::ALL.split_at(Kind::COUNT - 4).0;
 
 /// The rule.
 pub static RULE: Rule =
-    Rule { name: "schema.RepeatedKeys", codes: &[&SH7022], inputs: KINDS, check: Check::Each(KINDS, check) };
+    Rule { name: "schema.RepeatedKeys", codes: &[&SH7022], inputs: KINDS, check: Check::Text(KINDS, check) };
 
 static SH7022: Code = Code {
     id: "SH7022",
@@ -55,7 +55,8 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         };
         // The same value twice changes nothing until one of them is edited.
         let level = if repeated.differs || repeated.is_glued { Level::Error } else { Level::Warning };
-        findings.add(&SH7022, resource, message).field(field.clone()).level(level).arguments([key]);
+        let fix = (level == Level::Warning).then_some(Fix::RemoveKey);
+        findings.add(&SH7022, resource, message).field(field.clone()).level(level).arguments([key]).fix(fix);
     }
 }
 
@@ -67,6 +68,13 @@ mod tests {
     fn repeated(text: &str) -> Vec<(Level, String)> {
         let found = found(text).into_iter().filter(|finding| finding.code.id == "SH7022");
         found.map(|finding| (finding.level, finding.field)).collect()
+    }
+
+    #[test]
+    fn rule_about_text_needs_nothing_of_a_cluster() {
+        assert!(super::RULE.is_about_text());
+        let others = crate::rules::ALL.iter().filter(|rule| rule.is_about_text());
+        assert_eq!(others.map(|rule| rule.name).collect::<Vec<_>>(), ["schema.OldVersion", super::RULE.name]);
     }
 
     #[test]

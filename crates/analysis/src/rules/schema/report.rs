@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use crate::field::Field;
 use crate::syntax::{address, duration, name};
-use crate::{Code, Example, Finding, Findings, Level, Resource, Value};
+use crate::{Code, Example, Finding, Findings, Fix, Level, Resource, Value};
 
 pub static IST0106: Code = Code {
     id: "IST0106",
@@ -156,6 +156,11 @@ impl<'a> Report<'a> {
     /// A warning: Istio accepts the object.
     pub(super) fn warning(&mut self, at: &At<'_, '_>, text: impl Display) {
         self.add(&IST0133, at, text);
+    }
+
+    /// An item that repeats an earlier one: an error or a warning.
+    pub(super) fn repeated(&mut self, code: &'static Code, at: &At<'_, '_>, text: impl Display) {
+        self.add(code, at, text).fix(Some(Fix::RemoveItem));
     }
 
     /// A note that every object of this kind gets, however it is written.

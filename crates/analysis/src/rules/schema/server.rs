@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::report::{At, Report};
+use super::report::{At, IST0133, Report};
 
 /// Cipher suites that Istio accepts (`pkg/config/security`).
 const CIPHERS: &[&str] = &[
@@ -133,7 +133,7 @@ fn check_ciphers(tls: &At<'_, '_>, report: &mut Report<'_>) {
         if !known {
             report.warning(&cipher, format_args!("{name:?} is not a known cipher suite and is ignored"));
         } else if !seen.insert(name) {
-            report.warning(&cipher, format_args!("duplicate cipher suite {name:?}"));
+            report.repeated(&IST0133, &cipher, format_args!("duplicate cipher suite {name:?}"));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use sailhand_base::suggest;
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
+use crate::{Check, Code, Example, Findings, Fix, Kind, Level, Resource, Rule, View};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -76,7 +76,9 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
         suggest::nearest(group, GROUPS).map_or_else(String::new, |near| format!("; did you mean {near}?"))
     };
     let message = format!("{group} has no kind {kind}{hint}");
-    findings.add(&SH7023, resource, message).field("kind").arguments([group, kind]);
+    let finding = findings.add(&SH7023, resource, message).field("kind").arguments([group, kind]);
+    let of_group = kinds().filter(|known| known.group() == group).map(|known| known.name());
+    finding.fix(suggest::certain(kind, of_group).map(|to| Fix::Replace { from: kind.to_owned(), to: to.to_owned() }));
 }
 
 #[cfg(test)]

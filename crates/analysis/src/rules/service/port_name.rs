@@ -1,6 +1,8 @@
 //! Checks the protocol in port names. Sources: istio `analyzers/service/portname.go`, `pkg/config/kube/conversion.go`.
 
-use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
+use sailhand_base::suggest;
+
+use crate::{Check, Code, Example, Findings, Fix, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
     name: "service.PortNameAnalyzer",
@@ -64,6 +66,10 @@ spec: {type: ExternalName, externalName: store.example.com, ports: [{name: tls, 
 /// Protocol names that Istio supports (`pkg/config/protocol`).
 const PROTOCOLS: [&str; 12] =
     ["tcp", "udp", "grpc", "grpc-web", "http", "http_proxy", "http2", "https", "tls", "mongo", "redis", "mysql"];
+/// Protocols whose names do not occur in other meanings, for corrections of names.
+const CERTAIN: [&str; 9] = ["tcp", "udp", "grpc", "http", "http2", "https", "tls", "mongo", "redis"];
+/// Longest name of a port, characters (IANA service name).
+const LONGEST_NAME: usize = 15;
 /// Values of `appProtocol` that Kubernetes defines.
 const STANDARD: [&str; 3] = ["kubernetes.io/h2c", "kubernetes.io/ws", "kubernetes.io/wss"];
 /// Ports of SMTP, DNS, `MySQL` and `MongoDB`. Their servers may send first, and Istio treats the ports as TCP whatever
@@ -105,8 +111,40 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
             ),
         };
         let target = port["targetPort"].scalar_text();
-        findings.add(&IST0118, service, message).field(field).arguments([name, number.as_str(), target.as_str()]);
+        let to = if port["appProtocol"].is_null() { conventional(name) } else { None };
+        // The names of ports are unique, and a longer name is invalid.
+        let others = service.spec()["ports"].items();
+        let to = to.filter(|to| to.len() <= LONGEST_NAME && others.iter().all(|other| other["name"].text() != to));
+        let fix = to.map(|to| Fix::Replace { from: name.to_owned(), to });
+        findings
+            .add(&IST0118, service, message)
+            .field(field)
+            .arguments([name, number.as_str(), target.as_str()])
+            .fix(fix);
     }
+}
+
+/// A name that has its protocol at another place, misspelled, or without a separator, in the conventional form.
+fn conventional(name: &str) -> Option<String> {
+    let is_protocol = |part: &&str| CERTAIN.contains(part);
+    let parts: Vec<&str> = name.split('-').collect();
+    if let Some(at) = parts.iter().rposition(is_protocol) {
+        let others = parts.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, part)| *part);
+        let others: Vec<&str> = others.filter(|part| !part.is_empty()).collect();
+        return Some([&[parts[at]], others.as_slice()].concat().join("-"));
+    }
+    let first = parts[0];
+    let digits = first.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let letters = &first[..first.len() - digits.len()];
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let head = if is_number && is_protocol(&letters) {
+        format!("{letters}-{digits}")
+    } else if first.len() > 3 {
+        suggest::certain(first, CERTAIN).filter(|it| it.len() > 3)?.to_owned()
+    } else {
+        return None;
+    };
+    Some([&[head.as_str()], &parts[1..]].concat().join("-"))
 }
 
 fn has_known_protocol(port: &Value) -> bool {
@@ -130,6 +168,24 @@ mod tests {
 
     fn known(port: &str) -> bool {
         has_known_protocol(&serde_json::from_str(port).unwrap())
+    }
+
+    #[test]
+    fn name_with_a_recognizable_protocol_gets_the_conventional_form() {
+        for (name, wanted) in [
+            ("web-http", Some("http-web")),
+            ("api-grpc-v1", Some("grpc-api-v1")),
+            ("http8080", Some("http-8080")),
+            ("htpp-web", Some("http-web")),
+            ("htttp", Some("http")),
+            ("httpbin", None),
+            ("web", None),
+            ("metrics", None),
+            ("tpc", None),
+            ("", None),
+        ] {
+            assert_eq!(conventional(name).as_deref(), wanted, "{name}");
+        }
     }
 
     #[test]

@@ -1,0 +1,347 @@
+//! Collects the objects of a kustomization and transforms them. Source: kustomize `api/internal/target/kusttarget.go`.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::super::super::Value;
+use super::super::budget::Budget;
+use super::super::read::parse;
+use super::super::split::split;
+use super::super::{SourceSpan, read_value};
+use super::generate::{self, Kind};
+use super::object::{Id, Object};
+use super::{DEEPEST, Files, Inexact, Kustomization, is_remote, json_patch, merge, normalized, read_inside};
+use super::{references, refuse_equal_ids, replace, select, transform};
+
+/// Fields that are built exactly, and fields that change no object.
+const FIELDS: [&str; 26] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "resources",
+    "bases",
+    "components",
+    "namespace",
+    "namePrefix",
+    "nameSuffix",
+    "labels",
+    "commonLabels",
+    "commonAnnotations",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+    "replicas",
+    "images",
+    "imageTags",
+    "replacements",
+    "validators",
+    "sortOptions",
+    "buildMetadata",
+    "helmGlobals",
+];
+/// Most objects that builds collect, all together, counted at each kustomization on their way.
+const MOST_OBJECTS: usize = 200_000;
+/// Most bytes of manifests that builds collect, counted alike.
+const MOST_BYTES: usize = 256 << 20;
+
+/// What builds have collected so far.
+#[derive(Debug, Default)]
+pub struct Spent {
+    objects: usize,
+    bytes: usize,
+}
+
+/// The objects of a kustomization, in its order.
+///
+/// # Errors
+/// The first reason why it cannot be built exactly.
+pub fn build(root: &Kustomization, files: &mut dyn Files, spent: &mut Spent) -> Result<Vec<Object>, Inexact> {
+    let mut builder = Builder { files, spent, open: Vec::new() };
+    let mut objects = Vec::new();
+    builder.accumulate(root, &mut objects)?;
+    generate::add_hashes(&mut objects);
+    references::update(&mut objects)?;
+    let is_local =
+        |object: &Object| object.annotation("config.kubernetes.io/local-config").is_some_and(|value| value != "false");
+    objects.retain(|object| !is_local(object));
+    Ok(objects)
+}
+
+struct Builder<'a> {
+    files: &'a mut dyn Files,
+    spent: &'a mut Spent,
+    open: Vec<PathBuf>,
+}
+
+impl Builder<'_> {
+    /// Adds the objects of a kustomization and transforms all: for a component those of its user too.
+    fn accumulate(&mut self, one: &Kustomization, objects: &mut Vec<Object>) -> Result<(), Inexact> {
+        if self.open.len() == DEEPEST || self.open.contains(&one.folder) {
+            return Err(Inexact(format!("{}, which contains itself", one.folder.display())));
+        }
+        let root = one.root.as_ref().ok_or_else(|| Inexact("the file, which cannot be parsed".to_owned()))?;
+        if let Some((key, _)) = root.entries().iter().find(|(key, value)| !is_supported(key, value)) {
+            return Err(Inexact(format!("the field {key}")));
+        }
+        self.open.push(one.folder.clone());
+        for name in root["resources"].texts().chain(root["bases"].texts()) {
+            self.resource(&one.folder, name, objects)?;
+        }
+        let origin = SourceSpan { file: one.file, line: 1, start: 0, end: one.length, item: None };
+        for (kind, key) in [(Kind::ConfigMap, "configMapGenerator"), (Kind::Secret, "secretGenerator")] {
+            for entry in root[key].items() {
+                let general = &root["generatorOptions"];
+                generate::add(kind, entry, general, &one.folder, self.files, origin, objects)?;
+            }
+        }
+        for name in root["components"].texts() {
+            let component = self.kustomization(&one.folder, name)?;
+            if !component.is_component() {
+                return Err(Inexact(format!("the component {name}, which is of another kind")));
+            }
+            self.accumulate(&component, objects)?;
+        }
+        self.transform(&one.folder, root, objects)?;
+        self.open.pop();
+        self.charge(objects)
+    }
+
+    fn charge(&mut self, objects: &[Object]) -> Result<(), Inexact> {
+        let bytes = |object: &Object| usize::try_from(object.origin.end - object.origin.start).unwrap_or(usize::MAX);
+        self.spent.objects += objects.len();
+        self.spent.bytes = objects.iter().fold(self.spent.bytes, |sum, object| sum.saturating_add(bytes(object)));
+        if self.spent.objects > MOST_OBJECTS || self.spent.bytes > MOST_BYTES {
+            return Err(Inexact(format!("more than {MOST_OBJECTS} objects or {} MiB", MOST_BYTES >> 20)));
+        }
+        Ok(())
+    }
+
+    fn resource(&mut self, folder: &Path, name: &str, objects: &mut Vec<Object>) -> Result<(), Inexact> {
+        if is_remote(name) {
+            return Err(Inexact("remote resources".to_owned()));
+        }
+        let path = normalized(&folder.join(name));
+        if self.files.is_folder(&path) {
+            let inner = self.kustomization(folder, name)?;
+            if inner.is_component() {
+                return Err(Inexact(format!("the resource {name}, which is a component")));
+            }
+            let mut own = Vec::new();
+            self.accumulate(&inner, &mut own)?;
+            objects.append(&mut own);
+        } else {
+            let (number, text) =
+                self.files.read(folder, &path).ok_or_else(|| Inexact(format!("{name}, which cannot be read")))?;
+            let mut own = manifests(&text, number).map_err(|why| Inexact(format!("{name}, {why}")))?;
+            self.charge(&own)?;
+            objects.append(&mut own);
+        }
+        refuse_equal_ids(objects)
+    }
+
+    fn kustomization(&mut self, folder: &Path, name: &str) -> Result<Rc<Kustomization>, Inexact> {
+        if is_remote(name) {
+            return Err(Inexact("remote components".to_owned()));
+        }
+        let path = normalized(&folder.join(name));
+        self.files.kustomization(&path).ok_or_else(|| Inexact(format!("{name}, which has no kustomization")))
+    }
+
+    fn transform(&mut self, folder: &Path, root: &Value, objects: &mut Vec<Object>) -> Result<(), Inexact> {
+        for patch in root["patchesStrategicMerge"].texts() {
+            let text = self.patch_text(folder, patch);
+            for patch in documents(&text)? {
+                patch_by_id(objects, &patch)?;
+            }
+        }
+        for entry in root["patches"].items() {
+            self.patch(folder, entry, objects)?;
+        }
+        if let Some(namespace) = root["namespace"].as_str().filter(|it| !it.is_empty()) {
+            transform::namespace(objects, namespace)?;
+        }
+        transform::prefix(objects, &root["namePrefix"].scalar_text());
+        transform::suffix(objects, &root["nameSuffix"].scalar_text());
+        root["labels"].items().iter().try_for_each(|entry| transform::labels(objects, entry))?;
+        transform::common_labels(objects, &root["commonLabels"])?;
+        transform::common_annotations(objects, &root["commonAnnotations"])?;
+        for entry in root["patchesJson6902"].items() {
+            self.patch(folder, entry, objects)?;
+        }
+        root["replicas"].items().iter().try_for_each(|entry| transform::replicas(objects, entry))?;
+        root["images"].items().iter().for_each(|entry| transform::images(objects, entry));
+        root["imageTags"].items().iter().for_each(|entry| transform::images(objects, entry));
+        for entry in root["replacements"].items() {
+            self.replacement(folder, entry, objects)?;
+        }
+        refuse_equal_ids(objects)
+    }
+
+    /// A path, or the patch itself.
+    fn patch_text(&mut self, folder: &Path, patch: &str) -> String {
+        let is_inline = patch.contains('\n') || patch.contains(": ");
+        let file = if is_inline { None } else { read_inside(folder, patch, self.files).ok() };
+        file.unwrap_or_else(|| patch.to_owned())
+    }
+
+    fn patch(&mut self, folder: &Path, entry: &Value, objects: &mut Vec<Object>) -> Result<(), Inexact> {
+        let text = match entry["path"].as_str().filter(|it| !it.is_empty()) {
+            Some(path) => read_inside(folder, path, self.files)?,
+            None => entry["patch"].text().to_owned(),
+        };
+        let options = &entry["options"];
+        if options["allowKindChange"].is_true() || options["allowNameChange"].is_true() {
+            return Err(Inexact("a patch that may change names or kinds".to_owned()));
+        }
+        let target = &entry["target"];
+        let patches = documents(&text)?;
+        if let [operations @ Value::List(_)] = patches.as_slice() {
+            if target.is_null() {
+                return Err(Inexact("a JSON patch without a target".to_owned()));
+            }
+            for at in select::of_patch(objects, target)? {
+                objects[at].store_id();
+                json_patch::apply(&mut objects[at].root, operations)?;
+            }
+            return Ok(());
+        }
+        if target.is_null() {
+            return patches.iter().try_for_each(|patch| patch_by_id(objects, patch));
+        }
+        let [patch] = patches.as_slice() else {
+            return Err(Inexact("several patches with one target".to_owned()));
+        };
+        let selected = select::of_patch(objects, target)?;
+        patch_at(objects, &selected, patch)
+    }
+
+    fn replacement(&mut self, folder: &Path, entry: &Value, objects: &mut [Object]) -> Result<(), Inexact> {
+        let Some(path) = entry["path"].as_str() else { return replace::apply(objects, entry) };
+        let text = read_inside(folder, path, self.files)?;
+        let read = read_value(path, &text).map_err(|_| Inexact(format!("{path}, which cannot be parsed")))?;
+        match &read {
+            Value::List(all) => all.iter().try_for_each(|one| replace::apply(objects, one)),
+            one => replace::apply(objects, one),
+        }
+    }
+}
+
+fn is_supported(key: &str, value: &Value) -> bool {
+    FIELDS.contains(&key) || value.is_empty()
+}
+
+/// Documents of a patch.
+fn documents(text: &str) -> Result<Vec<Value>, Inexact> {
+    // What begins like JSON has to be JSON.
+    if text.trim_start().starts_with('[') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+        return Err(Inexact("a patch that cannot be parsed".to_owned()));
+    }
+    let read = |text: &str| read_value("patch", text).map_err(|_| Inexact("a patch that cannot be parsed".to_owned()));
+    let all: Result<Vec<Value>, Inexact> =
+        split(text).iter().map(|document| read(&text[document.start..document.end])).collect();
+    let all: Vec<Value> = all?.into_iter().filter(Value::is_set).collect();
+    if all.is_empty() { Err(Inexact("an empty patch".to_owned())) } else { Ok(all) }
+}
+
+/// Applies a strategic merge patch to the object that it names.
+fn patch_by_id(objects: &mut Vec<Object>, patch: &Value) -> Result<(), Inexact> {
+    let id = Id::of(patch);
+    let same: Vec<usize> = (0..objects.len()).filter(|at| objects[*at].ids().any(|other| other == id)).collect();
+    if same.len() != 1 {
+        let count = if same.is_empty() { "no" } else { "several" };
+        return Err(Inexact(format!("the patch of {} {}, which matches {count} objects", id.kind, id.name)));
+    }
+    patch_at(objects, &same, patch)
+}
+
+/// Name, kind and namespace of an object stay.
+fn patch_at(objects: &mut Vec<Object>, places: &[usize], patch: &Value) -> Result<(), Inexact> {
+    let mut deleted = Vec::new();
+    for at in places {
+        let object = &mut objects[*at].root;
+        let (kind, name) = (object["kind"].clone(), object["metadata"]["name"].clone());
+        let namespace = object["metadata"]["namespace"].clone();
+        let version = object["apiVersion"].clone();
+        match merge::apply(object, patch)? {
+            None => deleted.push(*at),
+            Some(mut patched) => {
+                patched.set("kind", kind);
+                patched.set("apiVersion", version);
+                let metadata = patched.map_mut("metadata");
+                metadata.set("name", name);
+                if namespace.is_set() {
+                    metadata.set("namespace", namespace);
+                } else {
+                    metadata.remove("namespace");
+                }
+                *object = patched;
+            }
+        }
+    }
+    let mut at = 0;
+    objects.retain(|_| {
+        at += 1;
+        !deleted.contains(&(at - 1))
+    });
+    Ok(())
+}
+
+/// The objects of a file.
+fn manifests(text: &str, number: u32) -> Result<Vec<Object>, &'static str> {
+    let mut objects = Vec::new();
+    let budget = Budget::new(text.len());
+    let place = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
+    for document in split(text) {
+        let read = parse(&text[document.start..document.end], &budget).map_err(|_| "which cannot be parsed")?;
+        let origin = SourceSpan {
+            file: number,
+            line: place(document.line),
+            start: place(document.start),
+            end: place(document.end),
+            item: None,
+        };
+        let before = objects.len();
+        unfold(read.root, origin, &mut objects)?;
+        if let [object] = &mut objects[before..]
+            && object.origin.item.is_none()
+        {
+            object.repeated = read.repeated.into();
+        }
+    }
+    Ok(objects)
+}
+
+fn unfold(root: Value, origin: SourceSpan, objects: &mut Vec<Object>) -> Result<(), &'static str> {
+    if root.is_null() {
+        return Ok(());
+    }
+    if root["kind"].text().ends_with("List") && matches!(root["items"], Value::List(_)) {
+        if origin.item.is_some() {
+            return Err("which has a list in a list");
+        }
+        for (item, index) in root["items"].items().iter().zip(0..) {
+            unfold(item.clone(), SourceSpan { item: Some(index), ..origin }, objects)?;
+        }
+        return Ok(());
+    }
+    let metadata = &root["metadata"];
+    let is_object = root["apiVersion"].as_str().is_some()
+        && root["kind"].as_str().is_some()
+        && !metadata["name"].scalar_text().is_empty();
+    if !is_object {
+        return Err("which has a document that is no object");
+    }
+    if metadata["annotations"].entries().iter().any(|(key, _)| is_of_kustomize(key)) {
+        return Err("which has annotations of Kustomize");
+    }
+    objects.push(Object::new(root, origin));
+    Ok(())
+}
+
+/// Annotations that change how Kustomize builds an object.
+fn is_of_kustomize(key: &str) -> bool {
+    key.starts_with("kustomize.config.k8s.io/") || key.starts_with("internal.config.kubernetes.io/")
+}

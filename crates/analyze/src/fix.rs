@@ -1,0 +1,96 @@
+//! `--fix` and `--diff`: applies the mechanical remedies of findings to files, again and again until none is left, and
+//! writes the files or prints what would change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use sailhand_analysis::source::fix::{self, Edit};
+use sailhand_analysis::source::{Source, Sources};
+use sailhand_analysis::{Finding, Fix, Rule};
+use similar::TextDiff;
+
+use super::{Analysis, Error, Exit, Input};
+use crate::output::{self, GOOD, styled};
+
+/// Most passes. A corrected kind or field may have findings of its own.
+const PASSES: usize = 8;
+/// Lines around a change in a diff.
+const CONTEXT: usize = 3;
+/// Kinds that refer to the ports of Services by name.
+const PORT_USERS: [&str; 5] =
+    ["kind: Ingress", "kind: ServiceMonitor", "kind: PodMonitor", "kind: Route", "kind: Probe"];
+
+/// Corrects the files of an analysis. Gives the exit code of `--diff`, or none if the findings have to be reported.
+pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: Input) -> Result<Option<Exit>, Error> {
+    let options = analysis.options;
+    if input.is_live {
+        return Err(Error::argument("--fix", "a cluster cannot be corrected; use files without --live"));
+    }
+    if options.paths.iter().any(|path| path == Path::new("-")) {
+        return Err(Error::argument("--fix", "standard input cannot be corrected; name files or folders"));
+    }
+    let mut originals: BTreeMap<String, String> = BTreeMap::new();
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    let mut count = 0;
+    for _ in 0..PASSES {
+        let (_, mut findings) = analysis.find(rules, input.now)?;
+        analysis.keep(&mut findings);
+        let edits = edits(&analysis.sources, &findings);
+        if edits.is_empty() {
+            break;
+        }
+        count += edits.len();
+        for of_file in edits.chunk_by(|a, b| a.file == b.file) {
+            let Some(source) = of_file.first().and_then(|edit| analysis.sources.get(edit.file)) else { continue };
+            originals.entry(source.name.clone()).or_insert_with(|| source.text.clone());
+            texts.insert(source.name.clone(), fix::apply(&source.text, of_file));
+        }
+        analysis.read_again(texts.iter().map(|(name, text)| (PathBuf::from(name), text.clone())))?;
+    }
+    if options.diff {
+        for (name, text) in &texts {
+            let original = originals.get(name).map_or("", String::as_str);
+            output::whole(diff(name, original, text).trim_end())?;
+        }
+        return Ok(Some(if texts.is_empty() { Exit::Success } else { Exit::Failed }));
+    }
+    for (name, text) in &texts {
+        std::fs::write(name, text).map_err(|source| Error::local(format!("write {name}"), source))?;
+    }
+    analysis.read_again([])?;
+    let (files, s) = (texts.len(), if texts.len() == 1 { "" } else { "s" });
+    let what = if count == 1 { "1 change".to_owned() } else { format!("{count} changes") };
+    output::note(format_args!("{} {what} in {files} file{s}", styled(GOOD, "fixed:")));
+    Ok(None)
+}
+
+/// The edits of files that can be written.
+fn edits(sources: &Sources, findings: &[Finding]) -> Vec<Edit> {
+    let fixed: Vec<Finding> = findings.iter().filter(|finding| may_fix(sources, finding)).cloned().collect();
+    let mut edits = fix::edits(sources, &fixed);
+    edits.retain(|edit| sources.get(edit.file).is_some_and(|source| Path::new(&source.name).is_file()));
+    edits
+}
+
+/// Whether a change leaves no reference behind: ports of Services are renamed only if nothing refers to the name.
+fn may_fix(sources: &Sources, finding: &Finding) -> bool {
+    match finding.fix.as_deref() {
+        Some(Fix::Replace { from, .. }) if finding.code.id == "IST0118" => {
+            let all = (0..).map_while(|file| sources.get(file));
+            !all.into_iter().any(|source| refers_to_port(source, from))
+        }
+        fix => fix.is_some(),
+    }
+}
+
+fn refers_to_port(source: &Source, port: &str) -> bool {
+    let words = || source.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    PORT_USERS.iter().any(|kind| source.text.contains(kind)) && words().collect::<BTreeSet<_>>().contains(port)
+}
+
+/// A unified diff, which `patch -p1` and `git apply` accept.
+fn diff(name: &str, original: &str, text: &str) -> String {
+    let path = name.trim_start_matches("./").trim_start_matches('/');
+    let diff = TextDiff::from_lines(original, text);
+    diff.unified_diff().context_radius(CONTEXT).header(&format!("a/{path}"), &format!("b/{path}")).to_string()
+}

@@ -1,0 +1,82 @@
+//! A cluster that this process itself changes, with the credentials of a kubeconfig: `dev`, `run`, and `apply` and `diff`
+//! with `--context`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::output::{self, QUIET, STRONG, styled};
+use super::{Error, confirm};
+use crate::cluster::{self, Clusters, Identity};
+use crate::config::{self, Target};
+
+/// How long the API server may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Options that name a cluster.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct LocalCluster {
+    /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context in the kubeconfig [default: its current one]
+    #[arg(long, add = super::completions::contexts())]
+    pub context: Option<String>,
+}
+
+impl LocalCluster {
+    /// Whether an option names a cluster.
+    pub const fn is_named(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
+    /// The target with these credentials and the other settings of `configured`, which is the target of the same name in
+    /// the configuration.
+    pub fn target(&self, configured: Option<&Target>) -> Target {
+        let base = configured.cloned().unwrap_or_default();
+        let usual = || base.kubeconfig.clone().or_else(config::usual_kubeconfig);
+        let kubeconfig = self.kubeconfig.clone().or_else(usual);
+        Target { kubeconfig, context: self.context.clone().or_else(|| base.context.clone()), ..base }
+    }
+}
+
+/// Whether the target has a kubeconfig file.
+pub(super) fn has_kubeconfig(target: &Target) -> bool {
+    target.kubeconfig.as_ref().is_some_and(|file| file.is_file())
+}
+
+/// Prints which cluster `what` will use, and checks that its API server answers.
+///
+/// # Errors
+/// A context that does not exist, and an API server that does not answer.
+pub(super) async fn reached(what: &str, name: &str, target: &Target) -> Result<Identity, Error> {
+    let usage = |error: cluster::Error| {
+        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let argument = target.context.as_ref().map_or("--kubeconfig".to_owned(), |name| format!("--context {name}"));
+        Error::argument(argument, reason)
+    };
+    let identity = Identity::of(name, target).map_err(usage)?;
+    output::note(format_args!("{what} {} → {identity}", styled(STRONG, name)));
+    let clusters = Clusters::new([(name.to_owned(), Target { request_timeout: ANSWER, ..target.clone() })].into());
+    let answers = async { clusters.get(name).await?.version().await };
+    let Identity { context, server, .. } = identity.clone();
+    let version = answers.await.map_err(|source| Error::NoCluster { server, context, source: Box::new(source) })?;
+    output::note(styled(QUIET, format_args!("  Kubernetes {version}")));
+    Ok(identity)
+}
+
+/// Whether the cluster may be changed: it is on this machine, `--yes` is set, or the user agrees to `question`. `what`
+/// completes "… may change <cluster>".
+///
+/// # Errors
+/// [`Error::Unconfirmed`] without a terminal to ask on.
+pub(super) fn consent(identity: &Identity, yes: bool, what: &str, question: &str) -> Result<bool, Error> {
+    if identity.is_local() || yes {
+        return Ok(true);
+    }
+    if !confirm::can_ask() {
+        return Err(Error::Unconfirmed { what: format!("{what} {identity}, which is not on this machine") });
+    }
+    confirm::ask(&format!("{} is not on this machine. {question}", identity.server))
+}

@@ -1,0 +1,79 @@
+//! Subcommands that execute commands in their own process, and `check`.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::bus::{World, out};
+
+fn sailhand(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sailhand"))
+        .args(args)
+        .env("KUBECONFIG", "/no/such/file")
+        .env("SAILHAND__NATS__URL", "nats://127.0.0.1:1")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn run_executes_a_command_without_nats() {
+    let (code, out, err) = sailhand(&["run", "ping", "-p", "echo=hello", "-o", "jsonl"]);
+    assert_eq!(code, Some(0), "{err}");
+    let events: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events[0]["type"], "io.meshery.istio.event.started.v1");
+    let result = events.last().unwrap();
+    assert_eq!(result["type"], "io.meshery.istio.result.ping.v1");
+    assert_eq!(result["data"]["report"]["echo"], "hello");
+}
+
+#[test]
+fn run_reports_what_a_worker_would_reject() {
+    assert_eq!(sailhand(&["run", "ping", "-p", "nosuch=1"]).0, Some(3));
+    assert_eq!(sailhand(&["run", "mesh.uninstall", "-p", "all=true"]).0, Some(2), "nobody can be asked");
+}
+
+#[test]
+fn apply_and_diff_need_a_target_or_a_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml").display().to_string();
+    std::fs::write(&file, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n").unwrap();
+    for verb in ["apply", "diff"] {
+        let (code, _, err) = sailhand(&[verb, "-f", &file, "--name", "a"]);
+        assert!(code == Some(2) && err.contains("--target") && err.contains("--context"), "{err}");
+        let (code, _, err) = sailhand(&[verb, "-f", "/no/such", "--name", "a", "-t", "dev"]);
+        assert!(code == Some(6) && err.contains("cannot read /no/such"), "{err}");
+    }
+}
+
+#[test]
+fn check_names_a_remedy_for_each_problem() {
+    let (code, out, _) = sailhand(&["check", "nats", "clusters", "-o", "json"]);
+    assert_eq!(code, Some(1));
+    let checks: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!(checks[0]["code"], "SH2001");
+    assert!(checks.iter().all(|check| check["status"] == "passed" || check["remedy"].is_string()), "{out}");
+}
+
+#[tokio::test]
+async fn check_passes_on_prepared_streams_and_names_missing_workers() {
+    let world = World::new().await;
+    let nats = world.run(&["check", "nats", "-o", "text"]).await;
+    assert_eq!(nats.status.code(), Some(0), "{}", out(&nats));
+    let workers = world.run(&["check", "workers", "-o", "text"]).await;
+    assert_eq!(workers.status.code(), Some(1));
+    assert!(out(&workers).contains("✗ no worker is running"), "{}", out(&workers));
+}
+
+#[tokio::test]
+async fn formats_of_a_list() {
+    let world = World::new().await;
+    let key = world.submit(&[]).await;
+    let listed = async |format| out(&world.run(&["list", "-o", format]).await);
+    assert_eq!(listed("name").await.trim(), key.as_str());
+    assert!(listed("yaml").await.starts_with("---\nkey: "));
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&listed("json").await).unwrap().len(), 1);
+    assert!(listed("wide").await.contains(key.as_str()));
+    assert!(!listed("text").await.contains(key.as_str()));
+}

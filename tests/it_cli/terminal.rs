@@ -1,0 +1,186 @@
+//! The binary in a pseudo-terminal of 40, 80 and 140 columns: lines fit, and bars and messages do not overwrite each other.
+//! What the screen shows is in `snapshots/`.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::pty::{Winsize, openpty};
+use regex::Regex;
+use sailhand::event::{EventKind, Outcome};
+use sailhand::progress::Step;
+
+use crate::bus::{World, started};
+use crate::support::eventually::eventually;
+
+const WIDTHS: [u16; 3] = [40, 80, 140];
+const SOON: Duration = Duration::from_secs(20);
+/// Lines of the screen.
+const ROWS: u16 = 60;
+
+/// A process on a terminal of its own.
+struct Terminal {
+    master: File,
+    child: Child,
+    screen: Arc<Mutex<vt100::Parser>>,
+    reader: std::thread::JoinHandle<()>,
+}
+
+impl Terminal {
+    /// `columns` is what the process is told; `shown` is the width of the screen that is read, so that a line that is too
+    /// long is not wrapped.
+    fn start(columns: u16, shown: u16, args: &[&str]) -> Self {
+        let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(Some(&size), None).unwrap();
+        let stdio = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+        // The terminal must be the process's own, so that Ctrl-C reaches it.
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_sailhand")])
+            .args(args)
+            .env("TERM", "xterm-256color")
+            .env("KUBECONFIG", "/no/such/file")
+            .env_remove("NO_COLOR")
+            .stdin(stdio(&pty.slave))
+            .stdout(stdio(&pty.slave))
+            .stderr(stdio(&pty.slave))
+            .spawn()
+            .unwrap();
+        drop(pty.slave);
+        let master = File::from(pty.master);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, shown, 0)));
+        let (mut input, output) = (master.try_clone().unwrap(), Arc::clone(&screen));
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // The last process that closes the terminal makes reading fail.
+            while let Ok(read @ 1..) = input.read(&mut buffer) {
+                output.lock().unwrap().process(&buffer[..read]);
+            }
+        });
+        Self { master, child, screen, reader }
+    }
+
+    fn text(&self) -> String {
+        let screen = self.screen.lock().unwrap();
+        screen.screen().contents().trim_end().to_owned()
+    }
+
+    fn press(&mut self, key: u8) {
+        self.master.write_all(&[key]).unwrap();
+    }
+
+    /// Exit code and the last screen.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        self.reader.join().unwrap();
+        let screen = self.screen.lock().unwrap().screen().contents();
+        (code, screen.trim_end().to_owned())
+    }
+}
+
+/// Without times, ports and the spinner.
+fn stable(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (pattern, name) in [
+        (r"\d\d:\d\d:\d\dZ", "[time]"),
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
+        (r"[\u{2801}-\u{28ff}]", "⠋"),
+        (r" \d+s$", " [age]"),
+        (r"in \d+\.\ds", "in [age]"),
+    ] {
+        text = Regex::new(&format!("(?m){pattern}")).unwrap().replace_all(&text, name).into_owned();
+    }
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn output_fits_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.yaml");
+    std::fs::write(
+        &file,
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: reviews, namespace: shop}\n\
+         spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]}\n",
+    )
+    .unwrap();
+    let file = file.display().to_string();
+    for columns in WIDTHS {
+        for (name, args) in [
+            ("verbs", &["verbs"][..]),
+            ("explain", &["explain", "SH2001"]),
+            ("check", &["check", "nats", "--nats-url", "nats://127.0.0.1:1"]),
+            ("error", &["get", "0123", "--nats-url", "nats://127.0.0.1:1"]),
+            ("analyze", &["analyze", &file]),
+        ] {
+            let (_, screen) = Terminal::start(columns, 400, args).ended();
+            // Words of more than a line, such as names of files, cannot be wrapped.
+            let is_too_long = |line: &&str| {
+                let longest = line.split(' ').map(|word| word.chars().count()).max().unwrap_or_default();
+                // Examples are quoted as they are.
+                let is_example = line.starts_with("    ") && name == "explain";
+                line.chars().count() > usize::from(columns) && !is_example && longest + 12 < usize::from(columns)
+            };
+            assert_eq!(
+                screen.lines().filter(is_too_long).collect::<Vec<_>>(),
+                Vec::<&str>::new(),
+                "{name} at {columns}"
+            );
+            if name != "analyze" {
+                insta::assert_snapshot!(format!("{name}-{columns}"), stable(&screen));
+            }
+        }
+    }
+}
+
+fn step(message: &str) -> EventKind {
+    EventKind::Progress(Step { phase: "wait".to_owned(), message: message.to_owned(), done: 5, total: 9 })
+}
+
+/// Before: the hint that follows Ctrl-C was written into the bar, whose second line overwrote its end.
+#[tokio::test]
+async fn ctrl_c_leaves_the_whole_hint_on_the_screen() {
+    for columns in WIDTHS {
+        let world = World::new().await;
+        let url = world.url();
+        let args = ["submit", "ping", "-t", "dev", "--wait", "--source", "/test", "--id", "1", "--nats-url", &url];
+        let mut terminal = Terminal::start(columns, columns, &args);
+        let (origin, _delivery) = world.take().await;
+        world.tell(&origin, 0, &started()).await;
+        let message = "Deployment istio-system/istiod: 0 of 1 replicas are available: the container discovery waits";
+        world.tell(&origin, 1, &step(message)).await;
+        eventually("the bar is shown", SOON, async || terminal.text().contains("5/9").then_some(())).await;
+        insta::assert_snapshot!(format!("bar-{columns}"), stable(&terminal.text()));
+        terminal.press(3);
+        let (code, screen) = terminal.ended();
+        assert_eq!(code, Some(130), "{screen}");
+        let flat: String = screen.split_whitespace().collect();
+        let key = origin.key.to_string();
+        for part in [format!("sailhandwatch{key}"), format!("sailhandcancel{key}")] {
+            assert!(flat.contains(&part), "{part} at {columns}:\n{screen}");
+        }
+        let detached = screen.lines().position(|line| line.starts_with("Detached"));
+        assert!(detached.is_some(), "not at the start of a line at {columns}:\n{screen}");
+        insta::assert_snapshot!(format!("ctrl-c-{columns}"), stable(&screen));
+    }
+}
+
+#[tokio::test]
+async fn a_result_follows_the_bar_that_it_ends() {
+    for columns in WIDTHS {
+        let world = World::new().await;
+        let url = world.url();
+        let args = ["submit", "ping", "-t", "dev", "--wait", "--source", "/test", "--id", "1", "--nats-url", &url];
+        let terminal = Terminal::start(columns, columns, &args);
+        let (origin, _delivery) = world.take().await;
+        world.tell(&origin, 0, &started()).await;
+        world.tell(&origin, 1, &step("a step")).await;
+        eventually("the bar is shown", SOON, async || terminal.text().contains("5/9").then_some(())).await;
+        world.end(&origin, Outcome::Failed).await;
+        let (code, screen) = terminal.ended();
+        assert_eq!(code, Some(1), "{screen}");
+        assert!(!screen.contains("5/9"), "{screen}");
+        insta::assert_snapshot!(format!("result-{columns}"), stable(&screen));
+    }
+}
