@@ -8,6 +8,7 @@ mod hostile;
 #[path = "../mesh_settings/mod.rs"]
 mod mesh_settings;
 mod meshery;
+mod permissions;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

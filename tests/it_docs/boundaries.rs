@@ -139,6 +139,12 @@ const RULES: &[Rule] = &[
         except: &[],
         never: &["kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },
+    // A producer and observer of the bus.
+    Rule {
+        within: "bridge",
+        except: &[],
+        never: &["async_nats", "kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
+    },
     // Pages read the bus through the client.
     Rule {
         within: "dashboard",
