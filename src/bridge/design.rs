@@ -94,7 +94,7 @@ pub(super) fn oam(context: Context<'_>, components: &[String], configuration: &s
     ordered(context, parts)
 }
 
-/// Settings of an IstioMesh also have the version beside them.
+/// Settings of an `IstioMesh` may have the version beside them.
 fn merged(settings: Value, spec: &Value) -> Value {
     let mut settings = settings;
     if let (Some(object), Some(version)) = (settings.as_object_mut(), spec.get("version")) {

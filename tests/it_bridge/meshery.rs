@@ -16,6 +16,7 @@ use sailhand::bridge::proto::MeshNameRequest;
 use sailhand::bridge::proto::mesh_service_client::MeshServiceClient;
 use sailhand::config::{BridgeTls, Meshery};
 use sailhand::event::ResultData;
+use sailhand::http::Credentials;
 use serde_json::{Value, json};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -103,7 +104,7 @@ async fn meshery(server: Server) -> (Shared, Meshery) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let settings = Meshery { url, provider: "Local".to_owned(), token_file: None, credentials: Default::default() };
+    let settings = Meshery { url, provider: "Local".to_owned(), token_file: None, credentials: Credentials::default() };
     (shared, settings)
 }
 
