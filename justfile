@@ -143,6 +143,15 @@ test-bus *args: tools
 test-cli *args: tools
     cargo test --locked --test it_cli {{ args }}
 
+# Meshery's gRPC contract, against a real nats-server and worker.
+[group('test')]
+test-bridge *args: tools
+    cargo test --locked --test it_bridge {{ args }}
+
+# Generates the Rust code of Meshery's gRPC contract from proto/.
+proto:
+    cargo run --quiet --locked --manifest-path tests/tools/proto/Cargo.toml -- proto/meshops.proto src/bridge/proto
+
 # The dashboard over HTTP, against a real nats-server and worker.
 [group('test')]
 test-dashboard *args: tools

@@ -2,6 +2,7 @@
 //! environment. Secrets are named by file, never written here.
 
 mod allow;
+mod bridge;
 mod dashboard;
 mod error;
 pub mod gateway;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::Credentials;
 use crate::observe::instance::InstanceKind;
 
+pub use bridge::{Bridge, BridgeTarget, BridgeTls, Meshery};
 pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
 pub use gateway::Gateway;
@@ -43,6 +45,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Liveness, readiness, metrics.
     pub health: Health,
+    /// Meshery's gRPC contract.
+    pub bridge: Bridge,
     /// The web pages.
     pub dashboard: Dashboard,
     /// CloudEvents over HTTP.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,16 @@ pub enum Error {
 pub struct Client {
     client: reqwest::Client,
     credentials: Credentials,
+    cookie: Option<Cookie>,
+}
+
+/// A `Cookie` header: public pairs, then a secret one.
+#[derive(Debug, Clone)]
+pub struct Cookie {
+    /// Such as `meshery-provider=Local`.
+    pub text: String,
+    /// Name and file of the secret pair.
+    pub secret: Option<(&'static str, PathBuf)>,
 }
 
 impl Client {
@@ -108,7 +118,7 @@ impl Client {
             builder = builder.identity(identity.map_err(|_| Error::Settings(text()))?);
         }
         let client = builder.build().map_err(|error| Error::Settings(chain(&error)))?;
-        Ok(Self { client, credentials: credentials.clone() })
+        Ok(Self { client, credentials: credentials.clone(), cookie: None })
     }
 
     /// Sends one request with parameters, and a JSON body if there is one; reads at most `most` bytes. Never repeats it.
@@ -145,6 +155,12 @@ impl Client {
         Ok(Response { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
+    /// Sends a cookie with each request.
+    #[must_use]
+    pub fn with_cookie(self, cookie: Cookie) -> Self {
+        Self { cookie: Some(cookie), ..self }
+    }
+
     async fn headers(&self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.credentials.headers {
@@ -155,6 +171,17 @@ impl Client {
                 name.clone(),
                 value.map_err(|_| Error::Settings(format!("the value of header {name} is not valid")))?,
             );
+        }
+        if let Some(cookie) = &self.cookie {
+            let mut text = cookie.text.clone();
+            if let Some((name, path)) = &cookie.secret {
+                text = format!("{text}; {name}={}", secret(path).await?);
+            }
+            let value = HeaderValue::from_str(&text);
+            let mut value =
+                value.map_err(|_| Error::Settings("the cookie has characters that no header may have".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(COOKIE, value);
         }
         let authorization = match (&self.credentials.bearer_token_file, &self.credentials.user) {
             (Some(path), _) => Some(format!("Bearer {}", secret(path).await?)),

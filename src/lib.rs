@@ -2,6 +2,7 @@
 //! Kubernetes clusters, progress and results go back to the bus. ARCHITECTURE.md describes the layers.
 
 pub mod attachment;
+pub mod bridge;
 pub mod bus;
 pub mod chart;
 pub mod cli;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, bus, client, cluster, config, dashboard, event, gateway, smi_controller, task, telemetry, worker};
+use crate::{
+    analysis, bridge, bus, client, cluster, config, dashboard, event, gateway, smi_controller, task, telemetry, worker,
+};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,9 @@ pub enum Error {
     /// A gateway that did not start.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
+    /// A bridge that did not start, or a kubeconfig that it cannot read.
+    #[error(transparent)]
+    Bridge(#[from] bridge::error::Error),
     /// Logs and traces.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -196,6 +201,11 @@ impl Error {
             | Self::SmiController(smi_controller::Error::Settings(_))
             | Self::Dashboard(dashboard::Error::Keys(_))
             | Self::Gateway(gateway::Error::Credential { .. })
+            | Self::Bridge(
+                bridge::error::Error::NoTargets
+                | bridge::error::Error::Settings(_)
+                | bridge::error::Error::Kubeconfig { .. },
+            )
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
             Self::Contract { .. } | Self::Parameters { .. } | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
@@ -204,6 +214,7 @@ impl Error {
             | Self::SmiController(_)
             | Self::Dashboard(_)
             | Self::Gateway(_)
+            | Self::Bridge(_)
             | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
@@ -226,6 +237,7 @@ impl Classify for Error {
             Self::SmiController(error) => error.class(),
             Self::Dashboard(error) => error.class(),
             Self::Gateway(error) => error.class(),
+            Self::Bridge(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
             Self::Telemetry(_)
@@ -249,6 +261,7 @@ impl Classify for Error {
             Self::SmiController(error) => error.code(),
             Self::Dashboard(error) => error.code(),
             Self::Gateway(error) => error.code(),
+            Self::Bridge(error) => error.code(),
             Self::Analysis(error) => error.code(),
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
@@ -276,6 +289,7 @@ impl Classify for Error {
             Self::SmiController(error) => error.remedy(),
             Self::Dashboard(error) => error.remedy(),
             Self::Gateway(error) => error.remedy(),
+            Self::Bridge(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

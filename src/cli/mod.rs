@@ -2,6 +2,7 @@
 
 mod analyze;
 mod bars;
+mod bridge;
 mod cancel;
 mod catalog;
 mod check;
@@ -141,6 +142,8 @@ enum Command {
     Dashboard(dashboard::Options),
     /// Accept commands as CloudEvents over HTTP, and serve their events and results
     Gateway(gateway::Options),
+    /// Serve Meshery's gRPC contract: its operations become commands
+    Bridge(bridge::Options),
     /// Create or verify the JetStream streams, buckets and consumers
     #[command(subcommand)]
     Topology(topology::Command),
@@ -253,6 +256,7 @@ impl Cli {
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Dashboard(options) => dashboard::run(&global, options).await,
             Command::Gateway(options) => gateway::run(&global, &options).await,
+            Command::Bridge(options) => bridge::run(&global, options).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
             Command::Conformance(command) => conformance::run(&global, command).await,

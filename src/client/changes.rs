@@ -6,9 +6,9 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::stream::{self, BoxStream, StreamExt};
 use time::OffsetDateTime;
 
-use super::watch::Placed;
+use super::watch::{Placed, observe};
 use super::{Client, Error, Observation, Observed};
-use crate::event::CommandKey;
+use crate::event::{CommandKey, ResultData};
 
 /// One event or result, with its position.
 #[derive(Debug, Clone)]
@@ -94,5 +94,21 @@ impl Client {
         let subjects = self.bus().subjects();
         let last = self.observed_last(&subjects.result_stream(), &subjects.result_of(key)).await?;
         Ok(last.filter(|it| matches!(it.observed, Observed::Result(_))))
+    }
+
+    /// The result of a command and its sequence in the stream of results.
+    ///
+    /// # Errors
+    /// When the stream cannot be read.
+    pub async fn placed_result(&self, key: &CommandKey) -> Result<Option<(u64, ResultData)>, Error> {
+        let subjects = self.bus().subjects();
+        let Some(message) = self.bus().last(&subjects.result_stream(), &subjects.result_of(key)).await? else {
+            return Ok(None);
+        };
+        let found = observe(&message.subject, Some(&message.headers), &message.payload);
+        Ok(found.and_then(|it| match it.observed {
+            Observed::Result(data) => Some((message.sequence, *data)),
+            _ => None,
+        }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bus, Charts, Config, Connection, Dashboard, Nats, Worker};
+use super::{Bridge, Bus, Charts, Config, Connection, Dashboard, Nats, Worker};
 use crate::event;
 use crate::observe::promql::is_label_name;
 
@@ -38,6 +38,7 @@ pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
         }
     }
     charts(&config.charts)?;
+    bridge(&config.bridge)?;
     dashboard(&config.dashboard)?;
     super::gateway::validate(&config.gateway)?;
     let endpoint = config.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
@@ -135,6 +136,35 @@ fn charts(charts: &Charts) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn bridge(bridge: &Bridge) -> Result<(), Wrong> {
+    check(bridge.name.parse::<event::Target>().is_ok(), "bridge.name", "must be a DNS label")?;
+    let operations = crate::bridge::operation::unknown_entry(&bridge.operations);
+    let reason = || format!("{:?} is not an operation", operations.unwrap_or_default());
+    check(operations.is_none(), "bridge.operations", &reason())?;
+    for (id, target) in &bridge.targets {
+        let key = |name: &str| format!("bridge.targets.{id}.{name}");
+        check(id.parse::<event::Target>().is_ok(), &format!("bridge.targets.{id}"), "must be a DNS label")?;
+        let servers = target.server.iter().all(|server| crate::bridge::kubeconfig::Server::parse(server).is_some());
+        check(servers, &key("server"), "must be http:// or https:// addresses")?;
+        let digest = |text: &String| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        check(target.ca_sha256.iter().all(digest), &key("ca_sha256"), "must be 64 lower-case hex digits")?;
+    }
+    let default = bridge.default_target.as_ref().is_none_or(|id| bridge.targets.contains_key(id));
+    check(default, "bridge.default_target", "must be one of bridge.targets")?;
+    let versions = bridge.versions.iter().all(|version| version.parse::<crate::mesh::Version>().is_ok());
+    check(versions && !bridge.versions.is_empty(), "bridge.versions", "must be versions of Istio such as 1.30.3")?;
+    check((1..=10_000).contains(&bridge.max_streams), "bridge.max_streams", "must be 1 to 10,000")?;
+    check((1..=10_000).contains(&bridge.max_calls), "bridge.max_calls", "must be 1 to 10,000")?;
+    let hour = Duration::from_hours(1);
+    check(bridge.wait <= hour, "bridge.wait", "must be at most 1h")?;
+    check(bridge.design_wait <= hour, "bridge.design_wait", "must be at most 1h")?;
+    let Some(meshery) = &bridge.meshery else { return Ok(()) };
+    let http = meshery.url.starts_with("http://") || meshery.url.starts_with("https://");
+    check(http, "bridge.meshery.url", "must begin with http:// or https://")?;
+    // Not repeated: it is a secret.
+    check(!meshery.url.contains(['@', '?', '#']), "bridge.meshery.url", "must have no credentials and no query")
+}
+
 fn dashboard(dashboard: &Dashboard) -> Result<(), Wrong> {
     let (header, oidc) = (dashboard.identity_header.as_deref(), dashboard.oidc.as_ref());
     let local = dashboard.listen.ip().is_loopback();
@@ -206,6 +236,10 @@ mod tests {
         assert_eq!(wrong(|c| c.charts.timeout = Duration::ZERO), "charts.timeout");
         let digest = |c: &mut Config| drop(c.charts.digests.insert("base-1.30.3".to_owned(), "sha256:ab".to_owned()));
         assert_eq!(wrong(digest), "charts.digests.base-1.30.3");
+        assert_eq!(wrong(|c| c.bridge.operations = vec!["bookinfos".to_owned()]), "bridge.operations");
+        assert_eq!(wrong(|c| c.bridge.default_target = Some("dev".to_owned())), "bridge.default_target");
+        assert_eq!(wrong(|c| c.bridge.versions = vec!["v1".to_owned()]), "bridge.versions");
+        assert_eq!(wrong(|c| c.bridge.max_streams = 0), "bridge.max_streams");
         assert_eq!(wrong(|c| c.dashboard.listen = ([0, 0, 0, 0], 8322).into()), "dashboard.listen");
         let header = |c: &mut Config| c.dashboard.identity_header = Some("X-Forwarded-User".to_owned());
         assert_eq!(wrong(header), "dashboard.trusted_proxies");

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::process::Command;
 
-const USERS: [&str; 6] = ["sys", "admin", "worker", "producer", "operator", "observer"];
+const USERS: [&str; 7] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge"];
 
 struct World {
     worker: NatsBus,

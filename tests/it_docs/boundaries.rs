@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// Longest file. One that grows beyond has two jobs.
 const LINES: usize = 600;
+/// Generated files (`just proto`).
+const GENERATED: &[&str] = &["bridge/proto/meshes.rs"];
 
 /// Files below `within` (but not `except`) name none of `never`.
 struct Rule {
@@ -143,6 +145,12 @@ const RULES: &[Rule] = &[
         within: "report",
         except: &[],
         never: &["async_nats", "kube", "tokio", "crate::bus", "crate::client", "crate::worker", "crate::cli"],
+    },
+    // A producer and observer of the bus.
+    Rule {
+        within: "bridge",
+        except: &[],
+        never: &["async_nats", "kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },
     // Pages read the bus through the client.
     Rule {
@@ -375,7 +383,7 @@ fn no_file_is_too_long() {
     let long: Vec<String> = files()
         .into_iter()
         .map(|(file, text)| (file, text.lines().count()))
-        .filter(|(_, lines)| *lines > LINES)
+        .filter(|(file, lines)| *lines > LINES && !GENERATED.contains(&file.as_str()))
         .map(|(file, lines)| format!("{file}:{LINES} goes on to line {lines}"))
         .collect();
     assert!(long.is_empty(), "{long:#?}");

@@ -204,6 +204,15 @@ codes! {
     SH3515 "Istio is scraped already" "Remove the named scrape job first, or set force to scrape the same pods twice.";
     SH3516 "a stored record is not valid" "Restore the named ConfigMap, or remove by hand what it recorded and delete it.";
     SH3517 "the canary is not healthy" "Correct the canary, or the gate's thresholds; the report has what was observed at each weight.";
+    // SH36xx: the bridge to Meshery.
+    SH3601 "the operation is not supported" "Choose an operation that Meshery's menu lists, or send a command with `sailhand submit`.";
+    SH3602 "the operation is not allowed" "Add the operation to `bridge.operations` in the bridge's configuration.";
+    SH3603 "no target matches the kubeconfig" "Run `sailhand bridge match` with this kubeconfig and add its output to the bridge's configuration.";
+    SH3604 "the kubeconfig is invalid" "Connect the cluster in Meshery again, with a kubeconfig that kubectl accepts.";
+    SH3605 "a field of the request is invalid" "Correct the named field.";
+    SH3606 "the bridge has no free capacity" "Try again later, or raise the named limit of the bridge's configuration.";
+    SH3607 "the bridge cannot start" "Correct the named setting of `[bridge]`.";
+    SH3608 "a component of the design failed" "Correct the named component; a repeated deployment changes only what differs.";
     // SH37xx: the dashboard.
     SH3701 "the dashboard cannot listen" "Choose another address with `dashboard.listen` or `--listen`, or stop the process that uses the port.";
     SH3702 "the keys of the token issuer cannot be read" "Check `dashboard.oidc.jwks`: a readable file or an https:// URL with a JSON Web Key Set.";

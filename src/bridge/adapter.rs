@@ -1,0 +1,159 @@
+//! Executes Meshery's calls: checks a request completely, then publishes one command for each target.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use time::OffsetDateTime;
+
+use super::error::Error;
+use super::identity::{self, Reference};
+use super::matching;
+use super::operation::{self, Inputs};
+use super::outbox::Outbox;
+use super::proto::{
+    ApplyRuleRequest, ApplyRuleResponse, ComponentInfoResponse, CreateMeshInstanceRequest, SupportedOperation,
+    SupportedOperationsResponse,
+};
+use super::stream::{EventStream, Hub, Item, Rank};
+use super::text;
+use crate::client::Client;
+use crate::config::Bridge;
+use crate::event::{CommandDraft, CommandKey, Target};
+
+/// Longest wait for the confirmation of NATS.
+const CONFIRM: Duration = Duration::from_secs(5);
+/// Commands expire: no user of Meshery waits longer.
+const EXPIRY: time::Duration = time::Duration::hours(1);
+
+/// State of all calls.
+pub(super) struct Adapter {
+    pub config: Bridge,
+    pub client: Client,
+    pub hub: Arc<Hub>,
+    /// Absent without `bridge.meshery`.
+    pub outbox: Option<Arc<Outbox>>,
+}
+
+/// A command that NATS has confirmed.
+pub(super) struct Sent {
+    pub target: Target,
+    pub key: CommandKey,
+}
+
+impl Adapter {
+    /// `ApplyOperation`.
+    pub(super) async fn apply(&self, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
+        let operation = operation::find(&request.op_name)?;
+        let delete = request.delete_op;
+        let namespace = operation::namespace(&request.namespace)?;
+        let operation_id = identity::operation_id(&request.operation_id)?;
+        let (version, warning) = if operation.has_version(delete) {
+            operation::version(&self.config, &request.version)?
+        } else {
+            (String::new(), None)
+        };
+        let wait = humantime::format_duration(self.config.wait).to_string();
+        let inputs =
+            Inputs { namespace: &namespace, delete, body: &request.custom_body, version: &version, wait: &wait };
+        let (verb, params) = operation.command(inputs)?;
+        operation.check(&self.config, delete)?;
+        let targets = matching::targets(&self.config, &request.kube_configs)?;
+        let ApplyRuleRequest { username, kube_configs, .. } = request;
+        drop(kube_configs); // not needed while NATS is waited for
+        let reference = |target: &Target| Reference {
+            operation_id: operation_id.clone(),
+            target: target.clone(),
+            key: operation.key.to_owned(),
+            delete,
+            namespace: namespace.to_string(),
+            targets: targets.len(),
+        };
+        let sent = targets.iter().map(|target| {
+            let reference = reference(target);
+            let params = params.clone();
+            let username = &username;
+            async move { self.submit(&reference, username, verb, params).await }
+        });
+        let sent = try_join_all(sent).await?;
+        if let Some(warning) = warning {
+            for sent in &sent {
+                self.warn(&reference(&sent.target), &warning);
+            }
+        }
+        Ok(ApplyRuleResponse { error: String::new(), operation_id })
+    }
+
+    /// Publishes one command. The same reference and user is the same command.
+    pub(super) async fn submit(
+        &self,
+        reference: &Reference,
+        username: &str,
+        verb: &str,
+        params: serde_json::Value,
+    ) -> Result<Sent, Error> {
+        let draft = CommandDraft {
+            id: reference.id(),
+            source: identity::source(&self.config.name, username),
+            verb: verb.to_owned(),
+            params,
+            expiry: Some(OffsetDateTime::now_utc() + EXPIRY),
+            correlation: Some(reference.operation_id.clone()),
+            ..CommandDraft::default()
+        };
+        let confirmed = tokio::time::timeout(CONFIRM, self.client.submit(&reference.target, draft)).await;
+        let submitted = confirmed.map_err(|_| Error::Timeout { seconds: CONFIRM.as_secs() })??;
+        tracing::info!(
+            key = %submitted.key, target = %reference.target, verb, user = ?username.get(..64).unwrap_or(username),
+            duplicate = submitted.duplicate, "command sent"
+        );
+        Ok(Sent { target: reference.target.clone(), key: submitted.key })
+    }
+
+    fn warn(&self, reference: &Reference, warning: &str) {
+        let event = text::warning(reference, warning);
+        if let Some(outbox) = &self.outbox {
+            outbox.warn(reference, &event);
+        }
+        self.hub.publish(&Item { event: Arc::new(event), rank: Rank::Warning, sent: None });
+    }
+
+    /// `CreateMeshInstance`: verifies the kubeconfig, stores nothing.
+    pub(super) fn create(&self, request: CreateMeshInstanceRequest) -> Result<(), Error> {
+        let invalid = |_| Error::Kubeconfig { number: 1, reason: "it is not UTF-8" };
+        let text = String::from_utf8(request.k8s_config).map_err(invalid)?;
+        let kubeconfigs = if text.trim().is_empty() { Vec::new() } else { vec![text] };
+        matching::targets(&self.config, &kubeconfigs).map(|_| ())
+    }
+
+    /// `SupportedOperations`.
+    pub(super) fn operations(&self) -> SupportedOperationsResponse {
+        let ops = operation::listed(&self.config).map(|operation| SupportedOperation {
+            key: operation.key.to_owned(),
+            value: operation.title.to_owned(),
+            category: operation.category.into(),
+        });
+        SupportedOperationsResponse { ops: ops.collect(), error: String::new() }
+    }
+
+    /// `ComponentInfo`. Meshery's UI depends on type and name.
+    pub(super) fn info(&self) -> ComponentInfoResponse {
+        let properties =
+            [("adapter", "sailhand bridge".to_owned()), ("targets", self.config.targets.len().to_string())];
+        ComponentInfoResponse {
+            r#type: "adapter".to_owned(),
+            name: NAME.to_owned(),
+            version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
+            git_sha: String::new(),
+            properties: properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+
+    /// `StreamEvents`.
+    pub(super) fn events(&self) -> Result<EventStream, Error> {
+        self.hub.subscribe()
+    }
+}
+
+/// Name of the adapter, by which Meshery's UI finds it.
+pub(super) const NAME: &str = "ISTIO";

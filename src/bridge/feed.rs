@@ -1,0 +1,189 @@
+//! Reads results and retries from the bus and gives them to the open streams. Results come from a durable consumer, which
+//! all replicas share: one that no stream has sent is delivered again, to this process or another.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use time::OffsetDateTime;
+
+use super::identity::{self, Reference};
+use super::proto::EventsResponse;
+use super::stream::{Hub, Item, Rank, Receipt};
+use super::text;
+use crate::client::{self, Client, Observation, Observed, QueuedResult};
+use crate::clock::Clock;
+use crate::event::{CommandKey, EventKind, ResultData};
+use crate::retry;
+
+/// Results of one pull.
+const BATCH: usize = 64;
+/// Longest time of one pull.
+const WAIT: Duration = Duration::from_secs(10);
+/// Older results are not replayed to a stream.
+const REPLAY: time::Duration = time::Duration::minutes(15);
+/// Delay of a result that no stream has sent.
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// What the readers of the bus need.
+pub(super) struct Feed {
+    pub client: Client,
+    pub hub: Arc<Hub>,
+    /// Name of the bridge.
+    pub name: String,
+    /// Ids of the configured targets.
+    pub targets: Vec<crate::event::Target>,
+}
+
+/// The command of a result or event, if this bridge has sent it.
+pub(super) fn reference(name: &str, observation: &Observation) -> Option<Reference> {
+    let own = observation.attribute("commandsource").starts_with(&identity::source_prefix(name));
+    own.then(|| Reference::parse(observation.attribute("commandid"))).flatten()
+}
+
+/// Repeats a reader of the bus after each failure, with a growing delay.
+pub(super) async fn repeat<F>(what: &str, once: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), client::Error>>,
+{
+    let mut failures = 0;
+    loop {
+        match once().await {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                tracing::warn!("cannot read {what}: {error}");
+                Clock::system().sleep(retry::IN_PLACE.delay(failures, None)).await;
+            }
+        }
+    }
+}
+
+impl Feed {
+    /// Name of the durable consumer.
+    fn consumer(&self) -> String {
+        format!("bridge_{}_stream", self.name)
+    }
+
+    /// Gives results to the streams, without end.
+    pub(super) async fn results(self: Arc<Self>) {
+        let waiting = Arc::new(Mutex::new(HashSet::new()));
+        repeat("results", || self.clone().read_results(waiting.clone())).await;
+    }
+
+    /// Creates the consumer, so that no result of a command that follows is missed.
+    pub(super) async fn prepare(&self) -> Result<(), client::Error> {
+        self.client.result_queue(&self.consumer()).await.map(|_| ())
+    }
+
+    async fn read_results(self: Arc<Self>, waiting: Arc<Mutex<HashSet<u64>>>) -> Result<(), client::Error> {
+        let queue = self.client.result_queue(&self.consumer()).await?;
+        let mut open = self.hub.open();
+        loop {
+            let _ = open.wait_for(|open| *open > 0).await;
+            let mut batch = queue.next(BATCH, WAIT).await?;
+            while let Some(result) = batch.next().await.transpose()? {
+                // A redelivery of a result that still waits in a slow stream.
+                if waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(result.sequence) {
+                    self.publish_result(result, waiting.clone()).await?;
+                }
+            }
+        }
+    }
+
+    async fn publish_result(
+        &self,
+        result: QueuedResult,
+        waiting: Arc<Mutex<HashSet<u64>>>,
+    ) -> Result<(), client::Error> {
+        let done = move |sequence| waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence);
+        let events = match self.events(&result).await {
+            Ok(events) => events,
+            Err(error) => {
+                done(result.sequence);
+                return Err(error);
+            }
+        };
+        let Some((last, before)) = events.split_last() else {
+            done(result.sequence);
+            return result.ack().await;
+        };
+        for event in before {
+            self.hub.publish(&Item { event: Arc::new(event.clone()), rank: Rank::Warning, sent: None });
+        }
+        let (receipt, sent) = Receipt::new();
+        self.hub.publish(&Item { event: Arc::new(last.clone()), rank: Rank::Final, sent: Some(receipt) });
+        tokio::spawn(async move {
+            let settled = if sent.await.is_ok() { result.ack().await } else { result.repeat_after(REPEAT).await };
+            if let Err(error) = settled {
+                tracing::warn!("cannot settle a result: {error}");
+            }
+            done(result.sequence);
+        });
+        Ok(())
+    }
+
+    /// Events of a result, the closing one last; none for the results of other producers and for old ones.
+    async fn events(&self, result: &QueuedResult) -> Result<Vec<EventsResponse>, client::Error> {
+        let Some(observation) = &result.observation else { return Ok(Vec::new()) };
+        let (Some(reference), Observed::Result(data)) = (reference(&self.name, observation), &observation.observed)
+        else {
+            return Ok(Vec::new());
+        };
+        if OffsetDateTime::now_utc() - result.published > REPLAY {
+            return Ok(Vec::new());
+        }
+        let alone = reference.targets == 1;
+        let mut events = text::result(&reference, data, alone);
+        if !alone {
+            events.extend(self.closing(&reference, observation, result.sequence).await?);
+        }
+        Ok(events)
+    }
+
+    /// The closing event of an operation on several targets, with the last of its results. No state is needed: the id of
+    /// each command follows from the operation and its target.
+    async fn closing(
+        &self,
+        reference: &Reference,
+        observation: &Observation,
+        sequence: u64,
+    ) -> Result<Option<EventsResponse>, client::Error> {
+        let source = observation.attribute("commandsource");
+        let mut outcomes = Vec::new();
+        for target in &self.targets {
+            let id = Reference { target: target.clone(), ..reference.clone() }.id();
+            let Some((found, result)) = self.client.placed_result(&CommandKey::new(source, &id)).await? else {
+                continue;
+            };
+            if found > sequence {
+                return Ok(None);
+            }
+            outcomes.push((target.to_string(), succeeded(&result)));
+        }
+        Ok((outcomes.len() == reference.targets).then(|| text::closing(reference, &outcomes)))
+    }
+
+    /// Gives failed attempts to the streams, without end.
+    pub(super) async fn retries(self: Arc<Self>) {
+        repeat("events", || self.clone().read_retries()).await;
+    }
+
+    async fn read_retries(self: Arc<Self>) -> Result<(), client::Error> {
+        let mut events = self.client.live_events("retrying").await?;
+        while let Some(observation) = events.next().await.transpose()? {
+            if let (Some(reference), Observed::Event(EventKind::Retrying(retrying))) =
+                (reference(&self.name, &observation), &observation.observed)
+            {
+                let event = Arc::new(text::retrying(&reference, retrying));
+                self.hub.publish(&Item { event, rank: Rank::Retry, sent: None });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn succeeded(result: &ResultData) -> bool {
+    result.outcome == crate::event::Outcome::Succeeded
+}

@@ -1,0 +1,146 @@
+//! Finds the configured target of a kubeconfig's cluster. Pure. The kubeconfig proves nothing about its sender: it only
+//! selects one of the targets that the configuration allows.
+
+use std::collections::BTreeMap;
+
+use super::error::Error;
+use super::kubeconfig::{self, Facts, MAX_COUNT, Server};
+use crate::config::{Bridge, BridgeTarget};
+use crate::event::Target;
+
+/// The targets of a request, each once. All or nothing: one kubeconfig without a target refuses the request.
+///
+/// # Errors
+/// [`Error::NoKubeconfig`], [`Error::Kubeconfig`], [`Error::NoMatch`], and [`Error::Argument`] for too many.
+pub fn targets(bridge: &Bridge, kubeconfigs: &[String]) -> Result<Vec<Target>, Error> {
+    if kubeconfigs.len() > MAX_COUNT {
+        let reason = format!("{} kubeconfigs; {MAX_COUNT} is the limit", kubeconfigs.len());
+        return Err(Error::Argument { field: "kube_configs", reason });
+    }
+    let mut found: Vec<Target> = Vec::new();
+    for (index, text) in kubeconfigs.iter().enumerate() {
+        let number = index + 1;
+        let facts = kubeconfig::read(text).map_err(|reason| Error::Kubeconfig { number, reason })?;
+        let ids = candidates(&bridge.targets, &facts);
+        let target = match ids[..] {
+            [id] => id.parse::<Target>().ok(),
+            _ => None,
+        };
+        let target = target.ok_or_else(|| no_match(number, facts, &ids))?;
+        if !found.contains(&target) {
+            found.push(target);
+        }
+    }
+    if kubeconfigs.is_empty() {
+        found.extend(bridge.default_target.as_ref().and_then(|id| id.parse().ok()));
+    }
+    if found.is_empty() { Err(Error::NoKubeconfig) } else { Ok(found) }
+}
+
+fn no_match(number: usize, facts: Facts, ids: &[&str]) -> Error {
+    Error::NoMatch {
+        number,
+        context: facts.context.chars().take(128).collect(),
+        server: facts.server.to_string().chars().take(256).collect(),
+        ca: facts.ca_sha256.first().cloned().unwrap_or_else(|| "none".to_owned()),
+        matches: if ids.is_empty() { "no target".to_owned() } else { format!("several: {}", ids.join(", ")) },
+    }
+}
+
+/// Targets by the strongest rule that finds any; several are ambiguous.
+fn candidates<'a>(targets: &'a BTreeMap<String, BridgeTarget>, facts: &Facts) -> Vec<&'a str> {
+    let pick = |rule: &dyn Fn(&BridgeTarget) -> bool| -> Vec<&'a str> {
+        targets.iter().filter(|(_, target)| rule(target)).map(|(id, _)| id.as_str()).collect()
+    };
+    let same_server =
+        |target: &BridgeTarget| target.server.iter().any(|text| Server::parse(text).as_ref() == Some(&facts.server));
+    let same_ca = |target: &BridgeTarget| target.ca_sha256.iter().any(|digest| facts.ca_sha256.contains(digest));
+    let named = |target: &BridgeTarget| target.contexts.contains(&facts.context);
+    let contradicts =
+        |target: &BridgeTarget| !facts.ca_sha256.is_empty() && !target.ca_sha256.is_empty() && !same_ca(target);
+
+    let exact = pick(&|target| same_server(target) && same_ca(target));
+    if !exact.is_empty() {
+        return exact;
+    }
+    let authority = pick(&same_ca);
+    if authority.len() == 1 {
+        return authority;
+    }
+    let context = pick(&|target| named(target) && !contradicts(target));
+    if !context.is_empty() {
+        return context;
+    }
+    let address = pick(&|target| target.server_only && facts.ca_sha256.is_empty() && same_server(target));
+    if address.is_empty() { authority } else { address }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(server: &str, ca: &str, context: &str, server_only: bool) -> BridgeTarget {
+        let list = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty()).into_iter().collect::<Vec<_>>();
+        BridgeTarget {
+            server: list(server),
+            ca_sha256: list(ca),
+            contexts: list(context),
+            server_only,
+            cluster_uid: None,
+        }
+    }
+
+    fn facts(server: &str, ca: &[&str], context: &str) -> Facts {
+        Facts {
+            context: context.to_owned(),
+            server: Server::parse(server).unwrap(),
+            ca_sha256: ca.iter().map(|ca| (*ca).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn kubeconfig_selects_the_target_that_agrees() {
+        let targets = BTreeMap::from([
+            ("dev".to_owned(), target("https://dev:6443", "ca-dev", "kind-dev", false)),
+            ("open".to_owned(), target("https://open", "", "", true)),
+            ("one".to_owned(), target("https://proxy/one", "ca-shared", "one", false)),
+            ("two".to_owned(), target("https://proxy/two", "ca-shared", "two", false)),
+        ]);
+        for (facts, wanted) in [
+            (facts("https://DEV:6443/", &["ca-dev"], "x"), vec!["dev"]),
+            (facts("https://other", &["ca-dev", "ca-new"], "x"), vec!["dev"]),
+            (facts("https://other", &[], "kind-dev"), vec!["dev"]),
+            (facts("https://dev:6443", &[], "x"), vec![]),
+            (facts("https://dev:6443", &["ca-wrong"], "kind-dev"), vec![]),
+            (facts("https://open", &[], "x"), vec!["open"]),
+            (facts("https://open", &["ca-wrong"], "x"), vec![]),
+            (facts("https://proxy/two", &["ca-shared"], "x"), vec!["two"]),
+            (facts("https://proxy/three", &["ca-shared"], "x"), vec!["one", "two"]),
+            (facts("https://proxy/three", &["ca-shared"], "one"), vec!["one"]),
+            (facts("https://nowhere", &["ca-nowhere"], "x"), vec![]),
+        ] {
+            assert_eq!(candidates(&targets, &facts), wanted, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn one_unknown_cluster_refuses_the_whole_request() {
+        let config = |server: &str| {
+            format!(
+                "current-context: a\ncontexts: [{{name: a, context: {{cluster: c}}}}]\n\
+                 clusters: [{{name: c, cluster: {{server: '{server}'}}}}]\nusers: [{{user: {{token: CANARY}}}}]\n"
+            )
+        };
+        let bridge = Bridge {
+            targets: BTreeMap::from([("dev".to_owned(), target("https://dev", "", "", true))]),
+            ..Bridge::default()
+        };
+        let twice = [config("https://dev"), config("https://dev:443/")];
+        assert_eq!(targets(&bridge, &twice).unwrap().len(), 1);
+        let error = targets(&bridge, &[config("https://dev"), config("https://prod")]).unwrap_err();
+        assert!(error.to_string().contains("https://prod:443") && !error.to_string().contains("CANARY"), "{error}");
+        assert!(matches!(targets(&bridge, &[]), Err(Error::NoKubeconfig)));
+        let many = vec![config("https://dev"); MAX_COUNT + 1];
+        assert!(matches!(targets(&bridge, &many), Err(Error::Argument { .. })));
+    }
+}

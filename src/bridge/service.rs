@@ -1,0 +1,137 @@
+//! The gRPC services. Both have the same methods under two names; errors become statuses here.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::adapter::{Adapter, NAME};
+use super::proto::adapter_service_server::AdapterService;
+use super::proto::mesh_service_server::MeshService;
+use super::proto::{
+    ApplyRuleRequest, ApplyRuleResponse, ComponentInfoRequest, ComponentInfoResponse, CreateMeshInstanceRequest,
+    CreateMeshInstanceResponse, EventsRequest, MeshNameRequest, MeshNameResponse, MeshVersionsRequest,
+    MeshVersionsResponse, ProcessOamRequest, ProcessOamResponse, ProvisionRequest, ProvisionResponse,
+    SupportedOperationsRequest, SupportedOperationsResponse,
+};
+use super::stream::EventStream;
+
+/// Both services.
+#[derive(Clone)]
+pub(super) struct Service(pub Arc<Adapter>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Service {
+    fn name() -> MeshNameResponse {
+        MeshNameResponse { name: NAME.to_owned() }
+    }
+
+    fn versions(&self) -> MeshVersionsResponse {
+        MeshVersionsResponse { version: self.0.config.versions.clone() }
+    }
+
+    async fn apply(&self, request: Request<ApplyRuleRequest>) -> Answer<ApplyRuleResponse> {
+        let (_metadata, _call, request) = request.into_parts();
+        Ok(Response::new(self.0.apply(request).await?))
+    }
+
+    async fn oam(&self, request: Request<ProcessOamRequest>) -> Answer<ProcessOamResponse> {
+        let (_metadata, _call, request) = request.into_parts();
+        let message = self.0.process_oam(request).await?;
+        Ok(Response::new(ProcessOamResponse { message }))
+    }
+
+    async fn provision_design(&self, request: Request<ProvisionRequest>) -> Answer<ProvisionResponse> {
+        let (_metadata, _call, request) = request.into_parts();
+        let message = self.0.provision(request).await?;
+        Ok(Response::new(ProvisionResponse { message }))
+    }
+}
+
+#[tonic::async_trait]
+impl MeshService for Service {
+    async fn create_mesh_instance(
+        &self,
+        request: Request<CreateMeshInstanceRequest>,
+    ) -> Answer<CreateMeshInstanceResponse> {
+        self.0.create(request.into_inner())?;
+        Ok(Response::new(CreateMeshInstanceResponse {}))
+    }
+
+    async fn mesh_name(&self, _: Request<MeshNameRequest>) -> Answer<MeshNameResponse> {
+        Ok(Response::new(Self::name()))
+    }
+
+    async fn mesh_versions(&self, _: Request<MeshVersionsRequest>) -> Answer<MeshVersionsResponse> {
+        Ok(Response::new(self.versions()))
+    }
+
+    async fn apply_operation(&self, request: Request<ApplyRuleRequest>) -> Answer<ApplyRuleResponse> {
+        self.apply(request).await
+    }
+
+    async fn supported_operations(
+        &self,
+        _: Request<SupportedOperationsRequest>,
+    ) -> Answer<SupportedOperationsResponse> {
+        Ok(Response::new(self.0.operations()))
+    }
+
+    type StreamEventsStream = EventStream;
+
+    async fn stream_events(&self, _: Request<EventsRequest>) -> Answer<EventStream> {
+        Ok(Response::new(self.0.events()?))
+    }
+
+    async fn process_oam(&self, request: Request<ProcessOamRequest>) -> Answer<ProcessOamResponse> {
+        self.oam(request).await
+    }
+
+    async fn provision(&self, request: Request<ProvisionRequest>) -> Answer<ProvisionResponse> {
+        self.provision_design(request).await
+    }
+
+    async fn component_info(&self, _: Request<ComponentInfoRequest>) -> Answer<ComponentInfoResponse> {
+        Ok(Response::new(self.0.info()))
+    }
+}
+
+#[tonic::async_trait]
+impl AdapterService for Service {
+    async fn adapter_name(&self, _: Request<MeshNameRequest>) -> Answer<MeshNameResponse> {
+        Ok(Response::new(Self::name()))
+    }
+
+    async fn adapter_versions(&self, _: Request<MeshVersionsRequest>) -> Answer<MeshVersionsResponse> {
+        Ok(Response::new(self.versions()))
+    }
+
+    async fn apply_operation(&self, request: Request<ApplyRuleRequest>) -> Answer<ApplyRuleResponse> {
+        self.apply(request).await
+    }
+
+    async fn supported_operations(
+        &self,
+        _: Request<SupportedOperationsRequest>,
+    ) -> Answer<SupportedOperationsResponse> {
+        Ok(Response::new(self.0.operations()))
+    }
+
+    type StreamEventsStream = EventStream;
+
+    async fn stream_events(&self, _: Request<EventsRequest>) -> Answer<EventStream> {
+        Ok(Response::new(self.0.events()?))
+    }
+
+    async fn process_oam(&self, request: Request<ProcessOamRequest>) -> Answer<ProcessOamResponse> {
+        self.oam(request).await
+    }
+
+    async fn provision(&self, request: Request<ProvisionRequest>) -> Answer<ProvisionResponse> {
+        self.provision_design(request).await
+    }
+
+    async fn component_info(&self, _: Request<ComponentInfoRequest>) -> Answer<ComponentInfoResponse> {
+        Ok(Response::new(self.0.info()))
+    }
+}

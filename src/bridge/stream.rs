@@ -1,0 +1,250 @@
+//! Distributes events to the open `StreamEvents` calls. Each has a bounded queue, so that a slow reader neither delays the
+//! others nor grows the process.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use futures::Stream;
+use tokio::sync::{oneshot, watch};
+use tonic::Status;
+
+use super::error::Error;
+use super::proto::EventsResponse;
+
+/// Events that wait in one stream.
+const MAX_WAITING: usize = 256;
+/// Final events that wait in one stream; they are never dropped, so the stream ends instead.
+const MAX_FINALS: usize = 64;
+
+/// What may be dropped first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// An attempt failed and another follows.
+    Retry,
+    /// A warning or a finding.
+    Warning,
+    /// The end of a command.
+    Final,
+}
+
+/// An event for all streams.
+#[derive(Clone)]
+pub(super) struct Item {
+    pub event: Arc<EventsResponse>,
+    pub rank: Rank,
+    /// Reports the first stream that has sent the event.
+    pub sent: Option<Arc<Receipt>>,
+}
+
+/// Fires when a stream has sent an event; its receiver fails when all streams have dropped it.
+pub(super) struct Receipt(Mutex<Option<oneshot::Sender<()>>>);
+
+impl Receipt {
+    pub(super) fn new() -> (Arc<Self>, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Arc::new(Self(Mutex::new(Some(sender)))), receiver)
+    }
+
+    fn fire(&self) {
+        if let Some(sender) = lock(&self.0).take() {
+            let _ = sender.send(());
+        }
+    }
+}
+
+/// All open streams.
+pub(super) struct Hub {
+    queues: Mutex<Vec<Weak<Mutex<Queue>>>>,
+    open: watch::Sender<usize>,
+    limit: usize,
+}
+
+impl Hub {
+    /// `limit` is the number of streams.
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { queues: Mutex::default(), open: watch::Sender::new(0), limit })
+    }
+
+    /// Follows the number of open streams.
+    pub(super) fn open(&self) -> watch::Receiver<usize> {
+        self.open.subscribe()
+    }
+
+    /// Opens a stream; it closes when dropped.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`].
+    pub(super) fn subscribe(self: &Arc<Self>) -> Result<EventStream, Error> {
+        let mut queues = lock(&self.queues);
+        queues.retain(|queue| queue.strong_count() > 0);
+        if queues.len() >= self.limit {
+            return Err(Error::TooMany { what: "event streams", key: "max_streams", limit: self.limit });
+        }
+        let queue = Arc::new(Mutex::new(Queue::default()));
+        queues.push(Arc::downgrade(&queue));
+        drop(queues);
+        self.open.send_modify(|open| *open += 1);
+        Ok(EventStream { queue, hub: self.clone() })
+    }
+
+    /// Gives an event to every open stream.
+    pub(super) fn publish(&self, item: &Item) {
+        for queue in lock(&self.queues).iter().filter_map(Weak::upgrade) {
+            lock(&queue).push(item.clone());
+        }
+    }
+
+    /// Ends all streams: the process stops.
+    pub(super) fn close(&self) {
+        for queue in lock(&self.queues).drain(..).filter_map(|queue| queue.upgrade()) {
+            lock(&queue).end(Status::unavailable("the bridge stops"));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    end: Option<Status>,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+impl Queue {
+    fn push(&mut self, item: Item) {
+        if self.end.is_some() || self.ended {
+            return;
+        }
+        if self.items.len() >= MAX_WAITING {
+            let lowest = self.items.iter().enumerate().min_by_key(|(index, item)| (item.rank, *index));
+            if let Some((index, _)) = lowest.filter(|(_, lowest)| lowest.rank < Rank::Final) {
+                self.items.remove(index);
+            }
+        }
+        let finals = || self.items.iter().filter(|item| item.rank == Rank::Final).count();
+        if item.rank == Rank::Final && finals() >= MAX_FINALS {
+            // What waits is delivered to the stream that the client opens next.
+            self.items.clear();
+            self.end(Status::resource_exhausted(format!(
+                "{MAX_FINALS} results wait to be read; open the stream again"
+            )));
+            return;
+        }
+        self.items.push_back(item);
+        self.wake();
+    }
+
+    fn end(&mut self, status: Status) {
+        self.end = Some(status);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// One `StreamEvents` call.
+pub struct EventStream {
+    queue: Arc<Mutex<Queue>>,
+    hub: Arc<Hub>,
+}
+
+impl Stream for EventStream {
+    type Item = Result<EventsResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut queue = lock(&self.queue);
+        if let Some(item) = queue.items.pop_front() {
+            if let Some(receipt) = &item.sent {
+                receipt.fire();
+            }
+            return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(item.event))));
+        }
+        if queue.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(status) = queue.end.take() {
+            queue.ended = true;
+            return Poll::Ready(Some(Err(status)));
+        }
+        queue.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.hub.open.send_modify(|open| *open -= 1);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    fn item(rank: Rank, summary: &str) -> (Item, oneshot::Receiver<()>) {
+        let (receipt, sent) = Receipt::new();
+        let event = Arc::new(EventsResponse { summary: summary.to_owned(), ..EventsResponse::default() });
+        (Item { event, rank, sent: Some(receipt) }, sent)
+    }
+
+    #[tokio::test]
+    async fn full_queue_drops_retries_and_warnings_but_no_final() {
+        let hub = Hub::new(1);
+        let mut stream = hub.subscribe().unwrap();
+        for number in 0..MAX_WAITING {
+            hub.publish(&item(Rank::Retry, &format!("retry {number}")).0);
+        }
+        hub.publish(&item(Rank::Warning, "warning").0);
+        hub.publish(&item(Rank::Final, "final").0);
+        let mut summaries = Vec::new();
+        for _ in 0..MAX_WAITING {
+            summaries.push(stream.next().await.unwrap().unwrap().summary);
+        }
+        assert_eq!(summaries[0], "retry 2");
+        assert_eq!(summaries[MAX_WAITING - 2..], ["warning", "final"]);
+    }
+
+    #[tokio::test]
+    async fn stream_that_is_not_read_ends_and_its_finals_are_not_reported_as_sent() {
+        let hub = Hub::new(1);
+        let mut stream = hub.subscribe().unwrap();
+        let receipts: Vec<_> = (0..=MAX_FINALS)
+            .map(|number| {
+                let (item, sent) = item(Rank::Final, &number.to_string());
+                hub.publish(&item);
+                sent
+            })
+            .collect();
+        assert_eq!(stream.next().await.unwrap().unwrap_err().code(), tonic::Code::ResourceExhausted);
+        assert!(stream.next().await.is_none());
+        for sent in receipts {
+            assert!(sent.await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn closed_stream_frees_its_place_and_a_read_event_is_reported_as_sent() {
+        let hub = Hub::new(1);
+        let mut stream = hub.subscribe().unwrap();
+        assert!(matches!(hub.subscribe(), Err(Error::TooMany { .. })));
+        let (final_event, sent) = item(Rank::Final, "final");
+        hub.publish(&final_event);
+        stream.next().await.unwrap().unwrap();
+        drop(final_event);
+        sent.await.unwrap();
+        drop(stream);
+        assert!(hub.subscribe().is_ok() && *hub.open().borrow() == 0);
+    }
+}

@@ -1,0 +1,116 @@
+//! `[bridge]`: what `sailhand bridge` serves to Meshery, and which clusters it reaches.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::http::Credentials;
+
+/// `[bridge]`: Meshery's gRPC contract. Without an entry in `targets` the bridge does not start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bridge {
+    /// Name of this bridge in the `source` of its commands, a DNS label. Replicas of one bridge share it.
+    pub name: String,
+    /// Address and port of the plaintext listener, which is what Meshery's server dials. It has no authentication.
+    pub listen: SocketAddr,
+    /// A second listener with mutual TLS.
+    pub tls: Option<BridgeTls>,
+    /// Allowed operations by Meshery's keys, such as `bookinfo`. Empty: every operation except `custom` and the removal
+    /// of Istio, which need the entries `custom` and `istio:delete`.
+    pub operations: Vec<String>,
+    /// Clusters that requests may reach, by target id.
+    pub targets: BTreeMap<String, BridgeTarget>,
+    /// Target of requests without a kubeconfig; such requests are refused when absent.
+    pub default_target: Option<String>,
+    /// Istio versions that Meshery may ask for, such as `1.30.3`; the first is the default.
+    pub versions: Vec<String>,
+    /// Refuse a version that is not in `versions`, instead of installing the default with a warning.
+    pub reject_unknown_versions: bool,
+    /// How long commands wait for readiness.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
+    /// How long the deployment of a design waits for results.
+    #[serde(with = "humantime_serde")]
+    pub design_wait: Duration,
+    /// Open event streams, 1 to 10,000.
+    pub max_streams: usize,
+    /// Calls that are executed at the same time, 1 to 10,000.
+    pub max_calls: usize,
+    /// Meshery's HTTP API, to which results are pushed; no push when absent.
+    pub meshery: Option<Meshery>,
+}
+
+impl Default for Bridge {
+    fn default() -> Self {
+        Self {
+            name: "meshery".to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 10_000)),
+            tls: None,
+            operations: Vec::new(),
+            targets: BTreeMap::new(),
+            default_target: None,
+            versions: vec!["1.30.3".to_owned()],
+            reject_unknown_versions: false,
+            wait: Duration::from_mins(5),
+            design_wait: Duration::from_mins(10),
+            max_streams: 256,
+            max_calls: 64,
+            meshery: None,
+        }
+    }
+}
+
+/// `[bridge.tls]`: the listener with mutual TLS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeTls {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Certificate chain (PEM).
+    pub cert_file: PathBuf,
+    /// Key (PEM) of the certificate.
+    pub key_file: PathBuf,
+    /// Certificate authorities (PEM) of the clients. A client without a certificate of one of them is refused.
+    pub client_ca_file: PathBuf,
+}
+
+/// `[bridge.targets.<id>]`: how a kubeconfig is recognized as this target's. `sailhand bridge match` prints the values.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BridgeTarget {
+    /// Addresses of the API server, such as `https://10.0.0.1:6443`. A path is compared too.
+    pub server: Vec<String>,
+    /// SHA-256 of the certificate authorities' DER form, 64 lower-case hex digits each.
+    pub ca_sha256: Vec<String>,
+    /// Names of contexts.
+    pub contexts: Vec<String>,
+    /// Accept a kubeconfig that has the address and no certificate authority.
+    pub server_only: bool,
+    /// UID of the namespace `kube-system`, by which Meshery identifies the cluster in its events.
+    pub cluster_uid: Option<String>,
+}
+
+/// `[bridge.meshery]`: the server that results are pushed to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meshery {
+    /// `http://` or `https://` address, such as `http://meshery:9081`.
+    pub url: String,
+    /// Name of Meshery's identity provider, as its login page shows it: `Local` or `None` for the local one.
+    #[serde(default = "local")]
+    pub provider: String,
+    /// File with a user's token of that provider. The local one needs none.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Certificates, and credentials for a proxy in front of Meshery.
+    #[serde(default)]
+    pub credentials: Credentials,
+}
+
+fn local() -> String {
+    "Local".to_owned()
+}

@@ -1,0 +1,58 @@
+//! The NATS user of deploy/nats.
+
+use std::path::PathBuf;
+
+use sailhand::bridge::proto::EventType;
+use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::topology::Topology;
+use sailhand::bus::{Bus, Subjects};
+use sailhand::config::{Config, Nats};
+use sailhand::event::{decode, result_event};
+use tonic::Code;
+
+use crate::bridge::{Bridge, kubeconfig, request, target};
+use crate::support::nats::NatsServer;
+use crate::support::worker::succeeded;
+
+#[tokio::test]
+async fn permissions_of_the_example_suffice_and_end_at_its_targets() {
+    use futures::StreamExt;
+    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge"];
+    let passwords = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("secret{user}")));
+    let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let login = |user: &str| {
+        let file: PathBuf = dir.path().join(user);
+        std::fs::write(&file, format!("secret{user}")).unwrap();
+        Nats {
+            url: vec![server.url()],
+            user: Some(user.to_owned()),
+            password_file: Some(file),
+            inbox_prefix: format!("_INBOX_{user}"),
+            ..Nats::default()
+        }
+    };
+    let admin = NatsBus::new(nats::connect(&login("admin"), "test", false).await.unwrap(), Subjects::new("istio"));
+    topology::apply(&admin, &Topology::new(&Config::default().bus)).await.unwrap();
+    let mut config = Config { nats: login("bridge"), ..Config::default() };
+    for id in ["dev", "prod"] {
+        config.bridge.targets.insert(id.to_owned(), target(&format!("https://{id}")));
+    }
+    let bridge = Bridge::start(config).await;
+    let mut events = bridge.events().await;
+    let call = request("bookinfo", "shop");
+    let operation_id = call.operation_id.clone();
+    bridge.client().await.apply_operation(call).await.unwrap();
+    let delivery = admin.pull(1, std::time::Duration::from_secs(20)).next().await.unwrap().unwrap();
+    let (name, verb) = delivery.address.clone().unwrap();
+    let origin = decode(&name, &verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin;
+    let event = result_event(&origin, time::OffsetDateTime::now_utc(), &succeeded()).unwrap();
+    admin.commit_result(&origin, &event).await.unwrap();
+    let end = events.end_of(&operation_id).await;
+    assert_eq!(end.event_type(), EventType::Info, "{end:?}");
+
+    let mut forbidden = request("bookinfo", "shop");
+    forbidden.kube_configs = vec![kubeconfig("https://prod")];
+    let status = bridge.client().await.apply_operation(forbidden).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+}
