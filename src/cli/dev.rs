@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::local::{self, LocalCluster};
 use super::output::{self, GOOD, QUIET, STRONG, styled};
-use super::{Error, Exit, Global, catalog, confirm, worker};
+use super::{Error, Exit, Global, catalog, worker};
 use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
 use crate::client::{self, Client};
