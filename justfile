@@ -157,6 +157,11 @@ proto:
 test-dashboard *args: tools
     cargo test --locked --test it_dashboard {{ args }}
 
+# The gateway over HTTP, against a real nats-server and worker.
+[group('test')]
+test-gateway *args: tools
+    cargo test --locked --test it_gateway {{ args }}
+
 # Tests against a real API server.
 [group('test')]
 test-cluster *args: tools
@@ -188,10 +193,28 @@ test-chaos *args: tools
 conformance-mutants:
     cargo test --locked --test it_prop conformance every_mutant -- --nocapture | grep '^| '
 
+# Print the table of SMI controllers that are wrong on purpose, tried with real sidecars on the node of `just cluster-up`.
+[group('test')]
+conformance-mutants-real: (tools "node")
+    cargo build --locked --example smi-mutants --bin sailhand
+    tests/real/run.sh "Istio becomes ready" "SMI controller becomes ready" "wrong controller"
+
+# Time from a change of an SMI object to its enforcement in a real sidecar, beside that of the same Istio object.
+[group('test')]
+smi-latency: (tools "node")
+    cargo build --locked
+    tests/real/run.sh "Istio becomes ready" "SMI controller becomes ready" "as fast as istiod"
+
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 [group('test')]
 test-clients:
     tests/run.sh schemas clients
+
+# The dashboard in a real Chromium, with axe-core; pictures are in .cache/browser-pictures.
+[group('test')]
+[no-exit-message]
+test-browser:
+    tests/run.sh browser
 
 # Give random input to the readers of strangers' bytes: one target, or all; for so many seconds each.
 [group('test')]
@@ -261,8 +284,39 @@ control-plane-down:
 image tag="sailhand:dev":
     "${CONTAINER_TOOL:-docker}" build --file deploy/Dockerfile --tag {{ tag }} .
 
-# The Helm chart (needs helm).
+# The files of a release in `dist`: archives for this machine (and aarch64 where its Rust target and linker are), SBOM,
+# chart, manifests, checksums.
+[group('build')]
+release:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    deploy/release/release.sh version
+    rm -rf dist
+    # No path of this machine in the programs.
+    export RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; do
+        platform=linux-amd64
+        if [[ $target == aarch64-* ]]; then platform=linux-arm64; fi
+        if [[ $target != "$host" ]]; then
+            if ! rustup target list --installed | grep -qx "$target" || ! command -v "${target/-unknown/}-gcc" >/dev/null; then
+                echo "NOT MADE: $platform needs 'rustup target add $target' and ${target/-unknown/}-gcc"
+                continue
+            fi
+            export "CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_LINKER=${target/-unknown/}-gcc"
+        fi
+        cargo build --locked --release --target "$target" --package sailhand --package sailhand-analyze
+        SAILHAND_BIN=target/$host/release/sailhand deploy/release/release.sh pack "$platform" "target/$target/release"
+    done
+    deploy/release/release.sh finish
+
+# What `just release` makes, with the programs of the debug build.
+[group('check')]
+release-check:
+    cargo build --locked --workspace
+    deploy/release/check.sh
+
+# The Helm chart: templates, values, alerts. Needs helm and promtool (`just tools istio`).
 [group('check')]
 chart-lint:
-    helm lint --strict deploy/helm/sailhand
-    helm template sailhand deploy/helm/sailhand --values deploy/helm/sailhand/ci/full-values.yaml >/dev/null
+    deploy/helm/check.sh

@@ -5,6 +5,7 @@ mod allow;
 mod bridge;
 mod dashboard;
 mod error;
+pub mod gateway;
 mod load;
 mod validate;
 
@@ -21,6 +22,7 @@ use crate::observe::instance::InstanceKind;
 pub use bridge::{Bridge, BridgeTarget, BridgeTls, Meshery};
 pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
+pub use gateway::Gateway;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
 pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
@@ -47,6 +49,8 @@ pub struct Config {
     pub bridge: Bridge,
     /// The web pages.
     pub dashboard: Dashboard,
+    /// CloudEvents over HTTP.
+    pub gateway: Gateway,
 }
 
 /// `[nats]`: address and credentials. At most one kind of credentials.

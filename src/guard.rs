@@ -102,6 +102,13 @@ impl Guard {
         self.fence
     }
 
+    /// For restoring what a stopped task has changed: it shares the lease and the writes, and ignores a cancellation and
+    /// the deadline for `time`. The engine drops a task that takes longer than its safe point (10 s).
+    #[must_use]
+    pub fn for_cleanup(&self, time: std::time::Duration) -> Self {
+        Self { cancelled: CancellationToken::new(), deadline: Instant::now() + time, ..self.clone() }
+    }
+
     /// When the work must be done.
     #[must_use]
     pub const fn deadline(&self) -> Instant {

@@ -14,6 +14,7 @@ pub mod conformance;
 pub mod dashboard;
 pub mod event;
 pub mod failpoint;
+pub mod gateway;
 pub mod guard;
 pub mod health;
 pub mod http;
@@ -26,6 +27,7 @@ pub mod smi;
 pub mod smi_controller;
 pub mod task;
 pub mod telemetry;
+mod web;
 pub mod worker;
 
 pub use sailhand_analysis as analysis;

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
+use crate::observe::changes::Change;
+use crate::observe::instance::Instance;
 
 /// One finding of an analysis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +84,36 @@ pub struct Resolved {
     pub findings: Vec<FindingReport>,
 }
 
+/// `data` of `discovered`. A consumer that keeps the servers of `discovered` and `changed` by fingerprint, and removes those
+/// of `lost`, has the current servers.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Discovered {
+    /// Whether these are all servers as a watch begins, which it does anew with each attempt: earlier ones are void.
+    pub first: bool,
+    /// New servers.
+    pub instances: Vec<Instance>,
+    /// Kinds that could not be listed, with the reason; in the first event only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+}
+
+/// `data` of `changed`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Changed {
+    /// Servers as they are now, with the names of the fields that differ.
+    pub changes: Vec<Change>,
+}
+
+/// `data` of `lost`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lost {
+    /// Servers that are gone, as they were.
+    pub instances: Vec<Instance>,
+}
+
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
@@ -95,6 +127,12 @@ pub enum Notice {
     ConformanceSpec(Box<SpecEvent>),
     /// Summary of a conformance run.
     ConformanceSummary(Box<SummaryEvent>),
+    /// Metrics stores and Grafanas are there.
+    Discovered(Discovered),
+    /// Metrics stores and Grafanas differ from before.
+    Changed(Changed),
+    /// Metrics stores and Grafanas are gone.
+    Lost(Lost),
 }
 
 /// The bus has not confirmed the notice.

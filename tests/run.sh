@@ -2,7 +2,8 @@
 # Runs every test there is and ends with one line, `N passed, N failed`. Exit status 1 when anything failed, was left
 # out, or could not be run.
 #
-#   run.sh              all tests: rust, chaos, schemas, clients, fuzz, demo, real
+#   run.sh              all tests: rust, chaos, schemas, clients, browser, deploy, fuzz,
+#                       demo, real
 #   run.sh PART...      these parts; also `check`, which is `just check` counted step by step
 #
 # Whole logs are in .cache/log.
@@ -126,7 +127,7 @@ step() {
 
 main() {
   local part name parts=("$@")
-  ((${#parts[@]})) || parts=(rust chaos schemas clients fuzz demo real)
+  ((${#parts[@]})) || parts=(rust chaos schemas clients browser deploy fuzz demo real)
   for part in "${parts[@]}"; do
     case $part in
       check)
@@ -134,6 +135,15 @@ main() {
         for name in fmt-check clippy doc deny; do step "$name" just "$name"; done
         ;;
       rust) rust ;;
+      deploy)
+        say "the Helm chart, and the files of a release"
+        if cargo build --locked --quiet --workspace; then
+          checks chart "$root/deploy/helm/check.sh"
+          checks release "$root/deploy/release/check.sh"
+        else
+          report_failure "the programs could not be built"
+        fi
+        ;;
       chaos) chaos ;;
       schemas)
         say "schemas, by independent tools"
@@ -146,6 +156,14 @@ main() {
           checks clients "$here/clients.sh"
         else
           report_failure "the worker could not be built"
+        fi
+        ;;
+      browser)
+        say "the dashboard in a real browser"
+        if cargo build --locked --quiet; then
+          checks browser "$here/browser/run.sh"
+        else
+          report_failure "the dashboard could not be built"
         fi
         ;;
       fuzz)

@@ -58,6 +58,7 @@ main() {
   export XDG_CONFIG_HOME=$state
 
   start_servers
+  start_dashboard
   start_workers
   install_istio
   deploy_bookinfo
@@ -65,6 +66,7 @@ main() {
   apply_regatta
   kill_a_worker
   deploy_bookinfo_again
+  find_a_mistake
   take_stock
   what_next
 }
@@ -106,6 +108,19 @@ start_servers() {
   run sailhand topology apply --config deploy/demo/worker.toml
   # The demo's witness: it writes down every event and every result that reaches the bus.
   launch witness sailhand watch --since 1h --output jsonl
+}
+
+start_dashboard() {
+  chapter "The dashboard"
+  show "sailhand dashboard --allow-actions &"
+  launch dashboard sailhand dashboard --allow-actions --listen 127.0.0.1:0 --log-format text
+  eventually 15 dashboard_answers || fail "the dashboard does not start"
+  proven "Open ${strong}$dashboard${plain} to see each of the next steps as it happens."
+}
+
+dashboard_answers() {
+  dashboard=$(sed -n 's|.*Dashboard at \(http://[0-9.:]*\).*|\1|p' "$state/dashboard.log")
+  [[ -n $dashboard ]] && curl -fs "$dashboard/livez"
 }
 
 nats_answers() {
@@ -240,6 +255,15 @@ bookinfo_versions() {
     -o 'jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion} {end}'
 }
 
+find_a_mistake() {
+  chapter "A mistake is found before it is applied"
+  tell "The route sends a fifth of the requests to a subset that no DestinationRule defines."
+  run sailhand submit config.analyze --target demo -p live=false -p manifest=@deploy/demo/mistake.yaml --wait
+  ended_once config.analyze 1
+  [[ $last == *IST0101* || $last == *'"severity":"error"'* ]] || fail "the analysis finds no mistake"
+  proven "The findings are on $dashboard/findings."
+}
+
 take_stock() {
   chapter "The account"
   tell "$sent commands were sent and a worker was killed: as many results, and nothing given up."
@@ -273,10 +297,11 @@ results_are() {
 what_next() {
   printf '\n%sWhat to try next%s\n' "$strong" "$plain"
   if ! [[ -t 0 && -t 1 ]]; then
-    tell "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
+    tell "All that happened was on $dashboard." "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
     return
   fi
-  tell "Bus, cluster and a worker are still up. In another terminal:" "" \
+  tell "Bus, cluster, dashboard and a worker are still up. All that happened is on ${strong}$dashboard${plain}," \
+    "where you can also send commands. In another terminal:" "" \
     "  export PATH=$programs:$cache/bin:\$PATH" \
     "  export SAILHAND__NATS__URL=$nats_url KUBECONFIG=$KUBECONFIG" "" \
     "  sailhand watch --since 10m                                   # all that happened, and what comes" \
@@ -301,7 +326,7 @@ clean_up() {
   printf '%sCleaning up …%s\n' "$quiet" "$plain"
   # shellcheck disable=SC2046  # each is a word of its own
   kill $(jobs -p) 2>/dev/null
-  stop worker-a worker-b witness
+  stop worker-a worker-b witness dashboard
   stop nats-server
   if [[ -n $made_in_own_cluster ]]; then
     tell "Removing what was made in your cluster:"

@@ -151,6 +151,12 @@ impl Subjects {
         format!("{}.evt.*.{key}.>", self.prefix)
     }
 
+    /// The progress events of one command on its target.
+    #[must_use]
+    pub fn events_of_command(&self, command: &CommandId) -> String {
+        format!("{}.evt.{command}.>", self.prefix)
+    }
+
     /// `istio.res.<target>.<key>`.
     #[must_use]
     pub fn result(&self, command: &CommandId) -> String {

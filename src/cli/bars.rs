@@ -10,11 +10,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
+use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, styled};
 use super::report::{finding_line, short};
 use super::{Error, conformance};
 use crate::client::{Observation, Observed};
 use crate::event::{CommandKey, EventKind};
+use crate::observe::instance::Instance;
 use crate::progress::Step;
 use crate::prose;
 
@@ -136,6 +137,18 @@ impl Bars {
             Observed::Event(EventKind::ConformanceSpec(event)) => {
                 self.line(observation, &conformance::spec_line(&event.spec))
             }
+            Observed::Event(EventKind::Discovered(discovered)) => {
+                discovered.instances.iter().try_for_each(|one| self.line(observation, &server_line(GOOD, "+", one, "")))
+            }
+            Observed::Event(EventKind::Changed(changed)) => changed.changes.iter().try_for_each(|one| {
+                self.line(
+                    observation,
+                    &server_line(CHANGED, "~", &one.instance, &format!(" ({})", one.fields.join(", "))),
+                )
+            }),
+            Observed::Event(EventKind::Lost(lost)) => {
+                lost.instances.iter().try_for_each(|one| self.line(observation, &server_line(BAD, "-", one, "")))
+            }
             Observed::Event(EventKind::ConformanceSummary(_)) | Observed::Unknown | Observed::Result(_) => Ok(()),
         }
     }
@@ -234,6 +247,12 @@ fn style(counted: bool) -> ProgressStyle {
     let template = format!("{{spinner:.cyan}} {{prefix:.bold}}{bar} {{elapsed:.dim}}\n  {{msg:.dim}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
     style.progress_chars("━╸─")
+}
+
+/// A server of a watch of connections.
+fn server_line(style: Style, sign: &str, one: &Instance, fields: &str) -> String {
+    let state = serde_json::to_value(one.state).unwrap_or_default();
+    format!("{} {}: {}{fields}", styled(style, sign), one.fingerprint, state.as_str().unwrap_or_default())
 }
 
 #[cfg(test)]

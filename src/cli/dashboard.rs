@@ -1,4 +1,4 @@
-//! `sailhand dashboard`: serves web pages about runs, targets and dead letters until it is stopped.
+//! `sailhand dashboard`: serves web pages about runs, targets, findings and dead letters until it is stopped.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output;
 use super::worker::stop_on_signal;
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, catalog};
 use crate::config::{LogFormat, Override};
 use crate::{dashboard, telemetry};
 
@@ -16,7 +16,7 @@ const LOGGED: &str = "info";
 const EXAMPLES: &str = "\
 Examples:
   sailhand dashboard                     read-only on http://127.0.0.1:8322
-  sailhand dashboard --allow-actions     also cancel, pause, replay and purge
+  sailhand dashboard --allow-actions     also send, cancel, pause, replay and purge
   sailhand dashboard --listen 127.0.0.1:0 --since 30d";
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct Options {
     /// Address and port of the pages [default: 127.0.0.1:8322]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Let users cancel, pause, replay and purge; the NATS user needs the operator's permissions
+    /// Let users send, cancel, pause, replay and purge; the NATS user needs the operator's permissions
     #[arg(long)]
     allow_actions: bool,
     /// How far back runs are listed
@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    let running = dashboard::start(&loaded.config, options.since, stop).await?;
+    let running = dashboard::start(&loaded.config, options.since, catalog::catalog(), stop).await?;
     output::note(format_args!("Dashboard at http://{}", running.address));
     let ended = running.done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     ended.map_err(|source| Error::local("serve the dashboard", source))?;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::local::{self, LocalCluster};
 use super::output::{self, GOOD, QUIET, STRONG, styled};
-use super::{Error, Exit, Global, worker};
+use super::{Error, Exit, Global, catalog, worker};
 use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
 use crate::client::{self, Client};
@@ -98,10 +98,10 @@ async fn serve(config: Config) -> Result<Exit, Error> {
 async fn start_dashboard(config: &Config, stop: CancellationToken) -> Result<dashboard::Running, dashboard::Error> {
     let mut config = config.clone();
     config.dashboard.allow_actions = true;
-    match dashboard::start(&config, RUNS, stop.clone()).await {
+    match dashboard::start(&config, RUNS, catalog::catalog(), stop.clone()).await {
         Err(dashboard::Error::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
             config.dashboard.listen.set_port(0);
-            dashboard::start(&config, RUNS, stop).await
+            dashboard::start(&config, RUNS, catalog::catalog(), stop).await
         }
         started => started,
     }

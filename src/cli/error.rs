@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
-use crate::{analysis, bridge, bus, client, cluster, config, dashboard, event, smi_controller, telemetry, worker};
+use crate::{
+    analysis, bridge, bus, client, cluster, config, dashboard, event, gateway, smi_controller, telemetry, worker,
+};
 
 /// Exit codes, as `sailhand --help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +106,9 @@ pub enum Error {
     /// A bridge that did not start, or a kubeconfig that it cannot read.
     #[error(transparent)]
     Bridge(#[from] bridge::error::Error),
+    /// A gateway that did not start.
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
     /// Logs and traces.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -187,6 +192,7 @@ impl Error {
                 | bridge::error::Error::Settings(_)
                 | bridge::error::Error::Kubeconfig { .. },
             )
+            | Self::Gateway(gateway::Error::Credential { .. })
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
             Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
@@ -195,6 +201,7 @@ impl Error {
             | Self::SmiController(_)
             | Self::Dashboard(_)
             | Self::Bridge(_)
+            | Self::Gateway(_)
             | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
@@ -216,6 +223,7 @@ impl Classify for Error {
             Self::SmiController(error) => error.class(),
             Self::Dashboard(error) => error.class(),
             Self::Bridge(error) => error.class(),
+            Self::Gateway(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
             Self::Telemetry(_)
@@ -238,6 +246,7 @@ impl Classify for Error {
             Self::SmiController(error) => error.code(),
             Self::Dashboard(error) => error.code(),
             Self::Bridge(error) => error.code(),
+            Self::Gateway(error) => error.code(),
             Self::Analysis(error) => error.code(),
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
@@ -264,6 +273,7 @@ impl Classify for Error {
             Self::SmiController(error) => error.remedy(),
             Self::Dashboard(error) => error.remedy(),
             Self::Bridge(error) => error.remedy(),
+            Self::Gateway(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }

@@ -110,6 +110,11 @@ fn doing(observation: &Observation) -> String {
         }
         Observed::Event(EventKind::ConformanceSpec(event)) => format!("verdict on {}", event.spec.title),
         Observed::Event(EventKind::ConformanceSummary(event)) => format!("{} cases", event.summary.counts.total),
+        Observed::Event(EventKind::Discovered(discovered)) => {
+            format!("{} servers discovered", discovered.instances.len())
+        }
+        Observed::Event(EventKind::Changed(changed)) => format!("{} servers changed", changed.changes.len()),
+        Observed::Event(EventKind::Lost(lost)) => format!("{} servers lost", lost.instances.len()),
         Observed::Unknown | Observed::Result(_) => String::new(),
     };
     format!("{} on {}: {what} {}", word(observation), observation.target, styled(QUIET, format_args!("({since})")))

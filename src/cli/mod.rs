@@ -4,6 +4,7 @@ mod analyze;
 mod bars;
 mod bridge;
 mod cancel;
+mod catalog;
 mod check;
 mod completions;
 mod confirm;
@@ -16,6 +17,7 @@ mod dlq;
 mod draft;
 mod error;
 mod explain;
+mod gateway;
 mod get;
 mod list;
 mod local;
@@ -135,6 +137,8 @@ enum Command {
     Dashboard(dashboard::Options),
     /// Serve Meshery's gRPC contract: its operations become commands
     Bridge(bridge::Options),
+    /// Accept commands as CloudEvents over HTTP, and serve their events and results
+    Gateway(gateway::Options),
     /// Create or verify the JetStream streams, buckets and consumers
     #[command(subcommand)]
     Topology(topology::Command),
@@ -234,6 +238,7 @@ impl Cli {
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Dashboard(options) => dashboard::run(&global, options).await,
             Command::Bridge(options) => bridge::run(&global, options).await,
+            Command::Gateway(options) => gateway::run(&global, &options).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
             Command::Conformance(command) => conformance::run(&global, command).await,

@@ -9,6 +9,7 @@ use clap::Args;
 use super::output;
 use super::{Error, Exit};
 use crate::event::schema::{self, Verb};
+use crate::gateway;
 use crate::task::Registry;
 
 #[derive(Debug, Args)]
@@ -40,10 +41,9 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-/// Every file's text by its path below the folder.
-fn files() -> BTreeMap<String, String> {
-    let registry = Registry::standard();
-    let verbs: Vec<Verb> = registry
+/// All verbs with their schemas.
+pub(super) fn verbs() -> Vec<Verb> {
+    Registry::standard()
         .iter()
         .map(|task| Verb {
             name: task.verb(),
@@ -52,8 +52,15 @@ fn files() -> BTreeMap<String, String> {
             report: task.report_schema(),
             example: task.example(),
         })
-        .collect();
-    schema::files(&verbs).into_iter().map(|(name, value)| (name, format!("{value:#}\n"))).collect()
+        .collect()
+}
+
+/// Every file's text by its path below the folder.
+fn files() -> BTreeMap<String, String> {
+    let verbs = verbs();
+    let mut files = schema::files(&verbs);
+    files.insert("openapi.json".to_owned(), gateway::openapi(&verbs));
+    files.into_iter().map(|(name, value)| (name, format!("{value:#}\n"))).collect()
 }
 
 /// Files that differ or are missing, and those below the folder that no type makes any more.

@@ -3,6 +3,7 @@
 
 mod attachment;
 mod changes;
+mod command;
 mod dead_letter;
 mod error;
 mod list;
@@ -18,6 +19,7 @@ use crate::config::Config;
 
 pub use attachment::attachment;
 pub use changes::{Change, Changes, History};
+pub use command::StoredEvent;
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
 pub use list::{CommandPhase, CommandSummary, ListFilter};

@@ -325,6 +325,9 @@ fn observed(kind: Option<&str>, event: &Map<String, Value>) -> Observed {
         Some("conformance_case") => data(event).map(|data| Observed::Event(EventKind::ConformanceCase(data))),
         Some("conformance_spec") => data(event).map(|data| Observed::Event(EventKind::ConformanceSpec(data))),
         Some("conformance_summary") => data(event).map(|data| Observed::Event(EventKind::ConformanceSummary(data))),
+        Some("discovered") => data(event).map(|data| Observed::Event(EventKind::Discovered(data))),
+        Some("changed") => data(event).map(|data| Observed::Event(EventKind::Changed(data))),
+        Some("lost") => data(event).map(|data| Observed::Event(EventKind::Lost(data))),
         Some(_) => None,
     };
     observed.unwrap_or(Observed::Unknown)

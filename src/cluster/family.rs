@@ -23,6 +23,8 @@ pub enum Family {
     Connection,
     /// `dashboard.*`.
     Dashboard,
+    /// `scrape.*`.
+    Scrape,
 }
 
 /// Names that one family reserves: the prefix, and whether a hash of eight hex digits ends the name.
@@ -44,6 +46,7 @@ const RESERVED: &[(Family, &str, bool)] = &[
     (Family::Mesh, "istio-gateway-", false),
     (Family::Connection, "metrics-connection-", false),
     (Family::Dashboard, "grafana-dashboards-", false),
+    (Family::Scrape, "metrics-scrape-", false),
 ];
 
 /// Parts of a mesh that a cluster has once.
@@ -66,6 +69,7 @@ impl Family {
             Self::Smi => "smi",
             Self::Connection => "connection",
             Self::Dashboard => "dashboard",
+            Self::Scrape => "scrape",
         }
     }
 
@@ -115,6 +119,7 @@ mod tests {
             ("smi", Family::Smi),
             ("metrics-connection-mesh", Family::Connection),
             ("grafana-dashboards-mesh", Family::Dashboard),
+            ("metrics-scrape-mesh", Family::Scrape),
             ("istio", Family::Config),
             ("istiod-", Family::Config),
             ("sample-web", Family::Config),

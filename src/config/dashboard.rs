@@ -1,6 +1,7 @@
 //! `[dashboard]`: address, identity and permissions of `sailhand dashboard`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ impl Default for Dashboard {
     }
 }
 
-/// `[dashboard.oidc]`: which bearer tokens are accepted.
+/// `[dashboard.oidc]` and `[gateway.oidc.<name>]`: which bearer tokens are accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Oidc {
@@ -56,12 +57,34 @@ pub struct Oidc {
     pub audience: String,
     /// JSON Web Key Set of the issuer: a file, or an `https://` URL.
     pub jwks: String,
+    /// Certificate authorities (PEM) of the server of `jwks`, besides those of the system.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// Accepted signature algorithms. Symmetric algorithms (`HS256`, …) are refused.
     #[serde(default = "algorithms")]
     pub algorithms: Vec<String>,
     /// Claim with the user's name.
     #[serde(default = "user_claim")]
     pub user_claim: String,
+}
+
+/// Checks what the types do not; `key` is the path of the section.
+pub(super) fn validate_oidc(oidc: &Oidc, key: &str) -> Result<(), (String, String)> {
+    let known = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+    let plain = oidc.jwks.starts_with("http://");
+    let algorithms = oidc.algorithms.iter().all(|algorithm| known.contains(&algorithm.as_str()));
+    let listed = "must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA";
+    for (holds, name, reason) in [
+        (!oidc.issuer.is_empty(), "issuer", "must not be empty"),
+        (!oidc.audience.is_empty(), "audience", "must not be empty"),
+        (!plain && !oidc.jwks.is_empty(), "jwks", "must be a file or an https:// URL"),
+        (algorithms && !oidc.algorithms.is_empty(), "algorithms", listed),
+    ] {
+        if !holds {
+            return Err((format!("{key}.{name}"), reason.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn algorithms() -> Vec<String> {

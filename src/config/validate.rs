@@ -40,6 +40,7 @@ pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
     charts(&config.charts)?;
     bridge(&config.bridge)?;
     dashboard(&config.dashboard)?;
+    super::gateway::validate(&config.gateway)?;
     let endpoint = config.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
     check(!endpoint.contains('@'), "telemetry.otlp_endpoint", "must not hold credentials")
 }
@@ -172,15 +173,7 @@ fn dashboard(dashboard: &Dashboard) -> Result<(), Wrong> {
     check(users, "dashboard.operators", "needs identity_header or oidc")?;
     check((1..=200_000).contains(&dashboard.max_runs), "dashboard.max_runs", "must be 1 to 200,000")?;
     check((1..=10_000).contains(&dashboard.max_connections), "dashboard.max_connections", "must be 1 to 10,000")?;
-    let Some(oidc) = oidc else { return Ok(()) };
-    check(!oidc.issuer.is_empty(), "dashboard.oidc.issuer", "must not be empty")?;
-    check(!oidc.audience.is_empty(), "dashboard.oidc.audience", "must not be empty")?;
-    let plain = oidc.jwks.starts_with("http://");
-    check(!plain && !oidc.jwks.is_empty(), "dashboard.oidc.jwks", "must be a file or an https:// URL")?;
-    let known = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
-    let fits = oidc.algorithms.iter().all(|algorithm| known.contains(&algorithm.as_str()));
-    let reason = "must be some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA";
-    check(fits && !oidc.algorithms.is_empty(), "dashboard.oidc.algorithms", reason)
+    oidc.map_or(Ok(()), |oidc| super::dashboard::validate_oidc(oidc, "dashboard.oidc"))
 }
 
 fn check(holds: bool, key: &str, reason: &str) -> Result<(), Wrong> {

@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::Shared;
-use super::listener::Peer;
 use super::refusal::Refusal;
-use super::token::Verifier;
 use crate::config::{Dashboard, Network};
 use crate::event::hex;
+use crate::web::hosts::Hosts;
+use crate::web::listener::Peer;
+use crate::web::token::Verifier;
 
 /// Cookie that a form token belongs to.
 const COOKIE: &str = "sailhand_session";
@@ -24,8 +25,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Rules of the configuration.
 pub(super) struct Access {
-    is_loopback: bool,
-    hosts: Vec<String>,
+    hosts: Hosts,
     identity: Identity,
     allow_actions: bool,
     operators: Vec<String>,
@@ -39,7 +39,7 @@ enum Identity {
         name: String,
         proxies: Vec<Network>,
     },
-    Token(Verifier),
+    Token(Box<Verifier>),
 }
 
 /// The user of a request.
@@ -56,28 +56,17 @@ pub(super) struct Viewer {
 impl Access {
     pub(super) fn new(config: &Dashboard, tokens: Option<Verifier>) -> Self {
         let identity = match (tokens, &config.identity_header) {
-            (Some(verifier), _) => Identity::Token(verifier),
+            (Some(verifier), _) => Identity::Token(Box::new(verifier)),
             (None, Some(name)) => Identity::Header { name: name.clone(), proxies: config.trusted_proxies.clone() },
             (None, None) => Identity::Local,
         };
         Self {
-            is_loopback: config.listen.ip().is_loopback(),
-            hosts: config.hosts.iter().map(|host| host.to_lowercase()).collect(),
+            hosts: Hosts::new(config.listen, &config.hosts),
             identity,
             allow_actions: config.allow_actions,
             operators: config.operators.clone(),
             secret: rand::random(),
         }
-    }
-
-    /// Checks `Host`, which a browser sets: a page of another name that resolves to this address is refused.
-    fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let name = without_port(host).to_lowercase();
-        let is_local = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        let any = !self.is_loopback && self.hosts.is_empty() && !name.is_empty();
-        let allowed = any || self.hosts.contains(&name) || (self.is_loopback && is_local);
-        if allowed { Ok(()) } else { Err(Refusal::Host(host.to_owned())) }
     }
 
     async fn user(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
@@ -97,7 +86,7 @@ impl Access {
             Identity::Token(verifier) => {
                 let token = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
                 let missing = || Refusal::Identity("the request has no bearer token".to_owned());
-                Ok(Some(verifier.user(token.ok_or_else(missing)?).await?))
+                Ok(Some(verifier.identity(token.ok_or_else(missing)?).await?.user))
             }
         }
     }
@@ -156,7 +145,7 @@ async fn admit(
     headers: &HeaderMap,
     session: &str,
 ) -> Result<Viewer, Refusal> {
-    access.check_host(headers)?;
+    access.hosts.check(headers).map_err(Refusal::Host)?;
     let name = access.user(peer, headers).await?;
     if !method.is_safe() {
         check_origin(headers)?;
@@ -172,13 +161,6 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
     let same = !host.is_empty() && host.eq_ignore_ascii_case(text(header::HOST));
     if same { Ok(()) } else { Err(Refusal::Form("the request has another origin")) }
-}
-
-fn without_port(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split_once(']').map_or(rest, |(address, _)| address);
-    }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
 fn session(headers: &HeaderMap) -> Option<String> {
@@ -208,25 +190,6 @@ fn secure(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn allowed(config: &Dashboard, host: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::try_from(host).unwrap());
-        Access::new(config, None).check_host(&headers).is_ok()
-    }
-
-    #[test]
-    fn loopback_serves_only_local_and_configured_names() {
-        let mut config = Dashboard::default();
-        for host in ["localhost:8322", "127.0.0.1:8322", "[::1]:8322", "LOCALHOST"] {
-            assert!(allowed(&config, host), "{host}");
-        }
-        for host in ["rebind.example.com:8322", "127.0.0.1.example.com", "", "10.0.0.1:8322", "localhost.example.com"] {
-            assert!(!allowed(&config, host), "{host}");
-        }
-        config.hosts = vec!["Sailhand.example.com".to_owned()];
-        assert!(allowed(&config, "sailhand.example.com"));
-    }
 
     #[test]
     fn only_listed_operators_may_act() {

@@ -254,11 +254,12 @@ fn decrease(counts: &mut HashMap<RunState, usize>, state: RunState) {
 
 /// The run after an observation; `None` if the observation does not change it.
 fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
-    if known.is_some_and(|run| run.state.has_ended()) {
-        return None;
-    }
     let at = OffsetDateTime::parse(observation.attribute("time"), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let at = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    if let Some(ended) = known.filter(|run| run.state.has_ended()) {
+        // The stored results may be read before the events. The order of the list must not depend on that.
+        return (at < ended.started).then(|| Run { started: at, ..ended.clone() });
+    }
     let mut run = known.cloned().unwrap_or_else(|| Run {
         key: RunId::of(&observation.key),
         target: short(&observation.target),
@@ -348,6 +349,25 @@ mod tests {
         assert!(!index.apply(&change(1, 1, started(1))));
         let run = index.get(RunId::of(&CommandKey::new("/tests", "1"))).unwrap();
         assert_eq!((run.state, &*run.verb), (RunState::Ended(Outcome::Succeeded), "ping"));
+    }
+
+    #[test]
+    fn order_does_not_depend_on_which_stream_is_read_first() {
+        let at = |mut change: Change, time: &str| {
+            change.observation.as_mut().unwrap().event["time"] = json!(time);
+            change
+        };
+        let one = at(change(1, 1, started(1)), "2026-01-31T12:00:01Z");
+        let two = at(change(2, 2, started(1)), "2026-01-31T12:00:02Z");
+        let result = at(change(1, 1, succeeded()), "2026-01-31T12:00:09Z");
+        let order = |changes: [&Change; 3]| {
+            let mut index = Index::new(10);
+            for change in changes {
+                index.apply(change);
+            }
+            index.page(&Query::default(), None).map(|run| (run.started, run.state)).collect::<Vec<_>>()
+        };
+        assert_eq!(order([&one, &two, &result]), order([&result, &one, &two]));
     }
 
     #[test]

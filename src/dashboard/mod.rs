@@ -1,20 +1,23 @@
-//! `sailhand dashboard`: web pages about runs, targets and dead letters. Reads the bus through [`crate::client`] and
+//! `sailhand dashboard`: web pages about runs, targets, findings, connections, conformance and dead letters, and a
+//! form for each verb. Reads the bus through [`crate::client`] and
 //! stores nothing: a restarted dashboard shows the same.
 
 mod access;
+mod chart;
+mod conformance;
+mod connections;
 mod dead_letters;
 mod feed;
 mod findings;
 mod index;
-mod listener;
 mod live;
 mod page;
 mod refusal;
 mod report;
 mod run;
 mod runs;
+mod send;
 mod targets;
-mod token;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -33,10 +36,11 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{self, Client};
 use crate::config::Config;
 use crate::error::{Class, Classify, Code};
+use crate::web::listener::{Bounded, Peer};
+use crate::web::token::Verifier;
 use access::Access;
 use index::Index;
-use listener::{Bounded, Peer};
-use token::Verifier;
+pub use send::{Catalog, Verb};
 
 /// Longest body of a form, in bytes.
 const MAX_FORM: usize = 1 << 20;
@@ -104,6 +108,7 @@ struct Shared {
     epoch: String,
     access: Access,
     reads: Semaphore,
+    catalog: Catalog,
     stop: CancellationToken,
 }
 
@@ -123,11 +128,16 @@ impl Shared {
 }
 
 /// Connects to NATS, binds the address of the configuration and serves until `stop`. Shows runs with events since
-/// `since` before now.
+/// `since` before now. The page Send offers the verbs of the catalog.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn start(config: &Config, since: Duration, stop: CancellationToken) -> Result<Running, Error> {
+pub async fn start(
+    config: &Config,
+    since: Duration,
+    catalog: Catalog,
+    stop: CancellationToken,
+) -> Result<Running, Error> {
     let dashboard = &config.dashboard;
     let verifier = match &dashboard.oidc {
         Some(oidc) => Some(Verifier::new(oidc.clone()).await.map_err(|error| Error::Keys(error.to_string()))?),
@@ -145,11 +155,12 @@ pub async fn start(config: &Config, since: Duration, stop: CancellationToken) ->
         epoch: crate::event::hex(&rand::random::<[u8; 4]>()),
         access: Access::new(dashboard, verifier),
         reads: Semaphore::new(READS),
+        catalog,
         stop: stop.clone(),
     });
     tokio::spawn(feed::follow(shared.clone(), since));
     let service = router(shared).into_make_service_with_connect_info::<Peer>();
-    let listener = Bounded::new(listener, dashboard.max_connections);
+    let listener = Bounded::new(listener, dashboard.max_connections, Duration::ZERO);
     let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
     Ok(Running { address, done: tokio::spawn(async move { served.await }) })
 }
@@ -166,6 +177,11 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/findings", get(findings::page))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{sequence}/{action}", post(dead_letters::act))
+        .route("/connections", get(connections::page))
+        .route("/conformance", get(conformance::page))
+        .route("/conformance/{key}", get(conformance::run))
+        .route("/send", get(send::list))
+        .route("/send/{verb}", get(send::form).post(send::act))
         .route("/codes/{code}", get(page::code))
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", include_str!("assets/icon.svg")) }))
         .route("/live", get(live::stream))

@@ -12,8 +12,17 @@ use super::refusal::Refusal;
 use crate::error::{Code, Problem};
 use crate::event::rfc3339;
 
-const PAGES: &[(&str, &str)] =
-    &[("/runs", "Runs"), ("/targets", "Targets"), ("/findings", "Findings"), ("/dead-letters", "Dead letters")];
+const PAGES: &[(&str, &str)] = &[
+    ("/runs", "Runs"),
+    ("/targets", "Targets"),
+    ("/findings", "Findings"),
+    ("/conformance", "Conformance"),
+    ("/connections", "Connections"),
+    ("/dead-letters", "Dead letters"),
+    (SEND, "Send"),
+];
+/// Shown to users who may act.
+const SEND: &str = "/send";
 
 /// A whole page.
 pub(super) fn frame(shared: &Shared, viewer: &Viewer, path: &str, title: &str, content: &Markup) -> Markup {
@@ -27,7 +36,7 @@ pub(super) fn frame(shared: &Shared, viewer: &Viewer, path: &str, title: &str, c
                 header {
                     a.brand href="/runs" { "sailhand" }
                     nav aria-label="Pages" {
-                        @for (href, name) in PAGES {
+                        @for (href, name) in PAGES.iter().filter(|(href, _)| *href != SEND || viewer.may_act) {
                             a href=(href) aria-current=[(path == *href).then_some("page")] { (name) }
                         }
                     }
@@ -69,9 +78,10 @@ pub(super) fn badge(state: &str) -> Markup {
     let sign = match state {
         "running" => "▶",
         "retrying" => "↻",
-        "succeeded" | "created" | "passed" => "✔",
-        "failed" | "rejected" | "expired" | "error" => "✖",
-        "warning" => "▲",
+        "succeeded" | "created" | "passed" | "pass" | "full" | "connected" | "correct" => "✔",
+        "failed" | "rejected" | "expired" | "error" | "fail" | "unreachable" | "refused" => "✖",
+        "warning" | "partial" => "▲",
+        "queued" => "◌",
         _ => "•",
     };
     html! { span.badge data-state=(state) { span aria-hidden="true" { (sign) } " " (state) } }
@@ -79,9 +89,14 @@ pub(super) fn badge(state: &str) -> Markup {
 
 /// A time that the script shows as an age.
 pub(super) fn moment(milliseconds: i64) -> Markup {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000);
-    let text = time.map(rfc3339).unwrap_or_default();
+    let text = text_of(milliseconds);
     html! { time data-age datetime=(text) { (text) } }
+}
+
+/// Milliseconds since 1970 as RFC 3339.
+pub(super) fn text_of(milliseconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000);
+    time.map(rfc3339).unwrap_or_default()
 }
 
 /// A time of an event, to the millisecond.

@@ -7,6 +7,7 @@ use maud::{DOCTYPE, html};
 use super::page;
 use crate::client;
 use crate::error::{Classify, Code};
+use crate::web::token;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +16,8 @@ pub(super) enum Refusal {
     Host(String),
     #[error("{0}")]
     Identity(String),
-    #[error("cannot read the keys of {from}: {reason}")]
-    Keys { from: String, reason: String },
+    #[error("{0}")]
+    Keys(String),
     #[error("the dashboard is read-only for this user")]
     Action,
     #[error("{0}")]
@@ -36,7 +37,7 @@ impl Refusal {
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Client(error) if error.code() == Code::SH2008 => StatusCode::NOT_FOUND,
             Self::Client(error) if error.code() == Code::SH2004 => StatusCode::FORBIDDEN,
-            Self::Keys { .. } | Self::Client(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Keys(_) | Self::Client(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -44,11 +45,20 @@ impl Refusal {
         match self {
             Self::Host(_) => Code::SH3703,
             Self::Identity(_) => Code::SH3704,
-            Self::Keys { .. } => Code::SH3702,
+            Self::Keys(_) => Code::SH3702,
             Self::Action => Code::SH3705,
             Self::Form(_) => Code::SH3706,
             Self::Missing(_) => Code::SH2008,
             Self::Client(error) => error.code(),
+        }
+    }
+}
+
+impl From<token::Error> for Refusal {
+    fn from(error: token::Error) -> Self {
+        match &error {
+            token::Error::Invalid(_) => Self::Identity(error.to_string()),
+            token::Error::Keys { .. } => Self::Keys(error.to_string()),
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::Form;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::response::Redirect;
 use maud::{Markup, html};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::access::{Viewer, check_form};
@@ -22,21 +23,54 @@ const BYTES: usize = 4 << 20;
 const RAW: usize = 50;
 const RAW_BYTES: usize = 64 << 10;
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RunQuery {
+    /// Whether the command was just sent, so that it may have no event yet.
+    sent: bool,
+}
+
 pub(super) async fn page(
     State(shared): State<Arc<Shared>>,
     Extension(viewer): Extension<Viewer>,
     Path(key): Path<String>,
+    Query(query): Query<RunQuery>,
 ) -> Result<Markup, Refusal> {
     let position = shared.position(shared.index().version());
-    let (key, history) = read(&shared, &key).await?;
-    let live = format!("/live?from={position}&run={key}");
-    let body = format!("/runs/{key}/body");
-    let ended = result(&history).is_some();
-    let content = html! {
-        div #run data-live=[(!ended).then_some(live)] data-body=(body) { (render(&viewer, &key, &history)) }
+    let key = parse(&key)?;
+    let history = read(&shared, &key).await?;
+    let Some(first) = history.observations.first() else {
+        if !query.sent {
+            return Err(Refusal::Missing(format!("event or result of run {key}")));
+        }
+        let content = live(&key, &position, &waiting(&viewer, &key));
+        return Ok(page::frame(&shared, &viewer, "/runs", "Command sent", &content));
     };
-    let title = history.observations.first().map(|first| format!("{} on {}", verb(&history), first.target));
-    Ok(page::frame(&shared, &viewer, "/runs", &title.unwrap_or_default(), &content))
+    let title = format!("{} on {}", verb(&history), first.target);
+    let body = render(&viewer, &key, &history);
+    let content = if result(&history).is_some() {
+        html! { div #run { (body) } }
+    } else {
+        live(&key, &position, &body)
+    };
+    Ok(page::frame(&shared, &viewer, "/runs", &title, &content))
+}
+
+/// The page's script replaces the body at each change of the run after `position`.
+pub(super) fn live(key: &CommandKey, position: &str, body: &Markup) -> Markup {
+    html! { div #run data-live={ "/live?from=" (position) "&run=" (key) } data-body={ "/runs/" (key) "/body" } { (body) } }
+}
+
+/// Body of a command without events.
+pub(super) fn waiting(viewer: &Viewer, key: &CommandKey) -> Markup {
+    html! {
+        dl.facts {
+            dt { "State" } dd { (page::badge("queued")) }
+            dt { "Key" } dd { code { (key) } }
+        }
+        p.quiet { "No worker has started this command yet. It waits if its target has no worker or is paused, or if another command changes the same installation." }
+        (page::button(viewer, &format!("/runs/{key}/cancel"), "Cancel", Some("Cancel this command?")))
+    }
 }
 
 /// Only what a change of the run can change; the page's script replaces it.
@@ -45,7 +79,11 @@ pub(super) async fn fragment(
     Extension(viewer): Extension<Viewer>,
     Path(key): Path<String>,
 ) -> Result<Markup, Refusal> {
-    let (key, history) = read(&shared, &key).await?;
+    let key = parse(&key)?;
+    let history = read(&shared, &key).await?;
+    if history.observations.is_empty() {
+        return Err(Refusal::Missing(format!("event or result of run {key}")));
+    }
     Ok(render(&viewer, &key, &history))
 }
 
@@ -67,14 +105,9 @@ fn parse(key: &str) -> Result<CommandKey, Refusal> {
     key.parse().map_err(|()| Refusal::Missing(format!("run {key}")))
 }
 
-async fn read(shared: &Shared, key: &str) -> Result<(CommandKey, History), Refusal> {
-    let key = parse(key)?;
+async fn read(shared: &Shared, key: &CommandKey) -> Result<History, Refusal> {
     let _permit = shared.reads.acquire().await.ok();
-    let history = shared.client.history(&key, EVENTS, BYTES).await?;
-    if history.observations.is_empty() {
-        return Err(Refusal::Missing(format!("event or result of run {key}")));
-    }
-    Ok((key, history))
+    Ok(shared.client.history(key, EVENTS, BYTES).await?)
 }
 
 fn result(history: &History) -> Option<&ResultData> {
@@ -173,6 +206,11 @@ fn details(observation: &Observation) -> Markup {
         },
         Observed::Event(EventKind::ConformanceSpec(event)) => html! { (event.spec.title) },
         Observed::Event(EventKind::ConformanceSummary(event)) => html! { (event.summary.counts.total) " cases" },
+        Observed::Event(EventKind::Discovered(discovered)) => {
+            html! { (discovered.instances.len()) " servers discovered" }
+        }
+        Observed::Event(EventKind::Changed(changed)) => html! { (changed.changes.len()) " servers changed" },
+        Observed::Event(EventKind::Lost(lost)) => html! { (lost.instances.len()) " servers lost" },
         Observed::Result(result) => html! { (page::badge(result.outcome.as_str())) },
         Observed::Unknown => html! { "an event of a newer version of the contract" },
     }

@@ -73,7 +73,7 @@ pub(super) async fn list(
         html! {
             (states(&index, &query))
             (form(&query))
-            table.rows data-live=(live) data-first=(before.is_none()) data-rows=(ROWS) {
+            table.rows.runs data-live=(live) data-first=(before.is_none()) data-rows=(ROWS) {
                 thead { tr {
                     th { "State" } th { "Verb" } th { "Target" } th { "Progress" } th { "Source" }
                     th { "Attempt" } th { "Started" } th { "Key" }

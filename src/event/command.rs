@@ -86,7 +86,19 @@ pub fn decode<'a>(
     headers: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     payload: &[u8],
 ) -> Result<Command, Rejection> {
-    let mut attributes = binding::read(headers, payload).map_err(|error| Rejection { error, origin: None })?;
+    let attributes = binding::read(headers, payload).map_err(|error| Rejection { error, origin: None })?;
+    decode_attributes(target, verb, attributes)
+}
+
+/// Decodes the attributes and `data` of an event that [`binding::read`] has read.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_attributes(
+    target: &Target,
+    verb: &str,
+    mut attributes: Map<String, Value>,
+) -> Result<Command, Rejection> {
     let data = attributes.remove("data");
     let has_base64 = attributes.remove("data_base64").is_some();
     let origin = origin(target, verb, &attributes);

@@ -12,7 +12,7 @@ use super::attempts::EarlierAttempt;
 use super::{CommandKey, Error, Origin, TYPE_PREFIX, Target};
 use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
 use crate::error::Problem;
-use crate::notice::{Found, Resolved};
+use crate::notice::{Changed, Discovered, Found, Lost, Resolved};
 use crate::progress::Step;
 
 /// Content type of structured mode, which is all that is written.
@@ -152,11 +152,17 @@ pub enum EventKind {
     ConformanceSpec(Box<SpecEvent>),
     /// Summary of a conformance run.
     ConformanceSummary(Box<SummaryEvent>),
+    /// A watch of connections has new servers.
+    Discovered(Discovered),
+    /// Servers of such a watch differ from before.
+    Changed(Changed),
+    /// Servers of such a watch are gone.
+    Lost(Lost),
 }
 
 impl EventKind {
     /// All names, for schemas.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 12] = [
         "started",
         "progress",
         "retrying",
@@ -166,6 +172,9 @@ impl EventKind {
         "conformance_case",
         "conformance_spec",
         "conformance_summary",
+        "discovered",
+        "changed",
+        "lost",
     ];
 
     /// The word in the type and the subject.
@@ -181,6 +190,9 @@ impl EventKind {
             Self::ConformanceCase(_) => Self::NAMES[6],
             Self::ConformanceSpec(_) => Self::NAMES[7],
             Self::ConformanceSummary(_) => Self::NAMES[8],
+            Self::Discovered(_) => Self::NAMES[9],
+            Self::Changed(_) => Self::NAMES[10],
+            Self::Lost(_) => Self::NAMES[11],
         }
     }
 }
@@ -208,6 +220,9 @@ pub fn progress_event(
         EventKind::ConformanceCase(data) => json(data)?,
         EventKind::ConformanceSpec(data) => json(data)?,
         EventKind::ConformanceSummary(data) => json(data)?,
+        EventKind::Discovered(data) => json(data)?,
+        EventKind::Changed(data) => json(data)?,
+        EventKind::Lost(data) => json(data)?,
     };
     let builder = answer(origin, &format!("{}.{}.{}", origin.command(), place.0, place.1), time)
         .ty(format!("{TYPE_PREFIX}.event.{}.v1", kind.name()))

@@ -14,7 +14,7 @@ pub mod params;
 pub mod schema;
 
 pub use attempts::{AttemptedObject, EarlierAttempt};
-pub use command::{Command, Origin, Rejection, decode, sender};
+pub use command::{Command, Origin, Rejection, decode, decode_attributes, sender};
 pub use emit::{
     COMMAND_DIGEST, CONTENT_TYPE, CommandDraft, DEAD_LETTERED, DeadLettered, EventKind, Outcome, ResultData, Retrying,
     SOURCE, Started, dead_letter_event, progress_event, result_event, rfc3339,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::TYPE_PREFIX;
 use super::emit::{DeadLettered, EventKind, ResultData, Retrying, Started};
 use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
-use crate::notice::{Found, Resolved};
+use crate::notice::{Changed, Discovered, Found, Lost, Resolved};
 use crate::progress::Step;
 
 /// What the contract needs to know of one verb.
@@ -48,8 +48,9 @@ pub fn files(verbs: &[Verb]) -> BTreeMap<String, Value> {
     files
 }
 
-fn event_schemas() -> [(&'static str, Schema); 9] {
-    let [started, progress, retrying, dead, found, resolved, case, spec, summary] = EventKind::NAMES;
+fn event_schemas() -> [(&'static str, Schema); 12] {
+    let [started, progress, retrying, dead, found, resolved, case, spec, summary, discovered, changed, lost] =
+        EventKind::NAMES;
     [
         (started, schema_for!(Started)),
         (progress, schema_for!(Step)),
@@ -60,6 +61,9 @@ fn event_schemas() -> [(&'static str, Schema); 9] {
         (case, schema_for!(CaseEvent)),
         (spec, schema_for!(SpecEvent)),
         (summary, schema_for!(SummaryEvent)),
+        (discovered, schema_for!(Discovered)),
+        (changed, schema_for!(Changed)),
+        (lost, schema_for!(Lost)),
     ]
 }
 

@@ -549,4 +549,6 @@ fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;

@@ -5,8 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod monitors;
+mod mutual_tls;
+mod network_policy;
+mod numbers;
+mod relabeling;
+mod targets;
+
 use super::envelope::{QueryAnswer, Unusable};
-use crate::analysis::istio::selector::{selects, selects_namespace};
 
 /// The rungs, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +78,30 @@ pub enum Cause {
     BucketsDropped,
     /// The store answered in part.
     PartialAnswer,
+    /// The store's service account may not list the pods of a namespace.
+    PodsForbidden,
+    /// A `NetworkPolicy` keeps the store from a target.
+    NetworkPolicy,
+    /// The store scrapes a port of an application for which STRICT mTLS applies.
+    StrictMtls,
+    /// The store's own pod has a sidecar that intercepts its requests to targets.
+    StoreIntercepted,
+    /// The store does not discover the ports of native sidecars, which are init containers.
+    NativeSidecarsNotSeen,
+    /// Proxies send the same sample twice in one scrape.
+    DuplicateSamples,
+    /// A target exceeds a limit of its scrape job, so all of its samples are dropped.
+    LimitExceeded,
+    /// Metrics merging cannot read the application's metrics.
+    ApplicationMetricsFail,
+    /// The window of rates holds fewer than four scrapes.
+    WindowTooShort,
+    /// Another store of the cluster scrapes Istio.
+    OtherStore,
+    /// Several replicas write the same series to the store.
+    SeveralReplicas,
+    /// A relabeling rule of the store drops Istio's series or labels.
+    RelabelingDrops,
 }
 
 /// Severity of a finding.
@@ -121,6 +151,20 @@ pub struct Mesh {
     pub namespaces: Vec<Value>,
     /// Telemetry objects.
     pub telemetries: Vec<Value>,
+    /// The pods of `expected`: metadata, and names and ports of their containers.
+    pub pods: Vec<Value>,
+    /// Pods behind the store's Service; empty for a store by URL.
+    pub store_pods: Vec<Value>,
+    /// `NetworkPolicy` objects.
+    pub network_policies: Vec<Value>,
+    /// `PeerAuthentication` objects.
+    pub peer_authentications: Vec<Value>,
+    /// Namespaces of istiod's pods: `PeerAuthentication` without a selector there applies to the whole mesh.
+    pub root_namespaces: Vec<String>,
+    /// Namespaces in which the store's service account may not list pods.
+    pub forbidden_namespaces: Vec<String>,
+    /// Other stores of the cluster that have Istio's metrics, as connections name them.
+    pub other_stores: Vec<String>,
 }
 
 /// Answers of the store. `None` is a query that was not asked, because a lower one failed.
@@ -130,7 +174,7 @@ pub struct Answers {
     pub newest: Option<QueryAnswer>,
     /// `time()`.
     pub now: Option<f64>,
-    /// `count by (component, tag) (istio_build)`.
+    /// `count by (component, tag, cluster) (istio_build)`.
     pub builds: Option<QueryAnswer>,
     /// `count by (reporter) (istio_requests_total)`.
     pub requests: Option<QueryAnswer>,
@@ -140,14 +184,24 @@ pub struct Answers {
     pub buckets: Option<QueryAnswer>,
     /// Number of jobs that scrape each pod of the proxies, only pods with more than one.
     pub twice: Option<QueryAnswer>,
-    /// `count by (cluster) (istio_build)`.
-    pub clusters: Option<QueryAnswer>,
     /// `data.activeTargets` of `/api/v1/targets?state=active`; none where the store has no such endpoint.
     pub targets: Option<Vec<Value>>,
     /// Pods with Istio series, as `namespace/name`; used where there are no targets.
     pub pods_seen: Vec<String>,
     /// Whether the connection has scope labels.
     pub scoped: bool,
+    /// Rejected duplicate samples of the last ten minutes; only of a store that scrapes itself.
+    pub duplicates: Option<QueryAnswer>,
+    /// Pods whose application's metrics could not be merged in the last ten minutes.
+    pub merge_failures: Option<QueryAnswer>,
+    /// `count by (prometheus_replica) (up)`.
+    pub replicas: Option<QueryAnswer>,
+    /// The store's configuration; asked where series are missing.
+    pub configuration: Option<Value>,
+    /// Whether the store is a `VictoriaMetrics`.
+    pub victoria_metrics: bool,
+    /// Window that rates are taken over, seconds; 0 when it is not judged.
+    pub window_s: u64,
 }
 
 /// Samples older than this are stale, seconds: three scrapes at the usual largest interval.
@@ -212,9 +266,9 @@ pub fn climb(answers: &Answers, mesh: &Mesh) -> (Rung, Vec<Diagnosis>) {
         found.push(missing);
         return (Rung::Fresh, found);
     }
-    found.extend(incomplete(answers, mesh));
+    found.extend(targets::incomplete(answers, mesh));
     let complete = found.iter().all(|one| one.severity == Severity::Info);
-    found.extend(false_numbers(answers, mesh));
+    found.extend(numbers::false_numbers(answers, mesh));
     let correct = found.iter().all(|one| one.severity == Severity::Info);
     let rung = match (complete, correct) {
         (false, _) => Rung::ScrapesIstio,
@@ -248,6 +302,17 @@ fn stale(answers: &Answers) -> Option<Diagnosis> {
     })
 }
 
+pub use targets::namespaces_without_targets;
+
+/// Whether the store's configuration may explain missing series or labels.
+#[must_use]
+pub fn lacks_series(answers: &Answers) -> bool {
+    let unlabeled = |answer: &QueryAnswer| answer.series.iter().any(|series| series.label("reporter").is_empty());
+    is_empty(answers.requests.as_ref())
+        || is_empty(answers.buckets.as_ref())
+        || answers.requests.as_ref().is_some_and(unlabeled)
+}
+
 fn is_empty(answer: Option<&QueryAnswer>) -> bool {
     answer.is_none_or(|answer| answer.series.is_empty())
 }
@@ -269,7 +334,10 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
     if data_plane || mesh.expected.is_empty() && control_plane {
         return None;
     }
-    if let Some(unselected) = unselected_monitor(mesh) {
+    if !mesh.other_stores.is_empty() {
+        return Some(other_store(mesh));
+    }
+    if let Some(unselected) = monitors::unselected(mesh) {
         return Some(unselected);
     }
     let (cause, message) = if control_plane {
@@ -281,9 +349,9 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
         )
     };
     let remedy = if mesh.operator_prometheuses.is_empty() {
-        "Add a scrape job for pods with the annotation prometheus.io/scrape (Istio documentation, \"Prometheus\")."
+        "Send `scrape.apply` for this connection: it reports the scrape jobs to add to the store's configuration."
     } else {
-        "Create a PodMonitor for the proxies and a ServiceMonitor for istiod with the labels that the Prometheus object selects."
+        "Send `scrape.apply` for this connection: it creates monitors with the labels that the Prometheus object selects."
     };
     Some(Diagnosis {
         cause,
@@ -297,209 +365,20 @@ fn not_scraped(answers: &Answers, mesh: &Mesh) -> Option<Diagnosis> {
     })
 }
 
+/// This store has nothing of Istio, and another one has.
+fn other_store(mesh: &Mesh) -> Diagnosis {
+    Diagnosis {
+        cause: Cause::OtherStore,
+        severity: Severity::Error,
+        message: format!("the store has no metric of Istio; {} has", names(&mesh.other_stores)),
+        evidence: mesh.other_stores.clone(),
+        remedy: "Connect that store instead (`connection.apply`).".to_owned(),
+    }
+}
+
 fn is_proxy_target(target: &Value) -> bool {
     let url = target["scrapeUrl"].as_str().unwrap_or_default();
     target["health"] == "up" && (url.contains(":15020/") || url.contains(":15090/"))
-}
-
-/// A monitor for Istio that no Prometheus object selects.
-fn unselected_monitor(mesh: &Mesh) -> Option<Diagnosis> {
-    let of_istio = |monitor: &&Value| {
-        let text = monitor["spec"].to_string();
-        ["istio", "15020", "15090", "15014", "http-envoy-prom", "envoy"].iter().any(|word| text.contains(word))
-    };
-    for monitor in mesh.monitors.iter().filter(of_istio) {
-        let kind = monitor["kind"].as_str().unwrap_or("PodMonitor");
-        let field = if kind == "ServiceMonitor" { "serviceMonitor" } else { "podMonitor" };
-        let reasons: Vec<String> = mesh
-            .operator_prometheuses
-            .iter()
-            .filter_map(|prometheus| refusal(prometheus, monitor, field, &mesh.namespaces))
-            .collect();
-        if reasons.is_empty() || reasons.len() < mesh.operator_prometheuses.len() {
-            continue;
-        }
-        let place = format!("{kind} {}/{}", text(monitor, "namespace"), text(monitor, "name"));
-        return Some(Diagnosis {
-            cause: Cause::MonitorNotSelected,
-            severity: Severity::Error,
-            message: format!("{place} is not selected: {}", reasons.join("; ")),
-            evidence: vec![place],
-            remedy: "Add the labels that the selector requires to the monitor or its namespace, or widen the selector."
-                .to_owned(),
-        });
-    }
-    None
-}
-
-/// Why a Prometheus object does not select a monitor; none when it does. Source: Prometheus Operator's API types: an
-/// absent selector selects nothing, an empty one everything; an absent namespace selector means the object's own
-/// namespace.
-fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespaces: &[Value]) -> Option<String> {
-    let name = format!("Prometheus {}/{}", text(prometheus, "namespace"), text(prometheus, "name"));
-    let selector = &prometheus["spec"][format!("{field}Selector")];
-    if selector.is_null() {
-        return Some(format!("{name} has no {field}Selector, which selects nothing"));
-    }
-    if !selects(selector, &monitor["metadata"]["labels"]) {
-        return Some(format!("its labels do not match {field}Selector {selector} of {name}"));
-    }
-    let own = text(prometheus, "namespace") == text(monitor, "namespace");
-    let spaces = &prometheus["spec"][format!("{field}NamespaceSelector")];
-    if spaces.is_null() {
-        return (!own).then(|| format!("{name} has no {field}NamespaceSelector, which means its own namespace only"));
-    }
-    let space = namespaces.iter().find(|one| one["metadata"]["name"] == monitor["metadata"]["namespace"]);
-    let labels = space.map_or(&Value::Null, |one| &one["metadata"]["labels"]);
-    (!selects_namespace(spaces, text(monitor, "namespace"), Some(labels)))
-        .then(|| format!("its namespace does not match {field}NamespaceSelector {spaces} of {name}"))
-}
-
-/// Proxies without a target, and targets that fail.
-fn incomplete(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
-    let mut found = Vec::new();
-    let (seen, down) = seen(answers);
-    let missing: Vec<&String> = mesh.expected.iter().filter(|pod| !seen.contains(pod)).collect();
-    if !down.is_empty() {
-        found.push(Diagnosis {
-            cause: Cause::TargetsDown,
-            severity: Severity::Warning,
-            message: format!("{} of Istio's targets fail: {}", down.len(), names(&down)),
-            evidence: down.iter().take(NAMES).cloned().collect(),
-            remedy: "Read the target's error: a timeout points at a NetworkPolicy; EOF or a reset at mTLS on an application port; port 15020 and 15090 are plaintext also under STRICT.".to_owned(),
-        });
-    }
-    let missing: Vec<String> = missing.into_iter().cloned().collect();
-    if missing.is_empty() {
-        return found;
-    }
-    let wrong: Vec<String> = mesh.wrong_annotation.iter().filter(|pod| missing.contains(pod)).cloned().collect();
-    let without: Vec<String> = mesh.without_annotation.iter().filter(|pod| missing.contains(pod)).cloned().collect();
-    let (cause, message, remedy) = if !wrong.is_empty() {
-        (
-            Cause::WrongAnnotation,
-            format!("{} injected pods carry a prometheus.io/port that is not 15020: {}", wrong.len(), names(&wrong)),
-            "Restart the workloads, so that the injector writes the annotation, or remove it from the pod template.",
-        )
-    } else if !without.is_empty() {
-        (
-            Cause::MergingOff,
-            format!(
-                "{} injected pods have no prometheus.io annotations, because metrics merging is off: {}",
-                without.len(),
-                names(&without)
-            ),
-            "Set meshConfig.enablePrometheusMerge to true and restart the workloads, or scrape port 15090 with a PodMonitor.",
-        )
-    } else {
-        (
-            Cause::TargetsMissing,
-            format!(
-                "{} of {} pods with a proxy are not scraped: {}",
-                missing.len(),
-                mesh.expected.len(),
-                names(&missing)
-            ),
-            "Check that the scrape job or the PodMonitor covers their namespaces, and that Prometheus may list pods there.",
-        )
-    };
-    found.push(Diagnosis {
-        cause,
-        severity: Severity::Warning,
-        message,
-        evidence: missing.iter().take(NAMES).map(|pod| format!("Pod {pod}")).collect(),
-        remedy: remedy.to_owned(),
-    });
-    found
-}
-
-/// Pods with a target that is up, and failing targets with their errors.
-fn seen(answers: &Answers) -> (Vec<String>, Vec<String>) {
-    let Some(targets) = &answers.targets else { return (answers.pods_seen.clone(), Vec::new()) };
-    let mut up = answers.pods_seen.clone();
-    let mut down = Vec::new();
-    for target in targets {
-        let labels = &target["labels"];
-        let discovered = &target["discoveredLabels"];
-        let pod = labels["pod"].as_str().or_else(|| discovered["__meta_kubernetes_pod_name"].as_str());
-        let space = labels["namespace"].as_str().or_else(|| discovered["__meta_kubernetes_namespace"].as_str());
-        let (Some(pod), Some(space)) = (pod, space) else { continue };
-        let pod = format!("{space}/{pod}");
-        let url = target["scrapeUrl"].as_str().unwrap_or_default();
-        if target["health"] == "up" {
-            up.push(pod);
-        } else if target["health"] == "down" && [":15020", ":15090", ":15014"].iter().any(|port| url.contains(port)) {
-            let error = super::envelope::cut(target["lastError"].as_str().unwrap_or_default(), 200);
-            down.push(format!("{pod}: {error}"));
-        }
-    }
-    (up, down)
-}
-
-/// What makes numbers wrong although everything is scraped.
-fn false_numbers(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
-    let mut found = Vec::new();
-    let idle = is_empty(answers.requests.as_ref()) && is_empty(answers.tcp.as_ref());
-    if idle {
-        found.push(info(
-            Cause::NoTraffic,
-            "proxies are scraped and have counted no request and no connection yet".to_owned(),
-            "None needed: send a request through the mesh to see metrics.",
-        ));
-    }
-    if !answers.requests.as_ref().is_none_or(|answer| answer.series.is_empty()) && is_empty(answers.buckets.as_ref()) {
-        found.push(warning(Cause::BucketsDropped, "istio_requests_total is there and istio_request_duration_milliseconds_bucket is not".to_owned(), "Remove the metric_relabel_configs rule that drops _bucket series; until then only average latency can be shown."));
-    }
-    if let Some(twice) = answers.twice.as_ref().filter(|answer| !answer.series.is_empty()) {
-        let pods: Vec<String> = twice
-            .series
-            .iter()
-            .map(|series| format!("{}/{}", series.label("namespace"), series.label("pod")))
-            .collect();
-        found.push(warning(
-            Cause::ScrapedTwice,
-            format!("{} pods are scraped by more than one job, so rates are doubled: {}", pods.len(), names(&pods)),
-            "Remove one of the scrape jobs, or restrict the connection's scope to one job.",
-        ));
-    }
-    if let Some(clusters) = answers.clusters.as_ref().filter(|answer| answer.series.len() > 1 && !answers.scoped) {
-        let names: Vec<String> = clusters.series.iter().map(|series| series.label("cluster").to_owned()).collect();
-        found.push(warning(
-            Cause::SeveralClusters,
-            format!("the store holds metrics of {} clusters: {}", names.len(), self::names(&names)),
-            "Give the connection a scope, such as {\"cluster\": \"<name>\"}.",
-        ));
-    }
-    for telemetry in &mesh.telemetries {
-        let text = telemetry["spec"]["metrics"].to_string();
-        if text.contains("\"disabled\":true") || text.contains("\"REMOVE\"") {
-            let place = format!("Telemetry {}/{}", self::text(telemetry, "namespace"), self::text(telemetry, "name"));
-            found.push(info(Cause::TelemetryRemovesMetrics, format!("{place} disables metrics or removes labels"), "Check that the overrides leave the labels that signals need: reporter, destination_service_name, response_code."));
-        }
-    }
-    if !mesh.ambient_without_waypoint.is_empty() {
-        found.push(info(
-            Cause::AmbientWithoutWaypoint,
-            format!(
-                "ambient namespaces without a waypoint have TCP metrics only: {}",
-                names(&mesh.ambient_without_waypoint)
-            ),
-            "Deploy a waypoint to get HTTP metrics.",
-        ));
-    }
-    let warnings: Vec<&String> = [&answers.builds, &answers.requests, &answers.tcp]
-        .into_iter()
-        .flatten()
-        .flat_map(|answer| &answer.warnings)
-        .collect();
-    if let Some(first) = warnings.first() {
-        found.push(warning(
-            Cause::PartialAnswer,
-            format!("the store answers with a warning: {first}"),
-            "Check the store's components: some of them did not answer.",
-        ));
-    }
-    found
 }
 
 fn info(cause: Cause, message: String, remedy: &str) -> Diagnosis {

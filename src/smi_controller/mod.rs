@@ -1,7 +1,7 @@
 //! `sailhand smi-controller`: keeps Istio objects equal to the translation of the cluster's SMI objects.
 //!
 //! Watches fill stores (`follow.rs`, `stores.rs`). Whenever a store changes, the leader (`lease.rs`) translates all of
-//! them with [`crate::smi::translate`] and writes what differs (`reconcile.rs`, `write.rs`), then reports refusals and
+//! them with [`crate::smi::translate()`] and writes what differs (`reconcile.rs`, `write.rs`), then reports refusals and
 //! conflicts (`report.rs`). Knows no bus and no task.
 
 mod error;
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::Clusters;
 use crate::config;
 use crate::health;
+use crate::smi::{Settings, Snapshot, Translation, translate};
 use crate::telemetry::metrics::Metrics;
 use lease::Lease;
 use reconcile::Reconciler;
@@ -54,16 +55,27 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
 }
 
+/// How SMI objects become Istio objects: [`crate::smi::translate`].
+pub type Translate = Arc<dyn Fn(&Snapshot, &Settings) -> Translation + Send + Sync>;
+
 /// Runs until `stop`. Gives the Lease back at the end, so that another controller leads at once.
 ///
 /// # Errors
 /// What keeps it from starting: the credentials, a setting, or the address of the health port. Afterwards it retries, and
 /// `/readyz` says what it waits for.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
+    run_with(Arc::new(translate), options, stop).await
+}
+
+/// The same with another translation. Tests of the conformance suite run a controller that translates wrongly.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(translate: Translate, options: Options, stop: CancellationToken) -> Result<(), Error> {
     if let Some(domain) = &options.trust_domain {
-        crate::smi::Settings::new(domain, &options.root_namespace)?;
+        Settings::new(domain, &options.root_namespace)?;
     }
-    crate::smi::Settings::new("cluster.local", &options.root_namespace)?;
+    Settings::new("cluster.local", &options.root_namespace)?;
     let clusters = Clusters::new(BTreeMap::from([("cluster".to_owned(), options.target.clone())]));
     let client = clusters.get("cluster").await?.client().await;
     let (causes, ready) = watch::channel(vec!["starting".to_owned()]);
@@ -78,7 +90,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     stores.follow(&client, &options, &ended);
     let lease = Arc::new(Lease::new(&client, &options));
     let leading = tokio::spawn(Arc::clone(&lease).run(Arc::clone(&stores.changed), stop.clone()));
-    Reconciler::new(client, &options, Arc::clone(&stores), lease).run(&causes, stop).await;
+    Reconciler::new(client, &options, translate, Arc::clone(&stores), lease).run(&causes, stop).await;
     let _ = leading.await; // it gives the Lease back
     tracing::info!("stopped");
     Ok(())

@@ -10,16 +10,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Options;
 use super::lease::Lease;
 use super::report::Reporter;
 use super::stores::Stores;
 use super::write::Writer;
+use super::{Options, Translate};
 use crate::clock::Clock;
 use crate::cluster::ApiError;
 use crate::health::Causes;
 use crate::retry;
-use crate::smi::{Existing, IstioKind, IstioObject, Reason, Report, Settings, Translation, translate};
+use crate::smi::{Existing, IstioKind, IstioObject, Reason, Report, Settings, Translation};
 
 /// Writes under way at once.
 const PARALLEL: usize = 8;
@@ -33,6 +33,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// See the module.
 pub struct Reconciler {
     options: Options,
+    translate: Translate,
     stores: Arc<Stores>,
     lease: Arc<Lease>,
     writer: Writer,
@@ -49,9 +50,15 @@ struct Pass {
 }
 
 impl Reconciler {
-    pub fn new(client: Client, options: &Options, stores: Arc<Stores>, lease: Arc<Lease>) -> Self {
+    pub fn new(
+        client: Client,
+        options: &Options,
+        translate: Translate,
+        stores: Arc<Stores>,
+        lease: Arc<Lease>,
+    ) -> Self {
         let reporter = Reporter::new(client.clone(), options);
-        Self { options: options.clone(), stores, lease, writer: Writer::new(client), reporter }
+        Self { options: options.clone(), translate, stores, lease, writer: Writer::new(client), reporter }
     }
 
     /// Runs until `stop`.
@@ -108,7 +115,7 @@ impl Reconciler {
                 return Pass { failed: 1, ..Pass::default() };
             }
         };
-        let Translation { mut objects, mut reports } = translate(&snapshot, &settings);
+        let Translation { mut objects, mut reports } = (self.translate)(&snapshot, &settings);
         // A namespace that is being deleted takes no objects.
         let namespaces: BTreeSet<_> = snapshot.namespaces.iter().map(|one| one.name.as_str()).collect();
         objects.retain(|object| namespaces.contains(object.namespace.as_str()));

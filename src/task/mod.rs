@@ -22,6 +22,7 @@ pub mod namespace;
 pub mod ping;
 pub mod policy;
 pub mod sample;
+pub mod scrape;
 pub mod smi;
 pub mod traffic;
 pub mod watch_analyze;

@@ -8,9 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Error;
+use super::connection::ConnectionError;
 use crate::cluster::{Cluster, ObjectRef};
 
-/// Reads a record; `None` where there is no such `ConfigMap` or it has no valid record.
+/// Reads a record; `None` where there is no such `ConfigMap`.
+///
+/// # Errors
+/// [`ConnectionError::CorruptRecord`] for a `ConfigMap` without a valid record: reading it as none would forget what an
+/// earlier command has made.
 pub async fn read<T: DeserializeOwned>(cluster: &Cluster, installation: &str, key: &str) -> Result<Option<T>, Error> {
     let object = ObjectRef {
         api_version: "v1".to_owned(),
@@ -18,8 +23,11 @@ pub async fn read<T: DeserializeOwned>(cluster: &Cluster, installation: &str, ke
         namespace: Some(cluster.inventory_namespace().to_owned()),
         name: installation.to_owned(),
     };
-    let map = cluster.get(&object).await?;
-    Ok(map.and_then(|map| serde_json::from_str(map["data"][key].as_str()?).ok()))
+    let Some(map) = cluster.get(&object).await? else { return Ok(None) };
+    let corrupt =
+        |reason: String| ConnectionError::CorruptRecord { object: object.to_string(), key: key.to_owned(), reason };
+    let text = map["data"][key].as_str().ok_or_else(|| corrupt("it is missing".to_owned()))?;
+    Ok(Some(serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))?))
 }
 
 /// The `ConfigMap` with a record, to be applied.

@@ -30,6 +30,14 @@ pub enum Refusal {
         /// What could not be read; nothing that depends on it is among the errors.
         unread: Vec<String>,
     },
+    /// The health gate has stopped a canary.
+    #[error("the canary {canary} is not healthy: {evidence}")]
+    UnhealthyCanary {
+        /// The subset.
+        canary: String,
+        /// Numbers of the last window.
+        evidence: String,
+    },
     /// Nothing of the name is there.
     #[error("there is no Service {namespace}/{service}")]
     NoService {
@@ -60,9 +68,11 @@ impl Classify for Refusal {
     fn class(&self) -> Class {
         match self {
             Self::Unhealthy { .. } => Class::RETRY,
-            Self::NoPods { .. } | Self::Governed { .. } | Self::NoService { .. } | Self::Findings { .. } => {
-                Class::Terminal
-            }
+            Self::NoPods { .. }
+            | Self::Governed { .. }
+            | Self::NoService { .. }
+            | Self::UnhealthyCanary { .. }
+            | Self::Findings { .. } => Class::Terminal,
         }
     }
 
@@ -72,6 +82,7 @@ impl Classify for Refusal {
             Self::Governed { .. } => Code::SH3302,
             Self::NoService { .. } => Code::SH3303,
             Self::Unhealthy { .. } => Code::SH3304,
+            Self::UnhealthyCanary { .. } => Code::SH3517,
             Self::Findings { .. } => Code::SH6004,
         }
     }

@@ -433,6 +433,9 @@ impl Engine {
                 Notice::ConformanceCase(case) => EventKind::ConformanceCase(case),
                 Notice::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
                 Notice::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
+                Notice::Discovered(discovered) => EventKind::Discovered(discovered),
+                Notice::Changed(changed) => EventKind::Changed(changed),
+                Notice::Lost(lost) => EventKind::Lost(lost),
             };
             // Whoever does not wait for it any more has been told to stop.
             let _ = answer.send(self.publish(origin, attempt, &kind).await);

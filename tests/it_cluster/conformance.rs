@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster_target::{context, unique, write};
+use crate::support::site::Site;
 use async_trait::async_trait;
 use sailhand::cluster::{Cluster, ObjectRef};
 use sailhand::conformance::Error;
 use sailhand::conformance::environment::Environment;
+use sailhand::conformance::exec::Exec;
 use sailhand::conformance::kubernetes::Kubernetes;
 use sailhand::conformance::model::{Capability, Compliance, Status};
 use sailhand::conformance::runner::{self, Context, DataPlane, Options};
 use sailhand::conformance::simulated::{Behavior, Simulated};
-use sailhand::conformance::suite::SuiteKind;
+use sailhand::conformance::suite::{SuiteKind, get};
+use sailhand::conformance::traffic::TrafficDriver as _;
 use sailhand::error::Classify as _;
 use sailhand::guard::Guard;
 use sailhand::task::{Registry, TaskContext};
@@ -192,4 +195,24 @@ async fn pods_without_a_proxy_end_the_run_and_leave_nothing() {
         namespaces_of(&cx).await.is_empty().then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn exec_without_the_right_ends_the_run_with_its_own_code() {
+    let site = Site::new("exec").await;
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app-a-5d4b8c7f9-x2x4z", "namespace": site.namespace},
+    });
+    pod["spec"] = json!({"containers": [{"name": "echo", "image": "echo:test"}]});
+    site.seed("test", &pod).await;
+    let limited = site.limited(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "get"]}])).await;
+    let guard = crate::cluster_target::guard(1);
+    let driver = Exec::new(&limited, &guard);
+    let request = sailhand::conformance::traffic::Request {
+        namespace: site.namespace.clone(),
+        ..get("app-a", "app-b", 9091, "/echo")
+    };
+    let error = driver.send(&request).await.unwrap_err();
+    assert!(error.ends_run(), "{error}");
+    assert_eq!(error.code().as_str(), "SH3407", "{error}");
 }

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::http::{Dashboard, World, key, started};
+use crate::http::{Dashboard, PATIENCE, World, key, started};
+use crate::support::eventually::eventually;
 use crate::support::nats::NatsServer;
 
 #[tokio::test]
@@ -174,4 +175,73 @@ async fn observer_permissions_suffice_to_show_pages() {
         let unknown = dashboard.get(&format!("/runs/{}", "a".repeat(32))).await;
         assert_eq!(unknown.status, 404, "{user}: {}", unknown.body);
     }
+}
+
+/// Answers each request for `/keys` with a file, over TLS with a certificate of its own authority.
+struct Issuer {
+    folder: tempfile::TempDir,
+    port: u16,
+    _server: tokio::process::Child,
+}
+
+impl Issuer {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("cert.pem"), own.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), own.signing_key.serialize_pem()).unwrap();
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let mut command = tokio::process::Command::new("openssl");
+        command.args(["s_server", "-quiet", "-HTTP", "-cert", "cert.pem", "-key", "key.pem", "-accept"]);
+        let command = command.arg(format!("127.0.0.1:{port}")).current_dir(folder.path()).kill_on_drop(true);
+        let server = command.stdin(std::process::Stdio::null()).spawn().unwrap();
+        eventually("the issuer listens", PATIENCE, async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+        })
+        .await;
+        Self { folder, port, _server: server }
+    }
+
+    fn publish(&self, keys: &Value) {
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n";
+        std::fs::write(self.folder.path().join("keys"), format!("{head}{keys}")).unwrap();
+    }
+
+    fn config(&self, ca_file: Option<&str>) -> String {
+        let ca = ca_file.map(|name| format!("ca_file = \"{}\"\n", self.folder.path().join(name).display()));
+        let text = format!(
+            "[dashboard]\nlisten = \"127.0.0.1:0\"\n[dashboard.oidc]\nissuer = \"https://issuer\"\naudience = \"sailhand\"\n\
+             jwks = \"https://localhost:{}/keys\"\nalgorithms = [\"ES256\"]\n{}",
+            self.port,
+            ca.unwrap_or_default()
+        );
+        let file = self.folder.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    }
+}
+
+#[tokio::test]
+async fn keys_of_an_issuer_are_read_over_https() {
+    let (world, issuer) = (World::new().await, Issuer::start().await);
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let point = pair.public_key_raw();
+    let coordinate = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+    issuer.publish(&json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "one", "x": coordinate(&point[1..33]),
+        "y": coordinate(&point[33..65]) }] }));
+    let url = world.nats.url();
+    let dashboard = Dashboard::start(&["--config", &issuer.config(Some("cert.pem")), "--nats-url", &url]).await;
+    let claims = json!({ "iss": "https://issuer", "aud": "sailhand", "exp": 4_000_000_000_u64, "sub": "jane" });
+    let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) };
+    let token = encode(&header, &claims, &EncodingKey::from_ec_der(&pair.serialize_der())).unwrap();
+    let page = dashboard.request("GET", "/runs", &[("Authorization", &format!("Bearer {token}"))], "").await;
+    assert!(page.status == 200 && page.body.contains("jane"), "{}", page.body);
+    // Without the authority, the certificate is not accepted and the dashboard does not start.
+    let refused = tokio::process::Command::new(env!("CARGO_BIN_EXE_sailhand"))
+        .args(["dashboard", "--config", &issuer.config(None), "--nats-url", &url])
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && text.contains("SH3702"), "{text}");
 }

@@ -47,12 +47,17 @@ impl World {
 
     /// Sends a command that no worker executes, and takes it from the queue.
     pub async fn command(&self, verb: &str, params: Value) -> Origin {
-        use futures::StreamExt;
         self.client.submit(&"dev".parse().unwrap(), draft(verb, params)).await.unwrap();
+        self.take().await.origin
+    }
+
+    /// Takes a command from the queue.
+    pub async fn take(&self) -> sailhand::event::Command {
+        use futures::StreamExt;
         let mut batch = self.bus.pull(1, Duration::from_secs(5));
         let delivery = batch.next().await.expect("a command").unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
-        decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin
+        decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap()
     }
 
     pub async fn publish(&self, origin: &Origin, n: u32, kind: EventKind) {

@@ -4,5 +4,7 @@
 mod access;
 mod http;
 mod pages;
+mod results;
+mod send;
 #[path = "../support/mod.rs"]
 mod support;

@@ -153,6 +153,37 @@ const RULES: &[Rule] = &[
         except: &[],
         never: &["async_nats", "kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },
+    // The gateway sends and reads through the client.
+    Rule {
+        within: "gateway",
+        except: &[],
+        never: &[
+            "async_nats",
+            "kube",
+            "crate::cluster",
+            "crate::task",
+            "crate::worker",
+            "crate::cli",
+            "crate::dashboard",
+        ],
+    },
+    // Parts of all HTTP servers.
+    Rule {
+        within: "web",
+        except: &[],
+        never: &[
+            "async_nats",
+            "kube",
+            "crate::bus",
+            "crate::client",
+            "crate::cluster",
+            "crate::task",
+            "crate::worker",
+            "crate::cli",
+            "crate::dashboard",
+            "crate::gateway",
+        ],
+    },
     // One file to change when the crate is replaced.
     Rule { within: "", except: &["retry.rs"], never: &["backoff"] },
     Rule {

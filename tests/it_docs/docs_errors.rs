@@ -75,7 +75,14 @@ fn each_key_of_the_configuration_has_its_row() {
     let mut config = Config::default();
     config.targets.insert("<id>".to_owned(), Target::default());
     config.charts.digests.insert("<chart>".to_owned(), String::new());
+    let name = "<name>".to_owned();
+    config.gateway.principals.insert(name.clone(), sailhand::config::gateway::Principal::default());
+    config.gateway.hooks.insert(name, sailhand::config::gateway::Hook::default());
     let mut keys = BTreeSet::new();
+    // Tables without fields in their defaults.
+    keys.extend(
+        ["gateway.oidc.<name>", "gateway.principals.<name>.claims", "gateway.hooks.<name>.params"].map(str::to_owned),
+    );
     flatten("", &serde_json::to_value(config).unwrap(), &mut keys);
     let operations = read(&root().join("docs/operations.md"));
     let rows: BTreeSet<String> = operations

@@ -30,6 +30,19 @@ fn never_ready(namespace: &str) -> String {
     .to_string()
 }
 
+/// A Grafana whose pod has a sidecar that reads dashboards. No node runs it.
+fn grafana(namespace: &str) -> String {
+    let env = json!([{"name": "LABEL", "value": "grafana_dashboard"}, {"name": "FOLDER", "value": "/tmp/dashboards"}]);
+    let sidecar = json!({"name": "sidecar", "image": "quay.io/kiwigrid/k8s-sidecar:1.30.0", "env": env});
+    let metadata = json!({"name": "boards", "namespace": namespace, "labels": {"app": "boards"}});
+    let service = json!({"selector": {"app": "boards"}, "ports": [{"name": "http", "port": 80}]});
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"schedulerName": "none", "containers": [sidecar]}},
+    ]})
+    .to_string()
+}
+
 fn actions(report: &Value) -> Vec<&str> {
     report["objects"].as_array().unwrap().iter().map(|object| object["action"].as_str().unwrap()).collect()
 }
@@ -39,6 +52,7 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1").await;
     let (app, space) = (unique_name("app"), unique_name("space"));
+    let boards = unique_name("boards");
     let manifest = config_map(&space, "one");
     support::istio_crds::install();
     let rules = json!([{"destinations": [{"subset": "v1"}], "timeout": "3s"}]);
@@ -57,6 +71,17 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
             "connection.apply",
             json!({"name": app, "kind": "prometheus", "check": false, "service": {"namespace": space, "name": "zipkin", "port": 9411}}),
         ),
+        // The store does not run: what it scrapes is not known, and the jobs are in the report.
+        ("scrape.apply", json!({"connection": app})),
+        ("scrape.remove", json!({"connection": app})),
+        ("config.apply", json!({"name": boards, "manifest": grafana(&space)})),
+        (
+            "connection.apply",
+            json!({"name": boards, "kind": "grafana", "check": false, "service": {"namespace": space, "name": "boards", "port": 80}}),
+        ),
+        ("dashboard.apply", json!({"grafana": boards, "prometheus": app, "dashboards": ["mesh"]})),
+        ("dashboard.remove", json!({"grafana": boards})),
+        ("connection.remove", json!({"name": boards})),
         ("connection.remove", json!({"name": app})),
         ("addon.remove", json!({"addon": "zipkin", "namespace": space, "wait": "60s"})),
         (
@@ -70,7 +95,7 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
     ] {
         let first = stage.run("dev", verb, params.clone()).await;
         assert_eq!(first.outcome, Outcome::Succeeded, "{verb}: {first:?}");
-        let reads = matches!(verb, "ping" | "connection.discover");
+        let reads = matches!(verb, "ping" | "connection.discover" | "scrape.apply" | "scrape.remove");
         assert_eq!(first.changed, !reads, "{verb}: {first:?}");
         let second = stage.run("dev", verb, params).await;
         assert_eq!(second.outcome, Outcome::Succeeded, "{verb}, again: {second:?}");

@@ -11,9 +11,10 @@ use sailhand::cluster::Clusters;
 use sailhand::config::{Connection, Target};
 use sailhand::error::{Class, Classify as _, Code};
 use sailhand::http::Credentials;
-use sailhand::observe::instance::InstanceKind;
+use sailhand::notice::{Notice, Notices, Untold};
+use sailhand::observe::instance::{Instance, InstanceKind};
 use sailhand::observe::ladder::{Cause, Rung};
-use sailhand::task::connection::{Apply, Check, CheckReport, Discover, Remove};
+use sailhand::task::connection::{Apply, Check, CheckReport, Discover, Remove, Watch};
 use sailhand::task::metrics::{Promql, Query, QueryReport};
 use sailhand::task::{Error, Task, TaskContext};
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use crate::cluster_target::{context, unique, write};
 use crate::support::control_plane;
 use crate::support::eventually::eventually;
+use crate::support::istio_crds;
 use crate::support::prometheus::{Prometheus, serve};
 
 const WITHIN: Duration = Duration::from_secs(40);
@@ -42,7 +44,7 @@ fn connection(address: &str, credentials: Credentials) -> Connection {
     Connection { kind: InstanceKind::Prometheus, url: format!("http://{address}"), scope: BTreeMap::new(), credentials }
 }
 
-fn one(name: &str, address: &str) -> BTreeMap<String, Connection> {
+pub fn one(name: &str, address: &str) -> BTreeMap<String, Connection> {
     BTreeMap::from([(name.to_owned(), connection(address, Credentials::default()))])
 }
 
@@ -74,7 +76,7 @@ fn proxies(scrapes: &AtomicU64) -> String {
     text
 }
 
-fn scraping(address: &str, folder: &std::path::Path) -> Prometheus {
+pub fn scraping(address: &str, folder: &std::path::Path) -> Prometheus {
     let configuration = json!({
         "global": {"scrape_interval": "1s"},
         "scrape_configs": [{"job_name": "proxies", "static_configs": [
@@ -210,4 +212,70 @@ async fn servers_of_a_cluster_are_discovered_and_named() {
     assert_eq!(error.code(), Code::SH3502, "{error}");
     assert!(run(Remove, &cx, json!({"name": "mesh"})).await.unwrap().0);
     assert!(!run(Remove, &cx, json!({"name": "mesh"})).await.unwrap().0);
+}
+
+/// Keeps what a watch publishes.
+#[derive(Default)]
+struct Noted(std::sync::Mutex<Vec<Notice>>);
+
+#[async_trait::async_trait]
+impl Notices for Noted {
+    async fn tell(&self, notice: Notice) -> Result<(), Untold> {
+        self.0.lock().unwrap().push(notice);
+        Ok(())
+    }
+}
+
+impl Noted {
+    /// What came, as the kind of the event and the names of the Services.
+    fn events(&self) -> Vec<String> {
+        let names = |instances: &[Instance]| {
+            let names = instances.iter().filter_map(|one| Some(one.service.as_ref()?.name.clone()));
+            names.collect::<Vec<_>>().join(",")
+        };
+        let text = |notice: &Notice| match notice {
+            Notice::Discovered(it) if it.first => format!("first {}", names(&it.instances)),
+            Notice::Discovered(it) => format!("discovered {}", names(&it.instances)),
+            Notice::Lost(it) => format!("lost {}", names(&it.instances)),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().iter().map(text).collect()
+    }
+}
+
+#[tokio::test]
+async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence() {
+    let space = unique("watch");
+    let mut cx = with_connections(&space, BTreeMap::new());
+    let noted = Arc::new(Noted::default());
+    cx.notices = noted.clone();
+    write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": space, "labels": {"app.kubernetes.io/name": "prometheus"}},
+            "spec": {"ports": [{"name": "http", "port": 9090}]}})
+    };
+    write(&cx, service("prometheus")).await;
+    let delete = |name: &str| istio_crds::kubectl(&["delete", "service", name, "-n", &space]);
+    let params = json!({"duration": "5m", "interval_s": 5, "namespaces": [space], "ask": false, "outside": false});
+    let watching = tokio::spawn({
+        let cx = cx.clone();
+        async move { Watch.run(&cx, serde_json::from_value(params).unwrap()).await }
+    });
+    let told = async |count: usize| {
+        eventually("the event is published", WITHIN, async || (noted.events().len() >= count).then_some(())).await;
+    };
+    told(1).await;
+    write(&cx, service("prometheus-server")).await;
+    told(2).await;
+    // Recreated at once: the same fingerprint, so no event.
+    delete("prometheus-server");
+    write(&cx, service("prometheus-server")).await;
+    delete("prometheus");
+    told(3).await;
+    cx.guard.cancel();
+    let failure = watching.await.unwrap().unwrap_err();
+    let report = failure.report.unwrap().into_parts().1;
+    assert_eq!(noted.events(), ["first prometheus", "discovered prometheus-server", "lost prometheus"]);
+    assert_eq!((report.first, report.discovered, report.changed, report.lost, report.servers), (1, 1, 0, 1, 1));
 }

@@ -7,8 +7,11 @@ mod chart_rights;
 mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
+mod connection_rights;
 mod connections;
 mod dashboards;
+mod gates;
+mod grafana_operator;
 mod install;
 mod lifecycle;
 #[path = "../mesh_settings/mod.rs"]
@@ -17,6 +20,8 @@ mod mesh_settings;
 mod mesh_target;
 mod permissions;
 mod profiles;
+mod rates;
 mod safety;
+mod scrapes;
 #[path = "../support/mod.rs"]
 mod support;

@@ -29,14 +29,14 @@ fn output(mut command: Command, input: Option<&[u8]>) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn kubectl(mesh: &Mesh, args: &[&str], input: Option<&str>) -> String {
+pub fn kubectl(mesh: &Mesh, args: &[&str], input: Option<&str>) -> String {
     let mut command = Command::new(program("kubectl", "KUBECTL_BIN"));
     command.arg("--kubeconfig").arg(mesh.plane.kubeconfig()).args(args);
     output(command, input.map(str::as_bytes))
 }
 
 /// The chart's roles with these switches on; done when the API server knows.
-async fn grant(mesh: &Mesh, switches: &str, proof: [&str; 2]) {
+pub async fn grant(mesh: &Mesh, switches: &str, proof: [&str; 2]) {
     let mut command = Command::new(program("helm", "HELM_BIN"));
     command.args(["template", "sailhand", "deploy/helm/sailhand", "--namespace", "sailhand", "--set", switches]);
     command.args(["--set", "podDisruptionBudget.create=false,networkPolicy.create=false,replicas=0"]);
@@ -51,7 +51,7 @@ async fn grant(mesh: &Mesh, switches: &str, proof: [&str; 2]) {
 }
 
 /// The kubeconfig of the chart's service account.
-fn account(mesh: &Mesh) -> PathBuf {
+pub fn account(mesh: &Mesh) -> PathBuf {
     let token = kubectl(mesh, &["create", "token", "sailhand", "--namespace", "sailhand"], None);
     let mut config = serde_json::to_value(Kubeconfig::read_from(mesh.plane.kubeconfig()).unwrap()).unwrap();
     config["users"][0]["user"] = json!({ "token": token.trim() });
@@ -60,7 +60,7 @@ fn account(mesh: &Mesh) -> PathBuf {
     path
 }
 
-async fn refused(mesh: &Mesh, verb: &str, params: Value) -> String {
+pub async fn refused(mesh: &Mesh, verb: &str, params: Value) -> String {
     let failure = mesh.run(verb, params).await.unwrap_err();
     format!("{} {} {:?}", failure.error.code(), failure.error, failure.report)
 }

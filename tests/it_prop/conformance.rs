@@ -22,6 +22,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::smi_mutants::{MUTANTS as MUTANT_CONTROLLERS, Mutant};
+
 /// Counts notices by kind.
 #[derive(Default)]
 struct Told(Mutex<(usize, usize, usize)>);
@@ -182,6 +184,29 @@ async fn every_testable_feature_has_a_mutant() {
             let covered = ["MeshBasic", "MeshTrafficSplit"].contains(&case.feature);
             assert!(is_plain || covered || broken.contains(case.feature), "{}", case.feature);
         }
+    }
+}
+
+#[test]
+fn every_testable_feature_of_smi_has_a_wrong_controller_and_a_row_in_the_documentation() {
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/conformance.md")).unwrap();
+    for mutant in MUTANT_CONTROLLERS {
+        let row = mutant.row();
+        assert!(
+            documented.contains(&row),
+            "docs/conformance.md lacks the row, see `just conformance-mutants-real`: {row}"
+        );
+    }
+    for case in SuiteKind::Smi.suite().cases {
+        let of_case = |mutant: &&Mutant| mutant.case == case.id;
+        for mutant in MUTANT_CONTROLLERS.iter().filter(of_case) {
+            assert_eq!((mutant.feature, mutant.group), (case.feature, case.group), "{}", mutant.defect);
+            assert!(case.phases.iter().any(|phase| phase.name == mutant.phase), "{}: {}", case.id, mutant.phase);
+        }
+        // Which endpoint answers without a TrafficSplit is not the controller's work.
+        let is_plain = ["presence", "default_balance"].contains(&case.feature) || case.untestable.is_some();
+        let is_broken = MUTANT_CONTROLLERS.iter().any(|mutant| mutant.feature == case.feature);
+        assert!(is_plain || is_broken, "{}", case.feature);
     }
 }
 
@@ -384,6 +409,54 @@ async fn image_that_cannot_be_pulled_ends_the_run_with_its_own_code() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn namespace_that_cannot_be_deleted_has_its_own_code_and_keeps_the_verdicts() {
+    /// Namespaces stay, and say why.
+    struct Stuck(Memory);
+
+    #[async_trait]
+    impl Environment for Stuck {
+        async fn apply(&self, object: &serde_json::Value) -> Result<serde_json::Value, Error> {
+            self.0.apply(object).await
+        }
+        async fn delete(&self, object: &sailhand::cluster::ObjectRef) -> Result<(), Error> {
+            if object.kind == "Namespace" {
+                return Ok(());
+            }
+            self.0.delete(object).await
+        }
+        async fn get(&self, object: &sailhand::cluster::ObjectRef) -> Result<Option<serde_json::Value>, Error> {
+            self.0.get(object).await
+        }
+        async fn list(
+            &self,
+            api_version: &str,
+            kind: &str,
+            namespace: Option<&str>,
+            labels: Option<&str>,
+        ) -> Result<Vec<serde_json::Value>, Error> {
+            let mut found = self.0.list(api_version, kind, namespace, labels).await?;
+            for namespace in found.iter_mut().filter(|object| object["kind"] == "Namespace") {
+                let message = "Some content in the namespace has finalizers remaining: example.com/never";
+                namespace["status"] = json!({"conditions": [{"status": "True", "message": message}]});
+            }
+            Ok(found)
+        }
+        async fn version(&self) -> Result<String, Error> {
+            self.0.version().await
+        }
+    }
+
+    let memory = Arc::new(Stuck(Memory::with_crds(&SuiteKind::Smi.suite().crds)));
+    let mut suite = SuiteKind::Smi.suite();
+    suite.select(&["TA-1.1.1".to_owned()]).unwrap();
+    let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);
+    let incomplete = run_with(memory.as_ref(), &driver, &guard(), &(), &options(suite)).await.unwrap_err();
+    assert_eq!(incomplete.error.code().as_str(), "SH3408", "{}", incomplete.error);
+    assert!(incomplete.error.to_string().contains("example.com/never"), "{}", incomplete.error);
+    assert_eq!(incomplete.report.unwrap().cases[0].status, Status::Passed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reports_escape_texts_and_the_page_marks_simulated_runs() {
     let mut report = run(SuiteKind::GatewayApiMesh, Behavior::Conforming, &["MeshHTTPRouteWeight"]).await;
     let before = report.clone();
@@ -393,6 +466,7 @@ async fn reports_escape_texts_and_the_page_marks_simulated_runs() {
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     assert!(page.contains("This report says nothing about the cluster"), "{page}");
     assert!(page.contains("width:70%"), "the expected share is drawn: {page}");
+    assert!(page.contains("<details open>"), "a failed case shows its evidence at once: {page}");
     let junit = junit::render(&report);
     assert!(
         junit.contains("<failure message=\"&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;\"/>"),

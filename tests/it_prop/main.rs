@@ -5,6 +5,9 @@ mod analysis;
 mod conformance;
 mod engine;
 mod incremental;
+#[allow(dead_code, reason = "the wrong translations run on a real cluster only")]
+#[path = "../smi_mutants/mutants.rs"]
+mod smi_mutants;
 #[path = "../support/mod.rs"]
 mod support;
 mod trust;

@@ -12,6 +12,8 @@ import time
 from collections import Counter
 
 from addons import Addons
+from conformance import Conformance
+import latency
 from life import Life
 from stage import BIN, Checks, Client, Sailhand, equal, kubectl, run, until
 
@@ -288,8 +290,19 @@ def main():
     check("nothing is left of addons", addons.remove)
     check("istioctl sees the same mesh", istioctl_agrees)
     check("nothing is left", nothing_is_left)
+    conformance = Conformance(sailhand)
+    check("conformance: a run without the CRDs of SMI ends with its code", conformance.crds_missing)
+    check("conformance: the SMI controller becomes ready", conformance.controller)
+    check("conformance: SMI passes", conformance.smi)
+    check("conformance: a TrafficTarget is enforced as fast as istiod does it", latency.run, on_request=True)
+    check("conformance: an image that cannot be pulled ends a run with its code", conformance.no_image)
+    check("conformance: every wrong controller is caught", conformance.wrong_controllers, on_request=True)
+    check("conformance: CRDs without the controller are no capability", conformance.without_adapter)
+    check("conformance: the SMI controller and its CRDs go", conformance.removed)
+    check("conformance: Gateway API mesh passes", conformance.gateway_api)
     life = Life(sailhand, {**MESH, "version": "1.28.10"}, SHOP, OUTSIDE)
     check("a purge takes the mesh out, and what it made", life.purge)
+    check("conformance: a run without a mesh ends with its code", conformance.no_mesh)
     check("an older mesh with Bookinfo and its proxies", life.begin)
     check("an upgrade by revision, up to the new control plane", life.beside)
     check("the proxies follow, and requests are answered all the time", life.move)

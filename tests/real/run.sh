@@ -25,4 +25,7 @@ else
   trap '"$root/tests/cluster/cluster" down' EXIT
   export KUBECONFIG=${SAILHAND_NODE:-${SAILHAND_CACHE:-$root/.cache}/node}/admin.kubeconfig
 fi
-python3 "$here/mesh.py" "$@"
+code=0
+if ((!$#)) || [[ " $* " == *chart* ]]; then "$here/chart.sh" || code=1; fi
+python3 "$here/mesh.py" "$@" || code=1
+exit "$code"

@@ -17,13 +17,15 @@ SAILHAND = os.environ.get("SAILHAND_BIN", os.path.join(ROOT, "target/debug/sailh
 
 
 class Checks:
-    """Says `ok NAME` or `FAILED NAME: reason`, which tests/run.sh counts. Words of the command line choose checks."""
+    """Says `ok NAME` or `FAILED NAME: reason`, which tests/run.sh counts. Words of the command line choose checks; without
+    any, all run but those that are `on_request`."""
 
     def __init__(self):
         self.failed = 0
 
-    def __call__(self, name, check):
-        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+    def __call__(self, name, check, on_request=False):
+        words = sys.argv[1:]
+        if not any(word in name for word in words) if words else on_request:
             return
         started = time.monotonic()
         try:
@@ -35,8 +37,8 @@ class Checks:
             print(f"ok {name} ({time.monotonic() - started:.1f} s)", flush=True)
 
 
-def run(*command, check=True, text=None, timeout=300):
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+def run(*command, check=True, text=None, timeout=300, cwd=None):
+    done = subprocess.run(command, input=text, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:6])}: status {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
     return done

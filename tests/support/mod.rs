@@ -22,6 +22,7 @@ pub mod grafana;
 pub mod istio_crds;
 pub mod istiod;
 pub mod nats;
+pub mod operator_crds;
 pub mod plane;
 pub mod prometheus;
 pub mod site;

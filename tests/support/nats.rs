@@ -39,8 +39,14 @@ impl NatsServer {
         Self::start_with(Options::default()).await
     }
 
-    /// A server with a configuration.
-    pub async fn start_with(options: Options) -> Self {
+    /// A server with a configuration. Users of the example accounts whose password `env` does not set get one.
+    pub async fn start_with(mut options: Options) -> Self {
+        let names: Vec<String> = options.config.iter().flat_map(|config| password_variables(config)).collect();
+        for name in names {
+            if !options.env.iter().any(|(known, _)| *known == name) {
+                options.env.push((name, "unused".to_owned()));
+            }
+        }
         let dir = TempDir::with_prefix("sailhand-nats-").expect("a temporary folder");
         if let Some(config) = &options.config {
             fs::write(dir.path().join("nats.conf"), config).expect("write the server's configuration");
@@ -204,6 +210,12 @@ impl Drop for NatsServer {
             eprintln!("{}", self.log());
         }
     }
+}
+
+/// Names of the variables `$SAILHAND_…_PASSWORD` in a configuration.
+fn password_variables(config: &str) -> Vec<String> {
+    let names = config.split('$').skip(1).filter_map(|rest| rest.split([' ', ',', '\n']).next());
+    names.filter(|name| name.starts_with("SAILHAND_") && name.ends_with("_PASSWORD")).map(str::to_owned).collect()
 }
 
 /// Reads the client port from the file in which the server tells its addresses; `None` until it is whole.

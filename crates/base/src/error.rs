@@ -200,6 +200,10 @@ codes! {
     SH3511 "the Grafana object is provisioned from files" "Change the files or the tool that provisions it, or choose another connection.";
     SH3512 "Grafana rejected the request" "Correct what Grafana's message names.";
     SH3513 "dashboards cannot be delivered to this Grafana" "Choose another value of `by`, or a connection with a credential that may write dashboards.";
+    SH3514 "the Prometheus object does not select the monitors" "Change the selectors of the named Prometheus object, or pass `namespace` or `labels` that they match.";
+    SH3515 "Istio is scraped already" "Remove the named scrape job first, or set force to scrape the same pods twice.";
+    SH3516 "a stored record is not valid" "Restore the named ConfigMap, or remove by hand what it recorded and delete it.";
+    SH3517 "the canary is not healthy" "Correct the canary, or the gate's thresholds; the report has what was observed at each weight.";
     // SH36xx: the bridge to Meshery.
     SH3601 "the operation is not supported" "Choose an operation that Meshery's menu lists, or send a command with `sailhand submit`.";
     SH3602 "the operation is not allowed" "Add the operation to `bridge.operations` in the bridge's configuration.";
@@ -216,6 +220,20 @@ codes! {
     SH3704 "the request has no valid identity" "Sign in at the proxy in front of the dashboard; check `dashboard.identity_header`, `dashboard.trusted_proxies` or `dashboard.oidc`.";
     SH3705 "the dashboard does not allow this action" "Start the dashboard with `--allow-actions` and the operator's NATS user, and list the user in `dashboard.operators`.";
     SH3706 "the form does not come from this dashboard" "Reload the page and send the form again.";
+    // SH38xx: the gateway.
+    SH3801 "the gateway cannot listen" "Choose another address with `gateway.listen` or `--listen`, or stop the process that uses the port.";
+    SH3802 "a credential of the gateway cannot be read" "Check the file or URL that the message names: a token file has 16 to 4096 characters, `jwks` is a readable file or an https:// URL with a JSON Web Key Set.";
+    SH3803 "the gateway does not serve this host name" "Send the request to a name that `gateway.hosts` lists, or add this name.";
+    SH3804 "the request has no valid credentials" "Send `Authorization: Bearer <token>` with the token of a principal, or an unexpired OIDC token whose claims match a principal in `gateway.principals`.";
+    SH3805 "the principal does not have this permission" "Send verbs, targets and a source that `gateway.principals.<name>` allows, or extend its permissions.";
+    SH3806 "the principal exceeds its rate limit" "Wait as long as `Retry-After` says, or raise `rate_per_second` and `burst` of the principal.";
+    SH3807 "the request body is too large" "Send smaller events or smaller batches.";
+    SH3808 "the request body is not complete in time" "Send the body without pauses, or raise `gateway.body_timeout`.";
+    SH3809 "the content type is not supported" "Send CloudEvents in the JSON format: structured, batched, or binary with JSON data.";
+    SH3810 "too many requests wait for results" "Repeat after `Retry-After`, wait with fewer requests, or raise `gateway.max_streams`.";
+    SH3811 "the webhook origin is not allowed" "Add the origin to `gateway.webhook_origins`.";
+    SH3812 "the HTTP request is not valid" "Compare method, path, query and body with docs/http.md or with `/v1/openapi.json`.";
+    SH3813 "the payload does not fit the hook" "Compare the payload with pointers and conditions of `gateway.hooks.<name>`.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";

@@ -11,9 +11,11 @@ use crate::cli::output::{BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
 use crate::cli::table::{Cell, Table};
 use crate::cluster::ObjectReport;
 use crate::mesh::Finding;
+use crate::observe::gate::Verdict;
 use crate::task::analyze::AnalysisReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport};
-use crate::task::traffic::TrafficReport;
+use crate::task::scrape::ScrapeReport;
+use crate::task::traffic::{GateReport, TrafficReport};
 
 /// A report that knows its own form on the terminal.
 trait Render {
@@ -28,6 +30,7 @@ pub(super) fn report(verb: &str, report: &Value, wide: bool) -> Option<String> {
         "mesh.status" => rendered::<StatusReport>(report, wide),
         "mesh.precheck" => rendered::<PrecheckReport>(report, wide),
         "config.analyze" => rendered::<AnalysisReport>(report, wide),
+        "scrape.apply" | "scrape.remove" => rendered::<ScrapeReport>(report, wide),
         "traffic.apply" | "traffic.clear" => rendered::<TrafficReport>(report, wide),
         _ => None,
     }
@@ -243,6 +246,55 @@ impl Render for TrafficReport {
             let none = ["no rules".to_owned()];
             let rules = if service.rules.is_empty() { none.as_slice() } else { &service.rules };
             list(&format!("rules of {}", service.service), rules, text);
+        }
+        if let Some(gate) = &self.gate {
+            gate_lines(gate, wide, text);
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "{} {warning}", styled(CHANGED, "warning:"));
+        }
+        table(DONE, &self.objects, wide, text);
+    }
+}
+
+fn gate_lines(gate: &GateReport, wide: bool, text: &mut String) {
+    let title = format!(
+        "{} has {} % of the requests; it had {} %, {} % were asked for",
+        gate.canary, gate.weight_percent, gate.baseline_percent, gate.target_percent
+    );
+    let _ = writeln!(text, "{}", styled(QUIET, title));
+    let mut rows = Table::new(&["WEIGHT", "REQUESTS", "FAILED", "P99 MS", "VERDICT"]);
+    for one in &gate.observations {
+        let verdict = match one.verdict {
+            Verdict::Good => Cell::styled(GOOD, "good"),
+            Verdict::Bad => Cell::styled(BAD, "bad"),
+            Verdict::Unclear => Cell::plain("unclear"),
+            Verdict::NoData => Cell::styled(QUIET, "no data"),
+        };
+        rows.row([
+            Cell::plain(format!("{} %", one.weight_percent)),
+            Cell::plain(one.requests.to_string()),
+            Cell::plain(one.failed.to_string()),
+            Cell::plain(one.latency_p99_ms.map(|ms| ms.to_string()).unwrap_or_default()),
+            verdict,
+        ]);
+    }
+    if !gate.observations.is_empty() {
+        put(rows, wide, text);
+    }
+}
+
+impl Render for ScrapeReport {
+    fn render(&self, wide: bool, text: &mut String) {
+        match (&self.prometheus, &self.jobs) {
+            (Some(prometheus), _) => {
+                let _ = writeln!(text, "{} {prometheus}", styled(QUIET, "monitors for Prometheus"));
+            }
+            (None, Some(jobs)) => {
+                let title = "add to scrape_configs of the store's prometheus.yml:";
+                let _ = writeln!(text, "{}\n{jobs}", styled(QUIET, title));
+            }
+            (None, None) => {}
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "{} {warning}", styled(CHANGED, "warning:"));

@@ -3,7 +3,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::super::model::{CaseResult, Evidence, RunReport, SpecResult};
+use super::super::model::{CaseResult, Evidence, RunReport, SpecResult, Status};
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--ok:#1a7f37;--bad:#cf222e;--mid:#9a6700;--quiet:#6e7781;--line:#d0d7de}
@@ -15,8 +15,10 @@ td,th{border-bottom:1px solid var(--line);padding:.3rem .5rem;text-align:left;ve
 .passed,.supported,.full,.pass{color:var(--ok)}.failed,.fail,.error{color:var(--bad)}.partial{color:var(--mid)}
 .not-supported,.skipped,.unsupported,.untested,.none,.unknown,.not-applicable,q{color:var(--quiet)}
 summary{cursor:pointer}details{border-bottom:1px solid var(--line);padding:.35rem 0}code{font-size:.85rem}
-.w{border:2px solid var(--mid);padding:.5rem 1rem}.bar{height:.9rem;background:var(--ok);display:block}
-.bar.e{background:var(--quiet);opacity:.6}@media print{details{break-inside:avoid}}
+q{quotes:none}.nowrap{white-space:nowrap}.w{border:2px solid var(--mid);padding:.5rem 1rem}
+.share{display:grid;grid-template-columns:5rem 1fr 4rem;gap:.5rem;align-items:center;print-color-adjust:exact}
+.bar{height:.9rem;width:100%;fill:var(--ok);display:block}.bar.e{fill:var(--quiet);opacity:.6}
+@media print{body{max-width:none;margin:0}details{break-inside:avoid}details::details-content{content-visibility:visible;block-size:auto}}
 ";
 
 /// The page.
@@ -33,7 +35,7 @@ pub fn render(report: &RunReport) -> String {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                h1 { "Conformance: " (run.suite.name) " " (run.suite.version) }
+                h1 { "Conformance: " (title(&run.suite.name)) " " (run.suite.version) }
                 @if run.driver == "simulated" {
                     p.w { "Simulated: no request was sent. This report says nothing about the cluster." }
                 }
@@ -59,23 +61,25 @@ fn about(report: &RunReport) -> Markup {
                 tr { th { "Adapter" } td { (run.adapter.mode) " " (run.adapter.name) " " (run.adapter.version) } }
             }
             tr { th { "Suite" } td { (run.suite.origin) ", driver " (run.driver) } }
-            tr { th { "Run" } td { code { (run.run_id) } ", " (run.started_at) } }
+            tr { th { "Run" } td { code { (run.run_id) } ", " (to_seconds(&run.started_at)) } }
             tr { th { "Passed" } td { (report.summary.counts.passed) " of " (report.summary.counts.total) " cases, " (percent) " of those judged" } }
         }
     }
 }
 
-fn matrix(specs: &[SpecResult]) -> Markup {
+/// Specifications with capability, compliance and features.
+#[must_use]
+pub fn matrix(specs: &[SpecResult]) -> Markup {
     html! {
         table {
             tr { th { "Specification" } th { "Capability" } th { "Compliance" } th { "Features" } }
             @for spec in specs {
                 tr {
-                    td { (spec.title) br; q { (spec.version) } }
+                    td.nowrap { (spec.title) br; q { (spec.version) } }
                     td class=(spec.capability.as_str()) { (spec.capability.as_str()) }
-                    td class=(spec.compliance.as_str()) { (spec.compliance.as_str()) @if !spec.complete { " (incomplete)" } }
+                    td class={ "nowrap " (spec.compliance.as_str()) } { (spec.compliance.as_str()) @if !spec.complete { " (incomplete)" } }
                     td { @for (name, state) in &spec.features {
-                        span class={ "b " (state.as_str()) } title=(state.as_str()) { (name) ": " (state.as_str()) } " "
+                        span class={ "b " (state.as_str()) } title=(state.as_str()) { (name.replace('_', " ")) ": " (state.as_str()) } " "
                     } }
                 }
             }
@@ -83,18 +87,20 @@ fn matrix(specs: &[SpecResult]) -> Markup {
     }
 }
 
-fn one(case: &CaseResult) -> Markup {
+/// One case with its evidence; details that can be opened.
+#[must_use]
+pub fn one(case: &CaseResult) -> Markup {
     let evidence = &case.evidence;
     html! {
-        details {
+        details open[matches!(case.status, Status::Failed | Status::Error)] {
             summary {
                 span class={ "b " (case.status.as_str()) } { (case.status.as_str()) } " "
-                strong { (case.case_id) } " " (case.title) " " q { (case.feature) ", " (case.duration_ms) " ms" }
+                strong { (case.case_id) } " " (case.title) " " q { (case.feature.replace('_', " ")) ", " (case.duration_ms) " ms" }
             }
             @if !case.message.is_empty() { p class=(case.status.as_str()) { (case.message) } }
             @if !evidence.expected.is_empty() { (shares(evidence)) }
             @for phase in &evidence.phases {
-                p { strong { (phase.name) } @if phase.control { " (control)" } q { " " (phase.duration_ms) " ms, " (phase.rounds) " rounds" } }
+                p { strong { (phase.name) } @if phase.control { " (control)" } " " q { (phase.duration_ms) " ms, " (phase.rounds) " rounds" } }
                 table {
                     tr { th { "Check" } th { "Expected" } th { "Observed" } }
                     @for check in &phase.checks {
@@ -119,15 +125,36 @@ fn shares(evidence: &Evidence) -> Markup {
     let total: u64 = evidence.by_backend.values().sum::<u64>().max(1);
     html! {
         table {
-            tr { th { "Backend" } th { "Expected (±" (evidence.tolerance) " points), observed" } }
+            tr { th { "Backend" } th { "Share of the requests; accepted difference: " (evidence.tolerance) " points" } }
             @for (name, expected) in &evidence.expected {
                 @let observed = observed(evidence, name, total);
                 tr { td { (name) } td {
-                    span.bar.e style={ "width:" (expected) "%" } {} (expected) " %"
-                    span.bar style={ "width:" (observed) "%" } {} (observed) " %"
+                    div.share { "expected" (bar(*expected, "bar e")) span { (expected) " %" } }
+                    div.share { "observed" (bar(observed, "bar")) span { (observed) " %" } }
                 } }
             }
         }
+    }
+}
+
+/// A suite's name for people.
+fn title(suite: &str) -> &str {
+    match suite {
+        "smi" => "Service Mesh Interface",
+        "gateway-api-mesh" => "Gateway API for mesh",
+        other => other,
+    }
+}
+
+/// A time in UTC without its fraction of a second.
+fn to_seconds(time: &str) -> String {
+    time.split_once('.').map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
+/// SVG, because the Content-Security-Policy of the dashboard permits no style attributes.
+fn bar(percent: f64, class: &str) -> Markup {
+    html! {
+        svg class=(class) viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" { rect width=(percent.clamp(0.0, 100.0)) height="8" {} }
     }
 }
 

@@ -154,7 +154,8 @@ pub struct Case {
     pub phases: Vec<Phase>,
 }
 
-/// Changes, then checks that must hold three times in a row within the time limit.
+/// Changes, then checks. Checks of requests must hold three times in a row, in a control phase and for objects of the API
+/// server once. The first time must be within the time limit.
 #[derive(Debug, Clone)]
 pub struct Phase {
     /// What it establishes.
@@ -201,6 +202,14 @@ pub enum Check {
     InMesh,
 }
 
+impl Check {
+    /// Whether the check sends requests; the others read objects of the API server.
+    #[must_use]
+    pub const fn sends_requests(&self) -> bool {
+        matches!(self, Self::Answers(..) | Self::Reaches(..) | Self::Appears(..) | Self::Shares(_))
+    }
+}
+
 /// Samples of a weighted check before it fails.
 pub const TRIES: u32 = 3;
 
@@ -213,7 +222,8 @@ pub struct Shares {
     pub weights: Vec<(&'static str, u32)>,
     /// Largest accepted difference, percentage points.
     pub tolerance: f64,
-    /// Shares that a data plane shows which ignores the configuration: those of the root Service.
+    /// Shares of the wrong data plane that the check must tell from a conforming one, in most cases one that ignores the
+    /// configuration and shows the balance of the root Service.
     pub ignored: Vec<f64>,
 }
 

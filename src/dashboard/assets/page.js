@@ -1,4 +1,4 @@
-// Live updates, ages, confirmation of actions, and the key "/". Without this script the pages show their state at load.
+// Live updates, ages, confirmation of actions, copies, and the key "/". Without this script the pages show their state at load.
 "use strict";
 
 const units = [[86400, 2, "d"], [3600, 2, "h"], [60, 2, "m"]];
@@ -77,7 +77,7 @@ async function updateRun(run, events) {
       const details = [...run.querySelectorAll("details")];
       details.forEach((one, at) => { one.open = open[at - (details.length - before)] ?? false; });
       showAges(run);
-      if (!run.querySelector('.facts [data-state="running"], .facts [data-state="retrying"]')) {
+      if (!run.querySelector('.facts [data-state="running"], .facts [data-state="retrying"], .facts [data-state="queued"]')) {
         events.close();
         showConnection(true, "Run has ended");
       }
@@ -106,9 +106,19 @@ showAges(document);
 setInterval(() => showAges(document), 1000);
 
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.ask;
+  const question = event.submitter?.dataset.ask ?? event.target.dataset.ask;
   if (question && !confirm(question)) event.preventDefault();
 });
+// Browsers permit the clipboard on https and localhost only.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  });
+}
+// A parameter with an error may be in closed details.
+document.querySelector(".invalid")?.closest("details")?.setAttribute("open", "");
 document.addEventListener("keydown", (event) => {
   const search = document.getElementById("search");
   if (event.key === "/" && search && !["INPUT", "TEXTAREA", "SELECT"].includes(event.target.tagName)) {

@@ -13,7 +13,7 @@ fn answer(series: &[&[(&str, &str)]]) -> QueryAnswer {
 
 /// A store that scrapes all of a healthy sidecar mesh.
 fn healthy() -> (Answers, Mesh) {
-    let target = json!({"labels": {"namespace": "shop", "pod": "web-1"}, "health": "up", "scrapeUrl": "http://10.0.0.2:15020/stats/prometheus"});
+    let target = json!({"labels": {"namespace": "shop", "pod": "web-1"}, "health": "up", "scrapeUrl": "http://10.0.0.2:15020/stats/prometheus", "scrapeInterval": "15s"});
     let answers = Answers {
         newest: Some(answer(&[&[]])),
         now: Some(1000.0),
@@ -22,12 +22,24 @@ fn healthy() -> (Answers, Mesh) {
         tcp: Some(answer(&[])),
         buckets: Some(answer(&[&[("reporter", "destination")]])),
         twice: Some(answer(&[])),
-        clusters: Some(answer(&[&[]])),
         targets: Some(vec![target]),
-        pods_seen: Vec::new(),
-        scoped: false,
+        duplicates: Some(answer(&[])),
+        merge_failures: Some(answer(&[])),
+        replicas: Some(answer(&[&[]])),
+        window_s: 120,
+        ..Answers::default()
     };
-    (answers, Mesh { expected: vec!["shop/web-1".to_owned()], ..Mesh::default() })
+    let pod = json!({"metadata": {"namespace": "shop", "name": "web-1", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "istio-proxy", "ports": [{"name": "http-envoy-prom", "containerPort": 15090}]}]}});
+    let store = json!({"metadata": {"namespace": "monitoring", "name": "p-0", "labels": {"app": "prometheus"}}, "spec": {"containers": [{"name": "prometheus"}]}});
+    let mesh = Mesh {
+        expected: vec!["shop/web-1".to_owned()],
+        pods: vec![pod],
+        store_pods: vec![store],
+        root_namespaces: vec!["istio-system".to_owned()],
+        ..Mesh::default()
+    };
+    (answers, mesh)
 }
 
 fn causes(answers: &Answers, mesh: &Mesh) -> (Rung, Vec<Cause>) {
@@ -44,8 +56,18 @@ fn a_healthy_mesh_has_no_finding() {
     assert_eq!(causes(&answers, &mesh), (Rung::Correct, vec![]));
 }
 
+fn down(port: u16, error: &str) -> Value {
+    json!({"labels": {"namespace": "shop", "pod": "web-1"}, "health": "down", "lastError": error, "scrapeUrl": format!("http://10.0.0.2:{port}/metrics")})
+}
+
+fn dropping(action: &str, regex: &str) -> Value {
+    let rule = json!({"source_labels": ["__name__"], "action": action, "regex": regex});
+    json!({"scrape_configs": [{"job_name": "pods", "metric_relabel_configs": [rule]}]})
+}
+
 /// Each fault alone gives its cause and no other.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of faults")]
 fn single_faults_are_named() {
     type Fault = fn(&mut Answers, &mut Mesh);
     let faults: &[(Cause, Rung, Fault)] = &[
@@ -90,7 +112,10 @@ fn single_faults_are_named() {
             answers.twice = Some(answer(&[&[("namespace", "shop"), ("pod", "web-1")]]));
         }),
         (Cause::SeveralClusters, Rung::Complete, |answers, _| {
-            answers.clusters = Some(answer(&[&[("cluster", "a")], &[("cluster", "b")]]));
+            answers.builds = Some(answer(&[
+                &[("component", "pilot"), ("cluster", "a")],
+                &[("component", "proxy"), ("cluster", "b")],
+            ]));
         }),
         (Cause::PartialAnswer, Rung::Complete, |answers, _| {
             answers.builds.as_mut().unwrap().warnings.push("one store is down".to_owned());
@@ -99,6 +124,70 @@ fn single_faults_are_named() {
             mesh.telemetries = vec![
                 json!({"metadata": {"namespace": "a", "name": "b"}, "spec": {"metrics": [{"overrides": [{"disabled": true}]}]}}),
             ];
+        }),
+        (Cause::TelemetryRemovesMetrics, Rung::Complete, |answers, mesh| {
+            answers.requests = Some(answer(&[]));
+            answers.buckets = Some(answer(&[]));
+            mesh.telemetries = vec![
+                json!({"metadata": {"namespace": "a", "name": "b"}, "spec": {"metrics": [{"overrides": [{"disabled": true}]}]}}),
+            ];
+        }),
+        (Cause::OtherStore, Rung::Fresh, |answers, mesh| {
+            answers.builds = Some(answer(&[]));
+            answers.requests = Some(answer(&[]));
+            answers.targets = Some(vec![]);
+            mesh.other_stores.push("Service monitoring/prometheus:9090".to_owned());
+        }),
+        (Cause::PodsForbidden, Rung::ScrapesIstio, |_, mesh| {
+            mesh.expected.push("bank/web-1".to_owned());
+            mesh.forbidden_namespaces.push("bank".to_owned());
+        }),
+        (Cause::NetworkPolicy, Rung::ScrapesIstio, |answers, mesh| {
+            answers.targets = Some(vec![down(15020, "context deadline exceeded")]);
+            mesh.network_policies = vec![
+                json!({"metadata": {"namespace": "shop", "name": "closed"}, "spec": {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}}),
+            ];
+        }),
+        (Cause::TargetsDown, Rung::ScrapesIstio, |answers, _| {
+            answers.targets = Some(vec![down(15020, "connection refused")]);
+        }),
+        (Cause::StrictMtls, Rung::ScrapesIstio, |answers, mesh| {
+            answers.targets.as_mut().unwrap().push(down(8080, "read: connection reset by peer"));
+            mesh.peer_authentications = vec![
+                json!({"metadata": {"namespace": "istio-system", "name": "default"}, "spec": {"mtls": {"mode": "STRICT"}}}),
+            ];
+        }),
+        (Cause::LimitExceeded, Rung::ScrapesIstio, |answers, _| {
+            answers.targets = Some(vec![down(15020, "sample limit exceeded")]);
+        }),
+        (Cause::StoreIntercepted, Rung::Complete, |_, mesh| {
+            mesh.store_pods[0]["spec"]["containers"] = json!([{"name": "istio-proxy", "image": "proxyv2"}]);
+        }),
+        (Cause::NativeSidecarsNotSeen, Rung::ScrapesIstio, |answers, mesh| {
+            answers.victoria_metrics = true;
+            mesh.expected.push("shop/api-1".to_owned());
+            mesh.pods.push(
+                json!({"metadata": {"namespace": "shop", "name": "api-1"}, "spec": {"initContainers": [{"name": "istio-proxy"}]}}),
+            );
+        }),
+        (Cause::DuplicateSamples, Rung::Complete, |answers, _| answers.duplicates = Some(answer(&[&[]]))),
+        (Cause::ApplicationMetricsFail, Rung::Correct, |answers, _| {
+            answers.merge_failures = Some(answer(&[&[("namespace", "shop"), ("pod", "web-1")]]));
+        }),
+        (Cause::WindowTooShort, Rung::Complete, |answers, _| {
+            answers.targets.as_mut().unwrap()[0]["scrapeInterval"] = json!("1m");
+        }),
+        (Cause::SeveralReplicas, Rung::Complete, |answers, _| {
+            answers.replicas = Some(answer(&[&[("prometheus_replica", "a")], &[("prometheus_replica", "b")]]));
+        }),
+        (Cause::RelabelingDrops, Rung::Complete, |answers, _| {
+            answers.requests = Some(answer(&[]));
+            answers.buckets = Some(answer(&[]));
+            answers.configuration = Some(dropping("drop", "istio_.*"));
+        }),
+        (Cause::RelabelingDrops, Rung::Complete, |answers, _| {
+            answers.requests = Some(answer(&[&[]]));
+            answers.configuration = Some(dropping("labeldrop", "reporter"));
         }),
         (Cause::AmbientWithoutWaypoint, Rung::Correct, |_, mesh| mesh.ambient_without_waypoint.push("amb".to_owned())),
     ];
@@ -125,7 +214,8 @@ fn a_failing_target_is_named_with_its_error() {
 fn selectors_are_those_of_the_operator() {
     let monitor = json!({"metadata": {"namespace": "a", "labels": {"release": "k"}}});
     let refuses = |spec: Value, spaces: &[Value]| {
-        refusal(&json!({"metadata": {"namespace": "m"}, "spec": spec}), &monitor, "podMonitor", spaces).is_some()
+        monitors::refusal(&json!({"metadata": {"namespace": "m"}, "spec": spec}), &monitor, "podMonitor", spaces)
+            .is_some()
     };
     let namespace = [json!({"metadata": {"name": "a", "labels": {"watch": "yes"}}})];
     assert!(refuses(json!({}), &[]), "no selector selects nothing");
@@ -134,4 +224,33 @@ fn selectors_are_those_of_the_operator() {
     let select = |labels: Value| json!({"podMonitorSelector": {"matchLabels": {"release": "k"}}, "podMonitorNamespaceSelector": {"matchLabels": labels}});
     assert!(!refuses(select(json!({"watch": "yes"})), &namespace));
     assert!(refuses(select(json!({"watch": "no"})), &namespace));
+}
+
+/// What keeps a store's own sidecar out of its scrapes is no fault.
+#[test]
+fn a_sidecar_of_the_store_that_leaves_scrapes_alone_is_no_finding() {
+    for annotation in [
+        json!({"traffic.sidecar.istio.io/includeOutboundIPRanges": ""}),
+        json!({"traffic.sidecar.istio.io/excludeOutboundIPRanges": "0.0.0.0/0"}),
+        json!({"traffic.sidecar.istio.io/excludeOutboundPorts": "15090,15020"}),
+    ] {
+        let (answers, mut mesh) = healthy();
+        mesh.store_pods[0]["spec"]["containers"] = json!([{"name": "istio-proxy", "image": "proxyv2"}]);
+        mesh.store_pods[0]["metadata"]["annotations"] = annotation;
+        assert_eq!(causes(&answers, &mesh), (Rung::Correct, vec![]));
+    }
+}
+
+/// Faults that leave each other visible are both named.
+#[test]
+fn pairs_of_faults_are_both_named() {
+    let (mut answers, mut mesh) = healthy();
+    mesh.expected.extend(["bank/web-1".to_owned(), "shop/web-2".to_owned()]);
+    mesh.forbidden_namespaces.push("bank".to_owned());
+    mesh.wrong_annotation.push("shop/web-2".to_owned());
+    answers.duplicates = Some(answer(&[&[]]));
+    answers.targets.as_mut().unwrap().push(down(15090, "body size limit exceeded"));
+    let (_, found) = causes(&answers, &mesh);
+    let wanted = [Cause::LimitExceeded, Cause::PodsForbidden, Cause::WrongAnnotation, Cause::DuplicateSamples];
+    assert_eq!(found, wanted);
 }

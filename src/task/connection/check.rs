@@ -6,9 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ConnectionError;
 use super::store::Store;
-use crate::cluster::{self, Cluster};
+use super::{ConnectionError, discover, facts};
 use crate::observe::envelope::{self, QueryAnswer};
 use crate::observe::instance::{InstanceKind, ServiceAddress, root};
 use crate::observe::ladder::{self, Answers, Diagnosis, Mesh, Rung};
@@ -28,6 +27,14 @@ pub struct CheckParams {
     /// A Service of the target instead of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceAddress>,
+    /// Window that you take rates over, seconds: it should hold four scrapes. That of `metrics.query` when absent.
+    #[serde(default = "window")]
+    #[schemars(range(min = 15, max = 86_400))]
+    pub window_s: u64,
+}
+
+const fn window() -> u64 {
+    120
 }
 
 /// Report of `connection.check`.
@@ -70,7 +77,7 @@ impl Task for Check {
             path: root(),
             tls: false,
         };
-        CheckParams { connection: None, service: Some(service) }
+        CheckParams { connection: None, service: Some(service), window_s: window() }
     }
 
     async fn run(&self, cx: &TaskContext, params: CheckParams) -> Result<Outcome<CheckReport>, Failure<CheckReport>> {
@@ -105,18 +112,25 @@ impl Task for Check {
             let (rung, finding) = ladder::unusable(&trouble);
             return Ok(done(rung, vec![finding], &nothing, Vec::new()));
         }
-        cx.step("plan", 1, 3, "reading pods, monitors and Telemetry of the cluster");
-        let (mesh, unread) = read_mesh(&cluster).await?;
+        cx.step("plan", 1, 3, "reading pods, monitors, policies and Telemetry of the cluster");
+        let (mut mesh, mut unread) = facts::read(&cluster).await?;
+        mesh.store_pods = facts::store_pods(&store, &mut unread).await?;
         cx.step("plan", 2, 3, "asking the store for Istio's metrics");
-        let answers = ask(&store).await?;
+        let answers = ask(&store, params.window_s).await?;
         cx.guard.check()?;
-        let (rung, findings) = ladder::climb(&answers, &mesh);
+        facts::add_forbidden_namespaces(&cluster, &answers, &mut mesh, &mut unread).await?;
+        let (mut rung, mut findings) = ladder::climb(&answers, &mesh);
+        if findings.iter().any(|one| one.cause == ladder::Cause::NothingScrapesIstio) {
+            mesh.other_stores = discover::stores_with_istio(&cluster, &store).await?;
+            (rung, findings) = ladder::climb(&answers, &mesh);
+        }
+        cx.guard.check()?;
         Ok(done(rung, findings, &mesh, unread))
     }
 }
 
 /// The queries of the ladder; scope labels are in each selector.
-async fn ask(store: &Store) -> Result<Answers, Error> {
+async fn ask(store: &Store, window_s: u64) -> Result<Answers, Error> {
     let scope: Vec<String> = store
         .scope
         .iter()
@@ -124,28 +138,53 @@ async fn ask(store: &Store) -> Result<Answers, Error> {
         .collect();
     let scope = if scope.is_empty() { String::new() } else { format!("{{{}}}", scope.join(",")) };
     let query = async |promql: String| store.query(&promql, None).await;
-    let now = query("time()".to_owned()).await?.series.first().and_then(envelope::Series::last);
     let counted = async |by: &str, metric: &str| -> Result<Option<QueryAnswer>, Error> {
         query(format!("count by ({by}) ({metric}{scope})")).await.map(Some)
     };
-    let twice = "count by (namespace, pod) (count by (namespace, pod, job, instance) (istio_requests_total";
-    let by_pod = format!(
-        "count by (namespace, pod) \
-         (istio_requests_total{scope} or istio_tcp_sent_bytes_total{scope} or istio_build{scope})"
-    );
-    Ok(Answers {
+    let newest = newest(store, &scope).await?;
+    let now = match newest.series.first().and_then(|series| series.samples.last()) {
+        Some((now, _)) => Some(*now),
+        None => query("time()".to_owned()).await?.series.first().and_then(envelope::Series::last),
+    };
+    let mut answers = Answers {
         now,
-        newest: Some(newest(store, &scope).await?),
-        builds: counted("component, tag", "istio_build").await?,
+        newest: Some(newest),
+        builds: counted("component, tag, cluster", "istio_build").await?,
         requests: counted("reporter", "istio_requests_total").await?,
         tcp: counted("reporter", "istio_tcp_sent_bytes_total").await?,
         buckets: counted("reporter", "istio_request_duration_milliseconds_bucket").await?,
-        twice: Some(query(format!("{twice}{scope})) > 1")).await?),
-        clusters: counted("cluster", "istio_build").await?,
         targets: targets(store).await?,
-        pods_seen: pods_seen(&query(by_pod).await?),
         scoped: !store.scope.is_empty(),
-    })
+        window_s,
+        ..Answers::default()
+    };
+    let twice = "count by (namespace, pod) (count by (namespace, pod, job, instance) (istio_requests_total";
+    answers.twice = Some(query(format!("{twice}{scope})) > 1")).await?);
+    answers.replicas = counted("prometheus_replica", "up").await?;
+    let duplicates = "sum(increase(prometheus_target_scrapes_sample_duplicate_timestamp_total[10m])) > 0";
+    answers.duplicates = Some(query(duplicates.to_owned()).await?);
+    let failures =
+        "sum by (namespace, pod) (increase(istio_agent_scrape_failures_total{type=\"application\"}[10m])) > 0";
+    answers.merge_failures = Some(query(failures.to_owned()).await?);
+    if answers.targets.is_none() {
+        let by_pod = format!(
+            "count by (namespace, pod) \
+             (istio_requests_total{scope} or istio_tcp_sent_bytes_total{scope} or istio_build{scope})"
+        );
+        answers.pods_seen = pods_seen(&query(by_pod).await?);
+    }
+    answers.victoria_metrics = discover::is_victoria_metrics(store).await;
+    if ladder::lacks_series(&answers) {
+        answers.configuration = configuration(store).await;
+    }
+    Ok(answers)
+}
+
+/// The store's configuration; none where it does not serve it, as Thanos and Mimir.
+async fn configuration(store: &Store) -> Option<Value> {
+    let answer = store.get("/api/v1/status/config", &[]).await.ok()?;
+    let (data, _) = envelope::data(&answer).ok()?;
+    serde_saphyr::from_str(data["yaml"].as_str()?).ok()
 }
 
 /// The newest sample of `up` as a value.
@@ -167,76 +206,4 @@ async fn targets(store: &Store) -> Result<Option<Vec<Value>>, Error> {
     };
     let Ok((data, _)) = envelope::data(&answer) else { return Ok(None) };
     Ok(data["activeTargets"].as_array().cloned())
-}
-
-/// What of the mesh a store should scrape, and what explains missing targets. Lists that are forbidden are named.
-async fn read_mesh(cluster: &Cluster) -> Result<(Mesh, Vec<String>), Error> {
-    let mut mesh = Mesh::default();
-    let mut unread = Vec::new();
-    let mut pods = Vec::new();
-    let mut gateways = Vec::new();
-    for (api_version, kind) in [
-        ("v1", "Pod"),
-        ("v1", "Namespace"),
-        ("monitoring.coreos.com/v1", "Prometheus"),
-        ("monitoring.coreos.com/v1", "PodMonitor"),
-        ("monitoring.coreos.com/v1", "ServiceMonitor"),
-        ("telemetry.istio.io/v1", "Telemetry"),
-        ("gateway.networking.k8s.io/v1", "Gateway"),
-    ] {
-        let Some(served) = cluster.kind(api_version, kind).await? else { continue };
-        let into = match kind {
-            "Pod" => &mut pods,
-            "Namespace" => &mut mesh.namespaces,
-            "Prometheus" => &mut mesh.operator_prometheuses,
-            "Telemetry" => &mut mesh.telemetries,
-            "Gateway" => &mut gateways,
-            _ => &mut mesh.monitors,
-        };
-        let listed = cluster.list(&served, None, None, |mut object| {
-            object["kind"] = Value::from(kind);
-            into.push(object);
-        });
-        match listed.await {
-            Ok(()) => {}
-            Err(error @ cluster::Error::Request { .. }) => unread.push(format!("{kind}: {error}")),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    for pod in &pods {
-        sort(pod, &mut mesh);
-    }
-    mesh.ambient_without_waypoint = ambient_without_waypoint(&mesh.namespaces, &gateways);
-    Ok((mesh, unread))
-}
-
-/// Whether a store should scrape the pod, and by which annotation.
-fn sort(pod: &Value, mesh: &mut Mesh) {
-    let running = pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
-    if !running || !crate::analysis::istio::pod::has_sidecar(pod) {
-        return;
-    }
-    let metadata = &pod["metadata"];
-    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
-    let place = format!("{}/{}", text("namespace"), text("name"));
-    match metadata["annotations"]["prometheus.io/port"].as_str() {
-        Some("15020") => {}
-        Some(_) => mesh.wrong_annotation.push(place.clone()),
-        None => mesh.without_annotation.push(place.clone()),
-    }
-    mesh.expected.push(place);
-}
-
-fn ambient_without_waypoint(namespaces: &[Value], gateways: &[Value]) -> Vec<String> {
-    let has_waypoint = |space: &Value| {
-        gateways.iter().any(|gateway| {
-            gateway["spec"]["gatewayClassName"] == "istio-waypoint"
-                && gateway["metadata"]["namespace"] == space["metadata"]["name"]
-        })
-    };
-    namespaces
-        .iter()
-        .filter(|space| space["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient" && !has_waypoint(space))
-        .filter_map(|space| space["metadata"]["name"].as_str().map(str::to_owned))
-        .collect()
 }

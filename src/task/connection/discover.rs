@@ -18,6 +18,8 @@ use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 const AT_ONCE: usize = 3;
 /// Servers that are asked at most; the others stay `discovered`.
 const MOST_ASKED: usize = 30;
+/// Stores that are asked whether they have what another one lacks.
+const MOST_COMPARED: usize = 5;
 /// Servers in one report.
 const MOST_REPORTED: usize = 200;
 
@@ -84,28 +86,42 @@ impl Task for Discover {
     ) -> Result<Outcome<DiscoverReport>, Failure<DiscoverReport>> {
         let cluster = cx.cluster().await?;
         cx.step("plan", 0, 1, "listing Services, pods and the configuration of Kiali, Flagger, Argo Rollouts and KEDA");
-        let (observed, unread) = observe(&cluster).await?;
-        let mut instances = discover(&observed);
-        instances.retain(|one| is_asked_for(one, &params));
-        instances.truncate(MOST_REPORTED);
+        let (mut instances, unread) = list(&cluster, &params).await?;
         if params.ask {
-            let total = instances.len().min(MOST_ASKED);
-            let (first, rest): (Vec<_>, Vec<_>) =
-                instances.into_iter().enumerate().partition(|(index, _)| *index < MOST_ASKED);
-            let asked = futures::stream::iter(first).map(|(index, instance)| {
-                let cluster = cluster.clone();
-                async move {
-                    cx.step("plan", index, total, format!("asking {}", instance.fingerprint));
-                    ask(cluster, instance).await
-                }
-            });
-            let mut all: Vec<Instance> = asked.buffered(AT_ONCE).collect().await;
-            all.extend(rest.into_iter().map(|(_, instance)| instance));
-            instances = all;
+            instances = ask_all(cx, &cluster, instances).await;
         }
         cx.guard.check()?;
         Ok(Outcome::Unchanged(DiscoverReport { instances, unread }))
     }
+}
+
+/// The servers that are asked for, best score first, and what could not be listed.
+pub(super) async fn list(cluster: &Cluster, params: &DiscoverParams) -> Result<(Vec<Instance>, Vec<String>), Error> {
+    let (observed, unread) = observe(cluster).await?;
+    let mut instances = discover(&observed);
+    instances.retain(|one| is_asked_for(one, params));
+    instances.truncate(MOST_REPORTED);
+    Ok((instances, unread))
+}
+
+/// Asks the first servers what they are, some at the same time.
+pub(super) async fn ask_all(
+    cx: &TaskContext,
+    cluster: &std::sync::Arc<Cluster>,
+    mut instances: Vec<Instance>,
+) -> Vec<Instance> {
+    let rest = instances.split_off(instances.len().min(MOST_ASKED));
+    let total = instances.len();
+    let asked = futures::stream::iter(instances.into_iter().enumerate()).map(|(index, instance)| {
+        let cluster = cluster.clone();
+        async move {
+            cx.step("plan", index, total, format!("asking {}", instance.fingerprint));
+            ask(cluster, instance).await
+        }
+    });
+    let mut all: Vec<Instance> = asked.buffered(AT_ONCE).collect().await;
+    all.extend(rest);
+    all
 }
 
 fn is_asked_for(one: &Instance, params: &DiscoverParams) -> bool {
@@ -139,7 +155,7 @@ const SOURCES: &[(&str, &str, Option<&str>)] = &[
 ///
 /// # Errors
 /// When the API server cannot be reached at all: then nothing is known.
-async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<String>), Error> {
+pub(super) async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<String>), Error> {
     let mut observed = Observed::default();
     let mut unread = Vec::new();
     for (api_version, kind, labels) in SOURCES {
@@ -231,6 +247,33 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
         }
     }
     (State::Connected, None)
+}
+
+/// Whether the store is a `VictoriaMetrics`; false where it does not tell.
+pub(super) async fn is_victoria_metrics(store: &Store) -> bool {
+    let Ok(answer) = store.get("/api/v1/status/buildinfo", &[]).await else { return false };
+    envelope::data(&answer).is_ok_and(|(data, _)| flavor(&data) == Some(Flavor::VictoriaMetrics))
+}
+
+/// Other stores of the cluster that have metrics of Istio, by Service. A store that cannot be asked is left out.
+///
+/// # Errors
+/// When the API server cannot be reached at all.
+pub(super) async fn stores_with_istio(cluster: &std::sync::Arc<Cluster>, than: &Store) -> Result<Vec<String>, Error> {
+    let (observed, _) = observe(cluster).await?;
+    let is_other = |one: &Instance| {
+        let same = one.service.as_ref() == than.service();
+        one.kind == InstanceKind::Prometheus && one.state != State::Unreachable && !same
+    };
+    let others = discover(&observed).into_iter().filter(is_other).filter_map(|one| one.service).take(MOST_COMPARED);
+    let asked = futures::stream::iter(others).map(|service| {
+        let store = Store::of_service(cluster.clone(), InstanceKind::Prometheus, service);
+        async move {
+            let answer = store.query("count(istio_build or istio_requests_total)", None).await.ok()?;
+            (!answer.series.is_empty()).then(|| store.address.clone())
+        }
+    });
+    Ok(asked.buffered(AT_ONCE).filter_map(std::future::ready).collect().await)
 }
 
 /// Product, from `/api/v1/status/buildinfo`.

@@ -114,6 +114,40 @@ pub enum ConnectionError {
         /// What is missing.
         reason: String,
     },
+    /// Monitors that this object of the Prometheus Operator would ignore.
+    #[error("Prometheus {prometheus} would not select a {kind}: {reason}")]
+    NotSelected {
+        /// `namespace/name`.
+        prometheus: String,
+        /// `PodMonitor` or `ServiceMonitor`.
+        kind: &'static str,
+        /// Which selector does not match.
+        reason: String,
+    },
+    /// The command names an object of the Prometheus Operator that does not exist.
+    #[error("the target has no Prometheus object {prometheus}")]
+    NoPrometheusObject {
+        /// `namespace/name`.
+        prometheus: String,
+    },
+    /// Other scrape jobs have the same pods as targets.
+    #[error("{address} scrapes Istio already, by {}", .jobs.join(", "))]
+    Scraped {
+        /// Service or configured connection.
+        address: String,
+        /// Each job with the number of its targets.
+        jobs: Vec<String>,
+    },
+    /// A record of an earlier command cannot be read.
+    #[error("{object}: its key {key} is not a valid record: {reason}")]
+    CorruptRecord {
+        /// The `ConfigMap`.
+        object: String,
+        /// Key of its data.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 fn listed(names: &[String]) -> String {
@@ -136,7 +170,11 @@ impl Classify for ConnectionError {
             | Self::ForeignObject { .. }
             | Self::EditedObject { .. }
             | Self::FileProvisioned { .. }
-            | Self::NoWay { .. } => Class::Terminal,
+            | Self::NoWay { .. }
+            | Self::NotSelected { .. }
+            | Self::NoPrometheusObject { .. }
+            | Self::Scraped { .. }
+            | Self::CorruptRecord { .. } => Class::Terminal,
         }
     }
 
@@ -159,6 +197,9 @@ impl Classify for ConnectionError {
             Self::FileProvisioned { .. } => Code::SH3511,
             Self::Rejected { .. } => Code::SH3512,
             Self::NoWay { .. } => Code::SH3513,
+            Self::NotSelected { .. } | Self::NoPrometheusObject { .. } => Code::SH3514,
+            Self::Scraped { .. } => Code::SH3515,
+            Self::CorruptRecord { .. } => Code::SH3516,
         }
     }
 }

@@ -5,9 +5,12 @@ mod apply;
 mod check;
 mod discover;
 mod error;
+mod facts;
 pub(super) mod store;
+mod watch;
 
 pub use apply::{Apply, ApplyParams, Remove, RemoveParams};
 pub use check::{Check, CheckParams, CheckReport};
 pub use discover::{Discover, DiscoverParams, DiscoverReport};
 pub use error::ConnectionError;
+pub use watch::{Watch, WatchParams, WatchReport};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ConnectionError;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, ObjectRef};
 use crate::config;
 use crate::http;
 use crate::observe::envelope::{self, Answer, MAX_ANSWER, QueryAnswer, Unusable};
@@ -150,6 +150,29 @@ impl Store {
             Reach::Proxy { service, .. } => Some(service),
             Reach::Url { .. } => None,
         }
+    }
+
+    /// Pods behind the Service; none for a server by URL, and for a Service without a selector.
+    ///
+    /// # Errors
+    /// Reading the Service or listing pods failed.
+    pub async fn pods(&self) -> Result<Vec<Value>, Error> {
+        let mut pods = Vec::new();
+        let Reach::Proxy { cluster, service } = &self.reach else { return Ok(pods) };
+        let object = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            namespace: Some(service.namespace.clone()),
+            name: service.name.clone(),
+        };
+        let live = cluster.get(&object).await?.unwrap_or_default();
+        let selector = live["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
+        if let (Some(selector), Some(kind)) = (selector, cluster.kind("v1", "Pod").await?) {
+            let pairs: Vec<String> =
+                selector.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+            cluster.list(&kind, Some(&service.namespace), Some(&pairs.join(",")), |pod| pods.push(pod)).await?;
+        }
+        Ok(pods)
     }
 
     /// Whether requests carry a credential, a client certificate or a header of the worker's configuration.

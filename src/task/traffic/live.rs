@@ -24,8 +24,8 @@ pub struct Found {
     pub warnings: Vec<String>,
     /// `spec` of our `DestinationRule`.
     pub rule: Option<Value>,
-    /// Whether our `VirtualService` is there.
-    pub routes: bool,
+    /// Our `VirtualService`.
+    pub routes: Option<Value>,
 }
 
 /// Where to look, and for what.
@@ -121,7 +121,7 @@ impl Look<'_> {
             Ok::<_, cluster::Error>(live.filter(|live| self.cluster.is_member(live, self.installation)))
         };
         found.rule = ours("DestinationRule").await?.map(|live| live["spec"].clone());
-        found.routes = ours("VirtualService").await?.is_some();
+        found.routes = ours("VirtualService").await?;
         Ok(())
     }
 

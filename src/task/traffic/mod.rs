@@ -2,23 +2,30 @@
 //! `VirtualService` and `DestinationRule`.
 
 mod explain;
+mod gate;
 mod live;
 mod objects;
 mod params;
 mod reach;
+mod rollout;
 mod scenario;
 mod spec;
 mod write;
 
+use std::time::Duration;
+
 use super::istio_api::{NETWORKING, newest};
 use super::names::{self, Namespace};
 use super::refusal::Refusal;
-use super::{Error, Failure, Outcome, Task, TaskContext};
+use super::{Error, Failure, Limits, Outcome, Task, TaskContext};
 use crate::cluster::{self, Cluster, ObjectRef, ObjectReport};
+use gate::Plan;
 use live::{Found, Look};
+use rollout::Rollout;
 use spec::Spec;
 use write::Work;
 
+pub use gate::{Gate, GateReport, Observation};
 pub use params::{
     Abort, ApplyParams, CircuitBreaker, ClearParams, Delay, Destination, Fault, Labels, LoadBalancer, Match, Mirror,
     Retries, Rule, ServiceReport, SubsetReport, Text, TrafficReport,
@@ -60,6 +67,11 @@ impl Task for Apply {
         report.objects.iter().collect()
     }
 
+    fn limits(&self) -> Limits {
+        // A gated change takes as long as its windows.
+        Limits { deadline: Duration::from_hours(2), ..Limits::default() }
+    }
+
     fn installation(&self, params: &ApplyParams) -> Option<String> {
         Some(lease(&params.namespace))
     }
@@ -87,6 +99,7 @@ impl Task for Apply {
             circuit_breaker: None,
             load_balancer: None,
             mutual_tls: false,
+            gate: None,
             dry_run: false,
             force: false,
         }
@@ -98,6 +111,10 @@ impl Task for Apply {
         params: ApplyParams,
     ) -> Result<Outcome<TrafficReport>, Failure<TrafficReport>> {
         let specs = Spec::all(&params)?;
+        let plan = match &params.gate {
+            Some(gate) => Some(Plan::of(&params, gate, &specs, Plan::store(cx, gate).await?)?),
+            None => None,
+        };
         let cluster = cx.cluster().await?;
         let Some(version) = newest(&cluster, &NETWORKING, &[RULE, ROUTES]).await.map_err(Error::from)? else {
             return Err(Error::from(unserved(&params.namespace, &specs[0].service)).into());
@@ -120,11 +137,19 @@ impl Task for Apply {
             services: specs.iter().zip(&found).map(|(spec, found)| told(spec, found)).collect(),
             warnings,
             dry_run: params.dry_run,
+            gate: None,
             objects: Vec::new(),
         };
         let mut work = Work::new(cx, &cluster, &params.namespace, report);
+        if let Some(plan) = &plan {
+            let rollout = Rollout { cx, plan, spec: &specs[0], version, params: &params };
+            return match rollout.run(&mut work, &found[0]).await {
+                Ok(()) => Ok(work.done()),
+                Err(error) => Err(work.failed(error)),
+            };
+        }
         for (spec, found) in specs.iter().zip(&found) {
-            if let Err(error) = work.apply(spec, found, version, &params).await {
+            if let Err(error) = work.apply(spec, found, version, &params, None).await {
                 return Err(work.failed(error));
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::gate::{Gate, GateReport};
 use super::scenario::Scenario;
 use crate::cluster::ObjectReport;
 use crate::task::DURATION;
@@ -50,6 +51,9 @@ pub struct ApplyParams {
     /// Clients use Istio's mutual TLS, said outright: for meshes whose automatic mTLS is off.
     #[serde(default)]
     pub mutual_tls: bool,
+    /// Moves the weights in steps while metrics of a canary are healthy; otherwise they go back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
     /// Report what would change, write nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -303,7 +307,7 @@ pub struct ClearParams {
 }
 
 /// Report of `traffic.apply` and `traffic.clear`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrafficReport {
     /// API group and version of the objects; absent when the cluster serves none.
@@ -317,6 +321,9 @@ pub struct TrafficReport {
     /// Nothing was written.
     #[serde(default)]
     pub dry_run: bool,
+    /// How a gated change went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateReport>,
     /// The objects.
     pub objects: Vec<ObjectReport>,
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use super::gate::ANNOTATION;
 use super::live::Found;
 use super::params::{ApplyParams, TrafficReport};
 use super::spec::Spec;
 use super::{MARK, ROUTES, RULE, installation, object_name, objects, reference};
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{Action, ApplyOptions, Cluster, Family, ObjectReport, ObjectsFailure, ObjectsReport, apply};
+use crate::guard::Guard;
 use crate::task::istio_api::object;
 use crate::task::names::Namespace;
 use crate::task::{Error, Failure, Outcome, TaskContext};
@@ -27,16 +29,13 @@ pub struct Work<'a> {
     namespace: &'a Namespace,
     report: TrafficReport,
     wrote: bool,
+    guard: Guard,
 }
 
 impl<'a> Work<'a> {
-    pub const fn new(
-        cx: &'a TaskContext,
-        cluster: &'a Cluster,
-        namespace: &'a Namespace,
-        report: TrafficReport,
-    ) -> Self {
-        Self { cx, cluster, namespace, report, wrote: false }
+    pub fn new(cx: &'a TaskContext, cluster: &'a Cluster, namespace: &'a Namespace, report: TrafficReport) -> Self {
+        let guard = cx.guard.clone();
+        Self { cx, cluster, namespace, report, wrote: false, guard }
     }
 
     pub fn done(self) -> Outcome<TrafficReport> {
@@ -49,12 +48,23 @@ impl<'a> Work<'a> {
         Failure { error, report: begun.then_some(outcome) }
     }
 
+    /// From now on writes go on for `time` although the command was stopped, to restore what it has changed.
+    pub fn restore_for(&mut self, time: Duration) {
+        self.guard = self.cx.guard.for_cleanup(time);
+    }
+
+    pub const fn report(&mut self) -> &mut TrafficReport {
+        &mut self.report
+    }
+
+    /// Writes the objects of a service. The routes carry `mark` as the annotation of a gated change.
     pub async fn apply(
         &mut self,
         spec: &Spec,
         found: &Found,
         version: &str,
         params: &ApplyParams,
+        mark: Option<&str>,
     ) -> Result<(), Error> {
         let rule = objects::destination_rule(spec);
         let routes = objects::virtual_service(spec);
@@ -73,11 +83,12 @@ impl<'a> Work<'a> {
         };
         let set = |rule: Option<&Value>| -> Vec<_> {
             let rule = rule.map(|it| object(RULE, it));
-            rule.into_iter().chain(routes.as_ref().map(|it| object(ROUTES, it))).collect()
+            let routes = routes.as_ref().map(|it| marked(object(ROUTES, it), mark));
+            rule.into_iter().chain(routes).collect()
         };
         let live = found.rule.as_ref().filter(|_| !params.dry_run);
         // What old routes name has to outlive them; without routes nothing is named.
-        let bridge = live.filter(|_| found.routes).and_then(|live| objects::bridge(live, rule.as_ref()));
+        let bridge = live.filter(|_| found.routes.is_some()).and_then(|live| objects::bridge(live, rule.as_ref()));
         let first = bridge.as_ref().or(rule.as_ref());
         if let Some(first) = first.filter(|first| !params.dry_run && objects::adds_subsets(first, live)) {
             // Proxies that know a subset's name and not yet its pods answer 503.
@@ -95,7 +106,7 @@ impl<'a> Work<'a> {
 
     async fn write(&mut self, spec: &Spec, set: Vec<DynamicObject>, options: &ApplyOptions) -> Result<(), Error> {
         let installation = installation(self.namespace, &spec.service);
-        let (guard, progress) = (&self.cx.guard, &*self.cx.progress);
+        let (guard, progress) = (&self.guard, &*self.cx.progress);
         let done = apply::apply(self.cluster, &installation, set, options, guard, progress).await;
         self.note(done)
     }
@@ -134,7 +145,7 @@ impl<'a> Work<'a> {
     async fn settle(&self, service: &str, why: &str) -> Result<(), Error> {
         self.cx.step("wait", 0, 0, format!("{service}: {why}"));
         tokio::select! {
-            stop = self.cx.guard.stopped() => Err(stop.into()),
+            stop = self.guard.stopped() => Err(stop.into()),
             () = self.cx.clock.sleep(SETTLE) => Ok(()),
         }
     }
@@ -153,6 +164,13 @@ impl<'a> Work<'a> {
         }
         result
     }
+}
+
+fn marked(mut routes: DynamicObject, mark: Option<&str>) -> DynamicObject {
+    if let Some(mark) = mark {
+        routes.metadata.annotations = Some([(ANNOTATION.to_owned(), mark.to_owned())].into());
+    }
+    routes
 }
 
 /// One line for each object, that of the last thing done to it.

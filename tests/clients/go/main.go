@@ -32,6 +32,7 @@ type command struct {
 	Cancel                    bool
 	Changed                   *bool
 	Report                    any
+	Events                    map[string]int // number of events of each kind
 }
 
 type result struct {
@@ -156,6 +157,17 @@ func send(js jetstream.JetStream, target string, command command) error {
 	if started.Type() != "io.meshery.istio.event.started.v1" || started.Extensions()["commandid"] != sent.ID() {
 		return fmt.Errorf("the first event is %s", started)
 	}
+	for kind, count := range command.Events {
+		events, err := firsts(ctx, js, "ISTIO_EVT", "istio.evt."+target+"."+key+"."+kind, count)
+		if err != nil {
+			return err
+		}
+		for _, one := range events {
+			if one.Type() != "io.meshery.istio.event."+kind+".v1" || one.Extensions()["commandid"] != sent.ID() {
+				return fmt.Errorf("an event is %s", one)
+			}
+		}
+	}
 	return nil
 }
 
@@ -176,6 +188,15 @@ func write(ctx context.Context, event *event.Event, mode string, message *nats.M
 
 // first is the first event of the subject, whether it is there already or comes later.
 func first(ctx context.Context, js jetstream.JetStream, stream, subject string) (*event.Event, error) {
+	events, err := firsts(ctx, js, stream, subject, 1)
+	if err != nil {
+		return nil, err
+	}
+	return events[0], nil
+}
+
+// firsts is the first events of the subject, whether they are there already or come later.
+func firsts(ctx context.Context, js jetstream.JetStream, stream, subject string, count int) ([]*event.Event, error) {
 	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject},
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
@@ -183,16 +204,23 @@ func first(ctx context.Context, js jetstream.JetStream, stream, subject string) 
 	if err != nil {
 		return nil, err
 	}
-	message, err := consumer.Next(jetstream.FetchMaxWait(patience))
-	if err != nil {
-		return nil, fmt.Errorf("nothing came on %s: %w", subject, err)
+	var events []*event.Event
+	for len(events) < count {
+		message, err := consumer.Next(jetstream.FetchMaxWait(patience))
+		if err != nil {
+			return nil, fmt.Errorf("%d of %d came on %s: %w", len(events), count, subject, err)
+		}
+		if found := message.Headers().Get("Content-Type"); found != event.ApplicationCloudEventsJSON {
+			return nil, fmt.Errorf("Content-Type is %q", found)
+		}
+		read := event.New()
+		if err := json.Unmarshal(message.Data(), &read); err != nil {
+			return nil, err
+		}
+		if err := read.Validate(); err != nil {
+			return nil, err
+		}
+		events = append(events, &read)
 	}
-	if found := message.Headers().Get("Content-Type"); found != event.ApplicationCloudEventsJSON {
-		return nil, fmt.Errorf("Content-Type is %q", found)
-	}
-	read := event.New()
-	if err := json.Unmarshal(message.Data(), &read); err != nil {
-		return nil, err
-	}
-	return &read, read.Validate()
+	return events, nil
 }

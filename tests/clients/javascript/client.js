@@ -33,13 +33,22 @@ function readEvent(message) {
 
 /** The first message of the subject, whether it is there already or comes later. */
 async function first(js, stream, subject) {
+  return (await messages(js, stream, subject, 1))[0];
+}
+
+/** The first messages of the subject, whether they are there already or come later. */
+async function messages(js, stream, subject, count) {
   const consumer = await js.consumers.get(stream, {
     filter_subjects: subject,
     deliver_policy: DeliverPolicy.All,
   });
-  const message = await consumer.next({ expires: PATIENCE });
-  assert.ok(message, `nothing came on ${subject}`);
-  return message;
+  const found = [];
+  while (found.length < count) {
+    const message = await consumer.next({ expires: PATIENCE });
+    assert.ok(message, `${found.length} of ${count} came on ${subject}`);
+    found.push(message);
+  }
+  return found;
 }
 
 async function run(js, target, command) {
@@ -79,6 +88,13 @@ async function run(js, target, command) {
     const started = readEvent(await first(js, "ISTIO_EVT", `istio.evt.${target}.${key}.>`));
     assert.equal(started.type, "io.meshery.istio.event.started.v1");
     assert.equal(started.commandid, id);
+    for (const [kind, count] of Object.entries(command.events ?? {})) {
+      for (const message of await messages(js, "ISTIO_EVT", `istio.evt.${target}.${key}.${kind}`, count)) {
+        const event = readEvent(message);
+        assert.equal(event.type, `io.meshery.istio.event.${kind}.v1`);
+        assert.equal(event.commandid, id);
+      }
+    }
   } else {
     assert.match(result.data.error?.code ?? "", /^SH\d{4}$/, JSON.stringify(result.data));
   }

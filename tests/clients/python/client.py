@@ -54,11 +54,16 @@ def read_event(message):
 
 async def first(js, stream, subject):
     """The first message of the subject, whether it is there already or comes later."""
+    return (await messages(js, stream, subject, 1))[0]
+
+
+async def messages(js, stream, subject, count):
+    """The first messages of the subject, whether they are there already or come later."""
     subscription = await js.subscribe(
         subject, stream=stream, ordered_consumer=True, deliver_policy=DeliverPolicy.ALL
     )
     try:
-        return await subscription.next_msg(timeout=PATIENCE)
+        return [await subscription.next_msg(timeout=PATIENCE) for _ in range(count)]
     finally:
         await subscription.unsubscribe()
 
@@ -103,6 +108,11 @@ async def run(js, target, command):
         started = read_event(await first(js, "ISTIO_EVT", f"istio.evt.{target}.{key}.>"))
         check(started.get_type() == "io.meshery.istio.event.started.v1", f"the first event is {started.get_type()}")
         check(started.get_attributes().get("commandid") == command_id, "commandid of the event differs")
+        for kind, count in command.get("events", {}).items():
+            for message in await messages(js, "ISTIO_EVT", f"istio.evt.{target}.{key}.{kind}", count):
+                event = read_event(message)
+                check(event.get_type() == f"io.meshery.istio.event.{kind}.v1", f"an event is {event.get_type()}")
+                check(event.get_attributes().get("commandid") == command_id, f"commandid of {kind} differs")
     else:
         code = (data.get("error") or {}).get("code", "")
         check(re.fullmatch(r"SH\d{4}", code), f"the error has no code: {data}")

@@ -46,3 +46,42 @@ subjects:
   - { kind: ServiceAccount, name: {{ include "sailhand.serviceAccount" $root }}, namespace: {{ $root.Release.Namespace }} }
 {{- end }}
 {{- end }}
+
+
+{{/* Pod fields of a short command that uses NATS and not Kubernetes: dict root, config (a ConfigMap), secrets, args. */}}
+{{- define "sailhand.client" -}}
+automountServiceAccountToken: false
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: { type: RuntimeDefault }
+containers:
+  - name: sailhand
+    image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
+    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+    args: {{ toJson (concat .args (list "--config" "/etc/sailhand/config/config.toml")) }}
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: { drop: [ALL] }
+    resources:
+      requests: { cpu: 20m, memory: 32Mi }
+      limits: { memory: 128Mi }
+    volumeMounts:
+      - { name: config, mountPath: /etc/sailhand/config, readOnly: true }
+      {{- range .secrets }}
+      - { name: secret-{{ .folder }}, mountPath: /etc/sailhand/{{ .folder }}, readOnly: true }
+      {{- end }}
+volumes:
+  - name: config
+    configMap: { name: {{ .config }} }
+  {{- range .secrets }}
+  - name: secret-{{ .folder }}
+    secret: { secretName: {{ .name }}, defaultMode: 0440 }
+  {{- end }}
+{{- end }}

@@ -213,6 +213,18 @@
 - apiGroups: [""]
   resources: [configmaps, namespaces, pods, services]
   verbs: [list]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list]
+- apiGroups: [security.istio.io]
+  resources: [peerauthentications]
+  verbs: [list]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list]
@@ -243,6 +255,22 @@
 - apiGroups: [grafana.integreatly.org]
   resources: [grafanas, grafanadatasources]
   verbs: [list]
+{{- end }}
+
+{{/* Monitors for Istio, and the Prometheus object whose selectors they have to match. */}}
+{{- define "sailhand.rules.scrapes" -}}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [namespaces, pods]
+  verbs: [list]
+- apiGroups: [monitoring.coreos.com]
+  resources: [prometheuses]
+  verbs: [get]
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors, servicemonitors]
+  verbs: [get, list, create, patch, delete]
 {{- end }}
 
 {{/* How a Grafana gets dashboards: methods of its API through the proxy, ConfigMaps, or custom resources. */}}

@@ -15,7 +15,10 @@ use super::{
     phase, times, with_headers,
 };
 
-const GROUP: &str = "mesh";
+/// Groups of cases that run at the same time, each with workloads of its own.
+const MATCH: &str = "match";
+const REDIRECT: &str = "redirect";
+const MODIFY: &str = "modify";
 /// Requests of one check. A plane that ignores the route picks the right backend each time with a probability of 1e-3,
 /// three rounds in a row with 1e-9.
 const SOME: u32 = 10;
@@ -28,17 +31,17 @@ const GRPC: u16 = 7070;
 #[must_use]
 pub fn suite() -> Suite {
     let mut cases = core();
-    cases.extend(redirect::cases());
-    cases.extend(modify::cases());
-    cases.push(named_rule());
-    cases.push(grpc_weight());
+    cases.extend(redirect::cases().into_iter().map(|case| Case { group: REDIRECT, ..case }));
+    cases.extend(modify::cases().into_iter().map(|case| Case { group: MODIFY, ..case }));
+    cases.push(Case { group: REDIRECT, ..named_rule() });
+    cases.push(Case { group: MODIFY, ..grpc_weight() });
     let spec = |key, title| Spec { key, title, version: "gateway.networking.k8s.io/v1", legacy: None };
     Suite {
         kind: SuiteKind::GatewayApiMesh,
         version: "v1.6.1",
         prefix: "gateway-conf",
         specs: vec![spec("mesh_http", "MESH-HTTP"), spec("mesh_grpc", "MESH-GRPC")],
-        groups: vec![Group { name: GROUP, namespaces: 1, app: app() }],
+        groups: [MATCH, REDIRECT, MODIFY].map(|name| Group { name, namespaces: 1, app: app() }).into(),
         cases,
         crds: vec![("httproutes.gateway.networking.k8s.io", "v1"), ("grpcroutes.gateway.networking.k8s.io", "v1")],
     }
@@ -205,7 +208,7 @@ fn case(id: &'static str, title: &'static str, phases: Vec<Phase>) -> Case {
         kind: CaseKind::Capability,
         feature: id,
         level: Level::Core,
-        group: GROUP,
+        group: MATCH,
         canonical: true,
         may_be_refused: false,
         untestable: None,

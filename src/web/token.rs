@@ -1,5 +1,6 @@
 //! Verifies OIDC bearer tokens with the keys of their issuer.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -10,7 +11,6 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::refusal::Refusal;
 use crate::config::Oidc;
 use crate::http;
 
@@ -21,7 +21,32 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_KEYS: usize = 1 << 20;
 const MAX_TOKEN: usize = 16 << 10;
 
-pub(super) struct Verifier {
+/// Why a token is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The token.
+    #[error("the bearer token is not valid: {0}")]
+    Invalid(String),
+    /// The keys of its issuer.
+    #[error("cannot read the keys of {from}: {reason}")]
+    Keys {
+        /// File or URL.
+        from: String,
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// Who a valid token is about.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// Value of the claim that names the user.
+    pub(crate) user: String,
+    /// All claims of the token.
+    pub(crate) claims: Map<String, Value>,
+}
+
+pub(crate) struct Verifier {
     oidc: Oidc,
     algorithms: Vec<Algorithm>,
     keys: RwLock<JwkSet>,
@@ -31,15 +56,15 @@ pub(super) struct Verifier {
 
 impl Verifier {
     /// Reads the keys.
-    pub(super) async fn new(oidc: Oidc) -> Result<Self, Refusal> {
-        let keys = RwLock::new(read(&oidc.jwks).await?);
+    pub(crate) async fn new(oidc: Oidc) -> Result<Self, Error> {
+        let keys = RwLock::new(read(&oidc).await?);
         let algorithms = oidc.algorithms.iter().filter_map(|name| Algorithm::from_str(name).ok()).collect();
         Ok(Self { oidc, algorithms, keys, read: Mutex::new(Instant::now()) })
     }
 
-    /// Name of the user that a token authenticates.
-    pub(super) async fn user(&self, token: &str) -> Result<String, Refusal> {
-        let wrong = |reason: String| Refusal::Identity(format!("the bearer token is not valid: {reason}"));
+    /// Checks signature, algorithm, issuer, audience and times of a token.
+    pub(crate) async fn identity(&self, token: &str) -> Result<Identity, Error> {
+        let wrong = Error::Invalid;
         if token.len() > MAX_TOKEN {
             return Err(wrong(format!("it is longer than {MAX_TOKEN} bytes")));
         }
@@ -60,18 +85,19 @@ impl Verifier {
         let claims = decode::<Map<String, Value>>(token, &key, &validation);
         let claims = claims.map_err(|error| wrong(error.to_string()))?.claims;
         let user = claims.get(&self.oidc.user_claim).and_then(Value::as_str).filter(|user| !user.is_empty());
-        user.map(str::to_owned).ok_or_else(|| wrong(format!("it has no claim {}", self.oidc.user_claim)))
+        let user = user.map(str::to_owned).ok_or_else(|| wrong(format!("it has no claim {}", self.oidc.user_claim)))?;
+        Ok(Identity { user, claims })
     }
 
     /// The key with an id; the only key for a token without one. Reads the keys again for an unknown id.
-    async fn key(&self, kid: Option<&str>) -> Result<Option<Jwk>, Refusal> {
+    async fn key(&self, kid: Option<&str>) -> Result<Option<Jwk>, Error> {
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
         let mut last = self.read.lock().await;
         if last.elapsed() >= REREAD {
             *last = Instant::now();
-            let keys = read(&self.oidc.jwks).await?;
+            let keys = read(&self.oidc).await?;
             *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         }
         Ok(self.known(kid))
@@ -87,15 +113,17 @@ impl Verifier {
     }
 }
 
-async fn fetch(url: &str) -> Result<http::Response, http::Error> {
-    let client = http::Client::new(&http::Credentials::default(), TIMEOUT).await?;
+async fn fetch(url: &str, ca_file: Option<PathBuf>) -> Result<http::Response, http::Error> {
+    let credentials = http::Credentials { ca_file, ..http::Credentials::default() };
+    let client = http::Client::new(&credentials, TIMEOUT).await?;
     client.send(::http::Method::GET, url, &[], None, MAX_KEYS).await
 }
 
-async fn read(jwks: &str) -> Result<JwkSet, Refusal> {
-    let fail = |reason: String| Refusal::Keys { from: jwks.to_owned(), reason };
+async fn read(oidc: &Oidc) -> Result<JwkSet, Error> {
+    let jwks = oidc.jwks.as_str();
+    let fail = |reason: String| Error::Keys { from: jwks.to_owned(), reason };
     let bytes = if jwks.starts_with("https://") {
-        let response = fetch(jwks).await.map_err(|error| fail(error.to_string()))?;
+        let response = fetch(jwks, oidc.ca_file.clone()).await.map_err(|error| fail(error.to_string()))?;
         if response.status != 200 {
             return Err(fail(format!("the server responded {}", response.status)));
         }

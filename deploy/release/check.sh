@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Checks what `just release` makes, with the programs of a folder (target/debug by default) instead of a release build.
+# Prints `ok NAME` or `FAILED NAME: reason`.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+programs=${1:-${CARGO_TARGET_DIR:-$root/target}/debug}
+state=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-release-check-XXXXXX")
+trap 'rm -rf "$state"' EXIT
+export SAILHAND_SNAPSHOT=1
+failed=0
+
+check() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "ok release: $name"
+  else
+    echo "FAILED release: $name: ${output//$'\n'/ | }"
+    failed=1
+  fi
+}
+
+made() {
+  DIST=$state/$1 "$here/release.sh" pack linux-amd64 "$programs" && DIST=$state/$1 "$here/release.sh" finish
+}
+
+same_bytes() {
+  made two && diff -r <(cd "$state/one" && sha256sum -- *.tar.gz *.json *.yaml *.rb) <(cd "$state/two" && sha256sum -- *.tar.gz *.json *.yaml *.rb)
+}
+
+unpacked() {
+  mkdir "$state/unpacked" && tar -xzf "$state"/one/sailhand-v*-linux-amd64.tar.gz -C "$state/unpacked" &&
+    "$state/unpacked/kubectl-sailhand" help >/dev/null && [[ -s $state/unpacked/completions/sailhand.bash ]]
+}
+
+listed() {
+  (cd "$state/one" && sha256sum --quiet --check checksums.txt) && [[ $(wc -l <"$state/one/checksums.txt") == 6 ]] ||
+    { cat "$state/one/checksums.txt"; return 1; }
+}
+
+filled() {
+  ! grep -n '@[A-Z]' "$state/one/sailhand.krew.yaml" "$state/one/sailhand.rb" &&
+    grep -q "$(grep linux-amd64 "$state/one/checksums.txt" | grep -v analyze | cut -d ' ' -f 1)" "$state/one/sailhand.krew.yaml"
+}
+
+sbom() {
+  python3 - "$state/one" <<'END'
+import glob, json, sys
+found = json.load(open(glob.glob(sys.argv[1] + "/*.cdx.json")[0]))
+names = {one["name"] for one in found["components"]}
+assert {"async-nats", "kube", "sailhand-analysis"} <= names, names
+assert "proptest" not in names, "a crate of tests"
+known = {one["bom-ref"] for one in found["components"]} | {found["metadata"]["component"]["bom-ref"]}
+assert {one["ref"] for one in found["dependencies"]} == known
+assert all(set(one["dependsOn"]) <= known for one in found["dependencies"])
+END
+}
+
+refuses_version() {
+  ! SAILHAND_SNAPSHOT="" "$here/release.sh" version v9.9.9
+}
+
+check "archives, SBOM, chart and manifests" made one
+check "equal bytes the second time" same_bytes
+check "programs and completions of the archive" unpacked
+check "checksums of all files" listed
+check "manifests name the archive" filled
+check "SBOM has the crates of the programs" sbom
+check "another version is refused" refuses_version
+exit "$failed"

@@ -1,0 +1,236 @@
+//! The page Conformance: for each suite a matrix of specifications and targets with the results of the last runs, and a
+//! page for each run with its cases and their evidence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, Query, State};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::access::Viewer;
+use super::index::{self, Run};
+use super::refusal::Refusal;
+use super::{Shared, page};
+use crate::client::Observed;
+use crate::conformance::model::{RunReport, SpecResult, Status};
+use crate::conformance::report::{diff, html as cases};
+use crate::event::CommandKey;
+
+const VERB: &str = "conformance.run";
+/// Most runs that are read. Each report has at most one megabyte.
+const RUNS: usize = 60;
+/// Runs of a suite on a target that the matrix shows.
+const HISTORY: usize = 10;
+
+/// One run, without its cases.
+struct Summary {
+    run: Run,
+    suite: String,
+    mesh: String,
+    is_simulated: bool,
+    specs: Vec<SpecResult>,
+}
+
+pub(super) async fn page(
+    State(shared): State<Arc<Shared>>,
+    Extension(viewer): Extension<Viewer>,
+) -> Result<Markup, Refusal> {
+    let _permit = shared.reads.acquire().await.ok();
+    let mut suites: BTreeMap<String, Vec<Summary>> = BTreeMap::new();
+    for run in ended(&shared, "").into_iter().take(RUNS) {
+        let Ok(key) = run.key.to_string().parse() else { continue };
+        let Some(report) = report(&shared, &key).await? else { continue };
+        let info = report.run;
+        let summary = Summary {
+            run,
+            suite: format!("{} {}", info.suite.name, info.suite.version),
+            mesh: format!("{} {}", info.mesh.name, info.mesh.version),
+            is_simulated: info.driver == "simulated",
+            specs: report.specs,
+        };
+        suites.entry(info.suite.name).or_default().push(summary);
+    }
+    let content = html! {
+        @for runs in suites.values() { (suite(runs)) }
+        @if suites.is_empty() {
+            p.empty { "No conformance run has ended. Send " code { "sailhand submit conformance.run --target <target> -p suite=smi" } "." }
+        }
+    };
+    Ok(page::frame(&shared, &viewer, "/conformance", "Conformance", &content))
+}
+
+/// Ended runs, the newest first.
+fn ended(shared: &Shared, target: &str) -> Vec<Run> {
+    let query = index::Query { verb: VERB.to_owned(), target: target.to_owned(), ..index::Query::default() };
+    shared.index().page(&query, None).filter(|run| run.state.has_ended()).take(RUNS).cloned().collect()
+}
+
+/// The report of a run; `None` for a run without one, and for a report of another version of the contract.
+async fn report(shared: &Shared, key: &CommandKey) -> Result<Option<RunReport>, Refusal> {
+    let Some(Observed::Result(result)) = shared.client.result(key).await?.map(|it| it.observed) else {
+        return Ok(None);
+    };
+    Ok(result.report.and_then(|report| serde_json::from_value(report).ok()))
+}
+
+/// Runs of one suite, the newest first.
+fn suite(runs: &[Summary]) -> Markup {
+    let targets: BTreeSet<&str> = runs.iter().map(|it| &*it.run.target).collect();
+    let specs: BTreeMap<&str, &str> =
+        runs.iter().rev().flat_map(|it| &it.specs).map(|spec| (spec.spec.as_str(), spec.title.as_str())).collect();
+    html! {
+        section {
+            h2 { (runs.first().map(|it| it.suite.as_str()).unwrap_or_default()) }
+            table.rows.matrix {
+                thead { tr {
+                    th { "Specification" }
+                    @for target in &targets { th { (target) } }
+                } }
+                tbody {
+                    @for (spec, title) in &specs { tr {
+                        th scope="row" { (title) }
+                        @for target in &targets { td data-label=(target) { (cell(runs, target, spec)) } }
+                    } }
+                    tr {
+                        th scope="row" { "Newest run" }
+                        @for target in &targets { td data-label=(target) { (newest(runs, target)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The newest verdict, then the last runs from the oldest to the newest.
+fn cell(runs: &[Summary], target: &str, spec: &str) -> Markup {
+    let of = runs.iter().filter(|it| &*it.run.target == target).take(HISTORY);
+    let verdicts: Vec<_> = of.map(|it| (it, it.specs.iter().find(|one| one.spec == spec))).collect();
+    html! {
+        div.verdict {
+        @if let Some(result) = verdicts.iter().find_map(|(_, result)| *result) {
+            (page::badge(result.compliance.as_str()))
+            span.quiet { (result.counts.passed) "/" (result.counts.total) @if !result.complete { ", incomplete" } }
+        } @else { span.quiet { "not run" } }
+        @if verdicts.len() > 1 {
+            div.history { @for (summary, result) in verdicts.iter().rev() {
+                @let state = result.map_or("not run", |result| result.compliance.as_str());
+                @let text = format!("{state}, {}, {}", summary.mesh, page::text_of(summary.run.changed));
+                a href={ "/conformance/" (summary.run.key) } data-state=(state) title=(text) aria-label=(text) {}
+            } }
+        }
+        }
+    }
+}
+
+fn newest(runs: &[Summary], target: &str) -> Markup {
+    let newest = runs.iter().find(|it| &*it.run.target == target);
+    html! {
+        @if let Some(summary) = newest {
+            a href={ "/conformance/" (summary.run.key) } { "Cases" } " " span.quiet { (page::moment(summary.run.changed)) }
+            p.quiet { @if summary.is_simulated { "simulated" } @else { (summary.mesh) } }
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CaseQuery {
+    /// Only cases with this status; all when empty.
+    status: String,
+}
+
+pub(super) async fn run(
+    State(shared): State<Arc<Shared>>,
+    Extension(viewer): Extension<Viewer>,
+    Path(key): Path<String>,
+    Query(query): Query<CaseQuery>,
+) -> Result<Markup, Refusal> {
+    let missing = || Refusal::Missing(format!("report of conformance run {key}"));
+    let known: CommandKey = key.parse().map_err(|()| missing())?;
+    let _permit = shared.reads.acquire().await.ok();
+    let report = report(&shared, &known).await?.ok_or_else(missing)?;
+    let previous = previous(&shared, &known, &report).await?;
+    let content = html! {
+        (about(&report, &known))
+        @if let Some((key, previous)) = &previous { (differences(key, previous, &report)) }
+        div.conformance {
+            h2 { "Specifications and features" }
+            (cases::matrix(&report.specs))
+            h2 { "Cases" }
+            (filters(&report, &known, &query.status))
+            @for case in report.cases.iter().filter(|case| query.status.is_empty() || case.status.as_str() == query.status) { (cases::one(case)) }
+        }
+    };
+    let info = &report.run;
+    let title =
+        format!("Conformance of {} on {}: {} {}", info.mesh.name, info.cluster.id, info.suite.name, info.suite.version);
+    Ok(page::frame(&shared, &viewer, "/conformance", &title, &content))
+}
+
+/// The run of the same suite and target before this one.
+async fn previous(
+    shared: &Shared,
+    key: &CommandKey,
+    report: &RunReport,
+) -> Result<Option<(CommandKey, RunReport)>, Refusal> {
+    let runs = ended(shared, &report.run.cluster.id);
+    let older = runs.iter().skip_while(|run| run.key != index::RunId::of(key)).skip(1);
+    for run in older.take(HISTORY) {
+        let Ok(key) = run.key.to_string().parse() else { continue };
+        let found = self::report(shared, &key).await?;
+        if let Some(found) = found.filter(|it| it.run.suite.name == report.run.suite.name) {
+            return Ok(Some((key, found)));
+        }
+    }
+    Ok(None)
+}
+
+fn about(report: &RunReport, key: &CommandKey) -> Markup {
+    let (info, counts) = (&report.run, &report.summary.counts);
+    html! {
+        @if info.driver == "simulated" { p.notice { "Simulated: no request was sent. This report does not describe the cluster." } }
+        dl.facts {
+            dt { "Mesh" } dd { (info.mesh.name) " " (info.mesh.version) ", revision " (info.mesh.revision) ", " (info.mesh.data_plane) }
+            dt { "Cluster" } dd { (info.cluster.id) ", Kubernetes " (info.cluster.kubernetes_version) }
+            dt { "Suite" } dd { (info.suite.origin) ", driver " (info.driver) }
+            dt { "Passed" } dd { (counts.passed) " of " (counts.total) " cases" @if let Some(percent) = report.summary.pass_percent { ", " (percent) " % of those judged" } }
+            dt { "Run" } dd { a href={ "/runs/" (key) } { code { (key) } } " " (page::time(&info.started_at)) }
+        }
+    }
+}
+
+fn differences(key: &CommandKey, previous: &RunReport, report: &RunReport) -> Markup {
+    let differences = diff::compare(previous, report);
+    html! {
+        h2 { "Changes since " a href={ "/conformance/" (key) } { "the previous run" } }
+        @if differences.is_empty() { p.quiet { "Every case and specification has the same verdict." } }
+        @else {
+            table.rows {
+                thead { tr { th { "Case or specification" } th { "Before" } th { "Now" } } }
+                tbody { @for one in &differences { tr {
+                    td data-label="Case" { code { (one.what) } }
+                    td data-label="Before" { (one.before) }
+                    td data-label="Now" { @if one.is_regression { (page::badge("failed")) " " } (one.after) }
+                } } }
+            }
+        }
+    }
+}
+
+/// The number of cases with each status; each selects its status.
+fn filters(report: &RunReport, key: &CommandKey, selected: &str) -> Markup {
+    let all = [Status::Failed, Status::Error, Status::Passed, Status::NotSupported, Status::Skipped];
+    let count = |status: Status| report.cases.iter().filter(|case| case.status == status).count();
+    html! {
+        ul.states aria-label="Cases by status" {
+            li { a href={ "/conformance/" (key) } aria-current=[selected.is_empty().then_some("true")] { "all " strong { (report.cases.len()) } } }
+            @for status in all {
+                @let text = status.as_str();
+                @if count(status) > 0 {
+                    li { a href={ "/conformance/" (key) "?status=" (text) } aria-current=[(selected == text).then_some("true")] { (page::badge(text)) " " strong { (count(status)) } } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! `POST /v1/events`: commands as CloudEvents in structured, binary and batched mode (http-protocol-binding.md). Credentials
+//! and the rate limit are checked before the body is read.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::principals::Caller;
+use super::refusal::Refusal;
+use super::{Shared, audit, server};
+use crate::client::Submitted;
+use crate::event::{self, Command, CommandDraft, Target, binding, json, verb_and_version};
+
+/// Longest body in bytes: of one event a little more than an event may have, so that its own check names the limit.
+const MAX_EVENT: usize = binding::MAX_BYTES + 1024;
+const MAX_BATCH: usize = 1 << 20;
+/// Most events of a batch.
+pub(super) const BATCH: usize = 500;
+/// Events of one batch that are published at once.
+const AT_ONCE: usize = 32;
+/// Longest time for the bus to confirm one event.
+const CONFIRM: Duration = Duration::from_secs(10);
+
+/// One accepted event in a response.
+#[derive(Debug, Serialize)]
+pub(super) struct Accepted {
+    key: String,
+    target: String,
+    verb: String,
+    id: String,
+    source: String,
+    /// The queue had the same command already.
+    duplicate: bool,
+    /// Path of its state and result.
+    pub(super) location: String,
+}
+
+#[derive(Debug, Serialize)]
+struct AcceptedBatch {
+    commands: Vec<Accepted>,
+}
+
+pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let peer = server::peer(&request);
+    let (parts, body) = request.into_parts();
+    let caller = match shared.principals.authenticate(&parts.headers).await {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            audit::refused(None, peer, &refusal);
+            return refusal.into_response();
+        }
+    };
+    let accepted = accept(&shared, &caller, peer, &parts.headers, body).await;
+    accepted.unwrap_or_else(|refusal| {
+        audit::refused(Some(&caller), peer, &refusal);
+        refusal.into_response()
+    })
+}
+
+async fn accept(
+    shared: &Shared,
+    caller: &Caller,
+    peer: Option<SocketAddr>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let is_batch = mode(headers)? == Mode::Batch;
+    caller.principal.spend(1)?;
+    let limit = if is_batch { MAX_BATCH } else { MAX_EVENT };
+    let body = read_body(shared, body, limit).await?;
+    if let Some(reason) = shared.client.bus().health().borrow().disconnected() {
+        return Err(Refusal::Disconnected(reason));
+    }
+    let _permit = shared.parsed.acquire().await;
+    if is_batch {
+        let commands = read_batch(shared, caller, &body)?;
+        drop(body);
+        let more = u32::try_from(commands.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        caller.principal.spend(more)?;
+        let commands = send_all(shared, caller, peer, commands).await?;
+        return Ok((StatusCode::ACCEPTED, Json(AcceptedBatch { commands })).into_response());
+    }
+    let mut attributes = binding::read(&pairs(headers)?.iter().copied(), &body)?;
+    drop(body);
+    add_trace(&mut attributes, headers);
+    let accepted = send(shared, caller, peer, check(shared, caller, attributes)?).await?;
+    let location = HeaderValue::try_from(&accepted.location).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted)).into_response())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Mode {
+    /// Structured or binary.
+    One,
+    Batch,
+}
+
+/// The mode by `Content-Type` and `ce-` headers.
+fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
+    let text = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
+    let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = kind == "application/json" || kind.ends_with("+json");
+    match kind.as_str() {
+        "application/cloudevents-batch+json" => Ok(Mode::Batch),
+        // A body without attributes in headers is read as structured mode, which many senders label as plain JSON.
+        _ if is_json && !kind.starts_with("application/cloudevents-batch") => Ok(Mode::One),
+        "" if headers.contains_key("ce-specversion") => Ok(Mode::One),
+        _ => Err(Refusal::MediaType(format!(
+            "the content type {text:?} is not supported: send application/cloudevents+json, \
+             application/cloudevents-batch+json, or application/json with ce- headers"
+        ))),
+    }
+}
+
+/// Attributes of binary mode and the content type. Other headers are not part of an event.
+fn pairs(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, Refusal> {
+    let part = |name: &str| name.starts_with("ce-") || name == "content-type";
+    let pairs = headers.iter().filter(|(name, _)| part(name.as_str())).map(|(name, value)| {
+        let text = value.to_str();
+        text.map(|text| (name.as_str(), text)).map_err(|_| Refusal::Invalid(format!("the header {name} is not ASCII")))
+    });
+    pairs.collect()
+}
+
+/// The trace context of the request, if the event has none of its own (W3C Trace Context; a longer or empty one is ignored).
+fn add_trace(attributes: &mut Map<String, Value>, headers: &HeaderMap) {
+    let parent = headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| text.len() == 55);
+    if let Some(parent) = parent {
+        attributes.entry("traceparent").or_insert_with(|| Value::String(parent.to_owned()));
+    }
+}
+
+/// Reads a body within the limits of size and time.
+pub(super) async fn read_body(shared: &Shared, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    let time = shared.settings.body_timeout;
+    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+        Err(_) => Err(Refusal::Slow(time)),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(limit)),
+        Ok(Err(error)) => Err(Refusal::Body(error.to_string())),
+    }
+}
+
+/// All events of a batch. Nothing is sent unless all are valid.
+fn read_batch(shared: &Shared, caller: &Caller, body: &[u8]) -> Result<Vec<Command>, Refusal> {
+    let value = json::read(body).map_err(|error| Refusal::Invalid(format!("malformed JSON: {error}")))?;
+    let Value::Array(events) = value else {
+        return Err(Refusal::Invalid("a batch is a JSON array of events".to_owned()));
+    };
+    if events.len() > BATCH {
+        return Err(Refusal::Invalid(format!("the batch has {} events; at most {BATCH} are accepted", events.len())));
+    }
+    let read = |(index, event): (usize, Value)| {
+        let checked = match event {
+            Value::Object(attributes) => check(shared, caller, attributes),
+            _ => Err(Refusal::Invalid("is not a JSON object".to_owned())),
+        };
+        checked.map_err(|reason| Refusal::Batch { index, reason: Box::new(reason) })
+    };
+    events.into_iter().enumerate().map(read).collect()
+}
+
+/// Decodes an event and checks permission and parameters.
+pub(super) fn check(shared: &Shared, caller: &Caller, attributes: Map<String, Value>) -> Result<Command, Refusal> {
+    let text = |name: &str| attributes.get(name).and_then(Value::as_str);
+    let attribute =
+        |name: &str, reason: &str| event::Error::Attribute { name: name.to_owned(), reason: reason.to_owned() };
+    let ty = text("type").ok_or_else(|| attribute("type", "is missing"))?;
+    let unknown = || event::Error::UnknownType { found: ty.chars().take(256).collect() };
+    let verb = verb_and_version(ty, "command").map(|(verb, _)| verb.to_owned()).ok_or_else(unknown)?;
+    let target = text("subject").and_then(|subject| subject.parse::<Target>().ok());
+    let target = target.ok_or_else(|| attribute("subject", "must name the target"))?;
+    let command = event::decode_attributes(&target, &verb, attributes).map_err(|rejection| rejection.error)?;
+    let validator = shared.catalogue.validator(&verb)?;
+    caller.principal.may_send(&target, &verb, &command.origin.source)?;
+    // With `dataref` the parameters are in the object store; the worker checks them.
+    if command.dataref.is_none() {
+        validator.check(&command.params)?;
+    }
+    Ok(command)
+}
+
+pub(super) async fn send_all(
+    shared: &Shared,
+    caller: &Caller,
+    peer: Option<SocketAddr>,
+    commands: Vec<Command>,
+) -> Result<Vec<Accepted>, Refusal> {
+    let sent = stream::iter(commands.into_iter().enumerate()).map(|(index, command)| async move {
+        let sent = send(shared, caller, peer, command).await;
+        sent.map_err(|reason| Refusal::Batch { index, reason: Box::new(reason) })
+    });
+    sent.buffered(AT_ONCE).try_collect().await
+}
+
+/// Publishes a command and waits for the ack of the bus.
+pub(super) async fn send(
+    shared: &Shared,
+    caller: &Caller,
+    peer: Option<SocketAddr>,
+    command: Command,
+) -> Result<Accepted, Refusal> {
+    let target = command.origin.target.clone();
+    let submitted = tokio::time::timeout(CONFIRM, shared.client.submit(&target, draft(&command))).await;
+    let submitted = submitted.map_err(|_| Refusal::Unconfirmed(CONFIRM))??;
+    audit::accepted(caller, peer, &command, &submitted);
+    let Submitted { key, duplicate } = submitted;
+    let location = format!("/v1/commands/{target}/{key}");
+    let event::Origin { id, source, verb, .. } = command.origin;
+    Ok(Accepted { key: key.to_string(), target: target.to_string(), verb, id, source, duplicate, location })
+}
+
+fn draft(command: &Command) -> CommandDraft {
+    let origin = &command.origin;
+    CommandDraft {
+        id: origin.id.clone(),
+        source: origin.source.clone(),
+        verb: origin.verb.clone(),
+        params: command.params.clone(),
+        expiry: command.expiry,
+        generation: command.generation,
+        correlation: Some(origin.correlation.clone()).filter(|correlation| *correlation != origin.id),
+        dataref: command.dataref.clone(),
+        replay_of: None,
+        traceparent: origin.traceparent.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn mode_follows_the_content_type() {
+        for (kind, wanted) in [
+            ("application/cloudevents+json; charset=utf-8", Some(Mode::One)),
+            ("Application/JSON", Some(Mode::One)),
+            ("application/cloudevents-batch+json", Some(Mode::Batch)),
+            ("application/cloudevents+protobuf", None),
+            ("application/cloudevents-batch+avro", None),
+            ("text/plain", None),
+            ("", None),
+        ] {
+            assert_eq!(mode(&headers(&[("content-type", kind)])).ok(), wanted, "{kind}");
+        }
+        assert_eq!(mode(&headers(&[("ce-specversion", "1.0")])).ok(), Some(Mode::One));
+    }
+
+    #[test]
+    fn only_attributes_and_content_type_are_read_from_headers() {
+        let headers = headers(&[("ce-id", "1"), ("nats-msg-id", "x"), ("content-type", "application/json")]);
+        let mut names: Vec<&str> = pairs(&headers).unwrap().into_iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["ce-id", "content-type"]);
+    }
+}

@@ -1,0 +1,186 @@
+//! Proxies without a target, and targets that fail, each with what the cluster's objects explain.
+
+use serde_json::Value;
+
+use super::{Answers, Cause, Diagnosis, Mesh, NAMES, Severity, mutual_tls, names, network_policy, warning};
+use crate::observe::envelope::cut;
+use crate::observe::scrape::port_of;
+
+/// Ports of Istio's own metrics, which are plaintext also under STRICT mTLS.
+const PORTS: [u16; 3] = [15020, 15090, 15014];
+
+/// A target that fails.
+struct Down {
+    /// `namespace/name`.
+    pod: String,
+    port: u16,
+    error: String,
+}
+
+/// Proxies that are not scraped.
+pub(super) fn incomplete(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
+    let (up, down) = seen(answers, mesh);
+    let mut found = failing(&down, mesh);
+    let is_explained = |pod: &String| down.iter().any(|one| one.pod == *pod);
+    let missing: Vec<&String> = mesh.expected.iter().filter(|pod| !up.contains(pod) && !is_explained(pod)).collect();
+    found.extend(unscraped(&missing, answers, mesh));
+    found
+}
+
+/// Namespaces of pods without a target: those whose rights are worth asking for.
+#[must_use]
+pub fn namespaces_without_targets(answers: &Answers, mesh: &Mesh) -> Vec<String> {
+    let (up, down) = seen(answers, mesh);
+    let missing = mesh.expected.iter().filter(|pod| !up.contains(pod) && !down.iter().any(|one| one.pod == **pod));
+    let mut spaces: Vec<String> = missing.filter_map(|pod| Some(pod.split_once('/')?.0.to_owned())).collect();
+    spaces.sort();
+    spaces.dedup();
+    spaces
+}
+
+/// Longest scrape interval of Istio's targets, seconds.
+pub(super) fn scrape_interval_s(answers: &Answers) -> Option<u64> {
+    let of_istio = |target: &&Value| port(target).is_some_and(|port| PORTS.contains(&port));
+    let intervals = answers.targets.as_ref()?.iter().filter(of_istio).filter_map(|target| {
+        humantime::parse_duration(target["scrapeInterval"].as_str()?).ok().map(|interval| interval.as_secs())
+    });
+    intervals.max()
+}
+
+fn port(target: &Value) -> Option<u16> {
+    port_of(target["scrapeUrl"].as_str()?)
+}
+
+/// Pods with a target that is up, and failing targets of Istio or of the mesh's pods that are explained here.
+fn seen(answers: &Answers, mesh: &Mesh) -> (Vec<String>, Vec<Down>) {
+    let Some(targets) = &answers.targets else { return (answers.pods_seen.clone(), Vec::new()) };
+    let mut up = answers.pods_seen.clone();
+    let mut down = Vec::new();
+    for target in targets {
+        let labels = &target["labels"];
+        let discovered = &target["discoveredLabels"];
+        let pod = labels["pod"].as_str().or_else(|| discovered["__meta_kubernetes_pod_name"].as_str());
+        let space = labels["namespace"].as_str().or_else(|| discovered["__meta_kubernetes_namespace"].as_str());
+        let (Some(pod), Some(space), Some(port)) = (pod, space, port(target)) else { continue };
+        let pod = format!("{space}/{pod}");
+        if target["health"] == "up" {
+            up.push(pod);
+        } else if target["health"] == "down" {
+            let error = cut(target["lastError"].as_str().unwrap_or_default(), 200);
+            let one = Down { pod, port, error };
+            if PORTS.contains(&port) || is_over_limit(&one) || refuses_plaintext(&one, mesh) {
+                down.push(one);
+            }
+        }
+    }
+    (up, down)
+}
+
+fn is_over_limit(one: &Down) -> bool {
+    one.error.contains("limit exceeded") || one.error.contains("limit_exceeded")
+}
+
+/// An application's port for which STRICT mTLS applies, with an error as a sidecar gives it to plaintext.
+fn refuses_plaintext(one: &Down, mesh: &Mesh) -> bool {
+    let errors = ["EOF", "connection reset", "HTTP response to HTTPS client", "malformed HTTP response"];
+    !PORTS.contains(&one.port)
+        && errors.iter().any(|text| one.error.contains(text))
+        && pod_of(one, mesh).is_some_and(|pod| mutual_tls::is_strict(pod, one.port, mesh))
+}
+
+fn pod_of<'a>(one: &Down, mesh: &'a Mesh) -> Option<&'a Value> {
+    let (space, name) = one.pod.split_once('/')?;
+    mesh.pods.iter().find(|pod| pod["metadata"]["namespace"] == space && pod["metadata"]["name"] == name)
+}
+
+/// The policy that keeps the store from the target, if the error is one of the network.
+fn blocking_policy(one: &Down, mesh: &Mesh) -> Option<String> {
+    let errors = ["deadline exceeded", "timeout", "timed out", "connection refused", "no route to host"];
+    if !errors.iter().any(|text| one.error.contains(text)) {
+        return None;
+    }
+    network_policy::blocking(pod_of(one, mesh)?, one.port, mesh)
+}
+
+fn failing(down: &[Down], mesh: &Mesh) -> Vec<Diagnosis> {
+    let mut limits = Vec::new();
+    let mut strict = Vec::new();
+    let mut blocked = Vec::new();
+    let mut policies = Vec::new();
+    let mut others = Vec::new();
+    for one in down {
+        let line = format!("{}:{}: {}", one.pod, one.port, one.error);
+        if is_over_limit(one) {
+            limits.push(line);
+        } else if refuses_plaintext(one, mesh) {
+            strict.push(line);
+        } else if let Some(policy) = blocking_policy(one, mesh) {
+            blocked.push(line);
+            policies.push(policy);
+        } else {
+            others.push(line);
+        }
+    }
+    policies.sort();
+    policies.dedup();
+    let about = |cause: Cause, all: Vec<String>, what: &str, remedy: &str| {
+        (!all.is_empty()).then(|| Diagnosis {
+            cause,
+            severity: Severity::Warning,
+            message: format!("{} targets {what}: {}", all.len(), names(&all)),
+            evidence: all.into_iter().take(NAMES).collect(),
+            remedy: remedy.to_owned(),
+        })
+    };
+    let by_policy = format!("are unreachable, because no ingress rule of {} admits the store", names(&policies));
+    [
+        about(Cause::LimitExceeded, limits, "exceed a limit of their scrape job, so none of their samples is stored", "Raise the limit in the scrape job, the monitor or the Prometheus object's enforced limits; or reduce series with a Telemetry override or sidecar.istio.io/statsEvictionInterval."),
+        about(Cause::StrictMtls, strict, "are ports of applications for which STRICT mTLS applies", "Scrape port 15020 with metrics merging, or set PERMISSIVE for this port (portLevelMtls), or give the store a certificate of the mesh (OUTPUT_CERTS)."),
+        about(Cause::NetworkPolicy, blocked, &by_policy, "Add an ingress rule that admits the store's namespace to ports 15020, 15090 and 15014."),
+        about(Cause::TargetsDown, others, "of Istio fail", "Read the target's error: a timeout points at a firewall or an overloaded pod, a refused connection at a proxy that does not run."),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Pods that no target stands for, by cause; a pod has the first cause that explains it.
+fn unscraped(missing: &[&String], answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
+    let total = mesh.expected.len();
+    let mut rest: Vec<String> = missing.iter().map(|pod| (*pod).clone()).collect();
+    let mut take = |explains: &dyn Fn(&String) -> bool| -> Vec<String> {
+        let (taken, left) = std::mem::take(&mut rest).into_iter().partition(|pod| explains(pod));
+        rest = left;
+        taken
+    };
+    let forbidden = take(&|pod| {
+        pod.split_once('/').is_some_and(|(space, _)| mesh.forbidden_namespaces.iter().any(|one| one == space))
+    });
+    let native = take(&|pod| answers.victoria_metrics && is_native(pod, mesh));
+    let wrong = take(&|pod| mesh.wrong_annotation.contains(pod));
+    let without = take(&|pod| mesh.without_annotation.contains(pod));
+    let about = |cause: Cause, pods: Vec<String>, message: &dyn Fn(&str) -> String, remedy: &str| {
+        (!pods.is_empty()).then(|| {
+            let message = message(&format!("{} pods", pods.len()));
+            let found = warning(cause, format!("{message}: {}", names(&pods)), remedy);
+            Diagnosis { evidence: pods.iter().take(NAMES).map(|pod| format!("Pod {pod}")).collect(), ..found }
+        })
+    };
+    [
+        about(Cause::PodsForbidden, forbidden, &|pods| format!("the store's service account may not list pods in the namespaces of {pods} without a target"), "Give it a Role with get, list and watch on pods there, and a RoleBinding; kube-prometheus has one for each namespace."),
+        about(Cause::NativeSidecarsNotSeen, native, &|pods| format!("{pods} have the proxy as a native sidecar, whose ports this VictoriaMetrics does not discover"), "Update vmagent or VictoriaMetrics to a version that discovers ports of init containers (VictoriaMetrics#7287)."),
+        about(Cause::WrongAnnotation, wrong, &|pods| format!("{pods} with a proxy carry a prometheus.io/port that is not 15020"), "Restart the workloads, so that the injector writes the annotation, or remove it from the pod template."),
+        about(Cause::MergingOff, without, &|pods| format!("{pods} with a proxy have no prometheus.io annotations, because metrics merging is off"), "Set meshConfig.enablePrometheusMerge to true and restart the workloads, or send `scrape.apply`, which needs no annotation."),
+        about(Cause::TargetsMissing, rest, &|pods| format!("{pods} of {total} with a proxy are not scraped"), "Check that the scrape job or the monitor covers their namespaces."),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn is_native(place: &str, mesh: &Mesh) -> bool {
+    let one = Down { pod: place.to_owned(), port: 0, error: String::new() };
+    pod_of(&one, mesh).is_some_and(|pod| {
+        pod["spec"]["initContainers"].as_array().into_iter().flatten().any(|one| one["name"] == "istio-proxy")
+    })
+}

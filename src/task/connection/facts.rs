@@ -1,0 +1,179 @@
+//! What of the cluster explains missing targets and false numbers: pods with a proxy, monitors, policies, and the rights of
+//! the store's service account.
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::Value;
+
+use super::store::Store;
+use crate::analysis::istio::pod::has_sidecar;
+use crate::cluster::{self, Cluster};
+use crate::observe::ladder::{Answers, Mesh, namespaces_without_targets};
+use crate::task::Error;
+
+/// Namespaces whose rights are asked for.
+const MOST_REVIEWS: usize = 5;
+
+const KINDS: &[(&str, &str)] = &[
+    ("v1", "Pod"),
+    ("v1", "Namespace"),
+    ("monitoring.coreos.com/v1", "Prometheus"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("telemetry.istio.io/v1", "Telemetry"),
+    ("security.istio.io/v1", "PeerAuthentication"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("gateway.networking.k8s.io/v1", "Gateway"),
+];
+
+/// What of the mesh a store should scrape, and what explains missing targets. Lists that are forbidden are named.
+pub(super) async fn read(cluster: &Cluster) -> Result<(Mesh, Vec<String>), Error> {
+    let mut mesh = Mesh::default();
+    let mut unread = Vec::new();
+    let mut gateways = Vec::new();
+    for (api_version, kind) in KINDS {
+        let Some(served) = cluster.kind(api_version, kind).await? else { continue };
+        let listed = cluster.list(&served, None, None, |mut object| {
+            object["kind"] = Value::from(*kind);
+            match *kind {
+                "Pod" => sort(object, &mut mesh),
+                "Namespace" => mesh.namespaces.push(object),
+                "Prometheus" => mesh.operator_prometheuses.push(object),
+                "Telemetry" => mesh.telemetries.push(object),
+                "PeerAuthentication" => mesh.peer_authentications.push(object),
+                "NetworkPolicy" => mesh.network_policies.push(object),
+                "Gateway" => gateways.push(object),
+                _ => mesh.monitors.push(object),
+            }
+        });
+        match listed.await {
+            Ok(()) => {}
+            Err(error @ cluster::Error::Request { .. }) => unread.push(format!("{kind}: {error}")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    mesh.ambient_without_waypoint = ambient_without_waypoint(&mesh.namespaces, &gateways);
+    Ok((mesh, unread))
+}
+
+/// The pods behind the store; without the right to read them none.
+pub(super) async fn store_pods(store: &Store, unread: &mut Vec<String>) -> Result<Vec<Value>, Error> {
+    match store.pods().await {
+        Ok(pods) => Ok(pods),
+        Err(Error::Cluster(error @ cluster::Error::Request { .. })) => {
+            unread.push(format!("the store's pods: {error}"));
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks the API server whether the store's service account may list pods where pods have no target.
+pub(super) async fn add_forbidden_namespaces(
+    cluster: &Cluster,
+    answers: &Answers,
+    mesh: &mut Mesh,
+    unread: &mut Vec<String>,
+) -> Result<(), Error> {
+    let Some(store) = mesh.store_pods.first() else { return Ok(()) };
+    let space = store["metadata"]["namespace"].as_str().unwrap_or_default();
+    let account = store["spec"]["serviceAccountName"].as_str().unwrap_or("default");
+    let user = format!("system:serviceaccount:{space}:{account}");
+    let groups = vec![
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{space}"),
+        "system:authenticated".to_owned(),
+    ];
+    for namespace in namespaces_without_targets(answers, mesh).into_iter().take(MOST_REVIEWS) {
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(user.clone()),
+                groups: Some(groups.clone()),
+                resource_attributes: Some(ResourceAttributes {
+                    verb: Some("list".to_owned()),
+                    resource: Some("pods".to_owned()),
+                    namespace: Some(namespace.clone()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let asked = cluster.call("review access of", &user, |client| {
+            let review = &review;
+            async move { Api::all(client).create(&PostParams::default(), review).await }
+        });
+        match asked.await {
+            Ok(answer) if answer.status.as_ref().is_some_and(|status| !status.allowed) => {
+                mesh.forbidden_namespaces.push(namespace);
+            }
+            Ok(_) => {}
+            Err(error @ cluster::Error::Request { .. }) => {
+                unread.push(format!("rights of the store's service account: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a store should scrape the pod, and by which annotation; the namespace of istiod.
+fn sort(mut pod: Value, mesh: &mut Mesh) {
+    let running = pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
+    if !running {
+        return;
+    }
+    let metadata = &pod["metadata"];
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    if metadata["labels"]["app"] == "istiod" && !mesh.root_namespaces.iter().any(|one| one == text("namespace")) {
+        mesh.root_namespaces.push(text("namespace").to_owned());
+    }
+    if !has_sidecar(&pod) {
+        return;
+    }
+    let place = format!("{}/{}", text("namespace"), text("name"));
+    match metadata["annotations"]["prometheus.io/port"].as_str() {
+        Some("15020") => {}
+        Some(_) => mesh.wrong_annotation.push(place.clone()),
+        None => mesh.without_annotation.push(place.clone()),
+    }
+    mesh.expected.push(place);
+    slim(&mut pod);
+    mesh.pods.push(pod);
+}
+
+/// Keeps labels and the names and ports of containers, so that 500 pods stay small.
+fn slim(pod: &mut Value) {
+    if let Some(map) = pod.as_object_mut() {
+        map.retain(|key, _| matches!(key.as_str(), "metadata" | "spec"));
+    }
+    if let Some(metadata) = pod["metadata"].as_object_mut() {
+        metadata.retain(|key, _| matches!(key.as_str(), "name" | "namespace" | "labels"));
+    }
+    if let Some(spec) = pod["spec"].as_object_mut() {
+        spec.retain(|key, _| matches!(key.as_str(), "containers" | "initContainers"));
+    }
+    for list in ["containers", "initContainers"] {
+        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            if let Some(container) = container.as_object_mut() {
+                container.retain(|key, _| matches!(key.as_str(), "name" | "ports"));
+            }
+        }
+    }
+}
+
+fn ambient_without_waypoint(namespaces: &[Value], gateways: &[Value]) -> Vec<String> {
+    let has_waypoint = |space: &Value| {
+        gateways.iter().any(|gateway| {
+            gateway["spec"]["gatewayClassName"] == "istio-waypoint"
+                && gateway["metadata"]["namespace"] == space["metadata"]["name"]
+        })
+    };
+    namespaces
+        .iter()
+        .filter(|space| space["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient" && !has_waypoint(space))
+        .filter_map(|space| space["metadata"]["name"].as_str().map(str::to_owned))
+        .collect()
+}

@@ -1,0 +1,242 @@
+//! `connection.watch`: publishes the metrics stores and Grafanas of a cluster, and then what changes, as events, for a
+//! while or until it is cancelled. It lists at an interval, writes nothing and holds no lease.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::discover::{self, DiscoverParams};
+use crate::notice::{Changed, Discovered, Lost, Notice};
+use crate::observe::changes::{Difference, Tracker};
+use crate::observe::instance::{Instance, InstanceKind, State};
+use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
+
+/// Longest watch. The message waits in the queue's stream meanwhile, which keeps messages for a week.
+const LONGEST: Duration = Duration::from_hours(24);
+/// Servers in one event: about 1 KB each.
+const MOST: usize = 100;
+
+/// The task.
+pub struct Watch;
+
+/// Parameters of `connection.watch`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchParams {
+    /// How long, from when it begins; at most 24h. One that another worker takes over begins anew: `expirytime` bounds it.
+    #[serde(default = "ten_minutes")]
+    #[schemars(regex(pattern = DURATION))]
+    pub duration: String,
+    /// Seconds between two lists.
+    #[serde(default = "thirty")]
+    #[schemars(range(min = 5, max = 3600))]
+    pub interval_s: u32,
+    /// Kinds to report; both when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub kinds: Vec<InstanceKind>,
+    /// Namespaces whose servers are reported; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 63)))]
+    pub namespaces: Vec<String>,
+    /// Whether to ask each server what it is, through the API server's Service proxy.
+    #[serde(default = "yes")]
+    pub ask: bool,
+    /// Whether to report servers outside the cluster that other programs are configured with.
+    #[serde(default = "yes")]
+    pub outside: bool,
+}
+
+fn ten_minutes() -> String {
+    "10m".to_owned()
+}
+
+const fn thirty() -> u32 {
+    30
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Report of `connection.watch`: of its last attempt.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchReport {
+    /// Servers when it began.
+    pub first: usize,
+    /// Servers that were discovered later.
+    pub discovered: usize,
+    /// Changes.
+    pub changed: usize,
+    /// Servers that were lost.
+    pub lost: usize,
+    /// Servers at the end.
+    pub servers: usize,
+    /// Servers at the end that answer.
+    pub connected: usize,
+    /// Lists that failed; nothing changes by them.
+    pub failed_lists: usize,
+}
+
+impl Task for Watch {
+    const VERB: &'static str = "connection.watch";
+    const SUMMARY: &'static str = "Watches the metrics stores and Grafanas of a cluster and publishes what is discovered, changed and lost as events.";
+    type Params = WatchParams;
+    type Report = WatchReport;
+    const SLOT_CLASS: SlotClass = SlotClass::Watch;
+
+    fn limits(&self) -> Limits {
+        Limits { deadline: LONGEST + Duration::from_hours(1), ..Limits::default() }
+    }
+
+    fn installation(&self, _: &WatchParams) -> Option<String> {
+        None
+    }
+
+    fn example(&self) -> WatchParams {
+        WatchParams {
+            duration: "1h".to_owned(),
+            interval_s: thirty(),
+            kinds: vec![InstanceKind::Prometheus],
+            namespaces: Vec::new(),
+            ask: true,
+            outside: true,
+        }
+    }
+
+    async fn run(&self, cx: &TaskContext, params: WatchParams) -> Result<Outcome<WatchReport>, Failure<WatchReport>> {
+        let wrong = |reason: String| Error::Parameter { field: "duration", reason };
+        let duration = humantime::parse_duration(&params.duration).map_err(|error| wrong(error.to_string()))?;
+        if duration > LONGEST {
+            return Err(wrong(format!("{} is more than 24h", params.duration)).into());
+        }
+        let begun = Instant::now();
+        let (tracker, report) = (Tracker::default(), WatchReport::default());
+        let mut watched = Watched { cx, params: &params, begun, tracker, report, unread: BTreeSet::new() };
+        watched.first().await?;
+        let interval = Duration::from_secs(params.interval_s.into());
+        let mut ticks = tokio::time::interval_at(begun + interval, interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                stop = cx.guard.stopped() => {
+                    let report = Some(Outcome::Unchanged(watched.ended()));
+                    return Err(Failure { error: stop.into(), report });
+                }
+                () = tokio::time::sleep_until(begun + duration) => return Ok(Outcome::Unchanged(watched.ended())),
+                _ = ticks.tick() => {}
+            }
+            watched.again().await?;
+        }
+    }
+}
+
+struct Watched<'a> {
+    cx: &'a TaskContext,
+    params: &'a WatchParams,
+    begun: Instant,
+    tracker: Tracker,
+    report: WatchReport,
+    /// Kinds that could not be listed at the beginning.
+    unread: BTreeSet<String>,
+}
+
+/// The kinds of messages such as `Pod: list pods: forbidden`.
+fn kinds(unread: &[String]) -> BTreeSet<String> {
+    unread.iter().filter_map(|text| Some(text.split_once(':')?.0.to_owned())).collect()
+}
+
+impl Watched<'_> {
+    async fn list(&self) -> Result<(Vec<Instance>, Vec<String>), Error> {
+        let cluster = self.cx.cluster().await?;
+        let params = DiscoverParams {
+            kinds: self.params.kinds.clone(),
+            namespaces: self.params.namespaces.clone(),
+            ask: self.params.ask,
+            outside: self.params.outside,
+        };
+        let (mut instances, unread) = discover::list(&cluster, &params).await?;
+        if params.ask {
+            instances = discover::ask_all(self.cx, &cluster, instances).await;
+        }
+        Ok((instances, unread))
+    }
+
+    async fn first(&mut self) -> Result<(), Error> {
+        let (instances, unread) = self.list().await?;
+        self.unread = kinds(&unread);
+        let difference = self.tracker.update(0, instances);
+        self.report.first = difference.discovered.len();
+        let mut parts: Vec<_> = difference.discovered.chunks(MOST).collect();
+        if parts.is_empty() {
+            parts.push(&[]);
+        }
+        for (number, part) in parts.into_iter().enumerate() {
+            let first = number == 0;
+            let unread = if first { unread.clone() } else { Vec::new() };
+            let discovered = Discovered { first, instances: part.to_vec(), unread };
+            self.cx.notices.tell(Notice::Discovered(discovered)).await?;
+        }
+        self.step();
+        Ok(())
+    }
+
+    /// Lists again. A list that fails, or lacks a kind that was listed before, would look like lost servers, so it changes
+    /// nothing.
+    async fn again(&mut self) -> Result<(), Error> {
+        match self.list().await {
+            Ok((instances, unread)) if kinds(&unread).is_subset(&self.unread) => {
+                let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
+                self.tell(difference).await?;
+            }
+            Ok(_) => self.report.failed_lists += 1,
+            Err(Error::Cluster(error)) => {
+                self.report.failed_lists += 1;
+                self.cx.step("watch", 0, 0, format!("the list failed: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        self.step();
+        Ok(())
+    }
+
+    async fn tell(&mut self, difference: Difference) -> Result<(), Error> {
+        self.report.discovered += difference.discovered.len();
+        self.report.changed += difference.changed.len();
+        self.report.lost += difference.lost.len();
+        for part in difference.lost.chunks(MOST) {
+            self.cx.notices.tell(Notice::Lost(Lost { instances: part.to_vec() })).await?;
+        }
+        for part in difference.changed.chunks(MOST) {
+            self.cx.notices.tell(Notice::Changed(Changed { changes: part.to_vec() })).await?;
+        }
+        for part in difference.discovered.chunks(MOST) {
+            let discovered = Discovered { first: false, instances: part.to_vec(), unread: Vec::new() };
+            self.cx.notices.tell(Notice::Discovered(discovered)).await?;
+        }
+        Ok(())
+    }
+
+    /// The sign of life.
+    fn step(&self) {
+        let report = &self.report;
+        let servers = self.tracker.instances().count();
+        let text = format!(
+            "{servers} servers; {} discovered, {} changed, {} lost since",
+            report.discovered, report.changed, report.lost
+        );
+        self.cx.step("watch", 0, 0, text);
+    }
+
+    fn ended(&self) -> WatchReport {
+        let servers = self.tracker.instances().count();
+        let connected = self.tracker.instances().filter(|one| one.state == State::Connected).count();
+        WatchReport { servers, connected, ..self.report.clone() }
+    }
+}

@@ -1,0 +1,11 @@
+//! The gateway as a process: HTTP against a real nats-server and a real worker.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod access;
+mod commands;
+mod examples;
+mod gateway;
+mod hostile;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;

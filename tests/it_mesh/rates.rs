@@ -1,0 +1,129 @@
+//! Golden signals against a known truth: scripted proxies of each data plane, scraped by a real Prometheus. Queries as
+//! Flagger and dashboards that sum all reporters send them run beside.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sailhand::task::metrics::{Query, QueryReport};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::cluster_target::unique;
+use crate::connections::{one, run, scraping, with_connections};
+use crate::support::eventually::eventually;
+use crate::support::prometheus::{Prometheus, serve};
+
+/// Requests a second of each service, and those of them that fail.
+const RATE: f64 = 50.0;
+const FAILED: f64 = 5.0;
+/// Bytes a second of the TCP service.
+const BYTES: f64 = 2000.0;
+
+/// What the proxies of one data plane report: reporter, share of the requests, whether they reach a workload.
+struct Plane {
+    service: &'static str,
+    reports: &'static [(&'static str, f64, bool)],
+}
+
+const PLANES: [Plane; 6] = [
+    Plane { service: "sidecars", reports: &[("source", 1.0, true), ("destination", 1.0, true)] },
+    Plane { service: "sidecar-of-the-server", reports: &[("destination", 1.0, true)] },
+    Plane { service: "gateway-and-sidecar", reports: &[("source", 1.0, true), ("destination", 1.0, true)] },
+    Plane { service: "waypoint", reports: &[("waypoint", 1.0, true)] },
+    Plane { service: "gateway-and-waypoint", reports: &[("source", 1.0, true), ("waypoint", 1.0, true)] },
+    // One request in ten finds no healthy upstream: only the client's sidecar counts it.
+    Plane {
+        service: "without-upstream",
+        reports: &[("source", 0.9, true), ("destination", 0.9, true), ("source", 0.1, false)],
+    },
+];
+
+/// Counters of all planes after this time. They grow with the time, so rates are exact.
+fn proxies(start: Instant) -> String {
+    let seconds = start.elapsed().as_secs_f64();
+    let mut text = String::new();
+    for plane in &PLANES {
+        for (reporter, share, reached) in plane.reports {
+            let (workload, flags) = if *reached { (plane.service, "-") } else { ("unknown", "UH") };
+            let labels = format!(
+                "reporter=\"{reporter}\",destination_service_namespace=\"truth\",destination_service_name=\"{}\",\
+                 destination_workload=\"{workload}\",destination_workload_namespace=\"truth\",response_flags=\"{flags}\"",
+                plane.service
+            );
+            // Requests without an upstream are the failed ones, where there are any.
+            let lost = plane.reports.iter().any(|(.., reached)| !reached);
+            let failed = if *reached && lost {
+                0.0
+            } else if *reached {
+                FAILED * share
+            } else {
+                RATE * share
+            };
+            let ok = RATE * share - failed;
+            writeln!(text, "istio_requests_total{{{labels},response_code=\"200\"}} {}", ok * seconds).unwrap();
+            writeln!(text, "istio_requests_total{{{labels},response_code=\"503\"}} {}", failed * seconds).unwrap();
+        }
+    }
+    for reporter in ["source", "destination"] {
+        let labels = format!(
+            "reporter=\"{reporter}\",destination_service_namespace=\"truth\",destination_service_name=\"ztunnel\""
+        );
+        writeln!(text, "istio_tcp_sent_bytes_total{{{labels}}} {}", BYTES * seconds).unwrap();
+    }
+    text
+}
+
+fn number(prometheus: &Prometheus, query: &str) -> f64 {
+    let query =
+        query.replace('{', "%7B").replace('}', "%7D").replace('"', "%22").replace('[', "%5B").replace(']', "%5D");
+    let data = prometheus.ask(&format!("query?query={}", query.replace(' ', "%20"))).unwrap();
+    data["result"][0]["value"][1].as_str().map_or(0.0, |text| text.parse().unwrap())
+}
+
+#[tokio::test]
+async fn rates_are_within_two_percent_of_the_truth_in_each_data_plane() {
+    let start = Instant::now();
+    let address = serve(move |request| request.starts_with("/metrics").then(|| (200, proxies(start))));
+    let folder = tempfile::tempdir().unwrap();
+    let prometheus = scraping(&address, folder.path());
+    let cx = with_connections(&unique("rates"), one("mesh", &prometheus.1));
+    eventually("the window is full", Duration::from_mins(1), async || {
+        let data = prometheus.ask("query?query=count_over_time(istio_requests_total%5B20s%5D)%3E18")?;
+        data["result"].as_array().is_some_and(|result| !result.is_empty()).then_some(())
+    })
+    .await;
+    let ask = async |service: &str| -> QueryReport {
+        let of = json!({"service": {"namespace": "truth", "name": service}});
+        run(Query, &cx, json!({"connection": "mesh", "of": of, "window_s": 15})).await.unwrap().1
+    };
+    let value = |report: &QueryReport, name: &str| -> f64 {
+        let signal = report.signals.iter().find(|signal| signal.name == name).unwrap();
+        let values: Vec<Value> = signal.values.iter().map(|one| serde_json::to_value(one).unwrap()).collect();
+        assert_eq!(values.len(), 1, "{name}: {values:?}");
+        values[0]["value"].as_f64().unwrap()
+    };
+    println!("{:<24} {:>6} {:>9} {:>9} {:>9} {:>9}", "data plane", "truth", "ours", "errors", "Flagger", "all");
+    for plane in &PLANES {
+        let report = ask(plane.service).await;
+        let (rate, errors) = (value(&report, "rate"), value(&report, "errors"));
+        let service = plane.service;
+        let flagger = number(
+            &prometheus,
+            &format!(
+                "sum(rate(istio_requests_total{{reporter=\"destination\",destination_workload_namespace=\"truth\",destination_workload=\"{service}\"}}[15s]))"
+            ),
+        );
+        let all = number(
+            &prometheus,
+            &format!(
+                "sum(rate(istio_requests_total{{destination_service_namespace=\"truth\",destination_service_name=\"{service}\"}}[15s]))"
+            ),
+        );
+        println!("{service:<24} {RATE:>6.1} {rate:>9.2} {errors:>9.3} {flagger:>9.2} {all:>9.2}");
+        assert!((rate / RATE - 1.0).abs() <= 0.02, "{service}: {rate}");
+        assert!((errors - FAILED / RATE).abs() <= 0.002, "{service}: {errors}");
+    }
+    let bytes = value(&ask("ztunnel").await, "tcp-sent");
+    println!("{:<24} {BYTES:>6.1} {bytes:>9.2}", "ztunnel, bytes");
+    assert!((bytes / BYTES - 1.0).abs() <= 0.02, "{bytes}");
+}

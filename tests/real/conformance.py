@@ -1,0 +1,121 @@
+"""Conformance runs on real sidecars: `sailhand conformance run` as an operator starts it, with the SMI controller in the
+cluster, without it, and without a mesh."""
+
+import json
+import os
+import subprocess
+import time
+
+from stage import ROOT, SAILHAND, equal, kubectl, run, until
+
+CONTROLLER = "localhost/sailhand:1"
+IMAGE = "image=localhost/echo:1"
+# What Istio cannot express, or what nobody serves; everything else must pass.
+NOT_SUPPORTED = {"TA-x.5", "TM-x.1", "TSC-x.4", "TSC-x.5"}
+
+
+class Conformance:
+    def __init__(self, sailhand):
+        self.sailhand = sailhand
+
+    def run(self, suite, *more, target="dev", timeout=300):
+        """The report and the exit status of a run, with what was written to stderr and the seconds that it took."""
+        command = [SAILHAND, "--nats-url", self.sailhand.url, "conformance", "run", "--suite", suite, "--target", target]
+        started = time.monotonic()
+        image = () if any(word.startswith("image=") for word in more) else ("-p", IMAGE)
+        done = run(*command, *image, *more, "-o", "json", check=False, timeout=timeout)
+        seconds = time.monotonic() - started
+        report = json.loads(done.stdout) if done.stdout.strip() else {}
+        return report, done.returncode, done.stderr, seconds
+
+    def verdicts(self, report):
+        return {one["spec"]: (one["capability"], one["compliance"]) for one in report["specs"]}
+
+    def print(self, name, report, seconds):
+        """Times are printed and not checked: they depend on what else the machine does."""
+        counts, load = report["summary"]["counts"], os.getloadavg()[0]
+        print(f"  {name}: {seconds:.1f} s at load {load:.1f}, {counts}, {self.verdicts(report)}", flush=True)
+
+    def wrong(self, report, not_supported=()):
+        return [f"{one['case_id']}: {one['status']}: {one['message']}" for one in report["cases"]
+                if one["status"] != ("not-supported" if one["case_id"] in not_supported else "passed")]
+
+    def nothing_left(self):
+        left = kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name")
+        equal(left, "", "test namespaces after the run")
+
+    def crds_missing(self):
+        report, status, errors, _ = self.run("smi")
+        assert status != 0 and "SH3404" in errors, (status, errors[-2000:])
+        self.nothing_left()
+
+    def controller(self):
+        if "SAILHAND_E2E_KUBECONFIG" not in os.environ:
+            subprocess.run([os.path.join(ROOT, "tests/cluster/cluster"), "load", SAILHAND], check=True, timeout=120)
+        equal(self.sailhand.done("smi.install", image=CONTROLLER, wait="2m")["changed"], True)
+        equal(self.sailhand.done("smi.install", image=CONTROLLER, wait="2m")["changed"], False)
+
+    def smi(self):
+        report, status, errors, seconds = self.run("smi")
+        assert report, errors[-3000:]
+        self.print("SMI", report, seconds)
+        equal(self.wrong(report, NOT_SUPPORTED), [], errors[-500:])
+        equal(status, 0)
+        self.nothing_left()
+
+    def no_image(self):
+        report, status, errors, _ = self.run("smi", "-p", "image=localhost/none:1", "--case", "TA-1.2.3")
+        assert status != 0 and "SH3406" in errors and "localhost/none:1" in errors, (status, errors[-2000:])
+        until("the namespaces are gone", lambda: not kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name"))
+
+    def wrong_controllers(self):
+        """The table of docs/conformance.md. Meanwhile the right controller does not run."""
+        deployment = ("-n", "istio-system", "scale", "deployment/sailhand-smi-controller")
+        kubectl(*deployment, "--replicas=0")
+        try:
+            done = run(os.path.join(os.path.dirname(SAILHAND), "examples/smi-mutants"), "localhost/echo:1", check=False, timeout=900)
+        finally:
+            kubectl(*deployment, "--replicas=1")
+        print(done.stdout, end="", flush=True)
+        equal(done.returncode, 0, done.stderr[-3000:])
+        self.nothing_left()
+
+    def without_adapter(self):
+        """CRDs alone are no capability."""
+        namespace = ("-n", "istio-system")
+        kubectl(*namespace, "delete", "deployment", "sailhand-smi-controller", "--wait=true")
+        until("the controller has ended", lambda: not kubectl(*namespace, "get", "pods", "-l", "app.kubernetes.io/name=sailhand-smi-controller", "-o", "name"))
+        report, status, errors, seconds = self.run("smi", "-p", "timeout=3s")
+        assert report, errors[-3000:]
+        self.print("SMI without the controller", report, seconds)
+        equal({one["capability"] for one in report["specs"]}, {"none"}, [f"{one['case_id']}: {one['status']}" for one in report["cases"]])
+        self.nothing_left()
+
+    def removed(self):
+        self.sailhand.done("smi.remove", remove_crds=True, wait="2m")
+        self.crds_missing()
+
+    def gateway_api(self):
+        """The CRDs are those of the Gateway API that Istio's module names. An istiod that has lost watches of deleted CRDs
+        repeats them after up to a minute, therefore it starts anew."""
+        module = run("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api", cwd=os.path.join(ROOT, "tests/tools/istio"))
+        crds = os.path.join(module.stdout.strip(), "config/crd/standard")
+        kubectl("apply", "--server-side", "-f", crds)
+        kubectl("wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io", "--timeout=30s")
+        istiod = ("-n", "istio-system", "rollout")
+        kubectl(*istiod, "restart", "deployment/istiod")
+        kubectl(*istiod, "status", "deployment/istiod", "--timeout=60s")
+        try:
+            report, status, errors, seconds = self.run("gateway-api-mesh")
+            assert report, errors[-3000:]
+            self.print("Gateway API mesh", report, seconds)
+            equal(self.wrong(report), [], errors[-500:])
+            equal(status, 0)
+            self.nothing_left()
+        finally:
+            kubectl("delete", "-f", crds, "--ignore-not-found")
+
+    def no_mesh(self):
+        report, status, errors, _ = self.run("smi")
+        assert status != 0 and "SH3403" in errors, (status, errors[-2000:])
+        self.nothing_left()
