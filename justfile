@@ -184,6 +184,11 @@ chaos *args="--seeds 1000": tools
     PROPTEST_CASES=5000 cargo test --locked --test it_prop engine::
     cargo test --locked --features failpoints --test chaos_run -- {{ args }}
 
+# Play an adversary with the rights of a producer beside honest producers, with 2,000 seeds.
+[group('test')]
+hostile seeds="2000":
+    PROPTEST_CASES={{ seeds }} cargo test --locked --test it_prop hostile::
+
 # Single faults that are made to happen for certain.
 [group('test')]
 test-chaos *args: tools

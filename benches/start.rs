@@ -32,7 +32,7 @@ pub async fn main() {
     let mut config = Config::default();
     config.nats.url = vec![server.url()];
     let connection = nats::connect(&config.nats, "bench", false).await.unwrap();
-    let bus = NatsBus::new(connection, Subjects::new(&config.bus.prefix));
+    let bus = NatsBus::new(connection, Subjects::of(&config.bus));
     nats::topology::apply(&bus, &Topology::new(&config.bus)).await.unwrap();
 
     let mut taken = Vec::new();

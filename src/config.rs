@@ -107,6 +107,10 @@ pub struct Bus {
     pub replicas: usize,
     /// Upper bound of the queued commands, the events, the dead letters and the stored parameters, bytes each.
     pub max_bytes: i64,
+    /// Names of further object stores of parameters, each with permissions of its own: `ci` is the bucket
+    /// `<prefix>_blob_ci`. Clients write to the first one, or to `<prefix>_blob` if there is none.
+    #[serde(deserialize_with = "load::one_or_many")]
+    pub parameter_stores: Vec<String>,
     /// How long a lease lives without renewal.
     #[serde(with = "humantime_serde")]
     pub lease_ttl: Duration,
@@ -121,6 +125,7 @@ impl Default for Bus {
             prefix: "istio".to_owned(),
             replicas: 1,
             max_bytes: 1 << 30,
+            parameter_stores: Vec::new(),
             lease_ttl: Duration::from_secs(45),
             ack_wait: Duration::from_secs(30),
         }

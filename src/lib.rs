@@ -22,6 +22,7 @@ pub mod mesh;
 pub mod notice;
 pub mod observe;
 pub mod progress;
+pub mod report;
 pub mod retry;
 pub mod smi;
 pub mod smi_controller;

@@ -12,8 +12,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use sailhand::bus::nats::NatsBus;
 use sailhand::bus::{
-    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, RecordKey, ResultRecord, Settlement,
-    Stranded, Subjects, Swap,
+    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey, ResultRecord,
+    Retention, Settlement, Stranded, Subjects, Swap,
 };
 use sailhand::clock::Clock;
 use sailhand::cluster::Clusters;
@@ -96,14 +96,14 @@ impl Acker for TimedAcker {
 
 #[async_trait]
 impl Bus for Timed {
-    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
+    fn pull(&self, queue: Queue, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
         let latencies = Arc::clone(&self.latencies);
         let timed = move |mut delivery: Delivery| {
             let (received, latencies) = (Instant::now(), Arc::clone(&latencies));
             delivery.acker = Arc::new(TimedAcker { acker: delivery.acker, received, latencies });
             delivery
         };
-        self.bus.pull(max, wait).map(move |delivery| delivery.map(&timed)).boxed()
+        self.bus.pull(queue, max, wait).map(move |delivery| delivery.map(&timed)).boxed()
     }
 
     async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
@@ -118,8 +118,8 @@ impl Bus for Timed {
         self.bus.find_result(command).await
     }
 
-    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
-        self.bus.commit_result(origin, event).await
+    async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error> {
+        self.bus.commit_result(origin, event, retention).await
     }
 
     async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
@@ -162,8 +162,8 @@ impl Bus for Timed {
         self.bus.attach(bytes).await
     }
 
-    async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
-        self.bus.blob(name, limit).await
+    async fn blob(&self, bucket: &str, name: &str, limit: usize) -> Result<Bytes, Error> {
+        self.bus.blob(bucket, name, limit).await
     }
 
     async fn cancel(&self, command: &CommandId, by: &str) -> Result<(), Error> {

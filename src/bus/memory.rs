@@ -1,7 +1,7 @@
 //! A bus in memory with the contract of the real one: for `sailhand run`, which executes one command in one process, and,
 //! with faults on order, for tests of the engine that need thousands of schedules. What it promises is checked against the real server by `tests/it_bus/facts.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Peeked, Queue,
-    RecordKey, ResultRecord, Settlement, Stranded, Subjects, Swap,
+    RecordKey, ResultRecord, Retention, Settlement, Stranded, Subjects, Swap,
 };
 use crate::clock::Clock;
 use crate::event::{CommandId, Fingerprint, Origin, Target, dataref};
@@ -58,10 +58,14 @@ struct State {
     sequence: u64,
     revision: u64,
     results: HashMap<CommandId, (Event, Option<Fingerprint>)>,
+    /// Results that the real server deletes after [`super::BRIEF`].
+    brief: HashSet<CommandId>,
     events: Vec<Event>,
     leases: HashMap<LeaseName, (u64, Instant)>,
     attempts: HashMap<RecordKey, (Attempts, u64)>,
-    dead: Vec<(String, String)>,
+    /// Reason, code and stored bytes.
+    dead: Vec<(String, String, usize)>,
+    objects: HashMap<String, Bytes>,
     attachments: HashMap<String, Bytes>,
     faults: Option<Faults>,
     /// Largest result in bytes; `None` means no limit.
@@ -186,6 +190,12 @@ impl MemoryBus {
         self.state().results.iter().map(|(command, (event, _))| (command.clone(), event.clone())).collect()
     }
 
+    /// Whether the result is one that the real server deletes after [`super::BRIEF`].
+    #[must_use]
+    pub fn is_brief(&self, command: &CommandId) -> bool {
+        self.state().brief.contains(command)
+    }
+
     /// The events so far, one of each id.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
@@ -211,7 +221,21 @@ impl MemoryBus {
     /// Reason and code of each dead letter.
     #[must_use]
     pub fn dead_letters(&self) -> Vec<(String, String)> {
-        self.state().dead.clone()
+        self.state().dead.iter().map(|(reason, code, _)| (reason.clone(), code.clone())).collect()
+    }
+
+    /// Bytes that each dead letter has of its message.
+    #[must_use]
+    pub fn dead_letter_bytes(&self) -> Vec<usize> {
+        self.state().dead.iter().map(|(_, _, bytes)| *bytes).collect()
+    }
+
+    /// Stores parameters. Gives their reference.
+    #[must_use]
+    pub fn put_object(&self, bytes: Bytes) -> String {
+        let named = dataref::of(&self.subjects.blob_bucket(), &bytes);
+        self.state().objects.insert(named.digest, bytes);
+        named.reference
     }
 
     /// Messages that are not settled.
@@ -248,12 +272,12 @@ impl MemoryBus {
     }
 
     /// Takes what is due, or says when something will be.
-    fn take(&self, max: usize) -> Result<Vec<Delivery>, Option<Instant>> {
+    fn take(&self, queue: Queue, max: usize) -> Result<Vec<Delivery>, Option<Instant>> {
         let mut state = self.state();
         let now = Instant::now();
         let mut due = Vec::new();
         let mut next = None;
-        for (sequence, message) in &mut state.queue {
+        for (sequence, message) in state.queue.iter_mut().filter(|(_, message)| message.queue == queue) {
             if due.len() == max {
                 break;
             }
@@ -321,7 +345,7 @@ impl Acker for MemoryAcker {
 
 #[async_trait]
 impl Bus for MemoryBus {
-    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
+    fn pull(&self, queue: Queue, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
         let bus = self.clone();
         let pulled = async move {
             let until = Instant::now() + wait;
@@ -330,7 +354,7 @@ impl Bus for MemoryBus {
                 if let Err(error) = bus.write("pull", |_| ()).await {
                     return vec![Err(error)];
                 }
-                match bus.take(max) {
+                match bus.take(queue, max) {
                     Ok(due) => return due.into_iter().map(Ok).collect(),
                     Err(_) if Instant::now() >= until => return Vec::new(),
                     Err(next) => {
@@ -376,7 +400,7 @@ impl Bus for MemoryBus {
         .await
     }
 
-    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
+    async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error> {
         let size = serde_json::to_vec(event).map_or(0, |json| json.len());
         let committed = self.write("commit", |state| {
             if let Some(limit) = state.max_result.filter(|limit| size > *limit) {
@@ -387,6 +411,9 @@ impl Bus for MemoryBus {
                 return Ok(Swap::Lost);
             }
             state.results.insert(origin.command(), (event.clone(), origin.fingerprint()));
+            if retention == Retention::Brief {
+                state.brief.insert(origin.command());
+            }
             Ok(Swap::Won(Self::next_revision(state)))
         });
         let committed = committed.await;
@@ -462,7 +489,8 @@ impl Bus for MemoryBus {
 
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error> {
         self.write("dead letter", |state| {
-            state.dead.push((letter.reason.as_str().to_owned(), letter.problem.code.clone()));
+            let bytes = letter.delivery.payload.len().min(letter.most_bytes.unwrap_or(usize::MAX));
+            state.dead.push((letter.reason.as_str().to_owned(), letter.problem.code.clone(), bytes));
         })
         .await
     }
@@ -479,8 +507,9 @@ impl Bus for MemoryBus {
         stream::once(async move { clock.sleep(wait).await }).flat_map(|()| stream::empty()).boxed()
     }
 
-    async fn blob(&self, name: &str, _: usize) -> Result<Bytes, Error> {
-        Err(Error::NotFound { what: format!("object {name}") })
+    async fn blob(&self, _: &str, name: &str, limit: usize) -> Result<Bytes, Error> {
+        let found = self.write("blob", |state| state.objects.get(name).cloned()).await?;
+        found.filter(|bytes| bytes.len() <= limit).ok_or_else(|| Error::NotFound { what: format!("object {name}") })
     }
 
     async fn attach(&self, bytes: Bytes) -> Result<String, Error> {

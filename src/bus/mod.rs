@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 pub use card::TargetCard;
 pub use control::{Cancellation, Control, ControlState};
 pub use error::Error;
-pub use record::{Attempts, RecordKey, ResultRecord};
+pub use record::{Attempts, BRIEF, RecordKey, ResultRecord, Retention};
 pub use subject::Subjects;
 
 use crate::event::{CommandId, CommandKey, Origin, Target};
@@ -177,6 +177,8 @@ pub struct DeadLetter<'a> {
     pub worker: &'a str,
     /// When.
     pub time: OffsetDateTime,
+    /// Bytes that are stored of the payload; `None` means all. A letter that is cut has no headers of the message.
+    pub most_bytes: Option<usize>,
 }
 
 impl DeadLetter<'_> {
@@ -226,9 +228,9 @@ pub enum Stranding {
 /// A bus. All writes are safe to repeat.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// At most `max` deliveries, none later than `wait` from now. The stream must be read to its end: what it has
-    /// taken over is this process's to settle.
-    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>>;
+    /// At most `max` deliveries of a stream, none later than `wait` from now; without a wait, those that can be delivered
+    /// now. The stream must be read to its end: what it has taken over is this process's to settle.
+    fn pull(&self, queue: Queue, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>>;
 
     /// The first command of a verb that is queued after the place `after`, without taking it off the queue: settling it
     /// does nothing, and it is delivered all the same.
@@ -240,11 +242,12 @@ pub trait Bus: Send + Sync + 'static {
     /// The result of the command, if it has ended.
     async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error>;
 
-    /// Publishes the result, unless there is one: the commit point of a command and its idempotency record.
+    /// Publishes the result, unless there is one: the commit point of a command and its idempotency record, for as long
+    /// as `retention` says.
     ///
     /// # Errors
     /// [`Error::TooLarge`] when the bus cannot store an event of this size.
-    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error>;
+    async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error>;
 
     /// Takes the lease, or `None` when somebody holds it.
     async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error>;
@@ -274,8 +277,8 @@ pub trait Bus: Send + Sync + 'static {
     /// At most `max` commands that are stranded, none later than `wait` from now. Read to its end, like [`Bus::pull`].
     fn stranded(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>>;
 
-    /// The object of this name in the blob store, at most `limit` bytes.
-    async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error>;
+    /// The object of this name in a bucket of [`Subjects::parameter_buckets`], at most `limit` bytes.
+    async fn blob(&self, bucket: &str, name: &str, limit: usize) -> Result<Bytes, Error>;
 
     /// Keeps what does not fit into a result, as long as results are kept. Gives the reference: one and the same for the
     /// same bytes.

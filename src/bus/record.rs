@@ -1,5 +1,7 @@
 //! What the bus stores about commands beside their messages: attempt records and results.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Queue;
@@ -57,6 +59,19 @@ pub struct ResultRecord {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// How long the bus stores a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// As long as results are stored, 30 days: it keeps a command that writes from being executed again.
+    Full,
+    /// For [`BRIEF`]: the command wrote nothing and could not have.
+    Brief,
+}
+
+/// Lifetime of results and attempt records of commands that write nothing to the cluster. At least as long as such a
+/// command may take.
+pub const BRIEF: Duration = Duration::from_hours(24);
+
 /// Attempts of a command, stored outside the process that may die.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
@@ -64,6 +79,9 @@ pub struct Attempts {
     /// parameters. `None` in records of readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+    /// The command writes nothing to the cluster, so its record expires after [`BRIEF`] once it has begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brief: bool,
     /// Attempts begun, those that were handed back not counted.
     pub begun: u32,
     /// Attempts begun, all: what parts the events of one from those of the next.

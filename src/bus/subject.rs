@@ -2,19 +2,27 @@
 
 use super::control::Cancellation;
 use super::record::RecordKey;
+use crate::config;
 use crate::event::{CommandId, CommandKey, Target};
 
 /// The names below one prefix, such as `istio`.
 #[derive(Debug, Clone)]
 pub struct Subjects {
     prefix: String,
+    parameter_stores: Vec<String>,
 }
 
 impl Subjects {
     /// Names below `prefix`, which the configuration has checked to be one token.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self { prefix: prefix.to_owned(), parameter_stores: Vec::new() }
+    }
+
+    /// All names that the configuration asks for.
+    #[must_use]
+    pub fn of(bus: &config::Bus) -> Self {
+        Self { parameter_stores: bus.parameter_stores.clone(), ..Self::new(&bus.prefix) }
     }
 
     /// `istio.cmd.<target>.<verb>`; a verb's dots part tokens.
@@ -335,6 +343,21 @@ impl Subjects {
     #[must_use]
     pub fn blob_bucket(&self) -> String {
         format!("{}_blob", self.prefix)
+    }
+
+    /// All buckets of parameters: [`Subjects::blob_bucket`], and one for each store of the configuration.
+    #[must_use]
+    pub fn parameter_buckets(&self) -> Vec<String> {
+        let blob = self.blob_bucket();
+        let stores = self.parameter_stores.iter().map(|store| format!("{blob}_{store}"));
+        std::iter::once(blob.clone()).chain(stores).collect()
+    }
+
+    /// Where clients of this configuration store parameters.
+    #[must_use]
+    pub fn own_parameter_bucket(&self) -> String {
+        let mut buckets = self.parameter_buckets();
+        buckets.swap_remove(1.min(buckets.len() - 1))
     }
 
     /// What does not fit into a result. Apart from the parameters, which not everybody who reads results may see.

@@ -33,7 +33,7 @@ impl Topology {
     /// As the configuration asks.
     #[must_use]
     pub fn new(bus: &config::Bus) -> Self {
-        let subjects = Subjects::new(&bus.prefix);
+        let subjects = Subjects::of(bus);
         let stream = |name: String, subjects: Vec<String>, max_age: Duration| Config {
             name,
             subjects,
@@ -46,7 +46,7 @@ impl Topology {
         let advisories = [subjects.command_stream(), subjects.waiting_stream()].map(|stream| {
             ["MAX_DELIVERIES", "MSG_TERMINATED"].map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{stream}.>"))
         });
-        let streams = vec![
+        let mut streams = vec![
             Config {
                 description: Some("sailhand commands: a work queue".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
@@ -85,6 +85,7 @@ impl Topology {
                 max_messages_per_subject: 1,
                 allow_direct: true,
                 deny_delete: true,
+                allow_message_ttl: true, // results of commands that write nothing
                 ..stream(subjects.result_stream(), vec![subjects.results()], 30 * DAY)
             },
             Config {
@@ -102,39 +103,22 @@ impl Topology {
                 ..stream(subjects.advisory_stream(), advisories.concat(), 7 * DAY)
             },
             bucket(stream(String::new(), Vec::new(), bus.lease_ttl), &subjects.lease_bucket()),
-            bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.attempt_bucket()),
+            Config {
+                allow_message_ttl: true, // records of commands that write nothing
+                ..bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.attempt_bucket())
+            },
             Config {
                 allow_message_ttl: true, // a pause lasts until it is ended
                 ..bucket(stream(String::new(), Vec::new(), 7 * DAY), &subjects.control_bucket())
             },
             bucket(stream(String::new(), Vec::new(), CARD_TTL), &subjects.target_bucket()),
-            objects(stream(String::new(), Vec::new(), 7 * DAY), &subjects.blob_bucket(), bus.max_bytes),
             // As long as the results that name them.
             objects(stream(String::new(), Vec::new(), 30 * DAY), &subjects.attachment_bucket(), bus.max_bytes),
         ];
-        let consumer = pull::Config {
-            durable_name: Some(CONSUMER.to_owned()),
-            filter_subject: subjects.commands(),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: bus.ack_wait,
-            max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
-            max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/waiting.rs`)
-            ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
-        };
-        let due = pull::Config { filter_subject: subjects.all_due(), ..consumer.clone() };
-        let sweeper = pull::Config {
-            durable_name: Some(SWEEPER.to_owned()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_secs(30),
-            max_deliver: -1,
-            max_ack_pending: 1000,
-            ..pull::Config::default()
-        };
-        let consumers = [
-            (subjects.command_stream(), consumer),
-            (subjects.advisory_stream(), sweeper),
-            (subjects.waiting_stream(), due),
-        ];
+        for bucket in subjects.parameter_buckets() {
+            streams.push(objects(stream(String::new(), Vec::new(), 7 * DAY), &bucket, bus.max_bytes));
+        }
+        let consumers = consumers(&subjects, bus);
         Self { subjects, streams, consumers }
     }
 
@@ -208,6 +192,29 @@ impl Topology {
         same!(filter_subject, ack_policy, ack_wait, max_deliver, max_ack_pending, backoff);
         differences
     }
+}
+
+/// The consumers, each with its stream.
+fn consumers(subjects: &Subjects, bus: &config::Bus) -> [(String, pull::Config); 3] {
+    let consumer = pull::Config {
+        durable_name: Some(CONSUMER.to_owned()),
+        filter_subject: subjects.commands(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: bus.ack_wait,
+        max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
+        max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/waiting.rs`)
+        ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
+    };
+    let due = pull::Config { filter_subject: subjects.all_due(), ..consumer.clone() };
+    let sweeper = pull::Config {
+        durable_name: Some(SWEEPER.to_owned()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: Duration::from_secs(30),
+        max_deliver: -1,
+        max_ack_pending: 1000,
+        ..pull::Config::default()
+    };
+    [(subjects.command_stream(), consumer), (subjects.advisory_stream(), sweeper), (subjects.waiting_stream(), due)]
 }
 
 /// A key-value bucket is a stream of this shape (nats-architecture-and-design ADR-8).

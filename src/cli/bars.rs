@@ -38,6 +38,15 @@ impl Screen {
         self.bars.suspend(|| output::note(text));
     }
 
+    /// A bar below the others for a lost connection.
+    pub(super) fn outage(&self) -> Outage {
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        let template = ProgressStyle::with_template("{spinner:.yellow} reconnecting to NATS {elapsed:.dim}");
+        bar.set_style(template.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Outage { bar, bars: self.bars.clone() }
+    }
+
     /// A note after Ctrl-C. The terminal has echoed `^C` behind the last bar and may have wrapped, so the place of the bars
     /// is no longer known: they stay as they are, and no more are drawn.
     pub(super) fn interrupted(&self, text: impl Display) {
@@ -51,6 +60,21 @@ impl Screen {
     /// Standard output cannot be written.
     pub(super) fn line(&self, text: impl Display) -> Result<(), Error> {
         self.bars.suspend(|| output::line(text))
+    }
+}
+
+/// The bar of a lost connection.
+pub(super) struct Outage {
+    bar: ProgressBar,
+    bars: MultiProgress,
+}
+
+impl Outage {
+    /// Removes the bar. Returns how long it was shown.
+    pub(super) fn end(self) -> Duration {
+        self.bar.finish_and_clear();
+        self.bars.remove(&self.bar);
+        self.bar.elapsed()
     }
 }
 

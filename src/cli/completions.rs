@@ -79,8 +79,8 @@ pub(super) fn keys() -> ArgValueCandidates {
         let filter = ListFilter { target: None, since: OffsetDateTime::now_utc() - RECENT };
         let commands = ask(&arguments().1, async |client| client.list(&filter).await.unwrap_or_default());
         let candidate = |it: crate::client::CommandSummary| {
-            let state = it.outcome.unwrap_or_else(|| format!("{:?}", it.phase).to_lowercase());
-            CompletionCandidate::new(it.key).help(Some(format!("{} on {}, {state}", it.verb, it.target).into()))
+            let help = format!("{} on {}, {}", it.verb, it.target, it.state.as_str());
+            CompletionCandidate::new(it.key).help(Some(help.into()))
         };
         commands.unwrap_or_default().into_iter().map(candidate).collect()
     })

@@ -1,5 +1,7 @@
-//! `sailhand conformance`: runs a suite and renders its report, compares two reports, lists cases.
+//! `sailhand conformance`: runs a suite and renders its report, reads a report of the suite of Gateway API, compares two
+//! reports, lists cases.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use super::{Error, Exit, Global};
 use crate::client::{self, Observed};
 use crate::clock::Clock;
 use crate::conformance::model::{CaseResult, Compliance, RunReport, SpecResult, Status};
+use crate::conformance::official;
 use crate::conformance::report::{conformance_report, diff, html, junit};
 use crate::conformance::suite::SuiteKind;
 use crate::event::{CommandDraft, EventKind, ResultData, Target};
@@ -22,8 +25,10 @@ use crate::event::{CommandDraft, EventKind, ResultData, Target};
 pub(super) enum Command {
     /// Run a suite on a target and render the report
     Run(Run),
-    /// Compare two reports written by `run -o json`
+    /// Compare two reports written by `run -o json` or `import -o json`
     Diff(Diff),
+    /// Read a ConformanceReport of Gateway API's own suite
+    Import(Import),
     /// List the cases of a suite
     Cases(Cases),
 }
@@ -74,6 +79,18 @@ pub(super) struct Diff {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Import {
+    /// ConformanceReport (YAML) that the suite has written with `-report-output`
+    report: PathBuf,
+    /// Output of the suite with `-test.v`; gives the outcome and time of each test
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// How to write the report
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Form,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Cases {
     /// smi or gateway-api-mesh
     #[arg(default_value = "smi")]
@@ -84,6 +101,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<Exit, Error
     match command {
         Command::Run(options) => start(global, options).await,
         Command::Diff(options) => compare(&options),
+        Command::Import(options) => import(&options),
         Command::Cases(options) => cases(&options),
     }
 }
@@ -191,6 +209,33 @@ fn compare(options: &Diff) -> Result<Exit, Error> {
         output::line("No differences.")?;
     }
     Ok(if differences.iter().any(|one| one.is_regression) { Exit::Failed } else { Exit::Success })
+}
+
+fn import(options: &Import) -> Result<Exit, Error> {
+    if options.output == Form::Yaml {
+        return Err(Error::argument("--output yaml", "the report is a ConformanceReport already"));
+    }
+    let text = text_of(&options.report, official::MAX_REPORT)?;
+    let log = options.log.as_ref().map(|path| text_of(path, official::MAX_LOG)).transpose()?;
+    let report = official::read(&text, log.as_deref());
+    let report = report.map_err(|error| Error::argument(options.report.display().to_string(), error.to_string()))?;
+    if options.output == Form::Text {
+        for case in report.cases.iter().filter(|case| case.status != Status::Passed) {
+            output::line(case_line(case))?;
+        }
+    }
+    write(&report, options.output)?;
+    let failed = report.specs.iter().any(|spec| spec.compliance == Compliance::Fail);
+    Ok(if failed { Exit::Failed } else { Exit::Success })
+}
+
+/// A text file; of a larger one so much that its reader refuses it.
+fn text_of(path: &Path, limit: usize) -> Result<String, Error> {
+    let fail = |source| Error::local(format!("read {}", path.display()), source);
+    let mut text = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text)).map_err(fail)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn read(path: &Path) -> Result<RunReport, Error> {

@@ -19,9 +19,6 @@ Examples:
   sailhand dlq replay --code SH3001 --dry-run    the commands that would be sent again
   sailhand dlq purge 12 13 --yes                 these two, without a question";
 
-/// Characters of an error message in a list.
-const MESSAGE: usize = 60;
-
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
@@ -130,7 +127,7 @@ impl Matching {
             return Err(Error::argument(format!("--target {target}"), "must be 1 to 63 of a-z, 0-9 and -"));
         }
         if let Some(code) = self.code.as_ref().filter(|code| known(code).is_none()) {
-            return Err(Error::argument(format!("--code {code}"), "is not a code; `sailhand explain` knows all codes"));
+            return Err(Error::argument(format!("--code {code}"), "unknown code"));
         }
         let reason = self.reason.and_then(|reason| reason.to_possible_value());
         Ok(Filter {
@@ -186,7 +183,7 @@ fn note_omitted(omitted: usize) {
     }
 }
 
-fn table(letters: &[DeadLetter]) -> Table<6> {
+fn table(letters: &[DeadLetter]) -> Table {
     let now = OffsetDateTime::now_utc();
     let mut table = Table::new(&["NUMBER", "AGE", "REASON", "CODE", "SUBJECT", "MESSAGE"]);
     for letter in letters {
@@ -196,7 +193,7 @@ fn table(letters: &[DeadLetter]) -> Table<6> {
             Cell::plain(&letter.reason),
             Cell::plain(&letter.code),
             Cell::styled(STRONG, &letter.subject),
-            Cell::short(message(letter), MESSAGE),
+            Cell::filling(message(letter)),
         ]);
     }
     table

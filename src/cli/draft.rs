@@ -50,6 +50,7 @@ pub(super) fn of(verb: &str, params: Value) -> Result<CommandDraft, Error> {
     let registry = Registry::standard();
     let Some(task) = registry.get(verb) else { return Err(unknown(verb, &registry)) };
     check(verb, &task.params_schema(), &params)?;
+    task.check(&params).map_err(|source| Error::Parameters { verb: verb.to_owned(), source })?;
     Ok(unchecked(verb, params))
 }
 
@@ -79,12 +80,12 @@ pub(super) fn target(name: &str) -> Result<Target, Error> {
 /// # Errors
 /// [`Error::Contract`] with the error that a worker would publish.
 pub(super) fn encode(draft: &CommandDraft, target: &Target) -> Result<Vec<u8>, Error> {
-    let event = draft.event(target, OffsetDateTime::now_utc()).map_err(Error::Contract)?;
+    let event = draft.event(target, OffsetDateTime::now_utc()).map_err(|source| contract(&draft.verb, source))?;
     let bytes = serde_json::to_vec(&event).map_err(|source| Error::local("write JSON", source.into()))?;
     // Larger parameters are uploaded by the client.
     if bytes.len() <= event::binding::MAX_BYTES {
         event::decode(target, &draft.verb, &std::iter::empty(), &bytes)
-            .map_err(|rejection| Error::Contract(rejection.error))?;
+            .map_err(|rejection| contract(&draft.verb, rejection.error))?;
     }
     Ok(bytes)
 }
@@ -95,10 +96,14 @@ fn unknown(verb: &str, registry: &Registry) -> Error {
         Some(near) => format!("{verb}; did you mean {near}?"),
         None => verb.to_owned(),
     };
-    Error::Contract(event::Error::UnknownType { found })
+    contract(verb, event::Error::UnknownType { found })
+}
+
+fn contract(verb: &str, source: event::Error) -> Error {
+    Error::Contract { verb: verb.to_owned(), source }
 }
 
 fn check(verb: &str, schema: &Schema, params: &Value) -> Result<(), Error> {
     let unusable = |reason| Error::argument(format!("schema of {verb}"), reason);
-    ParamsValidator::new(schema).map_err(unusable)?.check(params).map_err(Error::Contract)
+    ParamsValidator::new(schema).map_err(unusable)?.check(params).map_err(|source| contract(verb, source))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::{Class, Classify, Code};
 use crate::event::{CommandKey, Outcome};
 use crate::{
-    analysis, bridge, bus, client, cluster, config, dashboard, event, gateway, smi_controller, telemetry, worker,
+    analysis, bridge, bus, client, cluster, config, dashboard, event, gateway, smi_controller, task, telemetry, worker,
 };
 
 /// Exit codes, as `sailhand --help` lists them.
@@ -92,8 +92,21 @@ pub enum Error {
         reason: String,
     },
     /// The command violates the contract and was not sent.
-    #[error("not sent: {0}")]
-    Contract(#[source] event::Error),
+    #[error("not sent: {source}")]
+    Contract {
+        /// The verb.
+        verb: String,
+        /// What a worker would publish.
+        source: event::Error,
+    },
+    /// Parameters that the task would reject. The command was not sent.
+    #[error("not sent: {source}")]
+    Parameters {
+        /// The verb.
+        verb: String,
+        /// What a worker would publish.
+        source: task::Error,
+    },
     /// A worker that did not start.
     #[error(transparent)]
     Worker(#[from] worker::serve::Error),
@@ -103,12 +116,12 @@ pub enum Error {
     /// A dashboard that did not start.
     #[error(transparent)]
     Dashboard(#[from] dashboard::Error),
-    /// A bridge that did not start, or a kubeconfig that it cannot read.
-    #[error(transparent)]
-    Bridge(#[from] bridge::error::Error),
     /// A gateway that did not start.
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
+    /// A bridge that did not start, or a kubeconfig that it cannot read.
+    #[error(transparent)]
+    Bridge(#[from] bridge::error::Error),
     /// Logs and traces.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -187,21 +200,21 @@ impl Error {
             | Self::Unconfirmed { .. }
             | Self::SmiController(smi_controller::Error::Settings(_))
             | Self::Dashboard(dashboard::Error::Keys(_))
+            | Self::Gateway(gateway::Error::Credential { .. })
             | Self::Bridge(
                 bridge::error::Error::NoTargets
                 | bridge::error::Error::Settings(_)
                 | bridge::error::Error::Kubeconfig { .. },
             )
-            | Self::Gateway(gateway::Error::Credential { .. })
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
-            Self::Contract(_) | Self::Client(client::Error::Event(_)) => Exit::Rejected,
+            Self::Contract { .. } | Self::Parameters { .. } | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
             Self::Analysis(_)
             | Self::Cluster(_)
             | Self::SmiController(_)
             | Self::Dashboard(_)
-            | Self::Bridge(_)
             | Self::Gateway(_)
+            | Self::Bridge(_)
             | Self::NoCluster { .. } => Exit::Trouble,
             Self::Waited { .. } => Exit::TimedOut,
             Self::Client(_) | Self::Worker(_) | Self::Local { .. } => match self.code() {
@@ -217,13 +230,14 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::Config(error) => error.class(),
-            Self::Contract(error) => error.class(),
+            Self::Contract { source, .. } => source.class(),
+            Self::Parameters { source, .. } => source.class(),
             Self::Client(error) => error.class(),
             Self::Worker(error) => error.class(),
             Self::SmiController(error) => error.class(),
             Self::Dashboard(error) => error.class(),
-            Self::Bridge(error) => error.class(),
             Self::Gateway(error) => error.class(),
+            Self::Bridge(error) => error.class(),
             Self::Analysis(error) => error.class(),
             Self::Cluster(error) => error.class(),
             Self::Telemetry(_)
@@ -240,13 +254,14 @@ impl Classify for Error {
         match self {
             Self::Config(error) => error.code(),
             Self::Argument { .. } => Code::SH5002,
-            Self::Contract(error) => error.code(),
+            Self::Contract { source, .. } => source.code(),
+            Self::Parameters { source, .. } => source.code(),
             Self::Client(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::SmiController(error) => error.code(),
             Self::Dashboard(error) => error.code(),
-            Self::Bridge(error) => error.code(),
             Self::Gateway(error) => error.code(),
+            Self::Bridge(error) => error.code(),
             Self::Analysis(error) => error.code(),
             Self::Cluster(error) => error.code(),
             Self::Telemetry(_) => Code::SH5001,
@@ -260,7 +275,8 @@ impl Classify for Error {
     fn remedy(&self) -> String {
         match self {
             Self::Config(error) => error.remedy(),
-            Self::Contract(error) => error.remedy(),
+            Self::Contract { verb, source } => for_verb(&source.remedy(), verb),
+            Self::Parameters { verb, source } => for_verb(&source.remedy(), verb),
             Self::Client(client::Error::Bus(bus::Error::Connect { .. })) => {
                 "Check that nats-server listens there. Start a local one with `sailhand dev`, or set another address with \
                  --nats-url or SAILHAND__NATS__URL."
@@ -272,10 +288,15 @@ impl Classify for Error {
             Self::Cluster(error) => error.remedy(),
             Self::SmiController(error) => error.remedy(),
             Self::Dashboard(error) => error.remedy(),
-            Self::Bridge(error) => error.remedy(),
             Self::Gateway(error) => error.remedy(),
+            Self::Bridge(error) => error.remedy(),
             Self::SchemaDrift { .. } => "Run `sailhand schema` and commit what it writes.".to_owned(),
             _ => self.code().remedy().to_owned(),
         }
     }
+}
+
+/// A remedy with the verb of the command.
+pub(super) fn for_verb(remedy: &str, verb: &str) -> String {
+    remedy.replace("<verb>", verb)
 }

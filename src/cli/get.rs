@@ -10,6 +10,7 @@ use super::{CommandId, Error, Exit, Global, report};
 use crate::bus;
 use crate::client::{self, Client, Observation, Observed, State};
 use crate::event::{CommandKey, EventKind};
+use crate::prose;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -41,7 +42,8 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
             if !format.record(&observation.event, &key)?
                 && let Observed::Result(result) = &observation.observed
             {
-                output::line(report::headline(observation, result, None))?;
+                let headline = report::headline(observation, result, None);
+                output::line(prose::fold(&headline, 0, 2, output::width()))?;
                 report::print_body(observation, result, format)?;
             }
         }

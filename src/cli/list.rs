@@ -9,7 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET};
 use super::table::{Cell, Table};
 use super::{Error, Exit, Global, completions};
-use crate::client::{CommandPhase, CommandSummary, ListFilter};
+use crate::client::{CommandState, CommandSummary, ListFilter};
+use crate::event::Outcome;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +53,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     let filter = ListFilter { target: options.target.clone(), since: now - options.since };
     let mut commands = global.client().await?.list(&filter).await?;
     let wanted = options.state.and_then(|state| state.to_possible_value());
-    commands.retain(|it| wanted.as_ref().is_none_or(|wanted| wanted.get_name() == state(it)));
+    commands.retain(|it| wanted.as_ref().is_none_or(|wanted| wanted.get_name() == it.state.as_str()));
     let format = Format::or_fitting(options.output);
     if !format.list(&commands, |command| command.key.clone())? {
         if commands.is_empty() {
@@ -64,32 +65,23 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     Ok(Exit::Success)
 }
 
-fn state(command: &CommandSummary) -> &str {
-    match (command.phase, &command.outcome) {
-        (CommandPhase::Queued, _) => "queued",
-        (CommandPhase::Running, _) => "running",
-        (CommandPhase::Retrying, _) => "retrying",
-        (CommandPhase::Ended, outcome) => outcome.as_deref().unwrap_or("ended"),
-    }
-}
-
-fn table(commands: &[CommandSummary], now: OffsetDateTime) -> Table<7> {
+fn table(commands: &[CommandSummary], now: OffsetDateTime) -> Table {
     let mut table = Table::new(&["KEY", "STATE", "AGE", "TARGET", "VERB", "ATTEMPTS", "WORKER"]);
     for command in commands {
-        let style = match state(command) {
-            "succeeded" => GOOD,
-            "failed" | "rejected" | "expired" => BAD,
-            "queued" => QUIET,
+        let style = match command.state {
+            CommandState::Ended(Outcome::Succeeded) => GOOD,
+            CommandState::Ended(Outcome::Failed | Outcome::Rejected | Outcome::Expired) => BAD,
+            CommandState::Queued => QUIET,
             _ => CHANGED,
         };
         table.row([
             Cell::short(&command.key, 8),
-            Cell::styled(style, state(command)),
+            Cell::styled(style, command.state.as_str()),
             Cell::plain(age(&command.since, now)),
             Cell::plain(&command.target),
             Cell::plain(&command.verb),
             Cell::plain(command.attempts.to_string()),
-            Cell::plain(&command.worker),
+            Cell::filling(&command.worker),
         ]);
     }
     table

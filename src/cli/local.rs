@@ -46,17 +46,28 @@ pub(super) fn has_kubeconfig(target: &Target) -> bool {
     target.kubeconfig.as_ref().is_some_and(|file| file.is_file())
 }
 
+/// Context, API server and user of the target.
+///
+/// # Errors
+/// [`Error::Argument`] for a kubeconfig that does not exist or cannot be read, and for an unknown context.
+pub(super) fn identity(name: &str, target: &Target) -> Result<Identity, Error> {
+    if let Some(file) = target.kubeconfig.as_ref().filter(|file| !file.is_file()) {
+        let reason = "does not exist; set KUBECONFIG or --kubeconfig";
+        return Err(Error::argument(format!("kubeconfig {}", file.display()), reason));
+    }
+    Identity::of(name, target).map_err(|error: cluster::Error| {
+        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let argument = target.context.as_ref().map_or("--kubeconfig".to_owned(), |name| format!("--context {name}"));
+        Error::argument(argument, reason)
+    })
+}
+
 /// Prints which cluster `what` will use, and checks that its API server answers.
 ///
 /// # Errors
 /// A context that does not exist, and an API server that does not answer.
 pub(super) async fn reached(what: &str, name: &str, target: &Target) -> Result<Identity, Error> {
-    let usage = |error: cluster::Error| {
-        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        let argument = target.context.as_ref().map_or("--kubeconfig".to_owned(), |name| format!("--context {name}"));
-        Error::argument(argument, reason)
-    };
-    let identity = Identity::of(name, target).map_err(usage)?;
+    let identity = identity(name, target)?;
     output::note(format_args!("{what} {} → {identity}", styled(STRONG, name)));
     let clusters = Clusters::new([(name.to_owned(), Target { request_timeout: ANSWER, ..target.clone() })].into());
     let answers = async { clusters.get(name).await?.version().await };

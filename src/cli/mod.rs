@@ -19,6 +19,7 @@ mod error;
 mod explain;
 mod gateway;
 mod get;
+mod installations;
 mod list;
 mod local;
 mod manifest;
@@ -44,6 +45,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use error::{Error, Exit};
@@ -51,6 +53,7 @@ pub use error::{Error, Exit};
 use crate::client::Client;
 use crate::config::{self, Config, Loaded, Override};
 use crate::event::CommandKey;
+use crate::task::Registry;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -130,15 +133,17 @@ enum Command {
     Resume(pause::Resume),
     /// List targets: workers, cluster, pause, queue and dead letters
     Targets(targets::Options),
+    /// List the installations of a cluster with their objects
+    Installations(installations::Options),
     /// List, show, replay and delete dead letters
     #[command(subcommand)]
     Dlq(dlq::Command),
     /// Serve web pages about runs, targets, findings and dead letters
     Dashboard(dashboard::Options),
-    /// Serve Meshery's gRPC contract: its operations become commands
-    Bridge(bridge::Options),
     /// Accept commands as CloudEvents over HTTP, and serve their events and results
     Gateway(gateway::Options),
+    /// Serve Meshery's gRPC contract: its operations become commands
+    Bridge(bridge::Options),
     /// Create or verify the JetStream streams, buckets and consumers
     #[command(subcommand)]
     Topology(topology::Command),
@@ -199,7 +204,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn run() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_verb_hint(error).exit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(|source| Error::local("start the runtime", source)).and_then(|runtime| {
         let done = runtime.block_on(cli.run());
@@ -215,6 +220,18 @@ pub fn run() -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// A verb in the place of a subcommand gets a hint at the subcommands that execute it.
+fn with_verb_hint(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let registry = Registry::standard();
+    if registry.get(word).is_some() {
+        let hint =
+            format!("{word} is a verb: `sailhand submit {word} --target TARGET --wait`, or `sailhand run {word}`");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
 }
 
 impl Cli {
@@ -235,10 +252,11 @@ impl Cli {
             Command::Pause(options) => pause::pause(&global, &options).await,
             Command::Resume(options) => pause::resume(&global, &options).await,
             Command::Targets(options) => targets::run(&global, &options).await,
+            Command::Installations(options) => installations::run(&global, &options).await,
             Command::Dlq(command) => dlq::run(&global, command).await,
             Command::Dashboard(options) => dashboard::run(&global, options).await,
-            Command::Bridge(options) => bridge::run(&global, options).await,
             Command::Gateway(options) => gateway::run(&global, &options).await,
+            Command::Bridge(options) => bridge::run(&global, options).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
             Command::Conformance(command) => conformance::run(&global, command).await,

@@ -85,6 +85,14 @@ impl Format {
     }
 }
 
+/// A time of RFC 3339 without fractions of seconds.
+pub(super) fn seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((start, rest)) if rest.ends_with('Z') => format!("{start}Z"),
+        _ => time.to_owned(),
+    }
+}
+
 /// Prints an error on standard error.
 pub(super) fn problem(error: &dyn Classify) {
     note(render(&Problem::new(error)));

@@ -4,7 +4,6 @@
 mod attempts;
 mod render;
 
-use std::collections::HashSet;
 use std::fmt::Write;
 
 use std::time::Duration;
@@ -14,20 +13,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, render, styled};
+use super::error::for_verb;
+use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, render, styled};
 use crate::client::Observation;
-use crate::cluster::{Action, FieldChange, ObjectReport, ObjectsReport};
+use crate::cluster::{ObjectReport, ObjectsReport};
+use crate::error::Problem;
 use crate::event::{CommandKey, Outcome, ResultData};
-use crate::mesh::{Finding, Severity};
 use crate::notice::FindingReport;
 use crate::prose;
-
-/// Up to so many unchanged objects are named.
-const NAMED: usize = 10;
-/// Lines of one text that are shown of those that differ.
-const LINES: usize = 20;
-/// Characters of one value that are shown.
-const WIDE: usize = 300;
+use crate::report::{self, Block, Objects, Tone, Words};
 
 /// The first digits of a key, which tell commands apart on a screen.
 pub(super) fn short(key: &CommandKey) -> &str {
@@ -113,14 +107,14 @@ pub(super) fn print_body(observation: &Observation, result: &ResultData, format:
 fn body(verb: &str, result: &ResultData, wide: bool) -> String {
     let mut text = String::new();
     if let Some(report) = &result.report {
-        match render::report(verb, report, wide) {
-            Some(table) => text = table,
+        match report::blocks(verb, report, wide) {
+            Some(blocks) => text = render::text(&blocks, wide),
             None => describe(report, wide, &mut text),
         }
     }
     text += &attempts::text(result);
     if let Some(error) = &result.error {
-        text += &render(error);
+        text += &render(&Problem { remedy: for_verb(&error.remedy, verb), ..error.clone() });
     }
     text.trim_end().to_owned()
 }
@@ -132,7 +126,7 @@ pub(super) fn differences(result: &ResultData) -> (String, bool) {
         result.report.as_ref().and_then(|report| serde_json::from_value(report.clone()).ok());
     let objects = report.map(|report| report.objects).unwrap_or_default();
     let differing: Vec<_> = objects.iter().filter(|it| it.action.writes() || it.problem.is_some()).cloned().collect();
-    table(PLANNED, &differing, true, &mut text);
+    render::put_objects(&Objects::of(Words::Planned, &differing), true, &mut text);
     if let Some(error) = &result.error {
         text += &render(error);
     }
@@ -145,10 +139,10 @@ type Tables = Vec<(Words, Vec<ObjectReport>)>;
 /// A report without a table of its own: its fields by name, then the lists of objects as tables.
 fn describe(report: &Value, wide: bool, text: &mut String) {
     let mut tables = Tables::new();
-    let done = if is_dry_run(report) { PLANNED } else { DONE };
+    let done = if is_dry_run(report) { Words::Planned } else { Words::Done };
     fields(report, "", done, wide, &mut tables, text);
     for (words, objects) in tables {
-        table(words, &objects, wide, text);
+        render::put_objects(&Objects::of(words, &objects), wide, text);
     }
 }
 
@@ -158,7 +152,11 @@ fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tabl
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match value {
             Value::Array(items) => match objects(items) {
-                Some(objects) => tables.push((if name == "drift" { DRIFT } else { done }, objects)),
+                Some(objects) => tables.push((if name == "drift" { Words::Drift } else { done }, objects)),
+                None if name == "warnings" => {
+                    let warnings: Vec<_> = items.iter().filter_map(Value::as_str).map(warning).collect();
+                    *text += &render::text(&warnings, wide);
+                }
                 None => items.iter().for_each(|one| item(&path, one, done, wide, text)),
             },
             Value::Object(_) => fields(value, &path, done, wide, tables, text),
@@ -169,25 +167,19 @@ fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tabl
     }
 }
 
-/// A finding of a check in one line; `None` if the value is none.
-fn check(value: &Value) -> Option<String> {
-    serde_json::from_value(value.clone()).ok().map(|finding| check_line(&finding))
+/// A finding of a check; `None` if the value is none.
+fn finding(value: &Value) -> Option<Block> {
+    serde_json::from_value(value.clone()).ok().map(|finding| report::message(&finding))
 }
 
-fn check_line(finding: &Finding) -> String {
-    let Finding { severity, check, message, forceable: _ } = finding;
-    let (style, word) = match severity {
-        Severity::Info => (QUIET, "info"),
-        Severity::Warning => (CHANGED, "warning"),
-        Severity::Error => (BAD, "error"),
-    };
-    format!("  {} {message} {}", styled(style, format_args!("{word}:")), styled(QUIET, format_args!("({check})")))
+fn warning(message: &str) -> Block {
+    Block::Message { severity: report::Cell::new(Tone::Changed, "warning"), text: message.to_owned() }
 }
 
 /// An item of a list: its plain fields in one line, then its nested fields and objects.
 fn item(path: &str, value: &Value, done: Words, wide: bool, text: &mut String) {
-    if let Some(line) = check(value) {
-        let _ = writeln!(text, "{line}");
+    if let Some(finding) = finding(value) {
+        *text += &render::text(&[finding], wide);
         return;
     }
     let Value::Object(named) = value else { return field(path, value, text) };
@@ -208,18 +200,23 @@ fn item(path: &str, value: &Value, done: Words, wide: bool, text: &mut String) {
                 continue;
             }
         };
-        plain.push(styled(QUIET, name) + if words.is_empty() { "" } else { " " } + &words);
+        plain.push(format!("{name}{}{words}", if words.is_empty() { "" } else { " " }));
     }
-    let _ = writeln!(text, "  {} {}", styled(QUIET, format_args!("{path}:")), plain.join("; "));
+    line(path, &plain.join("; "), text);
     let mut tables = Tables::new();
     fields(&Value::Object(rest), path, done, wide, &mut tables, text);
     for (words, objects) in tables {
-        table(words, &objects, wide, text);
+        render::put_objects(&Objects::of(words, &objects), wide, text);
     }
 }
 
 fn field(name: &str, value: &Value, text: &mut String) {
-    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    line(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned), text);
+}
+
+/// A name and a value, wrapped at the width of the terminal.
+fn line(name: &str, value: &str, text: &mut String) {
+    let value = prose::fold(value, name.chars().count() + 4, 4, output::width());
     let _ = writeln!(text, "  {} {value}", styled(QUIET, format_args!("{name}:")));
 }
 
@@ -228,144 +225,10 @@ fn objects(items: &[Value]) -> Option<Vec<ObjectReport>> {
     read.collect::<Option<Vec<ObjectReport>>>().filter(|objects| !objects.is_empty())
 }
 
-fn table(words: Words, objects: &[ObjectReport], wide: bool, text: &mut String) {
-    if objects.is_empty() {
-        return;
-    }
-    let unchanged = objects.iter().filter(|object| object.action == Action::Unchanged).count();
-    // The same problem of many objects is explained once.
-    let mut explained = HashSet::new();
-    for object in objects {
-        if object.action == Action::Unchanged && unchanged > NAMED && !wide {
-            continue;
-        }
-        let style = match object.action {
-            Action::Created | Action::Configured | Action::Recreated => GOOD,
-            Action::Pruned | Action::Deleted | Action::Skipped => CHANGED,
-            Action::Failed => BAD,
-            Action::Unchanged | Action::Absent => QUIET,
-        };
-        let _ = write!(text, "  {} {}", styled(style, format_args!("{:<10}", words(object.action))), object.object);
-        if let Some(reason) = &object.reason {
-            let _ = write!(text, " {}", styled(QUIET, format_args!("({reason})")));
-        }
-        text.push('\n');
-        if let Some(problem) = &object.problem {
-            if explained.insert((&problem.code, &problem.message)) {
-                let _ = writeln!(text, "{INDENT}{} {}", styled(BAD, &problem.code), wrapped(&problem.message, 7));
-                let _ = writeln!(text, "{INDENT}{} {}", styled(GOOD, "help:"), wrapped(&problem.remedy, 6));
-            } else {
-                let _ = writeln!(text, "{INDENT}{} {}", styled(BAD, &problem.code), styled(QUIET, "the same error"));
-            }
-        }
-        for change in &object.diff {
-            describe_change(change, wide, text);
-        }
-    }
-    let _ = writeln!(text, "  {}", styled(QUIET, summary(words, objects)));
-}
-
-/// Indentation of what belongs to an object.
-const INDENT: &str = "             ";
-
-/// Text below an object, wrapped at the width of the terminal, after `used` columns.
-fn wrapped(text: &str, used: usize) -> String {
-    prose::fold(text, INDENT.len() + used, INDENT.len() + used, output::width())
-}
-
-/// A field with its old and its new value. Of texts of several lines, such as those in a `ConfigMap`, only the lines that
-/// differ are shown.
-fn describe_change(change: &FieldChange, wide: bool, text: &mut String) {
-    let most = if wide { usize::MAX } else { LINES };
-    let lines = |value: &Option<Value>| {
-        value.as_ref().and_then(Value::as_str).map(|all| all.lines().map(str::to_owned).collect::<Vec<_>>())
-    };
-    if let (Some(from), Some(to)) = (lines(&change.from), lines(&change.to))
-        && from.len().max(to.len()) > 1
-    {
-        let _ = writeln!(text, "{INDENT}{}:", change.path);
-        let only = |these: &[String], others: &[String], sign: char, style: Style| {
-            let others: HashSet<_> = others.iter().collect();
-            let differing = these.iter().filter(|line| !others.contains(line));
-            differing.map(|line| styled(style, format_args!("{sign} {}", clip(line, wide)))).collect::<Vec<_>>()
-        };
-        let found = [only(&from, &to, '-', BAD), only(&to, &from, '+', GOOD)].concat();
-        for line in found.iter().take(most) {
-            let _ = writeln!(text, "{INDENT}  {line}");
-        }
-        match found.len().saturating_sub(most) {
-            0 if found.is_empty() => drop(writeln!(text, "{INDENT}  (the same lines in another order)")),
-            0 => {}
-            more => drop(writeln!(text, "{INDENT}  ({more} more lines)")),
-        }
-        return;
-    }
-    let side = |value: &Option<Value>, style| match value {
-        None => styled(QUIET, "(none)"),
-        Some(value) => styled(style, clip(&value.to_string(), wide)),
-    };
-    let (from, to) = (side(&change.from, BAD), side(&change.to, GOOD));
-    let _ = writeln!(text, "{INDENT}{}: {from} → {to}", change.path);
-}
-
-/// A value, shortened unless `wide`.
-fn clip(value: &str, wide: bool) -> String {
-    match value.char_indices().nth(WIDE).filter(|_| !wide) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
-    }
-}
-
-/// Such as `2 created, 10 unchanged`.
-fn summary(words: Words, objects: &[ObjectReport]) -> String {
-    let mut counts: Vec<(Action, usize)> = Vec::new();
-    for object in objects {
-        match counts.iter_mut().find(|(action, _)| *action == object.action) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((object.action, 1)),
-        }
-    }
-    let parts: Vec<String> = counts.iter().map(|(action, count)| format!("{count} {}", words(*action))).collect();
-    parts.join(", ")
-}
-
-/// The word for what is done to an object.
-type Words = fn(Action) -> &'static str;
-
-const DONE: Words = |action| match action {
-    Action::Created => "created",
-    Action::Configured => "configured",
-    Action::Unchanged => "unchanged",
-    Action::Recreated => "recreated",
-    Action::Skipped => "skipped",
-    Action::Pruned => "pruned",
-    Action::Deleted => "deleted",
-    Action::Absent => "absent",
-    Action::Failed => "failed",
-};
-
-/// Of a dry run: nothing was done.
-const PLANNED: Words = |action| match action {
-    Action::Created => "create",
-    Action::Configured => "configure",
-    Action::Recreated => "recreate",
-    Action::Pruned => "prune",
-    Action::Deleted => "delete",
-    other => DONE(other),
-};
-
-/// Of drift: what a new run would do.
-const DRIFT: Words = |action| match action {
-    Action::Created => "missing",
-    Action::Configured | Action::Recreated => "differs",
-    Action::Pruned | Action::Deleted => "too much",
-    Action::Failed => "conflict",
-    other => DONE(other),
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::report::render::{NAMED, WIDE};
     use serde_json::json;
 
     fn body_of(report: &Value) -> String {

@@ -12,40 +12,50 @@ pub(super) struct Cell {
     style: Option<Style>,
     /// Characters that are shown, unless the format is wide.
     most: usize,
+    /// Whether it is shortened to the rest of the line, unless the format is wide.
+    fills: bool,
 }
+
+/// Least width of a column that fills the rest of the line; narrower terminals get blocks.
+const LEAST: usize = 16;
 
 impl Cell {
     /// Without a style.
     pub fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), style: None, most: usize::MAX }
+        Self { text: text.into(), style: None, most: usize::MAX, fills: false }
     }
 
     /// The first characters; the whole text with `-o wide`.
     pub fn short(text: impl Into<String>, most: usize) -> Self {
-        Self { text: text.into(), style: None, most }
+        Self { text: text.into(), style: None, most, fills: false }
+    }
+
+    /// The last text of a row, shortened to the rest of the line; the whole text with `-o wide`.
+    pub fn filling(text: impl Into<String>) -> Self {
+        Self { text: text.into(), style: None, most: usize::MAX, fills: true }
     }
 
     /// In a style.
     pub fn styled(style: Style, text: impl Into<String>) -> Self {
-        Self { text: text.into(), style: Some(style), most: usize::MAX }
+        Self { text: text.into(), style: Some(style), most: usize::MAX, fills: false }
     }
 }
 
 /// See the module.
-pub(super) struct Table<const N: usize> {
-    header: [&'static str; N],
-    rows: Vec<[Cell; N]>,
+pub(super) struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
 }
 
-impl<const N: usize> Table<N> {
+impl Table {
     /// With a header and no rows.
-    pub fn new(header: &[&'static str; N]) -> Self {
-        Self { header: *header, rows: Vec::new() }
+    pub fn new(header: &[&'static str]) -> Self {
+        Self { header: header.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row.
-    pub fn row(&mut self, cells: [Cell; N]) {
-        self.rows.push(cells);
+    /// Adds a row with a cell for each column.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     /// The table in a format for people: with `-o wide` nothing is shortened, otherwise it fits the terminal if possible.
@@ -58,12 +68,28 @@ impl<const N: usize> Table<N> {
                 cell.text.truncate(end);
             }
         }
-        self.fitted(output::width())
+        let width = output::width();
+        self.shorten(width);
+        self.fitted(width)
+    }
+
+    /// Shortens the cells that fill the rest of the line to `width` columns, if at least [`LEAST`] are left for them.
+    fn shorten(&mut self, width: Option<usize>) {
+        let Some(width) = width else { return };
+        let widths = self.widths();
+        let before = self.header.len().saturating_sub(1);
+        let others = widths.iter().take(before).sum::<usize>() + 2 * before;
+        let left = width.saturating_sub(others);
+        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| cell.fills && left >= LEAST) {
+            if cell.text.chars().count() > left {
+                cell.text = cell.text.chars().take(left - 1).chain(['…']).collect();
+            }
+        }
     }
 
     /// The table, or blocks when it is wider than `width` columns.
     fn fitted(&self, width: Option<usize>) -> String {
-        let total = self.widths().iter().sum::<usize>() + 2 * N.saturating_sub(1);
+        let total = self.widths().iter().sum::<usize>() + 2 * self.header.len().saturating_sub(1);
         if width.is_none_or(|width| total <= width) {
             return self.to_string();
         }
@@ -86,8 +112,8 @@ impl<const N: usize> Table<N> {
         text.trim_end().to_owned()
     }
 
-    fn widths(&self) -> [usize; N] {
-        let mut widths = self.header.map(str::len);
+    fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.header.iter().map(|name| name.len()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.text.chars().count());
@@ -98,12 +124,13 @@ impl<const N: usize> Table<N> {
 }
 
 /// Lines without a line break at the end.
-impl<const N: usize> fmt::Display for Table<N> {
+impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         let padded = |text: &str, column: usize| {
             // The last column needs no blanks behind it.
-            let blanks = if column + 1 == N { 0 } else { widths[column].saturating_sub(text.chars().count()) + 2 };
+            let blanks =
+                if column + 1 == widths.len() { 0 } else { widths[column].saturating_sub(text.chars().count()) + 2 };
             (text.to_owned(), " ".repeat(blanks))
         };
         for (column, name) in self.header.iter().enumerate() {
@@ -145,6 +172,20 @@ mod tests {
         let text = anstream::adapter::strip_str(&table.fitted(Some(30))).to_string();
         assert_eq!(text, "a\n  ready: yes\n  api server: https://cluster.example:6443\nb\n  api server: none");
         assert_eq!(table.fitted(Some(80)), table.to_string());
+    }
+
+    /// Before: a long last column turned the table into blocks, or was cut without a mark.
+    #[test]
+    fn last_column_is_shortened_to_the_terminal() {
+        let shortened = |width| {
+            let mut table = Table::new(&["NAME", "MESSAGE"]);
+            table.row([Cell::plain("a"), Cell::filling("the weights add up to 110, not to 100")]);
+            table.shorten(width);
+            anstream::adapter::strip_str(&table.fitted(width)).to_string()
+        };
+        assert_eq!(shortened(Some(26)), "NAME  MESSAGE\na     the weights add up …");
+        assert_eq!(shortened(None), "NAME  MESSAGE\na     the weights add up to 110, not to 100");
+        assert!(shortened(Some(20)).starts_with("a\n  message: "), "{}", shortened(Some(20)));
     }
 
     #[test]

@@ -60,7 +60,8 @@ fn table(targets: &[TargetState], format: Format) -> String {
     for target in targets {
         if let Some(pause) = &target.paused {
             let reason = pause.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
-            let line = format!("{} is paused since {} by {}{reason}", target.target, pause.since, pause.by);
+            let line =
+                format!("{} is paused since {} by {}{reason}", target.target, output::seconds(&pause.since), pause.by);
             text = format!("{text}\n{}", styled(QUIET, line));
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::bars::Screen;
-use super::output::{CHANGED, styled};
+use super::output::{self, CHANGED, styled};
 use super::report::short;
-use crate::client::{Client, CommandPhase, Error, ListFilter};
+use crate::client::{Client, CommandState, Error, ListFilter};
 use crate::clock::Clock;
 use crate::event::CommandKey;
 
@@ -36,7 +36,7 @@ pub(super) async fn explain(client: &Client, screen: &Screen, key: &CommandKey, 
 async fn reason(client: &Client, key: &CommandKey, target: &str, verb: &str) -> Result<String, Error> {
     if let Some(pause) = client.pauses().await.ok().and_then(|mut pauses| pauses.remove(target)) {
         let why = pause.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        return Ok(format!("target {target} is paused since {} by {}{why}", pause.since, pause.by));
+        return Ok(format!("target {target} is paused since {} by {}{why}", output::seconds(&pause.since), pause.by));
     }
     if let Some(cards) = client.cards().await? {
         if cards.is_empty() {
@@ -51,14 +51,14 @@ async fn reason(client: &Client, key: &CommandKey, target: &str, verb: &str) -> 
     let commands = client.list(&ListFilter { target: Some(target.to_owned()), since: now }).await?;
     let family = |verb: &str| verb.split('.').next().unwrap_or_default().to_owned();
     let under_way = commands.iter().filter(|it| it.key != key.as_str());
-    let mut under_way = under_way.filter(|it| matches!(it.phase, CommandPhase::Running | CommandPhase::Retrying));
+    let mut under_way = under_way.filter(|it| matches!(it.state, CommandState::Running | CommandState::Retrying));
     let holder = under_way.find(|it| family(&it.verb) == family(verb));
     Ok(match holder {
         Some(it) => {
             let key = it.key.parse().map_or_else(|()| it.key.clone(), |key| short(&key).to_owned());
             // All verbs that write to a mesh share one installation; others may have several.
             let may = if verb.starts_with("mesh.") { "waits" } else { "may wait" };
-            format!("{may} for {} {key}, which works on the same installation since {}", it.verb, it.since)
+            format!("{may} for {} {key}, which runs on the same installation", it.verb)
         }
         None => "no worker has started it yet".to_owned(),
     })

@@ -100,17 +100,23 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     }
 }
 
-/// Notes the loss of the connection and its return.
+/// Notes the loss of the connection and its return, and shows a bar in between.
 async fn note_outages(client: &Client, screen: &Screen) -> Infallible {
     let mut health = client.bus().health();
     let mut connected = true;
+    let mut outage = None;
     while health.changed().await.is_ok() {
         let now = health.borrow().connected;
         match (connected, now) {
             (true, false) => {
                 screen.note(format_args!("{} to NATS; reconnecting …", styled(CHANGED, "lost the connection")));
+                outage = Some(screen.outage());
             }
-            (false, true) => screen.note(format_args!("{} to NATS", styled(GOOD, "reconnected"))),
+            (false, true) => {
+                let after = outage.take().map(|outage| format!(" after {}s", outage.end().as_secs()));
+                let after = after.unwrap_or_default();
+                screen.note(format_args!("{} to NATS{after}", styled(GOOD, "reconnected")));
+            }
             _ => {}
         }
         connected = now;

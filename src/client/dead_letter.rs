@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Client, Error, Submitted};
-use crate::bus::{self, nats::header_pairs};
+use crate::bus;
+use crate::bus::nats::{CUT, header_pairs};
 use crate::event::{self, CommandDraft, binding};
 
 /// A command that did not get done.
@@ -33,6 +34,9 @@ pub struct DeadLetter {
     pub deliveries: u64,
     /// Its key, or `s` and its place in the queue when it has none.
     pub command: String,
+    /// Size of the message in bytes, where only its beginning is stored. Such a command cannot be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_from_bytes: Option<u64>,
     /// The event, where the message is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
@@ -108,7 +112,10 @@ impl Client {
     /// A dead letter that is no command, or a server that does not confirm.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<Submitted, Error> {
         let Some(event) = &letter.event else {
-            let reason = format!("dead letter {} is none", letter.sequence);
+            let reason = match letter.cut_from_bytes {
+                Some(bytes) => format!("dead letter {} has only the beginning of its {bytes} bytes", letter.sequence),
+                None => format!("dead letter {} is none", letter.sequence),
+            };
             return Err(event::Error::NotAnEvent { reason }.into());
         };
         let Some((target, verb)) = self.bus().subjects().parse_command(&letter.subject) else {
@@ -174,6 +181,7 @@ fn read(message: &StreamMessage) -> DeadLetter {
         worker: header("Istio-Dlq-Worker"),
         deliveries: header("Istio-Dlq-Deliveries").parse().unwrap_or_default(),
         command: message.subject.rsplit('.').next().unwrap_or_default().to_owned(),
+        cut_from_bytes: header(CUT).parse().ok().filter(|bytes| *bytes > message.payload.len() as u64),
         raw: if event.is_none() { Some(String::from_utf8_lossy(&message.payload).into_owned()) } else { None },
         event: event.map(Value::Object),
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Client, Error, Observation, Observed};
+use super::{Client, CommandState, Error, Observation, Observed};
 use crate::bus::{self, nats::header_pairs};
 use crate::event::{CommandKey, EventKind, binding, rfc3339, verb_and_version};
 
@@ -17,20 +17,6 @@ use crate::event::{CommandKey, EventKind, binding, rfc3339, verb_and_version};
 const MAX_QUEUE: usize = 2_000;
 /// No command runs longer: events that are older belong to commands whose result is older still.
 const LONGEST_RUN: time::Duration = time::Duration::hours(24);
-
-/// Where a command is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CommandPhase {
-    /// It waits for a worker, a paused target or an installation that another command holds.
-    Queued,
-    /// An attempt runs.
-    Running,
-    /// An attempt failed and the next one is due later.
-    Retrying,
-    /// It has ended; `outcome` says how.
-    Ended,
-}
 
 /// One command of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,17 +27,14 @@ pub struct CommandSummary {
     pub target: String,
     /// The verb; empty where it is not known any more.
     pub verb: String,
-    /// Where it is.
-    pub phase: CommandPhase,
-    /// How it ended: `succeeded`, `failed`, `rejected`, `cancelled`, `expired` or `superseded`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
+    /// Its state.
+    pub state: CommandState,
     /// Attempts begun.
     pub attempts: u32,
     /// The worker of the last attempt; empty when none has begun.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub worker: String,
-    /// When it was sent (queued) or last changed its phase, RFC 3339.
+    /// When it was sent (queued) or last changed its state, RFC 3339.
     pub since: String,
 }
 
@@ -89,7 +72,7 @@ impl Client {
         }
         let since = rfc3339(filter.since);
         let mut commands: Vec<_> = found.into_values().collect();
-        commands.retain(|it| it.phase != CommandPhase::Ended || instant(&it.since) >= instant(&since));
+        commands.retain(|it| !it.state.has_ended() || instant(&it.since) >= instant(&since));
         commands.sort_by_key(|it| instant(&it.since));
         Ok(commands)
     }
@@ -129,8 +112,7 @@ impl Client {
                     target: its,
                     verb: verb_and_version(&text("type"), "command")
                         .map_or_else(String::new, |(verb, _)| verb.to_owned()),
-                    phase: CommandPhase::Queued,
-                    outcome: None,
+                    state: CommandState::Queued,
                     attempts: 0,
                     worker: String::new(),
                     since: rfc3339(message.time),
@@ -147,33 +129,30 @@ fn instant(text: &str) -> Option<OffsetDateTime> {
 }
 
 fn note_event(found: &mut BTreeMap<CommandKey, CommandSummary>, observation: &Observation) {
+    let Some(state) = CommandState::after(&observation.observed) else { return };
     let since = observation.attribute("time").to_owned();
-    match &observation.observed {
-        Observed::Event(EventKind::Started(started)) => {
-            let known = found.get(&observation.key).is_some_and(|it| instant(&it.since) > instant(&since));
-            if !known {
-                let summary = CommandSummary {
-                    key: observation.key.to_string(),
-                    target: observation.target.clone(),
-                    verb: started.verb.clone(),
-                    phase: CommandPhase::Running,
-                    outcome: None,
-                    attempts: started.attempt,
-                    worker: started.worker.clone(),
-                    since,
-                };
-                found.insert(observation.key.clone(), summary);
-            }
+    let known = found.get_mut(&observation.key);
+    if known.as_ref().is_some_and(|known| instant(&known.since) > instant(&since)) {
+        return;
+    }
+    match (&observation.observed, known) {
+        (Observed::Event(EventKind::Started(started)), _) => {
+            let summary = CommandSummary {
+                key: observation.key.to_string(),
+                target: observation.target.clone(),
+                verb: started.verb.clone(),
+                state,
+                attempts: started.attempt,
+                worker: started.worker.clone(),
+                since,
+            };
+            found.insert(observation.key.clone(), summary);
         }
-        Observed::Event(EventKind::Retrying(_)) => {
-            if let Some(summary) = found.get_mut(&observation.key)
-                && instant(&summary.since) <= instant(&since)
-            {
-                summary.phase = CommandPhase::Retrying;
-                summary.since = since;
-            }
+        (_, Some(known)) => {
+            known.state = state;
+            known.since = since;
         }
-        _ => {}
+        (_, None) => {}
     }
 }
 
@@ -183,8 +162,7 @@ fn note_result(found: &mut BTreeMap<CommandKey, CommandSummary>, observation: &O
         key: observation.key.to_string(),
         target: observation.target.clone(),
         verb: observation.result_verb().unwrap_or_default().to_owned(),
-        phase: CommandPhase::Ended,
-        outcome: Some(result.outcome.as_str().to_owned()),
+        state: CommandState::Ended(result.outcome),
         attempts: result.attempts,
         worker: result.worker.clone(),
         since: observation.attribute("time").to_owned(),

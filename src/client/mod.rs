@@ -4,6 +4,7 @@
 mod attachment;
 mod changes;
 mod command;
+mod command_state;
 mod dead_letter;
 mod error;
 mod list;
@@ -20,9 +21,10 @@ use crate::config::Config;
 pub use attachment::attachment;
 pub use changes::{Change, Changes, History};
 pub use command::StoredEvent;
+pub use command_state::CommandState;
 pub use dead_letter::{DeadLetter, Filter};
 pub use error::Error;
-pub use list::{CommandPhase, CommandSummary, ListFilter};
+pub use list::{CommandSummary, ListFilter};
 pub use queue::{QueuedResult, ResultQueue};
 pub use state::State;
 pub use submit::Submitted;
@@ -45,7 +47,7 @@ impl Client {
     /// An unreachable server, or credentials that cannot be used.
     pub async fn connect(config: &Config) -> Result<Self, BusError> {
         let connection = nats::connect(&config.nats, "sailhand-client", false).await?;
-        Ok(Self { bus: nats::NatsBus::new(connection, Subjects::new(&config.bus.prefix)) })
+        Ok(Self { bus: nats::NatsBus::new(connection, Subjects::of(&config.bus)) })
     }
 
     /// The bus below.

@@ -29,7 +29,7 @@ impl Client {
             return Err(event::Error::TooLarge { size: text.len(), limit: dataref::MAX_BYTES }.into());
         }
         if text.len() > MAX_INLINE {
-            let bucket = self.bus().subjects().blob_bucket();
+            let bucket = self.bus().subjects().own_parameter_bucket();
             let named = dataref::of(&bucket, text.as_bytes());
             self.bus().upload(bucket, &named.digest, text.as_bytes()).await?;
             draft.dataref = Some(named.reference);

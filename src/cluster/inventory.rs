@@ -407,8 +407,10 @@ pub(super) fn is_inventory(cluster: &Cluster, object: &ObjectRef, content: &Valu
 /// Creates a namespace that is in no inventory, so that it outlives the installation.
 pub(super) async fn namespace(cluster: &Cluster, name: &str) -> Result<ObjectRef, Error> {
     let object = namespace_ref(name);
-    let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+    let mut body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     if name == cluster.inventory_namespace() {
+        // It has no pods that need a proxy; without the label, analyzers report the namespace as outside the mesh (IST0102).
+        body["metadata"]["labels"] = json!({ "istio-injection": "disabled" });
         cluster.patch_unchecked(&namespace_kind(), &object, &body, Apply::default()).await?;
     } else {
         cluster.patch(&namespace_kind(), &object, &body, Apply::default()).await?;

@@ -156,6 +156,9 @@ pub struct ObjectsReport {
     /// Lines left out because the report would not fit into a message: unchanged objects first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted: usize,
+    /// Reasons why the command may not have had the intended effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

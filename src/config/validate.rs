@@ -94,12 +94,22 @@ fn connection(key: &str, name: &str, connection: &Connection) -> Result<(), Wron
     check(certificate, &sub("credentials.cert_file"), "needs key_file, and key_file needs cert_file")
 }
 
+/// Most names in `bus.parameter_stores`.
+const MAX_STORES: usize = 64;
+
 fn bus(bus: &Bus) -> Result<(), Wrong> {
     let prefix = &bus.prefix;
     let token = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     check(token, "bus.prefix", "must be one subject token of a-z, 0-9 and -")?;
     check(matches!(bus.replicas, 1 | 3 | 5), "bus.replicas", "must be 1, 3 or 5")?;
     check(bus.max_bytes > 0, "bus.max_bytes", "must be more than 0")?;
+    let is_name = |name: &String| {
+        (1..=32).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let stores = bus.parameter_stores.len() <= MAX_STORES && bus.parameter_stores.iter().all(is_name);
+    let rule = format!("must be at most {MAX_STORES} names of 1 to 32 characters of a-z, 0-9 and -");
+    check(stores, "bus.parameter_stores", &rule)?;
     check(bus.lease_ttl >= MIN_LEASE_TTL, "bus.lease_ttl", "must be at least 10s: it is renewed every third of it")?;
     check(bus.ack_wait >= MIN_ACK_WAIT, "bus.ack_wait", "must be at least 3s: signs of life are sent every third of it")
 }
@@ -208,6 +218,9 @@ mod tests {
         assert_eq!(wrong(|c| c.nats.inbox_prefix = "a.*".to_owned()), "nats.inbox_prefix");
         assert_eq!(wrong(|c| c.bus.prefix = "a.b".to_owned()), "bus.prefix");
         assert_eq!(wrong(|c| c.bus.replicas = 2), "bus.replicas");
+        for name in ["", "a.b", "A", "*"] {
+            assert_eq!(wrong(|c| c.bus.parameter_stores = vec![name.to_owned()]), "bus.parameter_stores");
+        }
         assert_eq!(wrong(|c| c.bus.lease_ttl = MIN_LEASE_TTL / 2), "bus.lease_ttl");
         assert_eq!(wrong(|c| c.bus.ack_wait = MIN_ACK_WAIT / 2), "bus.ack_wait");
         assert_eq!(wrong(|c| c.worker.slots = 0), "worker.slots");

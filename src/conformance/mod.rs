@@ -6,6 +6,7 @@ mod error;
 pub mod exec;
 pub mod kubernetes;
 pub mod model;
+pub mod official;
 pub mod report;
 pub mod runner;
 pub mod simulated;

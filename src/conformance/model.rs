@@ -42,7 +42,8 @@ pub struct SuiteInfo {
     pub name: String,
     /// Version of the specification: `v0.6.0` of SMI, `v1.6.1` of Gateway API.
     pub version: String,
-    /// `builtin`: the cases of this program. Such a report is never an official one.
+    /// `builtin`: the cases of this program; such a report is never an official one. `upstream`: the suite of Gateway API
+    /// itself, read by `sailhand conformance import`.
     pub origin: String,
 }
 
@@ -185,6 +186,10 @@ pub struct CaseResult {
     /// What was expected and what was observed, unless it passed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// Evidence that the failure may be a race of the suite that was run and not a defect of the mesh; only in reports of
+    /// the suite of Gateway API. The case counts as failed nevertheless.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub suspected_race: String,
     /// Time of this case alone, milliseconds.
     pub duration_ms: u64,
     /// Rounds of checks, over all phases.

@@ -223,6 +223,7 @@ mod tests {
             status,
             reason: (status != Status::Passed).then_some(Reason::Assertion),
             message: String::new(),
+            suspected_race: String::new(),
             duration_ms: 1,
             attempts: 1,
             evidence: Evidence::default(),

@@ -9,54 +9,18 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::client::{Change, Observation, Observed};
-use crate::event::{CommandKey, EventKind, Outcome};
+use crate::client::{Change, CommandState, Observation, Observed};
+use crate::event::{CommandKey, EventKind};
+
+pub use crate::client::CommandState as RunState;
 
 /// Texts that equal records share; more are not looked up again.
 const SHARED: usize = 10_000;
 /// Characters of a text that a record stores.
 const TEXT: usize = 160;
 
-/// State of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RunState {
-    /// An attempt runs.
-    Running,
-    /// An attempt failed and another one follows.
-    Retrying,
-    /// It has ended.
-    Ended(Outcome),
-}
-
-impl RunState {
-    /// All states, in the order of the page.
-    pub const ALL: &'static [Self] = &[
-        Self::Running,
-        Self::Retrying,
-        Self::Ended(Outcome::Succeeded),
-        Self::Ended(Outcome::Failed),
-        Self::Ended(Outcome::Rejected),
-        Self::Ended(Outcome::Cancelled),
-        Self::Ended(Outcome::Expired),
-        Self::Ended(Outcome::Superseded),
-    ];
-
-    /// Such as `running` or `failed`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Retrying => "retrying",
-            Self::Ended(outcome) => outcome.as_str(),
-        }
-    }
-
-    /// Whether no attempt follows.
-    #[must_use]
-    pub const fn has_ended(self) -> bool {
-        matches!(self, Self::Ended(_))
-    }
-}
+/// States of a run, in the order of the pages. Events do not tell which commands are queued.
+pub const STATES: &[RunState] = CommandState::ALL.split_at(1).1;
 
 /// A command's key in 16 bytes, because the index has three copies of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -274,18 +238,17 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
         version: 0,
     });
     run.changed = at.max(run.changed);
+    run.state = CommandState::after(&observation.observed).unwrap_or(run.state);
     match &observation.observed {
         Observed::Result(result) => {
             if let Some(verb) = observation.result_verb() {
                 run.verb = short(verb);
             }
-            run.state = RunState::Ended(result.outcome);
             run.attempts = result.attempts;
             run.message = result.error.as_ref().map(|error| short(&error.message)).unwrap_or_default();
         }
         Observed::Event(EventKind::Started(started)) => {
             run.verb = short(&started.verb);
-            run.state = RunState::Running;
             run.attempts = run.attempts.max(started.attempt);
             run.progress = (0, 0);
             run.message = Arc::default();
@@ -295,7 +258,6 @@ fn next(known: Option<&Run>, observation: &Observation) -> Option<Run> {
             run.message = short(&step.message);
         }
         Observed::Event(EventKind::Retrying(retrying)) => {
-            run.state = RunState::Retrying;
             run.message = short(&retrying.problem.message);
         }
         Observed::Event(EventKind::ConformanceCase(event)) => {
@@ -317,7 +279,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::event::{ResultData, Started};
+    use crate::event::{Outcome, ResultData, Started};
 
     fn change(sequence: u64, id: usize, observed: Observed) -> Change {
         let is_result = matches!(observed, Observed::Result(_));

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Shared;
 use super::access::Viewer;
-use super::index::{Index, RunState};
+use super::index::{Index, RunState, STATES};
 use super::refusal::Refusal;
 use crate::error::{Code, Problem};
 use crate::event::rfc3339;
@@ -70,7 +70,7 @@ pub(super) fn head(title: &str) -> Markup {
 
 /// Number of runs of each state.
 pub(super) fn states(index: &Index) -> impl Iterator<Item = (RunState, usize)> {
-    RunState::ALL.iter().map(|state| (*state, index.count(*state)))
+    STATES.iter().map(|state| (*state, index.count(*state)))
 }
 
 /// A state as a sign and a word.

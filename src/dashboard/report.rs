@@ -1,10 +1,12 @@
-//! Shows the report of any verb: fields as a list, arrays of objects as tables. Columns with a meaning that all reports
-//! share, such as actions, severities, codes and differences, have a form of their own.
+//! Shows the report of any verb: those with a form of their own as [`crate::report`] gives it, the others as lists of fields
+//! and tables of their arrays. Columns with a meaning that all reports share, such as actions, severities, codes and
+//! differences, have the same form everywhere.
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::page;
+use crate::report::{Block, Cell, Change, Objects, Tone};
 
 /// Deepest level that is shown; more is shown as JSON.
 const DEPTH: usize = 5;
@@ -32,9 +34,102 @@ const FIRST: &[&str] = &[
 /// Most characters of a text.
 const TEXT: usize = 4_000;
 
-/// A report.
-pub(super) fn render(report: &Value) -> Markup {
-    value("", report, 0)
+/// The report of a verb.
+pub(super) fn render(verb: &str, report: &Value) -> Markup {
+    match crate::report::blocks(verb, report, true) {
+        Some(blocks) => html! { @for one in &blocks { (block(one)) } },
+        None => value("", report, 0),
+    }
+}
+
+fn block(block: &Block) -> Markup {
+    match block {
+        Block::Line(cell) => html! { p { (toned(cell)) } },
+        Block::Text(text) => html! { pre { (clipped(text)) } },
+        Block::Table { header, rows } => html! {
+            table.rows {
+                thead { tr { @for name in header { th { (sentence(name)) } } } }
+                tbody { @for row in rows.iter().take(ROWS) { tr {
+                    @for (name, cell) in header.iter().zip(row) { td data-label=(sentence(name)) { (toned(cell)) } }
+                } } }
+            }
+            (omitted(rows.len()))
+        },
+        Block::List { title, items } => html! {
+            h3 { (sentence(title)) }
+            ul { @for item in items.iter().take(ROWS) { li { (clipped(item)) } } }
+            (omitted(items.len()))
+        },
+        Block::Objects(objects) => object_table(objects),
+        Block::Message { severity, text } => html! { p { (page::badge(&severity.text)) " " (clipped(text)) } },
+        Block::Code(group) => html! {
+            h3 { (page::badge(&group.level.text)) " " (page::code_link(&group.code)) " " (group.title) }
+            table.rows {
+                thead { tr { th { "Object" } th { "Message" } } }
+                tbody { @for (place, message) in group.findings.iter().take(ROWS) { tr {
+                    td data-label="Object" { (place) }
+                    td data-label="Message" { (clipped(message)) }
+                } } }
+            }
+            (omitted(group.findings.len()))
+            @if !group.remedy.is_empty() { p { strong { "Remedy: " } (group.remedy) } }
+        },
+    }
+}
+
+fn toned(cell: &Cell) -> Markup {
+    match cell.tone {
+        Tone::Plain => html! { (clipped(&cell.text)) },
+        Tone::Strong => html! { strong { (clipped(&cell.text)) } },
+        Tone::Quiet => html! { span.quiet { (clipped(&cell.text)) } },
+        Tone::Good => html! { span.good { (clipped(&cell.text)) } },
+        Tone::Changed => html! { span.changed { (clipped(&cell.text)) } },
+        Tone::Bad => html! { span.bad { (clipped(&cell.text)) } },
+    }
+}
+
+fn object_table(objects: &Objects) -> Markup {
+    html! {
+        h3 { (objects.summary) }
+        table.rows {
+            thead { tr { th { "Action" } th { "Object" } th { "Reason" } } }
+            tbody { @for line in objects.lines.iter().take(ROWS) { tr {
+                td data-label="Action" { (page::badge(line.word)) }
+                td data-label="Object" { (line.object) }
+                td data-label="Reason" {
+                    (line.reason)
+                    @if let Some(problem) = &line.problem { (page::problem(problem)) }
+                    @if !line.changes.is_empty() { (changes(&line.changes)) }
+                }
+            } } }
+        }
+        (omitted(objects.lines.len()))
+    }
+}
+
+fn changes(changes: &[Change]) -> Markup {
+    let shown = |value: &Option<Value>| value.as_ref().map(|value| clipped(&value.to_string()));
+    html! {
+        div.diff { @for change in changes.iter().take(ROWS) {
+            p { code { (change.path) } }
+            @if let Some(from) = shown(&change.from) { del { "- " (from) } }
+            @if let Some(to) = shown(&change.to) { ins { "+ " (to) } }
+        } }
+    }
+}
+
+/// The number of entries beyond the limit.
+fn omitted(entries: usize) -> Markup {
+    let rest = entries.saturating_sub(ROWS);
+    html! { @if rest > 0 { p.notice { (rest) " more entries are in the CloudEvent." } } }
+}
+
+/// `READY PODS` as `Ready pods`.
+fn sentence(text: &str) -> String {
+    let is_capital = text.chars().all(|letter| !letter.is_lowercase());
+    let text = if is_capital { text.to_lowercase() } else { text.to_owned() };
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn value(name: &str, value: &Value, depth: usize) -> Markup {
@@ -131,7 +226,6 @@ fn array(entries: &[Value], depth: usize) -> Markup {
     if entries.is_empty() {
         return html! { span.quiet { "none" } };
     }
-    let rest = entries.len().saturating_sub(ROWS);
     html! {
         @if let Some(columns) = columns(entries.iter()) {
             table.rows {
@@ -143,7 +237,7 @@ fn array(entries: &[Value], depth: usize) -> Markup {
         } @else {
             ul { @for entry in entries.iter().take(ROWS) { li { (value("", entry, depth + 1)) } } }
         }
-        @if rest > 0 { p.notice { (rest) " more entries are in the CloudEvent." } }
+        (omitted(entries.len()))
     }
 }
 
@@ -180,9 +274,7 @@ fn title(name: &str, depth: usize) -> String {
     if depth > 0 {
         return name.to_owned();
     }
-    let words = name.replace('_', " ");
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    sentence(&name.replace('_', " "))
 }
 
 #[cfg(test)]
@@ -197,7 +289,7 @@ mod tests {
         let report = json!({ hostile: hostile, "objects": [{ "object": { "kind": hostile, "name": hostile },
             "action": hostile, "diff": [{ "path": hostile, "from": hostile, "to": hostile }] }],
             "url": "javascript:alert(1)", "code": hostile });
-        let page = render(&report).into_string();
+        let page = render("ping", &report).into_string();
         assert!(!page.contains("<script"), "{page}");
         assert!(!page.contains("href"), "{page}");
     }
@@ -207,10 +299,33 @@ mod tests {
         let object = json!({ "kind": "ConfigMap", "namespace": "shop", "name": "settings" });
         let report = json!({ "objects": [{ "object": object, "action": "configured",
             "diff": [{ "path": "data.a", "from": "1", "to": "2" }] }] });
-        let page = render(&report).into_string();
+        let page = render("ping", &report).into_string();
         for part in ["ConfigMap shop/settings", "data-state=\"configured\"", "<del>- ", "<ins>+ "] {
             assert!(page.contains(part), "{part}: {page}");
         }
+    }
+
+    /// Before: nested lists of fields, other than on the terminal.
+    #[test]
+    fn report_with_a_form_of_its_own_has_it_here_too() {
+        let hostile = "<script>alert(1)</script>";
+        let subset = json!({"name": "v1", "labels": {"version": hostile}, "ready_pods": 0});
+        let object = json!({"object": {"api_version": "v1", "kind": "Service", "namespace": "a", "name": "b"},
+            "action": "configured", "diff": [{"path": "spec.a", "from": 1, "to": 2}]});
+        let report = json!({"services": [{"service": "reviews", "rules": ["80 % to v1"], "subsets": [subset]}],
+            "warnings": [hostile], "objects": [object]});
+        let page = render("traffic.apply", &report).into_string();
+        for part in [
+            "<th>Ready pods</th>",
+            "<span class=\"bad\">0</span>",
+            "<h3>Rules of reviews</h3>",
+            "data-state=\"warning\"",
+            "Service a/b",
+            "<ins>+ 2</ins>",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains("<script"), "{page}");
     }
 
     #[test]
@@ -220,7 +335,7 @@ mod tests {
             deep = json!({ "inside": [deep] });
         }
         let long: Vec<Value> = (0..10_000).map(|n| json!({ "n": n })).collect();
-        let page = render(&json!({ "deep": deep, "long": long })).into_string();
+        let page = render("ping", &json!({ "deep": deep, "long": long })).into_string();
         assert!(page.contains("9500 more entries"));
         assert!(page.matches("<dl").count() < 10);
     }

@@ -154,8 +154,9 @@ fn render(viewer: &Viewer, key: &CommandKey, history: &History) -> Markup {
             (page::button(viewer, &format!("/runs/{key}/cancel"), "Cancel", Some("Cancel this run?")))
         }
         @if let Some(result) = result {
+            @let verb = history.observations.iter().find_map(Observation::result_verb).unwrap_or_default();
             @if let Some(error) = &result.error { h2 { "Error" } (page::problem(error)) }
-            @if let Some(value) = &result.report { h2 { "Report" } (report::render(value)) }
+            @if let Some(value) = &result.report { h2 { "Report" } (report::render(verb, value)) }
         }
         h2 { "Timeline" }
         @if history.omitted > 0 { p.notice { (history.omitted) " older events are not shown." } }

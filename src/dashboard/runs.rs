@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::access::Viewer;
-use super::index::{Position, Query as Selection, Run, RunState};
+use super::index::{Position, Query as Selection, Run, STATES};
 use super::{Shared, page};
 
 /// Rows of a page.
@@ -31,7 +31,7 @@ impl ListQuery {
     /// What the filters select. An unknown state selects everything.
     pub(super) fn selection(&self) -> Selection {
         Selection {
-            state: RunState::ALL.iter().find(|state| state.as_str() == self.state).copied(),
+            state: STATES.iter().find(|state| state.as_str() == self.state).copied(),
             target: self.target.trim().to_owned(),
             verb: self.verb.trim().to_owned(),
             text: self.q.trim().to_lowercase(),
@@ -114,7 +114,7 @@ fn form(query: &ListQuery) -> Markup {
             label { "State "
                 select name="state" {
                     option value="" { "all" }
-                    @for state in RunState::ALL {
+                    @for state in STATES {
                         option value=(state.as_str()) selected[query.state == state.as_str()] { (state.as_str()) }
                     }
                 }

@@ -38,8 +38,16 @@ pub fn is_of(digest: &str, bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Error::DataRef`] for any other form.
 pub fn digest(dataref: &str) -> Result<&str, Error> {
-    let digest = dataref.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).map(|(_, digest)| digest);
-    digest.filter(|digest| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())).ok_or_else(|| {
+    parse(dataref).map(|(_, digest)| digest)
+}
+
+/// Bucket and digest.
+///
+/// # Errors
+/// As [`digest`].
+pub fn parse(dataref: &str) -> Result<(&str, &str), Error> {
+    let parts = dataref.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/'));
+    parts.filter(|(_, digest)| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())).ok_or_else(|| {
         let reason = "must be nats-object://<bucket>/<sha256 in hex>".to_owned();
         Error::DataRef { dataref: dataref.to_owned(), reason }
     })

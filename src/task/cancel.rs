@@ -51,7 +51,7 @@ impl Params {
 
 impl Task for Cancel {
     const VERB: &'static str = "cancel";
-    const SUMMARY: &'static str = "Asks for another command of the target to end, waiting or running.";
+    const SUMMARY: &'static str = "Cancels another queued or running command of the target.";
     type Params = Params;
     type Report = Report;
     const SLOT_CLASS: SlotClass = SlotClass::Urgent;

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::names::Namespace;
 use super::{DURATION, Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::DeleteOptions;
-use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport, apply, delete, manifest};
+use crate::cluster::{self, ApplyOptions, Cluster, Family, ObjectReport, ObjectsReport, apply, delete, manifest};
 use crate::guard::Stop;
+use crate::suggest;
 
 /// A DNS label with room for the inventory's prefix.
 const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$";
@@ -69,7 +70,8 @@ const fn yes() -> bool {
 
 impl Task for Apply {
     const VERB: &'static str = "config.apply";
-    const SUMMARY: &'static str = "Applies any Kubernetes objects as one named installation, and removes what left it.";
+    const SUMMARY: &'static str =
+        "Applies Kubernetes objects as one named installation, and prunes objects that are no longer part of it.";
     type Params = ApplyParams;
     type Report = ObjectsReport;
 
@@ -229,10 +231,35 @@ impl Task for Delete {
             generation: cx.generation,
         };
         let cluster = cx.cluster().await?;
+        let is_whole = objects.is_none();
         let done = delete::delete(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;
-        objects_ended(done, |report| report)
+        let warning = match &done {
+            Ok(report) if is_whole && report.objects.is_empty() => unknown_installation(&cluster, &params.name).await,
+            _ => None,
+        };
+        objects_ended(done, |report| ObjectsReport { warnings: warning.iter().cloned().collect(), ..report })
     }
 }
+
+/// The warning for an installation that does not exist: a repeated deletion succeeds, and so does that of a mistyped name.
+async fn unknown_installation(cluster: &Cluster, name: &str) -> Option<String> {
+    // Without the right to list inventories there is no warning.
+    let stored = cluster::stored(cluster).await.ok()?;
+    let names: Vec<&str> = stored.iter().map(|one| one.installation.as_str()).collect();
+    if names.contains(&name) {
+        return None;
+    }
+    let near = suggest::nearest(name, names.iter().copied()).map(|near| format!("; did you mean {near}?"));
+    let known = match names.as_slice() {
+        [] => "; the target has no installations".to_owned(),
+        some if some.len() > NAMED => format!("; the target has {} installations", some.len()),
+        some => format!("; the target has: {}", some.join(", ")),
+    };
+    Some(format!("installation {name} does not exist{}", near.unwrap_or(known)))
+}
+
+/// Installations that a warning lists at most.
+const NAMED: usize = 10;
 
 /// Apart from the threads that carry commands: a manifest near the reader's limits takes long enough to keep their
 /// heartbeats and leases waiting.

@@ -144,8 +144,7 @@ impl RunParams {
 
 impl Task for Run {
     const VERB: &'static str = "conformance.run";
-    const SUMMARY: &'static str =
-        "Runs a conformance suite (SMI, Gateway API mesh) against a mesh, with real requests, and gives verdicts.";
+    const SUMMARY: &'static str = "Runs a conformance suite (SMI, Gateway API mesh) against a mesh with real requests, and reports a verdict per case.";
     type Params = RunParams;
     type Report = RunReport;
 

@@ -367,6 +367,16 @@ pub trait Task: Send + Sync + 'static {
     /// interleave. `None` for what writes nothing.
     fn installation(&self, params: &Self::Params) -> Option<String>;
 
+    /// Checks of the parameters that a JSON Schema cannot express and that need no cluster. Clients make them before they
+    /// submit a command. Default: none.
+    ///
+    /// # Errors
+    /// A parameter that [`Task::run`] would reject.
+    fn check(&self, params: &Self::Params) -> Result<(), Error> {
+        let _ = params;
+        Ok(())
+    }
+
     /// Parameters that work, for documentation and tests.
     fn example(&self) -> Self::Params;
 

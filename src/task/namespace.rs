@@ -25,7 +25,7 @@ pub struct Label;
 
 impl Task for Label {
     const VERB: &'static str = "namespace.label";
-    const SUMMARY: &'static str = "Switches a namespace's injection, revision or ambient mode.";
+    const SUMMARY: &'static str = "Sets sidecar injection, revision or ambient mode of a namespace.";
     type Params = LabelParams;
     type Report = LabelReport;
 
@@ -35,6 +35,10 @@ impl Task for Label {
 
     fn example(&self) -> LabelParams {
         LabelParams { create: true, restart: true, ..LabelParams::of(Namespace::known("shop"), Mode::Enabled) }
+    }
+
+    fn check(&self, params: &LabelParams) -> Result<(), Error> {
+        params.check()
     }
 
     async fn run(&self, cx: &TaskContext, params: LabelParams) -> Result<Outcome<LabelReport>, Failure<LabelReport>> {

@@ -29,7 +29,7 @@ pub struct Report {
 
 impl Task for Ping {
     const VERB: &'static str = "ping";
-    const SUMMARY: &'static str = "Answers, and touches nothing.";
+    const SUMMARY: &'static str = "No-op round trip through the queue and a worker, for health checks.";
     type Params = Params;
     type Report = Report;
 

@@ -37,6 +37,11 @@ pub trait DynTask: Send + Sync {
     /// # Errors
     /// Parameters that do not fit.
     fn installation(&self, params: &Value) -> Result<Option<String>, String>;
+    /// See [`Task::check`].
+    ///
+    /// # Errors
+    /// Parameters that [`DynTask::run`] would reject.
+    fn check(&self, params: &Value) -> Result<(), Error>;
     /// See [`Task::run`].
     ///
     /// # Errors
@@ -106,9 +111,12 @@ where
         Ok(self.0.installation(&params))
     }
 
+    fn check(&self, params: &Value) -> Result<(), Error> {
+        self.0.check(&typed(params)?)
+    }
+
     async fn run(&self, cx: &TaskContext, params: Value) -> Result<Outcome<Value>, Failure<Box<FailedReport>>> {
-        let params =
-            T::Params::deserialize_from(&params).map_err(|reason| Error::Parameter { field: "data", reason })?;
+        let params = typed(&params)?;
         match self.0.run(cx, params).await {
             Ok(outcome) => Ok(outcome.map(|report| json(&report))),
             Err(Failure { error, report }) => {
@@ -117,6 +125,10 @@ where
             }
         }
     }
+}
+
+fn typed<P: DeserializeFrom>(params: &Value) -> Result<P, Error> {
+    P::deserialize_from(params).map_err(|reason| Error::Parameter { field: "data", reason })
 }
 
 trait DeserializeFrom: Sized {

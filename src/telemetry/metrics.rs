@@ -75,6 +75,8 @@ pub struct Metrics {
     pub leases_lost: Counter,
     /// Dead letters written, by reason.
     pub dead_letters: Family<Reason, Counter>,
+    /// Rejected messages without a dead letter, because their target had too many.
+    pub dropped_dead_letters: Counter,
     /// Messages rejected, by code.
     pub rejected: Family<ErrorCode, Counter>,
     /// Failures of tasks, by code; the cluster's begin with `SH30`.
@@ -98,6 +100,7 @@ impl Default for Metrics {
             lease_waits: Counter::<u64, AtomicU64>::default(),
             leases_lost: Counter::default(),
             dead_letters: Family::default(),
+            dropped_dead_letters: Counter::default(),
             rejected: Family::default(),
             task_errors: Family::default(),
             bus_errors: Family::default(),
@@ -113,6 +116,11 @@ impl Default for Metrics {
         registry.register("lease_waits", "Deliveries handed back, installation held", metrics.lease_waits.clone());
         registry.register("leases_lost", "Leases lost while a task ran", metrics.leases_lost.clone());
         registry.register("dead_letters", "Dead letters written, by reason", metrics.dead_letters.clone());
+        registry.register(
+            "dropped_dead_letters",
+            "Rejected messages without a dead letter",
+            metrics.dropped_dead_letters.clone(),
+        );
         registry.register("rejected_messages", "Messages rejected, by code", metrics.rejected.clone());
         registry.register("task_errors", "Failures of tasks, by code", metrics.task_errors.clone());
         registry.register("bus_errors", "Failures of the bus, by code", metrics.bus_errors.clone());

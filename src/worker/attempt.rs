@@ -154,7 +154,8 @@ impl Engine {
             if record.fingerprint.is_some() {
                 return Ok(!is_reused(&record, origin));
             }
-            let bound = Attempts { fingerprint: origin.fingerprint(), ..record };
+            let brief = self.is_brief(work.task.verb());
+            let bound = Attempts { fingerprint: origin.fingerprint(), brief, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(&key, &bound, revision).await? {
                 return Ok(true);
             }
@@ -189,6 +190,7 @@ impl Engine {
             let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
             let record = Attempts {
                 fingerprint: origin.fingerprint(),
+                brief: self.is_brief(work.task.verb()),
                 begun: before.begun + 1,
                 runs: before.runs + 1,
                 since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },

@@ -1,6 +1,7 @@
 //! Keeps for a person what will not be done: the dead letter, the event that tells of it, the count.
 
 use super::Engine;
+use super::quota::{CUT, Letter};
 use crate::bus::{self, DeadLetter, DeadReason, Delivery};
 use crate::error::Problem;
 use crate::event::{self, DeadLettered, Origin};
@@ -9,7 +10,7 @@ use crate::telemetry::metrics::{Reason, Word};
 
 impl Engine {
     /// Leaves a dead letter and says so. Done before the result, which is the last that is heard of a command; a repeat
-    /// is the same letter.
+    /// is the same letter. A rejected message above the quota of its target has none.
     pub(super) async fn bury(
         &self,
         delivery: &Delivery,
@@ -19,7 +20,17 @@ impl Engine {
     ) -> Result<(), bus::Error> {
         let time = self.clock.now();
         let key = origin.map(|origin| &origin.key);
-        let letter = DeadLetter { delivery, key, reason, problem, worker: &self.settings.worker, time };
+        let most_bytes = match self.admit_letter(delivery, reason) {
+            Letter::Whole => None,
+            Letter::Cut => Some(CUT),
+            Letter::None => {
+                self.metrics.dropped_dead_letters.inc();
+                tracing::warn!(code = problem.code, subject = delivery.subject, "without a dead letter: {problem}");
+                return Ok(());
+            }
+        };
+        let worker = &self.settings.worker;
+        let letter = DeadLetter { delivery, key, reason, problem, worker, time, most_bytes };
         self.bus.dead_letter(&letter).await?;
         reach(Step::Buried);
         self.metrics.dead_letters.get_or_create(&Reason { reason: Word(reason.as_str()) }).inc();
@@ -40,5 +51,15 @@ impl Engine {
             Err(error) => tracing::error!("an event could not be built: {error}"),
         }
         Ok(())
+    }
+
+    /// How much of the message becomes a dead letter: a flood of rejected ones must not remove the others.
+    fn admit_letter(&self, delivery: &Delivery, reason: DeadReason) -> Letter {
+        if reason != DeadReason::Rejected {
+            return Letter::Whole;
+        }
+        let target = delivery.address.as_ref().map(|(target, _)| target.as_str());
+        let headers: usize = delivery.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.letters.admit(target.filter(|target| self.clusters.knows(target)), delivery.payload.len() + headers)
     }
 }

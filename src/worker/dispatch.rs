@@ -175,10 +175,18 @@ impl Engine {
         let Some(_share) = self.shares.take(target, work.task.slot_class()).await else {
             return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
         };
+        // The size of an object is not known before it is read.
+        let most = if params.is_none() { event::dataref::MAX_BYTES } else { work.delivery.payload.len() };
+        let Some(mut memory) = self.memory.reserve(most) else {
+            return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
+        };
         let params = match (params, dataref) {
             (Some(params), _) => params,
             (None, dataref) => match self.fetch(work, dataref.as_deref().unwrap_or_default()).await? {
-                Fetched::Valid(params) => params,
+                Fetched::Valid(params, bytes) => {
+                    memory.shrink(bytes);
+                    params
+                }
                 Fetched::Rejected(error) => return Ok(Executed::Rejected(error)),
                 Fetched::Settled => return Ok(Executed::Settled),
             },
@@ -433,8 +441,9 @@ impl Engine {
     pub(super) async fn commit(&self, origin: &Origin, result: &ResultData) -> Result<(), crate::bus::Error> {
         let event =
             event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
+        let retention = self.retention(&origin.verb, result);
         reach(Step::Committing);
-        let swap = match self.bus.commit_result(origin, &event).await {
+        let swap = match self.bus.commit_result(origin, &event, retention).await {
             // Without a result the command would run again for ever. All other parts have a small bound.
             Err(error @ crate::bus::Error::TooLarge { .. })
                 if result.report.is_some() || !result.earlier_attempts.is_empty() =>
@@ -443,7 +452,7 @@ impl Engine {
                 let short = ResultData { report: None, earlier_attempts: Vec::new(), ..result.clone() };
                 let event = event::result_event(origin, self.clock.now(), &short)
                     .map_err(|error| unsendable(origin, &error))?;
-                self.bus.commit_result(origin, &event).await?
+                self.bus.commit_result(origin, &event, retention).await?
             }
             swap => swap?,
         };

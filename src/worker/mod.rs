@@ -11,6 +11,7 @@ mod lease;
 mod lookout;
 mod notices;
 mod provenance;
+mod quota;
 mod readiness;
 mod reading;
 mod reporter;
@@ -20,7 +21,7 @@ mod share;
 mod sweep;
 mod waiting;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use tokio_util::task::TaskTracker;
 
 pub use error::Error;
 
-use crate::bus::{Bus, Settlement};
+use crate::bus::{Bus, Queue, Settlement};
 use crate::clock::Clock;
 use crate::cluster::Clusters;
 use crate::error::Classify;
@@ -39,6 +40,11 @@ use crate::event::params::ParamsValidator;
 use crate::retry;
 use crate::task::{DynTask, Registry};
 use crate::telemetry::metrics::{ErrorCode, Metrics, Word};
+
+/// Below so many slots, none is held to wait for due commands. They are asked for at an interval.
+const FEW: usize = 4;
+/// That interval.
+const DUE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Numbers of the engine.
 #[derive(Debug, Clone)]
@@ -62,6 +68,8 @@ pub struct Engine {
     bus: Arc<dyn Bus>,
     registry: Arc<Registry>,
     params: HashMap<&'static str, ParamsValidator>,
+    /// Verbs that write nothing to the cluster.
+    brief: HashSet<&'static str>,
     clusters: Arc<Clusters>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -70,6 +78,8 @@ pub struct Engine {
     isolation: isolation::Isolation,
     shares: share::Shares,
     waiting: waiting::Waiting,
+    memory: quota::Memory,
+    letters: quota::Letters,
     /// Tasks have to hand their commands back now.
     leave: CancellationToken,
 }
@@ -87,8 +97,11 @@ impl Engine {
         metrics: Arc<Metrics>,
         settings: Settings,
     ) -> Result<Arc<Self>, String> {
-        let mut params = HashMap::new();
+        let (mut params, mut brief) = (HashMap::new(), HashSet::new());
         for task in registry.iter() {
+            if task.installation(&task.example()).is_ok_and(|installation| installation.is_none()) {
+                brief.insert(task.verb());
+            }
             let validator = ParamsValidator::new(&task.params_schema());
             params.insert(task.verb(), validator.map_err(|error| format!("{}: {error}", task.verb()))?);
         }
@@ -101,6 +114,7 @@ impl Engine {
             bus,
             registry,
             params,
+            brief,
             clusters,
             clock,
             metrics,
@@ -109,6 +123,8 @@ impl Engine {
             isolation: isolation::Isolation::default(),
             shares,
             waiting,
+            memory: quota::Memory::default(),
+            letters: quota::Letters::default(),
             leave,
         }))
     }
@@ -123,19 +139,8 @@ impl Engine {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let commands = TaskTracker::new();
         let lookout = tokio::spawn(Arc::clone(self).look_out(stop.clone()));
-        let mut failures = 0;
-        while let Some(permits) = free_slots(&slots, &stop).await {
-            match self.pull(permits, &commands, &stop).await {
-                Ok(()) => failures = 0,
-                Err(error) => {
-                    failures += 1;
-                    self.metrics.bus_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
-                    tracing::warn!(code = %error.code(), "cannot pull commands: {error}");
-                    let pause = retry::IN_PLACE.delay(failures, None);
-                    tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
-                }
-            }
-        }
+        let source = Source { slots, commands: commands.clone(), stop };
+        tokio::join!(self.take_new(&source), self.take_due(&source));
         let _ = lookout.await; // it ends what it has begun
         commands.close();
         tracing::info!(running = commands.len(), "stopping: no new commands are taken");
@@ -148,43 +153,103 @@ impl Engine {
         }
     }
 
+    /// Takes new commands with all free slots until the worker stops.
+    async fn take_new(self: &Arc<Self>, source: &Source) {
+        let mut failures = 0;
+        while let Some(permits) = source.free_slots(self.settings.slots).await {
+            let pulled = self.pull(Queue::Commands, permits, self.settings.pull_wait, source).await;
+            self.pulled(pulled, &mut failures, source).await;
+        }
+    }
+
+    /// Takes commands that waited and are due. One slot waits for the first of them, and then half of the slots at most
+    /// are asked for, so that neither stream starves the other. A worker with few slots leaves none to wait.
+    async fn take_due(self: &Arc<Self>, source: &Source) {
+        let (half, can_wait) = (self.settings.slots.div_ceil(2), self.settings.slots >= FEW);
+        let (mut failures, mut most) = (0, 1);
+        while let Some(permits) = source.free_slots(most).await {
+            let asked = permits.num_permits();
+            let wait = if can_wait && most == 1 { self.settings.pull_wait } else { Duration::ZERO };
+            let pulled = self.pull(Queue::Waiting, permits, wait, source).await;
+            let taken = self.pulled(pulled, &mut failures, source).await;
+            most = if taken == asked { half } else { 1 };
+            if taken == 0 && !can_wait {
+                source.pause(DUE_INTERVAL).await;
+            }
+        }
+    }
+
+    /// The number of commands of a pull. Pauses after a failure.
+    async fn pulled(&self, pulled: Result<usize, crate::bus::Error>, failures: &mut u32, source: &Source) -> usize {
+        match pulled {
+            Ok(taken) => {
+                *failures = 0;
+                taken
+            }
+            Err(error) => {
+                *failures += 1;
+                self.metrics.bus_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
+                tracing::warn!(code = %error.code(), "cannot pull commands: {error}");
+                source.pause(retry::IN_PLACE.delay(*failures, None)).await;
+                0
+            }
+        }
+    }
+
     /// Pulls as many commands as there are permits and reads the batch to its end: what the bus has handed over is
     /// ours to settle. After a stop it is handed back.
     async fn pull(
         self: &Arc<Self>,
+        queue: Queue,
         mut permits: OwnedSemaphorePermit,
-        commands: &TaskTracker,
-        stop: &CancellationToken,
-    ) -> Result<(), crate::bus::Error> {
-        let mut batch = self.bus.pull(permits.num_permits(), self.settings.pull_wait);
+        wait: Duration,
+        source: &Source,
+    ) -> Result<usize, crate::bus::Error> {
+        let mut batch = self.bus.pull(queue, permits.num_permits(), wait);
+        let mut taken = 0;
         while let Some(delivery) = batch.next().await {
             let delivery = delivery?;
             let permit = permits.split(1);
-            if stop.is_cancelled() {
+            taken += 1;
+            if source.stop.is_cancelled() {
                 delivery.acker.settle(Settlement::Nak(Duration::ZERO)).await?;
                 continue;
             }
             let engine = Arc::clone(self);
-            commands.spawn(async move {
+            source.commands.spawn(async move {
                 engine.handle(delivery).await;
                 drop(permit);
             });
         }
-        Ok(())
+        Ok(taken)
     }
 }
 
-/// All slots that are free, at least one. Permits come before the pull, so that no command ever waits in a buffer with
-/// its `ack_wait` running (`tests/it_bus/facts.rs`). `None` after a stop.
-async fn free_slots(slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-    let mut permits = tokio::select! {
-        biased;
-        () = stop.cancelled() => return None,
-        permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
-    };
-    let more = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
-    if let Ok(rest) = Arc::clone(slots).try_acquire_many_owned(more) {
-        permits.merge(rest);
+/// What the streams of commands share.
+struct Source {
+    slots: Arc<Semaphore>,
+    commands: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Source {
+    /// Slots that are free, at least one and at most `most`. Permits come before the pull, so that no command ever waits
+    /// in a buffer with its `ack_wait` running (`tests/it_bus/facts.rs`). `None` after a stop.
+    async fn free_slots(&self, most: usize) -> Option<OwnedSemaphorePermit> {
+        let mut permits = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            permit = Arc::clone(&self.slots).acquire_owned() => permit.ok()?,
+        };
+        let more = self.slots.available_permits().min(most.saturating_sub(1));
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        if let Ok(rest) = Arc::clone(&self.slots).try_acquire_many_owned(more) {
+            permits.merge(rest);
+        }
+        Some(permits)
     }
-    Some(permits)
+
+    async fn pause(&self, pause: Duration) {
+        tokio::select! { () = tokio::time::sleep(pause) => {}, () = self.stop.cancelled() => {} }
+    }
 }

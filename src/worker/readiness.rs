@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch::Sender;
+use tokio::sync::watch::{Receiver, Sender};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::nats::{self, NatsBus};
+use crate::bus::nats::{self, Health, NatsBus};
 use crate::bus::topology::Topology;
 use crate::error::Problem;
 use crate::health::Causes;
@@ -15,6 +16,8 @@ use crate::health::Causes;
 const LOOK: Duration = Duration::from_secs(30);
 /// And while it is not.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two reports of one outage.
+const REPORT: Duration = Duration::from_secs(10);
 
 /// Tells the causes until it is dropped. What is refused stays a cause until it works again, or until a command that met
 /// it would have been delivered twice more: then nobody asks for it any more.
@@ -59,5 +62,60 @@ pub(super) async fn watch(
             }
             () = stop.cancelled(), if !stop.is_cancelled() => {}
         }
+    }
+}
+
+/// Reports the length and the cause of an outage every 10 seconds while it lasts. Returns when `stop` is cancelled.
+pub(super) async fn report_outages(
+    mut health: Receiver<Health>,
+    stop: CancellationToken,
+    report: impl Fn(Duration, String),
+) {
+    let reports = async {
+        while health.wait_for(|health| !health.connected).await.is_ok() {
+            let began = Instant::now();
+            loop {
+                let is_over = health.wait_for(|health| health.connected);
+                if tokio::time::timeout(REPORT, is_over).await.is_ok() {
+                    break;
+                }
+                if let Some(cause) = health.borrow().disconnected() {
+                    report(began.elapsed(), cause);
+                }
+            }
+        }
+    };
+    tokio::select! { () = reports => {}, () = stop.cancelled() => {} }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// Before: one line at the beginning, then silence.
+    #[tokio::test(start_paused = true)]
+    async fn outage_is_reported_until_it_ends() {
+        let (health, reader) = watch::channel(Health { connected: true, ..Health::default() });
+        let stop = CancellationToken::new();
+        let reported = Mutex::new(Vec::new());
+        let note = |after: Duration, _| reported.lock().unwrap().push(after.as_secs());
+        let outage = async {
+            tokio::time::advance(Duration::from_mins(1)).await;
+            health.send_modify(|health| health.connected = false);
+            // A failed try to connect changes the cause and must not delay the next report.
+            for _ in 0..5 {
+                tokio::time::timeout(Duration::from_secs(7), std::future::pending::<()>()).await.unwrap_err();
+                health.send_modify(|health| health.trouble = Some("refused".to_owned()));
+            }
+            health.send_modify(|health| health.connected = true);
+            tokio::time::timeout(Duration::from_mins(1), std::future::pending::<()>()).await.unwrap_err();
+            stop.cancel();
+        };
+        tokio::join!(report_outages(reader, stop.clone(), note), outage);
+        assert_eq!(*reported.lock().unwrap(), [10, 20, 30]);
     }
 }

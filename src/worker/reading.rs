@@ -52,8 +52,8 @@ pub(super) struct Params {
 
 /// The parameters of a command.
 pub(super) enum Fetched {
-    /// They are valid.
-    Valid(Params),
+    /// They are valid; beside them the size of the object, bytes.
+    Valid(Params, usize),
     /// They do not exist or are not valid.
     Rejected(Error),
     /// The command needs nothing more: it has been settled, or another worker reads it.
@@ -128,16 +128,20 @@ impl Engine {
     /// digest is the name, and is checked.
     pub(super) async fn fetch(&self, work: &Work<'_>, dataref: &str) -> Result<Fetched, bus::Error> {
         let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
-        let digest = match dataref::digest(dataref) {
-            Ok(digest) => digest,
+        let (bucket, digest) = match dataref::parse(dataref) {
+            Ok(parts) => parts,
             Err(error) => return Ok(Fetched::Rejected(error.into())),
         };
-        let bytes = match self.bus.blob(digest, dataref::MAX_BYTES).await {
+        if !self.bus.subjects().parameter_buckets().iter().any(|known| known == bucket) {
+            return Ok(Fetched::Rejected(wrong("the bucket is none of the parameter stores of the worker").into()));
+        }
+        let bytes = match self.bus.blob(bucket, digest, dataref::MAX_BYTES).await {
             Err(error) if error.class() == Class::Terminal => {
                 return Ok(Fetched::Rejected(wrong(&error.to_string()).into()));
             }
             other => other?,
         };
+        let size = bytes.len();
         let read = async {
             let digest = digest.to_owned();
             // Some MiB take long enough to keep heartbeats waiting.
@@ -152,7 +156,7 @@ impl Engine {
         };
         let reading = RecordKey::parameters(work.delivery.queue, work.delivery.sequence);
         match self.recorded(work.delivery, work.under_way, reading, read).await? {
-            Ok(Recorded::Done(Ok(params))) => Ok(Fetched::Valid(params)),
+            Ok(Recorded::Done(Ok(params))) => Ok(Fetched::Valid(params, size)),
             Ok(Recorded::Done(Err(error))) => Ok(Fetched::Rejected(error)),
             Ok(Recorded::Settled) => Ok(Fetched::Settled),
             Err(times) => {

@@ -79,7 +79,10 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
         tracing::info!("health and metrics on http://{bound}");
     }
     let connection = nats::connect(&config.nats, &format!("sailhand {worker}"), true).await?;
-    let bus = NatsBus::new(connection, Subjects::new(&config.bus.prefix));
+    let bus = NatsBus::new(connection, Subjects::of(&config.bus));
+    let reporting = tokio::spawn(readiness::report_outages(bus.health(), ended.clone(), |after, cause| {
+        tracing::warn!(code = %Code::SH2001, "no connection for {} s: {cause}; reconnecting", after.as_secs());
+    }));
     let topology = Topology::new(&config.bus);
     if !ready_to_start(&bus, &topology, &tell, &stop).await {
         bus.close().await;
@@ -108,6 +111,7 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     engine.run(stop).await;
     let _ = sweeping.await; // it ends what it has begun
     watching.abort();
+    reporting.abort();
     let _ = tokio::time::timeout(LEAVE, cards).await;
     bus.close().await;
     tracing::info!(worker, "stopped");

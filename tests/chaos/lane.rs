@@ -77,7 +77,7 @@ impl Lane {
         }
         change(&mut config);
         let connection = nats::connect(&config.nats, "chaos", true).await.unwrap();
-        let bus = NatsBus::new(connection, Subjects::new(&config.bus.prefix));
+        let bus = NatsBus::new(connection, Subjects::of(&config.bus));
         let topology = Topology::new(&config.bus);
         // Several servers have to find each other first.
         eventually("the streams are made", Duration::from_mins(1), async || {

@@ -63,6 +63,18 @@ echoes() {
     "${bookinfo[@]}" "$bin/echo-server:/usr/local/bin/server:0755" "$bin/echo-client:/usr/local/bin/client:0755"
 }
 
+# The image that the suite of Gateway API names; its own is this echo server with a certificate.
+gateway_api_echo() {
+  local certificate=$parts/echo
+  mkdir -p "$certificate"
+  [[ -s $certificate/tls.crt ]] ||
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=echo \
+      -keyout "$certificate/tls.key" -out "$certificate/tls.crt" 2>/dev/null
+  assemble gateway-api-echo registry.k8s.io/gateway-api/echo-advanced:v1.5.1 "${with_shell[@]}" --user 1000:1000 \
+    --entrypoint '["/usr/local/bin/server"]' "$certificate/tls.crt:/cert.crt:0644" "$certificate/tls.key:/cert.key:0644" \
+    "$bin/echo-server:/usr/local/bin/server:0755" "$bin/echo-client:/usr/local/bin/client:0755"
+}
+
 wanted=$(made_from | cksum)
 [[ $(cat "$stamp" 2>/dev/null) == "$wanted" ]] && exit 0
 echo "node: images"
@@ -71,6 +83,7 @@ assemble pause registry.k8s.io/pause:3.10 --user 65535:65535 --entrypoint '["/pa
 assemble coredns localhost/coredns:1 --entrypoint '["/coredns"]' "$bin/coredns:/coredns:0755"
 istio
 echoes
+gateway_api_echo
 assemble prometheus localhost/prom/prometheus:v3.10.0 --user 65534:65534 --entrypoint '["/bin/prometheus"]' \
   "$bin/prometheus:/bin/prometheus:0755"
 echo "$wanted" >"$stamp"

@@ -359,7 +359,7 @@ fn generated(seed: u64) -> Tree {
         let below = if level == 1 { "base".to_owned() } else { format!("level{}", level - 1) };
         let mut text = format!("resources: [../{below}]\n");
         let mut keys = Vec::new();
-        for _ in 0..1 + random.below(5) {
+        for _ in 0..=random.below(5) {
             let part = PARTS[usize::try_from(random.below(PARTS.len() as u64)).unwrap()];
             let key = part.split(':').next().unwrap();
             if !keys.contains(&key) {
@@ -387,7 +387,8 @@ fn generated_trees_are_built_as_by_kubectl() {
         wrong.extend(difference.map(|difference| {
             let texts =
                 tree.iter().filter(|(name, _)| name.ends_with("kustomization.yaml") && !name.starts_with("base"));
-            let texts: String = texts.map(|(name, text)| format!("# {name}\n{text}")).collect();
+            let texts: Vec<String> = texts.map(|(name, text)| format!("# {name}\n{text}")).collect();
+            let texts = texts.concat();
             format!("seed {seed}: {difference}{texts}")
         }));
     }

@@ -1,6 +1,7 @@
 //! The rules, their outputs and the manifest parsers, on files and compared with istioctl.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod absence;
 mod cases;
 mod configurations;
 #[path = "../support/corpus.rs"]
@@ -11,6 +12,7 @@ mod differences;
 mod differential;
 mod false_positives;
 mod folders;
+mod generated_objects;
 mod hostile_input;
 mod kustomize;
 mod outputs;
@@ -19,6 +21,7 @@ mod sarif;
 mod snapshots;
 #[path = "../support/mod.rs"]
 mod support;
+mod trees;
 mod validation;
 #[path = "../analysis/cases.rs"]
 mod validation_cases;

@@ -64,6 +64,8 @@ fn the_report_groups_findings_and_draws_broken_references() {
     assert!(page.contains("<h2>VirtualService shop/reviews <small>"), "not grouped by object:\n{page}");
     assert!(page.contains("<dd>shop.yaml</dd>") && page.contains("class=\"caret\">^"), "{page}");
     assert!(page.contains("host reviws") && page.contains("gateway shop/nosuch"), "missing objects are no nodes");
+    // Before: each of several findings of one code repeated its fix.
+    assert!(Regex::new(r#"<article class="error again""#).unwrap().is_match(&page), "{page}");
     let broken = Regex::new(r#"<path d="[^"]+" class="broken""#).unwrap();
     assert_eq!(broken.find_iter(&page).count(), 3, "host, gateway and subset");
 }

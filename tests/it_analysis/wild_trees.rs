@@ -2,20 +2,14 @@
 //! mistake put into it is found. Shapes: plain folders, Flux with Flagger, Argo CD's app of apps, kustomize overlays, a
 //! Helm umbrella chart, a monorepo with YAML of other tools, steps of a tutorial.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::fs;
-use std::num::NonZero;
 
-use sailhand::analysis::source::{self, Sources, files};
-use sailhand::analysis::{Level, Snapshot, mesh, rules, run_alternatives};
+use sailhand::analysis::Level;
 
-/// 2026-01-01.
-const NOW: i64 = 1_767_225_600;
+use crate::trees::{Tree, found};
+
 const SEEDS: u64 = 24;
-
-/// Paths with their texts.
-type Tree = BTreeMap<String, String>;
 
 /// The generator `SplitMix64`.
 struct Random(u64);
@@ -36,24 +30,9 @@ impl Random {
 
 /// `CODE Kind namespace/name` of each finding of level error, and each text that could not be read.
 fn errors(tree: &Tree) -> BTreeSet<String> {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in tree {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    let (mut sources, mut unread) = (Sources::default(), Vec::new());
-    files::read(folder.path(), &mut sources, &mut unread);
-    let reading = source::read(&sources, NonZero::<usize>::MIN);
-    unread.extend(reading.errors);
-    let settings = mesh::settings_in(&reading.resources, NOW);
-    let snapshot = Snapshot::new(reading.resources, settings);
-    let found = run_alternatives(&snapshot, rules::ALL, NonZero::<usize>::MIN);
+    let (found, unread) = found(tree, false);
     let found = found.iter().filter(|it| it.level == Level::Error);
-    found
-        .map(|it| format!("{} {}: {}", it.code.id, it.object, it.message))
-        .chain(unread.iter().map(ToString::to_string))
-        .collect()
+    found.map(|it| format!("{} {}: {}", it.code.id, it.object, it.message)).chain(unread).collect()
 }
 
 const NAMES: [&str; 10] =

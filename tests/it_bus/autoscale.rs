@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, Delivery, Settlement, Subjects};
+use sailhand::bus::{Bus, Delivery, Queue, Settlement, Subjects};
 use sailhand::config;
 use sailhand::event::{CommandDraft, Target, decode};
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ async fn send(bus: &NatsBus, number: u32) {
 }
 
 async fn take(bus: &NatsBus, number: usize) -> Vec<Delivery> {
-    let taken: Vec<_> = bus.pull(number, WITHIN).map(Result::unwrap).collect().await;
+    let taken: Vec<_> = bus.pull(Queue::Commands, number, WITHIN).map(Result::unwrap).collect().await;
     assert_eq!(taken.len(), number);
     taken
 }

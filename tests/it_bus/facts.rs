@@ -11,7 +11,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Attempts, Bus, Cancellation, Delivery, Lease, LeaseName, RecordKey, Settlement, Subjects, Swap};
+use sailhand::bus::{
+    Attempts, Bus, Cancellation, Delivery, Lease, LeaseName, Queue, RecordKey, Retention, Settlement, Subjects, Swap,
+};
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, Origin, ResultData, Target, decode, result_event};
 use serde_json::{Value, json};
@@ -52,7 +54,11 @@ impl World {
     }
 
     async fn pull_one(&self) -> Option<Delivery> {
-        let mut batch = self.bus.pull(1, Duration::from_secs(2));
+        self.pull_from(Queue::Commands).await
+    }
+
+    async fn pull_from(&self, queue: Queue) -> Option<Delivery> {
+        let mut batch = self.bus.pull(queue, 1, Duration::from_secs(2));
         batch.next().await.map(Result::unwrap)
     }
 }
@@ -95,7 +101,7 @@ async fn of_many_results_one_wins_and_is_the_record() {
     let commits = (0..8).map(|n| {
         let event = result_event(&origin, OffsetDateTime::now_utc(), &result(&format!("w{n}"))).unwrap();
         let (bus, origin) = (&world.bus, &origin);
-        async move { bus.commit_result(origin, &event).await.unwrap() }
+        async move { bus.commit_result(origin, &event, Retention::Full).await.unwrap() }
     });
     let swaps = futures::future::join_all(commits).await;
     assert_eq!(swaps.iter().filter(|swap| matches!(swap, Swap::Won(_))).count(), 1, "{swaps:?}");
@@ -115,7 +121,7 @@ async fn result_above_a_size_limit_is_refused_as_too_large_at_once() {
         result_event(&origin, OffsetDateTime::now_utc(), &result).unwrap()
     };
     let refused = async |bytes: usize| {
-        let error = world.bus.commit_result(&origin, &large(bytes)).await.unwrap_err();
+        let error = world.bus.commit_result(&origin, &large(bytes), Retention::Full).await.unwrap_err();
         assert!(matches!(error, sailhand::bus::Error::TooLarge { .. }), "{error}");
     };
     refused(64 * 1024 * 1024).await;
@@ -125,7 +131,7 @@ async fn result_above_a_size_limit_is_refused_as_too_large_at_once() {
     world.bus.context().update_stream(config).await.unwrap();
     refused(32 * 1024).await;
     assert!(world.bus.health().borrow().refused.is_empty(), "one large message does not make the worker unready");
-    assert!(matches!(world.bus.commit_result(&origin, &large(16)).await.unwrap(), Swap::Won(_)));
+    assert!(matches!(world.bus.commit_result(&origin, &large(16), Retention::Full).await.unwrap(), Swap::Won(_)));
 }
 
 /// Why a lost swap after a lost answer has to be looked at: the server compares the sequence before the message id.
@@ -159,7 +165,7 @@ async fn a_commit_whose_answer_was_lost_is_won() {
     let bus = connect(&format!("nats://127.0.0.1:{}", proxy.port())).await;
     bus.find_result(&origin.command()).await.unwrap(); // the connection's inbox is subscribed to from here on
     proxy.set(Link::LosesAnswer);
-    let swap = bus.commit_result(&origin, &event).await.unwrap();
+    let swap = bus.commit_result(&origin, &event, Retention::Full).await.unwrap();
     assert!(matches!(swap, Swap::Won(_)), "{swap:?}");
     assert!(!proxy.waits_for_answer(), "the answer was not lost");
 }
@@ -260,7 +266,7 @@ async fn signs_of_life_keep_a_delivery_past_ack_wait() {
     while begun.elapsed() < Duration::from_secs(4) {
         alive.tick().await;
         delivery.acker.keep_alive().await.unwrap();
-        let other = world.bus.pull(1, Duration::from_millis(100)).next().await;
+        let other = world.bus.pull(Queue::Commands, 1, Duration::from_millis(100)).next().await;
         assert!(other.is_none(), "it was delivered while it was worked on");
     }
     let again = eventually("it is delivered again", SOON, async || world.pull_one().await).await;
@@ -303,7 +309,7 @@ async fn a_pull_takes_no_more_than_asked_and_ends() {
     for id in ["1", "2", "3"] {
         world.send(id).await;
     }
-    let taken: Vec<_> = world.bus.pull(2, Duration::from_secs(1)).collect().await;
+    let taken: Vec<_> = world.bus.pull(Queue::Commands, 2, Duration::from_secs(1)).collect().await;
     assert_eq!(taken.len(), 2);
     let mut stream = world.bus.context().get_stream("ISTIO_CMD").await.unwrap();
     let consumer: async_nats::jetstream::consumer::PullConsumer = stream.get_consumer("worker").await.unwrap();
@@ -320,7 +326,7 @@ async fn a_schedule_delivers_the_same_command_again_at_its_time() {
     world.bus.schedule(&first, &origin(&first), at).await.unwrap();
     world.bus.schedule(&first, &origin(&first), at).await.unwrap(); // repeated after a lost answer
     first.acker.settle(Settlement::Ack).await.unwrap();
-    let second = eventually("the schedule fires", SOON, async || world.pull_one().await).await;
+    let second = eventually("the schedule fires", SOON, async || world.pull_from(Queue::Waiting).await).await;
     assert!(OffsetDateTime::now_utc() >= at, "too early");
     assert_eq!(second.subject, first.subject);
     assert_eq!(second.payload, first.payload);
@@ -353,9 +359,9 @@ async fn a_cancelled_command_comes_back_before_its_scheduled_time_once() {
     first.acker.settle(Settlement::Ack).await.unwrap();
     let other_target = CommandId::new(&"other".parse().unwrap(), &key);
     world.bus.cancel(&other_target, "test").await.unwrap();
-    assert!(world.pull_one().await.is_none(), "it is another target's");
+    assert!(world.pull_from(Queue::Waiting).await.is_none(), "it is another target's");
     world.bus.cancel(&origin(&first).command(), "test").await.unwrap();
-    let second = eventually("it comes back", SOON, async || world.pull_one().await).await;
+    let second = eventually("it comes back", SOON, async || world.pull_from(Queue::Waiting).await).await;
     assert_eq!(second.payload, first.payload);
     second.acker.settle(Settlement::Ack).await.unwrap();
     let info = async |stream| world.bus.context().get_stream(stream).await.unwrap().cached_info().state.clone();
@@ -378,9 +384,9 @@ async fn blobs_come_back_whole_and_bounded() {
     let bytes = vec![b'x'; 300_000];
     world.bus.upload("istio_blob".to_owned(), "name", &bytes).await.unwrap();
     world.bus.upload("istio_blob".to_owned(), "name", &bytes).await.unwrap();
-    assert_eq!(world.bus.blob("name", 300_000).await.unwrap(), bytes);
-    assert!(world.bus.blob("name", 299_999).await.is_err());
-    assert!(world.bus.blob("other", 1).await.is_err());
+    assert_eq!(world.bus.blob("istio_blob", "name", 300_000).await.unwrap(), bytes);
+    assert!(world.bus.blob("istio_blob", "name", 299_999).await.is_err());
+    assert!(world.bus.blob("istio_blob", "other", 1).await.is_err());
 }
 
 #[tokio::test]

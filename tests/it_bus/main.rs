@@ -6,6 +6,7 @@ mod autoscale;
 mod facts;
 mod migration;
 mod permissions;
+mod quotas;
 #[path = "../support/mod.rs"]
 mod support;
 mod topology;

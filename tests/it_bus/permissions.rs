@@ -11,7 +11,7 @@ use async_nats::jetstream::{self, context::ContextBuilder};
 use futures::StreamExt;
 use sailhand::bus::nats::{Connection, NatsBus, connect, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Attempts, Bus, LeaseName, RecordKey, Settlement, Stranding, Subjects, Swap};
+use sailhand::bus::{Attempts, Bus, LeaseName, Queue, RecordKey, Settlement, Stranding, Subjects, Swap};
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, Target, dataref, decode};
 use serde_json::json;
@@ -29,8 +29,13 @@ async fn server() -> NatsServer {
     let passwords = USERS.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), password(user)));
     let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
     let admin = NatsBus::new(login(&server, "admin").await, Subjects::new("istio"));
-    topology::apply(&admin, &Topology::new(&config::Bus::default())).await.unwrap();
+    topology::apply(&admin, &Topology::new(&with_store())).await.unwrap();
     server
+}
+
+/// The configuration that the example's accounts are for.
+fn with_store() -> config::Bus {
+    config::Bus { parameter_stores: vec!["ci".to_owned()], ..config::Bus::default() }
 }
 
 fn password(user: &str) -> String {
@@ -104,13 +109,13 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
 
     let worker = NatsBus::new(login(&server, "worker").await, Subjects::new("istio"));
     let health = worker.health();
-    topology::verify(&worker, &Topology::new(&config::Bus::default())).await.unwrap();
+    topology::verify(&worker, &Topology::new(&with_store())).await.unwrap();
     let stop = CancellationToken::new();
     worker.follow_control(stop.clone()).await.unwrap();
 
     let target: Target = "dev".parse().unwrap();
     let key = CommandKey::new("/test", "1");
-    let delivery = worker.pull(1, WITHIN).next().await.unwrap().unwrap();
+    let delivery = worker.pull(Queue::Commands, 1, WITHIN).next().await.unwrap().unwrap();
     let command = CommandId::new(&target, &key);
     assert_eq!(worker.find_result(&command).await.unwrap(), None);
     let name = LeaseName { target: target.clone(), installation: "shop".to_owned() };
@@ -120,7 +125,7 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
     let (attempts, revision) = worker.attempts(&record).await.unwrap();
     assert_eq!(attempts, Attempts::default());
     assert!(matches!(worker.record_attempts(&record, &attempts, revision).await.unwrap(), Swap::Won(_)));
-    assert_eq!(worker.blob("large", 1024).await.unwrap().as_ref(), b"parameters");
+    assert_eq!(worker.blob("istio_blob", "large", 1024).await.unwrap().as_ref(), b"parameters");
     assert!(worker.attach("findings".into()).await.unwrap().starts_with("nats-object://istio_attachment/"));
     for subject in ["istio.evt.dev.k.started", "istio.res.dev.k", "istio.dlq.rejected.dev.k"] {
         worker.context().publish(subject, "{}".into()).await.unwrap().await.unwrap();
@@ -189,6 +194,30 @@ async fn a_producer_commands_only_its_verbs_on_its_targets() {
     assert_eq!(first_message(&producer, "ISTIO_RES", "istio.res.dev.k").await, b"{}");
 }
 
+/// A message of a producer can replace or roll up every object of the store that it may write to. So each producer has a
+/// store of its own.
+#[tokio::test]
+async fn producer_neither_reads_nor_changes_parameters_of_other_stores() {
+    let server = server().await;
+    let producer = NatsBus::new(login(&server, "producer").await, Subjects::of(&with_store()));
+    let own = producer.subjects().own_parameter_bucket();
+    assert_eq!(own, "istio_blob_ci");
+    producer.upload(own.clone(), "large", b"parameters").await.unwrap();
+    let worker = NatsBus::new(login(&server, "worker").await, Subjects::of(&with_store()));
+    assert_eq!(worker.blob(&own, "large", 1024).await.unwrap().as_ref(), b"parameters");
+    let producer = login(&server, "producer").await;
+    for subject in [
+        "$O.istio_blob.M.x",
+        "$O.istio_blob.C.x",
+        "$JS.API.STREAM.MSG.GET.OBJ_istio_blob",
+        "$JS.API.DIRECT.GET.OBJ_istio_blob.$O.istio_blob.M.x",
+        "$JS.API.CONSUMER.CREATE.OBJ_istio_blob",
+        "$JS.API.STREAM.PURGE.OBJ_istio_blob",
+    ] {
+        publish_in_vain(&producer, subject).await;
+    }
+}
+
 /// The server publishes what a schedule contains on any subject of the stream, without a check of permissions; a roll-up
 /// deletes what others queued; a message with a TTL disappears without a result. So the producers' stream permits none.
 #[tokio::test]
@@ -231,7 +260,7 @@ async fn waiting_command(server: &NatsServer, admin: &NatsBus) -> CommandId {
     admin.send_command(&prod, "ping", &CommandKey::new("/test", "waits"), &event).await.unwrap();
     let worker = NatsBus::new(login(server, "worker").await, Subjects::new("istio"));
     loop {
-        let delivery = worker.pull(1, WITHIN).next().await.unwrap().unwrap();
+        let delivery = worker.pull(Queue::Commands, 1, WITHIN).next().await.unwrap().unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
         if target != prod {
             delivery.acker.settle(Settlement::Nak(Duration::ZERO)).await.unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus};
-use sailhand::bus::{Bus, DeadLetter, DeadReason, Subjects};
+use sailhand::bus::{Bus, DeadLetter, DeadReason, Queue, Retention, Subjects};
 use sailhand::config::Nats;
 use sailhand::error::Problem;
 use sailhand::event::{
@@ -23,7 +23,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
 pub struct World {
-    server: NatsServer,
+    pub server: NatsServer,
     pub bus: NatsBus,
 }
 
@@ -59,7 +59,7 @@ impl World {
 
     /// What a worker has of the oldest command.
     pub async fn take(&self) -> (Origin, sailhand::bus::Delivery) {
-        let mut batch = self.bus.pull(1, Duration::from_secs(5));
+        let mut batch = self.bus.pull(Queue::Commands, 1, Duration::from_secs(5));
         let delivery = batch.next().await.expect("a command").unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
         let command = decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap();
@@ -71,15 +71,22 @@ impl World {
         self.bus.publish_event(origin, kind.name(), &event).await.unwrap();
     }
 
+    /// Ends the command with a report.
+    pub async fn report(&self, origin: &Origin, report: Value) {
+        let result = ResultData { report: Some(report), ..support::worker::succeeded() };
+        let event = result_event(origin, OffsetDateTime::now_utc(), &result).unwrap();
+        self.bus.commit_result(origin, &event).await.unwrap();
+    }
+
     pub async fn end(&self, origin: &Origin, outcome: Outcome) {
         let error = (outcome != Outcome::Succeeded).then(problem);
         let result = ResultData { outcome, error, ..support::worker::succeeded() };
         let event = result_event(origin, OffsetDateTime::now_utc(), &result).unwrap();
-        self.bus.commit_result(origin, &event).await.unwrap();
+        self.bus.commit_result(origin, &event, Retention::Full).await.unwrap();
     }
 }
 
-fn problem() -> Problem {
+pub fn problem() -> Problem {
     Problem {
         code: "SH3013".to_owned(),
         class: "terminal".to_owned(),
@@ -345,6 +352,7 @@ async fn a_dead_letter_is_listed_shown_and_sent_again_under_a_new_name() {
         problem: &problem(),
         worker: "w",
         time: OffsetDateTime::now_utc(),
+        most_bytes: None,
     };
     world.bus.dead_letter(&letter).await.unwrap();
     delivery.acker.settle(sailhand::bus::Settlement::Ack).await.unwrap();
@@ -382,6 +390,6 @@ async fn large_parameters_go_by_way_of_the_object_store() {
     let event: Value = serde_json::from_slice(&delivery.payload).unwrap();
     assert_eq!(event.get("data"), None);
     let name = event["dataref"].as_str().unwrap().strip_prefix("nats-object://istio_blob/").unwrap().to_owned();
-    let params: Value = serde_json::from_slice(&world.bus.blob(&name, 1 << 20).await.unwrap()).unwrap();
+    let params: Value = serde_json::from_slice(&world.bus.blob("istio_blob", &name, 1 << 20).await.unwrap()).unwrap();
     assert_eq!(params["echo"].as_str().unwrap().len(), 300_000);
 }

@@ -37,3 +37,30 @@ fn help_of_each_subcommand_is_as_recorded() {
         }
     }
 }
+
+/// All help texts on narrow, usual and wide terminals.
+#[test]
+fn help_fits_the_terminal() {
+    let at = |columns: usize, command: &[&str]| {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_sailhand"));
+        let output = process.args(command).arg("--help").env("COLUMNS", columns.to_string()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for columns in [40, 80, 140] {
+        let mut all = at(columns, &[]);
+        for name in subcommands(&help(&[])) {
+            let text = at(columns, &[&name]);
+            // Examples, usage lines and tables of exit codes are written as they are; words can be longer than a narrow column.
+            let options = text.lines().take_while(|line| *line != "Global options:");
+            let options = options.filter(|line| !line.starts_with("  sailhand ") && !line.starts_with("Usage: "));
+            let is_too_long = |line: &&str| {
+                let longest = line.split(' ').map(|word| word.chars().count()).max().unwrap_or_default();
+                line.chars().count() > columns && longest + 16 < columns
+            };
+            let long: Vec<&str> = options.filter(is_too_long).collect();
+            assert_eq!(long, Vec::<&str>::new(), "{name} at {columns}");
+            all.extend(["\n==== ", &name, " ====\n", &text]);
+        }
+        insta::assert_snapshot!(format!("all-{columns}"), all);
+    }
+}

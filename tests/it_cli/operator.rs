@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, DeadLetter, DeadReason, Settlement, Subjects};
+use sailhand::bus::{Bus, DeadLetter, DeadReason, Queue, Settlement, Subjects};
 use sailhand::config;
 use sailhand::error::Problem;
 use sailhand::event::{CommandKey, Target, decode};
@@ -66,7 +66,7 @@ impl World {
     /// A command that a worker gave up.
     async fn letter(&self, target: &str, reason: DeadReason, code: &str) {
         self.run(&["submit", "ping", "-t", target]).await;
-        let delivery = self.worker.pull(1, Duration::from_secs(5)).next().await.unwrap().unwrap();
+        let delivery = self.worker.pull(Queue::Commands, 1, Duration::from_secs(5)).next().await.unwrap().unwrap();
         let problem = Problem {
             code: code.to_owned(),
             class: "terminal".to_owned(),
@@ -77,7 +77,8 @@ impl World {
         let (found, verb) = delivery.address.clone().unwrap();
         let key = decode(&found, &verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin.key;
         let time = OffsetDateTime::now_utc();
-        let letter = DeadLetter { delivery: &delivery, key: Some(&key), reason, problem: &problem, worker: "w", time };
+        let (key, problem, worker, most_bytes) = (Some(&key), &problem, "w", None);
+        let letter = DeadLetter { delivery: &delivery, key, reason, problem, worker, time, most_bytes };
         self.worker.dead_letter(&letter).await.unwrap();
         delivery.acker.settle(Settlement::Ack).await.unwrap();
     }
@@ -158,7 +159,7 @@ async fn many_are_replayed_by_what_they_say_and_a_dry_run_sends_nothing() {
     let keys: Vec<CommandKey> = keys.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(keys.len(), 2);
     let mut sent = Vec::new();
-    let mut batch = world.worker.pull(8, Duration::from_secs(1));
+    let mut batch = world.worker.pull(Queue::Commands, 8, Duration::from_secs(1));
     while let Some(delivery) = batch.next().await {
         let delivery = delivery.unwrap();
         let event: Value = serde_json::from_slice(&delivery.payload).unwrap();

@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use nix::pty::{Winsize, openpty};
 use regex::Regex;
+use sailhand::bus::{Bus, DeadLetter, DeadReason};
 use sailhand::event::{EventKind, Outcome};
 use sailhand::progress::Step;
+use serde_json::Value;
+use time::OffsetDateTime;
 
-use crate::bus::{World, started};
+use crate::bus::{World, err, problem, started};
 use crate::support::eventually::eventually;
 
 const WIDTHS: [u16; 3] = [40, 80, 140];
@@ -87,8 +90,11 @@ fn stable(text: &str) -> String {
         (r"\d\d:\d\d:\d\dZ", "[time]"),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
         (r"[\u{2801}-\u{28ff}]", "⠋"),
+        (r"─ \d+s", "─ [age]"),
         (r" \d+s$", " [age]"),
+        (r" \d+s  ", " [age] "),
         (r"in \d+\.\ds", "in [age]"),
+        (r"after \d+s", "after [age]"),
     ] {
         text = Regex::new(&format!("(?m){pattern}")).unwrap().replace_all(&text, name).into_owned();
     }
@@ -182,5 +188,78 @@ async fn a_result_follows_the_bar_that_it_ends() {
         assert_eq!(code, Some(1), "{screen}");
         assert!(!screen.contains("5/9"), "{screen}");
         insta::assert_snapshot!(format!("result-{columns}"), stable(&screen));
+    }
+}
+
+/// Before: the note was written into the bar, which went on with a stale message and clock.
+#[tokio::test]
+async fn lost_connection_is_shown_until_it_is_back() {
+    let mut world = World::new().await;
+    let url = world.url();
+    let args = ["submit", "ping", "-t", "dev", "--wait", "--source", "/test", "--id", "1", "--nats-url", &url];
+    let terminal = Terminal::start(80, 80, &args);
+    let (origin, _delivery) = world.take().await;
+    world.tell(&origin, 0, &started()).await;
+    world.tell(&origin, 1, &step("a step")).await;
+    let shows = async |what: &str, part: &str| {
+        eventually(what, SOON, async || terminal.text().contains(part).then_some(())).await;
+    };
+    shows("the bar", "5/9").await;
+    world.server.stop().await;
+    shows("the outage", "reconnecting to NATS ").await;
+    insta::assert_snapshot!("outage-80", stable(&terminal.text()));
+    world.server.restart().await;
+    shows("the end of the outage", "reconnected to NATS after").await;
+    world.end(&origin, Outcome::Succeeded).await;
+    let (code, screen) = terminal.ended();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(!screen.contains("reconnecting to NATS "), "{screen}");
+    assert_eq!(screen.matches("reconnected to NATS").count(), 1, "{screen}");
+    insta::assert_snapshot!("outage-ended-80", stable(&screen));
+}
+
+/// Reports of real commands, and the lists.
+#[tokio::test]
+async fn tables_fit_the_terminal() {
+    let world = World::new().await;
+    let url = world.url();
+    let reports: serde_json::Map<String, Value> = serde_json::from_str(include_str!("reports.json")).unwrap();
+    let mut deliveries = Vec::new();
+    for (verb, one) in &reports {
+        let params = one["params"].as_object().unwrap().iter();
+        let params: Vec<String> = params.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
+        let mut args = vec!["submit", verb, "-t", "dev", "--source", "/test", "--id", verb];
+        args.extend(params.iter().flat_map(|param| ["-p", param]));
+        let submitted = world.run(&args).await;
+        assert!(submitted.status.success(), "{}", err(&submitted));
+        let (origin, delivery) = world.take().await;
+        world.report(&origin, one["report"].clone()).await;
+        deliveries.push(delivery);
+    }
+    let problem = problem();
+    let letter = DeadLetter {
+        delivery: &deliveries[0],
+        key: None,
+        reason: DeadReason::Exhausted,
+        problem: &problem,
+        worker: "w",
+        time: OffsetDateTime::now_utc(),
+    };
+    world.bus.dead_letter(&letter).await.unwrap();
+    let mut views: Vec<(&str, Vec<&str>)> =
+        vec![("list", vec!["list"]), ("targets", vec!["targets"]), ("dlq-list", vec!["dlq", "list"])];
+    views.extend(reports.keys().map(|verb| (verb.as_str(), vec!["get", verb, "--source", "/test"])));
+    for columns in WIDTHS {
+        for (name, args) in &views {
+            let args = [args.as_slice(), &["--nats-url", &url]].concat();
+            let (code, screen) = Terminal::start(columns, 400, &args).ended();
+            assert_eq!(code, Some(0), "{screen}");
+            let is_too_long = |line: &&str| {
+                let longest = line.split(' ').map(|word| word.chars().count()).max().unwrap_or_default();
+                line.chars().count() > usize::from(columns) && longest + 20 < usize::from(columns)
+            };
+            assert_eq!(screen.lines().find(is_too_long), None, "{name} at {columns}:\n{screen}");
+            insta::assert_snapshot!(format!("table-{name}-{columns}"), stable(&screen));
+        }
     }
 }

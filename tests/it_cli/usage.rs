@@ -211,3 +211,35 @@ fn dev_says_what_it_misses() {
     assert_eq!(output.status.code(), Some(6), "{}", err(&output));
     assert!(err(&output).contains("--nats-server names it"), "{}", err(&output));
 }
+
+/// Before: the command was sent, a worker rejected it, and each typing error became a dead letter.
+#[test]
+fn parameters_that_a_task_rejects_are_not_sent() {
+    let weights = ["rules[0].destinations[0].weight=80", "rules[0].destinations[1].weight=30"];
+    let subsets = ["rules[0].destinations[0].subset=v1", "rules[0].destinations[1].subset=v2"];
+    let mut args = vec!["submit", "traffic.apply", "-t", "dev", "-p", "namespace=shop", "-p", "service=reviews"];
+    args.extend(weights.iter().chain(&subsets).flat_map(|param| ["-p", param]));
+    let output = sailhand(&args, &[("SAILHAND__NATS__URL", "nats://127.0.0.1:1")]);
+    assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+    assert!(err(&output).contains("not sent: parameter rules: rule 1: the weights"), "{}", err(&output));
+    assert!(err(&output).contains("sailhand verbs traffic.apply"), "{}", err(&output));
+}
+
+#[test]
+fn analyze_names_the_reason_why_it_cannot_read_a_cluster_or_a_code() {
+    let missing = sailhand(&["analyze", "-A"], &[("KUBECONFIG", "/no/such/file")]);
+    assert_eq!(missing.status.code(), Some(2), "{}", err(&missing));
+    assert!(err(&missing).contains("kubeconfig /no/such/file: does not exist; set KUBECONFIG"), "{}", err(&missing));
+    // Before: "unknown code; did you mean SH7001?"
+    let error = sailhand(&["analyze", "--explain", "sh3001"], &[]);
+    assert!(err(&error).contains("see `sailhand explain SH3001`"), "{}", err(&error));
+    let log = sailhand(&["analyze", "-", "-o", "log", "--allow-empty"], &[]);
+    assert!(log.status.success(), "istioctl's name of the format text: {}", err(&log));
+}
+
+#[test]
+fn verb_in_the_place_of_a_subcommand_gets_a_hint() {
+    let output = sailhand(&["mesh.status"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("sailhand submit mesh.status --target TARGET --wait"), "{}", err(&output));
+}

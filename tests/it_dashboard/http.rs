@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, Subjects};
+use sailhand::bus::{Bus, Queue, Retention, Subjects};
 use sailhand::client::Client;
 use sailhand::config::Config;
 use sailhand::event::{CommandKey, EventKind, Origin, ResultData, Started, decode, progress_event, result_event};
@@ -54,7 +54,7 @@ impl World {
     /// Takes a command from the queue.
     pub async fn take(&self) -> sailhand::event::Command {
         use futures::StreamExt;
-        let mut batch = self.bus.pull(1, Duration::from_secs(5));
+        let mut batch = self.bus.pull(Queue::Commands, 1, Duration::from_secs(5));
         let delivery = batch.next().await.expect("a command").unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
         decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap()
@@ -68,7 +68,7 @@ impl World {
     pub async fn end(&self, origin: &Origin, report: Option<Value>) {
         let result = ResultData { report, ..succeeded() };
         let event = result_event(origin, OffsetDateTime::now_utc(), &result).unwrap();
-        self.bus.commit_result(origin, &event).await.unwrap();
+        self.bus.commit_result(origin, &event, Retention::Full).await.unwrap();
     }
 }
 

@@ -141,6 +141,11 @@ const RULES: &[Rule] = &[
         except: &[],
         never: &["kube", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },
+    Rule {
+        within: "report",
+        except: &[],
+        never: &["async_nats", "kube", "tokio", "crate::bus", "crate::client", "crate::worker", "crate::cli"],
+    },
     // A producer and observer of the bus.
     Rule {
         within: "bridge",

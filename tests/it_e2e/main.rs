@@ -13,6 +13,7 @@ mod mesh_settings;
 mod pause;
 mod poison;
 mod refusals;
+mod run;
 mod stranded;
 #[path = "../support/mod.rs"]
 mod support;

@@ -10,7 +10,7 @@ use async_nats::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use futures::StreamExt;
-use sailhand::bus::{Bus, RecordKey, Settlement};
+use sailhand::bus::{Bus, Queue, RecordKey, Settlement};
 use sailhand::client::Filter;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, EventKind, Outcome, dataref};
 use serde_json::{Value, json};
@@ -301,7 +301,7 @@ async fn hostile_object_metadata_at_the_second_delivery_holds_up_no_other_redeli
     let hostile = [send_hostile(&stage, 0).await, send_hostile(&stage, 1).await];
     let waiting = stage.send("dev", "ping", json!({})).await;
     // Each is delivered once to somebody who does not settle it.
-    let batch: Vec<_> = stage.client.bus().pull(3, WITHIN).collect().await;
+    let batch: Vec<_> = stage.client.bus().pull(Queue::Commands, 3, WITHIN).collect().await;
     for delivery in batch {
         delivery.unwrap().acker.settle(Settlement::Nak(Duration::ZERO)).await.unwrap();
     }

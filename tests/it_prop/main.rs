@@ -4,7 +4,9 @@
 mod analysis;
 mod conformance;
 mod engine;
+mod hostile;
 mod incremental;
+mod quotas;
 #[allow(dead_code, reason = "the wrong translations run on a real cluster only")]
 #[path = "../smi_mutants/mutants.rs"]
 mod smi_mutants;

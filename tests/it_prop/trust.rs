@@ -109,17 +109,17 @@ impl Task for Write {
     }
 }
 
-struct World {
-    bus: MemoryBus,
-    clock: Clock,
+pub(crate) struct World {
+    pub bus: MemoryBus,
+    pub clock: Clock,
     runs: Arc<Mutex<Vec<String>>>,
-    metrics: Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     ids: AtomicU32,
     stop: CancellationToken,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let world = Self::without_worker();
         world.start_worker("w");
         world
@@ -159,12 +159,12 @@ impl World {
     }
 
     /// A command with an id of its own.
-    fn draft(&self, verb: &str, params: Value) -> CommandDraft {
+    pub fn draft(&self, verb: &str, params: Value) -> CommandDraft {
         let id = self.ids.fetch_add(1, Ordering::Relaxed).to_string();
         CommandDraft { id, source: "/test".to_owned(), verb: verb.to_owned(), params, ..CommandDraft::default() }
     }
 
-    fn send(&self, target: &str, draft: &CommandDraft) -> CommandId {
+    pub fn send(&self, target: &str, draft: &CommandDraft) -> CommandId {
         self.send_with(target, draft, Vec::new())
     }
 
@@ -175,7 +175,7 @@ impl World {
         CommandId::new(&target, &draft.key())
     }
 
-    async fn result(&self, command: &CommandId) -> (String, ResultData) {
+    pub async fn result(&self, command: &CommandId) -> (String, ResultData) {
         let event = eventually("there is a result", WITHIN, async || self.bus.results().remove(command)).await;
         let Some(cloudevents::Data::Json(data)) = event.data() else { panic!("a result without JSON data") };
         (event.ty().to_owned(), serde_json::from_value(data.clone()).unwrap())
@@ -198,11 +198,11 @@ impl World {
         .await;
     }
 
-    async fn is_empty(&self) {
+    pub async fn is_empty(&self) {
         eventually("the queue is empty", WITHIN, async || (self.bus.queued() == 0).then_some(())).await;
     }
 
-    fn runs(&self) -> Vec<String> {
+    pub fn runs(&self) -> Vec<String> {
         self.runs.lock().unwrap().clone()
     }
 }
@@ -405,7 +405,7 @@ async fn long_command_survives_the_deaths_that_another_one_causes() {
     world.is_empty().await;
 }
 
-/// Eight slots.
+/// Eight slots, of which one waits for due commands.
 #[tokio::test(start_paused = true)]
 async fn cancel_does_not_wait_for_a_slot() {
     let world = World::new();
@@ -417,7 +417,7 @@ async fn cancel_does_not_wait_for_a_slot() {
     for n in 40..60 {
         world.send("prod", &world.draft("test.write", json!({"value": n.to_string(), "minutes": 600})));
     }
-    eventually("all slots are taken", WITHIN, async || (world.runs().len() >= 8).then_some(())).await;
+    eventually("all slots are taken", WITHIN, async || (world.runs().len() >= 7).then_some(())).await;
     let begun = Instant::now();
     let runs: usize = world.runs().iter().find_map(|run| run.strip_prefix("dev ")).unwrap().parse().unwrap();
     let cancel = world.send("dev", &world.draft("cancel", json!({"command": long[runs].key.as_str()})));

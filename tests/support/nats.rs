@@ -48,9 +48,8 @@ impl NatsServer {
             }
         }
         let dir = TempDir::with_prefix("sailhand-nats-").expect("a temporary folder");
-        if let Some(config) = &options.config {
-            fs::write(dir.path().join("nats.conf"), config).expect("write the server's configuration");
-        }
+        let config = with_storage(options.config.as_deref().unwrap_or_default());
+        fs::write(dir.path().join("nats.conf"), config).expect("write the server's configuration");
         let mut server = Self { child: None, port: 0, options, dir };
         server.run().await;
         server
@@ -151,7 +150,7 @@ impl NatsServer {
 
     /// Gives the running server another configuration.
     pub fn reload(&self, config: &str) {
-        fs::write(self.path("nats.conf"), config).expect("write the server's configuration");
+        fs::write(self.path("nats.conf"), with_storage(config)).expect("write the server's configuration");
         let child = self.child.as_ref().expect("a running server");
         let told = Command::new("kill").args(["-s", "HUP", &child.id().to_string()]).status().expect("run kill");
         assert!(told.success(), "nats-server had ended; {}", self.log());
@@ -168,9 +167,7 @@ impl NatsServer {
         let program = tools::program("nats-server", "NATS_SERVER_BIN");
         let program_name = program.file_name().expect("a program has a name").to_string_lossy().into_owned();
         let mut command = Command::new(program);
-        if self.options.config.is_some() {
-            command.arg("--config").arg(self.path("nats.conf"));
-        }
+        command.arg("--config").arg(self.path("nats.conf"));
         // The server itself picks the first port (-1), so that tests side by side cannot take it from each other.
         let port = if self.port == 0 { "-1".to_owned() } else { self.port.to_string() };
         command
@@ -222,4 +219,10 @@ fn password_variables(config: &str) -> Vec<String> {
 fn client_port(file: &Path) -> Option<u16> {
     let ports: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+}
+
+/// The configuration, with storage for the size limits of all streams. The server's own limit is a part of the free disk.
+fn with_storage(config: &str) -> String {
+    let limit = if config.contains("max_file_store") { "" } else { "jetstream { max_file_store: 64GB }\n" };
+    format!("{limit}{config}")
 }

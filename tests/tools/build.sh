@@ -65,6 +65,7 @@ node_tools=(
   "echo-server|istio|istio.io/istio/pkg/test/echo/cmd/server|||"
   "echo-client|istio|istio.io/istio/pkg/test/echo/cmd/client|||"
   "coredns|coredns|github.com/coredns/coredns|||"
+  "gateway-api-conformance|gateway-api|sigs.k8s.io/gateway-api/conformance|||"
 )
 
 lint_tools=(
@@ -121,10 +122,11 @@ own_sources() {
 
 # Builds one tool; on a terminal its line shows the seconds going by.
 build() {
-  local name=$1 folder=$2 package=$3 flags=$4 tags=$5 label=$6 started=$SECONDS pid
+  local name=$1 folder=$2 package=$3 flags=$4 tags=$5 label=$6 started=$SECONDS pid go=(go build)
+  [[ $name != *-conformance ]] || go=(go test -c) # a suite of tests is run as a program
   (
     cd "$here/$folder"
-    CGO_ENABLED=0 GOWORK=off go build -trimpath -tags "$tags" -ldflags "-s -w $flags" -o "$bin/.$name.new" "$package"
+    CGO_ENABLED=0 GOWORK=off "${go[@]}" -trimpath -tags "$tags" -ldflags "-s -w $flags" -o "$bin/.$name.new" "$package"
   ) >"$logs/build-$name.log" 2>&1 &
   pid=$!
   if [[ -t 1 ]]; then

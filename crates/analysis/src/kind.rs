@@ -94,6 +94,7 @@ kinds! {
     TlsRoute "gateway.networking.k8s.io" "TLSRoute" "tlsroutes" ["v1", "v1alpha3", "v1alpha2"] namespaced;
     TcpRoute "gateway.networking.k8s.io" "TCPRoute" "tcproutes" ["v1", "v1alpha2"] namespaced;
     UdpRoute "gateway.networking.k8s.io" "UDPRoute" "udproutes" ["v1", "v1alpha2"] namespaced;
+    ListenerSet "gateway.networking.k8s.io" "ListenerSet" "listenersets" ["v1"] namespaced;
     ReferenceGrant "gateway.networking.k8s.io" "ReferenceGrant" "referencegrants" ["v1", "v1beta1"] namespaced;
     BackendTlsPolicy "gateway.networking.k8s.io" "BackendTLSPolicy" "backendtlspolicies" ["v1", "v1alpha3"] namespaced;
     // Settings that Istio's analyzers treat as objects although no API serves them.

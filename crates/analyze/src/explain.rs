@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sailhand_analysis::report::pages;
 use sailhand_analysis::{Code, rules};
+use sailhand_base::error::Code as ErrorCode;
 use sailhand_base::suggest;
 
 use crate::{Error, Exit, output};
@@ -36,7 +37,11 @@ pub(crate) fn known(argument: &str, word: &str) -> Result<&'static Code, Error> 
     let own = codes.iter().copied().find(|code| code.id.eq_ignore_ascii_case(word));
     own.or_else(|| codes.iter().copied().find(is_meant)).ok_or_else(|| {
         let names = codes.iter().flat_map(|code| [code.id, code.name]);
-        Error::argument(argument.to_owned(), unknown("code", word, names))
+        let reason = match ErrorCode::ALL.iter().find(|code| code.as_str().eq_ignore_ascii_case(word)) {
+            Some(code) => format!("{code} is the code of an error, not of a finding; see `sailhand explain {code}`"),
+            None => unknown("code", word, names),
+        };
+        Error::argument(argument.to_owned(), reason)
     })
 }
 

@@ -11,6 +11,7 @@ use crate::{Error, output};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text for a terminal
+    #[value(alias = "log")]
     Text,
     /// JSON array of findings
     Json,

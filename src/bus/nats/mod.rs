@@ -14,8 +14,8 @@ mod stranded;
 pub mod topology;
 mod watch;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
@@ -28,12 +28,13 @@ use time::OffsetDateTime;
 use tokio::sync::{OnceCell, watch as signal};
 
 use super::{
-    Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, RecordKey, ResultRecord,
-    Stranded, Subjects, Swap,
+    Attempts, BRIEF, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey,
+    ResultRecord, Retention, Stranded, Subjects, Swap,
 };
 use crate::event::{self, CommandId, Origin, dataref};
 
 pub use connect::{Connection, Health, connect};
+pub(crate) use publish::CUT;
 pub use read::header_pairs;
 
 /// How long one request to `JetStream` may take.
@@ -50,7 +51,6 @@ pub struct NatsBus {
     /// Only their names are used after the first look; a consumer that is made again has the same.
     consumer: Arc<OnceCell<PullConsumer>>,
     due_consumer: Arc<OnceCell<PullConsumer>>,
-    due: Arc<Mutex<source::DueTurns>>,
     sweeper: Arc<OnceCell<PullConsumer>>,
     /// Losses of the connection that have been looked into.
     looked_into: Arc<AtomicU64>,
@@ -69,7 +69,6 @@ impl NatsBus {
             health: connection.health,
             consumer: Arc::default(),
             due_consumer: Arc::default(),
-            due: Arc::default(),
             sweeper: Arc::default(),
             looked_into: Arc::default(),
         }
@@ -125,8 +124,8 @@ impl NatsBus {
 
 #[async_trait]
 impl Bus for NatsBus {
-    fn pull(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
-        source::pull(self.clone(), max, wait)
+    fn pull(&self, queue: Queue, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>> {
+        source::pull(self.clone(), queue, max, wait)
     }
 
     async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
@@ -142,9 +141,13 @@ impl Bus for NatsBus {
         self.read_result(command).await
     }
 
-    async fn commit_result(&self, origin: &Origin, event: &Event) -> Result<Swap, Error> {
+    async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error> {
         let subject = self.subjects.result(&origin.command());
-        self.swap(&self.subjects.result_stream(), publish::Message::result(subject, origin, event)?, 0).await
+        let mut message = publish::Message::result(subject, origin, event)?;
+        if retention == Retention::Brief {
+            message.expire_after(BRIEF);
+        }
+        self.swap(&self.subjects.result_stream(), message, 0).await
     }
 
     async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error> {
@@ -191,8 +194,8 @@ impl Bus for NatsBus {
         stranded::stranded(self.clone(), max, wait)
     }
 
-    async fn blob(&self, name: &str, limit: usize) -> Result<Bytes, Error> {
-        self.read_object(self.subjects.blob_bucket(), name, limit).await
+    async fn blob(&self, bucket: &str, name: &str, limit: usize) -> Result<Bytes, Error> {
+        self.read_object(bucket.to_owned(), name, limit).await
     }
 
     async fn attach(&self, bytes: Bytes) -> Result<String, Error> {

@@ -28,6 +28,8 @@ pub(super) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// Headers of a result: the fingerprint of its command, so that it is read without the event.
 pub(super) const COMMAND_VERB: &str = "Istio-Command-Verb";
 pub(super) const COMMAND_DIGEST: &str = "Istio-Command-Digest";
+/// Header of a dead letter that has a part of its message: the size of the payload in bytes.
+pub(crate) const CUT: &str = "Istio-Dlq-Cut";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
 /// "message size exceeds maximum allowed": the maximum message size of a stream.
@@ -71,6 +73,11 @@ impl Message {
         Ok(message)
     }
 
+    /// Lets the server delete it after some time (nats-architecture-and-design ADR-43).
+    pub fn expire_after(&mut self, time: Duration) {
+        self.headers.insert(header::NATS_MESSAGE_TTL, format!("{}s", time.as_secs()));
+    }
+
     /// The command again, at a later time (nats-architecture-and-design ADR-51), in the waiting stream. It replaces
     /// another schedule of the command: the server looks at the last message of a subject only.
     ///
@@ -90,7 +97,15 @@ impl Message {
     pub fn dead_letter(subjects: &Subjects, letter: &DeadLetter<'_>) -> Self {
         let delivery = letter.delivery;
         let (target, id) = letter.address();
-        let mut headers = original_headers(delivery.header_pairs());
+        let mut headers = HeaderMap::new();
+        let mut payload = delivery.payload.clone();
+        match letter.most_bytes {
+            None => headers = original_headers(delivery.header_pairs()),
+            Some(most) => {
+                headers.insert(CUT, payload.len().to_string());
+                payload.truncate(most);
+            }
+        }
         for (name, value) in [
             ("Istio-Dlq-Reason", letter.reason.as_str().to_owned()),
             ("Istio-Dlq-Code", letter.problem.code.clone()),
@@ -105,7 +120,7 @@ impl Message {
             headers.insert(name, value);
         }
         let subject = subjects.dead_letter(letter.reason.as_str(), target, &id);
-        Self { subject, headers, payload: delivery.payload.clone() }
+        Self { subject, headers, payload }
     }
 }
 

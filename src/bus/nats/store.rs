@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 
 use super::NatsBus;
 use super::publish::{COMMAND_DIGEST, COMMAND_VERB, Message, message_id};
-use crate::bus::{Attempts, Error, Lease, LeaseName, RecordKey, ResultRecord, Swap};
+use crate::bus::{Attempts, BRIEF, Error, Lease, LeaseName, RecordKey, ResultRecord, Swap};
 use crate::event::{CommandId, Fingerprint};
 
 const OPERATION: &str = "KV-Operation";
@@ -81,7 +81,12 @@ impl NatsBus {
             what: format!("attempt record of {key}"),
             reason: error.to_string(),
         })?;
-        self.swap(&stream_of(&self.subjects.attempt_bucket()), put(self.subjects.attempts(key), text), revision).await
+        let mut message = put(self.subjects.attempts(key), text);
+        // A record without an attempt binds the id of a command that waits, for as long as it waits.
+        if attempts.brief && attempts.begun > 0 {
+            message.expire_after(2 * BRIEF);
+        }
+        self.swap(&stream_of(&self.subjects.attempt_bucket()), message, revision).await
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Options;
 use crate::analysis::source::Reading;
 use crate::analysis::{Kind, Rule, rules};
-use crate::cli::Error;
 use crate::cli::output::{self, QUIET, styled};
+use crate::cli::{Error, local};
 use crate::cluster::configuration::{self, Configuration, Unread};
-use crate::cluster::{Cluster, Clusters, Identity};
+use crate::cluster::{Cluster, Clusters};
 use crate::config::{self, Target};
 
 /// Parts of clusters that were not read.
@@ -70,7 +70,7 @@ pub(super) async fn connect(options: &Options, context: Option<String>) -> Resul
     let kubeconfig = options.kubeconfig.clone().or_else(config::usual_kubeconfig);
     let name = context.clone().unwrap_or_else(|| "(current context)".to_owned());
     let target = Target { kubeconfig, context, ..Target::default() };
-    let identity = Identity::of(&name, &target).map_err(Error::Cluster)?;
+    let identity = local::identity(&name, &target)?;
     output::note(styled(QUIET, format_args!("reading {identity}")));
     let clusters = Clusters::new(BTreeMap::from([(name.clone(), target)]));
     let cluster = clusters.get(&name).await.map_err(Error::Cluster)?;

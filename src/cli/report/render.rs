@@ -1,305 +1,176 @@
-//! Results of single verbs as tables. Each report type renders itself; the verb of a result says which type its report
-//! has. Reports of other verbs, and of newer versions, are shown field by field in `super`.
+//! A report as text for the terminal.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{DONE, DRIFT, PLANNED, check_line, summary, table};
-use crate::cli::output::{BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
-use crate::cli::table::{Cell, Table};
-use crate::cluster::ObjectReport;
-use crate::mesh::Finding;
-use crate::observe::gate::Verdict;
-use crate::task::analyze::AnalysisReport;
-use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport};
-use crate::task::scrape::ScrapeReport;
-use crate::task::traffic::{GateReport, TrafficReport};
+use crate::cli::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, styled};
+use crate::cli::table::{self, Table};
+use crate::prose;
+use crate::report::{Block, Cell, Change, CodeGroup, Objects, Tone};
 
-/// A report that knows its own form on the terminal.
-trait Render {
-    /// Appends its lines, each with a line break. `wide` names unchanged objects and shortens nothing.
-    fn render(&self, wide: bool, text: &mut String);
-}
+/// Up to so many unchanged objects are named.
+pub(super) const NAMED: usize = 10;
+/// Lines of one text that are shown of those that differ.
+const LINES: usize = 20;
+/// Characters of one value that are shown.
+pub(super) const WIDE: usize = 300;
+/// Indentation of what belongs to an object.
+const INDENT: &str = "             ";
 
-/// The report of a verb as a table; `None` when the verb has none, or the report is not of its type.
-pub(super) fn report(verb: &str, report: &Value, wide: bool) -> Option<String> {
-    match verb {
-        "mesh.install" | "mesh.upgrade" | "mesh.uninstall" => rendered::<MeshReport>(report, wide),
-        "mesh.status" => rendered::<StatusReport>(report, wide),
-        "mesh.precheck" => rendered::<PrecheckReport>(report, wide),
-        "config.analyze" => rendered::<AnalysisReport>(report, wide),
-        "scrape.apply" | "scrape.remove" => rendered::<ScrapeReport>(report, wide),
-        "traffic.apply" | "traffic.clear" => rendered::<TrafficReport>(report, wide),
-        _ => None,
-    }
-}
-
-fn rendered<T: Render + DeserializeOwned>(report: &Value, wide: bool) -> Option<String> {
-    let report: T = serde_json::from_value(report.clone()).ok()?;
+/// Blocks one below the other. `wide` names unchanged objects and shortens nothing.
+pub(super) fn text(blocks: &[Block], wide: bool) -> String {
     let mut text = String::new();
-    report.render(wide, &mut text);
-    Some(text)
-}
-
-fn yes_or_no(value: bool) -> Cell {
-    if value { Cell::styled(GOOD, "yes") } else { Cell::styled(BAD, "no") }
-}
-
-fn put<const N: usize>(rows: Table<N>, wide: bool, text: &mut String) {
-    let _ = writeln!(text, "{}", rows.text(if wide { Format::Wide } else { Format::Text }));
-}
-
-fn findings(findings: &[Finding], text: &mut String) {
-    let mut sorted: Vec<_> = findings.iter().collect();
-    sorted.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    for finding in sorted {
-        let _ = writeln!(text, "{}", check_line(finding));
+    for block in blocks {
+        match block {
+            Block::Line(cell) => drop(writeln!(text, "{}", wrapped(&toned(cell.tone, &cell.text), 0, 2))),
+            Block::Text(lines) => drop(writeln!(text, "{}", lines.trim_end())),
+            Block::Table { header, rows } => {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                put(header, rows, wide, &mut text);
+            }
+            Block::List { title, items } => list(title, items, &mut text),
+            Block::Objects(objects) => put_objects(objects, wide, &mut text),
+            Block::Message { severity, text: message } => put_message(severity, message, &mut text),
+            Block::Code(group) => code(group, &mut text),
+        }
     }
+    text
+}
+
+const fn style(tone: Tone) -> Option<Style> {
+    match tone {
+        Tone::Plain => None,
+        Tone::Strong => Some(STRONG),
+        Tone::Quiet => Some(QUIET),
+        Tone::Good => Some(GOOD),
+        Tone::Changed => Some(CHANGED),
+        Tone::Bad => Some(BAD),
+    }
+}
+
+fn toned(tone: Tone, text: &str) -> String {
+    style(tone).map_or_else(|| text.to_owned(), |style| styled(style, text))
+}
+
+/// Text wrapped at the width of the terminal, after `used` columns.
+fn wrapped(text: &str, used: usize, indent: usize) -> String {
+    prose::fold(text, used, indent, output::width())
+}
+
+fn put(header: &[&'static str], rows: &[Vec<Cell>], wide: bool, text: &mut String) {
+    let mut table = Table::new(header);
+    for row in rows {
+        table.row(row.iter().map(|cell| match style(cell.tone) {
+            Some(style) => table::Cell::styled(style, &cell.text),
+            None => table::Cell::plain(&cell.text),
+        }));
+    }
+    let _ = writeln!(text, "{}", table.text(if wide { Format::Wide } else { Format::Text }));
 }
 
 fn list(title: &str, items: &[String], text: &mut String) {
-    if !items.is_empty() {
-        let _ = writeln!(text, "{}", styled(QUIET, title));
-        for item in items {
-            let _ = writeln!(text, "  {item}");
-        }
-    }
-}
-
-impl Render for MeshReport {
-    fn render(&self, wide: bool, text: &mut String) {
-        let words = if self.dry_run { PLANNED } else { DONE };
-        let mut rows = Table::new(&["COMPONENT", "NAME", "VERSION", "READY", "OBJECTS"]);
-        for part in &self.parts {
-            rows.row([
-                Cell::styled(STRONG, part.component.as_str()),
-                Cell::plain(&part.name),
-                Cell::plain(part.version.as_ref().map(ToString::to_string).unwrap_or_default()),
-                // A deleted part, and one that was not waited for, is neither ready nor broken.
-                if part.ready { yes_or_no(true) } else { Cell::styled(QUIET, "-") },
-                Cell::plain(summary(words, &part.objects)),
-            ]);
-        }
-        if !self.parts.is_empty() {
-            put(rows, wide, text);
-        }
-        for part in &self.parts {
-            let is_shown =
-                |it: &&ObjectReport| wide || it.action.writes() || it.problem.is_some() || it.reason.is_some();
-            let shown: Vec<_> = part.objects.iter().filter(is_shown).cloned().collect();
-            table(words, &shown, wide, text);
-        }
-        list("moved or restarted", &self.moved, text);
-        list("left in the cluster", &self.residue, text);
-        findings(&self.findings, text);
-    }
-}
-
-impl Render for StatusReport {
-    fn render(&self, wide: bool, text: &mut String) {
-        let gateway_api = self.gateway_api.as_deref().map_or("not installed", |version| version);
-        let _ = writeln!(text, "Kubernetes {}, Gateway API {gateway_api}, {} proxies", self.kubernetes, self.proxies);
-        if !self.control_planes.is_empty() {
-            let header = ["REVISION", "VERSION", "NAMESPACE", "READY", "INSTALLED BY", "SUPPORTED", "PROXIES"];
-            let mut rows = Table::new(&header);
-            for plane in &self.control_planes {
-                let proxies = plane.proxies.iter().map(|(version, count)| format!("{count} of {version}"));
-                rows.row([
-                    Cell::styled(STRONG, &plane.revision),
-                    Cell::plain(plane.version.as_deref().unwrap_or("unknown")),
-                    Cell::plain(&plane.namespace),
-                    yes_or_no(plane.ready),
-                    Cell::plain(plane.installed_by.to_string()),
-                    if plane.supported { yes_or_no(true) } else { Cell::styled(CHANGED, "end of life") },
-                    Cell::plain(proxies.collect::<Vec<_>>().join(", ")),
-                ]);
-            }
-            text.push('\n');
-            put(rows, wide, text);
-        }
-        if !self.parts.is_empty() {
-            let mut rows = Table::new(&["COMPONENT", "NAME", "VERSION", "NAMESPACE", "READY", "DRIFT"]);
-            for part in &self.parts {
-                rows.row([
-                    Cell::styled(STRONG, part.component.as_str()),
-                    Cell::plain(&part.name),
-                    Cell::plain(part.version.to_string()),
-                    Cell::plain(&part.namespace),
-                    yes_or_no(part.ready),
-                    if part.drift.is_empty() {
-                        Cell::plain("none")
-                    } else {
-                        Cell::styled(CHANGED, summary(DRIFT, &part.drift))
-                    },
-                ]);
-            }
-            text.push('\n');
-            put(rows, wide, text);
-        }
-        if !self.tags.is_empty() {
-            let mut rows = Table::new(&["TAG", "REVISION", "INSTALLED BY"]);
-            for tag in &self.tags {
-                let owner = tag.installed_by.to_string();
-                rows.row([Cell::styled(STRONG, &tag.tag), Cell::plain(&tag.revision), Cell::plain(owner)]);
-            }
-            text.push('\n');
-            put(rows, wide, text);
-        }
-        if !self.namespaces.is_empty() {
-            let mut rows = Table::new(&["NAMESPACE", "MODE", "REVISION OR TAG"]);
-            for space in &self.namespaces {
-                let mode = if space.ambient { "ambient" } else { "sidecar" };
-                let revision = space.revision.as_deref().unwrap_or_default();
-                rows.row([Cell::styled(STRONG, &space.namespace), Cell::plain(mode), Cell::plain(revision)]);
-            }
-            text.push('\n');
-            put(rows, wide, text);
-        }
-        for part in &self.parts {
-            list(&format!("{} {} is not ready", part.component.as_str(), part.name), &part.waiting, text);
-            table(DRIFT, &part.drift, wide, text);
-        }
-        findings(&self.findings, text);
-    }
-}
-
-impl Render for PrecheckReport {
-    fn render(&self, _: bool, text: &mut String) {
-        let platform = self.platform.as_deref().map(|platform| format!(" on {platform}")).unwrap_or_default();
-        let verdict = if self.ready {
-            styled(GOOD, "✔ ready: the installation would succeed")
-        } else {
-            styled(BAD, "✖ not ready: the installation would fail")
-        };
-        let _ = writeln!(text, "{verdict}\nKubernetes {}{platform}", self.kubernetes);
-        findings(&self.findings, text);
-    }
-}
-
-impl Render for AnalysisReport {
-    fn render(&self, _: bool, text: &mut String) {
-        let mut codes: Vec<_> = Vec::new();
-        for finding in &self.findings {
-            if !codes.contains(&&finding.code) {
-                codes.push(&finding.code);
-            }
-        }
-        for code in codes {
-            let these: Vec<_> = self.findings.iter().filter(|finding| finding.code == *code).collect();
-            let level = these.first().map_or("", |finding| finding.severity.as_str());
-            let style = match level {
-                "error" => BAD,
-                "warning" => CHANGED,
-                _ => QUIET,
-            };
-            let known = self.codes.get(code);
-            let title = known.map_or("", |known| known.title.as_str());
-            let _ = writeln!(text, "{}: {}", styled(style, format_args!("{level}[{code}]")), styled(STRONG, title));
-            for finding in these {
-                let field = if finding.field.is_empty() { String::new() } else { format!(" {}", finding.field) };
-                let _ = writeln!(text, "  {}{field}: {}", finding.resource, finding.message);
-            }
-            if let Some(known) = known {
-                let _ = writeln!(text, "  {} {}\n", styled(GOOD, "help:"), known.remedy);
-            }
-        }
-        if self.omitted > 0 {
-            let _ = writeln!(text, "{} more findings: `sailhand get <key> --attachment -`", self.omitted);
-        }
-        list("not read", &self.unread, text);
-        let counts = format!(
-            "{} errors, {} warnings, {} infos in {} objects",
-            self.errors, self.warnings, self.infos, self.objects
-        );
-        let _ = writeln!(text, "{}", styled(QUIET, counts));
-    }
-}
-
-impl Render for TrafficReport {
-    fn render(&self, wide: bool, text: &mut String) {
-        let mut rows = Table::new(&["SERVICE", "SUBSET", "LABELS", "READY PODS"]);
-        let mut some = false;
-        for service in &self.services {
-            for subset in &service.subsets {
-                some = true;
-                let labels = serde_json::to_value(&subset.labels).unwrap_or_default();
-                let labels = labels.as_object().into_iter().flatten();
-                let labels = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
-                rows.row([
-                    Cell::styled(STRONG, &service.service),
-                    Cell::plain(&subset.name),
-                    Cell::plain(labels.collect::<Vec<_>>().join(",")),
-                    match subset.ready_pods {
-                        Some(0) => Cell::styled(BAD, "0"),
-                        Some(pods) => Cell::plain(pods.to_string()),
-                        None => Cell::styled(QUIET, "unknown"),
-                    },
-                ]);
-            }
-        }
-        if some {
-            put(rows, wide, text);
-        }
-        for service in &self.services {
-            let none = ["no rules".to_owned()];
-            let rules = if service.rules.is_empty() { none.as_slice() } else { &service.rules };
-            list(&format!("rules of {}", service.service), rules, text);
-        }
-        if let Some(gate) = &self.gate {
-            gate_lines(gate, wide, text);
-        }
-        for warning in &self.warnings {
-            let _ = writeln!(text, "{} {warning}", styled(CHANGED, "warning:"));
-        }
-        table(DONE, &self.objects, wide, text);
-    }
-}
-
-fn gate_lines(gate: &GateReport, wide: bool, text: &mut String) {
-    let title = format!(
-        "{} has {} % of the requests; it had {} %, {} % were asked for",
-        gate.canary, gate.weight_percent, gate.baseline_percent, gate.target_percent
-    );
     let _ = writeln!(text, "{}", styled(QUIET, title));
-    let mut rows = Table::new(&["WEIGHT", "REQUESTS", "FAILED", "P99 MS", "VERDICT"]);
-    for one in &gate.observations {
-        let verdict = match one.verdict {
-            Verdict::Good => Cell::styled(GOOD, "good"),
-            Verdict::Bad => Cell::styled(BAD, "bad"),
-            Verdict::Unclear => Cell::plain("unclear"),
-            Verdict::NoData => Cell::styled(QUIET, "no data"),
-        };
-        rows.row([
-            Cell::plain(format!("{} %", one.weight_percent)),
-            Cell::plain(one.requests.to_string()),
-            Cell::plain(one.failed.to_string()),
-            Cell::plain(one.latency_p99_ms.map(|ms| ms.to_string()).unwrap_or_default()),
-            verdict,
-        ]);
-    }
-    if !gate.observations.is_empty() {
-        put(rows, wide, text);
+    for item in items {
+        let _ = writeln!(text, "  {}", wrapped(item, 2, 4));
     }
 }
 
-impl Render for ScrapeReport {
-    fn render(&self, wide: bool, text: &mut String) {
-        match (&self.prometheus, &self.jobs) {
-            (Some(prometheus), _) => {
-                let _ = writeln!(text, "{} {prometheus}", styled(QUIET, "monitors for Prometheus"));
-            }
-            (None, Some(jobs)) => {
-                let title = "add to scrape_configs of the store's prometheus.yml:";
-                let _ = writeln!(text, "{}\n{jobs}", styled(QUIET, title));
-            }
-            (None, None) => {}
+/// A message with its severity.
+pub(super) fn put_message(severity: &Cell, message: &str, text: &mut String) {
+    let word = toned(severity.tone, &format!("{}:", severity.text));
+    let _ = writeln!(text, "  {word} {}", wrapped(message, severity.text.len() + 4, 4));
+}
+
+fn code(group: &CodeGroup, text: &mut String) {
+    let level = toned(group.level.tone, &format!("{}[{}]", group.level.text, group.code));
+    let title = format!("{level}: {}", styled(STRONG, &group.title));
+    let _ = writeln!(text, "{}", wrapped(&title, 0, 4));
+    for (place, message) in &group.findings {
+        let _ = writeln!(text, "  {}", wrapped(&format!("{place}: {message}"), 2, 4));
+    }
+    if !group.remedy.is_empty() {
+        let _ = writeln!(text, "  {} {}", styled(GOOD, "help:"), wrapped(&group.remedy, 8, 4));
+    }
+    text.push('\n');
+}
+
+/// Objects, each with its reason, error and changes, and their number.
+pub(super) fn put_objects(objects: &Objects, wide: bool, text: &mut String) {
+    if objects.lines.is_empty() {
+        return;
+    }
+    let unchanged = objects.lines.iter().filter(|object| object.is_unchanged).count();
+    // The same problem of many objects is explained once.
+    let mut explained = HashSet::new();
+    for object in &objects.lines {
+        if object.is_unchanged && unchanged > NAMED && !wide {
+            continue;
         }
-        for warning in &self.warnings {
-            let _ = writeln!(text, "{} {warning}", styled(CHANGED, "warning:"));
+        let _ = write!(text, "  {} {}", toned(object.tone, &format!("{:<10}", object.word)), object.object);
+        if !object.reason.is_empty() {
+            let _ = write!(text, " {}", styled(QUIET, format_args!("({})", object.reason)));
         }
-        table(DONE, &self.objects, wide, text);
+        text.push('\n');
+        if let Some(problem) = &object.problem {
+            if explained.insert((&problem.code, &problem.message)) {
+                let below = |text: &str, used| wrapped(text, INDENT.len() + used, INDENT.len() + used);
+                let _ = writeln!(text, "{INDENT}{} {}", styled(BAD, &problem.code), below(&problem.message, 7));
+                let _ = writeln!(text, "{INDENT}{} {}", styled(GOOD, "help:"), below(&problem.remedy, 6));
+            } else {
+                let _ = writeln!(text, "{INDENT}{} {}", styled(BAD, &problem.code), styled(QUIET, "the same error"));
+            }
+        }
+        for change in &object.changes {
+            put_change(change, wide, text);
+        }
+    }
+    let _ = writeln!(text, "  {}", styled(QUIET, &objects.summary));
+}
+
+/// A field with its old and its new value. Of texts of several lines, such as those in a `ConfigMap`, only the lines that
+/// differ are shown.
+fn put_change(change: &Change, wide: bool, text: &mut String) {
+    let most = if wide { usize::MAX } else { LINES };
+    let lines = |value: &Option<Value>| {
+        value.as_ref().and_then(Value::as_str).map(|all| all.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    if let (Some(from), Some(to)) = (lines(&change.from), lines(&change.to))
+        && from.len().max(to.len()) > 1
+    {
+        let _ = writeln!(text, "{INDENT}{}:", change.path);
+        let only = |these: &[String], others: &[String], sign: char, style: Style| {
+            let others: HashSet<_> = others.iter().collect();
+            let differing = these.iter().filter(|line| !others.contains(line));
+            differing.map(|line| styled(style, format_args!("{sign} {}", clip(line, wide)))).collect::<Vec<_>>()
+        };
+        let found = [only(&from, &to, '-', BAD), only(&to, &from, '+', GOOD)].concat();
+        for line in found.iter().take(most) {
+            let _ = writeln!(text, "{INDENT}  {line}");
+        }
+        match found.len().saturating_sub(most) {
+            0 if found.is_empty() => drop(writeln!(text, "{INDENT}  (the same lines in another order)")),
+            0 => {}
+            more => drop(writeln!(text, "{INDENT}  ({more} more lines)")),
+        }
+        return;
+    }
+    let side = |value: &Option<Value>, style| match value {
+        None => styled(QUIET, "(none)"),
+        Some(value) => styled(style, clip(&value.to_string(), wide)),
+    };
+    let (from, to) = (side(&change.from, BAD), side(&change.to, GOOD));
+    let _ = writeln!(text, "{INDENT}{}: {from} → {to}", change.path);
+}
+
+/// A value, shortened unless `wide`.
+fn clip(value: &str, wide: bool) -> String {
+    match value.char_indices().nth(WIDE).filter(|_| !wide) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
     }
 }
 
@@ -308,9 +179,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::report::blocks;
+    use crate::task::mesh::MeshReport;
 
     fn shown(verb: &str, value: &Value) -> String {
-        anstream::adapter::strip_str(&report(verb, value, false).unwrap()).to_string()
+        anstream::adapter::strip_str(&text(&blocks(verb, value, false).unwrap(), false)).to_string()
     }
 
     fn object(name: &str, action: &str) -> Value {
@@ -370,13 +243,13 @@ mod tests {
         assert_eq!(
             shown("traffic.apply", &report),
             "SERVICE  SUBSET  LABELS      READY PODS\nreviews  v1      version=v1  2\n\
-             rules of reviews\n  80 % to v1, 20 % to v2\nwarning: no pod has a proxy\n"
+             rules of reviews\n  80 % to v1, 20 % to v2\n  warning: no pod has a proxy\n"
         );
     }
 
     #[test]
     fn a_report_of_a_newer_version_has_no_table() {
-        assert_eq!(report("mesh.status", &json!({"something": "new"}), false), None);
-        assert_eq!(report("ping", &json!({}), false), None);
+        assert_eq!(blocks("mesh.status", &json!({"something": "new"}), false), None);
+        assert_eq!(blocks("ping", &json!({}), false), None);
     }
 }

@@ -312,6 +312,7 @@ fn result(
         status,
         reason,
         message,
+        suspected_race: String::new(),
         duration_ms: milliseconds(duration),
         attempts: state.rounds,
         evidence: state.evidence,

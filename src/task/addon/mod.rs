@@ -63,7 +63,8 @@ pub struct Apply;
 
 impl Task for Apply {
     const VERB: &'static str = "addon.apply";
-    const SUMMARY: &'static str = "Installs Prometheus, Grafana, Kiali, Jaeger, Zipkin or Loki and asks it how it is.";
+    const SUMMARY: &'static str =
+        "Installs Prometheus, Grafana, Kiali, Jaeger, Zipkin or Loki, waits for it and checks its health endpoint.";
     type Params = ApplyParams;
     type Report = AddonReport;
 
@@ -192,7 +193,7 @@ pub struct Remove;
 
 impl Task for Remove {
     const VERB: &'static str = "addon.remove";
-    const SUMMARY: &'static str = "Removes exactly what addon.apply has created, with all that it has gathered.";
+    const SUMMARY: &'static str = "Removes the objects that addon.apply created, with all data of the addon.";
     type Params = RemoveParams;
     type Report = AddonReport;
 

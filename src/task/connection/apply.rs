@@ -48,7 +48,7 @@ const fn yes() -> bool {
 impl Task for Apply {
     const VERB: &'static str = "connection.apply";
     const SUMMARY: &'static str =
-        "Gives a Prometheus-compatible store or a Grafana of the cluster a name, after asking it.";
+        "Stores a named connection to a Prometheus-compatible store or a Grafana of the cluster, after checking it.";
     type Params = ApplyParams;
     type Report = ObjectsReport;
 
@@ -143,7 +143,7 @@ pub struct RemoveParams {
 
 impl Task for Remove {
     const VERB: &'static str = "connection.remove";
-    const SUMMARY: &'static str = "Removes the name of a connection; the server itself stays.";
+    const SUMMARY: &'static str = "Removes a named connection, but not its server.";
     type Params = RemoveParams;
     type Report = ObjectsReport;
 

@@ -167,7 +167,7 @@ pub struct ItemReport {
 
 impl Task for Apply {
     const VERB: &'static str = "dashboard.apply";
-    const SUMMARY: &'static str = "Gives a Grafana a data source, a folder and dashboards of the mesh.";
+    const SUMMARY: &'static str = "Creates a data source, a folder and dashboards of the mesh in a Grafana.";
     type Params = ApplyParams;
     type Report = DashboardReport;
 
@@ -296,7 +296,7 @@ pub struct RemoveParams {
 
 impl Task for Remove {
     const VERB: &'static str = "dashboard.remove";
-    const SUMMARY: &'static str = "Removes exactly what dashboard.apply has made in a Grafana.";
+    const SUMMARY: &'static str = "Removes the objects that dashboard.apply created in a Grafana.";
     type Params = RemoveParams;
     type Report = DashboardReport;
 

@@ -102,7 +102,7 @@ pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, Clu
     Ok(found)
 }
 
-/// Namespaces with a label of the mesh.
+/// Namespaces with a label of the mesh, without the worker's own, which is created with `istio-injection=disabled`.
 pub(super) async fn labelled(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
     let marked = |namespace: &Value| {
         let labels = usage::labels(namespace);
@@ -110,6 +110,7 @@ pub(super) async fn labelled(cluster: &Cluster) -> Result<Vec<String>, ClusterEr
     };
     let found = list(cluster, "v1", "Namespace", None).await?;
     let names = found.iter().filter(|it| marked(it)).filter_map(|it| it["metadata"]["name"].as_str());
+    let names = names.filter(|name| *name != cluster.inventory_namespace());
     Ok(names.map(str::to_owned).collect())
 }
 

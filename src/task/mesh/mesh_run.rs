@@ -163,8 +163,9 @@ impl<'a> MeshRun<'a> {
     pub async fn apply(&mut self, parts: Vec<Part>) -> Result<(), Error> {
         let total = parts.len();
         for (index, part) in parts.into_iter().enumerate() {
-            self.cx.step("apply", index, total, format!("{}, part {} of {total}", part.title(), index + 1));
-            match part.apply(self.cx, self.cluster, self.request, self.conduct).await {
+            let label = format!("{} ({} of {total})", part.title(), index + 1);
+            self.cx.step("apply", index, total, label.clone());
+            match part.apply(self.cx, self.cluster, self.request, self.conduct, &label).await {
                 Ok(done) => self.report.parts.push(done),
                 Err((error, done)) => {
                     self.report.parts.push(done);

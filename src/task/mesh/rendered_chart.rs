@@ -177,7 +177,7 @@ impl Part {
         }
     }
 
-    /// Applies it and waits for it.
+    /// Applies it and waits for it. `label` precedes the messages of its progress steps.
     ///
     /// # Errors
     /// With the report of what was done.
@@ -187,9 +187,10 @@ impl Part {
         cluster: &Cluster,
         request: &Request,
         conduct: &Conduct,
+        label: &str,
     ) -> Result<PartReport, (Error, PartReport)> {
         let mut report = self.report();
-        let progress = PrefixedProgress::new(&cx.progress, self.title());
+        let progress = PrefixedProgress::new(&cx.progress, label);
         let options = self.options(cx, request, conduct);
         let waits = options.wait.is_some();
         let injectors = if waits { self.injectors() } else { Vec::new() };

@@ -114,7 +114,7 @@ impl MeshReport {
         let share = bytes / self.parts.len().max(1);
         for part in &mut self.parts {
             let objects = std::mem::take(&mut part.objects);
-            let report = ObjectsReport { dry_run: self.dry_run, objects, omitted: part.omitted };
+            let report = ObjectsReport { dry_run: self.dry_run, objects, omitted: part.omitted, warnings: Vec::new() };
             let fitted = report.fit(share);
             part.omitted = fitted.omitted;
             part.objects = fitted.objects;

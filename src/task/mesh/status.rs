@@ -218,7 +218,7 @@ impl Status {
         let part = rendered_chart::render(&self.charts, PlannedChart::of(origin), &facts.kubernetes, None).await?;
         let conduct = Conduct { dry_run: true, wait: Duration::ZERO, ..Conduct::default() };
         let request = origin.request.as_deref().cloned().unwrap_or_else(|| Request::of(origin.version.clone()));
-        let report = match part.apply(cx, cluster, &request, &conduct).await {
+        let report = match part.apply(cx, cluster, &request, &conduct, "drift").await {
             Ok(report) | Err((_, report)) => report,
         };
         let mut drift: Vec<_> =

@@ -86,7 +86,7 @@ const fn five() -> usize {
 impl Task for Upgrade {
     const VERB: &'static str = "mesh.upgrade";
     const SUMMARY: &'static str =
-        "Upgrades Istio in place or by a second revision (canary), in stages that can be stopped and rolled back.";
+        "Upgrades Istio in place or with a second revision (canary), in stages; supports stop and rollback.";
     type Params = UpgradeParams;
     type Report = Box<MeshReport>;
 

@@ -45,7 +45,8 @@ pub(super) async fn hand_over(
     let request = Request::of(base.version.clone());
     let conduct = Conduct { dry_run: work.dry_run, wait: work.wait, ..Conduct::default() };
     let part = rendered_chart::render(work.charts, step, &facts.kubernetes, None).await?;
-    match part.apply(work.cx, work.cluster, &request, &conduct).await {
+    let label = part.title();
+    match part.apply(work.cx, work.cluster, &request, &conduct, &label).await {
         Ok(done) => {
             work.report.parts.push(done);
             Ok(())

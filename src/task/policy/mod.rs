@@ -49,8 +49,7 @@ pub struct Apply;
 
 impl Task for Apply {
     const VERB: &'static str = "policy.apply";
-    const SUMMARY: &'static str =
-        "Says which connections (mTLS) and which requests (allow and deny lists) workloads take.";
+    const SUMMARY: &'static str = "Sets PeerAuthentication (mTLS mode) and AuthorizationPolicy (allow or deny) of the mesh, a namespace or workloads.";
     type Params = ApplyParams;
     type Report = PolicyReport;
 
@@ -73,6 +72,10 @@ impl Task for Apply {
             force: false,
             adopt: false,
         }
+    }
+
+    fn check(&self, params: &ApplyParams) -> Result<(), Error> {
+        Policy::of(params).map(drop)
     }
 
     async fn run(&self, cx: &TaskContext, params: ApplyParams) -> Result<Outcome<PolicyReport>, Failure<PolicyReport>> {
@@ -126,7 +129,7 @@ pub struct Remove;
 
 impl Task for Remove {
     const VERB: &'static str = "policy.remove";
-    const SUMMARY: &'static str = "Takes away a policy that policy.apply wrote.";
+    const SUMMARY: &'static str = "Removes a policy that policy.apply wrote.";
     type Params = RemoveParams;
     type Report = PolicyReport;
 

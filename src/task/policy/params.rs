@@ -16,107 +16,107 @@ const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyParams {
-    /// Where and for whom it holds.
+    /// The workloads to which the policy applies.
     pub scope: Scope,
-    /// Names the policy, so that several can stand side by side. `default` for mTLS of the mesh or a namespace,
-    /// `deny-all` for an empty list; asked for otherwise.
+    /// Name of the policy. Default: `default` for mTLS of the mesh or a namespace, `deny-all` for `allow` without rules;
+    /// required otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = NAME))]
     pub name: Option<String>,
-    /// A policy under the key by which Meshery's adapter knew it.
+    /// A predefined policy, by its key in Meshery's adapter for Istio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// Which connections workloads take.
+    /// mTLS mode of incoming connections (`PeerAuthentication`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtls: Option<Mtls>,
-    /// Which requests workloads take.
+    /// Allowed or denied requests (`AuthorizationPolicy`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
     /// Report what would change, write nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// Write even if another policy governs the same, and take fields over from other field managers.
+    /// Write even if another policy applies to the same workloads, and take fields over from other field managers.
     #[serde(default)]
     pub force: bool,
-    /// Take over an object of the policy's name that another tool owns.
+    /// Take over an existing object of the same name that another tool manages.
     #[serde(default)]
     pub adopt: bool,
 }
 
-/// Where and for whom a policy holds.
+/// The workloads to which a policy applies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
-    /// The whole mesh, a namespace, or some workloads of one.
+    /// The mesh, a namespace, or workloads of a namespace.
     pub of: Of,
-    /// The namespace; for the mesh its root namespace, `istio-system` when absent.
+    /// The namespace. For the mesh: its root namespace, by default `istio-system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
-    /// Labels of the workloads' pods.
+    /// Labels of the workloads' pods (`selector`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
 }
 
-/// How far a policy reaches.
+/// Scope of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Of {
-    /// Every workload.
+    /// All workloads of the mesh.
     Mesh,
-    /// The workloads of a namespace.
+    /// All workloads of a namespace.
     Namespace,
-    /// Those with the labels.
+    /// Workloads of a namespace with the given labels.
     Workload,
 }
 
-/// The policies that Meshery's adapter for Istio knew, by its keys.
+/// The policies of Meshery's adapter for Istio, by its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Preset {
-    /// No request is taken.
+    /// Deny all requests.
     #[serde(rename = "deny-all-policy-operation")]
     DenyAll,
-    /// Only mutual TLS.
+    /// Accept only mutual TLS.
     #[serde(rename = "strict-mtls-policy-operation")]
     Strict,
-    /// Mutual TLS and plain text.
+    /// Accept mutual TLS and plaintext.
     #[serde(rename = "mutual-mtls-policy-operation")]
     Permissive,
-    /// Only plain text.
+    /// Accept only plaintext.
     #[serde(rename = "disable-mtls-policy-operation")]
     Disable,
 }
 
-/// Which connections workloads take.
+/// mTLS mode of incoming connections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mtls {
-    /// At every port.
+    /// Mode of all ports.
     pub mode: Mode,
-    /// At some ports of the pods, by number. Only for workloads.
+    /// Modes of single ports of the pods, by number (`portLevelMtls`). Only for the scope `workload`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "propertyNames" = {"pattern": "^[1-9][0-9]{0,4}$"}))]
     pub ports: BTreeMap<String, Mode>,
 }
 
-/// Which connections are taken.
+/// mTLS mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Only mutual TLS.
+    /// Accept only mutual TLS.
     Strict,
-    /// Mutual TLS and plain text.
+    /// Accept mutual TLS and plaintext.
     Permissive,
-    /// Only plain text.
+    /// Accept only plaintext.
     Disable,
 }
 
-/// Which requests workloads take.
+/// Allowed or denied requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Access {
-    /// The action for requests that match a rule.
+    /// Whether requests that match a rule are allowed or denied.
     pub action: Action,
-    /// A request matches if one of the rules does. Empty with `allow`: no request is accepted.
+    /// A request matches if one of the rules matches. `allow` without rules denies all requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub rules: Vec<Rule>,
@@ -126,22 +126,22 @@ pub struct Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Matching requests are accepted. Requests that match no policy with `allow` are rejected.
+    /// Allow matching requests. Requests that match no policy with `allow` are denied.
     Allow,
-    /// Matching requests are rejected, regardless of policies with `allow`.
+    /// Deny matching requests, regardless of policies with `allow`.
     Deny,
 }
 
-/// A condition for requests. All fields that are set have to match, each with one of its values; an empty one matches all.
+/// A condition for requests. All fields that are set must match, each with one of its values; an empty rule matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Identities of clients, such as `cluster.local/ns/shop/sa/web`; `*` at either end stands for anything. Known
-    /// only of clients that use mutual TLS.
+    /// Identities of clients, such as `cluster.local/ns/shop/sa/web`; `*` as prefix or suffix matches any text. Requires
+    /// mutual TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 512), pattern(r"^\*?[^*\s]*\*?$")))]
     pub principals: Vec<String>,
-    /// Namespaces of clients; known only of clients that use mutual TLS.
+    /// Namespaces of clients. Requires mutual TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub namespaces: Vec<Namespace>,
@@ -149,7 +149,7 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 32), pattern("^[A-Z]+$")))]
     pub methods: Vec<String>,
-    /// HTTP paths; `*` at either end stands for anything.
+    /// HTTP paths; `*` as prefix or suffix matches any text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 1024), pattern(r"^(\*|/)[^*\s]*\*?$")))]
     pub paths: Vec<String>,
@@ -163,15 +163,15 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveParams {
-    /// Where it is: the namespace, or the mesh's root namespace.
+    /// Namespace of the policy: a namespace, or the root namespace of the mesh.
     pub scope: Scope,
-    /// What kind of policy it is.
+    /// Kind of the policy.
     pub kind: Kind,
-    /// Its name, as `policy.apply` had it or gave it.
+    /// Name of the policy, explicit or by default, as in `policy.apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = NAME))]
     pub name: Option<String>,
-    /// Report what would go, write nothing.
+    /// Report what would be deleted, write nothing.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -180,9 +180,9 @@ pub struct RemoveParams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Which connections are taken: a `PeerAuthentication`.
+    /// A `PeerAuthentication`.
     Mtls,
-    /// Which requests are taken: an `AuthorizationPolicy`.
+    /// An `AuthorizationPolicy`.
     Access,
 }
 
@@ -190,9 +190,9 @@ pub enum Kind {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyReport {
-    /// What now holds for whom, in a sentence.
+    /// The effect of the policy, in one sentence.
     pub holds: String,
-    /// Who will be refused, or what will not hold, as far as objects in the cluster show it.
+    /// Clients that will be denied, and reasons why the policy may have no effect, as far as objects of the cluster show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Nothing was written.

@@ -75,7 +75,7 @@ impl Policy {
             (Some(Preset::Disable), None, None) => (Some(all(Mode::Disable)), None),
             (None, Some(mtls), None) => (Some(mtls.clone()), None),
             (None, None, Some(access)) => (None, Some(access.clone())),
-            _ => return Err(wrong("preset", "one of preset, mtls and access, and only one")),
+            _ => return Err(wrong("preset", "set exactly one of preset, mtls and access")),
         };
         if let Some(mtls) = &mtls {
             check_ports(mtls, params.scope.of)?;

@@ -4,6 +4,7 @@
 mod bookinfo;
 mod entry;
 mod httpbin;
+mod membership;
 mod model;
 mod online_boutique;
 mod params;
@@ -84,18 +85,24 @@ impl Task for Deploy {
             origin: None,
         };
         let entry = entry::report(params.application.application(), found, &params.hosts);
-        let report = |done: ObjectsReport, ready| DeployReport {
+        let mut warnings = Vec::new();
+        let report = |done: ObjectsReport, ready, warnings: &[String]| DeployReport {
             application: params.application,
             namespace: namespace.clone(),
             ready,
             entry: entry.clone(),
+            warnings: warnings.to_vec(),
             dry_run: done.dry_run,
             objects: done.objects,
         };
         let installation = params.application.installation(&namespace);
         let done = apply::apply(&cluster, &installation, objects, &options, &cx.guard, &*cx.progress).await;
         let ready = done.is_ok() && options.wait.is_some();
-        objects_ended(done, |done| report(done, ready))
+        if done.is_ok() {
+            // The application is deployed: without the right to read the namespace there is no warning.
+            warnings.extend(membership::warning(&cluster, &namespace).await.ok().flatten());
+        }
+        objects_ended(done, |done| report(done, ready, &warnings))
     }
 }
 
@@ -117,7 +124,7 @@ pub struct Remove;
 
 impl Task for Remove {
     const VERB: &'static str = "sample.remove";
-    const SUMMARY: &'static str = "Removes exactly what sample.deploy has created; the namespace stays.";
+    const SUMMARY: &'static str = "Removes the objects that sample.deploy created, but not the namespace.";
     type Params = RemoveParams;
     type Report = RemoveReport;
 

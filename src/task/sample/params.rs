@@ -134,6 +134,9 @@ pub struct DeployReport {
     pub ready: bool,
     /// How it is reached from outside.
     pub entry: EntryReport,
+    /// Reasons why traffic rules for the application may have no effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Nothing was written.
     #[serde(default)]
     pub dry_run: bool,

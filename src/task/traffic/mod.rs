@@ -59,7 +59,7 @@ pub struct Apply;
 impl Task for Apply {
     const VERB: &'static str = "traffic.apply";
     const SUMMARY: &'static str =
-        "Shapes a service's traffic: subsets, weights, matches, faults, mirrors, timeouts, circuit breakers.";
+        "Sets a service's traffic rules: subsets, weights, matches, faults, mirrors, timeouts, circuit breakers.";
     type Params = ApplyParams;
     type Report = TrafficReport;
 
@@ -103,6 +103,10 @@ impl Task for Apply {
             dry_run: false,
             force: false,
         }
+    }
+
+    fn check(&self, params: &ApplyParams) -> Result<(), Error> {
+        Spec::all(params).map(drop)
     }
 
     async fn run(
@@ -210,7 +214,8 @@ pub struct Clear;
 
 impl Task for Clear {
     const VERB: &'static str = "traffic.clear";
-    const SUMMARY: &'static str = "Takes away what traffic.apply wrote about a service, or about all of a namespace.";
+    const SUMMARY: &'static str =
+        "Removes the rules and subsets that traffic.apply wrote for a service or for all services of a namespace.";
     type Params = ClearParams;
     type Report = TrafficReport;
 

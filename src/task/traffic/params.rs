@@ -23,32 +23,32 @@ const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyParams {
-    /// Where the service is, and where the objects go.
+    /// Namespace of the service and of the objects that are written.
     pub namespace: Namespace,
-    /// One of Bookinfo's own scenarios. Either this or `service`.
+    /// One of Bookinfo's traffic scenarios. Set either this or `service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<Scenario>,
-    /// The Service whose traffic is shaped. What an earlier command did to it is replaced.
+    /// The Service. Its rules and subsets of an earlier command are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub service: Option<String>,
-    /// Subsets of the service's pods, by the labels that they have beside the service's own. A subset that a rule
-    /// names and that is not here has the pods whose label `version` is its name.
+    /// Subsets of the service's pods, by labels in addition to the service's selector. A subset that a rule names and
+    /// that is not listed here selects the pods whose label `version` is its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "propertyNames" = {"pattern": LABEL, "maxLength": 63}))]
     pub subsets: BTreeMap<String, Labels>,
-    /// What happens to requests, by the first rule that matches. Requests that no rule matches go to all pods of the
-    /// service, as before.
+    /// Routing rules; the first one that matches a request applies. Requests that match no rule are routed to all pods
+    /// of the service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub rules: Vec<Rule>,
-    /// When clients stop asking pods that fail or are too busy.
+    /// Connection pool limits and outlier detection (`DestinationRule` `connectionPool` and `outlierDetection`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit_breaker: Option<CircuitBreaker>,
-    /// How clients choose among pods; Istio's default when absent.
+    /// Load balancing algorithm (`DestinationRule` `loadBalancer`); Istio's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancer>,
-    /// Clients use Istio's mutual TLS, said outright: for meshes whose automatic mTLS is off.
+    /// Set `ISTIO_MUTUAL` explicitly, for meshes with automatic mTLS disabled.
     #[serde(default)]
     pub mutual_tls: bool,
     /// Moves the weights in steps while metrics of a canary are healthy; otherwise they go back.
@@ -76,34 +76,34 @@ pub struct Labels(
     pub BTreeMap<String, String>,
 );
 
-/// What happens to some requests.
+/// A routing rule.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Which requests: those that fit one of these; all when absent.
+    /// Conditions: a request matches if it meets one of them; all requests match when absent.
     #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub matches: Vec<Match>,
-    /// Makes them late, or fails them.
+    /// Fault injection: delay, abort, or both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
-    /// Where they go; all pods of the service when absent.
+    /// Destinations of matching requests; all pods of the service when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub destinations: Vec<Destination>,
     /// Destination of a copy of the requests. Its responses are discarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirror>,
-    /// How long a client waits for the whole answer, such as `3s`.
+    /// Timeout of a request, including retries, such as `3s`.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
     pub timeout: Option<Duration>,
-    /// How failed requests are repeated.
+    /// Retries of failed requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
 }
 
-/// A condition for requests. All fields that are set have to match.
+/// A condition for requests. All fields that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
@@ -129,15 +129,15 @@ pub struct Match {
     pub source_namespace: Option<Namespace>,
 }
 
-/// How a text has to be.
+/// A string match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Text {
-    /// Just so.
+    /// Exact match.
     Exact(#[schemars(length(min = 1, max = 1024))] String),
-    /// It begins so.
+    /// Prefix match.
     Prefix(#[schemars(length(min = 1, max = 1024))] String),
-    /// It fits this RE2 expression as a whole.
+    /// RE2 regular expression; the whole text must match.
     Regex(#[schemars(length(min = 1, max = 1024))] String),
 }
 
@@ -145,10 +145,10 @@ pub enum Text {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Makes requests late.
+    /// Delays requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Delay>,
-    /// Answers them with an error.
+    /// Aborts requests with an HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<Abort>,
 }
@@ -157,56 +157,56 @@ pub struct Fault {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delay {
-    /// How long, such as `7s`.
+    /// The delay, such as `7s`.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub fixed: Duration,
-    /// How many of the requests, in percent.
+    /// Share of the requests, in percent.
     #[serde(default = "all")]
     #[schemars(range(min = 0.0001, max = 100.0))]
     pub percent: f64,
 }
 
-/// An error as the answer.
+/// An HTTP status instead of the service's response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Abort {
     /// The HTTP status.
     #[schemars(range(min = 200, max = 599))]
     pub status: u16,
-    /// How many of the requests, in percent.
+    /// Share of the requests, in percent.
     #[serde(default = "all")]
     #[schemars(range(min = 0.0001, max = 100.0))]
     pub percent: f64,
 }
 
-/// Where requests go.
+/// A destination of requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
-    /// A subset of the service; all its pods when absent.
+    /// A subset of the service; all of its pods when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub subset: Option<String>,
-    /// Another Service of the namespace, which has no subsets here.
+    /// Another Service of the namespace; it cannot be combined with `subset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub service: Option<String>,
-    /// The Service's port; that which the client asked for when absent.
+    /// Port of the Service; the port of the request when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
-    /// Its share in percent; the weights of a rule add up to 100. May be absent when it is the only destination.
+    /// Share of the requests in percent. The weights of a rule must add up to 100. Optional for a single destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub weight: Option<u8>,
 }
 
-/// Who gets copies.
+/// Destination of mirrored requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
-    /// A subset of the service; all its pods when absent.
+    /// A subset of the service; all of its pods when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub subset: Option<String>,
@@ -214,77 +214,77 @@ pub struct Mirror {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub service: Option<String>,
-    /// How many of the requests are copied, in percent.
+    /// Share of the requests that is mirrored, in percent.
     #[serde(default = "all")]
     #[schemars(range(min = 0.0001, max = 100.0))]
     pub percent: f64,
 }
 
-/// How failed requests are repeated.
+/// Retries of failed requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retries {
-    /// How often at most, beside the first time; 0 switches Istio's own retries off.
+    /// Maximum number of retries after the first attempt; 0 disables Istio's default retries.
     #[schemars(range(max = 100))]
     pub attempts: u8,
-    /// How long each may take; the rule's `timeout` when absent.
+    /// Timeout of each attempt; the rule's `timeout` when absent.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
     pub per_try_timeout: Option<Duration>,
-    /// What counts as failed: Envoy's words such as `5xx` and `connect-failure`, or HTTP statuses; Istio's default
-    /// when absent.
+    /// Conditions for a retry: Envoy's `retryOn` values such as `5xx` and `connect-failure`, or HTTP statuses; Istio's
+    /// default when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 32), pattern("^[a-z0-9][-a-z0-9]*$")))]
     pub on: Vec<String>,
 }
 
-/// Limits at which clients' proxies refuse by themselves, and pods that they leave out for a while.
+/// Connection pool limits and outlier detection of the clients' proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CircuitBreaker {
-    /// TCP connections to the service at once.
+    /// Maximum number of TCP connections to the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub max_connections: Option<u32>,
-    /// HTTP/1.1 requests that may wait for a connection.
+    /// Maximum number of HTTP/1.1 requests that wait for a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub max_pending_requests: Option<u32>,
-    /// Requests under way at once.
+    /// Maximum number of concurrent requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub max_requests: Option<u32>,
-    /// Requests for each connection before another is made.
+    /// Maximum number of requests per connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub max_requests_per_connection: Option<u32>,
-    /// Errors 5xx in a row, after which a pod is left out.
+    /// Number of consecutive 5xx errors after which a pod is ejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub consecutive_errors: Option<u32>,
-    /// How often pods are judged, such as `10s`.
+    /// Interval of outlier detection, such as `10s`.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
     pub interval: Option<Duration>,
-    /// How long a pod is left out the first time, such as `30s`.
+    /// Duration of the first ejection of a pod, such as `30s`.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
     pub base_ejection_time: Option<Duration>,
-    /// How many of the pods may be left out, in percent.
+    /// Maximum share of ejected pods, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub max_ejection_percent: Option<u8>,
 }
 
-/// How clients choose among pods.
+/// Load balancing algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoadBalancer {
-    /// One after the other.
+    /// Each pod in turn (`ROUND_ROBIN`).
     RoundRobin,
-    /// By chance.
+    /// A random pod (`RANDOM`).
     Random,
-    /// That of two by chance which has less to do.
+    /// The less loaded of two random pods (`LEAST_REQUEST`).
     LeastRequest,
 }
 
@@ -292,16 +292,16 @@ pub enum LoadBalancer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearParams {
-    /// Where the services are.
+    /// Namespace of the services.
     pub namespace: Namespace,
-    /// The Service; everything that `traffic.apply` wrote in the namespace when neither this nor `scenario` is there.
+    /// The Service. Without this and `scenario`, all services of the namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub service: Option<String>,
-    /// The services of one of Bookinfo's scenarios, whatever scenario they have now.
+    /// The services of one of Bookinfo's scenarios, regardless of their current scenario.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<Scenario>,
-    /// Report what would go, write nothing.
+    /// Report what would be deleted, write nothing.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -313,9 +313,9 @@ pub struct TrafficReport {
     /// API group and version of the objects; absent when the cluster serves none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
-    /// What now applies to each service; after `traffic.clear` each with nothing.
+    /// Rules and subsets of each service; empty after `traffic.clear`.
     pub services: Vec<ServiceReport>,
-    /// What may keep it from working as meant.
+    /// Reasons why the rules may have no effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Nothing was written.
@@ -328,7 +328,7 @@ pub struct TrafficReport {
     pub objects: Vec<ObjectReport>,
 }
 
-/// What applies to one service.
+/// Rules and subsets of one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceReport {

@@ -33,30 +33,30 @@ pub enum Scenario {
     ReviewsV2V3,
     /// Reviews: all to v3.
     ReviewsV3,
-    /// The user jason waits 7 s for ratings.
+    /// Ratings responds to the user jason after 7 s.
     RatingsTestDelay,
-    /// The user jason gets HTTP 500 from ratings.
+    /// Ratings responds to the user jason with HTTP 500.
     RatingsTestAbort,
-    /// Details answers HTTP 555.
+    /// Details responds with HTTP 555.
     FaultInjectionDetailsV1,
-    /// Details v2, which asks an API outside the cluster.
+    /// Details v2, which calls an API outside the cluster.
     DetailsV2,
-    /// Reviews v3 with ratings v2, which keeps its data in a database.
+    /// Reviews v3 with ratings v2, which stores its data in a database.
     RatingsDb,
     /// Reviews v3 with ratings v2-mysql.
     RatingsMysql,
     /// Reviews v3 with ratings v2-mysql-vm.
     RatingsMysqlVm,
-    /// Subsets of all four services, and no rules.
+    /// Subsets of all four services, without rules.
     DestinationRuleAll,
-    /// The same, with mutual TLS said outright.
+    /// Subsets of all four services with explicit `ISTIO_MUTUAL`.
     DestinationRuleAllMtls,
-    /// Subsets of reviews, whose pods are chosen by chance.
+    /// Subsets of reviews with the load balancer `random`.
     DestinationRuleReviews,
 }
 
 impl Scenario {
-    /// What it does to each of its services.
+    /// Parameters for each of its services.
     #[must_use]
     pub fn specs(self) -> Vec<Spec> {
         let reviews = |rules| vec![Spec::of("reviews", rules)];
@@ -118,7 +118,7 @@ fn versions(versions: &[&str]) -> BTreeMap<String, BTreeMap<String, String>> {
     versions.iter().map(|version| ((*version).to_owned(), Spec::version(version))).collect()
 }
 
-/// The user whom Bookinfo's page knows by that name.
+/// The user jason of Bookinfo's product page.
 fn jason() -> Vec<Match> {
     let headers = BTreeMap::from([("end-user".to_owned(), Text::Exact("jason".to_owned()))]);
     vec![Match { headers, ..Match::default() }]

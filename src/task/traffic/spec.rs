@@ -53,12 +53,15 @@ impl Spec {
             || params.mutual_tls;
         match (params.scenario, &params.service) {
             (Some(scenario), None) if !own => Ok(scenario.specs()),
-            (Some(_), None) => Err(wrong("scenario", "it says everything; leave rules, subsets and the like out")),
-            (Some(_), Some(_)) => Err(wrong("scenario", "name either a scenario or a service, not both")),
-            (None, None) => Err(wrong("service", "name a service, or one of Bookinfo's scenarios")),
-            (None, Some(_)) if !own => {
-                Err(wrong("rules", "nothing is asked for the service; traffic.clear takes its rules away"))
+            (Some(_), None) => {
+                Err(wrong("scenario", "a scenario sets all rules and subsets; remove the other parameters"))
             }
+            (Some(_), Some(_)) => Err(wrong("scenario", "set either scenario or service, not both")),
+            (None, None) => Err(wrong("service", "required unless scenario is set")),
+            (None, Some(_)) if !own => Err(wrong(
+                "rules",
+                "set at least one of rules, subsets, circuit_breaker, load_balancer and mutual_tls; traffic.clear removes the rules of a service",
+            )),
             (None, Some(service)) => {
                 let mut spec = Self {
                     service: service.clone(),
@@ -95,7 +98,7 @@ impl Spec {
             let at = |reason: String| wrong("rules", format!("rule {}: {reason}", index + 1));
             check(rule).map_err(at)?;
             if index < last && catches_all(rule) {
-                return Err(at("it takes every request, so the rules after it are never asked".to_owned()));
+                return Err(at("it matches all requests, so the rules after it have no effect".to_owned()));
             }
         }
         if let Some(breaker) = &self.circuit_breaker {

@@ -122,7 +122,7 @@ fn a_rule_for_every_request_needs_no_other_and_no_match() {
 fn what_cannot_be_meant_is_refused_with_its_place() {
     let v1 = json!({"subset": "v1"});
     for (wrong, field, reason) in [
-        (json!({}), "rules", "nothing is asked"),
+        (json!({}), "rules", "set at least one of rules"),
         (json!({"scenario": "all-v1"}), "scenario", "not both"),
         (
             json!({"rules": [{"destinations": [{"subset": "a", "weight": 60}, {"subset": "b", "weight": 30}]}]}),
@@ -140,7 +140,11 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
             "rules",
             "there twice",
         ),
-        (json!({"rules": [{"destinations": [v1]}, {"destinations": [v1]}]}), "rules", "rule 1: it takes every request"),
+        (
+            json!({"rules": [{"destinations": [v1]}, {"destinations": [v1]}]}),
+            "rules",
+            "rule 1: it matches all requests",
+        ),
         (
             json!({"rules": [{"destinations": [{"subset": "a", "service": "b"}]}]}),
             "rules",

@@ -62,7 +62,11 @@ fn labels(gateway: &Resource, name: &str, class: &str) -> Value {
     Value::Map(labels.into_iter().map(|(key, value)| (key.into(), Value::string(value))).collect())
 }
 
+/// The ports of the listeners. None are known if a `ListenerSet` may add some.
 fn ports(gateway: &Resource) -> Value {
+    if !matches!(gateway.spec()["allowedListeners"]["namespaces"]["from"].text(), "" | "None") {
+        return Value::Null;
+    }
     let port = |name: &str, number: i64| map([("name", Value::string(name)), ("port", Value::Int(number))]);
     let mut ports = vec![(STATUS_PORT, port("status-port", STATUS_PORT))];
     for listener in gateway.spec()["listeners"].items() {

@@ -1,6 +1,8 @@
 //! Pods of kinds that no rule inputs: whatever has a pod template counts with its labels. Examples: Argo Rollouts,
 //! `OpenKruise` `CloneSets`, Knative Services, Kubeflow Notebooks.
 
+use compact_str::CompactString;
+
 use super::{Source, generated, map};
 use crate::{Kind, Resource, Value};
 
@@ -27,17 +29,23 @@ pub fn workloads(root: &Value) -> Vec<Resource> {
 }
 
 /// Labels that the controller adds to the pods.
-fn extra_labels(root: &Value, name: &str) -> Vec<(&'static str, String)> {
+fn extra_labels(root: &Value, name: &str) -> Vec<(CompactString, String)> {
     let group = root["apiVersion"].text().split('/').next().unwrap_or_default();
     match (group, root["kind"].text()) {
-        ("serving.knative.dev", _) => vec![("serving.knative.dev/service", name.to_owned())],
-        ("kubeflow.org", "Notebook") => vec![("notebook-name", name.to_owned())],
+        ("serving.knative.dev", _) => vec![("serving.knative.dev/service".into(), name.to_owned())],
+        // Source: kubeflow notebook-controller, `generateStatefulSet`; labels of the Notebook are copied too.
+        ("kubeflow.org", "Notebook") => {
+            let own = root["metadata"]["labels"].entries().iter();
+            let own = own.map(|(key, value)| (key.clone(), value.text().to_owned()));
+            let added = ["notebook-name", "statefulset"].map(|key| (key.into(), name.to_owned()));
+            added.into_iter().chain(own).collect()
+        }
         _ => Vec::new(),
     }
 }
 
-fn with_labels(template: &Value, extra: &[(&'static str, String)]) -> Value {
-    let labels = extra.iter().map(|(key, value)| ((*key).into(), Value::string(value))).collect();
+fn with_labels(template: &Value, extra: &[(CompactString, String)]) -> Value {
+    let labels = extra.iter().map(|(key, value)| (key.clone(), Value::string(value))).collect();
     template.overlaid(&map([("metadata", map([("labels", Value::Map(labels))]))]))
 }
 

@@ -173,7 +173,7 @@ fn row(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt
     }
     writeln!(
         out,
-        "<p><b>Fix:</b> {}</p><details class=\"why\"><summary>Why it matters</summary><p>{}</p></details></article>",
+        "<p class=\"fix\"><b>Fix:</b> {}</p><details class=\"why\"><summary>Why it matters</summary><p>{}</p></details></article>",
         escaped(code.remedy),
         escaped(code.why)
     )

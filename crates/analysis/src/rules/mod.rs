@@ -121,6 +121,7 @@ pub static ALL: &[&Rule] = &[
     &gateway_api::classes::RULE,
     &gateway_api::grant_namespaces::RULE,
     &gateway_api::listener_certificates::RULE,
+    &gateway_api::listener_sets::RULE,
     &gateway_api::parents::RULE,
     &mutual_tls::client_and_server::RULE,
     &mutual_tls::duplicates::RULE,

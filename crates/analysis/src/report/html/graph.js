@@ -2,7 +2,7 @@
 const data = JSON.parse(document.getElementById("objects").textContent);
 const order = ["KubernetesGateway", "Gateway", "HTTPRoute", "GRPCRoute", "VirtualService", "DestinationRule", "Service", "ServiceEntry"];
 const most = 150;
-const box = { width: 220, height: 30, gap: 80, space: 10, lane: 12 };
+const box = { width: 220, height: 30, gap: 60, space: 10, lane: 12 };
 
 function element(name, attributes, text) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -96,7 +96,7 @@ function draw(shown) {
     + (data.cut ? " The graph is limited to the first objects with findings." : "");
   const width = 20 + kinds.length * (box.width + box.gap);
   // A graph that is a little too wide is scaled, a wider one scrolls.
-  const panel = document.getElementById("drawing").clientWidth, scale = Math.min(1, Math.max(.7, panel / width));
+  const panel = document.getElementById("drawing").clientWidth, scale = Math.min(1, Math.max(.65, panel / width));
   const svg = element("svg", { width: width * scale, height: (height + 10) * scale, viewBox: `0 0 ${width} ${height + 10}` });
   kinds.forEach((kind, column) => svg.append(element("text", { x: 10 + column * (box.width + box.gap), y: 16, class: "kind" }, kind)));
   const arrow = element("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });

@@ -44,9 +44,16 @@ function group(shown) {
   }
   const weight = (list) => list.reduce((sum, row) => sum + ({ error: 1e6, warning: 1e3, info: 1 })[row.dataset.level], 0);
   const sorted = [...groups].sort((a, b) => weight(b[1]) - weight(a[1]) || (a[0] < b[0] ? -1 : 1));
+  main.dataset.group = by;
   const sections = sorted.map(([name, list]) => {
     const section = document.createElement("section"), heading = document.createElement("h2"), count = document.createElement("small");
     list.sort((a, b) => worst[b.dataset.level] - worst[a.dataset.level]);
+    // Fix and reason of a code are shown once in a section.
+    const codes = new Set();
+    for (const row of list) {
+      row.classList.toggle("again", codes.has(row.dataset.code));
+      codes.add(row.dataset.code);
+    }
     heading.textContent = (by === "code" ? name + ": " + list[0].dataset.title : name) + " ";
     count.textContent = list.length === 1 ? "1 finding" : list.length + " findings";
     heading.append(count);

@@ -131,7 +131,8 @@ fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
         let is_bound_false = resource.status()["conditions"].items().iter().any(|condition| {
             condition["type"].text() == "istio.io/WaypointBound" && condition["status"].text() == "False"
         });
-        let is_known = waypoint::runs_waypoint(view, namespace) || is_whole_cluster(view);
+        let is_known = waypoint::runs_waypoint(view, namespace) && !view.may_be_made("Gateway", namespace, "")
+            || is_whole_cluster(view);
         // IST0171 reports what the status says.
         if is_known && !is_bound_false {
             let message = format!("waypoint {namespace}/{name} does not exist");

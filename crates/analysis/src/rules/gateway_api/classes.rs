@@ -53,6 +53,7 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
     if class.is_empty()
         || BUILT_IN.contains(&class)
         || !view.has(Kind::GatewayClass)
+        || view.may_make_anything() && !view.is_stated_whole()
         || view.has_named(Kind::GatewayClass, "", class)
         || is_refused(gateway, "Accepted")
     {

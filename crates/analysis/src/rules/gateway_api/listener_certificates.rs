@@ -79,7 +79,9 @@ fn check(view: &View<'_>, gateway: &Resource, findings: &mut Findings) {
             }
             let name = secret["name"].text();
             // If no ReferenceGrant of that namespace was read, it may be in another file.
-            let is_known = view.has_in(Kind::ReferenceGrant, namespace) || is_whole_cluster(view);
+            let is_known = view.has_in(Kind::ReferenceGrant, namespace)
+                && !view.may_be_made("ReferenceGrant", namespace, "")
+                || is_whole_cluster(view);
             if !is_known || is_granted(view, gateway, "", "Secret", namespace, name) {
                 continue;
             }

@@ -7,6 +7,7 @@ pub mod crd_version;
 pub mod grant_namespaces;
 mod grants;
 pub mod listener_certificates;
+pub mod listener_sets;
 pub mod parents;
 pub mod selector;
 mod status;

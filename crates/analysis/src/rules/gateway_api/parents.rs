@@ -17,6 +17,7 @@ pub static RULE: Rule = Rule {
         Kind::TlsRoute,
         Kind::TcpRoute,
         Kind::KubernetesGateway,
+        Kind::ListenerSet,
         Kind::Namespace,
         Kind::MeshConfig,
         Kind::Deployment,
@@ -24,13 +25,13 @@ pub static RULE: Rule = Rule {
     check: Check::Each(ROUTES, check),
 };
 
-static SH7141: Code = Code {
+pub(super) static SH7141: Code = Code {
     id: "SH7141",
     name: "ParentGatewayUnknown",
     level: Level::Error,
-    title: "Parent Gateway of the route does not exist",
-    why: "No gateway serves the route: requests to its hosts get 404 or no response.",
-    remedy: "Correct the name and namespace in parentRefs. The default namespace is that of the route.",
+    title: "Parent Gateway or ListenerSet does not exist",
+    why: "No gateway serves the route or the listeners: requests to the hosts get 404 or no response.",
+    remedy: "Correct the name and namespace of the parent. The default namespace is that of the object.",
     source: "https://gateway-api.sigs.k8s.io/reference/spec/#parentreference",
     example: Example {
         before: "\
@@ -67,8 +68,8 @@ static SH7148: Code = Code {
     id: "SH7148",
     name: "RouteNotAllowed",
     level: Level::Error,
-    title: "Route does not attach to any listener of its Gateway",
-    why: "The Gateway exists, but none of its listeners accepts the route, so requests to its hosts get 404. By \
+    title: "Route does not attach to any listener of its parent",
+    why: "The Gateway or ListenerSet exists, but none of its listeners accepts the route, so requests to its hosts get 404. By \
           default a listener accepts only routes of its own namespace.",
     remedy: "Set allowedRoutes.namespaces.from to All (or Selector) on the listener, and make the section name, port, \
              hostname and protocol match.",
@@ -104,10 +105,10 @@ spec: {parentRefs: [{name: public, namespace: ingress}]}
     also: &[],
 };
 
-static GATEWAYS_BY_NAME: KeyIndex = KeyIndex {
-    name: "Kubernetes gateways by name",
-    kinds: &[Kind::KubernetesGateway],
-    keys: |gateway, keys| keys.add(&[&gateway.name]),
+static PARENTS_BY_NAME: KeyIndex = KeyIndex {
+    name: "Kubernetes gateways and listener sets by name",
+    kinds: &[Kind::KubernetesGateway, Kind::ListenerSet],
+    keys: |parent, keys| keys.add(&[parent.kind.name(), &parent.name]),
 };
 
 fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
@@ -116,17 +117,15 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
     }
     for (index, parent) in route.spec()["parentRefs"].items().iter().enumerate() {
         let or = |key: &str, default| if parent[key].is_set() { parent[key].text() } else { default };
-        if or("kind", "Gateway") != "Gateway" || or("group", "gateway.networking.k8s.io") != "gateway.networking.k8s.io"
-        {
-            continue;
-        }
+        let kind = match (or("group", "gateway.networking.k8s.io"), or("kind", "Gateway")) {
+            ("gateway.networking.k8s.io", "Gateway") => Kind::KubernetesGateway,
+            ("gateway.networking.k8s.io", "ListenerSet") => Kind::ListenerSet,
+            _ => continue,
+        };
         let (namespace, name) = (or("namespace", &route.namespace), parent["name"].text());
-        let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else {
-            // The same name in another namespace is what goes wrong most, so it counts as evidence.
-            let is_near =
-                || view.has_in(Kind::KubernetesGateway, namespace) || view.has_key(&GATEWAYS_BY_NAME, &[name]);
-            if !view.may_make_anything() && is_near() || is_whole_cluster(view) {
-                let message = format!("Gateway {namespace}/{name} does not exist");
+        let Some(gateway) = view.get(kind, namespace, name) else {
+            if is_missing(view, kind, namespace, name) {
+                let message = format!("{kind} {namespace}/{name} does not exist");
                 findings
                     .add(&SH7141, route, message)
                     .field(format!("spec.parentRefs[{index}].name"))
@@ -135,7 +134,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
             continue;
         };
         if let Some(reason) = refusal(view, route, parent, gateway) {
-            let message = format!("Gateway {} does not accept this route: {reason}", gateway.full_name());
+            let message = format!("{kind} {} does not accept this route: {reason}", gateway.full_name());
             findings
                 .add(&SH7148, route, message)
                 .field(format!("spec.parentRefs[{index}]"))
@@ -143,6 +142,13 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
                 .related(gateway);
         }
     }
+}
+
+/// Whether a parent that is not among the objects does not exist. The same name in another namespace is what goes wrong
+/// most, so it counts as evidence. Needs both kinds, [`Kind::Namespace`], [`Kind::Deployment`] and [`Kind::MeshConfig`].
+pub(super) fn is_missing(view: &View<'_>, kind: Kind, namespace: &str, name: &str) -> bool {
+    let is_near = || view.has_in(kind, namespace) || view.has_key(&PARENTS_BY_NAME, &[kind.name(), name]);
+    !view.may_make_anything() && is_near() || is_whole_cluster(view)
 }
 
 /// Why no listener accepts the route; the reason of the listener that matches best.
@@ -239,6 +245,27 @@ mod tests {
     fn route_with_possibly_external_gateway_is_ignored() {
         let alone = super::SH7141.example.before.split_once("---").unwrap().1;
         assert!(!reported(alone).contains("SH7141"));
+    }
+
+    #[test]
+    fn route_attaches_to_a_listener_of_its_listener_set() {
+        let set = |listener: &str, section: &str| {
+            format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{name: more, namespace: shop}}\n\
+                 spec: {{parentRef: {{name: web}}, listeners: [{{name: api, port: 8080, {listener}}}]}}\n---\n\
+                 apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: cart, namespace: shop}}\n\
+                 spec: {{parentRefs: [{{kind: ListenerSet, name: more, sectionName: {section}}}], hostnames: [a.example.com]}}\n"
+            )
+        };
+        for (listener, section, wanted) in [
+            ("protocol: HTTP", "api", false),
+            ("protocol: HTTP", "web", true),
+            ("protocol: HTTP, hostname: '*.example.com'", "api", false),
+            ("protocol: HTTP, hostname: '*.example.org'", "api", true),
+            ("protocol: TCP", "api", true),
+        ] {
+            assert_eq!(reported(&set(listener, section)).contains("SH7148"), wanted, "{listener} {section}");
+        }
     }
 
     #[test]

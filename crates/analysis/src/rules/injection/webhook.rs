@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::istio::selector;
-use crate::rules::support::completeness;
+use crate::rules::support::{completeness, text};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
 
 pub static RULE: Rule = Rule {
@@ -139,7 +139,7 @@ fn check_overlaps(webhooks: &[Webhook<'_>], revisions: &[&str], findings: &mut F
         }
     }
     for (at, others) in overlaps {
-        let others = others.into_iter().map(|other| webhooks[other].name()).collect::<Vec<_>>().join(", ");
+        let others = text::some_of(&others.into_iter().map(|other| webhooks[other].name()).collect::<Vec<_>>());
         let webhook = &webhooks[at];
         let message = format!("webhook {} matches pods that {others} also match", webhook.name());
         findings

@@ -1,20 +1,13 @@
 //! Checks for policy hosts without a service. Source: Kiali's check KIA0104.
 
 use crate::hosts::service_of;
-use crate::rules::support::completeness::is_whole_cluster;
+use crate::rules::support::completeness::knows_service;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
     name: "references.PolicyHosts",
     codes: &[&SH7103],
-    inputs: &[
-        Kind::AuthorizationPolicy,
-        Kind::Service,
-        Kind::ServiceEntry,
-        Kind::MeshConfig,
-        Kind::Namespace,
-        Kind::Deployment,
-    ],
+    inputs: &[Kind::AuthorizationPolicy, Kind::Service, Kind::ServiceEntry, Kind::MeshConfig, Kind::Namespace],
     check: Check::Each(&[Kind::AuthorizationPolicy], check),
 };
 
@@ -67,7 +60,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
                 if bare.contains('*') || view.has_named(Kind::Service, namespace, name) {
                     continue;
                 }
-                let is_known = view.has_in(Kind::Service, namespace) || is_whole_cluster(view);
+                let is_known = knows_service(view, namespace, name);
                 let is_entry = !view.providers(policy, bare).is_empty();
                 if !is_known || is_entry {
                     continue;

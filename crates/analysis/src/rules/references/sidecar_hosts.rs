@@ -2,7 +2,7 @@
 //! KIA1006.
 
 use crate::hosts::service_of;
-use crate::rules::support::completeness::is_whole_cluster;
+use crate::rules::support::completeness::{is_whole_cluster, knows_service};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -107,11 +107,11 @@ fn is_provided(view: &View<'_>, sidecar: &Resource, namespace: &str, host: &str)
             if view.has_named(Kind::Service, of, name) && (matches!(namespace, "*") || of == own(namespace, sidecar)) {
                 return true;
             }
-            view.has_in(Kind::Service, of)
+            knows_service(view, of, name)
         }
-        None => view.has(Kind::ServiceEntry),
+        None => !view.may_make_anything() && view.has(Kind::ServiceEntry) || is_whole_cluster(view),
     };
-    !(known || is_whole_cluster(view)) || !view.providers(sidecar, host).is_empty()
+    !known || !view.providers(sidecar, host).is_empty()
 }
 
 fn own<'a>(namespace: &'a str, sidecar: &'a Resource) -> &'a str {

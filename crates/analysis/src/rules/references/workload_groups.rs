@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::generated::SERVICE_ACCOUNT;
+use crate::rules::support::completeness::knows_service_accounts;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, View};
 
 pub static RULE: Rule = Rule {
@@ -84,10 +86,11 @@ fn check(view: &View<'_>, namespace: &str, findings: &mut Findings) {
     let mut alike: BTreeMap<String, &Arc<Resource>> = BTreeMap::new();
     for group in view.in_namespace(Kind::WorkloadGroup, namespace) {
         let account = group.spec().at("template.serviceAccount").text();
-        let knows_accounts = view.has_in(Kind::ServiceAccount, namespace);
+        let knows_accounts = view.is_stated_whole() || knows_service_accounts(view, namespace);
         if !matches!(account, "" | "default")
             && knows_accounts
             && !view.has_named(Kind::ServiceAccount, namespace, account)
+            && !view.may_be_made(SERVICE_ACCOUNT, namespace, account)
         {
             let message = format!("namespace {namespace} has no service account {account}");
             findings.add(&SH7120, group, message).field("spec.template.serviceAccount").arguments([account]);

@@ -178,6 +178,7 @@ const KINDS: &[Kind] = &[
     Kind::GrpcRoute,
     Kind::HttpRoute,
     Kind::KubernetesGateway,
+    Kind::ListenerSet,
     Kind::PeerAuthentication,
     Kind::ProxyConfig,
     Kind::ReferenceGrant,

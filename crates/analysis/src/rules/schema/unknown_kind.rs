@@ -48,7 +48,7 @@ const GROUPS: [&str; 5] = [
     "gateway.networking.k8s.io",
 ];
 /// Kinds of these groups that no rule reads.
-const OTHERS: [&str; 2] = ["ListenerSet", "BackendLBPolicy"];
+const OTHERS: [&str; 1] = ["BackendLBPolicy"];
 /// Groups of Istio that other tools read, and those of releases before 1.6.
 const OTHER_GROUPS: [&str; 5] =
     ["install.istio.io", "operator.istio.io", "config.istio.io", "rbac.istio.io", "authentication.istio.io"];

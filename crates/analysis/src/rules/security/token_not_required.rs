@@ -75,7 +75,8 @@ fn check(view: &View<'_>, authentication: &Resource, findings: &mut Findings) {
     }
     let namespace = authentication.namespace.as_str();
     let policies = |namespace| view.in_namespace(Kind::AuthorizationPolicy, namespace);
-    if policies(namespace).is_empty() && !is_whole_cluster(view) {
+    let is_known = !policies(namespace).is_empty() && !view.may_be_made("AuthorizationPolicy", namespace, "");
+    if !is_known && !is_whole_cluster(view) {
         return;
     }
     // Any such policy in the namespace counts, whichever workloads it selects.

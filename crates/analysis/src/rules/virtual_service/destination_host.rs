@@ -155,13 +155,20 @@ fn check_host(view: &View<'_>, service: &Resource, destination: &Destination<'_>
                 .field(format!("{field}.host"))
                 .arguments([host, &listed]);
         }
-    } else if port["number"].as_int().is_none_or(|number| !ports.contains(&number)) {
+    } else if providers.iter().all(|provider| !has_unknown_ports(provider))
+        && port["number"].as_int().is_none_or(|number| !ports.contains(&number))
+    {
         let number = port["number"].scalar_text();
         findings
             .add(&IST0101, service, format!("{host} has no port {number}"))
             .field(format!("{field}.port.number"))
             .arguments(["host:port", &format!("{host}:{number}")]);
     }
+}
+
+/// Whether istiod deploys it for a Gateway to which `ListenerSet`s may add ports.
+fn has_unknown_ports(service: &Resource) -> bool {
+    service.is_generated && service.spec()["ports"].is_empty()
 }
 
 fn check_rules_passed_by(view: &View<'_>, service: &Resource, findings: &mut Findings) {

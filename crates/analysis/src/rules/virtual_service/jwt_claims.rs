@@ -102,7 +102,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
         let Some(gateway) = view.get(Kind::Gateway, namespace, name) else { continue };
         let selector = Selector::new(&gateway.spec()["selector"]);
         let Some(unchecked) =
-            view.workloads(Within::Anywhere, &selector).find(|workload| !checks_tokens(view, workload))
+            view.workloads(Within::Anywhere, &selector).find(|workload| !may_check_tokens(view, workload))
         else {
             continue;
         };
@@ -118,11 +118,14 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
 }
 
-fn checks_tokens(view: &View<'_>, workload: &Resource) -> bool {
+fn may_check_tokens(view: &View<'_>, workload: &Resource) -> bool {
     [view.root_namespace(), &workload.namespace].into_iter().any(|namespace| {
-        view.in_namespace(Kind::RequestAuthentication, namespace)
-            .iter()
-            .any(|policy| Selector::new(&policy.spec()["selector"]["matchLabels"]).matches(workload.pod_labels()))
+        let is_installed = view.may_be_made("RequestAuthentication", namespace, "") && !view.is_stated_whole();
+        is_installed
+            || view
+                .in_namespace(Kind::RequestAuthentication, namespace)
+                .iter()
+                .any(|policy| Selector::new(&policy.spec()["selector"]["matchLabels"]).matches(workload.pod_labels()))
     })
 }
 

@@ -1,16 +1,25 @@
 //! Checks for routes to undefined subsets. Source: istio `analyzers/virtualservice/destinationrules.go`.
 //!
 //! Differs from istioctl: a `DestinationRule` for a wildcard defines subsets of the hosts it matches, and one in
-//! another namespace defines those of a host outside the mesh.
+//! another namespace defines those of a host outside the mesh. Where neither the host nor any DestinationRule of these
+//! namespaces is among the objects, the finding is an info.
 
 use super::route::destinations;
 use crate::rules::support::common_codes::IST0101;
-use crate::{Check, Findings, KeyIndex, Kind, Resource, Rule, View, hosts};
+use crate::rules::support::completeness::knows_namespaces;
+use crate::{Check, Findings, KeyIndex, Kind, Level, Resource, Rule, View, hosts};
 
 pub static RULE: Rule = Rule {
     name: "virtualservice.DestinationRuleAnalyzer",
     codes: &[&IST0101],
-    inputs: &[Kind::VirtualService, Kind::DestinationRule],
+    inputs: &[
+        Kind::VirtualService,
+        Kind::DestinationRule,
+        Kind::Service,
+        Kind::ServiceEntry,
+        Kind::Namespace,
+        Kind::MeshConfig,
+    ],
     check: Check::Each(&[Kind::VirtualService], check),
 };
 
@@ -39,11 +48,27 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
             continue;
         }
         let what = if destination.is_mirror { "mirror" } else { "host" };
+        let is_known = is_known(view, service, host, &full);
+        let (level, unknown) = if is_known {
+            (Level::Error, "")
+        } else {
+            (Level::Info, "; neither the host nor a DestinationRule was read")
+        };
         findings
-            .add(&IST0101, service, format!("no DestinationRule for {full} defines subset {subset}"))
+            .add(&IST0101, service, format!("no DestinationRule for {full} defines subset {subset}{unknown}"))
+            .level(level)
             .field(format!("{}.subset", destination.field))
             .arguments([format!("{what}+subset in destinationrule"), format!("{host}+{subset}")]);
     }
+}
+
+/// Whether a DestinationRule that is not among the objects does not exist: where the host or others of its namespaces are.
+fn is_known(view: &View<'_>, service: &Resource, host: &str, full: &str) -> bool {
+    let has_rules = |namespace: &str| view.has_in(Kind::DestinationRule, namespace);
+    has_rules(&service.namespace)
+        || hosts::service_of(full).is_some_and(|(namespace, _)| has_rules(namespace))
+        || !view.providers(service, host).is_empty()
+        || knows_namespaces(view)
 }
 
 #[cfg(test)]

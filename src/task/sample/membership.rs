@@ -1,0 +1,54 @@
+//! Whether the namespace of a sample application is part of the mesh.
+
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Error, ObjectRef};
+use crate::task::istio_api::{NETWORKING, newest};
+use crate::task::names::Namespace;
+
+/// Labels by which a namespace, with any value, is inside or explicitly outside the mesh.
+const LABELS: [&str; 3] = ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"];
+
+/// A warning if the cluster has Istio and the namespace has none of its labels: rules for traffic then have no effect.
+///
+/// # Errors
+/// When the cluster cannot be read.
+pub async fn warning(cluster: &Cluster, namespace: &Namespace) -> Result<Option<String>, Error> {
+    if newest(cluster, &NETWORKING, &["VirtualService"]).await?.is_none() {
+        return Ok(None);
+    }
+    let object = ObjectRef {
+        api_version: "v1".to_owned(),
+        kind: "Namespace".to_owned(),
+        namespace: None,
+        name: namespace.to_string(),
+    };
+    let live = cluster.get(&object).await?;
+    Ok(live.filter(is_unlabeled).map(|_| {
+        format!(
+            "namespace {namespace} has no label for sidecar injection or ambient mode: its pods are outside the mesh, and \
+             traffic rules have no effect; run namespace.label with namespace={namespace}, mode=enabled and restart=true"
+        )
+    }))
+}
+
+fn is_unlabeled(namespace: &Value) -> bool {
+    LABELS.iter().all(|label| namespace["metadata"]["labels"][*label].is_null())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn any_label_of_the_mesh_is_a_decision() {
+        assert!(is_unlabeled(&json!({"metadata": {"labels": {"kubernetes.io/metadata.name": "book"}}})));
+        for (label, value) in
+            [("istio-injection", "disabled"), ("istio.io/rev", "1-30-3"), ("istio.io/dataplane-mode", "ambient")]
+        {
+            assert!(!is_unlabeled(&json!({"metadata": {"labels": {label: value}}})), "{label}");
+        }
+    }
+}

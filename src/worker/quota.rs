@@ -1,0 +1,170 @@
+//! What cheap commands and rejected messages may fill or hold: memory of parameters, dead letters, how long results are
+//! stored. The numbers are in docs/operations.md, "Quotas".
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::Engine;
+use crate::bus::Retention;
+use crate::event::{Outcome, ResultData};
+
+const KIB: usize = 1024;
+/// Parameters of all running commands of a process, in KiB. A task takes up to about four times the size of its
+/// parameters: the text, the JSON, the objects.
+const PARAMETERS: usize = 64 * KIB;
+/// Parameters up to this size are not counted, in KiB: the number of slots bounds them.
+const SMALL: usize = 64;
+
+/// Rejected messages of one target that a worker stores in full: bytes at once, and each hour.
+const WHOLE: f64 = 16.0 * 1024.0 * 1024.0;
+/// The same for those that it stores cut to [`CUT`] bytes.
+const CUT_TOTAL: f64 = 4.0 * 1024.0 * 1024.0;
+/// Bytes of the payload of a dead letter that is cut.
+pub(super) const CUT: usize = 4 * KIB;
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Memory for parameters.
+#[derive(Debug)]
+pub(super) struct Memory(Arc<Semaphore>);
+
+/// Memory that one command may use.
+#[derive(Debug)]
+pub(super) struct Reserved(Option<OwnedSemaphorePermit>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(PARAMETERS)))
+    }
+}
+
+impl Memory {
+    /// Memory for parameters of so many bytes; `None` while other commands use too much.
+    pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
+        match charge(bytes) {
+            0 => Some(Reserved(None)),
+            permits => Arc::clone(&self.0).try_acquire_many_owned(permits).ok().map(|permit| Reserved(Some(permit))),
+        }
+    }
+}
+
+impl Reserved {
+    /// Gives back what parameters of so many bytes do not need.
+    pub fn shrink(&mut self, bytes: usize) {
+        let Some(permit) = &mut self.0 else { return };
+        let rest = permit.num_permits().saturating_sub(charge(bytes) as usize);
+        drop(permit.split(rest));
+    }
+}
+
+/// In KiB.
+fn charge(bytes: usize) -> u32 {
+    let kib = bytes.div_ceil(KIB);
+    if kib <= SMALL { 0 } else { u32::try_from(kib.min(PARAMETERS)).unwrap_or(u32::MAX) }
+}
+
+/// How much of a rejected message its dead letter has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Letter {
+    Whole,
+    Cut,
+    /// There is no dead letter.
+    None,
+}
+
+/// Dead letters of rejected messages, by target.
+#[derive(Debug, Default)]
+pub(super) struct Letters(Mutex<HashMap<String, [Allowance; 2]>>);
+
+/// Bytes that are refilled evenly.
+#[derive(Debug)]
+struct Allowance {
+    most: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn new(most: f64, at: Instant) -> Self {
+        Self { most, left: most, at }
+    }
+
+    fn take(&mut self, bytes: f64, now: Instant) -> bool {
+        let refilled = (now - self.at).as_secs_f64() / HOUR.as_secs_f64() * self.most;
+        self.left = (self.left + refilled).min(self.most);
+        self.at = now;
+        let enough = bytes <= self.left;
+        if enough {
+            self.left -= bytes;
+        }
+        enough
+    }
+}
+
+impl Letters {
+    /// How much is stored of a rejected message of so many bytes, headers included. `target` is one of the worker's.
+    #[allow(clippy::cast_precision_loss, reason = "sizes of messages")]
+    pub fn admit(&self, target: Option<&str>, bytes: usize) -> Letter {
+        let now = Instant::now();
+        let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || [Allowance::new(WHOLE, now), Allowance::new(CUT_TOTAL, now)];
+        let [whole, cut] = targets.entry(target.unwrap_or_default().to_owned()).or_insert_with(new);
+        if whole.take(bytes as f64, now) {
+            Letter::Whole
+        } else if cut.take(bytes.min(CUT) as f64, now) {
+            Letter::Cut
+        } else {
+            Letter::None
+        }
+    }
+}
+
+impl Engine {
+    /// Whether commands of the verb write nothing to the cluster.
+    pub(super) fn is_brief(&self, verb: &str) -> bool {
+        self.brief.contains(verb)
+    }
+
+    /// How long the result of a command is stored. A result is the record that keeps a command from being executed
+    /// again, so one that wrote, or would have, has the full time.
+    pub(super) fn retention(&self, verb: &str, result: &ResultData) -> Retention {
+        let wrote = result.changed || result.fence != 0;
+        let is_brief = result.outcome == Outcome::Rejected || self.is_brief(verb);
+        if is_brief && !wrote { Retention::Brief } else { Retention::Full }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = KIB * KIB;
+
+    #[test]
+    fn large_parameters_share_the_memory_of_the_process() {
+        let memory = Memory::default();
+        let mut large: Vec<_> = (0..4).map(|_| memory.reserve(16 * MIB).expect("within the limit")).collect();
+        assert!(memory.reserve(100 * KIB).is_none(), "all memory is reserved");
+        assert!(memory.reserve(SMALL * KIB).is_some(), "slots bound small ones");
+        large[0].shrink(MIB);
+        let other = memory.reserve(15 * MIB).expect("the object was smaller than its limit");
+        drop((large, other));
+        assert!(memory.reserve(64 * MIB).is_some(), "all is given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn flood_of_rejected_messages_is_cut_and_then_dropped_until_an_hour_has_passed() {
+        let letters = Letters::default();
+        let flood = |target| (0..3000).map(|_| letters.admit(Some(target), MIB)).collect::<Vec<_>>();
+        let count = |found: &[Letter], wanted| found.iter().filter(|letter| **letter == wanted).count();
+        let found = flood("a");
+        assert_eq!((count(&found, Letter::Whole), count(&found, Letter::Cut)), (16, 1024));
+        assert_eq!(letters.admit(Some("b"), MIB), Letter::Whole, "each target has its own");
+        assert_eq!(letters.admit(Some("a"), 10), Letter::None);
+        tokio::time::advance(HOUR).await;
+        assert_eq!(count(&flood("a"), Letter::Whole), 16);
+    }
+}
