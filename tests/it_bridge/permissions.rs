@@ -17,7 +17,7 @@ use crate::support::worker::succeeded;
 #[tokio::test]
 async fn permissions_of_the_example_suffice_and_end_at_its_targets() {
     use futures::StreamExt;
-    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge"];
+    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
     let passwords = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("secret{user}")));
     let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
     let dir = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 const WITHIN: Duration = Duration::from_secs(10);
-const USERS: [&str; 7] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge"];
+const USERS: [&str; 8] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
 
 /// A server with the example's accounts and sailhand's streams in it.
 async fn server() -> NatsServer {

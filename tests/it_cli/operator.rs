@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::process::Command;
 
-const USERS: [&str; 7] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge"];
+const USERS: [&str; 8] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
 
 struct World {
     worker: NatsBus,

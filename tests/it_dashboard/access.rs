@@ -142,7 +142,7 @@ async fn only_valid_tokens_of_the_issuer_are_accepted() {
 
 #[tokio::test]
 async fn observer_permissions_suffice_to_show_pages() {
-    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge"];
+    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
     let passwords = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("secret{user}")));
     let nats = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
     let folder = tempfile::tempdir().unwrap();

@@ -68,7 +68,7 @@ fn accounts(without: Option<&str>) -> String {
 
 #[tokio::test]
 async fn a_revoked_permission_makes_the_worker_unready_until_it_is_granted() {
-    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge"];
+    let users = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
     let env = users.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
     let nats =
         NatsServer::start_with(Options { config: Some(accounts(None)), env: env.into(), ..Options::default() }).await;
