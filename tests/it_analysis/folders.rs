@@ -144,13 +144,13 @@ fn reason_is_printed_once_and_info_findings_are_grouped_by_code() {
     };
     let services: String = (0..6).map(service).collect();
     let route = ROUTE.replace("name: shop", "name: other");
-    let folder = folder(&[("a.yaml", &format!("{services}{ROUTE}---\n{route}"))]);
+    let folder = folder(&[("a.yaml", &format!("{services}{SERVICE}---\n{ROUTE}---\n{route}"))]);
     let (_, out, _) = analyze(folder.path(), &["a.yaml"]);
     assert_eq!(out.matches("error[IST0101]").count(), 2, "{out}");
     assert_eq!(out.matches("Requests to a missing host fail with 503").count(), 1, "{out}");
     assert!(out.contains("Port name does not follow the `<protocol>[-suffix]` convention (12 times)"), "{out}");
     assert!(out.contains("  and 7 more: --codes IST0118 or -o json shows all of them\n"), "{out}");
-    assert!(out.contains("12 info in 8 objects from 1 file"), "{out}");
+    assert!(out.contains("12 info in 9 objects from 1 file"), "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "--codes", "IST0118"]);
     assert_eq!(out.matches("does not start with a protocol").count(), 12, "{out}");
     let (_, out, _) = analyze(folder.path(), &["a.yaml", "-o", "json"]);

@@ -54,6 +54,7 @@ fn pretty(format: &str) -> String {
 
 /// A page without its style sheet and its script, which have files of their own.
 fn body(page: &str) -> String {
+    const TIME: &str = "<dt>Time</dt><dd>";
     let mut text = page.to_owned();
     for tag in ["style", "script"] {
         while let Some((before, rest)) = text.split_once(&format!("<{tag}>")) {
@@ -61,7 +62,9 @@ fn body(page: &str) -> String {
             text = format!("{before}[{tag}]{after}");
         }
     }
-    text
+    let (before, rest) = text.split_once(TIME).unwrap();
+    let (_, after) = rest.split_once("</dd>").unwrap();
+    format!("{before}{TIME}[time]</dd>{after}")
 }
 
 #[test]
