@@ -53,7 +53,7 @@ impl Adapter {
         } else {
             (String::new(), None)
         };
-        let wait = humantime::format_duration(self.config.wait).to_string();
+        let wait = self.wait();
         let inputs =
             Inputs { namespace: &namespace, delete, body: &request.custom_body, version: &version, wait: &wait };
         let (verb, params) = operation.command(inputs)?;
@@ -108,6 +108,11 @@ impl Adapter {
             duplicate = submitted.duplicate, "command sent"
         );
         Ok(Sent { target: reference.target.clone(), key: submitted.key })
+    }
+
+    /// Limit for readiness, as parameters have it.
+    pub(super) fn wait(&self) -> String {
+        format!("{}s", self.config.wait.as_secs())
     }
 
     fn warn(&self, reference: &Reference, warning: &str) {

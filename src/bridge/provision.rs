@@ -20,7 +20,7 @@ use crate::event::{Outcome, ResultData, Target};
 impl Adapter {
     /// `Provision`.
     pub(super) async fn provision(&self, request: ProvisionRequest) -> Result<String, Error> {
-        let wait = humantime::format_duration(self.config.wait).to_string();
+        let wait = self.wait();
         let context = Context { bridge: &self.config, delete: request.delete_op, wait: &wait };
         let parts = design::declarations(context, &request.declarations)?;
         let targets = matching::targets(&self.config, &request.kube_configs)?;
@@ -30,7 +30,7 @@ impl Adapter {
 
     /// `ProcessOAM`.
     pub(super) async fn process_oam(&self, request: ProcessOamRequest) -> Result<String, Error> {
-        let wait = humantime::format_duration(self.config.wait).to_string();
+        let wait = self.wait();
         let context = Context { bridge: &self.config, delete: request.delete_op, wait: &wait };
         let parts = design::oam(context, &request.oam_comps, &request.oam_config)?;
         let targets = matching::targets(&self.config, &request.kube_configs)?;

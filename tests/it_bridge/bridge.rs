@@ -23,7 +23,7 @@ use crate::support::eventually::eventually;
 use crate::support::nats::NatsServer;
 use crate::support::worker::toml;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(4);
 /// Appears in every kubeconfig, and nowhere else.
 pub const CANARY: &str = "CANARY-TOKEN-7f3a";
 
@@ -58,7 +58,7 @@ pub struct World {
     pub nats: NatsServer,
     pub config: Config,
     pub client: Client,
-    bus: NatsBus,
+    pub bus: NatsBus,
 }
 
 impl World {

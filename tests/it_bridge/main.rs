@@ -4,6 +4,7 @@
 
 mod bridge;
 mod calls;
+mod figures;
 mod hostile;
 #[path = "../mesh_settings/mod.rs"]
 mod mesh_settings;

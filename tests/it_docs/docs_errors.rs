@@ -74,6 +74,7 @@ fn the_index_lists_each_code_with_its_title() {
 fn each_key_of_the_configuration_has_its_row() {
     let mut config = Config::default();
     config.targets.insert("<id>".to_owned(), Target::default());
+    config.bridge.targets.insert("<id>".to_owned(), sailhand::config::BridgeTarget::default());
     config.charts.digests.insert("<chart>".to_owned(), String::new());
     let name = "<name>".to_owned();
     config.gateway.principals.insert(name.clone(), sailhand::config::gateway::Principal::default());
