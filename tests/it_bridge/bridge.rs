@@ -9,7 +9,7 @@ use sailhand::bridge::proto::mesh_service_client::MeshServiceClient;
 use sailhand::bridge::proto::{ApplyRuleRequest, EventType, EventsRequest, EventsResponse};
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, Subjects};
+use sailhand::bus::{Bus, Queue, Retention, Subjects};
 use sailhand::client::Client;
 use sailhand::config::{self, BridgeTarget, Config};
 use sailhand::event::{Command, ResultData, decode, result_event};
@@ -23,7 +23,7 @@ use crate::support::eventually::eventually;
 use crate::support::nats::NatsServer;
 use crate::support::worker::toml;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// Appears in every kubeconfig, and nowhere else.
 pub const CANARY: &str = "CANARY-TOKEN-7f3a";
 
@@ -83,7 +83,7 @@ impl World {
 
     /// Takes the next command from the queue; `None` when there is none.
     pub async fn next_command(&self, wait: Duration) -> Option<Command> {
-        let delivery = self.bus.pull(1, wait).next().await?.unwrap();
+        let delivery = self.bus.pull(Queue::Commands, 1, wait).next().await?.unwrap();
         let (target, verb) = delivery.address.clone().unwrap();
         let command = decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap();
         delivery.acker.settle(sailhand::bus::Settlement::Ack).await.unwrap();
@@ -96,7 +96,7 @@ impl World {
 
     pub async fn end(&self, command: &Command, result: ResultData) {
         let event = result_event(&command.origin, OffsetDateTime::now_utc(), &result).unwrap();
-        self.bus.commit_result(&command.origin, &event).await.unwrap();
+        self.bus.commit_result(&command.origin, &event, Retention::Full).await.unwrap();
     }
 }
 

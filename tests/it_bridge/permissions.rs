@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sailhand::bridge::proto::EventType;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Bus, Subjects};
+use sailhand::bus::{Bus, Queue, Retention, Subjects};
 use sailhand::config::{Config, Nats};
 use sailhand::event::{decode, result_event};
 use tonic::Code;
@@ -43,11 +43,11 @@ async fn permissions_of_the_example_suffice_and_end_at_its_targets() {
     let call = request("bookinfo", "shop");
     let operation_id = call.operation_id.clone();
     bridge.client().await.apply_operation(call).await.unwrap();
-    let delivery = admin.pull(1, std::time::Duration::from_secs(20)).next().await.unwrap().unwrap();
+    let delivery = admin.pull(Queue::Commands, 1, std::time::Duration::from_secs(20)).next().await.unwrap().unwrap();
     let (name, verb) = delivery.address.clone().unwrap();
     let origin = decode(&name, &verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin;
     let event = result_event(&origin, time::OffsetDateTime::now_utc(), &succeeded()).unwrap();
-    admin.commit_result(&origin, &event).await.unwrap();
+    admin.commit_result(&origin, &event, Retention::Full).await.unwrap();
     let end = events.end_of(&operation_id).await;
     assert_eq!(end.event_type(), EventType::Info, "{end:?}");
 
