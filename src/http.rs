@@ -74,7 +74,7 @@ pub enum Error {
 
 /// Client for one server.
 pub struct Client {
-    client: reqwest::Client,
+    inner: reqwest::Client,
     credentials: Credentials,
     cookie: Option<Cookie>,
 }
@@ -118,7 +118,7 @@ impl Client {
             builder = builder.identity(identity.map_err(|_| Error::Settings(text()))?);
         }
         let client = builder.build().map_err(|error| Error::Settings(chain(&error)))?;
-        Ok(Self { client, credentials: credentials.clone(), cookie: None })
+        Ok(Self { inner: client, credentials: credentials.clone(), cookie: None })
     }
 
     /// Sends one request with parameters, and a JSON body if there is one; reads at most `most` bytes. Never repeats it.
@@ -138,7 +138,7 @@ impl Client {
         if !parameters.is_empty() {
             address.query_pairs_mut().extend_pairs(parameters);
         }
-        let mut request = self.client.request(method, address).headers(headers);
+        let mut request = self.inner.request(method, address).headers(headers);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }

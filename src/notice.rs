@@ -89,7 +89,7 @@ pub struct Resolved {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discovered {
-    /// Whether these are all servers as a watch begins, which it does anew with each attempt: earlier ones are void.
+    /// Whether these are all servers as a watch begins, which it does again with each attempt: earlier ones are void.
     pub first: bool,
     /// New servers.
     pub instances: Vec<Instance>,

@@ -26,7 +26,7 @@ pub fn targets(bridge: &Bridge, kubeconfigs: &[String]) -> Result<Vec<Target>, E
             [id] => id.parse::<Target>().ok(),
             _ => None,
         };
-        let target = target.ok_or_else(|| no_match(number, facts, &ids))?;
+        let target = target.ok_or_else(|| no_match(number, &facts, &ids))?;
         if !found.contains(&target) {
             found.push(target);
         }
@@ -37,7 +37,7 @@ pub fn targets(bridge: &Bridge, kubeconfigs: &[String]) -> Result<Vec<Target>, E
     if found.is_empty() { Err(Error::NoKubeconfig) } else { Ok(found) }
 }
 
-fn no_match(number: usize, facts: Facts, ids: &[&str]) -> Error {
+fn no_match(number: usize, facts: &Facts, ids: &[&str]) -> Error {
     Error::NoMatch {
         number,
         context: facts.context.chars().take(128).collect(),

@@ -155,8 +155,8 @@ fn serve(
     stop: CancellationToken,
 ) -> Served {
     let incoming = listener::accept(listener, connections);
-    let served = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
-    tokio::spawn(served)
+    let running = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
+    tokio::spawn(running)
 }
 
 /// Both services, with a limit on the calls that are executed at the same time, and reflection.

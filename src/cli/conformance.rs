@@ -27,7 +27,7 @@ pub(super) enum Command {
     Run(Run),
     /// Compare two reports written by `run -o json` or `import -o json`
     Diff(Diff),
-    /// Read a ConformanceReport of Gateway API's own suite
+    /// Read a `ConformanceReport` of Gateway API's own suite
     Import(Import),
     /// List the cases of a suite
     Cases(Cases),
@@ -80,7 +80,7 @@ pub(super) struct Diff {
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// ConformanceReport (YAML) that the suite has written with `-report-output`
+    /// `ConformanceReport` (YAML) that the suite has written with `-report-output`
     report: PathBuf,
     /// Output of the suite with `-test.v`; gives the outcome and time of each test
     #[arg(long, value_name = "FILE")]

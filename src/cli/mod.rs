@@ -239,7 +239,7 @@ impl Cli {
         let global = self.global;
         match self.command {
             Command::Worker(options) => worker::run(&global, &options).await,
-            Command::Dev(options) => dev::run(&global, &options).await,
+            Command::Dev(options) => Box::pin(dev::run(&global, &options)).await,
             Command::Submit(options) => submit::run(&global, options).await,
             Command::Run(options) => run::run(&global, &options).await,
             Command::Apply(options) => manifest::apply(&global, &options).await,

@@ -131,7 +131,7 @@ pub fn read(report: &str, log: Option<&str>) -> Result<RunReport, Error> {
     let specs = verdict::specs(&suite, &suite.cases, &cases, &report.declared(&suite));
     let summary = verdict::summary(&suite, &cases, &specs, "completed");
     let run = RunInfo {
-        run_id: digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+        run_id: format!("{:032x}", u128::from_be_bytes(digest[..16].try_into().unwrap_or_default())),
         suite: SuiteInfo { name: suite.kind.name().to_owned(), version: report.version, origin: ORIGIN.to_owned() },
         attempt: 1,
         mesh: MeshInfo {
@@ -303,11 +303,11 @@ impl Log {
             let line = line.trim_start();
             log.test(line);
             for (_, file, route) in WEIGHTS {
-                let test = log.weights.entry(file).or_default();
+                let weight = log.weights.entry(file).or_default();
                 if line.contains(&format!("Applying tests/mesh/{file}.yaml")) {
-                    test.applied = moment(line);
+                    weight.applied = moment(line);
                 } else if line.contains(&format!("Deleting {route}")) {
-                    test.deleted = moment(line);
+                    weight.deleted = moment(line);
                 } else if line.starts_with(file) && line.contains("Traffic distribution test failed") {
                     sampled = Some(file);
                 }

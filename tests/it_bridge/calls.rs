@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sailhand::bridge::proto::{
-    ApplyRuleRequest, EventType, ProcessOamRequest, ProvisionRequest, SupportedOperationsRequest,
+    ApplyRuleRequest, EventType, EventsResponse, ProcessOamRequest, ProvisionRequest, SupportedOperationsRequest,
 };
 use sailhand::config::Bridge as Settings;
 use sailhand::error::Problem;
@@ -168,7 +168,7 @@ async fn findings_of_an_analysis_and_the_conformance_report_reach_meshery() {
     bridge.client().await.apply_operation(request("istio-vet", "default")).await.unwrap();
     world.end(&world.command().await, ResultData { report: Some(report), ..succeeded() }).await;
     let found = [events.next().await, events.next().await, events.next().await];
-    let kinds = found.each_ref().map(|event| event.event_type());
+    let kinds = found.each_ref().map(EventsResponse::event_type);
     assert_eq!(kinds, [EventType::Warn, EventType::Info, EventType::Info], "{found:?}");
     assert!(found[2].summary.contains("2 findings"), "{found:?}");
 

@@ -153,7 +153,7 @@ async fn results_reach_meshery_also_when_it_was_down_and_the_bridge_was_restarte
 async fn one_model_for_each_version_is_registered_and_checked() {
     for is_old in [false, true] {
         let versions = BTreeSet::from(["1.29.2".to_owned()]);
-        let (server, settings) = meshery(Server { is_old, versions, ..Server::default() }).await;
+        let (server, settings) = meshery(Server { versions, is_old, ..Server::default() }).await;
         let world = World::new().await;
         let _bridge = world
             .bridge(|bridge| {

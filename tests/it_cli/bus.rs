@@ -75,7 +75,7 @@ impl World {
     pub async fn report(&self, origin: &Origin, report: Value) {
         let result = ResultData { report: Some(report), ..support::worker::succeeded() };
         let event = result_event(origin, OffsetDateTime::now_utc(), &result).unwrap();
-        self.bus.commit_result(origin, &event).await.unwrap();
+        self.bus.commit_result(origin, &event, Retention::Full).await.unwrap();
     }
 
     pub async fn end(&self, origin: &Origin, outcome: Outcome) {

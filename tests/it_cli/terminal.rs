@@ -244,6 +244,7 @@ async fn tables_fit_the_terminal() {
         problem: &problem,
         worker: "w",
         time: OffsetDateTime::now_utc(),
+        most_bytes: None,
     };
     world.bus.dead_letter(&letter).await.unwrap();
     let mut views: Vec<(&str, Vec<&str>)> =

@@ -26,7 +26,7 @@ pub struct Watch;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchParams {
-    /// How long, from when it begins; at most 24h. One that another worker takes over begins anew: `expirytime` bounds it.
+    /// How long, from when it begins; at most 24h. One that another worker takes over begins again: `expirytime` bounds it.
     #[serde(default = "ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,

@@ -114,7 +114,7 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    /// What is there after the first write.
+    /// The objects after the first write.
     fn written(&self) -> Found {
         let routes = objects::virtual_service(self.spec);
         Found { rule: objects::destination_rule(self.spec), routes, ..Found::default() }
