@@ -82,8 +82,7 @@ fn each_key_of_the_configuration_has_its_row() {
     let mut keys = BTreeSet::new();
     // Tables without fields in their defaults.
     keys.extend(
-        ["bridge.targets", "gateway.oidc.<name>", "gateway.principals.<name>.claims", "gateway.hooks.<name>.params"]
-            .map(str::to_owned),
+        ["gateway.oidc.<name>", "gateway.principals.<name>.claims", "gateway.hooks.<name>.params"].map(str::to_owned),
     );
     flatten("", &serde_json::to_value(config).unwrap(), &mut keys);
     let operations = read(&root().join("docs/operations.md"));
