@@ -150,7 +150,8 @@ test-bridge *args: tools
 
 # Generates the Rust code of Meshery's gRPC contract from proto/.
 proto:
-    cargo run --quiet --locked --manifest-path tests/tools/proto/Cargo.toml -- proto/meshops.proto src/bridge/proto
+    cargo run --quiet --locked --target-dir target/proto --manifest-path tests/tools/proto/Cargo.toml -- proto/meshops.proto src/bridge/proto
+    sha256sum < proto/meshops.proto | cut -c 1-64 > src/bridge/proto/meshops.sha256
 
 # The dashboard over HTTP, against a real nats-server and worker.
 [group('test')]

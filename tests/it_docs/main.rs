@@ -6,5 +6,6 @@ mod compatibility;
 mod dependencies;
 mod docs_errors;
 mod fuzz_corpus;
+mod proto_drift;
 mod schema_drift;
 mod wire_names;
