@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::operation;
 use crate::config::Bridge;
-use crate::event::{Target, hex};
+use crate::event::Target;
+use crate::hex::hex;
 
 /// Components of one request.
 const MAX_COMPONENTS: usize = 256;

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::event::hex;
+use crate::hex::hex;
 
 /// Kubeconfigs of one request.
 pub const MAX_COUNT: usize = 64;

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::proto::OpCategory;
 use crate::config::Bridge;
-use crate::event::{Target, hex};
+use crate::event::Target;
+use crate::hex::hex;
 use crate::suggest;
 
 /// Entry of `bridge.operations` that allows the removal of Istio.

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::config;
+use crate::hex::hex;
 use cache::Cache;
 use helm::Helm;
 use source::Source;
@@ -128,11 +129,6 @@ impl Charts {
         ]);
         hex(&Sha256::digest(all.to_string()))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
 }
 
 impl Chart {

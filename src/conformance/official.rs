@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::model::{CaseResult, Evidence, Level, MeshInfo, Reason, RunInfo, RunReport, Status, SuiteInfo};
 use super::suite::{Case, Suite, SuiteKind};
 use super::verdict::{self, Profile};
+use crate::hex::hex;
 
 /// Value of `suite.origin` in such a report.
 pub const ORIGIN: &str = "upstream";
@@ -131,7 +132,7 @@ pub fn read(report: &str, log: Option<&str>) -> Result<RunReport, Error> {
     let specs = verdict::specs(&suite, &suite.cases, &cases, &report.declared(&suite));
     let summary = verdict::summary(&suite, &cases, &specs, "completed");
     let run = RunInfo {
-        run_id: format!("{:032x}", u128::from_be_bytes(digest[..16].try_into().unwrap_or_default())),
+        run_id: hex(&digest[..16]),
         suite: SuiteInfo { name: suite.kind.name().to_owned(), version: report.version, origin: ORIGIN.to_owned() },
         attempt: 1,
         mesh: MeshInfo {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Shared;
 use super::refusal::Refusal;
 use crate::config::{Dashboard, Network};
-use crate::event::hex;
+use crate::hex::hex;
 use crate::web::hosts::Hosts;
 use crate::web::listener::Peer;
 use crate::web::token::Verifier;

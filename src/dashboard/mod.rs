@@ -152,7 +152,7 @@ pub async fn start(
         index: RwLock::new(Index::new(dashboard.max_runs)),
         unread: watch::Sender::new(0),
         changed: watch::Sender::new(0),
-        epoch: crate::event::hex(&rand::random::<[u8; 4]>()),
+        epoch: crate::hex::hex(&rand::random::<[u8; 4]>()),
         access: Access::new(dashboard, verifier),
         reads: Semaphore::new(READS),
         catalog,

@@ -3,7 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Error, hex};
+use super::Error;
+use crate::hex::hex;
 
 /// Largest object that a `dataref` may name.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;

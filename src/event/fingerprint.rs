@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{dataref, hex};
+use super::dataref;
+use crate::hex::hex;
 
 /// Verb and parameters of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// Identifies a command on every subject and in every bucket: the first 32 hex digits of
 /// SHA-256(source, newline, id). CloudEvents says that source + id together identify an event, so the same id from
 /// another source is another command.
@@ -39,16 +41,6 @@ impl fmt::Display for CommandKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Lower-case hex digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a String takes everything
-        text
-    })
 }
 
 /// Id of a cluster that the worker's configuration knows: a DNS label (RFC 1123), so that it is one subject token.

@@ -21,7 +21,7 @@ pub use emit::{
 };
 pub use error::Error;
 pub use fingerprint::Fingerprint;
-pub use key::{CommandId, CommandKey, Target, hex};
+pub use key::{CommandId, CommandKey, Target};
 
 /// Prefix of all types: `io.meshery.istio.command.<verb>.v1`.
 pub const TYPE_PREFIX: &str = "io.meshery.istio";

@@ -20,7 +20,8 @@ use super::refusal::Refusal;
 use super::template::Payload;
 use super::{Shared, audit, server};
 use crate::config::gateway::{Condition, Hook};
-use crate::event::{TYPE_PREFIX, hex, json, rfc3339};
+use crate::event::{TYPE_PREFIX, json, rfc3339};
+use crate::hex::hex;
 
 /// Longest body in bytes. It is read before its signature can be verified.
 const MAX_BODY: usize = 256 << 10;

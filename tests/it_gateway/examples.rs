@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ring::hmac;
-use sailhand::event::hex;
+use sailhand::hex::hex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

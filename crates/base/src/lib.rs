@@ -1,5 +1,6 @@
-//! Shared by all crates of sailhand: error codes and classes, spelling suggestions, text wrapping. No I/O.
+//! Shared by all crates of sailhand: error codes and classes, spelling suggestions, text wrapping, hex digits. No I/O.
 
 pub mod error;
+pub mod hex;
 pub mod prose;
 pub mod suggest;

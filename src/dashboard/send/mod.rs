@@ -25,7 +25,8 @@ use super::refusal::Refusal;
 use super::{Shared, page, run};
 use crate::client;
 use crate::event::params::ParamsValidator;
-use crate::event::{self, CommandDraft, CommandKey, Target, hex};
+use crate::event::{self, CommandDraft, CommandKey, Target};
+use crate::hex::hex;
 use field::{Field, Inputs, Unreadable};
 
 /// `source` of the commands, followed by the user's name where it is known.

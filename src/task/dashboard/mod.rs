@@ -18,7 +18,7 @@ use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{Action, ApplyOptions, Family, ObjectReport, ObjectsReport};
-use crate::event::hex;
+use crate::hex::hex;
 use crate::observe::dashboard::DashboardName;
 use crate::observe::instance::InstanceKind;
 use plan::Set;
