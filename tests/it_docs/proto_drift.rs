@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sailhand::event::hex;
+use sailhand::hex::hex;
 use sha2::{Digest, Sha256};
 
 #[test]
