@@ -206,14 +206,20 @@ async fn interrupted_migration_continues_and_loses_no_command() {
     let mut keys = world.queue().await;
     keys.extend(world.schedule(Duration::from_secs(3)).await);
     // Each interruption comes a little later than the one before: in every step of the migration.
-    let mut interruptions = 0;
+    let (mut interruptions, mut failures) = (0, 0);
     for micros in (0..).step_by(700) {
         let limit = Duration::from_micros(micros);
-        if let Ok(applied) = tokio::time::timeout(limit, topology::apply(world.client.bus(), &world.declared)).await {
-            applied.unwrap();
-            break;
+        let apply = topology::apply(world.client.bus(), &world.declared);
+        match tokio::time::timeout(limit, apply).await {
+            Ok(Ok(_)) => break,
+            // The server may still execute what an interrupted call has asked for.
+            Ok(Err(error)) if failures < 3 => {
+                println!("after {interruptions} interruptions: {error}");
+                failures += 1;
+            }
+            Ok(Err(error)) => panic!("{error}"),
+            Err(_) => interruptions += 1,
         }
-        interruptions += 1;
     }
     assert!(interruptions > 3, "{interruptions} interruptions");
     topology::verify(world.client.bus(), &world.declared).await.unwrap();

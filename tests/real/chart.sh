@@ -55,7 +55,7 @@ nats() {
   local user secrets=()
   kubectl create namespace "$namespace" &&
     kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted || return 1
-  for user in SYS ADMIN WORKER PRODUCER OPERATOR OBSERVER; do
+  for user in $(grep -o "SAILHAND_[A-Z]*_PASSWORD" "$project/deploy/nats/accounts.conf" | sed "s/SAILHAND_//; s/_PASSWORD//"); do
     secrets+=("--from-literal=SAILHAND_${user}_PASSWORD=${user}password")
   done
   kubectl -n "$namespace" create secret generic nats-passwords "${secrets[@]}" &&
