@@ -1,4 +1,4 @@
-//! Figures, printed by `cargo test --test it_bridge figures -- --ignored --nocapture`.
+//! Figures, printed by `cargo test --test it_bridge figures -- --nocapture`, with bounds that a slow machine meets too.
 #![allow(clippy::print_stdout, reason = "the figures are the purpose")]
 
 use std::time::Duration;
@@ -20,7 +20,6 @@ fn percentiles(mut times: Vec<Duration>) -> (Duration, Duration) {
 }
 
 #[tokio::test]
-#[ignore = "a measurement"]
 async fn accepted_operations_compared_with_bare_publishes() {
     let world = World::new().await;
     let bridge = world.bridge(|_| {}).await;
@@ -37,11 +36,11 @@ async fn accepted_operations_compared_with_bare_publishes() {
     }
     let ((bare_median, bare_high), (median, high)) = (percentiles(bare), percentiles(accepted));
     println!("bare publish p50 {bare_median:?} p99 {bare_high:?}; ApplyOperation p50 {median:?} p99 {high:?}");
+    assert!(median < bare_median + Duration::from_millis(100), "{median:?} beside {bare_median:?}");
 }
 
 #[tokio::test]
-#[ignore = "a measurement"]
-async fn thousand_streams() {
+async fn thousand_streams_have_no_gaps_in_bounded_memory() {
     const STREAMS: usize = 1_000;
     const EVENTS: usize = 500;
     let world = World::new().await;
@@ -111,4 +110,7 @@ async fn thousand_streams() {
          memory {before} KiB before, {most} KiB at most",
         begun.elapsed()
     );
+    // Readers that a busy machine delays get a status instead of a gap.
+    assert!(lost == 0 || reason.contains("ResourceExhausted"), "{reason}");
+    assert!(most < 128 << 10, "{most} KiB");
 }

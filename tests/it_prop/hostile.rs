@@ -1,6 +1,6 @@
 //! A seeded adversary with the rights of a producer beside honest producers, on the bus in memory and in virtual time: it
 //! floods, holds slots and leases, forges headers, reuses ids, sends malformed events, references that do not exist and
-//! commands that panic. `PROPTEST_CASES` is the number of seeds. `it_bus` runs some against real servers.
+//! commands that panic. `PROPTEST_CASES` is the number of seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
