@@ -41,8 +41,9 @@ use crate::retry;
 use crate::task::{DynTask, Registry};
 use crate::telemetry::metrics::{ErrorCode, Metrics, Word};
 
-/// Below so many slots, none is held to wait for due commands. They are asked for at an interval.
-const FEW: usize = 4;
+/// Below so many slots, none is held to wait for due commands. They are asked for at an interval. With four slots, a target
+/// may take three, and the fourth would wait: none would be left to other targets.
+const FEW: usize = 5;
 /// That interval.
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -29,7 +29,7 @@ debian() {
   local family kind
   for family in "" 6; do
     for kind in "" -save -restore; do
-      ln -sf "$root/usr/sbin/xtables-nft-multi" "$parts/xtables/ip${family}tables$kind"
+      ln -sf ../debian/usr/sbin/xtables-nft-multi "$parts/xtables/ip${family}tables$kind"
     done
   done
   rm -rf "$folder"

@@ -465,7 +465,7 @@ async fn reports_escape_texts_and_the_page_marks_simulated_runs() {
     let page = html::render(&report);
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     assert!(page.contains("This report says nothing about the cluster"), "{page}");
-    assert!(page.contains("width:70%"), "the expected share is drawn: {page}");
+    assert!(page.contains("width=\"70\""), "the expected share is drawn: {page}");
     assert!(page.contains("<details open>"), "a failed case shows its evidence at once: {page}");
     let junit = junit::render(&report);
     assert!(
