@@ -57,6 +57,11 @@ impl Keda {
         }
     }
 
+    /// The server counts what is pending a moment after it is stored.
+    async fn lag_becomes(&self, number: u64, when: &str) {
+        eventually(when, WITHIN, async || (self.lag().await == number).then_some(())).await;
+    }
+
     async fn lag(&self) -> u64 {
         self.lag_of(ACCOUNT, "worker").await.expect("the stream is there")
     }
@@ -94,7 +99,6 @@ async fn take(bus: &NatsBus, number: usize) -> Vec<Delivery> {
 }
 
 #[tokio::test]
-
 async fn keda_asks_for_as_many_workers_as_the_queue_needs() {
     let config = format!(
         "http: \"127.0.0.1:-1\"\naccounts {{ {ACCOUNT} {{ jetstream: enabled, users: [{{user: a, password: b}}] }} }}\n"
@@ -115,33 +119,33 @@ async fn keda_asks_for_as_many_workers_as_the_queue_needs() {
 
     assert_eq!(keda.lag_of(ACCOUNT, "worker").await, None, "before `topology apply` it fails, and scales nothing");
     topology::apply(&bus, &Topology::new(&config::Bus::default())).await.unwrap();
-    assert_eq!(keda.lag().await, 0, "idle: the consumer is there before the first worker");
+    keda.lag_becomes(0, "idle: the consumer is there before the first worker").await;
     assert_eq!(keda.replicas(0, 1), 1);
     assert_eq!(keda.lag_of("$G", "worker").await, None, "the account has to be named");
 
     for number in 0..300 {
         send(&bus, number).await;
     }
-    assert_eq!(keda.lag().await, 300, "a burst");
+    keda.lag_becomes(300, "a burst").await;
     assert_eq!(keda.replicas(300, 1), 5);
 
     let taken = take(&bus, 64).await;
-    assert_eq!(keda.lag().await, 300, "what is under way counts");
+    keda.lag_becomes(300, "what is under way counts").await;
     let (delayed, done) = taken.split_at(32);
     for delivery in done {
         delivery.acker.settle(Settlement::Ack).await.unwrap();
     }
-    assert_eq!(keda.lag().await, 268);
+    keda.lag_becomes(268, "lag").await;
     assert_eq!(keda.replicas(268, 5), 5);
     for delivery in delayed {
         delivery.acker.settle(Settlement::Nak(Duration::from_secs(50))).await.unwrap();
     }
-    assert_eq!(keda.lag().await, 268, "delayed NAKs count, so their workers stay");
+    keda.lag_becomes(268, "delayed NAKs count, so their workers stay").await;
 
     for delivery in take(&bus, 236).await {
         delivery.acker.settle(Settlement::Ack).await.unwrap();
     }
-    assert_eq!(keda.lag().await, 32, "only the delayed ones");
+    keda.lag_becomes(32, "only the delayed ones").await;
     assert_eq!(keda.replicas(32, 5), 1);
 
     send(&bus, 300).await;
@@ -151,7 +155,7 @@ async fn keda_asks_for_as_many_workers_as_the_queue_needs() {
     let later = OffsetDateTime::now_utc() + Duration::from_mins(2);
     bus.schedule(&retried, &origin, later).await.unwrap();
     retried.acker.settle(Settlement::Ack).await.unwrap();
-    assert_eq!(keda.lag().await, 32, "a retry in minutes does not keep a worker");
+    keda.lag_becomes(32, "a retry in minutes does not keep a worker").await;
 
     // The 32 come back when their time is over; that they are taken off here stands for it.
     let mut purged = bus.context().get_stream("ISTIO_CMD").await.unwrap();
