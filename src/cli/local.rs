@@ -78,7 +78,7 @@ pub(super) async fn reached(what: &str, name: &str, target: &Target) -> Result<I
 }
 
 /// Whether the cluster may be changed: it is on this machine, `--yes` is set, or the user agrees to `question`. `what`
-/// completes "… may change <cluster>".
+/// completes "… may change `<cluster>`".
 ///
 /// # Errors
 /// [`Error::Unconfirmed`] without a terminal to ask on.

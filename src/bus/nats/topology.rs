@@ -19,7 +19,7 @@ pub struct Applied {
 }
 
 /// Creates what is missing and updates what differs. Deletes no stream, except the command stream of an earlier version
-/// after its messages were moved ([`migration`]). A difference that the server cannot update (such as the retention of a
+/// after its messages were moved (`migration`). A difference that the server cannot update (such as the retention of a
 /// work queue) is an error that names it.
 ///
 /// # Errors
