@@ -7,7 +7,6 @@ pub mod error;
 mod feed;
 pub mod identity;
 pub mod kubeconfig;
-mod listener;
 pub mod matching;
 pub mod operation;
 mod outbox;
@@ -18,17 +17,20 @@ mod service;
 mod stream;
 pub mod text;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::Listener as _;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic::transport::server::Connected;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
@@ -36,6 +38,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::client::{self, Client};
 use crate::config::{BridgeTls, Config};
+use crate::web::listener::{self, Bounded, Connection};
 use adapter::Adapter;
 use error::Error;
 use feed::Feed;
@@ -99,9 +102,9 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
     if let Some(outbox) = &outbox {
         outbox.prepare(&client).await?;
     }
-    let (listener, address) = listener::bind(bridge.listen).await?;
+    let (listener, address) = bind(bridge.listen).await?;
     let second = match (&bridge.tls, tls) {
-        (Some(settings), Some(tls)) => Some((listener::bind(settings.listen).await?, tls)),
+        (Some(settings), Some(tls)) => Some((bind(settings.listen).await?, tls)),
         _ => None,
     };
     let tls_address = second.as_ref().map(|((_, address), _)| *address);
@@ -145,6 +148,16 @@ fn server() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
 }
 
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    listener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
 type Served = JoinHandle<Result<(), tonic::transport::Error>>;
 
 fn serve(
@@ -154,7 +167,12 @@ fn serve(
     connections: Arc<Semaphore>,
     stop: CancellationToken,
 ) -> Served {
-    let incoming = listener::accept(listener, connections);
+    // Keepalive writes to live connections more often than silence is allowed.
+    let bounded = Bounded::sharing(listener, connections, Duration::ZERO);
+    let incoming = futures::stream::unfold(bounded, async |mut bounded| {
+        let (connection, _) = bounded.accept().await;
+        Some((Ok::<_, io::Error>(connection), bounded))
+    });
     let running = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
     tokio::spawn(running)
 }

@@ -28,7 +28,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{self, Client};
 use crate::config::Config;
 use crate::error::{Class, Classify, Code};
-use crate::web::listener::{Bounded, Peer};
+use crate::web::listener::{self, Bounded, Peer};
 use crate::web::token::Verifier;
 use access::Access;
 use index::Index;
@@ -145,8 +144,7 @@ pub async fn start(
     };
     let client = Client::connect(config).await.map_err(client::Error::from)?;
     let fail = |source| Error::Listen { address: dashboard.listen, source };
-    let listener = TcpListener::bind(dashboard.listen).await.map_err(fail)?;
-    let address = listener.local_addr().map_err(fail)?;
+    let (listener, address) = listener::bind(dashboard.listen).await.map_err(fail)?;
     let shared = Arc::new(Shared {
         client,
         index: RwLock::new(Index::new(dashboard.max_runs)),

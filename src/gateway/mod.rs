@@ -23,7 +23,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +32,7 @@ use crate::config::{self, Config};
 use crate::error::{Class, Classify, Code};
 use crate::event::schema::Verb;
 use crate::web::hosts::Hosts;
-use crate::web::listener::Bounded;
+use crate::web::listener::{self, Bounded};
 
 pub use openapi::document as openapi;
 
@@ -133,8 +132,7 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
     let catalogue = Catalogue::new(verbs)?;
     let client = Client::connect(config).await.map_err(client::Error::from)?;
     let fail = |source| Error::Listen { address: settings.listen, source };
-    let listener = TcpListener::bind(settings.listen).await.map_err(fail)?;
-    let address = listener.local_addr().map_err(fail)?;
+    let (listener, address) = listener::bind(settings.listen).await.map_err(fail)?;
     if settings.principals.is_empty() {
         tracing::warn!("gateway.principals is empty: every request for commands is refused");
     }

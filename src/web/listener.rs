@@ -1,5 +1,5 @@
-//! A TCP listener with limits of open connections and of their silence. Further connections wait in the backlog of the
-//! operating system.
+//! A TCP listener with limits of open connections and of their silence, for HTTP and gRPC. Further connections wait in
+//! the backlog of the operating system.
 
 use std::future::Future;
 use std::io;
@@ -30,8 +30,23 @@ impl Bounded {
     /// At most `most` connections. One is closed a minute and `longest_wait` after its last response; events that go on
     /// for longer have comments between them.
     pub(crate) fn new(listener: TcpListener, most: usize, longest_wait: Duration) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(most)), silence: SILENCE + longest_wait }
+        Self::sharing(listener, Arc::new(Semaphore::new(most)), longest_wait)
     }
+
+    /// As [`Bounded::new`], with a limit that several listeners share.
+    pub(crate) fn sharing(listener: TcpListener, free: Arc<Semaphore>, longest_wait: Duration) -> Self {
+        Self { listener, free, silence: SILENCE + longest_wait }
+    }
+}
+
+/// Binds an address. Gives the address too, which has the port that the system has chosen for port 0.
+///
+/// # Errors
+/// The system's.
+pub(crate) async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
 }
 
 impl Listener for Bounded {
