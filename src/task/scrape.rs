@@ -204,15 +204,6 @@ fn place(object: &Value) -> String {
     format!("{}/{}", text("namespace"), text("name"))
 }
 
-fn reference(api_version: &str, kind: &str, namespace: &str, name: &str) -> ObjectRef {
-    ObjectRef {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        namespace: Some(namespace.to_owned()),
-        name: name.to_owned(),
-    }
-}
-
 /// The `Prometheus` object of the store: the named one, or that of the pods behind the store's Service.
 async fn prometheus_object(
     cluster: &Cluster,
@@ -221,14 +212,14 @@ async fn prometheus_object(
 ) -> Result<Option<Value>, Error> {
     if let Some(named) = named {
         let (namespace, name) = (named.namespace.as_str(), &named.name);
-        let live = cluster.get(&reference(OPERATOR, "Prometheus", namespace, name)).await?;
+        let live = cluster.get(&ObjectRef::new(OPERATOR, "Prometheus", Some(namespace), name)).await?;
         let missing = || ConnectionError::NoPrometheusObject { prometheus: format!("{namespace}/{name}") };
         return Ok(Some(live.ok_or_else(missing)?));
     }
     let pods = store.pods().await?;
     let Some(owner) = pods.iter().find_map(|pod| pod["metadata"]["labels"][OWNER].as_str()) else { return Ok(None) };
     let namespace = pods[0]["metadata"]["namespace"].as_str().unwrap_or_default();
-    Ok(cluster.get(&reference(OPERATOR, "Prometheus", namespace, owner)).await?)
+    Ok(cluster.get(&ObjectRef::new(OPERATOR, "Prometheus", Some(namespace), owner)).await?)
 }
 
 async fn monitor_objects(

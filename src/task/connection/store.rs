@@ -159,12 +159,7 @@ impl Store {
     pub async fn pods(&self) -> Result<Vec<Value>, Error> {
         let mut pods = Vec::new();
         let Reach::Proxy { cluster, service } = &self.reach else { return Ok(pods) };
-        let object = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Service".to_owned(),
-            namespace: Some(service.namespace.clone()),
-            name: service.name.clone(),
-        };
+        let object = ObjectRef::new("v1", "Service", Some(&service.namespace), &service.name);
         let live = cluster.get(&object).await?.unwrap_or_default();
         let selector = live["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
         if let (Some(selector), Some(kind)) = (selector, cluster.kind("v1", "Pod").await?) {
