@@ -12,10 +12,8 @@ use super::discover::{self, DiscoverParams};
 use crate::notice::{Changed, Discovered, Lost, Notice};
 use crate::observe::changes::{Difference, Tracker};
 use crate::observe::instance::{Instance, InstanceKind, State};
-use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
+use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext, watches};
 
-/// Longest watch. The message waits in the queue's stream meanwhile, which keeps messages for a week.
-const LONGEST: Duration = Duration::from_hours(24);
 /// Servers in one event: about 1 KB each.
 const MOST: usize = 100;
 
@@ -27,7 +25,7 @@ pub struct Watch;
 #[serde(deny_unknown_fields)]
 pub struct WatchParams {
     /// How long, from when it begins; at most 24h. One that another worker takes over begins again: `expirytime` bounds it.
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "watches::ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
     /// Seconds between two lists.
@@ -48,10 +46,6 @@ pub struct WatchParams {
     /// Whether to report servers outside the cluster that other programs are configured with.
     #[serde(default = "yes")]
     pub outside: bool,
-}
-
-fn ten_minutes() -> String {
-    "10m".to_owned()
 }
 
 const fn thirty() -> u32 {
@@ -90,7 +84,7 @@ impl Task for Watch {
     const SLOT_CLASS: SlotClass = SlotClass::Watch;
 
     fn limits(&self) -> Limits {
-        Limits { deadline: LONGEST + Duration::from_hours(1), ..Limits::default() }
+        watches::limits()
     }
 
     fn installation(&self, _: &WatchParams) -> Option<String> {
@@ -109,11 +103,7 @@ impl Task for Watch {
     }
 
     async fn run(&self, cx: &TaskContext, params: WatchParams) -> Result<Outcome<WatchReport>, Failure<WatchReport>> {
-        let wrong = |reason: String| Error::Parameter { field: "duration", reason };
-        let duration = humantime::parse_duration(&params.duration).map_err(|error| wrong(error.to_string()))?;
-        if duration > LONGEST {
-            return Err(wrong(format!("{} is more than 24h", params.duration)).into());
-        }
+        let duration = watches::duration(&params.duration)?;
         let begun = Instant::now();
         let (tracker, report) = (Tracker::default(), WatchReport::default());
         let mut watched = Watched { cx, params: &params, begun, tracker, report, unread: BTreeSet::new() };
