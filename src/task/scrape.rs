@@ -16,7 +16,6 @@ use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectReport, ObjectsReport};
-use crate::observe::envelope;
 use crate::observe::instance::InstanceKind;
 use crate::observe::scrape::{self, Monitor};
 
@@ -172,14 +171,8 @@ fn with_objects(report: &ScrapeReport, done: ObjectsReport) -> ScrapeReport {
 
 /// Refuses where another job scrapes the same pods. A store that does not answer, or serves no targets, is not known to.
 async fn others(store: &Store, monitors: &[Monitor], force: bool, warnings: &mut Vec<String>) -> Result<(), Error> {
-    let targets = match store.get("/api/v1/targets", &[("state", "active".to_owned())]).await {
-        Ok(answer) => match envelope::data(&answer) {
-            Ok((data, _)) => data["activeTargets"].as_array().cloned().unwrap_or_default(),
-            Err(trouble) => {
-                warnings.push(format!("whether other jobs scrape Istio is not known: {trouble}"));
-                return Ok(());
-            }
-        },
+    let targets = match store.active_targets().await {
+        Ok(targets) => targets.unwrap_or_default(),
         Err(Error::Connection(error)) => {
             warnings.push(format!("whether other jobs scrape Istio is not known: {error}"));
             return Ok(());

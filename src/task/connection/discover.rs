@@ -24,6 +24,8 @@ const MOST_ASKED: usize = 30;
 const MOST_COMPARED: usize = 5;
 /// Servers in one report.
 const MOST_REPORTED: usize = 200;
+/// Endpoint with the version and what tells the product.
+const BUILD_INFO: &str = "/api/v1/status/buildinfo";
 
 /// The task.
 pub struct Discover;
@@ -232,9 +234,7 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
         }
         Err(trouble) => return (State::Discovered, Some(trouble.to_string())),
     }
-    if let Ok(answer) = store.get("/api/v1/status/buildinfo", &[]).await
-        && let Ok((data, _)) = envelope::data(&answer)
-    {
+    if let Ok(data) = store.data(BUILD_INFO, &[]).await {
         instance.version = data["version"].as_str().filter(|text| !text.is_empty()).map(|text| envelope::cut(text, 60));
         if let Some(flavor) = flavor(&data) {
             instance.flavor = flavor;
@@ -245,8 +245,7 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
 
 /// Whether the store is a `VictoriaMetrics`; false where it does not tell.
 pub(super) async fn is_victoria_metrics(store: &Store) -> bool {
-    let Ok(answer) = store.get("/api/v1/status/buildinfo", &[]).await else { return false };
-    envelope::data(&answer).is_ok_and(|(data, _)| flavor(&data) == Some(Flavor::VictoriaMetrics))
+    store.data(BUILD_INFO, &[]).await.is_ok_and(|data| flavor(&data) == Some(Flavor::VictoriaMetrics))
 }
 
 /// Other stores of the cluster that have metrics of Istio, by Service. A store that cannot be asked is left out.
@@ -270,7 +269,7 @@ pub(super) async fn stores_with_istio(cluster: &Arc<Cluster>, than: &Store) -> R
     Ok(asked.buffered(AT_ONCE).filter_map(std::future::ready).collect().await)
 }
 
-/// Product, from `/api/v1/status/buildinfo`.
+/// Product, from [`BUILD_INFO`].
 fn flavor(data: &Value) -> Option<Flavor> {
     if data["application"].as_str().is_some_and(|application| application.contains("Mimir")) {
         Some(Flavor::Mimir)
