@@ -25,7 +25,8 @@ pub struct Watch;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchParams {
-    /// How long, from when it begins; at most 24h. One that another worker takes over begins again: `expirytime` bounds it.
+    /// Duration of the watch from its start; at most 24h. If another worker takes it over, it starts again; `expirytime`
+    /// bounds it in any case.
     #[serde(default = "watches::ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
