@@ -89,7 +89,8 @@ pub struct Resolved {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discovered {
-    /// Whether these are all servers as a watch begins, which it does again with each attempt: earlier ones are void.
+    /// Whether a watch begins, which it does again with each attempt: servers of earlier events are void. If there are more
+    /// than 100 servers, events with `false` follow.
     pub first: bool,
     /// New servers.
     pub instances: Vec<Instance>,

@@ -6,18 +6,9 @@ set -uo pipefail
 chart=$(cd "$(dirname "${BASH_SOURCE[0]}")/sailhand" && pwd)
 root=$(cd "$chart/../../.." && pwd)
 export PATH=${SAILHAND_CACHE:-$root/.cache}/bin:$PATH
-failed=0
-
-check() {
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok chart: $name"
-  else
-    echo "FAILED chart: $name: ${output//$'\n'/ | }"
-    failed=1
-  fi
-}
+area=chart
+# shellcheck source=../../tests/support/checks.sh
+source "$root/tests/support/checks.sh"
 
 refuses() {
   local output
@@ -26,13 +17,6 @@ refuses() {
     return 1
   fi
   [[ $output == *"values don't meet the specifications of the schema"* ]] || { echo "$output"; return 1; }
-}
-
-same_versions() {
-  local program app
-  program=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
-  app=$(sed -n 's/^appVersion: "\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' "$chart/Chart.yaml")
-  [[ $program == "$app" ]] || { echo "Cargo.toml has $program, Chart.yaml $app"; return 1; }
 }
 
 # The API server judges the pods of all templates in a namespace with the PodSecurity level restricted.
@@ -65,7 +49,7 @@ check "unknown value is refused" refuses --set dashbord.enabled=true
 check "unknown switch is refused" refuses --set clusterRole.meshes=true
 check "wrong type is refused" refuses --set-string replicas=two
 check "port out of range is refused" refuses --set dashboard.port=70000
-check "versions agree" same_versions
+check "versions agree" env SAILHAND_SNAPSHOT=1 "$root/deploy/release/release.sh" version
 check "pods meet the PodSecurity level restricted" restricted
 check "alerts" promtool check rules "$chart/files/alerts.yaml"
 check "alerts fire" promtool test rules "$chart/files/alerts.test.yaml"

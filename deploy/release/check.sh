@@ -9,18 +9,9 @@ programs=${1:-${CARGO_TARGET_DIR:-$root/target}/debug}
 state=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-release-check-XXXXXX")
 trap 'rm -rf "$state"' EXIT
 export SAILHAND_SNAPSHOT=1
-failed=0
-
-check() {
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok release: $name"
-  else
-    echo "FAILED release: $name: ${output//$'\n'/ | }"
-    failed=1
-  fi
-}
+area=release
+# shellcheck source=../../tests/support/checks.sh
+source "$root/tests/support/checks.sh"
 
 made() {
   DIST=$state/$1 "$here/release.sh" pack linux-amd64 "$programs" && DIST=$state/$1 "$here/release.sh" finish

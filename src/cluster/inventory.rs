@@ -322,12 +322,7 @@ impl Cluster {
 }
 
 fn object(cluster: &Cluster, installation: &str) -> ObjectRef {
-    ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: Some(cluster.inventory_namespace().to_owned()),
-        name: format!("{PREFIX}{installation}"),
-    }
+    ObjectRef::new("v1", "ConfigMap", Some(cluster.inventory_namespace()), &format!("{PREFIX}{installation}"))
 }
 
 fn id(object: &ObjectRef) -> String {
@@ -420,7 +415,7 @@ pub(super) async fn namespace(cluster: &Cluster, name: &str) -> Result<ObjectRef
 
 /// A namespace as an object.
 pub(super) fn namespace_ref(name: &str) -> ObjectRef {
-    ObjectRef { api_version: "v1".to_owned(), kind: "Namespace".to_owned(), namespace: None, name: name.to_owned() }
+    ObjectRef::new("v1", "Namespace", None, name)
 }
 
 /// The kind Namespace, which needs no discovery.

@@ -23,6 +23,17 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
+    /// The object with this `apiVersion`, kind, namespace (none if it is cluster-scoped) and name.
+    #[must_use]
+    pub fn new(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Self {
+        Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        }
+    }
+
     /// The API group, empty for the core one.
     #[must_use]
     pub fn group(&self) -> &str {

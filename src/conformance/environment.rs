@@ -64,17 +64,6 @@ pub fn reference(object: &Value) -> ObjectRef {
     }
 }
 
-/// A reference from its parts.
-#[must_use]
-pub fn named(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> ObjectRef {
-    ObjectRef {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-    }
-}
-
 /// A cluster in memory: it stores what is applied, and a Deployment has its ready pod at once. For the simulated driver
 /// and tests.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::model::{CaseResult, Evidence, Level, MeshInfo, Reason, RunInfo, RunReport, Status, SuiteInfo};
+use super::model::{CaseResult, Level, MeshInfo, Reason, RunInfo, RunReport, Status, SuiteInfo};
 use super::suite::{Case, Suite, SuiteKind};
 use super::verdict::{self, Profile};
 use crate::hex::hex;
@@ -124,11 +124,12 @@ pub fn read(report: &str, log: Option<&str>) -> Result<RunReport, Error> {
     }
     let log = log.map(Log::read);
     if log.is_none() {
-        report.check_counts(&suite.cases, suite.version)?;
+        report.check_counts(&suite)?;
     }
-    let title = |case: &Case| suite.specs.iter().find(|spec| spec.key == case.spec).map_or("", |spec| spec.title);
-    let cases: Vec<_> =
-        (1..).zip(&suite.cases).map(|(place, case)| report.case(case, title(case), place, log.as_ref())).collect();
+    let cases: Vec<_> = (1..)
+        .zip(&suite.cases)
+        .map(|(place, case)| report.case(case, profile_of(&suite, case), place, log.as_ref()))
+        .collect();
     let specs = verdict::specs(&suite, &suite.cases, &cases, &report.declared(&suite));
     let summary = verdict::summary(&suite, &cases, &specs, "completed");
     let run = RunInfo {
@@ -153,6 +154,11 @@ fn limit(what: &'static str, text: &str, limit: usize) -> Result<(), Error> {
     if size > limit { Err(Error::TooLarge { what, size, limit }) } else { Ok(()) }
 }
 
+/// Name of the profile to which a case belongs: the title of its specification.
+fn profile_of(suite: &Suite, case: &Case) -> &'static str {
+    suite.specs.iter().find(|spec| spec.key == case.spec).map_or("", |spec| spec.title)
+}
+
 impl Report {
     fn profile(&self, name: &str) -> Option<&ProfileReport> {
         self.profiles.iter().find(|profile| profile.name == name)
@@ -160,10 +166,9 @@ impl Report {
 
     /// A profile declares its core features and lists the extended ones.
     fn declared(&self, suite: &Suite) -> Profile {
-        let title = |case: &Case| suite.specs.iter().find(|spec| spec.key == case.spec).map_or("", |spec| spec.title);
         let is_declared = |case: &&Case| {
-            let has_part = self.part(case, title(case)).is_some();
-            has_part && self.status(case, title(case)) != Status::NotSupported
+            let profile = profile_of(suite, case);
+            self.part(case, profile).is_some() && self.status(case, profile) != Status::NotSupported
         };
         let supported = suite.cases.iter().filter(is_declared).map(|case| case.feature).collect();
         Profile { supported, ..Profile::default() }
@@ -193,22 +198,21 @@ impl Report {
     }
 
     /// The suite counts `MeshBasic` in every profile of the mesh.
-    fn check_counts(&self, cases: &[Case], version: &'static str) -> Result<(), Error> {
-        for profile in
-            self.profiles.iter().filter(|profile| ["MESH-HTTP", "MESH-GRPC"].contains(&profile.name.as_str()))
-        {
+    fn check_counts(&self, suite: &Suite) -> Result<(), Error> {
+        for spec in &suite.specs {
+            let Some(profile) = self.profile(spec.title) else { continue };
             let parts =
                 [(Level::Core, Some(&profile.core), "core"), (Level::Extended, profile.extended.as_ref(), "extended")];
             for (level, part, name) in parts {
                 let Some(part) = part else { continue };
-                let spec = if profile.name == "MESH-HTTP" { "mesh_http" } else { "mesh_grpc" };
-                let is_counted = |case: &&Case| case.level == level && (case.spec == spec || case.id == "MeshBasic");
-                let passed =
-                    cases.iter().filter(is_counted).filter(|case| self.status(case, &profile.name) == Status::Passed);
+                let is_counted =
+                    |case: &&Case| case.level == level && (case.spec == spec.key || case.id == "MeshBasic");
+                let is_passed = |case: &&Case| self.status(case, &profile.name) == Status::Passed;
+                let passed = suite.cases.iter().filter(is_counted).filter(is_passed);
                 let known = u32::try_from(passed.count()).unwrap_or(u32::MAX);
                 if known != part.statistics.passed {
                     let (profile, counted) = (format!("{} {name}", profile.name), part.statistics.passed);
-                    return Err(Error::Counts { profile, counted, known, version });
+                    return Err(Error::Counts { profile, counted, known, version: suite.version });
                 }
             }
         }
@@ -236,20 +240,12 @@ impl Report {
             _ => format!("{} in the suite of Gateway API", status.as_str()),
         };
         CaseResult {
-            case_id: case.id.to_owned(),
-            title: case.title.to_owned(),
-            spec: case.spec.to_owned(),
-            kind: case.kind,
-            feature: case.feature.to_owned(),
-            conformance_level: case.level,
-            ordinal,
-            status,
             reason: (status == Status::Failed).then_some(Reason::Assertion),
             message,
             suspected_race,
             duration_ms: logged.map_or(0, |test| test.duration_ms),
             attempts: 1,
-            evidence: Evidence::default(),
+            ..case.result(ordinal, status)
         }
     }
 }

@@ -208,26 +208,12 @@ fn legacy(suite: &Suite, results: &[CaseResult], specs: &[SpecResult]) -> Legacy
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Evidence, Reason};
+    use super::super::model::Reason;
     use super::*;
 
     fn result(case: &Case, status: Status) -> CaseResult {
-        CaseResult {
-            case_id: case.id.to_owned(),
-            title: case.title.to_owned(),
-            spec: case.spec.to_owned(),
-            kind: case.kind,
-            feature: case.feature.to_owned(),
-            conformance_level: case.level,
-            ordinal: 1,
-            status,
-            reason: (status != Status::Passed).then_some(Reason::Assertion),
-            message: String::new(),
-            suspected_race: String::new(),
-            duration_ms: 1,
-            attempts: 1,
-            evidence: Evidence::default(),
-        }
+        let reason = (status != Status::Passed).then_some(Reason::Assertion);
+        CaseResult { reason, duration_ms: 1, attempts: 1, ..case.result(1, status) }
     }
 
     /// The verdict on access control when the cases end as `how` says.

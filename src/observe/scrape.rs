@@ -137,8 +137,23 @@ pub fn labels_for(selector: &Value, own: &BTreeMap<String, String>) -> Result<BT
     Err(format!("the labels {} do not match the selector {selector}", json!(labels)))
 }
 
-/// The first of the candidate namespaces in which a `Prometheus` object reads monitors of this kind. Without a namespace
-/// selector it reads those of its own namespace only.
+/// Whether a `Prometheus` object reads the monitors of a namespace. `field` is [`Monitor::field`]. Without a namespace
+/// selector it reads those of its own namespace only. Source: Prometheus Operator's API types.
+pub(super) fn reads_namespace(prometheus: &Value, field: &str, name: &str, namespaces: &[Value]) -> bool {
+    let selector = &prometheus["spec"][format!("{field}NamespaceSelector")];
+    if selector.is_null() {
+        return prometheus["metadata"]["namespace"] == name;
+    }
+    selects_namespace_in(namespaces, selector, name)
+}
+
+/// Whether a selector selects the namespace of this name. One that is not in the list has no labels but its name.
+pub(super) fn selects_namespace_in(namespaces: &[Value], selector: &Value, name: &str) -> bool {
+    let live = namespaces.iter().find(|one| one["metadata"]["name"] == name);
+    selects_namespace(selector, name, live.map(|one| &one["metadata"]["labels"]))
+}
+
+/// The first of the candidate namespaces in which a `Prometheus` object reads monitors of this kind.
 ///
 /// # Errors
 /// Why none of them is.
@@ -155,14 +170,7 @@ pub fn namespace_for(
     }
     let own = prometheus["metadata"]["namespace"].as_str().unwrap_or_default();
     let selector = &spec[format!("{field}NamespaceSelector")];
-    let is_read = |name: &&String| {
-        if selector.is_null() {
-            return *name == own;
-        }
-        let live = namespaces.iter().find(|one| one["metadata"]["name"] == name.as_str());
-        selects_namespace(selector, name, live.map(|one| &one["metadata"]["labels"]))
-    };
-    if let Some(name) = candidates.iter().find(is_read) {
+    if let Some(name) = candidates.iter().find(|name| reads_namespace(prometheus, field, name, namespaces)) {
         return Ok(name.clone());
     }
     let tried = candidates.join(", ");

@@ -8,6 +8,7 @@ mod pods;
 mod record;
 mod refusal;
 mod registry;
+mod watches;
 
 pub mod addon;
 pub mod analyze;

@@ -182,12 +182,7 @@ impl Work<'_> {
     }
 
     fn object(&self) -> ObjectRef {
-        ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Namespace".to_owned(),
-            namespace: None,
-            name: self.params.namespace.to_string(),
-        }
+        ObjectRef::new("v1", "Namespace", None, self.params.namespace.as_str())
     }
 
     fn failed(&self, fault: ApiError) -> Error {

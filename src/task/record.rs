@@ -17,12 +17,7 @@ use crate::cluster::{Cluster, ObjectRef};
 /// [`ConnectionError::CorruptRecord`] for a `ConfigMap` without a valid record: reading it as none would forget what an
 /// earlier command has made.
 pub async fn read<T: DeserializeOwned>(cluster: &Cluster, installation: &str, key: &str) -> Result<Option<T>, Error> {
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "ConfigMap".to_owned(),
-        namespace: Some(cluster.inventory_namespace().to_owned()),
-        name: installation.to_owned(),
-    };
+    let object = ObjectRef::new("v1", "ConfigMap", Some(cluster.inventory_namespace()), installation);
     let Some(map) = cluster.get(&object).await? else { return Ok(None) };
     let corrupt =
         |reason: String| ConnectionError::CorruptRecord { object: object.to_string(), key: key.to_owned(), reason };

@@ -16,7 +16,6 @@ use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectReport, ObjectsReport};
-use crate::observe::envelope;
 use crate::observe::instance::InstanceKind;
 use crate::observe::scrape::{self, Monitor};
 
@@ -172,14 +171,8 @@ fn with_objects(report: &ScrapeReport, done: ObjectsReport) -> ScrapeReport {
 
 /// Refuses where another job scrapes the same pods. A store that does not answer, or serves no targets, is not known to.
 async fn others(store: &Store, monitors: &[Monitor], force: bool, warnings: &mut Vec<String>) -> Result<(), Error> {
-    let targets = match store.get("/api/v1/targets", &[("state", "active".to_owned())]).await {
-        Ok(answer) => match envelope::data(&answer) {
-            Ok((data, _)) => data["activeTargets"].as_array().cloned().unwrap_or_default(),
-            Err(trouble) => {
-                warnings.push(format!("whether other jobs scrape Istio is not known: {trouble}"));
-                return Ok(());
-            }
-        },
+    let targets = match store.active_targets().await {
+        Ok(targets) => targets.unwrap_or_default(),
         Err(Error::Connection(error)) => {
             warnings.push(format!("whether other jobs scrape Istio is not known: {error}"));
             return Ok(());
@@ -204,15 +197,6 @@ fn place(object: &Value) -> String {
     format!("{}/{}", text("namespace"), text("name"))
 }
 
-fn reference(api_version: &str, kind: &str, namespace: &str, name: &str) -> ObjectRef {
-    ObjectRef {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        namespace: Some(namespace.to_owned()),
-        name: name.to_owned(),
-    }
-}
-
 /// The `Prometheus` object of the store: the named one, or that of the pods behind the store's Service.
 async fn prometheus_object(
     cluster: &Cluster,
@@ -221,14 +205,14 @@ async fn prometheus_object(
 ) -> Result<Option<Value>, Error> {
     if let Some(named) = named {
         let (namespace, name) = (named.namespace.as_str(), &named.name);
-        let live = cluster.get(&reference(OPERATOR, "Prometheus", namespace, name)).await?;
+        let live = cluster.get(&ObjectRef::new(OPERATOR, "Prometheus", Some(namespace), name)).await?;
         let missing = || ConnectionError::NoPrometheusObject { prometheus: format!("{namespace}/{name}") };
         return Ok(Some(live.ok_or_else(missing)?));
     }
     let pods = store.pods().await?;
     let Some(owner) = pods.iter().find_map(|pod| pod["metadata"]["labels"][OWNER].as_str()) else { return Ok(None) };
     let namespace = pods[0]["metadata"]["namespace"].as_str().unwrap_or_default();
-    Ok(cluster.get(&reference(OPERATOR, "Prometheus", namespace, owner)).await?)
+    Ok(cluster.get(&ObjectRef::new(OPERATOR, "Prometheus", Some(namespace), owner)).await?)
 }
 
 async fn monitor_objects(

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::analyze::{count, finding_report, is_wanted, rules_for};
 use super::names::Namespace;
-use super::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
+use super::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext, watches};
 use crate::analysis::incremental::Difference;
 use crate::analysis::{Finding, Level};
 use crate::cluster::configuration::Live;
@@ -22,9 +22,6 @@ use crate::notice::{Found, Notice, Resolved};
 const READ: Duration = Duration::from_mins(1);
 /// Bytes of findings in one event; a quarter of what a NATS server takes in one message by default.
 const MOST: usize = 256 * 1024;
-/// Longest watch. The message waits in the queue's stream meanwhile, which keeps messages for a week.
-const LONGEST: Duration = Duration::from_hours(24);
-
 /// Between two signs of life where nothing happens.
 const ALIVE: Duration = Duration::from_mins(1);
 
@@ -37,7 +34,7 @@ pub struct Watch;
 pub struct WatchParams {
     /// Duration of the watch from its start; at most 24h. If another worker takes it over, it starts again; `expirytime`
     /// bounds it in any case.
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "watches::ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
     /// Tell findings of these namespaces only; of all when empty. What is read stays the same.
@@ -48,10 +45,6 @@ pub struct WatchParams {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub codes: Vec<String>,
-}
-
-fn ten_minutes() -> String {
-    "10m".to_owned()
 }
 
 /// Report of `config.watch-analyze`: of its last attempt.
@@ -86,7 +79,7 @@ impl Task for Watch {
     const SLOT_CLASS: SlotClass = SlotClass::Watch;
 
     fn limits(&self) -> Limits {
-        Limits { deadline: LONGEST + Duration::from_hours(1), ..Limits::default() }
+        watches::limits()
     }
 
     fn installation(&self, _: &WatchParams) -> Option<String> {
@@ -98,11 +91,7 @@ impl Task for Watch {
     }
 
     async fn run(&self, cx: &TaskContext, params: WatchParams) -> Result<Outcome<WatchReport>, Failure<WatchReport>> {
-        let wrong = |reason: String| Error::Parameter { field: "duration", reason };
-        let duration = humantime::parse_duration(&params.duration).map_err(|error| wrong(error.to_string()))?;
-        if duration > LONGEST {
-            return Err(wrong(format!("{} is more than 24h", params.duration)).into());
-        }
+        let duration = watches::duration(&params.duration)?;
         let rules = rules_for(&params.codes)?;
         cx.step("read", 0, 1, "reading the cluster");
         let cluster = cx.cluster().await?;

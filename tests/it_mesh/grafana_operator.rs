@@ -1,17 +1,12 @@
 //! `dashboard.*` by the Grafana Operator: custom resources against CRDs with the fields and the immutability rules of the
 //! Operator's `api/v1beta1`. Its own CRDs are in no Go module that is served, so these are written anew.
 
-use std::collections::BTreeMap;
-
-use sailhand::config::Connection;
-use sailhand::http::Credentials;
-use sailhand::observe::instance::InstanceKind;
 use sailhand::task::connection;
 use sailhand::task::dashboard::{Apply, By, DashboardReport, Remove};
 use serde_json::{Value, json};
 
 use crate::cluster_target::{object, read, unique, write};
-use crate::connections::{run, with_connections};
+use crate::connections::{one, run, with_connections};
 use crate::support::istio_crds::kubectl;
 
 const GROUP: &str = "grafana.integreatly.org";
@@ -65,13 +60,7 @@ fn install() {
 async fn the_operator_gets_resources_that_its_schema_takes_and_a_second_run_writes_nothing() {
     install();
     let space = unique("grafana-cr");
-    let store = Connection {
-        kind: InstanceKind::Prometheus,
-        url: "http://prometheus.example".to_owned(),
-        scope: BTreeMap::new(),
-        credentials: Credentials::default(),
-    };
-    let cx = with_connections(&space, BTreeMap::from([("mesh".to_owned(), store)]));
+    let cx = with_connections(&space, one("mesh", "prometheus.example"));
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
     let api = format!("{GROUP}/v1beta1");
     let metadata = json!({"name": "team", "namespace": space, "labels": {"dashboards": "team"}});

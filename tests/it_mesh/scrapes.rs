@@ -5,17 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sailhand::cluster::Action;
-use sailhand::config::Connection;
 use sailhand::error::{Class, Classify as _, Code};
-use sailhand::http::Credentials;
-use sailhand::observe::instance::InstanceKind;
 use sailhand::task::TaskContext;
 use sailhand::task::connection;
 use sailhand::task::scrape::{Apply, Remove, ScrapeReport};
 use serde_json::{Value, json};
 
 use crate::cluster_target::{object, read, unique, write};
-use crate::connections::{run, with_connections};
+use crate::connections::{one, run, with_connections};
 use crate::support::eventually::eventually;
 use crate::support::prometheus::{Prometheus, serve};
 use crate::support::{control_plane, istio_crds, operator_crds};
@@ -90,22 +87,12 @@ async fn selectors_that_match_no_monitor_are_refused_with_the_selector() {
     }
 }
 
-fn configured(address: &str) -> BTreeMap<String, Connection> {
-    let connection = Connection {
-        kind: InstanceKind::Prometheus,
-        url: format!("http://{address}"),
-        scope: BTreeMap::new(),
-        credentials: Credentials::default(),
-    };
-    BTreeMap::from([("mesh".to_owned(), connection)])
-}
-
 #[tokio::test]
 async fn pods_that_another_job_scrapes_are_not_scraped_twice() {
     let targets = json!({"status": "success", "data": {"activeTargets": [
         {"scrapePool": "kubernetes-pods", "health": "up", "scrapeUrl": "http://10.0.0.1:15020/stats/prometheus"}]}});
     let address = serve(move |request| request.starts_with("/api/v1/targets").then(|| (200, targets.to_string())));
-    let cx = with_connections(&unique("twice"), configured(&address));
+    let cx = with_connections(&unique("twice"), one("mesh", &address));
     let error = run(Apply, &cx, json!({"connection": "mesh"})).await.unwrap_err();
     assert_eq!(error.code(), Code::SH3515, "{error}");
     assert!(error.to_string().contains("job kubernetes-pods (1 targets)"), "{error}");
@@ -121,7 +108,7 @@ async fn reported_jobs_make_a_prometheus_without_the_operator_scrape_the_proxies
     let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
     let empty = serve(|_| Some((200, json!({"status": "success", "data": {"activeTargets": []}}).to_string())));
     let space = unique("jobs");
-    let cx = with_connections(&space, configured(&empty));
+    let cx = with_connections(&space, one("mesh", &empty));
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
     let ports = json!([{"name": "http-envoy-prom", "containerPort": port}]);
     let pod =
@@ -143,11 +130,8 @@ async fn reported_jobs_make_a_prometheus_without_the_operator_scrape_the_proxies
     let file = folder.path().join("prometheus.yml");
     std::fs::write(&file, format!("scrape_configs:\n{jobs}")).unwrap();
     let prometheus = Prometheus::start(&file, folder.path(), &[]);
-    let data = eventually("the proxy is scraped", Duration::from_secs(40), async || {
-        let data = prometheus.ask("query?query=istio_build")?;
-        data["result"].as_array().is_some_and(|result| !result.is_empty()).then_some(data)
-    })
-    .await;
+    let data =
+        eventually("the proxy is scraped", Duration::from_secs(40), async || prometheus.series("istio_build")).await;
     let labels = &data["result"][0]["metric"];
     assert_eq!((&labels["namespace"], &labels["pod"]), (&json!(space), &json!("web-1")), "{data:#}");
     assert_eq!(labels["job"], "sailhand-istio-proxies");

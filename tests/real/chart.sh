@@ -16,27 +16,16 @@ source "$project/tests/cluster/settings.sh"
 export KUBECONFIG=${SAILHAND_E2E_KUBECONFIG:-$KUBECONFIG}
 namespace=sailhand-chart
 work=$(mktemp -d "${TMPDIR:-/tmp}/sailhand-chart-XXXXXX")
-failed=0
+area="chart on a node"
+# shellcheck source=../support/checks.sh
+source "$project/tests/support/checks.sh"
 
 clean_up() {
-  [[ -z ${forward:-} ]] || kill "$forward" 2>/dev/null
   helm uninstall sailhand --namespace "$namespace" --wait --timeout 1m >/dev/null 2>&1
   kubectl delete namespace "$namespace" sailhand-chart-work --ignore-not-found --timeout 1m >/dev/null 2>&1
   rm -rf "$work"
 }
 trap clean_up EXIT
-
-check() {
-  local name=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "ok chart on a node: $name"
-  else
-    echo "FAILED chart on a node: $name: ${output//$'\n'/ | }"
-    failed=1
-    return 1
-  fi
-}
 
 images() {
   [[ -z ${SAILHAND_E2E_KUBECONFIG:-} ]] || return 0
@@ -179,6 +168,7 @@ pages() {
   local port=18322 base=http://127.0.0.1:18322 try
   kubectl -n "$namespace" port-forward deployment/sailhand-dashboard "$port:8322" >"$work/forward.log" 2>&1 &
   forward=$!
+  trap 'kill "$forward" 2>/dev/null' EXIT # of the subshell that `check` runs this in
   for ((try = 0; try < 100; try++)); do
     curl -fs "$base/livez" >/dev/null && break
     sleep 0.1

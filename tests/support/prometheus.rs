@@ -46,6 +46,12 @@ impl Prometheus {
         let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
         (answer["status"] == "success").then(|| answer["data"].clone())
     }
+
+    /// The data of a query, percent-encoded; nothing without a series.
+    pub fn series(&self, query: &str) -> Option<Value> {
+        let data = self.ask(&format!("query?query={query}"))?;
+        data["result"].as_array().is_some_and(|result| !result.is_empty()).then_some(data)
+    }
 }
 
 impl Drop for Prometheus {

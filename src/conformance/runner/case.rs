@@ -302,19 +302,11 @@ fn result(
     state: State,
 ) -> CaseResult {
     CaseResult {
-        case_id: case.id.to_owned(),
-        title: case.title.to_owned(),
-        spec: case.spec.to_owned(),
-        kind: case.kind,
-        feature: case.feature.to_owned(),
-        conformance_level: case.level,
-        ordinal,
-        status,
         reason,
         message,
-        suspected_race: String::new(),
         duration_ms: milliseconds(duration),
         attempts: state.rounds,
         evidence: state.evidence,
+        ..case.result(ordinal, status)
     }
 }

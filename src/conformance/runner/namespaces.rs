@@ -8,10 +8,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::super::Error;
-use super::super::environment::{named, reference};
+use super::super::environment::reference;
 use super::super::suite::{Group, NAMESPACE, SECOND, THIRD};
 use super::precheck::items;
 use super::{Context, Options};
+use crate::cluster::ObjectRef;
 use crate::guard::Stop;
 
 /// Label with the run's id.
@@ -125,7 +126,7 @@ impl<'a> Namespaces<'a> {
     /// Asks for the deletion of a group's namespaces.
     pub(super) async fn remove(&self, group: &Group) -> Result<(), Error> {
         for name in self.names(group) {
-            self.cx.environment.delete(&named("v1", "Namespace", None, &name)).await?;
+            self.cx.environment.delete(&ObjectRef::new("v1", "Namespace", None, &name)).await?;
         }
         Ok(())
     }
@@ -165,7 +166,7 @@ impl<'a> Namespaces<'a> {
             return Ok(left.into_iter().map(|(name, _)| name).collect());
         }
         for name in &names {
-            self.cx.environment.delete(&named("v1", "Namespace", None, name)).await?;
+            self.cx.environment.delete(&ObjectRef::new("v1", "Namespace", None, name)).await?;
         }
         if stop.is_some() {
             return Ok(Vec::new());

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::super::Error;
-use super::super::environment::named;
 use super::super::model::{AdapterInfo, ClusterInfo, MeshInfo, RunInfo};
 use super::super::suite::SuiteKind;
 use super::super::verdict::Profile;
 use super::{Context, DataPlane, Options, suite_info};
+use crate::cluster::ObjectRef;
 
 /// Label of the SMI adapter's Deployment.
 const ADAPTER: &str = "app.kubernetes.io/name=sailhand-smi-controller";
@@ -74,7 +74,7 @@ async fn crds(cx: &Context<'_>, options: &Options) -> Result<(), Error> {
 
 /// Served versions of an established CRD; none when it does not exist or is not established.
 pub(super) async fn served(cx: &Context<'_>, name: &str) -> Result<Option<Vec<String>>, Error> {
-    let crd = named("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name);
+    let crd = ObjectRef::new("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name);
     let Some(crd) = cx.environment.get(&crd).await? else { return Ok(None) };
     let established = items(&crd["status"]["conditions"])
         .any(|condition| condition["type"] == "Established" && condition["status"] == "True");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::Error;
-use super::super::environment::{Environment, named, reference};
+use super::super::environment::{Environment, reference};
 use super::super::traffic::{Protocol, Request};
 use crate::cluster::ObjectRef;
 
@@ -53,7 +53,7 @@ impl World {
                 .unwrap_or_default(),
         };
         let services = all("v1", "Service").await?;
-        let deny = environment.get(&named("v1", "Namespace", None, namespace)).await?.unwrap_or_default();
+        let deny = environment.get(&ObjectRef::new("v1", "Namespace", None, namespace)).await?.unwrap_or_default();
         let route = match request.protocol {
             Protocol::Http => "HTTPRoute",
             Protocol::Grpc => "GRPCRoute",

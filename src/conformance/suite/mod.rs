@@ -7,7 +7,7 @@ pub mod smi;
 use serde_json::Value;
 
 use super::Error;
-use super::model::{CaseKind, Level};
+use super::model::{CaseKind, CaseResult, Evidence, Level, Status};
 use super::traffic::{Protocol, Request};
 use crate::suggest;
 
@@ -152,6 +152,29 @@ pub struct Case {
     pub untestable: Option<&'static str>,
     /// What is done, in order.
     pub phases: Vec<Phase>,
+}
+
+impl Case {
+    /// A result without a reason, a message and evidence.
+    #[must_use]
+    pub fn result(&self, ordinal: u32, status: Status) -> CaseResult {
+        CaseResult {
+            case_id: self.id.to_owned(),
+            title: self.title.to_owned(),
+            spec: self.spec.to_owned(),
+            kind: self.kind,
+            feature: self.feature.to_owned(),
+            conformance_level: self.level,
+            ordinal,
+            status,
+            reason: None,
+            message: String::new(),
+            suspected_race: String::new(),
+            duration_ms: 0,
+            attempts: 0,
+            evidence: Evidence::default(),
+        }
+    }
 }
 
 /// Changes, then checks. Checks of requests must hold three times in a row, in a control phase and for objects of the API

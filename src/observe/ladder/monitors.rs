@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{Cause, Diagnosis, Mesh, Severity, text};
-use crate::analysis::istio::selector::{selects, selects_namespace};
+use crate::analysis::istio::selector::selects;
+use crate::observe::scrape::reads_namespace;
 
 /// A monitor for Istio that no Prometheus object selects.
 pub(super) fn unselected(mesh: &Mesh) -> Option<Diagnosis> {
@@ -36,8 +37,7 @@ pub(super) fn unselected(mesh: &Mesh) -> Option<Diagnosis> {
 }
 
 /// Why a Prometheus object does not select a monitor; none when it does. Source: Prometheus Operator's API types: an
-/// absent selector selects nothing, an empty one everything; an absent namespace selector means the object's own
-/// namespace.
+/// absent selector selects nothing, an empty one everything.
 pub(super) fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespaces: &[Value]) -> Option<String> {
     let name = format!("Prometheus {}/{}", text(prometheus, "namespace"), text(prometheus, "name"));
     let selector = &prometheus["spec"][format!("{field}Selector")];
@@ -47,13 +47,13 @@ pub(super) fn refusal(prometheus: &Value, monitor: &Value, field: &str, namespac
     if !selects(selector, &monitor["metadata"]["labels"]) {
         return Some(format!("its labels do not match {field}Selector {selector} of {name}"));
     }
-    let own = text(prometheus, "namespace") == text(monitor, "namespace");
-    let spaces = &prometheus["spec"][format!("{field}NamespaceSelector")];
-    if spaces.is_null() {
-        return (!own).then(|| format!("{name} has no {field}NamespaceSelector, which means its own namespace only"));
+    if reads_namespace(prometheus, field, text(monitor, "namespace"), namespaces) {
+        return None;
     }
-    let space = namespaces.iter().find(|one| one["metadata"]["name"] == monitor["metadata"]["namespace"]);
-    let labels = space.map_or(&Value::Null, |one| &one["metadata"]["labels"]);
-    (!selects_namespace(spaces, text(monitor, "namespace"), Some(labels)))
-        .then(|| format!("its namespace does not match {field}NamespaceSelector {spaces} of {name}"))
+    let spaces = &prometheus["spec"][format!("{field}NamespaceSelector")];
+    Some(if spaces.is_null() {
+        format!("{name} has no {field}NamespaceSelector, which means its own namespace only")
+    } else {
+        format!("its namespace does not match {field}NamespaceSelector {spaces} of {name}")
+    })
 }

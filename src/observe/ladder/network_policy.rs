@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{Mesh, text};
-use crate::analysis::istio::selector::{selects, selects_namespace};
+use crate::analysis::istio::Json as _;
+use crate::analysis::istio::selector::selects;
+use crate::observe::scrape::selects_namespace_in;
 
 /// The policies that select the pod for ingress, none of which admits the store. None where the pod is not isolated, a
 /// policy admits the store, or the store's pods are not known. An `ipBlock` is taken to admit it.
@@ -25,13 +27,9 @@ pub(super) fn blocking(pod: &Value, port: u16, mesh: &Mesh) -> Option<String> {
     Some(places.collect::<Vec<_>>().join(", "))
 }
 
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
 fn admits(policy: &Value, pod: &Value, port: u16, mesh: &Mesh) -> bool {
-    items(&policy["spec"]["ingress"]).iter().any(|rule| {
-        let (ports, from) = (items(&rule["ports"]), items(&rule["from"]));
+    policy["spec"]["ingress"].array().iter().any(|rule| {
+        let (ports, from) = (rule["ports"].array(), rule["from"].array());
         (ports.is_empty() || ports.iter().any(|one| is_port(one, pod, port)))
             && (from.is_empty() || from.iter().any(|peer| is_store(peer, policy, mesh)))
     })
@@ -45,7 +43,7 @@ fn is_port(rule: &Value, pod: &Value, port: u16) -> bool {
     match (&rule["port"], rule["endPort"].as_u64()) {
         (Value::Null, _) => true,
         (Value::String(name), _) => ["containers", "initContainers"].iter().any(|list| {
-            let ports = items(&pod["spec"][list]).iter().flat_map(|container| items(&container["ports"]));
+            let ports = pod["spec"][list].array().iter().flat_map(|container| container["ports"].array());
             ports.into_iter().any(|one| one["name"] == name.as_str() && one["containerPort"] == port)
         }),
         (first, Some(last)) => first.as_u64().is_some_and(|first| (first..=last).contains(&port)),
@@ -62,8 +60,7 @@ fn is_store(peer: &Value, policy: &Value, mesh: &Mesh) -> bool {
         let in_namespace = if peer["namespaceSelector"].is_null() {
             space == text(policy, "namespace")
         } else {
-            let live = mesh.namespaces.iter().find(|one| one["metadata"]["name"] == space);
-            selects_namespace(&peer["namespaceSelector"], space, live.map(|one| &one["metadata"]["labels"]))
+            selects_namespace_in(&mesh.namespaces, &peer["namespaceSelector"], space)
         };
         let pods = &peer["podSelector"];
         in_namespace && (pods.is_null() || selects(pods, &store["metadata"]["labels"]))

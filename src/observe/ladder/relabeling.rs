@@ -4,12 +4,10 @@
 use regex::RegexBuilder;
 use serde_json::Value;
 
+use crate::analysis::istio::Json as _;
+
 /// Largest compiled expression, bytes. A rule with a larger one, or one that is not valid here, is left out.
 const MOST: usize = 1 << 18;
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
 
 /// Jobs whose `metric_relabel_configs` drop a metric whatever its labels are.
 pub(super) fn dropping_jobs(configuration: &Value, metric: &str) -> Vec<String> {
@@ -37,8 +35,8 @@ pub(super) fn label_dropping_jobs(configuration: &Value) -> Vec<String> {
 
 fn jobs(configuration: &Value, drops: &dyn Fn(&Value) -> bool) -> Vec<String> {
     let named = |job: &Value| format!("job {}", job["job_name"].as_str().unwrap_or_default());
-    let all = items(&configuration["scrape_configs"]).iter();
-    all.filter(|job| items(&job["metric_relabel_configs"]).iter().any(drops)).map(named).collect()
+    let all = configuration["scrape_configs"].array().iter();
+    all.filter(|job| job["metric_relabel_configs"].array().iter().any(drops)).map(named).collect()
 }
 
 fn matches(rule: &Value, text: &str) -> Option<bool> {

@@ -1,5 +1,7 @@
 //! Proxies without a target, and targets that fail, each with what the cluster's objects explain.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Answers, Cause, Diagnosis, Mesh, NAMES, Severity, mutual_tls, names, network_policy, warning};
@@ -19,23 +21,26 @@ struct Down {
 
 /// Proxies that are not scraped.
 pub(super) fn incomplete(answers: &Answers, mesh: &Mesh) -> Vec<Diagnosis> {
-    let (up, down) = seen(answers, mesh);
+    let (down, missing) = unseen(answers, mesh);
     let mut found = failing(&down, mesh);
-    let is_explained = |pod: &String| down.iter().any(|one| one.pod == *pod);
-    let missing: Vec<&String> = mesh.expected.iter().filter(|pod| !up.contains(pod) && !is_explained(pod)).collect();
     found.extend(unscraped(&missing, answers, mesh));
     found
+}
+
+/// Failing targets, and pods that no target stands for.
+fn unseen<'a>(answers: &Answers, mesh: &'a Mesh) -> (Vec<Down>, Vec<&'a String>) {
+    let (up, down) = seen(answers, mesh);
+    let known: BTreeSet<&str> = up.iter().map(String::as_str).chain(down.iter().map(|one| &*one.pod)).collect();
+    let missing = mesh.expected.iter().filter(|pod| !known.contains(pod.as_str())).collect();
+    (down, missing)
 }
 
 /// Namespaces of pods without a target: those whose rights are worth asking for.
 #[must_use]
 pub fn namespaces_without_targets(answers: &Answers, mesh: &Mesh) -> Vec<String> {
-    let (up, down) = seen(answers, mesh);
-    let missing = mesh.expected.iter().filter(|pod| !up.contains(pod) && !down.iter().any(|one| one.pod == **pod));
-    let mut spaces: Vec<String> = missing.filter_map(|pod| Some(pod.split_once('/')?.0.to_owned())).collect();
-    spaces.sort();
-    spaces.dedup();
-    spaces
+    let (_, missing) = unseen(answers, mesh);
+    let spaces: BTreeSet<&str> = missing.into_iter().filter_map(|pod| Some(pod.split_once('/')?.0)).collect();
+    spaces.into_iter().map(str::to_owned).collect()
 }
 
 /// Longest scrape interval of Istio's targets, seconds.

@@ -180,12 +180,7 @@ async fn exposed(cluster: &Cluster, params: &ApplyParams) -> Result<(Option<u16>
 
 /// The one to open.
 fn service(addon: &Addon, namespace: &Namespace) -> ObjectRef {
-    ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "Service".to_owned(),
-        namespace: Some(namespace.to_string()),
-        name: addon.services[0].name.to_owned(),
-    }
+    ObjectRef::new("v1", "Service", Some(namespace.as_str()), addon.services[0].name)
 }
 
 /// `addon.remove`.

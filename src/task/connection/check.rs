@@ -182,8 +182,7 @@ async fn ask(store: &Store, window_s: u64) -> Result<Answers, Error> {
 
 /// The store's configuration; none where it does not serve it, as Thanos and Mimir.
 async fn configuration(store: &Store) -> Option<Value> {
-    let answer = store.get("/api/v1/status/config", &[]).await.ok()?;
-    let (data, _) = envelope::data(&answer).ok()?;
+    let data = store.data("/api/v1/status/config", &[]).await.ok()?;
     serde_saphyr::from_str(data["yaml"].as_str()?).ok()
 }
 
@@ -199,11 +198,12 @@ fn pods_seen(answer: &QueryAnswer) -> Vec<String> {
 
 /// Active targets; none where the store does not serve them, as vmselect and Mimir.
 async fn targets(store: &Store) -> Result<Option<Vec<Value>>, Error> {
-    let answer = match store.get("/api/v1/targets", &[("state", "active".to_owned())]).await {
-        Ok(answer) => answer,
-        Err(Error::Connection(error)) if matches!(*error, ConnectionError::TooLarge { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let Ok((data, _)) = envelope::data(&answer) else { return Ok(None) };
-    Ok(data["activeTargets"].as_array().cloned())
+    match store.active_targets().await {
+        Err(Error::Connection(error))
+            if matches!(*error, ConnectionError::TooLarge { .. } | ConnectionError::Unusable { .. }) =>
+        {
+            Ok(None)
+        }
+        targets => targets,
+    }
 }

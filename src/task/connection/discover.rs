@@ -1,5 +1,6 @@
 //! `connection.discover`: finds Prometheus-compatible stores and Grafanas of a cluster, and asks them what they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -7,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::listing::{self, Unread};
 use super::store::Store;
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::observe::discovery::{Observed, discover};
 use crate::observe::envelope::{self, Unusable};
 use crate::observe::instance::{Flavor, Instance, InstanceKind, State};
@@ -22,6 +24,8 @@ const MOST_ASKED: usize = 30;
 const MOST_COMPARED: usize = 5;
 /// Servers in one report.
 const MOST_REPORTED: usize = 200;
+/// Endpoint with the version and what tells the product.
+const BUILD_INFO: &str = "/api/v1/status/buildinfo";
 
 /// The task.
 pub struct Discover;
@@ -86,30 +90,34 @@ impl Task for Discover {
     ) -> Result<Outcome<DiscoverReport>, Failure<DiscoverReport>> {
         let cluster = cx.cluster().await?;
         cx.step("plan", 0, 1, "listing Services, pods and the configuration of Kiali, Flagger, Argo Rollouts and KEDA");
-        let (mut instances, unread) = list(&cluster, &params).await?;
-        if params.ask {
-            instances = ask_all(cx, &cluster, instances).await;
-        }
+        let (instances, unread) = servers(cx, &cluster, &params).await?;
         cx.guard.check()?;
+        let unread = unread.iter().map(ToString::to_string).collect();
         Ok(Outcome::Unchanged(DiscoverReport { instances, unread }))
     }
 }
 
-/// The servers that are asked for, best score first, and what could not be listed.
-pub(super) async fn list(cluster: &Cluster, params: &DiscoverParams) -> Result<(Vec<Instance>, Vec<String>), Error> {
+/// The servers that `params` select, best score first, and what could not be listed.
+///
+/// # Errors
+/// When the API server cannot be reached at all.
+pub(super) async fn servers(
+    cx: &TaskContext,
+    cluster: &Arc<Cluster>,
+    params: &DiscoverParams,
+) -> Result<(Vec<Instance>, Vec<Unread>), Error> {
     let (observed, unread) = observe(cluster).await?;
     let mut instances = discover(&observed);
-    instances.retain(|one| is_asked_for(one, params));
+    instances.retain(|one| is_selected(one, params));
     instances.truncate(MOST_REPORTED);
+    if params.ask {
+        instances = ask_all(cx, cluster, instances).await;
+    }
     Ok((instances, unread))
 }
 
 /// Asks the first servers what they are, some at the same time.
-pub(super) async fn ask_all(
-    cx: &TaskContext,
-    cluster: &std::sync::Arc<Cluster>,
-    mut instances: Vec<Instance>,
-) -> Vec<Instance> {
+async fn ask_all(cx: &TaskContext, cluster: &Arc<Cluster>, mut instances: Vec<Instance>) -> Vec<Instance> {
     let rest = instances.split_off(instances.len().min(MOST_ASKED));
     let total = instances.len();
     let asked = futures::stream::iter(instances.into_iter().enumerate()).map(|(index, instance)| {
@@ -124,7 +132,7 @@ pub(super) async fn ask_all(
     all
 }
 
-fn is_asked_for(one: &Instance, params: &DiscoverParams) -> bool {
+fn is_selected(one: &Instance, params: &DiscoverParams) -> bool {
     let kind = params.kinds.is_empty() || params.kinds.contains(&one.kind);
     let place = match &one.service {
         Some(service) => params.namespaces.is_empty() || params.namespaces.contains(&service.namespace),
@@ -151,15 +159,11 @@ const SOURCES: &[(&str, &str, Option<&str>)] = &[
     ("grafana.integreatly.org/v1beta1", "GrafanaDatasource", None),
 ];
 
-/// Lists what discovery looks at. A list that is forbidden or fails is named, not an error.
-///
-/// # Errors
-/// When the API server cannot be reached at all: then nothing is known.
-pub(super) async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<String>), Error> {
+/// Lists what discovery looks at.
+async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<Unread>), Error> {
     let mut observed = Observed::default();
     let mut unread = Vec::new();
     for (api_version, kind, labels) in SOURCES {
-        let Some(served) = cluster.kind(api_version, kind).await? else { continue };
         let into = match *kind {
             "Service" => &mut observed.services,
             "Pod" => &mut observed.pods,
@@ -167,15 +171,7 @@ pub(super) async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<String>)
             "Prometheus" => &mut observed.operator_prometheuses,
             _ => &mut observed.witnesses,
         };
-        let listed = cluster.list(&served, None, *labels, |mut object| {
-            object["kind"] = Value::from(*kind);
-            into.push(slim(object));
-        });
-        match listed.await {
-            Ok(()) => {}
-            Err(error @ cluster::Error::Request { .. }) => unread.push(format!("{kind}: {error}")),
-            Err(error) => return Err(error.into()),
-        }
+        listing::list(cluster, api_version, kind, *labels, &mut unread, |object| into.push(slim(object))).await?;
     }
     Ok((observed, unread))
 }
@@ -202,7 +198,7 @@ fn slim(mut object: Value) -> Value {
 }
 
 /// Asks one server what it is.
-async fn ask(cluster: std::sync::Arc<Cluster>, mut instance: Instance) -> Instance {
+async fn ask(cluster: Arc<Cluster>, mut instance: Instance) -> Instance {
     let Some(service) = instance.service.clone() else { return instance };
     if instance.state == State::Unreachable {
         return instance;
@@ -238,9 +234,7 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
         }
         Err(trouble) => return (State::Discovered, Some(trouble.to_string())),
     }
-    if let Ok(answer) = store.get("/api/v1/status/buildinfo", &[]).await
-        && let Ok((data, _)) = envelope::data(&answer)
-    {
+    if let Ok(data) = store.data(BUILD_INFO, &[]).await {
         instance.version = data["version"].as_str().filter(|text| !text.is_empty()).map(|text| envelope::cut(text, 60));
         if let Some(flavor) = flavor(&data) {
             instance.flavor = flavor;
@@ -251,15 +245,14 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
 
 /// Whether the store is a `VictoriaMetrics`; false where it does not tell.
 pub(super) async fn is_victoria_metrics(store: &Store) -> bool {
-    let Ok(answer) = store.get("/api/v1/status/buildinfo", &[]).await else { return false };
-    envelope::data(&answer).is_ok_and(|(data, _)| flavor(&data) == Some(Flavor::VictoriaMetrics))
+    store.data(BUILD_INFO, &[]).await.is_ok_and(|data| flavor(&data) == Some(Flavor::VictoriaMetrics))
 }
 
 /// Other stores of the cluster that have metrics of Istio, by Service. A store that cannot be asked is left out.
 ///
 /// # Errors
 /// When the API server cannot be reached at all.
-pub(super) async fn stores_with_istio(cluster: &std::sync::Arc<Cluster>, than: &Store) -> Result<Vec<String>, Error> {
+pub(super) async fn stores_with_istio(cluster: &Arc<Cluster>, than: &Store) -> Result<Vec<String>, Error> {
     let (observed, _) = observe(cluster).await?;
     let is_other = |one: &Instance| {
         let same = one.service.as_ref() == than.service();
@@ -276,7 +269,7 @@ pub(super) async fn stores_with_istio(cluster: &std::sync::Arc<Cluster>, than: &
     Ok(asked.buffered(AT_ONCE).filter_map(std::future::ready).collect().await)
 }
 
-/// Product, from `/api/v1/status/buildinfo`.
+/// Product, from [`BUILD_INFO`].
 fn flavor(data: &Value) -> Option<Flavor> {
     if data["application"].as_str().is_some_and(|application| application.contains("Mimir")) {
         Some(Flavor::Mimir)

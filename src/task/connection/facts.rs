@@ -6,6 +6,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::Value;
 
+use super::listing;
 use super::store::Store;
 use crate::analysis::istio::pod::has_sidecar;
 use crate::cluster::{self, Cluster};
@@ -33,28 +34,20 @@ pub(super) async fn read(cluster: &Cluster) -> Result<(Mesh, Vec<String>), Error
     let mut unread = Vec::new();
     let mut gateways = Vec::new();
     for (api_version, kind) in KINDS {
-        let Some(served) = cluster.kind(api_version, kind).await? else { continue };
-        let listed = cluster.list(&served, None, None, |mut object| {
-            object["kind"] = Value::from(*kind);
-            match *kind {
-                "Pod" => sort(object, &mut mesh),
-                "Namespace" => mesh.namespaces.push(object),
-                "Prometheus" => mesh.operator_prometheuses.push(object),
-                "Telemetry" => mesh.telemetries.push(object),
-                "PeerAuthentication" => mesh.peer_authentications.push(object),
-                "NetworkPolicy" => mesh.network_policies.push(object),
-                "Gateway" => gateways.push(object),
-                _ => mesh.monitors.push(object),
-            }
-        });
-        match listed.await {
-            Ok(()) => {}
-            Err(error @ cluster::Error::Request { .. }) => unread.push(format!("{kind}: {error}")),
-            Err(error) => return Err(error.into()),
-        }
+        let take = |object| match *kind {
+            "Pod" => sort(object, &mut mesh),
+            "Namespace" => mesh.namespaces.push(object),
+            "Prometheus" => mesh.operator_prometheuses.push(object),
+            "Telemetry" => mesh.telemetries.push(object),
+            "PeerAuthentication" => mesh.peer_authentications.push(object),
+            "NetworkPolicy" => mesh.network_policies.push(object),
+            "Gateway" => gateways.push(object),
+            _ => mesh.monitors.push(object),
+        };
+        listing::list(cluster, api_version, kind, None, &mut unread, take).await?;
     }
     mesh.ambient_without_waypoint = ambient_without_waypoint(&mesh.namespaces, &gateways);
-    Ok((mesh, unread))
+    Ok((mesh, unread.iter().map(ToString::to_string).collect()))
 }
 
 /// The pods behind the store; without the right to read them none.

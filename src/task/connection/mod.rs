@@ -6,6 +6,7 @@ mod check;
 mod discover;
 mod error;
 mod facts;
+mod listing;
 pub(super) mod store;
 mod watch;
 

@@ -159,12 +159,7 @@ impl Store {
     pub async fn pods(&self) -> Result<Vec<Value>, Error> {
         let mut pods = Vec::new();
         let Reach::Proxy { cluster, service } = &self.reach else { return Ok(pods) };
-        let object = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Service".to_owned(),
-            namespace: Some(service.namespace.clone()),
-            name: service.name.clone(),
-        };
+        let object = ObjectRef::new("v1", "Service", Some(&service.namespace), &service.name);
         let live = cluster.get(&object).await?.unwrap_or_default();
         let selector = live["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
         if let (Some(selector), Some(kind)) = (selector, cluster.kind("v1", "Pod").await?) {
@@ -290,19 +285,39 @@ impl Store {
         let mut parameters = vec![("query", promql.to_owned()), ("timeout", QUERY_TIMEOUT.to_owned())];
         parameters.extend(at.map(|at| ("time", at.to_owned())));
         let answer = self.get("/api/v1/query", &parameters).await?;
-        self.read(&answer)
+        envelope::query(&answer).map_err(|source| self.unusable(source))
+    }
+
+    /// `data` of an answer of Prometheus' HTTP API.
+    ///
+    /// # Errors
+    /// As [`Store::get`], and answers that are errors or not of this API.
+    pub async fn data(&self, endpoint: &'static str, parameters: &[(&str, String)]) -> Result<Value, Error> {
+        let answer = self.get(endpoint, parameters).await?;
+        let (data, _) = envelope::data(&answer).map_err(|source| self.unusable(source))?;
+        Ok(data)
+    }
+
+    /// Active targets; none if the answer has no list of them.
+    ///
+    /// # Errors
+    /// As [`Store::data`]; vmselect and Mimir do not serve the endpoint.
+    pub async fn active_targets(&self) -> Result<Option<Vec<Value>>, Error> {
+        let mut data = self.data("/api/v1/targets", &[("state", "active".to_owned())]).await?;
+        Ok(match data.get_mut("activeTargets").map(Value::take) {
+            Some(Value::Array(targets)) => Some(targets),
+            _ => None,
+        })
     }
 
     /// An answer of a program that is not the expected one.
     pub fn foreign(&self, answer: &Answer) -> Error {
         let reason = format!("the body begins with {:?}", envelope::cut(&answer.body, 40));
-        let source = Unusable::Foreign { status: answer.status, reason };
-        ConnectionError::Unusable { address: self.address.clone(), source }.into()
+        self.unusable(Unusable::Foreign { status: answer.status, reason })
     }
 
-    fn read(&self, answer: &Answer) -> Result<QueryAnswer, Error> {
-        let unusable = |source| ConnectionError::Unusable { address: self.address.clone(), source };
-        Ok(envelope::query(answer).map_err(unusable)?)
+    fn unusable(&self, source: Unusable) -> Error {
+        ConnectionError::Unusable { address: self.address.clone(), source }.into()
     }
 }
 

@@ -9,13 +9,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::discover::{self, DiscoverParams};
+use super::listing::Unread;
 use crate::notice::{Changed, Discovered, Lost, Notice};
 use crate::observe::changes::{Difference, Tracker};
 use crate::observe::instance::{Instance, InstanceKind, State};
-use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext};
+use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext, watches};
 
-/// Longest watch. The message waits in the queue's stream meanwhile, which keeps messages for a week.
-const LONGEST: Duration = Duration::from_hours(24);
 /// Servers in one event: about 1 KB each.
 const MOST: usize = 100;
 
@@ -26,8 +25,9 @@ pub struct Watch;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchParams {
-    /// How long, from when it begins; at most 24h. One that another worker takes over begins again: `expirytime` bounds it.
-    #[serde(default = "ten_minutes")]
+    /// Duration of the watch from its start; at most 24h. If another worker takes it over, it starts again; `expirytime`
+    /// bounds it in any case.
+    #[serde(default = "watches::ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
     /// Seconds between two lists.
@@ -48,10 +48,6 @@ pub struct WatchParams {
     /// Whether to report servers outside the cluster that other programs are configured with.
     #[serde(default = "yes")]
     pub outside: bool,
-}
-
-fn ten_minutes() -> String {
-    "10m".to_owned()
 }
 
 const fn thirty() -> u32 {
@@ -90,7 +86,7 @@ impl Task for Watch {
     const SLOT_CLASS: SlotClass = SlotClass::Watch;
 
     fn limits(&self) -> Limits {
-        Limits { deadline: LONGEST + Duration::from_hours(1), ..Limits::default() }
+        watches::limits()
     }
 
     fn installation(&self, _: &WatchParams) -> Option<String> {
@@ -109,16 +105,14 @@ impl Task for Watch {
     }
 
     async fn run(&self, cx: &TaskContext, params: WatchParams) -> Result<Outcome<WatchReport>, Failure<WatchReport>> {
-        let wrong = |reason: String| Error::Parameter { field: "duration", reason };
-        let duration = humantime::parse_duration(&params.duration).map_err(|error| wrong(error.to_string()))?;
-        if duration > LONGEST {
-            return Err(wrong(format!("{} is more than 24h", params.duration)).into());
-        }
+        let duration = watches::duration(&params.duration)?;
         let begun = Instant::now();
-        let (tracker, report) = (Tracker::default(), WatchReport::default());
-        let mut watched = Watched { cx, params: &params, begun, tracker, report, unread: BTreeSet::new() };
-        watched.first().await?;
         let interval = Duration::from_secs(params.interval_s.into());
+        let WatchParams { kinds, namespaces, ask, outside, .. } = params;
+        let params = DiscoverParams { kinds, namespaces, ask, outside };
+        let (tracker, report) = (Tracker::default(), WatchReport::default());
+        let mut watched = Watched { cx, params, begun, tracker, report, unread: BTreeSet::new() };
+        watched.first().await?;
         let mut ticks = tokio::time::interval_at(begun + interval, interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -138,38 +132,24 @@ impl Task for Watch {
 
 struct Watched<'a> {
     cx: &'a TaskContext,
-    params: &'a WatchParams,
+    params: DiscoverParams,
     begun: Instant,
     tracker: Tracker,
     report: WatchReport,
     /// Kinds that could not be listed at the beginning.
-    unread: BTreeSet<String>,
-}
-
-/// The kinds of messages such as `Pod: list pods: forbidden`.
-fn kinds(unread: &[String]) -> BTreeSet<String> {
-    unread.iter().filter_map(|text| Some(text.split_once(':')?.0.to_owned())).collect()
+    unread: BTreeSet<&'static str>,
 }
 
 impl Watched<'_> {
-    async fn list(&self) -> Result<(Vec<Instance>, Vec<String>), Error> {
+    async fn list(&self) -> Result<(Vec<Instance>, Vec<Unread>), Error> {
         let cluster = self.cx.cluster().await?;
-        let params = DiscoverParams {
-            kinds: self.params.kinds.clone(),
-            namespaces: self.params.namespaces.clone(),
-            ask: self.params.ask,
-            outside: self.params.outside,
-        };
-        let (mut instances, unread) = discover::list(&cluster, &params).await?;
-        if params.ask {
-            instances = discover::ask_all(self.cx, &cluster, instances).await;
-        }
-        Ok((instances, unread))
+        discover::servers(self.cx, &cluster, &self.params).await
     }
 
     async fn first(&mut self) -> Result<(), Error> {
         let (instances, unread) = self.list().await?;
-        self.unread = kinds(&unread);
+        self.unread = unread.iter().map(|one| one.kind).collect();
+        let unread: Vec<String> = unread.iter().map(ToString::to_string).collect();
         let difference = self.tracker.update(0, instances);
         self.report.first = difference.discovered.len();
         let mut parts: Vec<_> = difference.discovered.chunks(MOST).collect();
@@ -190,7 +170,7 @@ impl Watched<'_> {
     /// nothing.
     async fn again(&mut self) -> Result<(), Error> {
         match self.list().await {
-            Ok((instances, unread)) if kinds(&unread).is_subset(&self.unread) => {
+            Ok((instances, unread)) if unread.iter().all(|one| self.unread.contains(one.kind)) => {
                 let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
                 self.tell(difference).await?;
             }

@@ -133,13 +133,7 @@ pub async fn choose(cluster: &Cluster, grafana: &Store, params: &ApplyParams) ->
 }
 
 async fn read_service(cluster: &Cluster, address: &ServiceAddress) -> Result<Option<Value>, Error> {
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "Service".to_owned(),
-        namespace: Some(address.namespace.clone()),
-        name: address.name.clone(),
-    };
-    Ok(cluster.get(&object).await?)
+    Ok(cluster.get(&ObjectRef::new("v1", "Service", Some(&address.namespace), &address.name)).await?)
 }
 
 fn is_our_addon(service: &Value) -> bool {

@@ -67,13 +67,7 @@ fn is_istios(webhook: &AdmissionWebhook) -> bool {
 }
 
 async fn service(cluster: &Cluster, (namespace, name): &(String, String)) -> Result<Option<Value>, ClusterError> {
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "Service".to_owned(),
-        namespace: Some(namespace.clone()),
-        name: name.clone(),
-    };
-    cluster.get(&object).await
+    cluster.get(&ObjectRef::new("v1", "Service", Some(namespace), name)).await
 }
 
 /// Whether a Service selects the pods of a control plane. One without a selector leads outside of the cluster.
@@ -181,12 +175,7 @@ async fn creations(cluster: &Cluster, parts: &[Part]) -> Result<Vec<Creation>, C
 }
 
 async fn namespace_labels(cluster: &Cluster, name: &str) -> Result<Labels, ClusterError> {
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "Namespace".to_owned(),
-        namespace: None,
-        name: name.to_owned(),
-    };
+    let object = ObjectRef::new("v1", "Namespace", None, name);
     let mut labels = usage::labels(&cluster.get(&object).await?.unwrap_or_default());
     labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
     Ok(labels)

@@ -92,12 +92,8 @@ pub(super) fn webhook(configuration: &Value) -> Option<Webhook> {
 }
 
 async fn gateway_api(cluster: &Cluster) -> Result<Option<String>, cluster::Error> {
-    let crd = ObjectRef {
-        api_version: "apiextensions.k8s.io/v1".to_owned(),
-        kind: "CustomResourceDefinition".to_owned(),
-        namespace: None,
-        name: "gateways.gateway.networking.k8s.io".to_owned(),
-    };
+    let crd = "gateways.gateway.networking.k8s.io";
+    let crd = ObjectRef::new("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, crd);
     let version = |crd: Value| {
         let annotations = &crd["metadata"]["annotations"];
         annotations["gateway.networking.k8s.io/bundle-version"].as_str().unwrap_or("unknown").to_owned()

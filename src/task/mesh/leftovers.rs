@@ -91,12 +91,7 @@ pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, Clu
     let elected = found.iter().filter(|map| !EVERYWHERE.iter().any(|name| map["metadata"]["name"] == *name));
     homes.extend(elected.filter_map(|map| map["metadata"]["namespace"].as_str()).map(str::to_owned));
     for home in homes {
-        let secret = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Secret".to_owned(),
-            namespace: Some(home),
-            name: CA_SECRET.to_owned(),
-        };
+        let secret = ObjectRef::new("v1", "Secret", Some(&home), CA_SECRET);
         found.extend(cluster.get(&secret).await?);
     }
     Ok(found)

@@ -117,12 +117,7 @@ async fn gateway_namespaces(cluster: &Cluster, request: &Request) -> Result<Vec<
     let has_gateways = request.gateways.as_ref().map_or(by_profile, |gateways| !gateways.is_empty());
     let mut found = Vec::new();
     for name in own.chain(named).filter(|_| has_gateways).collect::<std::collections::BTreeSet<_>>() {
-        let object = ObjectRef {
-            api_version: "v1".to_owned(),
-            kind: "Namespace".to_owned(),
-            namespace: None,
-            name: name.to_owned(),
-        };
+        let object = ObjectRef::new("v1", "Namespace", None, name);
         let labels = usage::labels(&cluster.get(&object).await?.unwrap_or(Value::Null));
         if labels.get("istio-injection").is_some_and(|value| value == "disabled") {
             let message = format!("namespace {name} has istio-injection=disabled, so a gateway in it gets no proxy");

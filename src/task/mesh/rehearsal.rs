@@ -78,14 +78,8 @@ async fn new_pods(cluster: &Cluster, part: &Part) -> Result<Vec<DynamicObject>, 
         let namespace = workload.metadata.namespace.clone().unwrap_or_else(|| part.step.namespace.clone());
         let name = workload.metadata.name.clone().unwrap_or_default();
         let kind = workload.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
-        let reference = |api_version: &str, kind: &str, namespace: Option<&str>, name: &str| ObjectRef {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: namespace.map(str::to_owned),
-            name: name.to_owned(),
-        };
-        let exists = cluster.get(&reference("v1", "Namespace", None, &namespace)).await?.is_some();
-        if !exists || cluster.get(&reference("apps/v1", &kind, Some(&namespace), &name)).await?.is_some() {
+        let exists = cluster.get(&ObjectRef::new("v1", "Namespace", None, &namespace)).await?.is_some();
+        if !exists || cluster.get(&ObjectRef::new("apps/v1", &kind, Some(&namespace), &name)).await?.is_some() {
             continue;
         }
         let template = &workload.data["spec"]["template"];

@@ -17,13 +17,7 @@ pub async fn warning(cluster: &Cluster, namespace: &Namespace) -> Result<Option<
     if newest(cluster, &NETWORKING, &["VirtualService"]).await?.is_none() {
         return Ok(None);
     }
-    let object = ObjectRef {
-        api_version: "v1".to_owned(),
-        kind: "Namespace".to_owned(),
-        namespace: None,
-        name: namespace.to_string(),
-    };
-    let live = cluster.get(&object).await?;
+    let live = cluster.get(&ObjectRef::new("v1", "Namespace", None, namespace.as_str())).await?;
     Ok(live.filter(is_unlabeled).map(|_| {
         format!(
             "namespace {namespace} has no label for sidecar injection or ambient mode: its pods are outside the mesh, and \

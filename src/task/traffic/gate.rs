@@ -22,6 +22,8 @@ use crate::task::{DURATION, Error, TaskContext};
 pub const ANNOTATION: &str = "sailhand.meshery.io/traffic-gate";
 /// Longest time that the steps of a gated change may take, without windows that are repeated.
 const LONGEST: Duration = Duration::from_mins(100);
+/// Shortest window.
+const SHORTEST: Duration = Duration::from_secs(5);
 /// Observations in a report: the first and the last ones.
 const MOST: usize = 200;
 
@@ -168,11 +170,12 @@ impl Plan {
             ))
         })?;
         let windows = u32::from(target.div_ceil(gate.step_percent)) + 1;
-        if gate.window < Duration::from_secs(5) || gate.window.saturating_mul(windows) > LONGEST {
-            return Err(wrong(format!(
-                "{windows} windows of {} take more than 100m, or one is shorter than 5s",
-                humantime::format_duration(gate.window)
-            )));
+        let window = humantime::format_duration(gate.window);
+        if gate.window < SHORTEST {
+            return Err(wrong(format!("a window of {window} is shorter than 5s")));
+        }
+        if gate.window.saturating_mul(windows) > LONGEST {
+            return Err(wrong(format!("{windows} windows of {window} take more than 100m")));
         }
         let subject = Subject::Service { namespace: params.namespace.to_string(), name: spec.service.clone() };
         let key = Key {
@@ -243,7 +246,7 @@ impl Plan {
     }
 
     fn window_s(&self) -> u64 {
-        self.gate.window.as_secs().max(5)
+        self.gate.window.as_secs()
     }
 
     /// Asks the store about the canary. A store that does not answer gives no data.

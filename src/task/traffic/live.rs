@@ -67,12 +67,7 @@ impl Look<'_> {
     }
 
     fn object(&self, api_version: &str, kind: &str, name: &str) -> ObjectRef {
-        ObjectRef {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: Some(self.namespace.to_owned()),
-            name: name.to_owned(),
-        }
+        ObjectRef::new(api_version, kind, Some(self.namespace), name)
     }
 
     async fn pods(&self, service: &Value, found: &mut Found) -> Result<(), cluster::Error> {
@@ -104,7 +99,7 @@ impl Look<'_> {
             })
             .await?;
         found.subsets = subsets;
-        let space = ObjectRef { namespace: None, ..self.object("v1", "Namespace", self.namespace) };
+        let space = ObjectRef::new("v1", "Namespace", None, self.namespace);
         let bare = serde_json::json!({"metadata": {"name": self.namespace}});
         let space = match self.cluster.get(&space).await {
             // Without the right to read it, it is taken for one in sidecar mode.

@@ -289,12 +289,7 @@ async fn written(
 }
 
 fn reference(version: &str, kind: &str, namespace: &Namespace, service: &str) -> ObjectRef {
-    ObjectRef {
-        api_version: version.to_owned(),
-        kind: kind.to_owned(),
-        namespace: Some(namespace.to_string()),
-        name: object_name(service),
-    }
+    ObjectRef::new(version, kind, Some(namespace.as_str()), &object_name(service))
 }
 
 #[cfg(test)]

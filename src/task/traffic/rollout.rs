@@ -7,15 +7,13 @@ use super::live::Found;
 use super::objects;
 use super::params::ApplyParams;
 use super::spec::Spec;
-use super::write::Work;
+use super::write::{SETTLE, Work};
 use crate::error::{Class, Classify as _};
 use crate::guard::Stop;
 use crate::observe::gate::{Next, Progress, next, raised};
 use crate::task::refusal::Refusal;
 use crate::task::{Error, TaskContext};
 
-/// Time in which proxies have new weights; the window begins after it.
-const SETTLE: Duration = Duration::from_secs(2);
 /// Time for going back after a command was stopped: less than the engine waits for a task.
 const BACK: Duration = Duration::from_secs(8);
 
@@ -131,6 +129,7 @@ impl Rollout<'_> {
         );
         tokio::select! {
             stop = self.cx.guard.stopped() => Err(stop.into()),
+            // The window begins when proxies have the new weights.
             () = self.cx.clock.sleep(SETTLE + self.plan.gate.window) => Ok(()),
         }
     }

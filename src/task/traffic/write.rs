@@ -20,7 +20,7 @@ use crate::task::{Error, Failure, Outcome, TaskContext};
 
 /// Pause between two writes if every proxy must have the first one before the second. No status reports that: istiod
 /// batches changes for 0.1 s and sends them within a second unless it is overloaded.
-const SETTLE: Duration = Duration::from_secs(2);
+pub const SETTLE: Duration = Duration::from_secs(2);
 
 /// One command's writes.
 pub struct Work<'a> {

@@ -47,6 +47,44 @@ subjects:
 {{- end }}
 {{- end }}
 
+{{/* Image of all containers of the program. */}}
+{{- define "sailhand.image" -}}
+image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{/* Security context of a pod that reads mounted secrets as the group. */}}
+{{- define "sailhand.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{- define "sailhand.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+
+{{/* Mounts of the configuration and of a list of secrets (`folder`, `name`). */}}
+{{- define "sailhand.mounts" -}}
+- { name: config, mountPath: /etc/sailhand/config, readOnly: true }
+{{- range . }}
+- { name: secret-{{ .folder }}, mountPath: /etc/sailhand/{{ .folder }}, readOnly: true }
+{{- end }}
+{{- end }}
+
+{{/* Their volumes: dict config (a ConfigMap), secrets. */}}
+{{- define "sailhand.volumes" -}}
+- name: config
+  configMap: { name: {{ .config }} }
+{{- range .secrets }}
+- name: secret-{{ .folder }}
+  secret: { secretName: {{ .name }}, defaultMode: 0440 }
+{{- end }}
+{{- end }}
 
 {{/* Pod fields of a short command that uses NATS and not Kubernetes: dict root, config (a ConfigMap), secrets, args. */}}
 {{- define "sailhand.client" -}}
@@ -54,34 +92,15 @@ automountServiceAccountToken: false
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  fsGroup: 65532
-  seccompProfile: { type: RuntimeDefault }
+securityContext: {{- include "sailhand.podSecurity" . | nindent 2 }}
 containers:
   - name: sailhand
-    image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
-    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+    {{- include "sailhand.image" .root | nindent 4 }}
     args: {{ toJson (concat .args (list "--config" "/etc/sailhand/config/config.toml")) }}
-    securityContext:
-      allowPrivilegeEscalation: false
-      readOnlyRootFilesystem: true
-      capabilities: { drop: [ALL] }
+    securityContext: {{- include "sailhand.containerSecurity" . | nindent 6 }}
     resources:
       requests: { cpu: 20m, memory: 32Mi }
       limits: { memory: 128Mi }
-    volumeMounts:
-      - { name: config, mountPath: /etc/sailhand/config, readOnly: true }
-      {{- range .secrets }}
-      - { name: secret-{{ .folder }}, mountPath: /etc/sailhand/{{ .folder }}, readOnly: true }
-      {{- end }}
-volumes:
-  - name: config
-    configMap: { name: {{ .config }} }
-  {{- range .secrets }}
-  - name: secret-{{ .folder }}
-    secret: { secretName: {{ .name }}, defaultMode: 0440 }
-  {{- end }}
+    volumeMounts: {{- include "sailhand.mounts" .secrets | nindent 6 }}
+volumes: {{- include "sailhand.volumes" . | nindent 2 }}
 {{- end }}
