@@ -64,9 +64,10 @@ impl Kustomization {
     /// Parses the file of a kustomization.
     pub fn read(folder: &Path, text: &str, file: u32) -> Self {
         let folder = normalized(folder);
+        let root = read_value("kustomization", text).ok();
         Self {
-            patches: patches(&folder, text).iter().map(|path| normalized(path)).collect(),
-            root: read_value("kustomization", text).ok(),
+            patches: root.iter().flat_map(|root| patches(&folder, root)).map(|path| normalized(&path)).collect(),
+            root,
             folder,
             file,
             length: u32::try_from(text.len()).unwrap_or(u32::MAX),
