@@ -136,13 +136,7 @@ pub fn read_value(name: &str, text: &str) -> Result<Value, Error> {
 
 fn read_document(source: &Source, number: u32, document: Document, budget: &Budget, reading: &mut Reading) {
     let text = &source.text[document.start..document.end];
-    let origin = SourceSpan {
-        file: number,
-        line: u32::try_from(document.line).unwrap_or(u32::MAX),
-        start: u32::try_from(document.start).unwrap_or(u32::MAX),
-        end: u32::try_from(document.end).unwrap_or(u32::MAX),
-        item: None,
-    };
+    let origin = document.span(number);
     match parse(text, budget) {
         Ok(yaml::Document { root: Value::Null, .. }) => {}
         Ok(yaml::Document { root, repeated }) => {

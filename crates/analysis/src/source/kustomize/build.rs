@@ -293,16 +293,9 @@ fn patch_at(objects: &mut Vec<Object>, places: &[usize], patch: &Value) -> Resul
 fn manifests(text: &str, number: u32) -> Result<Vec<Object>, &'static str> {
     let mut objects = Vec::new();
     let budget = Budget::new(text.len());
-    let place = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     for document in split(text) {
         let read = parse(&text[document.start..document.end], &budget).map_err(|_| "which cannot be parsed")?;
-        let origin = SourceSpan {
-            file: number,
-            line: place(document.line),
-            start: place(document.start),
-            end: place(document.end),
-            item: None,
-        };
+        let origin = document.span(number);
         let before = objects.len();
         unfold(read.root, origin, &mut objects)?;
         if let [object] = &mut objects[before..]
