@@ -1,5 +1,6 @@
 //! Collects the objects of a kustomization and transforms them. Source: kustomize `api/internal/target/kusttarget.go`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -90,6 +91,7 @@ impl Builder<'_> {
         for name in root["resources"].texts().chain(root["bases"].texts()) {
             self.resource(&one.folder, name, objects)?;
         }
+        refuse_equal_ids(objects)?;
         let origin = SourceSpan { file: one.file, line: 1, start: 0, end: one.length, item: None };
         for (kind, key) in [(Kind::ConfigMap, "configMapGenerator"), (Kind::Secret, "secretGenerator")] {
             for entry in root[key].items() {
@@ -139,7 +141,7 @@ impl Builder<'_> {
             self.charge(&own)?;
             objects.append(&mut own);
         }
-        refuse_equal_ids(objects)
+        Ok(())
     }
 
     fn kustomization(&mut self, folder: &Path, name: &str) -> Result<Rc<Kustomization>, Inexact> {
@@ -259,14 +261,16 @@ fn patch_by_id(objects: &mut Vec<Object>, patch: &Value) -> Result<(), Inexact> 
 
 /// Name, kind and namespace of an object stay.
 fn patch_at(objects: &mut Vec<Object>, places: &[usize], patch: &Value) -> Result<(), Inexact> {
-    let mut deleted = Vec::new();
+    let mut deleted = BTreeSet::new();
     for at in places {
         let object = &mut objects[*at].root;
         let (kind, name) = (object["kind"].clone(), object["metadata"]["name"].clone());
         let namespace = object["metadata"]["namespace"].clone();
         let version = object["apiVersion"].clone();
         match merge::apply(object, patch)? {
-            None => deleted.push(*at),
+            None => {
+                deleted.insert(*at);
+            }
             Some(mut patched) => {
                 patched.set("kind", kind);
                 patched.set("apiVersion", version);
@@ -281,11 +285,8 @@ fn patch_at(objects: &mut Vec<Object>, places: &[usize], patch: &Value) -> Resul
             }
         }
     }
-    let mut at = 0;
-    objects.retain(|_| {
-        at += 1;
-        !deleted.contains(&(at - 1))
-    });
+    let mut at = 0..;
+    objects.retain(|_| at.next().is_none_or(|at| !deleted.contains(&at)));
     Ok(())
 }
 
