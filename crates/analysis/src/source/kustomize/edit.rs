@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::super::super::Value;
+use super::super::MAX_DEPTH;
 use super::Inexact;
 
 impl Value {
@@ -127,7 +128,20 @@ impl FieldSpec {
         }
         let path = split_path(&self.path, '/');
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        refuse_deep(path.len(), leaf)?;
         visit(object, &path, self.create.then_some(leaf), change)
+    }
+}
+
+/// Refuses a value for a path of this many keys and indexes that would make an object deeper than one that can be read.
+pub fn refuse_deep(above: usize, value: &Value) -> Result<(), Inexact> {
+    if above > MAX_DEPTH {
+        return Err(Inexact(format!("an object of more than {MAX_DEPTH} levels")));
+    }
+    match value {
+        Value::List(items) => items.iter().try_for_each(|item| refuse_deep(above + 1, item)),
+        Value::Map(entries) => entries.iter().try_for_each(|(_, value)| refuse_deep(above + 1, value)),
+        _ => Ok(()),
     }
 }
 
