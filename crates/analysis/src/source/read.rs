@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::super::resource::group_and_version;
 use super::super::rules::schema::unknown_kind;
 use super::super::{Kind, Resource, SourceSpan, Value, generated};
 use super::block;
@@ -252,7 +253,7 @@ fn unfold_any(root: Value, origin: SourceSpan, repeated: &[&RepeatedKey], source
         }
         return;
     }
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let (group, _) = group_and_version(api_version);
     let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
     if Kind::find(group, kind).is_none() {
         reading.resources.extend(generated::of_unknown(&root));

@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::super::super::Value;
+use super::super::super::resource::group_and_version;
 use super::super::MAX_DEPTH;
 use super::Inexact;
 
@@ -143,11 +144,6 @@ pub fn refuse_deep(above: usize, value: &Value) -> Result<(), Inexact> {
         Value::Map(entries) => entries.iter().try_for_each(|(_, value)| refuse_deep(above + 1, value)),
         _ => Ok(()),
     }
-}
-
-/// Group and version of an `apiVersion`.
-pub fn group_and_version(api_version: &str) -> (&str, &str) {
-    api_version.split_once('/').unwrap_or(("", api_version))
 }
 
 /// The parts of a path. A backslash before a separator makes it a part of a key.
