@@ -98,7 +98,7 @@ impl Parts {
 impl Builds {
     fn of(snapshot: &Snapshot) -> Self {
         let mut parts: BTreeMap<Arc<str>, Parts> = BTreeMap::new();
-        for resource in snapshot.all_of_texts().filter(|it| !it.is_generated) {
+        for resource in snapshot.all_with_replaced().filter(|it| !it.is_generated) {
             if let Some(build) = &resource.build {
                 let parts = parts.entry(build.clone()).or_default();
                 parts.objects.insert(ObjectRef::from(&**resource), resource.clone());
