@@ -1,7 +1,7 @@
 //! Kustomizations of one tree: overlays of a base are environments or instances, and nothing says which of them are in
-//! one cluster. Those that define the same object differently are never applied together. So each is analyzed with others that do
-//! not exclude it, and, if it shares files with some of these, without them too: a finding that depends on other objects
-//! has to hold in both. Pure.
+//! one cluster. Those that define the same object differently are never applied together. So each is analyzed with
+//! others that do not exclude it, and, if it shares files with some of these, without them too: a finding that depends on
+//! other objects has to hold in both. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZero;
@@ -65,25 +65,56 @@ pub fn run_alternatives(snapshot: &Snapshot, rules: &[&'static Rule], threads: N
     findings
 }
 
-/// The kustomizations with the objects that they define and the files that these come from.
+/// The kustomizations, each with its relations to the others. These are found once: every kustomization asks for them.
 struct Builds {
-    all: BTreeMap<Arc<str>, Parts>,
+    all: BTreeMap<Arc<str>, Relations>,
 }
 
+#[derive(Default)]
+struct Relations {
+    /// Those that define an object of it differently. A Namespace that both have alike does not matter.
+    excluded: BTreeSet<Arc<str>>,
+    /// Those that objects of it share files with.
+    variants: BTreeSet<Arc<str>>,
+}
+
+/// The objects that a kustomization defines and the files that they come from.
 #[derive(Default)]
 struct Parts {
     objects: HashMap<ObjectRef, Arc<Resource>>,
     files: BTreeSet<u32>,
 }
 
+impl Parts {
+    /// Whether both define the same object differently.
+    fn excludes(&self, other: &Self) -> bool {
+        let differs = |(object, own): (&ObjectRef, &Arc<Resource>)| {
+            other.objects.get(object).is_some_and(|theirs| theirs.root != own.root)
+        };
+        self.objects.iter().any(differs)
+    }
+}
+
 impl Builds {
     fn of(snapshot: &Snapshot) -> Self {
-        let mut all: BTreeMap<Arc<str>, Parts> = BTreeMap::new();
-        for resource in snapshot.all_of_texts().filter(|it| !it.is_generated) {
+        let mut parts: BTreeMap<Arc<str>, Parts> = BTreeMap::new();
+        for resource in snapshot.all_with_replaced().filter(|it| !it.is_generated) {
             if let Some(build) = &resource.build {
-                let parts = all.entry(build.clone()).or_default();
+                let parts = parts.entry(build.clone()).or_default();
                 parts.objects.insert(ObjectRef::from(&**resource), resource.clone());
                 parts.files.extend(resource.origin.map(|origin| origin.file));
+            }
+        }
+        let mut all: BTreeMap<Arc<str>, Relations> = BTreeMap::new();
+        for (at, (one, own)) in parts.iter().enumerate() {
+            all.entry(one.clone()).or_default();
+            for (other, theirs) in parts.iter().skip(at + 1) {
+                let (excludes, shares_files) = (own.excludes(theirs), !own.files.is_disjoint(&theirs.files));
+                for (one, other) in [(one, other), (other, one)] {
+                    let relations = all.entry(one.clone()).or_default();
+                    relations.excluded.extend(excludes.then(|| other.clone()));
+                    relations.variants.extend(shares_files.then(|| other.clone()));
+                }
             }
         }
         Self { all }
@@ -91,30 +122,11 @@ impl Builds {
 
     /// Whether all can be in one cluster, and none is a variant of another.
     fn is_one_cluster(&self) -> bool {
-        self.all.len() < 2
-            || self.all.keys().all(|one| {
-                !self.shares_files(one) && self.all.keys().all(|other| one == other || !self.excludes(one, other))
-            })
-    }
-
-    /// Whether two define the same object differently. A Namespace that both have alike does not matter.
-    fn excludes(&self, one: &str, other: &str) -> bool {
-        let (Some(one), Some(other)) = (self.all.get(one), self.all.get(other)) else { return false };
-        let differs = |(object, own): (&ObjectRef, &Arc<Resource>)| {
-            other.objects.get(object).is_some_and(|theirs| theirs.root != own.root)
-        };
-        one.objects.iter().any(differs)
-    }
-
-    fn are_variants(&self, one: &str, other: &str) -> bool {
-        match (self.all.get(one), self.all.get(other)) {
-            (Some(one), Some(other)) => !one.files.is_disjoint(&other.files),
-            _ => false,
-        }
+        self.all.values().all(|one| one.excluded.is_empty() && one.variants.is_empty())
     }
 
     fn shares_files(&self, one: &str) -> bool {
-        self.all.keys().any(|other| **other != *one && self.are_variants(one, other))
+        self.all.get(one).is_some_and(|one| !one.variants.is_empty())
     }
 
     /// A kustomization with others that can be in the same cluster. Those in a folder of the same name are preferred:
@@ -122,13 +134,10 @@ impl Builds {
     fn around(&self, one: &Arc<str>, with_variants: bool) -> Combination {
         let mut chosen = Combination::from([one.clone()]);
         let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-        let mut others: Vec<&Arc<str>> = self.all.keys().filter(|other| *other != one).collect();
-        others.sort_by_key(|other| last(other) != last(one));
-        for other in others {
-            let fits = |chosen: &Arc<str>| {
-                !self.excludes(chosen, other) && (with_variants || !self.are_variants(chosen, other))
-            };
-            if chosen.iter().all(fits) {
+        let mut others: Vec<(&Arc<str>, &Relations)> = self.all.iter().filter(|(other, _)| *other != one).collect();
+        others.sort_by_key(|(other, _)| last(other) != last(one));
+        for (other, Relations { excluded, variants }) in others {
+            if excluded.is_disjoint(&chosen) && (with_variants || variants.is_disjoint(&chosen)) {
                 chosen.insert(other.clone());
             }
         }

@@ -1,8 +1,8 @@
 //! Fingerprints that identify findings across runs, for baselines and code scanning.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
+use sailhand_base::hex::hex;
 use sha2::{Digest, Sha256};
 
 use super::Finding;
@@ -37,11 +37,7 @@ fn base(finding: &Finding) -> String {
     } else {
         finding.arguments.iter().for_each(|argument| add(argument));
     }
-    hash.finalize().iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash.finalize()[..8])
 }
 
 /// `a[0].b[12]` becomes `a[].b[]`; keys in brackets stay.

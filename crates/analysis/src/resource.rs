@@ -54,12 +54,17 @@ pub struct SourceSpan {
     pub item: Option<u32>,
 }
 
+/// Group and version of an `apiVersion`; the core group is empty.
+pub(crate) fn group_and_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
 impl Resource {
     /// Wraps a value. None if no rule uses its kind, or if it has no name.
     #[must_use]
     pub fn from_value(root: Value) -> Option<Self> {
         let api_version = root["apiVersion"].as_str()?;
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let (group, _) = group_and_version(api_version);
         let kind = Kind::find(group, root["kind"].text())?;
         Some(Self::of_kind(kind, api_version.into(), root))
     }

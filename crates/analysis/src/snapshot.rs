@@ -23,7 +23,7 @@ pub struct Snapshot {
     is_stated_whole: bool,
     /// Objects of which another file has another text, which stays.
     alternatives: Vec<Arc<Resource>>,
-    /// All objects of texts that another one of the same name replaces.
+    /// All objects that another one of the same name replaces.
     replaced: Vec<Arc<Resource>>,
 }
 
@@ -93,8 +93,8 @@ impl Snapshot {
         }
     }
 
-    /// Objects of texts, also those that another one of the same name replaces.
-    pub(super) fn all_of_texts(&self) -> impl Iterator<Item = &Arc<Resource>> {
+    /// All objects, also those that another one of the same name replaces.
+    pub(super) fn all_with_replaced(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.kinds.iter().flatten().chain(&self.replaced)
     }
 
@@ -102,7 +102,7 @@ impl Snapshot {
     pub(super) fn with_builds(&self, has: impl Fn(&str) -> bool) -> Self {
         let is_there = |it: &&Arc<Resource>| it.build.as_deref().is_none_or(&has);
         let Assembled { kinds, repeated, alternatives, replaced } =
-            assemble(self.all_of_texts().filter(is_there).cloned());
+            assemble(self.all_with_replaced().filter(is_there).cloned());
         Self {
             kinds,
             mesh: self.mesh.clone(),

@@ -1,11 +1,12 @@
 //! `--fix` and `--diff`: applies the mechanical remedies of findings to files, again and again until none is left, and
 //! writes the files or prints what would change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use sailhand_analysis::source::Sources;
 use sailhand_analysis::source::fix::{self, Edit};
-use sailhand_analysis::source::{Source, Sources};
 use sailhand_analysis::{Finding, Fix, Rule};
 use similar::TextDiff;
 
@@ -23,11 +24,12 @@ const PORT_USERS: [&str; 5] =
 /// Corrects the files of an analysis. Gives the exit code of `--diff`, or none if the findings have to be reported.
 pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: Input) -> Result<Option<Exit>, Error> {
     let options = analysis.options;
+    let option = if options.diff { "--diff" } else { "--fix" };
     if input.is_live {
-        return Err(Error::argument("--fix", "a cluster cannot be corrected; use files without --live"));
+        return Err(Error::argument(option, "a cluster cannot be corrected; use files without --live"));
     }
     if options.paths.iter().any(|path| path == Path::new("-")) {
-        return Err(Error::argument("--fix", "standard input cannot be corrected; name files or folders"));
+        return Err(Error::argument(option, "standard input cannot be corrected; name files or folders"));
     }
     let mut originals: BTreeMap<String, String> = BTreeMap::new();
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
@@ -66,26 +68,22 @@ pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: I
 
 /// The edits of files that can be written.
 fn edits(sources: &Sources, findings: &[Finding]) -> Vec<Edit> {
-    let fixed: Vec<Finding> = findings.iter().filter(|finding| may_fix(sources, finding)).cloned().collect();
-    let mut edits = fix::edits(sources, &fixed);
+    let words = LazyCell::new(|| words_of_port_users(sources));
+    // Ports of Services are renamed only if nothing refers to the name, so that no change leaves a reference behind.
+    let may_fix = |finding: &&Finding| match finding.fix.as_deref() {
+        Some(Fix::Replace { from, .. }) if finding.code.id == "IST0118" => !words.contains(from.as_str()),
+        fix => fix.is_some(),
+    };
+    let mut edits = fix::edits(sources, findings.iter().filter(may_fix));
     edits.retain(|edit| sources.get(edit.file).is_some_and(|source| Path::new(&source.name).is_file()));
     edits
 }
 
-/// Whether a change leaves no reference behind: ports of Services are renamed only if nothing refers to the name.
-fn may_fix(sources: &Sources, finding: &Finding) -> bool {
-    match finding.fix.as_deref() {
-        Some(Fix::Replace { from, .. }) if finding.code.id == "IST0118" => {
-            let all = (0..).map_while(|file| sources.get(file));
-            !all.into_iter().any(|source| refers_to_port(source, from))
-        }
-        fix => fix.is_some(),
-    }
-}
-
-fn refers_to_port(source: &Source, port: &str) -> bool {
-    let words = || source.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    PORT_USERS.iter().any(|kind| source.text.contains(kind)) && words().collect::<BTreeSet<_>>().contains(port)
+/// The words of the files that have objects which refer to ports by name.
+fn words_of_port_users(sources: &Sources) -> HashSet<&str> {
+    let texts = (0..).map_while(|file| sources.get(file)).map(|source| source.text.as_str());
+    let users = texts.filter(|text| PORT_USERS.iter().any(|kind| text.contains(kind)));
+    users.flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')).collect()
 }
 
 /// A unified diff, which `patch -p1` and `git apply` accept.

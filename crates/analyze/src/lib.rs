@@ -246,15 +246,11 @@ fn about(
         if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
     };
     let clusters = input.clusters.iter().cloned();
-    let mut notes = notes::summary(reading, sources, snapshot);
-    if suppressed > 0 {
-        notes.push(format!("{suppressed} findings are suppressed"));
-    }
     About {
         inputs: options.paths.iter().map(named).chain(clusters).collect(),
         time: utc(input.now),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        notes,
+        notes: notes::summary(reading, sources, snapshot, suppressed),
     }
 }
 

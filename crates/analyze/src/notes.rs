@@ -27,15 +27,12 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
     }
     repeated(sources, snapshot);
     let name = |file: u32| sources.get(file).map_or("", |source| source.name.as_str());
-    if !reading.foreign.is_empty() {
-        let count = reading.foreign.values().sum();
+    if let Some(foreign) = foreign(reading) {
         let files = some(reading.foreign.keys().map(|file| name(*file)));
-        quietly(format!("{} skipped (not a Kubernetes object): {files}", are(count, "document")));
+        quietly(format!("{foreign}: {files}"));
     }
-    if !reading.others.is_empty() {
-        let count = reading.others.values().sum();
-        let kinds = some(reading.others.keys().map(String::as_str));
-        quietly(format!("{} of a kind that no rule uses: {kinds}", are(count, "object")));
+    if let Some(others) = others(reading) {
+        quietly(others);
     }
     if is_live {
         return;
@@ -56,27 +53,37 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
 }
 
 /// The notes in one sentence each, for a report.
-pub(crate) fn summary(reading: &Reading, sources: &Sources, snapshot: &Snapshot) -> Vec<String> {
+pub(crate) fn summary(reading: &Reading, sources: &Sources, snapshot: &Snapshot, suppressed: usize) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(reading.errors.iter().take(ERRORS).map(ToString::to_string));
     if reading.errors.len() > ERRORS {
         notes.push(format!("{} more errors", reading.errors.len() - ERRORS));
     }
-    notes.extend(sources.passed_over().iter().take(ERRORS).map(|one| format!("not read: {one}")));
+    notes.extend(sources.passed_over().iter().take(ERRORS).map(|one| format!("{}: {one}", one.state())));
     let repeated: BTreeSet<String> = snapshot.repeated().iter().map(|(object, ..)| object.to_string()).collect();
     if !repeated.is_empty() {
         let names = some(repeated.iter().map(String::as_str));
         notes.push(format!("defined more than once, the last definition wins: {names}"));
     }
-    let foreign: usize = reading.foreign.values().sum();
-    if foreign > 0 {
-        notes.push(format!("{} skipped (not a Kubernetes object)", are(foreign, "document")));
-    }
-    if !reading.others.is_empty() {
-        let kinds = some(reading.others.keys().map(String::as_str));
-        notes.push(format!("{} of a kind that no rule uses: {kinds}", are(reading.others.values().sum(), "object")));
+    notes.extend(foreign(reading));
+    notes.extend(others(reading));
+    if suppressed > 0 {
+        notes.push(format!("{} suppressed", are(suppressed, "finding")));
     }
     notes
+}
+
+/// Documents that are not Kubernetes objects.
+fn foreign(reading: &Reading) -> Option<String> {
+    let count: usize = reading.foreign.values().sum();
+    (count > 0).then(|| format!("{} skipped (not a Kubernetes object)", are(count, "document")))
+}
+
+/// Objects of kinds that no rule uses.
+fn others(reading: &Reading) -> Option<String> {
+    let count: usize = reading.others.values().sum();
+    let kinds = some(reading.others.keys().map(String::as_str));
+    (count > 0).then(|| format!("{} of a kind that no rule uses: {kinds}", are(count, "object")))
 }
 
 /// Suppressions and baseline lines that match no finding, so that a mistake in them is noticed.

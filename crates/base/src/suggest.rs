@@ -20,16 +20,15 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// The word of `known` that an unknown one certainly means: equal except for case and separators, or in words of four
+/// The word of `known` that an unknown one certainly means: equal except for case and separators, or in words of three
 /// characters and more one edit away, in words of eight and more two, with no other word as near.
 pub fn certain<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     let limit = match folded.chars().count() {
-        0..4 => 0,
-        4..8 => 1,
+        0..3 => 0,
+        3..8 => 1,
         _ => 2,
     };
-    let limit = if folded.len() == 3 { 1 } else { limit };
     let distance = |candidate: &str| strsim::osa_distance(&folded, &fold(candidate));
     let mut near: Vec<(usize, &str)> =
         known.into_iter().map(|candidate| (distance(candidate), candidate)).filter(|(at, _)| *at <= limit).collect();

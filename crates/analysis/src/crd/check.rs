@@ -153,10 +153,13 @@ impl Walk<'_> {
         }
         for trouble in values::check(node, schema, self.schemas) {
             self.many |= trouble.is_length;
-            self.add(Trouble::Value, field, trouble.message);
-            if let Some(problem) = self.problems.last_mut() {
-                problem.fix = trouble.fix;
-            }
+            self.problems.push(Problem {
+                trouble: Trouble::Value,
+                field: field.to_string(),
+                message: trouble.message,
+                suggestion: None,
+                fix: trouble.fix,
+            });
         }
         for message in self.alternatives(node, schema) {
             self.add(Trouble::Value, field, message);

@@ -2,6 +2,7 @@
 //! name, with any name where it does not.
 
 use super::{SECRET, SERVICE, SERVICE_ACCOUNT, Source, WORKLOAD, generated, map};
+use crate::resource::group_and_version;
 use crate::{Kind, Resource, Value};
 
 /// One thing that may be made.
@@ -118,7 +119,7 @@ fn made(root: &Value) -> Vec<Made> {
     let name = root["metadata"]["name"].text();
     let spec = &root["spec"];
     let or = |first: &Value, other: &str| first.as_str().filter(|it| !it.is_empty()).unwrap_or(other).to_owned();
-    let group = root["apiVersion"].text().split_once('/').map_or("", |(group, _)| group);
+    let (group, _) = group_and_version(root["apiVersion"].text());
     match (group, root["kind"].text()) {
         ("cert-manager.io", "Certificate") => vec![one(SECRET, ".", spec["secretName"].text())],
         ("external-secrets.io", "ExternalSecret") => vec![one(SECRET, ".", or(&spec["target"]["name"], name))],

@@ -4,6 +4,7 @@
 use compact_str::CompactString;
 
 use super::{Source, generated, map};
+use crate::resource::group_and_version;
 use crate::{Kind, Resource, Value};
 
 /// How deep below `spec` a template is looked for.
@@ -30,7 +31,7 @@ pub fn workloads(root: &Value) -> Vec<Resource> {
 
 /// Labels that the controller adds to the pods.
 fn extra_labels(root: &Value, name: &str) -> Vec<(CompactString, String)> {
-    let group = root["apiVersion"].text().split('/').next().unwrap_or_default();
+    let (group, _) = group_and_version(root["apiVersion"].text());
     match (group, root["kind"].text()) {
         ("serving.knative.dev", _) => vec![("serving.knative.dev/service".into(), name.to_owned())],
         // Source: kubeflow notebook-controller, `generateStatefulSet`; labels of the Notebook are copied too.

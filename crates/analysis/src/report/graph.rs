@@ -1,7 +1,7 @@
 //! Builds the graph of the objects involved for the HTML page: objects with findings, the objects that they reference,
 //! and related objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -74,9 +74,8 @@ impl Graph {
         for (number, (_, place)) in objects.iter_mut().enumerate() {
             *place = number;
         }
-        let missing: BTreeMap<&str, usize> = broken.iter().map(|(_, name)| (name.as_str(), 0)).collect();
-        let missing: BTreeMap<&str, usize> =
-            missing.into_keys().enumerate().map(|(number, name)| (name, objects.len() + number)).collect();
+        let names: BTreeSet<&str> = broken.iter().map(|(_, name)| name.as_str()).collect();
+        let missing: BTreeMap<&str, usize> = names.into_iter().zip(objects.len()..).collect();
         let found = pairs.iter().filter_map(|(from, to)| Some((*objects.get(from)?, *objects.get(to)?, false)));
         let not_found =
             broken.iter().filter_map(|(from, name)| Some((*objects.get(from)?, *missing.get(name.as_str())?, true)));

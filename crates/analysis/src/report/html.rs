@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::json;
 
 use super::{Report, counted, escaped, graph::Graph, plural, text};
+use crate::source::{Position, Source};
 use crate::{Finding, Level};
 
 const STYLE: &str = include_str!("html/page.css");
@@ -165,7 +166,9 @@ fn row(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt
     if !place.is_empty() {
         writeln!(out, "<p class=\"place\">{}</p>", escaped(&place.join(" · ")))?;
     }
-    excerpt(report, finding, out)?;
+    if let Some((source, position)) = position {
+        excerpt(finding, source, position, out)?;
+    }
     let related: Vec<String> =
         finding.related.iter().map(|related| escaped(&related.to_string()).into_owned()).collect();
     if !related.is_empty() {
@@ -180,8 +183,7 @@ fn row(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt
 }
 
 /// The line of the finding with a caret below the field, as on the terminal.
-fn excerpt(report: &Report<'_>, finding: &Finding, out: &mut impl fmt::Write) -> fmt::Result {
-    let Some((source, position)) = report.sources.position(finding) else { return Ok(()) };
+fn excerpt(finding: &Finding, source: &Source, position: Position, out: &mut impl fmt::Write) -> fmt::Result {
     let Some(text::Excerpt { line, caret, length }) = text::excerpt(finding, source, position, EXCERPT) else {
         return Ok(());
     };

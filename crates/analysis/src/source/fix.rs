@@ -1,16 +1,14 @@
 //! Turns mechanical remedies into edits of texts. An edit changes only the characters of a key, a value or an entry, so
 //! comments and layout stay. Where the text is not what the finding is about, there is no edit. Pure.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use saphyr_parser::{Event, ScalarStyle, Span};
 
 use super::position::{Segment, path};
-use super::{Sources, document, yaml};
+use super::{MAX_DEPTH, SourceSpan, Sources, document, yaml};
 use crate::{Finding, Fix};
-
-/// Deepest nesting that is looked into.
-const DEEPEST: usize = 100;
 
 /// A change of a text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +23,15 @@ pub struct Edit {
 
 /// The edits for the findings that have a mechanical remedy, sorted, without those that overlap with earlier ones.
 #[must_use]
-pub fn edits(sources: &Sources, findings: &[Finding]) -> Vec<Edit> {
-    let mut edits: Vec<Edit> = findings.iter().filter_map(|finding| edit(sources, finding)).collect();
+pub fn edits<'a>(sources: &Sources, findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Edit> {
+    // Each document is parsed once, however many of its fields are edited.
+    let mut documents: BTreeMap<(u32, u32), Vec<&Finding>> = BTreeMap::new();
+    for finding in findings.into_iter().filter(|finding| finding.fix.is_some()) {
+        if let Some(origin) = finding.origin {
+            documents.entry((origin.file, origin.start)).or_default().push(finding);
+        }
+    }
+    let mut edits: Vec<Edit> = documents.values().flat_map(|findings| of_document(sources, findings)).collect();
     edits.sort();
     edits.dedup();
     let mut kept: Vec<Edit> = Vec::new();
@@ -51,20 +56,18 @@ pub fn apply(text: &str, edits: &[Edit]) -> String {
     changed + &text[at..]
 }
 
-fn edit(sources: &Sources, finding: &Finding) -> Option<Edit> {
-    let fix = finding.fix.as_deref()?;
-    let origin = finding.origin?;
-    let text = document(sources.get(origin.file)?, origin)?;
-    let tree = Tree::read(text)?;
-    let path = path(origin.item, &finding.field);
-    let (range, with) = match fix {
-        Fix::RenameKey(to) => tree.rename_key(&path, to)?,
-        Fix::Replace { from, to } => tree.replace(&path, from, to)?,
-        Fix::RemoveKey => (tree.last_of_key(&path)?, String::new()),
-        Fix::RemoveItem => (tree.item(&path)?, String::new()),
+fn of_document(sources: &Sources, findings: &[&Finding]) -> Vec<Edit> {
+    let read = |origin: SourceSpan| {
+        let text = document(sources.get(origin.file)?, origin)?;
+        Some((Tree::read(text)?, usize::try_from(origin.start).ok()?))
     };
-    let start = usize::try_from(origin.start).ok()?;
-    Some(Edit { file: origin.file, range: (start + range.start, start + range.end), text: with })
+    let Some((tree, start)) = findings.first().and_then(|first| read(first.origin?)) else { return Vec::new() };
+    let edit = |finding: &&Finding| {
+        let origin = finding.origin?;
+        let (range, text) = tree.edit(&path(origin.item, &finding.field), finding.fix.as_deref()?)?;
+        Some(Edit { file: origin.file, range: (start + range.start, start + range.end), text })
+    };
+    findings.iter().filter_map(edit).collect()
 }
 
 /// A document with the places of its parts, bytes.
@@ -137,7 +140,17 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The mapping that a path leads to before its last step, and the last step.
+    /// The characters that a fix of the field at a path replaces, and what replaces them.
+    fn edit(&self, path: &[Segment], fix: &Fix) -> Option<(Range<usize>, String)> {
+        match fix {
+            Fix::RenameKey(to) => self.rename_key(path, to),
+            Fix::Replace { from, to } => self.replace(path, from, to),
+            Fix::RemoveKey => Some((self.last_of_key(path)?, String::new())),
+            Fix::RemoveItem => Some((self.item(path)?, String::new())),
+        }
+    }
+
+    /// The value that a path leads to.
     fn find(&self, path: &[Segment]) -> Option<&Node> {
         path.iter().try_fold(&self.root, |node, step| match (node, step) {
             (Node::Map { entries, .. }, Segment::Key(key)) => {
@@ -238,7 +251,7 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&mut self, event: &Event<'a>, span: Span, depth: usize) -> Option<Node> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return None;
         }
         let range = self.range(span);
@@ -286,13 +299,7 @@ mod tests {
 
     fn edited(text: &str, field: &str, fix: &Fix) -> Option<String> {
         let tree = Tree::read(text)?;
-        let path = path(None, field);
-        let (range, with) = match fix {
-            Fix::RenameKey(to) => tree.rename_key(&path, to)?,
-            Fix::Replace { from, to } => tree.replace(&path, from, to)?,
-            Fix::RemoveKey => (tree.last_of_key(&path)?, String::new()),
-            Fix::RemoveItem => (tree.item(&path)?, String::new()),
-        };
+        let (range, with) = tree.edit(&path(None, field), fix)?;
         Some(apply(text, &[Edit { file: 0, range: (range.start, range.end), text: with }]))
     }
 

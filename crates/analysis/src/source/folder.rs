@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::super::Value;
-use super::read_value;
 
 /// Files of a folder that were skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +75,9 @@ impl PassedOver {
 pub(super) const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Files that a kustomization uses as patches, or as content of generators.
-pub(super) fn patches(folder: &Path, text: &str) -> Vec<PathBuf> {
-    let Ok(root) = read_value("kustomization", text) else { return Vec::new() };
-    let paths = |list: &Value, field: &str| -> Vec<PathBuf> {
-        let path = |item: &Value| item.as_str().map_or_else(|| item[field].text().to_owned(), str::to_owned);
+pub(super) fn patches(folder: &Path, root: &Value) -> Vec<PathBuf> {
+    let paths = |list: &Value| -> Vec<PathBuf> {
+        let path = |item: &Value| item.as_str().map_or_else(|| item["path"].text().to_owned(), str::to_owned);
         // A patch may also be inline.
         let is_path = |path: &String| !path.is_empty() && !path.contains(['\n', '{']) && !path.contains(": ");
         let paths = list.items().iter().map(path).filter(is_path);
@@ -91,19 +89,22 @@ pub(super) fn patches(folder: &Path, text: &str) -> Vec<PathBuf> {
     let content = generators
         .flat_map(|one| one["files"].texts())
         .map(|file| folder.join(file.split_once('=').map_or(file, |(_, path)| path)));
-    lists.iter().flat_map(|field| paths(&root[*field], "path")).chain(content).collect()
+    lists.iter().flat_map(|field| paths(&root[*field])).chain(content).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+
+    use super::super::kustomize::Kustomization;
 
     #[test]
     fn kustomization_patches_are_recognized() {
         let text = "resources: [../../base]\npatches:\n- path: a.yaml\n  target: {kind: Pod}\n- patch: |-\n    - op: add\n\
                     patchesStrategicMerge:\n- b/c.yaml\n- |-\n  kind: Pod\n";
-        let found = patches(Path::new("overlay"), text);
+        let patches = |folder: &str, text: &str| Kustomization::read(Path::new(folder), text, 0).patches;
+        let found = patches("overlay", text);
         assert_eq!(found, [Path::new("overlay/a.yaml"), Path::new("overlay/b/c.yaml")]);
-        assert!(patches(Path::new("."), "a: [").is_empty());
+        assert!(patches(".", "a: [").is_empty());
     }
 }

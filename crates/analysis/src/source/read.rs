@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::super::resource::group_and_version;
 use super::super::rules::schema::unknown_kind;
 use super::super::{Kind, Resource, SourceSpan, Value, generated};
 use super::block;
@@ -136,13 +137,7 @@ pub fn read_value(name: &str, text: &str) -> Result<Value, Error> {
 
 fn read_document(source: &Source, number: u32, document: Document, budget: &Budget, reading: &mut Reading) {
     let text = &source.text[document.start..document.end];
-    let origin = SourceSpan {
-        file: number,
-        line: u32::try_from(document.line).unwrap_or(u32::MAX),
-        start: u32::try_from(document.start).unwrap_or(u32::MAX),
-        end: u32::try_from(document.end).unwrap_or(u32::MAX),
-        item: None,
-    };
+    let origin = document.span(number);
     match parse(text, budget) {
         Ok(yaml::Document { root: Value::Null, .. }) => {}
         Ok(yaml::Document { root, repeated }) => {
@@ -258,7 +253,7 @@ fn unfold_any(root: Value, origin: SourceSpan, repeated: &[&RepeatedKey], source
         }
         return;
     }
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let (group, _) = group_and_version(api_version);
     let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
     if Kind::find(group, kind).is_none() {
         reading.resources.extend(generated::of_unknown(&root));

@@ -1,6 +1,8 @@
 //! Splits a text into YAML documents without parsing them, so that they can be parsed in parallel. In YAML a document
 //! marker at the start of a line ends the document in every context, also inside quotes and block scalars. Pure.
 
+use super::SourceSpan;
+
 /// Position of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Document {
@@ -10,6 +12,15 @@ pub struct Document {
     pub end: usize,
     /// Line of the first byte, from 1.
     pub line: usize,
+}
+
+impl Document {
+    /// Where the document is among all texts, given the number of its file.
+    pub fn span(self, file: u32) -> SourceSpan {
+        let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        let (line, start, end) = (number(self.line), number(self.start), number(self.end));
+        SourceSpan { file, line, start, end, item: None }
+    }
 }
 
 /// Documents with content, in order. Comments and directives are not content.

@@ -1,9 +1,8 @@
 //! `ListenerSet`s, which add listeners to a Gateway. Source: Gateway API, `ListenerSet` and `AllowedListeners`; istio
 //! `pilot/pkg/config/kube/gateway` (a set that its Gateway does not allow is not accepted).
 
-use super::parents::{SH7141, is_missing};
+use super::parents::{SH7141, allows_namespace, is_missing, referenced};
 use super::status::is_refused;
-use crate::istio::selector;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -59,14 +58,10 @@ spec:
 };
 
 fn check(view: &View<'_>, set: &Resource, findings: &mut Findings) {
-    let parent = &set.spec()["parentRef"];
-    let or = |key: &str, default| if parent[key].is_set() { parent[key].text() } else { default };
-    let is_gateway =
-        or("kind", "Gateway") == "Gateway" && or("group", "gateway.networking.k8s.io") == "gateway.networking.k8s.io";
-    if !is_gateway || is_refused(set, "Accepted") {
+    let Some((Kind::KubernetesGateway, namespace, name)) = referenced(&set.spec()["parentRef"], set) else { return };
+    if is_refused(set, "Accepted") {
         return;
     }
-    let (namespace, name) = (or("namespace", &set.namespace), parent["name"].text());
     let Some(gateway) = view.get(Kind::KubernetesGateway, namespace, name) else {
         if is_missing(view, Kind::KubernetesGateway, namespace, name) {
             let message = format!("Gateway {namespace}/{name} does not exist");
@@ -74,16 +69,7 @@ fn check(view: &View<'_>, set: &Resource, findings: &mut Findings) {
         }
         return;
     };
-    let allowed = &gateway.spec()["allowedListeners"]["namespaces"];
-    let is_allowed = match allowed["from"].text() {
-        "All" => true,
-        "Same" => set.namespace == gateway.namespace,
-        "Selector" => view.namespace_of(set).is_none_or(|namespace| {
-            selector::selects_namespace(&allowed["selector"], &namespace.name, Some(namespace.labels()))
-        }),
-        _ => false,
-    };
-    if !is_allowed {
+    if !allows_namespace(view, &gateway.spec()["allowedListeners"], "None", set, gateway) {
         let message = format!("Gateway {} allows no ListenerSet of namespace {}", gateway.full_name(), set.namespace);
         findings.add(&SH7163, set, message).field("spec.parentRef").arguments([gateway.full_name()]).related(gateway);
     }

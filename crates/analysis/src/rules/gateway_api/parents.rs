@@ -116,13 +116,7 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
         return;
     }
     for (index, parent) in route.spec()["parentRefs"].items().iter().enumerate() {
-        let or = |key: &str, default| if parent[key].is_set() { parent[key].text() } else { default };
-        let kind = match (or("group", "gateway.networking.k8s.io"), or("kind", "Gateway")) {
-            ("gateway.networking.k8s.io", "Gateway") => Kind::KubernetesGateway,
-            ("gateway.networking.k8s.io", "ListenerSet") => Kind::ListenerSet,
-            _ => continue,
-        };
-        let (namespace, name) = (or("namespace", &route.namespace), parent["name"].text());
+        let Some((kind, namespace, name)) = referenced(parent, route) else { continue };
         let Some(gateway) = view.get(kind, namespace, name) else {
             if is_missing(view, kind, namespace, name) {
                 let message = format!("{kind} {namespace}/{name} does not exist");
@@ -142,6 +136,17 @@ fn check(view: &View<'_>, route: &Resource, findings: &mut Findings) {
                 .related(gateway);
         }
     }
+}
+
+/// Kind, namespace and name of the parent that an object references; none if it is neither a Gateway nor a `ListenerSet`.
+pub(super) fn referenced<'a>(parent: &'a Value, from: &'a Resource) -> Option<(Kind, &'a str, &'a str)> {
+    let or = |key: &str, default: &'a str| if parent[key].is_set() { parent[key].text() } else { default };
+    let kind = match (or("group", "gateway.networking.k8s.io"), or("kind", "Gateway")) {
+        ("gateway.networking.k8s.io", "Gateway") => Kind::KubernetesGateway,
+        ("gateway.networking.k8s.io", "ListenerSet") => Kind::ListenerSet,
+        _ => return None,
+    };
+    Some((kind, or("namespace", &from.namespace), parent["name"].text()))
 }
 
 /// Whether a parent that is not among the objects does not exist. The same name in another namespace is what goes wrong
@@ -175,7 +180,7 @@ fn refusal(view: &View<'_>, route: &Resource, parent: &Value, gateway: &Resource
     for listener in candidates {
         let refused = if !takes_kind(route.kind, listener) {
             (1, format!("listener {} accepts another kind of route", listener["name"].text()))
-        } else if !takes_namespace(view, route, gateway, listener) {
+        } else if !allows_namespace(view, &listener["allowedRoutes"], "Same", route, gateway) {
             (
                 2,
                 format!(
@@ -218,16 +223,27 @@ fn takes_kind(kind: Kind, listener: &Value) -> bool {
     }
 }
 
-fn takes_namespace(view: &View<'_>, route: &Resource, gateway: &Resource, listener: &Value) -> bool {
-    let namespaces = &listener["allowedRoutes"]["namespaces"];
-    match namespaces["from"].text() {
+/// Whether `allowedRoutes` of a listener or `allowedListeners` of a Gateway include the namespace of an object. `default`
+/// is the value of `from` if it is not set.
+pub(super) fn allows_namespace(
+    view: &View<'_>,
+    allowed: &Value,
+    default: &str,
+    object: &Resource,
+    gateway: &Resource,
+) -> bool {
+    let namespaces = &allowed["namespaces"];
+    let from = match namespaces["from"].text() {
+        from @ ("All" | "None" | "Same" | "Selector") => from,
+        _ => default,
+    };
+    match from {
         "All" => true,
-        "None" => false,
-        "Selector" => {
-            let Some(namespace) = view.namespace_of(route) else { return true };
+        "Same" => object.namespace == gateway.namespace,
+        "Selector" => view.namespace_of(object).is_none_or(|namespace| {
             selector::selects_namespace(&namespaces["selector"], &namespace.name, Some(namespace.labels()))
-        }
-        _ => route.namespace == gateway.namespace,
+        }),
+        _ => false,
     }
 }
 

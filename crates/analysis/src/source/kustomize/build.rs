@@ -1,5 +1,6 @@
 //! Collects the objects of a kustomization and transforms them. Source: kustomize `api/internal/target/kusttarget.go`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -48,10 +49,18 @@ const MOST_OBJECTS: usize = 200_000;
 const MOST_BYTES: usize = 256 << 20;
 
 /// What builds have collected so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spent {
     objects: usize,
     bytes: usize,
+    /// What JSON patches and replacements may copy.
+    copies: Budget,
+}
+
+impl Default for Spent {
+    fn default() -> Self {
+        Self { objects: 0, bytes: 0, copies: Budget::new(MOST_BYTES) }
+    }
 }
 
 /// The objects of a kustomization, in its order.
@@ -90,6 +99,7 @@ impl Builder<'_> {
         for name in root["resources"].texts().chain(root["bases"].texts()) {
             self.resource(&one.folder, name, objects)?;
         }
+        refuse_equal_ids(objects)?;
         let origin = SourceSpan { file: one.file, line: 1, start: 0, end: one.length, item: None };
         for (kind, key) in [(Kind::ConfigMap, "configMapGenerator"), (Kind::Secret, "secretGenerator")] {
             for entry in root[key].items() {
@@ -139,7 +149,7 @@ impl Builder<'_> {
             self.charge(&own)?;
             objects.append(&mut own);
         }
-        refuse_equal_ids(objects)
+        Ok(())
     }
 
     fn kustomization(&mut self, folder: &Path, name: &str) -> Result<Rc<Kustomization>, Inexact> {
@@ -204,7 +214,7 @@ impl Builder<'_> {
             }
             for at in select::of_patch(objects, target)? {
                 objects[at].store_id();
-                json_patch::apply(&mut objects[at].root, operations)?;
+                json_patch::apply(&mut objects[at].root, operations, &self.spent.copies)?;
             }
             return Ok(());
         }
@@ -219,12 +229,13 @@ impl Builder<'_> {
     }
 
     fn replacement(&mut self, folder: &Path, entry: &Value, objects: &mut [Object]) -> Result<(), Inexact> {
-        let Some(path) = entry["path"].as_str() else { return replace::apply(objects, entry) };
+        let copies = &self.spent.copies;
+        let Some(path) = entry["path"].as_str() else { return replace::apply(objects, entry, copies) };
         let text = read_inside(folder, path, self.files)?;
         let read = read_value(path, &text).map_err(|_| Inexact(format!("{path}, which cannot be parsed")))?;
         match &read {
-            Value::List(all) => all.iter().try_for_each(|one| replace::apply(objects, one)),
-            one => replace::apply(objects, one),
+            Value::List(all) => all.iter().try_for_each(|one| replace::apply(objects, one, copies)),
+            one => replace::apply(objects, one, copies),
         }
     }
 }
@@ -259,14 +270,16 @@ fn patch_by_id(objects: &mut Vec<Object>, patch: &Value) -> Result<(), Inexact> 
 
 /// Name, kind and namespace of an object stay.
 fn patch_at(objects: &mut Vec<Object>, places: &[usize], patch: &Value) -> Result<(), Inexact> {
-    let mut deleted = Vec::new();
+    let mut deleted = BTreeSet::new();
     for at in places {
         let object = &mut objects[*at].root;
         let (kind, name) = (object["kind"].clone(), object["metadata"]["name"].clone());
         let namespace = object["metadata"]["namespace"].clone();
         let version = object["apiVersion"].clone();
         match merge::apply(object, patch)? {
-            None => deleted.push(*at),
+            None => {
+                deleted.insert(*at);
+            }
             Some(mut patched) => {
                 patched.set("kind", kind);
                 patched.set("apiVersion", version);
@@ -281,11 +294,8 @@ fn patch_at(objects: &mut Vec<Object>, places: &[usize], patch: &Value) -> Resul
             }
         }
     }
-    let mut at = 0;
-    objects.retain(|_| {
-        at += 1;
-        !deleted.contains(&(at - 1))
-    });
+    let mut at = 0..;
+    objects.retain(|_| at.next().is_none_or(|at| !deleted.contains(&at)));
     Ok(())
 }
 
@@ -293,16 +303,9 @@ fn patch_at(objects: &mut Vec<Object>, places: &[usize], patch: &Value) -> Resul
 fn manifests(text: &str, number: u32) -> Result<Vec<Object>, &'static str> {
     let mut objects = Vec::new();
     let budget = Budget::new(text.len());
-    let place = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     for document in split(text) {
         let read = parse(&text[document.start..document.end], &budget).map_err(|_| "which cannot be parsed")?;
-        let origin = SourceSpan {
-            file: number,
-            line: place(document.line),
-            start: place(document.start),
-            end: place(document.end),
-            item: None,
-        };
+        let origin = document.span(number);
         let before = objects.len();
         unfold(read.root, origin, &mut objects)?;
         if let [object] = &mut objects[before..]
@@ -344,4 +347,78 @@ fn unfold(root: Value, origin: SourceSpan, objects: &mut Vec<Object>) -> Result<
 /// Annotations that change how Kustomize builds an object.
 fn is_of_kustomize(key: &str) -> bool {
     key.starts_with("kustomize.config.k8s.io/") || key.starts_with("internal.config.kubernetes.io/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct OneFile(&'static str);
+
+    impl Files for OneFile {
+        fn read(&mut self, _: &Path, _: &Path) -> Option<(u32, Rc<str>)> {
+            Some((0, self.0.into()))
+        }
+
+        fn is_folder(&self, _: &Path) -> bool {
+            false
+        }
+
+        fn kustomization(&mut self, _: &Path) -> Option<Rc<Kustomization>> {
+            None
+        }
+    }
+
+    const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {a: {}}}";
+
+    fn is_built(fields: &str) -> bool {
+        let one = Kustomization::read(Path::new("shop"), &format!("resources: [pod.yaml]\n{fields}"), 0);
+        build(&one, &mut OneFile(POD), &mut Spent::default()).is_ok()
+    }
+
+    fn is_patched(operations: &str) -> bool {
+        let lines: String = operations.lines().map(|line| format!("    - {line}\n")).collect();
+        is_built(&format!("patches:\n- target: {{kind: Pod}}\n  patch: |\n{lines}"))
+    }
+
+    #[test]
+    fn copies_that_double_an_object_are_refused_before_they_fill_the_memory() {
+        let copies = |count: usize| -> String {
+            (0..count).map(|at| format!("{{op: copy, from: /spec, path: /spec/x{at}}}\n")).collect()
+        };
+        assert!(is_patched(&copies(5)));
+        assert!(!is_patched(&copies(22)));
+        let replacements = |count: usize| {
+            let one = |at| {
+                format!(
+                    "{{source: {{kind: Pod, fieldPath: spec}}, targets: [{{select: {{kind: Pod}}, fieldPaths: [spec.x{at}], options: {{create: true}}}}]}}"
+                )
+            };
+            format!("replacements: [{}]", (0..count).map(one).collect::<Vec<_>>().join(","))
+        };
+        assert!(is_built(&replacements(5)));
+        assert!(!is_built(&replacements(22)));
+    }
+
+    #[test]
+    fn objects_do_not_become_deeper_than_those_that_are_read() {
+        let created = |depth: usize| {
+            let path = vec!["a"; depth];
+            let (dots, slashes) = (path.join("."), path.join("/"));
+            let replacement = format!(
+                "replacements: [{{sourceValue: b, targets: [{{select: {{kind: Pod}}, fieldPaths: [{dots}], options: {{create: true}}}}]}}]"
+            );
+            [replacement, format!("labels: [{{pairs: {{b: c}}, fields: [{{path: {slashes}, create: true}}]}}]")]
+        };
+        let wrap = "{op: add, path: /spec/b, value: {}}\n{op: move, from: /spec/a, path: /spec/b/a}\n\
+                    {op: move, from: /spec/b, path: /spec/a}\n";
+        for fields in created(50) {
+            assert!(is_built(&fields), "{fields}");
+        }
+        assert!(is_patched(&wrap.repeat(50)));
+        for fields in created(150) {
+            assert!(!is_built(&fields), "{fields}");
+        }
+        assert!(!is_patched(&wrap.repeat(150)));
+    }
 }

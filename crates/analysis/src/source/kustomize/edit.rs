@@ -3,6 +3,8 @@
 use compact_str::CompactString;
 
 use super::super::super::Value;
+use super::super::super::resource::group_and_version;
+use super::super::MAX_DEPTH;
 use super::Inexact;
 
 impl Value {
@@ -127,13 +129,21 @@ impl FieldSpec {
         }
         let path = split_path(&self.path, '/');
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        refuse_deep(path.len(), leaf)?;
         visit(object, &path, self.create.then_some(leaf), change)
     }
 }
 
-/// Group and version of an `apiVersion`.
-pub fn group_and_version(api_version: &str) -> (&str, &str) {
-    api_version.split_once('/').unwrap_or(("", api_version))
+/// Refuses a value for a path of this many keys and indexes that would make an object deeper than one that can be read.
+pub fn refuse_deep(above: usize, value: &Value) -> Result<(), Inexact> {
+    if above > MAX_DEPTH {
+        return Err(Inexact(format!("an object of more than {MAX_DEPTH} levels")));
+    }
+    match value {
+        Value::List(items) => items.iter().try_for_each(|item| refuse_deep(above + 1, item)),
+        Value::Map(entries) => entries.iter().try_for_each(|(_, value)| refuse_deep(above + 1, value)),
+        _ => Ok(()),
+    }
 }
 
 /// The parts of a path. A backslash before a separator makes it a part of a key.

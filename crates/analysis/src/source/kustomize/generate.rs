@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sailhand_base::hex::hex;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -183,7 +184,6 @@ fn hash(root: &Value) -> String {
         hashed.insert(more.to_owned(), as_json(&root[more]));
     }
     let digest = Sha256::digest(go_json(&Json::Object(hashed)).as_bytes());
-    let hex = digest.iter().take(5).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     let replaced = |c: char| match c {
         '0' => 'g',
         '1' => 'h',
@@ -192,7 +192,7 @@ fn hash(root: &Value) -> String {
         'e' => 't',
         other => other,
     };
-    hex.chars().map(replaced).collect()
+    hex(&digest[..5]).chars().map(replaced).collect()
 }
 
 fn as_json(value: &Value) -> Json {

@@ -1,33 +1,44 @@
 //! JSON patches. Source: RFC 6902 and RFC 6901.
 
 use super::super::super::Value;
-use super::Inexact;
+use super::super::budget::Budget;
+use super::edit::refuse_deep;
+use super::{Inexact, charge};
 
 /// Applies the operations in order.
 ///
 /// # Errors
-/// An operation that does not fit the object; Kustomize refuses it too.
-pub fn apply(object: &mut Value, operations: &Value) -> Result<(), Inexact> {
-    operations.items().iter().try_for_each(|operation| apply_one(object, operation))
+/// An operation that does not fit the object; Kustomize refuses it too. One that makes the object too deep or copies more
+/// than the budget allows.
+pub fn apply(object: &mut Value, operations: &Value, copies: &Budget) -> Result<(), Inexact> {
+    operations.items().iter().try_for_each(|operation| apply_one(object, operation, copies))
 }
 
-fn apply_one(object: &mut Value, operation: &Value) -> Result<(), Inexact> {
+fn apply_one(object: &mut Value, operation: &Value, copies: &Budget) -> Result<(), Inexact> {
     let path = pointer(operation["path"].text());
     let from = pointer(operation["from"].text());
     let fails = || Inexact(format!("the JSON patch {} {}", operation["op"].text(), operation["path"].text()));
     match operation["op"].text() {
-        "add" => add(object, &path, operation["value"].clone()).ok_or_else(fails),
+        "add" => {
+            refuse_deep(path.len(), &operation["value"])?;
+            add(object, &path, operation["value"].clone()).ok_or_else(fails)
+        }
         "remove" => take(object, &path).map(drop).ok_or_else(fails),
         "replace" => {
+            refuse_deep(path.len(), &operation["value"])?;
             *find(object, &path).ok_or_else(fails)? = operation["value"].clone();
             Ok(())
         }
         "move" => {
             let moved = take(object, &from).ok_or_else(fails)?;
+            refuse_deep(path.len(), &moved)?;
             add(object, &path, moved).ok_or_else(fails)
         }
         "copy" => {
-            let copied = find(object, &from).ok_or_else(fails)?.clone();
+            let copied = find(object, &from).ok_or_else(fails)?;
+            refuse_deep(path.len(), copied)?;
+            charge(copies, copied)?;
+            let copied = copied.clone();
             add(object, &path, copied).ok_or_else(fails)
         }
         "test" => {
@@ -94,16 +105,17 @@ mod tests {
 
     #[test]
     fn operations_of_the_standard_are_applied() {
+        let copies = Budget::new(0);
         let mut object = value("{a: {b: [1, 2]}, 'x/y': 1}");
         let patch = "[{op: test, path: /a/b/0, value: 1}, {op: add, path: /a/b/-, value: 3}, \
                      {op: add, path: /a/b/0, value: 0}, {op: remove, path: /a/b/2}, {op: replace, path: /x~1y, value: z}, \
                      {op: copy, from: /a/b/0, path: /c}, {op: move, from: /c, path: /d}]";
-        apply(&mut object, &value(patch)).unwrap();
+        apply(&mut object, &value(patch), &copies).unwrap();
         assert_eq!(object, value("{a: {b: [0, 1, 3]}, 'x/y': z, d: 0}"));
         for wrong in
             ["[{op: remove, path: /q}]", "[{op: add, path: /q/r, value: 1}]", "[{op: test, path: /d, value: 1}]"]
         {
-            assert!(apply(&mut object, &value(wrong)).is_err(), "{wrong}");
+            assert!(apply(&mut object, &value(wrong), &copies).is_err(), "{wrong}");
         }
     }
 }

@@ -4,8 +4,8 @@
 use compact_str::CompactString;
 
 use super::super::super::Value;
+use super::super::super::resource::group_and_version;
 use super::Inexact;
-use super::edit::group_and_version;
 use super::object::is_built_in;
 
 /// The key that directs how a mapping or list is patched.

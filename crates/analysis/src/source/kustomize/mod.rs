@@ -20,6 +20,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use super::super::Value;
+use super::budget::Budget;
 use super::folder::patches;
 use super::read_value;
 
@@ -64,9 +65,10 @@ impl Kustomization {
     /// Parses the file of a kustomization.
     pub fn read(folder: &Path, text: &str, file: u32) -> Self {
         let folder = normalized(folder);
+        let root = read_value("kustomization", text).ok();
         Self {
-            patches: patches(&folder, text).iter().map(|path| normalized(path)).collect(),
-            root: read_value("kustomization", text).ok(),
+            patches: root.iter().flat_map(|root| patches(&folder, root)).map(|path| normalized(&path)).collect(),
+            root,
             folder,
             file,
             length: u32::try_from(text.len()).unwrap_or(u32::MAX),
@@ -160,6 +162,15 @@ fn read_inside(folder: &Path, path: &str, files: &mut dyn Files) -> Result<Strin
         .read(folder, &normalized(&folder.join(path)))
         .ok_or_else(|| Inexact(format!("{path}, which cannot be read")))?;
     Ok(text.to_string())
+}
+
+/// Charges for a copy of a value that a JSON patch or a replacement makes: each may double an object.
+fn charge(copies: &Budget, value: &Value) -> Result<(), Inexact> {
+    if copies.charge(value) {
+        Ok(())
+    } else {
+        Err(Inexact("JSON patches and replacements that copy too much".to_owned()))
+    }
 }
 
 /// Refuses objects of the same kind, namespace and name; Kustomize does too.

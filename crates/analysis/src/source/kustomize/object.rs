@@ -2,8 +2,8 @@
 //! `api/resource/resource.go`, `kyaml/resid`.
 
 use super::super::super::Value;
+use super::super::super::resource::group_and_version;
 use super::super::{RepeatedKey, SourceSpan};
-use super::edit::group_and_version;
 
 /// Kinds of Kubernetes without a namespace. Kustomize takes every kind that it does not know for a namespaced one.
 const CLUSTER_SCOPED: [&str; 24] = [

@@ -166,20 +166,29 @@ pub fn update(objects: &mut [Object]) -> Result<(), Inexact> {
             suffixes: object.suffixes.clone(),
         })
         .collect();
+    let of_targets = TARGETS.iter().map(|target| {
+        let is_target = |id: &Id| id.is_selected(target.group, target.version, target.kind);
+        let of_target: Vec<&Candidate> = candidates.iter().filter(|it| it.previous.iter().any(is_target)).collect();
+        (target, of_target)
+    });
+    let of_targets: Vec<(&Target, Vec<&Candidate>)> = of_targets.filter(|(_, all)| !all.is_empty()).collect();
     for object in objects {
         let original = object.original_id();
         let referrer = Referrer::of(object);
-        for target in TARGETS.iter() {
-            let of_target = |it: &&Candidate| {
-                it.previous.iter().any(|id| id.is_selected(target.group, target.version, target.kind))
-            };
-            let of_kind: Vec<&Candidate> =
-                candidates.iter().filter(of_target).filter(|it| referrer.may_refer_to(it)).collect();
-            for field in &target.fields {
-                if of_kind.is_empty() || !original.is_selected(&field.group, &field.version, &field.kind) {
-                    continue;
-                }
-                field.visit(&mut object.root, &Value::Null, &mut |node| referrer.update(node, field, &of_kind))?;
+        for (target, candidates) in &of_targets {
+            // Few kinds have such fields, so the candidates are not looked through for the others.
+            let is_of_object = |field: &&FieldSpec| original.is_selected(&field.group, &field.version, &field.kind);
+            let mut fields = target.fields.iter().filter(is_of_object).peekable();
+            if fields.peek().is_none() {
+                continue;
+            }
+            let reachable: Vec<&Candidate> =
+                candidates.iter().copied().filter(|it| referrer.may_refer_to(it)).collect();
+            if reachable.is_empty() {
+                continue;
+            }
+            for field in fields {
+                field.visit(&mut object.root, &Value::Null, &mut |node| referrer.update(node, field, &reachable))?;
             }
         }
     }

@@ -4,13 +4,14 @@
 use regex::Regex;
 
 use super::super::super::Value;
+use super::super::budget::Budget;
 use super::super::scalar::resolve;
-use super::edit::split_path;
+use super::edit::{refuse_deep, split_path};
 use super::object::Object;
-use super::{Inexact, select};
+use super::{Inexact, charge, select};
 
 /// Applies one replacement.
-pub fn apply(objects: &mut [Object], replacement: &Value) -> Result<(), Inexact> {
+pub fn apply(objects: &mut [Object], replacement: &Value, copies: &Budget) -> Result<(), Inexact> {
     let value = match &replacement["sourceValue"] {
         Value::Null => source(objects, &replacement["source"])?,
         value => value.clone(),
@@ -18,7 +19,7 @@ pub fn apply(objects: &mut [Object], replacement: &Value) -> Result<(), Inexact>
     if replacement["targets"].items().is_empty() {
         return Err(Inexact("a replacement without targets".to_owned()));
     }
-    replacement["targets"].items().iter().try_for_each(|target| put(objects, target, &value))
+    replacement["targets"].items().iter().try_for_each(|target| put(objects, target, &value, copies))
 }
 
 fn source(objects: &[Object], selector: &Value) -> Result<Value, Inexact> {
@@ -81,7 +82,7 @@ fn field_path(path: &str) -> Vec<String> {
     parts.into_iter().map(bare).collect()
 }
 
-fn put(objects: &mut [Object], target: &Value, value: &Value) -> Result<(), Inexact> {
+fn put(objects: &mut [Object], target: &Value, value: &Value, copies: &Budget) -> Result<(), Inexact> {
     let selector = &target["select"];
     if selector.is_null() {
         return Err(Inexact("a replacement whose target selects nothing".to_owned()));
@@ -98,10 +99,12 @@ fn put(objects: &mut [Object], target: &Value, value: &Value) -> Result<(), Inex
             && !is_rejected(object, rejects)?;
         for path in paths.iter().filter(|_| is_selected) {
             let parts = field_path(path.text());
+            refuse_deep(parts.len(), value)?;
             let options = &target["options"];
             let mut count = 0;
             walk(&mut object.root, &parts, options["create"].is_true().then_some(value), &mut |node| {
                 count += 1;
+                charge(copies, value)?;
                 set(node, value, options)
             })?;
             if count == 0 {
