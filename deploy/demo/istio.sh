@@ -30,7 +30,7 @@ find_charts() {
   return 1
 }
 
-# No container runs on a simulated node, so somebody has to do what istiod does with its webhooks: it puts its
+# No container runs on a simulated node, so the demo does what istiod does with its webhooks: it puts its
 # certificate into them. Ends with the demo.
 stand_in_for_istiod() {
   local name count index patch

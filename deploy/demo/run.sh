@@ -80,10 +80,10 @@ ask_for_own_cluster() {
   found=$(kubectl get namespace "${namespaces[@]}" --ignore-not-found -o name
     kubectl get crd "$definition" --ignore-not-found -o name) || fail "the cluster at $server does not answer"
   [[ -z $found ]] || fail "the cluster has things that the demo would make and remove: ${found//$'\n'/, }"
-  tell "The demo would use the cluster at $server (context $context)." \
+  say "The demo would use the cluster at $server (context $context)." \
     "It makes the namespaces ${namespaces[*]} and the CRD $definition, and removes them at the end."
   [[ $agreed != yes ]] || return 0
-  [[ -t 0 && -t 1 ]] || fail "nobody can be asked here; --yes agrees to it"
+  [[ -t 0 && -t 1 ]] || fail "there is no terminal to ask on; --yes agrees to it"
   read -r -p "Use it? [y/N] " answer
   [[ $answer == [yY]* ]] || fail "nothing was done; without SAILHAND_KUBECONFIG the demo makes a cluster of its own"
 }
@@ -91,20 +91,20 @@ ask_for_own_cluster() {
 start_servers() {
   chapter "A bus and a cluster"
   if [[ -n $own_cluster ]]; then
-    tell "A real nats-server keeps the commands; the cluster is yours."
+    say "A real nats-server keeps the commands; the cluster is yours."
     made_in_own_cluster=yes
   else
-    tell "A real nats-server keeps the commands. A real control plane takes the changes; only nodes and pods are simulated."
+    say "A real nats-server keeps the commands. A real control plane takes the changes; only nodes and pods are simulated."
     "$control_plane" up "$state/control-plane" --guard $$ --pod-ready-ms 1500 | sed '/^control plane ready/,$d'
     export KUBECONFIG=$state/control-plane/admin.kubeconfig
   fi
   launch nats-server nats-server --addr 127.0.0.1 --port -1 --ports_file_dir "$state" --jetstream --store_dir "$state/bus"
   eventually 15 nats_answers || fail "nats-server does not start"
   export SAILHAND__NATS__URL=$nats_url SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG
-  tell "  nats-server ready at $nats_url"
+  say "  nats-server ready at $nats_url"
   show "export SAILHAND__NATS__URL=$nats_url"
   show "export SAILHAND__TARGETS__DEMO__KUBECONFIG=$KUBECONFIG"
-  tell "" "One command makes the streams; it never deletes one, so it can run as often as you like."
+  say "" "One command creates the streams. It loses no message, so it can run as often as you like."
   run sailhand topology apply --config deploy/demo/worker.toml
   # The demo's witness: it writes down every event and every result that reaches the bus.
   launch witness sailhand watch --since 1h --output jsonl
@@ -132,7 +132,7 @@ start_workers() {
   if find_charts; then
     export SAILHAND__CHARTS__SOURCE=$charts SAILHAND__CHARTS__CACHE=$cache/charts SAILHAND__CHARTS__HELM=$cache/bin/helm
   fi
-  tell "Either can take any command: they share one queue, and a lease keeps them from writing to the same place at once."
+  say "Either can take any command: they share one queue, and a lease keeps them from writing to the same place at once."
   local name
   for name in worker-a worker-b; do
     show "SAILHAND__WORKER__ID=$name sailhand worker --config deploy/demo/worker.toml &"
@@ -155,10 +155,10 @@ install_istio() {
   fi
   chapter "Istio"
   if [[ -n $without ]]; then
-    tell "Istio is not installed: $without." "The rest of the demo goes on without it."
+    say "Istio is not installed: $without." "The rest of the demo goes on without it."
     return
   fi
-  tell "Its charts come from $charts." \
+  say "Its charts come from $charts." \
     "The nodes are simulated and no istiod runs, so the demo writes the certificate that istiod would."
   stand_in_for_istiod >"$state/istiod.log" 2>&1 </dev/null &
   run sailhand submit mesh.install --target demo -p version=$istio_version -p profile=minimal --wait
@@ -178,7 +178,7 @@ meshed() {
 route_reviews() {
   meshed || return 0
   chapter "A share of the traffic"
-  tell "One request of five goes to the next version of reviews: subsets first, then the routes to them."
+  say "One request of five goes to the next version of reviews: subsets first, then the routes to them."
   run sailhand submit traffic.apply --target demo -p scenario=reviews-80-20 -p namespace=sailhand-demo-bookinfo --wait
   run kubectl --namespace sailhand-demo-bookinfo get destinationrules,virtualservices
   ended_once traffic.apply 1
@@ -186,14 +186,14 @@ route_reviews() {
 
 deploy_bookinfo() {
   chapter "A command"
-  tell "The command goes to the bus as a CloudEvent; a worker applies Istio's sample and tells each step until it is ready."
+  say "The command goes to the bus as a CloudEvent; a worker applies Istio's sample and reports each step until the pods are ready."
   run sailhand submit sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
   ended_once sample.deploy 1
 }
 
 apply_regatta() {
   chapter "A manifest of your own"
-  tell "Several documents in the wrong order, among them a CRD and an object of it; the worker finds the order that works."
+  say "Several documents in the wrong order, among them a CRD and an object of it; the worker finds the order that works."
   run sailhand submit config.apply --target demo -p name=regatta -p manifest=@deploy/demo/regatta.yaml -p wait=30s --wait
   run kubectl --namespace sailhand-demo get boats
   ended_once config.apply 1
@@ -202,45 +202,45 @@ apply_regatta() {
 kill_a_worker() {
   chapter "A worker dies in the middle"
   if [[ -z $own_cluster ]]; then
-    tell "The nodes are closed first: no new pod can start, so the command cannot end before its worker dies."
+    say "The nodes are closed first: no new pod can start, so the command cannot end before its worker dies."
     run kubectl cordon "${nodes[@]}"
   fi
   show "sailhand submit sample.deploy --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique"
   local key victim heir pid since
   key=$(sailhand submit sample.deploy --target demo -p application=online-boutique -p namespace=sailhand-demo-boutique)
-  tell "$key"
-  eventually 60 told "$key" '"phase":"wait"' || fail "the deployment does not get as far as waiting for its pods"
+  say "$key"
+  eventually 60 published "$key" '"phase":"wait"' || fail "the deployment does not get as far as waiting for its pods"
   run sailhand get "$key"
-  victim=$(told "$key" event.started | sed -n 's/.*"worker":"\([^"]*\)".*/\1/p')
+  victim=$(published "$key" event.started | sed -n 's/.*"worker":"\([^"]*\)".*/\1/p')
   heir=worker-a
   [[ $victim != worker-a ]] || heir=worker-b
   pid=$(cat "$state/$victim.pid")
-  tell "" "$victim has written the objects and waits for their pods. It gets no chance to say goodbye:"
+  say "" "$victim has written the objects and waits for their pods. It gets no chance to say goodbye:"
   run kill -9 "$pid"
   since=$SECONDS
   eventually 5 gone "$pid" || fail "$victim survives SIGKILL"
   rm -f "$state/$victim.pid"
-  if told "$key" '\.result\.' >/dev/null; then fail "the command had ended before its worker was killed"; fi
+  if published "$key" '\.result\.' >/dev/null; then fail "the command had ended before its worker was killed"; fi
 
-  tell "" "The bus gives the command to $heir after 5 s of silence; its lease is free within 15 s of the last renewal." \
+  say "" "The bus gives the command to $heir after 5 s of silence; its lease is free within 15 s of the last renewal." \
     "'watch' first replays what happened so far."
-  [[ -n $own_cluster ]] || open_nodes_when_told "$key" '"phase":"wait".*"id":"[a-z0-9-]*\.[0-9a-f]*\.2\.' &
+  [[ -n $own_cluster ]] || open_nodes_when_published "$key" '"phase":"wait".*"id":"[a-z0-9-]*\.[0-9a-f]*\.2\.' &
   run sailhand watch "$key" --timeout 2m
   ended_once sample.deploy 2
-  [[ $last == *'"attempts":2,'* ]] || fail "the result does not tell of two attempts"
+  [[ $last == *'"attempts":2,'* ]] || fail "the result does not have two attempts"
   [[ $last == *"\"worker\":\"$heir\""* ]] || fail "the result is not by $heir"
   [[ $last == *'"changed":true,'* ]] || fail "the result knows nothing of what $victim wrote"
   proven "$heir ended it $((SECONDS - since)) s after the kill. 'unchanged': $victim had written all of it, nothing was written twice."
 }
 
 # The other worker is at it by now; it shall see the pods come up.
-open_nodes_when_told() {
-  eventually 60 told "$@" && kubectl uncordon "${nodes[@]}" >/dev/null
+open_nodes_when_published() {
+  eventually 60 published "$@" && kubectl uncordon "${nodes[@]}" >/dev/null
 }
 
 deploy_bookinfo_again() {
   chapter "The same again"
-  tell "A command says how things shall be. They are so already: the worker compares and writes nothing."
+  say "A command describes the desired state. The cluster has it already, so the worker compares and writes nothing."
   local before
   before=$(bookinfo_versions)
   run sailhand submit sample.deploy --target demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait
@@ -257,7 +257,7 @@ bookinfo_versions() {
 
 find_a_mistake() {
   chapter "A mistake is found before it is applied"
-  tell "The route sends a fifth of the requests to a subset that no DestinationRule defines."
+  say "The route sends a fifth of the requests to a subset that no DestinationRule defines."
   run sailhand submit config.analyze --target demo -p live=false -p manifest=@deploy/demo/mistake.yaml --wait
   ended_once config.analyze 1
   [[ $last == *IST0101* || $last == *'"severity":"error"'* ]] || fail "the analysis finds no mistake"
@@ -266,7 +266,7 @@ find_a_mistake() {
 
 take_stock() {
   chapter "The account"
-  tell "$sent commands were sent and a worker was killed: as many results, and nothing given up."
+  say "$sent commands were sent and a worker was killed: as many results, and nothing given up."
   run sailhand dlq list
   [[ -z $(sailhand dlq list --output name) ]] || fail "there are dead letters"
   results_are "" "$sent" || fail "$(results "") results for $sent commands"
@@ -274,7 +274,7 @@ take_stock() {
 }
 
 # Events and results of the command with the key `$1` that match `$2`. The fields of an event are in alphabetical order.
-told() {
+published() {
   grep "\"commandkey\":\"$1\".*$2" "$state/witness.log"
 }
 
@@ -297,15 +297,15 @@ results_are() {
 what_next() {
   printf '\n%sWhat to try next%s\n' "$strong" "$plain"
   if ! [[ -t 0 && -t 1 ]]; then
-    tell "All that happened was on $dashboard." "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
+    say "All that happened was on $dashboard." "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
     return
   fi
-  tell "Bus, cluster, dashboard and a worker are still up. All that happened is on ${strong}$dashboard${plain}," \
+  say "Bus, cluster, dashboard and a worker are still up. All that happened is on ${strong}$dashboard${plain}," \
     "where you can also send commands. In another terminal:" "" \
     "  export PATH=$programs:$cache/bin:\$PATH" \
     "  export SAILHAND__NATS__URL=$nats_url KUBECONFIG=$KUBECONFIG" "" \
     "  sailhand watch --since 10m                                   # all that happened, and what comes" \
-    "  sailhand verbs sample.deploy                                 # what a command can be told" \
+    "  sailhand verbs sample.deploy                                 # the parameters of a command" \
     "  sailhand submit namespace.label -t demo -p namespace=sailhand-demo -p mode=enabled --wait" \
     "  sailhand submit config.delete -t demo -p name=regatta --wait # the boat, its CRD and all else of it" \
     "  sailhand submit sample.remove -t demo -p application=bookinfo -p namespace=sailhand-demo-bookinfo --wait" \
@@ -318,7 +318,7 @@ clean_up() {
   local code=$1
   trap '' INT TERM HUP PIPE
   trap - EXIT
-  set +e # there may be nobody left to write to, and each step is worth trying
+  set +e # nobody may read the output any more, and each step is worth trying
   if ((code != 0)); then
     keep_logs
     ((code == 130 || code == 143)) || printf '%sThe demo failed.%s Logs: %s\n' "$bad" "$plain" "$logs" >&2
@@ -329,14 +329,14 @@ clean_up() {
   stop worker-a worker-b witness dashboard
   stop nats-server
   if [[ -n $made_in_own_cluster ]]; then
-    tell "Removing what was made in your cluster:"
+    say "Removing what was made in your cluster:"
     kubectl delete namespace "${namespaces[@]}" --ignore-not-found --timeout=3m &&
       kubectl delete crd "$definition" --ignore-not-found --timeout=1m ||
-      tell "That did not work; these are left: namespaces ${namespaces[*]}, CRD $definition"
+      say "That did not work; these are left: namespaces ${namespaces[*]}, CRD $definition"
   fi
   if [[ -d $state/control-plane ]]; then "$control_plane" down "$state/control-plane"; fi
-  eventually 5 rm -rf "$state" || tell "$state could not be removed."
-  tell "Nothing is left running."
+  eventually 5 rm -rf "$state" || say "$state could not be removed."
+  say "Nothing is left running."
   exit "$code"
 }
 

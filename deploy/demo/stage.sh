@@ -13,7 +13,7 @@ chapter() {
   printf '\n%s%d. %s%s\n' "$strong" "$chapters" "$1" "$plain"
 }
 
-tell() {
+say() {
   printf '%s\n' "$@"
 }
 

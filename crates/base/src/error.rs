@@ -241,7 +241,7 @@ codes! {
     SH5001 "invalid configuration" "Correct the named key; `sailhand worker --check` prints the effective values.";
     SH5002 "invalid command line" "Run the subcommand with --help for its options and examples.";
     SH5003 "timed out waiting for the result" "The command continues; query it with `sailhand get`.";
-    SH5004 "local file or process error" "Check the cause that follows.";
+    SH5004 "local file or process error" "Correct the file, port or process that the message names.";
     SH5011 "the command needs confirmation" "Pass --yes to confirm it without a terminal; dry_run=true lists what it deletes.";
     SH5012 "the key is ambiguous" "Give more digits of the key; `sailhand list` shows the keys.";
     SH5013 "the cluster does not answer" "Start the cluster or choose another one with --context or --kubeconfig.";

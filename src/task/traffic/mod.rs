@@ -123,7 +123,7 @@ impl Task for Apply {
         let Some(version) = newest(&cluster, &NETWORKING, &[RULE, ROUTES]).await.map_err(Error::from)? else {
             return Err(Error::from(unserved(&params.namespace, &specs[0].service)).into());
         };
-        cx.step("plan", 0, specs.len(), "looking at the services, their pods and what governs them");
+        cx.step("plan", 0, specs.len(), "reading the services, their pods and their routes");
         let mut found = Vec::with_capacity(specs.len());
         for spec in &specs {
             let look = Look {
