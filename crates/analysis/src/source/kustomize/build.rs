@@ -377,14 +377,15 @@ mod tests {
     }
 
     fn is_patched(operations: &str) -> bool {
-        let lines: String = operations.lines().map(|line| format!("    - {line}\n")).collect();
-        is_built(&format!("patches:\n- target: {{kind: Pod}}\n  patch: |\n{lines}"))
+        let lines: Vec<String> = operations.lines().map(|line| format!("    - {line}")).collect();
+        is_built(&format!("patches:\n- target: {{kind: Pod}}\n  patch: |\n{}\n", lines.join("\n")))
     }
 
     #[test]
     fn copies_that_double_an_object_are_refused_before_they_fill_the_memory() {
         let copies = |count: usize| -> String {
-            (0..count).map(|at| format!("{{op: copy, from: /spec, path: /spec/x{at}}}\n")).collect()
+            let one = |at| format!("{{op: copy, from: /spec, path: /spec/x{at}}}");
+            (0..count).map(one).collect::<Vec<_>>().join("\n")
         };
         assert!(is_patched(&copies(5)));
         assert!(!is_patched(&copies(22)));

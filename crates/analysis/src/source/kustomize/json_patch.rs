@@ -35,11 +35,11 @@ fn apply_one(object: &mut Value, operation: &Value, copies: &Budget) -> Result<(
             add(object, &path, moved).ok_or_else(fails)
         }
         "copy" => {
-            let copied = find(object, &from).ok_or_else(fails)?;
-            refuse_deep(path.len(), copied)?;
-            charge(copies, copied)?;
-            let copied = copied.clone();
-            add(object, &path, copied).ok_or_else(fails)
+            let value = find(object, &from).ok_or_else(fails)?;
+            refuse_deep(path.len(), value)?;
+            charge(copies, value)?;
+            let value = value.clone();
+            add(object, &path, value).ok_or_else(fails)
         }
         "test" => {
             let is_equal = find(object, &path).is_some_and(|found| *found == operation["value"]);
