@@ -3,35 +3,31 @@
 
 use crate::support;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::nats::topology;
 use sailhand::bus::topology::Topology;
 use sailhand::client::{Client, State};
-use sailhand::clock::Clock;
-use sailhand::cluster::Clusters;
-use sailhand::config::{self, Config};
+use sailhand::config::Config;
 use sailhand::event::{CommandDraft, CommandKey, Outcome as Ended, Target};
 use sailhand::task::{Failure, Limits, Outcome, Registry, Task, TaskContext};
-use sailhand::telemetry::metrics::Metrics;
-use sailhand::worker::{Engine, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::nats::NatsServer;
+use support::worker::draft;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::in_process::{SLOTS, start_worker};
 
 /// In place of 20,000.
 const UNDER_WAY: i64 = 100;
 /// Many times that.
 const WAITING: usize = 600;
-const SLOTS: usize = 8;
 /// Of a command that nothing keeps.
 const SOON: Duration = Duration::from_secs(10);
 const AT_LAST: Duration = Duration::from_mins(1);
@@ -90,30 +86,9 @@ impl World {
         declared.consumers[0].1.max_ack_pending = UNDER_WAY;
         topology::apply(client.bus(), &declared).await.unwrap();
 
-        let connection = nats::connect(&config.nats, "worker", false).await.unwrap();
-        let bus = NatsBus::new(connection, declared.subjects);
         let stop = CancellationToken::new();
-        bus.follow_control(stop.clone()).await.unwrap();
         let (release, released) = watch::channel(false);
-        let targets = ["slow", "quick"].map(|target| (target.to_owned(), config::Target::default()));
-        let settings = Settings {
-            worker: "w".to_owned(),
-            slots: SLOTS,
-            pull_wait: Duration::from_secs(1),
-            ack_wait: config.bus.ack_wait,
-            lease_ttl: config.bus.lease_ttl,
-            grace: Duration::from_secs(5),
-        };
-        let engine = Engine::new(
-            Arc::new(bus),
-            Registry::standard().with(Hold(released)),
-            Arc::new(Clusters::new(BTreeMap::from(targets))),
-            Clock::system(),
-            Arc::new(Metrics::default()),
-            settings,
-        );
-        let (engine, stopped) = (engine.unwrap(), stop.clone());
-        tokio::spawn(async move { engine.run(stopped).await });
+        start_worker(&config, Registry::standard().with(Hold(released)), &["slow", "quick"], &stop).await;
         Self { _server: server, client, release, stop }
     }
 
@@ -185,16 +160,6 @@ impl World {
             .await;
         }
         self.stop.cancel();
-    }
-}
-
-fn draft(verb: &str, params: Value) -> CommandDraft {
-    CommandDraft {
-        id: uuid::Uuid::new_v4().to_string(),
-        source: "/test".to_owned(),
-        verb: verb.to_owned(),
-        params,
-        ..CommandDraft::default()
     }
 }
 
