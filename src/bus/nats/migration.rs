@@ -66,7 +66,7 @@ fn copy(subjects: &Subjects, stored: &Stored) -> Message {
     let of_nats = |wanted: &str| pairs().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
     let mut headers = original_headers(pairs());
     headers.insert(header::NATS_MESSAGE_ID, format!("moved.{}", stored.sequence));
-    let schedule = subjects.parse_schedule(&stored.subject).then(|| {
+    let schedule = subjects.is_schedule(&stored.subject).then(|| {
         let (target, verb) = subjects.parse_command(of_nats(SCHEDULE_TARGET)?)?;
         Some((of_nats(SCHEDULE)?, subjects.due(&target, &verb)))
     });
