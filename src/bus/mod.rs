@@ -169,7 +169,7 @@ impl DeadReason {
     }
 }
 
-/// A command that did not get done, kept whole for a person.
+/// A message that will not be executed, stored for a person.
 pub struct DeadLetter<'a> {
     /// The message.
     pub delivery: &'a Delivery,
