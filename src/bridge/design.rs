@@ -337,4 +337,26 @@ mod tests {
         assert!(matches!(refused(&object), Error::NotAllowed { .. }));
         assert!(refused(&"[".repeat(10_000)).to_string().contains("not JSON"));
     }
+
+    #[test]
+    fn namespaces_of_all_traits_are_limited() {
+        let bridge = bridge(&["label-namespace"]);
+        let properties = json!({"namespaces": vec!["a"; MAX_NAMESPACES]});
+        let parts = |traits: usize| {
+            let traits = vec![json!({"name": "automaticSidecarInjection", "properties": properties}); traits];
+            let configuration = json!({"spec": {"components": [{"traits": traits}]}}).to_string();
+            oam(context(&bridge, false), &[], &configuration).map(|parts| parts.len())
+        };
+        let most = MAX_TRAIT_PARTS / MAX_NAMESPACES;
+        assert_eq!(parts(most).unwrap(), MAX_TRAIT_PARTS);
+        assert!(matches!(parts(most + 1), Err(Error::Argument { .. })));
+    }
+
+    #[test]
+    fn long_names_of_components_do_not_make_long_statuses() {
+        let object = json!({"component": {"kind": "x".repeat(100_000)}, "displayName": "y".repeat(100_000)});
+        let error = declarations(context(&bridge(&[]), false), &[object.to_string()]).unwrap_err();
+        let status = tonic::Status::from(error);
+        assert!(status.message().starts_with("SH3605: ") && status.message().len() <= 4096, "{}", status.message());
+    }
 }
