@@ -104,7 +104,7 @@ impl Adapter {
         let confirmed = tokio::time::timeout(CONFIRM, self.client.submit(&reference.target, draft)).await;
         let submitted = confirmed.map_err(|_| Error::Timeout { seconds: CONFIRM.as_secs() })??;
         tracing::info!(
-            key = %submitted.key, target = %reference.target, verb, user = ?username.get(..64).unwrap_or(username),
+            key = %submitted.key, target = %reference.target, verb, user = ?&username[..username.floor_char_boundary(64)],
             duplicate = submitted.duplicate, "command sent"
         );
         Ok(Sent { target: reference.target.clone(), key: submitted.key })

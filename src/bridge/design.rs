@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
-use super::operation;
+use super::{operation, text};
 use crate::config::Bridge;
 use crate::event::Target;
 use crate::hex::hex;
@@ -17,6 +17,8 @@ const MAX_COMPONENTS: usize = 256;
 const MAX_BYTES: usize = 4 << 20;
 /// Namespaces of one trait.
 const MAX_NAMESPACES: usize = 64;
+/// Namespaces of all traits.
+const MAX_TRAIT_PARTS: usize = 1024;
 
 /// One command of a design.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +63,7 @@ pub(super) fn declarations(context: Context<'_>, texts: &[String]) -> Result<Vec
         };
         component.part(context)
     });
-    ordered(context, parts.collect::<Result<_, _>>()?)
+    ordered(context, "declarations", parts.collect::<Result<_, _>>()?)
 }
 
 /// Parts of `ProcessOAM`: components, then traits of the configuration.
@@ -92,7 +94,7 @@ pub(super) fn oam(context: Context<'_>, components: &[String], configuration: &s
             parts.extend(traits(context, &configuration)?);
         }
     }
-    ordered(context, parts)
+    ordered(context, "oam_comps", parts)
 }
 
 /// Settings of an `IstioMesh` may have the version beside them.
@@ -105,12 +107,12 @@ fn merged(settings: Value, spec: &Value) -> Value {
 }
 
 /// A design is removed in the reverse order.
-fn ordered(context: Context<'_>, mut parts: Vec<Part>) -> Result<Vec<Part>, Error> {
+fn ordered(context: Context<'_>, field: &'static str, mut parts: Vec<Part>) -> Result<Vec<Part>, Error> {
     if context.delete {
         parts.reverse();
     }
     if parts.is_empty() {
-        return Err(argument("declarations", "the design has no component"));
+        return Err(argument(field, "the design has no component"));
     }
     Ok(parts)
 }
@@ -180,7 +182,7 @@ impl Component {
             ("custom", self.manifest(&namespace, delete, wait))
         };
         operation::find(key)?.check(bridge, delete)?;
-        Ok(Part { label: format!("{} {}", self.kind, self.name), key, namespace, verb, params })
+        Ok(Part { label: text::cut(&format!("{} {}", self.kind, self.name)), key, namespace, verb, params })
     }
 
     fn mesh(
@@ -249,6 +251,9 @@ fn traits(context: Context<'_>, configuration: &Value) -> Result<Vec<Part>, Erro
         }
         let operation = operation::find(key)?;
         operation.check(context.bridge, context.delete)?;
+        if parts.len() + namespaces.len() > MAX_TRAIT_PARTS {
+            return Err(argument("oam_config", &format!("more than {MAX_TRAIT_PARTS} namespaces of all traits")));
+        }
         for namespace in namespaces {
             let namespace = operation::namespace(namespace.as_str().unwrap_or_default())?;
             let inputs = operation::Inputs {
@@ -323,11 +328,35 @@ mod tests {
     fn unusable_and_forbidden_components_are_named() {
         let bridge = bridge(&["istio"]);
         let refused = |text: &str| declarations(context(&bridge, false), &[text.to_owned()]).unwrap_err();
+        let empty = oam(context(&bridge, false), &[], "").unwrap_err();
+        assert!(empty.to_string().starts_with("oam_comps: "), "{empty}");
         assert!(refused("{").to_string().contains("component 1 is not JSON"));
         assert!(matches!(refused("{}"), Error::Argument { .. }));
         assert!(matches!(declarations(context(&bridge, false), &[]), Err(Error::Argument { .. })));
         let object = json!({"component": {"kind": "ConfigMap", "version": "v1"}, "displayName": "a"}).to_string();
         assert!(matches!(refused(&object), Error::NotAllowed { .. }));
         assert!(refused(&"[".repeat(10_000)).to_string().contains("not JSON"));
+    }
+
+    #[test]
+    fn namespaces_of_all_traits_are_limited() {
+        let bridge = bridge(&["label-namespace"]);
+        let properties = json!({"namespaces": vec!["a"; MAX_NAMESPACES]});
+        let parts = |traits: usize| {
+            let traits = vec![json!({"name": "automaticSidecarInjection", "properties": properties}); traits];
+            let configuration = json!({"spec": {"components": [{"traits": traits}]}}).to_string();
+            oam(context(&bridge, false), &[], &configuration).map(|parts| parts.len())
+        };
+        let most = MAX_TRAIT_PARTS / MAX_NAMESPACES;
+        assert_eq!(parts(most).unwrap(), MAX_TRAIT_PARTS);
+        assert!(matches!(parts(most + 1), Err(Error::Argument { .. })));
+    }
+
+    #[test]
+    fn long_names_of_components_do_not_make_long_statuses() {
+        let object = json!({"component": {"kind": "x".repeat(100_000)}, "displayName": "y".repeat(100_000)});
+        let error = declarations(context(&bridge(&[]), false), &[object.to_string()]).unwrap_err();
+        let status = tonic::Status::from(error);
+        assert!(status.message().starts_with("SH3605: ") && status.message().len() <= 4096, "{}", status.message());
     }
 }

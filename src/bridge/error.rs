@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tonic::Status;
 
+use super::text::cut;
 use crate::client;
 use crate::error::{Class, Classify, Code};
 
@@ -154,7 +155,8 @@ impl Classify for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let text = format!("{}: {error}. {}", error.code(), error.remedy());
+        // Some errors quote names of the request.
+        let text = cut(&format!("{}: {error}. {}", error.code(), error.remedy()));
         match error {
             Error::UnknownOperation { .. } | Error::Unsupported { .. } => Self::unimplemented(text),
             Error::NotAllowed { .. } => Self::permission_denied(text),

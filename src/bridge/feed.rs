@@ -98,22 +98,22 @@ impl Feed {
         waiting: Arc<Mutex<HashSet<u64>>>,
     ) -> Result<(), client::Error> {
         let done = move |sequence| waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence);
-        let events = match self.events(&result).await {
+        let mut events = match self.events(&result).await {
             Ok(events) => events,
             Err(error) => {
                 done(result.sequence);
                 return Err(error);
             }
         };
-        let Some((last, before)) = events.split_last() else {
+        let Some(last) = events.pop() else {
             done(result.sequence);
             return result.ack().await;
         };
-        for event in before {
-            self.hub.publish(&Item { event: Arc::new(event.clone()), rank: Rank::Warning, sent: None });
+        for event in events {
+            self.hub.publish(&Item { event: Arc::new(event), rank: Rank::Warning, sent: None });
         }
         let (receipt, sent) = Receipt::new();
-        self.hub.publish(&Item { event: Arc::new(last.clone()), rank: Rank::Final, sent: Some(receipt) });
+        self.hub.publish(&Item { event: Arc::new(last), rank: Rank::Final, sent: Some(receipt) });
         tokio::spawn(async move {
             let settled = if sent.await.is_ok() { result.ack().await } else { result.repeat_after(REPEAT).await };
             if let Err(error) = settled {

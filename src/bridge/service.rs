@@ -21,6 +21,7 @@ pub(super) struct Service(pub Arc<Adapter>);
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// `into_parts` instead of `into_inner`: the extensions of a call have the permit that counts it until it ends.
 impl Service {
     fn name() -> MeshNameResponse {
         MeshNameResponse { name: NAME.to_owned() }

@@ -11,7 +11,7 @@ use super::proto::{EventType, EventsResponse};
 use crate::error::Problem;
 use crate::event::{Outcome, ResultData, Retrying};
 
-/// Longest field, in bytes.
+/// Longest field of an event and longest status, in bytes.
 const MAX_FIELD: usize = 4096;
 /// Findings of an analysis that become events of their own.
 const MAX_FINDINGS: usize = 50;
@@ -177,7 +177,8 @@ fn without_error(text: &str) -> String {
     out
 }
 
-fn cut(text: &str) -> String {
+/// The beginning of a text, at most [`MAX_FIELD`] bytes.
+pub(super) fn cut(text: &str) -> String {
     if text.len() <= MAX_FIELD {
         return text.to_owned();
     }

@@ -1,5 +1,6 @@
 //! A bus in memory with the contract of the real one: for `sailhand run`, which executes one command in one process, and,
-//! with faults on order, for tests of the engine that need thousands of schedules. What it promises is checked against the real server by `tests/it_bus/facts.rs`.
+//! with injected faults, for tests of the engine that need thousands of schedules. Its contract is checked against the
+//! real server by `tests/it_bus/facts.rs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -27,6 +27,12 @@ pub use subject::Subjects;
 
 use crate::event::{CommandId, CommandKey, Origin, Target};
 
+/// `sailhand topology apply` moves messages of an earlier installation to the waiting stream. There, headers that NATS
+/// would interpret have this before their names, and workers judge the message by them.
+pub const MOVED: &str = "Istio-Moved-";
+/// Header of a moved message: why its original headers could not be read.
+pub const UNREADABLE: &str = "Istio-Moved-Unreadable";
+
 /// The stream that a delivery comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Queue {
@@ -163,7 +169,7 @@ impl DeadReason {
     }
 }
 
-/// A command that did not get done, kept whole for a person.
+/// A message that will not be executed, stored for a person.
 pub struct DeadLetter<'a> {
     /// The message.
     pub delivery: &'a Delivery,

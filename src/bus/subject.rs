@@ -1,5 +1,6 @@
 //! Every subject, stream and bucket by name. The only place that spells them.
 
+use super::Queue;
 use super::control::Cancellation;
 use super::record::RecordKey;
 use crate::config;
@@ -46,9 +47,7 @@ impl Subjects {
     /// Target and verb of a command's subject.
     #[must_use]
     pub fn parse_command(&self, subject: &str) -> Option<(Target, String)> {
-        let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(".cmd.")?;
-        let (target, verb) = rest.split_once('.')?;
-        Some((target.parse().ok()?, verb.to_owned()))
+        self.parse(".cmd.", subject)
     }
 
     /// `istio.due.<target>.<verb>`: a waiting command whose time has come. The server publishes it from a schedule.
@@ -66,8 +65,11 @@ impl Subjects {
     /// Target and verb of a due command's subject.
     #[must_use]
     pub fn parse_due(&self, subject: &str) -> Option<(Target, String)> {
-        let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(".due.")?;
-        let (target, verb) = rest.split_once('.')?;
+        self.parse(".due.", subject)
+    }
+
+    fn parse(&self, kind: &str, subject: &str) -> Option<(Target, String)> {
+        let (target, verb) = subject.strip_prefix(&self.prefix)?.strip_prefix(kind)?.split_once('.')?;
         Some((target.parse().ok()?, verb.to_owned()))
     }
 
@@ -96,7 +98,7 @@ impl Subjects {
 
     /// Whether a subject is that of a message schedule.
     #[must_use]
-    pub fn parse_schedule(&self, subject: &str) -> bool {
+    pub fn is_schedule(&self, subject: &str) -> bool {
         subject.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(".sched."))
     }
 
@@ -123,7 +125,7 @@ impl Subjects {
         format!("{}.sched.*.{key}", self.prefix)
     }
 
-    /// All that wait so.
+    /// All message schedules.
     #[must_use]
     pub fn schedules(&self) -> String {
         format!("{}.sched.>", self.prefix)
@@ -289,6 +291,15 @@ impl Subjects {
     #[must_use]
     pub fn waiting_stream(&self) -> String {
         self.stream("WAIT")
+    }
+
+    /// The stream of a queue.
+    #[must_use]
+    pub fn stream_of(&self, queue: Queue) -> String {
+        match queue {
+            Queue::Commands => self.command_stream(),
+            Queue::Waiting => self.waiting_stream(),
+        }
     }
 
     /// Progress events.

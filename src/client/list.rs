@@ -1,19 +1,21 @@
 //! Lists commands: those that wait, those that run and those that have ended.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::message::StreamMessage;
 use futures::StreamExt;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Client, CommandState, Error, Observation, Observed};
-use crate::bus::{self, nats::header_pairs};
-use crate::event::{CommandKey, EventKind, binding, rfc3339, verb_and_version};
+use crate::bus;
+use crate::event::{CommandKey, EventKind, rfc3339, verb_and_version};
 
-/// Commands of the queue that are looked at. Each is one request of about 0.3 ms.
+/// Commands of a queue that are looked at. Each is one request of about 0.3 ms.
 const MAX_QUEUE: usize = 2_000;
 /// No command runs longer: events that are older belong to commands whose result is older still.
 const LONGEST_RUN: time::Duration = time::Duration::hours(24);
@@ -93,34 +95,23 @@ impl Client {
 
     /// Adds the commands of the queue and of its schedules of which no event is known.
     async fn queued(&self, target: &str, found: &mut BTreeMap<CommandKey, CommandSummary>) -> Result<(), Error> {
-        for (stream, filter) in self.bus().subjects().queues() {
-            let mut next = 1;
-            for _ in 0..MAX_QUEUE {
-                let Some(message) = self.bus().next(&stream, &filter, next).await? else { break };
-                next = message.sequence + 1;
-                let headers = header_pairs(&message.headers);
-                let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
-                let Ok(event) = binding::read(&pairs, &message.payload) else { continue };
-                let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-                let its = message.subject.split('.').nth(2).unwrap_or_default().to_owned();
-                if target != "*" && its != target {
-                    continue;
-                }
-                let key = CommandKey::new(&text("source"), &text("id"));
-                let summary = CommandSummary {
+        let add = |key: CommandKey, message: &StreamMessage, event: &Map<String, Value>| {
+            let its = message.subject.split('.').nth(2).unwrap_or_default();
+            if target == "*" || its == target {
+                let ty = event.get("type").and_then(Value::as_str).unwrap_or_default();
+                found.entry(key).or_insert_with_key(|key| CommandSummary {
                     key: key.to_string(),
-                    target: its,
-                    verb: verb_and_version(&text("type"), "command")
-                        .map_or_else(String::new, |(verb, _)| verb.to_owned()),
+                    target: its.to_owned(),
+                    verb: verb_and_version(ty, "command").map_or_else(String::new, |(verb, _)| verb.to_owned()),
                     state: CommandState::Queued,
                     attempts: 0,
                     worker: String::new(),
                     since: rfc3339(message.time),
-                };
-                found.entry(key).or_insert(summary);
+                });
             }
-        }
-        Ok(())
+            ControlFlow::Continue(())
+        };
+        self.visit_queues(&self.bus().subjects().queues(), MAX_QUEUE, add).await.map(drop)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Finds the command that a person names: by its key, by the first digits of it, or by a CloudEvents id.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
+use super::state::MAX_QUEUE;
 use super::{Client, Error};
 use crate::bus;
 use crate::event::CommandKey;
@@ -52,9 +54,14 @@ impl Client {
             let keys = counted.iter().filter_map(|(subject, _)| subject.split('.').nth(3));
             found.extend(keys.filter(|key| key.starts_with(prefix)).filter_map(|key| key.parse().ok()));
         }
-        match self.queued_keys(|key| key.as_str().starts_with(prefix)).await {
+        let [commands, _, due] = subjects.queues();
+        let add = |key: CommandKey, _: &_, _: &_| {
+            found.extend(Some(key).filter(|key| key.as_str().starts_with(prefix)));
+            ControlFlow::Continue(())
+        };
+        match self.visit_queues(&[commands, due], MAX_QUEUE, add).await {
             Err(Error::Bus(bus::Error::Denied { .. })) => {}
-            queued => found.extend(queued?),
+            visited => drop(visited?),
         }
         Ok(found)
     }

@@ -1,6 +1,9 @@
 //! What is known of one command now.
 
-use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use async_nats::jetstream::message::StreamMessage;
+use serde_json::{Map, Value};
 
 use super::watch::{Observation, observe};
 use super::{Client, Error};
@@ -18,8 +21,8 @@ pub enum State {
     Queued,
 }
 
-/// How far into the queue a command is looked for. Each message is one request of about 0.3 ms.
-const MAX_QUEUE: usize = 10_000;
+/// How far into a queue a command is looked for. Each message is one request of about 0.3 ms.
+pub(super) const MAX_QUEUE: usize = 10_000;
 
 impl Client {
     /// The state of a command: its result, else its last event, else its place in the queue.
@@ -27,16 +30,16 @@ impl Client {
     /// # Errors
     /// [`bus::Error::NotFound`] for a command that nothing is known of.
     pub async fn state(&self, key: &CommandKey) -> Result<State, Error> {
-        let subjects = self.bus().subjects();
-        if let Some(result) = self.observed_last(&subjects.result_stream(), &subjects.result_of(key)).await? {
-            return Ok(State::Ended(result));
-        }
-        if let Some(event) = self.observed_last(&subjects.event_stream(), &subjects.events_of(key)).await? {
-            return Ok(State::Begun(event));
+        if let Some(state) = self.reported(key).await? {
+            return Ok(state);
         }
         match self.is_queued(key).await {
             Ok(true) => Ok(State::Queued),
-            Ok(false) => Err(bus::Error::NotFound { what: format!("command {key}") }.into()),
+            // It may have begun and ended while the queues were read.
+            Ok(false) => {
+                let not_found = || bus::Error::NotFound { what: format!("command {key}") }.into();
+                self.reported(key).await?.ok_or_else(not_found)
+            }
             // An observer reads what came of commands, and not the commands.
             Err(Error::Bus(bus::Error::Denied { .. })) => {
                 let what = format!("an event or result of command {key} (the queue may not be read)");
@@ -46,44 +49,60 @@ impl Client {
         }
     }
 
+    /// The state of a command that has a result or an event.
+    async fn reported(&self, key: &CommandKey) -> Result<Option<State>, Error> {
+        let subjects = self.bus().subjects();
+        if let Some(result) = self.observed_last(&subjects.result_stream(), &subjects.result_of(key)).await? {
+            return Ok(Some(State::Ended(result)));
+        }
+        let event = self.observed_last(&subjects.event_stream(), &subjects.events_of(key)).await?;
+        Ok(event.map(State::Begun))
+    }
+
     pub(super) async fn observed_last(&self, stream: &str, subject: &str) -> Result<Option<Observation>, Error> {
         let last = self.bus().last(stream, subject).await?;
         Ok(last.and_then(|message| observe(&message.subject, Some(&message.headers), &message.payload)))
     }
 
-    /// Whether it waits in a schedule, which has its key, or in a queue, which is ordered by time and is read from its
-    /// start.
+    /// Whether it waits in a schedule, whose subject has its key, or in a queue, which is read from its start.
     async fn is_queued(&self, key: &CommandKey) -> Result<bool, Error> {
         let subjects = self.bus().subjects();
-        if self.bus().next(&subjects.waiting_stream(), &subjects.schedule_of(key), 1).await?.is_some() {
+        let (stream, schedule) = (subjects.waiting_stream(), subjects.schedule_of(key));
+        let is_scheduled = async || Ok::<_, Error>(self.bus().next(&stream, &schedule, 1).await?.is_some());
+        if is_scheduled().await? {
             return Ok(true);
         }
-        let found = self.queued_keys(|queued| queued == key).await?;
-        Ok(!found.is_empty())
+        let [commands, _, due] = subjects.queues();
+        let find =
+            |queued, _: &_, _: &_| if queued == *key { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let found = self.visit_queues(&[commands, due], MAX_QUEUE, find).await?;
+        // A worker may have scheduled it while the queues were read.
+        Ok(found.is_break() || is_scheduled().await?)
     }
 
-    /// The keys in the queues that `wanted` selects: commands that no worker has received, and waiting ones that are due.
-    pub(super) async fn queued_keys(
+    /// Reads the commands of queues, each given as stream and subject, until `each` breaks: the oldest first, at most
+    /// `most` of a queue. Messages that are not events are passed over.
+    pub(super) async fn visit_queues(
         &self,
-        wanted: impl Fn(&CommandKey) -> bool,
-    ) -> Result<BTreeSet<CommandKey>, Error> {
-        let subjects = self.bus().subjects();
-        let mut found = BTreeSet::new();
-        for (stream, filter) in
-            [(subjects.command_stream(), subjects.commands()), (subjects.waiting_stream(), subjects.all_due())]
-        {
+        queues: &[(String, String)],
+        most: usize,
+        mut each: impl FnMut(CommandKey, &StreamMessage, &Map<String, Value>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
+        for (stream, filter) in queues {
             let mut next = 1;
-            for _ in 0..MAX_QUEUE {
-                let Some(message) = self.bus().next(&stream, &filter, next).await? else { break };
+            for _ in 0..most {
+                let Some(message) = self.bus().next(stream, filter, next).await? else { break };
+                next = message.sequence + 1;
                 let headers = header_pairs(&message.headers);
                 let pairs = headers.iter().map(|(name, value)| (name.as_str(), *value));
-                if let Ok(event) = binding::read(&pairs, &message.payload) {
-                    let text = |name: &str| event.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-                    found.extend(Some(CommandKey::new(text("source"), text("id"))).filter(|key| wanted(key)));
+                let Ok(event) = binding::read(&pairs, &message.payload) else { continue };
+                let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+                let visited = each(CommandKey::new(text("source"), text("id")), &message, &event);
+                if visited.is_break() {
+                    return Ok(visited);
                 }
-                next = message.sequence + 1;
             }
         }
-        Ok(found)
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -41,6 +41,7 @@ impl Engine {
             deliveries: delivery.delivered,
             worker: self.settings.worker.clone(),
         };
+        // Without the `s`, as before there was a waiting stream: a repeat must have the same id.
         let id = format!("{}.{}.dlq", letter.address().1, letter.place().trim_start_matches('s'));
         match event::dead_letter_event(origin, &id, time, &data) {
             Ok(event) => {

@@ -44,7 +44,7 @@ use crate::telemetry::metrics::{ErrorCode, Metrics, Word};
 /// Below so many slots, none is held to wait for due commands. They are asked for at an interval. With four slots, a target
 /// may take three, and the fourth would wait: none would be left to other targets.
 const FEW: usize = 5;
-/// That interval.
+/// How often such a worker asks for due commands.
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Numbers of the engine.

@@ -6,6 +6,7 @@
 //! `sailhand topology apply` moved from an earlier installation.
 
 use super::Error;
+use crate::bus::{MOVED, UNREADABLE};
 use crate::event;
 
 /// The server writes it into what a schedule publishes: the subject of the schedule. It refuses it from clients, except
@@ -17,11 +18,6 @@ const SCHEDULE_NEXT: &str = "nats-schedule-next";
 const SCHEDULE: &str = "nats-schedule";
 /// Deletes the other messages of the subject, or of the stream.
 const ROLLUP: &str = "nats-rollup";
-
-/// `sailhand topology apply` puts it before the names of the headers of a message that it moves.
-const MOVED: &str = "istio-moved-";
-/// The reason why the headers of a moved message could not be read.
-const UNREADABLE: &str = "istio-moved-unreadable";
 
 /// Checks the headers of a delivery. `schedule` is the subject on which workers schedule the command that it carries;
 /// `None` if it carries none, or comes from the command stream.
@@ -58,8 +54,9 @@ pub(super) fn check<'a>(
 
 /// The name that a header had before its message was moved, in lower case.
 fn original(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    lower.strip_prefix(MOVED).map_or_else(|| lower.clone(), str::to_owned)
+    let is_moved = name.get(..MOVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(MOVED));
+    let original = if is_moved { &name[MOVED.len()..] } else { name };
+    original.to_ascii_lowercase()
 }
 
 #[cfg(test)]

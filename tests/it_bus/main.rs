@@ -4,6 +4,7 @@
 mod auth;
 mod autoscale;
 mod facts;
+mod in_process;
 mod migration;
 mod permissions;
 mod quotas;

@@ -3,28 +3,24 @@
 
 use crate::support;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy};
 use sailhand::bus::Subjects;
-use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::nats::topology;
 use sailhand::bus::topology::Topology;
 use sailhand::client::{Client, Observed, State};
-use sailhand::clock::Clock;
-use sailhand::cluster::Clusters;
-use sailhand::config::{self, Config};
+use sailhand::config::Config;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, Outcome, Target, rfc3339};
 use sailhand::task::Registry;
-use sailhand::telemetry::metrics::Metrics;
-use sailhand::worker::{Engine, Settings};
 use serde_json::json;
 use support::eventually::eventually;
 use support::nats::NatsServer;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
+
+use crate::in_process::start_worker;
 
 const WITHIN: Duration = Duration::from_secs(30);
 const QUEUED: usize = 30;
@@ -89,29 +85,8 @@ impl World {
 
     /// A worker of this version.
     async fn start_worker(&self, stop: &CancellationToken) {
-        let connection = nats::connect(&self.config.nats, "worker", false).await.unwrap();
-        let bus = NatsBus::new(connection, Subjects::new("istio"));
-        topology::verify(&bus, &self.declared).await.unwrap();
-        bus.follow_control(stop.clone()).await.unwrap();
-        let settings = Settings {
-            worker: "w".to_owned(),
-            slots: 8,
-            pull_wait: Duration::from_secs(1),
-            ack_wait: self.config.bus.ack_wait,
-            lease_ttl: self.config.bus.lease_ttl,
-            grace: Duration::from_secs(5),
-        };
-        let targets = BTreeMap::from([("dev".to_owned(), config::Target::default())]);
-        let engine = Engine::new(
-            Arc::new(bus),
-            Registry::standard(),
-            Arc::new(Clusters::new(targets)),
-            Clock::system(),
-            Arc::new(Metrics::default()),
-            settings,
-        );
-        let (engine, stop) = (engine.unwrap(), stop.clone());
-        tokio::spawn(async move { engine.run(stop).await });
+        topology::verify(self.client.bus(), &self.declared).await.unwrap();
+        start_worker(&self.config, Registry::standard(), &["dev"], stop).await;
     }
 
     /// Each command succeeds, and no other message is left.
@@ -171,13 +146,7 @@ fn dev() -> Target {
 }
 
 fn draft() -> CommandDraft {
-    CommandDraft {
-        id: uuid::Uuid::new_v4().to_string(),
-        source: "/test".to_owned(),
-        verb: "ping".to_owned(),
-        params: json!({}),
-        ..CommandDraft::default()
-    }
+    support::worker::draft("ping", json!({}))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

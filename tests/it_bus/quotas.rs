@@ -12,9 +12,10 @@ use sailhand::bus::{Attempts, Bus as _, DeadLetter, DeadReason, Delivery, Queue,
 use sailhand::client::{Client, Filter};
 use sailhand::config::{Bus, Config};
 use sailhand::error::Problem;
-use sailhand::event::{CommandDraft, Origin, Outcome, ResultData, Target, decode, result_event};
+use sailhand::event::{Origin, Target, decode, result_event};
 use serde_json::json;
 use support::nats::NatsServer;
+use support::worker::{draft, succeeded};
 use time::OffsetDateTime;
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -37,9 +38,7 @@ impl World {
     /// Sends a command and takes it off the queue.
     async fn command(&self, echo: &str) -> (Origin, Delivery) {
         let target: Target = "dev".parse().unwrap();
-        let (id, source, verb) = (uuid::Uuid::new_v4().to_string(), "/test".to_owned(), "ping".to_owned());
-        let draft = CommandDraft { id, source, verb, params: json!({"echo": echo}), ..CommandDraft::default() };
-        self.client.submit(&target, draft).await.unwrap();
+        self.client.submit(&target, draft("ping", json!({"echo": echo}))).await.unwrap();
         let delivery = self.client.bus().pull(Queue::Commands, 1, WITHIN).next().await.unwrap().unwrap();
         let command = decode(&target, "ping", &delivery.header_pairs(), &delivery.payload).unwrap();
         (command.origin, delivery)
@@ -48,20 +47,6 @@ impl World {
     async fn ttl(&self, stream: &str, subject: &str) -> Option<String> {
         let stored: StreamMessage = self.client.bus().last(stream, subject).await.unwrap().unwrap();
         stored.headers.get("Nats-TTL").map(|value| value.as_str().to_owned())
-    }
-}
-
-fn result() -> ResultData {
-    ResultData {
-        outcome: Outcome::Succeeded,
-        changed: false,
-        report: None,
-        error: None,
-        attempts: 1,
-        earlier_attempts: Vec::new(),
-        fence: 0,
-        worker: "w".to_owned(),
-        ended: "2026-01-01T00:00:00Z".to_owned(),
     }
 }
 
@@ -74,7 +59,7 @@ async fn results_and_records_of_commands_that_write_nothing_expire() {
         (Retention::Full, false, (None, None)),
     ] {
         let (origin, _delivery) = world.command("x").await;
-        let event = result_event(&origin, OffsetDateTime::now_utc(), &result()).unwrap();
+        let event = result_event(&origin, OffsetDateTime::now_utc(), &succeeded()).unwrap();
         assert!(matches!(bus.commit_result(&origin, &event, retention).await.unwrap(), Swap::Won(_)));
         assert!(bus.find_result(&origin.command()).await.unwrap().is_some());
         let key = RecordKey::command(&origin.command());

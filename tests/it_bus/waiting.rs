@@ -3,35 +3,32 @@
 
 use crate::support;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use sailhand::bus::nats::{self, NatsBus, topology};
+use sailhand::bus::nats::topology;
 use sailhand::bus::topology::Topology;
+use sailhand::bus::{Bus, Queue, Retention, Settlement};
 use sailhand::client::{Client, State};
-use sailhand::clock::Clock;
-use sailhand::cluster::Clusters;
-use sailhand::config::{self, Config};
-use sailhand::event::{CommandDraft, CommandKey, Outcome as Ended, Target};
+use sailhand::config::Config;
+use sailhand::event::{CommandDraft, CommandKey, Origin, Outcome as Ended, Target, decode, result_event};
 use sailhand::task::{Failure, Limits, Outcome, Registry, Task, TaskContext};
-use sailhand::telemetry::metrics::Metrics;
-use sailhand::worker::{Engine, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::nats::NatsServer;
+use support::worker::{draft, succeeded};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::in_process::{SLOTS, start_worker};
 
 /// In place of 20,000.
 const UNDER_WAY: i64 = 100;
 /// Many times that.
 const WAITING: usize = 600;
-const SLOTS: usize = 8;
 /// Of a command that nothing keeps.
 const SOON: Duration = Duration::from_secs(10);
 const AT_LAST: Duration = Duration::from_mins(1);
@@ -90,30 +87,9 @@ impl World {
         declared.consumers[0].1.max_ack_pending = UNDER_WAY;
         topology::apply(client.bus(), &declared).await.unwrap();
 
-        let connection = nats::connect(&config.nats, "worker", false).await.unwrap();
-        let bus = NatsBus::new(connection, declared.subjects);
         let stop = CancellationToken::new();
-        bus.follow_control(stop.clone()).await.unwrap();
         let (release, released) = watch::channel(false);
-        let targets = ["slow", "quick"].map(|target| (target.to_owned(), config::Target::default()));
-        let settings = Settings {
-            worker: "w".to_owned(),
-            slots: SLOTS,
-            pull_wait: Duration::from_secs(1),
-            ack_wait: config.bus.ack_wait,
-            lease_ttl: config.bus.lease_ttl,
-            grace: Duration::from_secs(5),
-        };
-        let engine = Engine::new(
-            Arc::new(bus),
-            Registry::standard().with(Hold(released)),
-            Arc::new(Clusters::new(BTreeMap::from(targets))),
-            Clock::system(),
-            Arc::new(Metrics::default()),
-            settings,
-        );
-        let (engine, stopped) = (engine.unwrap(), stop.clone());
-        tokio::spawn(async move { engine.run(stopped).await });
+        start_worker(&config, Registry::standard().with(Hold(released)), &["slow", "quick"], &stop).await;
         Self { _server: server, client, release, stop }
     }
 
@@ -188,16 +164,6 @@ impl World {
     }
 }
 
-fn draft(verb: &str, params: Value) -> CommandDraft {
-    CommandDraft {
-        id: uuid::Uuid::new_v4().to_string(),
-        source: "/test".to_owned(),
-        verb: verb.to_owned(),
-        params,
-        ..CommandDraft::default()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_target_keeps_nobody_waiting() {
     let world = World::new().await;
@@ -261,4 +227,59 @@ async fn claimed_message_id_does_not_lose_a_command_that_is_put_off() {
     world.client.resume(&slow).await.unwrap();
     assert_eq!(world.ends(&next, AT_LAST).await, Ended::Succeeded);
     world.all_succeed(&waiting).await;
+}
+
+/// A worker schedules a due command again, or ends a queued one, while its state is looked up. Before, the command was not
+/// found.
+#[tokio::test]
+async fn command_that_moves_during_a_look_up_is_found() {
+    let server = NatsServer::start().await;
+    let mut config = Config::default();
+    config.nats.url = vec![server.url()];
+    let client = Client::connect(&config).await.unwrap();
+    topology::apply(client.bus(), &Topology::new(&config.bus)).await.unwrap();
+    let bus = client.bus();
+    let target: Target = "slow".parse().unwrap();
+    let take = async |queue| {
+        let delivery = bus.pull(queue, 1, SOON).next().await.unwrap().unwrap();
+        let (target, verb) = delivery.address.clone().unwrap();
+        let origin = decode(&target, &verb, &delivery.header_pairs(), &delivery.payload).unwrap().origin;
+        (delivery, origin)
+    };
+    // More requests than a look-up sends before it reads the queue, and fewer than reading the queue takes.
+    let has_begun = async |origin: &Origin| {
+        for _ in 0..10 {
+            assert_eq!(bus.find_result(&origin.command()).await.unwrap(), None);
+        }
+    };
+
+    let waiting = client.submit(&target, draft("ping", json!({}))).await.unwrap().key;
+    let (delivery, origin) = take(Queue::Commands).await;
+    bus.schedule(&delivery, &origin, OffsetDateTime::now_utc()).await.unwrap();
+    delivery.acker.settle(Settlement::Ack).await.unwrap();
+    for _ in 0..100 {
+        client.submit(&target, draft("ping", json!({}))).await.unwrap();
+    }
+    let (due, origin) = take(Queue::Waiting).await;
+    let schedule = async {
+        has_begun(&origin).await;
+        bus.schedule(&due, &origin, OffsetDateTime::now_utc() + Duration::from_hours(1)).await.unwrap();
+        due.acker.settle(Settlement::Ack).await.unwrap();
+    };
+    let (state, ()) = tokio::join!(client.state(&waiting), schedule);
+    assert_eq!(state.unwrap(), State::Queued);
+
+    for _ in 0..100 {
+        take(Queue::Commands).await;
+    }
+    let last = client.submit(&target, draft("ping", json!({}))).await.unwrap().key;
+    let (delivery, origin) = take(Queue::Commands).await;
+    let end = async {
+        has_begun(&origin).await;
+        let event = result_event(&origin, OffsetDateTime::now_utc(), &succeeded()).unwrap();
+        bus.commit_result(&origin, &event, Retention::Full).await.unwrap();
+        delivery.acker.settle(Settlement::Ack).await.unwrap();
+    };
+    let (state, ()) = tokio::join!(client.state(&last), end);
+    assert!(matches!(state.unwrap(), State::Ended(_)));
 }

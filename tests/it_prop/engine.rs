@@ -11,22 +11,18 @@ use cloudevents::AttributesReader;
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use sailhand::bus::Bus;
 use sailhand::bus::memory::{Fault, MemoryBus};
 use sailhand::clock::Clock;
-use sailhand::cluster::Clusters;
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
+use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, Target};
 use sailhand::task::{self, Failure, Limits, Outcome, Registry, Task, TaskContext};
-use sailhand::telemetry::metrics::Metrics;
-use sailhand::worker::{Engine, Settings};
+use sailhand::worker::Engine;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-const ACK_WAIT: Duration = Duration::from_secs(30);
-const LEASE_TTL: Duration = Duration::from_secs(45);
+use crate::simulation;
 
 /// Stands in for a cluster: refuses writers with an older fence, as the fence on an inventory does.
 #[derive(Default)]
@@ -139,24 +135,14 @@ fn schedules(panics: bool) -> impl Strategy<Value = Schedule> {
 }
 
 fn engine(bus: &MemoryBus, clock: Clock, ledger: &Arc<Mutex<Ledger>>, name: &str) -> Arc<Engine> {
-    let targets = BTreeMap::from([("dev".to_owned(), config::Target::default())]);
+    let targets = [("dev".to_owned(), config::Target::default())];
     let registry = Registry::default().with(Write { ledger: Arc::clone(ledger), calls: AtomicU64::new(0) });
-    let settings = Settings {
-        worker: name.to_owned(),
-        slots: 4,
-        pull_wait: Duration::from_mins(1),
-        ack_wait: ACK_WAIT,
-        lease_ttl: LEASE_TTL,
-        grace: Duration::from_secs(20),
-    };
-    let bus: Arc<dyn Bus> = Arc::new(bus.clone());
-    Engine::new(bus, registry, Arc::new(Clusters::new(targets)), clock, Arc::new(Metrics::default()), settings).unwrap()
+    simulation::engine(bus, clock, (name, 4), targets, registry, Arc::default())
 }
 
 async fn play(schedule: Schedule) {
     let mut random = SmallRng::seed_from_u64(schedule.seed);
-    let clock = Clock::starting_at(time::OffsetDateTime::UNIX_EPOCH + Duration::from_hours(500_000));
-    let bus = MemoryBus::new(clock, ACK_WAIT, LEASE_TTL);
+    let (bus, clock) = simulation::bus();
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let target: Target = "dev".parse().unwrap();
     let mut keys = Vec::new();
@@ -244,10 +230,7 @@ fn check(bus: &MemoryBus, ledger: &Arc<Mutex<Ledger>>, keys: &[CommandId], sched
     assert_eq!(results.len(), keys.len(), "one result for each command");
     for (n, key) in keys.iter().enumerate() {
         let event = results.get(key).expect("a result");
-        let data: ResultData = match event.data() {
-            Some(cloudevents::Data::Json(value)) => serde_json::from_value(value.clone()).unwrap(),
-            other => panic!("a result without JSON data: {other:?}"),
-        };
+        let data = simulation::result_data(event);
         if data.outcome == Ended::Succeeded {
             assert!(ledger.effects.contains_key(&format!("e{n}")), "a success has its effect");
         } else {
@@ -271,21 +254,16 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases: if asked.cases == 256 { 600 } else { asked.cases }, ..asked }
 }
 
-fn play_paused(schedule: Schedule) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(play(schedule));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..cases() })]
 
     #[test]
     fn every_command_ends_once_and_no_writer_is_overtaken(schedule in schedules(false)) {
-        play_paused(schedule);
+        simulation::run(play(schedule));
     }
 
     #[test]
     fn so_it_is_with_tasks_that_fail_and_panic(schedule in schedules(true)) {
-        play_paused(schedule);
+        simulation::run(play(schedule));
     }
 }

@@ -2,7 +2,7 @@
 //! floods, holds slots and leases, forges headers, reuses ids, sends malformed events, references that do not exist and
 //! commands that panic. `PROPTEST_CASES` is the number of seeds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,20 +13,17 @@ use rand::{Rng, SeedableRng};
 use sailhand::bus::memory::MemoryBus;
 use sailhand::bus::{Bus, RecordKey};
 use sailhand::clock::Clock;
-use sailhand::cluster::Clusters;
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
+use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, Target};
 use sailhand::task::{Failure, Limits, Outcome, Registry, SlotClass, Task, TaskContext};
-use sailhand::telemetry::metrics::Metrics;
-use sailhand::worker::{Engine, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const ACK_WAIT: Duration = Duration::from_secs(30);
-const LEASE_TTL: Duration = Duration::from_secs(45);
+use crate::simulation;
+
 /// Targets of the adversary. Honest producers use the first of them too.
 const OPEN: [&str; 2] = ["shared", "lab"];
 /// A target on which the adversary has no rights.
@@ -136,26 +133,15 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let clock = Clock::starting_at(time::OffsetDateTime::UNIX_EPOCH + Duration::from_hours(500_000));
-        let bus = MemoryBus::new(clock, ACK_WAIT, LEASE_TTL);
+        let (bus, clock) = simulation::bus();
         let (effects, random) = (Effects::default(), SmallRng::seed_from_u64(seed));
         Self { bus, clock, effects, random, ids: 0, honest: Vec::new(), own: BTreeSet::new() }
     }
 
     fn start_worker(&self, name: &str, stop: CancellationToken) {
         let targets = [OPEN[0], OPEN[1], CLOSED].map(|target| (target.to_owned(), config::Target::default()));
-        let settings = Settings {
-            worker: name.to_owned(),
-            slots: 8,
-            pull_wait: Duration::from_mins(1),
-            ack_wait: ACK_WAIT,
-            lease_ttl: LEASE_TTL,
-            grace: Duration::from_secs(20),
-        };
         let registry = Registry::standard().with(Write(Arc::clone(&self.effects))).with(Watch);
-        let port: Arc<dyn Bus> = Arc::new(self.bus.link());
-        let clusters = Arc::new(Clusters::new(BTreeMap::from(targets)));
-        let engine = Engine::new(port, registry, clusters, self.clock, Arc::new(Metrics::default()), settings).unwrap();
+        let engine = simulation::engine(&self.bus.link(), self.clock, (name, 8), targets, registry, Arc::default());
         tokio::spawn(async move { engine.run(stop).await });
     }
 
@@ -348,8 +334,7 @@ impl World {
         let effects = self.effects.lock().unwrap();
         for honest in &self.honest {
             let event = &results[&honest.command];
-            let Some(cloudevents::Data::Json(data)) = event.data() else { panic!("a result without JSON data") };
-            let data: ResultData = serde_json::from_value(data.clone()).unwrap();
+            let data = simulation::result_data(event);
             let ty = format!("io.meshery.istio.result.{}.v1", honest.draft.verb);
             assert_eq!((event.ty(), data.outcome), (ty.as_str(), Ended::Succeeded), "{data:?}");
             assert_eq!(data.attempts, 1, "another command used up an attempt: {data:?}");
@@ -407,7 +392,6 @@ proptest! {
 
     #[test]
     fn adversary_with_the_rights_of_a_producer_affects_no_honest_command(seed in any::<u64>()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(play(seed));
+        simulation::run(play(seed));
     }
 }

@@ -7,6 +7,7 @@ mod engine;
 mod hostile;
 mod incremental;
 mod quotas;
+mod simulation;
 #[allow(dead_code, reason = "the wrong translations run on a real cluster only")]
 #[path = "../smi_mutants/mutants.rs"]
 mod smi_mutants;

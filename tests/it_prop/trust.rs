@@ -2,7 +2,7 @@
 //! that is not the workers' own is refused, and a fence from elsewhere ends with a result. `it_bus/facts.rs` checks what the
 //! bus in memory promises.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,20 +12,19 @@ use cloudevents::AttributesReader;
 use sailhand::bus::memory::MemoryBus;
 use sailhand::bus::{Bus, RecordKey};
 use sailhand::clock::Clock;
-use sailhand::cluster::{self, Action, Clusters, ObjectRef, ObjectReport};
+use sailhand::cluster::{self, Action, ObjectRef, ObjectReport};
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, ResultData, Target};
 use sailhand::task::{self, Failure, Limits, Outcome, Registry, Task, TaskContext};
 use sailhand::telemetry::metrics::Metrics;
-use sailhand::worker::{Engine, Settings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const ACK_WAIT: Duration = Duration::from_secs(30);
-const LEASE_TTL: Duration = Duration::from_secs(45);
+use crate::simulation;
+
 /// Virtual time.
 const WITHIN: Duration = Duration::from_hours(3);
 
@@ -126,8 +125,7 @@ impl World {
     }
 
     fn without_worker() -> Self {
-        let clock = Clock::starting_at(time::OffsetDateTime::UNIX_EPOCH + Duration::from_hours(500_000));
-        let bus = MemoryBus::new(clock, ACK_WAIT, LEASE_TTL);
+        let (bus, clock) = simulation::bus();
         let (runs, metrics, stop) = (Arc::default(), Arc::new(Metrics::default()), CancellationToken::new());
         Self { bus, clock, runs, metrics, ids: AtomicU32::new(0), stop }
     }
@@ -141,18 +139,9 @@ impl World {
             ("prod".to_owned(), config::Target::default()),
             ("restricted".to_owned(), only("ping")),
         ];
-        let settings = Settings {
-            worker: name.to_owned(),
-            slots: 8,
-            pull_wait: Duration::from_mins(1),
-            ack_wait: ACK_WAIT,
-            lease_ttl: LEASE_TTL,
-            grace: Duration::from_secs(20),
-        };
         let registry = Registry::standard().with(Write(Arc::clone(&self.runs)));
-        let port: Arc<dyn Bus> = Arc::new(link.clone());
-        let clusters = Arc::new(Clusters::new(BTreeMap::from(targets)));
-        let engine = Engine::new(port, registry, clusters, self.clock, Arc::clone(&self.metrics), settings).unwrap();
+        let metrics = Arc::clone(&self.metrics);
+        let engine = simulation::engine(&link, self.clock, (name, 8), targets, registry, metrics);
         let stopped = self.stop.clone();
         tokio::spawn(async move { engine.run(stopped).await });
         link
@@ -177,8 +166,7 @@ impl World {
 
     pub async fn result(&self, command: &CommandId) -> (String, ResultData) {
         let event = eventually("there is a result", WITHIN, async || self.bus.results().remove(command)).await;
-        let Some(cloudevents::Data::Json(data)) = event.data() else { panic!("a result without JSON data") };
-        (event.ty().to_owned(), serde_json::from_value(data.clone()).unwrap())
+        (event.ty().to_owned(), simulation::result_data(&event))
     }
 
     async fn dead_letters(&self, codes: &[&str]) {

@@ -12,14 +12,9 @@ use super::NatsBus;
 use super::publish::{Message, SCHEDULE, SCHEDULE_TARGET, original_headers};
 use super::stranded::Stored;
 use super::topology::{create_stream, refused, stream_config};
-use crate::bus::Error;
 use crate::bus::subject::{CONSUMER, Subjects};
 use crate::bus::topology::Topology;
-
-/// Begins the names of headers that NATS interprets, in a copy. Workers judge the copy by them.
-const MOVED: &str = "Istio-Moved-";
-/// Why the headers of the original could not be read.
-const UNREADABLE: &str = "Istio-Moved-Unreadable";
+use crate::bus::{Error, MOVED, UNREADABLE};
 
 /// Moves the messages of a command stream that permits message schedules, and deletes the stream when it is empty. Says
 /// how many messages moved; `None` when there is no such stream.
@@ -66,7 +61,7 @@ fn copy(subjects: &Subjects, stored: &Stored) -> Message {
     let of_nats = |wanted: &str| pairs().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
     let mut headers = original_headers(pairs());
     headers.insert(header::NATS_MESSAGE_ID, format!("moved.{}", stored.sequence));
-    let schedule = subjects.parse_schedule(&stored.subject).then(|| {
+    let schedule = subjects.is_schedule(&stored.subject).then(|| {
         let (target, verb) = subjects.parse_command(of_nats(SCHEDULE_TARGET)?)?;
         Some((of_nats(SCHEDULE)?, subjects.due(&target, &verb)))
     });

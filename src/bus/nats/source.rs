@@ -30,10 +30,11 @@ pub(super) fn pull(
     max: usize,
     wait: Duration,
 ) -> BoxStream<'static, Result<Delivery, Error>> {
-    let (cell, stream) = match queue {
-        Queue::Commands => (Arc::clone(&bus.consumer), bus.subjects.command_stream()),
-        Queue::Waiting => (Arc::clone(&bus.due_consumer), bus.subjects.waiting_stream()),
+    let cell = match queue {
+        Queue::Commands => Arc::clone(&bus.consumer),
+        Queue::Waiting => Arc::clone(&bus.due_consumer),
     };
+    let stream = bus.subjects.stream_of(queue);
     let mode = if wait.is_zero() { Mode::Present } else { Mode::Wait(wait) };
     let messages = batch(bus.context.clone(), cell, stream, CONSUMER, max, mode);
     let bus = Arc::new(bus);

@@ -91,8 +91,8 @@ impl NatsBus {
         };
         let is_waiting = advisory.stream == self.subjects.waiting_stream();
         let queue = if is_waiting { Queue::Waiting } else { Queue::Commands };
-        let stored = self.stored(self.stream_of(queue), &json!({ "seq": advisory.stream_seq })).await?;
-        let stream = self.stream_of(queue);
+        let stream = self.subjects.stream_of(queue);
+        let stored = self.stored(stream.clone(), &json!({ "seq": advisory.stream_seq })).await?;
         let acker = Removal { bus: self.clone(), stream, sequence: advisory.stream_seq, advisory: advisory_acker };
         let gone = || Stored {
             subject: message.subject.to_string(),
@@ -153,13 +153,6 @@ impl NatsBus {
                 return Ok(Some(self.redelivery(Queue::Commands, stored, 1, Peeked)));
             }
             after = stored.sequence;
-        }
-    }
-
-    fn stream_of(&self, queue: Queue) -> String {
-        match queue {
-            Queue::Commands => self.subjects.command_stream(),
-            Queue::Waiting => self.subjects.waiting_stream(),
         }
     }
 
