@@ -225,12 +225,11 @@ impl Bars {
 
     fn progress(&mut self, observation: &Observation, step: &Step) -> Result<(), Error> {
         let key = &observation.key;
+        let count = if step.total == 0 { String::new() } else { format!(" {}/{}", step.done, step.total) };
         let Bar { drawn: bar, name, .. } = self.begin(key, short(key), time_of(observation));
         let Some(bar) = bar else {
-            let count = if step.total == 0 { String::new() } else { format!(" {}/{}", step.done, step.total) };
             return self.line(observation, &format!("  {}{count} {}", step.phase, step.message));
         };
-        let count = if step.total == 0 { String::new() } else { format!(" {}/{}", step.done, step.total) };
         bar.set_prefix(output::shown(&format!("{name} · {}{count}", step.phase)));
         bar.set_style(style(step.total > 0));
         if step.total > 0 {

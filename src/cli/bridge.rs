@@ -5,14 +5,12 @@ use std::io::Read;
 use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
-use tokio_util::sync::CancellationToken;
 
 use super::output;
-use super::worker::stop_on_signal;
-use super::{Error, Exit, Global};
+use super::server::{self, Logging};
+use super::{Error, Exit, Global, draft};
 use crate::bridge::{self, kubeconfig};
-use crate::config::{LogFormat, Override};
-use crate::event::Target;
+use crate::config::Override;
 use crate::telemetry;
 
 const LOGGED: &str = "info,async_nats=warn";
@@ -29,9 +27,8 @@ pub(super) struct Options {
     /// Address and port of the plaintext listener [default: 127.0.0.1:10000]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// How log lines look [default: text on a terminal, JSON otherwise]
-    #[arg(long)]
-    log_format: Option<LogFormat>,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,14 +48,12 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     if let Some(Command::Match(options)) = options.command {
         return print_section(&options);
     }
-    let format = options.log_format.map(LogFormat::as_str);
     let loaded = global.load([
         Override::new("bridge.listen", "--listen", options.listen.map(|address| address.to_string())),
-        Override::new("telemetry.log_format", "--log-format", format),
+        options.logging.as_override(),
     ])?;
     let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let stop = server::stop_on_signal();
     let running = bridge::start(&loaded.config, stop).await?;
     output::note(format_args!("Bridge at {}", running.address));
     if let Some(address) = running.tls_address {
@@ -71,9 +66,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
 }
 
 fn print_section(options: &Match) -> Result<Exit, Error> {
-    let target: Target = options.target.parse().map_err(|()| {
-        Error::argument(format!("--target {}", options.target), "must be 1 to 63 of a-z, 0-9 and -, not - at an end")
-    })?;
+    let target = draft::target(&options.target)?;
     let mut text = String::new();
     let most = u64::try_from(kubeconfig::MAX_BYTES).unwrap_or(u64::MAX) + 1;
     let read = std::io::stdin().lock().take(most).read_to_string(&mut text);

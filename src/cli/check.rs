@@ -18,9 +18,9 @@ use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
 use crate::chart::Charts;
 use crate::client::{Client, ListFilter};
-use crate::cluster::{Clusters, Identity, rights};
+use crate::cluster::{Identity, rights};
 use crate::config::{self, Config, Target};
-use crate::error::{Classify, Code, Problem};
+use crate::error::{Classify, Problem};
 use crate::mesh::Version;
 use crate::prose;
 
@@ -254,33 +254,21 @@ async fn clusters(config: &Config, named: &LocalCluster, checks: &mut Checks) ->
     } else {
         config.targets.clone()
     };
-    for (name, target) in targets {
-        cluster(&name, target, checks).await?;
+    for (name, target) in &targets {
+        cluster(name, target, checks).await?;
     }
     Ok(())
 }
 
-async fn cluster(name: &str, target: Target, checks: &mut Checks) -> Result<(), Error> {
+async fn cluster(name: &str, target: &Target, checks: &mut Checks) -> Result<(), Error> {
     let section = Section::Clusters;
-    let identity = match Identity::of(name, &target) {
+    let identity = match Identity::of(name, target) {
         Ok(identity) => identity,
         Err(error) => return checks.problem(section, Status::Failed, &error),
     };
-    let clusters = Clusters::new([(name.to_owned(), Target { request_timeout: ANSWER, ..target })].into());
-    let answer = async {
-        let cluster = clusters.get(name).await?;
-        Ok((cluster.version().await?, cluster))
-    };
-    let (version, cluster) = match answer.await {
-        Ok(answer) => answer,
-        Err(source) => {
-            let Identity { context, server, .. } = identity;
-            return checks.problem(
-                section,
-                Status::Failed,
-                &Error::NoCluster { server, context, source: Box::new(source) },
-            );
-        }
+    let (cluster, version) = match local::connect(name, target, &identity, ANSWER).await {
+        Ok(connected) => connected,
+        Err(error) => return checks.problem(section, Status::Failed, &error),
     };
     checks.add(section, Status::Passed, format!("{name}: Kubernetes {version}, {identity}"), None)?;
     let mut is_missing = false;
@@ -361,17 +349,9 @@ fn text(check: &Check) -> String {
         let _ = write!(text, "\n  {}", fold(remedy));
     }
     if let Some(code) = &check.code {
-        let _ = write!(text, "\n  {}", styled(QUIET, explained(code)));
+        let _ = write!(text, "\n  {}", styled(QUIET, format_args!("more: sailhand explain {code}")));
     }
     text
-}
-
-/// How to read more about a code.
-fn explained(code: &str) -> String {
-    match Code::ALL.iter().find(|known| known.as_str() == code) {
-        Some(code) => format!("more: sailhand explain {code}"),
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@ use time::OffsetDateTime;
 
 use super::bars::Bars;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, render, styled};
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, draft};
 use crate::client::{self, Observed};
 use crate::clock::Clock;
 use crate::conformance::model::{CaseResult, Compliance, RunReport, SpecResult, Status};
 use crate::conformance::official;
 use crate::conformance::report::{conformance_report, diff, html, junit};
 use crate::conformance::suite::SuiteKind;
-use crate::event::{CommandDraft, EventKind, ResultData, Target};
+use crate::event::{CommandDraft, EventKind, ResultData};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -107,9 +107,7 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<Exit, Error
 }
 
 async fn start(global: &Global, options: Run) -> Result<Exit, Error> {
-    let target: Target = options.target.parse().map_err(|()| {
-        Error::argument(format!("--target {}", options.target), "must be 1 to 63 of a-z, 0-9 and -, not - at an end")
-    })?;
+    let target = draft::target(&options.target)?;
     let mut suite =
         SuiteKind::named(&options.suite).map_err(|error| Error::argument("--suite", error.to_string()))?.suite();
     suite.select(&options.cases).map_err(|error| Error::argument("--case", error.to_string()))?;

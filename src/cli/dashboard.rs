@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
 use super::output;
-use super::worker::stop_on_signal;
+use super::server::{self, Logging};
 use super::{Error, Exit, Global, catalog};
-use crate::config::{LogFormat, Override};
+use crate::config::Override;
 use crate::{dashboard, telemetry};
 
 const LOGGED: &str = "info";
@@ -31,21 +30,18 @@ pub(super) struct Options {
     /// How far back runs are listed
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = super::duration)]
     since: Duration,
-    /// How log lines look [default: text on a terminal, JSON otherwise]
-    #[arg(long)]
-    log_format: Option<LogFormat>,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error> {
-    let format = options.log_format.map(LogFormat::as_str);
     let loaded = global.load([
         Override::new("dashboard.listen", "--listen", options.listen.map(|address| address.to_string())),
         Override::new("dashboard.allow_actions", "--allow-actions", options.allow_actions.then_some(true)),
-        Override::new("telemetry.log_format", "--log-format", format),
+        options.logging.as_override(),
     ])?;
     let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let stop = server::stop_on_signal();
     let running = dashboard::start(&loaded.config, options.since, catalog::catalog(), stop).await?;
     output::note(format_args!("Dashboard at http://{}", running.address));
     let ended = running.done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));

@@ -64,7 +64,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
             return Ok(Exit::Failed);
         }
     } else {
-        output::note("No kubeconfig was found (--kubeconfig, $KUBECONFIG, ~/.kube/config): only `ping` will succeed.");
+        local::note_no_kubeconfig();
     }
     config.targets.insert(TARGET.to_owned(), target);
 

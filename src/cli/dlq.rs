@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::list::age;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
 use super::table::{Cell, Table};
-use super::{Error, Exit, Global, completions, confirm};
+use super::{Error, Exit, Global, completions, confirm, draft};
 use crate::client::{Client, DeadLetter, Filter};
 use crate::error::Code;
 
@@ -122,10 +122,8 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<Exit, Error
 
 impl Matching {
     fn filter(&self) -> Result<Filter, Error> {
-        if let Some(target) = self.target.as_ref().filter(|target| target.parse::<crate::event::Target>().is_err()) {
-            // Dead letters of messages without a target have the target `unknown`, which is a valid name.
-            return Err(Error::argument(format!("--target {target}"), "must be 1 to 63 of a-z, 0-9 and -"));
-        }
+        // Dead letters of messages without a target have the target `unknown`, which is a valid name.
+        self.target.as_deref().map(draft::target).transpose()?;
         if let Some(code) = self.code.as_ref().filter(|code| known(code).is_none()) {
             return Err(Error::argument(format!("--code {code}"), "unknown code"));
         }

@@ -64,14 +64,22 @@ fn unchecked(verb: &str, params: Value) -> CommandDraft {
     }
 }
 
-/// A target from the command line.
+/// The target of the option `--target`.
+///
+/// # Errors
+/// As [`target_argument`].
+pub(super) fn target(name: &str) -> Result<Target, Error> {
+    target_argument(format!("--target {name}"), name)
+}
+
+/// A target from the command line; `argument` is as written there.
 ///
 /// # Errors
 /// [`Error::Argument`] when it is not a DNS label.
-pub(super) fn target(name: &str) -> Result<Target, Error> {
+pub(super) fn target_argument(argument: impl Into<String>, name: &str) -> Result<Target, Error> {
     name.parse().map_err(|()| {
         let reason = "invalid target name: use 1 to 63 lowercase letters, digits and dashes, with no dash at an end";
-        Error::argument(format!("--target {name}"), reason)
+        Error::argument(argument, reason)
     })
 }
 

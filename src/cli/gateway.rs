@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-use super::worker::stop_on_signal;
+use super::server::{self, Logging};
 use super::{Error, Exit, Global, output, schema};
-use crate::config::{LogFormat, Override};
+use crate::config::Override;
 use crate::{gateway, telemetry};
 
 const LOGGED: &str = "info,async_nats=warn";
@@ -24,20 +23,17 @@ pub(super) struct Options {
     /// Address and port of the HTTP server [default: 127.0.0.1:8323]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// How log lines look [default: text on a terminal, JSON otherwise]
-    #[arg(long)]
-    log_format: Option<LogFormat>,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Error> {
-    let format = options.log_format.map(LogFormat::as_str);
     let loaded = global.load([
         Override::new("gateway.listen", "--listen", options.listen.map(|address| address.to_string())),
-        Override::new("telemetry.log_format", "--log-format", format),
+        options.logging.as_override(),
     ])?;
     let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let stop = server::stop_on_signal();
     let running = gateway::start(&loaded.config, &schema::verbs(), stop).await?;
     output::note(format_args!("Gateway at http://{}", running.address));
     running.done.await.map_err(|error| Error::local("serve the gateway", std::io::Error::other(error)))?;

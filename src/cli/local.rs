@@ -2,13 +2,14 @@
 //! with `--context`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::output::{self, QUIET, STRONG, styled};
 use super::{Error, confirm};
-use crate::cluster::{self, Clusters, Identity};
+use crate::cluster::{self, Cluster, Clusters, Identity};
 use crate::config::{self, Target};
 
 /// How long the API server may take to answer.
@@ -46,6 +47,11 @@ pub(super) fn has_kubeconfig(target: &Target) -> bool {
     target.kubeconfig.as_ref().is_some_and(|file| file.is_file())
 }
 
+/// Notes that there is no cluster to change.
+pub(super) fn note_no_kubeconfig() {
+    output::note("No kubeconfig was found (--kubeconfig, $KUBECONFIG, ~/.kube/config): only `ping` will succeed.");
+}
+
 /// Context, API server and user of the target.
 ///
 /// # Errors
@@ -69,12 +75,31 @@ pub(super) fn identity(name: &str, target: &Target) -> Result<Identity, Error> {
 pub(super) async fn reached(what: &str, name: &str, target: &Target) -> Result<Identity, Error> {
     let identity = identity(name, target)?;
     output::note(format_args!("{what} {} → {identity}", styled(STRONG, name)));
-    let clusters = Clusters::new([(name.to_owned(), Target { request_timeout: ANSWER, ..target.clone() })].into());
-    let answers = async { clusters.get(name).await?.version().await };
-    let Identity { context, server, .. } = identity.clone();
-    let version = answers.await.map_err(|source| Error::NoCluster { server, context, source: Box::new(source) })?;
+    let (_, version) = connect(name, target, &identity, ANSWER).await?;
     output::note(styled(QUIET, format_args!("  Kubernetes {version}")));
     Ok(identity)
+}
+
+/// The cluster, and its Kubernetes version, if its API server answers requests within `limit`.
+///
+/// # Errors
+/// [`Error::NoCluster`].
+pub(super) async fn connect(
+    name: &str,
+    target: &Target,
+    identity: &Identity,
+    limit: Duration,
+) -> Result<(Arc<Cluster>, String), Error> {
+    let clusters = Clusters::new([(name.to_owned(), Target { request_timeout: limit, ..target.clone() })].into());
+    let answer = async {
+        let cluster = clusters.get(name).await?;
+        let version = cluster.version().await?;
+        Ok((cluster, version))
+    };
+    answer.await.map_err(|source| {
+        let Identity { context, server, .. } = identity.clone();
+        Error::NoCluster { server, context, source: Box::new(source) }
+    })
 }
 
 /// Whether the cluster may be changed: it is on this machine, `--yes` is set, or the user agrees to `question`. `what`

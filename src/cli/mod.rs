@@ -29,6 +29,7 @@ mod pause;
 mod report;
 mod run;
 mod schema;
+mod server;
 mod smi_controller;
 mod submit;
 mod table;

@@ -3,9 +3,8 @@
 use clap::Args;
 
 use super::output::{self, CHANGED, GOOD, styled};
-use super::{Error, Exit, Global, completions, submit};
+use super::{Error, Exit, Global, completions, draft, submit};
 use crate::client;
-use crate::event::Target;
 
 /// Characters of a reason, which is one line.
 const REASON: usize = 500;
@@ -28,7 +27,7 @@ pub(super) struct Resume {
 }
 
 pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Error> {
-    let target = parse(&options.target)?;
+    let target = draft::target_argument(&options.target, &options.target)?;
     let reason = options.reason.as_deref();
     if reason.is_some_and(|reason| reason.chars().count() > REASON || reason.contains(char::is_control)) {
         return Err(Error::argument("--reason", format!("must be one line of at most {REASON} characters")));
@@ -46,7 +45,7 @@ pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Erro
 }
 
 pub(super) async fn resume(global: &Global, options: &Resume) -> Result<Exit, Error> {
-    let target = parse(&options.target)?;
+    let target = draft::target_argument(&options.target, &options.target)?;
     if global.client().await?.resume(&target).await? {
         output::note(format_args!(
             "{} {target}: queued commands start, the first within 5 s.",
@@ -56,10 +55,4 @@ pub(super) async fn resume(global: &Global, options: &Resume) -> Result<Exit, Er
         output::note(format_args!("{target} was not paused"));
     }
     Ok(Exit::Success)
-}
-
-fn parse(target: &str) -> Result<Target, Error> {
-    target.parse().map_err(|()| {
-        Error::argument(target, "invalid target name: lowercase letters, digits and dashes only, at most 63")
-    })
 }

@@ -21,7 +21,7 @@ use crate::error::Problem;
 use crate::event::{CommandKey, Outcome, ResultData};
 use crate::notice::FindingReport;
 use crate::prose;
-use crate::report::{self, Block, Objects, Tone, Words};
+use crate::report::{self, Block, Objects, Words};
 
 /// The first digits of a key, which tell commands apart on a screen.
 pub(super) fn short(key: &CommandKey) -> &str {
@@ -136,11 +136,16 @@ pub(super) fn differences(result: &ResultData) -> (String, bool) {
 /// Lists of objects with the words for what is done to them.
 type Tables = Vec<(Words, Vec<ObjectReport>)>;
 
-/// A report without a table of its own: its fields by name, then the lists of objects as tables.
+/// A report without a table of its own.
 fn describe(report: &Value, wide: bool, text: &mut String) {
-    let mut tables = Tables::new();
     let done = if is_dry_run(report) { Words::Planned } else { Words::Done };
-    fields(report, "", done, wide, &mut tables, text);
+    fields_and_tables(report, "", done, wide, text);
+}
+
+/// Fields by name, then the lists of objects as tables.
+fn fields_and_tables(report: &Value, path: &str, done: Words, wide: bool, text: &mut String) {
+    let mut tables = Tables::new();
+    fields(report, path, done, wide, &mut tables, text);
     for (words, objects) in tables {
         render::put_objects(&Objects::of(words, &objects), wide, text);
     }
@@ -154,7 +159,7 @@ fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tabl
             Value::Array(items) => match objects(items) {
                 Some(objects) => tables.push((if name == "drift" { Words::Drift } else { done }, objects)),
                 None if name == "warnings" => {
-                    let warnings: Vec<_> = items.iter().filter_map(Value::as_str).map(warning).collect();
+                    let warnings: Vec<_> = items.iter().filter_map(Value::as_str).map(report::warning).collect();
                     *text += &render::text(&warnings, wide);
                 }
                 None => items.iter().for_each(|one| item(&path, one, done, wide, text)),
@@ -170,10 +175,6 @@ fn fields(report: &Value, path: &str, done: Words, wide: bool, tables: &mut Tabl
 /// A finding of a check; `None` if the value is none.
 fn finding(value: &Value) -> Option<Block> {
     serde_json::from_value(value.clone()).ok().map(|finding| report::message(&finding))
-}
-
-fn warning(message: &str) -> Block {
-    Block::Message { severity: report::Cell::new(Tone::Changed, "warning"), text: message.to_owned() }
 }
 
 /// An item of a list: its plain fields in one line, then its nested fields and objects.
@@ -203,11 +204,7 @@ fn item(path: &str, value: &Value, done: Words, wide: bool, text: &mut String) {
         plain.push(format!("{name}{}{words}", if words.is_empty() { "" } else { " " }));
     }
     line(path, &plain.join("; "), text);
-    let mut tables = Tables::new();
-    fields(&Value::Object(rest), path, done, wide, &mut tables, text);
-    for (words, objects) in tables {
-        render::put_objects(&Objects::of(words, &objects), wide, text);
-    }
+    fields_and_tables(&Value::Object(rest), path, done, wide, text);
 }
 
 fn field(name: &str, value: &Value, text: &mut String) {

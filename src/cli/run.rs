@@ -147,9 +147,7 @@ impl Process {
                 return Ok(None);
             }
         } else {
-            output::note(
-                "No kubeconfig was found (--kubeconfig, $KUBECONFIG, ~/.kube/config): only `ping` will succeed.",
-            );
+            local::note_no_kubeconfig();
         }
         self.execute(draft, view).await.map(Some)
     }

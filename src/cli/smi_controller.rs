@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-use super::worker::stop_on_signal;
+use super::server::{self, Logging};
 use super::{Error, Exit, Global};
-use crate::config::{LogFormat, Override, Target};
+use crate::config::Target;
 use crate::smi_controller;
 use crate::telemetry;
 
@@ -40,17 +39,14 @@ pub(super) struct Options {
     /// Address of /livez, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// How log lines look [default: text on a terminal, JSON otherwise]
-    #[arg(long)]
-    log_format: Option<LogFormat>,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error> {
-    let format = options.log_format.map(LogFormat::as_str);
-    let loaded = global.load([Override::new("telemetry.log_format", "--log-format", format)])?;
+    let loaded = global.load([options.logging.as_override()])?;
     let telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let stop = server::stop_on_signal();
     let random = || format!("sailhand-smi-controller-{}", uuid::Uuid::new_v4().simple());
     let options = smi_controller::Options {
         target: Target { kubeconfig: options.kubeconfig, context: options.context, ..Target::default() },
@@ -62,10 +58,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
         listen: options.listen,
     };
     let done = smi_controller::run(options, stop).await;
-    let flushed = tokio::task::spawn_blocking(move || telemetry.flush()).await;
-    if let Err(error) = flushed {
-        super::output::note(format_args!("The last traces were not sent: {error}"));
-    }
+    server::flush(telemetry).await;
     done?;
     Ok(Exit::Success)
 }

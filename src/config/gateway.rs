@@ -198,7 +198,7 @@ fn validate_principal(gateway: &Gateway, name: &str, principal: &Principal) -> R
     check(rates, ".rate_per_second", "rate_per_second and burst must be at least 1")
 }
 
-/// A DNS label: names become parts of paths and consumer names.
+/// Names of hooks become parts of paths and of `source`, names of principals fields of log lines.
 fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

@@ -130,8 +130,7 @@ fn charts(charts: &Charts) -> Result<(), Wrong> {
     check(!charts.timeout.is_zero(), "charts.timeout", "must be longer than 0s")?;
     for (chart, digest) in &charts.digests {
         let hash = digest.strip_prefix("sha256:").unwrap_or_default();
-        let fits = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        check(fits, &format!("charts.digests.{chart}"), "must be sha256: and 64 lower-case hex digits")?;
+        check(is_sha256(hash), &format!("charts.digests.{chart}"), "must be sha256: and 64 lower-case hex digits")?;
     }
     Ok(())
 }
@@ -146,8 +145,11 @@ fn bridge(bridge: &Bridge) -> Result<(), Wrong> {
         check(id.parse::<event::Target>().is_ok(), &format!("bridge.targets.{id}"), "must be a DNS label")?;
         let servers = target.server.iter().all(|server| crate::bridge::kubeconfig::Server::parse(server).is_some());
         check(servers, &key("server"), "must be http:// or https:// addresses")?;
-        let digest = |text: &String| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        check(target.ca_sha256.iter().all(digest), &key("ca_sha256"), "must be 64 lower-case hex digits")?;
+        check(
+            target.ca_sha256.iter().all(|digest| is_sha256(digest)),
+            &key("ca_sha256"),
+            "must be 64 lower-case hex digits",
+        )?;
     }
     let default = bridge.default_target.as_ref().is_none_or(|id| bridge.targets.contains_key(id));
     check(default, "bridge.default_target", "must be one of bridge.targets")?;
@@ -184,6 +186,11 @@ fn dashboard(dashboard: &Dashboard) -> Result<(), Wrong> {
     check((1..=200_000).contains(&dashboard.max_runs), "dashboard.max_runs", "must be 1 to 200,000")?;
     check((1..=10_000).contains(&dashboard.max_connections), "dashboard.max_connections", "must be 1 to 10,000")?;
     oidc.map_or(Ok(()), |oidc| super::dashboard::validate_oidc(oidc, "dashboard.oidc"))
+}
+
+/// Whether it is a SHA-256 in lower-case hex digits.
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn check(holds: bool, key: &str, reason: &str) -> Result<(), Wrong> {

@@ -9,13 +9,11 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::access::Viewer;
-use super::index::{self, Run};
+use super::index::{Query as Selection, Run, RunId};
 use super::refusal::Refusal;
-use super::{Shared, page};
-use crate::client::Observed;
+use super::{Shared, page, report};
 use crate::conformance::model::{RunReport, SpecResult, Status};
 use crate::conformance::report::{diff, html as cases};
-use crate::event::CommandKey;
 
 const VERB: &str = "conformance.run";
 /// Most runs that are read. Each report has at most one megabyte.
@@ -38,9 +36,8 @@ pub(super) async fn page(
 ) -> Result<Markup, Refusal> {
     let _permit = shared.reads.acquire().await.ok();
     let mut suites: BTreeMap<String, Vec<Summary>> = BTreeMap::new();
-    for run in ended(&shared, "").into_iter().take(RUNS) {
-        let Ok(key) = run.key.to_string().parse() else { continue };
-        let Some(report) = report(&shared, &key).await? else { continue };
+    for run in ended(&shared, "") {
+        let Some(report) = report::read::<RunReport>(&shared, run.key).await? else { continue };
         let info = report.run;
         let summary = Summary {
             run,
@@ -60,18 +57,10 @@ pub(super) async fn page(
     Ok(page::frame(&shared, &viewer, "/conformance", "Conformance", &content))
 }
 
-/// Ended runs, the newest first.
+/// Ended runs, the newest first, at most [`RUNS`].
 fn ended(shared: &Shared, target: &str) -> Vec<Run> {
-    let query = index::Query { verb: VERB.to_owned(), target: target.to_owned(), ..index::Query::default() };
+    let query = Selection { verb: VERB.to_owned(), target: target.to_owned(), ..Selection::default() };
     shared.index().page(&query, None).filter(|run| run.state.has_ended()).take(RUNS).cloned().collect()
-}
-
-/// The report of a run; `None` for a run without one, and for a report of another version of the contract.
-async fn report(shared: &Shared, key: &CommandKey) -> Result<Option<RunReport>, Refusal> {
-    let Some(Observed::Result(result)) = shared.client.result(key).await?.map(|it| it.observed) else {
-        return Ok(None);
-    };
-    Ok(result.report.and_then(|report| serde_json::from_value(report).ok()))
 }
 
 /// Runs of one suite, the newest first.
@@ -147,18 +136,18 @@ pub(super) async fn run(
     Query(query): Query<CaseQuery>,
 ) -> Result<Markup, Refusal> {
     let missing = || Refusal::Missing(format!("report of conformance run {key}"));
-    let known: CommandKey = key.parse().map_err(|()| missing())?;
+    let known: RunId = key.parse().map_err(|()| missing())?;
     let _permit = shared.reads.acquire().await.ok();
-    let report = report(&shared, &known).await?.ok_or_else(missing)?;
-    let previous = previous(&shared, &known, &report).await?;
+    let report = report::read(&shared, known).await?.ok_or_else(missing)?;
+    let previous = previous(&shared, known, &report).await?;
     let content = html! {
-        (about(&report, &known))
-        @if let Some((key, previous)) = &previous { (differences(key, previous, &report)) }
+        (about(&report, known))
+        @if let Some((key, previous)) = &previous { (differences(*key, previous, &report)) }
         div.conformance {
             h2 { "Specifications and features" }
             (cases::matrix(&report.specs))
             h2 { "Cases" }
-            (filters(&report, &known, &query.status))
+            (filters(&report, known, &query.status))
             @for case in report.cases.iter().filter(|case| query.status.is_empty() || case.status.as_str() == query.status) { (cases::one(case)) }
         }
     };
@@ -169,24 +158,19 @@ pub(super) async fn run(
 }
 
 /// The run of the same suite and target before this one.
-async fn previous(
-    shared: &Shared,
-    key: &CommandKey,
-    report: &RunReport,
-) -> Result<Option<(CommandKey, RunReport)>, Refusal> {
+async fn previous(shared: &Shared, key: RunId, report: &RunReport) -> Result<Option<(RunId, RunReport)>, Refusal> {
     let runs = ended(shared, &report.run.cluster.id);
-    let older = runs.iter().skip_while(|run| run.key != index::RunId::of(key)).skip(1);
+    let older = runs.iter().skip_while(|run| run.key != key).skip(1);
     for run in older.take(HISTORY) {
-        let Ok(key) = run.key.to_string().parse() else { continue };
-        let found = self::report(shared, &key).await?;
+        let found = report::read::<RunReport>(shared, run.key).await?;
         if let Some(found) = found.filter(|it| it.run.suite.name == report.run.suite.name) {
-            return Ok(Some((key, found)));
+            return Ok(Some((run.key, found)));
         }
     }
     Ok(None)
 }
 
-fn about(report: &RunReport, key: &CommandKey) -> Markup {
+fn about(report: &RunReport, key: RunId) -> Markup {
     let (info, counts) = (&report.run, &report.summary.counts);
     html! {
         @if info.driver == "simulated" { p.notice { "Simulated: no request was sent. This report does not describe the cluster." } }
@@ -200,7 +184,7 @@ fn about(report: &RunReport, key: &CommandKey) -> Markup {
     }
 }
 
-fn differences(key: &CommandKey, previous: &RunReport, report: &RunReport) -> Markup {
+fn differences(key: RunId, previous: &RunReport, report: &RunReport) -> Markup {
     let differences = diff::compare(previous, report);
     html! {
         h2 { "Changes since " a href={ "/conformance/" (key) } { "the previous run" } }
@@ -219,7 +203,7 @@ fn differences(key: &CommandKey, previous: &RunReport, report: &RunReport) -> Ma
 }
 
 /// The number of cases with each status; each selects its status.
-fn filters(report: &RunReport, key: &CommandKey, selected: &str) -> Markup {
+fn filters(report: &RunReport, key: RunId, selected: &str) -> Markup {
     let all = [Status::Failed, Status::Error, Status::Passed, Status::NotSupported, Status::Skipped];
     let count = |status: Status| report.cases.iter().filter(|case| case.status == status).count();
     html! {

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use axum::extract::{Extension, State};
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::access::Viewer;
 use super::index::{Query, Run, RunState};
 use super::refusal::Refusal;
-use super::{Shared, chart, page};
-use crate::client::Observed;
+use super::{Shared, chart, page, report};
 use crate::event::Outcome;
 
 /// Most targets of the page.
@@ -154,7 +153,7 @@ async fn read(shared: &Shared, name: Arc<str>) -> Result<Target, Refusal> {
 }
 
 /// The newest reports of a verb, the newest first. Reports that this version cannot read are left out.
-async fn reports<R: for<'a> Deserialize<'a>>(
+async fn reports<R: DeserializeOwned>(
     shared: &Shared,
     verb: &str,
     target: &str,
@@ -163,10 +162,7 @@ async fn reports<R: for<'a> Deserialize<'a>>(
     let runs: Vec<Run> = shared.index().page(&succeeded(verb, target), None).take(most).cloned().collect();
     let mut found = Vec::new();
     for run in runs {
-        let Ok(key) = run.key.to_string().parse() else { continue };
-        let Some(Observed::Result(result)) = shared.client.result(&key).await?.map(|it| it.observed) else { continue };
-        let report = result.report.filter(Value::is_object).and_then(|report| serde_json::from_value(report).ok());
-        found.extend(report.map(|report| Of { run, report }));
+        found.extend(report::read(shared, run.key).await?.map(|report| Of { run, report }));
     }
     Ok(found)
 }

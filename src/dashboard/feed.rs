@@ -8,28 +8,12 @@ use time::OffsetDateTime;
 
 use super::Shared;
 use crate::client::Error;
-use crate::clock::Clock;
-use crate::retry;
+use crate::web::feed;
 
 /// Follows the streams until the dashboard stops. After an error it reads them again; changes that the index has are
 /// skipped by their sequence.
 pub(super) async fn follow(shared: Arc<Shared>, since: Duration) {
-    let stop = shared.stop.clone();
-    let followed = async {
-        let mut failures = 0;
-        loop {
-            failures += 1;
-            match once(&shared, since).await {
-                Ok(()) => tracing::warn!("the streams ended; they are read again"),
-                Err(error) => tracing::warn!("cannot follow events and results: {error}"),
-            }
-            Clock::system().sleep(retry::IN_PLACE.delay(failures.min(8), None)).await;
-        }
-    };
-    tokio::select! {
-        () = followed => {}
-        () = stop.cancelled() => {}
-    }
+    feed::follow(shared.stop.clone(), || once(&shared, since)).await;
 }
 
 async fn once(shared: &Shared, since: Duration) -> Result<(), Error> {

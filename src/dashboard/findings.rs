@@ -29,7 +29,7 @@ pub(super) async fn page(
     let _permit = shared.reads.acquire().await.ok();
     let mut parts = Vec::new();
     for run in sources(&shared) {
-        let Ok(key) = run.key.to_string().parse() else { continue };
+        let Some(key) = run.key.command_key() else { continue };
         let history = shared.client.history(&key, EVENTS, BYTES).await?;
         parts.push((current(&history), run));
     }

@@ -33,6 +33,12 @@ impl RunId {
         // A key has 32 hex digits.
         Self(u128::from_str_radix(key.as_str(), 16).unwrap_or_default())
     }
+
+    /// The command's key; `Some` for every id that was made from a key.
+    #[must_use]
+    pub fn command_key(self) -> Option<CommandKey> {
+        self.to_string().parse().ok()
+    }
 }
 
 impl FromStr for RunId {

@@ -1,11 +1,15 @@
-//! Shows the report of any verb: those with a form of their own as [`crate::report`] gives it, the others as lists of fields
+//! Reads and shows the report of any verb: those with a form of their own as [`crate::report`] gives it, the others as lists of fields
 //! and tables of their arrays. Columns with a meaning that all reports share, such as actions, severities, codes and
 //! differences, have the same form everywhere.
 
 use maud::{Markup, html};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::page;
+use super::index::RunId;
+use super::refusal::Refusal;
+use super::{Shared, page};
+use crate::client::Observed;
 use crate::report::{Block, Cell, Change, Objects, Tone};
 
 /// Deepest level that is shown; more is shown as JSON.
@@ -33,6 +37,15 @@ const FIRST: &[&str] = &[
 ];
 /// Most characters of a text.
 const TEXT: usize = 4_000;
+
+/// Reads the report of a run. `None` for a run without one, and for a report of another version of the contract.
+pub(super) async fn read<R: DeserializeOwned>(shared: &Shared, run: RunId) -> Result<Option<R>, Refusal> {
+    let Some(key) = run.command_key() else { return Ok(None) };
+    let Some(Observed::Result(result)) = shared.client.result(&key).await?.map(|it| it.observed) else {
+        return Ok(None);
+    };
+    Ok(result.report.filter(Value::is_object).and_then(|report| serde_json::from_value(report).ok()))
+}
 
 /// The report of a verb.
 pub(super) fn render(verb: &str, report: &Value) -> Markup {
@@ -107,6 +120,7 @@ fn object_table(objects: &Objects) -> Markup {
     }
 }
 
+/// Lines with `-` and `+`, so that the colors are not needed.
 fn changes(changes: &[Change]) -> Markup {
     let shown = |value: &Option<Value>| value.as_ref().map(|value| clipped(&value.to_string()));
     html! {
@@ -257,16 +271,14 @@ fn columns<'a>(entries: impl Iterator<Item = &'a Value>) -> Option<Vec<String>> 
     (columns.len() <= COLUMNS).then_some(columns)
 }
 
-/// Lines with `-` and `+`, so that the colors are not needed.
-fn difference(changes: &[Value]) -> Markup {
-    let shown = |change: &Value, name: &str| change.get(name).map(|value| clipped(&value.to_string()));
-    html! {
-        div.diff { @for change in changes.iter().take(ROWS) {
-            p { code { (change.get("path").and_then(Value::as_str).unwrap_or_default()) } }
-            @if let Some(from) = shown(change, "from") { del { "- " (from) } }
-            @if let Some(to) = shown(change, "to") { ins { "+ " (to) } }
-        } }
-    }
+/// The field `diff` of an object in a report.
+fn difference(entries: &[Value]) -> Markup {
+    let read = |entry: &Value| Change {
+        path: entry.get("path").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        from: entry.get("from").cloned(),
+        to: entry.get("to").cloned(),
+    };
+    changes(&entries.iter().take(ROWS).map(read).collect::<Vec<_>>())
 }
 
 /// `dry_run` as `Dry run`. Below the first level, names may be keys of a map and stay as they are.

@@ -79,15 +79,10 @@ async fn accept(
     caller.principal.spend(1)?;
     let limit = if is_batch { MAX_BATCH } else { MAX_EVENT };
     let body = read_body(shared, body, limit).await?;
-    if let Some(reason) = shared.client.bus().health().borrow().disconnected() {
-        return Err(Refusal::Disconnected(reason));
-    }
-    let _permit = shared.parsed.acquire().await;
+    let _permit = shared.admit().await?;
     if is_batch {
         let commands = read_batch(shared, caller, &body)?;
         drop(body);
-        let more = u32::try_from(commands.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        caller.principal.spend(more)?;
         let commands = send_all(shared, caller, peer, commands).await?;
         return Ok((StatusCode::ACCEPTED, Json(AcceptedBatch { commands })).into_response());
     }
@@ -191,12 +186,14 @@ pub(super) fn check(shared: &Shared, caller: &Caller, attributes: Map<String, Va
     Ok(command)
 }
 
+/// Publishes the commands of one request. The first one was counted against the rate limit with the request.
 pub(super) async fn send_all(
     shared: &Shared,
     caller: &Caller,
     peer: Option<SocketAddr>,
     commands: Vec<Command>,
 ) -> Result<Vec<Accepted>, Refusal> {
+    caller.principal.spend(u32::try_from(commands.len().saturating_sub(1)).unwrap_or(u32::MAX))?;
     let sent = stream::iter(commands.into_iter().enumerate()).map(|(index, command)| async move {
         let sent = send(shared, caller, peer, command).await;
         sent.map_err(|reason| Refusal::Batch { index, reason: Box::new(reason) })

@@ -152,11 +152,16 @@ async fn wait_for(shared: &Shared, caller: &Caller, command: &CommandId, wait: D
         if is_final || Instant::now() >= end || shared.stop.is_cancelled() {
             return seen;
         }
-        tokio::select! {
-            () = subscription.changed() => {}
-            () = sleep_until(end.min(Instant::now() + LOOK)) => {}
-            () = shared.stop.cancelled() => {}
-        }
+        changed(shared, &mut subscription, end).await;
+    }
+}
+
+/// Waits for a change of the command, at most [`LOOK`] and not beyond `until`.
+async fn changed(shared: &Shared, subscription: &mut Subscription, until: Instant) {
+    tokio::select! {
+        () = subscription.changed() => {}
+        () = sleep_until(until.min(Instant::now() + LOOK)) => {}
+        () = shared.stop.cancelled() => {}
     }
 }
 
@@ -231,12 +236,7 @@ impl Live {
     }
 
     async fn wait(&mut self) {
-        let until = self.until.min(Instant::now() + LOOK);
-        tokio::select! {
-            () = self.subscription.changed() => {}
-            () = sleep_until(until) => {}
-            () = self.shared.stop.cancelled() => {}
-        }
+        changed(&self.shared, &mut self.subscription, self.until).await;
     }
 
     /// The next event, or the result when no event is left. The worker publishes the result last, so events are read once

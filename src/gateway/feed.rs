@@ -10,9 +10,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, Error};
-use crate::clock::Clock;
 use crate::event::CommandKey;
-use crate::retry;
+use crate::web::feed;
 
 /// Waiting requests by the key of their command.
 #[derive(Default)]
@@ -67,21 +66,7 @@ impl Drop for Subscription {
 
 /// Follows the streams until `stop`. After an error it starts again and wakes all, which then look for themselves.
 pub(super) async fn follow(client: Client, subscribers: Arc<Subscribers>, stop: CancellationToken) {
-    let followed = async {
-        let mut failures = 0;
-        loop {
-            failures += 1;
-            match once(&client, &subscribers).await {
-                Ok(()) => tracing::warn!("the streams of events and results ended; they are read again"),
-                Err(error) => tracing::warn!("cannot follow events and results: {error}"),
-            }
-            Clock::system().sleep(retry::IN_PLACE.delay(failures.min(8), None)).await;
-        }
-    };
-    tokio::select! {
-        () = followed => {}
-        () = stop.cancelled() => {}
-    }
+    feed::follow(stop, || once(&client, &subscribers)).await;
 }
 
 async fn once(client: &Client, subscribers: &Subscribers) -> Result<(), Error> {

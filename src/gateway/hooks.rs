@@ -86,10 +86,7 @@ async fn accept(
     body: &[u8],
 ) -> Result<Hooked, Refusal> {
     caller.principal.spend(1)?;
-    if let Some(reason) = shared.client.bus().health().borrow().disconnected() {
-        return Err(Refusal::Disconnected(reason));
-    }
-    let _permit = shared.parsed.acquire().await;
+    let _permit = shared.admit().await?;
     let whole = json::read(body).map_err(|error| Refusal::Invalid(format!("malformed JSON: {error}")))?;
     let elements = elements(hook, &whole)?;
     let mut commands = Vec::new();
@@ -102,7 +99,6 @@ async fn accept(
         }
     }
     let ignored = total - commands.len();
-    caller.principal.spend(u32::try_from(commands.len().saturating_sub(1)).unwrap_or(u32::MAX))?;
     let commands = accept::send_all(shared, caller, peer, commands).await?;
     Ok(Hooked { commands, ignored })
 }

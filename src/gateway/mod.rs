@@ -23,7 +23,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -119,6 +119,19 @@ struct Shared {
     parsed: Semaphore,
     streams: Arc<Semaphore>,
     stop: CancellationToken,
+}
+
+impl Shared {
+    /// Admits a body that will be parsed and sent. Waits while [`PARSED`] others are.
+    ///
+    /// # Errors
+    /// [`Refusal::Disconnected`].
+    async fn admit(&self) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
+        if let Some(reason) = self.client.bus().health().borrow().disconnected() {
+            return Err(Refusal::Disconnected(reason));
+        }
+        Ok(self.parsed.acquire().await.ok())
+    }
 }
 
 /// Connects to NATS, binds the address of the configuration and serves until `stop`. `verbs` are the commands that it

@@ -49,7 +49,8 @@ pub(super) struct Principals {
     tokens: RwLock<HashMap<Sha, Arc<Principal>>>,
     /// Signing secrets by the name of their principal.
     secrets: RwLock<HashMap<String, hmac::Key>>,
-    issuers: Vec<(String, config::Oidc, Verifier)>,
+    /// Verifiers of OIDC tokens, each with the name of its issuer in the configuration.
+    issuers: Vec<(String, Verifier)>,
 }
 
 impl Principals {
@@ -81,7 +82,7 @@ impl Principals {
                 what: format!("gateway.oidc.{name}.jwks"),
                 reason: error.to_string(),
             })?;
-            issuers.push((name.clone(), oidc.clone(), verifier));
+            issuers.push((name.clone(), verifier));
         }
         Ok(Self { all, tokens: RwLock::new(tokens), secrets: RwLock::new(secrets), issuers })
     }
@@ -155,7 +156,7 @@ impl Principals {
         let issuer = unverified_issuer(token);
         let mut refused = Refusal::Identity("the bearer token belongs to no principal".to_owned());
         // One issuer may be configured with several audiences.
-        for (name, _, verifier) in self.issuers.iter().filter(|(_, oidc, _)| issuer.as_ref() == Some(&oidc.issuer)) {
+        for (name, verifier) in self.issuers.iter().filter(|(_, it)| issuer.as_deref() == Some(it.issuer())) {
             match verifier.identity(token).await {
                 Ok(identity) => {
                     if let Some(principal) = self.with_claims(name, &identity) {

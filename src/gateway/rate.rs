@@ -19,10 +19,14 @@ impl Bucket {
     }
 
     /// Takes `cost`. A cost above the burst is allowed when the bucket is not empty; later requests then wait for it.
+    /// A cost of 0 is always allowed.
     ///
     /// # Errors
     /// How long until the next request is allowed.
     pub(super) fn take(&self, cost: u32) -> Result<(), Duration> {
+        if cost == 0 {
+            return Ok(());
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let left = (state.0 + now.duration_since(state.1).as_secs_f64() * self.rate).min(self.burst);
@@ -48,6 +52,14 @@ mod tests {
         assert_eq!(bucket.take(1), Err(Duration::from_millis(500)));
         tokio::time::advance(Duration::from_millis(500)).await;
         assert!(bucket.take(1).is_ok() && bucket.take(1).is_err());
+    }
+
+    /// Before: a batch with one event, and a hook with one command, needed two tokens.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_allowed_on_an_empty_bucket() {
+        let bucket = Bucket::new(10, 1);
+        assert!(bucket.take(1).is_ok());
+        assert!(bucket.take(0).is_ok() && bucket.take(1).is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ mod objects;
 mod verbs;
 
 pub use objects::{Change, ObjectLine, Objects, Words};
-pub use verbs::{blocks, message};
+pub use verbs::{blocks, message, warning};
 
 /// Emphasis of a text. Each medium has its own colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,8 +54,14 @@ fn objects(words: Words, objects: &[ObjectReport]) -> Option<Block> {
     (!objects.is_empty()).then(|| Block::Objects(Objects::of(words, objects)))
 }
 
+/// A warning of a task.
+#[must_use]
+pub fn warning(text: &str) -> Block {
+    Block::Message { severity: Cell::new(Tone::Changed, "warning"), text: text.to_owned() }
+}
+
 fn warnings(texts: &[String]) -> impl Iterator<Item = Block> {
-    texts.iter().map(|text| Block::Message { severity: Cell::new(Tone::Changed, "warning"), text: text.clone() })
+    texts.iter().map(|text| warning(text))
 }
 
 /// Findings of checks, the most severe first.

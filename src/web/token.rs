@@ -62,6 +62,11 @@ impl Verifier {
         Ok(Self { oidc, algorithms, keys, read: Mutex::new(Instant::now()) })
     }
 
+    /// The `iss` that tokens must have.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.oidc.issuer
+    }
+
     /// Checks signature, algorithm, issuer, audience and times of a token.
     pub(crate) async fn identity(&self, token: &str) -> Result<Identity, Error> {
         let wrong = Error::Invalid;

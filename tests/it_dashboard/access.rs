@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Dashboard, PATIENCE, World, key, started};
 use crate::support::eventually::eventually;
+use crate::support::http::Issuer;
 use crate::support::nats::NatsServer;
 
 #[tokio::test]
@@ -88,13 +89,9 @@ async fn header_identity_is_required_and_limited_to_operators() {
 async fn only_valid_tokens_of_the_issuer_are_accepted() {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let pair = rcgen::KeyPair::generate().unwrap();
-    // An uncompressed point: 4, x, y.
-    let point = pair.public_key_raw();
-    let coordinate = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
-    let jwk = json!({ "kty": "EC", "crv": "P-256", "kid": "one", "x": coordinate(&point[1..33]), "y": coordinate(&point[33..65]) });
+    let (own, other) = (Issuer::new(), Issuer::new());
     let keys = folder.path().join("jwks.json");
-    std::fs::write(&keys, json!({ "keys": [jwk] }).to_string()).unwrap();
+    std::fs::write(&keys, own.jwks()).unwrap();
     let file = folder.path().join("config.toml");
     let text = format!(
         "[dashboard]\nlisten = \"127.0.0.1:0\"\n[dashboard.oidc]\nissuer = \"https://issuer\"\naudience = \"sailhand\"\n\
@@ -110,17 +107,15 @@ async fn only_valid_tokens_of_the_issuer_are_accepted() {
         claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         claims
     };
-    let header = |algorithm| Header { kid: Some("one".to_owned()), ..Header::new(algorithm) };
-    let own = EncodingKey::from_ec_der(&pair.serialize_der());
-    let other = EncodingKey::from_ec_der(&rcgen::KeyPair::generate().unwrap().serialize_der());
-    let signed = |change, key| encode(&header(Algorithm::ES256), &claims(change), key).unwrap();
+    let signed = |change, issuer: &Issuer| issuer.sign(&claims(change));
     let ask = async |token: &str| {
         dashboard.request("GET", "/runs", &[("Authorization", &format!("Bearer {token}"))], "").await
     };
 
     let page = ask(&signed(json!({}), &own)).await;
     assert!(page.status == 200 && page.body.contains("jane@example.com"), "{}", page.body);
-    let shared = encode(&header(Algorithm::HS256), &claims(json!({})), &EncodingKey::from_secret(point)).unwrap();
+    let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::HS256) };
+    let shared = encode(&header, &claims(json!({})), &EncodingKey::from_secret(own.public_key())).unwrap();
     let body = URL_SAFE_NO_PAD.encode(claims(json!({})).to_string());
     let unsigned = format!("{}.{body}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"one"}"#));
     for (what, token) in [
@@ -178,13 +173,13 @@ async fn observer_permissions_suffice_to_show_pages() {
 }
 
 /// Answers each request for `/keys` with a file, over TLS with a certificate of its own authority.
-struct Issuer {
+struct KeyServer {
     folder: tempfile::TempDir,
     port: u16,
     _server: tokio::process::Child,
 }
 
-impl Issuer {
+impl KeyServer {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -195,14 +190,14 @@ impl Issuer {
         command.args(["s_server", "-quiet", "-HTTP", "-cert", "cert.pem", "-key", "key.pem", "-accept"]);
         let command = command.arg(format!("127.0.0.1:{port}")).current_dir(folder.path()).kill_on_drop(true);
         let server = command.stdin(std::process::Stdio::null()).spawn().unwrap();
-        eventually("the issuer listens", PATIENCE, async || {
+        eventually("the server of keys listens", PATIENCE, async || {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
         })
         .await;
         Self { folder, port, _server: server }
     }
 
-    fn publish(&self, keys: &Value) {
+    fn publish(&self, keys: &str) {
         let head = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n";
         std::fs::write(self.folder.path().join("keys"), format!("{head}{keys}")).unwrap();
     }
@@ -223,22 +218,17 @@ impl Issuer {
 
 #[tokio::test]
 async fn keys_of_an_issuer_are_read_over_https() {
-    let (world, issuer) = (World::new().await, Issuer::start().await);
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let point = pair.public_key_raw();
-    let coordinate = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
-    issuer.publish(&json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "one", "x": coordinate(&point[1..33]),
-        "y": coordinate(&point[33..65]) }] }));
+    let (world, server, issuer) = (World::new().await, KeyServer::start().await, Issuer::new());
+    server.publish(&issuer.jwks());
     let url = world.nats.url();
-    let dashboard = Dashboard::start(&["--config", &issuer.config(Some("cert.pem")), "--nats-url", &url]).await;
+    let dashboard = Dashboard::start(&["--config", &server.config(Some("cert.pem")), "--nats-url", &url]).await;
     let claims = json!({ "iss": "https://issuer", "aud": "sailhand", "exp": 4_000_000_000_u64, "sub": "jane" });
-    let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::ES256) };
-    let token = encode(&header, &claims, &EncodingKey::from_ec_der(&pair.serialize_der())).unwrap();
+    let token = issuer.sign(&claims);
     let page = dashboard.request("GET", "/runs", &[("Authorization", &format!("Bearer {token}"))], "").await;
     assert!(page.status == 200 && page.body.contains("jane"), "{}", page.body);
     // Without the authority, the certificate is not accepted and the dashboard does not start.
     let refused = tokio::process::Command::new(env!("CARGO_BIN_EXE_sailhand"))
-        .args(["dashboard", "--config", &issuer.config(None), "--nats-url", &url])
+        .args(["dashboard", "--config", &server.config(None), "--nats-url", &url])
         .output()
         .await
         .unwrap();

@@ -1,7 +1,6 @@
-//! A dashboard process with a bus, and an HTTP client that can send any header.
+//! A dashboard process with a bus.
 
-use std::fmt::Write;
-use std::process::Stdio;
+use std::ops::Deref;
 use std::time::Duration;
 
 use sailhand::bus::nats::{self, NatsBus, topology};
@@ -13,11 +12,10 @@ use sailhand::event::{CommandKey, EventKind, Origin, ResultData, Started, decode
 use sailhand::progress::Step;
 use serde_json::Value;
 use time::OffsetDateTime;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::support::eventually::eventually;
+use crate::support::http::{self, Response, Server};
 use crate::support::nats::NatsServer;
 use crate::support::worker::{draft, succeeded};
 
@@ -83,8 +81,7 @@ pub fn step(message: &str, done: u64) -> EventKind {
 
 /// The process; killed when dropped.
 pub struct Dashboard {
-    pub address: String,
-    _child: Child,
+    server: Server,
 }
 
 impl Dashboard {
@@ -98,60 +95,18 @@ impl Dashboard {
     }
 
     /// Starts a command that prints the address of a dashboard.
-    pub async fn spawn(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (mut address, mut log) = (None, String::new());
-        while let Some(line) = lines.next_line().await.unwrap() {
-            address = line.split("http://").nth(1).map(str::to_owned);
-            if address.is_some() {
-                break;
-            }
-            log.push_str(&line);
-        }
-        // Reads on, so that the pipe does not fill.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { address: address.unwrap_or_else(|| panic!("no address: {log}")), _child: child }
+    pub async fn spawn(command: Command) -> Self {
+        Self { server: Server::spawn(command, PATIENCE).await }
     }
 
     pub async fn get(&self, path: &str) -> Response {
         self.request("GET", path, &[], "").await
     }
 
-    /// Sends a request; `Host` is the address unless it is given.
-    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let mut stream = self.send(method, path, headers, body).await;
-        let mut text = Vec::new();
-        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await.expect("a response").unwrap();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Response { status, head: head.to_lowercase(), body: body.to_owned() }
-    }
-
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
-        if !headers.iter().any(|(name, _)| *name == "Host") {
-            write!(text, "Host: {}\r\n", self.address).unwrap();
-        }
-        for (name, value) in headers {
-            write!(text, "{name}: {value}\r\n").unwrap();
-        }
-        stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
-        stream
-    }
-
     /// Opens a stream of server-sent events.
     pub async fn live(&self, path: &str, last: Option<&str>) -> Live {
         let headers: Vec<_> = last.map(|id| ("Last-Event-ID", id)).into_iter().collect();
-        Live { lines: BufReader::new(self.send("GET", path, &headers, "").await) }
+        Live { events: self.server.live(path, &headers).await }
     }
 
     /// Waits until the list of runs contains a text.
@@ -164,11 +119,12 @@ impl Dashboard {
     }
 }
 
-pub struct Response {
-    pub status: u16,
-    /// Status line and headers, in lower case.
-    pub head: String,
-    pub body: String,
+impl Deref for Dashboard {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
 }
 
 impl Response {
@@ -182,29 +138,17 @@ impl Response {
 
 /// Server-sent events.
 pub struct Live {
-    lines: BufReader<TcpStream>,
+    events: http::Live,
 }
 
 impl Live {
     /// The next event of a kind: its id and data.
     pub async fn next(&mut self, wanted: &str) -> (String, String) {
         let read = async {
-            let (mut kind, mut id, mut data) = (String::new(), String::new(), String::new());
             loop {
-                let mut line = String::new();
-                assert!(self.lines.read_line(&mut line).await.unwrap() > 0, "the stream ended");
-                let line = line.trim_end();
-                if let Some(value) = line.strip_prefix("event: ") {
-                    value.clone_into(&mut kind);
-                } else if let Some(value) = line.strip_prefix("id: ") {
-                    value.clone_into(&mut id);
-                } else if let Some(value) = line.strip_prefix("data: ") {
-                    data.push_str(value);
-                } else if line.is_empty() {
-                    if kind == wanted {
-                        return (id, data);
-                    }
-                    (kind, id, data) = Default::default();
+                let (id, kind, data) = self.events.next().await.expect("the stream ended");
+                if kind == wanted {
+                    return (id, data);
                 }
             }
         };

@@ -7,7 +7,8 @@ use regex::Regex;
 use sailhand::task::Registry;
 use serde_json::{Map, Value, json};
 
-use crate::http::{Dashboard, Response, World};
+use crate::http::{Dashboard, World};
+use crate::support::http::Response;
 use crate::support::worker::Stage;
 
 type Pairs = Vec<(String, String)>;

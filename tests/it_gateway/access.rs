@@ -5,12 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Issuer, OTHER, PATIENCE, TOKEN, bearer, event, ping};
+use crate::gateway::{Gateway, OTHER, PATIENCE, TOKEN, bearer, event, ping};
 use crate::support::eventually::eventually;
+use crate::support::http::{Issuer, Response};
 use crate::support::nats::NatsServer;
 use crate::support::worker::Stage;
 
-async fn send(gateway: &Gateway, token: &str, event: &Value) -> crate::gateway::Response {
+async fn send(gateway: &Gateway, token: &str, event: &Value) -> Response {
     let authorization = bearer(token);
     let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/cloudevents+json")];
     gateway.request("POST", "/v1/events", &headers, &event.to_string()).await

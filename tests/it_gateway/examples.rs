@@ -9,7 +9,8 @@ use sailhand::hex::hex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::{Gateway, Issuer, Response, bearer};
+use crate::gateway::{Gateway, bearer};
+use crate::support::http::{Issuer, Response};
 use crate::support::worker::Stage;
 
 /// A gateway with the example's configuration; its secrets are in a temporary folder.

@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::gateway::{Gateway, PATIENCE, Response, TOKEN, bearer, event, ping};
+use crate::gateway::{Gateway, PATIENCE, TOKEN, bearer, event, ping};
+use crate::support::http::Response;
 use crate::support::worker::Stage;
 
 #[tokio::test]
@@ -83,7 +84,7 @@ async fn slow_clients_are_cut_off() {
         bearer(TOKEN)
     );
     body.write_all(text.as_bytes()).await.unwrap();
-    Response::read(&mut body).await.is_problem(408, "SH3808");
+    Response::read(&mut body, PATIENCE).await.is_problem(408, "SH3808");
 }
 
 #[tokio::test]

@@ -149,36 +149,17 @@ fn words(schema: &Value) -> Option<Vec<(&str, &str)>> {
 }
 
 impl Field<'_> {
-    fn defaults_to_true(&self) -> bool {
+    /// Whether its default is `true`.
+    pub(super) fn defaults_to_true(&self) -> bool {
         self.default == Some(&Value::Bool(true))
     }
 }
 
-/// Inputs of an empty form.
-pub(super) fn initial(fields: &[Field<'_>]) -> Inputs {
-    let mut inputs = Inputs::new();
-    for field in fields {
-        match &field.kind {
-            Kind::Bool if field.defaults_to_true() => {
-                inputs.insert(field.pointer.clone(), vec!["true".to_owned()]);
-            }
-            Kind::Group(inner) => inputs.extend(initial(inner)),
-            _ => {}
-        }
-    }
-    inputs
-}
-
-/// Inputs of a form that has these parameters.
+/// Inputs of a form that has these parameters; of an empty form for `null`.
 pub(super) fn inputs(fields: &[Field<'_>], params: &Value) -> Inputs {
     let mut found = Inputs::new();
     for field in fields {
-        let Some(value) = params.get(field.name) else {
-            if matches!(field.kind, Kind::Bool) && field.defaults_to_true() {
-                found.insert(field.pointer.clone(), vec!["true".to_owned()]);
-            }
-            continue;
-        };
+        let value = params.get(field.name).unwrap_or(&Value::Null);
         let text = match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -188,6 +169,7 @@ pub(super) fn inputs(fields: &[Field<'_>], params: &Value) -> Inputs {
                 found.extend(inputs(inner, value));
                 continue;
             }
+            (Kind::Bool, Value::Null) if field.defaults_to_true() => vec!["true".to_owned()],
             (_, Value::Null) => continue,
             (Kind::Bool, Value::Bool(false)) => Vec::new(),
             (Kind::Choices(_), Value::Array(entries)) => {
@@ -308,7 +290,16 @@ mod tests {
     fn empty_form_has_no_parameters() {
         let schema = schema();
         let fields = fields(&schema);
-        assert_eq!(params(&fields, &initial(&fields)).unwrap(), Map::new());
+        assert_eq!(params(&fields, &inputs(&fields, &Value::Null)).unwrap(), Map::new());
+    }
+
+    /// Before: a switch that is on by default was off in the form of an example without its group, and was sent as `false`.
+    #[test]
+    fn example_without_a_group_leaves_its_defaults() {
+        let wait = json!({ "type": "object", "properties": { "all": { "type": "boolean", "default": true } } });
+        let schema = json!({ "properties": { "wait": wait } });
+        let fields = fields(&schema);
+        assert_eq!(params(&fields, &inputs(&fields, &json!({}))).unwrap(), Map::new());
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Form<'_> {
     fn is_set(&self, field: &Field<'_>) -> bool {
         match &field.kind {
             Kind::Group(inner) => inner.iter().any(|field| self.is_set(field)),
-            Kind::Bool => self.text(field).is_empty() == (field.default == Some(&Value::Bool(true))),
+            Kind::Bool => self.text(field).is_empty() == field.defaults_to_true(),
             _ => !self.text(field).is_empty(),
         }
     }

@@ -1,5 +1,6 @@
-//! The page Send: a form for each verb, generated from its schema. It checks the parameters as `sailhand submit` does,
-//! shows the equivalent command line and CloudEvent, and sends a dry run or the command.
+//! The page Send: a form for each verb, generated from its schema. It checks the parameters with the schema (rules that
+//! a schema cannot express are checked by the worker), shows the equivalent command line and CloudEvent, and sends a dry
+//! run or the command.
 
 mod equivalent;
 mod field;
@@ -134,7 +135,7 @@ pub(super) async fn form(
     allow(&viewer)?;
     let verb = shared.catalog.get(&name)?;
     let fields = field::fields(verb.schema.as_value());
-    let inputs = if query.example { field::inputs(&fields, &verb.example) } else { field::initial(&fields) };
+    let inputs = field::inputs(&fields, if query.example { &verb.example } else { &Value::Null });
     let nonce = hex(&rand::random::<[u8; 8]>());
     let draft = Draft { target: query.target, inputs, nonce };
     let shown =

@@ -1,0 +1,63 @@
+//! What subcommands that run until they are stopped share: the format of log lines, signals, and the last traces.
+
+use clap::Args;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::output;
+use crate::config::{LogFormat, Override};
+use crate::telemetry::Guard;
+
+/// Options for log lines.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Logging {
+    /// Format of log lines [default: text on a terminal, JSON otherwise]
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+}
+
+impl Logging {
+    /// The option as a value of the configuration.
+    pub(super) fn as_override(self) -> Option<Override> {
+        Override::new("telemetry.log_format", "--log-format", self.log_format.map(LogFormat::as_str))
+    }
+}
+
+/// A token that SIGTERM, SIGHUP and Ctrl-C cancel.
+pub(super) fn stop_on_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
+    stop
+}
+
+/// Sends the last traces. This blocks, for some seconds if the collector does not answer.
+pub(super) async fn flush(telemetry: Guard) {
+    if let Err(error) = tokio::task::spawn_blocking(move || telemetry.flush()).await {
+        output::note(format_args!("The last traces were not sent: {error}"));
+    }
+}
+
+async fn cancel_on_signal(stop: CancellationToken) {
+    #[cfg(unix)]
+    let (terminated, hung_up) = (sent(SignalKind::terminate()), sent(SignalKind::hangup()));
+    #[cfg(not(unix))]
+    let (terminated, hung_up) = (std::future::pending::<()>(), std::future::pending::<()>());
+    tokio::select! {
+        () = terminated => {}
+        // The terminal was closed.
+        () = hung_up => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+}
+
+/// Waits for the signal.
+#[cfg(unix)]
+async fn sent(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
