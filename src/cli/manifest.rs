@@ -31,6 +31,8 @@ Examples:
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// Folders below folders.
 const DEEPEST: usize = 16;
+/// Files of all folders.
+const MOST_FILES: usize = 10_000;
 
 #[derive(Debug, Args)]
 struct Manifests {
@@ -210,22 +212,42 @@ fn read(paths: &[PathBuf]) -> Result<String, Error> {
     Ok(all)
 }
 
+/// Adds the manifests of a folder and of the folders in it. What cannot be read is an error, because the objects of a file
+/// that is left out would be pruned.
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     let fail = |source| Error::local(format!("read {}", folder.display()), source);
     let entries = std::fs::read_dir(folder).map_err(fail)?;
     let mut entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(fail)?;
     entries.sort();
     for entry in entries {
-        // Links could form a circle.
-        let is_link = entry.is_symlink() && entry.is_dir();
+        let refused = |reason: String| Error::argument(entry.display().to_string(), reason);
         let extension = entry.extension().and_then(|it| it.to_str()).unwrap_or_default();
-        if entry.is_dir() && !is_link && depth < DEEPEST {
+        if entry.is_dir() {
+            if is_of_a_volume(&entry) {
+                continue;
+            }
+            if entry.is_symlink() {
+                return Err(refused(
+                    "is a link to a folder, and links can form a circle; name the folder itself".to_owned(),
+                ));
+            }
+            if depth == DEEPEST {
+                return Err(refused(format!("is below more than {DEEPEST} folders")));
+            }
             collect(&entry, depth + 1, files)?;
         } else if EXTENSIONS.contains(&extension) && entry.is_file() {
+            if files.len() == MOST_FILES {
+                return Err(refused(format!("there are more than {MOST_FILES} files")));
+            }
             files.push(entry);
         }
     }
     Ok(())
+}
+
+/// A folder such as `..data` of a mounted ConfigMap, whose files are beside it as links.
+fn is_of_a_volume(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
 }
 
 #[cfg(test)]
@@ -242,5 +264,19 @@ mod tests {
         assert_eq!(read(&[dir.path().to_owned()]).unwrap(), "---\na: 1\n---\n{}\n---\nc: 1\n");
         let empty = tempfile::tempdir().unwrap();
         assert!(read(&[empty.path().to_owned()]).unwrap_err().to_string().contains("has no files"));
+    }
+
+    #[test]
+    fn folder_that_is_not_read_completely_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yaml"), "a: 1\n").unwrap();
+        let reason = || read(&[dir.path().to_owned()]).unwrap_err().to_string();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(reason().contains("is a link to a folder"), "{}", reason());
+        std::fs::rename(&link, dir.path().join("..data")).unwrap();
+        assert_eq!(read(&[dir.path().to_owned()]).unwrap(), "---\na: 1\n");
+        std::fs::create_dir_all(dir.path().join("d/".repeat(DEEPEST + 1))).unwrap();
+        assert!(reason().contains("is below more than 16 folders"), "{}", reason());
     }
 }
