@@ -66,24 +66,31 @@ async function updateRun(run, events) {
     return;
   }
   loading = true;
-  do {
-    again = false;
-    const response = await fetch(run.dataset.body);
-    if (response.ok) {
-      const open = [...run.querySelectorAll("details")].map((one) => one.open);
-      const before = open.length;
-      run.innerHTML = await response.text();
-      // New CloudEvents come first.
-      const details = [...run.querySelectorAll("details")];
-      details.forEach((one, at) => { one.open = open[at - (details.length - before)] ?? false; });
-      showAges(run);
-      if (!run.querySelector('.facts [data-state="running"], .facts [data-state="retrying"], .facts [data-state="queued"]')) {
-        events.close();
-        showConnection(true, "Run has ended");
-      }
+  try {
+    do {
+      again = false;
+      await replaceRun(run, events);
+    } while (again);
+  } finally {
+    loading = false;
+  }
+}
+
+async function replaceRun(run, events) {
+  const response = await fetch(run.dataset.body);
+  if (response.ok) {
+    const open = [...run.querySelectorAll("details")].map((one) => one.open);
+    const before = open.length;
+    run.innerHTML = await response.text();
+    // New CloudEvents come first.
+    const details = [...run.querySelectorAll("details")];
+    details.forEach((one, at) => { one.open = open[at - (details.length - before)] ?? false; });
+    showAges(run);
+    if (!run.querySelector('.facts [data-state="running"], .facts [data-state="retrying"], .facts [data-state="queued"]')) {
+      events.close();
+      showConnection(true, "Run has ended");
     }
-  } while (again);
-  loading = false;
+  }
 }
 
 function follow(live) {
