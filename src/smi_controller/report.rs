@@ -15,6 +15,7 @@ use super::stores::Stores;
 use super::{FIELD_MANAGER, Options};
 use crate::clock::Clock;
 use crate::cluster::ApiError;
+use crate::hex::hex;
 use crate::smi::{Identity, Kind, Reason, Report, Snapshot, crd};
 
 /// Longest note of an Event, in bytes: the API's limit is 1,024.
@@ -163,13 +164,12 @@ impl Reporter {
         if !self.told.lock().await.entry(source.clone()).or_default().insert(what.clone()) || is_known {
             return 0;
         }
-        let digest = Sha256::digest(what.as_bytes());
-        let digest: Vec<_> = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(what.as_bytes())[..8]);
         let name: String = source.name.chars().take(230).collect();
         // An Event about a cluster-wide object is in the namespace default.
         let namespace = if source.namespace.is_empty() { "default" } else { &source.namespace };
         let resource = resource("events.k8s.io", "v1", "Event", "events");
-        let mut event = DynamicObject::new(&format!("{name}.{}", digest.concat()), &resource);
+        let mut event = DynamicObject::new(&format!("{name}.{digest}"), &resource);
         event.data = json!({
             "eventTime": micro_time(Clock::system().now()),
             "reportingController": format!("sailhand.dev/{FIELD_MANAGER}"),

@@ -7,6 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// Longest name of an installation: with prefix and suffix it is still a Kubernetes label value.
 const INSTALLATION: usize = 50;
 /// Hex digits that stand for what was cut off.
@@ -95,9 +97,7 @@ pub fn installation_of(prefix: &str, namespace: &Namespace, name: &str) -> Strin
 /// As much of `readable` as there is room for, and a hash of `whole`.
 fn cut(readable: &str, whole: &str) -> String {
     let kept = readable[..readable.len().min(INSTALLATION - HASH - 1)].trim_end_matches('-');
-    let digest = Sha256::digest(whole.as_bytes());
-    let hash: Vec<_> = digest[..HASH / 2].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{kept}-{}", hash.concat())
+    format!("{kept}-{}", hex(&Sha256::digest(whole.as_bytes())[..HASH / 2]))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::precheck::items;
 use super::{Context, Options};
 use crate::cluster::ObjectRef;
 use crate::guard::Stop;
+use crate::hex::hex;
 
 /// Label with the run's id.
 pub const RUN_LABEL: &str = "conformance.sailhand.dev/run";
@@ -44,8 +45,7 @@ impl<'a> Namespaces<'a> {
     /// The names differ for each attempt: an earlier one's may still be on their way out.
     pub(super) fn new(cx: &'a Context<'a>, options: &'a Options) -> Self {
         let seed = format!("{}/{}/{}", options.run_id, options.attempt, cx.guard.fence());
-        let digest = Sha256::digest(seed.as_bytes());
-        let short = format!("{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
+        let short = hex(&Sha256::digest(seed.as_bytes())[..4]);
         Self { cx, options, short }
     }
 

@@ -233,8 +233,7 @@ fn unique_name(name: &str, parts: &[&str]) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    let digest: Vec<_> = hash.finalize()[..5].iter().map(|byte| format!("{byte:02x}")).collect();
-    let digest = digest.concat();
+    let digest = crate::hex::hex(&hash.finalize()[..5]);
     let name: String = name.chars().take(240).collect();
     format!("{}-{digest}", name.trim_end_matches(['.', '-']))
 }

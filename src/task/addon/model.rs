@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::params::Expose;
+use crate::hex::hex;
 use crate::task::image;
 
 /// An addon: one Deployment with what belongs to it. Its data live as long as its pod.
@@ -263,6 +264,5 @@ fn hash(files: &[(&str, String)]) -> String {
         hash.update(text.as_bytes());
         hash.update([0]);
     }
-    let digest: Vec<_> = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    digest.concat()
+    hex(&hash.finalize()[..8])
 }
