@@ -156,7 +156,9 @@ async fn ctrl_c_leaves_the_whole_hint_on_the_screen() {
         world.tell(&origin, 0, &started()).await;
         let message = "Deployment istio-system/istiod: 0 of 1 replicas are available: the container discovery waits";
         world.tell(&origin, 1, &step(message)).await;
-        eventually("the bar is shown", SOON, async || terminal.text().contains("5/9").then_some(())).await;
+        // The end of the message is drawn last.
+        let is_drawn = |text: &str| text.contains("5/9") && text.ends_with("discovery waits");
+        eventually("the bar is shown", SOON, async || is_drawn(&terminal.text()).then_some(())).await;
         insta::assert_snapshot!(format!("bar-{columns}"), stable(&terminal.text()));
         terminal.press(3);
         let (code, screen) = terminal.ended();
@@ -206,7 +208,8 @@ async fn lost_connection_is_shown_until_it_is_back() {
     };
     shows("the bar", "5/9").await;
     world.server.stop().await;
-    shows("the outage", "reconnecting to NATS ").await;
+    let is_drawn = |text: &str| stable(text).ends_with("reconnecting to NATS [age]");
+    eventually("the outage", SOON, async || is_drawn(&terminal.text()).then_some(())).await;
     insta::assert_snapshot!("outage-80", stable(&terminal.text()));
     world.server.restart().await;
     shows("the end of the outage", "reconnected to NATS after").await;

@@ -21,6 +21,13 @@ fn content(mut object: Value) -> Value {
             metadata.remove("labels");
         }
     }
+    // The Deployment controller writes it at some time after the object is stored.
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+        && annotations.remove("deployment.kubernetes.io/revision").is_some()
+        && annotations.is_empty()
+    {
+        metadata.remove("annotations");
+    }
     for field in ["/spec/clusterIP", "/spec/clusterIPs", "/spec/ports/0/nodePort"] {
         if let Some(value) = object.pointer_mut(field) {
             *value = Value::Null;
