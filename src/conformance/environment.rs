@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::Error;
+use crate::clock::Clock;
 use crate::cluster::ObjectRef;
+
+/// Between two looks at objects that cannot be watched.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Reads and writes objects. Writes ask the guard first.
 #[async_trait]
@@ -44,6 +50,22 @@ pub trait Environment: Send + Sync {
         namespace: Option<&str>,
         labels: Option<&str>,
     ) -> Result<Vec<Value>, Error>;
+
+    /// Gives an item when objects of a kind may have changed, for as long as it is polled. Without a watch that is ten
+    /// times a second.
+    fn changes<'a>(
+        &'a self,
+        _api_version: &'a str,
+        _kind: &'a str,
+        _namespace: Option<&'a str>,
+        _labels: Option<&'a str>,
+    ) -> BoxStream<'a, ()> {
+        stream::unfold((), async |()| {
+            Clock::system().sleep(POLL).await;
+            Some(((), ()))
+        })
+        .boxed()
+    }
 
     /// Version of the API server, such as `v1.34.4`.
     ///

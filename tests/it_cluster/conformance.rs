@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cluster_target::{context, unique, write};
 use crate::support::site::Site;
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use sailhand::cluster::{Cluster, ObjectRef};
 use sailhand::conformance::Error;
 use sailhand::conformance::environment::Environment;
@@ -152,6 +153,27 @@ async fn smi_run_on_a_real_api_server_judges_and_leaves_nothing() {
     assert_eq!((report.specs[2].capability, report.specs[2].compliance), (Capability::Full, Compliance::Pass));
     assert_eq!(report.run.mesh.version, "1.30.3");
     assert!(namespaces_of(&cx).await.is_empty());
+}
+
+#[tokio::test]
+async fn changed_object_is_noticed_by_a_watch() {
+    let (cx, _) = context("conformance", 1);
+    let cluster = cx.cluster().await.unwrap();
+    let environment = Kubernetes { cluster: &cluster, guard: &cx.guard };
+    let namespace = unique("conf");
+    let labels = format!("run={namespace}");
+    let mut changes = environment.changes("v1", "Namespace", None, Some(&labels));
+    let soon = Duration::from_secs(30);
+    tokio::time::timeout(soon, changes.next()).await.expect("the first list");
+    let object = |text: &str| {
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": namespace, "labels": {"run": namespace}, "annotations": {"text": text},
+        }})
+    };
+    for text in ["created", "changed"] {
+        environment.apply(&object(text)).await.unwrap();
+        tokio::time::timeout(soon, changes.next()).await.expect(text).unwrap();
+    }
 }
 
 #[tokio::test]

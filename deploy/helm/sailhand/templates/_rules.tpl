@@ -192,7 +192,7 @@
   resources: [authorizationpolicies]
   verbs: [get, list, create, patch, delete]
 - apiGroups: [""]
-  resources: [pods/exec]
+  resources: [pods/exec, pods/portforward]
   verbs: [get, create]
 - apiGroups: [""]
   resources: [events]

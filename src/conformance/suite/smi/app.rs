@@ -33,11 +33,16 @@ pub(super) fn groups() -> Vec<Group> {
         service(NAMESPACE, "app-b", &[("app", "app-b")], &[PORT]),
     ];
     vec![
-        Group { name: "access", namespaces: 1, app: access() },
-        Group { name: "sources", namespaces: 3, app: sources.concat() },
-        Group { name: "routes", namespaces: 1, app: routes.concat() },
-        Group { name: "split", namespaces: 1, app: split() },
+        group("access", 1, access()),
+        group("sources", 3, sources.concat()),
+        group("routes", 1, routes.concat()),
+        group("split", 1, split()),
     ]
+}
+
+/// Its cases configure one Service, one after the other.
+const fn group(name: &'static str, namespaces: usize, app: Vec<Value>) -> Group {
+    Group { name, is_independent: false, namespaces, app }
 }
 
 /// The root Service app-svc selects app-b, app-c and app-d. app-e serves another port only.
