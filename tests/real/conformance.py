@@ -153,9 +153,13 @@ class Conformance:
         self.nothing_left()
 
     def unknown_names(self):
-        for arguments, code, near in (("smy",), "SH3401", "smi"), (("smi", "--case", "TA-1.2.33"), "SH3402", "TA-1.2.3"):
+        """The command line refuses them before it sends a command, the worker when another client sends them."""
+        for arguments, near in (("smy",), "smi?"), (("smi", "--case", "TA-1.2.33"), "TA-1.2.3?"):
             _, status, errors, _ = self.run(*arguments)
-            assert status != 0 and code in errors and near in errors, (status, errors[-2000:])
+            assert status == 2 and "SH5002" in errors and near in errors, (status, errors[-2000:])
+        for code, params in ("SH3401", {"suite": "smy"}), ("SH3402", {"suite": "smi", "cases": ["TA-1.2.33"]}):
+            result = self.sailhand.submit("conformance.run", **params)
+            equal((result["outcome"], result["error"]["code"]), ("rejected", code))
         self.nothing_left()
 
     def wrong_controllers(self):
