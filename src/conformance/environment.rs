@@ -134,6 +134,9 @@ impl Environment for Memory {
         let known = self.lock().get(&reference(object)).map(|old| old["metadata"]["uid"].clone());
         let uid = known.unwrap_or_else(|| json!(format!("{:08}", self.created.fetch_add(1, Ordering::Relaxed))));
         stored["metadata"]["uid"] = uid;
+        if object["kind"] == "Gateway" {
+            stored["status"] = json!({"conditions": [{"type": "Programmed", "status": "True"}]});
+        }
         self.put(stored.clone());
         Ok(stored)
     }
@@ -179,7 +182,7 @@ impl Environment for Memory {
     }
 }
 
-/// The one pod of a Deployment, ready and with a sidecar.
+/// The one pod of a Deployment, ready, with a sidecar and redirected to ztunnel.
 fn pod(deployment: &Value) -> Value {
     let template = &deployment["spec"]["template"];
     let mut spec = template["spec"].clone();
@@ -193,6 +196,7 @@ fn pod(deployment: &Value) -> Value {
             "name": format!("{name}-0a1b2c3d4e-00000"),
             "namespace": deployment["metadata"]["namespace"],
             "labels": template["metadata"]["labels"],
+            "annotations": {"ambient.istio.io/redirection": "enabled"},
         },
         "spec": spec,
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},

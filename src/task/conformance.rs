@@ -193,7 +193,9 @@ impl Task for Run {
     async fn run(&self, cx: &TaskContext, params: RunParams) -> Result<Outcome<RunReport>, Failure<RunReport>> {
         let options = params.options(cx)?;
         if params.driver == Driver::Simulated {
-            let memory = Arc::new(Memory::with_crds(&options.suite.crds));
+            let of_waypoints = ("gateways.gateway.networking.k8s.io", "v1");
+            let crds: Vec<_> = options.suite.crds.iter().copied().chain([of_waypoints]).collect();
+            let memory = Arc::new(Memory::with_crds(&crds));
             let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);
             return ended(cx, run(cx, memory.as_ref(), &driver, &options).await);
         }

@@ -3,6 +3,7 @@
 
 mod analysis;
 mod conformance;
+mod conformance_ambient;
 mod conformance_contract;
 mod engine;
 mod hostile;

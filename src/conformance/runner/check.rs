@@ -353,9 +353,11 @@ pub(super) fn expected_shares(shares: &Shares) -> BTreeMap<String, f64> {
 /// Objects that the adapter made in a namespace: policies and routes of Istio.
 pub(super) async fn translated(cx: &Context<'_>, namespace: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (api_version, kind) in
-        [("security.istio.io/v1", "AuthorizationPolicy"), ("networking.istio.io/v1", "VirtualService")]
-    {
+    for (api_version, kind) in [
+        ("security.istio.io/v1", "AuthorizationPolicy"),
+        ("networking.istio.io/v1", "VirtualService"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ] {
         // Evidence only: what cannot be read is left out.
         let objects = cx.environment.list(api_version, kind, Some(namespace), None).await.unwrap_or_default();
         found.extend(

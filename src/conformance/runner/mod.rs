@@ -5,8 +5,10 @@ mod case;
 mod check;
 mod namespaces;
 mod precheck;
+mod waypoint;
 mod workloads;
 
+use std::cmp::Reverse;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -75,6 +77,14 @@ pub struct Options {
     pub parallel: usize,
     /// Leaves the namespaces in the cluster.
     pub keep_namespace: bool,
+}
+
+impl Options {
+    /// Whether a selected case is in a group that needs a waypoint.
+    fn needs_waypoints(&self) -> bool {
+        let is_run = |group: &&Group| self.suite.cases.iter().any(|case| case.group == group.name);
+        self.suite.groups.iter().filter(is_run).any(|group| waypoint::name(group, self.data_plane).is_some())
+    }
 }
 
 /// What a run works with.
@@ -182,13 +192,17 @@ impl Run<'_> {
 
     async fn group(&self, group: &Group) -> Result<(), Error> {
         let suite = &self.options.suite;
-        let cases: Vec<_> = suite.cases.iter().enumerate().filter(|(_, case)| case.group == group.name).collect();
+        let mut cases: Vec<_> = suite.cases.iter().enumerate().filter(|(_, case)| case.group == group.name).collect();
         let runnable = cases.iter().any(|(_, case)| self.skips(case).is_none());
         if runnable {
             self.namespaces.create(group).await?;
             self.deploy(group).await?;
         }
         let at_once = if group.is_independent { self.options.parallel.max(1) } else { 1 };
+        if group.is_independent {
+            // The longest first, so that none of them is left for the end.
+            cases.sort_by_key(|(_, case)| Reverse(case.requests()));
+        }
         let mut results = Vec::new();
         for (place, case) in cases {
             let ordinal = u32::try_from(place + 1).unwrap_or(u32::MAX);

@@ -12,7 +12,7 @@ use super::super::environment::reference;
 use super::super::suite::{Group, NAMESPACE, SECOND, THIRD};
 use super::case::ends;
 use super::precheck::items;
-use super::{Context, Options};
+use super::{Context, Options, waypoint};
 use crate::cluster::ObjectRef;
 use crate::guard::Stop;
 use crate::hex::hex;
@@ -100,6 +100,9 @@ impl<'a> Namespaces<'a> {
         // Deny by default is for the destination's namespace only; the labels of the mesh are for all.
         for (key, value) in self.mesh_labels() {
             labels[key] = json!(value);
+        }
+        if let Some(name) = waypoint::name(group, self.options.data_plane) {
+            labels[waypoint::USE_LABEL] = json!(name);
         }
         if self.options.keep_namespace {
             labels[KEPT_LABEL] = json!("true");

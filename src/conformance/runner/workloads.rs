@@ -22,12 +22,14 @@ impl Run<'_> {
             }
             self.cx.environment.apply(&object).await?;
         }
+        self.create_waypoint(group).await?;
         let begun = Instant::now();
         let names = self.namespaces.names(group);
         let mut changes =
             select_all(names.iter().map(|name| self.cx.environment.changes("v1", "Pod", Some(name), None)));
         loop {
-            let (waiting, outside) = self.pods(group).await?;
+            let (mut waiting, outside) = self.pods(group).await?;
+            waiting.extend(self.waypoint_waits(group).await?);
             if waiting.is_empty() {
                 let data_plane = self.options.data_plane.name();
                 return if outside.is_empty() { Ok(()) } else { Err(Error::NotInMesh { pods: outside, data_plane }) };

@@ -124,6 +124,8 @@ pub struct Group {
     /// Whether each case configures a Service of its own, so that several run at the same time. The cases of other
     /// groups run one after the other.
     pub is_independent: bool,
+    /// Whether its objects concern HTTP, which a waypoint enforces in ambient mode.
+    pub is_http: bool,
     /// Namespaces: `$namespace`, then `$second`, then `$third`.
     pub namespaces: usize,
     /// Objects of the workloads.
@@ -158,6 +160,13 @@ pub struct Case {
 }
 
 impl Case {
+    /// Requests of all checks together, a measure of how long the case takes.
+    #[must_use]
+    pub fn requests(&self) -> u32 {
+        let checks = self.phases.iter().flat_map(|phase| &phase.checks);
+        checks.filter_map(Check::request).map(|request| request.count).sum()
+    }
+
     /// A result without a reason, a message and evidence.
     #[must_use]
     pub fn result(&self, ordinal: u32, status: Status) -> CaseResult {
@@ -233,10 +242,20 @@ impl Check {
     /// Whether the check sends requests; the others read objects of the API server.
     #[must_use]
     pub const fn sends_requests(&self) -> bool {
-        matches!(self, Self::Answers(..) | Self::Reaches(..) | Self::Appears(..) | Self::Shares(_))
+        self.request().is_some()
     }
 
     /// The request that the check sends.
+    #[must_use]
+    pub const fn request(&self) -> Option<&Request> {
+        match self {
+            Self::Answers(request, _) | Self::Reaches(request, _) | Self::Appears(request, _) => Some(request),
+            Self::Shares(shares) => Some(&shares.request),
+            Self::Stored(_) | Self::Gone(_) | Self::Reported(_) | Self::Served(..) | Self::InMesh => None,
+        }
+    }
+
+    /// The same, to change it.
     pub const fn request_mut(&mut self) -> Option<&mut Request> {
         match self {
             Self::Answers(request, _) | Self::Reaches(request, _) | Self::Appears(request, _) => Some(request),

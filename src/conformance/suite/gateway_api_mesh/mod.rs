@@ -40,7 +40,7 @@ pub fn suite() -> Suite {
         version: "v1.6.1",
         prefix: "gateway-conf",
         specs: vec![spec("mesh_http", "MESH-HTTP"), spec("mesh_grpc", "MESH-GRPC")],
-        groups: vec![Group { name: GROUP, is_independent: true, namespaces: 1, app: app(&services) }],
+        groups: vec![Group { name: GROUP, is_independent: true, is_http: true, namespaces: 1, app: app(&services) }],
         cases,
         crds: vec![("httproutes.gateway.networking.k8s.io", "v1"), ("grpcroutes.gateway.networking.k8s.io", "v1")],
     }

@@ -33,16 +33,16 @@ pub(super) fn groups() -> Vec<Group> {
         service(NAMESPACE, "app-b", &[("app", "app-b")], &[PORT]),
     ];
     vec![
-        group("access", 1, access()),
-        group("sources", 3, sources.concat()),
-        group("routes", 1, routes.concat()),
-        group("split", 1, split()),
+        group("access", false, 1, access()),
+        group("sources", false, 3, sources.concat()),
+        group("routes", true, 1, routes.concat()),
+        group("split", true, 1, split()),
     ]
 }
 
 /// Its cases configure one Service, one after the other.
-const fn group(name: &'static str, namespaces: usize, app: Vec<Value>) -> Group {
-    Group { name, is_independent: false, namespaces, app }
+const fn group(name: &'static str, is_http: bool, namespaces: usize, app: Vec<Value>) -> Group {
+    Group { name, is_independent: false, is_http, namespaces, app }
 }
 
 /// The root Service app-svc selects app-b, app-c and app-d. app-e serves another port only.
