@@ -285,7 +285,7 @@ impl Commands for () {
 #[serde(rename_all = "lowercase")]
 pub enum Cancelled {
     /// It is noted; the command ends at its next safe point, or before it begins.
-    Asked,
+    Requested,
     /// The command was cancelled before.
     Already,
     /// It has ended, nothing is left to cancel.

@@ -492,7 +492,7 @@ impl Commands for OnTarget {
             return Ok(Cancelled::Already);
         }
         self.bus.cancel(&command, by).await.map_err(failed)?;
-        Ok(Cancelled::Asked)
+        Ok(Cancelled::Requested)
     }
 }
 
