@@ -18,7 +18,7 @@ use crate::attachment::Attachment;
 use crate::cluster::configuration::{self, Configuration};
 use crate::cluster::manifest;
 use crate::event::dataref::MAX_BYTES;
-pub use crate::notice::{CodeReport, FindingReport};
+pub use crate::task_event::{CodeReport, FindingReport};
 
 /// Limit for the findings in one report, bytes: half of the default maximum payload of NATS.
 const MAX_FINDINGS: usize = 512 * 1024;
