@@ -60,7 +60,7 @@ async fn run_in_ambient_mode(kind: SuiteKind, has_gateway_api: bool) -> (Arc<Rec
 async fn ambient_runs_have_a_waypoint_where_http_is_judged() {
     let (environment, done) = run_in_ambient_mode(SuiteKind::Smi, true).await;
     assert_eq!(not_passed(&done.unwrap()), Vec::<String>::new());
-    let applied = environment.1.lock().unwrap();
+    let applied = environment.1.lock().unwrap().clone();
     let of = |kind: &str| applied.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
     let gateways: BTreeSet<_> = of("Gateway").into_iter().map(|one| one["metadata"]["namespace"].to_string()).collect();
     assert_eq!(gateways.len(), 2, "routes and split: {gateways:?}");

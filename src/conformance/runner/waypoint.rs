@@ -8,7 +8,7 @@ use super::precheck::items;
 use super::{DataPlane, Run};
 use crate::cluster::ObjectRef;
 
-/// Its name, and that of the GatewayClass is derived from it by Istio.
+/// Name of the Gateway.
 const NAME: &str = "waypoint";
 const API_VERSION: &str = "gateway.networking.k8s.io/v1";
 /// Label by which a namespace uses a waypoint for its Services.

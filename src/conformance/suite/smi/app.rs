@@ -79,7 +79,7 @@ fn workload(namespace: &str, name: &str, account: &str, labels: &[(&str, &str)],
     objects
 }
 
-/// The echo server with these arguments.
+/// The echo server with these arguments. Up to sixteen clients run in its container at once, and need most of the memory.
 pub(in crate::conformance::suite) fn deployment(
     namespace: &str,
     name: &str,
@@ -98,7 +98,7 @@ pub(in crate::conformance::suite) fn deployment(
                 "terminationGracePeriodSeconds": 1,
                 "containers": [{
                     "name": "echo", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "args": args, "ports": ports,
-                    "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
+                    "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}},
                 }],
             },
         }},
