@@ -1,41 +1,22 @@
-//! One attempt: counted on the bus before it begins, run under a guard, told to watchers.
+//! Records attempts on the bus: before an attempt starts, before its first write, and when it has ended.
 
-use std::any::Any;
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::FutureExt;
-use serde_json::Value;
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
-use super::dispatch::AttemptOutcome;
+use super::Engine;
+use super::dispatch::FinishedAttempt;
 use super::isolation::{PROBATION, StartPermit};
-use super::lease::HeldLease;
-use super::progress::{self, ProgressSteps};
-use super::task_events;
-use super::{Engine, Error};
-use crate::attachment::{Attachment, Attachments};
-use crate::bus::{self, AttemptRecord, Bus, Delivery, RecordKey, Swap};
+use crate::bus::{self, AttemptRecord, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target};
-use crate::failpoint::{Step as At, reach};
-use crate::guard::{Guard, Stop};
+use crate::event::{self, Command, EarlierAttempt, Origin};
+use crate::guard::Guard;
 use crate::retry;
-use crate::task::{self, Cancelled, Commands, DynTask, FailedReport, Failure, Limits, Outcome, TaskContext};
-use crate::task_event::{PublishError, TaskEvent};
-
-/// How long a task that was told to stop may take to reach a safe point.
-pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
+use crate::task::{DynTask, Limits};
 
 /// Deaths of the process under one command that was alone before it is put aside: three with the death that made it a
 /// suspect.
@@ -89,7 +70,8 @@ pub(super) struct Attempt {
     pub record: AttemptRecord,
     revision: u64,
     events: AtomicU32,
-    start_permit: Option<StartPermit>,
+    /// Held during the first seconds of the attempt.
+    pub(super) start_permit: Option<StartPermit>,
 }
 
 /// Whether an attempt may begin.
@@ -127,12 +109,6 @@ impl Attempt {
         expiry.map_or(limit, |expiry| expiry.min(limit))
     }
 }
-
-/// What a task came to, or its panic.
-type TaskExit = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
-
-/// A failed task may have a report too.
-type TaskResult = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
 
 impl Engine {
     /// The attempt that was recorded last, for a command that gets no other.
@@ -231,19 +207,19 @@ impl Engine {
     pub(super) async fn close_attempt(
         &self,
         cx: &CommandContext<'_>,
-        outcome: &AttemptOutcome,
+        finished: &FinishedAttempt,
         failure: Option<(&Problem, Duration)>,
     ) -> Result<(), bus::Error> {
-        let (attempt, key) = (&outcome.attempt, &cx.record_key());
+        let (attempt, key) = (&finished.attempt, &cx.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
         // None was begun, or another is under way by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
-            let changed = found.changed || outcome.changed;
+            let changed = found.changed || finished.outcome.changed();
             let mut record = AttemptRecord { open: false, alone: false, changed, writing: false, ..found };
             if let Some((problem, delay)) = failure {
                 let ended = event::rfc3339(self.clock.now());
-                EarlierAttempt::new(record.begun, &record.worker, ended, problem, &outcome.objects)
+                EarlierAttempt::new(record.begun, &record.worker, ended, problem, finished.outcome.objects())
                     .add_to(&mut record.failed);
                 record.not_before = Some(milliseconds(self.clock.now() + delay));
             } else {
@@ -282,88 +258,8 @@ impl Engine {
         tracing::warn!(command = %key, "an attempt could not be taken back; it will count as a crash");
     }
 
-    /// Runs the task until it ends or has to stop. Beside how it ended: whether it had begun to write.
-    pub(super) async fn run_task(
-        &self,
-        cx: &CommandContext<'_>,
-        params: Value,
-        attempt: &mut Attempt,
-        deadline: OffsetDateTime,
-        held: Option<&mut HeldLease>,
-    ) -> (TaskResult, bool) {
-        let start_permit = attempt.start_permit.take();
-        let attempt = &*attempt;
-        let origin = &cx.command.origin;
-        let fence = held.as_ref().map_or(0, |held| held.fence);
-        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.hand_back.clone()).requiring_write_record();
-        if let Some(held) = held {
-            held.keep(&guard, &self.settings.worker);
-        }
-        let (reporter, mut steps) = progress::pair();
-        let (events, mut receiver) = task_events::pair();
-        let context = TaskContext {
-            key: origin.key.clone(),
-            target: origin.target.to_string(),
-            clusters: Arc::clone(&self.clusters),
-            commands: Arc::new(TargetCommands { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
-            attachments: Arc::new(AttachmentStore(Arc::clone(&self.bus))),
-            guard: guard.clone(),
-            progress: Arc::new(reporter),
-            events: Arc::new(events),
-            clock: self.clock,
-            attempt: attempt.record.begun,
-            generation: cx.command.generation,
-        };
-        let started = EventKind::Started(Started {
-            verb: origin.verb.clone(),
-            attempt: attempt.record.begun,
-            worker: self.settings.worker.clone(),
-            deadline: event::rfc3339(deadline),
-        });
-        let cancelled = self.bus.control().listen(&origin.command());
-        let (registry, verb) = (Arc::clone(&self.registry), cx.task.verb());
-        let run = async move {
-            match registry.get(verb) {
-                Some(task) => task.run(&context, params).await,
-                None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
-            }
-        };
-        let record_key = cx.record_key();
-        let mut run = AssertUnwindSafe(run).catch_unwind().boxed();
-        let ended = async {
-            // What has nothing to wait for is not worth a task of the runtime, with its wake-ups of other threads.
-            if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx))).await {
-                return finished(done);
-            }
-            let run = tokio::spawn(run.in_current_span());
-            tokio::select! {
-                ended = until_done(run, &guard) => ended,
-                never = forward_cancellation(&cancelled, &guard) => match never {},
-                never = self.end_start_probation(&record_key, attempt, start_permit) => match never {},
-                never = self.record_first_write(&record_key, attempt, &guard) => match never {},
-                never = self.publish_progress(origin, attempt, &mut steps) => match never {},
-                never = self.publish_task_events(origin, attempt, &mut receiver) => match never {},
-            }
-        };
-        let publish_started = async {
-            self.try_publish(origin, attempt, &started).await;
-            reach(At::Started);
-        };
-        let ((), ended) = tokio::join!(publish_started, ended);
-        self.bus.control().forget(&origin.command());
-        if let Some(step) = steps.take_newest() {
-            self.try_publish(origin, attempt, &EventKind::Progress(step)).await;
-        }
-        // One that slept past its lease may wake up to a time-out of its own, which is nobody's failure.
-        let ended = match (ended, guard.check()) {
-            (Err((_, report)), Err(Stop::LostLease)) => Err((task::Error::Stopped(Stop::LostLease).into(), report)),
-            (ended, _) => ended,
-        };
-        (ended, guard.has_started_writing())
-    }
-
     /// Notes on the bus that the attempt writes, before it does: if its process dies, the command's result tells so.
-    async fn record_first_write(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
+    pub(super) async fn record_first_write(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
         guard.first_write().await;
         for failures in 1.. {
             match self.record_write_start(key, attempt).await {
@@ -383,7 +279,7 @@ impl Engine {
 
     /// Lets other attempts begin when this one has survived its first seconds. From then on a death of the process is
     /// not counted against it.
-    async fn end_start_probation(
+    pub(super) async fn end_start_probation(
         &self,
         key: &RecordKey,
         attempt: &Attempt,
@@ -442,36 +338,6 @@ impl Engine {
         // An answer can be lost.
         Ok(record.runs == attempt.record.runs && record.open)
     }
-
-    async fn publish_task_events(
-        &self,
-        origin: &Origin,
-        attempt: &Attempt,
-        receiver: &mut task_events::EventReceiver,
-    ) -> Infallible {
-        loop {
-            let (event, answer) = receiver.next().await;
-            let kind = match event {
-                TaskEvent::Found(found) => EventKind::Found(found),
-                TaskEvent::Resolved(resolved) => EventKind::Resolved(resolved),
-                TaskEvent::ConformanceCase(case) => EventKind::ConformanceCase(case),
-                TaskEvent::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
-                TaskEvent::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
-                TaskEvent::Discovered(discovered) => EventKind::Discovered(discovered),
-                TaskEvent::Changed(changed) => EventKind::Changed(changed),
-                TaskEvent::Lost(lost) => EventKind::Lost(lost),
-            };
-            // Whoever does not wait for it any more has been told to stop.
-            let _ = answer.send(self.publish_event(origin, attempt, &kind).await);
-        }
-    }
-
-    async fn publish_progress(&self, origin: &Origin, attempt: &Attempt, steps: &mut ProgressSteps) -> Infallible {
-        loop {
-            let step = steps.next().await;
-            self.try_publish(origin, attempt, &EventKind::Progress(step)).await;
-        }
-    }
 }
 
 fn milliseconds(time: OffsetDateTime) -> i64 {
@@ -501,89 +367,4 @@ fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptR
         writing: false,
         ..record
     })
-}
-
-/// What a task may ask about other commands: those of its own target.
-struct TargetCommands {
-    bus: Arc<dyn Bus>,
-    target: Target,
-}
-
-#[async_trait]
-impl Commands for TargetCommands {
-    async fn cancel(&self, key: &CommandKey, by: &str) -> Result<Cancelled, task::Error> {
-        let failed = |error: bus::Error| task::Error::Commands { reason: Problem::new(&error).to_string() };
-        let command = CommandId::new(&self.target, key);
-        if self.bus.find_result(&command).await.map_err(failed)?.is_some() {
-            return Ok(Cancelled::Ended);
-        }
-        if self.bus.control().is_cancelled(&command) {
-            return Ok(Cancelled::Already);
-        }
-        self.bus.cancel(&command, by).await.map_err(failed)?;
-        Ok(Cancelled::Requested)
-    }
-}
-
-/// Where a task's attachments go.
-struct AttachmentStore(Arc<dyn Bus>);
-
-#[async_trait]
-impl Attachments for AttachmentStore {
-    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, PublishError> {
-        let bytes = json.len();
-        let kept = self.0.attach(json.into()).await;
-        let dataref = kept.map_err(|error| PublishError { reason: Problem::new(&error).to_string() })?;
-        Ok(Attachment { dataref, bytes })
-    }
-}
-
-async fn forward_cancellation(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
-    cancelled.cancelled().await;
-    guard.cancel();
-    std::future::pending().await
-}
-
-/// Waits for the task. One that was told to stop may go on to its next safe point, and is dropped when it does not
-/// reach one, though not in the middle of a write; without its lease it is dropped at once.
-async fn until_done(mut run: JoinHandle<TaskExit>, guard: &Guard) -> TaskResult {
-    let mut stopped = None;
-    let joined = tokio::select! {
-        joined = &mut run => joined,
-        stop = guard.stopped() => {
-            stopped = Some(stop);
-            let patience = async {
-                tokio::time::sleep(SAFE_POINT).await;
-                guard.writes_finished().await;
-            };
-            tokio::select! {
-                biased;
-                joined = &mut run => joined,
-                () = guard.lease_lost() => {
-                    stopped = Some(Stop::LostLease);
-                    run.abort();
-                    run.await
-                }
-                () = patience => {
-                    run.abort();
-                    run.await
-                }
-            }
-        }
-    };
-    match joined {
-        Ok(done) => finished(done),
-        Err(_) => Err((task::Error::Stopped(stopped.unwrap_or(Stop::Shutdown)).into(), None)), // dropped
-    }
-}
-
-fn finished(done: TaskExit) -> TaskResult {
-    match done {
-        Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(Failure { error, report })) => Err((error.into(), report)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err((Error::Panicked { message: text.unwrap_or("without a message").to_owned() }, None))
-        }
-    }
 }
