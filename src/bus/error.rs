@@ -1,4 +1,4 @@
-//! What can go wrong with the bus.
+//! Errors of the bus.
 
 use crate::error::{Class, Classify, Code};
 
