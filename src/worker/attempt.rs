@@ -22,12 +22,13 @@ use super::dispatch::Ending;
 use super::isolation::{Beginning, PROBATION};
 use super::lease::Held;
 use super::notices;
+use super::record::{self, Begin, Failed, Start};
 use super::reporter::{self, Steps};
 use super::{Engine, Error};
 use crate::attachment::{Attachment, Attachments};
 use crate::bus::{self, Attempts, Bus, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target};
+use crate::event::{self, Command, CommandId, CommandKey, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
 use crate::notice::{Notice, Untold};
@@ -36,12 +37,6 @@ use crate::task::{self, Cancelled, Commands, DynTask, FailedReport, Failure, Lim
 
 /// How long a task that was told to stop may take to reach a safe point.
 pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
-
-/// Deaths of the process under one command that was alone before it is put aside: three with the death that made it a
-/// suspect.
-const CRASHES_ALONE: u32 = 2;
-/// Deaths of the process under one command before it is put aside, whatever ran beside it.
-const CRASHES: u32 = 10;
 
 /// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
 const DISOWN_TRIES: u32 = 20;
@@ -64,7 +59,7 @@ impl Work<'_> {
 
 /// Whether a record belongs to another command with the same target, source and id.
 pub(super) fn is_reused(record: &Attempts, origin: &Origin) -> bool {
-    record.fingerprint.is_some() && record.fingerprint != origin.fingerprint()
+    record::is_reused(record, origin.fingerprint().as_ref())
 }
 
 /// Which attempt a delivery has begun and neither ended nor handed back: its record and its run.
@@ -176,38 +171,26 @@ impl Engine {
         }
         for _ in 0..2 {
             let (before, revision) = known;
-            if is_reused(&before, origin) {
-                return Ok(Begun::Reused);
-            }
-            if before.open && self.bus.find_result(&origin.command()).await?.is_some() {
+            let is_ours = !is_reused(&before, origin);
+            if is_ours && before.open && self.bus.find_result(&origin.command()).await?.is_some() {
                 return Ok(Begun::Ended);
             }
-            if let Some(wait) = wait(&before, self.clock.now()) {
-                return Ok(Begun::TooEarly(wait));
-            }
-            let died = before.open && work.delivery.delivered > 1;
-            let crashed = before.crashed + u32::from(died);
-            let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
-            let record = Attempts {
+            let start = Start {
                 fingerprint: origin.fingerprint(),
                 brief: self.is_brief(work.task.verb()),
-                begun: before.begun + 1,
-                runs: before.runs + 1,
-                since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
-                worker: self.settings.worker.clone(),
-                open: true,
+                worker: &self.settings.worker,
                 alone: beginning.is_alone(),
-                crashed,
-                crashed_alone,
-                changed: before.changed(),
-                writing: false,
-                failed: before.failed.clone(),
-                not_before: None,
+                redelivered: work.delivery.delivered > 1,
+                now: self.clock.now(),
             };
-            if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
-                let record = Attempts { crashed, crashed_alone, ..before };
-                return Ok(Begun::Crashed(Attempt { record, revision, ..Attempt::default() }));
-            }
+            let record = match record::begin(&before, &start) {
+                Begin::Attempt(record) => record,
+                Begin::TooEarly(wait) => return Ok(Begun::TooEarly(wait)),
+                Begin::Reused => return Ok(Begun::Reused),
+                Begin::Crashed(record) => {
+                    return Ok(Begun::Crashed(Attempt { record, revision, ..Attempt::default() }));
+                }
+            };
             work.under_way.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(Begun::Now(Attempt { record, revision, beginning: Some(beginning), ..Attempt::default() }));
@@ -230,16 +213,13 @@ impl Engine {
         // None was begun, or another is under way by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
-            let changed = found.changed || ending.changed;
-            let mut record = Attempts { open: false, alone: false, changed, writing: false, ..found };
-            if let Some((problem, delay)) = failure {
-                let ended = event::rfc3339(self.clock.now());
-                EarlierAttempt::new(record.begun, &record.worker, ended, problem, &ending.objects)
-                    .add_to(&mut record.failed);
-                record.not_before = Some(milliseconds(self.clock.now() + delay));
-            } else {
-                record.begun -= 1;
-            }
+            let failed = failure.map(|(problem, delay)| Failed {
+                problem,
+                objects: &ending.objects,
+                ended: self.clock.now(),
+                delay,
+            });
+            let record = record::end(found, ending.changed, failed);
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
             }
@@ -257,7 +237,7 @@ impl Engine {
         let disown = async || {
             loop {
                 let (record, revision) = self.bus.attempts(&key).await?;
-                let Some(record) = without(record, run, &self.settings.worker) else { return Ok(()) };
+                let Some(record) = record::take_back(record, run, &self.settings.worker) else { return Ok(()) };
                 if let Swap::Won(_) = self.bus.record_attempts(&key, &record, revision).await? {
                     return Ok(());
                 }
@@ -405,7 +385,7 @@ impl Engine {
     pub(super) async fn begin_beside_others(&self, work: &Work<'_>) -> Result<Option<Beginning>, bus::Error> {
         if work.delivery.delivered > 1 {
             let (record, _) = self.bus.attempts(&work.record_key()).await?;
-            if record.open || record.crashed > 0 {
+            if record::is_suspect(&record) {
                 return Ok(self.isolation.alone().await);
             }
         }
@@ -415,9 +395,8 @@ impl Engine {
     /// False when another attempt has begun, which is told by nothing but the lease otherwise.
     async fn note_writing(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
-        while record.runs == attempt.record.runs && record.open && !record.writing {
-            record.writing = true;
-            if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
+        while let Some(noted) = record::note_writing(&record, attempt.record.runs) {
+            if let Swap::Won(_) = self.bus.record_attempts(key, &noted, revision).await? {
                 return Ok(true);
             }
             (record, revision) = self.bus.attempts(key).await?;
@@ -450,28 +429,6 @@ impl Engine {
             self.tell(origin, attempt, &EventKind::Progress(step)).await;
         }
     }
-}
-
-fn milliseconds(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
-}
-
-/// Until the next attempt is due, if it is not.
-fn wait(record: &Attempts, now: OffsetDateTime) -> Option<Duration> {
-    let left = record.not_before?.saturating_sub(milliseconds(now));
-    u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
-}
-
-/// The record without the run that `worker` abandoned; `None` when there is nothing to take back.
-fn without(record: Attempts, run: u32, worker: &str) -> Option<Attempts> {
-    if record.runs > run {
-        // The next attempt has counted it as a crash.
-        let crashed_alone = record.crashed_alone.saturating_sub(1);
-        return record.crashed.checked_sub(1).map(|crashed| Attempts { crashed, crashed_alone, ..record });
-    }
-    let ours = record.runs == run && record.open && record.worker == worker;
-    let begun = record.begun.saturating_sub(1);
-    ours.then(|| Attempts { open: false, alone: false, begun, changed: record.changed(), writing: false, ..record })
 }
 
 /// What a task may ask about other commands: those of its own target.
