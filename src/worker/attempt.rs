@@ -11,18 +11,13 @@ use tokio::time::Instant;
 use super::Engine;
 use super::dispatch::FinishedAttempt;
 use super::isolation::{PROBATION, StartPermit};
+use super::record::{self, Begin, Failed, Start};
 use crate::bus::{self, AttemptRecord, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, Command, EarlierAttempt, Origin};
+use crate::event::{Command, Origin};
 use crate::guard::Guard;
 use crate::retry;
 use crate::task::{DynTask, Limits};
-
-/// Deaths of the process under one command that was alone before it is put aside: three with the death that made it a
-/// suspect.
-const CRASHES_ALONE: u32 = 2;
-/// Deaths of the process under one command before it is put aside, whatever ran beside it.
-const CRASHES: u32 = 10;
 
 /// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
 const ROLL_BACK_TRIES: u32 = 20;
@@ -45,7 +40,7 @@ impl CommandContext<'_> {
 
 /// Whether a record belongs to another command with the same target, source and id.
 pub(super) fn is_reused(record: &AttemptRecord, origin: &Origin) -> bool {
-    record.fingerprint.is_some() && record.fingerprint != origin.fingerprint()
+    record::is_reused(record, origin.fingerprint().as_ref())
 }
 
 /// Which attempt a delivery has begun and neither ended nor handed back: its record and its run.
@@ -156,38 +151,26 @@ impl Engine {
         }
         for _ in 0..2 {
             let (before, revision) = known;
-            if is_reused(&before, origin) {
-                return Ok(AttemptStart::IdReused);
-            }
-            if before.open && self.bus.find_result(&origin.command()).await?.is_some() {
+            let is_ours = !is_reused(&before, origin);
+            if is_ours && before.open && self.bus.find_result(&origin.command()).await?.is_some() {
                 return Ok(AttemptStart::AlreadyEnded);
             }
-            if let Some(wait) = backoff_left(&before, self.clock.now()) {
-                return Ok(AttemptStart::BackoffPending(wait));
-            }
-            let died = before.open && cx.delivery.delivered > 1;
-            let crashed = before.crashed + u32::from(died);
-            let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
-            let record = AttemptRecord {
+            let start = Start {
                 fingerprint: origin.fingerprint(),
                 brief: self.is_read_only(cx.task.verb()),
-                begun: before.begun + 1,
-                runs: before.runs + 1,
-                since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
-                worker: self.settings.worker.clone(),
-                open: true,
+                worker: &self.settings.worker,
                 alone: start_permit.is_alone(),
-                crashed,
-                crashed_alone,
-                changed: before.changed(),
-                writing: false,
-                failed: before.failed.clone(),
-                not_before: None,
+                redelivered: cx.delivery.delivered > 1,
+                now: self.clock.now(),
             };
-            if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
-                let record = AttemptRecord { crashed, crashed_alone, ..before };
-                return Ok(AttemptStart::Crashed(Attempt { record, revision, ..Attempt::default() }));
-            }
+            let record = match record::begin(&before, &start) {
+                Begin::Attempt(record) => record,
+                Begin::BackoffPending(wait) => return Ok(AttemptStart::BackoffPending(wait)),
+                Begin::Reused => return Ok(AttemptStart::IdReused),
+                Begin::Crashed(record) => {
+                    return Ok(AttemptStart::Crashed(Attempt { record, revision, ..Attempt::default() }));
+                }
+            };
             cx.in_flight.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(AttemptStart::Started(Attempt {
@@ -215,16 +198,13 @@ impl Engine {
         // None was begun, or another is under way by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
-            let changed = found.changed || finished.outcome.changed();
-            let mut record = AttemptRecord { open: false, alone: false, changed, writing: false, ..found };
-            if let Some((problem, delay)) = failure {
-                let ended = event::rfc3339(self.clock.now());
-                EarlierAttempt::new(record.begun, &record.worker, ended, problem, finished.outcome.objects())
-                    .add_to(&mut record.failed);
-                record.not_before = Some(milliseconds(self.clock.now() + delay));
-            } else {
-                record.begun -= 1;
-            }
+            let failed = failure.map(|(problem, delay)| Failed {
+                problem,
+                objects: finished.outcome.objects(),
+                ended: self.clock.now(),
+                delay,
+            });
+            let record = record::end(found, finished.outcome.changed(), failed);
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
             }
@@ -242,7 +222,7 @@ impl Engine {
         let roll_back = async || {
             loop {
                 let (record, revision) = self.bus.attempts(&key).await?;
-                let Some(record) = rolled_back(record, run, &self.settings.worker) else { return Ok(()) };
+                let Some(record) = record::take_back(record, run, &self.settings.worker) else { return Ok(()) };
                 if let Swap::Won(_) = self.bus.record_attempts(&key, &record, revision).await? {
                     return Ok(());
                 }
@@ -289,7 +269,7 @@ impl Engine {
         if start_permit.as_ref().is_some_and(StartPermit::is_alone) {
             for failures in 1.. {
                 let Err(error) = self.record_survival(key, attempt).await else { break };
-                tracing::debug!(command = %key, "that an attempt goes on cannot be recorded yet: {error}");
+                tracing::debug!(command = %key, "that an attempt goes on cannot be noted yet: {error}");
                 self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
             }
         }
@@ -318,7 +298,7 @@ impl Engine {
     ) -> Result<Option<StartPermit>, bus::Error> {
         if cx.delivery.delivered > 1 {
             let (record, _) = self.bus.attempts(&cx.record_key()).await?;
-            if record.open || record.crashed > 0 {
+            if record::is_suspect(&record) {
                 return Ok(self.isolation.alone().await);
             }
         }
@@ -328,9 +308,8 @@ impl Engine {
     /// False when another attempt has begun, which is told by nothing but the lease otherwise.
     async fn record_write_start(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
-        while record.runs == attempt.record.runs && record.open && !record.writing {
-            record.writing = true;
-            if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
+        while let Some(updated) = record::record_write_start(&record, attempt.record.runs) {
+            if let Swap::Won(_) = self.bus.record_attempts(key, &updated, revision).await? {
                 return Ok(true);
             }
             (record, revision) = self.bus.attempts(key).await?;
@@ -338,33 +317,4 @@ impl Engine {
         // An answer can be lost.
         Ok(record.runs == attempt.record.runs && record.open)
     }
-}
-
-fn milliseconds(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
-}
-
-/// Until the next attempt is due, if it is not.
-fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
-    let left = record.not_before?.saturating_sub(milliseconds(now));
-    u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
-}
-
-/// The record without the run that `worker` abandoned; `None` when there is nothing to take back.
-fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
-    if record.runs > run {
-        // The next attempt has counted it as a crash.
-        let crashed_alone = record.crashed_alone.saturating_sub(1);
-        return record.crashed.checked_sub(1).map(|crashed| AttemptRecord { crashed, crashed_alone, ..record });
-    }
-    let ours = record.runs == run && record.open && record.worker == worker;
-    let begun = record.begun.saturating_sub(1);
-    ours.then(|| AttemptRecord {
-        open: false,
-        alone: false,
-        begun,
-        changed: record.changed(),
-        writing: false,
-        ..record
-    })
 }

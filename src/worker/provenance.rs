@@ -25,7 +25,7 @@ const ROLLUP: &str = "nats-rollup";
 /// # Errors
 /// [`Error::ForeignSchedule`], [`Error::ForbiddenHeader`], and [`event::Error::NotAnEvent`] for a moved message whose
 /// headers could not be read.
-pub(super) fn check<'a>(
+pub fn check<'a>(
     headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     schedule: Option<&str>,
 ) -> Result<(), Error> {

@@ -1,0 +1,158 @@
+//! How the record of a command's attempts changes: pure functions. `attempt.rs` writes their results with
+//! compare-and-swap, and `tests/it_prop/protocol` explores them in a model of the delivery protocol.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::bus::AttemptRecord;
+use crate::error::Problem;
+use crate::event::{self, AttemptedObject, EarlierAttempt, Fingerprint};
+
+/// Crashes of attempts that were alone in their process before a command is quarantined: three with the crash that made
+/// it a suspect.
+pub const CRASHES_ALONE: u32 = 2;
+/// Crashes of all attempts of a command before it is quarantined.
+pub const CRASHES: u32 = 10;
+
+/// What is known when an attempt is about to begin.
+#[derive(Debug, Clone)]
+pub struct Start<'a> {
+    /// Verb and parameters of the command; `None` where they cannot be read.
+    pub fingerprint: Option<Fingerprint>,
+    /// The command writes nothing to the cluster.
+    pub brief: bool,
+    /// Name of the worker.
+    pub worker: &'a str,
+    /// No other attempt of the process is in its first seconds.
+    pub alone: bool,
+    /// This very message was delivered before. Only then an open record is a crash; otherwise a copy of the message is
+    /// being executed.
+    pub redelivered: bool,
+    /// The time.
+    pub now: OffsetDateTime,
+}
+
+/// Whether an attempt may begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// It may, when this record is stored.
+    Attempt(AttemptRecord),
+    /// The last attempt has failed, and the next one is due after this time.
+    BackoffPending(Duration),
+    /// The process died under the command too often. The record has the counts and is not stored.
+    Crashed(AttemptRecord),
+    /// The record belongs to another command with the same target, source and id.
+    Reused,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failed<'a> {
+    /// Why.
+    pub problem: &'a Problem,
+    /// What it wrote, deleted or failed to write.
+    pub objects: &'a [AttemptedObject],
+    /// When.
+    pub ended: OffsetDateTime,
+    /// Until the next attempt is due.
+    pub delay: Duration,
+}
+
+/// Whether a record belongs to another command with the same target, source and id.
+#[must_use]
+pub fn is_reused(record: &AttemptRecord, fingerprint: Option<&Fingerprint>) -> bool {
+    record.fingerprint.is_some() && record.fingerprint.as_ref() != fingerprint
+}
+
+/// Whether the next attempt has to begin alone, because the process died under an earlier one.
+#[must_use]
+pub const fn is_suspect(record: &AttemptRecord) -> bool {
+    record.open || record.crashed > 0
+}
+
+/// Begins an attempt after those of `before`.
+#[must_use]
+pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
+    if is_reused(before, start.fingerprint.as_ref()) {
+        return Begin::Reused;
+    }
+    if let Some(wait) = wait(before, start.now) {
+        return Begin::BackoffPending(wait);
+    }
+    let died = before.open && start.redelivered;
+    let crashed = before.crashed + u32::from(died);
+    let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
+    if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
+        return Begin::Crashed(AttemptRecord { crashed, crashed_alone, ..before.clone() });
+    }
+    Begin::Attempt(AttemptRecord {
+        fingerprint: start.fingerprint.clone(),
+        brief: start.brief,
+        begun: before.begun + 1,
+        runs: before.runs + 1,
+        since: if before.begun == 0 { start.now.unix_timestamp() } else { before.since },
+        worker: start.worker.to_owned(),
+        open: true,
+        alone: start.alone,
+        crashed,
+        crashed_alone,
+        changed: before.changed(),
+        writing: false,
+        failed: before.failed.clone(),
+        not_before: None,
+    })
+}
+
+/// The record after the attempt has ended. Without a failure it was handed back and does not count.
+#[must_use]
+pub fn end(found: AttemptRecord, changed: bool, failed: Option<Failed<'_>>) -> AttemptRecord {
+    let changed = found.changed || changed;
+    let mut record = AttemptRecord { open: false, alone: false, changed, writing: false, ..found };
+    match failed {
+        Some(Failed { problem, objects, ended, delay }) => {
+            EarlierAttempt::new(record.begun, &record.worker, event::rfc3339(ended), problem, objects)
+                .add_to(&mut record.failed);
+            record.not_before = Some(milliseconds(ended + delay));
+        }
+        None => record.begun -= 1,
+    }
+    record
+}
+
+/// The record without the run that `worker` abandoned: the process has not died, so it is no crash. `None` when there is
+/// nothing to take back.
+#[must_use]
+pub fn take_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
+    if record.runs > run {
+        // The next attempt has counted it as a crash.
+        let crashed_alone = record.crashed_alone.saturating_sub(1);
+        return record.crashed.checked_sub(1).map(|crashed| AttemptRecord { crashed, crashed_alone, ..record });
+    }
+    let ours = record.runs == run && record.open && record.worker == worker;
+    let begun = record.begun.saturating_sub(1);
+    ours.then(|| AttemptRecord {
+        open: false,
+        alone: false,
+        begun,
+        changed: record.changed(),
+        writing: false,
+        ..record
+    })
+}
+
+/// The record with the note that the open attempt is about to write. `None` when there is nothing to note.
+#[must_use]
+pub fn record_write_start(record: &AttemptRecord, run: u32) -> Option<AttemptRecord> {
+    (record.runs == run && record.open && !record.writing).then(|| AttemptRecord { writing: true, ..record.clone() })
+}
+
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// Until the next attempt is due, if it is not.
+fn wait(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
+    let left = record.not_before?.saturating_sub(milliseconds(now));
+    u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
+}
