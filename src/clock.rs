@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// Tells the time of day and lets time pass.
+/// The time of day, and sleeping.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// `None` reads the system's clock; otherwise the wall time that `started` stands for.

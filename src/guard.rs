@@ -20,7 +20,7 @@ pub enum Stop {
     /// The deadline has passed.
     #[error("the deadline passed while the command ran")]
     Deadline,
-    /// The lease is gone or overdue.
+    /// The lease was lost or has expired.
     #[error("the lease on the installation was lost")]
     LostLease,
     /// The process is shutting down.

@@ -76,7 +76,7 @@ pub enum Error {
     /// There is no such object, result or dead letter.
     #[error("{what} does not exist")]
     NotFound {
-        /// What was looked for.
+        /// Name of the object.
         what: String,
     },
     /// A record of ours that cannot be read.

@@ -20,7 +20,7 @@ impl Subjects {
         Self { prefix: prefix.to_owned(), parameter_stores: Vec::new() }
     }
 
-    /// All names that the configuration asks for.
+    /// The names of a configuration.
     #[must_use]
     pub fn of(bus: &config::Bus) -> Self {
         Self { parameter_stores: bus.parameter_stores.clone(), ..Self::new(&bus.prefix) }
@@ -79,7 +79,7 @@ impl Subjects {
         format!("{}.moving.>", self.prefix)
     }
 
-    /// Stream and subjects of all commands that have not begun or wait for their next attempt. The third token of each
+    /// Stream and subjects of all commands that wait for their first or next attempt. The third token of each
     /// subject is the target.
     #[must_use]
     pub fn queues(&self) -> [(String, String); 3] {

@@ -50,7 +50,7 @@ fn below_folder(path: &Path) -> Result<Option<String>, String> {
             Component::CurDir => {}
             Component::Normal(part) => match part.to_str().filter(|part| !part.contains(['\\', '\0'])) {
                 Some(part) => parts.push(part),
-                None => return Err(format!("{} is no path of a chart", path.display())),
+                None => return Err(format!("{} is not a valid path in a chart", path.display())),
             },
             _ => return Err(format!("{} leads out of it", path.display())),
         }

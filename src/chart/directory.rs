@@ -13,7 +13,7 @@ use super::{Chart, Error, MAX_BYTES, MAX_FILES, archive, hex};
 /// Deepest folder of a chart.
 const DEPTH: usize = 8;
 
-/// Entries of the folder that are looked at for versions, and versions that are named.
+/// Most entries of the folder that are read for versions, and most versions in an error.
 const MOST: usize = 1000;
 const NAMED: usize = 10;
 
@@ -65,7 +65,7 @@ pub(super) fn fetch(root: &Path, name: &str, version: &str) -> Result<Chart, Err
     Chart::of(name, version, format!("sha256:{}", hex(&digest.finalize())), files)
 }
 
-/// Versions that the folder has a chart of, to tell them to who asked for another.
+/// Versions of the chart in the folder, for errors.
 fn versions(root: &Path, name: &str) -> Vec<String> {
     let named = |file: String| {
         let packed = file.strip_prefix(&format!("{name}-")).and_then(|rest| rest.strip_suffix(".tgz"));
@@ -93,7 +93,7 @@ fn walk(
         let entry = entry.map_err(said)?;
         let path = entry.path();
         let Some(name) = entry.file_name().to_str().map(|name| format!("{prefix}{name}")) else {
-            return Err(format!("{} is no path of a chart", path.display()));
+            return Err(format!("{} is not a valid path in a chart", path.display()));
         };
         let kind = entry.file_type().map_err(said)?;
         if kind.is_dir() {

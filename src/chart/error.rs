@@ -35,7 +35,7 @@ pub enum Error {
         /// As found.
         found: String,
     },
-    /// It must not be unpacked, or is no chart.
+    /// The archive is unsafe to unpack, or is not a chart.
     #[error("chart {chart} is not used: {reason}")]
     Unsafe {
         /// Name and version.

@@ -22,7 +22,7 @@ pub(super) struct Http {
     within: Duration,
 }
 
-/// What came back.
+/// A response.
 pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,

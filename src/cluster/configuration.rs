@@ -36,7 +36,7 @@ pub struct Configuration {
     pub resources: Vec<Resource>,
     /// What could not be read: what a rule would have found there is not known.
     pub unread: Vec<Unread>,
-    /// Whether some kinds were read in the namespaces asked for only, and are not known elsewhere.
+    /// Whether some kinds were read in the requested namespaces only.
     pub is_narrow: bool,
 }
 
@@ -100,7 +100,7 @@ async fn narrow(cluster: &Cluster, deadline: Instant, namespaces: &[String], con
         let kind = forbidden.kind;
         let mut there = Configuration::default();
         if kind == Kind::ConfigMap {
-            // Those of the control plane's namespace only are asked for.
+            // Only those of the control plane's namespace are requested.
         } else if kind == Kind::Namespace {
             // Who may do something in a namespace may often see it, and list none.
             for name in namespaces {
@@ -364,7 +364,7 @@ async fn secrets(cluster: &Cluster, deadline: Instant, known: &[&Resource]) -> C
     configuration
 }
 
-/// Names of Secrets by the namespaces in which they are looked for: of a gateway those of its pods.
+/// Names of Secrets by namespace. The Secrets of a Gateway are in the namespaces of its pods.
 fn referenced(resources: &[&Resource]) -> BTreeMap<String, BTreeSet<String>> {
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut want = |namespace: &str, name: &str| {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Cluster, Error};
 
-/// How long the answer is used; a kind that it has not is asked for sooner.
+/// How long the answer is used; for an unknown kind discovery is read sooner.
 const FRESH: Duration = Duration::from_mins(5);
 
 /// A burst of commands with an unknown kind asks the API server this often at most.

@@ -98,7 +98,7 @@ fn fields(
             _ => Comparison::Unclear,
         });
     }
-    // A field of ours that is not wanted is removed, or only given up.
+    // A field of ours that is not desired is removed, or only loses our ownership.
     let unwanted = |key: &String| key.strip_prefix("f:").is_some_and(|key| !wanted.contains_key(key));
     if owned.keys().any(unwanted) { Comparison::Different } else { all }
 }

@@ -17,7 +17,7 @@ pub(super) struct Prune {
     pub staying: BTreeSet<ObjectRef>,
 }
 
-/// Compares the inventory with the set. What is gone already, or was given to another owner, leaves the inventory. What
+/// Compares the inventory with the set. Objects that are deleted or belong to another owner leave the inventory. What
 /// cannot be looked at, because its kind is not served at the moment, stays in it.
 pub(super) async fn plan(
     cluster: &Cluster,

@@ -7,7 +7,7 @@ use crate::error::{Class, Classify, Code};
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A named file is not there or cannot be read.
+    /// A named file does not exist or cannot be read.
     #[error("cannot read the configuration file {}", path.display())]
     Read {
         /// The file.

@@ -105,7 +105,7 @@ fn failed(pod: &str, error: &kube::Error) -> Error {
 async fn text(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
-        // What was read before the connection broke is judged; a missing answer is no pass.
+        // What was read before the connection broke is judged; a missing answer does not pass.
         let _ = stream.take(MOST).read_to_end(&mut bytes).await;
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -23,12 +23,12 @@ pub struct RunInfo {
     /// What translates SMI objects; empty for other suites.
     #[serde(default)]
     pub adapter: AdapterInfo,
-    /// `exec` sends real requests from pods. `simulated` sends none: such a report is no statement about the cluster.
+    /// `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about the cluster.
     pub driver: String,
     /// RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
-    /// RFC 3339; absent while the run goes on.
+    /// RFC 3339; absent while the run continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub finished_at: Option<String>,
@@ -279,7 +279,7 @@ pub enum Capability {
     Full,
     /// Some features.
     Partial,
-    /// No feature that acts on traffic. Stored objects alone are no capability.
+    /// No feature that acts on traffic. Stored objects alone are not a capability.
     None,
     /// Too few cases could be judged.
     Unknown,
@@ -455,7 +455,7 @@ pub struct RunReport {
     pub specs: Vec<SpecResult>,
     /// The summary.
     pub summary: Summary,
-    /// Namespaces left in the cluster because `keep_namespace` asked for it.
+    /// Namespaces left in the cluster because of `keep_namespace`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_namespaces: Vec<String>,
 }

@@ -98,7 +98,7 @@ impl Failure {
     }
 }
 
-/// What came of one request.
+/// Outcome of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status; a gRPC call that was answered is 200.

@@ -159,7 +159,7 @@ fn asyncapi(verbs: &[Verb]) -> Value {
             }),
         );
         operations.insert(
-            format!("tell_{name}"),
+            format!("publish_{name}"),
             json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") } }),
         );
     }

@@ -25,7 +25,7 @@ use crate::client::{Observation, Observed};
 use crate::error::{Class, Classify};
 use crate::event::{CommandId, CommandKey, Outcome, Target, verb_and_version};
 
-/// A waiting request looks for itself this often, in case the feed has missed something.
+/// How often a waiting request reads the stream itself, in case the feed has missed an event.
 const LOOK: Duration = Duration::from_secs(5);
 /// A stream of events ends after this time; the client resumes it.
 const STREAM: Duration = Duration::from_hours(1);

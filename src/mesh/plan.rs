@@ -64,7 +64,7 @@ pub struct Plan {
     pub steps: Vec<PlannedChart>,
     /// Inventories of what this revision had and shall no longer have.
     pub removals: Vec<String>,
-    /// What was found on the way.
+    /// Findings of the plan.
     pub findings: Vec<Finding>,
 }
 
@@ -187,7 +187,7 @@ fn gateways(request: &Request, on: Defaults) -> Vec<Gateway> {
 }
 
 /// The revision that the default validator calls. A new revision does not take it from one that is there: that is
-/// the last step of an upgrade (istio/istio#35588 is what happens when it names a Service that is not there).
+/// the last step of an upgrade (istio/istio#35588 is what happens when it names a Service that does not exist).
 fn default_revision(request: &Request, facts: &ObservedMesh) -> String {
     let wanted = request.revision_label();
     if wanted == "default" || request.tags.iter().any(|tag| tag == "default") {

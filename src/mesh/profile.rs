@@ -37,7 +37,7 @@ pub enum Profile {
 pub enum Mode {
     /// A proxy in each pod.
     Sidecar,
-    /// ztunnel on each node, waypoints where asked for.
+    /// ztunnel on each node, waypoints on request.
     Ambient,
 }
 

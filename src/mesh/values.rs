@@ -1,4 +1,4 @@
-//! The values of each chart, from what a command asks for. Pure.
+//! The values of each chart, derived from the parameters of a command. Pure.
 
 use serde_json::{Map, Value, json};
 

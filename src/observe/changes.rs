@@ -32,7 +32,7 @@ pub struct Difference {
     pub discovered: Vec<Instance>,
     /// Servers with other facts than before.
     pub changed: Vec<Change>,
-    /// Servers that are gone, as they were.
+    /// Servers that no longer exist.
     pub lost: Vec<Instance>,
 }
 

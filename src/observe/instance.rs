@@ -106,7 +106,7 @@ pub enum State {
     Discovered,
     /// It answered as what it is.
     Connected,
-    /// It wants a credential, or refuses the one it got.
+    /// It requires a credential, or rejects the given one.
     Refused,
     /// Its Service exists and does not answer.
     Unreachable,

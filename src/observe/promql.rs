@@ -108,7 +108,7 @@ pub fn is_label_name(name: &str) -> bool {
     first && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= 128
 }
 
-/// Labels that tell reporters, outcomes and versions apart.
+/// Labels that distinguish reporters, outcomes and versions.
 const OUTCOME: &str = "reporter, destination_service_namespace, destination_service_name, destination_workload, \
      destination_version, request_protocol, response_code, grpc_response_status, response_flags";
 

@@ -1,5 +1,5 @@
 //! Programs that are configured with a metrics store or a Grafana: Kiali, Flagger, Argo Rollouts, KEDA and Grafana's data
-//! sources. Their configuration tells which server is in use, also outside the cluster.
+//! sources. Their configuration shows which server is in use, also outside the cluster.
 
 use std::fmt;
 

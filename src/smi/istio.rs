@@ -62,7 +62,7 @@ impl IstioKind {
     }
 }
 
-/// The owner of a translated object: the garbage collector deletes the object when the owner is gone.
+/// The owner of a translated object: the garbage collector deletes the object when the owner is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// `metadata.uid` of the SMI object.

@@ -21,7 +21,7 @@ use crate::health::Causes;
 use crate::retry;
 use crate::smi::{Existing, IstioKind, IstioObject, Reason, Report, Settings, Translation};
 
-/// Writes under way at once.
+/// Writes at the same time.
 const PARALLEL: usize = 8;
 /// Changes that come so close together are one pass.
 const QUIET: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! Tells people about refusals and conflicts: as a condition of the SMI object, and as a Kubernetes Event.
+//! Reports refusals and conflicts as a condition of the SMI object, and as a Kubernetes Event.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -151,7 +151,7 @@ impl Reporter {
     }
 
     /// Told once for each generation of the object and each note. The Event's name is made from these, so that another
-    /// controller does not tell it again.
+    /// controller does not report it again.
     async fn event(
         &self,
         source: &Identity,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::analysis::istio::pod;
 
-/// Whether it takes requests: ready, and not on its way out.
+/// Whether the pod receives requests: it is ready and not terminating.
 pub fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     pod["metadata"]["deletionTimestamp"].is_null()

@@ -19,10 +19,10 @@ use crate::guard::Guard;
 use crate::retry;
 use crate::task::{DynTask, Limits};
 
-/// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
+/// Tries to roll an attempt back: some minutes, because a request without a connection takes 10 s.
 const ROLL_BACK_TRIES: u32 = 20;
 
-/// A command that is being carried out.
+/// A command that is being executed.
 pub(super) struct CommandContext<'a> {
     pub command: &'a Command,
     pub task: &'a dyn DynTask,
@@ -32,7 +32,7 @@ pub(super) struct CommandContext<'a> {
 }
 
 impl CommandContext<'_> {
-    /// Name of the command's attempt record.
+    /// Key of the attempt record of the command.
     pub fn record_key(&self) -> RecordKey {
         RecordKey::command(&self.command.origin.command())
     }
@@ -43,17 +43,17 @@ pub(super) fn is_reused(record: &AttemptRecord, origin: &Origin) -> bool {
     record::is_reused(record, origin.fingerprint().as_ref())
 }
 
-/// Which attempt a delivery has begun and neither ended nor handed back: its record and its run.
+/// The attempt of a delivery that was started and has neither ended nor been requeued: its record and its run.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(Mutex<Option<(RecordKey, u32)>>);
 
 impl InFlight {
-    /// One that begins now.
+    /// Sets the attempt.
     pub fn begin(&self, key: &RecordKey, run: u32) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), run));
     }
 
-    /// The attempt is over, and the bus knows.
+    /// Removes the attempt: its end is recorded.
     pub fn end(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -69,19 +69,19 @@ pub(super) struct Attempt {
     pub(super) start_permit: Option<StartPermit>,
 }
 
-/// Whether an attempt may begin.
+/// Whether an attempt has started.
 pub(super) enum AttemptStart {
-    /// It has.
+    /// Yes.
     Started(Attempt),
-    /// Somebody else began one in this moment.
+    /// No: another worker has started one at the same time.
     AlreadyRunning,
-    /// The last one has failed, and the next is not due yet.
+    /// No: an attempt failed, and the next one is due after this time.
     BackoffPending(Duration),
-    /// The command has ended since it was looked up.
+    /// No: the command has a result by now.
     AlreadyEnded,
-    /// The process died under the command too often.
+    /// No: too many processes crashed while they executed the command.
     Crashed(Attempt),
-    /// The record is that of another command with the same target, source and id.
+    /// No: target, source and id belong to another command.
     IdReused,
 }
 
@@ -91,13 +91,13 @@ impl Attempt {
         self.events.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether the attempt before this one panicked.
+    /// Whether the previous attempt panicked.
     pub fn panicked_before(&self) -> bool {
         let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.begun);
         last.is_some_and(|last| last.problem.code == Code::SH4001.as_str())
     }
 
-    /// When the command must be done: its own expiry, or the verb's limit counted from its first attempt.
+    /// Deadline of the command: its own expiry, or the time limit of the verb from the first attempt on, whichever is earlier.
     pub fn deadline(&self, limits: Limits, expiry: Option<OffsetDateTime>) -> OffsetDateTime {
         let since = OffsetDateTime::from_unix_timestamp(self.record.since).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let limit = since + limits.deadline;
@@ -106,14 +106,14 @@ impl Attempt {
 }
 
 impl Engine {
-    /// The attempt that was recorded last, for a command that gets no other.
+    /// The attempt that was recorded last.
     pub(super) async fn last_attempt(&self, cx: &CommandContext<'_>) -> Result<Attempt, bus::Error> {
         let (record, revision) = self.bus.attempts(&cx.record_key()).await?;
         Ok(Attempt { record, revision, ..Attempt::default() })
     }
 
-    /// Binds target, source and id to this command before it waits, as an attempt does that begins. False when they are
-    /// bound to another command.
+    /// Binds target, source and id to this command before it waits, as the start of an attempt does. False when they belong to
+    /// another command.
     pub(super) async fn bind_id(&self, cx: &CommandContext<'_>) -> Result<bool, bus::Error> {
         let (key, origin) = (cx.record_key(), &cx.command.origin);
         let mut known = (AttemptRecord::default(), 0);
@@ -134,11 +134,11 @@ impl Engine {
         }
     }
 
-    /// Writes the attempt before it begins, so that a process that dies has used it up. A first delivery is taken to
-    /// be a first attempt, which saves reading: the swap tells when it was not.
+    /// Records the attempt before it starts, so that it counts even if the process crashes. A first delivery is expected to be a
+    /// first attempt, which saves reading the record: otherwise the compare-and-swap fails.
     ///
-    /// An attempt that is found open was a crash if this very message was delivered before; otherwise a copy of the
-    /// message is being carried out beside it.
+    /// An attempt that is recorded as running has crashed if this message was delivered before. Otherwise a copy of the message
+    /// is being executed.
     pub(super) async fn begin_attempt(
         &self,
         cx: &CommandContext<'_>,
@@ -186,7 +186,7 @@ impl Engine {
         Ok(AttemptStart::AlreadyRunning)
     }
 
-    /// Notes that the attempt is over, and when the next is due. Without a failure it was handed back and does not count.
+    /// Records the end of the attempt, and when the next one is due. Without a failure the attempt does not count.
     pub(super) async fn close_attempt(
         &self,
         cx: &CommandContext<'_>,
@@ -195,7 +195,7 @@ impl Engine {
     ) -> Result<(), bus::Error> {
         let (attempt, key) = (&finished.attempt, &cx.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
-        // None was begun, or another is under way by now.
+        // Ends when no attempt was started, or another one runs by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
             let failed = failure.map(|(problem, delay)| Failed {
@@ -208,15 +208,15 @@ impl Engine {
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
             }
-            // Whoever had it before has said that it lives.
+            // The previous worker has rolled its attempt back in the meantime.
             known = self.bus.attempts(key).await?;
         }
         cx.in_flight.end();
         Ok(())
     }
 
-    /// Takes back an attempt that was abandoned or could not be settled: the process has not died, so it must not count
-    /// as a crash. The bus may be away, which is often the reason; it is waited for.
+    /// Rolls back an attempt that was abandoned or could not be settled: the process has not crashed, so the attempt must not
+    /// count as a crash. Waits for the bus, whose outage is often the reason.
     pub(super) async fn roll_back_attempt(&self, in_flight: InFlight) {
         let Some((key, run)) = in_flight.0.into_inner().unwrap_or_else(PoisonError::into_inner) else { return };
         let roll_back = async || {
@@ -231,14 +231,15 @@ impl Engine {
         for failures in 1..=ROLL_BACK_TRIES {
             let Err(error) = roll_back().await else { return };
             let error: bus::Error = error;
-            tracing::debug!(command = %key, "an attempt cannot be taken back yet: {error}");
+            tracing::debug!(command = %key, "cannot roll the attempt back; retrying: {error}");
             let pause = retry::IN_PLACE.delay(failures, None);
             tokio::select! { () = self.clock.sleep(pause) => {}, () = self.hand_back.cancelled() => return }
         }
-        tracing::warn!(command = %key, "an attempt could not be taken back; it will count as a crash");
+        tracing::warn!(command = %key, "could not roll the attempt back; it counts as a crash");
     }
 
-    /// Notes on the bus that the attempt writes, before it does: if its process dies, the command's result tells so.
+    /// Records that the attempt writes, before its first write. If the process crashes then, the result of the command says that
+    /// the cluster may have changed.
     pub(super) async fn record_first_write(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
         guard.first_write().await;
         for failures in 1.. {
@@ -247,7 +248,7 @@ impl Engine {
                 Ok(false) => guard.lose_lease(),
                 Err(error) => {
                     let error: bus::Error = error;
-                    tracing::debug!(command = %key, "a first write cannot be recorded yet: {error}");
+                    tracing::debug!(command = %key, "cannot record the first write; retrying: {error}");
                     self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
                     continue;
                 }
@@ -257,8 +258,8 @@ impl Engine {
         std::future::pending().await
     }
 
-    /// Lets other attempts begin when this one has survived its first seconds. From then on a death of the process is
-    /// not counted against it.
+    /// Lets other attempts start after the first seconds of this one. From then on, a crash of the process does not count
+    /// against it.
     pub(super) async fn end_start_probation(
         &self,
         key: &RecordKey,
@@ -269,7 +270,7 @@ impl Engine {
         if start_permit.as_ref().is_some_and(StartPermit::is_alone) {
             for failures in 1.. {
                 let Err(error) = self.record_survival(key, attempt).await else { break };
-                tracing::debug!(command = %key, "that an attempt goes on cannot be noted yet: {error}");
+                tracing::debug!(command = %key, "cannot record that the attempt has survived its first seconds; retrying: {error}");
                 self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
             }
         }
@@ -290,8 +291,8 @@ impl Engine {
         }
     }
 
-    /// Waits for the right to begin an attempt: alone, if the process died under an earlier one. `None` when others
-    /// begin all the time.
+    /// Waits until an attempt may start: alone, if the process crashed during an earlier one. `None` when other attempts start
+    /// all the time.
     pub(super) async fn acquire_start_permit(
         &self,
         cx: &CommandContext<'_>,
@@ -305,7 +306,7 @@ impl Engine {
         Ok(Some(self.isolation.shared().await))
     }
 
-    /// False when another attempt has begun, which is told by nothing but the lease otherwise.
+    /// Records that the attempt writes. False when another attempt has started: then this one has lost its lease.
     async fn record_write_start(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
         while let Some(updated) = record::record_write_start(&record, attempt.record.runs) {
@@ -314,7 +315,7 @@ impl Engine {
             }
             (record, revision) = self.bus.attempts(key).await?;
         }
-        // An answer can be lost.
+        // The answer of a successful write may have been lost.
         Ok(record.runs == attempt.record.runs && record.open)
     }
 }

@@ -308,7 +308,7 @@ impl Engine {
         Ok(Executed::Finished(Box::new(FinishedAttempt { outcome, attempt, fence, time_left })))
     }
 
-    /// The outcome of a task that failed. `wrote` says whether it had begun to write.
+    /// The outcome of a task that failed. `wrote` says whether it had started to write.
     async fn failed_attempt(
         &self,
         failure: TaskFailure,

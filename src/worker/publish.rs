@@ -47,7 +47,7 @@ impl Engine {
         }
     }
 
-    /// Publishes the events that the task must not lose, and tells it whether each one was stored, until it is dropped.
+    /// Publishes the events that the task must not lose, and returns to it whether each one was stored, until it is dropped.
     pub(super) async fn publish_task_events(
         &self,
         origin: &Origin,

@@ -54,7 +54,7 @@ pub(super) type TaskResult = Result<Outcome<Value>, TaskFailure>;
 type TaskExit = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
 
 impl Engine {
-    /// Runs the task until it ends or has to stop. Beside its result: whether it had begun to write.
+    /// Runs the task until it ends or has to stop. Also returns whether it had started to write.
     pub(super) async fn run_task(
         &self,
         cx: &CommandContext<'_>,

@@ -65,7 +65,7 @@ pub fn run_alternatives(snapshot: &Snapshot, rules: &[&'static Rule], threads: N
     findings
 }
 
-/// The kustomizations, each with its relations to the others. These are found once: every kustomization asks for them.
+/// The kustomizations, each with its relations to the others. Computed once, because each kustomization needs them.
 struct Builds {
     all: BTreeMap<Arc<str>, Relations>,
 }

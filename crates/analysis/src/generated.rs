@@ -87,7 +87,7 @@ static GENERATORS: KeyIndex = KeyIndex {
     },
 };
 
-/// What may be made, as [`View::may_be_made`] asks for it.
+/// What may be made, for [`View::may_be_made`].
 pub const SERVICE: &str = "Service";
 /// Pods of any kind of workload.
 pub const WORKLOAD: &str = "Workload";

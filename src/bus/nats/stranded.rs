@@ -252,7 +252,7 @@ fn read_headers(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
     Ok(headers)
 }
 
-/// Removes a message that is not under way any more, then the advisory about it.
+/// Removes a message that is not pending, then its advisory.
 struct Removal {
     bus: NatsBus,
     stream: String,
@@ -272,7 +272,7 @@ impl Acker for Removal {
     }
 }
 
-/// Terminates a message that is under way.
+/// Terminates a pending message.
 struct Termination(NatsAcker);
 
 #[async_trait]

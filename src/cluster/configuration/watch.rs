@@ -25,7 +25,7 @@ const ABSENT: Duration = Duration::from_secs(30);
 /// Watches that fail in a row before everything is read again.
 const FAILURES: u32 = 4;
 
-/// The API server has forgotten what came after a place.
+/// The API server no longer has the changes after a resource version.
 const GONE: u16 = 410;
 
 /// What is seen of a list.
@@ -45,7 +45,7 @@ enum End {
     Over,
     /// What has changed meanwhile is not known.
     Gone,
-    /// There is no right to watch.
+    /// Watching is forbidden.
     Forbidden,
     /// The receiver is closed.
     Unheard,

@@ -59,7 +59,7 @@ fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
-/// Comments and directives are no content.
+/// Comments and directives are not content.
 fn has_content(text: &str) -> bool {
     without_marker(text).lines().map(str::trim_start).any(|line| !line.is_empty() && !line.starts_with(['#', '%']))
 }

@@ -28,7 +28,7 @@ enum End {
     NotHeld(Status, Reason, String),
 }
 
-/// A case under way.
+/// A case in progress.
 #[derive(Default)]
 struct State {
     evidence: Evidence,
@@ -128,7 +128,7 @@ impl Run<'_> {
     }
 
     /// Rounds until every check holds in as many rounds in a row as the phase needs, then samples of weighted checks.
-    /// Rounds that hold may end after the time limit: a slow machine is no reason to fail.
+    /// Rounds that hold may end after the time limit: a slow machine must not fail a case.
     async fn until_steady(
         &self,
         group: &Group,

@@ -93,7 +93,7 @@ pub struct Context<'a> {
 pub struct Incomplete {
     /// The cause.
     pub error: Error,
-    /// Results up to then; none when no case was begun.
+    /// Results up to then; none when no case was started.
     pub report: Option<Box<RunReport>>,
 }
 
@@ -119,7 +119,7 @@ pub async fn run(cx: &Context<'_>, options: &Options) -> Result<RunReport, Incom
     run.finish(&all, done, cleaned).await
 }
 
-/// A run under way.
+/// A run in progress.
 struct Run<'a> {
     cx: &'a Context<'a>,
     options: &'a Options,
@@ -130,13 +130,13 @@ struct Run<'a> {
 }
 
 impl Context<'_> {
-    /// Tells watchers a step.
+    /// Reports a step.
     fn step(&self, phase: &str, done: usize, total: usize, message: impl Into<String>) {
         let (done, total) = (done as u64, total as u64);
         self.progress.report(Step { phase: phase.to_owned(), message: message.into(), done, total });
     }
 
-    /// Lets time pass, unless the guard says stop.
+    /// Waits, unless the guard stops the task.
     async fn pause(&self, duration: Duration) -> Result<(), Error> {
         tokio::select! {
             biased;

@@ -123,7 +123,7 @@ impl<'a> Namespaces<'a> {
         }
     }
 
-    /// Asks for the deletion of a group's namespaces.
+    /// Requests the deletion of a group's namespaces.
     pub(super) async fn remove(&self, group: &Group) -> Result<(), Error> {
         for name in self.names(group) {
             self.cx.environment.delete(&ObjectRef::new("v1", "Namespace", None, &name)).await?;
@@ -152,7 +152,7 @@ impl<'a> Namespaces<'a> {
         Ok(())
     }
 
-    /// Deletes the run's namespaces and waits until they are gone; gives the names of those that are kept. Without the
+    /// Deletes the run's namespaces and waits until they are deleted; returns the names of the remaining ones. Without the
     /// lease nothing is deleted: the next attempt sweeps them. After another stop they are deleted and not waited for.
     pub(super) async fn remove_all(&self, done: &Result<(), Error>) -> Result<Vec<String>, Error> {
         let stop = done.as_ref().err().and_then(Error::stop);

@@ -10,7 +10,7 @@ use super::super::suite::Group;
 use super::precheck::items;
 use super::{DataPlane, Run};
 
-/// Between two looks at the pods.
+/// Between two reads of the pods.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Reasons by which the kubelet says that it gave up on an image for now.
 const UNPULLABLE: [&str; 3] = ["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];

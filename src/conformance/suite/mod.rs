@@ -245,7 +245,7 @@ pub struct Shares {
     pub weights: Vec<(&'static str, u32)>,
     /// Largest accepted difference, percentage points.
     pub tolerance: f64,
-    /// Shares of the wrong data plane that the check must tell from a conforming one, in most cases one that ignores the
+    /// Shares of the wrong data plane that the check must distinguish from a conforming one, in most cases one that ignores the
     /// configuration and shows the balance of the root Service.
     pub ignored: Vec<f64>,
 }

@@ -1,4 +1,4 @@
-//! The translation: a pure function from a [`Snapshot`] to the Istio objects it asks for, and reports on what Istio
+//! The translation: a pure function from a [`Snapshot`] to the Istio objects that it requires, and reports on what Istio
 //! cannot express or what conflicts with objects of somebody else.
 //!
 //! The rule of every file here: the result never admits a request that the SMI specification would not admit. What

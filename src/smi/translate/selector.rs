@@ -51,7 +51,7 @@ struct Kind<'a> {
     name: &'a str,
 }
 
-/// A workload of another identity that has all the labels. Only the rarest label's workloads are looked at.
+/// A workload of another identity that has all the labels. Only the workloads with the rarest label are checked.
 fn shared<'a>(
     labels: &BTreeMap<String, String>,
     account: &str,

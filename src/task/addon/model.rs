@@ -44,9 +44,9 @@ pub struct Addon {
     pub health: &'static str,
     /// Whether Prometheus reads its metrics at the probe's port.
     pub metrics: bool,
-    /// CPU it asks for, thousandths of a core.
+    /// CPU request, thousandths of a core.
     pub cpu: u16,
-    /// Memory it asks for, MiB. It may use four times as much.
+    /// Memory request, MiB. It may use four times as much.
     pub memory: u16,
 }
 

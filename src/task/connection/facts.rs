@@ -13,7 +13,7 @@ use crate::cluster::{self, Cluster};
 use crate::observe::ladder::{Answers, Mesh, namespaces_without_targets};
 use crate::task::Error;
 
-/// Namespaces whose rights are asked for.
+/// Namespaces whose permissions are checked.
 const MOST_REVIEWS: usize = 5;
 
 const KINDS: &[(&str, &str)] = &[

@@ -104,7 +104,7 @@ impl Task for Precheck {
 }
 
 impl Precheck {
-    /// What an installation would find on its way: the plan's findings, charts that do not render, parts that it would
+    /// Findings of an installation: the plan's findings, charts that do not render, parts that it would
     /// have to delete, nodes without room, webhooks, quotas, and objects that the API server refuses.
     async fn predict(
         &self,

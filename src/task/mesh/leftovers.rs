@@ -27,7 +27,7 @@ const RUNTIME_MAPS: [&str; 8] = [
 ];
 /// Those of them that it puts into every namespace.
 const EVERYWHERE: [&str; 2] = ["istio-ca-root-cert", "istio-ca-crl"];
-/// Where a control plane is looked for that has left nothing else.
+/// Namespace that is searched for a control plane without other objects.
 const DEFAULT_HOME: &str = "istio-system";
 /// The Secret of istiod's own certificate authority. One that is called `cacerts` is the user's.
 const CA_SECRET: &str = "istio-ca-secret";
@@ -127,7 +127,7 @@ const APPS: [&str; 7] =
     ["istiod", "istio-reader", "sidecar-injector", "istio-cni", "istio-cni-node", "ztunnel", "pilot"];
 
 /// Objects of control planes that are not installed any more: those with Istio's labels that are in no inventory of
-/// this worker and whose revision has no control plane. What names no revision counts once there is no control plane at
+/// this worker and whose revision has no control plane. An object without a revision counts when there is no control plane at
 /// all. One line for each kind.
 pub(super) async fn orphans(cluster: &Cluster, facts: &ObservedMesh) -> Result<Vec<String>, ClusterError> {
     let owned: BTreeSet<_> = crate::cluster::stored(cluster).await?.into_iter().flat_map(|it| it.objects).collect();

@@ -20,7 +20,7 @@ use crate::task::{Error, TaskContext};
 /// Charts rendered at once: each is a helm process with some 70 MiB.
 const RENDERING: usize = 2;
 
-/// One plan under way.
+/// A plan that is being executed.
 pub(super) struct MeshRun<'a> {
     pub cx: &'a TaskContext,
     pub cluster: &'a Cluster,

@@ -18,7 +18,7 @@ use crate::task::{Error, TaskContext, names};
 pub(super) struct Part {
     pub step: PlannedChart,
     pub objects: Vec<DynamicObject>,
-    /// What they were made of; a bundle is no chart.
+    /// The chart they were rendered from; `None` for a bundle.
     pub chart: Option<Chart>,
 }
 

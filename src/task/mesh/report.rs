@@ -11,7 +11,7 @@ use crate::task::{Error, Failure, MAX_REPORT, Outcome};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MeshReport {
-    /// The version asked for; absent where none is, as when it goes.
+    /// The requested version; absent for an uninstallation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
     /// The revision it is about, `default` for the default one; empty for all of them.

@@ -133,7 +133,7 @@ pub struct TagStatus {
 pub struct NamespaceStatus {
     /// Its name.
     pub namespace: String,
-    /// The revision or tag it asks for; absent in ambient mode.
+    /// The revision or tag that it selects; absent in ambient mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// It is in ambient mode.

@@ -155,7 +155,7 @@ impl UpgradeParams {
         self.to.clone().unwrap_or_else(|| self.version.dashed())
     }
 
-    /// The mesh as it is to be: as it was asked for, in another version.
+    /// The desired mesh: the installed one in another version.
     fn request(&self, facts: &ObservedMesh) -> Result<Request, Error> {
         let installed = |revision: &str| facts.istiod(revision).and_then(|origin| origin.request.clone());
         let new = (self.strategy == Strategy::Canary).then(|| self.to());

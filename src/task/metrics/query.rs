@@ -81,7 +81,7 @@ const fn window() -> u64 {
 pub struct QueryReport {
     /// The store, as messages name it.
     pub store: String,
-    /// The signals that were asked for.
+    /// The requested signals.
     pub signals: Vec<Signal>,
     /// Warnings of the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

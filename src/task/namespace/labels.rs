@@ -11,7 +11,7 @@ use crate::cluster::FieldConflict;
 pub const MANAGER: &str = "sailhand-namespace";
 /// Revision of the lease under which the namespace was last written (monotone over all owners).
 pub const FENCE: &str = "sailhand.meshery.io/fence";
-/// Generation of the newest command that was carried out.
+/// Generation of the newest command that was executed.
 pub const GENERATION: &str = "sailhand.meshery.io/generation";
 /// A restart that is due: its value is what goes into the workloads' pods.
 pub const RESTART: &str = "sailhand.meshery.io/restart-due";

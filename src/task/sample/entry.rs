@@ -81,7 +81,7 @@ impl Choice {
             _ => None,
         };
         let missing = match self {
-            Self::None => "no entry was asked for",
+            Self::None => "no entry was requested",
             Self::Istio => "the cluster has not the CRDs Gateway and VirtualService of networking.istio.io",
             Self::GatewayApi => "the cluster has not the CRDs Gateway and HTTPRoute of gateway.networking.k8s.io",
             Self::Auto => "the cluster has neither Istio's CRDs nor those of the Gateway API",

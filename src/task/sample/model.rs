@@ -69,11 +69,11 @@ pub struct Component {
     pub scratch: &'static [&'static str],
     /// How the kubelet asks whether it is ready.
     pub probe: Option<Probe>,
-    /// Seconds until the first question; slow starters are not asked in vain.
+    /// Seconds until the first probe, for containers that start slowly.
     pub starts_in: u16,
-    /// CPU it asks for, thousandths of a core.
+    /// CPU request, thousandths of a core.
     pub cpu: u16,
-    /// Memory it asks for, MiB. It may use twice as much.
+    /// Memory request, MiB. It may use twice as much.
     pub memory: u16,
     /// User of the container, where the image names none by number.
     pub user: Option<u16>,

@@ -41,7 +41,7 @@ impl Spec {
         BTreeMap::from([("version".to_owned(), version.to_owned())])
     }
 
-    /// What the command wants of each service.
+    /// The requested rules of a service.
     ///
     /// # Errors
     /// The parameter that is wrong, and why.

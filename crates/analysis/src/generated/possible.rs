@@ -12,7 +12,7 @@ struct Made {
     name: String,
 }
 
-/// Groups whose objects are read by their controllers and make nothing that a rule looks for.
+/// Groups whose controllers create no objects that a rule needs.
 const INERT: &[&str] = &[
     "",
     "apps",

@@ -5,7 +5,7 @@ use crate::Value;
 
 /// A JSON value. Reading what is absent gives `None` or nothing, never an error.
 pub trait Json: Sized {
-    /// The value of a key; `None` where this is no object, has no such key, or has null there.
+    /// The value of a key; `None` if this is not an object, or the key is missing or null.
     fn field(&self, key: &str) -> Option<&Self>;
     /// The string, if it is one.
     fn string(&self) -> Option<&str>;

@@ -11,7 +11,7 @@ const COPIES_PER_BYTE: usize = 16;
 const COPIES_SPARE: usize = 1 << 20;
 /// Most bytes they may copy, whatever the length of the input.
 const MAX_COPIES: usize = 64 << 20;
-/// Most documents that cannot be read; the documents after them are not looked at.
+/// Most documents that cannot be read; later documents are skipped.
 const MAX_ERRORS: usize = 1_000;
 
 /// Limits that the caller of a reading sets.

@@ -92,7 +92,7 @@ enum Node {
         range: Range<usize>,
         is_flow: bool,
     },
-    /// An alias, or a key that is no scalar.
+    /// An alias, or a key that is not a scalar.
     Other {
         range: Range<usize>,
     },

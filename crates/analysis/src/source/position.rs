@@ -108,7 +108,7 @@ fn segments(field: &str) -> Vec<Segment> {
 
 const ROOT: usize = 0;
 
-/// The paths that are looked for, with their common beginnings once.
+/// The requested paths, with common prefixes stored once.
 #[derive(Default)]
 struct Tree {
     nodes: Vec<Branch>,

@@ -335,7 +335,7 @@ fn unfold(root: Value, origin: SourceSpan, objects: &mut Vec<Object>) -> Result<
         && root["kind"].as_str().is_some()
         && !metadata["name"].scalar_text().is_empty();
     if !is_object {
-        return Err("which has a document that is no object");
+        return Err("which has a document that is not an object");
     }
     if metadata["annotations"].entries().iter().any(|(key, _)| is_of_kustomize(key)) {
         return Err("which has annotations of Kustomize");

@@ -16,12 +16,12 @@ impl Value {
         }
     }
 
-    /// Sets the value of a key. What is no mapping becomes one.
+    /// Sets the value of a key. Replaces a value that is not a mapping.
     pub(super) fn set(&mut self, key: &str, value: Self) {
         *self.entry(key) = value;
     }
 
-    /// The value of a key, null if it was missing. What is no mapping becomes one.
+    /// The value of a key, null if it was missing. Replaces a value that is not a mapping.
     fn entry(&mut self, key: &str) -> &mut Self {
         let mut entries = match std::mem::take(self) {
             Self::Map(entries) => entries.into_vec(),
