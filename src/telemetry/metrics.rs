@@ -113,7 +113,11 @@ impl Default for Metrics {
         registry.register("fenced_results", "Results another worker published first", metrics.fenced_results.clone());
         registry.register("commands_in_flight", "Commands being executed", metrics.in_flight.clone());
         registry.register("slots", "Commands that this worker executes at the same time", metrics.slots.clone());
-        registry.register("lease_waits", "Deliveries requeued because another command held the lease of the installation", metrics.lease_waits.clone());
+        registry.register(
+            "lease_waits",
+            "Deliveries requeued because another command held the lease of the installation",
+            metrics.lease_waits.clone(),
+        );
         registry.register("leases_lost", "Leases lost while a task ran", metrics.leases_lost.clone());
         registry.register("dead_letters", "Dead letters written, by reason", metrics.dead_letters.clone());
         registry.register(

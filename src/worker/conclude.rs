@@ -68,7 +68,7 @@ impl Engine {
             self.metrics.task_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
         }
         let input = SettleInput {
-            attempt: finished.attempt.record.begun,
+            attempt: finished.attempt.record.attempts,
             max_attempts: cx.task.limits().attempts,
             time_left: finished.time_left,
             deliveries: cx.delivery.delivered,
@@ -102,7 +102,7 @@ impl Engine {
     ) -> Result<(), bus::Error> {
         let &CommandContext { command, task, delivery, received, .. } = cx;
         let FinishedAttempt { outcome: attempt_outcome, attempt, fence, .. } = finished;
-        let number = attempt.record.begun;
+        let number = attempt.record.attempts;
         let changed = attempt_outcome.changed() || attempt.record.changed();
         let (report, error) = match attempt_outcome {
             AttemptOutcome::Succeeded { report, .. } => (Some(report), None),
@@ -142,7 +142,7 @@ impl Engine {
         lease: Option<HeldLease>,
         delay: Duration,
     ) -> Result<(), bus::Error> {
-        let attempt = finished.attempt.record.begun;
+        let attempt = finished.attempt.record.attempts;
         if let Some(error) = finished.outcome.error() {
             let problem = Problem::new(error);
             tracing::warn!(code = problem.code, attempt, ?delay, "attempt failed: {problem}");
@@ -184,7 +184,7 @@ impl Engine {
         // A crash is recognized by the deliveries of one message, and a schedule publishes another message.
         if let RequeueVia::Schedule(delay) = via
             && delivery.delivered > 1
-            && self.last_attempt(cx).await?.record.open
+            && self.last_attempt(cx).await?.record.in_progress
         {
             via = RequeueVia::Nak(delay.min(MAX_NAK_DELAY));
         }

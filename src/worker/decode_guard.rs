@@ -107,7 +107,7 @@ impl DecodeGuard {
 
 /// Whether a recorded decoding has succeeded: earlier crashes had another cause.
 fn decoded_before(record: &AttemptRecord) -> bool {
-    record.begun > 0 && !record.open && record.crashed == 0
+    record.attempts > 0 && !record.in_progress && record.crashes == 0
 }
 
 impl Engine {
@@ -200,18 +200,18 @@ impl Engine {
             self.decode_guard.add(key);
             return Ok(Guarded::Done(decode.await));
         }
-        let crashed = before.crashed + u32::from(before.open);
-        if crashed >= MAX_CRASHES {
-            return Ok(Guarded::TooManyCrashes(crashed));
+        let crashes = before.crashes + u32::from(before.in_progress);
+        if crashes >= MAX_CRASHES {
+            return Ok(Guarded::TooManyCrashes(crashes));
         }
         let _alone = self.decode_guard.alone.lock().await;
         let record = AttemptRecord {
-            begun: before.begun + 1,
+            attempts: before.attempts + 1,
             runs: before.runs + 1,
-            since: self.clock.now().unix_timestamp(),
+            first_started_s: self.clock.now().unix_timestamp(),
             worker: self.settings.worker.clone(),
-            open: true,
-            crashed,
+            in_progress: true,
+            crashes,
             ..AttemptRecord::default()
         };
         in_flight.begin(&key, record.runs);
@@ -221,7 +221,7 @@ impl Engine {
         };
         let decoded = decode.await;
         self.decode_guard.add(key.clone());
-        let record = AttemptRecord { open: false, crashed: 0, ..record };
+        let record = AttemptRecord { in_progress: false, crashes: 0, ..record };
         // The worker that was faster has counted this decoding as a crash. `handle` rolls the record back.
         if self.bus.record_attempts(&key, &record, revision).await? == Swap::Lost {
             return Ok(Guarded::TakenOver);

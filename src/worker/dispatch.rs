@@ -255,7 +255,7 @@ impl Engine {
         let attempt = self.last_attempt(cx).await?;
         Ok(if is_reused(&attempt.record, origin) {
             EarlyEnd::IdReused
-        } else if attempt.record.open {
+        } else if attempt.record.in_progress {
             EarlyEnd::WithLease(error)
         } else {
             EarlyEnd::Now(error, attempt)
@@ -285,7 +285,7 @@ impl Engine {
             AttemptStart::AlreadyEnded => return Ok(Executed::AlreadyEnded),
             AttemptStart::IdReused => return Ok(Executed::IdReused),
             AttemptStart::Crashed(attempt) => {
-                let times = attempt.record.crashed;
+                let times = attempt.record.crashes;
                 return Ok(FinishedAttempt::not_run(Error::Crashes { times }, attempt));
             }
         };

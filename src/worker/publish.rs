@@ -23,7 +23,7 @@ impl Engine {
         kind: &EventKind,
     ) -> Result<(), PublishError> {
         let position = (attempt.record.runs, attempt.next_event());
-        let (number, worker, now) = (attempt.record.begun, &self.settings.worker, self.clock.now());
+        let (number, worker, now) = (attempt.record.attempts, &self.settings.worker, self.clock.now());
         let event = event::progress_event(origin, number, position, worker, now, kind).map_err(|error| {
             tracing::error!("an event could not be built: {error}");
             PublishError { reason: error.to_string() }

@@ -75,7 +75,7 @@ impl Engine {
         let context = self.task_context(cx, attempt, &guard, Arc::new(reporter), Arc::new(events));
         let started = EventKind::Started(Started {
             verb: origin.verb.clone(),
-            attempt: attempt.record.begun,
+            attempt: attempt.record.attempts,
             worker: self.settings.worker.clone(),
             deadline: event::rfc3339(deadline),
         });
@@ -143,7 +143,7 @@ impl Engine {
             progress,
             events,
             clock: self.clock,
-            attempt: attempt.record.begun,
+            attempt: attempt.record.attempts,
             generation: cx.command.generation,
         }
     }

@@ -87,14 +87,14 @@ impl Engine {
         tracing::warn!(code = %error.code(), subject = delivery.subject, "stranded: {problem}");
         self.publish_dead_letter(&delivery, origin.as_ref(), reason, &problem).await?;
         if let Some(origin) = &origin {
-            let (attempts, _) = self.bus.attempts(&RecordKey::command(&origin.command())).await?;
+            let (record, _) = self.bus.attempts(&RecordKey::command(&origin.command())).await?;
             let result = ResultData {
                 outcome,
-                changed: attempts.changed(),
+                changed: record.changed(),
                 report: None,
                 error: Some(problem),
-                attempts: attempts.begun,
-                earlier_attempts: attempts.failed,
+                attempts: record.attempts,
+                earlier_attempts: record.failed,
                 fence: 0,
                 worker: self.settings.worker.clone(),
                 ended: event::rfc3339(self.clock.now()),

@@ -76,16 +76,16 @@ impl NatsBus {
     pub(super) async fn write_attempts(
         &self,
         key: &RecordKey,
-        attempts: &AttemptRecord,
+        record: &AttemptRecord,
         revision: u64,
     ) -> Result<Swap, Error> {
-        let text = serde_json::to_string(attempts).map_err(|error| Error::Malformed {
+        let text = serde_json::to_string(record).map_err(|error| Error::Malformed {
             what: format!("attempt record of {key}"),
             reason: error.to_string(),
         })?;
         let mut message = put(self.subjects.attempts(key), text);
         // A record without an attempt binds the id of a command that waits, and must not expire before it.
-        if attempts.brief && attempts.begun > 0 {
+        if record.read_only && record.attempts > 0 {
             message.expire_after(2 * SHORT_RETENTION);
         }
         self.swap(&stream_of(&self.subjects.attempt_bucket()), message, revision).await
