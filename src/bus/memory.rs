@@ -503,7 +503,7 @@ impl Bus for MemoryBus {
         written
     }
 
-    /// None: this bus delivers for ever, and nobody else settles its messages.
+    /// None: this bus has no limit of deliveries, and no other client settles its messages.
     fn stranded(&self, _: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>> {
         let clock = self.clock;
         stream::once(async move { clock.sleep(wait).await }).flat_map(|()| stream::empty()).boxed()

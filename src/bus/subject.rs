@@ -73,7 +73,7 @@ impl Subjects {
         Some((target.parse().ok()?, verb.to_owned()))
     }
 
-    /// Subject of the command stream while `sailhand topology apply` moves its messages. Nobody publishes on it.
+    /// Subject of the command stream while `sailhand topology apply` moves its messages. No client publishes on it.
     #[must_use]
     pub fn moving(&self) -> String {
         format!("{}.moving.>", self.prefix)
@@ -371,7 +371,7 @@ impl Subjects {
         buckets.swap_remove(1.min(buckets.len() - 1))
     }
 
-    /// What does not fit into a result. Apart from the parameters, which not everybody who reads results may see.
+    /// Attachments of results. Separate from the parameters, which not all readers of results may read.
     #[must_use]
     pub fn attachment_bucket(&self) -> String {
         format!("{}_attachment", self.prefix)

@@ -49,8 +49,8 @@ pub(super) fn fetch(root: &Path, name: &str, version: &str) -> Result<Chart, Err
                 "it is taken for a folder, as addresses begin with http://, https:// or oci://".to_owned()
             }
             (false, _) => "there is no such folder".to_owned(),
-            (true, []) => format!("looked for {}", looked.join(", ")),
-            (true, others) => format!("it has {name} of {}; looked for {}", others.join(", "), looked.join(", ")),
+            (true, []) => format!("none of {} exists", looked.join(", ")),
+            (true, others) => format!("it has {name} of {}; none of {} exists", others.join(", "), looked.join(", ")),
         };
         return Err(Error::Missing { place: root.display().to_string(), chart: chart(), reason });
     };
@@ -144,7 +144,7 @@ mod tests {
         }
         fs::write(root.path().join("base-1.27.1.tgz"), "").unwrap();
         let told = |root: &Path| fetch(root, "base", "1.27.0").unwrap_err().to_string();
-        assert!(told(root.path()).contains("it has base of 1.27.1, 1.28.1, 1.29.0, 1.30.3; looked for"));
+        assert!(told(root.path()).contains("it has base of 1.27.1, 1.28.1, 1.29.0, 1.30.3; none of"));
         assert!(told(&root.path().join("none")).ends_with("there is no such folder"));
         assert!(told(Path::new("ftp://charts.example")).contains("taken for a folder"));
         let before = fetch(root.path(), "base", "1.30.3").unwrap().digest;

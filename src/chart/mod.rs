@@ -132,7 +132,7 @@ impl Charts {
 }
 
 impl Chart {
-    /// A chart of these files. A source chart of Istio says version 1.0.0: it gets the version it was asked for by,
+    /// A chart of these files. A source chart of Istio says version 1.0.0: it gets the requested version,
     /// as the release's build would do.
     ///
     /// # Errors

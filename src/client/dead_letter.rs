@@ -156,7 +156,7 @@ impl Client {
 }
 
 /// Expiry of a replayed command. The time that remained to a dead letter is usually too short for another attempt, so the
-/// time between `time` and `expirytime` starts again. An expiry in an event without `time` is kept if it is in the future.
+/// time between `time` and `expirytime` starts again. An expiry in an event without `time` remains if it is in the future.
 fn replay_expiry(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     let expiry = read(expiry?)?;

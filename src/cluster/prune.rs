@@ -18,7 +18,7 @@ pub(super) struct Prune {
 }
 
 /// Compares the inventory with the set. Objects that are deleted or belong to another owner leave the inventory. What
-/// cannot be looked at, because its kind is not served at the moment, stays in it.
+/// cannot be read, because its kind is not served at the moment, stays in it.
 pub(super) async fn plan(
     cluster: &Cluster,
     entries: &BTreeSet<ObjectRef>,

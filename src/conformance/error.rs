@@ -95,7 +95,7 @@ pub enum Error {
     /// The API server.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
-    /// The guard told the run to stop.
+    /// The guard stopped the run.
     #[error(transparent)]
     Stopped(#[from] Stop),
     /// An event may be lost.

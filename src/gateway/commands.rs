@@ -82,7 +82,7 @@ pub(super) async fn state(
     Ok(Json(view).into_response())
 }
 
-/// The command of a path. A target of other principals is not told from a command that does not exist.
+/// The command of a path. A target of other principals gives the same response as a command that does not exist.
 fn command_id(caller: &Caller, (target, key): (String, String)) -> Result<CommandId, Refusal> {
     let missing = || Refusal::Missing(format!("{target}/{key}").chars().take(128).collect());
     let name: Target = target.parse().map_err(|()| missing())?;

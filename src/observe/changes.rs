@@ -172,7 +172,7 @@ mod tests {
         tracker.update(0, vec![server("a", State::Connected)]);
         let mut at = |now, state| tracker.update(now, vec![server("a", state)]).changed;
         assert!(at(1, State::Unreachable).is_empty() && at(2, State::Unreachable).is_empty());
-        assert!(at(3, State::Connected).is_empty(), "one good answer starts anew");
+        assert!(at(3, State::Connected).is_empty(), "one good answer resets the count");
         assert!(at(4, State::Unreachable).is_empty() && at(5, State::Unreachable).is_empty());
         assert_eq!(at(6, State::Unreachable)[0].fields, ["state"]);
         assert!(at(7, State::Unreachable).is_empty());

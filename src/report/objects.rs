@@ -70,7 +70,7 @@ pub struct ObjectLine {
     pub tone: Tone,
     /// Kind, namespace and name.
     pub object: String,
-    /// Why; empty if there is no reason.
+    /// Why; empty without a reason.
     pub reason: String,
     /// The error.
     pub problem: Option<Problem>,

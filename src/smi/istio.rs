@@ -152,7 +152,7 @@ pub struct Existing {
     pub governs: Governs,
 }
 
-/// What an object of somebody else applies to.
+/// What an object of another client applies to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Governs {
     /// Nothing that a translation could conflict with.

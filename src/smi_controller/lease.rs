@@ -153,7 +153,7 @@ impl Lease {
     }
 }
 
-/// Somebody else who wrote at the same time holds it.
+/// Another controller that wrote at the same time holds it.
 fn written(answer: Result<DynamicObject, ApiError>) -> Result<bool, ApiError> {
     match answer {
         Ok(_) => Ok(true),

@@ -1,5 +1,4 @@
-//! Runs the task of an attempt under its guard, while the attempt record, the lease and the events of the command are kept
-//! up to date. Ends a task that must stop at its next safe point.
+//! Runs the task of an attempt under its guard; meanwhile updates the attempt record, renews the lease and publishes events. Ends a task that must stop at its next safe point.
 
 use std::any::Any;
 use std::convert::Infallible;

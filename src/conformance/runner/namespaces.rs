@@ -27,7 +27,7 @@ const DEFAULT_DENY: &str = "smi.sailhand.dev/default-deny";
 
 /// A namespace of another run that is older is what a crash left: no run takes so long.
 const ABANDONED: i64 = 3600;
-/// A kept one is deleted after a day.
+/// Deletes a namespace with the label after a day.
 const KEPT: i64 = 24 * 3600;
 /// How long namespaces may take to go.
 const GONE_WITHIN: Duration = Duration::from_mins(2);

@@ -165,7 +165,7 @@ fn walk(expression: &Hir, texts: Vec<Text>) -> Result<Vec<Text>, Cannot> {
             texts.into_iter().filter(begins).collect()
         }
         HirKind::Look(Look::End) => texts.into_iter().map(Text::end).collect(),
-        HirKind::Look(_) => return Err("looks at word boundaries or line ends"),
+        HirKind::Look(_) => return Err("uses word boundaries or line ends"),
         HirKind::Capture(capture) => walk(&capture.sub, texts)?,
         HirKind::Concat(parts) => parts.iter().try_fold(texts, |texts, part| walk(part, texts))?,
         HirKind::Alternation(parts) => {

@@ -106,7 +106,7 @@ pub enum ConnectionError {
         /// Such as `dashboard "Mesh" (uid sailhand-mesh)`.
         object: String,
     },
-    /// None of the ways, or not the one that was asked for, fits this Grafana.
+    /// No way of delivery, or not the requested one, works with this Grafana.
     #[error("dashboards cannot be delivered to {address}: {reason}")]
     NoWay {
         /// Service or configured connection.

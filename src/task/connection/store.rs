@@ -195,7 +195,7 @@ impl Store {
         self.send(Method::GET, &Endpoint::of(endpoint), parameters, None).await
     }
 
-    /// The same for any method, with a JSON body. The request is sent once: an answer that is lost does not tell
+    /// The same for any method, with a JSON body. The request is sent once: a lost answer does not show
     /// whether the server has carried it out.
     ///
     /// # Errors

@@ -118,10 +118,10 @@ pub struct Entry {
     pub title: String,
     /// [`Item::sent`] of the last write.
     pub sent: String,
-    /// Version that Grafana gave it; none while a write is on its way.
+    /// Version that Grafana gave it; none while a write is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// Version before the write that is on its way; 0 when there was none.
+    /// Version before the write that is in progress; 0 when there was none.
     #[serde(default)]
     pub base: i64,
 }

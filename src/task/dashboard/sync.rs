@@ -38,7 +38,7 @@ impl Removal {
         self.0.clone()
     }
 
-    /// Marks what will be deleted, as a write that is on its way. The record is written before the first deletion,
+    /// Marks what will be deleted, as a write in progress. The record is written before the first deletion,
     /// which raises the fence of the installation.
     fn announce(&self, record: &mut Record) {
         for line in self.0.iter().filter(|line| line.action == Action::Deleted) {

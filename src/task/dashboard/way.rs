@@ -18,7 +18,7 @@ use crate::task::pods;
 /// API version of the Grafana Operator.
 pub const OPERATOR: &str = "grafana.integreatly.org/v1beta1";
 
-/// The way that a command asks for.
+/// The way of delivery that a command requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
@@ -97,7 +97,7 @@ pub struct Operator {
 /// Chooses.
 ///
 /// # Errors
-/// The way that was asked for does not fit, or the cluster cannot be asked.
+/// The requested way does not work, or a request to the cluster failed.
 pub async fn choose(cluster: &Cluster, grafana: &Store, params: &ApplyParams) -> Result<Delivery, Error> {
     let no_way = |reason: String| ConnectionError::NoWay { address: grafana.address.clone(), reason };
     let service = match grafana.service() {

@@ -1,5 +1,5 @@
 //! `mesh.upgrade`: another version, in place or by a revision beside the old one, in stages that can be stopped at,
-//! gone on from and rolled back. What is done is read off the cluster, not remembered.
+//! continued and rolled back. Completed stages are recognized in the cluster; no state is stored.
 
 mod canary;
 mod preview;
@@ -58,7 +58,7 @@ pub struct UpgradeParams {
     /// Values over those of the installation, as in `mesh.install`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Value>,
-    /// The last stage to do; the next command goes on from there. All when absent, but workloads are restarted in place
+    /// The last stage to do; the next command continues from there. All when absent, but workloads are restarted in place
     /// only when this says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Stage>,

@@ -99,7 +99,7 @@ pub struct Signal {
     /// The query that was sent.
     pub query: String,
     /// One value for each service (and version), at most 500. Empty: the store has no series, so there was no traffic
-    /// or nothing is scraped; `connection.check` tells which.
+    /// or nothing is scraped; `connection.check` shows which.
     pub values: Vec<SignalValue>,
 }
 

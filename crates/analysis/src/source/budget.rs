@@ -35,7 +35,7 @@ impl Limits<'_> {
     }
 }
 
-/// What is left for the documents of one reading, shared by its threads.
+/// Remaining budget for the documents of one input, shared by its threads.
 #[derive(Debug)]
 pub struct Budget {
     copies: usize,
