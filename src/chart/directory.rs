@@ -13,7 +13,7 @@ use super::{Chart, Error, MAX_BYTES, MAX_FILES, archive, hex};
 /// Deepest folder of a chart.
 const DEPTH: usize = 8;
 
-/// Most entries of the folder that are read for versions, and most versions in an error.
+/// Maximum number of entries of the folder that are read for versions, and of versions in an error.
 const MOST: usize = 1000;
 const NAMED: usize = 10;
 

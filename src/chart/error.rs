@@ -26,7 +26,7 @@ pub enum Error {
         reason: String,
     },
     /// The chart is not the one it was.
-    #[error("chart {chart} has digest {found}, and {wanted} is pinned")]
+    #[error("chart {chart} has digest {found}, but {wanted} is pinned")]
     Digest {
         /// Name and version.
         chart: String,

@@ -170,13 +170,13 @@ fn about_chart(text: &[u8]) -> Result<Map<String, Value>, String> {
     serde_saphyr::from_str(text).map_err(|error| error.to_string().lines().take(1).collect())
 }
 
-/// Most bytes of a `Chart.yaml`.
+/// Maximum number of bytes of a `Chart.yaml`.
 const MAX_ABOUT: usize = 1 << 16;
 
 /// What Istio's charts say before a release is built of them.
 const UNSTAMPED: &str = "1.0.0";
 
-/// Most files, and bytes of all of them.
+/// Maximum number of files, and bytes of all of them.
 const MAX_FILES: usize = 1_000;
 const MAX_BYTES: u64 = 16 << 20;
 

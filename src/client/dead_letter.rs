@@ -56,7 +56,7 @@ pub struct Filter {
     pub code: Option<String>,
     /// Earliest time of publication; `None` means all.
     pub since: Option<OffsetDateTime>,
-    /// Most dead letters; older ones are left out.
+    /// Maximum number of dead letters; older ones are left out.
     pub limit: usize,
 }
 

@@ -15,7 +15,7 @@ use super::{Client, CommandState, Error, Observation, Observed};
 use crate::bus;
 use crate::event::{CommandKey, EventKind, rfc3339, verb_and_version};
 
-/// Most queued commands that are read. Each needs one request of about 0.3 ms.
+/// Maximum number of queued commands that are read. Each needs one request of about 0.3 ms.
 const MAX_QUEUE: usize = 2_000;
 /// Longest duration of a command: older events belong to commands that have ended.
 const MAX_RUN: time::Duration = time::Duration::hours(24);

@@ -10,7 +10,7 @@ use crate::event::CommandKey;
 
 /// Shortest prefix of a key, in hex digits.
 const MIN_PREFIX: usize = 4;
-/// Most keys that an error lists.
+/// Maximum number of keys that an error lists.
 const NAMED: usize = 5;
 
 impl Client {

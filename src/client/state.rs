@@ -21,7 +21,7 @@ pub enum State {
     Queued,
 }
 
-/// Most messages of a queue that are searched. Each needs one request of about 0.3 ms.
+/// Maximum number of messages of a queue that are searched. Each needs one request of about 0.3 ms.
 pub(super) const MAX_QUEUE: usize = 10_000;
 
 impl Client {

@@ -21,7 +21,7 @@ use crate::guard::Guard;
 
 /// Container of the echo server and client.
 const CONTAINER: &str = "echo";
-/// Most output of one exec, bytes: 2,000 answers have about 3 MiB.
+/// Largest output of one exec, bytes: 2,000 answers have about 3 MiB.
 const MOST: u64 = 16 * 1024 * 1024;
 /// Limit of one exec, beyond the client's own.
 const GRACE: Duration = Duration::from_secs(15);

@@ -233,7 +233,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Most texts of one list.
+    /// Maximum number of texts of one list.
     pub const TEXTS: usize = 12;
     /// Longest text, bytes.
     pub const TEXT: usize = 300;

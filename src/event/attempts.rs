@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
 
-/// Most objects that an attempt lists. Further ones are counted in `objects_omitted`.
+/// Maximum number of objects that an attempt lists. Further ones are counted in `objects_omitted`.
 const MAX_OBJECTS: usize = 20;
 
-/// Most attempts that are listed. By default a verb has at most 8.
+/// Maximum number of attempts that are listed. By default a verb has at most 8.
 const MAX_ATTEMPTS: usize = 16;
 
 /// A failed attempt that was followed by another one.

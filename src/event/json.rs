@@ -7,9 +7,9 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Most values in a text. In memory a value needs many times the two bytes that it can have in the text.
+/// Maximum number of values in a text. In memory a value needs many times the two bytes that it can have in the text.
 pub const MAX_VALUES: usize = 1_000_000;
-/// Most characters of a name in an error.
+/// Maximum number of characters of a name in an error.
 const NAMED: usize = 64;
 
 /// Reads one value and nothing after it. `serde_json` limits the nesting to 128 levels.

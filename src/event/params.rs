@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::Error;
 use crate::suggest;
 
-/// Most references within a schema that are followed.
+/// Maximum number of references within a schema that are followed.
 const HOPS: usize = 8;
-/// Most choices or names that an error lists.
+/// Maximum number of choices or names that an error lists.
 const LISTED: usize = 24;
-/// Most characters of a name in an error.
+/// Maximum number of characters of a name in an error.
 const NAMED: usize = 64;
 
 /// The compiled schema of a verb.

@@ -15,7 +15,7 @@ pub enum Profile {
     Demo,
     /// The control plane only.
     Minimal,
-    /// Nothing but what `components` and `gateways` name.
+    /// Only the components in `components` and `gateways`.
     Empty,
     /// Control plane, CNI and ztunnel; no gateways.
     Ambient,

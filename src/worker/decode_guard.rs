@@ -18,7 +18,7 @@ use crate::event::{self, Command, Origin, Outcome, dataref};
 use crate::failpoint::{Step, reach};
 use crate::task::DynTask;
 
-/// Delivery of a message from which on its decoding is recorded.
+/// First delivery of a message whose decoding is recorded.
 const RECORDED_FROM: u64 = 2;
 /// Crashes during recorded decodings after which the message is quarantined.
 const MAX_CRASHES: u32 = 2;

@@ -13,7 +13,7 @@ use crate::task::SlotClass;
 
 /// Between two reads of the stream.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Most commands of one verb in one read.
+/// Maximum number of commands of one verb in one read.
 const BATCH: usize = 16;
 
 impl Engine {

@@ -11,7 +11,7 @@ use super::alternatives::{depends_on_others, run_objects};
 use super::run::settle;
 use super::{Finding, ObjectRef, Resource, Rule, Snapshot};
 
-/// Most combinations of kustomizations that are analyzed. Of further ones, only findings that do not depend on other
+/// Maximum number of combinations of kustomizations that are analyzed. Of further ones, only findings that do not depend on other
 /// objects are reported.
 const MOST_COMBINATIONS: usize = 64;
 

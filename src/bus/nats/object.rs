@@ -16,7 +16,7 @@ use crate::bus::Error;
 
 /// Longest time to read one object.
 const READ: Duration = Duration::from_secs(30);
-/// Most chunks of one object. Clients write chunks of 128 KiB by default.
+/// Maximum number of chunks of one object. Clients write chunks of 128 KiB by default.
 const MAX_CHUNKS: u64 = 4096;
 /// Longest id of the chunks of an object, bytes. Clients write 22.
 const MAX_ID: usize = 64;

@@ -8,7 +8,7 @@ use regex_syntax::hir::{Class, Dot, Hir, HirKind, Look};
 
 /// Longest expression, in bytes.
 const MAX_LENGTH: usize = 1024;
-/// Most patterns that one expression becomes.
+/// Maximum number of patterns that one expression becomes.
 const MAX_PATTERNS: usize = 32;
 
 /// A pattern of an AuthorizationPolicy.

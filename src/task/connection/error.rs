@@ -14,8 +14,8 @@ pub enum ConnectionError {
         /// Names that exist.
         known: Vec<String>,
     },
-    /// The connection is one to another kind of server.
-    #[error("connection {name:?} is one to {is}, not to {wanted}")]
+    /// The connection is for another kind of server.
+    #[error("connection {name:?} is for {is}, but the command needs {wanted}")]
     OtherKind {
         /// Name of the connection.
         name: String,

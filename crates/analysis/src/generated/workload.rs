@@ -9,7 +9,7 @@ use crate::{Kind, Resource, Value};
 
 /// Depth below `spec` to which templates are searched.
 const DEEPEST: usize = 4;
-/// Most templates of one object.
+/// Maximum number of templates of one object.
 const MOST: usize = 32;
 
 /// A workload for each pod template of an object.

@@ -9,9 +9,9 @@ use super::MAX_BYTES;
 const COPIES_PER_BYTE: usize = 16;
 /// What they may copy beyond that, so that short files may use them freely.
 const COPIES_SPARE: usize = 1 << 20;
-/// Most bytes they may copy, whatever the length of the input.
+/// Maximum number of bytes they may copy, whatever the length of the input.
 const MAX_COPIES: usize = 64 << 20;
-/// Most documents that cannot be read; later documents are skipped.
+/// Maximum number of documents that cannot be read; later documents are skipped.
 const MAX_ERRORS: usize = 1_000;
 
 /// Limits that the caller of a reading sets.

@@ -15,9 +15,9 @@ use super::{Build, Error, MAX_BYTES, Sources};
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// Deepest folder below the given one.
 const MAX_FOLDERS: usize = 32;
-/// Most entries of all folders below the one named; later entries are skipped.
+/// Maximum number of entries of all folders below the one named; later entries are skipped.
 const MAX_ENTRIES: usize = 500_000;
-/// Most bytes of all files that are named or found, together.
+/// Maximum number of bytes of all files that are named or found, together.
 const MAX_TOTAL: usize = 1 << 30;
 
 /// Adds the contents of files; for a folder, those of all `.yaml`, `.yml` and `.json` files below it, sorted by name.

@@ -34,7 +34,7 @@ pub struct RepeatedKey {
     pub differs: bool,
 }
 
-/// Most repeated keys of one document that are reported.
+/// Maximum number of repeated keys of one document that are reported.
 const MAX_REPEATED: usize = 100;
 
 /// Why parsing stopped.
@@ -68,9 +68,9 @@ pub fn read(text: &str, budget: &Budget) -> Result<Document, Fault> {
         .or_else(|fault| indented(text, &fault, budget).map_or(Err(fault), |text| read_strictly(&text, budget)))
 }
 
-/// Most lines of a document whose indentation is corrected.
+/// Maximum number of lines of a document whose indentation is corrected.
 const MAX_INDENTED: usize = 64;
-/// Most bytes that are read again for it.
+/// Maximum number of bytes that are read again for it.
 const MAX_READ_AGAIN: usize = 16 << 20;
 
 /// The text with corrected indentation, if the only error is a flow collection at the column of its key:

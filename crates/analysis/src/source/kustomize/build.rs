@@ -43,9 +43,9 @@ const FIELDS: [&str; 26] = [
     "buildMetadata",
     "helmGlobals",
 ];
-/// Most objects that builds collect, all together, counted at each kustomization on their way.
+/// Maximum number of objects that builds collect, all together, counted at each kustomization on their way.
 const MOST_OBJECTS: usize = 200_000;
-/// Most bytes of manifests that builds collect, counted alike.
+/// Maximum number of bytes of manifests that builds collect, counted alike.
 const MOST_BYTES: usize = 256 << 20;
 
 /// What builds have collected so far.

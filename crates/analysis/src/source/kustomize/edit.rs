@@ -83,7 +83,7 @@ pub struct FieldSpec {
 }
 
 impl FieldSpec {
-    /// Of a line of a table: `PATH`, then `kind=`, `group=`, `version=` and `create` in any order.
+    /// Parses a line of a table: `PATH`, then `kind=`, `group=`, `version=` and `create` in any order.
     pub fn parse(line: &str) -> Self {
         let mut words = line.split_whitespace();
         let mut spec = Self { path: words.next().unwrap_or_default().to_owned(), ..Self::default() };
