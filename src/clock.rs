@@ -1,5 +1,5 @@
-//! The one source of time. Durations and timers are tokio's, so a test that pauses tokio's clock owns them; the
-//! wall clock follows the same pause when made by [`Clock::starting_at`].
+//! The one source of time. Durations and timers are tokio's, so tests control them by pausing tokio's clock.
+//! A clock of [`Clock::starting_at`] follows it too.
 
 use std::time::Duration;
 

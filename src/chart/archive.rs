@@ -1,5 +1,4 @@
-//! Reads a chart's archive into memory without trusting it: no links, no paths outside of its folder, bounded. Knows
-//! not where it came from.
+//! Reads a chart's archive into memory without trusting it: no links, no paths outside of its folder, bounded.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! What can go wrong with charts, and its class (see docs/errors).
+//! Errors of charts (see docs/errors).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Gets a thing by its address: bounded in time and size, a few redirects, never from TLS to none. Knows no charts.
+//! Fetches a URL: limited in time and size, with few redirects, and none from TLS to plaintext.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Charts of an OCI registry: manifest by tag, archive by digest, a token if the registry requires one (OCI
 //! distribution specification 1.1; helm.sh "Use OCI-based registries"). Anonymous: a mirror that requires credentials is
-//! not supported. Knows no repository.
+//! not supported.
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};

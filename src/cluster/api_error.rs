@@ -1,4 +1,4 @@
-//! What the API server's refusals mean. Pure: from a client error to a cause with its class. Knows no objects.
+//! Classifies errors of the API server by their cause. Pure.
 
 use std::time::Duration;
 

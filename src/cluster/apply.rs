@@ -1,5 +1,4 @@
-//! Applies a set of objects as one installation: plan, fence, write phase by phase, prune, wait. Knows no task and
-//! no bus.
+//! Applies a set of objects as one installation: plan, fence, write phase by phase, prune, wait.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

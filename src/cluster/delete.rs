@@ -1,4 +1,4 @@
-//! Deletes an installation, or some of its objects, in reverse order. Knows no task and no bus.
+//! Deletes an installation, or some of its objects, in reverse order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which kinds a cluster serves, remembered. Knows nothing of what is applied.
+//! Discovers the kinds that a cluster serves, and caches them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What can go wrong with a cluster, and its class (see docs/errors).
+//! Errors of a cluster (see docs/errors).
 
 use super::api_error::ApiError;
 use super::manifest;

@@ -1,6 +1,6 @@
-//! What an installation has in the cluster, in one `ConfigMap`: the parent of an apply set (KEP-3659), so that other
-//! tools see it too. The same object carries the fence and the generation, written by compare-and-swap, and so is the
-//! one check that holds against a worker that slept past its lease.
+//! The inventory of an installation, a `ConfigMap` that lists its objects: the parent of an apply set (KEP-3659), so that other
+//! tools see it too. The same object carries the fence and the generation, written by compare-and-swap, which
+//! stops a worker that was suspended for longer than its lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -52,7 +52,7 @@ pub fn read(text: &str) -> Result<Vec<DynamicObject>, Error> {
     Ok(objects.into_iter().map(|(object, _)| object).collect())
 }
 
-/// Where something starts in a manifest.
+/// A position in a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// From 1, documents without content not counted.

@@ -1,4 +1,4 @@
-//! Which objects of an inventory are deleted because they left the set, and which stay in spite of it.
+//! Decides which objects of an inventory are pruned because they are no longer desired.
 
 use std::collections::{BTreeSet, HashSet};
 

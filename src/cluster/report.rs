@@ -1,4 +1,4 @@
-//! What a command did to each object; part of the wire contract.
+//! The report of a command about its objects; part of the wire contract.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Writes one object, as planned. Knows no order and no inventory.
+//! Writes one object as planned. Independent of order and inventory.
 
 use std::borrow::Cow;
 use std::time::Duration;

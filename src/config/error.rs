@@ -1,4 +1,4 @@
-//! Why a configuration is refused: which key, from where, and what is wrong with it.
+//! Errors of the configuration: the key, its source, and what is wrong with it.
 
 use std::path::PathBuf;
 

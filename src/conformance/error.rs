@@ -1,4 +1,4 @@
-//! What ends a run without a verdict, and its class (see docs/errors).
+//! Errors that end a conformance run without a verdict (see docs/errors).
 
 use crate::cluster;
 use crate::error::{Class, Classify, Code};

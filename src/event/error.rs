@@ -1,4 +1,4 @@
-//! Why a message is not a command.
+//! Errors of messages that are not valid commands.
 
 use crate::error::{Class, Classify, Code};
 

@@ -1,4 +1,4 @@
-//! Why something about a mesh is refused, and the code it carries (see docs/errors).
+//! Errors of mesh commands (see docs/errors).
 
 use super::owner::Owner;
 use super::{Component, Finding, ObservedMesh, Severity};

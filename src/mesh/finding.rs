@@ -1,4 +1,4 @@
-//! What a check has found, for a person to read and a machine to count.
+//! Findings of checks.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

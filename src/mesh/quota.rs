@@ -1,6 +1,6 @@
-//! Whether the `ResourceQuota`s of a namespace leave enough for what an installation creates in it. Pure.
+//! Checks whether an installation exceeds the `ResourceQuota`s of a namespace. Pure.
 //!
-//! Source: kubernetes.io/docs/concepts/policy/resource-quotas. Quotas with scopes are not judged.
+//! Source: kubernetes.io/docs/concepts/policy/resource-quotas. Quotas with scopes are not checked.
 
 use std::collections::BTreeMap;
 

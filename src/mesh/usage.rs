@@ -1,4 +1,4 @@
-//! Who is in the mesh, with which revision, and which injectors would take the same pods. Pure: judges labels.
+//! Determines the revision of namespaces and pods, and injectors that select the same pods. Pure.
 //!
 //! Sources: `manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml`, sail-operator
 //! `pkg/revision` (what counts as in use).

@@ -1,4 +1,5 @@
-//! What changes among the servers of a cluster, from one list to the next: discovered, changed, lost. Pure; time is given.
+//! Compares the servers of a cluster with those of the previous discovery: discovered, changed, lost. Pure; the caller passes
+//! the time.
 //!
 //! A consumer that keeps the servers of `discovered` and `changed` by fingerprint, and removes those of `lost`, has the
 //! state. A server that is away for a moment, or does not answer once, causes no event.

@@ -1,4 +1,4 @@
-//! What discovery reports: one entry for each server found.
+//! The report of discovery: one entry for each server.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What the translation reads: SMI objects, and what it has to know of the cluster.
+//! Input of the translation: SMI objects, and the objects of the cluster that it depends on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! Watches fill stores (`follow.rs`, `stores.rs`). Whenever a store changes, the leader (`lease.rs`) translates all of
 //! them with [`crate::smi::translate()`] and writes what differs (`reconcile.rs`, `write.rs`), then reports refusals and
-//! conflicts (`report.rs`). Knows no bus and no task.
+//! conflicts (`report.rs`).
 
 mod error;
 mod follow;

@@ -1,4 +1,4 @@
-//! What pods say about themselves: ready, in the mesh, chosen by labels. Pure.
+//! Properties of pods: ready, in the mesh, selected by labels. Pure.
 
 use serde_json::Value;
 

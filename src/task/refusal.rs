@@ -1,5 +1,4 @@
-//! Why a task will not write what it could, although the command is well formed: the state of the cluster speaks
-//! against it. Knows no task in particular.
+//! Why a task refuses to write although the command is valid: the state of the cluster forbids it. Shared by all tasks.
 
 use crate::error::{Class, Classify, Code};
 

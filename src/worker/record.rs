@@ -1,4 +1,4 @@
-//! How the record of a command's attempts changes: pure functions. `attempt.rs` writes their results with
+//! Changes of the attempt record of a command, as pure functions. `attempt.rs` writes their results with
 //! compare-and-swap, and `tests/it_prop/protocol` explores them in a model of the delivery protocol.
 
 use std::time::Duration;

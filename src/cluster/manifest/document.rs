@@ -1,5 +1,4 @@
-//! From text to located JSON values: splits at YAML's document markers and reads each part as JSON or YAML. Knows
-//! nothing of Kubernetes.
+//! Parses text to JSON values with positions: splits it at document markers of YAML and parses each part as JSON or YAML.
 
 use serde::de::DeserializeSeed;
 use serde_json::Value;

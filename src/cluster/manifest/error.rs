@@ -1,4 +1,4 @@
-//! What can be wrong with a manifest. All of it is terminal: the same text stays wrong.
+//! Errors of manifests. All are terminal, because the same text cannot become valid.
 
 use super::Place;
 use crate::error::{Class, Classify, Code};

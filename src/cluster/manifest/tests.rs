@@ -1,4 +1,4 @@
-//! What the reader accepts, how it reads YAML's traps, and what it refuses.
+//! Accepted, ambiguous and rejected manifests.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What is waited for and what is known about it. Pure: is shown objects and pods, answers what is still open.
+//! The objects that a command waits for, with their readiness. Pure: gets objects and pods, and returns what is not ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 

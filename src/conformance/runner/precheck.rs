@@ -1,4 +1,4 @@
-//! What must be true of the target before anything is written: a control plane, and CRDs in the suite's version.
+//! Checks the target before the run writes: a control plane, and CRDs in the version of the suite.
 
 use serde_json::Value;
 

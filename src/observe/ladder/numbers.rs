@@ -1,4 +1,4 @@
-//! What makes numbers wrong although everything is scraped.
+//! Causes of wrong numbers although all targets are scraped.
 
 use std::collections::BTreeSet;
 

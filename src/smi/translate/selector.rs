@@ -1,4 +1,4 @@
-//! Which labels select the pods of a `ServiceAccount` and no others.
+//! Finds labels that select exactly the pods of a `ServiceAccount`.
 //!
 //! Istio selects workloads by labels, SMI by identity. For each distinct set of labels that the pods of an identity have,
 //! there is one selector. It is exact when no pod of another identity has these labels too.

@@ -1,4 +1,4 @@
-//! How an addon is described, and the Kubernetes objects a description stands for. Pure; knows no addon in particular.
+//! The description of an addon, and its Kubernetes objects. Pure, and independent of the single addons.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What goes wrong with a connection.
+//! Errors of connections.
 
 use crate::error::{Class, Classify, Code};
 use crate::observe::envelope::Unusable;

@@ -1,4 +1,4 @@
-//! What of the cluster explains missing targets and false numbers: pods with a proxy, monitors, policies, and the rights of
+//! Reads the objects of the cluster that explain missing targets and wrong numbers: pods with a proxy, monitors, policies, and the rights of
 //! the store's service account.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};

@@ -1,4 +1,4 @@
-//! How dashboards get into a Grafana: by `ConfigMaps` that its sidecar reads, by custom resources of the Grafana Operator, or
+//! Chooses how dashboards are delivered to a Grafana: by `ConfigMaps` that its sidecar reads, by custom resources of the Grafana Operator, or
 //! by its HTTP API.
 
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-//! Which labels a mode means and what has to be written to a namespace to get there. Pure.
+//! The labels of a mode, and the changes to a namespace that set them. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Restarts the workloads of a namespace as `kubectl rollout restart` does. Knows nothing of labels.
+//! Restarts the workloads of a namespace as `kubectl rollout restart` does.
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-//! What a cluster holds that a policy will meet: read here, and nothing else.
+//! Reads the objects of the cluster that a policy affects or depends on.
 
 use serde_json::Value;
 

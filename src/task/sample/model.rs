@@ -1,5 +1,4 @@
-//! How a sample application is described, and the Kubernetes objects a description stands for. Pure; knows no
-//! application in particular and no cluster.
+//! The description of a sample application, and its Kubernetes objects. Pure, and independent of the single applications.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What the cluster has of a service before its traffic is shaped: the pods of its subsets, what we wrote earlier, and
-//! what others wrote about the same host. Reads, and writes nothing.
+//! Reads the live state of a service: the pods of its subsets, our objects, and objects of others for the same host. Does not
+//! write.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What is wanted, as Istio's objects: one `DestinationRule` and one `VirtualService` for each service.
+//! Builds the desired Istio objects: one `DestinationRule` and one `VirtualService` for each service.
 //! Pure. Fields are those of istio/api's networking/v1.
 
 use std::collections::BTreeMap;

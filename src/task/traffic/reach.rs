@@ -1,4 +1,4 @@
-//! Whether rules for requests can do anything for a Service, by what its kind, its ports and its namespace are. Pure.
+//! Warns when HTTP rules cannot apply to a Service, because of its type, its ports or its namespace. Pure.
 //!
 //! Sources: istio.io "Protocol selection", "Traffic management" (headless Services are passed through to the address
 //! that the client chose), "Use Layer 7 features" of the ambient mode.

@@ -1,5 +1,5 @@
-//! What controllers may create from objects that no rule inputs: named where the controller's documentation gives the
-//! name, with any name where it does not.
+//! Lists objects that controllers may create from objects that no rule reads: by name if the documentation of the controller
+//! states the name, otherwise with any name.
 
 use super::{SECRET, SERVICE, SERVICE_ACCOUNT, Source, WORKLOAD, generated, map};
 use crate::resource::group_and_version;

@@ -1,5 +1,5 @@
-//! What the facts need to know of a JSON value, so that they work on the values of the analysis and on those of a
-//! cluster's client.
+//! The trait by which the facts about Istio read JSON, so that they apply to the values of the analysis and to those of a
+//! Kubernetes client.
 
 use crate::Value;
 

@@ -1,4 +1,4 @@
-//! How a namespace takes part in the mesh. Source: istio `pkg/config/analysis/analyzers/util/in_mesh.go`,
+//! Whether a namespace is part of the mesh, by sidecar injection or ambient mode. Source: istio `pkg/config/analysis/analyzers/util/in_mesh.go`,
 //! `manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml`.
 
 use super::Json;

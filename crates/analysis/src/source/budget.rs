@@ -1,4 +1,4 @@
-//! What reading may cost, as a share of the input: one budget for all documents of a reading. Pure.
+//! Limits the memory of parsing in proportion to the input, with one budget for all of its documents. Pure.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
