@@ -129,7 +129,7 @@ pub enum Error {
         own: u64,
     },
     /// A newer command has been applied.
-    #[error("installation {installation}: generation {stored} has been applied, this is {own}")]
+    #[error("installation {installation}: generation {stored} was applied before; this command has generation {own}")]
     Superseded {
         /// The installation.
         installation: String,

@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(at(9, State::Refused)[0].fields, ["state"], "a refused credential is an answer");
     }
 
-    /// Folding the events gives the state that the tracker has, whatever comes and goes.
+    /// The events yield the state of the tracker.
     #[test]
     fn events_fold_into_the_state() {
         for seed in 0..200 {

@@ -141,7 +141,7 @@ impl NatsBus {
         };
         if let Err(error) = moved.await {
             let error: Error = error;
-            tracing::debug!(command = %cancellation.key, "its scheduled retry is not moved to now: {error}");
+            tracing::debug!(command = %cancellation.key, "cannot make the scheduled retry due now: {error}");
         }
     }
 }

@@ -56,7 +56,7 @@ pub enum ConnectionError {
         /// What is wrong; no secret.
         reason: String,
     },
-    /// Grafana answers with an error that is none of the others.
+    /// Another error of Grafana.
     #[error("{address}: Grafana rejects {request}: {message} (HTTP {status})")]
     Rejected {
         /// Service or configured connection.

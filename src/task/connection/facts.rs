@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::listing;
 use super::store::Store;
+use crate::analysis::istio::membership::NamespaceMode;
 use crate::analysis::istio::pod::has_sidecar;
 use crate::cluster::{self, Cluster};
 use crate::observe::ladder::{Answers, Mesh, namespaces_without_targets};
@@ -166,7 +167,24 @@ fn ambient_without_waypoint(namespaces: &[Value], gateways: &[Value]) -> Vec<Str
     };
     namespaces
         .iter()
-        .filter(|space| space["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient" && !has_waypoint(space))
+        .filter(|space| NamespaceMode::of_labels(&space["metadata"]["labels"]).is_ambient() && !has_waypoint(space))
         .filter_map(|space| space["metadata"]["name"].as_str().map(str::to_owned))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn namespace_with_sidecar_injection_needs_no_waypoint() {
+        let namespace = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
+        let namespaces = [
+            namespace("ambient", json!({"istio.io/dataplane-mode": "ambient"})),
+            namespace("injected", json!({"istio.io/dataplane-mode": "ambient", "istio-injection": "enabled"})),
+        ];
+        assert_eq!(ambient_without_waypoint(&namespaces, &[]), ["ambient"]);
+    }
 }

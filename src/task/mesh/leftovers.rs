@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::active_pods::retain_active;
 use super::facts::list;
+use crate::analysis::istio::membership::LABELS;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Component, ObservedMesh, usage};
 use crate::task::Error;
@@ -101,7 +102,7 @@ pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, Clu
 pub(super) async fn with_mesh_labels(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
     let marked = |namespace: &Value| {
         let labels = usage::labels(namespace);
-        ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"].iter().any(|key| labels.contains_key(*key))
+        LABELS.iter().any(|key| labels.contains_key(*key))
     };
     let found = list(cluster, "v1", "Namespace", None).await?;
     let names = found.iter().filter(|it| marked(it)).filter_map(|it| it["metadata"]["name"].as_str());
