@@ -21,14 +21,14 @@ pub enum Error {
     Credentials {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: Source,
     },
     /// A publish or request was not answered, or not with success.
     #[error("{operation} on {subject} failed")]
     Request {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// Where.
         subject: String,
@@ -39,7 +39,7 @@ pub enum Error {
     /// The server answered a publish with an error.
     #[error("NATS refused {operation} on {subject}: {description} ({code})")]
     Refused {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// Where.
         subject: String,
@@ -60,11 +60,11 @@ pub enum Error {
     /// The server's permissions do not allow it.
     #[error("NATS does not permit {operation} on {subject}: {reason}")]
     Denied {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// Where.
         subject: String,
-        /// What the server says.
+        /// Answer of the server.
         reason: String,
     },
     /// A stream, bucket or consumer is not as declared.

@@ -52,7 +52,7 @@ impl std::fmt::Display for RecordKey {
     }
 }
 
-/// What is stored with the result of a command.
+/// The record that is stored with the result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultRecord {
     /// Verb and parameters of the command. `None` for the result of a message that is not a valid command.

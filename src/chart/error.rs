@@ -40,7 +40,7 @@ pub enum Error {
     Unsafe {
         /// Name and version.
         chart: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The renderer could not be run.
@@ -62,7 +62,7 @@ pub enum Error {
     Refused {
         /// Name and version.
         chart: String,
-        /// What it said.
+        /// Its output.
         reason: String,
     },
 }

@@ -39,7 +39,7 @@ pub struct Chart {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
-/// What a chart is rendered with.
+/// Input of rendering a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Release {
     /// Helm's release name.
@@ -60,7 +60,7 @@ pub trait Renderer: Send + Sync {
     /// The manifest, CRDs included, hooks left out.
     ///
     /// # Errors
-    /// What the renderer says.
+    /// Version of the renderer.
     async fn render(&self, chart: &Chart, release: &Release) -> Result<String, Error>;
 
     /// Differs when the same chart may be rendered differently.

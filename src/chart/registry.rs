@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::http::{Answer, Http};
 use super::{Error, MAX_BYTES};
 
-/// What a manifest is, and the layer that is the chart.
+/// Media types of a manifest, and of the layer that contains the chart.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 

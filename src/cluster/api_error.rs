@@ -92,7 +92,7 @@ fn fields(conflicts: &[FieldConflict]) -> String {
 }
 
 impl ApiError {
-    /// What a client error means.
+    /// Classifies an error of the client.
     #[must_use]
     pub fn of(error: &kube::Error) -> Self {
         match error {
@@ -113,7 +113,7 @@ impl ApiError {
         }
     }
 
-    /// What a status in the API server's own words means.
+    /// Classifies a status of the API server.
     fn answered(status: &Status) -> Self {
         let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
         let causes = status.details.as_ref().map_or(&[][..], |details| details.causes.as_slice());

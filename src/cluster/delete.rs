@@ -64,7 +64,7 @@ struct Run<'a> {
     report_builder: ReportBuilder,
 }
 
-/// What is to be done about the candidates.
+/// The plan for the candidates.
 #[derive(Default)]
 struct Judged {
     doomed: Vec<DeleteCandidate>,
@@ -72,7 +72,7 @@ struct Judged {
     staying: BTreeSet<ObjectRef>,
 }
 
-/// What is to be done about one object that is there.
+/// The plan for one live object.
 enum Verdict {
     Delete,
     /// It stays in the cluster and in the inventory.
@@ -141,7 +141,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// What the cluster has of the candidates, by their place in the list.
+    /// The live candidates, by their index.
     async fn live(&self, candidates: &[Candidate]) -> Result<HashMap<usize, Value>, Error> {
         let served = |(number, (located, object)): (usize, &Candidate)| match located {
             Located::Served(kind) => Some((number, kind.clone(), object.clone())),

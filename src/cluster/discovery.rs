@@ -69,7 +69,7 @@ impl Kind {
 /// All kinds by group and name, the preferred version first.
 type Served = HashMap<(String, String), Vec<Kind>>;
 
-/// What one cluster serves.
+/// The kinds that a cluster serves.
 #[derive(Default)]
 pub(super) struct Kinds {
     known: Mutex<Option<(Instant, Arc<Served>)>>,

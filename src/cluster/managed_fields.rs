@@ -17,7 +17,7 @@ pub(super) fn owned(live: &Value) -> Option<&Value> {
     ours.get("fieldsV1")
 }
 
-/// What can be said of an object without asking the API server.
+/// The comparison of an object without a request to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Comparison {
     /// Every wanted field has its value in the cluster, and we own these fields and no others.

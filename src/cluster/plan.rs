@@ -30,9 +30,9 @@ const STAND_IN: &str = "default";
 pub(super) struct Planned {
     pub desired: Desired,
     pub decision: Decision,
-    /// What a person should know of the object beside the decision.
+    /// Warnings about the object.
     pub note: Option<String>,
-    /// What would change; only filled for a dry run.
+    /// The differences; only in a dry run.
     pub diff: Vec<FieldChange>,
 }
 
@@ -298,7 +298,7 @@ async fn ask_elsewhere(cluster: &Cluster, desired: &Desired, force: bool) -> Res
     ask(cluster, &moved, force).await
 }
 
-/// What a refused dry run means.
+/// Classifies a rejected dry run.
 fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
     match error.fault() {
         Some(ApiError::Immutable(_)) if may_recreate(desired, options) => Decision::Recreate(Seen::of(live, &[])),

@@ -6,7 +6,7 @@ use super::locate::{self, DiscoveryLag, Located};
 use super::removal::DeleteCandidate;
 use super::{Cluster, Error, ObjectRef, ObjectReport, live, order, ownership};
 
-/// What happens to the entries that are no longer desired.
+/// The plan for entries that are no longer desired.
 #[derive(Default)]
 pub(super) struct Prune {
     /// To be deleted.

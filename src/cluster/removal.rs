@@ -48,7 +48,7 @@ impl DeleteCandidate {
     }
 }
 
-/// What the deletions are done under.
+/// Context of the deletions.
 pub(super) struct Removal<'a> {
     pub cluster: &'a Cluster,
     pub guard: &'a Guard,
@@ -56,7 +56,7 @@ pub(super) struct Removal<'a> {
     pub progress: &'a dyn Progress,
     /// The word for progress steps.
     pub phase: &'static str,
-    /// What the report calls it.
+    /// Name of the action in the report.
     pub action: Action,
     /// How long to wait until all are deleted; `None` waits between the phases only.
     pub wait: Option<Duration>,

@@ -23,7 +23,7 @@ pub enum Error {
         key: String,
         /// The file, variable or flag that set it.
         origin: String,
-        /// What is wrong with it, and what is wanted.
+        /// The reason, and what is expected.
         reason: String,
     },
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct RunInfo {
     /// Key of the command that started the run (32 hex digits).
     pub run_id: String,
-    /// What was run.
+    /// The run.
     pub suite: SuiteInfo,
     /// Attempt of the command, from 1. An event of a later attempt replaces those of an earlier one.
     pub attempt: u32,
@@ -20,7 +20,7 @@ pub struct RunInfo {
     pub cluster: ClusterInfo,
     /// The mesh.
     pub mesh: MeshInfo,
-    /// What translates SMI objects; empty for other suites.
+    /// The adapter that translates SMI objects; empty for other suites.
     #[serde(default)]
     pub adapter: AdapterInfo,
     /// `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about the cluster.
@@ -88,7 +88,7 @@ pub struct AdapterInfo {
     pub mode: String,
 }
 
-/// What a case checks.
+/// The subject of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaseKind {
@@ -194,11 +194,11 @@ pub struct CaseResult {
     pub duration_ms: u64,
     /// Rounds of checks, over all phases.
     pub attempts: u32,
-    /// What was sent and seen.
+    /// The requests and their answers.
     pub evidence: Evidence,
 }
 
-/// What a case sent and saw. Bounded: each list has a limited number of texts.
+/// The requests of a case and their answers. Bounded: each list has a limited number of texts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -243,7 +243,7 @@ impl Evidence {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PhaseEvidence {
-    /// What the phase establishes.
+    /// Purpose of the phase.
     pub name: String,
     /// Whether it is a control: it shows that requests succeed before something restricts or routes them.
     pub control: bool,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::Error;
 
-/// What is spoken.
+/// The protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -42,7 +42,7 @@ pub struct Request {
     pub path: String,
     /// Request headers.
     pub headers: Vec<(String, String)>,
-    /// What is spoken.
+    /// The protocol.
     pub protocol: Protocol,
     /// How many requests, at least 1.
     pub count: u32,

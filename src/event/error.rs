@@ -16,7 +16,7 @@ pub enum Error {
     Attribute {
         /// The attribute's name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// No task has the type.
@@ -62,7 +62,7 @@ pub enum Error {
     DataRef {
         /// The value in the event.
         dataref: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

@@ -26,7 +26,7 @@ pub struct Change {
     pub fields: Vec<String>,
 }
 
-/// What one list changes.
+/// Changes of one list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Difference {
     /// New servers.

@@ -76,7 +76,7 @@ pub enum Unusable {
     Foreign {
         /// HTTP status.
         status: u16,
-        /// What was seen instead.
+        /// What the server returned instead.
         reason: String,
     },
     /// More series than are read.

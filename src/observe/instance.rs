@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a server is.
+/// Kind of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceKind {
@@ -154,7 +154,7 @@ pub struct Instance {
     /// Programs that are configured with it, such as `Kiali istio-system/kiali`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used_by: Vec<String>,
-    /// What is known of it.
+    /// Its state.
     pub state: State,
     /// Why the state is not `connected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

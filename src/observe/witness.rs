@@ -10,7 +10,7 @@ use super::instance::InstanceKind;
 /// An address with the program that is configured with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
-    /// What is at the address.
+    /// The server at the address.
     pub kind: InstanceKind,
     /// The address.
     pub url: Url,

@@ -64,7 +64,7 @@ pub struct Change {
 /// One object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectLine {
-    /// What was done.
+    /// The action.
     pub word: &'static str,
     /// Its emphasis.
     pub tone: Tone,

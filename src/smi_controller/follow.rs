@@ -22,7 +22,7 @@ const PAGE: u32 = 100;
 /// Namespace and name. The namespace of a cluster-wide object is empty.
 pub type Key = (String, String);
 
-/// What is known of one kind.
+/// State of one kind.
 pub struct Store<T> {
     state: RwLock<State<T>>,
 }

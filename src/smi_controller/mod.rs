@@ -36,7 +36,7 @@ pub const FIELD_MANAGER: &str = "sailhand-smi-controller";
 /// Name of the Lease by which one of several controllers leads.
 pub const LEASE: &str = "sailhand-smi-controller";
 
-/// What the controller needs to know.
+/// Settings of the controller.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The cluster; in-cluster credentials without a kubeconfig.

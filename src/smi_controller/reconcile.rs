@@ -40,7 +40,7 @@ pub struct Reconciler {
     reporter: Reporter,
 }
 
-/// What one pass did.
+/// The outcome of a pass.
 #[derive(Debug, Default)]
 struct Pass {
     applied: usize,

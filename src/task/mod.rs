@@ -52,7 +52,7 @@ use crate::task_event::{PublishError, TaskEvents};
 pub use refusal::Refusal;
 pub use registry::{DynTask, FailedReport, Registry};
 
-/// What is common of humantime's notation, for the schemas.
+/// Pattern of durations in the schemas, a part of the notation of humantime.
 const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
 
 /// How long and how often a command may be tried when it does not say so itself.
@@ -82,7 +82,7 @@ pub enum SlotClass {
     Watch,
 }
 
-/// What a task did, with its typed report. A second run of the same command is `Unchanged`.
+/// The outcome of a task, with its typed report. A second run of the same command is `Unchanged`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome<R> {
     /// Something was written.
@@ -130,7 +130,7 @@ impl<R, E: Into<Error>> From<E> for Failure<R> {
     }
 }
 
-/// What a task fails with.
+/// Why a task failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The guard stopped the task.
@@ -168,7 +168,7 @@ pub enum Error {
     Parameter {
         /// The parameter's path.
         field: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
@@ -243,7 +243,7 @@ impl Classify for Error {
 /// Bytes that a report of objects may take: half of what a NATS server takes in one message by default.
 const MAX_REPORT: usize = 512 * 1024;
 
-/// What was done to objects, as the end of a task. A dry run writes nothing, whatever it would change.
+/// The end of a task from the report of its objects. A dry run is `Unchanged`, because it does not write.
 fn objects_ended<R>(
     done: Result<ObjectsReport, ObjectsFailure>,
     report: impl Fn(ObjectsReport) -> R,
@@ -292,7 +292,7 @@ pub enum Cancelled {
     Ended,
 }
 
-/// What a task can use beside its parameters.
+/// The environment of a task.
 #[derive(Clone)]
 pub struct TaskContext {
     /// The command's key.

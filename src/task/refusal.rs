@@ -26,7 +26,7 @@ pub enum Refusal {
         errors: usize,
         /// The first few: code, object, message.
         first: Vec<String>,
-        /// What could not be read; nothing that depends on it is among the errors.
+        /// Kinds that could not be read. Findings that depend on them are not among the errors.
         unread: Vec<String>,
     },
     /// The health gate has stopped a canary.

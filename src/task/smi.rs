@@ -269,7 +269,7 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
-/// What the controller reads and writes in all namespaces, and nothing more.
+/// The permissions of the controller in all namespaces.
 fn cluster_rules() -> Value {
     let read = &["get", "list", "watch"];
     let write = &["get", "list", "watch", "create", "patch", "update", "delete"];

@@ -65,7 +65,7 @@ pub struct WatchReport {
     pub warnings: usize,
     /// Findings of severity `info` in the end.
     pub infos: usize,
-    /// What could not be read in the end, with the reason.
+    /// Kinds that could not be read at the end, with the reason.
     #[serde(default)]
     pub unread: Vec<String>,
 }

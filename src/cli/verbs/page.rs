@@ -15,7 +15,7 @@ const SHORT: usize = 60;
 /// Parameters below parameters. No schema of ours refers to itself; this is for one that will.
 const DEEPEST: usize = 8;
 
-/// What there is to say of a verb.
+/// The help page of a verb.
 pub(super) fn page(verb: &str, summary: &str, schema: &Value, example: &Value) -> String {
     let mut page = Page { root: schema, text: format!("{} – {summary}\n", styled(STRONG, verb)) };
     page.heading("Parameters");

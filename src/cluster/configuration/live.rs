@@ -140,7 +140,7 @@ impl Live {
         self.incremental.snapshot().len()
     }
 
-    /// What cannot be read at present, with the reason.
+    /// Kinds that cannot be read at present, with the reason.
     #[must_use]
     pub fn unread(&self) -> Vec<String> {
         self.unread.iter().map(|(what, why)| format!("{what}: {why}")).collect()
@@ -201,7 +201,7 @@ impl Live {
         Difference { found, resolved, calls: difference.calls }
     }
 
-    /// What comes shortly after.
+    /// Further changes that follow shortly.
     async fn burst(&mut self, changes: &mut Vec<Change>) {
         let end = Instant::now() + LONGEST;
         while changes.len() < MOST {

@@ -43,7 +43,7 @@ pub(super) enum Seen {
 enum End {
     /// In its time, or with a connection: it can be taken up again.
     Over,
-    /// What has changed meanwhile is not known.
+    /// Changes in the meantime are unknown.
     Gone,
     /// Watching is forbidden.
     Forbidden,

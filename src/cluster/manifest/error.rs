@@ -11,13 +11,13 @@ pub enum Error {
     Unreadable {
         /// Where the reader stopped.
         place: Place,
-        /// What it found there.
+        /// The value that was found.
         reason: String,
     },
     /// Larger than this worker reads.
     #[error("the manifest has more than {most} {}", limit.unit())]
     TooLarge {
-        /// What there is too much of.
+        /// The limit that was exceeded.
         limit: Limit,
         /// How much is read.
         most: usize,
@@ -27,7 +27,7 @@ pub enum Error {
     NotAnObject {
         /// Where the document starts.
         place: Place,
-        /// What is missing or wrong.
+        /// The reason.
         reason: String,
     },
     /// Two documents describe the same object; which one should win is a guess.

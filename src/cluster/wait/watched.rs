@@ -27,7 +27,7 @@ impl Group {
     }
 }
 
-/// What is known about an object that is not ready.
+/// State of an object that is not ready.
 #[derive(Debug, Default)]
 struct State {
     reason: String,
@@ -90,7 +90,7 @@ impl Watched {
         (self.total - self.open.len(), self.total)
     }
 
-    /// What is to be read in the next round.
+    /// Objects to read in the next round.
     pub fn open_groups(&self) -> BTreeSet<Group> {
         self.open.keys().map(Group::of).collect()
     }

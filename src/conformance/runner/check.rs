@@ -14,7 +14,7 @@ use super::super::traffic::{Answer, Failure, Request, header};
 use super::precheck::{items, served};
 use super::{Context, Run};
 
-/// What one check came to.
+/// The outcome of a check.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
     pub evidence: CheckEvidence,

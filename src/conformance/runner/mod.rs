@@ -46,7 +46,7 @@ impl DataPlane {
     }
 }
 
-/// What to run, and how.
+/// The options of a run.
 pub struct Options {
     /// Key of the command.
     pub run_id: String,
@@ -72,7 +72,7 @@ pub struct Options {
     pub keep_namespace: bool,
 }
 
-/// What a run works with.
+/// The environment of a run.
 pub struct Context<'a> {
     /// The cluster.
     pub environment: &'a dyn Environment,

@@ -150,7 +150,7 @@ pub struct Case {
     pub may_be_refused: bool,
     /// Why the case cannot be run by any driver; it ends as `not-supported` then.
     pub untestable: Option<&'static str>,
-    /// What is done, in order.
+    /// The steps, in order.
     pub phases: Vec<Phase>,
 }
 
@@ -181,7 +181,7 @@ impl Case {
 /// server once. The first time must be within the time limit.
 #[derive(Debug, Clone)]
 pub struct Phase {
-    /// What it establishes.
+    /// Its purpose.
     pub name: &'static str,
     /// Whether it is a control. One that fails ends the case as `error`, not as `failed`.
     pub control: bool,

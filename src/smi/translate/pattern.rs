@@ -35,7 +35,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What an expression has to match.
+/// The part of a text that an expression has to match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     /// A beginning of the value: paths.

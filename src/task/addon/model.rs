@@ -32,7 +32,7 @@ pub struct Addon {
     pub files: fn(Choices<'_>) -> Vec<(&'static str, String)>,
     /// Paths of empty volumes; the root file system is read-only.
     pub scratch: &'static [&'static str],
-    /// What it may read in the whole cluster: groups, resources.
+    /// Its read permissions in all namespaces: groups, resources.
     pub reads: &'static [(&'static [&'static str], &'static [&'static str])],
     /// Its Services; the first is the one to open and to expose.
     pub services: &'static [Service],
@@ -59,7 +59,7 @@ pub struct Service {
     pub ports: &'static [(&'static str, u16, u16)],
 }
 
-/// What a command may choose.
+/// Choices of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Choices<'a> {
     pub namespace: &'a str,
@@ -115,7 +115,7 @@ impl Addon {
         }
     }
 
-    /// What it reads in the whole cluster; nothing is written by an addon.
+    /// Its read permissions in all namespaces. An addon has no write permissions.
     fn role(&self, choices: Choices<'_>) -> Vec<DynamicObject> {
         if self.reads.is_empty() {
             return Vec::new();

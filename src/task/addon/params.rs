@@ -119,7 +119,7 @@ pub struct AddonReport {
     pub load_balancer: Option<String>,
     /// It answered its health call. False when it was not asked.
     pub healthy: bool,
-    /// What it lacks to be of use.
+    /// Missing parts without which it shows nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Nothing was written.

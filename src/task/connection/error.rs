@@ -19,9 +19,9 @@ pub enum ConnectionError {
     OtherKind {
         /// Name of the connection.
         name: String,
-        /// What it is.
+        /// Its kind.
         is: &'static str,
-        /// What is needed.
+        /// The kind that is needed.
         wanted: &'static str,
     },
     /// No answer.
@@ -37,7 +37,7 @@ pub enum ConnectionError {
     Unusable {
         /// Service or configured connection.
         address: String,
-        /// What is wrong with it.
+        /// The reason.
         source: Unusable,
     },
     /// Bytes beyond the limit.
@@ -81,7 +81,7 @@ pub enum ConnectionError {
         status: u16,
     },
     /// An object with the uid exists and this target's record does not have it.
-    #[error("{object} exists in {address} and was not made by this target's dashboard.apply")]
+    #[error("{object} exists in {address} and was not created by this target's dashboard.apply")]
     ForeignObject {
         /// Service or configured connection.
         address: String,
@@ -111,7 +111,7 @@ pub enum ConnectionError {
     NoWay {
         /// Service or configured connection.
         address: String,
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
     /// Monitors that this object of the Prometheus Operator would ignore.
@@ -145,7 +145,7 @@ pub enum ConnectionError {
         object: String,
         /// Key of its data.
         key: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

@@ -29,7 +29,7 @@ const KINDS: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1", "Gateway"),
 ];
 
-/// What of the mesh a store should scrape, and what explains missing targets. Lists that are forbidden are named.
+/// Reads the parts of the mesh that a store should scrape, and objects that explain missing targets. Lists that are forbidden are named.
 pub(super) async fn read(cluster: &Cluster) -> Result<(Mesh, Vec<String>), Error> {
     let mut mesh = Mesh::default();
     let mut unread = Vec::new();

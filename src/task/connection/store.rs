@@ -29,7 +29,7 @@ pub const RECORD: &str = "connection.json";
 /// Which server a command names: a connection, or a Service of the target.
 pub type Reference<'a> = (Option<&'a str>, Option<&'a ServiceAddress>);
 
-/// What `connection.apply` records.
+/// The record of `connection.apply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {

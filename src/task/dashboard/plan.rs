@@ -110,7 +110,7 @@ fn data_source(target: &str, uid: &str, params: &ApplyParams, prometheus: &Store
     Item { kind: ItemKind::DataSource, uid: uid.to_owned(), title: name, folder: None, body }
 }
 
-/// What was written of an item.
+/// The record of a written item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -144,7 +144,7 @@ pub struct Live {
     pub body: Value,
 }
 
-/// What to do about an item.
+/// The planned action for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// As wanted.

@@ -24,7 +24,7 @@ pub struct Sync<'a> {
     pub name: String,
 }
 
-/// What this target has written by the API; none when it never did.
+/// The record of the items that this target has written by the API; `None` when there are none.
 pub async fn read_record(cluster: &Cluster, name: &str) -> Result<Option<Record>, Error> {
     record::read(cluster, name, RECORD).await
 }

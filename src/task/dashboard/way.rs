@@ -182,7 +182,7 @@ fn of_pod(pod: &Value, namespace: &str) -> Option<Sidecar> {
     Some(Sidecar { namespace: namespace.to_owned(), dashboards: dashboards?, data_sources })
 }
 
-/// What a container reads, and the folder of its volume that it writes to.
+/// Labels that a sidecar reads, and the folder of its volume that it writes to.
 fn reader(container: &Value, own: &str) -> Option<(Reader, String)> {
     let env = container["env"].as_array()?;
     let value = |name: &str| {
@@ -213,7 +213,7 @@ impl Reader {
 }
 
 impl Sidecar {
-    /// What the sidecars cannot deliver.
+    /// Reasons why the sidecars cannot deliver the dashboards.
     pub fn warnings(&self, set: &Set) -> Vec<String> {
         let mut warnings = Vec::new();
         if set.data_source.is_some() && self.data_sources.is_none() {

@@ -7,7 +7,7 @@ use crate::cluster::{self, Cluster, ObjectRef};
 use crate::mesh::{ControlPlane, Installed, Kubernetes, ObservedMesh, Provenance, Webhook, owner, usage};
 use crate::task::Error;
 
-/// What an injector's webhooks are called.
+/// Names of the webhooks of an injector.
 const INJECTOR: &str = "sidecar-injector.istio.io";
 
 /// Reads it all; each question is one request or few.

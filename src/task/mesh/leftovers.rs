@@ -15,7 +15,7 @@ use crate::task::Error;
 const NAMED: usize = 5;
 /// The group of Istio's kinds ends so.
 const GROUP: &str = ".istio.io";
-/// What istiod writes beside what its chart has.
+/// Objects that istiod writes at run time, outside of its chart.
 const RUNTIME_MAPS: [&str; 8] = [
     "istio-ca-root-cert",
     "istio-ca-crl",

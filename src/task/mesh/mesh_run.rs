@@ -79,7 +79,7 @@ impl<'a> MeshRun<'a> {
         Err(mesh::Error::Removes { parts }.into())
     }
 
-    /// What in the cluster would make the installation fail: webhooks that cannot be called, and quotas.
+    /// Findings about the cluster that would make the installation fail: webhooks that cannot be called, and quotas.
     pub async fn obstacles(&self, parts: &[Part]) -> Result<Vec<Finding>, Error> {
         let dead = admission::dead(self.cluster).await?;
         let mut found = admission::blocking(self.cluster, &dead, parts).await?;

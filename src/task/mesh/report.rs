@@ -16,7 +16,7 @@ pub struct MeshReport {
     pub version: Option<Version>,
     /// The revision it is about, `default` for the default one; empty for all of them.
     pub revision: String,
-    /// What was done to each part, in order.
+    /// The report of each component, in order.
     pub parts: Vec<PartReport>,
     /// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -44,7 +44,7 @@ pub struct QueryParams {
     /// A Service of the target instead of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceAddress>,
-    /// What the signals are about; the whole mesh when absent.
+    /// Scope of the signals; the whole mesh when absent.
     #[serde(default = "mesh")]
     pub of: Subject,
     /// Which signals; all when empty.

@@ -17,7 +17,7 @@ pub const GENERATION: &str = "sailhand.meshery.io/generation";
 /// A restart that is due: its value is what goes into the workloads' pods.
 pub const RESTART: &str = "sailhand.meshery.io/restart-due";
 
-/// What a command asks of a namespace.
+/// The labels that a command requests.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelRequest<'a> {
     /// How it takes part.
@@ -32,7 +32,7 @@ pub struct LabelRequest<'a> {
     pub fence: u64,
 }
 
-/// What is to be done.
+/// The planned changes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The mesh labels that are there.

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ApiError, Cluster, Kind, ObjectRef};
 use crate::task::{Error, TaskContext};
 
-/// What `kubectl rollout restart` writes to a pod template.
+/// Annotation that `kubectl rollout restart` writes to a pod template.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A workload that was restarted, or was not.

@@ -22,7 +22,7 @@ pub struct Facts {
     pub services: Vec<Value>,
 }
 
-/// What matters of a pod.
+/// The part of a pod that policies depend on.
 #[derive(Debug)]
 pub struct Pod {
     pub name: String,

@@ -63,7 +63,7 @@ pub enum Served {
 }
 
 impl Choice {
-    /// What the cluster serves of what was chosen, or why nothing is.
+    /// The chosen API as the cluster serves it, or why there is no entry.
     ///
     /// # Errors
     /// When discovery fails.
@@ -143,7 +143,7 @@ pub fn objects(
     [object("Gateway", entry.gateway, gateway), object(kind, entry.route, route)]
 }
 
-/// What the report says about an entry.
+/// The report of an entry.
 pub fn report(application: &Application, found: Result<Served, String>, hosts: &[String]) -> EntryReport {
     match found {
         Err(skipped) => EntryReport { skipped: Some(skipped), ..EntryReport::default() },

@@ -30,9 +30,9 @@ pub struct Entry {
     pub route: &'static str,
     /// The component behind it.
     pub service: &'static str,
-    /// What is let in.
+    /// Paths that the gateway accepts.
     pub paths: &'static [Path],
-    /// What a person opens first.
+    /// Path of its start page.
     pub start: &'static str,
 }
 
@@ -54,7 +54,7 @@ pub struct Component {
     pub versions: &'static [&'static str],
     /// Name of the `ServiceAccount`; the namespace's default one without.
     pub account: Option<&'static str>,
-    /// What it serves; a component that only sends has none, and no Service.
+    /// Its ports; a component that only sends requests has none, and no Service.
     pub port: Option<Port>,
     /// With registry and tag. `{version}` stands for the version.
     pub image: &'static str,
@@ -84,7 +84,7 @@ pub struct Component {
     pub outer_service: Option<&'static str>,
 }
 
-/// What most components are; each description says where it differs.
+/// Defaults of a component.
 pub const PLAIN: Component = Component {
     name: "",
     versions: &[],
@@ -138,7 +138,7 @@ pub struct WaitsFor {
     pub address: &'static str,
 }
 
-/// What a command may choose about every object.
+/// Choices of a command for all objects.
 #[derive(Debug, Clone, Copy)]
 pub struct Choices<'a> {
     /// Where all objects go.
@@ -318,7 +318,7 @@ fn question(probe: Probe, port: u16, starts_in: u16) -> Value {
     question
 }
 
-/// What the `restricted` Pod Security Standard asks of a container.
+/// Settings of a container that the `restricted` Pod Security Standard requires.
 fn container_security(read_only: bool) -> Value {
     let mut security = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
     if read_only {

@@ -103,7 +103,7 @@ pub struct GateReport {
     pub resumed: bool,
     /// The query whose answers decide on errors; that of the latency has the same labels.
     pub query: String,
-    /// What was seen at each weight, oldest first; at most 200, of this attempt.
+    /// Observations at each weight, oldest first; at most 200, of this attempt.
     pub observations: Vec<Observation>,
 }
 
@@ -120,7 +120,7 @@ pub struct Observation {
     /// 99th percentile of their duration, milliseconds; absent without data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_p99_ms: Option<f64>,
-    /// What it shows.
+    /// Its verdict.
     pub verdict: Verdict,
     /// Why there are no data, in the store's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,7 +297,7 @@ fn round(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
 
-/// What was seen, for an error: the last observation.
+/// The last observation, for an error.
 pub fn evidence(reason: Reason, observations: &[Observation]) -> String {
     let Some(last) = observations.last() else { return "nothing was observed".to_owned() };
     let at = format!("at {} %", last.weight_percent);

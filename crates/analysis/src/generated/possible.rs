@@ -37,7 +37,7 @@ const INERT: &[&str] = &[
     "config.istio.io",
 ];
 
-/// What an object of a kind that no rule reads may make; none if nothing.
+/// Objects that may exist because of an object of a kind that no rule reads.
 /// `has_pods` says whether its pods are known.
 pub fn of(root: &Value, has_pods: bool) -> Option<Resource> {
     let mut made = made(root);

@@ -35,7 +35,7 @@ const MOST: usize = 2_000;
 /// Kind of the nodes of missing objects.
 const NOT_FOUND: &str = "Not found";
 
-/// What a reference leads to.
+/// Target of a reference.
 enum Target<'a> {
     Object(&'a Resource),
     Missing(String),

@@ -7,7 +7,7 @@ use super::MAX_BYTES;
 
 /// Bytes that anchors and aliases may copy, for each byte of the input.
 const COPIES_PER_BYTE: usize = 16;
-/// What they may copy beyond that, so that short files may use them freely.
+/// Bytes that aliases may copy beyond that, so that short files can use them freely.
 const COPIES_SPARE: usize = 1 << 20;
 /// Maximum number of bytes they may copy, whatever the length of the input.
 const MAX_COPIES: usize = 64 << 20;

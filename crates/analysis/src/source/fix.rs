@@ -17,7 +17,7 @@ pub struct Edit {
     pub file: u32,
     /// Bytes that are replaced.
     pub range: (usize, usize),
-    /// What replaces them.
+    /// The replacement.
     pub text: String,
 }
 

@@ -200,7 +200,7 @@ fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
     }
 }
 
-/// What probably is wrong with a line that cannot be read.
+/// The probable cause of a line that cannot be parsed.
 fn likely_cause(line: &str) -> &'static str {
     let indent = &line[..line.len() - line.trim_start().len()];
     if indent.contains('\t') {

@@ -315,7 +315,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// What is said where copies exceed the budget.
+/// The message when copies exceed the budget.
 const TOO_MANY_COPIES: &str = "anchors and aliases copy more than 16 times the length of the input";
 
 fn push_key(path: &mut String, key: &str) {

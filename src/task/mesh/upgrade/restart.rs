@@ -28,7 +28,7 @@ struct Workload {
     object: ObjectRef,
 }
 
-/// What pods should have.
+/// The desired proxy of pods.
 struct Wanted<'a> {
     revision: &'a str,
     version: Option<&'a Version>,

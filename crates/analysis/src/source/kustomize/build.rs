@@ -48,12 +48,12 @@ const MOST_OBJECTS: usize = 200_000;
 /// Maximum number of bytes of manifests that builds collect, counted alike.
 const MOST_BYTES: usize = 256 << 20;
 
-/// What builds have collected so far.
+/// Objects that builds have collected.
 #[derive(Debug)]
 pub struct Spent {
     objects: usize,
     bytes: usize,
-    /// What JSON patches and replacements may copy.
+    /// Bytes that JSON patches and replacements may copy.
     copies: Budget,
 }
 
