@@ -80,8 +80,8 @@ impl Engine {
             }
             Decision::Retry(delay) => self.retry(cx, &finished, lease, delay).await,
             Decision::Requeue(delay) => self.hand_back(cx, &finished, lease, delay).await,
-            Decision::RequeueInTurn(least) => {
-                let delay = self.requeue_pacer.turn_delay(&finished.waits_for(&cx.command.origin), least);
+            Decision::RequeueInTurn(min_delay) => {
+                let delay = self.requeue_pacer.turn_delay(&finished.waits_for(&cx.command.origin), min_delay);
                 self.hand_back(cx, &finished, lease, delay).await
             }
             Decision::Abandon => {

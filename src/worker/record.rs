@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::bus::AttemptRecord;
+use crate::bus::{AttemptRecord, RecordVersion};
 use crate::error::Problem;
 use crate::event::{self, AttemptedObject, EarlierAttempt, Fingerprint};
 
@@ -87,6 +87,7 @@ pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
         return Begin::Crashed(AttemptRecord { crashes, isolated_crashes, ..before.clone() });
     }
     Begin::Attempt(AttemptRecord {
+        version: RecordVersion::default(),
         fingerprint: start.fingerprint.clone(),
         read_only: start.read_only,
         attempts: before.attempts + 1,
