@@ -211,6 +211,12 @@ smi-latency: (tools "node")
     cargo build --locked
     tests/real/run.sh "Istio becomes ready" "SMI controller becomes ready" "as fast as istiod"
 
+# Memory and resync of the SMI controller with 1,000 TrafficTargets and 1,000 TrafficSplits, on the node of `just cluster-up`
+# with the CRDs of `smi.install`. SAILHAND_BIN names the program, such as that of a release build.
+[group('measure')]
+smi-scale count="1000": (tools "node")
+    KUBECONFIG={{ cache }}/node/admin.kubeconfig tests/real/scale.py {{ count }}
+
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 [group('test')]
 test-clients:
