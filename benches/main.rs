@@ -70,7 +70,10 @@ fn main() -> ExitCode {
         measure();
         return ExitCode::SUCCESS;
     }
-    eprintln!("there is no measurement {asked:?}; there are --quick, history, {}", ALL.map(|(name, _)| name).join(", "));
+    eprintln!(
+        "there is no measurement {asked:?}; there are --quick, history, {}",
+        ALL.map(|(name, _)| name).join(", ")
+    );
     ExitCode::from(2)
 }
 

@@ -248,7 +248,11 @@ async fn worker(
 /// Shares of bare: they depend less on what else the machine does than the figures themselves.
 fn record(setup: Setup, ours: &Drained, bare: &Drained) {
     let name = setup.name();
-    history::record(format!("bus_path {name}: rate of bare %"), Better::Higher, 100.0 * ours.per_second / bare.per_second);
+    history::record(
+        format!("bus_path {name}: rate of bare %"),
+        Better::Higher,
+        100.0 * ours.per_second / bare.per_second,
+    );
     let own = 100.0 * (ours.cpu_us - bare.cpu_us) / bare.cpu_us;
     history::record(format!("bus_path {name}: own CPU of bare %"), Better::Lower, own);
 }
