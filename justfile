@@ -258,7 +258,7 @@ crd-schemas:
     cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
-# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
+# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all; `--quick` for short runs, `history` for earlier figures.
 [group('measure')]
 bench name="" *args="": (tools "istio")
     cargo bench --locked --bench sailhand-bench {{ if name == "" { "" } else { "-- " + name + " " + args } }}

@@ -304,7 +304,7 @@ impl Problem {
 
 /// Longest text, bytes.
 const MAX_TEXT: usize = 4096;
-/// Most causes.
+/// Maximum number of causes.
 const MAX_CAUSES: usize = 8;
 
 fn cut(mut text: String) -> String {
