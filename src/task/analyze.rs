@@ -19,6 +19,7 @@ use crate::cluster::configuration::{self, Configuration};
 use crate::cluster::manifest;
 use crate::event::dataref::MAX_BYTES;
 pub use crate::notice::{CodeReport, FindingReport};
+use crate::prose::plural;
 
 /// Limit for the findings in one report, bytes: half of the default maximum payload of NATS.
 const MAX_FINDINGS: usize = 512 * 1024;
@@ -148,7 +149,12 @@ pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace:
     let rules = rules::without(rules::ALL, &live.unread.iter().map(|unread| unread.kind).collect());
     if !unread.is_empty() {
         let left_out = rules::ALL.len() - rules.len();
-        cx.step("analyze", 0, 1, format!("{left_out} rules skipped, could not be read: {}", unread.join("; ")));
+        cx.step(
+            "analyze",
+            0,
+            1,
+            format!("{} skipped, could not be read: {}", plural(left_out, "rule"), unread.join("; ")),
+        );
     }
     let now = cx.clock.now().unix_timestamp();
     let findings = cancellable(move |cancelled| {

@@ -129,7 +129,7 @@ fn configuration_errors_name_key_source_and_reason() {
         ("[nats]\nurll = 'x'\n", None, format!("nats.urll ({path}): unknown key; known here: url, ")),
         ("[targets.Bad_Id]\n", None, format!("targets.Bad_Id ({path}): a target's id must be a DNS label")),
         ("[nats\n", None, format!("configuration ({path}): TOML parse error at line 1")),
-        ("[worker]\nslots = 'many'\n", None, format!("worker.slots ({path}): invalid type")),
+        ("[worker]\nslots = 'many'\n", None, format!("worker.slots ({path}): string \"many\" is not a whole number")),
         ("[bus]\nlease_ttl = '3s'\n", None, format!("bus.lease_ttl ({path}): must be at least 10s")),
         (
             "[health]\nlisten = 'nowhere'\n",
@@ -235,6 +235,21 @@ fn analyze_names_the_reason_why_it_cannot_read_a_cluster_or_a_code() {
     assert!(err(&error).contains("see `sailhand explain SH3001`"), "{}", err(&error));
     let log = sailhand(&["analyze", "-", "-o", "log", "--allow-empty"], &[]);
     assert!(log.status.success(), "istioctl's name of the format text: {}", err(&log));
+}
+
+/// Before: "invalid digit found in string", and a remedy that named no subcommand.
+#[test]
+fn invalid_arguments_say_what_is_expected_and_whose_help_to_read() {
+    for args in [&["dlq", "show", "x"][..], &["dlq", "list", "--limit", "many"], &["dev", "--port", "99999"]] {
+        let error = err(&sailhand(args, &[]));
+        assert!(error.contains("not a whole number such as 12, or out of range"), "{args:?}: {error}");
+    }
+    let error = err(&sailhand(&["submit", "ping", "-t", "DEV"], &[]));
+    assert!(error.contains("help: See `sailhand submit --help`."), "{error}");
+    let error = err(&sailhand(&["bridge", "match", "-t", "DEV"], &[]));
+    assert!(error.contains("help: See `sailhand bridge match --help`."), "{error}");
+    let error = err(&sailhand(&["explain", "SH9999"], &[]));
+    assert!(error.contains("`sailhand analyze --list-rules` lists the rules"), "{error}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ codes! {
     // SH20xx: the bus.
     SH2001 "cannot connect to NATS" "Check the address and the network, and that the server is running.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";
-    SH2003 "the streams differ from the expected topology" "Run `sailhand topology verify`, then `sailhand topology apply` with admin permissions.";
+    SH2003 "the streams differ from the expected topology" "Run `sailhand topology apply` with admin permissions; `sailhand topology verify` lists every difference.";
     SH2004 "NATS permissions violation" "Grant the permissions that deploy/nats lists for a worker.";
     SH2005 "the lease was lost" "No action is required: another worker continues the command.";
     SH2006 "the installation is busy" "No action is required: the command waits for the other one.";
