@@ -56,7 +56,7 @@ use crate::client::Client;
 use crate::config::{self, Config, Loaded, Override};
 use crate::error::Problem;
 use crate::event::CommandKey;
-use crate::task::Registry;
+use crate::task::{DynTask, Registry};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -205,7 +205,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// A whole number. The parsers of the standard library report "invalid digit found in string".
 fn number<N: FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| "not a whole number such as 12, or out of range".to_owned())
+    text.parse().map_err(|_| match text.parse::<i128>() {
+        Ok(_) => "out of range".to_owned(),
+        Err(_) => "must be a whole number such as 12".to_owned(),
+    })
 }
 
 /// Parses the command line, executes the subcommand and returns its exit code.
@@ -247,13 +250,19 @@ fn parse() -> Result<(Cli, String), clap::Error> {
     Ok((cli, path))
 }
 
-/// A verb in the place of a subcommand gets a hint at the subcommands that execute it.
+/// A verb in the place of a subcommand, or its last part, as in `istioctl install`, gets a hint at the subcommands that
+/// execute it.
 fn with_verb_hint(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let registry = Registry::standard();
-    if registry.get(word).is_some() {
+    let verbs: Vec<&str> = registry.iter().map(DynTask::verb).collect();
+    let of_mesh = format!("mesh.{word}");
+    let is_last_part = |verb: &&&str| verb.split_once('.').is_some_and(|(_, last)| last == word);
+    let named =
+        verbs.iter().find(|verb| *verb == word || **verb == of_mesh).or_else(|| verbs.iter().find(is_last_part));
+    if let Some(verb) = named {
         let hint =
-            format!("{word} is a verb:\n    sailhand submit {word} --target TARGET --wait\n    sailhand run {word}");
+            format!("{verb} is a verb:\n    sailhand submit {verb} --target TARGET --wait\n    sailhand run {verb}");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     }
     error

@@ -240,9 +240,13 @@ fn analyze_names_the_reason_why_it_cannot_read_a_cluster_or_a_code() {
 /// Before: "invalid digit found in string", and a remedy that named no subcommand.
 #[test]
 fn invalid_arguments_say_what_is_expected_and_whose_help_to_read() {
-    for args in [&["dlq", "show", "x"][..], &["dlq", "list", "--limit", "many"], &["dev", "--port", "99999"]] {
+    for (args, wanted) in [
+        (&["dlq", "show", "x"][..], "must be a whole number such as 12"),
+        (&["dlq", "list", "--limit", "many"], "must be a whole number such as 12"),
+        (&["dev", "--port", "99999"], "out of range"),
+    ] {
         let error = err(&sailhand(args, &[]));
-        assert!(error.contains("not a whole number such as 12, or out of range"), "{args:?}: {error}");
+        assert!(error.contains(wanted), "{args:?}: {error}");
     }
     let error = err(&sailhand(&["submit", "ping", "-t", "DEV"], &[]));
     assert!(error.contains("help: See `sailhand submit --help`."), "{error}");
@@ -257,4 +261,9 @@ fn verb_in_the_place_of_a_subcommand_gets_a_hint() {
     let output = sailhand(&["mesh.status"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(err(&output).contains("sailhand submit mesh.status --target TARGET --wait"), "{}", err(&output));
+    // Before: "a similar subcommand exists: 'installations'".
+    for (word, verb) in [("install", "mesh.install"), ("upgrade", "mesh.upgrade"), ("deploy", "sample.deploy")] {
+        let error = err(&sailhand(&[word], &[]));
+        assert!(error.contains(&format!("{verb} is a verb:\n    sailhand submit {verb} --target")), "{error}");
+    }
 }

@@ -239,7 +239,7 @@ codes! {
     SH4002 "internal error" "This is a bug: report it with the worker's log.";
     // SH50xx: the command line and configuration.
     SH5001 "invalid configuration" "Correct the named key; `sailhand worker --check` prints the effective values.";
-    SH5002 "invalid command line" "Run the subcommand with --help for its options and examples.";
+    SH5002 "invalid command line" "Correct the named argument; --help lists the options of the subcommand.";
     SH5003 "timed out waiting for the result" "The command continues; query it with `sailhand get`.";
     SH5004 "local file or process error" "Correct the file, port or process that the message names.";
     SH5011 "the command needs confirmation" "Pass --yes to confirm it without a terminal; dry_run=true lists what it deletes.";
