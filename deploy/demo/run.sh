@@ -267,8 +267,8 @@ find_a_mistake() {
 take_stock() {
   chapter "The account"
   say "$sent commands were sent and a worker was killed: as many results, and nothing given up."
-  run sailhand dlq list
-  [[ -z $(sailhand dlq list --output name) ]] || fail "there are dead letters"
+  run sailhand dlq list --all
+  [[ -z $(sailhand dlq list --all --output name) ]] || fail "there are dead letters"
   results_are "" "$sent" || fail "$(results "") results for $sent commands"
   proven "$sent commands, $sent results, 0 dead letters."
 }
