@@ -31,10 +31,10 @@ impl Logging {
 pub(super) async fn serve<F: Future<Output = Result<(), Error>>>(
     telemetry: &config::Telemetry,
     logged: &str,
-    server: impl FnOnce(CancellationToken) -> F,
+    run: impl FnOnce(CancellationToken) -> F,
 ) -> Result<(), Error> {
     let telemetry = telemetry::start(telemetry, logged)?;
-    let served = server(stop_on_signal()).await;
+    let served = run(stop_on_signal()).await;
     // This blocks, for some seconds if the collector does not answer.
     if let Err(error) = tokio::task::spawn_blocking(move || telemetry.flush()).await {
         output::note(format_args!("The last traces were not sent: {error}"));

@@ -26,7 +26,7 @@ pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> Str
 
 /// A number with its noun: `1 error`, `2 errors`. Only for nouns whose plural ends in `s`.
 #[must_use]
-pub fn plural<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+pub fn plural<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     if count == N::from(1) { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
