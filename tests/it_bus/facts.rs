@@ -238,7 +238,7 @@ async fn attempts_are_swapped() {
     let key = RecordKey::command(&command("dev"));
     let (attempts, revision) = test_env.bus.attempts(&key).await.unwrap();
     assert_eq!((attempts, revision), (AttemptRecord::default(), 0));
-    let one = AttemptRecord { begun: 1, worker: "a".to_owned(), ..AttemptRecord::default() };
+    let one = AttemptRecord { attempts: 1, worker: "a".to_owned(), ..AttemptRecord::default() };
     let Swap::Won(revision) = test_env.bus.record_attempts(&key, &one, 0).await.unwrap() else { panic!("nobody else") };
     assert_eq!(test_env.bus.attempts(&key).await.unwrap(), (one.clone(), revision));
     assert_eq!(test_env.bus.record_attempts(&key, &one, 0).await.unwrap(), Swap::Lost);

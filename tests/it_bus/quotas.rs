@@ -54,7 +54,7 @@ impl BusEnv {
 async fn results_and_records_of_commands_that_write_nothing_expire() {
     let test_env = BusEnv::new().await;
     let bus = test_env.client.bus();
-    for (retention, brief, ttls) in [
+    for (retention, read_only, ttls) in [
         (Retention::Short, true, (Some("86400s".to_owned()), Some("172800s".to_owned()))),
         (Retention::Full, false, (None, None)),
     ] {
@@ -63,11 +63,11 @@ async fn results_and_records_of_commands_that_write_nothing_expire() {
         assert!(matches!(bus.commit_result(&origin, &event, retention).await.unwrap(), Swap::Won(_)));
         assert!(bus.find_result(&origin.command()).await.unwrap().is_some());
         let key = RecordKey::command(&origin.command());
-        let waiting = AttemptRecord { brief, ..AttemptRecord::default() };
+        let waiting = AttemptRecord { read_only, ..AttemptRecord::default() };
         let Swap::Won(revision) = bus.record_attempts(&key, &waiting, 0).await.unwrap() else { panic!("the first") };
         let record = bus.subjects().attempts(&key);
         assert_eq!(test_env.ttl("KV_istio_attempt", &record).await, None, "a command that waits stays bound to its id");
-        let begun = AttemptRecord { begun: 1, ..waiting };
+        let begun = AttemptRecord { attempts: 1, ..waiting };
         assert!(matches!(bus.record_attempts(&key, &begun, revision).await.unwrap(), Swap::Won(_)));
         let found = (
             test_env.ttl("ISTIO_RES", &bus.subjects().result(&origin.command())).await,

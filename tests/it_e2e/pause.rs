@@ -50,7 +50,7 @@ async fn commands_of_a_paused_target_wait_and_continue() {
     .await;
     for key in &waiting {
         assert_eq!(test_env.client.state(key).await.unwrap(), State::Queued);
-        assert_eq!(test_env.client.bus().attempts(&record(key)).await.unwrap().0.begun, 0, "no attempt is counted");
+        assert_eq!(test_env.client.bus().attempts(&record(key)).await.unwrap().0.attempts, 0, "no attempt is counted");
     }
     let metrics = worker.http("/metrics").await.1;
     assert!(!metrics.contains(r#"sailhand_retries_total{verb="ping"}"#), "{metrics}");

@@ -212,7 +212,7 @@ async fn ping_with_the_id_of_a_waiting_command_does_not_answer_for_it() {
     test_env.dead_letters(&["SH1019"]).await;
     assert_eq!(test_env.bus.results().len(), 0);
     let (record, _) = test_env.bus.attempts(&RecordKey::command(&command)).await.unwrap();
-    assert_eq!((record.begun, record.crashed), (0, 0));
+    assert_eq!((record.attempts, record.crashes), (0, 0));
     test_env.bus.control().set_paused("dev", false);
     let (ty, result) = test_env.result(&command).await;
     assert_eq!((ty.as_str(), result.outcome), ("io.meshery.istio.result.test.write.v1", Ended::Succeeded));

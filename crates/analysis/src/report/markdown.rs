@@ -7,7 +7,7 @@ use sailhand_base::prose::plural;
 use super::{Report, counted};
 use crate::{Finding, Level};
 
-/// Most rows, because comments are limited in size.
+/// Maximum number of rows, because comments are limited in size.
 const MOST: usize = 200;
 
 /// Writes the document.
