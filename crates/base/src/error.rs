@@ -181,7 +181,7 @@ codes! {
     SH3404 "CRDs of the conformance suite are missing" "Install them: those of SMI with smi.install, those of Gateway API with mesh.install or from its release.";
     SH3405 "CRDs of the conformance suite serve another version" "Install the version that the message names.";
     SH3406 "an image of the conformance suite cannot be pulled" "Set `image` to one that the nodes can pull, such as one of a mirror.";
-    SH3407 "exec or port-forward is forbidden in the suite's pods" "Grant the worker `create` and `get` on `pods/exec`, or on `pods/portforward` with `driver: port_forward`.";
+    SH3407 "exec or port-forward is forbidden in the suite's pods" "Grant the worker `create` and `get` on `pods/exec`, or on `pods/portforward` with `driver: port-forward`.";
     SH3408 "a test namespace cannot be deleted" "Remove what the namespace's conditions name, then delete the namespace.";
     SH3409 "the conformance suite's workloads are not ready in time" "Look at the named pods' events; the cluster needs room for 13 pods.";
     SH3410 "the conformance suite's pods are not in the mesh" "Check the injection webhook, or set `data_plane` and `revision` as the mesh has them.";
