@@ -68,7 +68,7 @@ pub enum Error {
         reason: String,
     },
     /// A stream, bucket or consumer is not as declared.
-    #[error("the topology differs from what is declared: {}", differences.join("; "))]
+    #[error("NATS is not set up as expected: {}", differences.join("; "))]
     Drift {
         /// One sentence for each.
         differences: Vec<String>,

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{Client, Error, Submitted};
 use crate::bus;
 use crate::bus::nats::{CUT, header_pairs};
-use crate::event::{self, CommandDraft, binding};
+use crate::event::{self, CommandDraft, CommandKey, binding};
 
 /// A dead letter: a message that was not executed, or not to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,33 +58,59 @@ pub struct Filter {
     pub since: Option<OffsetDateTime>,
     /// Maximum number of dead letters; older ones are left out.
     pub limit: usize,
+    /// Leaves out rejected commands: their senders have got the reason as a result. Messages without a key remain, because
+    /// they have no result.
+    pub without_rejected_commands: bool,
+}
+
+/// Some dead letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// In the order of their numbers.
+    pub letters: Vec<DeadLetter>,
+    /// How many older ones exceed the limit.
+    pub older: usize,
+    /// How many rejected commands were left out; see [`Filter::without_rejected_commands`].
+    pub rejected: usize,
+}
+
+impl DeadLetter {
+    /// Whether it is a command that a worker rejected: its sender has got a result.
+    fn is_rejected_command(&self) -> bool {
+        self.reason == "rejected" && self.command.parse::<CommandKey>().is_ok()
+    }
 }
 
 impl Client {
-    /// The newest dead letters, ordered by sequence number, and how many older ones were left out.
+    /// The newest dead letters, and how many were left out.
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<(Vec<DeadLetter>, usize), Error> {
+    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<DeadLetters, Error> {
         let any = "*".to_owned();
         let reason = filter.reason.as_ref().unwrap_or(&any);
         let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
         let mut letters = VecDeque::new();
-        let mut omitted = 0;
+        let (mut older, mut rejected) = (0, 0);
         let mut next = 1;
         while let Some(message) = self.next_dead(&subject, next).await? {
             next = message.sequence + 1;
             let letter = read(&message);
             let of_code = filter.code.as_ref().is_none_or(|code| letter.code == *code);
-            if of_code && filter.since.is_none_or(|since| message.time >= since) {
-                letters.push_back(letter);
+            if !of_code || filter.since.is_some_and(|since| message.time < since) {
+                continue;
             }
+            if filter.without_rejected_commands && letter.is_rejected_command() {
+                rejected += 1;
+                continue;
+            }
+            letters.push_back(letter);
             if letters.len() > filter.limit {
                 letters.pop_front();
-                omitted += 1;
+                older += 1;
             }
         }
-        Ok((letters.into(), omitted))
+        Ok(DeadLetters { letters: letters.into(), older, rejected })
     }
 
     /// The newest dead letters, ordered by sequence number.
@@ -92,7 +118,7 @@ impl Client {
     /// # Errors
     /// When the stream cannot be read.
     pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<DeadLetter>, Error> {
-        Ok(self.newest_dead_letters(filter).await?.0)
+        Ok(self.newest_dead_letters(filter).await?.letters)
     }
 
     /// One dead letter.
