@@ -18,39 +18,39 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::dispatch::Ending;
-use super::isolation::{Beginning, PROBATION};
-use super::lease::Held;
-use super::notices;
+use super::dispatch::AttemptOutcome;
+use super::isolation::{PROBATION, StartPermit};
+use super::lease::HeldLease;
+use super::progress::{self, ProgressSteps};
 use super::record::{self, Begin, Failed, Start};
-use super::reporter::{self, Steps};
+use super::task_events;
 use super::{Engine, Error};
 use crate::attachment::{Attachment, Attachments};
-use crate::bus::{self, Attempts, Bus, Delivery, RecordKey, Swap};
+use crate::bus::{self, AttemptRecord, Bus, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
 use crate::event::{self, Command, CommandId, CommandKey, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
-use crate::notice::{Notice, Untold};
 use crate::retry;
 use crate::task::{self, Cancelled, Commands, DynTask, FailedReport, Failure, Limits, Outcome, TaskContext};
+use crate::task_event::{PublishError, TaskEvent};
 
 /// How long a task that was told to stop may take to reach a safe point.
 pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
 
 /// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
-const DISOWN_TRIES: u32 = 20;
+const ROLL_BACK_TRIES: u32 = 20;
 
 /// A command that is being carried out.
-pub(super) struct Work<'a> {
+pub(super) struct CommandContext<'a> {
     pub command: &'a Command,
     pub task: &'a dyn DynTask,
     pub delivery: &'a Delivery,
     pub received: Instant,
-    pub under_way: &'a UnderWay,
+    pub in_flight: &'a InFlight,
 }
 
-impl Work<'_> {
+impl CommandContext<'_> {
     /// Name of the command's attempt record.
     pub fn record_key(&self) -> RecordKey {
         RecordKey::command(&self.command.origin.command())
@@ -58,15 +58,15 @@ impl Work<'_> {
 }
 
 /// Whether a record belongs to another command with the same target, source and id.
-pub(super) fn is_reused(record: &Attempts, origin: &Origin) -> bool {
+pub(super) fn is_reused(record: &AttemptRecord, origin: &Origin) -> bool {
     record::is_reused(record, origin.fingerprint().as_ref())
 }
 
 /// Which attempt a delivery has begun and neither ended nor handed back: its record and its run.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(Mutex<Option<(RecordKey, u32)>>);
+pub(super) struct InFlight(Mutex<Option<(RecordKey, u32)>>);
 
-impl UnderWay {
+impl InFlight {
     /// One that begins now.
     pub fn begin(&self, key: &RecordKey, run: u32) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), run));
@@ -81,26 +81,26 @@ impl UnderWay {
 /// An attempt and its record on the bus.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
-    pub record: Attempts,
+    pub record: AttemptRecord,
     revision: u64,
     events: AtomicU32,
-    beginning: Option<Beginning>,
+    start_permit: Option<StartPermit>,
 }
 
 /// Whether an attempt may begin.
-pub(super) enum Begun {
+pub(super) enum AttemptStart {
     /// It has.
-    Now(Attempt),
+    Started(Attempt),
     /// Somebody else began one in this moment.
-    Elsewhere,
+    AlreadyRunning,
     /// The last one has failed, and the next is not due yet.
-    TooEarly(Duration),
+    BackoffPending(Duration),
     /// The command has ended since it was looked up.
-    Ended,
+    AlreadyEnded,
     /// The process died under the command too often.
     Crashed(Attempt),
     /// The record is that of another command with the same target, source and id.
-    Reused,
+    IdReused,
 }
 
 impl Attempt {
@@ -124,24 +124,24 @@ impl Attempt {
 }
 
 /// What a task came to, or its panic.
-type Caught = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
+type TaskExit = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
 
 /// A failed task may have a report too.
-type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
+type TaskResult = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
 
 impl Engine {
     /// The attempt that was recorded last, for a command that gets no other.
-    pub(super) async fn last_attempt(&self, work: &Work<'_>) -> Result<Attempt, bus::Error> {
-        let (record, revision) = self.bus.attempts(&work.record_key()).await?;
+    pub(super) async fn last_attempt(&self, cx: &CommandContext<'_>) -> Result<Attempt, bus::Error> {
+        let (record, revision) = self.bus.attempts(&cx.record_key()).await?;
         Ok(Attempt { record, revision, ..Attempt::default() })
     }
 
     /// Binds target, source and id to this command before it waits, as an attempt does that begins. False when they are
     /// bound to another command.
-    pub(super) async fn bind(&self, work: &Work<'_>) -> Result<bool, bus::Error> {
-        let (key, origin) = (work.record_key(), &work.command.origin);
-        let mut known = (Attempts::default(), 0);
-        if work.delivery.delivered > 1 {
+    pub(super) async fn bind_id(&self, cx: &CommandContext<'_>) -> Result<bool, bus::Error> {
+        let (key, origin) = (cx.record_key(), &cx.command.origin);
+        let mut known = (AttemptRecord::default(), 0);
+        if cx.delivery.delivered > 1 {
             known = self.bus.attempts(&key).await?;
         }
         loop {
@@ -149,8 +149,8 @@ impl Engine {
             if record.fingerprint.is_some() {
                 return Ok(!is_reused(&record, origin));
             }
-            let brief = self.is_brief(work.task.verb());
-            let bound = Attempts { fingerprint: origin.fingerprint(), brief, ..record };
+            let brief = self.is_read_only(cx.task.verb());
+            let bound = AttemptRecord { fingerprint: origin.fingerprint(), brief, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(&key, &bound, revision).await? {
                 return Ok(true);
             }
@@ -163,92 +163,101 @@ impl Engine {
     ///
     /// An attempt that is found open was a crash if this very message was delivered before; otherwise a copy of the
     /// message is being carried out beside it.
-    pub(super) async fn begin_attempt(&self, work: &Work<'_>, beginning: Beginning) -> Result<Begun, bus::Error> {
-        let (key, origin) = (&work.record_key(), &work.command.origin);
-        let mut known = (Attempts::default(), 0);
-        if work.delivery.delivered > 1 {
+    pub(super) async fn begin_attempt(
+        &self,
+        cx: &CommandContext<'_>,
+        start_permit: StartPermit,
+    ) -> Result<AttemptStart, bus::Error> {
+        let (key, origin) = (&cx.record_key(), &cx.command.origin);
+        let mut known = (AttemptRecord::default(), 0);
+        if cx.delivery.delivered > 1 {
             known = self.bus.attempts(key).await?;
         }
         for _ in 0..2 {
             let (before, revision) = known;
             let is_ours = !is_reused(&before, origin);
             if is_ours && before.open && self.bus.find_result(&origin.command()).await?.is_some() {
-                return Ok(Begun::Ended);
+                return Ok(AttemptStart::AlreadyEnded);
             }
             let start = Start {
                 fingerprint: origin.fingerprint(),
-                brief: self.is_brief(work.task.verb()),
+                brief: self.is_read_only(cx.task.verb()),
                 worker: &self.settings.worker,
-                alone: beginning.is_alone(),
-                redelivered: work.delivery.delivered > 1,
+                alone: start_permit.is_alone(),
+                redelivered: cx.delivery.delivered > 1,
                 now: self.clock.now(),
             };
             let record = match record::begin(&before, &start) {
                 Begin::Attempt(record) => record,
-                Begin::TooEarly(wait) => return Ok(Begun::TooEarly(wait)),
-                Begin::Reused => return Ok(Begun::Reused),
+                Begin::BackoffPending(wait) => return Ok(AttemptStart::BackoffPending(wait)),
+                Begin::Reused => return Ok(AttemptStart::IdReused),
                 Begin::Crashed(record) => {
-                    return Ok(Begun::Crashed(Attempt { record, revision, ..Attempt::default() }));
+                    return Ok(AttemptStart::Crashed(Attempt { record, revision, ..Attempt::default() }));
                 }
             };
-            work.under_way.begin(key, record.runs);
+            cx.in_flight.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
-                return Ok(Begun::Now(Attempt { record, revision, beginning: Some(beginning), ..Attempt::default() }));
+                return Ok(AttemptStart::Started(Attempt {
+                    record,
+                    revision,
+                    start_permit: Some(start_permit),
+                    ..Attempt::default()
+                }));
             }
-            work.under_way.end();
+            cx.in_flight.end();
             known = self.bus.attempts(key).await?;
         }
-        Ok(Begun::Elsewhere)
+        Ok(AttemptStart::AlreadyRunning)
     }
 
     /// Notes that the attempt is over, and when the next is due. Without a failure it was handed back and does not count.
     pub(super) async fn close_attempt(
         &self,
-        work: &Work<'_>,
-        ending: &Ending,
+        cx: &CommandContext<'_>,
+        outcome: &AttemptOutcome,
         failure: Option<(&Problem, Duration)>,
     ) -> Result<(), bus::Error> {
-        let (attempt, key) = (&ending.attempt, &work.record_key());
+        let (attempt, key) = (&outcome.attempt, &cx.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
         // None was begun, or another is under way by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
             let failed = failure.map(|(problem, delay)| Failed {
                 problem,
-                objects: &ending.objects,
+                objects: &outcome.objects,
                 ended: self.clock.now(),
                 delay,
             });
-            let record = record::end(found, ending.changed, failed);
+            let record = record::end(found, outcome.changed, failed);
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
             }
             // Whoever had it before has said that it lives.
             known = self.bus.attempts(key).await?;
         }
-        work.under_way.end();
+        cx.in_flight.end();
         Ok(())
     }
 
     /// Takes back an attempt that was abandoned or could not be settled: the process has not died, so it must not count
     /// as a crash. The bus may be away, which is often the reason; it is waited for.
-    pub(super) async fn disown_attempt(&self, under_way: UnderWay) {
-        let Some((key, run)) = under_way.0.into_inner().unwrap_or_else(PoisonError::into_inner) else { return };
-        let disown = async || {
+    pub(super) async fn roll_back_attempt(&self, in_flight: InFlight) {
+        let Some((key, run)) = in_flight.0.into_inner().unwrap_or_else(PoisonError::into_inner) else { return };
+        let roll_back = async || {
             loop {
                 let (record, revision) = self.bus.attempts(&key).await?;
-                let Some(record) = record::take_back(record, run, &self.settings.worker) else { return Ok(()) };
+                let Some(record) = record::rolled_back(record, run, &self.settings.worker) else { return Ok(()) };
                 if let Swap::Won(_) = self.bus.record_attempts(&key, &record, revision).await? {
                     return Ok(());
                 }
             }
         };
-        for failures in 1..=DISOWN_TRIES {
-            let Err(error) = disown().await else { return };
+        for failures in 1..=ROLL_BACK_TRIES {
+            let Err(error) = roll_back().await else { return };
             let error: bus::Error = error;
             tracing::debug!(command = %key, "an attempt cannot be taken back yet: {error}");
             let pause = retry::IN_PLACE.delay(failures, None);
-            tokio::select! { () = self.clock.sleep(pause) => {}, () = self.leave.cancelled() => return }
+            tokio::select! { () = self.clock.sleep(pause) => {}, () = self.hand_back.cancelled() => return }
         }
         tracing::warn!(command = %key, "an attempt could not be taken back; it will count as a crash");
     }
@@ -256,34 +265,34 @@ impl Engine {
     /// Runs the task until it ends or has to stop. Beside how it ended: whether it had begun to write.
     pub(super) async fn run_task(
         &self,
-        work: &Work<'_>,
+        cx: &CommandContext<'_>,
         params: Value,
         attempt: &mut Attempt,
         deadline: OffsetDateTime,
-        held: Option<&mut Held>,
-    ) -> (Ended, bool) {
-        let beginning = attempt.beginning.take();
+        held: Option<&mut HeldLease>,
+    ) -> (TaskResult, bool) {
+        let start_permit = attempt.start_permit.take();
         let attempt = &*attempt;
-        let origin = &work.command.origin;
+        let origin = &cx.command.origin;
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.leave.clone()).announcing();
+        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.hand_back.clone()).requiring_write_record();
         if let Some(held) = held {
             held.keep(&guard, &self.settings.worker);
         }
-        let (reporter, mut steps) = reporter::pair();
-        let (notices, mut noted) = notices::pair();
+        let (reporter, mut steps) = progress::pair();
+        let (events, mut receiver) = task_events::pair();
         let context = TaskContext {
             key: origin.key.clone(),
             target: origin.target.to_string(),
             clusters: Arc::clone(&self.clusters),
-            commands: Arc::new(OnTarget { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
-            attachments: Arc::new(Kept(Arc::clone(&self.bus))),
+            commands: Arc::new(TargetCommands { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
+            attachments: Arc::new(AttachmentStore(Arc::clone(&self.bus))),
             guard: guard.clone(),
             progress: Arc::new(reporter),
-            notices: Arc::new(notices),
+            events: Arc::new(events),
             clock: self.clock,
             attempt: attempt.record.begun,
-            generation: work.command.generation,
+            generation: cx.command.generation,
         };
         let started = EventKind::Started(Started {
             verb: origin.verb.clone(),
@@ -292,14 +301,14 @@ impl Engine {
             deadline: event::rfc3339(deadline),
         });
         let cancelled = self.bus.control().listen(&origin.command());
-        let (registry, verb) = (Arc::clone(&self.registry), work.task.verb());
+        let (registry, verb) = (Arc::clone(&self.registry), cx.task.verb());
         let run = async move {
             match registry.get(verb) {
                 Some(task) => task.run(&context, params).await,
                 None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
             }
         };
-        let record_key = work.record_key();
+        let record_key = cx.record_key();
         let mut run = AssertUnwindSafe(run).catch_unwind().boxed();
         let ended = async {
             // What has nothing to wait for is not worth a task of the runtime, with its wake-ups of other threads.
@@ -309,36 +318,36 @@ impl Engine {
             let run = tokio::spawn(run.in_current_span());
             tokio::select! {
                 ended = until_done(run, &guard) => ended,
-                never = pass_on(&cancelled, &guard) => match never {},
-                never = self.end_probation(&record_key, attempt, beginning) => match never {},
-                never = self.announce(&record_key, attempt, &guard) => match never {},
-                never = self.tell_steps(origin, attempt, &mut steps) => match never {},
-                never = self.tell_notices(origin, attempt, &mut noted) => match never {},
+                never = forward_cancellation(&cancelled, &guard) => match never {},
+                never = self.end_start_probation(&record_key, attempt, start_permit) => match never {},
+                never = self.record_first_write(&record_key, attempt, &guard) => match never {},
+                never = self.publish_progress(origin, attempt, &mut steps) => match never {},
+                never = self.publish_task_events(origin, attempt, &mut receiver) => match never {},
             }
         };
-        let tell = async {
-            self.tell(origin, attempt, &started).await;
+        let publish_started = async {
+            self.try_publish(origin, attempt, &started).await;
             reach(At::Started);
         };
-        let ((), ended) = tokio::join!(tell, ended);
+        let ((), ended) = tokio::join!(publish_started, ended);
         self.bus.control().forget(&origin.command());
-        if let Some(step) = steps.untold() {
-            self.tell(origin, attempt, &EventKind::Progress(step)).await;
+        if let Some(step) = steps.take_newest() {
+            self.try_publish(origin, attempt, &EventKind::Progress(step)).await;
         }
         // One that slept past its lease may wake up to a time-out of its own, which is nobody's failure.
         let ended = match (ended, guard.check()) {
             (Err((_, report)), Err(Stop::LostLease)) => Err((task::Error::Stopped(Stop::LostLease).into(), report)),
             (ended, _) => ended,
         };
-        (ended, guard.has_begun_to_write())
+        (ended, guard.has_started_writing())
     }
 
     /// Notes on the bus that the attempt writes, before it does: if its process dies, the command's result tells so.
-    async fn announce(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
+    async fn record_first_write(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
         guard.first_write().await;
         for failures in 1.. {
-            match self.note_writing(key, attempt).await {
-                Ok(true) => guard.announced(),
+            match self.record_write_start(key, attempt).await {
+                Ok(true) => guard.write_recorded(),
                 Ok(false) => guard.lose_lease(),
                 Err(error) => {
                     let error: bus::Error = error;
@@ -354,26 +363,31 @@ impl Engine {
 
     /// Lets other attempts begin when this one has survived its first seconds. From then on a death of the process is
     /// not counted against it.
-    async fn end_probation(&self, key: &RecordKey, attempt: &Attempt, beginning: Option<Beginning>) -> Infallible {
+    async fn end_start_probation(
+        &self,
+        key: &RecordKey,
+        attempt: &Attempt,
+        start_permit: Option<StartPermit>,
+    ) -> Infallible {
         tokio::time::sleep(PROBATION).await;
-        if beginning.as_ref().is_some_and(Beginning::is_alone) {
+        if start_permit.as_ref().is_some_and(StartPermit::is_alone) {
             for failures in 1.. {
-                let Err(error) = self.note_survival(key, attempt).await else { break };
+                let Err(error) = self.record_survival(key, attempt).await else { break };
                 tracing::debug!(command = %key, "that an attempt goes on cannot be noted yet: {error}");
                 self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
             }
         }
-        drop(beginning);
+        drop(start_permit);
         std::future::pending().await
     }
 
-    async fn note_survival(&self, key: &RecordKey, attempt: &Attempt) -> Result<(), bus::Error> {
+    async fn record_survival(&self, key: &RecordKey, attempt: &Attempt) -> Result<(), bus::Error> {
         loop {
             let (record, revision) = self.bus.attempts(key).await?;
             if record.runs != attempt.record.runs || !record.open || !record.alone {
                 return Ok(());
             }
-            let record = Attempts { alone: false, ..record };
+            let record = AttemptRecord { alone: false, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(());
             }
@@ -382,9 +396,12 @@ impl Engine {
 
     /// Waits for the right to begin an attempt: alone, if the process died under an earlier one. `None` when others
     /// begin all the time.
-    pub(super) async fn begin_beside_others(&self, work: &Work<'_>) -> Result<Option<Beginning>, bus::Error> {
-        if work.delivery.delivered > 1 {
-            let (record, _) = self.bus.attempts(&work.record_key()).await?;
+    pub(super) async fn acquire_start_permit(
+        &self,
+        cx: &CommandContext<'_>,
+    ) -> Result<Option<StartPermit>, bus::Error> {
+        if cx.delivery.delivered > 1 {
+            let (record, _) = self.bus.attempts(&cx.record_key()).await?;
             if record::is_suspect(&record) {
                 return Ok(self.isolation.alone().await);
             }
@@ -393,10 +410,10 @@ impl Engine {
     }
 
     /// False when another attempt has begun, which is told by nothing but the lease otherwise.
-    async fn note_writing(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
+    async fn record_write_start(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
-        while let Some(noted) = record::note_writing(&record, attempt.record.runs) {
-            if let Swap::Won(_) = self.bus.record_attempts(key, &noted, revision).await? {
+        while let Some(receiver) = record::record_write_start(&record, attempt.record.runs) {
+            if let Swap::Won(_) = self.bus.record_attempts(key, &receiver, revision).await? {
                 return Ok(true);
             }
             (record, revision) = self.bus.attempts(key).await?;
@@ -405,40 +422,45 @@ impl Engine {
         Ok(record.runs == attempt.record.runs && record.open)
     }
 
-    async fn tell_notices(&self, origin: &Origin, attempt: &Attempt, noted: &mut notices::Noted) -> Infallible {
+    async fn publish_task_events(
+        &self,
+        origin: &Origin,
+        attempt: &Attempt,
+        receiver: &mut task_events::EventReceiver,
+    ) -> Infallible {
         loop {
-            let (notice, answer) = noted.next().await;
-            let kind = match notice {
-                Notice::Found(found) => EventKind::Found(found),
-                Notice::Resolved(resolved) => EventKind::Resolved(resolved),
-                Notice::ConformanceCase(case) => EventKind::ConformanceCase(case),
-                Notice::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
-                Notice::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
-                Notice::Discovered(discovered) => EventKind::Discovered(discovered),
-                Notice::Changed(changed) => EventKind::Changed(changed),
-                Notice::Lost(lost) => EventKind::Lost(lost),
+            let (event, answer) = receiver.next().await;
+            let kind = match event {
+                TaskEvent::Found(found) => EventKind::Found(found),
+                TaskEvent::Resolved(resolved) => EventKind::Resolved(resolved),
+                TaskEvent::ConformanceCase(case) => EventKind::ConformanceCase(case),
+                TaskEvent::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
+                TaskEvent::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
+                TaskEvent::Discovered(discovered) => EventKind::Discovered(discovered),
+                TaskEvent::Changed(changed) => EventKind::Changed(changed),
+                TaskEvent::Lost(lost) => EventKind::Lost(lost),
             };
             // Whoever does not wait for it any more has been told to stop.
-            let _ = answer.send(self.publish(origin, attempt, &kind).await);
+            let _ = answer.send(self.publish_event(origin, attempt, &kind).await);
         }
     }
 
-    async fn tell_steps(&self, origin: &Origin, attempt: &Attempt, steps: &mut Steps) -> Infallible {
+    async fn publish_progress(&self, origin: &Origin, attempt: &Attempt, steps: &mut ProgressSteps) -> Infallible {
         loop {
             let step = steps.next().await;
-            self.tell(origin, attempt, &EventKind::Progress(step)).await;
+            self.try_publish(origin, attempt, &EventKind::Progress(step)).await;
         }
     }
 }
 
 /// What a task may ask about other commands: those of its own target.
-struct OnTarget {
+struct TargetCommands {
     bus: Arc<dyn Bus>,
     target: Target,
 }
 
 #[async_trait]
-impl Commands for OnTarget {
+impl Commands for TargetCommands {
     async fn cancel(&self, key: &CommandKey, by: &str) -> Result<Cancelled, task::Error> {
         let failed = |error: bus::Error| task::Error::Commands { reason: Problem::new(&error).to_string() };
         let command = CommandId::new(&self.target, key);
@@ -449,24 +471,24 @@ impl Commands for OnTarget {
             return Ok(Cancelled::Already);
         }
         self.bus.cancel(&command, by).await.map_err(failed)?;
-        Ok(Cancelled::Asked)
+        Ok(Cancelled::Requested)
     }
 }
 
 /// Where a task's attachments go.
-struct Kept(Arc<dyn Bus>);
+struct AttachmentStore(Arc<dyn Bus>);
 
 #[async_trait]
-impl Attachments for Kept {
-    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, Untold> {
+impl Attachments for AttachmentStore {
+    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, PublishError> {
         let bytes = json.len();
         let kept = self.0.attach(json.into()).await;
-        let dataref = kept.map_err(|error| Untold { reason: Problem::new(&error).to_string() })?;
+        let dataref = kept.map_err(|error| PublishError { reason: Problem::new(&error).to_string() })?;
         Ok(Attachment { dataref, bytes })
     }
 }
 
-async fn pass_on(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
+async fn forward_cancellation(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
     cancelled.cancelled().await;
     guard.cancel();
     std::future::pending().await
@@ -474,7 +496,7 @@ async fn pass_on(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
 
 /// Waits for the task. One that was told to stop may go on to its next safe point, and is dropped when it does not
 /// reach one, though not in the middle of a write; without its lease it is dropped at once.
-async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
+async fn until_done(mut run: JoinHandle<TaskExit>, guard: &Guard) -> TaskResult {
     let mut stopped = None;
     let joined = tokio::select! {
         joined = &mut run => joined,
@@ -482,7 +504,7 @@ async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
             stopped = Some(stop);
             let patience = async {
                 tokio::time::sleep(SAFE_POINT).await;
-                guard.written().await;
+                guard.writes_finished().await;
             };
             tokio::select! {
                 biased;
@@ -505,7 +527,7 @@ async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
     }
 }
 
-fn finished(done: Caught) -> Ended {
+fn finished(done: TaskExit) -> TaskResult {
     match done {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(Failure { error, report })) => Err((error.into(), report)),

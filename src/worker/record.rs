@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::bus::Attempts;
+use crate::bus::AttemptRecord;
 use crate::error::Problem;
 use crate::event::{self, AttemptedObject, EarlierAttempt, Fingerprint};
 
@@ -37,11 +37,11 @@ pub struct Start<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
     /// It may, when this record is stored.
-    Attempt(Attempts),
+    Attempt(AttemptRecord),
     /// The last attempt has failed, and the next one is due after this time.
-    TooEarly(Duration),
+    BackoffPending(Duration),
     /// The process died under the command too often. The record has the counts and is not stored.
-    Crashed(Attempts),
+    Crashed(AttemptRecord),
     /// The record belongs to another command with the same target, source and id.
     Reused,
 }
@@ -61,32 +61,32 @@ pub struct Failed<'a> {
 
 /// Whether a record belongs to another command with the same target, source and id.
 #[must_use]
-pub fn is_reused(record: &Attempts, fingerprint: Option<&Fingerprint>) -> bool {
+pub fn is_reused(record: &AttemptRecord, fingerprint: Option<&Fingerprint>) -> bool {
     record.fingerprint.is_some() && record.fingerprint.as_ref() != fingerprint
 }
 
 /// Whether the next attempt has to begin alone, because the process died under an earlier one.
 #[must_use]
-pub const fn is_suspect(record: &Attempts) -> bool {
+pub const fn is_suspect(record: &AttemptRecord) -> bool {
     record.open || record.crashed > 0
 }
 
 /// Begins an attempt after those of `before`.
 #[must_use]
-pub fn begin(before: &Attempts, start: &Start<'_>) -> Begin {
+pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
     if is_reused(before, start.fingerprint.as_ref()) {
         return Begin::Reused;
     }
-    if let Some(wait) = wait(before, start.now) {
-        return Begin::TooEarly(wait);
+    if let Some(wait) = backoff_left(before, start.now) {
+        return Begin::BackoffPending(wait);
     }
     let died = before.open && start.redelivered;
     let crashed = before.crashed + u32::from(died);
     let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
     if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
-        return Begin::Crashed(Attempts { crashed, crashed_alone, ..before.clone() });
+        return Begin::Crashed(AttemptRecord { crashed, crashed_alone, ..before.clone() });
     }
-    Begin::Attempt(Attempts {
+    Begin::Attempt(AttemptRecord {
         fingerprint: start.fingerprint.clone(),
         brief: start.brief,
         begun: before.begun + 1,
@@ -106,9 +106,9 @@ pub fn begin(before: &Attempts, start: &Start<'_>) -> Begin {
 
 /// The record after the attempt has ended. Without a failure it was handed back and does not count.
 #[must_use]
-pub fn end(found: Attempts, changed: bool, failed: Option<Failed<'_>>) -> Attempts {
+pub fn end(found: AttemptRecord, changed: bool, failed: Option<Failed<'_>>) -> AttemptRecord {
     let changed = found.changed || changed;
-    let mut record = Attempts { open: false, alone: false, changed, writing: false, ..found };
+    let mut record = AttemptRecord { open: false, alone: false, changed, writing: false, ..found };
     match failed {
         Some(Failed { problem, objects, ended, delay }) => {
             EarlierAttempt::new(record.begun, &record.worker, event::rfc3339(ended), problem, objects)
@@ -123,21 +123,28 @@ pub fn end(found: Attempts, changed: bool, failed: Option<Failed<'_>>) -> Attemp
 /// The record without the run that `worker` abandoned: the process has not died, so it is no crash. `None` when there is
 /// nothing to take back.
 #[must_use]
-pub fn take_back(record: Attempts, run: u32, worker: &str) -> Option<Attempts> {
+pub fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
     if record.runs > run {
         // The next attempt has counted it as a crash.
         let crashed_alone = record.crashed_alone.saturating_sub(1);
-        return record.crashed.checked_sub(1).map(|crashed| Attempts { crashed, crashed_alone, ..record });
+        return record.crashed.checked_sub(1).map(|crashed| AttemptRecord { crashed, crashed_alone, ..record });
     }
     let ours = record.runs == run && record.open && record.worker == worker;
     let begun = record.begun.saturating_sub(1);
-    ours.then(|| Attempts { open: false, alone: false, begun, changed: record.changed(), writing: false, ..record })
+    ours.then(|| AttemptRecord {
+        open: false,
+        alone: false,
+        begun,
+        changed: record.changed(),
+        writing: false,
+        ..record
+    })
 }
 
 /// The record with the note that the open attempt is about to write. `None` when there is nothing to note.
 #[must_use]
-pub fn note_writing(record: &Attempts, run: u32) -> Option<Attempts> {
-    (record.runs == run && record.open && !record.writing).then(|| Attempts { writing: true, ..record.clone() })
+pub fn record_write_start(record: &AttemptRecord, run: u32) -> Option<AttemptRecord> {
+    (record.runs == run && record.open && !record.writing).then(|| AttemptRecord { writing: true, ..record.clone() })
 }
 
 fn milliseconds(time: OffsetDateTime) -> i64 {
@@ -145,7 +152,7 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
 }
 
 /// Until the next attempt is due, if it is not.
-fn wait(record: &Attempts, now: OffsetDateTime) -> Option<Duration> {
+fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
     let left = record.not_before?.saturating_sub(milliseconds(now));
     u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
 }
