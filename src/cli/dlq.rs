@@ -10,7 +10,7 @@ use super::list::age;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
 use super::table::{Cell, Table};
 use super::{Error, Exit, Global, completions, confirm, draft};
-use crate::client::{Client, DeadLetter, Filter};
+use crate::client::{Client, DeadLetter, Filter, NewestDeadLetters};
 use crate::error::Code;
 
 const EXAMPLES: &str = "\
@@ -149,9 +149,9 @@ impl Chosen {
                 let reason = "name numbers, or one of --reason, --target, --code and --since";
                 return Err(Error::argument("dead letters", reason));
             }
-            let (letters, omitted) = client.newest_dead_letters(&self.matching.filter()?).await?;
-            note_omitted(omitted);
-            return Ok(letters);
+            let found = client.newest_dead_letters(&self.matching.filter()?).await?;
+            note_omitted(&found);
+            return Ok(found.letters);
         }
         let mut letters = Vec::new();
         for number in self.numbers.iter().collect::<BTreeSet<_>>() {
@@ -162,22 +162,25 @@ impl Chosen {
 }
 
 async fn list(global: &Global, options: List) -> Result<(), Error> {
-    let (letters, omitted) = global.client().await?.newest_dead_letters(&options.matching.filter()?).await?;
+    let found = global.client().await?.newest_dead_letters(&options.matching.filter()?).await?;
+    let letters = &found.letters;
     let format = Format::or_fitting(options.output);
-    if !format.list(&letters, |letter| letter.sequence.to_string())? {
+    if !format.list(letters, |letter| letter.sequence.to_string())? {
         if letters.is_empty() {
             output::line("no dead letters")?;
         } else {
-            output::line(table(&letters).text(format))?;
+            output::line(table(letters).text(format))?;
         }
     }
-    note_omitted(omitted);
+    note_omitted(&found);
     Ok(())
 }
 
-fn note_omitted(omitted: usize) {
-    if omitted > 0 {
-        output::note(format_args!("{omitted} older ones are not listed; --limit raises the limit"));
+fn note_omitted(found: &NewestDeadLetters) {
+    if found.omitted > 0 {
+        output::note("older ones are not listed; --limit raises the limit");
+    } else if !found.is_complete {
+        output::note("the stream has older messages, which were not read; --reason or --target select fewer");
     }
 }
 

@@ -60,39 +60,111 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// The newest dead letters that match a filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewestDeadLetters {
+    /// In the order of their numbers, at most [`Filter::limit`].
+    pub letters: Vec<DeadLetter>,
+    /// Older ones that match and were read, but are above the limit.
+    pub omitted: usize,
+    /// No older one can match. Otherwise the scan ended before the beginning of the stream.
+    pub is_complete: bool,
+}
+
+/// Messages that one request for the newest dead letters reads at most: about 10 s on a fast connection.
+const MAX_SCAN: usize = 20_000;
+/// Messages of one window at most. A window with more is read again as two.
+const MAX_WINDOW: usize = 1024;
+
+/// Reads a stream from its end in windows, because the server finds messages of a subject forward only.
+struct Scan<'a> {
+    filter: &'a Filter,
+    first: u64,
+    /// Everything from this sequence number on has been read.
+    end: u64,
+    span: u64,
+    read: usize,
+    letters: VecDeque<DeadLetter>,
+    omitted: usize,
+    is_complete: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(filter: &'a Filter, first: u64, last: u64) -> Self {
+        let span = (filter.limit as u64).clamp(16, MAX_WINDOW as u64 - 1);
+        let (letters, omitted) = (VecDeque::new(), 0);
+        Self { filter, first, end: last + 1, span, read: 0, letters, omitted, is_complete: first > last }
+    }
+
+    /// The next window, its end excluded; `None` at the end of the scan.
+    fn window(&self) -> Option<(u64, u64)> {
+        let is_enough = self.is_complete || self.omitted > 0 || self.read >= MAX_SCAN;
+        (!is_enough).then(|| (self.first.max(self.end.saturating_sub(self.span)), self.end))
+    }
+
+    /// Takes the messages of the window that begins at `start`.
+    fn add(&mut self, start: u64, found: &[StreamMessage]) {
+        self.read += found.len().max(1);
+        if found.len() >= MAX_WINDOW {
+            self.span /= 2;
+            return;
+        }
+        for message in found.iter().rev() {
+            let letter = read(message);
+            if self.filter.since.is_some_and(|since| message.time < since) {
+                // The messages of a stream are in the order of their times.
+                self.is_complete = true;
+            } else if self.filter.code.as_ref().is_none_or(|code| letter.code == *code) {
+                if self.letters.len() < self.filter.limit {
+                    self.letters.push_front(letter);
+                } else {
+                    self.omitted += 1;
+                }
+            }
+        }
+        self.is_complete |= start <= self.first;
+        self.end = start;
+        self.span = if found.is_empty() { self.span.saturating_mul(2) } else { self.span };
+    }
+
+    fn done(self) -> NewestDeadLetters {
+        NewestDeadLetters { letters: self.letters.into(), omitted: self.omitted, is_complete: self.is_complete }
+    }
+}
+
 impl Client {
-    /// The newest dead letters in the order of their numbers, and how many older ones were left out.
+    /// The newest dead letters that match, in the order of their numbers. Reads at most 20,000 messages of the stream, from
+    /// its end; see [`NewestDeadLetters::is_complete`].
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<(Vec<DeadLetter>, usize), Error> {
+    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<NewestDeadLetters, Error> {
         let any = "*".to_owned();
         let reason = filter.reason.as_ref().unwrap_or(&any);
         let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
-        let mut letters = VecDeque::new();
-        let mut omitted = 0;
-        let mut next = 1;
-        while let Some(message) = self.next_dead(&subject, next).await? {
-            next = message.sequence + 1;
-            let letter = read(&message);
-            let of_code = filter.code.as_ref().is_none_or(|code| letter.code == *code);
-            if of_code && filter.since.is_none_or(|since| message.time >= since) {
-                letters.push_back(letter);
+        let (first, last) = self.bus().sequences(&self.bus().subjects().dead_letter_stream()).await?;
+        let mut scan = Scan::new(filter, first, last);
+        while let Some((start, end)) = scan.window() {
+            let mut found = Vec::new();
+            let mut next = start;
+            while found.len() < MAX_WINDOW
+                && let Some(message) = self.next_dead(&subject, next).await?
+                && message.sequence < end
+            {
+                next = message.sequence + 1;
+                found.push(message);
             }
-            if letters.len() > filter.limit {
-                letters.pop_front();
-                omitted += 1;
-            }
+            scan.add(start, &found);
         }
-        Ok((letters.into(), omitted))
+        Ok(scan.done())
     }
 
-    /// The newest dead letters in the order of their numbers.
+    /// As [`Client::newest_dead_letters`], without what it left out.
     ///
     /// # Errors
     /// When the stream cannot be read.
     pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<DeadLetter>, Error> {
-        Ok(self.newest_dead_letters(filter).await?.0)
+        Ok(self.newest_dead_letters(filter).await?.letters)
     }
 
     /// One dead letter.
@@ -190,6 +262,55 @@ fn read(message: &StreamMessage) -> DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn message(sequence: u64) -> StreamMessage {
+        let time = OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_secs(sequence);
+        StreamMessage {
+            subject: format!("istio.dlq.rejected.dev.s{sequence}").into(),
+            sequence,
+            headers: async_nats::HeaderMap::new(),
+            payload: "x".into(),
+            time,
+        }
+    }
+
+    /// Scans a stream with the numbers `kept`. Also the number of messages that were read.
+    fn scan(filter: &Filter, kept: std::ops::RangeInclusive<u64>, last: u64) -> (NewestDeadLetters, usize) {
+        let mut scan = Scan::new(filter, 1, last);
+        let mut read = 0;
+        while let Some((start, end)) = scan.window() {
+            let found: Vec<_> = (start..end).filter(|n| kept.contains(n)).take(MAX_WINDOW).map(message).collect();
+            read += found.len();
+            scan.add(start, &found);
+        }
+        (scan.done(), read)
+    }
+
+    #[test]
+    fn newest_dead_letters_are_found_without_reading_the_whole_stream() {
+        let filter = Filter { limit: 100, ..Filter::default() };
+        let (found, read) = scan(&filter, 1..=1_000_000, 1_000_000);
+        assert_eq!(
+            found.letters.iter().map(|letter| letter.sequence).collect::<Vec<_>>(),
+            (999_901..=1_000_000).collect::<Vec<_>>()
+        );
+        assert!(found.omitted > 0 && !found.is_complete && read <= 300, "{read}");
+        // The only ones are at the beginning.
+        let (found, read) = scan(&filter, 3..=5, 10_000_000);
+        assert_eq!(found.letters.len(), 3);
+        assert!(found.is_complete && read <= 10, "{read}");
+        // None has the code.
+        let none = Filter { code: Some("SH3001".to_owned()), ..filter.clone() };
+        let (found, read) = scan(&none, 1..=1_000_000, 1_000_000);
+        assert!(found.letters.is_empty() && !found.is_complete);
+        assert!(read <= MAX_SCAN + MAX_WINDOW, "{read}");
+        let since =
+            Filter { since: Some(OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_secs(999_990)), ..filter };
+        let (found, _) = scan(&since, 1..=1_000_000, 1_000_000);
+        assert_eq!((found.letters.len(), found.omitted, found.is_complete), (11, 0, true));
+        let none = std::ops::RangeInclusive::new(1, 0);
+        assert_eq!(scan(&since, none, 0).0, NewestDeadLetters { is_complete: true, ..NewestDeadLetters::default() });
+    }
 
     #[test]
     fn a_replay_has_as_much_time_as_the_command_had() {

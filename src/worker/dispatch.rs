@@ -174,6 +174,9 @@ impl Engine {
         if given_up.is_none() && self.bus.control().is_paused(target) {
             return self.wait(cx, Error::Paused { target: target.to_owned() }).await;
         }
+        if given_up.is_none() && self.result_pause.is_on() {
+            return self.wait(cx, Error::ResultsRefused).await;
+        }
         let Some(_permit) = self.target_limiter.acquire(target, cx.task.slot_class()).await else {
             return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
         };
@@ -402,7 +405,11 @@ impl Engine {
                 match self.bus.schedule(delivery, &command.origin, at).await {
                     Ok(()) => delivery.acker.settle(Settlement::Ack).await,
                     // It has no room for the headers of a schedule, or the stream is full: it waits in the consumer.
-                    Err(error @ (crate::bus::Error::Refused { .. } | crate::bus::Error::TooLarge { .. })) => {
+                    Err(
+                        error @ (crate::bus::Error::Refused { .. }
+                        | crate::bus::Error::Full { .. }
+                        | crate::bus::Error::TooLarge { .. }),
+                    ) => {
                         tracing::debug!("a schedule is refused: {error}");
                         delivery.acker.settle(Settlement::Nak(delay.min(MAX_NAK_DELAY))).await
                     }
@@ -459,7 +466,9 @@ impl Engine {
             event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
         let retention = self.retention(&origin.verb, result);
         reach(Step::Committing);
-        let swap = match self.bus.commit_result(origin, &event, retention).await {
+        let answer = self.bus.commit_result(origin, &event, retention).await;
+        self.result_pause.observe(&answer);
+        let swap = match answer {
             // Without a result the command would run again for ever. All other parts have a small bound.
             Err(error @ crate::bus::Error::TooLarge { .. })
                 if result.report.is_some() || !result.earlier_attempts.is_empty() =>

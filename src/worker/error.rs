@@ -96,6 +96,9 @@ pub enum Error {
         /// Which.
         target: String,
     },
+    /// The bus has refused a result, so commands could not end.
+    #[error("NATS refuses results, so no command begins")]
+    ResultsRefused,
     /// The task's code is wrong.
     #[error("the task panicked: {message}")]
     Panicked {
@@ -168,6 +171,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::ResultsRefused
             | Self::Paused { .. } => Class::Busy,
             Self::Panicked { .. } | Self::ForeignFence { .. } => Class::RETRY,
         }
@@ -193,6 +197,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::ResultsRefused
             | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,
         }

@@ -15,6 +15,7 @@ mod quota;
 mod readiness;
 pub mod record;
 mod requeue;
+mod result_pause;
 pub mod serve;
 pub mod settle;
 mod sweep;
@@ -81,6 +82,7 @@ pub struct Engine {
     target_limiter: target_limit::TargetLimiter,
     requeue_pacer: requeue::RequeuePacer,
     params_memory: quota::ParamsMemory,
+    result_pause: result_pause::ResultPause,
     dead_letter_quota: quota::DeadLetterQuota,
     /// Tasks have to hand their commands back now.
     hand_back: CancellationToken,
@@ -126,6 +128,7 @@ impl Engine {
             target_limiter,
             requeue_pacer,
             params_memory: quota::ParamsMemory::default(),
+            result_pause: result_pause::ResultPause::default(),
             dead_letter_quota: quota::DeadLetterQuota::default(),
             hand_back,
         }))
