@@ -219,9 +219,14 @@ impl Engine {
     ) -> Result<(), bus::Error> {
         let (attempt, key) = (&outcome.attempt, &cx.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
-        // None was begun, or another is under way by now.
-        while known.1 != 0 && known.0.runs == attempt.record.runs {
+        // Revision 0: none has begun.
+        while known.1 != 0 {
             let (found, revision) = known;
+            if found.runs != attempt.record.runs {
+                // Another attempt has begun, and may have counted this one as a crash: it stays in flight, so that
+                // `roll_back_attempt` corrects that.
+                return Ok(());
+            }
             let failed = failure.map(|(problem, delay)| Failed {
                 problem,
                 objects: &outcome.objects,

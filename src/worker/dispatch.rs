@@ -12,6 +12,7 @@ use super::decode_guard::{Decoded, FetchedParams, Params};
 use super::heartbeat;
 use super::isolation::StartPermit;
 use super::lease::HeldLease;
+use super::params_cost;
 use super::requeue::{MAX_NAK_DELAY, RequeueVia};
 use super::settle::{AttemptEnd, Decision, SettleInput, decide};
 use super::{Engine, Error};
@@ -181,7 +182,10 @@ impl Engine {
             return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
         };
         // The size of an object is not known before it is read.
-        let most = if params.is_none() { event::dataref::MAX_BYTES } else { cx.delivery.payload.len() };
+        let most = match &params {
+            None => event::dataref::MAX_BYTES,
+            Some(params) => cx.delivery.payload.len() + params_cost::of_manifests(&params.value),
+        };
         let Some(mut memory) = self.params_memory.reserve(most) else {
             return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
         };
@@ -189,7 +193,9 @@ impl Engine {
             (Some(params), _) => params,
             (None, dataref) => match self.fetch_params(cx, dataref.as_deref().unwrap_or_default()).await? {
                 FetchedParams::Valid(params, bytes) => {
-                    memory.shrink(bytes);
+                    if !self.params_memory.resize(&mut memory, bytes + params_cost::of_manifests(&params.value)) {
+                        return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
+                    }
                     params
                 }
                 FetchedParams::Rejected(error) => return Ok(Executed::Rejected(error)),

@@ -9,6 +9,7 @@ mod error;
 mod heartbeat;
 mod isolation;
 mod lease;
+mod params_cost;
 mod progress;
 pub mod provenance;
 mod quota;

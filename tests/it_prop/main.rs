@@ -6,6 +6,7 @@ mod conformance;
 mod engine;
 mod hostile;
 mod incremental;
+mod protocol;
 mod quotas;
 mod simulation;
 #[allow(dead_code, reason = "the wrong translations run on a real cluster only")]

@@ -2,14 +2,13 @@
 //! innocent. Crash counts and quarantine are those of the engine.
 
 use sailhand::worker::record::{self, Begin, Start};
-use stateright::{Model, Property};
 use time::OffsetDateTime;
 
+use super::explorer::{Invariant, Model};
 use super::state::{Record, State as Protocol};
 
 pub const INNOCENT: &str = "4 an innocent command is not quarantined";
 pub const FEW_DEATHS: &str = "4 three deaths quarantine a command that causes them";
-const NAMES: [&str; 2] = ["innocent", "deadly"];
 
 /// A rule of `worker::isolation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +76,15 @@ impl Isolation {
     }
 
     fn begin(&self, command: &mut Command, is_alone: bool) {
+        if !self.keeps(Rule::OnlyDeathsAloneAreDecisive) {
+            command.record.0.crashed_alone = command.record.0.crashed;
+            command.record.0.alone = true;
+        }
         let start = Start {
             fingerprint: Some(Protocol::fingerprint(true)),
             brief: false,
             worker: "w",
-            alone: is_alone || !self.keeps(Rule::OnlyDeathsAloneAreDecisive),
+            alone: is_alone,
             redelivered: command.was_delivered,
             now: OffsetDateTime::UNIX_EPOCH,
         };
@@ -90,7 +93,7 @@ impl Isolation {
                 *command = Command { phase: Phase::Beginning, is_alone, record: Record(record), ..command.clone() };
             }
             Begin::Crashed(_) => command.phase = Phase::Quarantined,
-            Begin::TooEarly(_) | Begin::Reused => unreachable!("one command without a delay"),
+            Begin::BackoffPending(_) | Begin::Reused => unreachable!("one command without a delay"),
         }
     }
 }
@@ -99,8 +102,8 @@ impl Model for Isolation {
     type State = State;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<State> {
-        vec![State::default()]
+    fn start(&self) -> State {
+        State::default()
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -119,11 +122,11 @@ impl Model for Isolation {
         }
     }
 
-    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+    fn next(&self, last: &State, action: Action) -> State {
         let mut state = last.clone();
         match action {
             Action::Begin(command) => {
-                let is_alone = self.begins_alone(last, command)?;
+                let is_alone = self.begins_alone(last, command) == Some(true);
                 self.begin(&mut state.commands[command], is_alone);
             }
             Action::Survive => {
@@ -146,15 +149,18 @@ impl Model for Isolation {
                 }
             }
         }
-        Some(state)
+        state
     }
 
-    fn properties(&self) -> Vec<Property<Self>> {
+    fn invariants(&self) -> Vec<Invariant<Self>> {
+        let always = |name, holds: fn(&Self, &State) -> bool| Invariant { name, holds };
         vec![
-            Property::always(INNOCENT, |_, state: &State| state.commands[0].phase != Phase::Quarantined),
-            Property::always(FEW_DEATHS, |_, state: &State| state.deaths <= 3),
-            Property::sometimes(NAMES[0], |_, state: &State| state.commands[0].phase == Phase::Ended),
-            Property::sometimes(NAMES[1], |_, state: &State| state.commands[1].phase == Phase::Quarantined),
+            always(INNOCENT, |_, state| state.commands[0].phase != Phase::Quarantined),
+            always(FEW_DEATHS, |_, state| state.deaths <= 3),
         ]
+    }
+
+    fn is_end(&self, state: &State) -> bool {
+        state.commands.iter().all(|command| matches!(command.phase, Phase::Ended | Phase::Quarantined))
     }
 }

@@ -1,13 +1,12 @@
 //! The model: what may happen next, and the invariants.
 
 use sailhand::event::Outcome;
-use stateright::{Model, Property};
 
+use super::explorer::{Invariant, Model};
 use super::rules::{self, Rule};
-use super::state::{ATTEMPTS, Body, Budget, Place, Request, Scheduler, State, Step, Stored, WORKERS, Worker};
-
-/// A fence above all that the bus gives.
-const FOREIGN_FENCE: u8 = 200;
+use super::state::{
+    ATTEMPTS, Body, Budget, FOREIGN_FENCE, Place, Request, Scheduler, State, Step, Stored, WORKERS, Worker,
+};
 
 /// The protocol with a bounded number of faults. It keeps all rules but one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -186,7 +185,9 @@ impl Protocol {
         if budget.foreign_fences > 0 {
             actions.push(Action::RaiseFence);
         }
-        if budget.terminations > 0 {
+        // Of several messages of a command, another one may be executed when one is terminated.
+        let is_only = state.messages.iter().filter(|message| message.body == Body::Honest).count() == 1;
+        if budget.terminations > 0 && is_only {
             let ready = state.messages.iter().filter(|message| message.place == Place::Ready);
             actions.extend(ready.map(|message| Action::Terminate(message.id)));
         }
@@ -259,13 +260,13 @@ impl Model for Protocol {
     type State = State;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<State> {
+    fn start(&self) -> State {
         let mut state = State { budget: self.budget, ..State::default() };
         state.add(Body::Honest, false, Scheduler::None, Place::Ready);
         if self.is_migrated {
             state.add(Body::Forged, true, Scheduler::Foreign, Place::Ready);
         }
-        vec![state]
+        state
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -273,7 +274,7 @@ impl Model for Protocol {
         self.faults(state, actions);
     }
 
-    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+    fn next(&self, last: &State, action: Action) -> State {
         let mut state = last.clone();
         match action {
             Action::Deliver(worker, id) => self.deliver(&mut state, worker, id),
@@ -282,8 +283,7 @@ impl Model for Protocol {
             Action::SendWrite(worker) => state.workers[worker].request = Request::Write,
             Action::Land(worker) => self.land(&mut state, worker),
             Action::LateFence(fence) => {
-                let place = state.late_fences.iter().position(|found| *found == fence)?;
-                state.late_fences.remove(place);
+                state.late_fences.retain(|found| *found != fence);
                 self.store_fence(&mut state, fence);
             }
             Action::End(worker, end) => {
@@ -300,16 +300,20 @@ impl Model for Protocol {
             Action::PutOff(worker, way) => self.put_off(&mut state, worker, way),
             Action::LeaseExpires => state.lease = None,
             Action::AckWaitEnds(id) => state.place(id, Place::Ready),
-            Action::Due(id) => state.message(id)?.place = Place::Ready,
+            Action::Due(id) => {
+                if let Some(message) = state.message(id) {
+                    message.place = Place::Ready;
+                }
+            }
             Action::DelayEnds => state.is_due = true,
             Action::Sweep(id) => sweep(&mut state, id),
             fault => self.fault(&mut state, fault),
         }
-        Some(state)
+        state.normalize();
+        state
     }
 
-    fn properties(&self) -> Vec<Property<Self>> {
-        let always = Property::<Self>::always;
+    fn invariants(&self) -> Vec<Invariant<Self>> {
         vec![
             always(rules::FREE_SLOTS, |_, state| !state.violations.waited_in_buffer),
             always(rules::FENCE, |_, state| !state.violations.overtaken_write),
@@ -322,8 +326,12 @@ impl Model for Protocol {
             }),
             always(rules::NOT_REPEATED, |_, state| !state.violations.repeated_attempt),
             always(rules::CRASHES, |_, state| {
-                let late = state.workers.iter().filter(|worker| worker.is_late).count();
-                state.record.0.crashed as usize <= usize::from(state.crashes) + late
+                // Those that live and have not rolled their attempts back yet.
+                let runs = state.record.0.runs;
+                let is_overtaken = |worker: &&Worker| worker.is_late || worker.run > 0 && worker.run < runs;
+                let overtaken = state.workers.iter().filter(is_overtaken).count();
+                state.result.is_some()
+                    || state.record.0.crashed <= u32::from(state.crashes) + u32::try_from(overtaken).unwrap()
             }),
             always(rules::DUE, |_, state| !state.violations.early_attempt),
             always(rules::QUARANTINE, |model, state| !model.counts_exactly() || state.deaths <= 3),
@@ -338,22 +346,25 @@ impl Model for Protocol {
             }),
             always(rules::LETTER, |_, state| !state.violations.missing_letter),
             always(rules::WRITE_AWAITED, |_, state| !state.violations.write_after_result),
-            always(rules::ENDS, |model, state| {
-                let mut actions = Vec::new();
-                model.progress(state, &mut actions);
-                !actions.is_empty() || state.result.is_some() && state.messages.is_empty() && state.lease.is_none()
-            }),
             always(rules::LIMITED, |_, state| {
-                let extra = state.crashes + state.suspensions + state.shutdowns;
+                // One that is suspended as it begins an attempt makes the next lease holder lose its attempt too.
+                let extra = state.crashes + 2 * state.suspensions + state.shutdowns;
                 state.record.0.runs <= ATTEMPTS + u32::from(extra)
             }),
             always(rules::RIGHTS, |_, state| !state.violations.effect_without_rights),
             always(rules::IDENTITY, |_, state| state.result.as_ref().is_none_or(|result| result.is_honest)),
-            Property::<Self>::sometimes("a command succeeds", |_, state| {
-                state.result.as_ref().is_some_and(|result| result.outcome == Outcome::Succeeded)
-            }),
         ]
     }
+
+    /// Nothing is left to do.
+    fn is_end(&self, state: &State) -> bool {
+        let is_idle = state.workers.iter().all(|worker| worker.step == Step::Idle);
+        is_idle && state.result.is_some() && state.messages.is_empty() && state.lease.is_none()
+    }
+}
+
+fn always(name: &'static str, holds: fn(&Protocol, &State) -> bool) -> Invariant<Protocol> {
+    Invariant { name, holds }
 }
 
 impl Protocol {
@@ -383,7 +394,7 @@ fn sweep(state: &mut State, id: u8) {
     let body = state.message(id).map(|message| message.body);
     let changed = state.record.0.changed();
     if body == Some(Body::Honest) && state.result.is_none() {
-        state.result = Some(Stored { is_honest: true, outcome: Outcome::Failed, changed, run: 0 });
+        state.result = Some(Stored { is_honest: true, outcome: Outcome::Failed.as_str(), changed, run: 0 });
     }
     state.remove(id);
 }

@@ -88,6 +88,35 @@ impl Rule {
             Self::FingerprintIsCompared => IDENTITY,
         }
     }
+
+    /// The faults with which the model finds that.
+    pub const fn faults(self) -> &'static str {
+        match self {
+            Self::FreeSlotBeforePull | Self::LeaseHasOneHolder | Self::LeaseUntilResult => COPY_CRASH_FAILURE,
+            Self::FenceIsCompared
+            | Self::GuardBeforeWrite
+            | Self::ResultIsConditional
+            | Self::AttemptBeforeTask
+            | Self::AttemptIsTakenBack
+            | Self::WithoutLeaseNoSettlement => CRASH_SUSPENSION,
+            Self::CrashesQuarantine | Self::DeliveriesAreKept => FOUR_CRASHES,
+            Self::WritesAreAnnounced
+            | Self::CopiesWaitForTheNextAttempt
+            | Self::ScheduleBeforeAck
+            | Self::RepeatHasTheSameId
+            | Self::AttemptsAreLimited => FAILURES,
+            Self::WriteIsAwaited => CANCELLATION,
+            Self::LetterBeforeAck
+            | Self::ProducersCannotSchedule
+            | Self::ProducersCannotRollUp
+            | Self::OnlyWorkersWriteWhereCommandsWait
+            | Self::FingerprintIsCompared
+            | Self::IdIsBoundBeforeWaiting => ATTACKS,
+            Self::SchedulesAreChecked => MOVED_MESSAGE,
+            Self::StrandedAreSwept => TERMINATION,
+            Self::ForeignFenceEnds => FOREIGN_FENCE,
+        }
+    }
 }
 
 pub const FREE_SLOTS: &str = "1 no delivery waits in a buffer";
@@ -103,7 +132,20 @@ pub const DEATHS: &str = "4 each death under an attempt counts";
 pub const NOT_LOST: &str = "5, 6 a command without a result is on the bus";
 pub const LETTER: &str = "10 a refused message has a dead letter";
 pub const WRITE_AWAITED: &str = "11 no write of an attempt follows its result";
-pub const ENDS: &str = "12 a command at rest has a result, and no message or lease";
+pub const ENDS: &str = "12 a command can always end";
 pub const LIMITED: &str = "12 attempts are limited";
 pub const RIGHTS: &str = "14 no effect outside the rights of a producer";
 pub const IDENTITY: &str = "identity: another command does not answer";
+
+pub const CRASH_SUSPENSION: &str = "crash, suspension";
+pub const COPY_SUSPENSION_FAILURE: &str = "copy, suspension, failure";
+pub const COPY_CRASH_FAILURE: &str = "copy, crash, failure";
+pub const COPY_CANCELLATION: &str = "copy, cancellation, crash";
+pub const FOUR_CRASHES: &str = "four crashes";
+pub const FAILURES: &str = "failures, crash, lost answer";
+pub const CANCELLATION: &str = "cancellation, crash, suspension";
+pub const ATTACKS: &str = "attacks, crash, failure";
+pub const MOVED_MESSAGE: &str = "moved message, attack";
+pub const TERMINATION: &str = "termination, crash, failure";
+pub const FOREIGN_FENCE: &str = "foreign fence, crash, failure";
+pub const SHUTDOWNS: &str = "shutdowns, crash, suspension";

@@ -2,11 +2,14 @@
 
 use std::hash::{Hash, Hasher};
 
-use sailhand::bus::Attempts;
-use sailhand::event::{Fingerprint, Outcome};
+use sailhand::bus::AttemptRecord;
+use sailhand::event::Fingerprint;
 
 pub const WORKERS: usize = 2;
-/// Attempts that the verb permits.
+pub const NAMES: [&str; WORKERS] = ["w0", "w1"];
+/// A fence above all that the bus gives.
+pub const FOREIGN_FENCE: u8 = 200;
+/// AttemptRecord that the verb permits.
 pub const ATTEMPTS: u32 = 2;
 
 /// What a message has.
@@ -58,7 +61,7 @@ pub struct Message {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stored {
     pub is_honest: bool,
-    pub outcome: Outcome,
+    pub outcome: &'static str,
     pub changed: bool,
     /// The attempt that published it; 0 for one that no attempt did.
     pub run: u32,
@@ -72,11 +75,11 @@ pub struct Lease {
 
 /// The attempt record of the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Record(pub Attempts);
+pub struct Record(pub AttemptRecord);
 
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Attempts { begun, runs, since, open, alone, crashed, crashed_alone, changed, writing, .. } = self.0;
+        let AttemptRecord { begun, runs, since, open, alone, crashed, crashed_alone, changed, writing, .. } = self.0;
         (begun, runs, since, open, alone, crashed, crashed_alone, changed, writing).hash(state);
         (&self.0.worker, self.0.failed.len(), self.0.not_before).hash(state);
         self.0.fingerprint.as_ref().map(|found| &found.verb).hash(state);
@@ -84,7 +87,7 @@ impl Hash for Record {
 }
 
 /// The next step of a worker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
     #[default]
     Idle,
@@ -96,7 +99,6 @@ pub enum Step {
     AckAfterSchedule,
     ScheduleAfterAck,
     ReleaseAfterPutOff,
-    BuryCommand,
     Commit,
     Release,
     Ack,
@@ -107,7 +109,7 @@ pub enum Step {
 }
 
 /// A request to the API server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Request {
     #[default]
     None,
@@ -120,7 +122,8 @@ pub enum Request {
     Written,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts about one delivery")]
 pub struct Worker {
     pub step: Step,
     pub message: u8,
@@ -137,7 +140,8 @@ pub struct Worker {
     pub request: Request,
     /// The command was cancelled before it began.
     pub is_given_up: bool,
-    pub outcome: Option<Outcome>,
+    /// How the command ends.
+    pub outcome: Option<&'static str>,
     pub changed: bool,
     pub failed: bool,
 }
@@ -146,6 +150,8 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     pub copies: u8,
+    /// A command that is put off after so many schedules waits by a NAK.
+    pub schedules: u8,
     pub crashes: u8,
     pub suspensions: u8,
     pub failures: u8,
@@ -232,6 +238,32 @@ impl State {
     pub fn holds_lease(&self, worker: usize) -> bool {
         let fence = self.workers[worker].fence;
         fence > 0 && self.lease.as_ref().is_some_and(|lease| lease.fence == fence)
+    }
+
+    /// Makes states equal that differ in names only: fences keep their order, workers and messages are exchangeable.
+    pub fn normalize(&mut self) {
+        let mut fences: Vec<u8> = self.fences().map(|fence| *fence).collect();
+        fences.sort_unstable();
+        fences.dedup();
+        fences.retain(|fence| *fence != 0 && *fence != FOREIGN_FENCE);
+        let rank = |fence: u8| (1..).zip(&fences).find(|(_, known)| **known == fence).map_or(fence, |(rank, _)| rank);
+        self.fences().for_each(|fence| *fence = rank(*fence));
+        self.last_fence = fences.last().map_or(0, |last| rank(*last));
+        if self.workers[0] > self.workers[1] {
+            self.workers.swap(0, 1);
+            if let Some(lease) = &mut self.lease {
+                lease.worker = 1 - lease.worker;
+            }
+            if let Some(place) = NAMES.iter().position(|name| *name == self.record.0.worker) {
+                NAMES[1 - place].clone_into(&mut self.record.0.worker);
+            }
+        }
+    }
+
+    fn fences(&mut self) -> impl Iterator<Item = &mut u8> {
+        let lease = self.lease.iter_mut().map(|lease| &mut lease.fence);
+        let workers = self.workers.iter_mut().map(|worker| &mut worker.fence);
+        lease.chain(workers).chain(&mut self.late_fences).chain([&mut self.inventory, &mut self.stored])
     }
 
     /// What the honest command asks for.

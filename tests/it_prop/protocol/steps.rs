@@ -6,15 +6,16 @@ use std::time::Duration;
 use sailhand::error::{Class, Problem};
 use sailhand::event::Outcome;
 use sailhand::worker::record::{self, Begin, Failed, Start};
-use sailhand::worker::settle::{Decision, End, Facts, decide};
+use sailhand::worker::settle::{AttemptEnd, Decision, SettleInput, decide};
 use sailhand::worker::{self, provenance};
 use time::OffsetDateTime;
 
 use super::model::{Protocol, TaskEnd, Way};
 use super::rules::Rule;
-use super::state::{ATTEMPTS, Body, Lease, Message, Place, Record, Request, Scheduler, State, Step, Stored, Worker};
+use super::state::{
+    ATTEMPTS, Body, Lease, Message, NAMES, Place, Record, Request, Scheduler, State, Step, Stored, Worker,
+};
 
-pub const NAMES: [&str; 2] = ["w0", "w1"];
 const OWN_SCHEDULE: &str = "istio.sched.dev.0123";
 const FOREIGN_SCHEDULE: &str = "istio.cmd.dev.ping";
 
@@ -75,7 +76,7 @@ impl Protocol {
             Step::AcquireLease => self.acquire(state, worker),
             Step::BeginAttempt => self.begin(state, worker, is_answer_lost),
             Step::CloseAttempt => {
-                close(state, &own);
+                close(state, worker);
                 Step::PutOff
             }
             Step::AckAfterSchedule => {
@@ -86,7 +87,6 @@ impl Protocol {
                 schedule(state, own.is_honest);
                 Step::ReleaseAfterPutOff
             }
-            Step::BuryCommand => Step::Commit,
             Step::Commit => {
                 self.commit(state, &own);
                 Step::Release
@@ -101,7 +101,7 @@ impl Protocol {
                 Step::LetterAfterAck
             }
             Step::TakeBack => {
-                let taken = record::take_back(state.record.0.clone(), own.run, NAMES[worker]);
+                let taken = record::rolled_back(state.record.0.clone(), own.run, NAMES[worker]);
                 if let Some(record) = taken.filter(|_| self.keeps(Rule::AttemptIsTakenBack)) {
                     state.record = Record(record);
                 }
@@ -171,18 +171,20 @@ impl Protocol {
         };
         let record = match record::begin(&before, &start) {
             Begin::Attempt(record) => record,
-            Begin::TooEarly(wait) => {
-                let early = Facts { wait: Some(wait), ..self.facts(&own) };
-                assert_eq!(decide(End::Failed(Class::Busy), early), Decision::HandBack(wait));
+            Begin::BackoffPending(wait) => {
+                let early = SettleInput { wait: Some(wait), ..self.settle_input(&own) };
+                assert_eq!(decide(AttemptEnd::Failed(Class::Busy), early), Decision::Requeue(wait));
                 return Step::PutOff;
             }
             Begin::Crashed(record) => {
                 state.workers[worker].changed = record.changed();
-                let Decision::Conclude { outcome, dead: Some(_) } = decide(End::Crashed, self.facts(&own)) else {
+                let Decision::Conclude { outcome, dead: Some(_) } =
+                    decide(AttemptEnd::Crashed, self.settle_input(&own))
+                else {
                     unreachable!("crashes quarantine the command");
                 };
-                state.workers[worker].outcome = Some(outcome);
-                return Step::BuryCommand;
+                state.workers[worker].outcome = Some(outcome.as_str());
+                return Step::Commit;
             }
             Begin::Reused => {
                 release(state, worker);
@@ -190,10 +192,12 @@ impl Protocol {
             }
         };
         state.violations.early_attempt |= state.record.0.not_before.is_some() && !state.is_due;
-        state.violations.repeated_attempt |= state.workers.iter().enumerate().any(|(other, found)| {
-            let has_succeeded = found.outcome == Some(Outcome::Succeeded) && found.run > 0;
-            other != worker && found.step == Step::Commit && has_succeeded && !found.is_late
-        });
+        // One that comes too late for its lease may begin, but not write.
+        state.violations.repeated_attempt |= !own.is_late
+            && state.workers.iter().enumerate().any(|(other, found)| {
+                let has_succeeded = found.outcome == Some(Outcome::Succeeded.as_str()) && found.run > 0;
+                other != worker && found.step == Step::Commit && has_succeeded && !found.is_late
+            });
         state.is_due = false;
         let mut own = Worker { run: record.runs, number: record.begun, changed: record.changed(), ..own };
         if self.keeps(Rule::AttemptBeforeTask) {
@@ -214,7 +218,7 @@ impl Protocol {
     pub(super) fn send_fence(&self, state: &mut State, worker: usize) {
         let run = state.workers[worker].run;
         if self.keeps(Rule::WritesAreAnnounced) {
-            match record::note_writing(&state.record.0, run) {
+            match record::record_write_start(&state.record.0, run) {
                 Some(noted) => state.record = Record(noted),
                 None if self.keeps(Rule::AttemptBeforeTask) => {
                     // Another attempt has begun.
@@ -258,37 +262,37 @@ impl Protocol {
         let own = state.workers[worker].clone();
         let is_fenced = own.request == Request::FenceRefused;
         let end = match end {
-            _ if own.is_late && self.keeps(Rule::GuardBeforeWrite) => End::Failed(Class::LostLease),
+            _ if own.is_late && self.keeps(Rule::GuardBeforeWrite) => AttemptEnd::Failed(Class::LostLease),
             TaskEnd::Fenced if self.keeps(Rule::ForeignFenceEnds) && state.holds_lease(worker) => {
-                End::Failed(Class::RETRY)
+                AttemptEnd::Failed(Class::RETRY)
             }
-            TaskEnd::Done => End::Done,
-            TaskEnd::Failed => End::Failed(Class::RETRY),
-            TaskEnd::Cancelled => End::Failed(Class::Cancelled),
-            TaskEnd::Shutdown => End::Failed(Class::Shutdown),
-            TaskEnd::Fenced | TaskEnd::LostLease => End::Failed(Class::LostLease),
+            TaskEnd::Done => AttemptEnd::Succeeded,
+            TaskEnd::Failed => AttemptEnd::Failed(Class::RETRY),
+            TaskEnd::Cancelled => AttemptEnd::Failed(Class::Cancelled),
+            TaskEnd::Shutdown => AttemptEnd::Failed(Class::Shutdown),
+            TaskEnd::Fenced | TaskEnd::LostLease => AttemptEnd::Failed(Class::LostLease),
         };
-        if own.request == Request::Fence && end == End::Failed(Class::LostLease) {
+        if own.request == Request::Fence && end == AttemptEnd::Failed(Class::LostLease) {
             state.late_fences.push(own.fence);
             state.late_fences.sort_unstable();
             state.workers[worker].request = Request::None;
         }
         let next = &mut state.workers[worker];
         next.changed |= own.request != Request::None && !is_fenced;
-        next.step = match decide(end, self.facts(&own)) {
-            Decision::Conclude { outcome, dead } => {
-                next.outcome = Some(outcome);
-                if dead.is_some() { Step::BuryCommand } else { Step::Commit }
+        next.step = match decide(end, self.settle_input(&own)) {
+            Decision::Conclude { outcome, .. } => {
+                next.outcome = Some(outcome.as_str());
+                Step::Commit
             }
             Decision::Retry(_) => {
                 next.failed = true;
                 Step::CloseAttempt
             }
-            Decision::HandBack(_) | Decision::Queue(_) => Step::CloseAttempt,
+            Decision::Requeue(_) | Decision::RequeueInTurn(_) => Step::CloseAttempt,
             Decision::Abandon => Step::TakeBack,
         };
         let next = next.step;
-        if matches!(next, Step::BuryCommand | Step::Commit) && !self.keeps(Rule::LeaseUntilResult) {
+        if next == Step::Commit && !self.keeps(Rule::LeaseUntilResult) {
             release(state, worker);
         }
         if next == Step::TakeBack && !self.keeps(Rule::WithoutLeaseNoSettlement) {
@@ -297,6 +301,9 @@ impl Protocol {
     }
 
     pub(super) fn put_off(&self, state: &mut State, worker: usize, way: Way) {
+        if way == Way::Schedule {
+            state.budget.schedules -= 1;
+        }
         let own = state.workers[worker].clone();
         state.workers[worker].step = match way {
             Way::Nak => {
@@ -316,7 +323,8 @@ impl Protocol {
 
     /// Whether a command may wait in another message: its deliveries show that a process died of it.
     pub(super) fn may_schedule(&self, state: &State, worker: usize) -> bool {
-        !(self.keeps(Rule::DeliveriesAreKept) && state.workers[worker].was_delivered && state.record.0.open)
+        let shows_death = state.workers[worker].was_delivered && state.record.0.open;
+        state.budget.schedules > 0 && !(shows_death && self.keeps(Rule::DeliveriesAreKept))
     }
 
     fn commit(&self, state: &mut State, own: &Worker) {
@@ -326,14 +334,14 @@ impl Protocol {
             }
             state.violations.replaced_result = true;
         }
-        let outcome = own.outcome.unwrap_or(Outcome::Failed);
+        let outcome = own.outcome.unwrap_or(Outcome::Failed.as_str());
         state.result = Some(Stored { is_honest: own.is_honest, outcome, changed: own.changed, run: own.run });
     }
 
-    fn facts(&self, own: &Worker) -> Facts {
+    fn settle_input(&self, own: &Worker) -> SettleInput {
         let attempts = if self.keeps(Rule::AttemptsAreLimited) { ATTEMPTS } else { u32::MAX };
         let (left, delivered) = (Duration::from_hours(1), 1 + u64::from(own.was_delivered));
-        Facts { attempt: own.number, attempts, left, delivered, wait: None }
+        SettleInput { attempt: own.number, attempts, left, delivered, wait: None }
     }
 }
 
@@ -354,12 +362,20 @@ fn is_foreign(message: &Message) -> bool {
 fn conclude(state: &mut State, worker: usize, outcome: Outcome) {
     let changed = state.record.0.changed();
     let own = &mut state.workers[worker];
-    own.outcome = Some(outcome);
+    own.outcome = Some(outcome.as_str());
     own.changed = changed;
 }
 
-fn close(state: &mut State, own: &Worker) {
-    if own.run == 0 || state.record.0.runs != own.run {
+fn close(state: &mut State, worker: usize) {
+    let own = state.workers[worker].clone();
+    if own.run == 0 {
+        return;
+    }
+    if state.record.0.runs != own.run {
+        // Another attempt has begun, and may have counted this one as a crash.
+        if let Some(record) = record::rolled_back(state.record.0.clone(), own.run, NAMES[worker]) {
+            state.record = Record(record);
+        }
         return;
     }
     let problem = Problem {
