@@ -111,13 +111,14 @@ impl Attempt {
 
     /// Whether the attempt before this one panicked.
     pub fn panicked_before(&self) -> bool {
-        let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.begun);
+        let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.attempts);
         last.is_some_and(|last| last.problem.code == Code::SH4001.as_str())
     }
 
     /// When the command must be done: its own expiry, or the verb's limit counted from its first attempt.
     pub fn deadline(&self, limits: Limits, expiry: Option<OffsetDateTime>) -> OffsetDateTime {
-        let since = OffsetDateTime::from_unix_timestamp(self.record.since).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let since =
+            OffsetDateTime::from_unix_timestamp(self.record.first_started_s).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let limit = since + limits.deadline;
         expiry.map_or(limit, |expiry| expiry.min(limit))
     }
@@ -149,8 +150,8 @@ impl Engine {
             if record.fingerprint.is_some() {
                 return Ok(!is_reused(&record, origin));
             }
-            let brief = self.is_read_only(cx.task.verb());
-            let bound = AttemptRecord { fingerprint: origin.fingerprint(), brief, ..record };
+            let read_only = self.is_read_only(cx.task.verb());
+            let bound = AttemptRecord { fingerprint: origin.fingerprint(), read_only, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(&key, &bound, revision).await? {
                 return Ok(true);
             }
@@ -176,14 +177,14 @@ impl Engine {
         for _ in 0..2 {
             let (before, revision) = known;
             let is_ours = !is_reused(&before, origin);
-            if is_ours && before.open && self.bus.find_result(&origin.command()).await?.is_some() {
+            if is_ours && before.in_progress && self.bus.find_result(&origin.command()).await?.is_some() {
                 return Ok(AttemptStart::AlreadyEnded);
             }
             let start = Start {
                 fingerprint: origin.fingerprint(),
-                brief: self.is_read_only(cx.task.verb()),
+                read_only: self.is_read_only(cx.task.verb()),
                 worker: &self.settings.worker,
-                alone: start_permit.is_alone(),
+                isolated: start_permit.is_alone(),
                 redelivered: cx.delivery.delivered > 1,
                 now: self.clock.now(),
             };
@@ -296,12 +297,12 @@ impl Engine {
             progress: Arc::new(reporter),
             events: Arc::new(events),
             clock: self.clock,
-            attempt: attempt.record.begun,
+            attempt: attempt.record.attempts,
             generation: cx.command.generation,
         };
         let started = EventKind::Started(Started {
             verb: origin.verb.clone(),
-            attempt: attempt.record.begun,
+            attempt: attempt.record.attempts,
             worker: self.settings.worker.clone(),
             deadline: event::rfc3339(deadline),
         });
@@ -389,10 +390,10 @@ impl Engine {
     async fn record_survival(&self, key: &RecordKey, attempt: &Attempt) -> Result<(), bus::Error> {
         loop {
             let (record, revision) = self.bus.attempts(key).await?;
-            if record.runs != attempt.record.runs || !record.open || !record.alone {
+            if record.runs != attempt.record.runs || !record.in_progress || !record.isolated {
                 return Ok(());
             }
-            let record = AttemptRecord { alone: false, ..record };
+            let record = AttemptRecord { isolated: false, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(());
             }
@@ -424,7 +425,7 @@ impl Engine {
             (record, revision) = self.bus.attempts(key).await?;
         }
         // An answer can be lost.
-        Ok(record.runs == attempt.record.runs && record.open)
+        Ok(record.runs == attempt.record.runs && record.in_progress)
     }
 
     async fn publish_task_events(

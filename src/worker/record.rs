@@ -21,11 +21,11 @@ pub struct Start<'a> {
     /// Verb and parameters of the command; `None` where they cannot be read.
     pub fingerprint: Option<Fingerprint>,
     /// The command writes nothing to the cluster.
-    pub brief: bool,
+    pub read_only: bool,
     /// Name of the worker.
     pub worker: &'a str,
     /// No other attempt of the process is in its first seconds.
-    pub alone: bool,
+    pub isolated: bool,
     /// This very message was delivered before. Only then an open record is a crash; otherwise a copy of the message is
     /// being executed.
     pub redelivered: bool,
@@ -68,7 +68,7 @@ pub fn is_reused(record: &AttemptRecord, fingerprint: Option<&Fingerprint>) -> b
 /// Whether the next attempt has to begin alone, because the process died under an earlier one.
 #[must_use]
 pub const fn is_suspect(record: &AttemptRecord) -> bool {
-    record.open || record.crashed > 0
+    record.in_progress || record.crashes > 0
 }
 
 /// Begins an attempt after those of `before`.
@@ -80,27 +80,27 @@ pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
     if let Some(wait) = backoff_left(before, start.now) {
         return Begin::BackoffPending(wait);
     }
-    let died = before.open && start.redelivered;
-    let crashed = before.crashed + u32::from(died);
-    let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
-    if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
-        return Begin::Crashed(AttemptRecord { crashed, crashed_alone, ..before.clone() });
+    let died = before.in_progress && start.redelivered;
+    let crashes = before.crashes + u32::from(died);
+    let isolated_crashes = before.isolated_crashes + u32::from(died && before.isolated);
+    if isolated_crashes >= CRASHES_ALONE || crashes >= CRASHES {
+        return Begin::Crashed(AttemptRecord { crashes, isolated_crashes, ..before.clone() });
     }
     Begin::Attempt(AttemptRecord {
         fingerprint: start.fingerprint.clone(),
-        brief: start.brief,
-        begun: before.begun + 1,
+        read_only: start.read_only,
+        attempts: before.attempts + 1,
         runs: before.runs + 1,
-        since: if before.begun == 0 { start.now.unix_timestamp() } else { before.since },
+        first_started_s: if before.attempts == 0 { start.now.unix_timestamp() } else { before.first_started_s },
         worker: start.worker.to_owned(),
-        open: true,
-        alone: start.alone,
-        crashed,
-        crashed_alone,
+        in_progress: true,
+        isolated: start.isolated,
+        crashes,
+        isolated_crashes,
         changed: before.changed(),
-        writing: false,
+        write_started: false,
         failed: before.failed.clone(),
-        not_before: None,
+        not_before_ms: None,
     })
 }
 
@@ -108,14 +108,14 @@ pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
 #[must_use]
 pub fn end(found: AttemptRecord, changed: bool, failed: Option<Failed<'_>>) -> AttemptRecord {
     let changed = found.changed || changed;
-    let mut record = AttemptRecord { open: false, alone: false, changed, writing: false, ..found };
+    let mut record = AttemptRecord { in_progress: false, isolated: false, changed, write_started: false, ..found };
     match failed {
         Some(Failed { problem, objects, ended, delay }) => {
-            EarlierAttempt::new(record.begun, &record.worker, event::rfc3339(ended), problem, objects)
+            EarlierAttempt::new(record.attempts, &record.worker, event::rfc3339(ended), problem, objects)
                 .add_to(&mut record.failed);
-            record.not_before = Some(milliseconds(ended + delay));
+            record.not_before_ms = Some(milliseconds(ended + delay));
         }
-        None => record.begun -= 1,
+        None => record.attempts -= 1,
     }
     record
 }
@@ -126,17 +126,17 @@ pub fn end(found: AttemptRecord, changed: bool, failed: Option<Failed<'_>>) -> A
 pub fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
     if record.runs > run {
         // The next attempt has counted it as a crash.
-        let crashed_alone = record.crashed_alone.saturating_sub(1);
-        return record.crashed.checked_sub(1).map(|crashed| AttemptRecord { crashed, crashed_alone, ..record });
+        let isolated_crashes = record.isolated_crashes.saturating_sub(1);
+        return record.crashes.checked_sub(1).map(|crashes| AttemptRecord { crashes, isolated_crashes, ..record });
     }
-    let ours = record.runs == run && record.open && record.worker == worker;
-    let begun = record.begun.saturating_sub(1);
+    let ours = record.runs == run && record.in_progress && record.worker == worker;
+    let attempts = record.attempts.saturating_sub(1);
     ours.then(|| AttemptRecord {
-        open: false,
-        alone: false,
-        begun,
+        in_progress: false,
+        isolated: false,
+        attempts,
         changed: record.changed(),
-        writing: false,
+        write_started: false,
         ..record
     })
 }
@@ -144,7 +144,8 @@ pub fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<Atte
 /// The record with the note that the open attempt is about to write. `None` when there is nothing to note.
 #[must_use]
 pub fn record_write_start(record: &AttemptRecord, run: u32) -> Option<AttemptRecord> {
-    (record.runs == run && record.open && !record.writing).then(|| AttemptRecord { writing: true, ..record.clone() })
+    (record.runs == run && record.in_progress && !record.write_started)
+        .then(|| AttemptRecord { write_started: true, ..record.clone() })
 }
 
 fn milliseconds(time: OffsetDateTime) -> i64 {
@@ -153,6 +154,6 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
 
 /// Until the next attempt is due, if it is not.
 fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
-    let left = record.not_before?.saturating_sub(milliseconds(now));
+    let left = record.not_before_ms?.saturating_sub(milliseconds(now));
     u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
 }

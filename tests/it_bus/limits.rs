@@ -60,7 +60,7 @@ impl Task for Count {
     }
 }
 
-struct World {
+struct BusEnv {
     _server: NatsServer,
     config: Config,
     client: Client,
@@ -68,7 +68,7 @@ struct World {
     stop: CancellationToken,
 }
 
-impl World {
+impl BusEnv {
     async fn new(change: impl FnOnce(&mut Config)) -> Self {
         let server = NatsServer::start().await;
         let mut config = Config::default();
@@ -76,12 +76,12 @@ impl World {
         config.bus.ack_wait = Duration::from_secs(3);
         change(&mut config);
         let client = Client::connect(&config).await.unwrap();
-        let world =
+        let test_env =
             Self { _server: server, config, client, executions: Arc::default(), stop: CancellationToken::new() };
-        world.apply_topology().await;
-        let registry = Registry::standard().with(Count(Arc::clone(&world.executions)));
-        start_worker(&world.config, registry, &["dev", "quick"], &world.stop).await;
-        world
+        test_env.apply_topology().await;
+        let registry = Registry::standard().with(Count(Arc::clone(&test_env.executions)));
+        start_worker(&test_env.config, registry, &["dev", "quick"], &test_env.stop).await;
+        test_env
     }
 
     async fn apply_topology(&self) {
@@ -123,52 +123,52 @@ impl World {
 #[tokio::test]
 async fn full_stream_of_results_ends_no_command_and_loses_none() {
     const LIMIT: i64 = 8 * 1024;
-    let mut world = World::new(|config| config.bus.max_result_bytes = LIMIT).await;
+    let mut test_env = BusEnv::new(|config| config.bus.max_result_bytes = LIMIT).await;
     let target = "dev".parse().unwrap();
     let mut keys = Vec::new();
     for _ in 0..40 {
-        keys.push(world.try_send(&target, json!({"text": "a"})).await.expect("the command stream has space"));
+        keys.push(test_env.try_send(&target, json!({"text": "a"})).await.expect("the command stream has space"));
     }
     // The first refusal pauses the worker, and what has begun by then is executed again after the pause.
     eventually("the stream is full, and commands wait", AT_LAST, async || {
-        let (results, bytes) = world.size("ISTIO_RES").await;
+        let (results, bytes) = test_env.size("ISTIO_RES").await;
         let is_full = bytes + 1024 > LIMIT.cast_unsigned();
-        (is_full && results > 3 && world.size("ISTIO_WAIT").await.0 > 0).then_some(())
+        (is_full && results > 3 && test_env.size("ISTIO_WAIT").await.0 > 0).then_some(())
     })
     .await;
-    let (results, bytes) = world.size("ISTIO_RES").await;
+    let (results, bytes) = test_env.size("ISTIO_RES").await;
     assert!(bytes <= LIMIT.cast_unsigned(), "{bytes}");
-    let queued = world.size("ISTIO_CMD").await.0 + world.size("ISTIO_WAIT").await.0;
+    let queued = test_env.size("ISTIO_CMD").await.0 + test_env.size("ISTIO_WAIT").await.0;
     assert!(results + queued >= 40, "{results} results and {queued} messages for 40 commands");
-    let executions = world.executions.load(Ordering::Relaxed);
+    let executions = test_env.executions.load(Ordering::Relaxed);
     assert!(executions <= 40 + 4 * SLOTS, "commands that cannot end are executed {executions} times");
 
-    world.config.bus.max_result_bytes = 1 << 20;
-    world.apply_topology().await;
-    world.all_succeed(&keys).await;
+    test_env.config.bus.max_result_bytes = 1 << 20;
+    test_env.apply_topology().await;
+    test_env.all_succeed(&keys).await;
 }
 
 #[tokio::test]
 async fn full_waiting_stream_loses_no_command_and_stops_producers() {
     const LIMIT: u64 = 256 * 1024;
-    let world = World::new(|config| config.bus.max_bytes = LIMIT.cast_signed()).await;
+    let test_env = BusEnv::new(|config| config.bus.max_bytes = LIMIT.cast_signed()).await;
     let target = "dev".parse().unwrap();
-    world.client.pause(&target, "test", None).await.unwrap();
+    test_env.client.pause(&target, "test", None).await.unwrap();
     let keys = RefCell::new(Vec::new());
     let params = json!({"text": "a".repeat(2000)});
     eventually("both streams are full", AT_LAST, async || {
-        let sent = world.try_send(&target, params.clone()).await;
+        let sent = test_env.try_send(&target, params.clone()).await;
         let is_refused = sent.is_none();
         keys.borrow_mut().extend(sent);
-        (is_refused && world.size("ISTIO_WAIT").await.1 + 4096 > LIMIT).then_some(())
+        (is_refused && test_env.size("ISTIO_WAIT").await.1 + 4096 > LIMIT).then_some(())
     })
     .await;
     let keys = keys.into_inner();
-    let (waiting, bytes) = world.size("ISTIO_WAIT").await;
+    let (waiting, bytes) = test_env.size("ISTIO_WAIT").await;
     assert!(bytes <= LIMIT * 5 / 4, "{bytes} bytes in the waiting stream");
-    let queued = world.size("ISTIO_CMD").await.0;
+    let queued = test_env.size("ISTIO_CMD").await.0;
     assert!(waiting + queued >= keys.len() as u64, "{waiting} and {queued} messages for {} commands", keys.len());
 
-    world.client.resume(&target).await.unwrap();
-    world.all_succeed(&keys).await;
+    test_env.client.resume(&target).await.unwrap();
+    test_env.all_succeed(&keys).await;
 }

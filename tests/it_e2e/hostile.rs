@@ -26,7 +26,7 @@ use support::control_plane;
 use support::eventually::eventually;
 use support::nats::NatsServer;
 use support::tools;
-use support::worker::{Stage, Worker, unique_name};
+use support::worker::{Worker, WorkerEnv, unique_name};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -51,7 +51,7 @@ struct Honest {
 }
 
 struct HostileEnv {
-    env: Stage,
+    env: WorkerEnv,
     workers: Vec<Worker>,
     cluster: kube::Client,
     adversary: async_nats::Client,
@@ -84,7 +84,7 @@ impl HostileEnv {
             }
         };
         let tag = unique_name("hostile");
-        let mut env = Stage::on(server, |config| {
+        let mut env = WorkerEnv::on(server, |config| {
             config.nats = login("admin");
             config.bus.parameter_stores = vec!["ci".to_owned()];
             config.worker.slots = 8;

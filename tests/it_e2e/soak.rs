@@ -12,7 +12,7 @@ use sailhand::event::CommandKey;
 use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::nats::NatsServer;
-use support::worker::Stage;
+use support::worker::WorkerEnv;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -71,28 +71,28 @@ fn numbers(count: usize) -> Value {
 async fn worker_at_the_documented_maximum_stays_below_the_memory_limit_of_the_chart() {
     let dir = TempDir::with_prefix("sailhand-soak-").unwrap();
     let kubeconfig = silent_cluster(&dir).await;
-    let stage = Stage::on(NatsServer::start().await, |config| {
+    let test_env = WorkerEnv::on(NatsServer::start().await, |config| {
         config.worker.slots = SLOTS;
         config.targets.clear();
         let settings = config::Target { kubeconfig: Some(kubeconfig), ..config::Target::default() };
         config.targets.insert("silent".to_owned(), settings);
     })
     .await;
-    let worker = stage.worker("w1").await;
+    let worker = test_env.worker("w1").await;
     let before = worker.peak_memory_bytes();
     let (strings, many, few) = (strings(), numbers(900_000), numbers(30_000));
     let mut large = Vec::new();
     for n in 0..LARGE {
-        large.push(stage.send("silent", "config.apply", apply(&format!("strings{n}"), &strings)).await);
-        large.push(stage.send("silent", "config.apply", apply(&format!("many{n}"), &many)).await);
+        large.push(test_env.send("silent", "config.apply", apply(&format!("strings{n}"), &strings)).await);
+        large.push(test_env.send("silent", "config.apply", apply(&format!("many{n}"), &many)).await);
     }
     let mut small = Vec::new();
     for n in 0..SLOTS {
-        small.push(stage.send("silent", "config.apply", apply(&format!("few{n}"), &few)).await);
+        small.push(test_env.send("silent", "config.apply", apply(&format!("few{n}"), &few)).await);
     }
     let is_started = async |key: &CommandKey| {
         let subject = format!("istio.evt.silent.{key}.started");
-        stage.client.bus().last("ISTIO_EVT", &subject).await.unwrap().is_some()
+        test_env.client.bus().last("ISTIO_EVT", &subject).await.unwrap().is_some()
     };
     eventually("the small commands are executed", WITHIN, async || {
         let mut started = 0;

@@ -77,12 +77,12 @@ impl Isolation {
 
     fn begin(&self, command: &mut Command, is_alone: bool) {
         if !self.keeps(Rule::OnlyDeathsAloneAreDecisive) {
-            command.record.0.crashed_alone = command.record.0.crashed;
-            command.record.0.alone = true;
+            command.record.0.isolated_crashes = command.record.0.crashes;
+            command.record.0.isolated = true;
         }
         let start = Start {
             fingerprint: Some(Protocol::fingerprint(true)),
-            brief: false,
+            read_only: false,
             worker: "w",
             alone: is_alone,
             redelivered: command.was_delivered,
@@ -134,7 +134,7 @@ impl Model for Isolation {
                 innocent.phase = Phase::Running;
                 innocent.is_alone = false;
                 if self.keeps(Rule::SurvivalEndsTheSuspicion) {
-                    innocent.record.0.alone = false;
+                    innocent.record.0.isolated = false;
                 }
             }
             Action::End => state.commands[0].phase = Phase::Ended,

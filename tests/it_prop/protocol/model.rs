@@ -331,12 +331,12 @@ impl Model for Protocol {
                 let is_overtaken = |worker: &&Worker| worker.is_late || worker.run > 0 && worker.run < runs;
                 let overtaken = state.workers.iter().filter(is_overtaken).count();
                 state.result.is_some()
-                    || state.record.0.crashed <= u32::from(state.crashes) + u32::try_from(overtaken).unwrap()
+                    || state.record.0.crashes <= u32::from(state.crashes) + u32::try_from(overtaken).unwrap()
             }),
             always(rules::DUE, |_, state| !state.violations.early_attempt),
             always(rules::QUARANTINE, |model, state| !model.counts_exactly() || state.deaths <= 3),
             always(rules::DEATHS, |model, state| {
-                let counted = state.record.0.crashed + u32::from(state.record.0.open);
+                let counted = state.record.0.crashes + u32::from(state.record.0.in_progress);
                 !model.counts_exactly()
                     || model.broken == Some(Rule::CrashesQuarantine)
                     || u32::from(state.deaths) <= counted
@@ -379,7 +379,7 @@ fn crash(state: &mut State, worker: usize) {
     state.crashes += 1;
     let own = std::mem::replace(&mut state.workers[worker], Worker::default());
     let record = &state.record.0;
-    if own.run > 0 && record.open && record.runs == own.run && state.result.is_none() {
+    if own.run > 0 && record.in_progress && record.runs == own.run && state.result.is_none() {
         state.deaths += 1;
     }
     if own.request == Request::Fence {

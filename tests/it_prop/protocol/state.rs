@@ -79,8 +79,9 @@ pub struct Record(pub AttemptRecord);
 
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let AttemptRecord { begun, runs, since, open, alone, crashed, crashed_alone, changed, writing, .. } = self.0;
-        (begun, runs, since, open, alone, crashed, crashed_alone, changed, writing).hash(state);
+        let AttemptRecord { attempts, runs, since, open, alone, crashes, isolated_crashes, changed, writing, .. } =
+            self.0;
+        (attempts, runs, since, open, alone, crashes, isolated_crashes, changed, writing).hash(state);
         (&self.0.worker, self.0.failed.len(), self.0.not_before).hash(state);
         self.0.fingerprint.as_ref().map(|found| &found.verb).hash(state);
     }

@@ -56,7 +56,7 @@ impl Protocol {
         if self.is_reused(state, is_honest) {
             return Step::Refuse;
         }
-        if state.record.0.open {
+        if state.record.0.in_progress {
             state.workers[worker].is_given_up = true;
             return Step::AcquireLease;
         }
@@ -149,7 +149,7 @@ impl Protocol {
 
     fn begin(&self, state: &mut State, worker: usize, is_answer_lost: bool) -> Step {
         let own = state.workers[worker].clone();
-        if !self.is_reused(state, own.is_honest) && state.record.0.open && state.result.is_some() {
+        if !self.is_reused(state, own.is_honest) && state.record.0.in_progress && state.result.is_some() {
             return Step::Release;
         }
         let fingerprint = match &state.record.0.fingerprint {
@@ -159,11 +159,11 @@ impl Protocol {
         let is_due = state.is_due || !self.keeps(Rule::CopiesWaitForTheNextAttempt);
         let mut before = state.record.0.clone();
         if !self.keeps(Rule::CrashesQuarantine) {
-            (before.crashed, before.crashed_alone) = (0, 0);
+            (before.crashes, before.isolated_crashes) = (0, 0);
         }
         let start = Start {
             fingerprint: Some(fingerprint),
-            brief: false,
+            read_only: false,
             worker: NAMES[worker],
             alone: own.was_delivered && record::is_suspect(&before),
             redelivered: own.was_delivered,
@@ -199,14 +199,14 @@ impl Protocol {
                 other != worker && found.step == Step::Commit && has_succeeded && !found.is_late
             });
         state.is_due = false;
-        let mut own = Worker { run: record.runs, number: record.begun, changed: record.changed(), ..own };
+        let mut own = Worker { run: record.runs, number: record.attempts, changed: record.changed(), ..own };
         if self.keeps(Rule::AttemptBeforeTask) {
             state.record = Record(record);
         }
         if is_answer_lost && !self.keeps(Rule::RepeatHasTheSameId) {
             // Its own attempt looks like that of another worker.
             if let Begin::Attempt(again) = record::begin(&state.record.0, &start) {
-                own = Worker { run: again.runs, number: again.begun, ..own };
+                own = Worker { run: again.runs, number: again.attempts, ..own };
                 state.record = Record(again);
             }
         }
@@ -323,7 +323,7 @@ impl Protocol {
 
     /// Whether a command may wait in another message: its deliveries show that a process died of it.
     pub(super) fn may_schedule(&self, state: &State, worker: usize) -> bool {
-        let shows_death = state.workers[worker].was_delivered && state.record.0.open;
+        let shows_death = state.workers[worker].was_delivered && state.record.0.in_progress;
         state.budget.schedules > 0 && !(shows_death && self.keeps(Rule::DeliveriesAreKept))
     }
 
