@@ -16,11 +16,12 @@ demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 
-# Make the picture of the README from what the program prints (needs python3).
+# Make the pictures of the README from what the program and the demo print (needs python3).
 [group('run')]
-picture:
+picture: (tools "charts")
     cargo build --locked
-    deploy/demo/picture.py target/debug/sailhand >docs/pictures/analyze.svg
+    deploy/demo/picture.py analyze target/debug/sailhand >docs/pictures/analyze.svg
+    deploy/demo/picture.py demo >docs/pictures/demo.svg
 
 # Run every test against real servers; ends with 'N passed, N failed'.
 [group('test')]
@@ -222,6 +223,12 @@ smi-latency: (tools "node")
     cargo build --locked
     tests/real/run.sh "Istio becomes ready" "SMI controller becomes ready" "as fast as istiod"
 
+# Memory and resync of the SMI controller with 1,000 TrafficTargets and 1,000 TrafficSplits, on the node of `just cluster-up`
+# with the CRDs of `smi.install`. SAILHAND_BIN names the program, such as that of a release build.
+[group('measure')]
+smi-scale count="1000": (tools "node")
+    KUBECONFIG={{ cache }}/node/admin.kubeconfig tests/real/scale.py {{ count }}
+
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 [group('test')]
 test-clients:
@@ -263,7 +270,7 @@ crd-schemas:
     cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
-# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
+# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all; `--quick` for short runs, `history` for earlier figures.
 [group('measure')]
 bench name="" *args="": (tools "istio")
     cargo bench --locked --bench sailhand-bench {{ if name == "" { "" } else { "-- " + name + " " + args } }}

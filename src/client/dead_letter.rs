@@ -1,4 +1,4 @@
-//! Reads dead letters, sends them again, deletes them.
+//! Lists, replays and deletes dead letters.
 
 use std::collections::VecDeque;
 
@@ -11,67 +11,72 @@ use time::format_description::well_known::Rfc3339;
 use super::{Client, Error, Submitted};
 use crate::bus;
 use crate::bus::nats::{CUT, header_pairs};
-use crate::event::{self, CommandDraft, binding};
+use crate::event::{self, CommandDraft, CommandKey, binding};
 
-/// A command that did not get done.
+/// A dead letter: a message that was not executed, or not to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
-    /// Its place in the stream; names it in commands.
+    /// Its sequence number in the stream, by which clients name it.
     pub sequence: u64,
-    /// Why: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
+    /// Reason: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
     pub reason: String,
-    /// Code of the failure.
+    /// Code of the error.
     pub code: String,
-    /// Text of the failure.
+    /// Text of the error.
     pub message: String,
-    /// The subject it was sent on.
+    /// Subject of the message.
     pub subject: String,
-    /// When it was given up, RFC 3339.
+    /// When the dead letter was published, RFC 3339.
     pub time: String,
-    /// Who gave it up.
+    /// The worker that published it.
     pub worker: String,
-    /// How often it had been delivered.
+    /// Deliveries of the message.
     pub deliveries: u64,
-    /// Its key, or `s` and its place in the queue when it has none.
+    /// Key of the command, or `s` and the sequence number of a message without a key.
     pub command: String,
-    /// Size of the message in bytes, where only its beginning is stored. Such a command cannot be sent again.
+    /// Size of the message in bytes, if only its beginning is stored. Such a command cannot be replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_from_bytes: Option<u64>,
-    /// The event, where the message is one.
+    /// The event; `None` when the message is not an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
-    /// The message as text, where it is none.
+    /// The message as text, when it is not an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
 
-/// Which dead letters.
+/// Selects dead letters.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only of this reason.
+    /// Reason; `None` means all.
     pub reason: Option<String>,
-    /// Only of this target.
+    /// Target; `None` means all.
     pub target: Option<String>,
-    /// Only of this code.
+    /// Code of the error; `None` means all.
     pub code: Option<String>,
-    /// Only those kept since.
+    /// Earliest time of publication; `None` means all.
     pub since: Option<OffsetDateTime>,
-    /// At most so many, the newest.
+    /// Maximum number of dead letters; older ones are left out.
     pub limit: usize,
+    /// Leaves out rejected commands: their senders have got the reason as a result. Messages without a key remain, because
+    /// they have no result.
+    pub without_rejected_commands: bool,
 }
 
-/// The newest dead letters that match a filter.
+/// Some dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewestDeadLetters {
-    /// In the order of their numbers, at most [`Filter::limit`].
+pub struct DeadLetters {
+    /// In the order of their numbers.
     pub letters: Vec<DeadLetter>,
-    /// Older ones that match and were read, but are above the limit.
-    pub omitted: usize,
-    /// No older one can match. Otherwise the scan ended before the beginning of the stream.
+    /// How many older ones exceed the limit.
+    pub older: usize,
+    /// How many rejected commands were left out; see [`Filter::without_rejected_commands`].
+    pub rejected: usize,
+    /// The whole stream was read, as far as it can match. Otherwise the numbers above are those of its newer part.
     pub is_complete: bool,
 }
 
-/// Messages that one request for the newest dead letters reads at most: about 10 s on a fast connection.
+/// Messages of the stream that one request for dead letters reads at most: about 10 s on a fast connection.
 const MAX_SCAN: usize = 20_000;
 /// Messages of one window at most. A window with more is read again as two.
 const MAX_WINDOW: usize = 1024;
@@ -85,21 +90,22 @@ struct Scan<'a> {
     span: u64,
     read: usize,
     letters: VecDeque<DeadLetter>,
-    omitted: usize,
+    older: usize,
+    rejected: usize,
     is_complete: bool,
 }
 
 impl<'a> Scan<'a> {
     fn new(filter: &'a Filter, first: u64, last: u64) -> Self {
-        let span = (filter.limit as u64).clamp(16, MAX_WINDOW as u64 - 1);
-        let (letters, omitted) = (VecDeque::new(), 0);
-        Self { filter, first, end: last + 1, span, read: 0, letters, omitted, is_complete: first > last }
+        let (end, span) = (last + 1, MAX_WINDOW as u64 - 1);
+        let is_complete = first > last;
+        Self { filter, first, end, span, read: 0, letters: VecDeque::new(), older: 0, rejected: 0, is_complete }
     }
 
     /// The next window, its end excluded; `None` at the end of the scan.
     fn window(&self) -> Option<(u64, u64)> {
-        let is_enough = self.is_complete || self.omitted > 0 || self.read >= MAX_SCAN;
-        (!is_enough).then(|| (self.first.max(self.end.saturating_sub(self.span)), self.end))
+        let is_over = self.is_complete || self.read >= MAX_SCAN;
+        (!is_over).then(|| (self.first.max(self.end.saturating_sub(self.span)), self.end))
     }
 
     /// Takes the messages of the window that begins at `start`.
@@ -110,35 +116,50 @@ impl<'a> Scan<'a> {
             return;
         }
         for message in found.iter().rev() {
-            let letter = read(message);
             if self.filter.since.is_some_and(|since| message.time < since) {
                 // The messages of a stream are in the order of their times.
                 self.is_complete = true;
-            } else if self.filter.code.as_ref().is_none_or(|code| letter.code == *code) {
-                if self.letters.len() < self.filter.limit {
-                    self.letters.push_front(letter);
-                } else {
-                    self.omitted += 1;
-                }
+                break;
             }
+            self.take(read(message));
         }
         self.is_complete |= start <= self.first;
         self.end = start;
         self.span = if found.is_empty() { self.span.saturating_mul(2) } else { self.span };
     }
 
-    fn done(self) -> NewestDeadLetters {
-        NewestDeadLetters { letters: self.letters.into(), omitted: self.omitted, is_complete: self.is_complete }
+    fn take(&mut self, letter: DeadLetter) {
+        if self.filter.code.as_ref().is_some_and(|code| letter.code != *code) {
+            return;
+        }
+        if self.filter.without_rejected_commands && letter.is_rejected_command() {
+            self.rejected += 1;
+        } else if self.letters.len() < self.filter.limit {
+            self.letters.push_front(letter);
+        } else {
+            self.older += 1;
+        }
+    }
+
+    fn done(self) -> DeadLetters {
+        let Self { letters, older, rejected, is_complete, .. } = self;
+        DeadLetters { letters: letters.into(), older, rejected, is_complete }
+    }
+}
+
+impl DeadLetter {
+    /// Whether it is a command that a worker rejected: its sender has got a result.
+    fn is_rejected_command(&self) -> bool {
+        self.reason == "rejected" && self.command.parse::<CommandKey>().is_ok()
     }
 }
 
 impl Client {
-    /// The newest dead letters that match, in the order of their numbers. Reads at most 20,000 messages of the stream, from
-    /// its end; see [`NewestDeadLetters::is_complete`].
+    /// The newest dead letters, and how many were left out. Reads at most 20,000 messages, from the end of the stream.
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<NewestDeadLetters, Error> {
+    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<DeadLetters, Error> {
         let any = "*".to_owned();
         let reason = filter.reason.as_ref().unwrap_or(&any);
         let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
@@ -159,7 +180,7 @@ impl Client {
         Ok(scan.done())
     }
 
-    /// As [`Client::newest_dead_letters`], without what it left out.
+    /// The newest dead letters, ordered by sequence number.
     ///
     /// # Errors
     /// When the stream cannot be read.
@@ -170,18 +191,18 @@ impl Client {
     /// One dead letter.
     ///
     /// # Errors
-    /// [`bus::Error::NotFound`] when there is none at that place.
+    /// [`bus::Error::NotFound`] when there is no dead letter with this sequence number.
     pub async fn dead_letter(&self, sequence: u64) -> Result<DeadLetter, Error> {
         let found = self.next_dead(&self.bus().subjects().dead_letters(), sequence).await?;
         let missing = || bus::Error::NotFound { what: format!("dead letter {sequence}") }.into();
         found.filter(|message| message.sequence == sequence).map(|message| read(&message)).ok_or_else(missing)
     }
 
-    /// Sends the command of a dead letter again: the same event with a new id, so that it is another command with a
-    /// result of its own, and with as much time as the first one had.
+    /// Replays a dead letter: sends its event with a new id, so that it is another command with its own result, and with the
+    /// same time until it expires.
     ///
     /// # Errors
-    /// A dead letter that is no command, or a server that does not confirm.
+    /// When the dead letter is not a command, or the server does not confirm the message.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<Submitted, Error> {
         let Some(event) = &letter.event else {
             let reason = match letter.cut_from_bytes {
@@ -212,10 +233,10 @@ impl Client {
         self.submit(&target, draft).await
     }
 
-    /// Deletes a dead letter; says whether it was still there.
+    /// Deletes a dead letter. Returns whether it existed.
     ///
     /// # Errors
-    /// A server that does not do it.
+    /// When the server does not confirm it.
     pub async fn purge(&self, letter: &DeadLetter) -> Result<bool, Error> {
         let stream = self.bus().subjects().dead_letter_stream();
         Ok(self.bus().remove(&stream, letter.sequence).await?)
@@ -227,13 +248,13 @@ impl Client {
     }
 }
 
-/// What is left of a dead letter's time is mostly too little for another attempt, so the same span begins anew. An
-/// expiry without a beginning is kept while it lies ahead.
+/// Expiry of a replayed command. The time that remained to a dead letter is usually too short for another attempt, so the
+/// time between `time` and `expirytime` starts again. An expiry in an event without `time` remains if it is in the future.
 fn replay_expiry(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     let expiry = read(expiry?)?;
     match time.and_then(read) {
-        // Beyond the calendar there is nothing later than the first one.
+        // A time after the end of the calendar: the expiry remains.
         Some(time) if time < expiry => Some(now.checked_add(expiry - time).unwrap_or(expiry)),
         _ => Some(expiry).filter(|expiry| *expiry > now),
     }
@@ -275,7 +296,7 @@ mod tests {
     }
 
     /// Scans a stream with the numbers `kept`. Also the number of messages that were read.
-    fn scan(filter: &Filter, kept: std::ops::RangeInclusive<u64>, last: u64) -> (NewestDeadLetters, usize) {
+    fn scan(filter: &Filter, kept: std::ops::RangeInclusive<u64>, last: u64) -> (DeadLetters, usize) {
         let mut scan = Scan::new(filter, 1, last);
         let mut read = 0;
         while let Some((start, end)) = scan.window() {
@@ -294,7 +315,7 @@ mod tests {
             found.letters.iter().map(|letter| letter.sequence).collect::<Vec<_>>(),
             (999_901..=1_000_000).collect::<Vec<_>>()
         );
-        assert!(found.omitted > 0 && !found.is_complete && read <= 300, "{read}");
+        assert!(found.older > 0 && !found.is_complete && read <= MAX_SCAN + MAX_WINDOW, "{read}");
         // The only ones are at the beginning.
         let (found, read) = scan(&filter, 3..=5, 10_000_000);
         assert_eq!(found.letters.len(), 3);
@@ -307,13 +328,13 @@ mod tests {
         let since =
             Filter { since: Some(OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_secs(999_990)), ..filter };
         let (found, _) = scan(&since, 1..=1_000_000, 1_000_000);
-        assert_eq!((found.letters.len(), found.omitted, found.is_complete), (11, 0, true));
+        assert_eq!((found.letters.len(), found.older, found.is_complete), (11, 0, true));
         let none = std::ops::RangeInclusive::new(1, 0);
-        assert_eq!(scan(&since, none, 0).0, NewestDeadLetters { is_complete: true, ..NewestDeadLetters::default() });
+        assert_eq!(scan(&since, none, 0).0, DeadLetters { is_complete: true, ..DeadLetters::default() });
     }
 
     #[test]
-    fn a_replay_has_as_much_time_as_the_command_had() {
+    fn replay_has_the_time_of_the_command() {
         let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).unwrap();
         let now = at("2026-01-01T12:00:00Z");
         for (time, expiry, expected) in [

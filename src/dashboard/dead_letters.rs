@@ -48,7 +48,7 @@ pub(super) async fn list(
             label { "Code " input type="text" name="code" value=(query.code); }
             button type="submit" { "Filter" }
         }
-        @if found.omitted > 0 || !found.is_complete { p.notice { "These are the newest " (found.letters.len()) ". Filter to see others." } }
+        @if found.older > 0 || !found.is_complete { p.notice { "These are the newest " (found.letters.len()) ". Filter to see others." } }
         @for letter in &found.letters { (one(&viewer, letter)) }
         @if found.letters.is_empty() { p.empty { "No dead letters." } }
     };

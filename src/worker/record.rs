@@ -1,11 +1,11 @@
-//! How the record of a command's attempts changes: pure functions. `attempt.rs` writes their results with
+//! Changes of the attempt record of a command, as pure functions. `attempt.rs` writes their results with
 //! compare-and-swap, and `tests/it_prop/protocol` explores them in a model of the delivery protocol.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::bus::AttemptRecord;
+use crate::bus::{AttemptRecord, RecordVersion};
 use crate::error::Problem;
 use crate::event::{self, AttemptedObject, EarlierAttempt, Fingerprint};
 
@@ -15,7 +15,7 @@ pub const CRASHES_ALONE: u32 = 2;
 /// Crashes of all attempts of a command before it is quarantined.
 pub const CRASHES: u32 = 10;
 
-/// What is known when an attempt is about to begin.
+/// Input for the start of an attempt.
 #[derive(Debug, Clone)]
 pub struct Start<'a> {
     /// Verb and parameters of the command; `None` where they cannot be read.
@@ -33,16 +33,16 @@ pub struct Start<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Whether an attempt may begin.
+/// Whether an attempt may start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
-    /// It may, when this record is stored.
+    /// Yes, when this record is stored.
     Attempt(AttemptRecord),
-    /// The last attempt has failed, and the next one is due after this time.
+    /// No: an attempt failed, and the next one is due after this time.
     BackoffPending(Duration),
-    /// The process died under the command too often. The record has the counts and is not stored.
+    /// No: too many processes crashed while they executed the command. The record has the counts and is not stored.
     Crashed(AttemptRecord),
-    /// The record belongs to another command with the same target, source and id.
+    /// No: the record belongs to another command with the same target, source and id.
     Reused,
 }
 
@@ -65,19 +65,19 @@ pub fn is_reused(record: &AttemptRecord, fingerprint: Option<&Fingerprint>) -> b
     record.fingerprint.is_some() && record.fingerprint.as_ref() != fingerprint
 }
 
-/// Whether the next attempt has to begin alone, because the process died under an earlier one.
+/// Whether the next attempt has to start alone, because a process crashed during an earlier one.
 #[must_use]
 pub const fn is_suspect(record: &AttemptRecord) -> bool {
     record.in_progress || record.crashes > 0
 }
 
-/// Begins an attempt after those of `before`.
+/// Starts an attempt after those of `before`.
 #[must_use]
 pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
     if is_reused(before, start.fingerprint.as_ref()) {
         return Begin::Reused;
     }
-    if let Some(wait) = backoff_left(before, start.now) {
+    if let Some(wait) = wait(before, start.now) {
         return Begin::BackoffPending(wait);
     }
     let died = before.in_progress && start.redelivered;
@@ -87,6 +87,7 @@ pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
         return Begin::Crashed(AttemptRecord { crashes, isolated_crashes, ..before.clone() });
     }
     Begin::Attempt(AttemptRecord {
+        version: RecordVersion::default(),
         fingerprint: start.fingerprint.clone(),
         read_only: start.read_only,
         attempts: before.attempts + 1,
@@ -104,7 +105,7 @@ pub fn begin(before: &AttemptRecord, start: &Start<'_>) -> Begin {
     })
 }
 
-/// The record after the attempt has ended. Without a failure it was handed back and does not count.
+/// The record after the attempt has ended. Without a failure the attempt does not count.
 #[must_use]
 pub fn end(found: AttemptRecord, changed: bool, failed: Option<Failed<'_>>) -> AttemptRecord {
     let changed = found.changed || changed;
@@ -120,10 +121,10 @@ pub fn end(found: AttemptRecord, changed: bool, failed: Option<Failed<'_>>) -> A
     record
 }
 
-/// The record without the run that `worker` abandoned: the process has not died, so it is no crash. `None` when there is
-/// nothing to take back.
+/// The record without the run that `worker` abandoned: the process has not crashed, so the run must not count as a crash.
+/// `None` when there is nothing to roll back.
 #[must_use]
-pub fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
+pub fn take_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
     if record.runs > run {
         // The next attempt has counted it as a crash.
         let isolated_crashes = record.isolated_crashes.saturating_sub(1);
@@ -141,7 +142,7 @@ pub fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<Atte
     })
 }
 
-/// The record with the note that the open attempt is about to write. `None` when there is nothing to note.
+/// The record with the note that the running attempt is about to write. `None` when it is not running or has that note.
 #[must_use]
 pub fn record_write_start(record: &AttemptRecord, run: u32) -> Option<AttemptRecord> {
     (record.runs == run && record.in_progress && !record.write_started)
@@ -153,7 +154,7 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
 }
 
 /// Until the next attempt is due, if it is not.
-fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
+fn wait(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
     let left = record.not_before_ms?.saturating_sub(milliseconds(now));
     u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
 }

@@ -84,7 +84,7 @@ impl Isolation {
             fingerprint: Some(Protocol::fingerprint(true)),
             read_only: false,
             worker: "w",
-            alone: is_alone,
+            isolated: is_alone,
             redelivered: command.was_delivered,
             now: OffsetDateTime::UNIX_EPOCH,
         };

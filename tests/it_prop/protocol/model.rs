@@ -108,7 +108,7 @@ impl Protocol {
                 Place::Terminated | Place::Ready => {}
             }
         }
-        if state.record.0.not_before.is_some() && !state.is_due && state.result.is_none() {
+        if state.record.0.not_before_ms.is_some() && !state.is_due && state.result.is_none() {
             actions.push(Action::DelayEnds);
         }
     }

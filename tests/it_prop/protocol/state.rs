@@ -79,10 +79,10 @@ pub struct Record(pub AttemptRecord);
 
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let AttemptRecord { attempts, runs, since, open, alone, crashes, isolated_crashes, changed, writing, .. } =
-            self.0;
-        (attempts, runs, since, open, alone, crashes, isolated_crashes, changed, writing).hash(state);
-        (&self.0.worker, self.0.failed.len(), self.0.not_before).hash(state);
+        let record = &self.0;
+        (record.attempts, record.runs, record.first_started_s, record.in_progress, record.isolated).hash(state);
+        (record.crashes, record.isolated_crashes, record.changed, record.write_started).hash(state);
+        (&self.0.worker, self.0.failed.len(), self.0.not_before_ms).hash(state);
         self.0.fingerprint.as_ref().map(|found| &found.verb).hash(state);
     }
 }

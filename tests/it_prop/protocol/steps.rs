@@ -101,7 +101,7 @@ impl Protocol {
                 Step::LetterAfterAck
             }
             Step::TakeBack => {
-                let taken = record::rolled_back(state.record.0.clone(), own.run, NAMES[worker]);
+                let taken = record::take_back(state.record.0.clone(), own.run, NAMES[worker]);
                 if let Some(record) = taken.filter(|_| self.keeps(Rule::AttemptIsTakenBack)) {
                     state.record = Record(record);
                 }
@@ -165,7 +165,7 @@ impl Protocol {
             fingerprint: Some(fingerprint),
             read_only: false,
             worker: NAMES[worker],
-            alone: own.was_delivered && record::is_suspect(&before),
+            isolated: own.was_delivered && record::is_suspect(&before),
             redelivered: own.was_delivered,
             now: if is_due { epoch() + Duration::from_hours(1) } else { epoch() },
         };
@@ -191,7 +191,7 @@ impl Protocol {
                 return Step::Refuse;
             }
         };
-        state.violations.early_attempt |= state.record.0.not_before.is_some() && !state.is_due;
+        state.violations.early_attempt |= state.record.0.not_before_ms.is_some() && !state.is_due;
         // One that comes too late for its lease may begin, but not write.
         state.violations.repeated_attempt |= !own.is_late
             && state.workers.iter().enumerate().any(|(other, found)| {
@@ -373,7 +373,7 @@ fn close(state: &mut State, worker: usize) {
     }
     if state.record.0.runs != own.run {
         // Another attempt has begun, and may have counted this one as a crash.
-        if let Some(record) = record::rolled_back(state.record.0.clone(), own.run, NAMES[worker]) {
+        if let Some(record) = record::take_back(state.record.0.clone(), own.run, NAMES[worker]) {
             state.record = Record(record);
         }
         return;
