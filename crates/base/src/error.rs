@@ -119,7 +119,7 @@ codes! {
     // SH20xx: the bus.
     SH2001 "cannot connect to NATS" "Check the address and the network, and that the server is running.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";
-    SH2003 "the streams differ from the expected topology" "Run `sailhand topology verify`, then `sailhand topology apply` with admin permissions.";
+    SH2003 "the streams differ from the expected topology" "Run `sailhand topology apply` with admin permissions; `sailhand topology verify` lists every difference.";
     SH2004 "NATS permissions violation" "Grant the permissions that deploy/nats lists for a worker.";
     SH2005 "the lease was lost" "No action is required: another worker continues the command.";
     SH2006 "the installation is busy" "No action is required: the command waits for the other one.";
@@ -240,7 +240,7 @@ codes! {
     SH4002 "internal error" "This is a bug: report it with the worker's log.";
     // SH50xx: the command line and configuration.
     SH5001 "invalid configuration" "Correct the named key; `sailhand worker --check` prints the effective values.";
-    SH5002 "invalid command line" "Run the subcommand with --help for its options and examples.";
+    SH5002 "invalid command line" "Correct the named argument; --help lists the options of the subcommand.";
     SH5003 "timed out waiting for the result" "The command continues; query it with `sailhand get`.";
     SH5004 "local file or process error" "Correct the file, port or process that the message names.";
     SH5011 "the command needs confirmation" "Pass --yes to confirm it without a terminal; dry_run=true lists what it deletes.";
