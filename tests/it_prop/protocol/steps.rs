@@ -178,7 +178,7 @@ impl Protocol {
             }
             Begin::Crashed(record) => {
                 state.workers[worker].changed = record.changed();
-                let Decision::Conclude { outcome, dead: Some(_) } =
+                let Decision::Conclude { outcome, dead_letter: Some(_) } =
                     decide(AttemptEnd::Crashed, self.settle_input(&own))
                 else {
                     unreachable!("crashes quarantine the command");
