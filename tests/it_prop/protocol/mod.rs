@@ -23,12 +23,13 @@ use state::Budget;
 
 /// The configurations that are explored, each with its faults.
 fn configurations() -> Vec<(&'static str, Protocol)> {
-    let none = Budget { schedules: 2, ..Budget::default() };
+    let none = Budget { schedules: 1, ..Budget::default() };
+    let without_schedules = Budget::default();
     let with = |budget| Protocol { budget, ..Protocol::default() };
     vec![
         (rules::CRASH_SUSPENSION, with(Budget { crashes: 1, suspensions: 1, ..none })),
-        (rules::COPY_SUSPENSION_FAILURE, with(Budget { copies: 1, suspensions: 1, failures: 1, ..none })),
-        (rules::COPY_CRASH_FAILURE, with(Budget { copies: 1, crashes: 1, failures: 1, ..none })),
+        (rules::COPY_SUSPENSION_FAILURE, with(Budget { copies: 1, suspensions: 1, failures: 1, ..without_schedules })),
+        (rules::COPY_CRASH_FAILURE, with(Budget { copies: 1, crashes: 1, failures: 1, ..without_schedules })),
         (rules::COPY_CANCELLATION, with(Budget { copies: 1, cancellations: 1, crashes: 1, ..none })),
         (rules::FOUR_CRASHES, with(Budget { crashes: 4, ..none })),
         (rules::FAILURES, with(Budget { failures: 3, crashes: 1, lost_answers: 1, ..none })),

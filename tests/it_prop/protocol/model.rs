@@ -334,10 +334,10 @@ impl Model for Protocol {
                     || state.record.0.crashes <= u32::from(state.crashes) + u32::try_from(overtaken).unwrap()
             }),
             always(rules::DUE, |_, state| !state.violations.early_attempt),
-            always(rules::QUARANTINE, |model, state| !model.counts_exactly() || state.deaths <= 3),
+            always(rules::QUARANTINE, |model, state| !model.counts_exactly(state) || state.deaths <= 3),
             always(rules::DEATHS, |model, state| {
                 let counted = state.record.0.crashes + u32::from(state.record.0.in_progress);
-                !model.counts_exactly()
+                !model.counts_exactly(state)
                     || model.broken == Some(Rule::CrashesQuarantine)
                     || u32::from(state.deaths) <= counted
             }),
@@ -369,15 +369,15 @@ fn always(name: &'static str, holds: fn(&Protocol, &State) -> bool) -> Invariant
 
 impl Protocol {
     /// A copy of the message that begins while the record is open counts no crash: the first copy may still run.
-    const fn counts_exactly(&self) -> bool {
-        self.budget.copies == 0 && self.budget.suspensions == 0
+    const fn counts_exactly(&self, state: &State) -> bool {
+        self.budget.copies == 0 && self.budget.suspensions == 0 && !state.is_copied
     }
 }
 
 fn crash(state: &mut State, worker: usize) {
     state.budget.crashes -= 1;
     state.crashes += 1;
-    let own = std::mem::replace(&mut state.workers[worker], Worker::default());
+    let own = std::mem::take(&mut state.workers[worker]);
     let record = &state.record.0;
     if own.run > 0 && record.in_progress && record.runs == own.run && state.result.is_none() {
         state.deaths += 1;
@@ -387,6 +387,7 @@ fn crash(state: &mut State, worker: usize) {
         state.late_fences.sort_unstable();
     }
     state.violations.missing_letter |= own.step == Step::LetterAfterAck;
+    state.is_copied |= own.step == Step::AckAfterSchedule;
 }
 
 /// Ends a command that the bus does not deliver again: dead letter, result, then the message goes.

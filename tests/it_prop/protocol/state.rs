@@ -203,6 +203,8 @@ pub struct State {
     pub crashes: u8,
     /// Crashes under an open attempt.
     pub deaths: u8,
+    /// A worker crashed between a schedule and the ack of its message: the command has two messages.
+    pub is_copied: bool,
     pub suspensions: u8,
     pub shutdowns: u8,
     pub violations: Violations,
