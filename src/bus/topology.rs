@@ -64,7 +64,7 @@ impl Topology {
                 description: Some("sailhand commands that wait: for their next attempt, target or lease".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
                 // The server accepts schedules only with `discard: old` (error 10052), and a full stream would then
-                // delete commands. So the limit is kept by the workers (`nats/waiting_limit.rs`), which alone write here.
+                // delete commands. So the workers enforce the limit (`nats/waiting_limit.rs`); no other client writes here.
                 discard: DiscardPolicy::Old,
                 max_message_size: i32::try_from(MAX_BYTES + 2 * HEADERS).unwrap_or(i32::MAX), // those of the schedule too
                 duplicate_window: Duration::from_mins(10),

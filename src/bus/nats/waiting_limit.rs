@@ -1,5 +1,5 @@
-//! The size limit of the waiting stream. The server cannot keep it: it permits schedules only in streams that delete their
-//! oldest messages when they are full. Only workers write to the stream, so each looks at its size before it writes.
+//! The size limit of the waiting stream. The server cannot enforce it, because it permits schedules only in streams that delete their
+//! oldest messages when they are full. Only workers write to the stream, so each checks the size before it writes.
 
 use std::sync::Arc;
 use std::time::Duration;
