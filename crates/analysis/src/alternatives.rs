@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZero;
 
 use super::run::settle;
+use super::units::retain_applied_together;
+use super::unstated::retain_in_each_namespace;
 use super::{Code, Finding, ObjectRef, Rule, Snapshot, rules, run};
 
 /// Most alternatives of one object that are tried.
@@ -31,6 +33,12 @@ pub(super) fn run_objects(snapshot: &Snapshot, rules: &[&'static Rule], threads:
         findings.extend(more.cloned());
     }
     if rounds > 0 {
+        settle(&mut findings);
+    }
+    let before = findings.len();
+    retain_applied_together(snapshot, rules, threads, &mut findings);
+    retain_in_each_namespace(snapshot, rules, threads, &mut findings);
+    if findings.len() < before {
         settle(&mut findings);
     }
     findings

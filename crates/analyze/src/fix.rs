@@ -35,7 +35,7 @@ pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: I
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let mut count = 0;
     for _ in 0..PASSES {
-        let (_, mut findings) = analysis.find(rules, input.now)?;
+        let (_, mut findings) = analysis.find(rules, input)?;
         analysis.keep(&mut findings);
         let edits = edits(&analysis.sources, &findings);
         if edits.is_empty() {

@@ -179,7 +179,7 @@ impl<'a> Analysis<'a> {
         let mut is_whole = input.is_whole
             && self.reading.errors.is_empty()
             && !self.sources.passed_over().iter().any(PassedOver::is_manifest);
-        let (snapshot, mut findings) = self.find(rules, input.now)?;
+        let (snapshot, mut findings) = self.find(rules, input)?;
         let unmatched = self.suppressions.unmatched(&findings);
         if options.codes.is_empty() {
             notes::unmatched(&unmatched, self.suppressions.baseline_length());
@@ -210,11 +210,14 @@ impl<'a> Analysis<'a> {
 
 impl Analysis<'_> {
     /// Takes the objects that were read, and gives all findings about them.
-    fn find(&mut self, rules: &[&'static Rule], now: i64) -> Result<(Snapshot, Vec<Finding>), Error> {
+    fn find(&mut self, rules: &[&'static Rule], input: Input<'_>) -> Result<(Snapshot, Vec<Finding>), Error> {
         if let Some(namespace) = &self.options.namespace {
             self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
         }
-        let settings = settings(self.options, &self.reading, now)?;
+        let mut settings = settings(self.options, &self.reading, input.now)?;
+        if !input.is_live {
+            settings.layout = self.sources.layout();
+        }
         let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
         let findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
         Ok((snapshot, findings))
@@ -349,6 +352,7 @@ fn settings(options: &FileOptions, reading: &Reading, now: i64) -> Result<Settin
         now,
         whole_cluster: options.whole_cluster,
         cluster_domain: options.cluster_domain.clone().or(found.cluster_domain),
+        ..Settings::default()
     })
 }
 

@@ -41,8 +41,8 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
     let unsaved = std::mem::take(&mut sources.texts);
     let mut loaded = Loaded::new(path, &unsaved);
     let (mut builds, inexact) = found.build(&mut loaded);
-    let namespaces = kustomize::namespaces(&found.kustomizations, &inexact);
-    sources.is_partial |= !found.passed_over.is_empty() || namespaces.values().any(|names| names.len() > 1);
+    let unapplied = kustomize::unapplied(&found.kustomizations, &inexact);
+    sources.is_partial |= !found.passed_over.is_empty() || unapplied.values().any(|it| it.namespaces.len() > 1);
     sources.passed_over.append(&mut found.passed_over);
     let mut total = sources.bytes();
     let mut numbers: HashMap<u32, u32> = HashMap::new();
@@ -65,9 +65,9 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
                 total += text.len();
                 let number = sources.add(name, text);
                 numbers.extend(known.map(|known| (known, number)));
-                // Of a base that several overlays put into different namespaces, none is right for all.
-                if let Some(names) = namespaces.get(&path).filter(|names| names.len() == 1) {
-                    sources.set_namespace(number, names.first().cloned());
+                if let (Some(source), Some(it)) = (sources.get_mut(number), unapplied.get(&path)) {
+                    source.namespace = it.namespaces.first().filter(|_| it.namespaces.len() == 1).cloned();
+                    source.renamed_by.clone_from(&it.renamed_by);
                 }
             }
             Err(source) => errors.push(Error::File { path: name, source }),

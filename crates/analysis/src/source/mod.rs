@@ -24,9 +24,10 @@ pub use read::{Reading, read, read_value, read_within};
 pub use yaml::RepeatedKey;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::units::{Layout, Location};
 use super::{Finding, SourceSpan, Value};
 
 /// Largest file, bytes.
@@ -62,6 +63,8 @@ pub struct Source {
     namespace: Option<String>,
     /// Whether only builds of kustomizations use it.
     is_built: bool,
+    /// The kustomization that renames its objects and was not built.
+    renamed_by: Option<PathBuf>,
 }
 
 /// The objects of a kustomization.
@@ -83,12 +86,12 @@ impl Sources {
 
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.push(Source { name: name.into(), text, namespace: None, is_built: false })
+        self.push(Source { name: name.into(), text, namespace: None, is_built: false, renamed_by: None })
     }
 
     /// Adds a text whose objects builds have collected, so that findings have a place.
     fn add_built(&mut self, name: String, text: String) -> u32 {
-        self.push(Source { name, text, namespace: None, is_built: true })
+        self.push(Source { name, text, namespace: None, is_built: true, renamed_by: None })
     }
 
     fn push(&mut self, source: Source) -> u32 {
@@ -101,10 +104,18 @@ impl Sources {
         self.builds.iter().map(|build| (&*build.name, build.objects.iter().map(|object| &object.root).collect()))
     }
 
-    fn set_namespace(&mut self, file: u32, namespace: Option<String>) {
-        if let Some(source) = usize::try_from(file).ok().and_then(|file| self.files.get_mut(file)) {
-            source.namespace = namespace;
-        }
+    fn get_mut(&mut self, file: u32) -> Option<&mut Source> {
+        self.files.get_mut(usize::try_from(file).ok()?)
+    }
+
+    /// Where the files lie, so that the analysis can tell which are applied together.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        let folder = |source: &Source| {
+            (!source.name.starts_with('<')).then(|| Path::new(&source.name).parent().map(Path::to_path_buf)).flatten()
+        };
+        let location = |source: &Source| Location { folder: folder(source), renamed_by: source.renamed_by.clone() };
+        Layout::new(self.files.iter().map(location).collect())
     }
 
     /// Files that were skipped because another tool renders them, and kustomizations that were not built.

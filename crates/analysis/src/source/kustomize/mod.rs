@@ -118,38 +118,57 @@ pub fn roots(all: &[Rc<Kustomization>]) -> Vec<&Rc<Kustomization>> {
     all.iter().filter(|one| !used.contains(&one.folder) && !one.is_component()).collect()
 }
 
-/// The namespaces that kustomizations which are not built give to files. A file that several of them use with different
-/// namespaces has all of these.
-pub fn namespaces(all: &[Rc<Kustomization>], roots: &[PathBuf]) -> BTreeMap<PathBuf, BTreeSet<String>> {
-    let by_folder: BTreeMap<&PathBuf, &Kustomization> = all.iter().map(|one| (&one.folder, &**one)).collect();
-    let mut found = BTreeMap::new();
-    for folder in roots {
-        let mut open = BTreeSet::from([folder.clone()]);
-        if let Some(root) = by_folder.get(folder) {
-            visit(root, None, &by_folder, &mut open, &mut found);
-        }
-    }
-    found
+/// What the kustomizations that were not built change in the objects of one file.
+#[derive(Debug, Default)]
+pub struct Unapplied {
+    /// Namespaces that they set. Of a base that several overlays put into different ones, none is right for all.
+    pub namespaces: BTreeSet<String>,
+    /// One that adds a prefix or a suffix to names.
+    pub renamed_by: Option<PathBuf>,
 }
 
-fn visit(
-    one: &Kustomization,
-    outer: Option<&str>,
-    by_folder: &BTreeMap<&PathBuf, &Kustomization>,
-    open: &mut BTreeSet<PathBuf>,
-    found: &mut BTreeMap<PathBuf, BTreeSet<String>>,
-) {
-    let namespace = outer.or_else(|| one.root()["namespace"].as_str().filter(|it| !it.is_empty()));
-    for path in one.sources() {
-        match by_folder.get(&path) {
-            Some(inner) if open.len() < DEEPEST && open.insert(path.clone()) => {
-                visit(inner, namespace, by_folder, open, found);
-                open.remove(&path);
-            }
-            Some(_) => {}
-            None => {
-                if let Some(namespace) = namespace {
-                    found.entry(path).or_default().insert(namespace.to_owned());
+/// Most files that [`unapplied`] visits, each as often as kustomizations use it.
+const MOST_VISITS: usize = 100_000;
+
+/// What the kustomizations in the folders `roots` change, for each file that they use.
+pub fn unapplied(all: &[Rc<Kustomization>], roots: &[PathBuf]) -> BTreeMap<PathBuf, Unapplied> {
+    let by_folder = all.iter().map(|one| (&one.folder, &**one)).collect();
+    let mut visit = Visit { by_folder, open: BTreeSet::new(), left: MOST_VISITS, found: BTreeMap::new() };
+    for folder in roots {
+        visit.open = BTreeSet::from([folder.clone()]);
+        if let Some(root) = visit.by_folder.get(folder).copied() {
+            visit.kustomization(root, None, None);
+        }
+    }
+    visit.found
+}
+
+struct Visit<'a> {
+    by_folder: BTreeMap<&'a PathBuf, &'a Kustomization>,
+    /// Folders on the way to the current one.
+    open: BTreeSet<PathBuf>,
+    left: usize,
+    found: BTreeMap<PathBuf, Unapplied>,
+}
+
+impl<'a> Visit<'a> {
+    fn kustomization(&mut self, one: &'a Kustomization, namespace: Option<&'a str>, renamed_by: Option<&'a PathBuf>) {
+        let set = |key: &str| one.root()[key].as_str().filter(|it| !it.is_empty());
+        let namespace = namespace.or_else(|| set("namespace"));
+        let renamed_by = renamed_by.or_else(|| set("namePrefix").or(set("nameSuffix")).map(|_| &one.folder));
+        for path in one.sources() {
+            let Some(left) = self.left.checked_sub(1) else { return };
+            self.left = left;
+            match self.by_folder.get(&path).copied() {
+                Some(inner) if self.open.len() < DEEPEST && self.open.insert(path.clone()) => {
+                    self.kustomization(inner, namespace, renamed_by);
+                    self.open.remove(&path);
+                }
+                Some(_) => {}
+                None => {
+                    let found = self.found.entry(path).or_default();
+                    found.namespaces.extend(namespace.map(str::to_owned));
+                    found.renamed_by = found.renamed_by.take().or_else(|| renamed_by.cloned());
                 }
             }
         }
