@@ -9,6 +9,7 @@ mod alternatives;
 mod builds;
 mod code;
 mod crd;
+pub mod editing;
 mod field;
 mod finding;
 mod fingerprint;

@@ -183,6 +183,19 @@ impl Snapshot {
         }
     }
 
+    /// One alternative of each object that has so many, and nothing else.
+    pub(super) fn alternatives_alone(&self, round: usize) -> Self {
+        let mut counts: BTreeMap<ObjectRef, usize> = BTreeMap::new();
+        let mut is_of_round = |it: &&Arc<Resource>| {
+            let count = counts.entry(ObjectRef::from(&***it)).or_default();
+            *count += 1;
+            *count == round + 1
+        };
+        let mesh = self.of(Kind::MeshConfig).iter();
+        let one: Vec<Arc<Resource>> = self.alternatives.iter().filter(&mut is_of_round).chain(mesh).cloned().collect();
+        self.assembled(one.into_iter(), self.is_stated_whole)
+    }
+
     /// All objects of a kind, sorted by namespace, name and cluster.
     #[must_use]
     pub fn of(&self, kind: Kind) -> &[Arc<Resource>] {

@@ -27,6 +27,8 @@ pub(super) struct Location {
     pub folder: Option<PathBuf>,
     /// Folder of the kustomization that renames the objects of the file and was not built.
     pub renamed_by: Option<PathBuf>,
+    /// Whether a kustomization that was not built patches the objects of the file: their content is not known.
+    pub is_patched: bool,
 }
 
 impl Layout {
@@ -91,6 +93,13 @@ pub(super) fn retain_applied_together(
     threads: NonZero<usize>,
     findings: &mut Vec<Finding>,
 ) {
+    if snapshot.is_stated_whole() {
+        return;
+    }
+    let is_patched = |file: u32| snapshot.layout().get(file).is_some_and(|it| it.is_patched);
+    findings.retain(|it| {
+        it.build.is_some() || !it.origin.is_some_and(|at| is_patched(at.file)) || !depends_on_others(it.code)
+    });
     let Some(units) = Units::of(snapshot) else { return };
     let asked = |it: &Finding| -> Option<(Unit, bool)> {
         let origin = it.origin.filter(|_| it.build.is_none() && depends_on_others(it.code))?;
@@ -131,7 +140,7 @@ impl<'a> Units<'a> {
         let layout = snapshot.layout();
         let is_renamed = layout.0.iter().any(|it| it.renamed_by.is_some());
         let is_repeated = snapshot.alternatives().any(|it| is_evidence(it));
-        if snapshot.is_stated_whole() || !is_renamed && !is_repeated {
+        if !is_renamed && !is_repeated {
             return None;
         }
         let mut units = Self { layout, divided: HashSet::new(), alternatives: HashSet::new() };
@@ -280,7 +289,7 @@ mod tests {
         assert_eq!(
             tree(&wrong),
             [
-                "IST0101 VirtualService shop/v: host mm.shop.svc.cluster.local matches no service visible to this namespace"
+                "IST0101 VirtualService shop/v: host mm.shop.svc.cluster.local matches no service visible to this namespace; did you mean m?"
             ]
         );
         let unstated = wrong.replace(", namespace: shop", "");

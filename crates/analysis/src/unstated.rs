@@ -7,11 +7,15 @@ use std::num::NonZero;
 
 use compact_str::CompactString;
 
-use super::alternatives::depends_on_others;
+use super::alternatives::{MOST_ROUNDS, depends_on_others, rounds, rules_about};
 use super::{Finding, ObjectRef, Rule, Snapshot, run};
 
 /// Most namespaces that are tried, those with findings first, then those with the most objects.
 const MOST_NAMESPACES: usize = 8;
+/// Most objects with which alternatives are tried in each of them, all together.
+const MOST_OBJECTS: usize = 50_000;
+/// Most findings about objects with alternatives that are tried with the alternatives of the others.
+const MOST_REPEATED: usize = 50;
 
 /// Keeps those findings that also hold if the objects without a namespace are in a namespace that others state.
 pub(super) fn retain_in_each_namespace(
@@ -31,20 +35,51 @@ pub(super) fn retain_in_each_namespace(
     let with_findings: BTreeSet<CompactString> = findings.iter().map(|it| it.object.namespace.clone()).collect();
     let mut namespaces: Vec<(CompactString, usize)> = sizes.into_iter().collect();
     namespaces.sort_by_key(|(name, size)| (!with_findings.contains(name), std::cmp::Reverse(*size)));
+    let rounds = rounds(snapshot).min(MOST_ROUNDS).min(MOST_OBJECTS / snapshot.len().max(1));
+    let repeated: HashSet<ObjectRef> = snapshot.alternatives().map(|it| ObjectRef::from(&**it)).collect();
     for (namespace, _) in namespaces.into_iter().take(MOST_NAMESPACES) {
-        let codes: BTreeSet<&str> =
-            findings.iter().filter(|it| depends_on_others(it.code)).map(|it| it.code.id).collect();
-        if codes.is_empty() {
-            return;
-        }
-        let of_codes = |rule: &&&'static Rule| rule.codes.iter().any(|code| codes.contains(code.id));
-        let rules: Vec<&'static Rule> = rules.iter().filter(of_codes).copied().collect();
         let placed = snapshot.with_unstated_in(&namespace);
-        let found = run(&placed, &rules, threads);
-        let holds: HashSet<(&str, &ObjectRef, &str)> =
-            found.iter().map(|it| (it.code.id, &it.object, &*it.field)).collect();
-        findings.retain(|it| !depends_on_others(it.code) || holds.contains(&(it.code.id, &it.object, &*it.field)));
+        retain_found(&placed, &namespace, rules, threads, findings);
+        for round in 0..rounds {
+            retain_found(&placed.with_alternatives(round, None), &namespace, rules, threads, findings);
+            // Of an object with alternatives, each goes with all of the others.
+            let is_repeated = |object: &ObjectRef| repeated.contains(object);
+            let asked = findings.iter().filter(|it| depends_on_others(it.code)).map(|it| it.object.clone());
+            let asked: BTreeSet<ObjectRef> = asked.filter(is_repeated).take(MOST_REPEATED).collect();
+            for object in asked {
+                retain_found(&placed.with_alternatives(round, Some(&object)), &namespace, rules, threads, findings);
+            }
+        }
     }
+}
+
+/// Keeps those findings that do not depend on other objects, or that are found in this snapshot too, in which objects
+/// without a namespace are in this one.
+fn retain_found(
+    snapshot: &Snapshot,
+    namespace: &str,
+    rules: &[&'static Rule],
+    threads: NonZero<usize>,
+    findings: &mut Vec<Finding>,
+) {
+    let rules = rules_about(findings, rules);
+    if rules.is_empty() {
+        return;
+    }
+    let found = run(snapshot, &rules, threads);
+    let holds: HashSet<(&str, &ObjectRef, &str)> =
+        found.iter().map(|it| (it.code.id, &it.object, &*it.field)).collect();
+    // Of an object with alternatives, another definition may be in the snapshot: it says nothing about this one.
+    let is_there = |it: &Finding| {
+        let stated = it.object.namespace.as_str();
+        let places =
+            if stated.is_empty() && it.object.kind.is_namespaced() { [namespace, "default"] } else { [stated; 2] };
+        let there = places.iter().flat_map(|place| snapshot.named(it.object.kind, place, &it.object.name));
+        there.into_iter().any(|object| object.origin == it.origin)
+    };
+    findings.retain(|it| {
+        !depends_on_others(it.code) || !is_there(it) || holds.contains(&(it.code.id, &it.object, &*it.field))
+    });
 }
 
 #[cfg(test)]
@@ -85,6 +120,33 @@ mod tests {
         assert_eq!(reported(&wrong), ["IST0101 VirtualService shop/a"]);
         let wrong = route("a", "oter") + &service("web") + &there;
         assert_eq!(reported(&wrong), ["IST0101 VirtualService a"]);
+    }
+
+    #[test]
+    fn alternative_without_namespace_may_be_in_a_stated_one() {
+        let rule = |subset: &str| {
+            format!(
+                "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: web}}\n\
+                 spec: {{host: web, subsets: [{{name: {subset}, labels: {{version: {subset}}}}}]}}\n"
+            )
+        };
+        let others = service("web, namespace: shop")
+            + &rule("v0").replace("name: web}", "name: other, namespace: shop}").replace("host: web", "host: x");
+        let route = route("a, namespace: shop", "web").replace("{host: web}", "{host: web, subset: v1}");
+        let reported = |subsets: [&str; 2]| {
+            let mut sources = Sources::default();
+            let texts = [others.clone(), route.clone(), rule(subsets[0]), rule(subsets[1])];
+            for (number, text) in texts.into_iter().enumerate() {
+                sources.add(format!("{number}.yaml"), text);
+            }
+            let one = NonZero::<usize>::MIN;
+            let reading = source::read(&sources, one);
+            let snapshot = Snapshot::new(reading.resources, Settings::default());
+            let found = run_alternatives(&snapshot, rules::ALL, one);
+            found.iter().any(|it| it.code.id == "IST0101")
+        };
+        assert!(reported(["v2", "v3"]));
+        assert!(!reported(["v1", "v2"]));
     }
 
     #[test]

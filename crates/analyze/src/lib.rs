@@ -1,10 +1,12 @@
-//! The command line of the analysis of files: options, input, formats, suppressions, exit codes. `sailhand-analyze`
+//! The command line of the analysis of files: options, input, formats, suppressions, exit codes, and the language server. `sailhand-analyze`
 //! consists of this alone; `sailhand analyze` adds clusters. Does not depend on tokio, TLS, NATS and kube.
 
 mod error;
 mod explain;
 mod filter;
 mod fix;
+mod helm;
+pub mod lsp;
 pub mod notes;
 pub mod output;
 mod show;
@@ -67,6 +69,9 @@ pub struct FileOptions {
     /// DNS domain of the cluster [default: the one in istiod's arguments, otherwise cluster.local]
     #[arg(long, value_name = "DOMAIN")]
     pub cluster_domain: Option<String>,
+    /// Render the Helm charts of folders with their default values, if helm is there
+    #[arg(long, requires = "paths")]
+    pub helm: bool,
     /// Exit with 0 when the input has no object that a rule reads
     #[arg(long)]
     pub allow_empty: bool,
@@ -287,14 +292,7 @@ pub fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
 /// # Errors
 /// [`Error::Argument`] for an unknown code, [`Error::Local`] for a baseline that cannot be read.
 pub fn suppressions(options: &FileOptions) -> Result<Suppressions, Error> {
-    let mut suppressions = Suppressions::default();
-    for pattern in &options.suppress {
-        let code = pattern.split('=').next().unwrap_or_default().trim();
-        if !code.contains('*') {
-            explain::known(&format!("--suppress {pattern}"), code)?;
-        }
-        suppressions.add_pattern(pattern);
-    }
+    let mut suppressions = patterns(&options.suppress)?;
     for path in &options.baseline {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
@@ -302,6 +300,19 @@ pub fn suppressions(options: &FileOptions) -> Result<Suppressions, Error> {
             let reason = format!("line {line} does not begin with a fingerprint; --write-baseline writes such files");
             Error::argument(format!("--baseline {name}"), reason)
         })?;
+    }
+    Ok(suppressions)
+}
+
+/// The suppressions of `--suppress`.
+fn patterns(patterns: &[String]) -> Result<Suppressions, Error> {
+    let mut suppressions = Suppressions::default();
+    for pattern in patterns {
+        let code = pattern.split('=').next().unwrap_or_default().trim();
+        if !code.contains('*') {
+            explain::known(&format!("--suppress {pattern}"), code)?;
+        }
+        suppressions.add_pattern(pattern);
     }
     Ok(suppressions)
 }
@@ -329,6 +340,9 @@ fn read(
         } else {
             files::read(path, &mut sources, &mut errors);
         }
+    }
+    if options.helm {
+        helm::render(&mut sources);
     }
     if options.default_objects {
         sources.add("<default objects>", DEFAULT_OBJECTS.to_owned());

@@ -21,6 +21,7 @@ pub use folder::PassedOver;
 pub(super) use keys::Keys;
 pub use position::Position;
 pub use read::{Reading, read, read_value, read_within};
+pub use split::{Document, split};
 pub use yaml::RepeatedKey;
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,12 +38,29 @@ pub const MAX_DEPTH: usize = 100;
 /// Most values in a YAML document.
 pub const MAX_VALUES: usize = 1_000_000;
 
+/// Most that is read from folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most entries of all folders below one that is named; what comes after them is not looked at.
+    pub entries: usize,
+    /// Most bytes of all files together.
+    pub bytes: usize,
+}
+
+/// 500,000 entries, 1 GiB.
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { entries: 500_000, bytes: 1 << 30 }
+    }
+}
+
 /// Texts from which objects were parsed.
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<Source>,
+    bounds: Bounds,
     passed_over: Vec<PassedOver>,
-    /// Whether other tools make more objects of the files, or other ones, than the files have.
+    /// Whether kustomizations that were not built give the objects of a file different namespaces.
     is_partial: bool,
     /// Objects of kustomizations.
     builds: Vec<Build>,
@@ -65,6 +83,8 @@ pub struct Source {
     is_built: bool,
     /// The kustomization that renames its objects and was not built.
     renamed_by: Option<PathBuf>,
+    /// Whether a kustomization that was not built patches its objects.
+    is_patched: bool,
 }
 
 /// The objects of a kustomization.
@@ -84,14 +104,41 @@ impl Sources {
         Self { texts, ..Self::default() }
     }
 
+    /// The same with other bounds.
+    #[must_use]
+    pub const fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.push(Source { name: name.into(), text, namespace: None, is_built: false, renamed_by: None })
+        self.push(Source {
+            name: name.into(),
+            text,
+            namespace: None,
+            is_built: false,
+            renamed_by: None,
+            is_patched: false,
+        })
+    }
+
+    /// Adds the objects of a Helm chart, instead of its templates and those of the charts below it.
+    pub fn add_rendered(&mut self, chart: &Path, text: String) {
+        let is_of_chart =
+            |one: &PassedOver| matches!(one, PassedOver::Templates { chart: other, .. } if other.starts_with(chart));
+        self.passed_over.retain(|one| !is_of_chart(one));
+        self.add(chart.join("templates").join("(rendered by helm)").display().to_string(), text);
+    }
+
+    /// Whether other tools make more objects of the files, or other ones, than the files have.
+    fn is_partial(&self) -> bool {
+        self.is_partial || !self.passed_over.is_empty()
     }
 
     /// Adds a text whose objects builds have collected, so that findings have a place.
     fn add_built(&mut self, name: String, text: String) -> u32 {
-        self.push(Source { name, text, namespace: None, is_built: true, renamed_by: None })
+        self.push(Source { name, text, namespace: None, is_built: true, renamed_by: None, is_patched: false })
     }
 
     fn push(&mut self, source: Source) -> u32 {
@@ -114,7 +161,11 @@ impl Sources {
         let folder = |source: &Source| {
             (!source.name.starts_with('<')).then(|| Path::new(&source.name).parent().map(Path::to_path_buf)).flatten()
         };
-        let location = |source: &Source| Location { folder: folder(source), renamed_by: source.renamed_by.clone() };
+        let location = |source: &Source| Location {
+            folder: folder(source),
+            renamed_by: source.renamed_by.clone(),
+            is_patched: source.is_patched,
+        };
         Layout::new(self.files.iter().map(location).collect())
     }
 
@@ -128,6 +179,13 @@ impl Sources {
     #[must_use]
     pub fn get(&self, file: u32) -> Option<&Source> {
         self.files.get(usize::try_from(file).ok()?)
+    }
+
+    /// Whether objects of the file are read as they are, and not only as parts of kustomizations.
+    #[must_use]
+    #[must_use]
+    pub fn is_read_as_is(&self, file: u32) -> bool {
+        self.get(file).is_some_and(|source| !source.is_built)
     }
 
     /// The length of all texts together, bytes.

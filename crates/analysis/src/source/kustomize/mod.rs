@@ -125,6 +125,8 @@ pub struct Unapplied {
     pub namespaces: BTreeSet<String>,
     /// One that adds a prefix or a suffix to names.
     pub renamed_by: Option<PathBuf>,
+    /// Whether one has patches.
+    pub is_patched: bool,
 }
 
 /// Most files that [`unapplied`] visits, each as often as kustomizations use it.
@@ -137,11 +139,22 @@ pub fn unapplied(all: &[Rc<Kustomization>], roots: &[PathBuf]) -> BTreeMap<PathB
     for folder in roots {
         visit.open = BTreeSet::from([folder.clone()]);
         if let Some(root) = visit.by_folder.get(folder).copied() {
-            visit.kustomization(root, None, None);
+            visit.kustomization(root, &Changes::default());
         }
     }
     visit.found
 }
+
+/// What a kustomization and those that use it change.
+#[derive(Default)]
+struct Changes<'a> {
+    namespace: Option<&'a str>,
+    renamed_by: Option<&'a PathBuf>,
+    is_patched: bool,
+}
+
+/// Fields of a kustomization that change any field of an object.
+const PATCHES: [&str; 5] = ["patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers"];
 
 struct Visit<'a> {
     by_folder: BTreeMap<&'a PathBuf, &'a Kustomization>,
@@ -152,23 +165,27 @@ struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    fn kustomization(&mut self, one: &'a Kustomization, namespace: Option<&'a str>, renamed_by: Option<&'a PathBuf>) {
+    fn kustomization(&mut self, one: &'a Kustomization, outer: &Changes<'a>) {
         let set = |key: &str| one.root()[key].as_str().filter(|it| !it.is_empty());
-        let namespace = namespace.or_else(|| set("namespace"));
-        let renamed_by = renamed_by.or_else(|| set("namePrefix").or(set("nameSuffix")).map(|_| &one.folder));
+        let changes = Changes {
+            namespace: outer.namespace.or_else(|| set("namespace")),
+            renamed_by: outer.renamed_by.or_else(|| set("namePrefix").or(set("nameSuffix")).map(|_| &one.folder)),
+            is_patched: outer.is_patched || PATCHES.iter().any(|key| !one.root()[*key].is_empty()),
+        };
         for path in one.sources() {
             let Some(left) = self.left.checked_sub(1) else { return };
             self.left = left;
             match self.by_folder.get(&path).copied() {
                 Some(inner) if self.open.len() < DEEPEST && self.open.insert(path.clone()) => {
-                    self.kustomization(inner, namespace, renamed_by);
+                    self.kustomization(inner, &changes);
                     self.open.remove(&path);
                 }
                 Some(_) => {}
                 None => {
                     let found = self.found.entry(path).or_default();
-                    found.namespaces.extend(namespace.map(str::to_owned));
-                    found.renamed_by = found.renamed_by.take().or_else(|| renamed_by.cloned());
+                    found.namespaces.extend(changes.namespace.map(str::to_owned));
+                    found.renamed_by = found.renamed_by.take().or_else(|| changes.renamed_by.cloned());
+                    found.is_patched |= changes.is_patched;
                 }
             }
         }
@@ -183,12 +200,13 @@ fn read_inside(folder: &Path, path: &str, files: &mut dyn Files) -> Result<Strin
     Ok(text.to_string())
 }
 
-/// Charges for a copy of a value that a JSON patch or a replacement makes: each may double an object.
+/// Charges for a copy of a value that a patch, a label or a replacement makes: each may double an object, and be made for
+/// each object.
 fn charge(copies: &Budget, value: &Value) -> Result<(), Inexact> {
     if copies.charge(value) {
         Ok(())
     } else {
-        Err(Inexact("JSON patches and replacements that copy too much".to_owned()))
+        Err(Inexact("patches, labels and replacements that copy too much".to_owned()))
     }
 }
 
