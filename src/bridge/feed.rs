@@ -26,7 +26,7 @@ const REPLAY: time::Duration = time::Duration::minutes(15);
 /// Delay of a result that no stream has sent.
 const REPEAT: Duration = Duration::from_secs(1);
 
-/// What the readers of the bus need.
+/// State that the readers of the bus share.
 pub(super) struct Feed {
     pub client: Client,
     pub hub: Arc<Hub>,
@@ -154,7 +154,7 @@ impl Feed {
         let mut outcomes = Vec::new();
         for target in &self.targets {
             let id = Reference { target: target.clone(), ..reference.clone() }.id();
-            let Some((found, result)) = self.client.placed_result(&CommandKey::new(source, &id)).await? else {
+            let Some((found, result)) = self.client.result_with_sequence(&CommandKey::new(source, &id)).await? else {
                 continue;
             };
             if found > sequence {

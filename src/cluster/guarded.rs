@@ -1,4 +1,4 @@
-//! Work that ends at once when the guard says stop, and writes, which are seen to their end. Knows no cluster.
+//! Runs requests under the guard: reads end at once when the guard stops the task, writes are awaited.
 
 use std::time::Duration;
 
@@ -56,14 +56,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_under_way_outlives_the_deadline_and_a_cancellation() {
+    async fn write_in_progress_completes_after_deadline_or_cancellation() {
         let guard = guard(WRITE / 4);
         guard.extend_lease(Instant::now() + WRITE * 2);
         let begun = Instant::now();
         let (written, ()) = tokio::join!(written(&guard, write()), async {
             assert_eq!(guard.stopped().await, Stop::Deadline);
             guard.cancel();
-            guard.written().await;
+            guard.writes_finished().await;
         });
         assert_eq!((written.ok(), begun.elapsed()), (Some(1), WRITE));
         let next = super::written(&guard, write()).await.err().map(|error| error.class());
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_under_way_is_dropped_with_the_lease() {
+    async fn write_in_progress_is_dropped_without_the_lease() {
         let guard = guard(WRITE * 9);
         let begun = Instant::now();
         guard.extend_lease(begun + WRITE / 2);
@@ -82,6 +82,6 @@ mod tests {
         guard.extend_lease(begun + WRITE / 2);
         let error = written(&guard, write()).await.err();
         assert_eq!((error.map(|error| error.class()), begun.elapsed()), (Some(Class::LostLease), WRITE / 2));
-        guard.written().await;
+        guard.writes_finished().await;
     }
 }

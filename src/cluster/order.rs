@@ -46,7 +46,7 @@ impl Phase {
     }
 }
 
-/// Groups that a bare API server serves. `*.k8s.io` alone does not tell: the Gateway API is made of CRDs.
+/// Groups that a bare API server serves. the suffix `*.k8s.io` does not decide: the Gateway API is made of CRDs.
 pub(super) fn builtin(group: &str) -> bool {
     matches!(
         group,
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_need_comes_first_and_webhooks_last() {
+    fn dependencies_are_applied_first_and_webhooks_last() {
         let wanted = [
             ("", "Namespace"),
             ("apiextensions.k8s.io", "CustomResourceDefinition"),

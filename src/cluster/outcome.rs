@@ -11,7 +11,7 @@ pub(super) struct ReportBuilder {
     report: ObjectsReport,
     failed: usize,
     first: Option<String>,
-    /// Retry as long as a retry may help each failed object, with the longest delay asked for.
+    /// Retry as long as a retry may help each failed object, with the longest requested delay.
     class: Class,
 }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_retry_mends_everywhere_is_retried() {
+    fn only_errors_that_a_retry_can_resolve_are_retried() {
         let mut report_builder = ReportBuilder::new(ObjectsReport::default());
         assert!(report_builder.failure().is_ok());
         let after = Some(Duration::from_secs(3));

@@ -109,7 +109,7 @@ fn state(feature: &str, all: &[Case], results: &[&CaseResult], profile: &Profile
 }
 
 fn capability(features: &BTreeMap<String, FeatureState>) -> Capability {
-    // Without any configuration requests are balanced as well: that is no feature that the specification adds.
+    // Without any configuration requests are balanced as well: the specification does not add this feature.
     let acting: Vec<_> =
         features.iter().filter(|(name, _)| *name != "default_balance").map(|(_, state)| *state).collect();
     let any = |wanted: FeatureState| acting.contains(&wanted);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_driver_can_test_is_unsupported_and_does_not_lower_the_percentage() {
+    fn untestable_case_is_unsupported_and_not_counted() {
         let (access, summary) = access(&Profile::default(), |case| Some(passed_or(case, Status::Passed)));
         assert_eq!((access.capability, access.compliance), (Capability::Partial, Compliance::Pass));
         assert_eq!(access.features["udp_route"], FeatureState::Unsupported);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// Largest answer that is read, bytes.
 pub const MAX_ANSWER: usize = 8 << 20;
-/// Most series of one answer.
+/// Maximum number of series of one answer.
 pub const MAX_SERIES: usize = 20_000;
 
 /// HTTP status and body of one answer.
@@ -76,7 +76,7 @@ pub enum Unusable {
     Foreign {
         /// HTTP status.
         status: u16,
-        /// What was seen instead.
+        /// What the server returned instead.
         reason: String,
     },
     /// More series than are read.
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_api_are_told_apart() {
+    fn api_errors_are_classified() {
         let agent = r#"{"status":"error","errorType":"execution","error":"unavailable with Prometheus Agent"}"#;
         assert_eq!(query(&answer(422, agent)), Err(Unusable::Agent));
         let bad = r#"{"status":"error","errorType":"bad_data","error":"parse error\u0007"}"#;

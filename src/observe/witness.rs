@@ -1,5 +1,5 @@
 //! Programs that are configured with a metrics store or a Grafana: Kiali, Flagger, Argo Rollouts, KEDA and Grafana's data
-//! sources. Their configuration tells which server is in use, also outside the cluster.
+//! sources. Their configuration shows which server is in use, also outside the cluster.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::instance::InstanceKind;
 /// An address with the program that is configured with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
-    /// What is at the address.
+    /// The server at the address.
     pub kind: InstanceKind,
     /// The address.
     pub url: Url,
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_lose_what_may_be_secret() {
+    fn secrets_in_urls_are_removed() {
         let url = Url::parse("https://user:secret@prom.example/p/?token=x#y").unwrap();
         assert_eq!(url.to_string(), "https://prom.example:443/p");
         for text in ["ftp://a", "http://", "http://a:x", "http://a b", "http://a\n"] {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn service_names_are_told_from_outside_hosts() {
+    fn service_names_are_distinguished_from_external_hosts() {
         let place = |text: &str| Url::parse(text).unwrap().in_cluster();
         let service = |port| Some(("monitoring".to_owned(), "prom".to_owned(), port));
         assert_eq!(place("http://prom.monitoring:9090"), service(9090));

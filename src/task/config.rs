@@ -164,7 +164,7 @@ pub struct DeleteParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub confirm: Option<String>,
-    /// Wait until the objects are gone, at most so long, such as `60s`. When absent, the worker waits between the phases
+    /// Longest time to wait until the objects are deleted, such as `60s`. When absent, the worker waits between the phases
     /// of the deletion, at most a minute for each, and not for the last one.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pruning_is_on_and_everything_daring_is_off_unless_said() {
+    fn pruning_is_on_and_force_options_are_off_by_default() {
         let params: ApplyParams = serde_json::from_value(json!({"name": "a", "manifest": "x", "wait": "2m"})).unwrap();
         assert!(params.prune);
         assert!(!(params.force || params.adopt || params.recreate || params.dry_run || params.create_namespace));

@@ -1,5 +1,4 @@
-//! Why a task will not write what it could, although the command is well formed: the state of the cluster speaks
-//! against it. Knows no task in particular.
+//! Why a task refuses to write although the command is valid: the state of the cluster forbids it. Shared by all tasks.
 
 use crate::error::{Class, Classify, Code};
 
@@ -14,7 +13,7 @@ pub enum Refusal {
     },
     /// Another object has a say in the same thing, and Istio takes only one.
     #[error("{subject} is governed already by {}", .objects.join(", "))]
-    Governed {
+    Conflict {
         /// Such as `host reviews in shop`.
         subject: String,
         /// Such as `VirtualService shop/old-reviews`.
@@ -27,7 +26,7 @@ pub enum Refusal {
         errors: usize,
         /// The first few: code, object, message.
         first: Vec<String>,
-        /// What could not be read; nothing that depends on it is among the errors.
+        /// Kinds that could not be read. Findings that depend on them are not among the errors.
         unread: Vec<String>,
     },
     /// The health gate has stopped a canary.
@@ -69,7 +68,7 @@ impl Classify for Refusal {
         match self {
             Self::Unhealthy { .. } => Class::RETRY,
             Self::NoPods { .. }
-            | Self::Governed { .. }
+            | Self::Conflict { .. }
             | Self::NoService { .. }
             | Self::UnhealthyCanary { .. }
             | Self::Findings { .. } => Class::Terminal,
@@ -79,7 +78,7 @@ impl Classify for Refusal {
     fn code(&self) -> Code {
         match self {
             Self::NoPods { .. } => Code::SH3301,
-            Self::Governed { .. } => Code::SH3302,
+            Self::Conflict { .. } => Code::SH3302,
             Self::NoService { .. } => Code::SH3303,
             Self::Unhealthy { .. } => Code::SH3304,
             Self::UnhealthyCanary { .. } => Code::SH3517,

@@ -1,25 +1,29 @@
-//! The engine: pulls commands, carries each through one straight line of steps (`dispatch`) and settles it by one
-//! table ([`settle`]). Knows the bus by its port only, and no Kubernetes.
+//! The engine: pulls commands, executes each in a straight line of steps (`dispatch`), and settles its message
+//! (`conclude`) by one table ([`settle`]). Uses the bus through its port only, and no Kubernetes client.
 
 mod attempt;
-mod bury;
+mod conclude;
+mod dead_letter;
+mod decode_guard;
 mod dispatch;
 mod error;
 mod heartbeat;
 mod isolation;
 mod lease;
-mod lookout;
-mod notices;
-mod provenance;
+mod progress;
+pub mod provenance;
+mod publish;
 mod quota;
 mod readiness;
-mod reading;
-mod reporter;
+pub mod record;
+mod requeue;
+mod run;
 pub mod serve;
 pub mod settle;
-mod share;
 mod sweep;
-mod waiting;
+mod target_limit;
+mod task_events;
+mod urgent;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -41,26 +45,26 @@ use crate::retry;
 use crate::task::{DynTask, Registry};
 use crate::telemetry::metrics::{ErrorCode, Metrics, Word};
 
-/// Below so many slots, none is held to wait for due commands. They are asked for at an interval. With four slots, a target
-/// may take three, and the fourth would wait: none would be left to other targets.
-const FEW: usize = 5;
-/// How often such a worker asks for due commands.
+/// A worker with fewer slots reserves none to wait for due commands, but requests them at an interval. With four slots, a
+/// target may use three, and a slot that waits would be the fourth: other targets would have none.
+const MIN_SLOTS_TO_WAIT: usize = 5;
+/// How often such a worker requests due commands.
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Numbers of the engine.
+/// Settings of the engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Name in events and leases.
+    /// Name of the worker in events and leases.
     pub worker: String,
-    /// Commands at once.
+    /// Commands that are executed at the same time.
     pub slots: usize,
-    /// Longest wait of a pull.
+    /// Longest time that a pull waits for commands.
     pub pull_wait: Duration,
-    /// The consumer's.
+    /// `ack_wait` of the consumer.
     pub ack_wait: Duration,
-    /// The lease bucket's.
+    /// Time to live of leases in their bucket.
     pub lease_ttl: Duration,
-    /// How long tasks may go on after a stop.
+    /// How long running commands may continue after a stop.
     pub grace: Duration,
 }
 
@@ -69,27 +73,27 @@ pub struct Engine {
     bus: Arc<dyn Bus>,
     registry: Arc<Registry>,
     params: HashMap<&'static str, ParamsValidator>,
-    /// Verbs that write nothing to the cluster.
-    brief: HashSet<&'static str>,
+    /// Verbs that never write to the cluster.
+    read_only: HashSet<&'static str>,
     clusters: Arc<Clusters>,
     clock: Clock,
     metrics: Arc<Metrics>,
     settings: Settings,
-    readings: reading::Readings,
+    decode_guard: decode_guard::DecodeGuard,
     isolation: isolation::Isolation,
-    shares: share::Shares,
-    waiting: waiting::Waiting,
-    memory: quota::Memory,
-    letters: quota::Letters,
-    /// Tasks have to hand their commands back now.
-    leave: CancellationToken,
+    target_limiter: target_limit::TargetLimiter,
+    requeue_pacer: requeue::RequeuePacer,
+    params_memory: quota::ParamsMemory,
+    dead_letter_quota: quota::DeadLetterQuota,
+    /// The grace period is over: tasks stop at their next safe point, and their commands are requeued.
+    hand_back: CancellationToken,
 }
 
 impl Engine {
-    /// Puts a worker together.
+    /// A worker that does not run yet.
     ///
     /// # Errors
-    /// When a task's parameters have no valid schema, with the verb.
+    /// When the schema of a task's parameters is not valid; with the verb.
     pub fn new(
         bus: Arc<dyn Bus>,
         registry: Registry,
@@ -98,35 +102,35 @@ impl Engine {
         metrics: Arc<Metrics>,
         settings: Settings,
     ) -> Result<Arc<Self>, String> {
-        let (mut params, mut brief) = (HashMap::new(), HashSet::new());
+        let (mut params, mut read_only) = (HashMap::new(), HashSet::new());
         for task in registry.iter() {
             if task.installation(&task.example()).is_ok_and(|installation| installation.is_none()) {
-                brief.insert(task.verb());
+                read_only.insert(task.verb());
             }
             let validator = ParamsValidator::new(&task.params_schema());
             params.insert(task.verb(), validator.map_err(|error| format!("{}: {error}", task.verb()))?);
         }
         metrics.slots.set(i64::try_from(settings.slots).unwrap_or(i64::MAX));
-        let leave = CancellationToken::new();
-        let (registry, readings) = (Arc::new(registry), reading::Readings::default());
-        let shares = share::Shares::new(clusters.names(), settings.slots);
-        let waiting = waiting::Waiting::new(settings.slots);
+        let hand_back = CancellationToken::new();
+        let (registry, decode_guard) = (Arc::new(registry), decode_guard::DecodeGuard::default());
+        let target_limiter = target_limit::TargetLimiter::new(clusters.names(), settings.slots);
+        let requeue_pacer = requeue::RequeuePacer::new(settings.slots);
         Ok(Arc::new(Self {
             bus,
             registry,
             params,
-            brief,
+            read_only,
             clusters,
             clock,
             metrics,
             settings,
-            readings,
+            decode_guard,
             isolation: isolation::Isolation::default(),
-            shares,
-            waiting,
-            memory: quota::Memory::default(),
-            letters: quota::Letters::default(),
-            leave,
+            target_limiter,
+            requeue_pacer,
+            params_memory: quota::ParamsMemory::default(),
+            dead_letter_quota: quota::DeadLetterQuota::default(),
+            hand_back,
         }))
     }
 
@@ -134,54 +138,62 @@ impl Engine {
         Some((self.registry.get(verb)?, self.params.get(verb)?))
     }
 
-    /// Carries out commands until `stop`, then drains: running commands may end within the grace period, are told to
-    /// hand themselves back after it, and are left to the bus when they do not.
+    /// Executes commands until `stop`. Then running commands may end within the grace period. After it they are stopped at
+    /// their next safe point and requeued. NATS delivers a command that does not stop to another worker.
     pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let commands = TaskTracker::new();
-        let lookout = tokio::spawn(Arc::clone(self).look_out(stop.clone()));
-        let source = Source { slots, commands: commands.clone(), stop };
-        tokio::join!(self.take_new(&source), self.take_due(&source));
-        let _ = lookout.await; // it ends what it has begun
+        let urgent = tokio::spawn(Arc::clone(self).run_urgent(stop.clone()));
+        let pull_loop = PullLoop { slots, commands: commands.clone(), stop };
+        tokio::join!(self.pull_new(&pull_loop), self.pull_due(&pull_loop));
+        let _ = urgent.await; // it completes the commands that it has started
         commands.close();
-        tracing::info!(running = commands.len(), "stopping: no new commands are taken");
+        tracing::info!(running = commands.len(), "stopping: no new commands are pulled");
         if tokio::time::timeout(self.settings.grace, commands.wait()).await.is_err() {
-            tracing::warn!(running = commands.len(), "the grace period is over: handing commands back");
-            self.leave.cancel();
-            if tokio::time::timeout(attempt::SAFE_POINT * 2, commands.wait()).await.is_err() {
-                tracing::error!(running = commands.len(), "left to the bus, which gives them to another worker");
+            tracing::warn!(running = commands.len(), "the grace period is over: requeuing running commands");
+            self.hand_back.cancel();
+            if tokio::time::timeout(run::SAFE_POINT * 2, commands.wait()).await.is_err() {
+                tracing::error!(
+                    running = commands.len(),
+                    "commands did not stop in time; NATS delivers them to another worker"
+                );
             }
         }
     }
 
-    /// Takes new commands with all free slots until the worker stops.
-    async fn take_new(self: &Arc<Self>, source: &Source) {
+    /// Pulls new commands for all free slots until the worker stops.
+    async fn pull_new(self: &Arc<Self>, pull_loop: &PullLoop) {
         let mut failures = 0;
-        while let Some(permits) = source.free_slots(self.settings.slots).await {
-            let pulled = self.pull(Queue::Commands, permits, self.settings.pull_wait, source).await;
-            self.pulled(pulled, &mut failures, source).await;
+        while let Some(permits) = pull_loop.free_slots(self.settings.slots).await {
+            let pulled = self.pull(Queue::Commands, permits, self.settings.pull_wait, pull_loop).await;
+            self.note_pull(pulled, &mut failures, pull_loop).await;
         }
     }
 
-    /// Takes commands that waited and are due. One slot waits for the first of them, and then half of the slots at most
-    /// are asked for, so that neither stream starves the other. A worker with few slots leaves none to wait.
-    async fn take_due(self: &Arc<Self>, source: &Source) {
-        let (half, can_wait) = (self.settings.slots.div_ceil(2), self.settings.slots >= FEW);
+    /// Pulls commands that waited and are due. One slot waits for the first of them; then at most half of the slots are
+    /// requested, so that neither stream starves the other. A worker with few slots reserves none to wait.
+    async fn pull_due(self: &Arc<Self>, pull_loop: &PullLoop) {
+        let (half, can_wait) = (self.settings.slots.div_ceil(2), self.settings.slots >= MIN_SLOTS_TO_WAIT);
         let (mut failures, mut most) = (0, 1);
-        while let Some(permits) = source.free_slots(most).await {
+        while let Some(permits) = pull_loop.free_slots(most).await {
             let asked = permits.num_permits();
             let wait = if can_wait && most == 1 { self.settings.pull_wait } else { Duration::ZERO };
-            let pulled = self.pull(Queue::Waiting, permits, wait, source).await;
-            let taken = self.pulled(pulled, &mut failures, source).await;
+            let pulled = self.pull(Queue::Waiting, permits, wait, pull_loop).await;
+            let taken = self.note_pull(pulled, &mut failures, pull_loop).await;
             most = if taken == asked { half } else { 1 };
             if taken == 0 && !can_wait {
-                source.pause(DUE_INTERVAL).await;
+                pull_loop.pause(DUE_INTERVAL).await;
             }
         }
     }
 
-    /// The number of commands of a pull. Pauses after a failure.
-    async fn pulled(&self, pulled: Result<usize, crate::bus::Error>, failures: &mut u32, source: &Source) -> usize {
+    /// The number of commands of a pull. Logs a failure and pauses after it.
+    async fn note_pull(
+        &self,
+        pulled: Result<usize, crate::bus::Error>,
+        failures: &mut u32,
+        pull_loop: &PullLoop,
+    ) -> usize {
         match pulled {
             Ok(taken) => {
                 *failures = 0;
@@ -191,20 +203,20 @@ impl Engine {
                 *failures += 1;
                 self.metrics.bus_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
                 tracing::warn!(code = %error.code(), "cannot pull commands: {error}");
-                source.pause(retry::IN_PLACE.delay(*failures, None)).await;
+                pull_loop.pause(retry::IN_PLACE.delay(*failures, None)).await;
                 0
             }
         }
     }
 
-    /// Pulls as many commands as there are permits and reads the batch to its end: what the bus has handed over is
-    /// ours to settle. After a stop it is handed back.
+    /// Pulls at most as many commands as there are permits. Reads the batch to its end, because this worker must settle each
+    /// delivered message. After a stop it returns them with a NAK.
     async fn pull(
         self: &Arc<Self>,
         queue: Queue,
         mut permits: OwnedSemaphorePermit,
         wait: Duration,
-        source: &Source,
+        pull_loop: &PullLoop,
     ) -> Result<usize, crate::bus::Error> {
         let mut batch = self.bus.pull(queue, permits.num_permits(), wait);
         let mut taken = 0;
@@ -212,12 +224,12 @@ impl Engine {
             let delivery = delivery?;
             let permit = permits.split(1);
             taken += 1;
-            if source.stop.is_cancelled() {
+            if pull_loop.stop.is_cancelled() {
                 delivery.acker.settle(Settlement::Nak(Duration::ZERO)).await?;
                 continue;
             }
             let engine = Arc::clone(self);
-            source.commands.spawn(async move {
+            pull_loop.commands.spawn(async move {
                 engine.handle(delivery).await;
                 drop(permit);
             });
@@ -226,16 +238,16 @@ impl Engine {
     }
 }
 
-/// What the streams of commands share.
-struct Source {
+/// State that the loops of both streams share.
+struct PullLoop {
     slots: Arc<Semaphore>,
     commands: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Source {
-    /// Slots that are free, at least one and at most `most`. Permits come before the pull, so that no command ever waits
-    /// in a buffer with its `ack_wait` running (`tests/it_bus/facts.rs`). `None` after a stop.
+impl PullLoop {
+    /// Acquires free slots, at least one and at most `most`. Slots are acquired before the pull, so that no command waits in
+    /// a buffer while its `ack_wait` runs (`tests/it_bus/facts.rs`). `None` after a stop.
     async fn free_slots(&self, most: usize) -> Option<OwnedSemaphorePermit> {
         let mut permits = tokio::select! {
             biased;

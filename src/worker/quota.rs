@@ -1,5 +1,5 @@
-//! What cheap commands and rejected messages may fill or hold: memory of parameters, dead letters, how long results are
-//! stored. The numbers are in docs/operations.md, "Quotas".
+//! Limits the memory of parameters, the dead letters of rejected messages, and how long results are stored. The limits are
+//! in docs/operations.md, "Quotas".
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,46 +13,48 @@ use crate::bus::Retention;
 use crate::event::{Outcome, ResultData};
 
 const KIB: usize = 1024;
-/// Parameters of all running commands of a process, in KiB. A task takes up to about four times the size of its
-/// parameters: the text, the JSON, the objects.
+/// Parameters of all running commands of a process, in KiB. A task uses up to about four times the size of its parameters:
+/// for the text, the JSON and the objects.
 const PARAMETERS: usize = 64 * KIB;
-/// Parameters up to this size are not counted, in KiB: the number of slots bounds them.
+/// Parameters up to this size are not counted, in KiB. The number of slots limits them.
 const SMALL: usize = 64;
 
-/// Rejected messages of one target that a worker stores in full: bytes at once, and each hour.
+/// Bytes of rejected messages of one target that a worker stores in full per hour.
 const WHOLE: f64 = 16.0 * 1024.0 * 1024.0;
-/// The same for those that it stores cut to [`CUT`] bytes.
+/// Bytes of further rejected messages that it stores per hour, cut to [`CUT`] bytes each.
 const CUT_TOTAL: f64 = 4.0 * 1024.0 * 1024.0;
-/// Bytes of the payload of a dead letter that is cut.
+/// Bytes of the payload in a dead letter that is cut.
 pub(super) const CUT: usize = 4 * KIB;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Memory for parameters.
+/// Memory for the parameters of running commands.
 #[derive(Debug)]
-pub(super) struct Memory(Arc<Semaphore>);
+pub(super) struct ParamsMemory(Arc<Semaphore>);
 
-/// Memory that one command may use.
+/// Memory for the parameters of one command.
 #[derive(Debug)]
-pub(super) struct Reserved(Option<OwnedSemaphorePermit>);
+pub(super) struct MemoryPermit(Option<OwnedSemaphorePermit>);
 
-impl Default for Memory {
+impl Default for ParamsMemory {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(PARAMETERS)))
     }
 }
 
-impl Memory {
-    /// Memory for parameters of so many bytes; `None` while other commands use too much.
-    pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
+impl ParamsMemory {
+    /// Reserves memory for parameters of so many bytes; `None` while other commands use too much.
+    pub fn reserve(&self, bytes: usize) -> Option<MemoryPermit> {
         match charge(bytes) {
-            0 => Some(Reserved(None)),
-            permits => Arc::clone(&self.0).try_acquire_many_owned(permits).ok().map(|permit| Reserved(Some(permit))),
+            0 => Some(MemoryPermit(None)),
+            permits => {
+                Arc::clone(&self.0).try_acquire_many_owned(permits).ok().map(|permit| MemoryPermit(Some(permit)))
+            }
         }
     }
 }
 
-impl Reserved {
-    /// Gives back what parameters of so many bytes do not need.
+impl MemoryPermit {
+    /// Releases the memory that parameters of so many bytes do not need.
     pub fn shrink(&mut self, bytes: usize) {
         let Some(permit) = &mut self.0 else { return };
         let rest = permit.num_permits().saturating_sub(charge(bytes) as usize);
@@ -66,20 +68,20 @@ fn charge(bytes: usize) -> u32 {
     if kib <= SMALL { 0 } else { u32::try_from(kib.min(PARAMETERS)).unwrap_or(u32::MAX) }
 }
 
-/// How much of a rejected message its dead letter has.
+/// How much of a rejected message its dead letter contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Letter {
-    Whole,
-    Cut,
-    /// There is no dead letter.
-    None,
+pub(super) enum LetterContent {
+    Full,
+    Truncated,
+    /// No dead letter is published.
+    Omitted,
 }
 
 /// Dead letters of rejected messages, by target.
 #[derive(Debug, Default)]
-pub(super) struct Letters(Mutex<HashMap<String, [Allowance; 2]>>);
+pub(super) struct DeadLetterQuota(Mutex<HashMap<String, [Allowance; 2]>>);
 
-/// Bytes that are refilled evenly.
+/// A number of bytes that is refilled evenly over an hour.
 #[derive(Debug)]
 struct Allowance {
     most: f64,
@@ -104,36 +106,36 @@ impl Allowance {
     }
 }
 
-impl Letters {
-    /// How much is stored of a rejected message of so many bytes, headers included. `target` is one of the worker's.
+impl DeadLetterQuota {
+    /// How much of a rejected message of so many bytes, headers included, is stored. `target` is a configured target.
     #[allow(clippy::cast_precision_loss, reason = "sizes of messages")]
-    pub fn admit(&self, target: Option<&str>, bytes: usize) -> Letter {
+    pub fn admit(&self, target: Option<&str>, bytes: usize) -> LetterContent {
         let now = Instant::now();
         let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || [Allowance::new(WHOLE, now), Allowance::new(CUT_TOTAL, now)];
         let [whole, cut] = targets.entry(target.unwrap_or_default().to_owned()).or_insert_with(new);
         if whole.take(bytes as f64, now) {
-            Letter::Whole
+            LetterContent::Full
         } else if cut.take(bytes.min(CUT) as f64, now) {
-            Letter::Cut
+            LetterContent::Truncated
         } else {
-            Letter::None
+            LetterContent::Omitted
         }
     }
 }
 
 impl Engine {
-    /// Whether commands of the verb write nothing to the cluster.
-    pub(super) fn is_brief(&self, verb: &str) -> bool {
-        self.brief.contains(verb)
+    /// Whether commands of the verb never write to the cluster.
+    pub(super) fn is_read_only(&self, verb: &str) -> bool {
+        self.read_only.contains(verb)
     }
 
-    /// How long the result of a command is stored. A result is the record that keeps a command from being executed
-    /// again, so one that wrote, or would have, has the full time.
+    /// How long the result of a command is stored. The result prevents another execution of the command, so the result of a
+    /// command that wrote, or could have written, is stored for the full time.
     pub(super) fn retention(&self, verb: &str, result: &ResultData) -> Retention {
         let wrote = result.changed || result.fence != 0;
-        let is_brief = result.outcome == Outcome::Rejected || self.is_brief(verb);
-        if is_brief && !wrote { Retention::Brief } else { Retention::Full }
+        let is_read_only = result.outcome == Outcome::Rejected || self.is_read_only(verb);
+        if is_read_only && !wrote { Retention::Short } else { Retention::Full }
     }
 }
 
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn large_parameters_share_the_memory_of_the_process() {
-        let memory = Memory::default();
+        let memory = ParamsMemory::default();
         let mut large: Vec<_> = (0..4).map(|_| memory.reserve(16 * MIB).expect("within the limit")).collect();
         assert!(memory.reserve(100 * KIB).is_none(), "all memory is reserved");
         assert!(memory.reserve(SMALL * KIB).is_some(), "slots bound small ones");
@@ -157,14 +159,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn flood_of_rejected_messages_is_cut_and_then_dropped_until_an_hour_has_passed() {
-        let letters = Letters::default();
-        let flood = |target| (0..3000).map(|_| letters.admit(Some(target), MIB)).collect::<Vec<_>>();
-        let count = |found: &[Letter], wanted| found.iter().filter(|letter| **letter == wanted).count();
+        let quota = DeadLetterQuota::default();
+        let flood = |target| (0..3000).map(|_| quota.admit(Some(target), MIB)).collect::<Vec<_>>();
+        let count = |found: &[LetterContent], wanted| found.iter().filter(|letter| **letter == wanted).count();
         let found = flood("a");
-        assert_eq!((count(&found, Letter::Whole), count(&found, Letter::Cut)), (16, 1024));
-        assert_eq!(letters.admit(Some("b"), MIB), Letter::Whole, "each target has its own");
-        assert_eq!(letters.admit(Some("a"), 10), Letter::None);
+        assert_eq!((count(&found, LetterContent::Full), count(&found, LetterContent::Truncated)), (16, 1024));
+        assert_eq!(quota.admit(Some("b"), MIB), LetterContent::Full, "each target has its own");
+        assert_eq!(quota.admit(Some("a"), 10), LetterContent::Omitted);
         tokio::time::advance(HOUR).await;
-        assert_eq!(count(&flood("a"), Letter::Whole), 16);
+        assert_eq!(count(&flood("a"), LetterContent::Full), 16);
     }
 }

@@ -11,12 +11,12 @@ use sailhand::cluster::Clusters;
 use sailhand::config::{Connection, Target};
 use sailhand::error::{Class, Classify as _, Code};
 use sailhand::http::Credentials;
-use sailhand::notice::{Notice, Notices, Untold};
 use sailhand::observe::instance::{Instance, InstanceKind};
 use sailhand::observe::ladder::{Cause, Rung};
 use sailhand::task::connection::{Apply, Check, CheckReport, Discover, Remove, Watch};
 use sailhand::task::metrics::{Promql, Query, QueryReport};
 use sailhand::task::{Error, Task, TaskContext};
+use sailhand::task_event::{PublishError, TaskEvent, TaskEvents};
 use serde_json::{Value, json};
 
 use crate::cluster_target::{context, unique, write};
@@ -88,7 +88,7 @@ pub fn scraping(address: &str, folder: &std::path::Path) -> Prometheus {
 }
 
 #[tokio::test]
-async fn golden_signals_of_a_real_prometheus_match_what_the_proxies_served() {
+async fn golden_signals_of_a_real_prometheus_match_the_served_requests() {
     let scrapes = AtomicU64::new(0);
     let address = serve(move |request| request.starts_with("/metrics").then(|| (200, proxies(&scrapes))));
     let folder = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ async fn a_store_without_istio_is_explained() {
 }
 
 #[tokio::test]
-async fn agents_and_other_programs_are_told_from_stores() {
+async fn agents_and_other_programs_are_distinguished_from_stores() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.yml");
     std::fs::write(&path, "{}").unwrap();
@@ -216,27 +216,27 @@ async fn servers_of_a_cluster_are_discovered_and_named() {
 
 /// Keeps what a watch publishes.
 #[derive(Default)]
-struct Noted(std::sync::Mutex<Vec<Notice>>);
+struct RecordedEvents(std::sync::Mutex<Vec<TaskEvent>>);
 
 #[async_trait::async_trait]
-impl Notices for Noted {
-    async fn tell(&self, notice: Notice) -> Result<(), Untold> {
-        self.0.lock().unwrap().push(notice);
+impl TaskEvents for RecordedEvents {
+    async fn publish(&self, event: TaskEvent) -> Result<(), PublishError> {
+        self.0.lock().unwrap().push(event);
         Ok(())
     }
 }
 
-impl Noted {
+impl RecordedEvents {
     /// What came, as the kind of the event and the names of the Services.
     fn events(&self) -> Vec<String> {
         let names = |instances: &[Instance]| {
             let names = instances.iter().filter_map(|one| Some(one.service.as_ref()?.name.clone()));
             names.collect::<Vec<_>>().join(",")
         };
-        let text = |notice: &Notice| match notice {
-            Notice::Discovered(it) if it.first => format!("first {}", names(&it.instances)),
-            Notice::Discovered(it) => format!("discovered {}", names(&it.instances)),
-            Notice::Lost(it) => format!("lost {}", names(&it.instances)),
+        let text = |event: &TaskEvent| match event {
+            TaskEvent::Discovered(it) if it.first => format!("first {}", names(&it.instances)),
+            TaskEvent::Discovered(it) => format!("discovered {}", names(&it.instances)),
+            TaskEvent::Lost(it) => format!("lost {}", names(&it.instances)),
             other => format!("{other:?}"),
         };
         self.0.lock().unwrap().iter().map(text).collect()
@@ -244,11 +244,11 @@ impl Noted {
 }
 
 #[tokio::test]
-async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence() {
+async fn watch_publishes_new_and_lost_servers_but_no_short_absence() {
     let space = unique("watch");
     let mut cx = with_connections(&space, BTreeMap::new());
-    let noted = Arc::new(Noted::default());
-    cx.notices = noted.clone();
+    let recorded = Arc::new(RecordedEvents::default());
+    cx.events = recorded.clone();
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
     let service = |name: &str| {
         json!({"apiVersion": "v1", "kind": "Service",
@@ -263,7 +263,7 @@ async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence()
         async move { Watch.run(&cx, serde_json::from_value(params).unwrap()).await }
     });
     let told = async |count: usize| {
-        eventually("the event is published", WITHIN, async || (noted.events().len() >= count).then_some(())).await;
+        eventually("the event is published", WITHIN, async || (recorded.events().len() >= count).then_some(())).await;
     };
     told(1).await;
     write(&cx, service("prometheus-server")).await;
@@ -276,6 +276,6 @@ async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence()
     cx.guard.cancel();
     let failure = watching.await.unwrap().unwrap_err();
     let report = failure.report.unwrap().into_parts().1;
-    assert_eq!(noted.events(), ["first prometheus", "discovered prometheus-server", "lost prometheus"]);
+    assert_eq!(recorded.events(), ["first prometheus", "discovered prometheus-server", "lost prometheus"]);
     assert_eq!((report.first, report.discovered, report.changed, report.lost, report.servers), (1, 1, 0, 1, 1));
 }

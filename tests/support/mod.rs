@@ -1,5 +1,5 @@
 //! The real parts for the integration tests: a nats-server, a Kubernetes control plane, and waiting without sleeping.
-//! Knows nothing of sailhand itself, but for [`site`]. A part that is missing fails the test; nothing is skipped.
+//! Uses no code of sailhand, except for [`cluster_env`]. A part that is missing fails the test; nothing is skipped.
 #![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
 #![allow(
     clippy::panic,
@@ -16,17 +16,18 @@
 pub mod api_proxy;
 pub mod bookinfo;
 pub mod charts;
+pub mod cluster_env;
 pub mod control_plane;
 pub mod eventually;
+pub mod gateway_api;
 pub mod grafana;
 pub mod http;
 pub mod istio_crds;
 pub mod istiod;
 pub mod nats;
 pub mod operator_crds;
-pub mod plane;
+pub mod own_control_plane;
 pub mod prometheus;
-pub mod site;
 pub mod tcp_proxy;
 pub mod tools;
 pub mod worker;

@@ -10,9 +10,9 @@ use super::units::retain_applied_together;
 use super::unstated::retain_in_each_namespace;
 use super::{Check, Code, Finding, ObjectRef, Rule, Snapshot, rules, run};
 
-/// Most alternatives of one object with which the findings about others are tried.
+/// Maximum number of alternatives of one object with which the findings about others are tried.
 pub(super) const MOST_ROUNDS: usize = 16;
-/// Most objects that are tried one by one; findings of the others that depend on other objects are dropped.
+/// Maximum number of objects that are tried one by one; findings of the others that depend on other objects are dropped.
 const MOST_OBJECTS: usize = 50;
 /// Rules with one kind of input that compare its objects with each other.
 const COMPARING: [&str; 6] = [

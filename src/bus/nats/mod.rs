@@ -1,5 +1,5 @@
-//! The bus on NATS `JetStream`. Every write is one request that the server answers; the answer is read here and not by
-//! the client, because on a replicated stream the client maps most lost swaps to "other" (`tests/it_bus/facts.rs`).
+//! The bus on NATS `JetStream`. Each write is one request, whose answer is parsed here and not by the client: for replicated
+//! streams the client maps most lost compare-and-swaps to "other" (`tests/it_bus/facts.rs`).
 
 mod card;
 mod connect;
@@ -28,8 +28,8 @@ use time::OffsetDateTime;
 use tokio::sync::{OnceCell, watch as signal};
 
 use super::{
-    Attempts, BRIEF, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey,
-    ResultRecord, Retention, Stranded, Subjects, Swap,
+    AttemptRecord, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey,
+    ResultRecord, Retention, SHORT_RETENTION, Stranded, Subjects, Swap,
 };
 use crate::event::{self, CommandId, Origin, dataref};
 
@@ -37,7 +37,7 @@ pub use connect::{Connection, Health, connect};
 pub(crate) use publish::CUT;
 pub use read::header_pairs;
 
-/// How long one request to `JetStream` may take.
+/// Timeout of a request to `JetStream`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bus on one connection.
@@ -48,16 +48,16 @@ pub struct NatsBus {
     subjects: Subjects,
     control: Arc<Control>,
     health: signal::Sender<Health>,
-    /// Only their names are used after the first look; a consumer that is made again has the same.
+    /// Only their names are used after the first lookup, and a recreated consumer has the same name.
     consumer: Arc<OnceCell<PullConsumer>>,
     due_consumer: Arc<OnceCell<PullConsumer>>,
     sweeper: Arc<OnceCell<PullConsumer>>,
-    /// Losses of the connection that have been looked into.
-    looked_into: Arc<AtomicU64>,
+    /// Losses of the connection after which the streams were checked for unreadable messages.
+    checked_losses: Arc<AtomicU64>,
 }
 
 impl NatsBus {
-    /// A bus on a connection. Touches nothing yet.
+    /// A bus on a connection. Sends no request.
     #[must_use]
     pub fn new(connection: Connection, subjects: Subjects) -> Self {
         let context = ContextBuilder::new().timeout(TIMEOUT).build(connection.client.clone());
@@ -70,11 +70,11 @@ impl NatsBus {
             consumer: Arc::default(),
             due_consumer: Arc::default(),
             sweeper: Arc::default(),
-            looked_into: Arc::default(),
+            checked_losses: Arc::default(),
         }
     }
 
-    /// All names.
+    /// Names of subjects, streams and buckets.
     #[must_use]
     pub fn subjects(&self) -> &Subjects {
         &self.subjects
@@ -86,14 +86,14 @@ impl NatsBus {
         &self.context
     }
 
-    /// The connection's state and the last permission the server denied.
+    /// State of the connection, and errors of the server.
     #[must_use]
     pub fn health(&self) -> signal::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// Takes for mended what the server has not refused again for so long: nobody asks for it any more.
-    pub fn forgive(&self, after: Duration) {
+    /// Removes errors that the server has not repeated for this time: no command needs the request any more.
+    pub fn expire_refusals(&self, after: Duration) {
         self.health.send_if_modified(|health| {
             let before = health.refused.len();
             health.refused.retain(|_, refusal| refusal.at.elapsed() < after);
@@ -104,16 +104,16 @@ impl NatsBus {
         });
     }
 
-    /// The server has done what it may have refused before.
-    fn healed(&self, subject: &str) {
+    /// Removes the error of a request that has succeeded.
+    fn clear_refusal(&self, subject: &str) {
         if !self.health.borrow().refused.is_empty() {
             self.health.send_if_modified(|health| health.refused.remove(connect::kind(subject)).is_some());
         }
     }
 
-    /// Sends what is buffered and closes the connection: the last step of a shutdown, after the last ack.
+    /// Sends buffered messages and closes the connection: the last step of a shutdown, after the last ack.
     pub async fn close(&self) {
-        // A server that is gone would be waited for: what is on its way to it is lost either way.
+        // Without a connection, buffered messages are lost anyway.
         let leave = async {
             let _ = self.client.flush().await;
             let _ = self.client.drain().await;
@@ -129,7 +129,7 @@ impl Bus for NatsBus {
     }
 
     async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
-        self.look_at(verb, after).await
+        self.peek_message(verb, after).await
     }
 
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error> {
@@ -144,8 +144,8 @@ impl Bus for NatsBus {
     async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error> {
         let subject = self.subjects.result(&origin.command());
         let mut message = publish::Message::result(subject, origin, event)?;
-        if retention == Retention::Brief {
-            message.expire_after(BRIEF);
+        if retention == Retention::Short {
+            message.expire_after(SHORT_RETENTION);
         }
         self.swap(&self.subjects.result_stream(), message, 0).await
     }
@@ -162,20 +162,25 @@ impl Bus for NatsBus {
         self.release_lease(lease).await
     }
 
-    async fn attempts(&self, record: &RecordKey) -> Result<(Attempts, u64), Error> {
+    async fn attempts(&self, record: &RecordKey) -> Result<(AttemptRecord, u64), Error> {
         self.read_attempts(record).await
     }
 
-    async fn record_attempts(&self, record: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+    async fn record_attempts(
+        &self,
+        record: &RecordKey,
+        attempts: &AttemptRecord,
+        revision: u64,
+    ) -> Result<Swap, Error> {
         self.write_attempts(record, attempts, revision).await
     }
 
     async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
         self.publish_new(publish::Message::scheduled(&self.subjects, delivery, origin, at)).await?;
         let command = origin.command();
-        // A cancellation that came before the schedule did not find it.
+        // A cancellation before this schedule could not make it due.
         if self.control.is_cancelled(&command) {
-            self.hasten(&Cancellation::from(&command)).await;
+            self.deliver_now(&Cancellation::from(&command)).await;
         }
         Ok(())
     }
@@ -184,7 +189,7 @@ impl Bus for NatsBus {
         self.publish(publish::Message::dead_letter(&self.subjects, letter)).await.map(|_| ())
     }
 
-    async fn tell_dead_letter(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
+    async fn publish_dead_letter_event(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
         let (target, id) = letter.address();
         let subject = self.subjects.dead_letter_event(target, &id, event::DEAD_LETTERED);
         self.publish(publish::Message::event(subject, event)?).await.map(|_| ())

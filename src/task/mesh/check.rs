@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use serde_json::Value;
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::facts::{self, list};
 use super::mesh_run::MeshRun;
 use super::rendered_chart::Part;
@@ -104,7 +104,7 @@ impl Task for Precheck {
 }
 
 impl Precheck {
-    /// What an installation would find on its way: the plan's findings, charts that do not render, parts that it would
+    /// Findings of an installation: the plan's findings, charts that do not render, parts that it would
     /// have to delete, nodes without room, webhooks, quotas, and objects that the API server refuses.
     async fn predict(
         &self,
@@ -125,8 +125,8 @@ impl Precheck {
         if fatal {
             return Ok(findings);
         }
-        let conduct = Conduct { dry_run: true, ..Conduct::default() };
-        let work = MeshRun::new(cx, cluster, &self.charts, request, &conduct);
+        let common = CommonParams { dry_run: true, ..CommonParams::default() };
+        let work = MeshRun::new(cx, cluster, &self.charts, request, &common);
         let parts = match work.render(facts, plan.steps).await {
             Ok(parts) => parts,
             Err(Error::Chart(error)) => {
@@ -144,7 +144,7 @@ impl Precheck {
     }
 }
 
-/// What is known of platforms, for the parts that run on nodes.
+/// Hints about platforms, for components that run on nodes.
 fn hints(request: &Request, facts: &ObservedMesh) -> Option<Finding> {
     let on_nodes = request.profile.in_mode(request.mode).is_some_and(|profile| profile.components().cni);
     if !on_nodes && request.components.cni != Some(true) {

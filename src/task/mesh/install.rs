@@ -1,4 +1,4 @@
-//! `mesh.install`: installs Istio, or changes an installation to what the command asks for. A second run writes nothing.
+//! `mesh.install`: installs Istio, or changes an installation to match the command. A second run writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::mesh_run::MeshRun;
 use super::report::MeshReport;
 use super::{LEASE, facts};
@@ -35,13 +35,13 @@ pub struct InstallParams {
     /// The mesh.
     #[serde(flatten)]
     pub mesh: Request,
-    /// Delete gateways, the CNI plugin and ztunnel that this revision has and the command no longer asks for. Without
+    /// Delete gateways, the CNI plugin and ztunnel that this revision has and the command does not contain. Without
     /// consent such a command is refused.
     #[serde(default)]
     pub prune_components: bool,
     /// How to go about it.
     #[serde(flatten)]
-    pub conduct: Conduct,
+    pub common: CommonParams,
 }
 
 impl Task for Install {
@@ -67,7 +67,7 @@ impl Task for Install {
         InstallParams {
             mesh: Request { profile: Profile::Minimal, ..Request::of(version) },
             prune_components: false,
-            conduct: Conduct::default(),
+            common: CommonParams::default(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Task for Install {
         let facts = facts::read(&cluster).await?;
         let mut plan = mesh::plan(&params.mesh, &facts);
         plan.findings.extend(mesh::side_effects(&params.mesh, &facts, &plan));
-        let mut work = MeshRun::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &params.mesh, &params.common);
         let done = work.run(&facts, plan, params.prune_components).await;
         work.report.end(done)
     }

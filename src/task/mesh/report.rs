@@ -11,19 +11,19 @@ use crate::task::{Error, Failure, MAX_REPORT, Outcome};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MeshReport {
-    /// The version asked for; absent where none is, as when it goes.
+    /// The requested version; absent for an uninstallation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
     /// The revision it is about, `default` for the default one; empty for all of them.
     pub revision: String,
-    /// What was done to each part, in order.
+    /// The report of each component, in order.
     pub parts: Vec<PartReport>,
     /// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<String>,
     /// Leftovers of Istio in the cluster, one line for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub residue: Vec<String>,
+    pub leftovers: Vec<String>,
     /// Findings of the checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -56,7 +56,7 @@ pub struct PartReport {
     pub omitted: usize,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 const fn is_zero(number: &usize) -> bool {
     *number == 0
 }
@@ -83,7 +83,7 @@ impl MeshReport {
             revision,
             parts: Vec::new(),
             moved: Vec::new(),
-            residue: Vec::new(),
+            leftovers: Vec::new(),
             findings: Vec::new(),
             dry_run: false,
         }

@@ -1,5 +1,5 @@
 //! `mesh.upgrade`: another version, in place or by a revision beside the old one, in stages that can be stopped at,
-//! gone on from and rolled back. What is done is read off the cluster, not remembered.
+//! continued and rolled back. Completed stages are recognized in the cluster; no state is stored.
 
 mod canary;
 mod preview;
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::mesh_run::MeshRun;
 use super::report::MeshReport;
 use super::{LEASE, facts};
@@ -58,7 +58,7 @@ pub struct UpgradeParams {
     /// Values over those of the installation, as in `mesh.install`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Value>,
-    /// The last stage to do; the next command goes on from there. All when absent, but workloads are restarted in place
+    /// The last stage to do; the next command continues from there. All when absent, but workloads are restarted in place
     /// only when this says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Stage>,
@@ -72,7 +72,7 @@ pub struct UpgradeParams {
     pub batch: usize,
     /// How to go about it.
     #[serde(flatten)]
-    pub conduct: Conduct,
+    pub common: CommonParams,
 }
 
 fn default_revision() -> String {
@@ -112,7 +112,7 @@ impl Task for Upgrade {
             until: Some(Stage::Verify),
             rollback: false,
             batch: five(),
-            conduct: Conduct::default(),
+            common: CommonParams::default(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Task for Upgrade {
         cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let request = params.request(&facts)?;
-        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.common);
         let done = match params.strategy {
             Strategy::InPlace => in_place(&mut work, &facts, &params).await,
             Strategy::Canary => Box::pin(Canary::new(&params, &request, facts).run(&mut work)).await,
@@ -155,7 +155,7 @@ impl UpgradeParams {
         self.to.clone().unwrap_or_else(|| self.version.dashed())
     }
 
-    /// The mesh as it is to be: as it was asked for, in another version.
+    /// The desired mesh: the installed one in another version.
     fn request(&self, facts: &ObservedMesh) -> Result<Request, Error> {
         let installed = |revision: &str| facts.istiod(revision).and_then(|origin| origin.request.clone());
         let new = (self.strategy == Strategy::Canary).then(|| self.to());
@@ -176,7 +176,7 @@ async fn in_place(work: &mut MeshRun<'_>, facts: &ObservedMesh, params: &Upgrade
     let until = params.until.unwrap_or(Stage::ControlPlane);
     let plan = mesh::plan(work.request, facts);
     work.run(facts, plan, false).await?;
-    if params.conduct.dry_run {
+    if params.common.dry_run {
         return preview::in_place(work, until, params.batch).await;
     }
     let revision = work.request.revision_label();

@@ -44,7 +44,7 @@ pub struct QueryParams {
     /// A Service of the target instead of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceAddress>,
-    /// What the signals are about; the whole mesh when absent.
+    /// Scope of the signals; the whole mesh when absent.
     #[serde(default = "mesh")]
     pub of: Subject,
     /// Which signals; all when empty.
@@ -81,7 +81,7 @@ const fn window() -> u64 {
 pub struct QueryReport {
     /// The store, as messages name it.
     pub store: String,
-    /// The signals that were asked for.
+    /// The requested signals.
     pub signals: Vec<Signal>,
     /// Warnings of the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -99,7 +99,7 @@ pub struct Signal {
     /// The query that was sent.
     pub query: String,
     /// One value for each service (and version), at most 500. Empty: the store has no series, so there was no traffic
-    /// or nothing is scraped; `connection.check` tells which.
+    /// or nothing is scraped; `connection.check` shows which.
     pub values: Vec<SignalValue>,
 }
 
@@ -135,33 +135,33 @@ impl Task for Query {
         let store =
             Store::open(cx, (params.connection.as_deref(), params.service.as_ref()), InstanceKind::Prometheus).await?;
         let wanted = if params.signals.is_empty() { ALL.to_vec() } else { params.signals.clone() };
-        let mut asked = Asked { store: &store, params: &params, signals: Vec::new(), warnings: Vec::new() };
+        let mut queries = SignalQueries { store: &store, params: &params, signals: Vec::new(), warnings: Vec::new() };
         if wanted.contains(&SignalKind::Rate) || wanted.contains(&SignalKind::Errors) {
-            asked.requests(&wanted).await?;
+            queries.requests(&wanted).await?;
         }
         cx.guard.check()?;
         if wanted.contains(&SignalKind::Latency) {
-            asked.latency().await?;
+            queries.latency().await?;
         }
         cx.guard.check()?;
         if wanted.contains(&SignalKind::Tcp) {
-            asked.tcp("tcp-sent", TcpMetric::Sent).await?;
-            asked.tcp("tcp-received", TcpMetric::Received).await?;
+            queries.tcp("tcp-sent", TcpMetric::Sent).await?;
+            queries.tcp("tcp-received", TcpMetric::Received).await?;
         }
         cx.guard.check()?;
-        let Asked { signals, warnings, .. } = asked;
+        let SignalQueries { signals, warnings, .. } = queries;
         Ok(Outcome::Unchanged(QueryReport { store: store.address.clone(), signals, warnings }))
     }
 }
 
-struct Asked<'a> {
+struct SignalQueries<'a> {
     store: &'a Store,
     params: &'a QueryParams,
     signals: Vec<Signal>,
     warnings: Vec<String>,
 }
 
-impl Asked<'_> {
+impl SignalQueries<'_> {
     fn matchers(&self) -> Matchers {
         Matchers::of(&self.params.of, &self.store.scope)
     }

@@ -1,5 +1,5 @@
-//! What the cluster has of a service before its traffic is shaped: the pods of its subsets, what we wrote earlier, and
-//! what others wrote about the same host. Reads, and writes nothing.
+//! Reads the live state of a service: the pods of its subsets, our objects, and objects of others for the same host. Does not
+//! write.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::cluster::{self, ApiError, Cluster, ObjectRef};
 use crate::task::istio_api::is_host_of;
 use crate::task::pods;
 
-/// What was found.
+/// The live state of a service.
 #[derive(Default)]
 pub struct Found {
     /// Services that rules send requests to and that do not exist.
@@ -19,8 +19,8 @@ pub struct Found {
     /// The subsets with their pods.
     pub subsets: Vec<SubsetReport>,
     /// Objects of others that decide about the same host for every client.
-    pub rivals: Vec<String>,
-    /// What may keep it from working as meant.
+    pub conflicts: Vec<String>,
+    /// Warnings.
     pub warnings: Vec<String>,
     /// `spec` of our `DestinationRule`.
     pub rule: Option<Value>,
@@ -54,7 +54,7 @@ impl Look<'_> {
             }
         }
         self.own(&mut found).await?;
-        self.rivals(&mut found).await?;
+        self.conflicts(&mut found).await?;
         Ok(found)
     }
 
@@ -120,7 +120,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    async fn rivals(&self, found: &mut Found) -> Result<(), cluster::Error> {
+    async fn conflicts(&self, found: &mut Found) -> Result<(), cluster::Error> {
         for (version, name) in [
             (self.version, "VirtualService"),
             (self.version, "DestinationRule"),
@@ -147,7 +147,7 @@ impl Look<'_> {
         if namespace != self.namespace && (private || kind == "DestinationRule") {
             found.warnings.push(format!("clients in namespace {namespace} go by {object} instead"));
         } else {
-            found.rivals.push(object);
+            found.conflicts.push(object);
         }
     }
 }
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_decides_about_the_host_in_the_mesh_is_a_rival() {
+    fn only_routes_for_the_host_in_the_mesh_are_conflicts() {
         let object = |spec: Value| json!({"metadata": {"namespace": "shop", "name": "x"}, "spec": spec});
         for (kind, spec, expected) in [
             ("VirtualService", json!({"hosts": ["a", "reviews"]}), true),

@@ -32,7 +32,7 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         found.files.push(path.to_path_buf());
     }
     if found.entries > bounds.entries {
-        let what = format!("the folder has more than {} entries; the rest was not looked at", bounds.entries);
+        let what = format!("the folder has more than {} entries; the rest was skipped", bounds.entries);
         errors.push(Error::Limit { place: Place { file: path.display().to_string(), line: 1 }, what });
     }
     let unsaved = std::mem::take(&mut sources.texts);
@@ -95,7 +95,7 @@ pub fn read_to_end(mut from: impl Read) -> std::io::Result<String> {
 }
 
 fn read_file(path: &Path) -> std::io::Result<String> {
-    // Opening a pipe waits for its other end, so its kind is looked at before.
+    // Opening a pipe waits for its other end, so its kind is checked first.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() && !is_of_shell(path) {
         return Err(std::io::Error::other("it is a pipe, a socket or a device, and no regular file"));
@@ -172,7 +172,7 @@ impl Found {
         let mut folders: Vec<&PathBuf> = self.names.keys().collect();
         folders.sort();
         self.kustomizations = folders.into_iter().filter_map(|folder| loaded.kustomization(folder)).collect();
-        // Patches are no manifests, also where they are not applied.
+        // Patches are not manifests, even if they are not applied.
         let mut used: BTreeSet<PathBuf> =
             self.kustomizations.iter().flat_map(|one| one.patches.iter().cloned()).collect();
         let (mut spent, mut builds, mut inexact) = (Spent::default(), Vec::new(), Vec::new());

@@ -17,7 +17,7 @@ pub struct Edit {
     pub file: u32,
     /// Bytes that are replaced.
     pub range: (usize, usize),
-    /// What replaces them.
+    /// The replacement.
     pub text: String,
 }
 
@@ -92,7 +92,7 @@ enum Node {
         range: Range<usize>,
         is_flow: bool,
     },
-    /// An alias, or a key that is no scalar.
+    /// An alias, or a key that is not a scalar.
     Other {
         range: Range<usize>,
     },
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_renamed_where_they_stand() {
+    fn keys_are_renamed_in_place() {
         let to = Fix::RenameKey("http".to_owned());
         for (text, wanted) in [
             ("spec: # c\n  htp:   # d\n  - a\n", Some("spec: # c\n  http:   # d\n  - a\n")),

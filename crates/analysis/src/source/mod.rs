@@ -35,15 +35,15 @@ use super::{Finding, SourceSpan, Value};
 pub const MAX_BYTES: usize = 256 << 20;
 /// Deepest nesting, levels. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 100;
-/// Most values in a YAML document.
+/// Maximum number of values in a YAML document.
 pub const MAX_VALUES: usize = 1_000_000;
 
-/// Most that is read from folders.
+/// Limits of reading folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Most entries of all folders below one that is named; what comes after them is not looked at.
+    /// Maximum number of entries of all folders below one that is named; later entries are skipped.
     pub entries: usize,
-    /// Most bytes of all files together.
+    /// Maximum number of bytes of all files together.
     pub bytes: usize,
 }
 

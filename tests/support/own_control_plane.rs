@@ -11,12 +11,12 @@ use super::tools;
 static ONE: Mutex<()> = Mutex::const_new(());
 
 /// See the module. It ends when it is dropped, or with this process.
-pub struct Plane {
+pub struct ControlPlane {
     dir: PathBuf,
     _one: MutexGuard<'static, ()>,
 }
 
-impl Plane {
+impl ControlPlane {
     /// Starts one.
     pub async fn start() -> Self {
         let one = ONE.lock().await;
@@ -36,7 +36,7 @@ impl Plane {
         &self.dir
     }
 
-    /// kill -9 of the controllers: from now on nobody makes a Deployment's pods, nor takes away those of one that is gone.
+    /// kill -9 of the controllers: from now on, no pods are created or deleted for Deployments.
     pub fn kill_controllers(&self) {
         let pid = std::fs::read_to_string(self.dir.join("kube-controller-manager.pid")).unwrap();
         assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
@@ -51,7 +51,7 @@ impl Plane {
     }
 }
 
-impl Drop for Plane {
+impl Drop for ControlPlane {
     fn drop(&mut self) {
         if let Err(error) = script().arg("down").arg(&self.dir).output() {
             eprintln!("{} is left: {error}", self.dir.display());

@@ -1,0 +1,218 @@
+//! Limits the slots that the commands of one target occupy, so that a target whose API server hangs does not block the
+//! commands of the others. Limits watches, which hold a slot for hours, in the same way. Knows targets by name only.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::task::SlotClass;
+
+/// One slot in so many is reserved for the other targets.
+const RESERVED_FOR_OTHERS: usize = 4;
+/// How long a command may hold a reserved slot while it waits for a slot of its own target. It waits only when a slot of
+/// the target will probably be released in this time, so thousands of commands of a busy target are requeued at once.
+const MAX_SLOT_WAIT: Duration = Duration::from_millis(20);
+
+/// One slot in so many may run a watch, and one in twice as many a watch of the same target.
+const WATCHES: usize = 4;
+
+/// Slots for each target, without a limit for the only target of a worker; and slots for watches.
+#[derive(Debug)]
+pub(super) struct TargetLimiter {
+    by_target: HashMap<String, Arc<TargetSlots>>,
+    watches: Arc<Semaphore>,
+    watches_of_target: HashMap<String, Arc<Semaphore>>,
+}
+
+/// The slots of one target.
+#[derive(Debug)]
+struct TargetSlots {
+    permits: Arc<Semaphore>,
+    rate: Mutex<ReleaseRate>,
+}
+
+/// How often a slot of a target is released.
+#[derive(Debug)]
+struct ReleaseRate {
+    /// When a slot was last acquired or released.
+    moved: Instant,
+    /// When a slot was last released.
+    released: Instant,
+    /// Moving average of the time between two releases.
+    gap: Duration,
+    /// Commands that wait for a slot.
+    waiting: u32,
+}
+
+/// The right to execute a command of a target.
+#[derive(Debug)]
+pub(super) struct TargetPermit {
+    slot: Option<(OwnedSemaphorePermit, Arc<TargetSlots>)>,
+    #[allow(dead_code, reason = "held until the command ends")]
+    watch: Option<[OwnedSemaphorePermit; 2]>,
+}
+
+impl Drop for TargetPermit {
+    fn drop(&mut self) {
+        let Some((_, slots)) = &self.slot else { return };
+        let mut rate = slots.rate();
+        let now = Instant::now();
+        // A longer gap means that there were no commands, and says nothing about their duration.
+        let gap = (now - rate.released).min(MAX_SLOT_WAIT * 2);
+        rate.gap = (rate.gap * 7 + gap) / 8;
+        (rate.released, rate.moved) = (now, now);
+    }
+}
+
+impl TargetLimiter {
+    pub fn new<'a>(targets: impl Iterator<Item = &'a str>, slots: usize) -> Self {
+        let limit = slots.saturating_sub(slots.div_ceil(RESERVED_FOR_OTHERS)).max(1);
+        let now = Instant::now();
+        let target_slots = || {
+            let rate = ReleaseRate { moved: now, released: now, gap: Duration::ZERO, waiting: 0 };
+            Arc::new(TargetSlots { permits: Arc::new(Semaphore::new(limit)), rate: Mutex::new(rate) })
+        };
+        let mut by_target: HashMap<_, _> = targets.map(|target| (target.to_owned(), target_slots())).collect();
+        let semaphore = |part: usize| Arc::new(Semaphore::new((slots / part).max(1)));
+        let watches_of_target = by_target.keys().map(|target| (target.clone(), semaphore(WATCHES * 2))).collect();
+        if by_target.len() == 1 {
+            by_target.clear();
+        }
+        Self { by_target, watches: semaphore(WATCHES), watches_of_target }
+    }
+
+    /// A slot for a command of the target; `None` when all of its slots are in use and none will be released soon.
+    pub async fn acquire(&self, target: &str, class: SlotClass) -> Option<TargetPermit> {
+        let watch = match class {
+            SlotClass::Urgent => return Some(TargetPermit { slot: None, watch: None }),
+            SlotClass::Normal => None,
+            SlotClass::Watch => Some(self.acquire_watch(target)?),
+        };
+        let slot = match self.by_target.get(target) {
+            Some(slots) => Some(Self::acquire_slot(slots).await?),
+            None => None,
+        };
+        Some(TargetPermit { slot, watch })
+    }
+
+    fn acquire_watch(&self, target: &str) -> Option<[OwnedSemaphorePermit; 2]> {
+        let of_target = Arc::clone(self.watches_of_target.get(target)?).try_acquire_owned().ok()?;
+        Some([of_target, Arc::clone(&self.watches).try_acquire_owned().ok()?])
+    }
+
+    async fn acquire_slot(slots: &Arc<TargetSlots>) -> Option<(OwnedSemaphorePermit, Arc<TargetSlots>)> {
+        let permit = match Arc::clone(&slots.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => slots.wait().await?,
+        };
+        slots.rate().moved = Instant::now();
+        Some((permit, Arc::clone(slots)))
+    }
+}
+
+impl TargetSlots {
+    fn rate(&self) -> MutexGuard<'_, ReleaseRate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wait(&self) -> Option<OwnedSemaphorePermit> {
+        {
+            let mut rate = self.rate();
+            if rate.gap.max(rate.moved.elapsed()) * (rate.waiting + 1) > MAX_SLOT_WAIT {
+                return None;
+            }
+            rate.waiting += 1;
+        }
+        let permit = tokio::time::timeout(MAX_SLOT_WAIT, Arc::clone(&self.permits).acquire_owned()).await;
+        self.rate().waiting -= 1;
+        permit.ok()?.ok() // the semaphore is never closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn target_leaves_a_quarter_of_the_slots_to_others() {
+        let limiter = TargetLimiter::new(["a", "b"].into_iter(), 8);
+        let mut permits = Vec::new();
+        for _ in 0..6 {
+            permits.push(limiter.acquire("a", SlotClass::Normal).await.expect("within its limit"));
+        }
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "two are reserved for others");
+        assert!(limiter.acquire("b", SlotClass::Normal).await.is_some());
+        permits.pop();
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_some(), "one was released");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watches_hold_a_quarter_of_the_slots_and_urgent_commands_need_none() {
+        for targets in [&["a"][..], &["a", "b", "c"]] {
+            let limiter = TargetLimiter::new(targets.iter().copied(), 16);
+            let mut watches = Vec::new();
+            for target in targets {
+                for _ in 0..16 {
+                    watches.extend(limiter.acquire(target, SlotClass::Watch).await);
+                }
+            }
+            assert_eq!(watches.len(), if targets.len() == 1 { 2 } else { 4 });
+            let mut normal = Vec::new();
+            for _ in 0..10 {
+                normal.push(limiter.acquire("a", SlotClass::Normal).await.expect("watches do not hold it"));
+            }
+            watches.clear();
+            for _ in 0..16 {
+                normal.extend(limiter.acquire("a", SlotClass::Normal).await);
+            }
+            assert!(limiter.acquire("a", SlotClass::Urgent).await.is_some());
+            assert!(limiter.acquire("a", SlotClass::Watch).await.is_none() || targets.len() == 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn command_does_not_wait_for_a_slot_that_is_not_released_soon() {
+        let limiter = TargetLimiter::new(["a", "b"].into_iter(), 8);
+        let mut permits = Vec::new();
+        for _ in 0..6 {
+            permits.push(limiter.acquire("a", SlotClass::Normal).await.expect("within its limit"));
+        }
+        tokio::time::advance(MAX_SLOT_WAIT * 2).await;
+        let start = Instant::now();
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "no slot was released recently");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_wait_for_slots_that_are_released_often() {
+        let limiter = Arc::new(TargetLimiter::new(["a", "b"].into_iter(), 8));
+        let acquired = (0..100).map(|_| {
+            let limiter = Arc::clone(&limiter);
+            async move {
+                let permit = limiter.acquire("a", SlotClass::Normal).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                permit.is_some()
+            }
+        });
+        let acquired = futures::future::join_all(acquired).await;
+        assert!(acquired.iter().all(|acquired| *acquired), "{acquired:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_target_has_no_limit() {
+        let limiter = TargetLimiter::new(["a"].into_iter(), 1);
+        let first = limiter.acquire("a", SlotClass::Normal).await;
+        assert!(first.is_some() && limiter.acquire("a", SlotClass::Normal).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_slot_serves_each_target() {
+        let limiter = TargetLimiter::new(["a", "b"].into_iter(), 1);
+        for target in ["a", "b"] {
+            assert!(limiter.acquire(target, SlotClass::Normal).await.is_some(), "{target}");
+        }
+    }
+}
