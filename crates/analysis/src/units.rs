@@ -11,9 +11,9 @@ use std::sync::Arc;
 use super::alternatives::depends_on_others;
 use super::{Finding, Kind, ObjectRef, Resource, Rule, Snapshot, run};
 
-/// Most units that are analyzed by themselves. Findings in further ones that depend on other objects are dropped.
+/// Maximum number of units that are analyzed by themselves. Findings in further ones that depend on other objects are dropped.
 const MOST_UNITS: usize = 200;
-/// Most definitions of one object that are compared with each other.
+/// Maximum number of definitions of one object that are compared with each other.
 const MOST_DEFINITIONS: usize = 32;
 
 /// Where the texts of objects lie, by [`super::SourceSpan::file`]. Empty for objects that files do not have.
@@ -270,7 +270,7 @@ mod tests {
         );
         // The files above the samples belong to each, and the alternatives within one folder are not applied together.
         let flat = reported(&[("t/g.yaml", &one), ("t/a.yaml", &two), ("t/b.yaml", &three)]);
-        assert_eq!(flat.len(), 2, "each of the alternatives conflicts with what is there in any case: {flat:?}");
+        assert_eq!(flat.len(), 2, "each of the alternatives conflicts with the Gateway above them: {flat:?}");
     }
 
     #[test]

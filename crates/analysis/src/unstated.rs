@@ -10,11 +10,11 @@ use compact_str::CompactString;
 use super::alternatives::{MOST_ROUNDS, depends_on_others, rounds, rules_about};
 use super::{Finding, ObjectRef, Rule, Snapshot, run};
 
-/// Most namespaces that are tried, those with findings first, then those with the most objects.
+/// Maximum number of namespaces that are tried, those with findings first, then those with the most objects.
 const MOST_NAMESPACES: usize = 8;
-/// Most objects with which alternatives are tried in each of them, all together.
+/// Maximum number of objects with which alternatives are tried in each of them, all together.
 const MOST_OBJECTS: usize = 50_000;
-/// Most findings about objects with alternatives that are tried with the alternatives of the others.
+/// Maximum number of findings about objects with alternatives that are tried with the alternatives of the others.
 const MOST_REPEATED: usize = 50;
 
 /// Keeps those findings that also hold if the objects without a namespace are in a namespace that others state.

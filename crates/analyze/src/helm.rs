@@ -13,7 +13,7 @@ use crate::output::{self, CHANGED, styled};
 
 /// Longest time for one chart.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Most charts that are rendered.
+/// Maximum number of charts that are rendered.
 const MOST_CHARTS: usize = 100;
 /// Longest output of one chart, bytes.
 const MOST_OUTPUT: u64 = 32 << 20;

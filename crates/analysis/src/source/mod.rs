@@ -155,7 +155,7 @@ impl Sources {
         self.files.get_mut(usize::try_from(file).ok()?)
     }
 
-    /// Where the files lie, so that the analysis can tell which are applied together.
+    /// Where the files lie, so that the analysis can distinguish which are applied together.
     #[must_use]
     pub fn layout(&self) -> Layout {
         let folder = |source: &Source| {

@@ -32,11 +32,11 @@ use crate::{Error, Filter};
 
 /// Time without a change after which the whole workspace is analyzed.
 const PAUSE: Duration = Duration::from_millis(300);
-/// Most files with findings that are published although they are not open.
+/// Maximum number of files with findings that are published although they are not open.
 const MOST_CLOSED: usize = 1_000;
 /// Longest document that is analyzed while it is typed, bytes.
 const MOST_TEXT: usize = 8 << 20;
-/// Most documents that may be open.
+/// Maximum number of documents that may be open.
 const MOST_OPEN: usize = 1_000;
 
 /// Options of the language server.

@@ -13,7 +13,7 @@ use sailhand_base::error::Classify;
 use super::Context;
 use crate::fix;
 
-/// Most entries of each folder, and most bytes of all files.
+/// Limits of the workspace.
 const BOUNDS: Bounds = Bounds { entries: 50_000, bytes: 64 << 20 };
 
 /// What is analyzed.
@@ -146,7 +146,7 @@ pub fn unreadable(error: &Error, line: usize) -> Problem {
     }
 }
 
-/// The problem of a finding that has a place. Its edits are left out unless they are asked for.
+/// The problem of a finding that has a place. Its edits are left out unless they are requested.
 pub fn problem(sources: &Sources, finding: &Finding, is_fixable: bool) -> Option<Problem> {
     let (_, position) = sources.position(finding)?;
     let edits = if is_fixable { source::fix::edits(sources, [finding]) } else { Vec::new() };

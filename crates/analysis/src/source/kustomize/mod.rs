@@ -129,7 +129,7 @@ pub struct Unapplied {
     pub is_patched: bool,
 }
 
-/// Most files that [`unapplied`] visits, each as often as kustomizations use it.
+/// Maximum number of files that [`unapplied`] visits, each as often as kustomizations use it.
 const MOST_VISITS: usize = 100_000;
 
 /// What the kustomizations in the folders `roots` change, for each file that they use.
