@@ -183,7 +183,6 @@ impl Sources {
 
     /// Whether objects of the file are read as they are, and not only as parts of kustomizations.
     #[must_use]
-    #[must_use]
     pub fn is_read_as_is(&self, file: u32) -> bool {
         self.get(file).is_some_and(|source| !source.is_built)
     }
