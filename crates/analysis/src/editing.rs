@@ -40,7 +40,9 @@ pub fn run_about(snapshot: &Snapshot, rules: &[&'static Rule], objects: &[Arc<Re
                 let mut namespaces: Vec<&str> = of_kinds(kinds).map(|object| namespace(object)).collect();
                 namespaces.sort_unstable();
                 namespaces.dedup();
-                namespaces.into_iter().for_each(|namespace| check(&view, namespace, &mut findings));
+                for namespace in namespaces {
+                    check(&view, namespace, &mut findings);
+                }
             }
             Check::Once(check) => check(&view, &mut findings),
         }

@@ -94,7 +94,8 @@ fn names_of_ports(sources: &Sources) -> HashSet<String> {
             match source::read_value("a document", document) {
                 Ok(root) => add_names(&root, false, &mut names),
                 Err(_) => {
-                    names.extend(document.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').map(str::to_owned))
+                    let words = document.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+                    names.extend(words.map(str::to_owned));
                 }
             }
         }

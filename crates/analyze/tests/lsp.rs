@@ -1,5 +1,10 @@
 //! The language server as an editor uses it: findings while typing, hover, quick fixes, in UTF-16 and UTF-8.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and prints what it measures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and prints what it measures"
+)]
 #![allow(clippy::disallowed_types, reason = "a test measures real time")]
 
 use std::fmt::Write as _;
@@ -13,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longest wait for a message.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Editor {
     connection: Connection,
@@ -33,7 +38,8 @@ impl Editor {
             fs::write(path, text).unwrap();
         }
         let (client, server) = Connection::memory();
-        let server = std::thread::spawn(move || serve_on(server, &ServerOptions::default(), || 1_767_225_600).unwrap());
+        let server =
+            std::thread::spawn(move || serve_on(&server, &ServerOptions::default(), || 1_767_225_600).unwrap());
         let mut editor = Self { connection: client, server: Some(server), folder, version: 0, requests: 0 };
         let uri = editor.uri("");
         let params = json!({

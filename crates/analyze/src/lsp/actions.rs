@@ -65,13 +65,13 @@ pub fn actions(document: &Document, params: &CodeAction, encoding: Encoding) -> 
                 "kind": QUICK_FIX,
                 "isPreferred": true,
                 "diagnostics": [diagnostic(one.problem, one.range)],
-                "edit": edit(document, edits(&[one])),
+                "edit": edit(document, &edits(&[one])),
             }));
         }
     }
     if wants(FIX_ALL) && !fixable.is_empty() {
         let title = "Fix all findings of sailhand with a mechanical remedy";
-        actions.push(json!({"title": title, "kind": FIX_ALL, "edit": edit(document, edits(&fixable))}));
+        actions.push(json!({"title": title, "kind": FIX_ALL, "edit": edit(document, &edits(&fixable))}));
     }
     Json::Array(actions)
 }
@@ -92,6 +92,6 @@ fn edits(placed: &[&Placed<'_>]) -> Vec<TextEdit> {
     kept
 }
 
-fn edit(document: &Document, edits: Vec<TextEdit>) -> Json {
+fn edit(document: &Document, edits: &[TextEdit]) -> Json {
     json!({"changes": {&document.uri: edits}})
 }

@@ -96,9 +96,9 @@ impl Document {
     }
 
     /// Takes the result of a full analysis, made of `parts`; what has changed since keeps its own problems.
-    pub fn take(&mut self, problems: Vec<Problem>, parts: Option<Vec<Part>>, workspace: &mut Workspace) {
+    pub fn take(&mut self, problems: &[Problem], parts: Option<Vec<Part>>, workspace: &mut Workspace) {
         self.is_manifest = parts.is_some();
-        let analyzed = parts.unwrap_or_else(|| of_text(&self.text, &problems, |_| Vec::new()));
+        let analyzed = parts.unwrap_or_else(|| of_text(&self.text, problems, |_| Vec::new()));
         let mut now = of_text(&self.text, &[], |_| Vec::new());
         let mut left: std::collections::HashMap<Arc<str>, Vec<Part>> = std::collections::HashMap::new();
         for part in analyzed.into_iter().rev() {

@@ -77,7 +77,10 @@ struct Context {
 /// [`Error::Argument`] for unknown codes, [`Error::Local`] if the editor breaks the protocol or the connection.
 pub fn serve(options: &ServerOptions, now: fn() -> i64) -> Result<(), Error> {
     let (connection, threads) = Connection::stdio();
-    serve_on(connection, options, now)?;
+    let served = serve_on(&connection, options, now);
+    // The thread that writes ends with the connection.
+    drop(connection);
+    served?;
     threads.join().map_err(|source| Error::local("write to the editor", source))
 }
 
@@ -85,7 +88,7 @@ pub fn serve(options: &ServerOptions, now: fn() -> i64) -> Result<(), Error> {
 ///
 /// # Errors
 /// The same.
-pub fn serve_on(connection: Connection, options: &ServerOptions, now: fn() -> i64) -> Result<(), Error> {
+pub fn serve_on(connection: &Connection, options: &ServerOptions, now: fn() -> i64) -> Result<(), Error> {
     let context = Context {
         filter: Filter::new(&options.codes)?,
         suppressions: crate::patterns(&options.suppress)?,
@@ -109,7 +112,7 @@ pub fn serve_on(connection: Connection, options: &ServerOptions, now: fn() -> i6
         "serverInfo": {"name": "sailhand", "version": env!("CARGO_PKG_VERSION")},
     });
     connection.initialize_finish(id, capabilities).map_err(|error| broken(&error))?;
-    let mut server = Server::new(&connection, Arc::new(context), encoding, now, &params);
+    let mut server = Server::new(connection, Arc::new(context), encoding, now, &params);
     server.watch_files(params.capabilities.workspace.did_change_watched_files.dynamic_registration);
     server.run().map_err(|error| broken(&error))
 }
@@ -308,10 +311,9 @@ impl<'a> Server<'a> {
         let open = self.documents.iter().filter(|(_, document)| document.text().len() <= MOST_TEXT);
         let texts: Vec<(PathBuf, String)> =
             open.filter_map(|(uri, document)| Some((path_of(uri)?, document.text().to_owned()))).collect();
-        let outside = texts
-            .iter()
-            .map(|(path, _)| path)
-            .filter(|path| !self.folders.iter().any(|folder| path.starts_with(folder)));
+        // A folder has neither files outside of it nor those that were never saved.
+        let is_found = |path: &PathBuf| path.is_file() && self.folders.iter().any(|folder| path.starts_with(folder));
+        let outside = texts.iter().map(|(path, _)| path).filter(|path| !is_found(path));
         let paths = self.folders.iter().chain(outside).cloned().collect();
         let job = Job { paths, texts, now: (self.now)() };
         let (context, rules, outcomes) = (self.context.clone(), self.rules.clone(), self.outcomes.0.clone());
@@ -334,7 +336,7 @@ impl<'a> Server<'a> {
             let of_file = path.as_ref().and_then(|path| problems.remove(path)).map(|(_, problems)| problems);
             let of_file_parts = path.as_ref().and_then(|path| parts.remove(path));
             if path.as_ref().is_some_and(|path| analyzed.contains(path)) {
-                document.take(of_file.unwrap_or_default(), of_file_parts, &mut workspace);
+                document.take(&of_file.unwrap_or_default(), of_file_parts, &mut workspace);
             } else {
                 // It was opened while the analysis ran.
                 let is_manifest = path.is_some_and(|path| self.manifests.contains(&path));

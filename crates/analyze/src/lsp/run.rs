@@ -121,7 +121,9 @@ fn problems(sources: &Sources, findings: &[Finding], reading: &Reading) -> BTree
     for (number, finding) in findings.iter().enumerate() {
         let Some((source, _)) = sources.position(finding) else { continue };
         let problem = problem(sources, finding, fixable.contains(&number));
-        problem.into_iter().for_each(|problem| add(&source.name, &source.text, problem));
+        if let Some(problem) = problem {
+            add(&source.name, &source.text, problem);
+        }
     }
     for error in &reading.errors {
         let Error::Unreadable { place, template: false, .. } = error else { continue };

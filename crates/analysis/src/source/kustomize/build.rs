@@ -405,8 +405,8 @@ mod tests {
 
     #[test]
     fn labels_and_patches_of_many_objects_are_charged_for_each() {
-        let pods: String =
-            (0..2_000).map(|at| format!("---\n{}\n", POD.replace("name: a", &format!("name: a{at}")))).collect();
+        let pods: Vec<String> = (0..2_000).map(|at| POD.replace("name: a", &format!("name: a{at}"))).collect();
+        let pods = pods.join("\n---\n");
         let built = |fields: &str| {
             let one = Kustomization::read(Path::new("shop"), &format!("resources: [pod.yaml]\n{fields}"), 0);
             build(&one, &mut OneFile(&pods), &mut Spent::default()).map(|objects| objects.len()).ok()
