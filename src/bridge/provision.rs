@@ -20,32 +20,38 @@ use crate::event::{Outcome, ResultData, Target};
 impl Adapter {
     /// `Provision`.
     pub(super) async fn provision(&self, request: ProvisionRequest) -> Result<String, Error> {
+        let ProvisionRequest { username, delete_op: delete, declarations, kube_configs, .. } = request;
         let wait = self.wait();
-        let context = Context { bridge: &self.config, delete: request.delete_op, wait: &wait };
-        let parts = design::declarations(context, &request.declarations)?;
-        let targets = matching::targets(&self.config, &request.kube_configs)?;
-        let ProvisionRequest { username, delete_op, .. } = request;
-        self.deploy(parts, &targets, &username, delete_op).await
+        let parsed = self.parse(move |bridge| {
+            let parts = design::declarations(Context { bridge, delete, wait: &wait }, &declarations)?;
+            Ok((parts, matching::targets(bridge, &kube_configs)?))
+        });
+        let deployed = self.deploy(parsed.await, &username, delete).await;
+        self.metrics.design(&deployed);
+        deployed
     }
 
     /// `ProcessOAM`.
     pub(super) async fn process_oam(&self, request: ProcessOamRequest) -> Result<String, Error> {
+        let ProcessOamRequest { username, delete_op: delete, oam_comps, oam_config, kube_configs, .. } = request;
         let wait = self.wait();
-        let context = Context { bridge: &self.config, delete: request.delete_op, wait: &wait };
-        let parts = design::oam(context, &request.oam_comps, &request.oam_config)?;
-        let targets = matching::targets(&self.config, &request.kube_configs)?;
-        let ProcessOamRequest { username, delete_op, .. } = request;
-        self.deploy(parts, &targets, &username, delete_op).await
+        let parsed = self.parse(move |bridge| {
+            let parts = design::oam(Context { bridge, delete, wait: &wait }, &oam_comps, &oam_config)?;
+            Ok((parts, matching::targets(bridge, &kube_configs)?))
+        });
+        let deployed = self.deploy(parsed.await, &username, delete).await;
+        self.metrics.design(&deployed);
+        deployed
     }
 
     /// Stops at the first part that fails. A cancelled call cancels no command.
     async fn deploy(
         &self,
-        parts: Vec<Part>,
-        targets: &[Target],
+        parsed: Result<(Vec<Part>, Vec<Target>), Error>,
         username: &str,
         delete: bool,
     ) -> Result<String, Error> {
+        let (parts, targets) = parsed?;
         let design = Uuid::new_v4();
         let deadline = Instant::now() + self.config.design_wait;
         let mut message = String::new();

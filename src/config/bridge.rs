@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::tls::MutualTls;
 use crate::http::Credentials;
 
 /// `[bridge]`: Meshery's gRPC contract. Without an entry in `targets` the bridge does not start.
@@ -17,8 +18,10 @@ pub struct Bridge {
     pub name: String,
     /// Address and port of the plaintext listener, which is what Meshery's server dials. It has no authentication.
     pub listen: SocketAddr,
+    /// Address and port of `/metrics`, `/livez` and `/readyz` over HTTP, without authentication. None if absent.
+    pub metrics_listen: Option<SocketAddr>,
     /// A second listener with mutual TLS.
-    pub tls: Option<BridgeTls>,
+    pub tls: Option<MutualTls>,
     /// Allowed operations by Meshery's keys, such as `bookinfo`. Empty: every operation except `custom` and the removal
     /// of Istio, which need the entries `custom` and `istio:delete`.
     pub operations: Vec<String>,
@@ -49,6 +52,7 @@ impl Default for Bridge {
         Self {
             name: "meshery".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 10_000)),
+            metrics_listen: None,
             tls: None,
             operations: Vec::new(),
             targets: BTreeMap::new(),
@@ -62,20 +66,6 @@ impl Default for Bridge {
             meshery: None,
         }
     }
-}
-
-/// `[bridge.tls]`: the listener with mutual TLS.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BridgeTls {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// Certificate chain (PEM).
-    pub cert_file: PathBuf,
-    /// Key (PEM) of the certificate.
-    pub key_file: PathBuf,
-    /// Certificate authorities (PEM) of the clients. A client without a certificate of one of them is refused.
-    pub client_ca_file: PathBuf,
 }
 
 /// `[bridge.targets.<id>]`: how a kubeconfig is recognized as this target's. `sailhand bridge match` prints the values.

@@ -54,16 +54,16 @@ struct AcceptedBatch {
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let peer = server::peer(&request);
     let (parts, body) = request.into_parts();
-    let caller = match shared.principals.authenticate(&parts.headers).await {
+    let caller = match shared.principals.authenticate(&parts.headers, &server::certificate(&parts)).await {
         Ok(caller) => caller,
         Err(refusal) => {
-            audit::refused(None, peer, &refusal);
+            audit::refused(&shared, None, peer, &refusal);
             return refusal.into_response();
         }
     };
     let accepted = accept(&shared, &caller, peer, &parts.headers, body).await;
     accepted.unwrap_or_else(|refusal| {
-        audit::refused(Some(&caller), peer, &refusal);
+        audit::refused(&shared, Some(&caller), peer, &refusal);
         refusal.into_response()
     })
 }
@@ -76,7 +76,7 @@ async fn accept(
     body: Body,
 ) -> Result<Response, Refusal> {
     let is_batch = mode(headers)? == Mode::Batch;
-    caller.principal.spend(1)?;
+    caller.principal.spend()?;
     let limit = if is_batch { MAX_BATCH } else { MAX_EVENT };
     let body = read_body(shared, body, limit).await?;
     let _permit = shared.admit().await?;
@@ -193,7 +193,7 @@ pub(super) async fn send_all(
     peer: Option<SocketAddr>,
     commands: Vec<Command>,
 ) -> Result<Vec<Accepted>, Refusal> {
-    caller.principal.spend(u32::try_from(commands.len().saturating_sub(1)).unwrap_or(u32::MAX))?;
+    caller.principal.charge(commands.len().saturating_sub(1));
     let sent = stream::iter(commands.into_iter().enumerate()).map(|(index, command)| async move {
         let sent = send(shared, caller, peer, command).await;
         sent.map_err(|reason| Refusal::Batch { index, reason: Box::new(reason) })
@@ -211,7 +211,7 @@ pub(super) async fn send(
     let target = command.origin.target.clone();
     let submitted = tokio::time::timeout(CONFIRM, shared.client.submit(&target, draft(&command))).await;
     let submitted = submitted.map_err(|_| Refusal::Unconfirmed(CONFIRM))??;
-    audit::accepted(caller, peer, &command, &submitted);
+    audit::accepted(shared, caller, peer, &command, &submitted);
     let Submitted { key, duplicate } = submitted;
     let location = format!("/v1/commands/{target}/{key}");
     let event::Origin { id, source, verb, .. } = command.origin;

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use sailhand::bridge::proto::MeshNameRequest;
 use sailhand::bridge::proto::mesh_service_client::MeshServiceClient;
-use sailhand::config::{BridgeTls, Meshery};
+use sailhand::config::{Meshery, MutualTls};
 use sailhand::event::ResultData;
 use sailhand::http::Credentials;
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority
     let world = World::new().await;
     let bridge = world
         .bridge(|bridge| {
-            bridge.tls = Some(BridgeTls {
+            bridge.tls = Some(MutualTls {
                 listen: ([127, 0, 0, 1], 0).into(),
                 cert_file: write("server.pem", &cert),
                 key_file: write("server.key", &key),

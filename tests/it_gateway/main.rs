@@ -3,9 +3,11 @@
 
 mod access;
 mod commands;
+mod endpoint;
 mod examples;
 mod gateway;
 mod hostile;
+mod sinks;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

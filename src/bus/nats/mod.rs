@@ -12,6 +12,7 @@ mod source;
 mod store;
 mod stranded;
 pub mod topology;
+mod undelivered;
 mod watch;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::event::{self, CommandId, Origin, dataref};
 pub use connect::{Connection, Health, connect};
 pub(crate) use publish::CUT;
 pub use read::header_pairs;
+pub use undelivered::{UNDELIVERED, Undelivered};
 
 /// How long one request to `JetStream` may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -125,7 +125,7 @@ impl Message {
 }
 
 /// Headers cannot hold line breaks, and a reason need not be a page.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect()
 }
 
