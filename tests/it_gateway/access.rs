@@ -5,11 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, OTHER, PATIENCE, TOKEN, bearer, event, ping};
+use crate::endpoint::{Endpoint, Reply};
+use crate::gateway::{Gateway, OTHER, PATIENCE, TOKEN, bearer, event, ping, principals};
+use crate::sinks;
 use crate::support::eventually::eventually;
 use crate::support::http::{Issuer, Response};
 use crate::support::nats::NatsServer;
-use crate::support::worker::Stage;
+use crate::support::worker::{Stage, succeeded};
 
 async fn send(gateway: &Gateway, token: &str, event: &Value) -> Response {
     let authorization = bearer(token);
@@ -217,7 +219,22 @@ async fn nats_user_bounds_all_principals() {
         stage.nats.url(),
         password("gateway")
     );
-    let gateway = Gateway::start(&url).await;
+    let (accepts, refuses) =
+        (Endpoint::start(|_| Reply::status(204)).await, Endpoint::start(|_| Reply::status(415)).await);
+    let tables = |folder: &std::path::Path| {
+        let sink = |name: &str, url: &str| {
+            format!("[gateway.sinks.{name}]\nurl = {url:?}\nkinds = [\"result\", \"started\"]\n")
+        };
+        principals(folder) + &sink("accepts", &accepts.url) + &sink("refuses", &refuses.url)
+    };
+    let gateway = Gateway::with(&url, |_| String::new(), tables).await;
+    let ended = sinks::origin("ended", "/ci/shop");
+    sinks::publish(&stage, &ended, &succeeded()).await;
+    accepts.wait_for(1).await;
+    eventually("a dead letter", PATIENCE, async || {
+        (sinks::dead_letters(&stage).await.len() == 1).then_some(())
+    })
+    .await;
     let accepted = gateway.post(&ping("n")).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let location = accepted.json()["location"].as_str().unwrap().to_owned();

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod certificates;
 mod commands;
 mod endpoint;
 mod examples;
+mod figures;
 mod gateway;
 mod hostile;
 mod sinks;

@@ -80,7 +80,7 @@ impl Drop for InProcess {
     }
 }
 
-fn origin(id: &str, source: &str) -> Origin {
+pub fn origin(id: &str, source: &str) -> Origin {
     Origin {
         key: CommandKey::new(source, id),
         id: id.to_owned(),
@@ -94,12 +94,12 @@ fn origin(id: &str, source: &str) -> Origin {
     }
 }
 
-async fn publish(stage: &Stage, origin: &Origin, result: &ResultData) {
+pub async fn publish(stage: &Stage, origin: &Origin, result: &ResultData) {
     let event = result_event(origin, OffsetDateTime::now_utc(), result).unwrap();
     stage.client.bus().commit_result(origin, &event, Retention::Full).await.unwrap();
 }
 
-async fn dead_letters(stage: &Stage) -> Vec<sailhand::client::DeadLetter> {
+pub async fn dead_letters(stage: &Stage) -> Vec<sailhand::client::DeadLetter> {
     let filter = Filter { reason: Some("undelivered".to_owned()), limit: 10_000, ..Filter::default() };
     stage.client.dead_letters(&filter).await.unwrap()
 }
