@@ -1683,9 +1683,9 @@ type AddonRemoveReport struct {
 type Cancelled string
 
 const (
-	CancelledAsked   Cancelled = "asked"
-	CancelledAlready Cancelled = "already"
-	CancelledEnded   Cancelled = "ended"
+	CancelledRequested Cancelled = "requested"
+	CancelledAlready   Cancelled = "already"
+	CancelledEnded     Cancelled = "ended"
 )
 
 // CancelReport: report of `cancel`.
@@ -2681,7 +2681,7 @@ type MeshInstallReport struct {
 	Parts []PartReport `json:"parts"`
 
 	// Leftovers of Istio in the cluster, one line for each kind.
-	Residue []string `json:"residue,omitempty"`
+	Leftovers []string `json:"leftovers,omitempty"`
 
 	// The revision it is about, `default` for the default one; empty for all of them.
 	Revision string `json:"revision"`
@@ -2832,7 +2832,7 @@ type MeshUninstallReport struct {
 	Parts []PartReport `json:"parts"`
 
 	// Leftovers of Istio in the cluster, one line for each kind.
-	Residue []string `json:"residue,omitempty"`
+	Leftovers []string `json:"leftovers,omitempty"`
 
 	// The revision it is about, `default` for the default one; empty for all of them.
 	Revision string `json:"revision"`
@@ -2856,7 +2856,7 @@ type MeshUpgradeReport struct {
 	Parts []PartReport `json:"parts"`
 
 	// Leftovers of Istio in the cluster, one line for each kind.
-	Residue []string `json:"residue,omitempty"`
+	Leftovers []string `json:"leftovers,omitempty"`
 
 	// The revision it is about, `default` for the default one; empty for all of them.
 	Revision string `json:"revision"`

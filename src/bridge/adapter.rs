@@ -13,6 +13,7 @@ use super::matching;
 use super::metrics::Metrics;
 use super::operation::{self, Inputs};
 use super::outbox::Outbox;
+use super::probe;
 use super::proto::{
     ApplyRuleRequest, ApplyRuleResponse, ComponentInfoResponse, CreateMeshInstanceRequest, SupportedOperation,
     SupportedOperationsResponse,
@@ -72,6 +73,20 @@ impl Adapter {
         parsed.unwrap_or_else(|_| Err(Error::Argument { field: "request", reason: "it cannot be parsed".to_owned() }))
     }
 
+    /// The targets of kubeconfigs, which are dropped before anything is published.
+    ///
+    /// # Errors
+    /// As [`matching::targets`].
+    pub(super) async fn targets(&self, kubeconfigs: Vec<String>) -> Result<Vec<Target>, Error> {
+        if !self.config.probe {
+            return self.parse(move |bridge| matching::targets(bridge, &kubeconfigs)).await;
+        }
+        let prepared = self.parse(move |bridge| Ok((probe::prepare(bridge, &kubeconfigs), kubeconfigs)));
+        let (probes, kubeconfigs) = prepared.await?;
+        let uids = probe::send(probes).await;
+        self.parse(move |bridge| matching::targets_with(bridge, &kubeconfigs, &uids)).await
+    }
+
     async fn submit_all(&self, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
         let operation = operation::find(&request.op_name)?;
         let delete = request.delete_op;
@@ -89,9 +104,10 @@ impl Adapter {
             let inputs = Inputs { namespace: &of_request, delete, body: &custom_body, version: &version, wait: &wait };
             let (verb, params) = operation.command(inputs)?;
             operation.check(bridge, delete)?;
-            Ok((verb, params, matching::targets(bridge, &kube_configs)?))
+            Ok((verb, params))
         });
-        let (verb, params, targets) = parsed.await?;
+        let (verb, params) = parsed.await?;
+        let targets = self.targets(kube_configs).await?;
         let reference = |target: &Target| Reference {
             operation_id: operation_id.clone(),
             target: target.clone(),
@@ -159,7 +175,7 @@ impl Adapter {
         let invalid = |_| Error::Kubeconfig { number: 1, reason: "it is not UTF-8" };
         let text = String::from_utf8(request.k8s_config).map_err(invalid)?;
         let kubeconfigs = if text.trim().is_empty() { Vec::new() } else { vec![text] };
-        self.parse(move |bridge| matching::targets(bridge, &kubeconfigs).map(|_| ())).await
+        self.targets(kubeconfigs).await.map(|_| ())
     }
 
     /// `SupportedOperations`.

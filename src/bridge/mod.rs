@@ -11,6 +11,7 @@ pub mod matching;
 mod metrics;
 pub mod operation;
 mod outbox;
+mod probe;
 pub mod proto;
 mod provision;
 mod register;

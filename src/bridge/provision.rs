@@ -12,7 +12,6 @@ use super::adapter::{Adapter, Sent};
 use super::design::{self, Context, Part};
 use super::error::Error;
 use super::identity::Reference;
-use super::matching;
 use super::proto::{ProcessOamRequest, ProvisionRequest};
 use crate::client::Observed;
 use crate::event::{Outcome, ResultData, Target};
@@ -22,11 +21,9 @@ impl Adapter {
     pub(super) async fn provision(&self, request: ProvisionRequest) -> Result<String, Error> {
         let ProvisionRequest { username, delete_op: delete, declarations, kube_configs, .. } = request;
         let wait = self.wait();
-        let parsed = self.parse(move |bridge| {
-            let parts = design::declarations(Context { bridge, delete, wait: &wait }, &declarations)?;
-            Ok((parts, matching::targets(bridge, &kube_configs)?))
-        });
-        let deployed = self.deploy(parsed.await, &username, delete).await;
+        let parsed =
+            self.parse(move |bridge| design::declarations(Context { bridge, delete, wait: &wait }, &declarations));
+        let deployed = self.deploy(parsed.await, kube_configs, &username, delete).await;
         self.metrics.design(&deployed);
         deployed
     }
@@ -35,11 +32,9 @@ impl Adapter {
     pub(super) async fn process_oam(&self, request: ProcessOamRequest) -> Result<String, Error> {
         let ProcessOamRequest { username, delete_op: delete, oam_comps, oam_config, kube_configs, .. } = request;
         let wait = self.wait();
-        let parsed = self.parse(move |bridge| {
-            let parts = design::oam(Context { bridge, delete, wait: &wait }, &oam_comps, &oam_config)?;
-            Ok((parts, matching::targets(bridge, &kube_configs)?))
-        });
-        let deployed = self.deploy(parsed.await, &username, delete).await;
+        let parsed =
+            self.parse(move |bridge| design::oam(Context { bridge, delete, wait: &wait }, &oam_comps, &oam_config));
+        let deployed = self.deploy(parsed.await, kube_configs, &username, delete).await;
         self.metrics.design(&deployed);
         deployed
     }
@@ -47,11 +42,13 @@ impl Adapter {
     /// Stops at the first part that fails. A cancelled call cancels no command.
     async fn deploy(
         &self,
-        parsed: Result<(Vec<Part>, Vec<Target>), Error>,
+        parsed: Result<Vec<Part>, Error>,
+        kubeconfigs: Vec<String>,
         username: &str,
         delete: bool,
     ) -> Result<String, Error> {
-        let (parts, targets) = parsed?;
+        let parts = parsed?;
+        let targets = self.targets(kubeconfigs).await?;
         let design = Uuid::new_v4();
         let deadline = Instant::now() + self.config.design_wait;
         let mut message = String::new();

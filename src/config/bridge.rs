@@ -39,6 +39,9 @@ pub struct Bridge {
     /// How long the deployment of a design waits for results.
     #[serde(with = "humantime_serde")]
     pub design_wait: Duration,
+    /// Ask the clusters of kubeconfigs for the UID of `kube-system`, with the credentials of the kubeconfig: only addresses of
+    /// targets that have a `cluster_uid`.
+    pub probe: bool,
     /// Open event streams, 1 to 10,000.
     pub max_streams: usize,
     /// Calls that are executed at the same time, 1 to 10,000.
@@ -61,6 +64,7 @@ impl Default for Bridge {
             reject_unknown_versions: false,
             wait: Duration::from_mins(5),
             design_wait: Duration::from_mins(10),
+            probe: false,
             max_streams: 256,
             max_calls: 64,
             meshery: None,
@@ -80,7 +84,8 @@ pub struct BridgeTarget {
     pub contexts: Vec<String>,
     /// Accept a kubeconfig that has the address and no certificate authority.
     pub server_only: bool,
-    /// UID of the namespace `kube-system`, by which Meshery identifies the cluster in its events.
+    /// UID of the namespace `kube-system`, by which Meshery identifies the cluster in its events. With `bridge.probe` a
+    /// kubeconfig must be for the cluster with this UID.
     pub cluster_uid: Option<String>,
 }
 

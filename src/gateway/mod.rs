@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{self, Client};
 use crate::config::{self, Config, MutualTls};
 use crate::error::{Class, Classify, Code};
+use crate::event::Command;
 use crate::event::schema::Verb;
 use crate::health;
 use crate::web::hosts::Hosts;
@@ -228,6 +229,16 @@ async fn serve_metrics(shared: &Arc<Shared>) -> Result<Option<SocketAddr>, Error
     });
     let bound = health::serve(address, render, causes, shared.stop.clone()).await;
     bound.map(Some).map_err(|source| Error::Listen { address, source })
+}
+
+/// The commands of a request to `/v1/events` in each mode, without permissions and parameters being checked. Pure, for fuzz
+/// tests.
+///
+/// # Errors
+/// What the gateway would refuse, as text.
+pub fn commands_of_request(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Command>, String> {
+    let events = accept::read_events(headers, body).map_err(|refusal| refusal.to_string())?;
+    events.into_iter().map(|event| accept::decode(event).map_err(|refusal| refusal.to_string())).collect()
 }
 
 fn router(shared: Arc<Shared>) -> Router {

@@ -219,4 +219,42 @@ async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority
     assert_eq!(call(Some(issue(&ours, client.clone()))).await.unwrap(), "ISTIO");
     assert!(call(Some(issue(&other, client))).await.is_err());
     assert!(call(None).await.is_err());
+    // Before: handshakes that do not go on took the connections of the plaintext listener too.
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let answer = tokio::time::timeout(Duration::from_secs(8), async {
+        bridge.client().await.mesh_name(MeshNameRequest {}).await.unwrap().into_inner().name
+    });
+    assert_eq!(answer.await.expect("an answer before the handshakes time out"), "ISTIO");
+}
+
+/// Before: the redirect was followed as a GET, whose page was taken for the acceptance of the event.
+#[tokio::test]
+async fn redirect_to_the_login_page_is_no_acceptance() {
+    let posts = Arc::new(Mutex::new(0));
+    let counter = posts.clone();
+    let router = Router::new()
+        .route(
+            "/api/system/events",
+            post(async move || {
+                *counter.lock().unwrap() += 1;
+                (StatusCode::FOUND, [("Location", "/user/login")])
+            }),
+        )
+        .route("/user/login", get(async || "the login page"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let settings = Meshery { url, provider: "Local".to_owned(), token_file: None, credentials: Credentials::default() };
+    let world = World::new().await;
+    let bridge = world.bridge(|bridge| bridge.meshery = Some(settings)).await;
+    bridge.client().await.apply_operation(request("bookinfo", "shop")).await.unwrap();
+    world.end(&world.command().await, succeeded()).await;
+    eventually("the bridge reports the credentials", PATIENCE, async || {
+        bridge.log().contains("does not accept the credentials").then_some(())
+    })
+    .await;
+    assert_eq!(*posts.lock().unwrap(), 1);
 }

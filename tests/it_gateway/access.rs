@@ -78,8 +78,7 @@ async fn rotated_token_is_used() {
 async fn rate_limit_is_per_principal() {
     let stage = Stage::new().await;
     let tables = |folder: &std::path::Path| {
-        crate::gateway::principals(folder)
-            .replace("rate_per_second = 1000\nburst = 2000", "rate_per_second = 1\nburst = 2")
+        principals(folder).replace("rate_per_second = 1000\nburst = 2000", "rate_per_second = 1\nburst = 2")
     };
     let gateway = Gateway::with(&stage.nats.url(), |_| String::new(), tables).await;
     let mut statuses = Vec::new();
@@ -183,7 +182,7 @@ async fn oidc_tokens_are_accepted_by_their_claims() {
 async fn webhook_handshake_allows_configured_origins() {
     let stage = Stage::new().await;
     let keys = |_: &std::path::Path| "webhook_origins = [\"eventemitter.example.com\"]\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
+    let gateway = Gateway::with(&stage.nats.url(), keys, principals).await;
     let ask = async |headers: &[(&str, &str)]| gateway.request("OPTIONS", "/v1/events", headers, "").await;
     let allowed = ask(&[("WebHook-Request-Origin", "eventemitter.example.com"), ("WebHook-Request-Rate", "120")]).await;
     assert_eq!(allowed.status, 200, "{allowed:?}");
@@ -231,10 +230,7 @@ async fn nats_user_bounds_all_principals() {
     let ended = sinks::origin("ended", "/ci/shop");
     sinks::publish(&stage, &ended, &succeeded()).await;
     accepts.wait_for(1).await;
-    eventually("a dead letter", PATIENCE, async || {
-        (sinks::dead_letters(&stage).await.len() == 1).then_some(())
-    })
-    .await;
+    eventually("a dead letter", PATIENCE, async || (sinks::dead_letters(&stage).await.len() == 1).then_some(())).await;
     let accepted = gateway.post(&ping("n")).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let location = accepted.json()["location"].as_str().unwrap().to_owned();

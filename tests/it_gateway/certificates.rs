@@ -23,7 +23,11 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 }
 
 /// Certificate and key in PEM.
-fn issue(authority: &CertifiedIssuer<'static, KeyPair>, usage: ExtendedKeyUsagePurpose, name: &str) -> (String, String) {
+fn issue(
+    authority: &CertifiedIssuer<'static, KeyPair>,
+    usage: ExtendedKeyUsagePurpose,
+    name: &str,
+) -> (String, String) {
     let pair = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     if !name.is_empty() {
@@ -73,10 +77,12 @@ async fn client_certificate_authenticates_its_principal_only() {
     )
     .await;
     gateway.logs("mutual TLS at https://").await;
-    let address = gateway.log().split("mutual TLS at https://127.0.0.1:").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let address =
+        gateway.log().split("mutual TLS at https://127.0.0.1:").nth(1).unwrap().lines().next().unwrap().to_owned();
     let url = format!("https://localhost:{address}/v1/events");
     let send = async |client: &reqwest::Client, token: Option<&str>| {
-        let request = client.post(&url).header("Content-Type", "application/cloudevents+json").body(ping("m").to_string());
+        let request =
+            client.post(&url).header("Content-Type", "application/cloudevents+json").body(ping("m").to_string());
         match token {
             Some(token) => request.bearer_auth(token).send().await,
             None => request.send().await,

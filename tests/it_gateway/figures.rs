@@ -59,7 +59,8 @@ impl Connection {
         loop {
             let text = String::from_utf8_lossy(&self.buffer);
             if let Some((head, rest)) = text.split_once("\r\n\r\n") {
-                let length = head.to_lowercase().split("content-length: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+                let length =
+                    head.to_lowercase().split("content-length: ").nth(1).unwrap().lines().next().unwrap().to_owned();
                 if rest.len() >= length.trim().parse().unwrap() {
                     let whole = text.into_owned();
                     self.buffer.clear();

@@ -9,6 +9,9 @@ mod examples;
 mod figures;
 mod gateway;
 mod hostile;
+mod mesh;
+#[path = "../mesh_settings/mod.rs"]
+mod mesh_settings;
 mod sinks;
 mod streams;
 #[path = "../support/mod.rs"]

@@ -1304,7 +1304,7 @@ export interface AddonRemoveReport {
 }
 
 /** What came of asking for a command to end. */
-export type Cancelled = "asked" | "already" | "ended";
+export type Cancelled = "requested" | "already" | "ended";
 
 /** Report of `cancel`. */
 export interface CancelReport {
@@ -1977,7 +1977,7 @@ export interface MeshInstallReport {
   /** What was done to each part, in order. */
   parts: PartReport[];
   /** Leftovers of Istio in the cluster, one line for each kind. */
-  residue?: string[];
+  leftovers?: string[];
   /** The revision it is about, `default` for the default one; empty for all of them. */
   revision: string;
   /** The version asked for; absent where none is, as when it goes. */
@@ -2086,7 +2086,7 @@ export interface MeshUninstallReport {
   /** What was done to each part, in order. */
   parts: PartReport[];
   /** Leftovers of Istio in the cluster, one line for each kind. */
-  residue?: string[];
+  leftovers?: string[];
   /** The revision it is about, `default` for the default one; empty for all of them. */
   revision: string;
   /** The version asked for; absent where none is, as when it goes. */
@@ -2104,7 +2104,7 @@ export interface MeshUpgradeReport {
   /** What was done to each part, in order. */
   parts: PartReport[];
   /** Leftovers of Istio in the cluster, one line for each kind. */
-  residue?: string[];
+  leftovers?: string[];
   /** The revision it is about, `default` for the default one; empty for all of them. */
   revision: string;
   /** The version asked for; absent where none is, as when it goes. */

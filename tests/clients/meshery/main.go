@@ -208,7 +208,7 @@ func (m *meshery) operate(service, kubeconfig string) error {
 		end       string
 	}{
 		{"label-namespace", false, "Label updated on"},
-		{"label-namespace", true, "Label removed on"},
+		{"label-namespace", true, "Label updated on"},
 	} {
 		operation := rand.Text()
 		request := fmt.Sprintf(`{"opName": %q, "namespace": "meshery-client", "username": "jane", "operation_id": %q,

@@ -1379,7 +1379,7 @@ AddonRemoveReport = TypedDict(
 )
 
 # What came of asking for a command to end.
-Cancelled = Literal["asked", "already", "ended"]
+Cancelled = Literal["requested", "already", "ended"]
 
 # Report of `cancel`.
 CancelReport = TypedDict(
@@ -2144,7 +2144,7 @@ MeshInstallReport = TypedDict(
         # What was done to each part, in order.
         "parts": "list[PartReport]",
         # Leftovers of Istio in the cluster, one line for each kind.
-        "residue": "NotRequired[list[str]]",
+        "leftovers": "NotRequired[list[str]]",
         # The revision it is about, `default` for the default one; empty for all of them.
         "revision": "str",
         # The version asked for; absent where none is, as when it goes.
@@ -2275,7 +2275,7 @@ MeshUninstallReport = TypedDict(
         # What was done to each part, in order.
         "parts": "list[PartReport]",
         # Leftovers of Istio in the cluster, one line for each kind.
-        "residue": "NotRequired[list[str]]",
+        "leftovers": "NotRequired[list[str]]",
         # The revision it is about, `default` for the default one; empty for all of them.
         "revision": "str",
         # The version asked for; absent where none is, as when it goes.
@@ -2296,7 +2296,7 @@ MeshUpgradeReport = TypedDict(
         # What was done to each part, in order.
         "parts": "list[PartReport]",
         # Leftovers of Istio in the cluster, one line for each kind.
-        "residue": "NotRequired[list[str]]",
+        "leftovers": "NotRequired[list[str]]",
         # The revision it is about, `default` for the default one; empty for all of them.
         "revision": "str",
         # The version asked for; absent where none is, as when it goes.
