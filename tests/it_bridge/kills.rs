@@ -13,7 +13,7 @@ use sailhand::config::Config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::{PATIENCE, World, request};
+use crate::bridge::{BridgeEnv, PATIENCE, request};
 use crate::support::worker::succeeded;
 
 const OPERATIONS: usize = 40;
@@ -75,10 +75,10 @@ async fn read(address: watch::Receiver<String>, ends: Arc<Mutex<BTreeMap<String,
 
 async fn run_seed(seed: u64) -> Result<String, String> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut world = World::new().await;
-    world.config.bridge.listen = ([127, 0, 0, 1], 0).into();
+    let mut test_env = BridgeEnv::new().await;
+    test_env.config.bridge.listen = ([127, 0, 0, 1], 0).into();
     let (write, address) = watch::channel(String::new());
-    let mut bridge = InProcess::start(&world.config, &write).await;
+    let mut bridge = InProcess::start(&test_env.config, &write).await;
     let ends = Arc::new(Mutex::new(BTreeMap::new()));
     let reader = tokio::spawn(read(address.clone(), ends.clone()));
     let mut kills = 0;
@@ -95,20 +95,20 @@ async fn run_seed(seed: u64) -> Result<String, String> {
             tokio::time::sleep(Duration::from_micros(random.random_range(0..6_000))).await;
             kills += 1;
             drop(bridge);
-            bridge = InProcess::start(&world.config, &write).await;
+            bridge = InProcess::start(&test_env.config, &write).await;
         }
         applied.await.unwrap();
-        let command = world.command().await;
+        let command = test_env.command().await;
         *commands.entry(command.origin.correlation.clone()).or_default() += 1;
-        world.end(&command, succeeded()).await;
+        test_env.end(&command, succeeded()).await;
         if random.random_bool(0.1) {
             tokio::time::sleep(Duration::from_micros(random.random_range(0..6_000))).await;
             kills += 1;
             drop(bridge);
-            bridge = InProcess::start(&world.config, &write).await;
+            bridge = InProcess::start(&test_env.config, &write).await;
         }
     }
-    while let Some(command) = world.next_command(Duration::from_millis(200)).await {
+    while let Some(command) = test_env.next_command(Duration::from_millis(200)).await {
         *commands.entry(command.origin.correlation.clone()).or_default() += 1;
     }
     if sent.iter().any(|id| commands.get(id) != Some(&1)) {

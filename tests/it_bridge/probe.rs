@@ -8,7 +8,7 @@ use sailhand::bridge::proto::ApplyRuleRequest;
 use sailhand::config::BridgeTarget;
 use tonic::Code;
 
-use crate::bridge::{World, kubeconfig, request};
+use crate::bridge::{BridgeEnv, kubeconfig, request};
 use crate::support;
 
 async fn uid() -> String {
@@ -35,7 +35,7 @@ async fn probe_recognizes_a_cluster_by_its_uid_and_asks_no_other_address() {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let world = World::new().await;
+    let test_env = BridgeEnv::new().await;
     let target = |uid: &str| BridgeTarget {
         server: vec![server.clone()],
         cluster_uid: Some(uid.to_owned()),
@@ -43,7 +43,7 @@ async fn probe_recognizes_a_cluster_by_its_uid_and_asks_no_other_address() {
     };
     let bridge = |probe: bool, uid: String| {
         let target = target(&uid);
-        world.bridge(move |bridge| {
+        test_env.bridge(move |bridge| {
             bridge.probe = probe;
             bridge.targets.insert("dev".to_owned(), target);
         })
@@ -58,7 +58,7 @@ async fn probe_recognizes_a_cluster_by_its_uid_and_asks_no_other_address() {
     assert_eq!(code(&without, &text).await, Code::FailedPrecondition, "the address alone does not suffice");
     let with = bridge(true, uid.clone()).await;
     assert_eq!(code(&with, &text).await, Code::Ok);
-    assert_eq!(world.command().await.origin.target.as_str(), "dev");
+    assert_eq!(test_env.command().await.origin.target.as_str(), "dev");
     // No credentials, and an address that is not configured.
     let anonymous = text.replace("client-key-data", "other-data");
     assert_eq!(code(&with, &anonymous).await, Code::FailedPrecondition);
@@ -66,7 +66,7 @@ async fn probe_recognizes_a_cluster_by_its_uid_and_asks_no_other_address() {
     let another = bridge(true, "00000000-0000-0000-0000-000000000000".to_owned()).await;
     assert_eq!(code(&another, &text).await, Code::FailedPrecondition, "another cluster behind the address");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
-    assert!(world.next_command(Duration::from_millis(500)).await.is_none());
+    assert!(test_env.next_command(Duration::from_millis(500)).await.is_none());
     for log in [with.log(), another.log()] {
         assert!(!log.contains("PRIVATE KEY") && !log.contains(crate::bridge::CANARY), "{log}");
     }

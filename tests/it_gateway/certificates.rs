@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::gateway::{Gateway, PATIENCE, TOKEN, ping};
 use crate::support::eventually::eventually;
-use crate::support::worker::Stage;
+use crate::support::worker::WorkerEnv;
 
 const NAME: &str = "spiffe://cluster.local/ns/ci/sa/deployer";
 
@@ -50,7 +50,7 @@ fn client(trusted: &str, identity: Option<&(String, String)>) -> reqwest::Client
 
 #[tokio::test]
 async fn client_certificate_authenticates_its_principal_only() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let (ours, other) = (authority(), authority());
     let (cert, key) = issue(&ours, ExtendedKeyUsagePurpose::ServerAuth, "");
     let write = |folder: &Path, name: &str, text: &str| {
@@ -59,7 +59,7 @@ async fn client_certificate_authenticates_its_principal_only() {
         path.display().to_string()
     };
     let gateway = Gateway::with(
-        &stage.nats.url(),
+        &test_env.nats.url(),
         |_| String::new(),
         |folder| {
             format!(

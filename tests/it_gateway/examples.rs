@@ -14,16 +14,16 @@ use crate::endpoint::{Endpoint, Reply};
 use crate::gateway::{Gateway, bearer};
 use crate::sinks;
 use crate::support::http::{Issuer, Response};
-use crate::support::worker::{Stage, succeeded};
+use crate::support::worker::{WorkerEnv, succeeded};
 
 /// A gateway with the example's configuration; its secrets are in a temporary folder.
-pub async fn gateway(stage: &Stage, github: &Issuer, cluster: &Issuer) -> Gateway {
-    gateway_with(stage, github, cluster, |text| text).await
+pub async fn gateway(test_env: &WorkerEnv, github: &Issuer, cluster: &Issuer) -> Gateway {
+    gateway_with(test_env, github, cluster, |text| text).await
 }
 
 /// The same with changes of the configuration, such as other addresses of sinks.
 async fn gateway_with(
-    stage: &Stage,
+    test_env: &WorkerEnv,
     github: &Issuer,
     cluster: &Issuer,
     change: impl FnOnce(String) -> String,
@@ -41,7 +41,8 @@ async fn gateway_with(
         .replace("0.0.0.0:8323", "127.0.0.1:0")
         .replace("https://token.actions.githubusercontent.com/.well-known/jwks", &format!("{path}/github-jwks.json"));
     let text = change(text);
-    fs::write(folder.path().join("gateway.toml"), format!("[nats]\nurl = \"{}\"\n{text}", stage.nats.url())).unwrap();
+    fs::write(folder.path().join("gateway.toml"), format!("[nats]\nurl = \"{}\"\n{text}", test_env.nats.url()))
+        .unwrap();
     Gateway::run(folder).await
 }
 
@@ -64,16 +65,16 @@ async fn post(gateway: &Gateway, hook: &str, headers: &[(&str, &str)], body: &Va
 }
 
 /// The parameters of the last command in the queue.
-async fn last_data(stage: &Stage) -> Value {
-    let subjects = stage.client.bus().subjects();
-    let last = stage.client.bus().last(&subjects.command_stream(), &subjects.commands()).await.unwrap().unwrap();
+async fn last_data(test_env: &WorkerEnv) -> Value {
+    let subjects = test_env.client.bus().subjects();
+    let last = test_env.client.bus().last(&subjects.command_stream(), &subjects.commands()).await.unwrap().unwrap();
     serde_json::from_slice::<Value>(&last.payload).unwrap()["data"].clone()
 }
 
 #[tokio::test]
 async fn flux_event_becomes_one_command() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let event = |reason: &str, revision: &str| {
         json!({
             "involvedObject": {
@@ -91,7 +92,7 @@ async fn flux_event_becomes_one_command() {
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let command = accepted.json()["commands"][0].clone();
     assert_eq!((&command["verb"], &command["source"]), (&json!("config.analyze"), &json!("/hooks/flux")));
-    assert_eq!(last_data(&stage).await, json!({ "namespaces": ["shop"] }));
+    assert_eq!(last_data(&test_env).await, json!({ "namespaces": ["shop"] }));
     // A replay of the signed request is the same command.
     let again = post(&gateway, "flux", &[("X-Signature", &signature)], &body).await.json();
     assert_eq!((&again["commands"][0]["key"], &again["commands"][0]["duplicate"]), (&command["key"], &json!(true)));
@@ -122,8 +123,8 @@ async fn flux_event_becomes_one_command() {
 
 #[tokio::test]
 async fn github_push_to_main_is_analyzed_once() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let push = |branch: &str| {
         json!({
             "ref": format!("refs/heads/{branch}"), "before": "0".repeat(40), "after": "a".repeat(40),
@@ -144,8 +145,8 @@ async fn github_push_to_main_is_analyzed_once() {
 
 #[tokio::test]
 async fn each_firing_alert_clears_its_canary() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let alert = |status: &str, name: &str, service: &str| {
         json!({
             "status": status, "labels": { "alertname": name, "namespace": "shop", "service": service }, "annotations": {},
@@ -195,8 +196,8 @@ fn argo_payload(sensor: &Value, context_id: &str, data: &Value) -> Value {
 
 #[tokio::test]
 async fn argo_sensor_sends_a_command() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let text = fs::read_to_string(example("argo-events/sensor.yaml")).unwrap();
     let sensor: Value = serde_saphyr::from_str(&text).unwrap();
     let body = argo_payload(&sensor, "3338", &json!({ "body": { "namespace": "shop" } }));
@@ -205,14 +206,14 @@ async fn argo_sensor_sends_a_command() {
     let headers = [("Authorization", token.as_str()), ("Content-Type", kind)];
     let accepted = gateway.request("POST", "/v1/events", &headers, &body.to_string()).await;
     assert_eq!((accepted.status, &accepted.json()["id"]), (202, &json!("3338")), "{accepted:?}");
-    assert_eq!(last_data(&stage).await, json!({ "namespaces": ["shop"] }));
+    assert_eq!(last_data(&test_env).await, json!({ "namespaces": ["shop"] }));
 }
 
 #[tokio::test]
 async fn knative_delivery_is_accepted_with_its_service_account() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let cluster = Issuer::new();
-    let gateway = gateway(&stage, &Issuer::new(), &cluster).await;
+    let gateway = gateway(&test_env, &Issuer::new(), &cluster).await;
     let token = cluster.sign(&json!({
         "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["sailhand"], "exp": 4_000_000_000_u64,
         "sub": "system:serviceaccount:shop:sailhand-subscription",
@@ -257,14 +258,14 @@ pub async fn run_action(gateway: &Gateway, issuer: &Issuer, (verb, data): (&str,
 
 #[tokio::test]
 async fn github_action_sends_and_waits() {
-    let stage = Stage::on(crate::support::nats::NatsServer::start().await, |config| {
+    let test_env = WorkerEnv::on(crate::support::nats::NatsServer::start().await, |config| {
         let target = config.targets["dev"].clone();
         config.targets.insert("prod".to_owned(), target);
     })
     .await;
-    let _worker = stage.worker("w").await;
+    let _worker = test_env.worker("w").await;
     let issuer = Issuer::new();
-    let gateway = gateway(&stage, &issuer, &Issuer::new()).await;
+    let gateway = gateway(&test_env, &issuer, &Issuer::new()).await;
     let output = run_action(&gateway, &issuer, ("ping", r#"{"echo":"hello"}"#), "60s").await;
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("\"succeeded\""), "{text}");
@@ -289,15 +290,16 @@ fn fill(template: &Value, values: &[(&str, &str)]) -> Value {
 
 #[tokio::test]
 async fn backstage_template_sends_waits_and_gets_its_result() {
-    let stage = Stage::on(crate::support::nats::NatsServer::start().await, |config| {
+    let test_env = WorkerEnv::on(crate::support::nats::NatsServer::start().await, |config| {
         let target = config.targets["dev"].clone();
         config.targets.insert("prod".to_owned(), target);
     })
     .await;
-    let _worker = stage.worker("w").await;
+    let _worker = test_env.worker("w").await;
     let topic = Endpoint::start(|_| Reply::status(202)).await;
     let address = "http://backstage.backstage.svc:7007/api/events/http/mesh";
-    let gateway = gateway_with(&stage, &Issuer::new(), &Issuer::new(), |text| text.replace(address, &topic.url)).await;
+    let gateway =
+        gateway_with(&test_env, &Issuer::new(), &Issuer::new(), |text| text.replace(address, &topic.url)).await;
     let template: Value =
         serde_saphyr::from_str(&fs::read_to_string(example("backstage/template.yaml")).unwrap()).unwrap();
     let proxy: Value =
@@ -327,21 +329,21 @@ async fn backstage_template_sends_waits_and_gets_its_result() {
 /// As Flux's Receiver of type generic-hmac verifies a request (`internal/server/receiver_handlers.go`).
 #[tokio::test]
 async fn flux_receiver_accepts_the_signature_of_a_result() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let receiver = Endpoint::start(|request| {
         let signed = request.header("x-signature") == Some(sign("flux.secret", &request.body).as_str());
         Reply::status(if signed && request.line.starts_with("POST /hook/") { 200 } else { 400 })
     })
     .await;
     let base = receiver.url.trim_end_matches("/events").to_owned();
-    let _gateway = gateway_with(&stage, &Issuer::new(), &Issuer::new(), |text| {
+    let _gateway = gateway_with(&test_env, &Issuer::new(), &Issuer::new(), |text| {
         text.replace("http://webhook-receiver.flux-system.svc", &base).replace(
             "targets = [\"prod\"]\n\n[gateway.sinks.flux.hmac]",
             "targets = [\"dev\"]\n\n[gateway.sinks.flux.hmac]",
         )
     })
     .await;
-    sinks::publish(&stage, &sinks::origin("1", "/ci/shop"), &succeeded()).await;
+    sinks::publish(&test_env, &sinks::origin("1", "/ci/shop"), &succeeded()).await;
     let posted = receiver.wait_for(1).await;
     assert_eq!(posted[0].status, Some(200), "{posted:?}");
 }

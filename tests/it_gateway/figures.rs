@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::gateway::{Gateway, TOKEN, bearer, ping};
-use crate::support::worker::Stage;
+use crate::support::worker::WorkerEnv;
 
 const SENDERS: usize = 32;
 /// Events of a batch.
@@ -77,11 +77,11 @@ impl Connection {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accepted_commands_in_a_second_compared_with_the_bus() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let tables = |folder: &std::path::Path| {
         crate::gateway::principals(folder).replacen("rate_per_second = 1000", "rate_per_second = 1000000", 1)
     };
-    let gateway = Gateway::with(&stage.nats.url(), |_| String::new(), tables).await;
+    let gateway = Gateway::with(&test_env.nats.url(), |_| String::new(), tables).await;
     let host = gateway.address.clone();
     let mut connections = Vec::new();
     for _ in 0..SENDERS {
@@ -90,7 +90,7 @@ async fn accepted_commands_in_a_second_compared_with_the_bus() {
         connections.push(tokio::sync::Mutex::new(Connection { stream, buffer: Vec::new() }));
     }
     let target = "dev".parse().unwrap();
-    let client = Arc::new(stage.client.clone());
+    let client = Arc::new(test_env.client.clone());
     let mut rounds = Vec::new();
     for round in 0..3 {
         let bare = rate(async |_, number| {

@@ -7,17 +7,17 @@ use crate::mesh_settings;
 use crate::support;
 use crate::support::http::Issuer;
 use crate::support::nats::NatsServer;
-use crate::support::plane::Plane;
-use crate::support::worker::Stage;
+use crate::support::own_control_plane::ControlPlane;
+use crate::support::worker::WorkerEnv;
 
 #[tokio::test]
 async fn token_of_github_actions_installs_a_mesh_and_waits_for_it() {
     if support::charts::are_missing() {
         return;
     }
-    let plane = Plane::start().await;
+    let plane = ControlPlane::start().await;
     let path = plane.kubeconfig();
-    let stage = Stage::on(NatsServer::start().await, |config| {
+    let test_env = WorkerEnv::on(NatsServer::start().await, |config| {
         let mut target = config.targets["dev"].clone();
         target.kubeconfig = Some(path.clone());
         config.targets.insert("prod".to_owned(), target);
@@ -28,9 +28,9 @@ async fn token_of_github_actions_installs_a_mesh_and_waits_for_it() {
     let admin = Kubeconfig::read_from(&path).unwrap();
     let admin = kube::Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
     let standin = tokio::spawn(support::istiod::without_validation(kube::Client::try_from(admin).unwrap()));
-    let _worker = stage.worker("w").await;
+    let _worker = test_env.worker("w").await;
     let issuer = Issuer::new();
-    let gateway = gateway(&stage, &issuer, &Issuer::new()).await;
+    let gateway = gateway(&test_env, &issuer, &Issuer::new()).await;
     // No node runs the pods of a gateway.
     let data = r#"{"version":"1.30.3","profile":"minimal","wait":"0s"}"#;
     let output = run_action(&gateway, &issuer, ("mesh.install", data), "4m").await;

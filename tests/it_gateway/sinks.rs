@@ -23,7 +23,7 @@ use crate::gateway::PATIENCE;
 use crate::support::eventually::eventually;
 use crate::support::http::Server;
 use crate::support::nats::NatsServer;
-use crate::support::worker::{Stage, succeeded, toml};
+use crate::support::worker::{WorkerEnv, succeeded, toml};
 
 fn sink(endpoint: &Endpoint) -> Sink {
     Sink {
@@ -42,8 +42,8 @@ struct InProcess {
 }
 
 impl InProcess {
-    async fn start(stage: &Stage, sinks: &[(&str, Sink)]) -> Self {
-        let mut config = stage.config.clone();
+    async fn start(test_env: &WorkerEnv, sinks: &[(&str, Sink)]) -> Self {
+        let mut config = test_env.config.clone();
         config.gateway = Gateway {
             listen: ([127, 0, 0, 1], 0).into(),
             metrics_listen: Some(([127, 0, 0, 1], 0).into()),
@@ -94,13 +94,13 @@ pub fn origin(id: &str, source: &str) -> Origin {
     }
 }
 
-pub async fn publish(stage: &Stage, origin: &Origin, result: &ResultData) {
+pub async fn publish(test_env: &WorkerEnv, origin: &Origin, result: &ResultData) {
     let event = result_event(origin, OffsetDateTime::now_utc(), result).unwrap();
-    stage.client.bus().commit_result(origin, &event, Retention::Full).await.unwrap();
+    test_env.client.bus().commit_result(origin, &event, Retention::Full).await.unwrap();
 }
 
-pub async fn dead_letters(stage: &Stage) -> Vec<sailhand::client::DeadLetter> {
-    stage.client.dead_letters(&undelivered()).await.unwrap()
+pub async fn dead_letters(test_env: &WorkerEnv) -> Vec<sailhand::client::DeadLetter> {
+    test_env.client.dead_letters(&undelivered()).await.unwrap()
 }
 
 fn undelivered() -> Filter {
@@ -109,14 +109,14 @@ fn undelivered() -> Filter {
 
 #[tokio::test]
 async fn results_and_chosen_events_are_posted_in_both_modes() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let (binary, structured) =
         (Endpoint::start(|_| Reply::status(204)).await, Endpoint::start(|_| Reply::status(202)).await);
     let folder = TempDir::with_prefix("sailhand-sink-").unwrap();
     let secret_file = folder.path().join("secret");
     std::fs::write(&secret_file, "0123456789abcdef-sink\n").unwrap();
     let _gateway = InProcess::start(
-        &stage,
+        &test_env,
         &[
             ("binary", sink(&binary)),
             (
@@ -143,10 +143,10 @@ async fn results_and_chosen_events_are_posted_in_both_modes() {
             deadline: "2026-01-31T12:00:00Z".to_owned(),
         });
         let event = progress_event(origin, 1, (1, 1), "w", OffsetDateTime::now_utc(), &started).unwrap();
-        stage.client.bus().publish_event(origin, "started", &event).await.unwrap();
-        publish(&stage, origin, &ResultData { outcome: Outcome::Failed, ..succeeded() }).await;
+        test_env.client.bus().publish_event(origin, "started", &event).await.unwrap();
+        publish(&test_env, origin, &ResultData { outcome: Outcome::Failed, ..succeeded() }).await;
     }
-    publish(&stage, &origin("3", "/ci/shop"), &succeeded()).await;
+    publish(&test_env, &origin("3", "/ci/shop"), &succeeded()).await;
 
     let posted = binary.wait_for(3).await;
     let first = posted.iter().find(|request| request.header("ce-commandid") == Some("a%20b")).unwrap();
@@ -175,7 +175,7 @@ async fn results_and_chosen_events_are_posted_in_both_modes() {
 
 #[tokio::test]
 async fn refused_and_too_old_events_become_dead_letters() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let refuses = Endpoint::start(|_| Reply::status(415).with_body("no such\r\nmedia type")).await;
     // A redirect of a POST would become a GET that answers 200.
     let redirects = Endpoint::start(|request| {
@@ -187,16 +187,16 @@ async fn refused_and_too_old_events_become_dead_letters() {
     })
     .await;
     let old = Sink { give_up_after: Duration::from_secs(1), ..sink(&redirects) };
-    let gateway = InProcess::start(&stage, &[("refuses", sink(&refuses)), ("redirects", old)]).await;
-    publish(&stage, &origin("1", "/ci/shop"), &succeeded()).await;
+    let gateway = InProcess::start(&test_env, &[("refuses", sink(&refuses)), ("redirects", old)]).await;
+    publish(&test_env, &origin("1", "/ci/shop"), &succeeded()).await;
     let letters = eventually("two dead letters", PATIENCE, async || {
-        Some(dead_letters(&stage).await).filter(|letters| letters.len() == 2)
+        Some(dead_letters(&test_env).await).filter(|letters| letters.len() == 2)
     })
     .await;
     for letter in &letters {
         assert_eq!((letter.code.as_str(), letter.command.as_str()), ("SH3814", origin("1", "/ci/shop").key.as_str()));
         assert_eq!(letter.event.as_ref().unwrap()["commandid"], "1");
-        let refused = stage.client.replay(letter).await.unwrap_err().to_string();
+        let refused = test_env.client.replay(letter).await.unwrap_err().to_string();
         assert!(refused.contains("did not accept"), "{refused}");
     }
     let message = |name: &str| letters.iter().find(|it| it.worker == format!("sink {name}")).unwrap().message.clone();
@@ -217,14 +217,14 @@ async fn refused_and_too_old_events_become_dead_letters() {
 
 #[tokio::test]
 async fn endpoint_that_asks_for_a_delay_gets_it() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let endpoint = Endpoint::start(|request| {
         if request.number == 0 { Reply::status(503).with_header("Retry-After: 1") } else { Reply::status(200) }
     })
     .await;
     let slow = Sink { max_retry_delay: Duration::from_secs(5), ..sink(&endpoint) };
-    let _gateway = InProcess::start(&stage, &[("busy", slow)]).await;
-    publish(&stage, &origin("1", "/ci/shop"), &succeeded()).await;
+    let _gateway = InProcess::start(&test_env, &[("busy", slow)]).await;
+    publish(&test_env, &origin("1", "/ci/shop"), &succeeded()).await;
     let posted = endpoint.wait_for(2).await;
     assert!(posted[1].at - posted[0].at >= Duration::from_millis(950), "{:?}", posted[1].at - posted[0].at);
     assert_eq!(posted[0].header("ce-id"), posted[1].header("ce-id"), "the repetition is the same event");
@@ -233,15 +233,15 @@ async fn endpoint_that_asks_for_a_delay_gets_it() {
 #[tokio::test]
 async fn result_is_at_the_sink_within_100_ms() {
     const RESULTS: usize = 200;
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let endpoint = Endpoint::start(|_| Reply::status(200)).await;
-    let _gateway = InProcess::start(&stage, &[("fast", sink(&endpoint))]).await;
+    let _gateway = InProcess::start(&test_env, &[("fast", sink(&endpoint))]).await;
     let mut published = BTreeMap::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     for number in 0..RESULTS {
         ticks.tick().await;
         let origin = origin(&number.to_string(), "/ci/shop");
-        publish(&stage, &origin, &succeeded()).await;
+        publish(&test_env, &origin, &succeeded()).await;
         published.insert(number.to_string(), Instant::now());
     }
     let posted = endpoint.wait_for(RESULTS).await;
@@ -257,7 +257,7 @@ async fn result_is_at_the_sink_within_100_ms() {
 }
 
 /// One seed: results while gateway, endpoint and sometimes the bus fail at random moments.
-async fn run_seed(stage: &mut Stage, seed: u64) -> Result<String, String> {
+async fn run_seed(test_env: &mut WorkerEnv, seed: u64) -> Result<String, String> {
     const RESULTS: usize = 12;
     let mut random = SmallRng::seed_from_u64(seed);
     let replies = std::sync::Mutex::new(SmallRng::seed_from_u64(seed ^ 0xD00E));
@@ -280,22 +280,22 @@ async fn run_seed(stage: &mut Stage, seed: u64) -> Result<String, String> {
     let name = format!("s{seed}");
     let settings = Sink { timeout: Duration::from_millis(150), ..sink(&endpoint) };
     let sinks = [(name.as_str(), settings)];
-    let mut gateway = InProcess::start(stage, &sinks).await;
+    let mut gateway = InProcess::start(test_env, &sinks).await;
     let mut kills = 0;
     let source = format!("/seed/{seed}");
     for number in 0..RESULTS {
-        publish(stage, &origin(&number.to_string(), &source), &succeeded()).await;
+        publish(test_env, &origin(&number.to_string(), &source), &succeeded()).await;
         match random.random_range(0..10) {
             0..3 => {
                 kills += 1;
                 gateway.kill();
                 // Results while no gateway runs.
                 if random.random_bool(0.5) {
-                    publish(stage, &origin(&format!("{number}-alone"), &source), &succeeded()).await;
+                    publish(test_env, &origin(&format!("{number}-alone"), &source), &succeeded()).await;
                 }
-                gateway = InProcess::start(stage, &sinks).await;
+                gateway = InProcess::start(test_env, &sinks).await;
             }
-            3 if seed.is_multiple_of(5) => stage.nats.restart().await,
+            3 if seed.is_multiple_of(5) => test_env.nats.restart().await,
             4..6 => tokio::time::sleep(Duration::from_millis(random.random_range(0..40))).await,
             _ => {}
         }
@@ -310,7 +310,7 @@ async fn run_seed(stage: &mut Stage, seed: u64) -> Result<String, String> {
             .filter_map(|request| request.header("ce-commandid").map(str::to_owned))
             .collect();
         // The client may still reconnect.
-        let letters = stage.client.dead_letters(&undelivered()).await.unwrap_or_default();
+        let letters = test_env.client.dead_letters(&undelivered()).await.unwrap_or_default();
         let dead: BTreeSet<String> = letters
             .iter()
             .filter(|letter| letter.worker == format!("sink {name}"))
@@ -333,10 +333,10 @@ async fn no_event_is_lost_when_gateway_endpoint_and_bus_fail() {
     const LANES: u64 = 4;
     let only: Option<u64> = std::env::var("SEEDS").ok().and_then(|seed| seed.parse().ok());
     let lanes = (0..LANES).map(|lane| async move {
-        let mut stage = Stage::on(NatsServer::start().await, |config: &mut Config| config.targets.clear()).await;
+        let mut test_env = WorkerEnv::on(NatsServer::start().await, |config: &mut Config| config.targets.clear()).await;
         let mut failures = Vec::new();
         for seed in (lane..100).step_by(4).filter(|seed| only.is_none_or(|only| only == *seed)) {
-            match run_seed(&mut stage, seed).await {
+            match run_seed(&mut test_env, seed).await {
                 Ok(done) => println!("seed {seed}: {done}"),
                 Err(failure) => failures.push(failure),
             }
@@ -350,10 +350,10 @@ async fn no_event_is_lost_when_gateway_endpoint_and_bus_fail() {
 /// The same with processes: SIGKILL of the gateway and of nats-server, and an endpoint that is gone for a while.
 #[tokio::test]
 async fn no_event_is_lost_when_processes_are_killed() {
-    let mut stage = Stage::on(NatsServer::start().await, |config: &mut Config| config.targets.clear()).await;
+    let mut test_env = WorkerEnv::on(NatsServer::start().await, |config: &mut Config| config.targets.clear()).await;
     let mut endpoint = Endpoint::start(|_| Reply::status(200)).await;
     let folder = TempDir::with_prefix("sailhand-sink-").unwrap();
-    let mut config = stage.config.clone();
+    let mut config = test_env.config.clone();
     config.gateway.listen = ([127, 0, 0, 1], 0).into();
     config.gateway.sinks.insert("all".to_owned(), sink(&endpoint));
     let file = folder.path().join("gateway.toml");
@@ -368,7 +368,7 @@ async fn no_event_is_lost_when_processes_are_killed() {
     for round in 0..4 {
         for number in 0..10 {
             let id = format!("{round}-{number}");
-            publish(&stage, &origin(&id, "/ci/shop"), &succeeded()).await;
+            publish(&test_env, &origin(&id, "/ci/shop"), &succeeded()).await;
             expected.insert(id);
             if number == 5 {
                 match round {
@@ -376,7 +376,7 @@ async fn no_event_is_lost_when_processes_are_killed() {
                         drop(gateway); // SIGKILL
                         gateway = start().await;
                     }
-                    1 => stage.nats.restart().await,
+                    1 => test_env.nats.restart().await,
                     2 => endpoint.stop(),
                     _ => {}
                 }
