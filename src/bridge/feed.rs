@@ -26,7 +26,7 @@ const REPLAY: time::Duration = time::Duration::minutes(15);
 /// Delay of a result that no stream has sent; it grows, because a client may read slowly for long.
 const REPEAT: retry::Policy = retry::Policy { first: Duration::from_secs(1), cap: Duration::from_secs(15) };
 
-/// What the readers of the bus need.
+/// State that the readers of the bus share.
 pub(super) struct Feed {
     pub client: Client,
     pub hub: Arc<Hub>,

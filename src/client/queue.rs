@@ -197,7 +197,7 @@ impl QueuedMessage {
         self.settle(AckKind::Ack).await
     }
 
-    /// Asks for another delivery after a delay.
+    /// Requests another delivery after a delay.
     ///
     /// # Errors
     /// When there is no connection; the message is delivered again anyway.
