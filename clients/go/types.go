@@ -212,8 +212,9 @@ const (
 type Driver string
 
 const (
-	DriverExec      Driver = "exec"
-	DriverSimulated Driver = "simulated"
+	DriverExec        Driver = "exec"
+	DriverPortForward Driver = "port_forward"
+	DriverSimulated   Driver = "simulated"
 )
 
 // ConformanceRunParams: parameters of `conformance.run`.
@@ -229,12 +230,14 @@ type ConformanceRunParams struct {
 	Driver *Driver `json:"driver,omitempty"`
 
 	// Image with the `server` and `client` of Istio's echo test application, such as one of a mirror.
+	// With `driver: port_forward` an image with the contract of learn-layer5, by default
+	// `layer5/learn-layer5:latest`.
 	Image *string `json:"image,omitempty"`
 
 	// Leave the test namespaces in the cluster for a look. They are deleted by a run a day later.
 	KeepNamespace *bool `json:"keep_namespace,omitempty"`
 
-	// Groups of cases that run at the same time. Each has two to five pods.
+	// Cases that run at the same time: groups of cases that share pods, or cases that are independent.
 	Parallel *int64 `json:"parallel,omitempty"`
 
 	// Limit for the workloads to become ready, at most 10m.

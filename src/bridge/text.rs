@@ -35,7 +35,7 @@ pub fn warning(reference: &Reference, text: &str) -> EventsResponse {
     event(EventType::Warn, reference, text, "")
 }
 
-/// Tells a stream that it has missed events. Results that no stream has sent follow.
+/// Warning that a stream has missed events. Results that no stream has sent follow.
 #[must_use]
 pub fn gap() -> EventsResponse {
     EventsResponse {

@@ -148,7 +148,7 @@ fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
 fn pairs(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, Refusal> {
     let part = |name: &str| name.starts_with("ce-") || name == "content-type";
     let pairs = headers.iter().filter(|(name, _)| part(name.as_str())).map(|(name, value)| {
-        // The binding asks for percent-encoding; the SDK for Go, and Knative with it, sends UTF-8.
+        // The binding requires percent-encoding; the SDK for Go, and Knative with it, sends UTF-8.
         let text = std::str::from_utf8(value.as_bytes());
         text.map(|text| (name.as_str(), text)).map_err(|_| Refusal::Invalid(format!("the header {name} is not UTF-8")))
     });

@@ -38,7 +38,7 @@ enum Verdict {
     Accepted,
     /// No repetition changes it.
     Refused(String),
-    /// Repeated, not before the delay that the endpoint asks for.
+    /// Repeated, not before the delay that the endpoint requests.
     Again(String, Option<Duration>),
 }
 
@@ -76,7 +76,7 @@ struct Sink {
 }
 
 /// Creates the consumers of all sinks, so that no event of a later command is missed, and posts until `stop`. The tasks end
-/// when the requests that have begun have ended.
+/// when the requests that have started have ended.
 ///
 /// # Errors
 /// [`Error`].
@@ -114,7 +114,7 @@ pub(super) async fn start(
 }
 
 impl Sink {
-    /// The consumers: one of results and one of events, as far as `kinds` asks for them.
+    /// The consumers: one of results and one of events, as far as `kinds` lists them.
     fn queues(&self) -> Vec<QueueOptions> {
         let (results, events): (Vec<String>, Vec<String>) =
             self.settings.kinds.iter().cloned().partition(|kind| kind == RESULT);

@@ -170,7 +170,7 @@ export interface ConfigWatchAnalyzeParams {
 export type Plane = "sidecar" | "ambient";
 
 /** How requests are sent. */
-export type Driver = "exec" | "simulated";
+export type Driver = "exec" | "port_forward" | "simulated";
 
 /** Parameters of `conformance.run`. */
 export interface ConformanceRunParams {
@@ -183,11 +183,18 @@ export interface ConformanceRunParams {
   data_plane?: Plane;
   /** How requests are sent. */
   driver?: Driver;
-  /** Image with the `server` and `client` of Istio's echo test application, such as one of a mirror. */
+  /**
+   * Image with the `server` and `client` of Istio's echo test application, such as one of a mirror.
+   * With `driver: port_forward` an image with the contract of learn-layer5, by default
+   * `layer5/learn-layer5:latest`.
+   */
   image?: string;
   /** Leave the test namespaces in the cluster for a look. They are deleted by a run a day later. */
   keep_namespace?: boolean;
-  /** Groups of cases that run at the same time. Each has two to five pods. */
+  /**
+   * Cases that run at the same time: groups of cases that share pods, or cases that are
+   * independent.
+   */
   parallel?: number;
   /** Limit for the workloads to become ready, at most 10m. */
   ready_timeout?: string;

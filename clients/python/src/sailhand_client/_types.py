@@ -172,7 +172,7 @@ ConfigWatchAnalyzeParams = TypedDict(
 Plane = Literal["sidecar", "ambient"]
 
 # How requests are sent.
-Driver = Literal["exec", "simulated"]
+Driver = Literal["exec", "port_forward", "simulated"]
 
 # Parameters of `conformance.run`.
 ConformanceRunParams = TypedDict(
@@ -186,12 +186,14 @@ ConformanceRunParams = TypedDict(
         # How requests are sent.
         "driver": "NotRequired[Driver]",
         # Image with the `server` and `client` of Istio's echo test application, such as one of a
-        # mirror.
+        # mirror. With `driver: port_forward` an image with the contract of learn-layer5, by default
+        # `layer5/learn-layer5:latest`.
         "image": "NotRequired[str]",
         # Leave the test namespaces in the cluster for a look. They are deleted by a run a day
         # later.
         "keep_namespace": "NotRequired[bool]",
-        # Groups of cases that run at the same time. Each has two to five pods.
+        # Cases that run at the same time: groups of cases that share pods, or cases that are
+        # independent.
         "parallel": "NotRequired[int]",
         # Limit for the workloads to become ready, at most 10m.
         "ready_timeout": "NotRequired[str]",
