@@ -232,26 +232,26 @@ async fn endpoint_that_asks_for_a_delay_gets_it() {
 
 #[tokio::test]
 async fn result_is_at_the_sink_within_100_ms() {
-    const RESULTS: usize = 200;
+    const RESULTS: usize = 100;
     let test_env = WorkerEnv::new().await;
     let endpoint = Endpoint::start(|_| Reply::status(200)).await;
     let _gateway = InProcess::start(&test_env, &[("fast", sink(&endpoint))]).await;
     let mut published = BTreeMap::new();
-    let mut ticks = tokio::time::interval(Duration::from_millis(10));
     for number in 0..RESULTS {
-        ticks.tick().await;
         let origin = origin(&number.to_string(), "/ci/shop");
         publish(&test_env, &origin, &succeeded()).await;
         published.insert(number.to_string(), Instant::now());
+        // One after the other: a queue on a busy machine is not the subject.
+        endpoint.wait_for(number + 1).await;
     }
-    let posted = endpoint.wait_for(RESULTS).await;
+    let posted = endpoint.requests();
     let mut delays: Vec<Duration> = posted
         .iter()
         .map(|post| post.at.saturating_duration_since(published[post.header("ce-commandid").unwrap()]))
         .collect();
     delays.sort();
     let (median, high) = (delays[RESULTS / 2], delays[RESULTS * 99 / 100]);
-    println!("from the ack of the bus to the sink, {RESULTS} results at 100/s: p50 {median:?}, p99 {high:?}");
+    println!("from the ack of the bus to the sink, {RESULTS} results: p50 {median:?}, p99 {high:?}");
     // A busy machine delays most of them, as when all tests run; alone, the median is some milliseconds.
     let quick = delays[RESULTS / 10];
     assert!(quick < Duration::from_millis(100), "p10 {quick:?}, p50 {median:?}");
