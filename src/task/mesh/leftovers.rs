@@ -9,6 +9,7 @@ use super::facts::list;
 use crate::analysis::istio::membership::LABELS;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Component, ObservedMesh, usage};
+use crate::prose::plural;
 use crate::task::Error;
 
 /// Objects of one kind that are named.
@@ -209,8 +210,8 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     let proxies: Vec<_> = meshed(cluster).await?.iter().filter_map(usage::proxy).collect();
     if let Some(first) = proxies.first() {
         left.push(format!(
-            "{} pods with a proxy, such as {}/{}: restart them",
-            proxies.len(),
+            "{} with a proxy, such as {}/{}: restart them",
+            plural(proxies.len(), "pod"),
             first.namespace,
             first.name
         ));
