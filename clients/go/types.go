@@ -43,7 +43,7 @@ type AddonApplyParams struct {
 	// Take fields over from other field managers.
 	Force *bool `json:"force,omitempty"`
 
-	// Where it goes, Istio's namespace or another; the other addons are looked for there too.
+	// Its namespace, Istio's or another. The other addons are expected there too.
 	Namespace *string `json:"namespace,omitempty"`
 
 	// The Prometheus that Grafana and Kiali ask, where it is not this worker's in `namespace`: any
@@ -83,7 +83,7 @@ type AddonRemoveParams struct {
 	// Where it is.
 	Namespace *string `json:"namespace,omitempty"`
 
-	// How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+	// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
 	Wait *string `json:"wait,omitempty"`
 }
 
@@ -181,7 +181,7 @@ type ConfigDeleteParams struct {
 	// it they stay, and the installation keeps them. Needs `confirm`.
 	Purge *bool `json:"purge,omitempty"`
 
-	// Wait until the objects are gone, at most so long, such as `60s`. When absent, the worker waits
+	// Longest time to wait until the objects are deleted, such as `60s`. When absent, the worker waits
 	// between the phases of the deletion, at most a minute for each, and not for the last one.
 	Wait *string `json:"wait,omitempty"`
 }
@@ -196,7 +196,7 @@ type ConfigWatchAnalyzeParams struct {
 	// again; `expirytime` bounds it in any case.
 	Duration *string `json:"duration,omitempty"`
 
-	// Tell findings of these namespaces only; of all when empty. What is read stays the same.
+	// Publish findings of these namespaces only; of all when empty. The same objects are read.
 	Namespaces []string `json:"namespaces,omitempty"`
 }
 
@@ -213,7 +213,7 @@ type Driver string
 
 const (
 	DriverExec        Driver = "exec"
-	DriverPortForward Driver = "port_forward"
+	DriverPortForward Driver = "port-forward"
 	DriverSimulated   Driver = "simulated"
 )
 
@@ -230,7 +230,7 @@ type ConformanceRunParams struct {
 	Driver *Driver `json:"driver,omitempty"`
 
 	// Image with the `server` and `client` of Istio's echo test application, such as one of a mirror.
-	// With `driver: port_forward` an image with the contract of learn-layer5, by default
+	// With `driver: port-forward` an image with the contract of learn-layer5, by default
 	// `layer5/learn-layer5:latest`.
 	Image *string `json:"image,omitempty"`
 
@@ -253,7 +253,7 @@ type ConformanceRunParams struct {
 	Timeout *string `json:"timeout,omitempty"`
 }
 
-// InstanceKind: what a server is.
+// InstanceKind: kind of a server.
 type InstanceKind string
 
 const (
@@ -288,7 +288,7 @@ type ConnectionApplyParams struct {
 	// Report what would be written, write nothing.
 	DryRun *bool `json:"dry_run,omitempty"`
 
-	// What the server is.
+	// Kind of the server.
 	Kind InstanceKind `json:"kind"`
 
 	// Name of the connection in this target.
@@ -363,7 +363,7 @@ type ConnectionWatchParams struct {
 	Outside *bool `json:"outside,omitempty"`
 }
 
-// Way: the way that a command asks for.
+// Way: the way of delivery that a command requests.
 type Way string
 
 const (
@@ -540,8 +540,8 @@ type MeshInstallParams struct {
 	// Which components, and the values of the charts that go with them.
 	Profile *Profile `json:"profile,omitempty"`
 
-	// Delete gateways, the CNI plugin and ztunnel that this revision has and the command no longer
-	// asks for. Without consent such a command is refused.
+	// Delete gateways, the CNI plugin and ztunnel that this revision has and the command does not
+	// contain. Without consent such a command is refused.
 	PruneComponents *bool `json:"prune_components,omitempty"`
 
 	// Names of Secrets to pull images with.
@@ -709,7 +709,7 @@ type MeshUpgradeParams struct {
 	// revision.
 	To *string `json:"to,omitempty"`
 
-	// The last stage to do; the next command goes on from there. All when absent, but workloads are
+	// The last stage to do; the next command continues from there. All when absent, but workloads are
 	// restarted in place only when this says so.
 	Until *Stage `json:"until,omitempty"`
 
@@ -771,7 +771,7 @@ type SubjectWorkload struct {
 	Namespace string `json:"namespace"`
 }
 
-// Subject: what the signals are about.
+// Subject: scope of the signals.
 type Subject struct {
 	Mesh map[string]any `json:"mesh,omitempty"`
 
@@ -807,7 +807,7 @@ type MetricsQueryParams struct {
 	// Which responses count as errors.
 	Errors *ErrorClass `json:"errors,omitempty"`
 
-	// What the signals are about; the whole mesh when absent.
+	// Scope of the signals; the whole mesh when absent.
 	Of *Subject `json:"of,omitempty"`
 
 	// A Service of the target instead of a connection.
@@ -1084,7 +1084,7 @@ type SampleRemoveParams struct {
 	// Where it is; a namespace of the application's name when absent.
 	Namespace *string `json:"namespace,omitempty"`
 
-	// How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+	// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
 	Wait *string `json:"wait,omitempty"`
 }
 
@@ -1128,7 +1128,7 @@ type ScrapeApplyParams struct {
 	// Labels of the monitors besides those that the Prometheus object's selectors require.
 	Labels map[string]string `json:"labels,omitempty"`
 
-	// What is scraped; everything when empty.
+	// Parts that are scraped; all when empty.
 	Monitors []Monitor `json:"monitors,omitempty"`
 
 	// Namespace of the monitors. When absent, the first of these in which the Prometheus object reads
@@ -1169,7 +1169,7 @@ type SmiInstallParams struct {
 	// Namespace of the controller.
 	Namespace *string `json:"namespace,omitempty"`
 
-	// Number of controllers. One leads, the others take over when it is gone.
+	// Number of controllers. One leads, the others take over when it ends.
 	Replicas *int64 `json:"replicas,omitempty"`
 
 	// Root namespace of the mesh, which has the ConfigMap `istio` with the trust domain.
@@ -1194,7 +1194,7 @@ type SmiRemoveParams struct {
 	// Root namespace of the mesh, as in `smi.install`.
 	RootNamespace *string `json:"root_namespace,omitempty"`
 
-	// How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+	// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
 	Wait *string `json:"wait,omitempty"`
 }
 
@@ -1465,7 +1465,7 @@ type TrafficClearParams struct {
 	Service *string `json:"service,omitempty"`
 }
 
-// AddonApplyAction: what happened to an object, or would happen in a dry run.
+// AddonApplyAction: the action on an object; in a dry run, the action that would be taken.
 type AddonApplyAction string
 
 const (
@@ -1529,7 +1529,7 @@ type Problem struct {
 
 // ObjectReport: one object's line in a report.
 type ObjectReport struct {
-	// What was done.
+	// The action.
 	Action AddonApplyAction `json:"action"`
 
 	// In a dry run: the fields that would change.
@@ -1574,11 +1574,11 @@ type AddonApplyReport struct {
 	// Its version.
 	Version string `json:"version"`
 
-	// What it lacks to be of use.
+	// Missing parts without which it shows nothing.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// AttemptedObject: what an attempt did to one object.
+// AttemptedObject: what an attempt did with an object.
 type AttemptedObject struct {
 	// `created`, `configured`, `recreated`, `pruned`, `deleted` or `failed`.
 	Action string `json:"action"`
@@ -1587,7 +1587,7 @@ type AttemptedObject struct {
 	Object string `json:"object"`
 }
 
-// EarlierAttempt: an attempt that failed and that another one followed.
+// EarlierAttempt: a failed attempt that was followed by another one.
 type EarlierAttempt struct {
 	// Its number, from 1.
 	Attempt int64 `json:"attempt"`
@@ -1598,13 +1598,13 @@ type EarlierAttempt struct {
 	// The objects that it wrote, deleted or failed to write, at most 20.
 	Objects []AttemptedObject `json:"objects,omitempty"`
 
-	// Number of such objects that are not in `objects`. Default: 0.
+	// Number of further objects that `objects` does not contain. Default: 0.
 	ObjectsOmitted *int64 `json:"objects_omitted,omitempty"`
 
 	// Why it failed.
 	Problem Problem `json:"problem"`
 
-	// The worker that made it.
+	// The worker that executed it.
 	Worker string `json:"worker"`
 }
 
@@ -1620,32 +1620,32 @@ const (
 	OutcomeSuperseded Outcome = "superseded"
 )
 
-// ResultData: `data` of a result. There is exactly one for each command.
+// ResultData: `data` of a result. Each command has exactly one.
 type ResultData struct {
-	// Attempts started; 0 for what was not tried.
+	// Attempts started; 0 for a command that was not executed.
 	Attempts int64 `json:"attempts"`
 
-	// Whether an attempt wrote to the cluster. One that died, or had no answer, while it wrote is
-	// taken to have.
+	// Whether an attempt wrote to the cluster. True when a worker crashed, or got no answer, while it
+	// wrote.
 	Changed bool `json:"changed"`
 
-	// The attempts that failed before the last one, oldest first, at most 16. An attempt whose process
-	// died is missing.
+	// The attempts that failed before the last one, oldest first, at most 16. An attempt whose worker
+	// crashed is missing.
 	EarlierAttempts []EarlierAttempt `json:"earlier_attempts,omitempty"`
 
 	// When it ended, RFC 3339.
 	Ended string `json:"ended"`
 
-	// Why, when it did not succeed.
+	// The error; absent after a success.
 	Error *Problem `json:"error,omitempty"`
 
-	// Revision of the lease it was done under; 0 without one.
+	// Fence of the lease of the last attempt; 0 without a lease.
 	Fence int64 `json:"fence"`
 
 	// How it ended.
 	Outcome Outcome `json:"outcome"`
 
-	// The worker that ended it.
+	// The worker that published the result.
 	Worker string `json:"worker"`
 }
 
@@ -1678,11 +1678,11 @@ type AddonRemoveReport struct {
 	// Its version.
 	Version string `json:"version"`
 
-	// What it lacks to be of use.
+	// Missing parts without which it shows nothing.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Cancelled: what came of asking for a command to end.
+// Cancelled: outcome of a request to cancel a command.
 type Cancelled string
 
 const (
@@ -1693,16 +1693,16 @@ const (
 
 // CancelReport: report of `cancel`.
 type CancelReport struct {
-	// What came of it.
+	// Outcome of the request.
 	Cancelled Cancelled `json:"cancelled"`
 
 	// The command's key.
 	Command string `json:"command"`
 }
 
-// Attachment: where the rest of a report is.
+// Attachment: reference to a part of a report.
 type Attachment struct {
-	// How many bytes it has.
+	// Size of the object, bytes.
 	Bytes int64 `json:"bytes"`
 
 	// `nats-object://<bucket>/<sha256>`: an object of this name in that bucket, with this digest.
@@ -1714,13 +1714,13 @@ type CodeReport struct {
 	// How many findings have it.
 	Count int64 `json:"count"`
 
-	// What to do.
+	// Remedy.
 	Remedy string `json:"remedy"`
 
-	// What is the matter.
+	// Title of the code.
 	Title string `json:"title"`
 
-	// A page about it.
+	// URL of its page.
 	URL string `json:"url"`
 }
 
@@ -1791,7 +1791,7 @@ type ConfigAnalyzeReport struct {
 	Warnings int64 `json:"warnings"`
 }
 
-// ConfigApplyReport: what a command did to a set of objects, in the order it was done.
+// ConfigApplyReport: the report of a command about a set of objects, in the order of its writes.
 type ConfigApplyReport struct {
 	// Nothing was written.
 	DryRun *bool `json:"dry_run,omitempty"`
@@ -1806,7 +1806,7 @@ type ConfigApplyReport struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// ConfigDeleteReport: what a command did to a set of objects, in the order it was done.
+// ConfigDeleteReport: the report of a command about a set of objects, in the order of its writes.
 type ConfigDeleteReport struct {
 	// Nothing was written.
 	DryRun *bool `json:"dry_run,omitempty"`
@@ -1835,13 +1835,13 @@ type ConfigWatchAnalyzeReport struct {
 	// Findings of severity `info` in the end.
 	Infos int64 `json:"infos"`
 
-	// How many objects were looked at in the end.
+	// Number of objects at the end.
 	Objects int64 `json:"objects"`
 
 	// How many were resolved.
 	Resolved int64 `json:"resolved"`
 
-	// What could not be read in the end, with the reason.
+	// Kinds that could not be read at the end, with the reason.
 	Unread []string `json:"unread,omitempty"`
 
 	// Findings of severity `warning` in the end.
@@ -1886,15 +1886,15 @@ type PhaseEvidence struct {
 	// Whether all checks held.
 	Held bool `json:"held"`
 
-	// What the phase establishes.
+	// Purpose of the phase.
 	Name string `json:"name"`
 
 	// Rounds of checks.
 	Rounds int64 `json:"rounds"`
 }
 
-// ConformanceRunEvidence: what a case sent and saw. Bounded: each list has a limited number of
-// texts.
+// ConformanceRunEvidence: the requests of a case and their answers. Bounded: each list has a
+// limited number of texts.
 type ConformanceRunEvidence struct {
 	// Objects applied: kind and name.
 	Applied []string `json:"applied,omitempty"`
@@ -1928,7 +1928,7 @@ type ConformanceRunEvidence struct {
 	TransportErrors []string `json:"transport_errors,omitempty"`
 }
 
-// CaseKind: what a case checks.
+// CaseKind: the subject of a case.
 type CaseKind string
 
 const (
@@ -1975,7 +1975,7 @@ type CaseResult struct {
 	// Time of this case alone, milliseconds.
 	DurationMs int64 `json:"duration_ms"`
 
-	// What was sent and seen.
+	// The requests and their answers.
 	Evidence ConformanceRunEvidence `json:"evidence"`
 
 	// Feature that the case checks, such as `default_deny`.
@@ -2064,7 +2064,7 @@ type SuiteInfo struct {
 
 // RunInfo: which run an event or report belongs to. The same in every event of one run.
 type RunInfo struct {
-	// What translates SMI objects; empty for other suites.
+	// The adapter that translates SMI objects; empty for other suites.
 	Adapter *AdapterInfo `json:"adapter,omitempty"`
 
 	// Attempt of the command, from 1. An event of a later attempt replaces those of an earlier one.
@@ -2073,11 +2073,11 @@ type RunInfo struct {
 	// The cluster.
 	Cluster ClusterInfo `json:"cluster"`
 
-	// `exec` sends real requests from pods. `simulated` sends none: such a report is no statement
-	// about the cluster.
+	// `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about
+	// the cluster.
 	Driver string `json:"driver"`
 
-	// RFC 3339; absent while the run goes on.
+	// RFC 3339; absent while the run continues.
 	FinishedAt *string `json:"finished_at,omitempty"`
 
 	// The mesh.
@@ -2089,7 +2089,7 @@ type RunInfo struct {
 	// RFC 3339.
 	StartedAt string `json:"started_at"`
 
-	// What was run.
+	// The run.
 	Suite SuiteInfo `json:"suite"`
 }
 
@@ -2234,7 +2234,7 @@ type ConformanceRunReport struct {
 	// Every case, in the order of the suite.
 	Cases []CaseResult `json:"cases"`
 
-	// Namespaces left in the cluster because `keep_namespace` asked for it.
+	// Namespaces left in the cluster because of `keep_namespace`.
 	KeptNamespaces []string `json:"kept_namespaces,omitempty"`
 
 	// The run.
@@ -2247,7 +2247,8 @@ type ConformanceRunReport struct {
 	Summary Summary `json:"summary"`
 }
 
-// ConnectionApplyReport: what a command did to a set of objects, in the order it was done.
+// ConnectionApplyReport: the report of a command about a set of objects, in the order of its
+// writes.
 type ConnectionApplyReport struct {
 	// Nothing was written.
 	DryRun *bool `json:"dry_run,omitempty"`
@@ -2425,7 +2426,7 @@ type Instance struct {
 	// The Service to use; none for a server outside the cluster.
 	Service *ServiceAddress `json:"service,omitempty"`
 
-	// What is known of it.
+	// Its state.
 	State State `json:"state"`
 
 	// Address of a server outside the cluster, as another program is configured with it. sailhand
@@ -2449,7 +2450,8 @@ type ConnectionDiscoverReport struct {
 	Unread []string `json:"unread"`
 }
 
-// ConnectionRemoveReport: what a command did to a set of objects, in the order it was done.
+// ConnectionRemoveReport: the report of a command about a set of objects, in the order of its
+// writes.
 type ConnectionRemoveReport struct {
 	// Nothing was written.
 	DryRun *bool `json:"dry_run,omitempty"`
@@ -2507,7 +2509,7 @@ type DataSourceHealth struct {
 	Message string `json:"message"`
 }
 
-// DashboardApplyAction: what happened to an object, or would happen in a dry run.
+// DashboardApplyAction: the action on an object; in a dry run, the action that would be taken.
 type DashboardApplyAction string
 
 const (
@@ -2522,7 +2524,7 @@ const (
 	DashboardApplyActionFailed     DashboardApplyAction = "failed"
 )
 
-// ItemKind: what an item in Grafana is.
+// ItemKind: kind of an item in Grafana.
 type ItemKind string
 
 const (
@@ -2533,10 +2535,10 @@ const (
 
 // ItemReport: one item in Grafana.
 type ItemReport struct {
-	// What was done.
+	// The action.
 	Action DashboardApplyAction `json:"action"`
 
-	// What it is.
+	// Its kind.
 	Kind ItemKind `json:"kind"`
 
 	// Path below the Grafana's own URL; dashboards only.
@@ -2576,7 +2578,7 @@ type DashboardApplyReport struct {
 	// Version of the Grafana, where it was asked.
 	Version *string `json:"version,omitempty"`
 
-	// What may keep the dashboards from working.
+	// Reasons why the dashboards may show nothing.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -2604,7 +2606,7 @@ type DashboardRemoveReport struct {
 	// Version of the Grafana, where it was asked.
 	Version *string `json:"version,omitempty"`
 
-	// What may keep the dashboards from working.
+	// Reasons why the dashboards may show nothing.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -2625,7 +2627,7 @@ type Finding struct {
 	// For an error: whether `force: true` lets the command run in spite of it. Otherwise false.
 	Forceable *bool `json:"forceable,omitempty"`
 
-	// What the check found.
+	// The message.
 	Message string `json:"message"`
 
 	// How much it matters.
@@ -2677,19 +2679,19 @@ type MeshInstallReport struct {
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
 
+	// Leftovers of Istio in the cluster, one line for each kind.
+	Leftovers []string `json:"leftovers,omitempty"`
+
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
 
-	// What was done to each part, in order.
+	// The report of each component, in order.
 	Parts []PartReport `json:"parts"`
-
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
 
 	// The revision it is about, `default` for the default one; empty for all of them.
 	Revision string `json:"revision"`
 
-	// The version asked for; absent where none is, as when it goes.
+	// The requested version; absent for an uninstallation.
 	Version *string `json:"version,omitempty"`
 }
 
@@ -2753,7 +2755,7 @@ type NamespaceStatus struct {
 	// Its name.
 	Namespace string `json:"namespace"`
 
-	// The revision or tag it asks for; absent in ambient mode.
+	// The revision or tag that it selects; absent in ambient mode.
 	Revision *string `json:"revision,omitempty"`
 }
 
@@ -2762,7 +2764,7 @@ type PartStatus struct {
 	// Which part.
 	Component Component `json:"component"`
 
-	// What a new run would write.
+	// Changes that a new run would write.
 	Drift []ObjectReport `json:"drift"`
 
 	// The revision, the tag or the gateway, where there can be several.
@@ -2777,7 +2779,7 @@ type PartStatus struct {
 	// Version of its chart.
 	Version string `json:"version"`
 
-	// What is not ready, with the reason.
+	// Objects that are not ready, with the reason.
 	Waiting []string `json:"waiting,omitempty"`
 }
 
@@ -2798,7 +2800,7 @@ type MeshStatusReport struct {
 	// Each istiod.
 	ControlPlanes []ControlPlaneStatus `json:"control_planes"`
 
-	// What deserves attention.
+	// Findings.
 	Findings []Finding `json:"findings,omitempty"`
 
 	// Version of the Gateway API's CRDs; `unknown` when they do not say, absent when there are none.
@@ -2810,7 +2812,7 @@ type MeshStatusReport struct {
 	// Namespaces in the mesh.
 	Namespaces []NamespaceStatus `json:"namespaces"`
 
-	// What this worker has installed.
+	// Components that this worker has installed.
 	Parts []PartStatus `json:"parts"`
 
 	// Proxies in all.
@@ -2828,19 +2830,19 @@ type MeshUninstallReport struct {
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
 
+	// Leftovers of Istio in the cluster, one line for each kind.
+	Leftovers []string `json:"leftovers,omitempty"`
+
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
 
-	// What was done to each part, in order.
+	// The report of each component, in order.
 	Parts []PartReport `json:"parts"`
-
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
 
 	// The revision it is about, `default` for the default one; empty for all of them.
 	Revision string `json:"revision"`
 
-	// The version asked for; absent where none is, as when it goes.
+	// The requested version; absent for an uninstallation.
 	Version *string `json:"version,omitempty"`
 }
 
@@ -2852,19 +2854,19 @@ type MeshUpgradeReport struct {
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
 
+	// Leftovers of Istio in the cluster, one line for each kind.
+	Leftovers []string `json:"leftovers,omitempty"`
+
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
 
-	// What was done to each part, in order.
+	// The report of each component, in order.
 	Parts []PartReport `json:"parts"`
-
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
 
 	// The revision it is about, `default` for the default one; empty for all of them.
 	Revision string `json:"revision"`
 
-	// The version asked for; absent where none is, as when it goes.
+	// The requested version; absent for an uninstallation.
 	Version *string `json:"version,omitempty"`
 }
 
@@ -2927,7 +2929,7 @@ type SignalValue struct {
 	// The number; 0 unless `presence` is `value`.
 	Value float64 `json:"value"`
 
-	// Version of the workload, where asked for.
+	// Version of the workload, if requested.
 	Version *string `json:"version,omitempty"`
 }
 
@@ -2943,13 +2945,13 @@ type Signal struct {
 	Unit string `json:"unit"`
 
 	// One value for each service (and version), at most 500. Empty: the store has no series, so there
-	// was no traffic or nothing is scraped; `connection.check` tells which.
+	// was no traffic or nothing is scraped; `connection.check` shows which.
 	Values []SignalValue `json:"values"`
 }
 
 // MetricsQueryReport: report of `metrics.query`.
 type MetricsQueryReport struct {
-	// The signals that were asked for.
+	// The requested signals.
 	Signals []Signal `json:"signals"`
 
 	// The store, as messages name it.
@@ -2991,7 +2993,7 @@ type NamespaceLabelReport struct {
 
 // PingReport: report of `ping`.
 type PingReport struct {
-	// What the parameters said.
+	// The parameter `echo`.
 	Echo *string `json:"echo,omitempty"`
 }
 
@@ -3104,7 +3106,7 @@ type ScrapeApplyReport struct {
 	// The store, as messages name it.
 	Store string `json:"store"`
 
-	// What may keep the store from scraping Istio.
+	// Reasons why the store may not scrape Istio.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -3127,7 +3129,7 @@ type ScrapeRemoveReport struct {
 	// The store, as messages name it.
 	Store string `json:"store"`
 
-	// What may keep the store from scraping Istio.
+	// Reasons why the store may not scrape Istio.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -3161,7 +3163,7 @@ type SmiRemoveReport struct {
 	SmiVersion string `json:"smi_version"`
 }
 
-// Verdict: what a sample shows.
+// Verdict: the verdict on a sample.
 type Verdict string
 
 const (
@@ -3185,7 +3187,7 @@ type Observation struct {
 	// Requests to the canary in the window; 0 without data.
 	Requests float64 `json:"requests"`
 
-	// What it shows.
+	// Its verdict.
 	Verdict Verdict `json:"verdict"`
 
 	// Weight of the canary, percent.
@@ -3200,19 +3202,19 @@ type GateReport struct {
 	// The subset.
 	Canary string `json:"canary"`
 
-	// What was seen at each weight, oldest first; at most 200, of this attempt.
+	// Observations at each weight, oldest first; at most 200, of this attempt.
 	Observations []Observation `json:"observations"`
 
 	// The query whose answers decide on errors; that of the latency has the same labels.
 	Query string `json:"query"`
 
-	// Whether an earlier attempt of the command had begun to move weights.
+	// Whether an earlier attempt of the command had started to move weights.
 	Resumed bool `json:"resumed"`
 
 	// The store, as messages name it.
 	Store string `json:"store"`
 
-	// Its weight that was asked for, percent.
+	// Its requested weight, percent.
 	TargetPercent int64 `json:"target_percent"`
 
 	// Its weight now, percent.
@@ -3296,7 +3298,7 @@ type Change struct {
 
 // ChangedEvent: `data` of `changed`.
 type ChangedEvent struct {
-	// Servers as they are now, with the names of the fields that differ.
+	// Current servers, with the names of the changed fields.
 	Changes []Change `json:"changes"`
 }
 
@@ -3336,22 +3338,22 @@ type ConformanceSummaryEvent struct {
 	Summary Summary `json:"summary"`
 }
 
-// DeadletteredEvent: `data` of `deadlettered`: of an event that is told for each dead letter, also
-// for a message that is no command.
+// DeadletteredEvent: `data` of `deadlettered`, the event that is published for each dead letter,
+// also for a message that is not a command.
 type DeadletteredEvent struct {
-	// How often it had been delivered.
+	// Deliveries of the message.
 	Deliveries int64 `json:"deliveries"`
 
-	// Why, and what a person can do.
+	// The error, with its remedy.
 	Problem Problem `json:"problem"`
 
 	// `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
 	Reason string `json:"reason"`
 
-	// Subject that the message was sent on.
+	// Subject of the message.
 	Subject string `json:"subject"`
 
-	// Who gave it up.
+	// The worker that published the dead letter.
 	Worker string `json:"worker"`
 }
 
@@ -3373,47 +3375,47 @@ type DiscoveredEvent struct {
 // those of each `found` and removes those of each `resolved` has the findings of a complete
 // analysis.
 type FoundEvent struct {
-	// What their codes say, and how often each is in this event.
+	// The codes of these findings, and how often each occurs in this event.
 	Codes map[string]CodeReport `json:"codes,omitempty"`
 
-	// New ones, or other than before in something but their fingerprint.
+	// New findings, and those that have changed except for their fingerprint.
 	Findings []FindingReport `json:"findings"`
 
 	// Whether these are all findings at the start of the watch. Each attempt starts again: consumers
 	// discard earlier findings of this command.
 	First bool `json:"first"`
 
-	// Whether the next event goes on with the same: there are too many findings for one.
+	// Whether the next event continues this one, because one event cannot contain all findings.
 	More bool `json:"more"`
 
-	// What could not be read, with the reason: what a rule would have found there is not known.
+	// Kinds that could not be read, with the reason. Findings about them may be missing.
 	Unread []string `json:"unread,omitempty"`
 }
 
 // LostEvent: `data` of `lost`.
 type LostEvent struct {
-	// Servers that are gone, as they were.
+	// Servers that no longer exist.
 	Instances []Instance `json:"instances"`
 }
 
-// ProgressEvent: one step of a command, for observers.
+// ProgressEvent: a step of a command, for observers.
 type ProgressEvent struct {
-	// Units of the phase that are done.
+	// Completed units of the phase.
 	Done int64 `json:"done"`
 
-	// What happened or is waited for, with the reason, for a person.
+	// What happened or what the command waits for, with the reason; for a person.
 	Message string `json:"message"`
 
 	// The phase, a short stable word: `plan`, `apply`, `prune`, `wait`, `delete`.
 	Phase string `json:"phase"`
 
-	// Units of the phase in all; 0 when not known.
+	// All units of the phase; 0 when their number is unknown.
 	Total int64 `json:"total"`
 }
 
 // ResolvedEvent: `data` of `resolved`.
 type ResolvedEvent struct {
-	// As they were found.
+	// The findings as they were published.
 	Findings []FindingReport `json:"findings"`
 }
 
@@ -3422,10 +3424,10 @@ type RetryingEvent struct {
 	// The attempt that failed.
 	Attempt int64 `json:"attempt"`
 
-	// Milliseconds until the next.
+	// Milliseconds until the next attempt.
 	DelayMs int64 `json:"delay_ms"`
 
-	// Why it failed.
+	// Its error.
 	Problem Problem `json:"problem"`
 }
 
@@ -3434,13 +3436,13 @@ type StartedEvent struct {
 	// 1 for the first.
 	Attempt int64 `json:"attempt"`
 
-	// When it must be done, RFC 3339.
+	// Deadline of the command, RFC 3339.
 	Deadline string `json:"deadline"`
 
 	// The verb.
 	Verb string `json:"verb"`
 
-	// Who does it.
+	// The worker.
 	Worker string `json:"worker"`
 }
 

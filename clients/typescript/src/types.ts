@@ -20,7 +20,7 @@ export interface AddonApplyParams {
   expose?: Expose;
   /** Take fields over from other field managers. */
   force?: boolean;
-  /** Where it goes, Istio's namespace or another; the other addons are looked for there too. */
+  /** Its namespace, Istio's or another. The other addons are expected there too. */
   namespace?: string;
   /**
    * The Prometheus that Grafana and Kiali ask, where it is not this worker's in `namespace`: any
@@ -51,7 +51,7 @@ export interface AddonRemoveParams {
   dry_run?: boolean;
   /** Where it is. */
   namespace?: string;
-  /** How long to wait until everything is gone, such as `2m`; `0s` does not wait. */
+  /** How long to wait until all objects are deleted, such as `2m`; `0s` does not wait. */
   wait?: string;
 }
 
@@ -144,8 +144,8 @@ export interface ConfigDeleteParams {
    */
   purge?: boolean;
   /**
-   * Wait until the objects are gone, at most so long, such as `60s`. When absent, the worker waits
-   * between the phases of the deletion, at most a minute for each, and not for the last one.
+   * Longest time to wait until the objects are deleted, such as `60s`. When absent, the worker
+   * waits between the phases of the deletion, at most a minute for each, and not for the last one.
    */
   wait?: string | null;
 }
@@ -162,7 +162,7 @@ export interface ConfigWatchAnalyzeParams {
    * again; `expirytime` bounds it in any case.
    */
   duration?: string;
-  /** Tell findings of these namespaces only; of all when empty. What is read stays the same. */
+  /** Publish findings of these namespaces only; of all when empty. The same objects are read. */
   namespaces?: string[];
 }
 
@@ -170,7 +170,7 @@ export interface ConfigWatchAnalyzeParams {
 export type Plane = "sidecar" | "ambient";
 
 /** How requests are sent. */
-export type Driver = "exec" | "port_forward" | "simulated";
+export type Driver = "exec" | "port-forward" | "simulated";
 
 /** Parameters of `conformance.run`. */
 export interface ConformanceRunParams {
@@ -185,7 +185,7 @@ export interface ConformanceRunParams {
   driver?: Driver;
   /**
    * Image with the `server` and `client` of Istio's echo test application, such as one of a mirror.
-   * With `driver: port_forward` an image with the contract of learn-layer5, by default
+   * With `driver: port-forward` an image with the contract of learn-layer5, by default
    * `layer5/learn-layer5:latest`.
    */
   image?: string;
@@ -206,7 +206,7 @@ export interface ConformanceRunParams {
   timeout?: string;
 }
 
-/** What a server is. */
+/** Kind of a server. */
 export type InstanceKind = "prometheus" | "grafana";
 
 /** A port of a Service in the target's cluster, and the path below which the API is served. */
@@ -229,7 +229,7 @@ export interface ConnectionApplyParams {
   check?: boolean;
   /** Report what would be written, write nothing. */
   dry_run?: boolean;
-  /** What the server is. */
+  /** Kind of the server. */
   kind: InstanceKind;
   /** Name of the connection in this target. */
   name: string;
@@ -300,7 +300,7 @@ export interface ConnectionWatchParams {
   outside?: boolean;
 }
 
-/** The way that a command asks for. */
+/** The way of delivery that a command requests. */
 export type Way = "auto" | "sidecar" | "operator" | "api";
 
 /** One of the dashboards. */
@@ -428,8 +428,8 @@ export interface MeshInstallParams {
   /** Which components, and the values of the charts that go with them. */
   profile?: Profile;
   /**
-   * Delete gateways, the CNI plugin and ztunnel that this revision has and the command no longer
-   * asks for. Without consent such a command is refused.
+   * Delete gateways, the CNI plugin and ztunnel that this revision has and the command does not
+   * contain. Without consent such a command is refused.
    */
   prune_components?: boolean;
   /** Names of Secrets to pull images with. */
@@ -565,7 +565,7 @@ export interface MeshUpgradeParams {
    */
   to?: string | null;
   /**
-   * The last stage to do; the next command goes on from there. All when absent, but workloads are
+   * The last stage to do; the next command continues from there. All when absent, but workloads are
    * restarted in place only when this says so.
    */
   until?: Stage | null;
@@ -614,7 +614,7 @@ export interface SubjectWorkload {
   namespace: string;
 }
 
-/** What the signals are about. */
+/** Scope of the signals. */
 export interface Subject {
   mesh?: Record<string, unknown>;
   namespace?: SubjectNamespace;
@@ -638,7 +638,7 @@ export interface MetricsQueryParams {
   connection?: string | null;
   /** Which responses count as errors. */
   errors?: ErrorClass;
-  /** What the signals are about; the whole mesh when absent. */
+  /** Scope of the signals; the whole mesh when absent. */
   of?: Subject;
   /** A Service of the target instead of a connection. */
   service?: ServiceAddress | null;
@@ -838,7 +838,7 @@ export interface SampleRemoveParams {
   dry_run?: boolean;
   /** Where it is; a namespace of the application's name when absent. */
   namespace?: string | null;
-  /** How long to wait until everything is gone, such as `2m`; `0s` does not wait. */
+  /** How long to wait until all objects are deleted, such as `2m`; `0s` does not wait. */
   wait?: string;
 }
 
@@ -873,7 +873,7 @@ export interface ScrapeApplyParams {
   interval_s?: number;
   /** Labels of the monitors besides those that the Prometheus object's selectors require. */
   labels?: Record<string, string>;
-  /** What is scraped; everything when empty. */
+  /** Parts that are scraped; all when empty. */
   monitors?: Monitor[];
   /**
    * Namespace of the monitors. When absent, the first of these in which the Prometheus object reads
@@ -909,7 +909,7 @@ export interface SmiInstallParams {
   image: string;
   /** Namespace of the controller. */
   namespace?: string;
-  /** Number of controllers. One leads, the others take over when it is gone. */
+  /** Number of controllers. One leads, the others take over when it ends. */
   replicas?: number;
   /** Root namespace of the mesh, which has the ConfigMap `istio` with the trust domain. */
   root_namespace?: string;
@@ -930,7 +930,7 @@ export interface SmiRemoveParams {
   remove_crds?: boolean;
   /** Root namespace of the mesh, as in `smi.install`. */
   root_namespace?: string;
-  /** How long to wait until everything is gone, such as `2m`; `0s` does not wait. */
+  /** How long to wait until all objects are deleted, such as `2m`; `0s` does not wait. */
   wait?: string;
 }
 
@@ -1147,7 +1147,7 @@ export interface TrafficClearParams {
   service?: string | null;
 }
 
-/** What happened to an object, or would happen in a dry run. */
+/** The action on an object; in a dry run, the action that would be taken. */
 export type AddonApplyAction = "created" | "configured" | "unchanged" | "recreated" | "skipped" | "pruned" | "deleted" | "absent" | "failed";
 
 /** One field that would change. */
@@ -1197,7 +1197,7 @@ export interface Problem {
 
 /** One object's line in a report. */
 export interface ObjectReport {
-  /** What was done. */
+  /** The action. */
   action: AddonApplyAction;
   /** In a dry run: the fields that would change. */
   diff?: FieldChange[];
@@ -1229,11 +1229,11 @@ export interface AddonApplyReport {
   url: string;
   /** Its version. */
   version: string;
-  /** What it lacks to be of use. */
+  /** Missing parts without which it shows nothing. */
   warnings?: string[];
 }
 
-/** What an attempt did to one object. */
+/** What an attempt did with an object. */
 export interface AttemptedObject {
   /** `created`, `configured`, `recreated`, `pruned`, `deleted` or `failed`. */
   action: string;
@@ -1241,7 +1241,7 @@ export interface AttemptedObject {
   object: string;
 }
 
-/** An attempt that failed and that another one followed. */
+/** A failed attempt that was followed by another one. */
 export interface EarlierAttempt {
   /** Its number, from 1. */
   attempt: number;
@@ -1249,40 +1249,40 @@ export interface EarlierAttempt {
   ended: string;
   /** The objects that it wrote, deleted or failed to write, at most 20. */
   objects?: AttemptedObject[];
-  /** Number of such objects that are not in `objects`. Default: 0. */
+  /** Number of further objects that `objects` does not contain. Default: 0. */
   objects_omitted?: number;
   /** Why it failed. */
   problem: Problem;
-  /** The worker that made it. */
+  /** The worker that executed it. */
   worker: string;
 }
 
 /** How a command ended. */
 export type Outcome = "succeeded" | "failed" | "rejected" | "cancelled" | "expired" | "superseded";
 
-/** `data` of a result. There is exactly one for each command. */
+/** `data` of a result. Each command has exactly one. */
 export interface ResultData {
-  /** Attempts started; 0 for what was not tried. */
+  /** Attempts started; 0 for a command that was not executed. */
   attempts: number;
   /**
-   * Whether an attempt wrote to the cluster. One that died, or had no answer, while it wrote is
-   * taken to have.
+   * Whether an attempt wrote to the cluster. True when a worker crashed, or got no answer, while it
+   * wrote.
    */
   changed: boolean;
   /**
-   * The attempts that failed before the last one, oldest first, at most 16. An attempt whose
-   * process died is missing.
+   * The attempts that failed before the last one, oldest first, at most 16. An attempt whose worker
+   * crashed is missing.
    */
   earlier_attempts?: EarlierAttempt[];
   /** When it ended, RFC 3339. */
   ended: string;
-  /** Why, when it did not succeed. */
+  /** The error; absent after a success. */
   error?: Problem | null;
-  /** Revision of the lease it was done under; 0 without one. */
+  /** Fence of the lease of the last attempt; 0 without a lease. */
   fence: number;
   /** How it ended. */
   outcome: Outcome;
-  /** The worker that ended it. */
+  /** The worker that published the result. */
   worker: string;
 }
 
@@ -1306,24 +1306,24 @@ export interface AddonRemoveReport {
   url: string;
   /** Its version. */
   version: string;
-  /** What it lacks to be of use. */
+  /** Missing parts without which it shows nothing. */
   warnings?: string[];
 }
 
-/** What came of asking for a command to end. */
+/** Outcome of a request to cancel a command. */
 export type Cancelled = "requested" | "already" | "ended";
 
 /** Report of `cancel`. */
 export interface CancelReport {
-  /** What came of it. */
+  /** Outcome of the request. */
   cancelled: Cancelled;
   /** The command's key. */
   command: string;
 }
 
-/** Where the rest of a report is. */
+/** Reference to a part of a report. */
 export interface Attachment {
-  /** How many bytes it has. */
+  /** Size of the object, bytes. */
   bytes: number;
   /** `nats-object://<bucket>/<sha256>`: an object of this name in that bucket, with this digest. */
   dataref: string;
@@ -1333,11 +1333,11 @@ export interface Attachment {
 export interface CodeReport {
   /** How many findings have it. */
   count: number;
-  /** What to do. */
+  /** Remedy. */
   remedy: string;
-  /** What is the matter. */
+  /** Title of the code. */
   title: string;
-  /** A page about it. */
+  /** URL of its page. */
   url: string;
 }
 
@@ -1389,7 +1389,7 @@ export interface ConfigAnalyzeReport {
   warnings: number;
 }
 
-/** What a command did to a set of objects, in the order it was done. */
+/** The report of a command about a set of objects, in the order of its writes. */
 export interface ConfigApplyReport {
   /** Nothing was written. */
   dry_run?: boolean;
@@ -1401,7 +1401,7 @@ export interface ConfigApplyReport {
   warnings?: string[];
 }
 
-/** What a command did to a set of objects, in the order it was done. */
+/** The report of a command about a set of objects, in the order of its writes. */
 export interface ConfigDeleteReport {
   /** Nothing was written. */
   dry_run?: boolean;
@@ -1423,11 +1423,11 @@ export interface ConfigWatchAnalyzeReport {
   found: number;
   /** Findings of severity `info` in the end. */
   infos: number;
-  /** How many objects were looked at in the end. */
+  /** Number of objects at the end. */
   objects: number;
   /** How many were resolved. */
   resolved: number;
-  /** What could not be read in the end, with the reason. */
+  /** Kinds that could not be read at the end, with the reason. */
   unread?: string[];
   /** Findings of severity `warning` in the end. */
   warnings: number;
@@ -1461,13 +1461,13 @@ export interface PhaseEvidence {
   duration_ms: number;
   /** Whether all checks held. */
   held: boolean;
-  /** What the phase establishes. */
+  /** Purpose of the phase. */
   name: string;
   /** Rounds of checks. */
   rounds: number;
 }
 
-/** What a case sent and saw. Bounded: each list has a limited number of texts. */
+/** The requests of a case and their answers. Bounded: each list has a limited number of texts. */
 export interface ConformanceRunEvidence {
   /** Objects applied: kind and name. */
   applied?: string[];
@@ -1494,7 +1494,7 @@ export interface ConformanceRunEvidence {
   transport_errors?: string[];
 }
 
-/** What a case checks. */
+/** The subject of a case. */
 export type CaseKind = "presence" | "capability";
 
 /** Why a case did not pass. */
@@ -1513,7 +1513,7 @@ export interface CaseResult {
   conformance_level: Level;
   /** Time of this case alone, milliseconds. */
   duration_ms: number;
-  /** What was sent and seen. */
+  /** The requests and their answers. */
   evidence: ConformanceRunEvidence;
   /** Feature that the case checks, such as `default_deny`. */
   feature: string;
@@ -1587,18 +1587,18 @@ export interface SuiteInfo {
 
 /** Which run an event or report belongs to. The same in every event of one run. */
 export interface RunInfo {
-  /** What translates SMI objects; empty for other suites. */
+  /** The adapter that translates SMI objects; empty for other suites. */
   adapter?: AdapterInfo;
   /** Attempt of the command, from 1. An event of a later attempt replaces those of an earlier one. */
   attempt: number;
   /** The cluster. */
   cluster: ClusterInfo;
   /**
-   * `exec` sends real requests from pods. `simulated` sends none: such a report is no statement
-   * about the cluster.
+   * `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about
+   * the cluster.
    */
   driver: string;
-  /** RFC 3339; absent while the run goes on. */
+  /** RFC 3339; absent while the run continues. */
   finished_at?: string | null;
   /** The mesh. */
   mesh: MeshInfo;
@@ -1606,7 +1606,7 @@ export interface RunInfo {
   run_id: string;
   /** RFC 3339. */
   started_at: string;
-  /** What was run. */
+  /** The run. */
   suite: SuiteInfo;
 }
 
@@ -1703,7 +1703,7 @@ export interface Summary {
 export interface ConformanceRunReport {
   /** Every case, in the order of the suite. */
   cases: CaseResult[];
-  /** Namespaces left in the cluster because `keep_namespace` asked for it. */
+  /** Namespaces left in the cluster because of `keep_namespace`. */
   kept_namespaces?: string[];
   /** The run. */
   run: RunInfo;
@@ -1713,7 +1713,7 @@ export interface ConformanceRunReport {
   summary: Summary;
 }
 
-/** What a command did to a set of objects, in the order it was done. */
+/** The report of a command about a set of objects, in the order of its writes. */
 export interface ConnectionApplyReport {
   /** Nothing was written. */
   dry_run?: boolean;
@@ -1804,7 +1804,7 @@ export interface Instance {
   score: number;
   /** The Service to use; none for a server outside the cluster. */
   service?: ServiceAddress | null;
-  /** What is known of it. */
+  /** Its state. */
   state: State;
   /**
    * Address of a server outside the cluster, as another program is configured with it. sailhand
@@ -1828,7 +1828,7 @@ export interface ConnectionDiscoverReport {
   unread: string[];
 }
 
-/** What a command did to a set of objects, in the order it was done. */
+/** The report of a command about a set of objects, in the order of its writes. */
 export interface ConnectionRemoveReport {
   /** Nothing was written. */
   dry_run?: boolean;
@@ -1869,17 +1869,17 @@ export interface DataSourceHealth {
   message: string;
 }
 
-/** What happened to an object, or would happen in a dry run. */
+/** The action on an object; in a dry run, the action that would be taken. */
 export type DashboardApplyAction = "created" | "configured" | "unchanged" | "recreated" | "skipped" | "pruned" | "deleted" | "absent" | "failed";
 
-/** What an item in Grafana is. */
+/** Kind of an item in Grafana. */
 export type ItemKind = "folder" | "data-source" | "dashboard";
 
 /** One item in Grafana. */
 export interface ItemReport {
-  /** What was done. */
+  /** The action. */
   action: DashboardApplyAction;
-  /** What it is. */
+  /** Its kind. */
   kind: ItemKind;
   /** Path below the Grafana's own URL; dashboards only. */
   path?: string | null;
@@ -1910,7 +1910,7 @@ export interface DashboardApplyReport {
   objects: ObjectReport[];
   /** Version of the Grafana, where it was asked. */
   version?: string | null;
-  /** What may keep the dashboards from working. */
+  /** Reasons why the dashboards may show nothing. */
   warnings?: string[];
 }
 
@@ -1933,7 +1933,7 @@ export interface DashboardRemoveReport {
   objects: ObjectReport[];
   /** Version of the Grafana, where it was asked. */
   version?: string | null;
-  /** What may keep the dashboards from working. */
+  /** Reasons why the dashboards may show nothing. */
   warnings?: string[];
 }
 
@@ -1946,7 +1946,7 @@ export interface Finding {
   check: string;
   /** For an error: whether `force: true` lets the command run in spite of it. Otherwise false. */
   forceable?: boolean;
-  /** What the check found. */
+  /** The message. */
   message: string;
   /** How much it matters. */
   severity: MeshInstallSeverity;
@@ -1979,15 +1979,15 @@ export interface MeshInstallReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
-  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
-  moved?: string[];
-  /** What was done to each part, in order. */
-  parts: PartReport[];
   /** Leftovers of Istio in the cluster, one line for each kind. */
   leftovers?: string[];
+  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
+  moved?: string[];
+  /** The report of each component, in order. */
+  parts: PartReport[];
   /** The revision it is about, `default` for the default one; empty for all of them. */
   revision: string;
-  /** The version asked for; absent where none is, as when it goes. */
+  /** The requested version; absent for an uninstallation. */
   version?: string | null;
 }
 
@@ -2030,7 +2030,7 @@ export interface NamespaceStatus {
   ambient: boolean;
   /** Its name. */
   namespace: string;
-  /** The revision or tag it asks for; absent in ambient mode. */
+  /** The revision or tag that it selects; absent in ambient mode. */
   revision?: string | null;
 }
 
@@ -2038,7 +2038,7 @@ export interface NamespaceStatus {
 export interface PartStatus {
   /** Which part. */
   component: Component;
-  /** What a new run would write. */
+  /** Changes that a new run would write. */
   drift: ObjectReport[];
   /** The revision, the tag or the gateway, where there can be several. */
   name?: string;
@@ -2048,7 +2048,7 @@ export interface PartStatus {
   ready?: boolean;
   /** Version of its chart. */
   version: string;
-  /** What is not ready, with the reason. */
+  /** Objects that are not ready, with the reason. */
   waiting?: string[];
 }
 
@@ -2066,7 +2066,7 @@ export interface TagStatus {
 export interface MeshStatusReport {
   /** Each istiod. */
   control_planes: ControlPlaneStatus[];
-  /** What deserves attention. */
+  /** Findings. */
   findings?: Finding[];
   /** Version of the Gateway API's CRDs; `unknown` when they do not say, absent when there are none. */
   gateway_api?: string | null;
@@ -2074,7 +2074,7 @@ export interface MeshStatusReport {
   kubernetes: string;
   /** Namespaces in the mesh. */
   namespaces: NamespaceStatus[];
-  /** What this worker has installed. */
+  /** Components that this worker has installed. */
   parts: PartStatus[];
   /** Proxies in all. */
   proxies: number;
@@ -2088,15 +2088,15 @@ export interface MeshUninstallReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
-  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
-  moved?: string[];
-  /** What was done to each part, in order. */
-  parts: PartReport[];
   /** Leftovers of Istio in the cluster, one line for each kind. */
   leftovers?: string[];
+  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
+  moved?: string[];
+  /** The report of each component, in order. */
+  parts: PartReport[];
   /** The revision it is about, `default` for the default one; empty for all of them. */
   revision: string;
-  /** The version asked for; absent where none is, as when it goes. */
+  /** The requested version; absent for an uninstallation. */
   version?: string | null;
 }
 
@@ -2106,15 +2106,15 @@ export interface MeshUpgradeReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
-  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
-  moved?: string[];
-  /** What was done to each part, in order. */
-  parts: PartReport[];
   /** Leftovers of Istio in the cluster, one line for each kind. */
   leftovers?: string[];
+  /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
+  moved?: string[];
+  /** The report of each component, in order. */
+  parts: PartReport[];
   /** The revision it is about, `default` for the default one; empty for all of them. */
   revision: string;
-  /** The version asked for; absent where none is, as when it goes. */
+  /** The requested version; absent for an uninstallation. */
   version?: string | null;
 }
 
@@ -2156,7 +2156,7 @@ export interface SignalValue {
   service?: string;
   /** The number; 0 unless `presence` is `value`. */
   value: number;
-  /** Version of the workload, where asked for. */
+  /** Version of the workload, if requested. */
   version?: string | null;
 }
 
@@ -2170,14 +2170,14 @@ export interface Signal {
   unit: string;
   /**
    * One value for each service (and version), at most 500. Empty: the store has no series, so there
-   * was no traffic or nothing is scraped; `connection.check` tells which.
+   * was no traffic or nothing is scraped; `connection.check` shows which.
    */
   values: SignalValue[];
 }
 
 /** Report of `metrics.query`. */
 export interface MetricsQueryReport {
-  /** The signals that were asked for. */
+  /** The requested signals. */
   signals: Signal[];
   /** The store, as messages name it. */
   store: string;
@@ -2211,7 +2211,7 @@ export interface NamespaceLabelReport {
 
 /** Report of `ping`. */
 export interface PingReport {
-  /** What the parameters said. */
+  /** The parameter `echo`. */
   echo?: string | null;
 }
 
@@ -2310,7 +2310,7 @@ export interface ScrapeApplyReport {
   prometheus?: string | null;
   /** The store, as messages name it. */
   store: string;
-  /** What may keep the store from scraping Istio. */
+  /** Reasons why the store may not scrape Istio. */
   warnings?: string[];
 }
 
@@ -2332,7 +2332,7 @@ export interface ScrapeRemoveReport {
   prometheus?: string | null;
   /** The store, as messages name it. */
   store: string;
-  /** What may keep the store from scraping Istio. */
+  /** Reasons why the store may not scrape Istio. */
   warnings?: string[];
 }
 
@@ -2360,7 +2360,7 @@ export interface SmiRemoveReport {
   smi_version: string;
 }
 
-/** What a sample shows. */
+/** The verdict on a sample. */
 export type Verdict = "good" | "bad" | "unclear" | "no-data";
 
 /** One window. */
@@ -2373,7 +2373,7 @@ export interface Observation {
   reason?: string | null;
   /** Requests to the canary in the window; 0 without data. */
   requests: number;
-  /** What it shows. */
+  /** Its verdict. */
   verdict: Verdict;
   /** Weight of the canary, percent. */
   weight_percent: number;
@@ -2385,15 +2385,15 @@ export interface GateReport {
   baseline_percent: number;
   /** The subset. */
   canary: string;
-  /** What was seen at each weight, oldest first; at most 200, of this attempt. */
+  /** Observations at each weight, oldest first; at most 200, of this attempt. */
   observations: Observation[];
   /** The query whose answers decide on errors; that of the latency has the same labels. */
   query: string;
-  /** Whether an earlier attempt of the command had begun to move weights. */
+  /** Whether an earlier attempt of the command had started to move weights. */
   resumed: boolean;
   /** The store, as messages name it. */
   store: string;
-  /** Its weight that was asked for, percent. */
+  /** Its requested weight, percent. */
   target_percent: number;
   /** Its weight now, percent. */
   weight_percent: number;
@@ -2461,7 +2461,7 @@ export interface Change {
 
 /** `data` of `changed`. */
 export interface ChangedEvent {
-  /** Servers as they are now, with the names of the fields that differ. */
+  /** Current servers, with the names of the changed fields. */
   changes: Change[];
 }
 
@@ -2496,19 +2496,19 @@ export interface ConformanceSummaryEvent {
 }
 
 /**
- * `data` of `deadlettered`: of an event that is told for each dead letter, also for a message that
- * is no command.
+ * `data` of `deadlettered`, the event that is published for each dead letter, also for a message
+ * that is not a command.
  */
 export interface DeadletteredEvent {
-  /** How often it had been delivered. */
+  /** Deliveries of the message. */
   deliveries: number;
-  /** Why, and what a person can do. */
+  /** The error, with its remedy. */
   problem: Problem;
   /** `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`. */
   reason: string;
-  /** Subject that the message was sent on. */
+  /** Subject of the message. */
   subject: string;
-  /** Who gave it up. */
+  /** The worker that published the dead letter. */
   worker: string;
 }
 
@@ -2533,42 +2533,42 @@ export interface DiscoveredEvent {
  * each `found` and removes those of each `resolved` has the findings of a complete analysis.
  */
 export interface FoundEvent {
-  /** What their codes say, and how often each is in this event. */
+  /** The codes of these findings, and how often each occurs in this event. */
   codes?: Record<string, CodeReport>;
-  /** New ones, or other than before in something but their fingerprint. */
+  /** New findings, and those that have changed except for their fingerprint. */
   findings: FindingReport[];
   /**
    * Whether these are all findings at the start of the watch. Each attempt starts again: consumers
    * discard earlier findings of this command.
    */
   first: boolean;
-  /** Whether the next event goes on with the same: there are too many findings for one. */
+  /** Whether the next event continues this one, because one event cannot contain all findings. */
   more: boolean;
-  /** What could not be read, with the reason: what a rule would have found there is not known. */
+  /** Kinds that could not be read, with the reason. Findings about them may be missing. */
   unread?: string[];
 }
 
 /** `data` of `lost`. */
 export interface LostEvent {
-  /** Servers that are gone, as they were. */
+  /** Servers that no longer exist. */
   instances: Instance[];
 }
 
-/** One step of a command, for observers. */
+/** A step of a command, for observers. */
 export interface ProgressEvent {
-  /** Units of the phase that are done. */
+  /** Completed units of the phase. */
   done: number;
-  /** What happened or is waited for, with the reason, for a person. */
+  /** What happened or what the command waits for, with the reason; for a person. */
   message: string;
   /** The phase, a short stable word: `plan`, `apply`, `prune`, `wait`, `delete`. */
   phase: string;
-  /** Units of the phase in all; 0 when not known. */
+  /** All units of the phase; 0 when their number is unknown. */
   total: number;
 }
 
 /** `data` of `resolved`. */
 export interface ResolvedEvent {
-  /** As they were found. */
+  /** The findings as they were published. */
   findings: FindingReport[];
 }
 
@@ -2576,9 +2576,9 @@ export interface ResolvedEvent {
 export interface RetryingEvent {
   /** The attempt that failed. */
   attempt: number;
-  /** Milliseconds until the next. */
+  /** Milliseconds until the next attempt. */
   delay_ms: number;
-  /** Why it failed. */
+  /** Its error. */
   problem: Problem;
 }
 
@@ -2586,11 +2586,11 @@ export interface RetryingEvent {
 export interface StartedEvent {
   /** 1 for the first. */
   attempt: number;
-  /** When it must be done, RFC 3339. */
+  /** Deadline of the command, RFC 3339. */
   deadline: string;
   /** The verb. */
   verb: string;
-  /** Who does it. */
+  /** The worker. */
   worker: string;
 }
 

@@ -27,7 +27,7 @@ AddonApplyParams = TypedDict(
         "expose": "NotRequired[Expose]",
         # Take fields over from other field managers.
         "force": "NotRequired[bool]",
-        # Where it goes, Istio's namespace or another; the other addons are looked for there too.
+        # Its namespace, Istio's or another. The other addons are expected there too.
         "namespace": "NotRequired[str]",
         # The Prometheus that Grafana and Kiali ask, where it is not this worker's in `namespace`:
         # any that their pods reach, inside the cluster or outside, such as
@@ -55,7 +55,7 @@ AddonRemoveParams = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Where it is.
         "namespace": "NotRequired[str]",
-        # How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+        # How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
         "wait": "NotRequired[str]",
     },
 )
@@ -146,7 +146,7 @@ ConfigDeleteParams = TypedDict(
         # Delete Namespaces, CRDs and `PersistentVolumeClaim`s too, **with everything in them**;
         # without it they stay, and the installation keeps them. Needs `confirm`.
         "purge": "NotRequired[bool]",
-        # Wait until the objects are gone, at most so long, such as `60s`. When absent, the worker
+        # Longest time to wait until the objects are deleted, such as `60s`. When absent, the worker
         # waits between the phases of the deletion, at most a minute for each, and not for the last
         # one.
         "wait": "NotRequired[str | None]",
@@ -163,7 +163,7 @@ ConfigWatchAnalyzeParams = TypedDict(
         # Duration of the watch from its start; at most 24h. If another worker takes it over, it
         # starts again; `expirytime` bounds it in any case.
         "duration": "NotRequired[str]",
-        # Tell findings of these namespaces only; of all when empty. What is read stays the same.
+        # Publish findings of these namespaces only; of all when empty. The same objects are read.
         "namespaces": "NotRequired[list[str]]",
     },
 )
@@ -172,7 +172,7 @@ ConfigWatchAnalyzeParams = TypedDict(
 Plane = Literal["sidecar", "ambient"]
 
 # How requests are sent.
-Driver = Literal["exec", "port_forward", "simulated"]
+Driver = Literal["exec", "port-forward", "simulated"]
 
 # Parameters of `conformance.run`.
 ConformanceRunParams = TypedDict(
@@ -186,7 +186,7 @@ ConformanceRunParams = TypedDict(
         # How requests are sent.
         "driver": "NotRequired[Driver]",
         # Image with the `server` and `client` of Istio's echo test application, such as one of a
-        # mirror. With `driver: port_forward` an image with the contract of learn-layer5, by default
+        # mirror. With `driver: port-forward` an image with the contract of learn-layer5, by default
         # `layer5/learn-layer5:latest`.
         "image": "NotRequired[str]",
         # Leave the test namespaces in the cluster for a look. They are deleted by a run a day
@@ -206,7 +206,7 @@ ConformanceRunParams = TypedDict(
     },
 )
 
-# What a server is.
+# Kind of a server.
 InstanceKind = Literal["prometheus", "grafana"]
 
 # A port of a Service in the target's cluster, and the path below which the API is served.
@@ -235,7 +235,7 @@ ConnectionApplyParams = TypedDict(
         "check": "NotRequired[bool]",
         # Report what would be written, write nothing.
         "dry_run": "NotRequired[bool]",
-        # What the server is.
+        # Kind of the server.
         "kind": "InstanceKind",
         # Name of the connection in this target.
         "name": "str",
@@ -309,7 +309,7 @@ ConnectionWatchParams = TypedDict(
     },
 )
 
-# The way that a command asks for.
+# The way of delivery that a command requests.
 Way = Literal["auto", "sidecar", "operator", "api"]
 
 # One of the dashboards.
@@ -440,8 +440,8 @@ MeshInstallParams = TypedDict(
         "namespace": "NotRequired[str]",
         # Which components, and the values of the charts that go with them.
         "profile": "NotRequired[Profile]",
-        # Delete gateways, the CNI plugin and ztunnel that this revision has and the command no
-        # longer asks for. Without consent such a command is refused.
+        # Delete gateways, the CNI plugin and ztunnel that this revision has and the command does
+        # not contain. Without consent such a command is refused.
         "prune_components": "NotRequired[bool]",
         # Names of Secrets to pull images with.
         "pull_secrets": "NotRequired[list[str]]",
@@ -568,8 +568,8 @@ MeshUpgradeParams = TypedDict(
         # Name of the new revision; the version with dashes, such as `1-30-3`, when absent. Only by
         # revision.
         "to": "NotRequired[str | None]",
-        # The last stage to do; the next command goes on from there. All when absent, but workloads
-        # are restarted in place only when this says so.
+        # The last stage to do; the next command continues from there. All when absent, but
+        # workloads are restarted in place only when this says so.
         "until": "NotRequired[Stage | None]",
         # Values over those of the installation, as in `mesh.install`.
         "values": "NotRequired[dict[str, Any]]",
@@ -627,7 +627,7 @@ SubjectWorkload = TypedDict(
     },
 )
 
-# What the signals are about.
+# Scope of the signals.
 Subject = TypedDict(
     "Subject",
     {
@@ -654,7 +654,7 @@ MetricsQueryParams = TypedDict(
         "connection": "NotRequired[str | None]",
         # Which responses count as errors.
         "errors": "NotRequired[ErrorClass]",
-        # What the signals are about; the whole mesh when absent.
+        # Scope of the signals; the whole mesh when absent.
         "of": "NotRequired[Subject]",
         # A Service of the target instead of a connection.
         "service": "NotRequired[ServiceAddress | None]",
@@ -866,7 +866,7 @@ SampleRemoveParams = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Where it is; a namespace of the application's name when absent.
         "namespace": "NotRequired[str | None]",
-        # How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+        # How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
         "wait": "NotRequired[str]",
     },
 )
@@ -903,7 +903,7 @@ ScrapeApplyParams = TypedDict(
         "interval_s": "NotRequired[int]",
         # Labels of the monitors besides those that the Prometheus object's selectors require.
         "labels": "NotRequired[dict[str, str]]",
-        # What is scraped; everything when empty.
+        # Parts that are scraped; all when empty.
         "monitors": "NotRequired[list[Monitor]]",
         # Namespace of the monitors. When absent, the first of these in which the Prometheus object
         # reads monitors: its own namespace, that of istiod.
@@ -941,7 +941,7 @@ SmiInstallParams = TypedDict(
         "image": "str",
         # Namespace of the controller.
         "namespace": "NotRequired[str]",
-        # Number of controllers. One leads, the others take over when it is gone.
+        # Number of controllers. One leads, the others take over when it ends.
         "replicas": "NotRequired[int]",
         # Root namespace of the mesh, which has the ConfigMap `istio` with the trust domain.
         "root_namespace": "NotRequired[str]",
@@ -964,7 +964,7 @@ SmiRemoveParams = TypedDict(
         "remove_crds": "NotRequired[bool]",
         # Root namespace of the mesh, as in `smi.install`.
         "root_namespace": "NotRequired[str]",
-        # How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+        # How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
         "wait": "NotRequired[str]",
     },
 )
@@ -1200,7 +1200,7 @@ TrafficClearParams = TypedDict(
     },
 )
 
-# What happened to an object, or would happen in a dry run.
+# The action on an object; in a dry run, the action that would be taken.
 AddonApplyAction = Literal["created", "configured", "unchanged", "recreated", "skipped", "pruned", "deleted", "absent", "failed"]
 
 # One field that would change.
@@ -1255,7 +1255,7 @@ Problem = TypedDict(
 ObjectReport = TypedDict(
     "ObjectReport",
     {
-        # What was done.
+        # The action.
         "action": "AddonApplyAction",
         # In a dry run: the fields that would change.
         "diff": "NotRequired[list[FieldChange]]",
@@ -1290,12 +1290,12 @@ AddonApplyReport = TypedDict(
         "url": "str",
         # Its version.
         "version": "str",
-        # What it lacks to be of use.
+        # Missing parts without which it shows nothing.
         "warnings": "NotRequired[list[str]]",
     },
 )
 
-# What an attempt did to one object.
+# What an attempt did with an object.
 AttemptedObject = TypedDict(
     "AttemptedObject",
     {
@@ -1306,7 +1306,7 @@ AttemptedObject = TypedDict(
     },
 )
 
-# An attempt that failed and that another one followed.
+# A failed attempt that was followed by another one.
 EarlierAttempt = TypedDict(
     "EarlierAttempt",
     {
@@ -1316,11 +1316,11 @@ EarlierAttempt = TypedDict(
         "ended": "str",
         # The objects that it wrote, deleted or failed to write, at most 20.
         "objects": "NotRequired[list[AttemptedObject]]",
-        # Number of such objects that are not in `objects`. Default: 0.
+        # Number of further objects that `objects` does not contain. Default: 0.
         "objects_omitted": "NotRequired[int]",
         # Why it failed.
         "problem": "Problem",
-        # The worker that made it.
+        # The worker that executed it.
         "worker": "str",
     },
 )
@@ -1328,27 +1328,27 @@ EarlierAttempt = TypedDict(
 # How a command ended.
 Outcome = Literal["succeeded", "failed", "rejected", "cancelled", "expired", "superseded"]
 
-# `data` of a result. There is exactly one for each command.
+# `data` of a result. Each command has exactly one.
 ResultData = TypedDict(
     "ResultData",
     {
-        # Attempts started; 0 for what was not tried.
+        # Attempts started; 0 for a command that was not executed.
         "attempts": "int",
-        # Whether an attempt wrote to the cluster. One that died, or had no answer, while it wrote
-        # is taken to have.
+        # Whether an attempt wrote to the cluster. True when a worker crashed, or got no answer,
+        # while it wrote.
         "changed": "bool",
         # The attempts that failed before the last one, oldest first, at most 16. An attempt whose
-        # process died is missing.
+        # worker crashed is missing.
         "earlier_attempts": "NotRequired[list[EarlierAttempt]]",
         # When it ended, RFC 3339.
         "ended": "str",
-        # Why, when it did not succeed.
+        # The error; absent after a success.
         "error": "NotRequired[Problem | None]",
-        # Revision of the lease it was done under; 0 without one.
+        # Fence of the lease of the last attempt; 0 without a lease.
         "fence": "int",
         # How it ended.
         "outcome": "Outcome",
-        # The worker that ended it.
+        # The worker that published the result.
         "worker": "str",
     },
 )
@@ -1375,30 +1375,30 @@ AddonRemoveReport = TypedDict(
         "url": "str",
         # Its version.
         "version": "str",
-        # What it lacks to be of use.
+        # Missing parts without which it shows nothing.
         "warnings": "NotRequired[list[str]]",
     },
 )
 
-# What came of asking for a command to end.
+# Outcome of a request to cancel a command.
 Cancelled = Literal["requested", "already", "ended"]
 
 # Report of `cancel`.
 CancelReport = TypedDict(
     "CancelReport",
     {
-        # What came of it.
+        # Outcome of the request.
         "cancelled": "Cancelled",
         # The command's key.
         "command": "str",
     },
 )
 
-# Where the rest of a report is.
+# Reference to a part of a report.
 Attachment = TypedDict(
     "Attachment",
     {
-        # How many bytes it has.
+        # Size of the object, bytes.
         "bytes": "int",
         # `nats-object://<bucket>/<sha256>`: an object of this name in that bucket, with this
         # digest.
@@ -1412,11 +1412,11 @@ CodeReport = TypedDict(
     {
         # How many findings have it.
         "count": "int",
-        # What to do.
+        # Remedy.
         "remedy": "str",
-        # What is the matter.
+        # Title of the code.
         "title": "str",
-        # A page about it.
+        # URL of its page.
         "url": "str",
     },
 )
@@ -1473,7 +1473,7 @@ ConfigAnalyzeReport = TypedDict(
     },
 )
 
-# What a command did to a set of objects, in the order it was done.
+# The report of a command about a set of objects, in the order of its writes.
 ConfigApplyReport = TypedDict(
     "ConfigApplyReport",
     {
@@ -1488,7 +1488,7 @@ ConfigApplyReport = TypedDict(
     },
 )
 
-# What a command did to a set of objects, in the order it was done.
+# The report of a command about a set of objects, in the order of its writes.
 ConfigDeleteReport = TypedDict(
     "ConfigDeleteReport",
     {
@@ -1515,11 +1515,11 @@ ConfigWatchAnalyzeReport = TypedDict(
         "found": "int",
         # Findings of severity `info` in the end.
         "infos": "int",
-        # How many objects were looked at in the end.
+        # Number of objects at the end.
         "objects": "int",
         # How many were resolved.
         "resolved": "int",
-        # What could not be read in the end, with the reason.
+        # Kinds that could not be read at the end, with the reason.
         "unread": "NotRequired[list[str]]",
         # Findings of severity `warning` in the end.
         "warnings": "int",
@@ -1557,14 +1557,14 @@ PhaseEvidence = TypedDict(
         "duration_ms": "int",
         # Whether all checks held.
         "held": "bool",
-        # What the phase establishes.
+        # Purpose of the phase.
         "name": "str",
         # Rounds of checks.
         "rounds": "int",
     },
 )
 
-# What a case sent and saw. Bounded: each list has a limited number of texts.
+# The requests of a case and their answers. Bounded: each list has a limited number of texts.
 ConformanceRunEvidence = TypedDict(
     "ConformanceRunEvidence",
     {
@@ -1592,7 +1592,7 @@ ConformanceRunEvidence = TypedDict(
     },
 )
 
-# What a case checks.
+# The subject of a case.
 CaseKind = Literal["presence", "capability"]
 
 # Why a case did not pass.
@@ -1613,7 +1613,7 @@ CaseResult = TypedDict(
         "conformance_level": "Level",
         # Time of this case alone, milliseconds.
         "duration_ms": "int",
-        # What was sent and seen.
+        # The requests and their answers.
         "evidence": "ConformanceRunEvidence",
         # Feature that the case checks, such as `default_deny`.
         "feature": "str",
@@ -1698,17 +1698,17 @@ SuiteInfo = TypedDict(
 RunInfo = TypedDict(
     "RunInfo",
     {
-        # What translates SMI objects; empty for other suites.
+        # The adapter that translates SMI objects; empty for other suites.
         "adapter": "NotRequired[AdapterInfo]",
         # Attempt of the command, from 1. An event of a later attempt replaces those of an earlier
         # one.
         "attempt": "int",
         # The cluster.
         "cluster": "ClusterInfo",
-        # `exec` sends real requests from pods. `simulated` sends none: such a report is no
-        # statement about the cluster.
+        # `exec` sends real requests from pods. `simulated` sends none: such a report says nothing
+        # about the cluster.
         "driver": "str",
-        # RFC 3339; absent while the run goes on.
+        # RFC 3339; absent while the run continues.
         "finished_at": "NotRequired[str | None]",
         # The mesh.
         "mesh": "MeshInfo",
@@ -1716,7 +1716,7 @@ RunInfo = TypedDict(
         "run_id": "str",
         # RFC 3339.
         "started_at": "str",
-        # What was run.
+        # The run.
         "suite": "SuiteInfo",
     },
 )
@@ -1832,7 +1832,7 @@ ConformanceRunReport = TypedDict(
     {
         # Every case, in the order of the suite.
         "cases": "list[CaseResult]",
-        # Namespaces left in the cluster because `keep_namespace` asked for it.
+        # Namespaces left in the cluster because of `keep_namespace`.
         "kept_namespaces": "NotRequired[list[str]]",
         # The run.
         "run": "RunInfo",
@@ -1843,7 +1843,7 @@ ConformanceRunReport = TypedDict(
     },
 )
 
-# What a command did to a set of objects, in the order it was done.
+# The report of a command about a set of objects, in the order of its writes.
 ConnectionApplyReport = TypedDict(
     "ConnectionApplyReport",
     {
@@ -1944,7 +1944,7 @@ Instance = TypedDict(
         "score": "float",
         # The Service to use; none for a server outside the cluster.
         "service": "NotRequired[ServiceAddress | None]",
-        # What is known of it.
+        # Its state.
         "state": "State",
         # Address of a server outside the cluster, as another program is configured with it.
         # sailhand never connects to it unless the worker's configuration has it as a connection.
@@ -1968,7 +1968,7 @@ ConnectionDiscoverReport = TypedDict(
     },
 )
 
-# What a command did to a set of objects, in the order it was done.
+# The report of a command about a set of objects, in the order of its writes.
 ConnectionRemoveReport = TypedDict(
     "ConnectionRemoveReport",
     {
@@ -2018,19 +2018,19 @@ DataSourceHealth = TypedDict(
     },
 )
 
-# What happened to an object, or would happen in a dry run.
+# The action on an object; in a dry run, the action that would be taken.
 DashboardApplyAction = Literal["created", "configured", "unchanged", "recreated", "skipped", "pruned", "deleted", "absent", "failed"]
 
-# What an item in Grafana is.
+# Kind of an item in Grafana.
 ItemKind = Literal["folder", "data-source", "dashboard"]
 
 # One item in Grafana.
 ItemReport = TypedDict(
     "ItemReport",
     {
-        # What was done.
+        # The action.
         "action": "DashboardApplyAction",
-        # What it is.
+        # Its kind.
         "kind": "ItemKind",
         # Path below the Grafana's own URL; dashboards only.
         "path": "NotRequired[str | None]",
@@ -2062,7 +2062,7 @@ DashboardApplyReport = TypedDict(
         "objects": "list[ObjectReport]",
         # Version of the Grafana, where it was asked.
         "version": "NotRequired[str | None]",
-        # What may keep the dashboards from working.
+        # Reasons why the dashboards may show nothing.
         "warnings": "NotRequired[list[str]]",
     },
 )
@@ -2086,7 +2086,7 @@ DashboardRemoveReport = TypedDict(
         "objects": "list[ObjectReport]",
         # Version of the Grafana, where it was asked.
         "version": "NotRequired[str | None]",
-        # What may keep the dashboards from working.
+        # Reasons why the dashboards may show nothing.
         "warnings": "NotRequired[list[str]]",
     },
 )
@@ -2102,7 +2102,7 @@ Finding = TypedDict(
         "check": "str",
         # For an error: whether `force: true` lets the command run in spite of it. Otherwise false.
         "forceable": "NotRequired[bool]",
-        # What the check found.
+        # The message.
         "message": "str",
         # How much it matters.
         "severity": "MeshInstallSeverity",
@@ -2141,15 +2141,15 @@ MeshInstallReport = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Findings of the checks.
         "findings": "NotRequired[list[Finding]]",
-        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
-        "moved": "NotRequired[list[str]]",
-        # What was done to each part, in order.
-        "parts": "list[PartReport]",
         # Leftovers of Istio in the cluster, one line for each kind.
         "leftovers": "NotRequired[list[str]]",
+        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
+        "moved": "NotRequired[list[str]]",
+        # The report of each component, in order.
+        "parts": "list[PartReport]",
         # The revision it is about, `default` for the default one; empty for all of them.
         "revision": "str",
-        # The version asked for; absent where none is, as when it goes.
+        # The requested version; absent for an uninstallation.
         "version": "NotRequired[str | None]",
     },
 )
@@ -2201,7 +2201,7 @@ NamespaceStatus = TypedDict(
         "ambient": "bool",
         # Its name.
         "namespace": "str",
-        # The revision or tag it asks for; absent in ambient mode.
+        # The revision or tag that it selects; absent in ambient mode.
         "revision": "NotRequired[str | None]",
     },
 )
@@ -2212,7 +2212,7 @@ PartStatus = TypedDict(
     {
         # Which part.
         "component": "Component",
-        # What a new run would write.
+        # Changes that a new run would write.
         "drift": "list[ObjectReport]",
         # The revision, the tag or the gateway, where there can be several.
         "name": "NotRequired[str]",
@@ -2222,7 +2222,7 @@ PartStatus = TypedDict(
         "ready": "NotRequired[bool]",
         # Version of its chart.
         "version": "str",
-        # What is not ready, with the reason.
+        # Objects that are not ready, with the reason.
         "waiting": "NotRequired[list[str]]",
     },
 )
@@ -2246,7 +2246,7 @@ MeshStatusReport = TypedDict(
     {
         # Each istiod.
         "control_planes": "list[ControlPlaneStatus]",
-        # What deserves attention.
+        # Findings.
         "findings": "NotRequired[list[Finding]]",
         # Version of the Gateway API's CRDs; `unknown` when they do not say, absent when there are
         # none.
@@ -2255,7 +2255,7 @@ MeshStatusReport = TypedDict(
         "kubernetes": "str",
         # Namespaces in the mesh.
         "namespaces": "list[NamespaceStatus]",
-        # What this worker has installed.
+        # Components that this worker has installed.
         "parts": "list[PartStatus]",
         # Proxies in all.
         "proxies": "int",
@@ -2272,15 +2272,15 @@ MeshUninstallReport = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Findings of the checks.
         "findings": "NotRequired[list[Finding]]",
-        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
-        "moved": "NotRequired[list[str]]",
-        # What was done to each part, in order.
-        "parts": "list[PartReport]",
         # Leftovers of Istio in the cluster, one line for each kind.
         "leftovers": "NotRequired[list[str]]",
+        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
+        "moved": "NotRequired[list[str]]",
+        # The report of each component, in order.
+        "parts": "list[PartReport]",
         # The revision it is about, `default` for the default one; empty for all of them.
         "revision": "str",
-        # The version asked for; absent where none is, as when it goes.
+        # The requested version; absent for an uninstallation.
         "version": "NotRequired[str | None]",
     },
 )
@@ -2293,15 +2293,15 @@ MeshUpgradeReport = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Findings of the checks.
         "findings": "NotRequired[list[Finding]]",
-        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
-        "moved": "NotRequired[list[str]]",
-        # What was done to each part, in order.
-        "parts": "list[PartReport]",
         # Leftovers of Istio in the cluster, one line for each kind.
         "leftovers": "NotRequired[list[str]]",
+        # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
+        "moved": "NotRequired[list[str]]",
+        # The report of each component, in order.
+        "parts": "list[PartReport]",
         # The revision it is about, `default` for the default one; empty for all of them.
         "revision": "str",
-        # The version asked for; absent where none is, as when it goes.
+        # The requested version; absent for an uninstallation.
         "version": "NotRequired[str | None]",
     },
 )
@@ -2352,7 +2352,7 @@ SignalValue = TypedDict(
         "service": "NotRequired[str]",
         # The number; 0 unless `presence` is `value`.
         "value": "float",
-        # Version of the workload, where asked for.
+        # Version of the workload, if requested.
         "version": "NotRequired[str | None]",
     },
 )
@@ -2369,7 +2369,7 @@ Signal = TypedDict(
         # `requests-per-second`, `ratio`, `milliseconds` or `bytes-per-second`.
         "unit": "str",
         # One value for each service (and version), at most 500. Empty: the store has no series, so
-        # there was no traffic or nothing is scraped; `connection.check` tells which.
+        # there was no traffic or nothing is scraped; `connection.check` shows which.
         "values": "list[SignalValue]",
     },
 )
@@ -2378,7 +2378,7 @@ Signal = TypedDict(
 MetricsQueryReport = TypedDict(
     "MetricsQueryReport",
     {
-        # The signals that were asked for.
+        # The requested signals.
         "signals": "list[Signal]",
         # The store, as messages name it.
         "store": "str",
@@ -2421,7 +2421,7 @@ NamespaceLabelReport = TypedDict(
 PingReport = TypedDict(
     "PingReport",
     {
-        # What the parameters said.
+        # The parameter `echo`.
         "echo": "NotRequired[str | None]",
     },
 )
@@ -2528,7 +2528,7 @@ ScrapeApplyReport = TypedDict(
         "prometheus": "NotRequired[str | None]",
         # The store, as messages name it.
         "store": "str",
-        # What may keep the store from scraping Istio.
+        # Reasons why the store may not scrape Istio.
         "warnings": "NotRequired[list[str]]",
     },
 )
@@ -2549,7 +2549,7 @@ ScrapeRemoveReport = TypedDict(
         "prometheus": "NotRequired[str | None]",
         # The store, as messages name it.
         "store": "str",
-        # What may keep the store from scraping Istio.
+        # Reasons why the store may not scrape Istio.
         "warnings": "NotRequired[list[str]]",
     },
 )
@@ -2584,7 +2584,7 @@ SmiRemoveReport = TypedDict(
     },
 )
 
-# What a sample shows.
+# The verdict on a sample.
 Verdict = Literal["good", "bad", "unclear", "no-data"]
 
 # One window.
@@ -2599,7 +2599,7 @@ Observation = TypedDict(
         "reason": "NotRequired[str | None]",
         # Requests to the canary in the window; 0 without data.
         "requests": "float",
-        # What it shows.
+        # Its verdict.
         "verdict": "Verdict",
         # Weight of the canary, percent.
         "weight_percent": "int",
@@ -2614,15 +2614,15 @@ GateReport = TypedDict(
         "baseline_percent": "int",
         # The subset.
         "canary": "str",
-        # What was seen at each weight, oldest first; at most 200, of this attempt.
+        # Observations at each weight, oldest first; at most 200, of this attempt.
         "observations": "list[Observation]",
         # The query whose answers decide on errors; that of the latency has the same labels.
         "query": "str",
-        # Whether an earlier attempt of the command had begun to move weights.
+        # Whether an earlier attempt of the command had started to move weights.
         "resumed": "bool",
         # The store, as messages name it.
         "store": "str",
-        # Its weight that was asked for, percent.
+        # Its requested weight, percent.
         "target_percent": "int",
         # Its weight now, percent.
         "weight_percent": "int",
@@ -2708,7 +2708,7 @@ Change = TypedDict(
 ChangedEvent = TypedDict(
     "ChangedEvent",
     {
-        # Servers as they are now, with the names of the fields that differ.
+        # Current servers, with the names of the changed fields.
         "changes": "list[Change]",
     },
 )
@@ -2752,20 +2752,20 @@ ConformanceSummaryEvent = TypedDict(
     },
 )
 
-# `data` of `deadlettered`: of an event that is told for each dead letter, also for a message that
-# is no command.
+# `data` of `deadlettered`, the event that is published for each dead letter, also for a message
+# that is not a command.
 DeadletteredEvent = TypedDict(
     "DeadletteredEvent",
     {
-        # How often it had been delivered.
+        # Deliveries of the message.
         "deliveries": "int",
-        # Why, and what a person can do.
+        # The error, with its remedy.
         "problem": "Problem",
         # `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
         "reason": "str",
-        # Subject that the message was sent on.
+        # Subject of the message.
         "subject": "str",
-        # Who gave it up.
+        # The worker that published the dead letter.
         "worker": "str",
     },
 )
@@ -2790,16 +2790,16 @@ DiscoveredEvent = TypedDict(
 FoundEvent = TypedDict(
     "FoundEvent",
     {
-        # What their codes say, and how often each is in this event.
+        # The codes of these findings, and how often each occurs in this event.
         "codes": "NotRequired[dict[str, CodeReport]]",
-        # New ones, or other than before in something but their fingerprint.
+        # New findings, and those that have changed except for their fingerprint.
         "findings": "list[FindingReport]",
         # Whether these are all findings at the start of the watch. Each attempt starts again:
         # consumers discard earlier findings of this command.
         "first": "bool",
-        # Whether the next event goes on with the same: there are too many findings for one.
+        # Whether the next event continues this one, because one event cannot contain all findings.
         "more": "bool",
-        # What could not be read, with the reason: what a rule would have found there is not known.
+        # Kinds that could not be read, with the reason. Findings about them may be missing.
         "unread": "NotRequired[list[str]]",
     },
 )
@@ -2808,22 +2808,22 @@ FoundEvent = TypedDict(
 LostEvent = TypedDict(
     "LostEvent",
     {
-        # Servers that are gone, as they were.
+        # Servers that no longer exist.
         "instances": "list[Instance]",
     },
 )
 
-# One step of a command, for observers.
+# A step of a command, for observers.
 ProgressEvent = TypedDict(
     "ProgressEvent",
     {
-        # Units of the phase that are done.
+        # Completed units of the phase.
         "done": "int",
-        # What happened or is waited for, with the reason, for a person.
+        # What happened or what the command waits for, with the reason; for a person.
         "message": "str",
         # The phase, a short stable word: `plan`, `apply`, `prune`, `wait`, `delete`.
         "phase": "str",
-        # Units of the phase in all; 0 when not known.
+        # All units of the phase; 0 when their number is unknown.
         "total": "int",
     },
 )
@@ -2832,7 +2832,7 @@ ProgressEvent = TypedDict(
 ResolvedEvent = TypedDict(
     "ResolvedEvent",
     {
-        # As they were found.
+        # The findings as they were published.
         "findings": "list[FindingReport]",
     },
 )
@@ -2843,9 +2843,9 @@ RetryingEvent = TypedDict(
     {
         # The attempt that failed.
         "attempt": "int",
-        # Milliseconds until the next.
+        # Milliseconds until the next attempt.
         "delay_ms": "int",
-        # Why it failed.
+        # Its error.
         "problem": "Problem",
     },
 )
@@ -2856,11 +2856,11 @@ StartedEvent = TypedDict(
     {
         # 1 for the first.
         "attempt": "int",
-        # When it must be done, RFC 3339.
+        # Deadline of the command, RFC 3339.
         "deadline": "str",
         # The verb.
         "verb": "str",
-        # Who does it.
+        # The worker.
         "worker": "str",
     },
 )
