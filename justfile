@@ -245,6 +245,11 @@ test-browser:
 fuzz target="all" seconds="60":
     tests/fuzz.sh {{ target }} {{ seconds }}
 
+# Write the types of clients/ from schemas/.
+[group('build')]
+client-types:
+    python3 clients/generate.py
+
 # Write schemas/ from the types.
 [group('build')]
 schemas:

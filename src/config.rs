@@ -7,6 +7,7 @@ mod dashboard;
 mod error;
 pub mod gateway;
 mod load;
+mod tls;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,14 @@ use serde::{Deserialize, Serialize};
 use crate::http::Credentials;
 use crate::observe::instance::InstanceKind;
 
-pub use bridge::{Bridge, BridgeTarget, BridgeTls, Meshery};
+pub use bridge::{Bridge, BridgeTarget, Meshery};
 pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
 pub use gateway::Gateway;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
 pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
+pub use tls::MutualTls;
 
 /// The whole configuration of a process. Unknown keys are errors.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

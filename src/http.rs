@@ -1,12 +1,13 @@
-//! HTTP to servers that the worker's configuration names: proxies, private certificate authorities, credentials from
+//! HTTP to servers that the configuration names: proxies, private certificate authorities, credentials from
 //! files, and bounds on time, size and redirects. Addresses never come from a command.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +45,10 @@ impl Credentials {
 /// One answer.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// HTTP status code. A redirect to another host is not followed and appears here.
+    /// HTTP status code. Redirects of `POST` and `PUT`, and redirects to another host, are not followed and appear here.
     pub status: u16,
+    /// Header `Retry-After`, if it is a number of seconds.
+    pub retry_after: Option<Duration>,
     /// Body as text; invalid UTF-8 is replaced.
     pub body: String,
 }
@@ -74,7 +77,10 @@ pub enum Error {
 
 /// Client for one server.
 pub struct Client {
-    inner: reqwest::Client,
+    /// For requests that change nothing. Follows redirects to the same host.
+    reading: reqwest::Client,
+    /// For other requests. A redirect would turn `POST` into a `GET` whose success says nothing about the body.
+    writing: reqwest::Client,
     credentials: Credentials,
     cookie: Option<Cookie>,
 }
@@ -102,23 +108,12 @@ impl Client {
             let same = first.is_some_and(|first| first.origin() == attempt.url().origin());
             if same && previous.len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
         });
-        let mut builder = reqwest::Client::builder()
-            .timeout(timeout)
-            .redirect(same_host)
-            .user_agent(concat!("sailhand/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &credentials.ca_file {
-            let authorities = reqwest::Certificate::from_pem_bundle(&read(path).await?);
-            let authorities = authorities.map_err(|_| Error::Settings(format!("{} is not PEM", path.display())))?;
-            builder = builder.tls_certs_merge(authorities);
-        }
-        if let (Some(cert), Some(key)) = (&credentials.cert_file, &credentials.key_file) {
-            let pem = [read(cert).await?, read(key).await?].concat();
-            let identity = reqwest::Identity::from_pem(&pem);
-            let text = || format!("{} and {} are not a certificate with its key", cert.display(), key.display());
-            builder = builder.identity(identity.map_err(|_| Error::Settings(text()))?);
-        }
-        let client = builder.build().map_err(|error| Error::Settings(chain(&error)))?;
-        Ok(Self { inner: client, credentials: credentials.clone(), cookie: None })
+        Ok(Self {
+            reading: build(credentials, timeout, same_host).await?,
+            writing: build(credentials, timeout, Policy::none()).await?,
+            credentials: credentials.clone(),
+            cookie: None,
+        })
     }
 
     /// Sends one request with parameters, and a JSON body if there is one; reads at most `most` bytes. Never repeats it.
@@ -134,25 +129,27 @@ impl Client {
         most: usize,
     ) -> Result<Response, Error> {
         let headers = self.headers().await?;
-        let mut address = reqwest::Url::parse(url).map_err(|error| Error::Settings(format!("{url}: {error}")))?;
+        let mut address = parse(url)?;
         if !parameters.is_empty() {
             address.query_pairs_mut().extend_pairs(parameters);
         }
-        let mut request = self.inner.request(method, address).headers(headers);
+        let client = if method.is_safe() { &self.reading } else { &self.writing };
+        let mut request = client.request(method, address).headers(headers);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let answer = request.send().await;
-        let mut answer = answer.map_err(|error| Error::NoAnswer(chain(&error.without_url())))?;
-        let status = answer.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| Error::NoAnswer(chain(&error.without_url())))? {
-            if body.len() + chunk.len() > most {
-                return Err(Error::TooLarge(most));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Response { status, body: String::from_utf8_lossy(&body).into_owned() })
+        let (response, is_cut) = exchange(request, most).await?;
+        if is_cut { Err(Error::TooLarge(most)) } else { Ok(response) }
+    }
+
+    /// Posts a body with further headers; reads the first `most` bytes of the answer. Never repeats it.
+    ///
+    /// # Errors
+    /// [`Error`], but not [`Error::TooLarge`].
+    pub async fn post(&self, url: &str, headers: HeaderMap, body: Bytes, most: usize) -> Result<Response, Error> {
+        let mut all = self.headers().await?;
+        all.extend(headers);
+        Ok(exchange(self.writing.post(parse(url)?).headers(all).body(body), most).await?.0)
     }
 
     /// Sends a cookie with each request.
@@ -203,6 +200,48 @@ impl Client {
         }
         Ok(headers)
     }
+}
+
+async fn build(credentials: &Credentials, timeout: Duration, redirects: Policy) -> Result<reqwest::Client, Error> {
+    let mut builder = reqwest::Client::builder()
+        .timeout(timeout)
+        .redirect(redirects)
+        .user_agent(concat!("sailhand/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = &credentials.ca_file {
+        let authorities = reqwest::Certificate::from_pem_bundle(&read(path).await?);
+        let authorities = authorities.map_err(|_| Error::Settings(format!("{} is not PEM", path.display())))?;
+        builder = builder.tls_certs_merge(authorities);
+    }
+    if let (Some(cert), Some(key)) = (&credentials.cert_file, &credentials.key_file) {
+        let pem = [read(cert).await?, read(key).await?].concat();
+        let identity = reqwest::Identity::from_pem(&pem);
+        let text = || format!("{} and {} are not a certificate with its key", cert.display(), key.display());
+        builder = builder.identity(identity.map_err(|_| Error::Settings(text()))?);
+    }
+    builder.build().map_err(|error| Error::Settings(chain(&error)))
+}
+
+fn parse(url: &str) -> Result<reqwest::Url, Error> {
+    reqwest::Url::parse(url).map_err(|error| Error::Settings(format!("{url}: {error}")))
+}
+
+/// Sends a request. Gives the answer with at most `most` bytes of its body, and whether there are more.
+async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<(Response, bool), Error> {
+    let fail = |error: reqwest::Error| Error::NoAnswer(chain(&error.without_url()));
+    let mut answer = request.send().await.map_err(fail)?;
+    let status = answer.status().as_u16();
+    let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let (mut body, mut is_cut) = (Vec::new(), false);
+    while let Some(chunk) = answer.chunk().await.map_err(fail)? {
+        let left = most - body.len();
+        is_cut = chunk.len() > left;
+        body.extend_from_slice(&chunk[..chunk.len().min(left)]);
+        if is_cut {
+            break;
+        }
+    }
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok((Response { status, retry_after: seconds.map(Duration::from_secs), body }, is_cut))
 }
 
 fn base64_of(text: &str) -> String {

@@ -10,15 +10,16 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Client, Error, Submitted};
 use crate::bus;
-use crate::bus::nats::{CUT, header_pairs};
+use crate::bus::nats::{CUT, UNDELIVERED, header_pairs};
 use crate::event::{self, CommandDraft, CommandKey, binding};
 
-/// A dead letter: a message that was not executed, or not to its end.
+/// A command that was not executed, or a result or event that a sink did not accept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
     /// Its sequence number in the stream, by which clients name it.
     pub sequence: u64,
-    /// Reason: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
+    /// Why: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`; `undelivered`
+    /// for a sink.
     pub reason: String,
     /// Code of the error.
     pub code: String,
@@ -211,6 +212,10 @@ impl Client {
             };
             return Err(event::Error::NotAnEvent { reason }.into());
         };
+        if letter.reason == UNDELIVERED {
+            let reason = format!("dead letter {} is a message that {} did not accept", letter.sequence, letter.worker);
+            return Err(event::Error::NotAnEvent { reason }.into());
+        }
         let Some((target, verb)) = self.bus().subjects().parse_command(&letter.subject) else {
             let found = letter.subject.clone();
             return Err(event::Error::UnknownType { found }.into());

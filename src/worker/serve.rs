@@ -74,7 +74,7 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     if let Some(address) = config.health.listen {
-        let bound = health::serve(address, Arc::clone(&metrics), readiness, ended.clone()).await;
+        let bound = health::serve(address, metrics.clone().renderer(), readiness, ended.clone()).await;
         let bound = bound.map_err(|source| Error::Listen { address, source })?;
         tracing::info!("health and metrics on http://{bound}");
     }

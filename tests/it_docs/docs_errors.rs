@@ -79,6 +79,7 @@ fn each_key_of_the_configuration_has_its_row() {
     config.charts.digests.insert("<chart>".to_owned(), String::new());
     let name = "<name>".to_owned();
     config.gateway.principals.insert(name.clone(), sailhand::config::gateway::Principal::default());
+    config.gateway.sinks.insert(name.clone(), sailhand::config::gateway::Sink::default());
     config.gateway.hooks.insert(name, sailhand::config::gateway::Hook::default());
     let mut keys = BTreeSet::new();
     // Tables without fields in their defaults.

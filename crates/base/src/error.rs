@@ -235,6 +235,7 @@ codes! {
     SH3811 "the webhook origin is not allowed" "Add the origin to `gateway.webhook_origins`.";
     SH3812 "the HTTP request is not valid" "Compare method, path, query and body with docs/http.md or with `/v1/openapi.json`.";
     SH3813 "the payload does not fit the hook" "Compare the payload with pointers and conditions of `gateway.hooks.<name>`.";
+    SH3814 "the endpoint of a sink does not accept the event" "Compare the response with the endpoint's documentation and check `gateway.sinks.<name>`; `sailhand dlq show` prints the event.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";

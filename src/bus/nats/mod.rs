@@ -12,6 +12,7 @@ mod source;
 mod store;
 mod stranded;
 pub mod topology;
+mod undelivered;
 mod waiting_limit;
 mod watch;
 
@@ -38,6 +39,7 @@ use crate::event::{self, CommandId, Origin, dataref};
 pub use connect::{Connection, Health, connect};
 pub(crate) use publish::CUT;
 pub use read::header_pairs;
+pub use undelivered::{UNDELIVERED, Undelivered};
 use waiting_limit::WaitingLimit;
 
 /// Timeout of a request to `JetStream`.
