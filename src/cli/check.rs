@@ -22,7 +22,7 @@ use crate::cluster::{Identity, rights};
 use crate::config::{self, Config, Target};
 use crate::error::{Classify, Problem};
 use crate::mesh::Version;
-use crate::prose;
+use crate::prose::{self, counted};
 
 const EXAMPLES: &str = "\
 Exit codes: 0 no check failed, 1 a check failed.
@@ -321,8 +321,8 @@ impl Checks {
         let count = |status| self.list.iter().filter(|check| check.status == status).count();
         let failed = count(Status::Failed);
         if !self.format.list(&self.list, |check| format!("{}: {}", heading(check.section), check.message))? {
-            let (passed, warnings) = (count(Status::Passed), count(Status::Warning));
-            output::line(format_args!("\n{passed} passed, {warnings} warnings, {failed} failed"))?;
+            let (passed, warnings) = (count(Status::Passed), counted(count(Status::Warning), "warning"));
+            output::line(format_args!("\n{passed} passed, {warnings}, {failed} failed"))?;
         }
         Ok(if failed == 0 { Exit::Success } else { Exit::Failed })
     }

@@ -7,6 +7,7 @@ use super::{Block, Cell, CodeGroup, Objects, Tone, Words};
 use crate::cluster::ObjectReport;
 use crate::mesh::{Finding, Severity};
 use crate::observe::gate::Verdict;
+use crate::prose::counted;
 use crate::task::analyze::AnalysisReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport};
 use crate::task::scrape::ScrapeReport;
@@ -216,8 +217,11 @@ impl Render for AnalysisReport {
         }
         blocks.extend(list("not read", &self.unread));
         let counts = format!(
-            "{} errors, {} warnings, {} infos in {} objects",
-            self.errors, self.warnings, self.infos, self.objects
+            "{}, {}, {} in {}",
+            counted(self.errors, "error"),
+            counted(self.warnings, "warning"),
+            counted(self.infos, "info"),
+            counted(self.objects, "object")
         );
         blocks.push(Block::Line(Cell::new(Tone::Quiet, counts)));
         blocks

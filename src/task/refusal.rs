@@ -2,6 +2,7 @@
 //! against it. Knows no task in particular.
 
 use crate::error::{Class, Classify, Code};
+use crate::prose::counted;
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +22,7 @@ pub enum Refusal {
         objects: Vec<String>,
     },
     /// The analysis of the new objects together with the objects in the cluster has errors.
-    #[error("the analysis finds {} errors: {}{}", .errors, .first.join("; "), not_judged(.unread))]
+    #[error("the analysis finds {}: {}{}", counted(*.errors, "error"), .first.join("; "), not_judged(.unread))]
     Findings {
         /// How many.
         errors: usize,

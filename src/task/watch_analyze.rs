@@ -16,6 +16,7 @@ use crate::analysis::incremental::Difference;
 use crate::analysis::{Finding, Level};
 use crate::cluster::configuration::Live;
 use crate::notice::{Found, Notice, Resolved};
+use crate::prose::counted;
 
 /// Time for the first lists of the cluster. Kinds that are not listed by then are reported as unread; their findings
 /// follow.
@@ -184,8 +185,8 @@ fn parts(findings: &[Finding]) -> Vec<&[Finding]> {
 
 /// For who follows the command.
 fn said(report: &WatchReport, live: &Live) -> String {
-    let (objects, findings) = (live.objects(), live.findings().len());
-    format!("{objects} objects, {findings} findings; {} found, {} resolved since", report.found, report.resolved)
+    let (objects, findings) = (counted(live.objects(), "object"), counted(live.findings().len(), "finding"));
+    format!("{objects}, {findings}; {} found, {} resolved since", report.found, report.resolved)
 }
 
 /// With how things stand in the end.

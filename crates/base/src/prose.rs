@@ -1,4 +1,4 @@
-//! Wraps text at a width. Independent of the terminal.
+//! Words of texts for people: wraps text at a width, and puts nouns into the plural. Independent of the terminal.
 
 /// Wraps the text at `width` columns. The first line already has `used` columns, and the others are indented.
 #[must_use]
@@ -34,9 +34,20 @@ pub fn columns(text: &str) -> usize {
     count + rest.chars().count()
 }
 
+/// A number and its noun with a regular plural: `1 error`, `0 errors`.
+#[must_use]
+pub fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{columns, fold};
+    use super::{columns, counted, fold};
+
+    #[test]
+    fn one_has_the_singular() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "error")), ["0 errors", "1 error", "2 errors"]);
+    }
 
     #[test]
     fn color_sequences_take_no_columns() {

@@ -11,6 +11,7 @@ use crate::cli::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, styled};
 use crate::cli::{Error, Exit};
 use crate::clock::Clock;
 use crate::cluster::configuration::Live;
+use crate::prose::counted;
 
 /// Prints the kinds that could not be read.
 const UNREAD: usize = 5;
@@ -56,11 +57,8 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
             }
         }
         if !is_json {
-            let (objects, findings) = (live.objects(), live.findings().len());
-            output::note(styled(
-                QUIET,
-                format_args!("{objects} objects, {findings} findings; watching, press Ctrl-C to stop"),
-            ));
+            let (objects, findings) = (counted(live.objects(), "object"), counted(live.findings().len(), "finding"));
+            output::note(styled(QUIET, format_args!("{objects}, {findings}; watching, press Ctrl-C to stop")));
         }
         let difference = tokio::select! {
             difference = live.next() => difference,

@@ -116,8 +116,14 @@ fn metadata(metadata: Option<Value>, kind: &str) -> Result<ObjectMeta, String> {
     for map in ["labels", "annotations"] {
         let values = fields.get_mut(map).and_then(Value::as_object_mut);
         // Templates leave values empty; the API server stores a null as an empty string.
-        for value in values.into_iter().flat_map(Map::values_mut).filter(|value| value.is_null()) {
-            *value = Value::String(String::new());
+        for (name, value) in values.into_iter().flatten() {
+            match value {
+                Value::Null => *value = Value::String(String::new()),
+                Value::String(_) => {}
+                other => {
+                    return Err(format!("metadata.{map}.{name} of the {kind} is {other}, not a string; quote it"));
+                }
+            }
         }
     }
     if let Some(unknown) = fields.keys().find(|field| !META_FIELDS.contains(&field.as_str())) {

@@ -8,6 +8,7 @@ use super::active_pods::retain_active;
 use super::facts::list;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Component, ObservedMesh, usage};
+use crate::prose::counted;
 use crate::task::Error;
 
 /// Objects of one kind that are named.
@@ -208,8 +209,8 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     let proxies: Vec<_> = meshed(cluster).await?.iter().filter_map(usage::proxy).collect();
     if let Some(first) = proxies.first() {
         left.push(format!(
-            "{} pods with a proxy, such as {}/{}: restart them",
-            proxies.len(),
+            "{} with a proxy, such as {}/{}: restart them",
+            counted(proxies.len(), "pod"),
             first.namespace,
             first.name
         ));
