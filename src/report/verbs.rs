@@ -105,7 +105,7 @@ impl Render for MeshReport {
             blocks.extend(objects(words, &shown));
         }
         blocks.extend(list("moved or restarted", &self.moved));
-        blocks.extend(list("left in the cluster", &self.residue));
+        blocks.extend(list("left in the cluster", &self.leftovers));
         blocks.extend(messages(&self.findings));
         blocks
     }

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::discover::{self, DiscoverParams};
 use super::listing::Unread;
-use crate::notice::{Changed, Discovered, Lost, Notice};
 use crate::observe::changes::{Difference, Tracker};
 use crate::observe::instance::{Instance, InstanceKind, State};
 use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext, watches};
+use crate::task_event::{Changed, Discovered, Lost, TaskEvent};
 
 /// Servers in one event: about 1 KB each.
 const MOST: usize = 100;
@@ -160,7 +160,7 @@ impl Watched<'_> {
             let first = number == 0;
             let unread = if first { unread.clone() } else { Vec::new() };
             let discovered = Discovered { first, instances: part.to_vec(), unread };
-            self.cx.notices.tell(Notice::Discovered(discovered)).await?;
+            self.cx.events.publish(TaskEvent::Discovered(discovered)).await?;
         }
         self.step();
         Ok(())
@@ -172,7 +172,7 @@ impl Watched<'_> {
         match self.list().await {
             Ok((instances, unread)) if unread.iter().all(|one| self.unread.contains(one.kind)) => {
                 let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
-                self.tell(difference).await?;
+                self.publish(difference).await?;
             }
             Ok(_) => self.report.failed_lists += 1,
             Err(Error::Cluster(error)) => {
@@ -186,19 +186,19 @@ impl Watched<'_> {
         Ok(())
     }
 
-    async fn tell(&mut self, difference: Difference) -> Result<(), Error> {
+    async fn publish(&mut self, difference: Difference) -> Result<(), Error> {
         self.report.discovered += difference.discovered.len();
         self.report.changed += difference.changed.len();
         self.report.lost += difference.lost.len();
         for part in difference.lost.chunks(MOST) {
-            self.cx.notices.tell(Notice::Lost(Lost { instances: part.to_vec() })).await?;
+            self.cx.events.publish(TaskEvent::Lost(Lost { instances: part.to_vec() })).await?;
         }
         for part in difference.changed.chunks(MOST) {
-            self.cx.notices.tell(Notice::Changed(Changed { changes: part.to_vec() })).await?;
+            self.cx.events.publish(TaskEvent::Changed(Changed { changes: part.to_vec() })).await?;
         }
         for part in difference.discovered.chunks(MOST) {
             let discovered = Discovered { first: false, instances: part.to_vec(), unread: Vec::new() };
-            self.cx.notices.tell(Notice::Discovered(discovered)).await?;
+            self.cx.events.publish(TaskEvent::Discovered(discovered)).await?;
         }
         Ok(())
     }

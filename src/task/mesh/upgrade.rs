@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::mesh_run::MeshRun;
 use super::report::MeshReport;
 use super::{LEASE, facts};
@@ -72,7 +72,7 @@ pub struct UpgradeParams {
     pub batch: usize,
     /// How to go about it.
     #[serde(flatten)]
-    pub conduct: Conduct,
+    pub common: CommonParams,
 }
 
 fn default_revision() -> String {
@@ -112,7 +112,7 @@ impl Task for Upgrade {
             until: Some(Stage::Verify),
             rollback: false,
             batch: five(),
-            conduct: Conduct::default(),
+            common: CommonParams::default(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Task for Upgrade {
         cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let request = params.request(&facts)?;
-        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.common);
         let done = match params.strategy {
             Strategy::InPlace => in_place(&mut work, &facts, &params).await,
             Strategy::Canary => Box::pin(Canary::new(&params, &request, facts).run(&mut work)).await,
@@ -176,7 +176,7 @@ async fn in_place(work: &mut MeshRun<'_>, facts: &ObservedMesh, params: &Upgrade
     let until = params.until.unwrap_or(Stage::ControlPlane);
     let plan = mesh::plan(work.request, facts);
     work.run(facts, plan, false).await?;
-    if params.conduct.dry_run {
+    if params.common.dry_run {
         return preview::in_place(work, until, params.batch).await;
     }
     let revision = work.request.revision_label();

@@ -100,9 +100,9 @@ pub(super) async fn workloads(
             work.report.moved(true, workload.object.to_string());
         }
         let objects: Vec<_> = group.iter().map(|workload| workload.object.clone()).collect();
-        if !work.conduct.wait.is_zero() {
+        if !work.common.wait.is_zero() {
             let progress = PrefixedProgress::new(&work.cx.progress, "restart");
-            wait::until_ready(work.cluster, &objects, work.conduct.wait, &work.cx.guard, &progress).await?;
+            wait::until_ready(work.cluster, &objects, work.common.wait, &work.cx.guard, &progress).await?;
         }
     }
     Ok(())
@@ -141,7 +141,7 @@ async fn due(cluster: &Cluster, pods: &[Value], token: &str) -> Result<Vec<Workl
 /// budgets by itself.
 async fn budgets(work: &MeshRun<'_>, group: &[Workload]) -> Result<(), Error> {
     let spaces: BTreeSet<_> = group.iter().filter_map(|it| it.object.namespace.clone()).collect();
-    let deadline = Instant::now() + work.conduct.wait;
+    let deadline = Instant::now() + work.common.wait;
     loop {
         let budgets = list(work.cluster, "policy/v1", "PodDisruptionBudget", None).await?;
         let holds = |budget: &&Value| {
@@ -160,7 +160,7 @@ async fn budgets(work: &MeshRun<'_>, group: &[Workload]) -> Result<(), Error> {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(cluster::Error::NotReady { waiting: held, after: work.conduct.wait }.into());
+            return Err(cluster::Error::NotReady { waiting: held, after: work.common.wait }.into());
         }
         work.cx.step("wait", 0, group.len(), held.join("; "));
         pause(work).await?;
@@ -200,7 +200,7 @@ async fn write(cluster: &Cluster, workload: &Workload, token: &str) -> Result<()
 pub(super) async fn verify(work: &mut MeshRun<'_>, revision: &str, version: Option<&Version>) -> Result<(), Error> {
     let wanted = Wanted { revision, version };
     let within = namespaces(work.cluster, revision).await?;
-    let deadline = Instant::now() + work.conduct.wait;
+    let deadline = Instant::now() + work.common.wait;
     loop {
         let (total, late) = behind(work.cluster, &within, &wanted).await?;
         if late.is_empty() {
