@@ -299,7 +299,16 @@ impl Run<'_> {
     /// Reports the objects of a phase that is not written, because an earlier one failed.
     fn leave(&mut self, group: Vec<Planned>) {
         for one in group {
-            self.report_builder.push(skipped(one));
+            match one.decision {
+                Decision::Unchanged => {
+                    self.report_builder.push(ObjectReport::new(one.desired.object, Action::Unchanged));
+                }
+                Decision::Fail(error) => self.report_builder.push_failed(one.desired.object, &error),
+                _ => {
+                    let reason = "not tried, as work ended before its turn";
+                    self.report_builder.push(ObjectReport::skipped(one.desired.object, reason));
+                }
+            }
         }
     }
 
@@ -377,15 +386,6 @@ impl Run<'_> {
             self.report_builder.push(ObjectReport::new(doomed.object, Action::Pruned));
         }
         self.report_builder.failure()
-    }
-}
-
-/// The line of an object whose turn did not come.
-fn skipped(one: Planned) -> ObjectReport {
-    match one.decision {
-        Decision::Unchanged => ObjectReport::new(one.desired.object, Action::Unchanged),
-        Decision::Fail(error) => ObjectReport::failed(one.desired.object, &error),
-        _ => ObjectReport::skipped(one.desired.object, "not tried, as work ended before its turn"),
     }
 }
 

@@ -210,8 +210,8 @@ impl Run<'_> {
                 None => Verdict::Leave("it no longer carries the installation's label".to_owned()),
             };
         }
-        if !named && ownership::keep(live) {
-            return Verdict::Leave("its annotation helm.sh/resource-policy says keep".to_owned());
+        if let Some(reason) = ownership::keep(live).filter(|_| !named) {
+            return Verdict::Leave(reason);
         }
         if order::never_recreated(object.group(), &object.kind) && !self.options.purge {
             return Verdict::Keep(format!(

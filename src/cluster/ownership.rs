@@ -50,9 +50,23 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
         .or_else(helm)
 }
 
-/// Whether it asks to survive its installation, by Helm's annotation.
-pub(super) fn keep(live: &Value) -> bool {
-    live["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+/// Annotations by which an object survives its installation, with a word that their value has: those of Helm, Flux, Argo CD
+/// and cli-utils.
+const KEEP: [(&str, &str); 5] = [
+    ("helm.sh/resource-policy", "keep"),
+    ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
+    ("argocd.argoproj.io/sync-options", "Prune=false"),
+    ("argocd.argoproj.io/sync-options", "Delete=false"),
+    ("client.lifecycle.config.k8s.io/deletion", "detach"),
+];
+
+/// The annotation by which it survives its installation, as a reason.
+pub(super) fn keep(live: &Value) -> Option<String> {
+    let annotations = &live["metadata"]["annotations"];
+    let has = |(name, word): &&(&str, &str)| {
+        annotations[*name].as_str().is_some_and(|value| value.split(',').any(|part| part.trim() == *word))
+    };
+    KEEP.iter().find(has).map(|(name, word)| format!("its annotation {name} says {word}"))
 }
 
 #[cfg(test)]
@@ -74,6 +88,17 @@ mod tests {
         for (metadata, owner) in table {
             assert_eq!(other_owner(&json!({"metadata": metadata}), "applyset-me-v1").as_deref(), Some(owner));
         }
+    }
+
+    #[test]
+    fn annotations_of_other_tools_keep_an_object() {
+        let keep = |name: &str, value: &str| keep(&json!({"metadata": {"annotations": {name: value}}}));
+        assert_eq!(
+            keep("argocd.argoproj.io/sync-options", "Replace=true, Prune=false").as_deref(),
+            Some("its annotation argocd.argoproj.io/sync-options says Prune=false")
+        );
+        assert!(keep("kustomize.toolkit.fluxcd.io/prune", "disabled").is_some());
+        assert_eq!(keep("helm.sh/resource-policy", "delete"), None);
     }
 
     #[test]

@@ -259,7 +259,8 @@ fn note(live: &Value, desired: &Desired, taken: Option<&TakeOver>, options: &App
     let remaining = takeover::remaining(live, &desired.object.api_version, options);
     (!remaining.is_empty()).then(|| {
         let managers = remaining.join(", ");
-        format!("fields of {managers} that the manifest does not have stay; set adopt to take them over")
+        let switch = if remaining.iter().all(|one| takeover::is_kubectl(one)) { "force or adopt" } else { "adopt" };
+        format!("fields of {managers} that the manifest does not have stay; set {switch} to take them over")
     })
 }
 

@@ -80,13 +80,8 @@ pub(super) fn strip(body: &mut Value) {
     for place in TEMPLATES {
         body.pointer_mut(place).into_iter().for_each(strip_template);
     }
-    let claims = body.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
-    for claim in claims.into_iter().flatten() {
-        claim.get_mut("metadata").into_iter().for_each(strip_template);
-        if let Some(claim) = claim.as_object_mut() {
-            claim.remove("status");
-        }
-    }
+    // The claim templates of a StatefulSet stay as they are: the list is atomic, and another one would conflict with the
+    // manager of the live one.
 }
 
 /// Labels that the API server gives the pods of a Job, and selects them by.
@@ -194,14 +189,12 @@ mod tests {
     fn null_timestamps_of_nested_templates_are_dropped() {
         let mut job = json!({"spec": {
             "jobTemplate": {"metadata": {"creationTimestamp": null}, "spec": {"template": {"metadata": {"labels": {}}}}},
-            "volumeClaimTemplates": [{"metadata": {"name": "d", "creationTimestamp": null}, "status": {"phase": "Pending"}}],
         }});
         strip(&mut job);
         assert_eq!(
             job,
             json!({"spec": {
                 "jobTemplate": {"metadata": {}, "spec": {"template": {"metadata": {}}}},
-                "volumeClaimTemplates": [{"metadata": {"name": "d"}}],
             }})
         );
     }

@@ -78,6 +78,11 @@ pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> O
     Some(TakeOver { managers, live })
 }
 
+/// Whether the manager is kubectl with a whole manifest, whose fields `force` takes over too.
+pub(super) fn is_kubectl(manager: &str) -> bool {
+    KUBECTL.contains(&manager)
+}
+
 /// The earlier appliers that would be taken over with `force` or `adopt`, where neither is set.
 pub(super) fn remaining(live: &Value, api_version: &str, options: &ApplyOptions) -> Vec<String> {
     let all = ApplyOptions { force: true, adopt: true, ..options.clone() };

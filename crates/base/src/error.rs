@@ -133,7 +133,7 @@ codes! {
     SH3004 "the cluster has no such kind" "Install its CRD first, or add the CRD to the same command; mesh.install installs Istio's CRDs.";
     SH3005 "the API server rejected the object" "Correct the named field.";
     SH3006 "field ownership conflict" "Remove the field from one of the managers, or set force (for mesh verbs, adopt).";
-    SH3007 "the field is immutable" "Restore the field, or set recreate to delete and recreate the object.";
+    SH3007 "the field is immutable" "Restore the field, or delete the object first; config.apply does that with recreate.";
     SH3008 "the object is managed by another tool" "Change it with that tool, or set adopt to take it over.";
     SH3009 "timed out waiting for readiness" "Check the named objects, then send the command again with a longer deadline.";
     SH3010 "the API server is overloaded or unavailable" "No action is required: the request is retried.";

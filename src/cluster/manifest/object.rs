@@ -120,8 +120,10 @@ fn metadata(metadata: Option<Value>, kind: &str) -> Result<ObjectMeta, String> {
             match value {
                 Value::Null => *value = Value::String(String::new()),
                 Value::String(_) => {}
-                other => {
-                    return Err(format!("metadata.{map}.{name} of the {kind} is {other}, not a string; quote it"));
+                Value::Array(_) => return Err(format!("metadata.{map}.{name} of the {kind} is a list, not a string")),
+                Value::Object(_) => return Err(format!("metadata.{map}.{name} of the {kind} is a map, not a string")),
+                scalar => {
+                    return Err(format!("metadata.{map}.{name} of the {kind} is {scalar}, not a string; quote it"));
                 }
             }
         }
