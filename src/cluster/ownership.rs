@@ -5,13 +5,15 @@ use serde_json::Value;
 use super::desired::PART_OF;
 
 /// Labels that name an owner, and what to call it.
-const LABELS: [(&str, &str); 5] = [
+const LABELS: [(&str, &str); 4] = [
     ("argocd.argoproj.io/instance", "Argo CD application"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux kustomization"),
     ("helm.toolkit.fluxcd.io/name", "Flux Helm release"),
-    ("operator.istio.io/managed", "Istio operator, mode"),
     ("install.operator.istio.io/owning-resource", "istioctl installation"),
 ];
+
+/// The label of what istioctl and the Istio operator install.
+const ISTIO: &str = "operator.istio.io/managed";
 
 /// Annotations that name an owner, and what to call it.
 const ANNOTATIONS: [(&str, &str); 3] = [
@@ -43,9 +45,12 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
     };
     let helm = || (metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm").then(|| "a Helm release".to_owned());
     let set = [(PART_OF, "another installation, apply set")];
+    // Its value is a mode, no name.
+    let istio = || metadata["labels"][ISTIO].is_string().then(|| "istioctl or the Istio operator".to_owned());
     marked("labels", &set)
         .or_else(|| marked("annotations", &ANNOTATIONS))
         .or_else(|| marked("labels", &LABELS))
+        .or_else(istio)
         .or_else(controller)
         .or_else(helm)
 }
@@ -82,6 +87,7 @@ mod tests {
             (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "a Helm release"),
             (json!({"labels": {"argocd.argoproj.io/instance": "web"}}), "Argo CD application web"),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}}), "Flux kustomization web"),
+            (json!({"labels": {ISTIO: "Reconcile"}}), "istioctl or the Istio operator"),
             (json!({"labels": {PART_OF: "applyset-x-v1"}}), "another installation, apply set applyset-x-v1"),
             (json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}), "Web a"),
         ];
