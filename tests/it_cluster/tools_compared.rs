@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use crate::kubectl::content;
+use crate::support::cluster_env::{ClusterEnv, failure, options};
 use crate::support::control_plane;
-use crate::support::site::{Site, failure, options};
 use crate::support::tools;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +32,14 @@ impl Tool {
     }
 
     /// Applies the objects as the tool does.
-    async fn apply(self, site: &Site, release: &str, objects: &[Value]) {
+    async fn apply(self, test_env: &ClusterEnv, release: &str, objects: &[Value]) {
         let kubeconfig = control_plane::kubeconfig().to_str().unwrap();
         let documents = objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
         match self {
             Self::ClientSide | Self::ServerSide => {
                 let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
                 let side: &[&str] = if self == Self::ClientSide { &["apply"] } else { &["apply", "--server-side"] };
-                site.kubectl(side, &list).await;
+                test_env.kubectl(side, &list).await;
             }
             Self::Helm => {
                 let chart = TempDir::new().unwrap();
@@ -47,7 +47,7 @@ impl Tool {
                 std::fs::write(chart.path().join("Chart.yaml"), "{apiVersion: v2, name: web, version: 1.0.0}").unwrap();
                 std::fs::write(chart.path().join("templates/all.yaml"), documents).unwrap();
                 let chart = chart.path().to_str().unwrap();
-                let namespace = site.namespace.as_str();
+                let namespace = test_env.namespace.as_str();
                 let arguments = ["upgrade", "--install", release, chart, "-n", namespace, "--kubeconfig", kubeconfig];
                 run(&tools::program("helm", "SAILHAND_HELM"), &arguments, "").await;
             }
@@ -72,8 +72,9 @@ async fn run(program: &Path, arguments: &[&str], input: &str) -> String {
 }
 
 /// A release with its name; the second one has changed values and lacks keys, list items and annotations of the first.
-fn release(site: &Site, name: &str, is_second: bool) -> Vec<Value> {
-    let metadata = |annotations: Value| json!({"name": name, "namespace": site.namespace, "annotations": annotations});
+fn release(test_env: &ClusterEnv, name: &str, is_second: bool) -> Vec<Value> {
+    let metadata =
+        |annotations: Value| json!({"name": name, "namespace": test_env.namespace, "annotations": annotations});
     let (image, replicas) = if is_second { ("i:2", 2) } else { ("i:1", 1) };
     let annotations = || if is_second { json!({"team": "b"}) } else { json!({"team": "a", "old": "1"}) };
     let data =
@@ -105,9 +106,9 @@ fn release(site: &Site, name: &str, is_second: bool) -> Vec<Value> {
 }
 
 /// An object without its name and the marks of the tools.
-async fn shape(site: &Site, object: &Value) -> Value {
+async fn shape(test_env: &ClusterEnv, object: &Value) -> Value {
     let name = object["metadata"]["name"].as_str().unwrap();
-    let text = content(site.get(object).await.unwrap()).to_string().replace(name, "NAME");
+    let text = content(test_env.get(object).await.unwrap()).to_string().replace(name, "NAME");
     let mut shape: Value = serde_json::from_str(&text).unwrap();
     let is_mark = |key: &str| {
         ["meta.helm.sh/", "kubectl.kubernetes.io/", "kustomize.toolkit.fluxcd.io/"].iter().any(|it| key.starts_with(it))
@@ -128,10 +129,10 @@ async fn shape(site: &Site, object: &Value) -> Value {
 
 #[tokio::test]
 async fn a_second_release_makes_the_same_objects_as_with_the_tool_that_made_the_first() {
-    let site = Site::new("compared").await;
+    let test_env = ClusterEnv::new("compared").await;
     for (number, tool) in ALL.into_iter().enumerate() {
         for force in [false, true] {
-            let own = Site::beside(&site, 2 * number + usize::from(force));
+            let own = ClusterEnv::beside(&test_env, 2 * number + usize::from(force));
             let [ours, theirs] = ["ours", "theirs"].map(|whose| format!("{whose}-{number}-{force}"));
             for name in [&ours, &theirs] {
                 tool.apply(&own, name, &release(&own, name, false)).await;
@@ -178,22 +179,22 @@ async fn a_second_release_makes_the_same_objects_as_with_the_tool_that_made_the_
 /// refuses the Service, whose old port would have the new one's name.
 #[tokio::test]
 async fn objects_of_kubectl_end_as_with_flux() {
-    let site = Site::new("flux").await;
+    let test_env = ClusterEnv::new("flux").await;
     for tool in [Tool::ClientSide, Tool::ServerSide] {
         let [ours, theirs] = ["ours", "theirs"].map(|whose| format!("{whose}-{tool:?}").to_lowercase());
         for name in [&ours, &theirs] {
-            tool.apply(&site, name, &release(&site, name, false)).await;
+            tool.apply(&test_env, name, &release(&test_env, name, false)).await;
         }
         let second = |name: &str| {
-            let mut second = release(&site, name, true);
+            let mut second = release(&test_env, name, true);
             second.retain(|one| one["kind"] != "Service");
             second
         };
-        Tool::Flux.apply(&site, &theirs, &second(&theirs)).await;
+        Tool::Flux.apply(&test_env, &theirs, &second(&theirs)).await;
         let force = options(|options| (options.force, options.prune) = (true, false));
-        site.apply(&release(&site, &ours, true), &force).await.unwrap();
+        test_env.apply(&release(&test_env, &ours, true), &force).await.unwrap();
         for (ours, theirs) in second(&ours).iter().zip(&second(&theirs)) {
-            assert_eq!(shape(&site, ours).await, shape(&site, theirs).await, "{tool:?}");
+            assert_eq!(shape(&test_env, ours).await, shape(&test_env, theirs).await, "{tool:?}");
         }
     }
 }
@@ -202,9 +203,9 @@ async fn objects_of_kubectl_end_as_with_flux() {
 /// nothing.
 #[tokio::test]
 async fn a_dump_of_another_tools_objects_is_taken_over_as_it_is() {
-    let site = Site::new("dumped").await;
+    let test_env = ClusterEnv::new("dumped").await;
     for (number, tool) in ALL.into_iter().enumerate() {
-        let own = Site::beside(&site, number);
+        let own = ClusterEnv::beside(&test_env, number);
         let name = format!("dumped-{number}");
         let set = release(&own, &name, false);
         tool.apply(&own, &name, &set).await;
