@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt;
+use measure::history::{self, Better};
 use measure::worker::Worker;
 use measure::{cpu, cpu_of_children, median, memory, table};
 use sailhand::bus::nats;
@@ -103,6 +104,7 @@ pub async fn main() {
             runs.each_ref().map(|runs| median(runs.iter().map(|run| field(run).as_secs_f64()).collect()))
         };
         let (took, cpu) = (of(|run| run.took), of(|run| run.cpu));
+        history::record(format!("apply {OBJECTS} objects, {name}: CPU s"), Better::Lower, cpu[3]);
         let text = |seconds: &f64| format!("{seconds:.2}");
         let mut row = vec![(*name).to_owned()];
         row.extend(took.iter().map(text));

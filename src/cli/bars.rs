@@ -23,7 +23,7 @@ use crate::prose;
 const REMEMBERED: usize = 100_000;
 /// Lines of a progress message.
 const MESSAGE_LINES: usize = 3;
-/// Width of a terminal that does not tell its own, columns.
+/// Width of a terminal of unknown width, columns.
 const WIDTH: usize = 80;
 
 /// The terminal below the bars. Clones write to the same terminal.

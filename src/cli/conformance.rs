@@ -192,7 +192,7 @@ fn text(report: &RunReport) -> String {
         lines.push(styled(CHANGED, "Simulated: no request was sent. This says nothing about the cluster."));
     }
     if !report.kept_namespaces.is_empty() {
-        lines.push(format!("Kept namespaces: {}", report.kept_namespaces.join(", ")));
+        lines.push(format!("Remaining namespaces: {}", report.kept_namespaces.join(", ")));
     }
     lines.join("\n")
 }

@@ -66,7 +66,7 @@ fn is_confirmed(target: &Target, draft: &CommandDraft) -> bool {
     draft.params["confirm"] == target.as_str()
 }
 
-/// Refuses a command that needs consent when nobody can be asked, unless its parameters confirm it.
+/// Refuses a command that needs confirmation when no terminal is attached, unless its parameters confirm it.
 ///
 /// # Errors
 /// [`Error::Unconfirmed`].
@@ -84,7 +84,7 @@ pub(super) fn refuse_unconfirmed(target: &Target, draft: &CommandDraft, yes: boo
 /// the dry run that lists the objects; `cluster` describes the cluster if it is known.
 ///
 /// # Errors
-/// [`Error::Unconfirmed`] where consent is needed and nobody can be asked.
+/// [`Error::Unconfirmed`] when confirmation is needed and no terminal is attached.
 pub(super) async fn confirmed(
     target: &Target,
     draft: &CommandDraft,

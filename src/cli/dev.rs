@@ -209,10 +209,10 @@ impl Server {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let last: Vec<&str> = log.lines().rev().take(3).collect();
         let reason = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
-        Error::local(format!("go on: nats-server ended ({how})"), io::Error::other(reason))
+        Error::local(format!("continue: nats-server ended ({how})"), io::Error::other(reason))
     }
 
-    /// Stops the server, so that a store that is kept needs no recovery; kills it after a time limit.
+    /// Stops the server, so that a persistent store needs no recovery; kills it after a time limit.
     async fn stop(mut self) {
         if let Some(pid) = self.child.id() {
             let mut ask = Command::new(&self.program);

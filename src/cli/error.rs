@@ -88,7 +88,7 @@ pub enum Error {
     Argument {
         /// As written on the command line.
         argument: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The command violates the contract and was not sent.
@@ -139,7 +139,7 @@ pub enum Error {
     /// A file or process of this machine.
     #[error("cannot {operation}")]
     Local {
-        /// What was tried.
+        /// The operation.
         operation: String,
         /// The system's error.
         #[source]

@@ -1,4 +1,4 @@
-//! What subcommands that run until they are stopped share: the format of log lines, signals, and the last traces.
+//! Parts that long-running subcommands share: the format of log lines, signals, and the last traces.
 
 use clap::Args;
 #[cfg(unix)]

@@ -1,5 +1,4 @@
-//! Applies a set of objects as one installation: plan, fence, write phase by phase, prune, wait. Knows no task and
-//! no bus.
+//! Applies a set of objects as one installation: plan, fence, write phase by phase, prune, wait.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,7 +34,7 @@ const SCHEMA_WITHIN: Duration = Duration::from_secs(5);
 /// Applies `objects` as the installation `installation`: what differs is written, in order, by server-side apply.
 ///
 /// # Errors
-/// With the report of what was done, as soon as anything was begun.
+/// With a report, if any object was processed.
 pub async fn apply(
     cluster: &Cluster,
     installation: &str,
@@ -51,7 +50,7 @@ pub async fn apply(
     run.report_builder.finish(result)
 }
 
-/// One application under way.
+/// An application in progress.
 struct Run<'a> {
     cluster: &'a Cluster,
     options: &'a ApplyOptions,

@@ -230,7 +230,7 @@ impl Cluster {
     pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Error> {
         let Some(kind) = self.kind(&object.api_version, &object.kind).await? else { return Ok(None) };
         match self.get_as(&kind, object).await {
-            // Discovery is read again: the kind may have gone since it was read last.
+            // Discovery is read again: the kind may not be served any more.
             Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => {
                 match self.kind(&object.api_version, &object.kind).await? {
                     None => Ok(None),

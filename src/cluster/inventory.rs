@@ -1,6 +1,6 @@
-//! What an installation has in the cluster, in one `ConfigMap`: the parent of an apply set (KEP-3659), so that other
-//! tools see it too. The same object carries the fence and the generation, written by compare-and-swap, and so is the
-//! one check that holds against a worker that slept past its lease.
+//! The inventory of an installation, a `ConfigMap` that lists its objects: the parent of an apply set (KEP-3659), so that other
+//! tools see it too. The same object carries the fence and the generation, written by compare-and-swap, which
+//! stops a worker that was suspended for longer than its lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ const GENERATION: &str = "sailhand.meshery.io/generation";
 const FAMILY: &str = "sailhand.meshery.io/verbs";
 const TARGET: &str = "sailhand.meshery.io/target";
 
-/// What the name of an inventory begins with.
+/// Prefix of the names of inventories.
 const PREFIX: &str = "sailhand-";
 
 /// Writers that meet on the inventory try this often before they give up and come back later.
@@ -45,7 +45,7 @@ pub(super) struct Inventory {
     version: Option<Version>,
     fence: u64,
     generation: Option<u64>,
-    /// What the installation has, or is about to have.
+    /// Objects of the installation, including those that are about to be written.
     pub entries: BTreeSet<ObjectRef>,
     /// Source of the set as its producer gave it; `None` when it gave none.
     pub origin: Option<Value>,
@@ -339,7 +339,7 @@ pub struct Stored {
     pub installation: String,
     /// Source of the set as its producer gave it; `None` when it gave none.
     pub origin: Option<Value>,
-    /// What it has, or is about to have.
+    /// Its objects, including those that are about to be written.
     pub objects: BTreeSet<ObjectRef>,
     /// Fence of the last lease under which it was written.
     pub fence: u64,

@@ -1,4 +1,4 @@
-//! Waits until objects are ready and tells what they wait for. Reads each kind of each namespace once a round, so
+//! Waits until objects are ready and reports what they wait for. Reads each kind of each namespace once a round, so
 //! that waiting for a hundred objects costs the API server no more than waiting for one. Writes nothing.
 
 mod injected;
@@ -24,7 +24,7 @@ const PODS: Duration = Duration::from_secs(2);
 /// Objects named in a step.
 const NAMED: usize = 3;
 
-/// Waits until all `objects` are ready, telling what is waited for and why (the waiting container's reason).
+/// Waits until all `objects` are ready, reporting what they wait for and why (the reason of the waiting container).
 ///
 /// # Errors
 /// `NotReady` with the objects waited for when `at_most` has passed, `WorkloadFailed` as soon as one cannot become

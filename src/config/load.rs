@@ -202,7 +202,7 @@ pub(super) fn address_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     text.parse().map(Some).map_err(wanted)
 }
 
-#[allow(clippy::ref_option, reason = "the signature that serde asks for")]
+#[allow(clippy::ref_option, reason = "the signature that serde requires")]
 pub(super) fn write_address_or_off<S: Serializer>(
     address: &Option<SocketAddr>,
     serializer: S,

@@ -94,7 +94,7 @@ fn connection(key: &str, name: &str, connection: &Connection) -> Result<(), Wron
     check(certificate, &sub("credentials.cert_file"), "needs key_file, and key_file needs cert_file")
 }
 
-/// Most names in `bus.parameter_stores`.
+/// Maximum number of names in `bus.parameter_stores`.
 const MAX_STORES: usize = 64;
 
 fn bus(bus: &Bus) -> Result<(), Wrong> {

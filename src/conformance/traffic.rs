@@ -1,10 +1,11 @@
 //! Requests between workloads and their answers, and the trait of what sends them. Plain data.
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::Error;
 
-/// What is spoken.
+/// The protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -42,10 +43,12 @@ pub struct Request {
     pub path: String,
     /// Request headers.
     pub headers: Vec<(String, String)>,
-    /// What is spoken.
+    /// The protocol.
     pub protocol: Protocol,
     /// How many requests, at least 1.
     pub count: u32,
+    /// Requests per second; 0 for as fast as possible.
+    pub per_second: u32,
 }
 
 impl Request {
@@ -98,7 +101,7 @@ impl Failure {
     }
 }
 
-/// What came of one request.
+/// Outcome of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status; a gRPC call that was answered is 200.
@@ -152,7 +155,10 @@ pub trait TrafficDriver: Send + Sync {
     /// When nothing could be sent: no right to exec, no pod, no API server.
     async fn send(&self, request: &Request) -> Result<Vec<Answer>, Error>;
 
-    /// `exec` or `simulated`, for reports.
+    /// Changes a Deployment of the suite to what the driver's image needs. By default nothing.
+    fn adapt(&self, _deployment: &mut Value) {}
+
+    /// `exec`, `port_forward` or `simulated`, for reports.
     fn name(&self) -> &'static str;
 }
 

@@ -14,9 +14,9 @@ use crate::client::{History, Observed};
 use crate::event::{EventKind, Outcome};
 use crate::task_event::{CodeReport, FindingReport};
 
-/// Most analyses and watches of the page.
+/// Maximum number of analyses and watches of the page.
 const SOURCES: usize = 20;
-/// Most findings of each.
+/// Maximum number of findings of each.
 const ROWS: usize = 500;
 /// Events of a watch that are read, and about how many bytes.
 const EVENTS: usize = 2_000;

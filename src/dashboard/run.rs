@@ -16,10 +16,10 @@ use super::{Shared, report};
 use crate::client::{History, Observation, Observed};
 use crate::event::{CommandKey, EventKind, ResultData};
 
-/// Most events of the timeline, and about how many bytes of them.
+/// Maximum number of events of the timeline, and about how many bytes of them.
 const EVENTS: usize = 500;
 const BYTES: usize = 4 << 20;
-/// Most CloudEvents that are shown as JSON, and bytes of each.
+/// Maximum number of CloudEvents that are shown as JSON, and bytes of each.
 const RAW: usize = 50;
 const RAW_BYTES: usize = 64 << 10;
 

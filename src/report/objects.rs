@@ -64,13 +64,13 @@ pub struct Change {
 /// One object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectLine {
-    /// What was done.
+    /// The action.
     pub word: &'static str,
     /// Its emphasis.
     pub tone: Tone,
     /// Kind, namespace and name.
     pub object: String,
-    /// Why; empty if there is no reason.
+    /// Why; empty without a reason.
     pub reason: String,
     /// The error.
     pub problem: Option<Problem>,

@@ -171,7 +171,7 @@ fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// Runs blocking work that looks at its flag. The flag becomes `true` when the caller is dropped, as at a deadline or a
+/// Runs blocking work that checks its flag. The flag becomes `true` when the caller is dropped, as at a deadline or a
 /// cancellation, so that the work ends with its caller.
 async fn cancellable<T: Send + 'static>(
     work: impl FnOnce(&AtomicBool) -> Result<T, Error> + Send + 'static,

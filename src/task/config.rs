@@ -181,7 +181,7 @@ pub struct DeleteParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub confirm: Option<String>,
-    /// Wait until the objects are gone, at most so long, such as `60s`. When absent, the worker waits between the phases
+    /// Longest time to wait until the objects are deleted, such as `60s`. When absent, the worker waits between the phases
     /// of the deletion, at most a minute for each, and not for the last one.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]

@@ -1,5 +1,4 @@
-//! Why a task will not write what it could, although the command is well formed: the state of the cluster speaks
-//! against it. Knows no task in particular.
+//! Why a task refuses to write although the command is valid: the state of the cluster forbids it. Shared by all tasks.
 
 use crate::error::{Class, Classify, Code};
 use crate::prose::counted;
@@ -28,7 +27,7 @@ pub enum Refusal {
         errors: usize,
         /// The first few: code, object, message.
         first: Vec<String>,
-        /// What could not be read; nothing that depends on it is among the errors.
+        /// Kinds that could not be read. Findings that depend on them are not among the errors.
         unread: Vec<String>,
     },
     /// The health gate has stopped a canary.

@@ -42,7 +42,7 @@ pub struct ApplyParams {
     /// a connection by URL, and for a Thanos in front of a Prometheus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusObject>,
-    /// What is scraped; everything when empty.
+    /// Parts that are scraped; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3))]
     pub monitors: Vec<Monitor>,
@@ -99,7 +99,7 @@ pub struct ScrapeReport {
     pub jobs: Option<String>,
     /// The monitors.
     pub objects: Vec<ObjectReport>,
-    /// What may keep the store from scraping Istio.
+    /// Reasons why the store may not scrape Istio.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Nothing was written.

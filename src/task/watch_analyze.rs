@@ -38,7 +38,7 @@ pub struct WatchParams {
     #[serde(default = "watches::ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
-    /// Tell findings of these namespaces only; of all when empty. What is read stays the same.
+    /// Publish findings of these namespaces only; of all when empty. The same objects are read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub namespaces: Vec<Namespace>,
@@ -52,7 +52,7 @@ pub struct WatchParams {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchReport {
-    /// How many objects were looked at in the end.
+    /// Number of objects at the end.
     pub objects: usize,
     /// How many findings there were as it began.
     pub first: usize,
@@ -66,7 +66,7 @@ pub struct WatchReport {
     pub warnings: usize,
     /// Findings of severity `info` in the end.
     pub infos: usize,
-    /// What could not be read in the end, with the reason.
+    /// Kinds that could not be read at the end, with the reason.
     #[serde(default)]
     pub unread: Vec<String>,
 }

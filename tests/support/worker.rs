@@ -45,7 +45,7 @@ pub struct WorkerEnv {
 }
 
 impl WorkerEnv {
-    /// A fresh bus, quick to notice that a worker died; targets `dev` (the test cluster) and `gone` (nobody answers).
+    /// A fresh bus, quick to notice that a worker died; targets `dev` (the test cluster) and `gone` (no server answers).
     pub async fn new() -> Self {
         Self::on(NatsServer::start().await, |_| {}).await
     }

@@ -59,7 +59,7 @@ impl Suppressions {
         Ok(())
     }
 
-    /// What no finding matches: the patterns, and how many lines of the baselines.
+    /// Unused suppressions: the patterns, and how many lines of the baselines.
     #[must_use]
     pub fn unmatched(&self, findings: &[Finding]) -> (Vec<&str>, usize) {
         let is_used = |pattern: &&Pattern| !findings.iter().any(|finding| pattern.covers(finding));

@@ -33,7 +33,7 @@ pub enum Error {
     Argument {
         /// As written on the command line.
         argument: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A local file or stream.

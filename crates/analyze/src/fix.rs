@@ -13,7 +13,7 @@ use similar::TextDiff;
 use super::{Analysis, Error, Exit, Input};
 use crate::output::{self, GOOD, styled};
 
-/// Most passes. A corrected kind or field may have findings of its own.
+/// Maximum number of passes. A corrected kind or field may have findings of its own.
 const PASSES: usize = 8;
 /// Lines around a change in a diff.
 const CONTEXT: usize = 3;

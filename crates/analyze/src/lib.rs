@@ -233,7 +233,7 @@ impl Analysis<'_> {
     }
 }
 
-/// What the HTML report says about its input.
+/// The description of the input in the HTML report.
 fn about(
     options: &FileOptions,
     sources: &Sources,

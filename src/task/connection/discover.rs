@@ -24,7 +24,7 @@ const MOST_ASKED: usize = 30;
 const MOST_COMPARED: usize = 5;
 /// Servers in one report.
 const MOST_REPORTED: usize = 200;
-/// Endpoint with the version and what tells the product.
+/// Endpoint with the version, which also shows the product.
 const BUILD_INFO: &str = "/api/v1/status/buildinfo";
 
 /// The task.
@@ -159,7 +159,7 @@ const SOURCES: &[(&str, &str, Option<&str>)] = &[
     ("grafana.integreatly.org/v1beta1", "GrafanaDatasource", None),
 ];
 
-/// Lists what discovery looks at.
+/// Lists the objects that discovery uses.
 async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<Unread>), Error> {
     let mut observed = Observed::default();
     let mut unread = Vec::new();
@@ -243,7 +243,7 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
     (State::Connected, None)
 }
 
-/// Whether the store is a `VictoriaMetrics`; false where it does not tell.
+/// Whether the store is a `VictoriaMetrics`; false where its answer does not show that.
 pub(super) async fn is_victoria_metrics(store: &Store) -> bool {
     store.data(BUILD_INFO, &[]).await.is_ok_and(|data| flavor(&data) == Some(Flavor::VictoriaMetrics))
 }
