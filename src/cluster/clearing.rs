@@ -68,7 +68,7 @@ fn is_owned(live: &Value, place: &[String], ours: bool) -> bool {
         .any(|entry| place.iter().try_fold(&entry["fieldsV1"], |at, name| at.get(name)).is_some())
 }
 
-/// The API server copies `serviceAccountName` to the deprecated `serviceAccount`, which nobody owns, and reads it from there
+/// The API server copies `serviceAccountName` to the deprecated `serviceAccount`, which has no owner, and reads it from there
 /// when the first is removed.
 fn clear_service_account(pod: &mut Map<String, Value>, live_pod: &Value, live: &Value, place: &[String]) {
     const NAMES: [&str; 2] = ["serviceAccountName", "serviceAccount"];
