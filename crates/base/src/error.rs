@@ -135,7 +135,7 @@ codes! {
     SH3006 "field ownership conflict" "Remove the field from one of the managers, or set force (for mesh verbs, adopt).";
     SH3007 "the field is immutable" "Restore the field, or delete the object first; config.apply does that with recreate.";
     SH3008 "the object is managed by another tool" "Change it with that tool, or set adopt to take it over.";
-    SH3009 "timed out waiting for readiness" "Check the named objects, then send the command again with a longer deadline.";
+    SH3009 "timed out waiting for readiness" "Check the named objects. If they are only slow, send the command again with a longer wait.";
     SH3010 "the API server is overloaded or unavailable" "No action is required: the request is retried.";
     SH3011 "failed to call an admission webhook" "Check that the webhook's Service has endpoints.";
     SH3012 "an admission webhook denied the object" "Correct what the webhook, policy or quota reports.";
