@@ -53,13 +53,13 @@ pub(super) async fn keep_replicas(
         Some(known) => known,
         None => find(cluster, desired).await?,
     };
-    desired.body["spec"]["replicas"] = replicas.clone();
+    desired.body.get_mut("spec")?.as_object_mut()?.insert("replicas".to_owned(), replicas.clone());
     Some(format!("replicas stay {replicas} until HorizontalPodAutoscaler {} changes them", autoscaler.name))
 }
 
 /// The live replicas, if the manifest has none any more and we own them.
 fn left_replicas<'a>(wanted: &Value, live: &'a Value) -> Option<&'a Value> {
-    let is_wanted = wanted["spec"].get("replicas").is_some_and(|replicas| !replicas.is_null());
+    let is_wanted = wanted.get("spec")?.as_object()?.get("replicas").is_some_and(|replicas| !replicas.is_null());
     let is_owned = managed_fields::owned(live)?["f:spec"].get("f:replicas").is_some();
     live["spec"].get("replicas").filter(|_| is_owned && !is_wanted)
 }
@@ -92,5 +92,6 @@ mod tests {
         assert_eq!(left_replicas(&json!({"spec": {}}), &live), Some(&json!(5)));
         assert_eq!(left_replicas(&json!({"spec": {"replicas": 2}}), &live), None);
         assert_eq!(left_replicas(&json!({"spec": {}}), &json!({"spec": {"replicas": 5}})), None);
+        assert_eq!(left_replicas(&json!({"spec": []}), &live), None, "the API server refuses it");
     }
 }
