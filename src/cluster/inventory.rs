@@ -377,10 +377,11 @@ pub(super) async fn name_owner(cluster: &Cluster, live: &Value, error: Error) ->
         return error;
     };
     let all = stored(cluster).await.unwrap_or_default();
-    let owner = all.iter().find(|one| id(&object(cluster, &one.installation)) == set);
-    owner
-        .map(|one| Error::Owned { object: owned.clone(), owner: format!("installation {}", one.installation) })
-        .unwrap_or(error)
+    let found = all.iter().find(|one| id(&object(cluster, &one.installation)) == set);
+    match found {
+        Some(one) => Error::Owned { object: owned.clone(), owner: format!("installation {}", one.installation) },
+        None => error,
+    }
 }
 
 /// One object in the stored list. Versions before the contract was in snake case wrote `apiVersion`.

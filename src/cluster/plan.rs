@@ -103,10 +103,10 @@ pub(super) async fn plan(
         let absent = set.iter().enumerate().filter(|(number, _)| !live.contains_key(number));
         coming.extend(absent.filter(|(_, one)| one.object.kind == "Namespace").map(|(_, one)| one.object.name.clone()));
     }
-    let planner = Planner { cluster, id, options, coming, autoscalers: autoscaler::of_set(&set) };
+    let decider = Decider { cluster, id, options, coming, autoscalers: autoscaler::of_set(&set) };
     let (crds, mut others): (Vec<_>, Vec<_>) =
         set.into_iter().enumerate().partition(|(_, one)| one.phase == Phase::Definitions);
-    let mut planned = planner.decide_all(crds, &mut live).await;
+    let mut planned = decider.decide_all(crds, &mut live).await;
     let changed: HashSet<_> = planned
         .iter()
         .filter(|(_, one)| one.decision.writes())
@@ -116,7 +116,7 @@ pub(super) async fn plan(
     for (_, one) in &mut others {
         one.redefined = changed.contains(&(one.object.group().to_owned(), one.object.kind.clone()));
     }
-    planned.extend(planner.decide_all(others, &mut live).await);
+    planned.extend(decider.decide_all(others, &mut live).await);
     planned.sort_by_key(|(number, _)| *number);
     Ok(planned.into_iter().map(|(_, one)| one).collect())
 }
@@ -135,7 +135,7 @@ fn refuse_one_object_twice(set: &[Desired], live: &HashMap<usize, Value>) -> Res
 }
 
 /// What the decisions about the objects of one set share.
-struct Planner<'a> {
+struct Decider<'a> {
     cluster: &'a Cluster,
     id: &'a str,
     options: &'a ApplyOptions,
@@ -144,7 +144,7 @@ struct Planner<'a> {
     autoscalers: Vec<Autoscaler>,
 }
 
-impl Planner<'_> {
+impl Decider<'_> {
     async fn decide_all(&self, set: Vec<(usize, Desired)>, live: &mut HashMap<usize, Value>) -> Vec<(usize, Planned)> {
         let (numbers, set): (Vec<_>, Vec<_>) = set.into_iter().unzip();
         let decisions: Vec<_> =
