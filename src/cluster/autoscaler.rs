@@ -1,4 +1,4 @@
-//! Keeps the replicas of a workload when they leave its manifest and a HorizontalPodAutoscaler takes them over. Server-side
+//! Keeps the replicas of a workload when they leave its manifest and a `HorizontalPodAutoscaler` takes them over. Server-side
 //! apply would set the default, one replica, until the autoscaler acts (KEP-2161, kubernetes.io "Transferring ownership").
 
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::desired::Desired;
 use super::{Cluster, managed_fields};
 
-/// A HorizontalPodAutoscaler and the workload that it scales.
+/// A `HorizontalPodAutoscaler` and the workload that it scales.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Autoscaler {
     namespace: String,

@@ -103,7 +103,7 @@ fn without_default_sources(
             changed = true;
         }
     }
-    changed.then(|| Value::Array(volumes))
+    changed.then_some(Value::Array(volumes))
 }
 
 fn clear(wanted: &Value, live: &Value) -> Option<Value> {

@@ -124,7 +124,7 @@ async fn read(cluster: &Cluster, group: &Group, watched: &mut Watched) -> Result
 }
 
 /// Names of claims that get their volume when the first pod uses them (`WaitForFirstConsumer`): no pod does yet, so they
-/// are as ready as they can be. Without the right to read StorageClasses there are none.
+/// are as ready as they can be. Without the right to read `StorageClass` objects there are none.
 async fn claims_that_wait_for_a_pod(cluster: &Cluster, claims: &[Value]) -> Vec<Value> {
     let mut waits = Vec::new();
     for claim in claims {
