@@ -16,11 +16,12 @@ demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 
-# Make the picture of the README from what the program prints (needs python3).
+# Make the pictures of the README from what the program and the demo print (needs python3).
 [group('run')]
-picture:
+picture: (tools "charts")
     cargo build --locked
-    deploy/demo/picture.py target/debug/sailhand >docs/pictures/analyze.svg
+    deploy/demo/picture.py analyze target/debug/sailhand >docs/pictures/analyze.svg
+    deploy/demo/picture.py demo >docs/pictures/demo.svg
 
 # Run every test against real servers; ends with 'N passed, N failed'.
 [group('test')]
@@ -185,10 +186,21 @@ chaos *args="--seeds 1000": tools
     PROPTEST_CASES=5000 cargo test --locked --test it_prop engine::
     cargo test --locked --features failpoints --test chaos_run -- {{ args }}
 
-# Play an adversary with the rights of a producer beside honest producers, with 2,000 seeds.
+# Play an adversary with the rights of a producer beside honest producers: on the bus in memory, and on real servers.
 [group('test')]
-hostile seeds="2000":
+hostile seeds="2000" real="100": tools
     PROPTEST_CASES={{ seeds }} cargo test --locked --test it_prop hostile::
+    SAILHAND_HOSTILE_SEEDS={{ real }} cargo test --locked --test it_e2e hostile:: -- --nocapture
+
+# Explore the model of the delivery protocol, and print the rules and the counterexamples without them.
+[group('test')]
+protocol-model:
+    cargo test --locked --test it_prop protocol:: -- --nocapture
+
+# Print the memory of a worker with all slots in use, and the memory limit of the chart.
+[group('test')]
+soak: tools
+    cargo test --locked --test it_e2e soak:: -- --nocapture
 
 # Single faults that are made to happen for certain.
 [group('test')]

@@ -143,6 +143,8 @@ impl Bars {
                 let text = format!("attempt {} failed, next in {delay}: {reason}", retrying.attempt);
                 self.line(observation, &format!("{} {text}", styled(CHANGED, "↻")))
             }
+            // The result that follows has the reason; senders of invalid commands need no operator.
+            Observed::Event(EventKind::DeadLettered(letter)) if letter.reason == "rejected" => Ok(()),
             Observed::Event(EventKind::DeadLettered(letter)) => {
                 let text = format!("moved to the dead letters ({}); `sailhand dlq list` shows it", letter.reason);
                 self.line(observation, &format!("{} {text}", styled(CHANGED, "▪")))

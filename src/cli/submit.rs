@@ -44,7 +44,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     expires: Option<Duration>,
     /// Generation: commands with a lower one do not override this command
-    #[arg(long)]
+    #[arg(long, value_parser = super::number::<u64>)]
     generation: Option<u64>,
     /// Do not ask before control planes, gateways, namespaces or CRDs are deleted
     #[arg(short, long)]

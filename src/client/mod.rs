@@ -22,7 +22,7 @@ pub use attachment::attachment;
 pub use changes::{Change, Changes, History};
 pub use command::StoredEvent;
 pub use command_state::CommandState;
-pub use dead_letter::{DeadLetter, Filter};
+pub use dead_letter::{DeadLetter, DeadLetters, Filter};
 pub use error::Error;
 pub use list::{CommandSummary, ListFilter};
 pub use queue::{QueuedResult, ResultQueue};

@@ -103,7 +103,7 @@ impl ApiError {
             }
             kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::Refused(chain(error)),
             _ => {
-                let text = chain(error);
+                let text = without_client_types(&chain(error)).to_owned();
                 if text.contains("invalid peer certificate") {
                     Self::Certificate(text)
                 } else {
@@ -214,6 +214,12 @@ impl ApiError {
             Self::Expired(_) | Self::Conflict(_) | Self::Server(_) | Self::Unreadable(_) => Code::SH3020,
         }
     }
+}
+
+/// The cause of a failed request without the names of the HTTP client's errors in front of it.
+fn without_client_types(text: &str) -> &str {
+    let text = text.strip_prefix("ServiceError: ").unwrap_or(text);
+    text.strip_prefix("client error (Connect): ").unwrap_or(text)
 }
 
 /// What the API server says (without a reason of `metav1.Status`, so with HTTP 500) of an object that does not fit the

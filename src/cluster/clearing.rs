@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(patch(&wanted, &done), None);
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "tests write the values in place")]
     fn deployment(pod: Value) -> Value {
         json!({"kind": "Deployment", "spec": {"template": {"spec": pod}}})
     }

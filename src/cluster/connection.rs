@@ -197,7 +197,7 @@ impl Cluster {
     /// [`Error::Request`].
     pub async fn version(&self) -> Result<String, Error> {
         let ask = |client: Client| async move { client.apiserver_version().await };
-        Ok(self.call("ask", &"the API server's version", ask).await?.git_version)
+        Ok(self.call("request", &"the API server's version", ask).await?.git_version)
     }
 
     /// How the cluster serves a kind; asks again when it does not know it. `None` when it still does not.

@@ -343,6 +343,12 @@ pub struct Stored {
     pub objects: BTreeSet<ObjectRef>,
     /// Fence of the last lease under which it was written.
     pub fence: u64,
+    /// Family of verbs that owns it, such as `mesh`; only these verbs change it.
+    pub family: String,
+    /// Target of the worker that wrote it last; `None` for inventories of versions that did not record it.
+    pub target: Option<String>,
+    /// When its objects were last changed, RFC 3339: workers write the inventory whenever they write objects.
+    pub changed: Option<String>,
 }
 
 /// All installations of a cluster, by name.
@@ -360,7 +366,11 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
         let Some(installation) = name.strip_prefix(PREFIX) else { continue };
         let mut inventory = Inventory::empty(cluster, installation, Claim::default())?;
         inventory.load(one)?;
+        let mark = |key: &str| one["metadata"]["annotations"][key].as_str().map(str::to_owned);
         all.push(Stored {
+            family: mark(FAMILY).unwrap_or_else(|| Family::of_name(installation).as_str().to_owned()),
+            target: mark(TARGET),
+            changed: last_write(one),
             installation: installation.to_owned(),
             origin: inventory.origin,
             objects: inventory.entries,
@@ -382,6 +392,15 @@ pub(super) async fn name_owner(cluster: &Cluster, live: &Value, error: Error) ->
         Some(one) => Error::Owned { object: owned.clone(), owner: format!("installation {}", one.installation) },
         None => error,
     }
+}
+
+/// The time of the last write, from `managedFields`; of the creation if they are missing.
+fn last_write(object: &Value) -> Option<String> {
+    let metadata = &object["metadata"];
+    let writes = metadata["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
+    // All are of the API server in one form, so their order as text is their order in time.
+    let last = writes.iter().filter_map(|write| write["time"].as_str()).max();
+    last.or_else(|| metadata["creationTimestamp"].as_str()).map(str::to_owned)
 }
 
 /// One object in the stored list. Versions before the contract was in snake case wrote `apiVersion`.

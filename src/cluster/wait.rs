@@ -147,6 +147,7 @@ fn step(watched: &Watched, trouble: Option<&Error>) -> Step {
     let more = waiting.len().saturating_sub(NAMED);
     waiting.truncate(NAMED);
     let mut message = match waiting.as_slice() {
+        [] if total == 1 => "the object is ready".to_owned(),
         [] => format!("all {total} objects are ready"),
         named => named.join("; "),
     };

@@ -158,7 +158,7 @@ pub trait TrafficDriver: Send + Sync {
     /// Changes a Deployment of the suite to what the driver's image needs. By default nothing.
     fn adapt(&self, _deployment: &mut Value) {}
 
-    /// `exec`, `port_forward` or `simulated`, for reports.
+    /// `exec`, `port-forward` or `simulated`, for reports.
     fn name(&self) -> &'static str;
 }
 

@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::{Shared, page};
 use crate::client::{History, Observed};
 use crate::event::{EventKind, Outcome};
+use crate::prose::plural;
 use crate::task_event::{CodeReport, FindingReport};
 
 /// Maximum number of analyses and watches of the page.
@@ -107,7 +108,7 @@ fn one(current: &Current, run: &Run) -> Markup {
     html! {
         section {
             h2 { (run.target) ": " a href={ "/runs/" (run.key) } { (run.verb) } " " span.quiet { (page::moment(run.changed)) } }
-            p { (count("error")) " errors, " (count("warning")) " warnings, " (count("info")) " infos" }
+            p { (plural(count("error"), "error")) ", " (plural(count("warning"), "warning")) ", " (count("info")) " info" }
             @if !findings.is_empty() {
                 table.rows {
                     thead { tr { th { "Severity" } th { "Code" } th { "Resource" } th { "Message" } } }

@@ -67,8 +67,8 @@ impl ParamsValidator {
                 Some(about) if about.starts_with("A ") => {
                     format!("must be a {} (pattern {pattern})", about.trim_start_matches("A ").trim_end_matches('.'))
                 }
-                Some(about) => format!("does not fit the pattern {pattern}. What it is: {about}"),
-                None => format!("does not fit the pattern {pattern}"),
+                Some(about) => format!("does not match the pattern {pattern}. {about}"),
+                None => format!("does not match the pattern {pattern}"),
             }),
             ValidationErrorKind::Type { .. } => place.and_then(expected_type),
             _ => None,

@@ -11,7 +11,7 @@ use super::{DURATION, Error, Failure, Outcome, Task, TaskContext, objects_ended}
 use crate::cluster::delete::DeleteOptions;
 use crate::cluster::{self, ApplyOptions, Cluster, Family, ObjectReport, ObjectsReport, apply, delete, manifest};
 use crate::guard::Stop;
-use crate::prose::counted;
+use crate::prose::plural;
 use crate::suggest;
 
 /// A DNS label with room for the inventory's prefix.
@@ -100,6 +100,10 @@ impl Task for Apply {
         }
     }
 
+    fn check(&self, params: &ApplyParams) -> Result<(), Error> {
+        refuse_empty(&manifest::read(&params.manifest)?)
+    }
+
     async fn run(
         &self,
         cx: &TaskContext,
@@ -110,11 +114,7 @@ impl Task for Apply {
             super::analyze::refuse_errors(cx, params.manifest.clone(), namespace.to_owned()).await?;
         }
         let objects = read(params.manifest).await?;
-        if objects.is_empty() {
-            // Pruning would take it for "nothing is wanted any more"; that is what `config.delete` is for.
-            let reason = "it has no objects".to_owned();
-            return Err(Error::Parameter { field: "manifest", reason }.into());
-        }
+        refuse_empty(&objects)?;
         let options = ApplyOptions {
             family: Family::Config,
             namespace: params.namespace.map(Into::into),
@@ -146,7 +146,7 @@ fn hooks(objects: &[DynamicObject]) -> Option<String> {
     Some(format!(
         "{} of Helm, such as {kind} {name}, applied like the other objects: config.apply runs no hooks; render the chart with \
          `helm template --no-hooks` to leave them out",
-        counted(objects.iter().filter(is_hook).count(), "hook")
+        plural(objects.iter().filter(is_hook).count(), "hook")
     ))
 }
 
@@ -228,6 +228,11 @@ impl Task for Delete {
         }
     }
 
+    fn check(&self, params: &DeleteParams) -> Result<(), Error> {
+        params.manifest.as_deref().map(manifest::read).transpose()?;
+        Ok(())
+    }
+
     async fn run(
         &self,
         cx: &TaskContext,
@@ -277,6 +282,14 @@ async fn unknown_installation(cluster: &Cluster, name: &str) -> Option<String> {
 
 /// Installations that a warning lists at most.
 const NAMED: usize = 10;
+
+/// An empty manifest is refused: pruning would delete the whole installation, for which there is `config.delete`.
+fn refuse_empty(objects: &[DynamicObject]) -> Result<(), Error> {
+    if objects.is_empty() {
+        return Err(Error::Parameter { field: "manifest", reason: "it has no objects".to_owned() });
+    }
+    Ok(())
+}
 
 /// Apart from the threads that carry commands: a manifest near the reader's limits takes long enough to keep their
 /// heartbeats and leases waiting.

@@ -1,7 +1,7 @@
 //! Why a task refuses to write although the command is valid: the state of the cluster forbids it. Shared by all tasks.
 
 use crate::error::{Class, Classify, Code};
-use crate::prose::counted;
+use crate::prose::plural;
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum Refusal {
         objects: Vec<String>,
     },
     /// The analysis of the new objects together with the objects in the cluster has errors.
-    #[error("the analysis finds {}: {}{}", counted(*.errors, "error"), .first.join("; "), not_judged(.unread))]
+    #[error("the analysis finds {}: {}{}", plural(*.errors, "error"), .first.join("; "), not_judged(.unread))]
     Findings {
         /// How many.
         errors: usize,

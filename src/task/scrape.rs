@@ -18,6 +18,7 @@ use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectReport, ObjectsReport};
 use crate::observe::instance::InstanceKind;
 use crate::observe::scrape::{self, Monitor};
+use crate::prose::plural;
 
 const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const OPERATOR: &str = "monitoring.coreos.com/v1";
@@ -183,7 +184,7 @@ async fn others(store: &Store, monitors: &[Monitor], force: bool, warnings: &mut
     if jobs.is_empty() {
         return Ok(());
     }
-    let jobs = jobs.iter().map(|(job, targets)| format!("job {job} ({targets} targets)")).collect();
+    let jobs = jobs.iter().map(|(job, targets)| format!("job {job} ({})", plural(*targets, "target"))).collect();
     let scraped = ConnectionError::Scraped { address: store.address.clone(), jobs };
     if !force {
         return Err(scraped.into());

@@ -15,7 +15,7 @@ use super::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskCont
 use crate::analysis::incremental::Difference;
 use crate::analysis::{Finding, Level};
 use crate::cluster::configuration::Live;
-use crate::prose::counted;
+use crate::prose::plural;
 use crate::task_event::{Found, Resolved, TaskEvent};
 
 /// Time for the first lists of the cluster. Kinds that are not listed by then are reported as unread; their findings
@@ -185,7 +185,7 @@ fn parts(findings: &[Finding]) -> Vec<&[Finding]> {
 
 /// For who follows the command.
 fn said(report: &WatchReport, live: &Live) -> String {
-    let (objects, findings) = (counted(live.objects(), "object"), counted(live.findings().len(), "finding"));
+    let (objects, findings) = (plural(live.objects(), "object"), plural(live.findings().len(), "finding"));
     format!("{objects}, {findings}; {} found, {} resolved since", report.found, report.resolved)
 }
 

@@ -269,7 +269,7 @@ impl Snapshot {
     /// How many objects there are; the mesh's settings and what controllers make are none.
     #[must_use]
     pub fn len(&self) -> usize {
-        let is_read = |kind: &&Kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks | Kind::Unknown);
+        let is_read = |kind: &&Kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks);
         let of_kind = |kind: &Kind| self.of(*kind).iter().filter(|it| !it.is_generated).count();
         Kind::ALL.iter().filter(is_read).map(of_kind).sum()
     }

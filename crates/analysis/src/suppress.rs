@@ -95,7 +95,7 @@ impl Pattern {
         let object = &finding.object;
         matches(&self.code, finding.code.id)
             && (matches(&self.object, &object.to_string())
-                || matches(&self.object, &format!("{} {}.{}", object.kind, object.name, object.namespace)))
+                || matches(&self.object, &format!("{} {}.{}", object.kind_name(), object.name, object.namespace)))
     }
 }
 

@@ -96,7 +96,8 @@ impl Classify for Error {
     fn remedy(&self) -> String {
         match self {
             Self::Source(error) => error.remedy(),
-            _ => self.code().remedy().to_owned(),
+            Self::Argument { .. } => "See `sailhand-analyze --help`.".to_owned(),
+            Self::Local { .. } => self.code().remedy().to_owned(),
         }
     }
 }

@@ -263,7 +263,7 @@ impl NatsBus {
             biased;
             sent = sent => sent.inspect(|_| if operation != PUBLISH { self.clear_refusal(subject) }).map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders if operation == PUBLISH => {
-                    Error::Drift { differences: vec![format!("no stream takes {subject}")] }
+                    Error::Drift { differences: vec![format!("no stream has the subject {subject}")] }
                 }
                 RequestErrorKind::MaxPayloadExceeded => {
                     Error::TooLarge { subject: subject.to_owned(), reason: error.to_string() }

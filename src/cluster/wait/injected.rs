@@ -63,7 +63,7 @@ async fn without_bundle(cluster: &Cluster, configurations: &[ObjectRef]) -> Resu
     for object in configurations {
         let Some(live) = cluster.get(object).await? else { continue };
         if !is_injected(&live) {
-            waiting.push(format!("{object}: the control plane has not put its certificate in yet"));
+            waiting.push(format!("{object}: istiod has not set caBundle yet"));
         }
     }
     Ok(waiting)

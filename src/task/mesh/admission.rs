@@ -11,7 +11,7 @@ use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::admission::{AdmissionWebhook, Creation};
 use crate::mesh::usage::{self, Labels};
 use crate::mesh::{Finding, Severity};
-use crate::prose::counted;
+use crate::prose::plural;
 
 const GROUP: &str = "admissionregistration.k8s.io/v1";
 const KINDS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
@@ -129,7 +129,7 @@ pub(super) async fn blocking(cluster: &Cluster, dead: &[Dead], parts: &[Part]) -
                 "{} {}: the API server refuses {} of this installation, such as {first}; delete it first",
                 it.webhook.configuration,
                 it.reason,
-                counted(hit.len(), "object"),
+                plural(hit.len(), "object"),
             );
             Finding::new(Severity::Error, "webhooks", message)
         })

@@ -9,7 +9,7 @@ use super::facts::list;
 use crate::analysis::istio::membership::LABELS;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Component, ObservedMesh, usage};
-use crate::prose::counted;
+use crate::prose::plural;
 use crate::task::Error;
 
 /// Objects of one kind that are named.
@@ -211,7 +211,7 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     if let Some(first) = proxies.first() {
         left.push(format!(
             "{} with a proxy, such as {}/{}: restart them",
-            counted(proxies.len(), "pod"),
+            plural(proxies.len(), "pod"),
             first.namespace,
             first.name
         ));

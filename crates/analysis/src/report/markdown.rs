@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Report, counted, plural};
+use sailhand_base::prose::plural;
+
+use super::{Report, counted};
 use crate::{Finding, Level};
 
 /// Maximum number of rows, because comments are limited in size.
