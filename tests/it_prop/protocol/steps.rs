@@ -172,13 +172,13 @@ impl Protocol {
         let record = match record::begin(&before, &start) {
             Begin::Attempt(record) => record,
             Begin::BackoffPending(wait) => {
-                let early = SettleInput { wait: Some(wait), ..self.settle_input(&own) };
+                let early = SettleInput { backoff_left: Some(wait), ..self.settle_input(&own) };
                 assert_eq!(decide(AttemptEnd::Failed(Class::Busy), early), Decision::Requeue(wait));
                 return Step::PutOff;
             }
             Begin::Crashed(record) => {
                 state.workers[worker].changed = record.changed();
-                let Decision::Conclude { outcome, dead: Some(_) } =
+                let Decision::Conclude { outcome, dead_letter: Some(_) } =
                     decide(AttemptEnd::Crashed, self.settle_input(&own))
                 else {
                     unreachable!("crashes quarantine the command");
@@ -341,7 +341,13 @@ impl Protocol {
     fn settle_input(&self, own: &Worker) -> SettleInput {
         let attempts = if self.keeps(Rule::AttemptsAreLimited) { ATTEMPTS } else { u32::MAX };
         let (left, delivered) = (Duration::from_hours(1), 1 + u64::from(own.was_delivered));
-        SettleInput { attempt: own.number, attempts, left, delivered, wait: None }
+        SettleInput {
+            attempt: own.number,
+            max_attempts: attempts,
+            time_left: left,
+            deliveries: delivered,
+            backoff_left: None,
+        }
     }
 }
 
