@@ -3,6 +3,7 @@
 
 mod api_error;
 pub mod apply;
+mod autoscaler;
 mod clearing;
 pub mod configuration;
 mod connection;

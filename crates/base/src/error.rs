@@ -133,12 +133,12 @@ codes! {
     SH3004 "the cluster has no such kind" "Install its CRD first, or add the CRD to the same command; mesh.install installs Istio's CRDs.";
     SH3005 "the API server rejected the object" "Correct the named field.";
     SH3006 "field ownership conflict" "Remove the field from one of the managers, or set force (for mesh verbs, adopt).";
-    SH3007 "the field is immutable" "Set recreate to delete and recreate the object.";
+    SH3007 "the field is immutable" "Restore the field, or delete the object first; config.apply does that with recreate.";
     SH3008 "the object is managed by another tool" "Change it with that tool, or set adopt to take it over.";
-    SH3009 "timed out waiting for readiness" "Check the named objects, then send the command again with a longer deadline.";
+    SH3009 "timed out waiting for readiness" "Check the named objects. If they are only slow, send the command again with a longer wait.";
     SH3010 "the API server is overloaded or unavailable" "No action is required: the request is retried.";
     SH3011 "failed to call an admission webhook" "Check that the webhook's Service has endpoints.";
-    SH3012 "an admission webhook denied the object" "Correct what the webhook reports.";
+    SH3012 "an admission webhook denied the object" "Correct what the webhook, policy or quota reports.";
     SH3013 "namespace not found" "Create it first, or set create_namespace (create for namespace.label).";
     SH3014 "invalid kubeconfig" "Check the file and the context named in the configuration.";
     SH3015 "a newer lease holder has written" "No action is required: another worker continues the command.";

@@ -203,6 +203,7 @@ fn service_report(spec: &Spec, found: &Found) -> ServiceReport {
 
 fn unserved(namespace: &Namespace, service: &str) -> cluster::Error {
     cluster::Error::UnknownKind {
+        near: None,
         object: reference(NETWORKING[0], ROUTES, namespace, service).to_string(),
         api_version: NETWORKING[0].to_owned(),
         kind: ROUTES.to_owned(),
