@@ -224,7 +224,7 @@ impl Engine {
         beginning: Beginning,
         mut held: Option<&mut Held>,
     ) -> Result<Executed, crate::bus::Error> {
-        let limits = work.task.limits();
+        let limits = work.task.limits_for(&params);
         let mut begun = match self.begin_attempt(work, beginning).await? {
             attempt::Begun::Now(attempt) => attempt,
             attempt::Begun::TooEarly(wait) => {

@@ -8,6 +8,7 @@ mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
 mod connection_rights;
+mod connection_watch;
 mod connections;
 mod dashboards;
 mod gates;
@@ -25,3 +26,4 @@ mod safety;
 mod scrapes;
 #[path = "../support/mod.rs"]
 mod support;
+mod upgrade_gate;

@@ -18,7 +18,7 @@ use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// Servers that are asked at the same time.
 const AT_ONCE: usize = 3;
-/// Servers that are asked at most; the others stay `discovered`.
+/// Servers that are asked at most; the others stay `discovered`, with that as the reason.
 const MOST_ASKED: usize = 30;
 /// Stores that are asked whether they have what another one lacks.
 const MOST_COMPARED: usize = 5;
@@ -60,8 +60,16 @@ const fn yes() -> bool {
 pub struct DiscoverReport {
     /// Servers, best score first, at most 200.
     pub instances: Vec<Instance>,
+    /// Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
     /// Kinds that could not be listed, with the reason. What they would show is missing from the scores.
     pub unread: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Task for Discover {
@@ -90,10 +98,12 @@ impl Task for Discover {
     ) -> Result<Outcome<DiscoverReport>, Failure<DiscoverReport>> {
         let cluster = cx.cluster().await?;
         cx.step("plan", 0, 1, "listing Services, pods and the configuration of Kiali, Flagger, Argo Rollouts and KEDA");
-        let (instances, unread) = servers(cx, &cluster, &params).await?;
+        let (mut instances, unread) = servers(cx, &cluster, &params).await?;
         cx.guard.check()?;
+        let omitted = instances.len().saturating_sub(MOST_REPORTED);
+        instances.truncate(MOST_REPORTED);
         let unread = unread.iter().map(ToString::to_string).collect();
-        Ok(Outcome::Unchanged(DiscoverReport { instances, unread }))
+        Ok(Outcome::Unchanged(DiscoverReport { instances, omitted, unread }))
     }
 }
 
@@ -109,7 +119,6 @@ pub(super) async fn servers(
     let (observed, unread) = observe(cluster).await?;
     let mut instances = discover(&observed);
     instances.retain(|one| is_selected(one, params));
-    instances.truncate(MOST_REPORTED);
     if params.ask {
         instances = ask_all(cx, cluster, instances).await;
     }
@@ -118,7 +127,10 @@ pub(super) async fn servers(
 
 /// Asks the first servers what they are, some at the same time.
 async fn ask_all(cx: &TaskContext, cluster: &Arc<Cluster>, mut instances: Vec<Instance>) -> Vec<Instance> {
-    let rest = instances.split_off(instances.len().min(MOST_ASKED));
+    let mut rest = instances.split_off(instances.len().min(MOST_ASKED));
+    for one in rest.iter_mut().filter(|one| one.service.is_some() && one.reason.is_none()) {
+        one.reason = Some(format!("not asked: a command asks the {MOST_ASKED} servers with the best scores"));
+    }
     let total = instances.len();
     let asked = futures::stream::iter(instances.into_iter().enumerate()).map(|(index, instance)| {
         let cluster = cluster.clone();

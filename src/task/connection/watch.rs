@@ -112,21 +112,16 @@ impl Task for Watch {
         let params = DiscoverParams { kinds, namespaces, ask, outside };
         let (tracker, report) = (Tracker::default(), WatchReport::default());
         let mut watched = Watched { cx, params, begun, tracker, report, unread: BTreeSet::new() };
-        watched.first().await?;
-        let mut ticks = tokio::time::interval_at(begun + interval, interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                stop = cx.guard.stopped() => {
-                    let report = Some(Outcome::Unchanged(watched.ended()));
-                    return Err(Failure { error: stop.into(), report });
-                }
-                () = tokio::time::sleep_until(begun + duration) => return Ok(Outcome::Unchanged(watched.ended())),
-                _ = ticks.tick() => {}
-            }
-            watched.again().await?;
-        }
+        // A stop does not wait for lists or for servers that do not answer.
+        let stop = tokio::select! {
+            biased;
+            stop = cx.guard.stopped() => stop,
+            ended = watched.follow(interval, begun + duration) => match ended {
+                Ok(()) => return Ok(Outcome::Unchanged(watched.ended())),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Err(Failure { error: stop.into(), report: Some(Outcome::Unchanged(watched.ended())) })
     }
 }
 
@@ -141,6 +136,20 @@ struct Watched<'a> {
 }
 
 impl Watched<'_> {
+    /// Publishes the servers, and then what changes, until a time.
+    async fn follow(&mut self, interval: Duration, until: Instant) -> Result<(), Error> {
+        self.first().await?;
+        let mut ticks = tokio::time::interval_at(self.begun + interval, interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let again = async {
+            loop {
+                ticks.tick().await;
+                self.again().await?;
+            }
+        };
+        tokio::time::timeout_at(until, again).await.unwrap_or(Ok(()))
+    }
+
     async fn list(&self) -> Result<(Vec<Instance>, Vec<Unread>), Error> {
         let cluster = self.cx.cluster().await?;
         discover::servers(self.cx, &cluster, &self.params).await
