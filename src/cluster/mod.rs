@@ -13,6 +13,7 @@ mod discovery;
 mod error;
 mod established;
 mod family;
+pub mod following;
 mod guarded;
 mod identity;
 mod ignored_fields;

@@ -92,6 +92,7 @@ impl Health {
     }
 
     /// What is judged.
+    #[must_use]
     pub const fn thresholds(&self) -> Thresholds {
         Thresholds {
             max_error_ratio: self.max_error_ratio,
@@ -101,11 +102,13 @@ impl Health {
     }
 
     /// Seconds of the window.
+    #[must_use]
     pub const fn window_s(&self) -> u64 {
         self.window.as_secs()
     }
 
     /// Requests in a window, from a rate.
+    #[must_use]
     pub fn in_window(&self, rate: f64) -> f64 {
         rate * self.window.as_secs_f64()
     }

@@ -7,6 +7,7 @@ mod chart_rights;
 mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
+mod connection_figures;
 mod connection_rights;
 mod connection_watch;
 mod connections;
@@ -20,6 +21,7 @@ mod mesh_settings;
 #[path = "../mesh_target/mod.rs"]
 mod mesh_target;
 mod permissions;
+mod port_forward;
 mod profiles;
 mod rates;
 mod safety;

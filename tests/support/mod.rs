@@ -18,6 +18,7 @@ pub mod bookinfo;
 pub mod charts;
 pub mod control_plane;
 pub mod eventually;
+pub mod forwards;
 pub mod grafana;
 pub mod http;
 pub mod istio_crds;

@@ -14,6 +14,13 @@ pub struct Unread {
     error: cluster::Error,
 }
 
+impl Unread {
+    /// A list of this kind failed.
+    pub const fn new(kind: &'static str, error: cluster::Error) -> Self {
+        Self { kind, error }
+    }
+}
+
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind, self.error)
@@ -39,7 +46,7 @@ pub async fn list(
         each(object);
     });
     match listed.await {
-        Err(error @ cluster::Error::Request { .. }) => unread.push(Unread { kind, error }),
+        Err(error @ cluster::Error::Request { .. }) => unread.push(Unread::new(kind, error)),
         other => other?,
     }
     Ok(())

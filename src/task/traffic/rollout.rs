@@ -59,10 +59,9 @@ impl Rollout<'_> {
             return self.write(work, &self.written(), target, None).await;
         };
         match error.stop() {
-            Some(Stop::LostLease | Stop::Shutdown) => return Err(error),
             Some(Stop::Cancelled | Stop::Deadline) => work.restore_for(BACK),
             None if error.class() == Class::Terminal => {}
-            None => return Err(error),
+            Some(Stop::LostLease | Stop::Shutdown) | None => return Err(error),
         }
         self.go_back(work, progress.baseline, error).await
     }

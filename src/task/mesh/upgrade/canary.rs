@@ -46,7 +46,7 @@ impl<'a> Canary<'a> {
         self.facts = facts::read(work.cluster).await?;
         let (target, request) = self.target(&to)?;
         if let Some(gate) = &self.params.gate {
-            gated::restart(&self, work, gate, (&from, &to)).await?;
+            Box::pin(gated::restart(&self, work, gate, (&from, &to))).await?;
         } else {
             if until >= Stage::Move {
                 self.shift(work, &request, &from).await?;

@@ -176,7 +176,7 @@ async fn services(cluster: &Cluster, workloads: &[&Workload]) -> Result<BTreeMap
     for service in list(cluster, "v1", "Service", None).await? {
         let selector = &service["spec"]["selector"];
         let text = |key: &str| service["metadata"][key].as_str().unwrap_or_default().to_owned();
-        if !selector.as_object().is_some_and(|selector| !selector.is_empty()) {
+        if selector.as_object().is_none_or(serde_json::Map::is_empty) {
             continue;
         }
         let selector = json!({ "matchLabels": selector });

@@ -228,7 +228,7 @@ impl<'a, 'b> Gated<'a, 'b> {
     async fn observe(&self, work: &mut MeshRun<'_>, moved: &[Workload], total: usize) -> Result<(), Error> {
         let judged: Vec<&Workload> = moved.iter().filter(|one| !self.not_judged.contains(&one.pair())).collect();
         if let Some(idle) = self.idle(&judged, moved.len()) {
-            self.note(work, moved.len(), idle);
+            note(work, moved.len(), idle);
             return Ok(());
         }
         let mut streak = Streak::default();
@@ -242,7 +242,7 @@ impl<'a, 'b> Gated<'a, 'b> {
             work.cx.guard.check()?;
             let ruling = streak.count(seen.verdict, self.health.patience);
             let evidence = seen.text();
-            self.note(work, moved.len(), seen);
+            note(work, moved.len(), seen);
             match ruling {
                 Ruling::Pass => return Ok(()),
                 Ruling::Hold => {}
@@ -262,13 +262,6 @@ impl<'a, 'b> Gated<'a, 'b> {
         let requests = self.before.requests(pairs.iter());
         let reason = || format!("they had {requests:.1} requests in the window before the upgrade");
         (self.before.all.requests >= least && requests < least).then(|| nothing(restarted, reason()))
-    }
-
-    fn note(&self, work: &mut MeshRun<'_>, restarted: usize, seen: UpgradeObservation) {
-        if let Some(report) = &mut work.report.gate {
-            report.restarted = restarted;
-            push(&mut report.observations, seen);
-        }
     }
 
     async fn wait(&self, work: &MeshRun<'_>, restarted: usize, total: usize) -> Result<(), Error> {
@@ -328,6 +321,13 @@ impl<'a, 'b> Gated<'a, 'b> {
             }
         }
         Err(error)
+    }
+}
+
+fn note(work: &mut MeshRun<'_>, restarted: usize, seen: UpgradeObservation) {
+    if let Some(report) = &mut work.report.gate {
+        report.restarted = restarted;
+        push(&mut report.observations, seen);
     }
 }
 
