@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::notice::Untold;
+use crate::task_event::PublishError;
 
 /// Where the rest of a report is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,13 +24,13 @@ pub trait Attachments: Send + Sync {
     ///
     /// # Errors
     /// When it may be lost.
-    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, Untold>;
+    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, PublishError>;
 }
 
 /// For callers that keep nothing.
 #[async_trait]
 impl Attachments for () {
-    async fn attach(&self, _: Vec<u8>) -> Result<Attachment, Untold> {
-        Err(Untold { reason: "there is no store of attachments".to_owned() })
+    async fn attach(&self, _: Vec<u8>) -> Result<Attachment, PublishError> {
+        Err(PublishError { reason: "there is no store of attachments".to_owned() })
     }
 }

@@ -38,7 +38,7 @@ steps! {
     Removing "removing" "Objects are about to be deleted.";
     TaskEnded "task-ended" "The task has ended, and no result is published yet.";
     Retried "retried" "The attempt has failed and is closed, the message is not handed back.";
-    Buried "buried" "There is a dead letter and no result.";
+    DeadLettered "dead-lettered" "There is a dead letter and no result.";
     Committing "committing" "The result is about to be published.";
     Committed "committed" "The result is there, the message is not acknowledged and the lease is held.";
     Released "released" "The lease is given back, the message is not acknowledged.";

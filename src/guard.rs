@@ -58,7 +58,7 @@ pub struct Guard {
     lease_until: Arc<Mutex<Option<Instant>>>,
     writes: Arc<watch::Sender<usize>>,
     first_write: CancellationToken,
-    announced: Option<CancellationToken>,
+    write_record: Option<CancellationToken>,
 }
 
 /// A write to a cluster that is under way, until this is dropped.
@@ -86,14 +86,14 @@ impl Guard {
             lease_until: Arc::new(Mutex::new(None)),
             writes: Arc::default(),
             first_write: CancellationToken::new(),
-            announced: None,
+            write_record: None,
         }
     }
 
-    /// The same, but the first write waits until it has been recorded: see [`Self::first_write`] and [`Self::announced`].
+    /// The same, but the first write waits until it has been recorded: see [`Self::first_write`] and [`Self::write_recorded`].
     #[must_use]
-    pub fn announcing(self) -> Self {
-        Self { announced: Some(CancellationToken::new()), ..self }
+    pub fn requiring_write_record(self) -> Self {
+        Self { write_record: Some(CancellationToken::new()), ..self }
     }
 
     /// The lease's revision; written to the cluster before the first write of a task.
@@ -161,11 +161,11 @@ impl Guard {
     pub async fn writing(&self) -> Result<Writing, Stop> {
         self.check()?;
         self.first_write.cancel();
-        if let Some(announced) = self.announced.as_ref().filter(|announced| !announced.is_cancelled()) {
+        if let Some(write_record) = self.write_record.as_ref().filter(|write_record| !write_record.is_cancelled()) {
             tokio::select! {
                 biased;
                 stop = self.stopped() => return Err(stop),
-                () = announced.cancelled() => {}
+                () = write_record.cancelled() => {}
             }
         }
         self.writes.send_modify(|writes| *writes += 1);
@@ -179,19 +179,19 @@ impl Guard {
 
     /// Whether the task has come so far.
     #[must_use]
-    pub fn has_begun_to_write(&self) -> bool {
+    pub fn has_started_writing(&self) -> bool {
         self.first_write.is_cancelled()
     }
 
     /// The first write may begin.
-    pub fn announced(&self) {
-        if let Some(announced) = &self.announced {
-            announced.cancel();
+    pub fn write_recorded(&self) {
+        if let Some(write_record) = &self.write_record {
+            write_record.cancel();
         }
     }
 
     /// Completes when no write is under way.
-    pub async fn written(&self) {
+    pub async fn writes_finished(&self) {
         let _ = self.writes.subscribe().wait_for(|writes| *writes == 0).await; // the sender is ours
     }
 

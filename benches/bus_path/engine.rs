@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use sailhand::bus::nats::NatsBus;
 use sailhand::bus::{
-    Acker, Attempts, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey, ResultRecord,
+    Acker, AttemptRecord, Bus, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey, ResultRecord,
     Retention, Settlement, Stranded, Subjects, Swap,
 };
 use sailhand::clock::Clock;
@@ -134,11 +134,11 @@ impl Bus for Timed {
         self.bus.release(lease).await
     }
 
-    async fn attempts(&self, key: &RecordKey) -> Result<(Attempts, u64), Error> {
+    async fn attempts(&self, key: &RecordKey) -> Result<(AttemptRecord, u64), Error> {
         self.bus.attempts(key).await
     }
 
-    async fn record_attempts(&self, key: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+    async fn record_attempts(&self, key: &RecordKey, attempts: &AttemptRecord, revision: u64) -> Result<Swap, Error> {
         self.bus.record_attempts(key, attempts, revision).await
     }
 
@@ -150,8 +150,8 @@ impl Bus for Timed {
         self.bus.dead_letter(letter).await
     }
 
-    async fn tell_dead_letter(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
-        self.bus.tell_dead_letter(letter, event).await
+    async fn publish_dead_letter_event(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
+        self.bus.publish_dead_letter_event(letter, event).await
     }
 
     fn stranded(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>> {

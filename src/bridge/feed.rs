@@ -154,7 +154,7 @@ impl Feed {
         let mut outcomes = Vec::new();
         for target in &self.targets {
             let id = Reference { target: target.clone(), ..reference.clone() }.id();
-            let Some((found, result)) = self.client.placed_result(&CommandKey::new(source, &id)).await? else {
+            let Some((found, result)) = self.client.result_with_sequence(&CommandKey::new(source, &id)).await? else {
                 continue;
             };
             if found > sequence {

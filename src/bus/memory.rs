@@ -15,18 +15,18 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{
-    Acker, Attempts, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Peeked, Queue,
-    RecordKey, ResultRecord, Retention, Settlement, Stranded, Subjects, Swap,
+    Acker, AttemptRecord, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey,
+    ResultRecord, Retention, Settlement, Stranded, Subjects, Swap, UnsettledAcker,
 };
 use crate::clock::Clock;
 use crate::event::{CommandId, Fingerprint, Origin, Target, dataref};
 
 /// Decides whether an operation fails, by its name; the write may have happened all the same (`After`).
-pub type Faults = Box<dyn FnMut(&'static str) -> Option<Fault> + Send>;
+pub type FaultInjector = Box<dyn FnMut(&'static str) -> Option<InjectedFault> + Send>;
 
 /// When an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// Nothing was done.
     Before,
     /// It was done, and the answer was lost.
@@ -59,22 +59,22 @@ struct State {
     sequence: u64,
     revision: u64,
     results: HashMap<CommandId, (Event, Option<Fingerprint>)>,
-    /// Results that the real server deletes after [`super::BRIEF`].
-    brief: HashSet<CommandId>,
+    /// Results that the real server deletes after [`super::SHORT_RETENTION`].
+    short_retention: HashSet<CommandId>,
     events: Vec<Event>,
     leases: HashMap<LeaseName, (u64, Instant)>,
-    attempts: HashMap<RecordKey, (Attempts, u64)>,
+    attempts: HashMap<RecordKey, (AttemptRecord, u64)>,
     /// Reason, code and stored bytes.
     dead: Vec<(String, String, usize)>,
     objects: HashMap<String, Bytes>,
     attachments: HashMap<String, Bytes>,
-    faults: Option<Faults>,
+    faults: Option<FaultInjector>,
     /// Largest result in bytes; `None` means no limit.
     max_result: Option<usize>,
 }
 
 impl State {
-    fn keep_event(&mut self, event: &Event) {
+    fn add_event(&mut self, event: &Event) {
         if !self.events.iter().any(|known| known.id() == event.id()) {
             self.events.push(event.clone());
         }
@@ -125,12 +125,12 @@ impl MemoryBus {
     }
 
     /// Cuts this link: nothing on it is answered any more, as for a process that is dead, stopped or partitioned.
-    pub fn cut(&self) {
+    pub fn disconnect(&self) {
         self.cut.send_replace(true);
     }
 
     /// Joins it again: what was held up goes on, however stale by now.
-    pub fn join(&self) {
+    pub fn reconnect(&self) {
         self.cut.send_replace(false);
     }
 
@@ -139,7 +139,7 @@ impl MemoryBus {
     }
 
     /// Orders faults.
-    pub fn break_with(&self, faults: Faults) {
+    pub fn inject_faults(&self, faults: FaultInjector) {
         self.state().faults = Some(faults);
     }
 
@@ -149,7 +149,7 @@ impl MemoryBus {
     }
 
     /// No more faults.
-    pub fn mend(&self) {
+    pub fn clear_faults(&self) {
         self.state().faults = None;
     }
 
@@ -191,10 +191,10 @@ impl MemoryBus {
         self.state().results.iter().map(|(command, (event, _))| (command.clone(), event.clone())).collect()
     }
 
-    /// Whether the result is one that the real server deletes after [`super::BRIEF`].
+    /// Whether the result is one that the real server deletes after [`super::SHORT_RETENTION`].
     #[must_use]
-    pub fn is_brief(&self, command: &CommandId) -> bool {
-        self.state().brief.contains(command)
+    pub fn has_short_retention(&self, command: &CommandId) -> bool {
+        self.state().short_retention.contains(command)
     }
 
     /// The events so far, one of each id.
@@ -215,7 +215,7 @@ impl MemoryBus {
         self.state().attachments.get(dataref).cloned()
     }
 
-    fn announce(&self) {
+    fn notify_observers(&self) {
         self.published.send_modify(|count| *count += 1);
     }
 
@@ -249,24 +249,24 @@ impl MemoryBus {
     async fn write<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         // A round trip: others get their turn.
         tokio::task::yield_now().await;
-        self.joined().await;
+        self.connected().await;
         let fault = self.state().faults.as_mut().and_then(|faults| faults(operation));
-        if let Some(Fault::Late(by)) = fault {
+        if let Some(InjectedFault::Late(by)) = fault {
             tokio::time::sleep(by).await;
-            self.joined().await;
+            self.connected().await;
         }
         let mut state = self.state();
         let failed = || Error::Request { operation, subject: "memory".to_owned(), source: "a fault on order".into() };
-        if fault == Some(Fault::Before) {
+        if fault == Some(InjectedFault::Before) {
             return Err(failed());
         }
         let done = write(&mut state);
         drop(state);
-        if fault == Some(Fault::After) { Err(failed()) } else { Ok(done) }
+        if fault == Some(InjectedFault::After) { Err(failed()) } else { Ok(done) }
     }
 
     /// Waits while the link is cut.
-    async fn joined(&self) {
+    async fn connected(&self) {
         if *self.cut.borrow() {
             let _ = self.cut.subscribe().wait_for(|cut| !cut).await; // the sender is ours
         }
@@ -382,15 +382,15 @@ impl Bus for MemoryBus {
                 payload: message.payload.clone(),
                 delivered: 1,
                 sequence: *sequence,
-                acker: Arc::new(Peeked),
+                acker: Arc::new(UnsettledAcker),
             })
         })
         .await
     }
 
     async fn publish_event(&self, _: &Origin, _: &'static str, event: &Event) -> Result<(), Error> {
-        let written = self.write("publish event", |state| state.keep_event(event)).await;
-        self.announce();
+        let written = self.write("publish event", |state| state.add_event(event)).await;
+        self.notify_observers();
         written
     }
 
@@ -412,13 +412,13 @@ impl Bus for MemoryBus {
                 return Ok(Swap::Lost);
             }
             state.results.insert(origin.command(), (event.clone(), origin.fingerprint()));
-            if retention == Retention::Brief {
-                state.brief.insert(origin.command());
+            if retention == Retention::Short {
+                state.short_retention.insert(origin.command());
             }
             Ok(Swap::Won(Self::next_revision(state)))
         });
         let committed = committed.await;
-        self.announce();
+        self.notify_observers();
         committed?
     }
 
@@ -457,11 +457,11 @@ impl Bus for MemoryBus {
         .await
     }
 
-    async fn attempts(&self, key: &RecordKey) -> Result<(Attempts, u64), Error> {
+    async fn attempts(&self, key: &RecordKey) -> Result<(AttemptRecord, u64), Error> {
         self.write("read attempts", |state| state.attempts.get(key).cloned().unwrap_or_default()).await
     }
 
-    async fn record_attempts(&self, key: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+    async fn record_attempts(&self, key: &RecordKey, attempts: &AttemptRecord, revision: u64) -> Result<Swap, Error> {
         self.write("record attempts", |state| {
             if state.attempts.get(key).map_or(0, |(_, revision)| *revision) != revision {
                 return Swap::Lost;
@@ -496,9 +496,9 @@ impl Bus for MemoryBus {
         .await
     }
 
-    async fn tell_dead_letter(&self, _: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
-        let written = self.write("publish event", |state| state.keep_event(event)).await;
-        self.announce();
+    async fn publish_dead_letter_event(&self, _: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
+        let written = self.write("publish event", |state| state.add_event(event)).await;
+        self.notify_observers();
         written
     }
 

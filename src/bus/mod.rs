@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 pub use card::TargetCard;
 pub use control::{Cancellation, Control, ControlState};
 pub use error::Error;
-pub use record::{Attempts, BRIEF, RecordKey, ResultRecord, Retention};
+pub use record::{AttemptRecord, RecordKey, ResultRecord, Retention, SHORT_RETENTION};
 pub use subject::Subjects;
 
 use crate::event::{CommandId, CommandKey, Origin, Target};
@@ -84,10 +84,10 @@ pub enum Settlement {
 
 /// Settles nothing: of a message that was only looked at.
 #[derive(Debug)]
-struct Peeked;
+struct UnsettledAcker;
 
 #[async_trait]
-impl Acker for Peeked {
+impl Acker for UnsettledAcker {
     async fn keep_alive(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -209,14 +209,14 @@ impl DeadLetter<'_> {
 /// A command that nobody will settle any more, although nobody has ended it.
 pub struct Stranded {
     /// How that came.
-    pub cause: Stranding,
+    pub cause: StrandedCause,
     /// The message, or the bus's own words where it is gone already. Settling it, in whichever way, removes it.
     pub delivery: Delivery,
 }
 
 /// How a command was stranded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stranding {
+pub enum StrandedCause {
     /// It has been delivered as often as the consumer allows.
     MaxDeliveries,
     /// Somebody else than a worker of ours terminated it.
@@ -265,10 +265,11 @@ pub trait Bus: Send + Sync + 'static {
     async fn release(&self, lease: &Lease) -> Result<(), Error>;
 
     /// The attempts under a name and their revision. Revision 0 means that there is no record.
-    async fn attempts(&self, record: &RecordKey) -> Result<(Attempts, u64), Error>;
+    async fn attempts(&self, record: &RecordKey) -> Result<(AttemptRecord, u64), Error>;
 
     /// Writes the attempts if the record still has that revision.
-    async fn record_attempts(&self, record: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error>;
+    async fn record_attempts(&self, record: &RecordKey, attempts: &AttemptRecord, revision: u64)
+    -> Result<Swap, Error>;
 
     /// Publishes the command again at `at`, or when it is cancelled. Of several that wait so, one may be left, as they
     /// are one command. A repeat for the same delivery is the same.
@@ -278,7 +279,7 @@ pub trait Bus: Send + Sync + 'static {
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error>;
 
     /// Publishes the event that tells of a dead letter.
-    async fn tell_dead_letter(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error>;
+    async fn publish_dead_letter_event(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error>;
 
     /// At most `max` commands that are stranded, none later than `wait` from now. Read to its end, like [`Bus::pull`].
     fn stranded(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>>;

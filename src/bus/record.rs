@@ -64,22 +64,22 @@ pub struct ResultRecord {
 pub enum Retention {
     /// As long as results are stored, 30 days: it keeps a command that writes from being executed again.
     Full,
-    /// For [`BRIEF`]: the command wrote nothing and could not have.
-    Brief,
+    /// For [`SHORT_RETENTION`]: the command wrote nothing and could not have.
+    Short,
 }
 
 /// Lifetime of results and attempt records of commands that write nothing to the cluster. At least as long as such a
 /// command may take.
-pub const BRIEF: Duration = Duration::from_hours(24);
+pub const SHORT_RETENTION: Duration = Duration::from_hours(24);
 
 /// Attempts of a command, stored outside the process that may die.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempts {
+pub struct AttemptRecord {
     /// What the command asks for. The first command that is read with a source and id binds them to its verb and
     /// parameters. `None` in records of readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
-    /// The command writes nothing to the cluster, so its record expires after [`BRIEF`] once it has begun.
+    /// The command writes nothing to the cluster, so its record expires after [`SHORT_RETENTION`] once it has begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub brief: bool,
     /// Attempts begun, those that were handed back not counted.
@@ -116,7 +116,7 @@ pub struct Attempts {
     pub not_before: Option<i64>,
 }
 
-impl Attempts {
+impl AttemptRecord {
     /// Whether one of them wrote, or died when it had begun to.
     #[must_use]
     pub const fn changed(&self) -> bool {

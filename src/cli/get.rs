@@ -47,7 +47,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
                 report::print_body(observation, result, format)?;
             }
         }
-        State::Begun(observation) => {
+        State::Started(observation) => {
             let record = json!({ "key": key.as_str(), "state": word(observation), "lastevent": observation.event });
             if !format.record(&record, &key)? {
                 output::line(doing(observation))?;

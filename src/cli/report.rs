@@ -19,9 +19,9 @@ use crate::client::Observation;
 use crate::cluster::{ObjectReport, ObjectsReport};
 use crate::error::Problem;
 use crate::event::{CommandKey, Outcome, ResultData};
-use crate::notice::FindingReport;
 use crate::prose;
 use crate::report::{self, Block, Objects, Words};
+use crate::task_event::FindingReport;
 
 /// The first digits of a key, which tell commands apart on a screen.
 pub(super) fn short(key: &CommandKey) -> &str {

@@ -6,7 +6,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::stream::{self, BoxStream, StreamExt};
 use time::OffsetDateTime;
 
-use super::watch::{Placed, observe};
+use super::watch::{StreamMessage, observe};
 use super::{Client, Error, Observation, Observed};
 use crate::event::{CommandKey, ResultData};
 
@@ -51,7 +51,7 @@ impl Client {
         let results = self.follow(subjects.result_stream(), subjects.results(), from).await?;
         let stored = events.pending + results.pending;
         let change = |is_result| {
-            move |placed: Result<Placed, Error>| {
+            move |placed: Result<StreamMessage, Error>| {
                 placed.map(|it| Change { is_result, sequence: it.sequence, observation: it.observation })
             }
         };
@@ -100,7 +100,7 @@ impl Client {
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub async fn placed_result(&self, key: &CommandKey) -> Result<Option<(u64, ResultData)>, Error> {
+    pub async fn result_with_sequence(&self, key: &CommandKey) -> Result<Option<(u64, ResultData)>, Error> {
         let subjects = self.bus().subjects();
         let Some(message) = self.bus().last(&subjects.result_stream(), &subjects.result_of(key)).await? else {
             return Ok(None);

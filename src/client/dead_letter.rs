@@ -130,7 +130,7 @@ impl Client {
             source: text("source").unwrap_or_default(),
             verb,
             params: event.get("data").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
-            expiry: expiry_anew(text("time").as_deref(), text("expirytime").as_deref(), now),
+            expiry: replay_expiry(text("time").as_deref(), text("expirytime").as_deref(), now),
             generation: generation.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok())),
             correlation: text("correlationid"),
             dataref: text("dataref"),
@@ -157,7 +157,7 @@ impl Client {
 
 /// What is left of a dead letter's time is mostly too little for another attempt, so the same span begins anew. An
 /// expiry without a beginning is kept while it lies ahead.
-fn expiry_anew(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+fn replay_expiry(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     let expiry = read(expiry?)?;
     match time.and_then(read) {
@@ -195,7 +195,7 @@ mod tests {
     fn a_replay_has_as_much_time_as_the_command_had() {
         let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).unwrap();
         let now = at("2026-01-01T12:00:00Z");
-        for (time, expiry, anew) in [
+        for (time, expiry, expected) in [
             (Some("2026-01-01T11:59:54Z"), Some("2026-01-01T12:00:00.1Z"), Some("2026-01-01T12:00:06.1Z")),
             (Some("2025-12-01T00:00:00Z"), Some("2025-12-01T00:01:00Z"), Some("2026-01-01T12:01:00Z")),
             (None, Some("2026-01-01T12:30:00Z"), Some("2026-01-01T12:30:00Z")),
@@ -203,7 +203,7 @@ mod tests {
             (Some("2026-01-01T11:59:54Z"), None, None),
             (Some("0000-01-01T00:00:00Z"), Some("9999-12-31T23:59:59Z"), Some("9999-12-31T23:59:59Z")),
         ] {
-            assert_eq!(expiry_anew(time, expiry, now), anew.map(at), "{time:?} {expiry:?}");
+            assert_eq!(replay_expiry(time, expiry, now), expected.map(at), "{time:?} {expiry:?}");
         }
     }
 }

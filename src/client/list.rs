@@ -18,7 +18,7 @@ use crate::event::{CommandKey, EventKind, rfc3339, verb_and_version};
 /// Commands of a queue that are looked at. Each is one request of about 0.3 ms.
 const MAX_QUEUE: usize = 2_000;
 /// No command runs longer: events that are older belong to commands whose result is older still.
-const LONGEST_RUN: time::Duration = time::Duration::hours(24);
+const MAX_RUN: time::Duration = time::Duration::hours(24);
 
 /// One command of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,7 +56,7 @@ impl Client {
     /// When events or results cannot be read. Without the right to read the queue, queued commands are left out.
     pub async fn list(&self, filter: &ListFilter) -> Result<Vec<CommandSummary>, Error> {
         let subjects = self.bus().subjects();
-        let from = filter.since.min(OffsetDateTime::now_utc() - LONGEST_RUN);
+        let from = filter.since.min(OffsetDateTime::now_utc() - MAX_RUN);
         let mut found: BTreeMap<CommandKey, CommandSummary> = BTreeMap::new();
         let target = filter.target.as_deref().unwrap_or("*");
         for kind in ["started", "retrying"] {

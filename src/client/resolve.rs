@@ -9,7 +9,7 @@ use crate::bus;
 use crate::event::CommandKey;
 
 /// The fewest digits of a key that are looked for.
-const LEAST: usize = 4;
+const MIN_PREFIX: usize = 4;
 /// Keys that a message names when several begin alike.
 const NAMED: usize = 5;
 
@@ -24,7 +24,7 @@ impl Client {
             return Ok(key);
         }
         let by_id = CommandKey::new(source, id);
-        let is_prefix = (LEAST..32).contains(&id.len())
+        let is_prefix = (MIN_PREFIX..32).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if !is_prefix {
             return Ok(by_id);

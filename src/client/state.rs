@@ -16,7 +16,7 @@ pub enum State {
     /// It has ended; the observation is its result.
     Ended(Observation),
     /// A worker has begun; the observation is its last event.
-    Begun(Observation),
+    Started(Observation),
     /// It waits in the queue.
     Queued,
 }
@@ -56,7 +56,7 @@ impl Client {
             return Ok(Some(State::Ended(result)));
         }
         let event = self.observed_last(&subjects.event_stream(), &subjects.events_of(key)).await?;
-        Ok(event.map(State::Begun))
+        Ok(event.map(State::Started))
     }
 
     pub(super) async fn observed_last(&self, stream: &str, subject: &str) -> Result<Option<Observation>, Error> {

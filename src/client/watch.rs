@@ -55,7 +55,7 @@ pub enum Observed {
 }
 
 /// Where in its stream, so that a result is told after all events of its command.
-pub(super) struct Placed {
+pub(super) struct StreamMessage {
     pub(super) sequence: u64,
     published: OffsetDateTime,
     /// Messages after it that are there already.
@@ -65,8 +65,8 @@ pub(super) struct Placed {
 }
 
 /// A stream of what is there and what comes.
-pub(super) struct Followed {
-    pub(super) messages: BoxStream<'static, Result<Placed, Error>>,
+pub(super) struct FollowedStream {
+    pub(super) messages: BoxStream<'static, Result<StreamMessage, Error>>,
     /// Messages that are there already.
     pub(super) pending: u64,
 }
@@ -75,22 +75,22 @@ pub(super) struct Followed {
 /// configuration or elects a leader: some seconds.
 const TRIES: u32 = 6;
 /// How far two streams of one server may be apart.
-const APART: Duration = Duration::from_millis(100);
+const MAX_SKEW: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Everything about one command, from its start; ends after its result.
     #[must_use]
     pub fn watch_command(&self, key: &CommandKey) -> BoxStream<'_, Result<Observation, Error>> {
         let key = key.clone();
-        let told = async move {
+        let state = async move {
             let subjects = self.bus().subjects();
             let events = self.follow(subjects.event_stream(), subjects.events_of(&key), DeliverPolicy::All).await?;
             let results = self.follow(subjects.result_stream(), subjects.result_of(&key), DeliverPolicy::All).await?;
             Ok::<_, Error>(self.in_order(key, events.messages, results.messages))
         };
-        stream::once(told)
-            .flat_map(|told| match told {
-                Ok(told) => told.left_stream(),
+        stream::once(state)
+            .flat_map(|state| match state {
+                Ok(state) => state.left_stream(),
                 Err(error) => stream::iter([Err(error)]).right_stream(),
             })
             .boxed()
@@ -116,40 +116,40 @@ impl Client {
     fn in_order<'a>(
         &'a self,
         key: CommandKey,
-        events: BoxStream<'static, Result<Placed, Error>>,
-        results: BoxStream<'static, Result<Placed, Error>>,
+        events: BoxStream<'static, Result<StreamMessage, Error>>,
+        results: BoxStream<'static, Result<StreamMessage, Error>>,
     ) -> BoxStream<'a, Result<Observation, Error>> {
-        struct Told {
-            events: BoxStream<'static, Result<Placed, Error>>,
-            results: BoxStream<'static, Result<Placed, Error>>,
+        struct OrderState {
+            events: BoxStream<'static, Result<StreamMessage, Error>>,
+            results: BoxStream<'static, Result<StreamMessage, Error>>,
             seen: u64,
             end: Option<(Observation, u64)>,
         }
-        let told = Told { events, results, seen: 0, end: None };
-        stream::try_unfold(Some(told), move |told| {
+        let state = OrderState { events, results, seen: 0, end: None };
+        stream::try_unfold(Some(state), move |state| {
             let key = key.clone();
             async move {
-                let Some(mut told) = told else { return Ok(None) };
+                let Some(mut state) = state else { return Ok(None) };
                 loop {
-                    if let Some((result, last)) = told.end.take() {
-                        if told.seen >= last {
+                    if let Some((result, last)) = state.end.take() {
+                        if state.seen >= last {
                             return Ok(Some((result, None)));
                         }
-                        told.end = Some((result, last));
+                        state.end = Some((result, last));
                     }
                     tokio::select! {
                         biased;
-                        event = told.events.next() => {
+                        event = state.events.next() => {
                             let Some(placed) = event.transpose()? else { return Ok(None) };
-                            told.seen = placed.sequence;
+                            state.seen = placed.sequence;
                             if let Some(event) = placed.observation {
-                                return Ok(Some((event, Some(told))));
+                                return Ok(Some((event, Some(state))));
                             }
                         }
-                        result = told.results.next(), if told.end.is_none() => {
+                        result = state.results.next(), if state.end.is_none() => {
                             let Some(placed) = result.transpose()? else { return Ok(None) };
                             if let Some(result) = placed.observation {
-                                told.end = Some((result, self.last_event(&key).await?));
+                                state.end = Some((result, self.last_event(&key).await?));
                             }
                         }
                     }
@@ -167,7 +167,7 @@ impl Client {
     }
 
     /// An outage is waited for, as one that comes later is.
-    async fn begin_to_follow(
+    async fn follow_with_retries(
         &self,
         stream: &str,
         filter: &str,
@@ -201,8 +201,8 @@ impl Client {
         stream: String,
         filter: String,
         deliver_policy: DeliverPolicy,
-    ) -> Result<Followed, Error> {
-        let (messages, pending) = self.begin_to_follow(&stream, &filter, deliver_policy).await?;
+    ) -> Result<FollowedStream, Error> {
+        let (messages, pending) = self.follow_with_retries(&stream, &filter, deliver_policy).await?;
         let fail = move |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::Bus(bus::Error::Request { operation: "follow", subject: filter.clone(), source })
         };
@@ -217,22 +217,22 @@ impl Client {
                 async { read }
             })
             .boxed();
-        Ok(Followed { messages, pending })
+        Ok(FollowedStream { messages, pending })
     }
 }
 
 /// The two streams as one. What is there already is merged by the time at which it was published. Of what comes, a result
 /// waits a moment for the events before it, which are on their way in the other stream.
 fn by_time(
-    events: Followed,
-    results: Followed,
+    events: FollowedStream,
+    results: FollowedStream,
     since: OffsetDateTime,
 ) -> BoxStream<'static, Result<Observation, Error>> {
     struct Merge {
-        events: Followed,
-        results: Followed,
-        event: Option<Placed>,
-        result: Option<(Placed, Instant)>,
+        events: FollowedStream,
+        results: FollowedStream,
+        event: Option<StreamMessage>,
+        result: Option<(StreamMessage, Instant)>,
     }
     let merge = Merge { events, results, event: None, result: None };
     stream::try_unfold(merge, move |mut merge| async move {
@@ -243,13 +243,13 @@ fn by_time(
                 (None, Some((_, at))) => (merge.events.pending == 0 && Instant::now() >= *at).then_some(false),
                 (None, None) => None,
             };
-            let told = match due {
+            let state = match due {
                 Some(true) => merge.event.take(),
                 Some(false) => merge.result.take().map(|(result, _)| result),
                 None => None,
             };
-            if let Some(told) = told {
-                match told.observation {
+            if let Some(state) = state {
+                match state.observation {
                     Some(observation) => return Ok(Some((observation, merge))),
                     None => continue,
                 }
@@ -268,7 +268,7 @@ fn by_time(
                     merge.results.pending = result.pending;
                     // Many that are old already need not wait one after the other.
                     let age = Duration::try_from(Clock::system().now() - result.published).unwrap_or_default();
-                    let at = Instant::now() + APART.saturating_sub(age);
+                    let at = Instant::now() + MAX_SKEW.saturating_sub(age);
                     merge.result = Some((result, at)).filter(|(result, _)| result.published >= since);
                 }
                 () = tokio::time::sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {}
@@ -278,11 +278,11 @@ fn by_time(
     .boxed()
 }
 
-fn read(message: &async_nats::jetstream::Message) -> Option<Placed> {
+fn read(message: &async_nats::jetstream::Message) -> Option<StreamMessage> {
     let info = message.info().ok()?;
     let (sequence, published, pending) = (info.stream_sequence, info.published, info.pending);
     let observation = observe(&message.subject, message.headers.as_ref(), &message.payload);
-    Some(Placed { sequence, published, pending, observation })
+    Some(StreamMessage { sequence, published, pending, observation })
 }
 
 pub(super) fn observe(subject: &str, headers: Option<&async_nats::HeaderMap>, payload: &[u8]) -> Option<Observation> {

@@ -63,7 +63,7 @@ mod tests {
         let (written, ()) = tokio::join!(written(&guard, write()), async {
             assert_eq!(guard.stopped().await, Stop::Deadline);
             guard.cancel();
-            guard.written().await;
+            guard.writes_finished().await;
         });
         assert_eq!((written.ok(), begun.elapsed()), (Some(1), WRITE));
         let next = super::written(&guard, write()).await.err().map(|error| error.class());
@@ -82,6 +82,6 @@ mod tests {
         guard.extend_lease(begun + WRITE / 2);
         let error = written(&guard, write()).await.err();
         assert_eq!((error.map(|error| error.class()), begun.elapsed()), (Some(Class::LostLease), WRITE / 2));
-        guard.written().await;
+        guard.writes_finished().await;
     }
 }

@@ -3,7 +3,7 @@
 use crate::cluster;
 use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
-use crate::notice::Untold;
+use crate::task_event::PublishError;
 
 /// A failure of a conformance run.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ pub enum Error {
     Stopped(#[from] Stop),
     /// An event may be lost.
     #[error("an event could not be published: {0}")]
-    Untold(#[from] Untold),
+    Unpublished(#[from] PublishError),
 }
 
 fn suggestion(nearest: Option<&String>) -> String {
@@ -140,7 +140,7 @@ impl Classify for Error {
             | Self::NamespaceStuck { .. }
             | Self::NotReady { .. }
             | Self::NotInMesh { .. } => Class::Terminal,
-            Self::Exec { .. } | Self::Untold(_) => Class::RETRY,
+            Self::Exec { .. } | Self::Unpublished(_) => Class::RETRY,
             Self::Cluster(error) => error.class(),
             Self::Stopped(stop) => stop.class(),
         }
@@ -161,7 +161,7 @@ impl Classify for Error {
             Self::Exec { .. } => Code::SH3411,
             Self::Cluster(error) => error.code(),
             Self::Stopped(stop) => stop.code(),
-            Self::Untold(_) => Code::SH2002,
+            Self::Unpublished(_) => Code::SH2002,
         }
     }
 

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::{Shared, page};
 use crate::client::{History, Observed};
 use crate::event::{EventKind, Outcome};
-use crate::notice::{CodeReport, FindingReport};
+use crate::task_event::{CodeReport, FindingReport};
 
 /// Most analyses and watches of the page.
 const SOURCES: usize = 20;

@@ -12,8 +12,8 @@ use super::attempts::EarlierAttempt;
 use super::{CommandKey, Error, Origin, TYPE_PREFIX, Target};
 use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
 use crate::error::Problem;
-use crate::notice::{Changed, Discovered, Found, Lost, Resolved};
 use crate::progress::Step;
+use crate::task_event::{Changed, Discovered, Found, Lost, Resolved};
 
 /// Content type of structured mode, which is all that is written.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";

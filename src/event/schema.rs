@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::TYPE_PREFIX;
 use super::emit::{DeadLettered, EventKind, ResultData, Retrying, Started};
 use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
-use crate::notice::{Changed, Discovered, Found, Lost, Resolved};
 use crate::progress::Step;
+use crate::task_event::{Changed, Discovered, Found, Lost, Resolved};
 
 /// What the contract needs to know of one verb.
 pub struct Verb {

@@ -104,7 +104,7 @@ impl Render for MeshReport {
             blocks.extend(objects(words, &shown));
         }
         blocks.extend(list("moved or restarted", &self.moved));
-        blocks.extend(list("left in the cluster", &self.residue));
+        blocks.extend(list("left in the cluster", &self.leftovers));
         if let Some(gate) = &self.gate {
             blocks.extend(upgrade_gate_blocks(gate));
         }

@@ -18,7 +18,7 @@ use crate::attachment::Attachment;
 use crate::cluster::configuration::{self, Configuration};
 use crate::cluster::manifest;
 use crate::event::dataref::MAX_BYTES;
-pub use crate::notice::{CodeReport, FindingReport};
+pub use crate::task_event::{CodeReport, FindingReport};
 
 /// Limit for the findings in one report, bytes: half of the default maximum payload of NATS.
 const MAX_FINDINGS: usize = 512 * 1024;
@@ -126,7 +126,8 @@ impl Task for Analyze {
         // Kinds that could not be read are not treated as empty.
         let rules = rules::without(&rules, &live.unread.iter().map(|unread| unread.kind).collect());
         let now = cx.clock.now().unix_timestamp();
-        let (mut report, all) = cancellable(move |cancelled| judge(live, params, &rules, now, cancelled)).await?;
+        let (mut report, all) =
+            cancellable(move |cancelled| analyze_objects(live, params, &rules, now, cancelled)).await?;
         if let Some(all) = all {
             report.attachment = Some(cx.attachments.attach(all).await?);
         }
@@ -226,7 +227,7 @@ pub(super) fn rules_for(codes: &[String]) -> Result<Vec<&'static Rule>, Error> {
     Ok(rules::ALL.iter().copied().filter(asked).collect())
 }
 
-fn judge(
+fn analyze_objects(
     live: Configuration,
     params: AnalyzeParams,
     rules: &[&'static Rule],

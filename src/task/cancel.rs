@@ -73,7 +73,7 @@ impl Task for Cancel {
         let cancelled = cx.commands.cancel(&key, "command").await?;
         let report = Report { command: key.to_string(), cancelled };
         Ok(match cancelled {
-            Cancelled::Asked => Outcome::Changed(report),
+            Cancelled::Requested => Outcome::Changed(report),
             Cancelled::Already | Cancelled::Ended => Outcome::Unchanged(report),
         })
     }

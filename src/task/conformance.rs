@@ -194,8 +194,8 @@ async fn run(
     options: &Options,
 ) -> Result<RunReport, runner::Incomplete> {
     let guard = &cx.guard;
-    let (notices, progress, clock) = (cx.notices.as_ref(), cx.progress.as_ref(), cx.clock);
-    runner::run(&Context { environment, driver, guard, notices, progress, clock }, options).await
+    let (events, progress, clock) = (cx.events.as_ref(), cx.progress.as_ref(), cx.clock);
+    runner::run(&Context { environment, driver, guard, events, progress, clock }, options).await
 }
 
 #[allow(clippy::result_large_err, reason = "the trait of tasks gives the type")]
@@ -203,7 +203,7 @@ fn ended(
     cx: &TaskContext,
     done: Result<RunReport, runner::Incomplete>,
 ) -> Result<Outcome<RunReport>, Failure<RunReport>> {
-    let outcome = |report| Outcome::new(cx.guard.has_begun_to_write(), report);
+    let outcome = |report| Outcome::new(cx.guard.has_started_writing(), report);
     match done {
         Ok(report) => Ok(outcome(report)),
         Err(incomplete) => {

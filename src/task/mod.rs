@@ -47,8 +47,8 @@ use crate::error::{Class, Classify, Code};
 use crate::event::CommandKey;
 use crate::guard::{Guard, Stop};
 use crate::mesh as istio;
-use crate::notice::{Notices, Untold};
 use crate::progress::{Progress, Step};
+use crate::task_event::{PublishError, TaskEvents};
 
 pub use health_gate::Health;
 pub use refusal::Refusal;
@@ -158,7 +158,7 @@ pub enum Error {
     },
     /// An event may be lost.
     #[error("an event could not be published: {0}")]
-    Untold(#[from] Untold),
+    Unpublished(#[from] PublishError),
     /// The state of the cluster speaks against it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -217,7 +217,7 @@ impl Classify for Error {
             Self::Chart(error) => error.class(),
             Self::Mesh(error) => error.class(),
             Self::Conformance(error) => error.class(),
-            Self::Commands { .. } | Self::Untold(_) => Class::RETRY,
+            Self::Commands { .. } | Self::Unpublished(_) => Class::RETRY,
             Self::Refused(refusal) => refusal.class(),
             Self::Connection(error) => error.class(),
             Self::Parameter { .. } => Class::Rejected,
@@ -231,7 +231,7 @@ impl Classify for Error {
             Self::Chart(error) => error.code(),
             Self::Mesh(error) => error.code(),
             Self::Conformance(error) => error.code(),
-            Self::Commands { .. } | Self::Untold(_) => Code::SH2002,
+            Self::Commands { .. } | Self::Unpublished(_) => Code::SH2002,
             Self::Refused(refusal) => refusal.code(),
             Self::Connection(error) => error.code(),
             Self::Parameter { .. } => Code::SH1005,
@@ -247,7 +247,7 @@ impl Classify for Error {
             Self::Chart(error) => error.remedy(),
             Self::Mesh(error) => error.remedy(),
             Self::Conformance(error) => error.remedy(),
-            Self::Commands { .. } | Self::Untold(_) | Self::Parameter { .. } => self.code().remedy().to_owned(),
+            Self::Commands { .. } | Self::Unpublished(_) | Self::Parameter { .. } => self.code().remedy().to_owned(),
         }
     }
 }
@@ -297,7 +297,7 @@ impl Commands for () {
 #[serde(rename_all = "lowercase")]
 pub enum Cancelled {
     /// It is noted; the command ends at its next safe point, or before it begins.
-    Asked,
+    Requested,
     /// The command was cancelled before.
     Already,
     /// It has ended, nothing is left to cancel.
@@ -322,7 +322,7 @@ pub struct TaskContext {
     /// Takes steps for the watchers.
     pub progress: Arc<dyn Progress>,
     /// Takes what must not get lost.
-    pub notices: Arc<dyn Notices>,
+    pub events: Arc<dyn TaskEvents>,
     /// Time.
     pub clock: Clock,
     /// 1 for the first attempt.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::names::{self, Namespace};
 use super::{Error, Failure, Outcome, Task, TaskContext};
 use crate::cluster::{self, ApiError, Cluster, ObjectRef};
-use labels::{Asked, MANAGER, RESTART};
+use labels::{LabelRequest, MANAGER, RESTART};
 
 pub use params::{LabelParams, LabelReport, Mode};
 pub use restart::Restart;
@@ -83,14 +83,14 @@ impl Work<'_> {
                 let message = format!("namespaces {:?} not found", self.params.namespace.as_str());
                 return Err(self.failed(ApiError::Namespace { message, terminating: false }));
             }
-            let asked = Asked {
+            let request = LabelRequest {
                 mode: &self.params.mode,
                 revision: self.params.revision.as_deref(),
                 restart: self.params.restart.then_some(now.as_str()),
                 generation: self.cx.generation,
                 fence: self.cx.guard.fence(),
             };
-            let plan = labels::plan(live.as_ref().unwrap_or(&Value::Null), asked);
+            let plan = labels::plan(live.as_ref().unwrap_or(&Value::Null), request);
             if !plan.conflicts.is_empty() && !self.params.force {
                 return Err(self.failed(ApiError::FieldConflict(plan.conflicts)));
             }

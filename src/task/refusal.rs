@@ -14,7 +14,7 @@ pub enum Refusal {
     },
     /// Another object has a say in the same thing, and Istio takes only one.
     #[error("{subject} is governed already by {}", .objects.join(", "))]
-    Governed {
+    Conflict {
         /// Such as `host reviews in shop`.
         subject: String,
         /// Such as `VirtualService shop/old-reviews`.
@@ -77,7 +77,7 @@ impl Classify for Refusal {
         match self {
             Self::Unhealthy { .. } => Class::RETRY,
             Self::NoPods { .. }
-            | Self::Governed { .. }
+            | Self::Conflict { .. }
             | Self::NoService { .. }
             | Self::UnhealthyCanary { .. }
             | Self::NothingToJudge { .. }
@@ -88,7 +88,7 @@ impl Classify for Refusal {
     fn code(&self) -> Code {
         match self {
             Self::NoPods { .. } => Code::SH3301,
-            Self::Governed { .. } => Code::SH3302,
+            Self::Conflict { .. } => Code::SH3302,
             Self::NoService { .. } => Code::SH3303,
             Self::Unhealthy { .. } => Code::SH3304,
             Self::UnhealthyCanary { .. } => Code::SH3517,

@@ -15,7 +15,7 @@ use super::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskCont
 use crate::analysis::incremental::Difference;
 use crate::analysis::{Finding, Level};
 use crate::cluster::configuration::Live;
-use crate::notice::{Found, Notice, Resolved};
+use crate::task_event::{Found, Resolved, TaskEvent};
 
 /// Time for the first lists of the cluster. Kinds that are not listed by then are reported as unread; their findings
 /// follow.
@@ -105,7 +105,7 @@ impl Task for Watch {
         let until = Instant::now() + duration;
         let mut report = WatchReport { first: live.findings().len(), ..WatchReport::default() };
         let first: Vec<Finding> = live.findings().into_iter().cloned().collect();
-        tell_found(cx, &first, true, &live.unread()).await?;
+        publish_found(cx, &first, true, &live.unread()).await?;
         cx.step("watch", 0, 0, said(&report, &live));
         let begun = Instant::now();
         let mut alive = tokio::time::interval_at(begun + ALIVE, ALIVE);
@@ -127,25 +127,25 @@ impl Task for Watch {
             let Some(difference) = difference else { return Ok(Outcome::Unchanged(ended(report, &live))) };
             report.found += difference.found.len();
             report.resolved += difference.resolved.len();
-            tell(cx, &difference, &live).await?;
+            publish(cx, &difference, &live).await?;
             cx.step("watch", 0, 0, said(&report, &live));
         }
     }
 }
 
 /// Publishes resolved findings first: consumers of a finding that has moved then end with its new position.
-async fn tell(cx: &TaskContext, difference: &Difference, live: &Live) -> Result<(), Error> {
+async fn publish(cx: &TaskContext, difference: &Difference, live: &Live) -> Result<(), Error> {
     for part in parts(&difference.resolved) {
         let findings = part.iter().map(finding_report).collect();
-        cx.notices.tell(Notice::Resolved(Resolved { findings })).await?;
+        cx.events.publish(TaskEvent::Resolved(Resolved { findings })).await?;
     }
     if !difference.found.is_empty() {
-        tell_found(cx, &difference.found, false, &live.unread()).await?;
+        publish_found(cx, &difference.found, false, &live.unread()).await?;
     }
     Ok(())
 }
 
-async fn tell_found(cx: &TaskContext, findings: &[Finding], first: bool, unread: &[String]) -> Result<(), Error> {
+async fn publish_found(cx: &TaskContext, findings: &[Finding], first: bool, unread: &[String]) -> Result<(), Error> {
     let mut parts = parts(findings);
     if parts.is_empty() {
         parts.push(&[]);
@@ -159,7 +159,7 @@ async fn tell_found(cx: &TaskContext, findings: &[Finding], first: bool, unread:
         let findings = part.iter().map(finding_report).collect();
         let found =
             Found { first: first && number == 0, more: number < last, findings, codes, unread: unread.to_vec() };
-        cx.notices.tell(Notice::Found(found)).await?;
+        cx.events.publish(TaskEvent::Found(found)).await?;
     }
     Ok(())
 }

@@ -18,21 +18,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::dispatch::Ending;
-use super::isolation::{Beginning, PROBATION};
-use super::lease::Held;
-use super::notices;
-use super::reporter::{self, Steps};
+use super::dispatch::AttemptOutcome;
+use super::isolation::{PROBATION, StartPermit};
+use super::lease::HeldLease;
+use super::progress::{self, ProgressSteps};
+use super::task_events;
 use super::{Engine, Error};
 use crate::attachment::{Attachment, Attachments};
-use crate::bus::{self, Attempts, Bus, Delivery, RecordKey, Swap};
+use crate::bus::{self, AttemptRecord, Bus, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
 use crate::event::{self, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target};
 use crate::failpoint::{Step as At, reach};
 use crate::guard::{Guard, Stop};
-use crate::notice::{Notice, Untold};
 use crate::retry;
 use crate::task::{self, Cancelled, Commands, DynTask, FailedReport, Failure, Limits, Outcome, TaskContext};
+use crate::task_event::{PublishError, TaskEvent};
 
 /// How long a task that was told to stop may take to reach a safe point.
 pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
@@ -44,18 +44,18 @@ const CRASHES_ALONE: u32 = 2;
 const CRASHES: u32 = 10;
 
 /// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
-const DISOWN_TRIES: u32 = 20;
+const ROLL_BACK_TRIES: u32 = 20;
 
 /// A command that is being carried out.
-pub(super) struct Work<'a> {
+pub(super) struct CommandContext<'a> {
     pub command: &'a Command,
     pub task: &'a dyn DynTask,
     pub delivery: &'a Delivery,
     pub received: Instant,
-    pub under_way: &'a UnderWay,
+    pub in_flight: &'a InFlight,
 }
 
-impl Work<'_> {
+impl CommandContext<'_> {
     /// Name of the command's attempt record.
     pub fn record_key(&self) -> RecordKey {
         RecordKey::command(&self.command.origin.command())
@@ -63,15 +63,15 @@ impl Work<'_> {
 }
 
 /// Whether a record belongs to another command with the same target, source and id.
-pub(super) fn is_reused(record: &Attempts, origin: &Origin) -> bool {
+pub(super) fn is_reused(record: &AttemptRecord, origin: &Origin) -> bool {
     record.fingerprint.is_some() && record.fingerprint != origin.fingerprint()
 }
 
 /// Which attempt a delivery has begun and neither ended nor handed back: its record and its run.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(Mutex<Option<(RecordKey, u32)>>);
+pub(super) struct InFlight(Mutex<Option<(RecordKey, u32)>>);
 
-impl UnderWay {
+impl InFlight {
     /// One that begins now.
     pub fn begin(&self, key: &RecordKey, run: u32) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), run));
@@ -86,26 +86,26 @@ impl UnderWay {
 /// An attempt and its record on the bus.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
-    pub record: Attempts,
+    pub record: AttemptRecord,
     revision: u64,
     events: AtomicU32,
-    beginning: Option<Beginning>,
+    start_permit: Option<StartPermit>,
 }
 
 /// Whether an attempt may begin.
-pub(super) enum Begun {
+pub(super) enum AttemptStart {
     /// It has.
-    Now(Attempt),
+    Started(Attempt),
     /// Somebody else began one in this moment.
-    Elsewhere,
+    AlreadyRunning,
     /// The last one has failed, and the next is not due yet.
-    TooEarly(Duration),
+    BackoffPending(Duration),
     /// The command has ended since it was looked up.
-    Ended,
+    AlreadyEnded,
     /// The process died under the command too often.
     Crashed(Attempt),
     /// The record is that of another command with the same target, source and id.
-    Reused,
+    IdReused,
 }
 
 impl Attempt {
@@ -129,24 +129,24 @@ impl Attempt {
 }
 
 /// What a task came to, or its panic.
-type Caught = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
+type TaskExit = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
 
 /// A failed task may have a report too.
-type Ended = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
+type TaskResult = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
 
 impl Engine {
     /// The attempt that was recorded last, for a command that gets no other.
-    pub(super) async fn last_attempt(&self, work: &Work<'_>) -> Result<Attempt, bus::Error> {
-        let (record, revision) = self.bus.attempts(&work.record_key()).await?;
+    pub(super) async fn last_attempt(&self, cx: &CommandContext<'_>) -> Result<Attempt, bus::Error> {
+        let (record, revision) = self.bus.attempts(&cx.record_key()).await?;
         Ok(Attempt { record, revision, ..Attempt::default() })
     }
 
     /// Binds target, source and id to this command before it waits, as an attempt does that begins. False when they are
     /// bound to another command.
-    pub(super) async fn bind(&self, work: &Work<'_>) -> Result<bool, bus::Error> {
-        let (key, origin) = (work.record_key(), &work.command.origin);
-        let mut known = (Attempts::default(), 0);
-        if work.delivery.delivered > 1 {
+    pub(super) async fn bind_id(&self, cx: &CommandContext<'_>) -> Result<bool, bus::Error> {
+        let (key, origin) = (cx.record_key(), &cx.command.origin);
+        let mut known = (AttemptRecord::default(), 0);
+        if cx.delivery.delivered > 1 {
             known = self.bus.attempts(&key).await?;
         }
         loop {
@@ -154,8 +154,8 @@ impl Engine {
             if record.fingerprint.is_some() {
                 return Ok(!is_reused(&record, origin));
             }
-            let brief = self.is_brief(work.task.verb());
-            let bound = Attempts { fingerprint: origin.fingerprint(), brief, ..record };
+            let brief = self.is_read_only(cx.task.verb());
+            let bound = AttemptRecord { fingerprint: origin.fingerprint(), brief, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(&key, &bound, revision).await? {
                 return Ok(true);
             }
@@ -168,35 +168,39 @@ impl Engine {
     ///
     /// An attempt that is found open was a crash if this very message was delivered before; otherwise a copy of the
     /// message is being carried out beside it.
-    pub(super) async fn begin_attempt(&self, work: &Work<'_>, beginning: Beginning) -> Result<Begun, bus::Error> {
-        let (key, origin) = (&work.record_key(), &work.command.origin);
-        let mut known = (Attempts::default(), 0);
-        if work.delivery.delivered > 1 {
+    pub(super) async fn begin_attempt(
+        &self,
+        cx: &CommandContext<'_>,
+        start_permit: StartPermit,
+    ) -> Result<AttemptStart, bus::Error> {
+        let (key, origin) = (&cx.record_key(), &cx.command.origin);
+        let mut known = (AttemptRecord::default(), 0);
+        if cx.delivery.delivered > 1 {
             known = self.bus.attempts(key).await?;
         }
         for _ in 0..2 {
             let (before, revision) = known;
             if is_reused(&before, origin) {
-                return Ok(Begun::Reused);
+                return Ok(AttemptStart::IdReused);
             }
             if before.open && self.bus.find_result(&origin.command()).await?.is_some() {
-                return Ok(Begun::Ended);
+                return Ok(AttemptStart::AlreadyEnded);
             }
-            if let Some(wait) = wait(&before, self.clock.now()) {
-                return Ok(Begun::TooEarly(wait));
+            if let Some(wait) = backoff_left(&before, self.clock.now()) {
+                return Ok(AttemptStart::BackoffPending(wait));
             }
-            let died = before.open && work.delivery.delivered > 1;
+            let died = before.open && cx.delivery.delivered > 1;
             let crashed = before.crashed + u32::from(died);
             let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
-            let record = Attempts {
+            let record = AttemptRecord {
                 fingerprint: origin.fingerprint(),
-                brief: self.is_brief(work.task.verb()),
+                brief: self.is_read_only(cx.task.verb()),
                 begun: before.begun + 1,
                 runs: before.runs + 1,
                 since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
                 worker: self.settings.worker.clone(),
                 open: true,
-                alone: beginning.is_alone(),
+                alone: start_permit.is_alone(),
                 crashed,
                 crashed_alone,
                 changed: before.changed(),
@@ -205,36 +209,41 @@ impl Engine {
                 not_before: None,
             };
             if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
-                let record = Attempts { crashed, crashed_alone, ..before };
-                return Ok(Begun::Crashed(Attempt { record, revision, ..Attempt::default() }));
+                let record = AttemptRecord { crashed, crashed_alone, ..before };
+                return Ok(AttemptStart::Crashed(Attempt { record, revision, ..Attempt::default() }));
             }
-            work.under_way.begin(key, record.runs);
+            cx.in_flight.begin(key, record.runs);
             if let Swap::Won(revision) = self.bus.record_attempts(key, &record, revision).await? {
-                return Ok(Begun::Now(Attempt { record, revision, beginning: Some(beginning), ..Attempt::default() }));
+                return Ok(AttemptStart::Started(Attempt {
+                    record,
+                    revision,
+                    start_permit: Some(start_permit),
+                    ..Attempt::default()
+                }));
             }
-            work.under_way.end();
+            cx.in_flight.end();
             known = self.bus.attempts(key).await?;
         }
-        Ok(Begun::Elsewhere)
+        Ok(AttemptStart::AlreadyRunning)
     }
 
     /// Notes that the attempt is over, and when the next is due. Without a failure it was handed back and does not count.
     pub(super) async fn close_attempt(
         &self,
-        work: &Work<'_>,
-        ending: &Ending,
+        cx: &CommandContext<'_>,
+        outcome: &AttemptOutcome,
         failure: Option<(&Problem, Duration)>,
     ) -> Result<(), bus::Error> {
-        let (attempt, key) = (&ending.attempt, &work.record_key());
+        let (attempt, key) = (&outcome.attempt, &cx.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
         // None was begun, or another is under way by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
-            let changed = found.changed || ending.changed;
-            let mut record = Attempts { open: false, alone: false, changed, writing: false, ..found };
+            let changed = found.changed || outcome.changed;
+            let mut record = AttemptRecord { open: false, alone: false, changed, writing: false, ..found };
             if let Some((problem, delay)) = failure {
                 let ended = event::rfc3339(self.clock.now());
-                EarlierAttempt::new(record.begun, &record.worker, ended, problem, &ending.objects)
+                EarlierAttempt::new(record.begun, &record.worker, ended, problem, &outcome.objects)
                     .add_to(&mut record.failed);
                 record.not_before = Some(milliseconds(self.clock.now() + delay));
             } else {
@@ -246,29 +255,29 @@ impl Engine {
             // Whoever had it before has said that it lives.
             known = self.bus.attempts(key).await?;
         }
-        work.under_way.end();
+        cx.in_flight.end();
         Ok(())
     }
 
     /// Takes back an attempt that was abandoned or could not be settled: the process has not died, so it must not count
     /// as a crash. The bus may be away, which is often the reason; it is waited for.
-    pub(super) async fn disown_attempt(&self, under_way: UnderWay) {
-        let Some((key, run)) = under_way.0.into_inner().unwrap_or_else(PoisonError::into_inner) else { return };
-        let disown = async || {
+    pub(super) async fn roll_back_attempt(&self, in_flight: InFlight) {
+        let Some((key, run)) = in_flight.0.into_inner().unwrap_or_else(PoisonError::into_inner) else { return };
+        let roll_back = async || {
             loop {
                 let (record, revision) = self.bus.attempts(&key).await?;
-                let Some(record) = without(record, run, &self.settings.worker) else { return Ok(()) };
+                let Some(record) = rolled_back(record, run, &self.settings.worker) else { return Ok(()) };
                 if let Swap::Won(_) = self.bus.record_attempts(&key, &record, revision).await? {
                     return Ok(());
                 }
             }
         };
-        for failures in 1..=DISOWN_TRIES {
-            let Err(error) = disown().await else { return };
+        for failures in 1..=ROLL_BACK_TRIES {
+            let Err(error) = roll_back().await else { return };
             let error: bus::Error = error;
             tracing::debug!(command = %key, "an attempt cannot be taken back yet: {error}");
             let pause = retry::IN_PLACE.delay(failures, None);
-            tokio::select! { () = self.clock.sleep(pause) => {}, () = self.leave.cancelled() => return }
+            tokio::select! { () = self.clock.sleep(pause) => {}, () = self.hand_back.cancelled() => return }
         }
         tracing::warn!(command = %key, "an attempt could not be taken back; it will count as a crash");
     }
@@ -276,34 +285,34 @@ impl Engine {
     /// Runs the task until it ends or has to stop. Beside how it ended: whether it had begun to write.
     pub(super) async fn run_task(
         &self,
-        work: &Work<'_>,
+        cx: &CommandContext<'_>,
         params: Value,
         attempt: &mut Attempt,
         deadline: OffsetDateTime,
-        held: Option<&mut Held>,
-    ) -> (Ended, bool) {
-        let beginning = attempt.beginning.take();
+        held: Option<&mut HeldLease>,
+    ) -> (TaskResult, bool) {
+        let start_permit = attempt.start_permit.take();
         let attempt = &*attempt;
-        let origin = &work.command.origin;
+        let origin = &cx.command.origin;
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.leave.clone()).announcing();
+        let guard = Guard::new(self.clock.instant_of(deadline), fence, self.hand_back.clone()).requiring_write_record();
         if let Some(held) = held {
             held.keep(&guard, &self.settings.worker);
         }
-        let (reporter, mut steps) = reporter::pair();
-        let (notices, mut noted) = notices::pair();
+        let (reporter, mut steps) = progress::pair();
+        let (events, mut receiver) = task_events::pair();
         let context = TaskContext {
             key: origin.key.clone(),
             target: origin.target.to_string(),
             clusters: Arc::clone(&self.clusters),
-            commands: Arc::new(OnTarget { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
-            attachments: Arc::new(Kept(Arc::clone(&self.bus))),
+            commands: Arc::new(TargetCommands { bus: Arc::clone(&self.bus), target: origin.target.clone() }),
+            attachments: Arc::new(AttachmentStore(Arc::clone(&self.bus))),
             guard: guard.clone(),
             progress: Arc::new(reporter),
-            notices: Arc::new(notices),
+            events: Arc::new(events),
             clock: self.clock,
             attempt: attempt.record.begun,
-            generation: work.command.generation,
+            generation: cx.command.generation,
         };
         let started = EventKind::Started(Started {
             verb: origin.verb.clone(),
@@ -312,14 +321,14 @@ impl Engine {
             deadline: event::rfc3339(deadline),
         });
         let cancelled = self.bus.control().listen(&origin.command());
-        let (registry, verb) = (Arc::clone(&self.registry), work.task.verb());
+        let (registry, verb) = (Arc::clone(&self.registry), cx.task.verb());
         let run = async move {
             match registry.get(verb) {
                 Some(task) => task.run(&context, params).await,
                 None => Err(Stop::Shutdown.into()), // looked up a moment ago, in the same registry
             }
         };
-        let record_key = work.record_key();
+        let record_key = cx.record_key();
         let mut run = AssertUnwindSafe(run).catch_unwind().boxed();
         let ended = async {
             // What has nothing to wait for is not worth a task of the runtime, with its wake-ups of other threads.
@@ -329,36 +338,36 @@ impl Engine {
             let run = tokio::spawn(run.in_current_span());
             tokio::select! {
                 ended = until_done(run, &guard) => ended,
-                never = pass_on(&cancelled, &guard) => match never {},
-                never = self.end_probation(&record_key, attempt, beginning) => match never {},
-                never = self.announce(&record_key, attempt, &guard) => match never {},
-                never = self.tell_steps(origin, attempt, &mut steps) => match never {},
-                never = self.tell_notices(origin, attempt, &mut noted) => match never {},
+                never = forward_cancellation(&cancelled, &guard) => match never {},
+                never = self.end_start_probation(&record_key, attempt, start_permit) => match never {},
+                never = self.record_first_write(&record_key, attempt, &guard) => match never {},
+                never = self.publish_progress(origin, attempt, &mut steps) => match never {},
+                never = self.publish_task_events(origin, attempt, &mut receiver) => match never {},
             }
         };
-        let tell = async {
-            self.tell(origin, attempt, &started).await;
+        let publish_started = async {
+            self.try_publish(origin, attempt, &started).await;
             reach(At::Started);
         };
-        let ((), ended) = tokio::join!(tell, ended);
+        let ((), ended) = tokio::join!(publish_started, ended);
         self.bus.control().forget(&origin.command());
-        if let Some(step) = steps.untold() {
-            self.tell(origin, attempt, &EventKind::Progress(step)).await;
+        if let Some(step) = steps.take_newest() {
+            self.try_publish(origin, attempt, &EventKind::Progress(step)).await;
         }
         // One that slept past its lease may wake up to a time-out of its own, which is nobody's failure.
         let ended = match (ended, guard.check()) {
             (Err((_, report)), Err(Stop::LostLease)) => Err((task::Error::Stopped(Stop::LostLease).into(), report)),
             (ended, _) => ended,
         };
-        (ended, guard.has_begun_to_write())
+        (ended, guard.has_started_writing())
     }
 
     /// Notes on the bus that the attempt writes, before it does: if its process dies, the command's result tells so.
-    async fn announce(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
+    async fn record_first_write(&self, key: &RecordKey, attempt: &Attempt, guard: &Guard) -> Infallible {
         guard.first_write().await;
         for failures in 1.. {
-            match self.note_writing(key, attempt).await {
-                Ok(true) => guard.announced(),
+            match self.record_write_start(key, attempt).await {
+                Ok(true) => guard.write_recorded(),
                 Ok(false) => guard.lose_lease(),
                 Err(error) => {
                     let error: bus::Error = error;
@@ -374,26 +383,31 @@ impl Engine {
 
     /// Lets other attempts begin when this one has survived its first seconds. From then on a death of the process is
     /// not counted against it.
-    async fn end_probation(&self, key: &RecordKey, attempt: &Attempt, beginning: Option<Beginning>) -> Infallible {
+    async fn end_start_probation(
+        &self,
+        key: &RecordKey,
+        attempt: &Attempt,
+        start_permit: Option<StartPermit>,
+    ) -> Infallible {
         tokio::time::sleep(PROBATION).await;
-        if beginning.as_ref().is_some_and(Beginning::is_alone) {
+        if start_permit.as_ref().is_some_and(StartPermit::is_alone) {
             for failures in 1.. {
-                let Err(error) = self.note_survival(key, attempt).await else { break };
+                let Err(error) = self.record_survival(key, attempt).await else { break };
                 tracing::debug!(command = %key, "that an attempt goes on cannot be noted yet: {error}");
                 self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
             }
         }
-        drop(beginning);
+        drop(start_permit);
         std::future::pending().await
     }
 
-    async fn note_survival(&self, key: &RecordKey, attempt: &Attempt) -> Result<(), bus::Error> {
+    async fn record_survival(&self, key: &RecordKey, attempt: &Attempt) -> Result<(), bus::Error> {
         loop {
             let (record, revision) = self.bus.attempts(key).await?;
             if record.runs != attempt.record.runs || !record.open || !record.alone {
                 return Ok(());
             }
-            let record = Attempts { alone: false, ..record };
+            let record = AttemptRecord { alone: false, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(());
             }
@@ -402,9 +416,12 @@ impl Engine {
 
     /// Waits for the right to begin an attempt: alone, if the process died under an earlier one. `None` when others
     /// begin all the time.
-    pub(super) async fn begin_beside_others(&self, work: &Work<'_>) -> Result<Option<Beginning>, bus::Error> {
-        if work.delivery.delivered > 1 {
-            let (record, _) = self.bus.attempts(&work.record_key()).await?;
+    pub(super) async fn acquire_start_permit(
+        &self,
+        cx: &CommandContext<'_>,
+    ) -> Result<Option<StartPermit>, bus::Error> {
+        if cx.delivery.delivered > 1 {
+            let (record, _) = self.bus.attempts(&cx.record_key()).await?;
             if record.open || record.crashed > 0 {
                 return Ok(self.isolation.alone().await);
             }
@@ -413,7 +430,7 @@ impl Engine {
     }
 
     /// False when another attempt has begun, which is told by nothing but the lease otherwise.
-    async fn note_writing(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
+    async fn record_write_start(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
         while record.runs == attempt.record.runs && record.open && !record.writing {
             record.writing = true;
@@ -426,28 +443,33 @@ impl Engine {
         Ok(record.runs == attempt.record.runs && record.open)
     }
 
-    async fn tell_notices(&self, origin: &Origin, attempt: &Attempt, noted: &mut notices::Noted) -> Infallible {
+    async fn publish_task_events(
+        &self,
+        origin: &Origin,
+        attempt: &Attempt,
+        receiver: &mut task_events::EventReceiver,
+    ) -> Infallible {
         loop {
-            let (notice, answer) = noted.next().await;
-            let kind = match notice {
-                Notice::Found(found) => EventKind::Found(found),
-                Notice::Resolved(resolved) => EventKind::Resolved(resolved),
-                Notice::ConformanceCase(case) => EventKind::ConformanceCase(case),
-                Notice::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
-                Notice::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
-                Notice::Discovered(discovered) => EventKind::Discovered(discovered),
-                Notice::Changed(changed) => EventKind::Changed(changed),
-                Notice::Lost(lost) => EventKind::Lost(lost),
+            let (event, answer) = receiver.next().await;
+            let kind = match event {
+                TaskEvent::Found(found) => EventKind::Found(found),
+                TaskEvent::Resolved(resolved) => EventKind::Resolved(resolved),
+                TaskEvent::ConformanceCase(case) => EventKind::ConformanceCase(case),
+                TaskEvent::ConformanceSpec(spec) => EventKind::ConformanceSpec(spec),
+                TaskEvent::ConformanceSummary(summary) => EventKind::ConformanceSummary(summary),
+                TaskEvent::Discovered(discovered) => EventKind::Discovered(discovered),
+                TaskEvent::Changed(changed) => EventKind::Changed(changed),
+                TaskEvent::Lost(lost) => EventKind::Lost(lost),
             };
             // Whoever does not wait for it any more has been told to stop.
-            let _ = answer.send(self.publish(origin, attempt, &kind).await);
+            let _ = answer.send(self.publish_event(origin, attempt, &kind).await);
         }
     }
 
-    async fn tell_steps(&self, origin: &Origin, attempt: &Attempt, steps: &mut Steps) -> Infallible {
+    async fn publish_progress(&self, origin: &Origin, attempt: &Attempt, steps: &mut ProgressSteps) -> Infallible {
         loop {
             let step = steps.next().await;
-            self.tell(origin, attempt, &EventKind::Progress(step)).await;
+            self.try_publish(origin, attempt, &EventKind::Progress(step)).await;
         }
     }
 }
@@ -457,31 +479,38 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
 }
 
 /// Until the next attempt is due, if it is not.
-fn wait(record: &Attempts, now: OffsetDateTime) -> Option<Duration> {
+fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
     let left = record.not_before?.saturating_sub(milliseconds(now));
     u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
 }
 
 /// The record without the run that `worker` abandoned; `None` when there is nothing to take back.
-fn without(record: Attempts, run: u32, worker: &str) -> Option<Attempts> {
+fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
     if record.runs > run {
         // The next attempt has counted it as a crash.
         let crashed_alone = record.crashed_alone.saturating_sub(1);
-        return record.crashed.checked_sub(1).map(|crashed| Attempts { crashed, crashed_alone, ..record });
+        return record.crashed.checked_sub(1).map(|crashed| AttemptRecord { crashed, crashed_alone, ..record });
     }
     let ours = record.runs == run && record.open && record.worker == worker;
     let begun = record.begun.saturating_sub(1);
-    ours.then(|| Attempts { open: false, alone: false, begun, changed: record.changed(), writing: false, ..record })
+    ours.then(|| AttemptRecord {
+        open: false,
+        alone: false,
+        begun,
+        changed: record.changed(),
+        writing: false,
+        ..record
+    })
 }
 
 /// What a task may ask about other commands: those of its own target.
-struct OnTarget {
+struct TargetCommands {
     bus: Arc<dyn Bus>,
     target: Target,
 }
 
 #[async_trait]
-impl Commands for OnTarget {
+impl Commands for TargetCommands {
     async fn cancel(&self, key: &CommandKey, by: &str) -> Result<Cancelled, task::Error> {
         let failed = |error: bus::Error| task::Error::Commands { reason: Problem::new(&error).to_string() };
         let command = CommandId::new(&self.target, key);
@@ -492,24 +521,24 @@ impl Commands for OnTarget {
             return Ok(Cancelled::Already);
         }
         self.bus.cancel(&command, by).await.map_err(failed)?;
-        Ok(Cancelled::Asked)
+        Ok(Cancelled::Requested)
     }
 }
 
 /// Where a task's attachments go.
-struct Kept(Arc<dyn Bus>);
+struct AttachmentStore(Arc<dyn Bus>);
 
 #[async_trait]
-impl Attachments for Kept {
-    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, Untold> {
+impl Attachments for AttachmentStore {
+    async fn attach(&self, json: Vec<u8>) -> Result<Attachment, PublishError> {
         let bytes = json.len();
         let kept = self.0.attach(json.into()).await;
-        let dataref = kept.map_err(|error| Untold { reason: Problem::new(&error).to_string() })?;
+        let dataref = kept.map_err(|error| PublishError { reason: Problem::new(&error).to_string() })?;
         Ok(Attachment { dataref, bytes })
     }
 }
 
-async fn pass_on(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
+async fn forward_cancellation(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
     cancelled.cancelled().await;
     guard.cancel();
     std::future::pending().await
@@ -517,7 +546,7 @@ async fn pass_on(cancelled: &CancellationToken, guard: &Guard) -> Infallible {
 
 /// Waits for the task. One that was told to stop may go on to its next safe point, and is dropped when it does not
 /// reach one, though not in the middle of a write; without its lease it is dropped at once.
-async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
+async fn until_done(mut run: JoinHandle<TaskExit>, guard: &Guard) -> TaskResult {
     let mut stopped = None;
     let joined = tokio::select! {
         joined = &mut run => joined,
@@ -525,7 +554,7 @@ async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
             stopped = Some(stop);
             let patience = async {
                 tokio::time::sleep(SAFE_POINT).await;
-                guard.written().await;
+                guard.writes_finished().await;
             };
             tokio::select! {
                 biased;
@@ -548,7 +577,7 @@ async fn until_done(mut run: JoinHandle<Caught>, guard: &Guard) -> Ended {
     }
 }
 
-fn finished(done: Caught) -> Ended {
+fn finished(done: TaskExit) -> TaskResult {
     match done {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(Failure { error, report })) => Err((error.into(), report)),

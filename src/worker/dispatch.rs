@@ -7,25 +7,25 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{self, Attempt, UnderWay, Work, is_reused};
+use super::attempt::{self, Attempt, CommandContext, InFlight, is_reused};
+use super::decode_guard::{Decoded, FetchedParams, Params};
 use super::heartbeat;
-use super::isolation::Beginning;
-use super::lease::Held;
-use super::reading::{Fetched, Params, Read};
-use super::settle::{Decision, End, Facts, decide};
-use super::waiting::{LONGEST_NAK, Way};
+use super::isolation::StartPermit;
+use super::lease::HeldLease;
+use super::requeue::{MAX_NAK_DELAY, RequeueVia};
+use super::settle::{AttemptEnd, Decision, SettleInput, decide};
 use super::{Engine, Error};
 use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
 use crate::error::{Class, Classify, Code, Problem};
 use crate::event::{self, AttemptedObject, Command, EventKind, Origin, ResultData, Retrying};
 use crate::failpoint::{Step, reach};
-use crate::notice::Untold;
 use crate::task::Outcome;
+use crate::task_event::PublishError;
 use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 
 /// What is known at the end of an attempt.
 #[derive(Default)]
-pub(super) struct Ending {
+pub(super) struct AttemptOutcome {
     pub report: Option<serde_json::Value>,
     /// What a failed attempt wrote, deleted or failed to write.
     pub objects: Vec<AttemptedObject>,
@@ -38,7 +38,7 @@ pub(super) struct Ending {
     pub wait: Option<Duration>,
 }
 
-impl Ending {
+impl AttemptOutcome {
     fn failed(error: impl Into<Error>) -> Self {
         Self { error: Some(error.into()), left: Duration::MAX, ..Self::default() }
     }
@@ -47,20 +47,20 @@ impl Ending {
 /// What came of trying to carry out a command.
 enum Executed {
     /// It is to be concluded.
-    Ending(Box<Ending>),
+    Finished(Box<AttemptOutcome>),
     /// It had ended before.
-    Ended,
+    AlreadyEnded,
     /// Its stored parameters do not exist or are not valid.
     Rejected(Error),
     /// Its target, source and id belong to another command.
-    Reused,
+    IdReused,
     /// It needs nothing more.
     Settled,
 }
 
-impl From<Ending> for Executed {
-    fn from(ending: Ending) -> Self {
-        Self::Ending(Box::new(ending))
+impl From<AttemptOutcome> for Executed {
+    fn from(ending: AttemptOutcome) -> Self {
+        Self::Finished(Box::new(ending))
     }
 }
 
@@ -69,36 +69,38 @@ impl Engine {
     pub(super) async fn handle(self: Arc<Self>, delivery: Delivery) {
         let received = Instant::now();
         self.metrics.in_flight.inc();
-        let under_way = UnderWay::default();
+        let in_flight = InFlight::default();
         // On the heap, as each spawn moves what it is given more than once.
-        let carried = Box::pin(self.carry(&delivery, &under_way, received));
-        let carried = heartbeat::beside(&delivery, self.settings.ack_wait, carried).await;
-        if let Err(error) = carried {
+        let processed = Box::pin(self.process(&delivery, &in_flight, received));
+        let processed = heartbeat::beside(&delivery, self.settings.ack_wait, processed).await;
+        if let Err(error) = processed {
             self.bus_failed("left to be delivered again", &error);
         }
         // Without a heartbeat, so that the bus gives the command away in the meantime.
-        self.disown_attempt(under_way).await;
+        self.roll_back_attempt(in_flight).await;
         self.metrics.in_flight.dec();
     }
 
-    async fn carry(
+    async fn process(
         &self,
         delivery: &Delivery,
-        under_way: &UnderWay,
+        in_flight: &InFlight,
         received: Instant,
     ) -> Result<(), crate::bus::Error> {
-        let readable = match self.read(delivery, under_way, received).await? {
-            Read::Command(readable) => *readable,
-            Read::Rejected((error, origin)) => return self.reject(delivery, origin.as_deref(), error, received).await,
-            Read::Settled => return Ok(()),
+        let decoded = match self.decode_delivery(delivery, in_flight, received).await? {
+            Decoded::Command(decoded) => *decoded,
+            Decoded::Rejected((error, origin)) => {
+                return self.reject(delivery, origin.as_deref(), error, received).await;
+            }
+            Decoded::Settled => return Ok(()),
         };
-        let (mut command, task) = (readable.command, readable.task);
+        let (mut command, task) = (decoded.command, decoded.task);
         reach(Step::Decoded);
         if let Some(found) = self.bus.find_result(&command.origin.command()).await? {
             return if found.fingerprint == command.origin.fingerprint() {
                 self.settle_duplicate(delivery).await
             } else {
-                self.reject_reused(delivery, &command.origin, received).await
+                self.reject_reused_id(delivery, &command.origin, received).await
             };
         }
         reach(Step::LookedUp);
@@ -122,16 +124,16 @@ impl Engine {
             if let Some(trace) = command.origin.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)) {
                 tracing::Span::current().record("trace", trace);
             }
-            let work = Work { command: &command, task, delivery, received, under_way };
+            let cx = CommandContext { command: &command, task, delivery, received, in_flight };
             // Held until the command is settled, so that a duplicate that comes next finds its result. What fails
             // in between leaves it to run out.
             let mut held = None;
-            match self.execute(&work, readable.params, &mut held).await? {
-                Executed::Ending(ending) => self.conclude(&work, *ending, held).await,
-                Executed::Ended => self.release_and(held, self.settle_duplicate(delivery)).await,
+            match self.execute(&cx, decoded.params, &mut held).await? {
+                Executed::Finished(ending) => self.conclude(&cx, *ending, held).await,
+                Executed::AlreadyEnded => self.release_and(held, self.settle_duplicate(delivery)).await,
                 Executed::Rejected(error) => self.reject(delivery, Some(&command.origin), error, received).await,
-                Executed::Reused => {
-                    self.release_and(held, self.reject_reused(delivery, &command.origin, received)).await
+                Executed::IdReused => {
+                    self.release_and(held, self.reject_reused_id(delivery, &command.origin, received)).await
                 }
                 Executed::Settled => Ok(()),
             }
@@ -143,11 +145,11 @@ impl Engine {
     /// Admits the command, fetches its parameters, takes its lease, counts the attempt and runs it.
     async fn execute(
         &self,
-        work: &Work<'_>,
+        cx: &CommandContext<'_>,
         params: Option<Params>,
-        held: &mut Option<Held>,
+        held: &mut Option<HeldLease>,
     ) -> Result<Executed, crate::bus::Error> {
-        let Command { origin, expiry, dataref, .. } = work.command;
+        let Command { origin, expiry, dataref, .. } = cx.command;
         let given_up = match expiry.filter(|expiry| *expiry <= self.clock.now()) {
             Some(expiry) => Some(Error::Expired { deadline: event::rfc3339(expiry) }),
             None if self.bus.control().is_cancelled(&origin.command()) => Some(Error::Cancelled),
@@ -158,94 +160,98 @@ impl Engine {
         let given_up = match given_up {
             None => None,
             Some(error) => {
-                let attempt = self.last_attempt(work).await?;
+                let attempt = self.last_attempt(cx).await?;
                 if is_reused(&attempt.record, origin) {
-                    return Ok(Executed::Reused);
+                    return Ok(Executed::IdReused);
                 }
                 if !attempt.record.open {
-                    return Ok(Ending { attempt, ..Ending::failed(error) }.into());
+                    return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(error) }.into());
                 }
                 Some(error)
             }
         };
         let target = origin.target.as_str();
         if given_up.is_none() && self.bus.control().is_paused(target) {
-            return self.wait(work, Error::Paused { target: target.to_owned() }).await;
+            return self.wait(cx, Error::Paused { target: target.to_owned() }).await;
         }
-        let Some(_share) = self.shares.take(target, work.task.slot_class()).await else {
-            return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
+        let Some(_permit) = self.target_limiter.acquire(target, cx.task.slot_class()).await else {
+            return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
         };
         // The size of an object is not known before it is read.
-        let most = if params.is_none() { event::dataref::MAX_BYTES } else { work.delivery.payload.len() };
-        let Some(mut memory) = self.memory.reserve(most) else {
-            return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
+        let most = if params.is_none() { event::dataref::MAX_BYTES } else { cx.delivery.payload.len() };
+        let Some(mut memory) = self.params_memory.reserve(most) else {
+            return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
         };
         let params = match (params, dataref) {
             (Some(params), _) => params,
-            (None, dataref) => match self.fetch(work, dataref.as_deref().unwrap_or_default()).await? {
-                Fetched::Valid(params, bytes) => {
+            (None, dataref) => match self.fetch_params(cx, dataref.as_deref().unwrap_or_default()).await? {
+                FetchedParams::Valid(params, bytes) => {
                     memory.shrink(bytes);
                     params
                 }
-                Fetched::Rejected(error) => return Ok(Executed::Rejected(error)),
-                Fetched::Settled => return Ok(Executed::Settled),
+                FetchedParams::Rejected(error) => return Ok(Executed::Rejected(error)),
+                FetchedParams::Settled => return Ok(Executed::Settled),
             },
         };
         // Before the lease, which nobody renews yet.
-        let Some(beginning) = self.begin_beside_others(work).await? else {
-            return self.wait(work, Error::Crowded { target: target.to_owned() }).await;
+        let Some(start_permit) = self.acquire_start_permit(cx).await? else {
+            return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
         };
         if let Some(installation) = params.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
-            *held = Held::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
+            *held = HeldLease::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
             if held.is_none() {
                 self.metrics.lease_waits.inc();
-                return self.wait(work, Error::Busy { installation }).await;
+                return self.wait(cx, Error::Busy { installation }).await;
             }
             reach(Step::Leased);
         }
         if let Some(error) = given_up {
             // Whoever was at work has died. What came of that is not undone: the result tells of the attempts.
-            let attempt = self.last_attempt(work).await?;
-            return Ok(Ending { attempt, ..Ending::failed(error) }.into());
+            let attempt = self.last_attempt(cx).await?;
+            return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(error) }.into());
         }
-        self.attempt(work, params.value, beginning, held.as_mut()).await
+        self.attempt(cx, params.value, start_permit, held.as_mut()).await
     }
 
     /// The command cannot begin yet. Its target, source and id are bound to it from now on.
-    async fn wait(&self, work: &Work<'_>, error: Error) -> Result<Executed, crate::bus::Error> {
-        Ok(if self.bind(work).await? { Ending::failed(error).into() } else { Executed::Reused })
+    async fn wait(&self, cx: &CommandContext<'_>, error: Error) -> Result<Executed, crate::bus::Error> {
+        Ok(if self.bind_id(cx).await? { AttemptOutcome::failed(error).into() } else { Executed::IdReused })
     }
 
     async fn attempt(
         &self,
-        work: &Work<'_>,
+        cx: &CommandContext<'_>,
         params: serde_json::Value,
-        beginning: Beginning,
-        mut held: Option<&mut Held>,
+        start_permit: StartPermit,
+        mut held: Option<&mut HeldLease>,
     ) -> Result<Executed, crate::bus::Error> {
-        let limits = work.task.limits_for(&params);
-        let mut begun = match self.begin_attempt(work, beginning).await? {
-            attempt::Begun::Now(attempt) => attempt,
-            attempt::Begun::TooEarly(wait) => {
-                return Ok(Ending { wait: Some(wait), ..Ending::failed(Error::TooEarly { wait }) }.into());
+        let limits = cx.task.limits_for(&params);
+        let mut begun = match self.begin_attempt(cx, start_permit).await? {
+            attempt::AttemptStart::Started(attempt) => attempt,
+            attempt::AttemptStart::BackoffPending(wait) => {
+                return Ok(AttemptOutcome {
+                    wait: Some(wait),
+                    ..AttemptOutcome::failed(Error::BackoffPending { wait })
+                }
+                .into());
             }
-            attempt::Begun::Elsewhere => return Ok(Ending::failed(Error::Elsewhere).into()),
-            attempt::Begun::Ended => return Ok(Executed::Ended),
-            attempt::Begun::Reused => return Ok(Executed::Reused),
-            attempt::Begun::Crashed(attempt) => {
+            attempt::AttemptStart::AlreadyRunning => return Ok(AttemptOutcome::failed(Error::AlreadyRunning).into()),
+            attempt::AttemptStart::AlreadyEnded => return Ok(Executed::AlreadyEnded),
+            attempt::AttemptStart::IdReused => return Ok(Executed::IdReused),
+            attempt::AttemptStart::Crashed(attempt) => {
                 let times = attempt.record.crashed;
-                return Ok(Ending { attempt, ..Ending::failed(Error::Crashes { times }) }.into());
+                return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(Error::Crashes { times }) }.into());
             }
         };
         reach(Step::Recorded);
-        let deadline = begun.deadline(limits, work.command.expiry);
+        let deadline = begun.deadline(limits, cx.command.expiry);
         if deadline <= self.clock.now() {
             let error = Error::Expired { deadline: event::rfc3339(deadline) };
-            return Ok(Ending { attempt: begun, ..Ending::failed(error) }.into());
+            return Ok(AttemptOutcome { attempt: begun, ..AttemptOutcome::failed(error) }.into());
         }
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let (ended, wrote) = self.run_task(work, params, &mut begun, deadline, held.as_deref_mut()).await;
+        let (ended, wrote) = self.run_task(cx, params, &mut begun, deadline, held.as_deref_mut()).await;
         reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let (changed, report, objects, error) = match ended {
@@ -254,21 +260,21 @@ impl Engine {
                 (changed, Some(report), Vec::new(), None)
             }
             Err((error, outcome)) => {
-                let error = self.explain(error, held).await?;
+                let error = self.check_lost_lease(error, held).await?;
                 let (changed, report) = outcome.map(Outcome::into_parts).unzip();
                 let (report, objects) = report.map(|report| (report.json, report.objects)).unzip();
                 (changed.unwrap_or_default(), report, objects.unwrap_or_default(), Some(error))
             }
         };
         // One that panicked, was dropped or had no answer cannot say what came of its last write.
-        let in_doubt = wrote && error.as_ref().is_some_and(Error::leaves_in_doubt);
+        let in_doubt = wrote && error.as_ref().is_some_and(Error::may_have_written);
         let changed = changed || in_doubt;
-        Ok(Ending { report, objects, changed, error, attempt: begun, fence, left, wait: None }.into())
+        Ok(AttemptOutcome { report, objects, changed, error, attempt: begun, fence, left, wait: None }.into())
     }
 
     /// A failure as it is settled. The cluster says that the lease is lost, but the bus knows: while the lease is still
     /// held there is no other holder who would end the command.
-    async fn explain(&self, error: Error, held: Option<&mut Held>) -> Result<Error, crate::bus::Error> {
+    async fn check_lost_lease(&self, error: Error, held: Option<&mut HeldLease>) -> Result<Error, crate::bus::Error> {
         if error.class() != Class::LostLease || error.code() != Code::SH3015 {
             return Ok(error);
         }
@@ -280,20 +286,25 @@ impl Engine {
     }
 
     /// Decides what becomes of the command, and does that.
-    async fn conclude(&self, work: &Work<'_>, ending: Ending, held: Option<Held>) -> Result<(), crate::bus::Error> {
-        let &Work { command, task, delivery, received, .. } = work;
+    async fn conclude(
+        &self,
+        cx: &CommandContext<'_>,
+        ending: AttemptOutcome,
+        held: Option<HeldLease>,
+    ) -> Result<(), crate::bus::Error> {
+        let &CommandContext { command, task, delivery, received, .. } = cx;
         let origin = &command.origin;
         let number = ending.attempt.record.begun;
         let end = match &ending.error {
-            None => End::Done,
-            Some(Error::Crashes { .. }) => End::Crashed,
-            Some(Error::Panicked { .. }) => End::Panicked(1 + u32::from(ending.attempt.panicked_before())),
-            Some(error) => End::Failed(error.class()),
+            None => AttemptEnd::Succeeded,
+            Some(Error::Crashes { .. }) => AttemptEnd::Crashed,
+            Some(Error::Panicked { .. }) => AttemptEnd::Panicked(1 + u32::from(ending.attempt.panicked_before())),
+            Some(error) => AttemptEnd::Failed(error.class()),
         };
         if let Some(error) = &ending.error {
             self.metrics.task_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
         }
-        let facts = Facts {
+        let input = SettleInput {
             attempt: number,
             attempts: task.limits().attempts,
             left: ending.left,
@@ -301,7 +312,7 @@ impl Engine {
             wait: ending.wait,
         };
         let verb = VerbLabel { verb: Word(task.verb()) };
-        match decide(end, facts) {
+        match decide(end, input) {
             Decision::Conclude { outcome, dead } => {
                 let error = match ending.error {
                     Some(error) if dead == Some(DeadReason::Exhausted) && number > 1 => Some(error.exhausted(number)),
@@ -309,7 +320,7 @@ impl Engine {
                 };
                 let problem = error.as_ref().map(|error| Problem::new(error));
                 if let (Some(reason), Some(problem)) = (dead, &problem) {
-                    self.bury(delivery, Some(origin), reason, problem).await?;
+                    self.publish_dead_letter(delivery, Some(origin), reason, problem).await?;
                 }
                 let result = ResultData {
                     outcome,
@@ -323,7 +334,7 @@ impl Engine {
                     ended: event::rfc3339(self.clock.now()),
                 };
                 self.commit(origin, &result).await?;
-                work.under_way.end();
+                cx.in_flight.end();
                 self.release_and(held, delivery.acker.settle(Settlement::Ack)).await?;
                 self.metrics.ended(task.verb(), outcome.as_str(), received.elapsed());
                 let outcome = outcome.as_str();
@@ -340,23 +351,23 @@ impl Engine {
                 Ok(())
             }
             Decision::Retry(delay) => {
-                self.retrying(work, &ending, delay).await?;
+                self.record_retry(cx, &ending, delay).await?;
                 self.metrics.retries.get_or_create(&verb).inc();
-                self.release_and(held, self.put_off(work, delay)).await
+                self.release_and(held, self.requeue(cx, delay)).await
             }
-            Decision::HandBack(delay) => {
-                self.close_attempt(work, &ending, None).await?;
-                self.release_and(held, self.put_off(work, delay)).await
+            Decision::Requeue(delay) => {
+                self.close_attempt(cx, &ending, None).await?;
+                self.release_and(held, self.requeue(cx, delay)).await
             }
-            Decision::Queue(least) => {
-                self.close_attempt(work, &ending, None).await?;
+            Decision::RequeueInTurn(least) => {
+                self.close_attempt(cx, &ending, None).await?;
                 let delay = match &ending.error {
                     Some(Error::Busy { installation }) => {
-                        self.waiting.in_line(&format!("{}/{installation}", origin.target), least)
+                        self.requeue_pacer.turn_delay(&format!("{}/{installation}", origin.target), least)
                     }
-                    _ => self.waiting.in_line(origin.target.as_str(), least),
+                    _ => self.requeue_pacer.turn_delay(origin.target.as_str(), least),
                 };
-                self.release_and(held, self.put_off(work, delay)).await
+                self.release_and(held, self.requeue(cx, delay)).await
             }
             Decision::Abandon => {
                 self.metrics.leases_lost.inc();
@@ -372,20 +383,20 @@ impl Engine {
     }
 
     /// Gives the command back to the bus, which delivers it again after the delay, or when it expires.
-    async fn put_off(&self, work: &Work<'_>, delay: Duration) -> Result<(), crate::bus::Error> {
-        let &Work { command, delivery, .. } = work;
-        let mut way = self.waiting.way(delay);
+    async fn requeue(&self, cx: &CommandContext<'_>, delay: Duration) -> Result<(), crate::bus::Error> {
+        let &CommandContext { command, delivery, .. } = cx;
+        let mut via = self.requeue_pacer.via(delay);
         // That a process died of this very message is known by its deliveries, and a schedule is another message.
-        if let Way::Schedule(delay) = way
+        if let RequeueVia::Schedule(delay) = via
             && delivery.delivered > 1
-            && self.last_attempt(work).await?.record.open
+            && self.last_attempt(cx).await?.record.open
         {
-            way = Way::Nak(delay.min(LONGEST_NAK));
+            via = RequeueVia::Nak(delay.min(MAX_NAK_DELAY));
         }
-        tracing::debug!(?way, "put off");
-        match way {
-            Way::Nak(delay) => delivery.acker.settle(Settlement::Nak(delay)).await,
-            Way::Schedule(delay) => {
+        tracing::debug!(?via, "put off");
+        match via {
+            RequeueVia::Nak(delay) => delivery.acker.settle(Settlement::Nak(delay)).await,
+            RequeueVia::Schedule(delay) => {
                 let due = self.clock.now() + delay;
                 let at = command.expiry.map_or(due, |expiry| expiry.min(due));
                 match self.bus.schedule(delivery, &command.origin, at).await {
@@ -393,7 +404,7 @@ impl Engine {
                     // It has no room for the headers of a schedule, or the stream is full: it waits in the consumer.
                     Err(error @ (crate::bus::Error::Refused { .. } | crate::bus::Error::TooLarge { .. })) => {
                         tracing::debug!("a schedule is refused: {error}");
-                        delivery.acker.settle(Settlement::Nak(delay.min(LONGEST_NAK))).await
+                        delivery.acker.settle(Settlement::Nak(delay.min(MAX_NAK_DELAY))).await
                     }
                     Err(error) => Err(error),
                 }
@@ -404,7 +415,7 @@ impl Engine {
     /// Gives the lease back and settles the message, neither waiting for the other.
     async fn release_and(
         &self,
-        held: Option<Held>,
+        held: Option<HeldLease>,
         settle: impl Future<Output = Result<(), crate::bus::Error>>,
     ) -> Result<(), crate::bus::Error> {
         let release = async {
@@ -425,15 +436,20 @@ impl Engine {
         delivery.acker.settle(Settlement::Ack).await
     }
 
-    async fn retrying(&self, work: &Work<'_>, ending: &Ending, delay: Duration) -> Result<(), crate::bus::Error> {
+    async fn record_retry(
+        &self,
+        cx: &CommandContext<'_>,
+        ending: &AttemptOutcome,
+        delay: Duration,
+    ) -> Result<(), crate::bus::Error> {
         let Some(error) = &ending.error else { return Ok(()) };
         let problem = Problem::new(error);
         tracing::warn!(code = problem.code, attempt = ending.attempt.record.begun, ?delay, "attempt failed: {problem}");
-        self.close_attempt(work, ending, Some((&problem, delay))).await?;
+        self.close_attempt(cx, ending, Some((&problem, delay))).await?;
         reach(Step::Retried);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let kind = EventKind::Retrying(Retrying { attempt: ending.attempt.record.begun, delay_ms, problem });
-        self.tell(&work.command.origin, &ending.attempt, &kind).await;
+        self.try_publish(&cx.command.origin, &ending.attempt, &kind).await;
         Ok(())
     }
 
@@ -480,7 +496,7 @@ impl Engine {
     }
 
     /// Refuses a command whose target, source and id belong to another one. Nothing of that other one is touched.
-    async fn reject_reused(
+    async fn reject_reused_id(
         &self,
         delivery: &Delivery,
         origin: &Origin,
@@ -490,24 +506,29 @@ impl Engine {
     }
 
     /// Publishes a progress event. One that is lost costs a watcher a line, not the command its life.
-    pub(super) async fn tell(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) {
+    pub(super) async fn try_publish(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) {
         // Why is in the log.
-        let _ = self.publish(origin, attempt, kind).await;
+        let _ = self.publish_event(origin, attempt, kind).await;
     }
 
     /// Publishes an event.
-    pub(super) async fn publish(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) -> Result<(), Untold> {
+    pub(super) async fn publish_event(
+        &self,
+        origin: &Origin,
+        attempt: &Attempt,
+        kind: &EventKind,
+    ) -> Result<(), PublishError> {
         let n = attempt.next_event();
         let now = self.clock.now();
         let place = (attempt.record.runs, n);
         let event = event::progress_event(origin, attempt.record.begun, place, &self.settings.worker, now, kind)
             .map_err(|error| {
                 tracing::error!("an event could not be built: {error}");
-                Untold { reason: error.to_string() }
+                PublishError { reason: error.to_string() }
             })?;
         self.bus.publish_event(origin, kind.name(), &event).await.map_err(|error| {
             self.bus_failed("an event may be lost", &error);
-            Untold { reason: error.to_string() }
+            PublishError { reason: error.to_string() }
         })
     }
 

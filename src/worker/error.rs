@@ -77,16 +77,16 @@ pub enum Error {
     },
     /// Another worker began the same command in this moment.
     #[error("another worker has just begun the command")]
-    Elsewhere,
+    AlreadyRunning,
     /// The last attempt failed, and this is a copy of its message.
     #[error("the next attempt is due in {wait:?}")]
-    TooEarly {
+    BackoffPending {
         /// Until then.
         wait: std::time::Duration,
     },
     /// The target has as many slots of the worker as it may take.
     #[error("target {target} has its share of this worker")]
-    Crowded {
+    TargetSaturated {
         /// Which.
         target: String,
     },
@@ -110,7 +110,7 @@ pub enum Error {
     },
     /// The process died too often before it was known whether the message is a command.
     #[error("the worker died {times} times while it read the message, which was not understood")]
-    DiesReading {
+    CrashesDecoding {
         /// How often, the first death not counted.
         times: u32,
     },
@@ -141,7 +141,7 @@ pub enum Error {
 
 impl Error {
     /// Whether a write may have arrived of which the task knows nothing. What is terminal was refused.
-    pub(super) fn leaves_in_doubt(&self) -> bool {
+    pub(super) fn may_have_written(&self) -> bool {
         !matches!(self.class(), Class::Terminal | Class::Rejected | Class::Superseded)
     }
 }
@@ -158,16 +158,16 @@ impl Classify for Error {
             | Self::ForbiddenHeader { .. }
             | Self::ReusedId { .. } => Class::Rejected,
             Self::Crashes { .. }
-            | Self::DiesReading { .. }
+            | Self::CrashesDecoding { .. }
             | Self::MaxDeliveries { .. }
             | Self::Terminated { .. }
             | Self::Exhausted { .. } => Class::Terminal,
             Self::Expired { .. } => Class::Expired,
             Self::Cancelled => Class::Cancelled,
             Self::Busy { .. }
-            | Self::Elsewhere
-            | Self::TooEarly { .. }
-            | Self::Crowded { .. }
+            | Self::AlreadyRunning
+            | Self::BackoffPending { .. }
+            | Self::TargetSaturated { .. }
             | Self::Paused { .. } => Class::Busy,
             Self::Panicked { .. } | Self::ForeignFence { .. } => Class::RETRY,
         }
@@ -185,14 +185,14 @@ impl Classify for Error {
             Self::ForeignFence { .. } => Code::SH3015,
             Self::Expired { .. } => Code::SH1010,
             Self::Cancelled => Code::SH1012,
-            Self::Crashes { .. } | Self::DiesReading { .. } => Code::SH1013,
+            Self::Crashes { .. } | Self::CrashesDecoding { .. } => Code::SH1013,
             Self::Exhausted { .. } => Code::SH1014,
             Self::MaxDeliveries { .. } => Code::SH1016,
             Self::Terminated { .. } => Code::SH1017,
             Self::Busy { .. }
-            | Self::Elsewhere
-            | Self::TooEarly { .. }
-            | Self::Crowded { .. }
+            | Self::AlreadyRunning
+            | Self::BackoffPending { .. }
+            | Self::TargetSaturated { .. }
             | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,
         }

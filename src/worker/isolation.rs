@@ -11,7 +11,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 /// How long an attempt counts as beginning. What ends a process usually does so as it reads or renders its input.
 pub(super) const PROBATION: Duration = Duration::from_secs(10);
 /// How long a suspect holds its slot while it waits for others that begin.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_ALONE_WAIT: Duration = Duration::from_secs(30);
 
 /// The attempts of this process that begin.
 #[derive(Debug, Default)]
@@ -19,14 +19,14 @@ pub(super) struct Isolation(Arc<RwLock<()>>);
 
 /// The right to begin an attempt; held until it ends, [`PROBATION`] at most.
 #[derive(Debug)]
-pub(super) enum Beginning {
+pub(super) enum StartPermit {
     /// Beside others.
     Shared { _permit: OwnedRwLockReadGuard<()> },
     /// Alone.
     Alone { _permit: OwnedRwLockWriteGuard<()> },
 }
 
-impl Beginning {
+impl StartPermit {
     pub const fn is_alone(&self) -> bool {
         matches!(self, Self::Alone { .. })
     }
@@ -34,14 +34,14 @@ impl Beginning {
 
 impl Isolation {
     /// Waits while a suspect begins.
-    pub async fn shared(&self) -> Beginning {
-        Beginning::Shared { _permit: Arc::clone(&self.0).read_owned().await }
+    pub async fn shared(&self) -> StartPermit {
+        StartPermit::Shared { _permit: Arc::clone(&self.0).read_owned().await }
     }
 
     /// Waits until no other attempt begins; `None` when that takes longer than 30 s.
-    pub async fn alone(&self) -> Option<Beginning> {
-        let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.0).write_owned()).await;
-        permit.ok().map(|permit| Beginning::Alone { _permit: permit })
+    pub async fn alone(&self) -> Option<StartPermit> {
+        let permit = tokio::time::timeout(MAX_ALONE_WAIT, Arc::clone(&self.0).write_owned()).await;
+        permit.ok().map(|permit| StartPermit::Alone { _permit: permit })
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
         assert!(isolation.alone().await.is_none());
         drop(others);
         let alone = isolation.alone().await.expect("nobody else begins");
-        let waited = tokio::time::timeout(PATIENCE, isolation.shared()).await;
+        let waited = tokio::time::timeout(MAX_ALONE_WAIT, isolation.shared()).await;
         assert!(waited.is_err(), "it begins alone");
         drop(alone);
         let _shared = isolation.shared().await;

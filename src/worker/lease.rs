@@ -14,7 +14,7 @@ use crate::guard::Guard;
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// A lease that renews itself until it is released.
-pub struct Held {
+pub struct HeldLease {
     bus: Arc<dyn Bus>,
     lease: Arc<Mutex<Lease>>,
     /// Monotone over all holders; goes with every write.
@@ -24,7 +24,7 @@ pub struct Held {
     renewals: Option<JoinHandle<()>>,
 }
 
-impl Held {
+impl HeldLease {
     /// Takes the lease; `None` when somebody holds it.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldLease {
     fn drop(&mut self) {
         if let Some(renewals) = &self.renewals {
             renewals.abort();

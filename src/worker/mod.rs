@@ -2,24 +2,24 @@
 //! table ([`settle`]). Knows the bus by its port only, and no Kubernetes.
 
 mod attempt;
-mod bury;
+mod dead_letter;
+mod decode_guard;
 mod dispatch;
 mod error;
 mod heartbeat;
 mod isolation;
 mod lease;
-mod lookout;
-mod notices;
+mod progress;
 mod provenance;
 mod quota;
 mod readiness;
-mod reading;
-mod reporter;
+mod requeue;
 pub mod serve;
 pub mod settle;
-mod share;
 mod sweep;
-mod waiting;
+mod target_limit;
+mod task_events;
+mod urgent;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ use crate::telemetry::metrics::{ErrorCode, Metrics, Word};
 
 /// Below so many slots, none is held to wait for due commands. They are asked for at an interval. With four slots, a target
 /// may take three, and the fourth would wait: none would be left to other targets.
-const FEW: usize = 5;
+const MIN_SLOTS_TO_WAIT: usize = 5;
 /// How often such a worker asks for due commands.
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -70,19 +70,19 @@ pub struct Engine {
     registry: Arc<Registry>,
     params: HashMap<&'static str, ParamsValidator>,
     /// Verbs that write nothing to the cluster.
-    brief: HashSet<&'static str>,
+    read_only: HashSet<&'static str>,
     clusters: Arc<Clusters>,
     clock: Clock,
     metrics: Arc<Metrics>,
     settings: Settings,
-    readings: reading::Readings,
+    decode_guard: decode_guard::DecodeGuard,
     isolation: isolation::Isolation,
-    shares: share::Shares,
-    waiting: waiting::Waiting,
-    memory: quota::Memory,
-    letters: quota::Letters,
+    target_limiter: target_limit::TargetLimiter,
+    requeue_pacer: requeue::RequeuePacer,
+    params_memory: quota::ParamsMemory,
+    dead_letter_quota: quota::DeadLetterQuota,
     /// Tasks have to hand their commands back now.
-    leave: CancellationToken,
+    hand_back: CancellationToken,
 }
 
 impl Engine {
@@ -98,35 +98,35 @@ impl Engine {
         metrics: Arc<Metrics>,
         settings: Settings,
     ) -> Result<Arc<Self>, String> {
-        let (mut params, mut brief) = (HashMap::new(), HashSet::new());
+        let (mut params, mut read_only) = (HashMap::new(), HashSet::new());
         for task in registry.iter() {
             if task.installation(&task.example()).is_ok_and(|installation| installation.is_none()) {
-                brief.insert(task.verb());
+                read_only.insert(task.verb());
             }
             let validator = ParamsValidator::new(&task.params_schema());
             params.insert(task.verb(), validator.map_err(|error| format!("{}: {error}", task.verb()))?);
         }
         metrics.slots.set(i64::try_from(settings.slots).unwrap_or(i64::MAX));
-        let leave = CancellationToken::new();
-        let (registry, readings) = (Arc::new(registry), reading::Readings::default());
-        let shares = share::Shares::new(clusters.names(), settings.slots);
-        let waiting = waiting::Waiting::new(settings.slots);
+        let hand_back = CancellationToken::new();
+        let (registry, decode_guard) = (Arc::new(registry), decode_guard::DecodeGuard::default());
+        let target_limiter = target_limit::TargetLimiter::new(clusters.names(), settings.slots);
+        let requeue_pacer = requeue::RequeuePacer::new(settings.slots);
         Ok(Arc::new(Self {
             bus,
             registry,
             params,
-            brief,
+            read_only,
             clusters,
             clock,
             metrics,
             settings,
-            readings,
+            decode_guard,
             isolation: isolation::Isolation::default(),
-            shares,
-            waiting,
-            memory: quota::Memory::default(),
-            letters: quota::Letters::default(),
-            leave,
+            target_limiter,
+            requeue_pacer,
+            params_memory: quota::ParamsMemory::default(),
+            dead_letter_quota: quota::DeadLetterQuota::default(),
+            hand_back,
         }))
     }
 
@@ -139,15 +139,15 @@ impl Engine {
     pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let commands = TaskTracker::new();
-        let lookout = tokio::spawn(Arc::clone(self).look_out(stop.clone()));
-        let source = Source { slots, commands: commands.clone(), stop };
-        tokio::join!(self.take_new(&source), self.take_due(&source));
-        let _ = lookout.await; // it ends what it has begun
+        let urgent = tokio::spawn(Arc::clone(self).run_urgent(stop.clone()));
+        let pull_loop = PullLoop { slots, commands: commands.clone(), stop };
+        tokio::join!(self.pull_new(&pull_loop), self.pull_due(&pull_loop));
+        let _ = urgent.await; // it ends what it has begun
         commands.close();
         tracing::info!(running = commands.len(), "stopping: no new commands are taken");
         if tokio::time::timeout(self.settings.grace, commands.wait()).await.is_err() {
             tracing::warn!(running = commands.len(), "the grace period is over: handing commands back");
-            self.leave.cancel();
+            self.hand_back.cancel();
             if tokio::time::timeout(attempt::SAFE_POINT * 2, commands.wait()).await.is_err() {
                 tracing::error!(running = commands.len(), "left to the bus, which gives them to another worker");
             }
@@ -155,33 +155,38 @@ impl Engine {
     }
 
     /// Takes new commands with all free slots until the worker stops.
-    async fn take_new(self: &Arc<Self>, source: &Source) {
+    async fn pull_new(self: &Arc<Self>, pull_loop: &PullLoop) {
         let mut failures = 0;
-        while let Some(permits) = source.free_slots(self.settings.slots).await {
-            let pulled = self.pull(Queue::Commands, permits, self.settings.pull_wait, source).await;
-            self.pulled(pulled, &mut failures, source).await;
+        while let Some(permits) = pull_loop.free_slots(self.settings.slots).await {
+            let pulled = self.pull(Queue::Commands, permits, self.settings.pull_wait, pull_loop).await;
+            self.note_pull(pulled, &mut failures, pull_loop).await;
         }
     }
 
     /// Takes commands that waited and are due. One slot waits for the first of them, and then half of the slots at most
     /// are asked for, so that neither stream starves the other. A worker with few slots leaves none to wait.
-    async fn take_due(self: &Arc<Self>, source: &Source) {
-        let (half, can_wait) = (self.settings.slots.div_ceil(2), self.settings.slots >= FEW);
+    async fn pull_due(self: &Arc<Self>, pull_loop: &PullLoop) {
+        let (half, can_wait) = (self.settings.slots.div_ceil(2), self.settings.slots >= MIN_SLOTS_TO_WAIT);
         let (mut failures, mut most) = (0, 1);
-        while let Some(permits) = source.free_slots(most).await {
+        while let Some(permits) = pull_loop.free_slots(most).await {
             let asked = permits.num_permits();
             let wait = if can_wait && most == 1 { self.settings.pull_wait } else { Duration::ZERO };
-            let pulled = self.pull(Queue::Waiting, permits, wait, source).await;
-            let taken = self.pulled(pulled, &mut failures, source).await;
+            let pulled = self.pull(Queue::Waiting, permits, wait, pull_loop).await;
+            let taken = self.note_pull(pulled, &mut failures, pull_loop).await;
             most = if taken == asked { half } else { 1 };
             if taken == 0 && !can_wait {
-                source.pause(DUE_INTERVAL).await;
+                pull_loop.pause(DUE_INTERVAL).await;
             }
         }
     }
 
     /// The number of commands of a pull. Pauses after a failure.
-    async fn pulled(&self, pulled: Result<usize, crate::bus::Error>, failures: &mut u32, source: &Source) -> usize {
+    async fn note_pull(
+        &self,
+        pulled: Result<usize, crate::bus::Error>,
+        failures: &mut u32,
+        pull_loop: &PullLoop,
+    ) -> usize {
         match pulled {
             Ok(taken) => {
                 *failures = 0;
@@ -191,7 +196,7 @@ impl Engine {
                 *failures += 1;
                 self.metrics.bus_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
                 tracing::warn!(code = %error.code(), "cannot pull commands: {error}");
-                source.pause(retry::IN_PLACE.delay(*failures, None)).await;
+                pull_loop.pause(retry::IN_PLACE.delay(*failures, None)).await;
                 0
             }
         }
@@ -204,7 +209,7 @@ impl Engine {
         queue: Queue,
         mut permits: OwnedSemaphorePermit,
         wait: Duration,
-        source: &Source,
+        pull_loop: &PullLoop,
     ) -> Result<usize, crate::bus::Error> {
         let mut batch = self.bus.pull(queue, permits.num_permits(), wait);
         let mut taken = 0;
@@ -212,12 +217,12 @@ impl Engine {
             let delivery = delivery?;
             let permit = permits.split(1);
             taken += 1;
-            if source.stop.is_cancelled() {
+            if pull_loop.stop.is_cancelled() {
                 delivery.acker.settle(Settlement::Nak(Duration::ZERO)).await?;
                 continue;
             }
             let engine = Arc::clone(self);
-            source.commands.spawn(async move {
+            pull_loop.commands.spawn(async move {
                 engine.handle(delivery).await;
                 drop(permit);
             });
@@ -227,13 +232,13 @@ impl Engine {
 }
 
 /// What the streams of commands share.
-struct Source {
+struct PullLoop {
     slots: Arc<Semaphore>,
     commands: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Source {
+impl PullLoop {
     /// Slots that are free, at least one and at most `most`. Permits come before the pull, so that no command ever waits
     /// in a buffer with its `ack_wait` running (`tests/it_bus/facts.rs`). `None` after a stop.
     async fn free_slots(&self, most: usize) -> Option<OwnedSemaphorePermit> {

@@ -29,29 +29,31 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// Memory for parameters.
 #[derive(Debug)]
-pub(super) struct Memory(Arc<Semaphore>);
+pub(super) struct ParamsMemory(Arc<Semaphore>);
 
 /// Memory that one command may use.
 #[derive(Debug)]
-pub(super) struct Reserved(Option<OwnedSemaphorePermit>);
+pub(super) struct MemoryPermit(Option<OwnedSemaphorePermit>);
 
-impl Default for Memory {
+impl Default for ParamsMemory {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(PARAMETERS)))
     }
 }
 
-impl Memory {
+impl ParamsMemory {
     /// Memory for parameters of so many bytes; `None` while other commands use too much.
-    pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
+    pub fn reserve(&self, bytes: usize) -> Option<MemoryPermit> {
         match charge(bytes) {
-            0 => Some(Reserved(None)),
-            permits => Arc::clone(&self.0).try_acquire_many_owned(permits).ok().map(|permit| Reserved(Some(permit))),
+            0 => Some(MemoryPermit(None)),
+            permits => {
+                Arc::clone(&self.0).try_acquire_many_owned(permits).ok().map(|permit| MemoryPermit(Some(permit)))
+            }
         }
     }
 }
 
-impl Reserved {
+impl MemoryPermit {
     /// Gives back what parameters of so many bytes do not need.
     pub fn shrink(&mut self, bytes: usize) {
         let Some(permit) = &mut self.0 else { return };
@@ -68,16 +70,16 @@ fn charge(bytes: usize) -> u32 {
 
 /// How much of a rejected message its dead letter has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Letter {
-    Whole,
-    Cut,
+pub(super) enum LetterContent {
+    Full,
+    Truncated,
     /// There is no dead letter.
-    None,
+    Omitted,
 }
 
 /// Dead letters of rejected messages, by target.
 #[derive(Debug, Default)]
-pub(super) struct Letters(Mutex<HashMap<String, [Allowance; 2]>>);
+pub(super) struct DeadLetterQuota(Mutex<HashMap<String, [Allowance; 2]>>);
 
 /// Bytes that are refilled evenly.
 #[derive(Debug)]
@@ -104,36 +106,36 @@ impl Allowance {
     }
 }
 
-impl Letters {
+impl DeadLetterQuota {
     /// How much is stored of a rejected message of so many bytes, headers included. `target` is one of the worker's.
     #[allow(clippy::cast_precision_loss, reason = "sizes of messages")]
-    pub fn admit(&self, target: Option<&str>, bytes: usize) -> Letter {
+    pub fn admit(&self, target: Option<&str>, bytes: usize) -> LetterContent {
         let now = Instant::now();
         let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || [Allowance::new(WHOLE, now), Allowance::new(CUT_TOTAL, now)];
         let [whole, cut] = targets.entry(target.unwrap_or_default().to_owned()).or_insert_with(new);
         if whole.take(bytes as f64, now) {
-            Letter::Whole
+            LetterContent::Full
         } else if cut.take(bytes.min(CUT) as f64, now) {
-            Letter::Cut
+            LetterContent::Truncated
         } else {
-            Letter::None
+            LetterContent::Omitted
         }
     }
 }
 
 impl Engine {
     /// Whether commands of the verb write nothing to the cluster.
-    pub(super) fn is_brief(&self, verb: &str) -> bool {
-        self.brief.contains(verb)
+    pub(super) fn is_read_only(&self, verb: &str) -> bool {
+        self.read_only.contains(verb)
     }
 
     /// How long the result of a command is stored. A result is the record that keeps a command from being executed
     /// again, so one that wrote, or would have, has the full time.
     pub(super) fn retention(&self, verb: &str, result: &ResultData) -> Retention {
         let wrote = result.changed || result.fence != 0;
-        let is_brief = result.outcome == Outcome::Rejected || self.is_brief(verb);
-        if is_brief && !wrote { Retention::Brief } else { Retention::Full }
+        let is_read_only = result.outcome == Outcome::Rejected || self.is_read_only(verb);
+        if is_read_only && !wrote { Retention::Short } else { Retention::Full }
     }
 }
 
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn large_parameters_share_the_memory_of_the_process() {
-        let memory = Memory::default();
+        let memory = ParamsMemory::default();
         let mut large: Vec<_> = (0..4).map(|_| memory.reserve(16 * MIB).expect("within the limit")).collect();
         assert!(memory.reserve(100 * KIB).is_none(), "all memory is reserved");
         assert!(memory.reserve(SMALL * KIB).is_some(), "slots bound small ones");
@@ -157,14 +159,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn flood_of_rejected_messages_is_cut_and_then_dropped_until_an_hour_has_passed() {
-        let letters = Letters::default();
-        let flood = |target| (0..3000).map(|_| letters.admit(Some(target), MIB)).collect::<Vec<_>>();
-        let count = |found: &[Letter], wanted| found.iter().filter(|letter| **letter == wanted).count();
+        let quota = DeadLetterQuota::default();
+        let flood = |target| (0..3000).map(|_| quota.admit(Some(target), MIB)).collect::<Vec<_>>();
+        let count = |found: &[LetterContent], wanted| found.iter().filter(|letter| **letter == wanted).count();
         let found = flood("a");
-        assert_eq!((count(&found, Letter::Whole), count(&found, Letter::Cut)), (16, 1024));
-        assert_eq!(letters.admit(Some("b"), MIB), Letter::Whole, "each target has its own");
-        assert_eq!(letters.admit(Some("a"), 10), Letter::None);
+        assert_eq!((count(&found, LetterContent::Full), count(&found, LetterContent::Truncated)), (16, 1024));
+        assert_eq!(quota.admit(Some("b"), MIB), LetterContent::Full, "each target has its own");
+        assert_eq!(quota.admit(Some("a"), 10), LetterContent::Omitted);
         tokio::time::advance(HOUR).await;
-        assert_eq!(count(&flood("a"), Letter::Whole), 16);
+        assert_eq!(count(&flood("a"), LetterContent::Full), 16);
     }
 }

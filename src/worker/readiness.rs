@@ -56,7 +56,7 @@ pub(super) async fn watch(
         tokio::select! {
             changed = health.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {
-                bus.forgive(2 * ack_wait + LOOK_AGAIN);
+                bus.expire_refusals(2 * ack_wait + LOOK_AGAIN);
                 let verified = nats::topology::verify(&bus, &topology).await;
                 topology_cause = verified.err().map(|error| Problem::new(&error).to_string());
             }
@@ -109,7 +109,7 @@ mod tests {
             // A failed try to connect changes the cause and must not delay the next report.
             for _ in 0..5 {
                 tokio::time::timeout(Duration::from_secs(7), std::future::pending::<()>()).await.unwrap_err();
-                health.send_modify(|health| health.trouble = Some("refused".to_owned()));
+                health.send_modify(|health| health.connect_error = Some("refused".to_owned()));
             }
             health.send_modify(|health| health.connected = true);
             tokio::time::timeout(Duration::from_mins(1), std::future::pending::<()>()).await.unwrap_err();

@@ -167,7 +167,7 @@ async fn connected(bus: &NatsBus, tell: &watch::Sender<Causes>, stop: &Cancellat
     loop {
         let (cause, tried) = {
             let health = health.borrow_and_update();
-            (health.disconnected(), health.trouble.is_some())
+            (health.disconnected(), health.connect_error.is_some())
         };
         let Some(cause) = cause else { return true };
         tell.send_if_modified(|told| {

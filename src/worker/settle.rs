@@ -13,9 +13,9 @@ const PANICS: u32 = 2;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum AttemptEnd {
     /// It was done.
-    Done,
+    Succeeded,
     /// It failed, with this class.
     Failed(Class),
     /// The task panicked, so many times by now.
@@ -26,7 +26,7 @@ pub enum End {
 
 /// What is known beside the end.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts {
+pub struct SettleInput {
     /// Attempts begun, this one included; 0 when none was.
     pub attempt: u32,
     /// Attempts allowed.
@@ -52,27 +52,27 @@ pub enum Decision {
     /// Another attempt after the delay.
     Retry(Duration),
     /// Give the message back; this was no attempt.
-    HandBack(Duration),
+    Requeue(Duration),
     /// The same, as long at least: others wait for the same thing.
-    Queue(Duration),
+    RequeueInTurn(Duration),
     /// Somebody else has the command: settle nothing (a stale settlement disturbs the new holder).
     Abandon,
 }
 
 /// The table.
 #[must_use]
-pub fn decide(end: End, facts: Facts) -> Decision {
+pub fn decide(end: AttemptEnd, input: SettleInput) -> Decision {
     let conclude = |outcome| Decision::Conclude { outcome, dead: None };
     let class = match end {
-        End::Done => return conclude(Outcome::Succeeded),
-        End::Crashed => {
+        AttemptEnd::Succeeded => return conclude(Outcome::Succeeded),
+        AttemptEnd::Crashed => {
             return Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Quarantined) };
         }
-        End::Panicked(times) if times >= PANICS => {
+        AttemptEnd::Panicked(times) if times >= PANICS => {
             return Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) };
         }
-        End::Panicked(_) => Class::RETRY,
-        End::Failed(class) => class,
+        AttemptEnd::Panicked(_) => Class::RETRY,
+        AttemptEnd::Failed(class) => class,
     };
     match class {
         Class::Terminal => conclude(Outcome::Failed),
@@ -81,14 +81,14 @@ pub fn decide(end: End, facts: Facts) -> Decision {
         Class::Cancelled => conclude(Outcome::Cancelled),
         Class::Expired => conclude(Outcome::Expired),
         Class::LostLease => Decision::Abandon,
-        Class::Shutdown => Decision::HandBack(Duration::ZERO),
-        Class::Busy => match facts.wait {
-            Some(due) => Decision::HandBack(due),
-            None => Decision::Queue(busy_delay(facts.delivered)),
+        Class::Shutdown => Decision::Requeue(Duration::ZERO),
+        Class::Busy => match input.wait {
+            Some(due) => Decision::Requeue(due),
+            None => Decision::RequeueInTurn(busy_delay(input.delivered)),
         },
         Class::Retry { after } => {
-            let delay = retry::ATTEMPTS.delay(facts.attempt, after);
-            if facts.attempt >= facts.attempts || delay >= facts.left {
+            let delay = retry::ATTEMPTS.delay(input.attempt, after);
+            if input.attempt >= input.attempts || delay >= input.left {
                 Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) }
             } else {
                 Decision::Retry(delay)
@@ -107,7 +107,8 @@ fn busy_delay(delivered: u64) -> Duration {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { attempt: 1, attempts: 8, left: Duration::from_hours(1), delivered: 1, wait: None };
+    const INPUT: SettleInput =
+        SettleInput { attempt: 1, attempts: 8, left: Duration::from_hours(1), delivered: 1, wait: None };
 
     fn concluded(outcome: Outcome) -> Decision {
         Decision::Conclude { outcome, dead: None }
@@ -120,46 +121,48 @@ mod tests {
     #[test]
     fn every_class_has_its_end() {
         for (end, decision) in [
-            (End::Done, concluded(Outcome::Succeeded)),
-            (End::Failed(Class::Terminal), concluded(Outcome::Failed)),
+            (AttemptEnd::Succeeded, concluded(Outcome::Succeeded)),
+            (AttemptEnd::Failed(Class::Terminal), concluded(Outcome::Failed)),
             (
-                End::Failed(Class::Rejected),
+                AttemptEnd::Failed(Class::Rejected),
                 Decision::Conclude { outcome: Outcome::Rejected, dead: Some(DeadReason::Rejected) },
             ),
-            (End::Failed(Class::Superseded), concluded(Outcome::Superseded)),
-            (End::Failed(Class::Cancelled), concluded(Outcome::Cancelled)),
-            (End::Failed(Class::Expired), concluded(Outcome::Expired)),
-            (End::Failed(Class::LostLease), Decision::Abandon),
-            (End::Failed(Class::Shutdown), Decision::HandBack(Duration::ZERO)),
-            (End::Panicked(2), exhausted()),
-            (End::Crashed, Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Quarantined) }),
+            (AttemptEnd::Failed(Class::Superseded), concluded(Outcome::Superseded)),
+            (AttemptEnd::Failed(Class::Cancelled), concluded(Outcome::Cancelled)),
+            (AttemptEnd::Failed(Class::Expired), concluded(Outcome::Expired)),
+            (AttemptEnd::Failed(Class::LostLease), Decision::Abandon),
+            (AttemptEnd::Failed(Class::Shutdown), Decision::Requeue(Duration::ZERO)),
+            (AttemptEnd::Panicked(2), exhausted()),
+            (AttemptEnd::Crashed, Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Quarantined) }),
         ] {
-            assert_eq!(decide(end, FACTS), decision, "{end:?}");
+            assert_eq!(decide(end, INPUT), decision, "{end:?}");
         }
-        assert!(matches!(decide(End::Panicked(1), FACTS), Decision::Retry(_)));
+        assert!(matches!(decide(AttemptEnd::Panicked(1), INPUT), Decision::Retry(_)));
     }
 
     #[test]
     fn retry_is_bounded_by_attempts_and_by_time() {
-        let retry = End::Failed(Class::RETRY);
-        assert!(matches!(decide(retry, FACTS), Decision::Retry(delay) if delay <= Duration::from_secs(1)));
-        assert_eq!(decide(retry, Facts { attempt: 8, ..FACTS }), exhausted());
-        let asked = End::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
-        assert!(matches!(decide(asked, FACTS), Decision::Retry(delay) if delay >= Duration::from_secs(90)));
-        assert_eq!(decide(asked, Facts { left: Duration::from_mins(1), ..FACTS }), exhausted());
+        let retry = AttemptEnd::Failed(Class::RETRY);
+        assert!(matches!(decide(retry, INPUT), Decision::Retry(delay) if delay <= Duration::from_secs(1)));
+        assert_eq!(decide(retry, SettleInput { attempt: 8, ..INPUT }), exhausted());
+        let asked = AttemptEnd::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
+        assert!(matches!(decide(asked, INPUT), Decision::Retry(delay) if delay >= Duration::from_secs(90)));
+        assert_eq!(decide(asked, SettleInput { left: Duration::from_mins(1), ..INPUT }), exhausted());
     }
 
     #[test]
     fn what_comes_before_the_next_attempt_is_due_waits_for_it() {
         let wait = Duration::from_secs(7);
-        let facts = Facts { wait: Some(wait), ..FACTS };
-        assert_eq!(decide(End::Failed(Class::Busy), facts), Decision::HandBack(wait));
+        let input = SettleInput { wait: Some(wait), ..INPUT };
+        assert_eq!(decide(AttemptEnd::Failed(Class::Busy), input), Decision::Requeue(wait));
     }
 
     #[test]
     fn busy_waits_longer_each_time_up_to_five_seconds() {
         for (delivered, least, most) in [(1, 250, 500), (3, 1000, 2000), (1000, 2500, 5000)] {
-            let Decision::Queue(delay) = decide(End::Failed(Class::Busy), Facts { delivered, ..FACTS }) else {
+            let Decision::RequeueInTurn(delay) =
+                decide(AttemptEnd::Failed(Class::Busy), SettleInput { delivered, ..INPUT })
+            else {
                 panic!("busy waits in line");
             };
             let range = Duration::from_millis(least)..=Duration::from_millis(most);

@@ -8,9 +8,9 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::reading::Answer;
+use super::decode_guard::ReplyState;
 use super::{Engine, Error, provenance};
-use crate::bus::{self, DeadReason, Queue, RecordKey, Settlement, Stranded, Stranding};
+use crate::bus::{self, DeadReason, Queue, RecordKey, Settlement, Stranded, StrandedCause};
 use crate::error::{Classify, Problem};
 use crate::event::{self, Outcome, ResultData};
 use crate::retry;
@@ -50,12 +50,14 @@ impl Engine {
         let received = Instant::now();
         let Stranded { cause, delivery } = stranded;
         let (reason, outcome, error) = match cause {
-            Stranding::MaxDeliveries => {
+            StrandedCause::MaxDeliveries => {
                 let error = Error::MaxDeliveries { times: delivery.delivered };
                 (DeadReason::MaxDeliveries, Outcome::Failed, error)
             }
-            Stranding::Terminated { reason } => (DeadReason::Terminated, Outcome::Failed, Error::Terminated { reason }),
-            Stranding::Unreadable { reason } => {
+            StrandedCause::Terminated { reason } => {
+                (DeadReason::Terminated, Outcome::Failed, Error::Terminated { reason })
+            }
+            StrandedCause::Unreadable { reason } => {
                 let error = event::Error::NotAnEvent { reason: format!("its headers cannot be read: {reason}") };
                 (DeadReason::Rejected, Outcome::Rejected, error.into())
             }
@@ -72,17 +74,17 @@ impl Engine {
             let schedule = Some(schedule.as_str()).filter(|_| delivery.queue == Queue::Waiting);
             !matches!(provenance::check(delivery.header_pairs(), schedule), Err(Error::ForeignSchedule { .. }))
         });
-        let answer = match &origin {
-            Some(origin) => self.answer(origin).await?,
-            None => Answer::Another,
+        let reply = match &origin {
+            Some(origin) => self.reply_state(origin).await?,
+            None => ReplyState::Forbidden,
         };
-        if answer == Answer::Given {
+        if reply == ReplyState::Published {
             return self.settle_duplicate(&delivery).await;
         }
-        let origin = origin.filter(|_| answer == Answer::Possible);
+        let origin = origin.filter(|_| reply == ReplyState::Allowed);
         let problem = Problem::new(&error);
         tracing::warn!(code = %error.code(), subject = delivery.subject, "stranded: {problem}");
-        self.bury(&delivery, origin.as_ref(), reason, &problem).await?;
+        self.publish_dead_letter(&delivery, origin.as_ref(), reason, &problem).await?;
         if let Some(origin) = &origin {
             let (attempts, _) = self.bus.attempts(&RecordKey::command(&origin.command())).await?;
             let result = ResultData {

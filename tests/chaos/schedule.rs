@@ -146,7 +146,7 @@ impl Schedule {
             .collect();
         let mut commands: Vec<_> =
             (0..random.random_range(3..=8)).map(|number| command(&mut random, &installations, number)).collect();
-        if aimed(Step::Buried) || random.random_bool(0.1) {
+        if aimed(Step::DeadLettered) || random.random_bool(0.1) {
             commands.push(plain(&mut random, What::Refused));
         }
         if aimed(Step::Removing) {

@@ -68,7 +68,7 @@ pub fn context(test: &str, fence: u64) -> (TaskContext, Arc<Steps>) {
         attachments: Arc::new(()),
         guard: guard(fence),
         progress: steps.clone(),
-        notices: Arc::new(()),
+        events: Arc::new(()),
         clock: Clock::system(),
         attempt: 1,
         generation: None,

@@ -12,7 +12,8 @@ use futures::StreamExt;
 use sailhand::bus::nats::{self, NatsBus, topology};
 use sailhand::bus::topology::Topology;
 use sailhand::bus::{
-    Attempts, Bus, Cancellation, Delivery, Lease, LeaseName, Queue, RecordKey, Retention, Settlement, Subjects, Swap,
+    AttemptRecord, Bus, Cancellation, Delivery, Lease, LeaseName, Queue, RecordKey, Retention, Settlement, Subjects,
+    Swap,
 };
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, Origin, ResultData, Target, decode, result_event};
@@ -236,8 +237,8 @@ async fn attempts_are_swapped() {
     let world = World::new(config::Bus::default()).await;
     let key = RecordKey::command(&command("dev"));
     let (attempts, revision) = world.bus.attempts(&key).await.unwrap();
-    assert_eq!((attempts, revision), (Attempts::default(), 0));
-    let one = Attempts { begun: 1, worker: "a".to_owned(), ..Attempts::default() };
+    assert_eq!((attempts, revision), (AttemptRecord::default(), 0));
+    let one = AttemptRecord { begun: 1, worker: "a".to_owned(), ..AttemptRecord::default() };
     let Swap::Won(revision) = world.bus.record_attempts(&key, &one, 0).await.unwrap() else { panic!("nobody else") };
     assert_eq!(world.bus.attempts(&key).await.unwrap(), (one.clone(), revision));
     assert_eq!(world.bus.record_attempts(&key, &one, 0).await.unwrap(), Swap::Lost);

@@ -11,7 +11,7 @@ use async_nats::jetstream::{self, context::ContextBuilder};
 use futures::StreamExt;
 use sailhand::bus::nats::{Connection, NatsBus, connect, topology};
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Attempts, Bus, LeaseName, Queue, RecordKey, Settlement, Stranding, Subjects, Swap};
+use sailhand::bus::{AttemptRecord, Bus, LeaseName, Queue, RecordKey, Settlement, StrandedCause, Subjects, Swap};
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, Target, dataref, decode};
 use serde_json::json;
@@ -123,7 +123,7 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
     let lease = worker.renew(&lease, "test").await.unwrap().expect("it is ours");
     let record = RecordKey::command(&command);
     let (attempts, revision) = worker.attempts(&record).await.unwrap();
-    assert_eq!(attempts, Attempts::default());
+    assert_eq!(attempts, AttemptRecord::default());
     assert!(matches!(worker.record_attempts(&record, &attempts, revision).await.unwrap(), Swap::Won(_)));
     assert_eq!(worker.blob("istio_blob", "large", 1024).await.unwrap().as_ref(), b"parameters");
     assert!(worker.attach("findings".into()).await.unwrap().starts_with("nats-object://istio_attachment/"));
@@ -143,7 +143,7 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
     let message = taken.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap();
     message.ack_with(jetstream::AckKind::Term).await.unwrap();
     let stranded = worker.stranded(1, WITHIN).next().await.unwrap().unwrap();
-    assert_eq!(stranded.cause, Stranding::Terminated { reason: "without a reason".to_owned() });
+    assert_eq!(stranded.cause, StrandedCause::Terminated { reason: "without a reason".to_owned() });
     stranded.delivery.acker.settle(Settlement::Ack).await.unwrap();
     assert_eq!(health.borrow().denied, None);
 }

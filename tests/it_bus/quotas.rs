@@ -8,7 +8,7 @@ use async_nats::jetstream::message::StreamMessage;
 use futures::StreamExt;
 use sailhand::bus::nats::topology;
 use sailhand::bus::topology::Topology;
-use sailhand::bus::{Attempts, Bus as _, DeadLetter, DeadReason, Delivery, Queue, RecordKey, Retention, Swap};
+use sailhand::bus::{AttemptRecord, Bus as _, DeadLetter, DeadReason, Delivery, Queue, RecordKey, Retention, Swap};
 use sailhand::client::{Client, Filter};
 use sailhand::config::{Bus, Config};
 use sailhand::error::Problem;
@@ -55,7 +55,7 @@ async fn results_and_records_of_commands_that_write_nothing_expire() {
     let world = World::new().await;
     let bus = world.client.bus();
     for (retention, brief, ttls) in [
-        (Retention::Brief, true, (Some("86400s".to_owned()), Some("172800s".to_owned()))),
+        (Retention::Short, true, (Some("86400s".to_owned()), Some("172800s".to_owned()))),
         (Retention::Full, false, (None, None)),
     ] {
         let (origin, _delivery) = world.command("x").await;
@@ -63,11 +63,11 @@ async fn results_and_records_of_commands_that_write_nothing_expire() {
         assert!(matches!(bus.commit_result(&origin, &event, retention).await.unwrap(), Swap::Won(_)));
         assert!(bus.find_result(&origin.command()).await.unwrap().is_some());
         let key = RecordKey::command(&origin.command());
-        let waiting = Attempts { brief, ..Attempts::default() };
+        let waiting = AttemptRecord { brief, ..AttemptRecord::default() };
         let Swap::Won(revision) = bus.record_attempts(&key, &waiting, 0).await.unwrap() else { panic!("the first") };
         let record = bus.subjects().attempts(&key);
         assert_eq!(world.ttl("KV_istio_attempt", &record).await, None, "a command that waits stays bound to its id");
-        let begun = Attempts { begun: 1, ..waiting };
+        let begun = AttemptRecord { begun: 1, ..waiting };
         assert!(matches!(bus.record_attempts(&key, &begun, revision).await.unwrap(), Swap::Won(_)));
         let found = (
             world.ttl("ISTIO_RES", &bus.subjects().result(&origin.command())).await,

@@ -137,7 +137,7 @@ async fn smi_run_on_a_real_api_server_judges_and_leaves_nothing() {
         environment: environment.as_ref(),
         driver: &driver,
         guard: &cx.guard,
-        notices: &(),
+        events: &(),
         progress: &(),
         clock: cx.clock,
     };
@@ -173,7 +173,7 @@ async fn namespaces_of_a_crashed_attempt_are_deleted_by_the_next() {
         environment: environment.as_ref(),
         driver: &driver,
         guard: &cx.guard,
-        notices: &(),
+        events: &(),
         progress: &(),
         clock: cx.clock,
     };

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use cluster_target::{context, unique, write};
 use sailhand::cluster::Clusters;
 use sailhand::config::Target;
-use sailhand::notice::{FindingReport, Notice, Notices, Untold};
 use sailhand::task::{Registry, TaskContext};
+use sailhand::task_event::{FindingReport, PublishError, TaskEvent, TaskEvents};
 use serde_json::{Value, json};
 use support::api_proxy::{ApiProxy, Refusal};
 use support::control_plane;
@@ -26,18 +26,18 @@ use support::eventually::eventually;
 struct Observer(Mutex<(BTreeMap<String, FindingReport>, usize)>);
 
 #[async_trait]
-impl Notices for Observer {
-    async fn tell(&self, notice: Notice) -> Result<(), Untold> {
+impl TaskEvents for Observer {
+    async fn publish(&self, event: TaskEvent) -> Result<(), PublishError> {
         let mut kept = self.0.lock().unwrap();
-        match notice {
-            Notice::Found(found) => {
+        match event {
+            TaskEvent::Found(found) => {
                 if found.first {
                     kept.0.clear();
                     kept.1 += 1;
                 }
                 kept.0.extend(found.findings.into_iter().map(|one| (one.fingerprint.clone(), one)));
             }
-            Notice::Resolved(resolved) => {
+            TaskEvent::Resolved(resolved) => {
                 for one in &resolved.findings {
                     assert!(kept.0.remove(&one.fingerprint).is_some(), "resolved, and never told: {one:?}");
                 }
@@ -73,7 +73,7 @@ fn through(cx: &TaskContext, proxy: &ApiProxy, observer: &Arc<Observer>, dir: &s
     let target = Target { kubeconfig: Some(path), ..Target::default() };
     TaskContext {
         clusters: Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)]))),
-        notices: observer.clone(),
+        events: observer.clone(),
         ..cx.clone()
     }
 }

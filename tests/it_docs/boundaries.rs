@@ -20,7 +20,7 @@ struct Rule {
 const RULES: &[Rule] = &[
     // Ports between a task and the worker, which both know.
     Rule {
-        within: "notice",
+        within: "task_event",
         except: &[],
         never: &["crate::bus", "crate::event", "crate::cluster", "crate::task", "crate::worker", "crate::cli"],
     },

@@ -156,7 +156,7 @@ async fn one_command_cancels_another_of_its_own_target_only() {
     let cancel = json!({"command": key.to_string()});
     let elsewhere = stage.run("gone", "cancel", cancel.clone()).await;
     assert_eq!(elsewhere.outcome, Outcome::Succeeded);
-    assert!(matches!(stage.client.state(&key).await.unwrap(), State::Begun(_)), "it is another target's");
+    assert!(matches!(stage.client.state(&key).await.unwrap(), State::Started(_)), "it is another target's");
     assert!(stage.run("dev", "cancel", cancel.clone()).await.changed);
     assert_eq!(stage.result(&key).await.outcome, Outcome::Cancelled);
     let again = stage.run("dev", "cancel", cancel).await;

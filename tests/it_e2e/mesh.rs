@@ -143,11 +143,12 @@ impl World {
         self.twice("sample.remove", json!({"application": "bookinfo", "namespace": "shop", "wait": "1m"})).await;
         self.twice("namespace.label", json!({"namespace": "shop", "mode": "none", "force": true})).await;
         let left = self.twice("mesh.uninstall", json!({"all": true, "wait": "1m"})).await;
-        let residue: Vec<_> = left["residue"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
-        assert!(residue.len() == 1 && residue[0].starts_with("CustomResourceDefinition: "), "{residue:?}");
+        let leftovers: Vec<_> =
+            left["leftovers"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+        assert!(leftovers.len() == 1 && leftovers[0].starts_with("CustomResourceDefinition: "), "{leftovers:?}");
         let purge = json!({"purge": true, "confirm": "dev", "wait": "1m"});
         let left = self.twice("mesh.uninstall", purge).await;
-        assert_eq!(left["residue"], Value::Null, "{left:#}");
+        assert_eq!(left["leftovers"], Value::Null, "{left:#}");
     }
 }
 

@@ -70,7 +70,7 @@ impl Watching {
     /// A watch of one namespace with these servers.
     async fn start(mut cx: TaskContext, space: String, interval_s: u32, servers: usize) -> Self {
         let noted = Arc::new(Noted::default());
-        cx.notices = noted.clone();
+        cx.events = noted.clone();
         let mut items = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})];
         items.extend((0..servers).map(|number| service(&space, &format!("p-{number}"))));
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});

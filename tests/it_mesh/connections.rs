@@ -11,12 +11,12 @@ use sailhand::cluster::Clusters;
 use sailhand::config::{Connection, Target};
 use sailhand::error::{Class, Classify as _, Code};
 use sailhand::http::Credentials;
-use sailhand::notice::{Notice, Notices, Untold};
 use sailhand::observe::instance::{Instance, InstanceKind};
 use sailhand::observe::ladder::{Cause, Rung};
 use sailhand::task::connection::{Apply, Check, CheckReport, Discover, Remove, Watch};
 use sailhand::task::metrics::{Promql, Query, QueryReport};
 use sailhand::task::{Error, Task, TaskContext};
+use sailhand::task_event::{PublishError, TaskEvent, TaskEvents};
 use serde_json::{Value, json};
 
 use crate::cluster_target::{context, unique, write};
@@ -222,27 +222,27 @@ async fn servers_of_a_cluster_are_discovered_and_named() {
 
 /// Keeps what a watch publishes.
 #[derive(Default)]
-pub struct Noted(std::sync::Mutex<Vec<Notice>>);
+pub struct RecordedEvents(std::sync::Mutex<Vec<TaskEvent>>);
 
 #[async_trait::async_trait]
-impl Notices for Noted {
-    async fn tell(&self, notice: Notice) -> Result<(), Untold> {
-        self.0.lock().unwrap().push(notice);
+impl TaskEvents for RecordedEvents {
+    async fn publish(&self, event: TaskEvent) -> Result<(), PublishError> {
+        self.0.lock().unwrap().push(event);
         Ok(())
     }
 }
 
-impl Noted {
+impl RecordedEvents {
     /// What came, as the kind of the event and the names of the Services.
     pub fn events(&self) -> Vec<String> {
         let names = |instances: &[Instance]| {
             let names = instances.iter().filter_map(|one| Some(one.service.as_ref()?.name.clone()));
             names.collect::<Vec<_>>().join(",")
         };
-        let text = |notice: &Notice| match notice {
-            Notice::Discovered(it) if it.first => format!("first {}", names(&it.instances)),
-            Notice::Discovered(it) => format!("discovered {}", names(&it.instances)),
-            Notice::Lost(it) => format!("lost {}", names(&it.instances)),
+        let text = |event: &TaskEvent| match event {
+            TaskEvent::Discovered(it) if it.first => format!("first {}", names(&it.instances)),
+            TaskEvent::Discovered(it) => format!("discovered {}", names(&it.instances)),
+            TaskEvent::Lost(it) => format!("lost {}", names(&it.instances)),
             other => format!("{other:?}"),
         };
         self.0.lock().unwrap().iter().map(text).collect()
@@ -253,8 +253,8 @@ impl Noted {
 async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence() {
     let space = unique("watch");
     let mut cx = with_connections(&space, BTreeMap::new());
-    let noted = Arc::new(Noted::default());
-    cx.notices = noted.clone();
+    let recorded = Arc::new(RecordedEvents::default());
+    cx.events = recorded.clone();
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})).await;
     let service = |name: &str| {
         json!({"apiVersion": "v1", "kind": "Service",
@@ -269,7 +269,7 @@ async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence()
         async move { Watch.run(&cx, serde_json::from_value(params).unwrap()).await }
     });
     let told = async |count: usize| {
-        eventually("the event is published", WITHIN, async || (noted.events().len() >= count).then_some(())).await;
+        eventually("the event is published", WITHIN, async || (recorded.events().len() >= count).then_some(())).await;
     };
     told(1).await;
     write(&cx, service("prometheus-server")).await;
@@ -282,6 +282,6 @@ async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence()
     cx.guard.cancel();
     let failure = watching.await.unwrap().unwrap_err();
     let report = failure.report.unwrap().into_parts().1;
-    assert_eq!(noted.events(), ["first prometheus", "discovered prometheus-server", "lost prometheus"]);
+    assert_eq!(recorded.events(), ["first prometheus", "discovered prometheus-server", "lost prometheus"]);
     assert_eq!((report.first, report.discovered, report.changed, report.lost, report.servers), (1, 1, 0, 1, 1));
 }

@@ -133,7 +133,7 @@ async fn a_canary_goes_back_and_a_mesh_goes_away() {
     let (changed, report) = mesh.done("mesh.uninstall", json!({"all": true, "force": true, "wait": "30s"})).await;
     assert!(changed);
     assert_eq!(parts(&report), ["istiod-default", "istio-base"]);
-    assert!(report["residue"][0].as_str().unwrap().starts_with("CustomResourceDefinition: "), "{report:#}");
+    assert!(report["leftovers"][0].as_str().unwrap().starts_with("CustomResourceDefinition: "), "{report:#}");
     let (changed, report) = mesh.done("mesh.uninstall", json!({"all": true, "wait": "30s"})).await;
     assert!(!changed, "{:?}", changes(&report));
     let (_, status) = mesh.done("mesh.status", json!({})).await;
@@ -152,7 +152,7 @@ async fn a_canary_goes_back_and_a_mesh_goes_away() {
 
     let purge = json!({"purge": true, "confirm": "test", "wait": "30s", "force": true});
     let (_, report) = mesh.done("mesh.uninstall", purge.clone()).await;
-    assert_eq!(report["residue"], Value::Null, "{report:#}");
+    assert_eq!(report["leftovers"], Value::Null, "{report:#}");
     assert_eq!(mesh.list("apiextensions.k8s.io/v1", "CustomResourceDefinition").await.len(), 0);
     let labels = mesh.get("v1", "Namespace", None, "shop").await.unwrap()["metadata"]["labels"].clone();
     assert_eq!(labels["istio-injection"], Value::Null);
@@ -187,7 +187,7 @@ async fn pods_of_a_workload_that_is_gone_hold_no_mesh() {
     assert_eq!(pods.iter().filter(unmarked).count(), 2, "nobody has marked them");
     let (changed, report) = mesh.done("mesh.uninstall", json!({"all": true})).await;
     assert!(changed);
-    assert!(!report["residue"].to_string().contains("with a proxy"), "{report:#}");
+    assert!(!report["leftovers"].to_string().contains("with a proxy"), "{report:#}");
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn the_charts_switches_are_what_their_verbs_need() {
     let switches = "clusterRole.mesh=true,clusterRole.meshPurge=true";
     grant(&mesh, switches, ["delete", "customresourcedefinitions.apiextensions.k8s.io"]).await;
     let (_, report) = mesh.done("mesh.uninstall", purge).await;
-    assert_eq!(report["residue"], Value::Null, "{report:#}");
+    assert_eq!(report["leftovers"], Value::Null, "{report:#}");
 }
 
 #[tokio::test]

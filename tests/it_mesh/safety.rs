@@ -141,7 +141,7 @@ async fn default_validator_never_calls_a_removed_revision() {
     assert_eq!((code.as_str(), text.contains("custom-validator")), ("SH3209", true), "{text}");
     assert!(mesh.get("apps/v1", "Deployment", Some("istio-system"), "istiod-three").await.is_some());
     let (_, report) = mesh.done("mesh.uninstall", json!({"revision": "three", "wait": "30s", "force": true})).await;
-    assert!(report["residue"].to_string().contains("custom-validator"), "{report:#}");
+    assert!(report["leftovers"].to_string().contains("custom-validator"), "{report:#}");
     let (_, status) = mesh.done("mesh.status", json!({})).await;
     let said = status["findings"].to_string();
     assert!(said.contains("custom-validator") && said.contains("istio-system/istiod-three"), "{status:#}");

@@ -17,25 +17,25 @@ use sailhand::conformance::suite::{Suite, SuiteKind};
 use sailhand::conformance::traffic::{Answer, Request, TrafficDriver};
 use sailhand::error::Classify as _;
 use sailhand::guard::Guard;
-use sailhand::notice::{Notice, Notices, Untold};
+use sailhand::task_event::{PublishError, TaskEvent, TaskEvents};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::smi_mutants::{MUTANTS as MUTANT_CONTROLLERS, Mutant};
 
-/// Counts notices by kind.
+/// Counts events by kind.
 #[derive(Default)]
 struct Told(Mutex<(usize, usize, usize)>);
 
 #[async_trait]
-impl Notices for Told {
-    async fn tell(&self, notice: Notice) -> Result<(), Untold> {
+impl TaskEvents for Told {
+    async fn publish(&self, event: TaskEvent) -> Result<(), PublishError> {
         let mut told = self.0.lock().unwrap();
-        match notice {
-            Notice::ConformanceCase(_) => told.0 += 1,
-            Notice::ConformanceSpec(_) => told.1 += 1,
-            Notice::ConformanceSummary(_) => told.2 += 1,
+        match event {
+            TaskEvent::ConformanceCase(_) => told.0 += 1,
+            TaskEvent::ConformanceSpec(_) => told.1 += 1,
+            TaskEvent::ConformanceSummary(_) => told.2 += 1,
             other => panic!("{other:?}"),
         }
         Ok(())
@@ -66,10 +66,10 @@ async fn run_with(
     environment: &dyn Environment,
     driver: &dyn TrafficDriver,
     guard: &Guard,
-    notices: &dyn Notices,
+    events: &dyn TaskEvents,
     options: &Options,
 ) -> Result<RunReport, Incomplete> {
-    let cx = Context { environment, driver, guard, notices, progress: &(), clock: Clock::system() };
+    let cx = Context { environment, driver, guard, events, progress: &(), clock: Clock::system() };
     runner::run(&cx, options).await
 }
 

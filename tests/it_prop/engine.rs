@@ -11,7 +11,7 @@ use cloudevents::AttributesReader;
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use sailhand::bus::memory::{Fault, MemoryBus};
+use sailhand::bus::memory::{InjectedFault, MemoryBus};
 use sailhand::clock::Clock;
 use sailhand::config;
 use sailhand::event::{CommandDraft, CommandId, Outcome as Ended, Target};
@@ -171,12 +171,12 @@ async fn play(schedule: Schedule) {
     }
     let percent = schedule.fault_percent;
     let mut faults = SmallRng::seed_from_u64(schedule.seed ^ 1);
-    bus.break_with(Box::new(move |_| {
+    bus.inject_faults(Box::new(move |_| {
         let broken = faults.random_range(0..100) < percent;
         broken.then(|| match faults.random_range(0..3) {
-            0 => Fault::Before,
-            1 => Fault::After,
-            _ => Fault::Late(Duration::from_millis(faults.random_range(1..60_000))),
+            0 => InjectedFault::Before,
+            1 => InjectedFault::After,
+            _ => InjectedFault::Late(Duration::from_millis(faults.random_range(1..60_000))),
         })
     }));
     let stop = CancellationToken::new();
@@ -200,18 +200,18 @@ async fn play(schedule: Schedule) {
             continue;
         }
         let victim = links.remove(random.random_range(0..links.len()));
-        victim.cut();
+        victim.disconnect();
         start(format!("r{n}"), &mut links);
         if random.random_bool(0.5) {
             let away = Duration::from_secs(random.random_range(1..200));
             tokio::spawn(async move {
                 tokio::time::sleep(away).await;
-                victim.join();
+                victim.reconnect();
             });
         }
     }
     tokio::time::sleep(Duration::from_mins(5)).await;
-    bus.mend();
+    bus.clear_faults();
     let waited = tokio::time::timeout(Duration::from_hours(3), async {
         while bus.queued() > 0 {
             tokio::time::sleep(Duration::from_secs(10)).await;

@@ -16,7 +16,7 @@ const WITHIN: Duration = Duration::from_hours(3);
 async fn results_of_commands_that_write_nothing_are_brief() {
     let world = World::new();
     let expired = Some(world.clock.now() - Duration::from_secs(1));
-    for (draft, outcome, is_brief) in [
+    for (draft, outcome, has_short_retention) in [
         (world.draft("ping", json!({})), Ended::Succeeded, true),
         (world.draft("ping", json!({"no": "such"})), Ended::Rejected, true),
         (CommandDraft { expiry: expired, ..world.draft("ping", json!({})) }, Ended::Expired, true),
@@ -27,7 +27,7 @@ async fn results_of_commands_that_write_nothing_are_brief() {
     ] {
         let command = world.send("dev", &draft);
         assert_eq!(world.result(&command).await.1.outcome, outcome, "{draft:?}");
-        assert_eq!(world.bus.is_brief(&command), is_brief, "{draft:?}");
+        assert_eq!(world.bus.has_short_retention(&command), has_short_retention, "{draft:?}");
         let (record, _) = world.bus.attempts(&RecordKey::command(&command)).await.unwrap();
         assert_eq!(record.brief, record.begun > 0 && draft.verb == "ping", "{draft:?}");
     }

@@ -382,7 +382,7 @@ async fn long_command_survives_the_deaths_that_another_one_causes() {
         if ended {
             break;
         }
-        link.cut();
+        link.disconnect();
         deaths = runs();
         link = world.start_worker(&format!("w{deaths}"));
     }

@@ -94,7 +94,7 @@ impl Mesh {
             attachments: Arc::new(()),
             guard: Guard::new(deadline, fence, CancellationToken::new()),
             progress: steps.clone(),
-            notices: Arc::new(()),
+            events: Arc::new(()),
             clock: Clock::system(),
             attempt: 1,
             generation: None,

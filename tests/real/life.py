@@ -34,8 +34,8 @@ class Life:
 
     def purge(self):
         report = self.sailhand.done("mesh.uninstall", purge=True, confirm="dev", force=True, wait="2m")["report"]
-        left = [line for line in report.get("residue", []) if "with a proxy" not in line]
-        equal(left, [], "residue")
+        left = [line for line in report.get("leftovers", []) if "with a proxy" not in line]
+        equal(left, [], "leftovers")
         for namespace in (self.namespace, self.outside):
             kubectl("create", "namespace", namespace, check=False)  # it is there unless this check runs alone
         self.before = everything()
@@ -111,7 +111,7 @@ class Life:
         self.sailhand.done("config.delete", name="callers", wait="60s")
         self.sailhand.done("sample.remove", application="bookinfo", namespace=self.namespace, wait="2m")
         self.sailhand.done("namespace.label", namespace=self.namespace, mode="none", force=True)
-        residue = self.sailhand.done("mesh.uninstall", all=True, wait="2m")["report"]["residue"]
+        leftovers = self.sailhand.done("mesh.uninstall", all=True, wait="2m")["report"]["leftovers"]
 
         def documented(one):
             kind, _, name = one
@@ -126,9 +126,9 @@ class Life:
         left = everything() - self.before
         equal([one for one in left if not documented(one)], [], "left and not said")
         for kind, _, name in left:
-            assert any(line.startswith(f"{kind}: ") and name in line or line.startswith(f"{kind} {name}: ") for line in residue), (kind, name, residue)
+            assert any(line.startswith(f"{kind}: ") and name in line or line.startswith(f"{kind} {name}: ") for line in leftovers), (kind, name, leftovers)
         report = self.sailhand.done("mesh.uninstall", purge=True, confirm="dev", wait="2m")["report"]
-        equal(report.get("residue", []), [], "residue after the purge")
+        equal(report.get("leftovers", []), [], "leftovers after the purge")
         until("nothing is left", lambda: everything() - self.before == set())
 
 

@@ -26,9 +26,9 @@ use sailhand::conformance::model::{CaseResult, Status};
 use sailhand::conformance::runner::{self, Context, DataPlane, Options};
 use sailhand::conformance::suite::{Suite, SuiteKind};
 use sailhand::guard::Guard;
-use sailhand::notice::{Notice, Notices, Untold};
 use sailhand::smi::{self, Settings, Snapshot, Translation};
 use sailhand::smi_controller;
+use sailhand::task_event::{PublishError, TaskEvent, TaskEvents};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -88,9 +88,9 @@ fn part(snapshot: &Snapshot, group: &str) -> Snapshot {
 }
 
 #[async_trait]
-impl Notices for Current {
-    async fn tell(&self, notice: Notice) -> Result<(), Untold> {
-        if let Notice::ConformanceCase(event) = notice {
+impl TaskEvents for Current {
+    async fn publish(&self, event: TaskEvent) -> Result<(), PublishError> {
+        if let TaskEvent::ConformanceCase(event) = event {
             let ended = event.case.ordinal as usize; // from 1: the index of the next
             self.next(MUTANTS[ended - 1].group, ended);
             eprintln!("{}/{} {} {}", event.done, event.total, event.case.case_id, event.case.status.as_str());
@@ -193,7 +193,7 @@ async fn conformance(target: Target, image: String, current: &Current) -> Result
         environment: &environment,
         driver: &driver,
         guard: &guard,
-        notices: current,
+        events: current,
         progress: &(),
         clock: Clock::system(),
     };

@@ -28,7 +28,7 @@ pub struct Health {
     /// Whether a server answers.
     pub connected: bool,
     /// How the last try to connect failed, since the last that did not.
-    pub trouble: Option<String>,
+    pub connect_error: Option<String>,
     /// The last permissions violation since the last connect, as the server told it.
     pub denied: Option<String>,
     /// How often the connection has been lost.
@@ -41,8 +41,9 @@ impl Health {
     /// Why no server answers, with its code; none when one does.
     #[must_use]
     pub fn disconnected(&self) -> Option<String> {
-        let trouble = || self.trouble.clone().unwrap_or_else(|| "there is no connection to NATS".to_owned());
-        (!self.connected).then(|| format!("{}: {}", Code::SH2001, trouble()))
+        let connect_error =
+            || self.connect_error.clone().unwrap_or_else(|| "there is no connection to NATS".to_owned());
+        (!self.connected).then(|| format!("{}: {}", Code::SH2001, connect_error()))
     }
 }
 
@@ -69,12 +70,12 @@ pub(super) fn kind(subject: &str) -> &str {
     subject.match_indices('.').nth(tokens - 1).map_or(subject, |(end, _)| &subject[..end])
 }
 
-/// Connects as `name`. With `patient`, an unreachable server is waited for in the background instead of failing.
+/// Connects as `name`. With `retry_in_background`, an unreachable server is waited for in the background instead of failing.
 ///
 /// # Errors
-/// Unreadable credentials, or (not `patient`) an unreachable server.
-pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<Connection, Error> {
-    let health = watch::Sender::new(Health { connected: !patient, ..Health::default() });
+/// Unreadable credentials, or (not `retry_in_background`) an unreachable server.
+pub async fn connect(nats: &config::Nats, name: &str, retry_in_background: bool) -> Result<Connection, Error> {
+    let health = watch::Sender::new(Health { connected: !retry_in_background, ..Health::default() });
     let tell = health.clone();
     let address = nats.url.join(",");
     let mut options = ConnectOptions::new()
@@ -88,7 +89,7 @@ pub async fn connect(nats: &config::Nats, name: &str, patient: bool) -> Result<C
             let (tell, address) = (tell.clone(), address.clone());
             async move { note(&tell, &address, &event) }
         });
-    if patient {
+    if retry_in_background {
         options = options.retry_on_initial_connect();
     }
     options = credentials(options, nats).await?;
@@ -111,7 +112,7 @@ fn note(tell: &watch::Sender<Health>, address: &str, event: &Event) {
             tracing::info!("connected to NATS");
             tell.send_modify(|health| {
                 health.connected = true;
-                health.trouble = None;
+                health.connect_error = None;
                 health.denied = None;
                 health.refused.clear();
             });
@@ -137,7 +138,9 @@ fn note(tell: &watch::Sender<Health>, address: &str, event: &Event) {
         }
         Event::ClientError(ClientError::Other(text)) => {
             tracing::debug!("NATS: {text}");
-            tell.send_modify(|health| health.trouble = Some(format!("cannot connect to NATS at {address}: {text}")));
+            tell.send_modify(|health| {
+                health.connect_error = Some(format!("cannot connect to NATS at {address}: {text}"))
+            });
         }
         other => tracing::debug!("NATS: {other}"),
     }

@@ -28,8 +28,8 @@ use time::OffsetDateTime;
 use tokio::sync::{OnceCell, watch as signal};
 
 use super::{
-    Attempts, BRIEF, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey,
-    ResultRecord, Retention, Stranded, Subjects, Swap,
+    AttemptRecord, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey,
+    ResultRecord, Retention, SHORT_RETENTION, Stranded, Subjects, Swap,
 };
 use crate::event::{self, CommandId, Origin, dataref};
 
@@ -53,7 +53,7 @@ pub struct NatsBus {
     due_consumer: Arc<OnceCell<PullConsumer>>,
     sweeper: Arc<OnceCell<PullConsumer>>,
     /// Losses of the connection that have been looked into.
-    looked_into: Arc<AtomicU64>,
+    checked_losses: Arc<AtomicU64>,
 }
 
 impl NatsBus {
@@ -70,7 +70,7 @@ impl NatsBus {
             consumer: Arc::default(),
             due_consumer: Arc::default(),
             sweeper: Arc::default(),
-            looked_into: Arc::default(),
+            checked_losses: Arc::default(),
         }
     }
 
@@ -93,7 +93,7 @@ impl NatsBus {
     }
 
     /// Takes for mended what the server has not refused again for so long: nobody asks for it any more.
-    pub fn forgive(&self, after: Duration) {
+    pub fn expire_refusals(&self, after: Duration) {
         self.health.send_if_modified(|health| {
             let before = health.refused.len();
             health.refused.retain(|_, refusal| refusal.at.elapsed() < after);
@@ -105,7 +105,7 @@ impl NatsBus {
     }
 
     /// The server has done what it may have refused before.
-    fn healed(&self, subject: &str) {
+    fn clear_refusal(&self, subject: &str) {
         if !self.health.borrow().refused.is_empty() {
             self.health.send_if_modified(|health| health.refused.remove(connect::kind(subject)).is_some());
         }
@@ -129,7 +129,7 @@ impl Bus for NatsBus {
     }
 
     async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error> {
-        self.look_at(verb, after).await
+        self.peek_message(verb, after).await
     }
 
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error> {
@@ -144,8 +144,8 @@ impl Bus for NatsBus {
     async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error> {
         let subject = self.subjects.result(&origin.command());
         let mut message = publish::Message::result(subject, origin, event)?;
-        if retention == Retention::Brief {
-            message.expire_after(BRIEF);
+        if retention == Retention::Short {
+            message.expire_after(SHORT_RETENTION);
         }
         self.swap(&self.subjects.result_stream(), message, 0).await
     }
@@ -162,11 +162,16 @@ impl Bus for NatsBus {
         self.release_lease(lease).await
     }
 
-    async fn attempts(&self, record: &RecordKey) -> Result<(Attempts, u64), Error> {
+    async fn attempts(&self, record: &RecordKey) -> Result<(AttemptRecord, u64), Error> {
         self.read_attempts(record).await
     }
 
-    async fn record_attempts(&self, record: &RecordKey, attempts: &Attempts, revision: u64) -> Result<Swap, Error> {
+    async fn record_attempts(
+        &self,
+        record: &RecordKey,
+        attempts: &AttemptRecord,
+        revision: u64,
+    ) -> Result<Swap, Error> {
         self.write_attempts(record, attempts, revision).await
     }
 
@@ -175,7 +180,7 @@ impl Bus for NatsBus {
         let command = origin.command();
         // A cancellation that came before the schedule did not find it.
         if self.control.is_cancelled(&command) {
-            self.hasten(&Cancellation::from(&command)).await;
+            self.deliver_now(&Cancellation::from(&command)).await;
         }
         Ok(())
     }
@@ -184,7 +189,7 @@ impl Bus for NatsBus {
         self.publish(publish::Message::dead_letter(&self.subjects, letter)).await.map(|_| ())
     }
 
-    async fn tell_dead_letter(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
+    async fn publish_dead_letter_event(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error> {
         let (target, id) = letter.address();
         let subject = self.subjects.dead_letter_event(target, &id, event::DEAD_LETTERED);
         self.publish(publish::Message::event(subject, event)?).await.map(|_| ())

@@ -235,7 +235,7 @@ impl NatsBus {
         })?;
         match ack.error {
             None => {
-                self.healed(&message.subject);
+                self.clear_refusal(&message.subject);
                 Ok((ack.seq, ack.duplicate))
             }
             Some(error) if error.err_code == MESSAGE_TOO_LARGE => {
@@ -261,7 +261,7 @@ impl NatsBus {
         let sent = self.client.send_request(subject.to_owned(), request.timeout(Some(timeout)));
         tokio::select! {
             biased;
-            sent = sent => sent.inspect(|_| if operation != PUBLISH { self.healed(subject) }).map_err(|error| match error.kind() {
+            sent = sent => sent.inspect(|_| if operation != PUBLISH { self.clear_refusal(subject) }).map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders if operation == PUBLISH => {
                     Error::Drift { differences: vec![format!("no stream takes {subject}")] }
                 }

@@ -39,7 +39,7 @@ pub(super) fn pull(
     let messages = batch(bus.context.clone(), cell, stream, CONSUMER, max, mode);
     let bus = Arc::new(bus);
     let deliver = move |message| {
-        bus.healed(MSG_NEXT);
+        bus.clear_refusal(MSG_NEXT);
         delivery(&bus, queue, message)
     };
     messages.map(move |message| message.map(&deliver)).boxed()

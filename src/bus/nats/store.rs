@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 
 use super::NatsBus;
 use super::publish::{COMMAND_DIGEST, COMMAND_VERB, Message, message_id};
-use crate::bus::{Attempts, BRIEF, Error, Lease, LeaseName, RecordKey, ResultRecord, Swap};
+use crate::bus::{AttemptRecord, Error, Lease, LeaseName, RecordKey, ResultRecord, SHORT_RETENTION, Swap};
 use crate::event::{CommandId, Fingerprint};
 
 const OPERATION: &str = "KV-Operation";
@@ -58,11 +58,13 @@ impl NatsBus {
         }))
     }
 
-    pub(super) async fn read_attempts(&self, key: &RecordKey) -> Result<(Attempts, u64), Error> {
+    pub(super) async fn read_attempts(&self, key: &RecordKey) -> Result<(AttemptRecord, u64), Error> {
         let stream = stream_of(&self.subjects.attempt_bucket());
         match self.last(&stream, &self.subjects.attempts(key)).await? {
-            None => Ok((Attempts::default(), 0)),
-            Some(message) if message.headers.get(OPERATION).is_some() => Ok((Attempts::default(), message.sequence)),
+            None => Ok((AttemptRecord::default(), 0)),
+            Some(message) if message.headers.get(OPERATION).is_some() => {
+                Ok((AttemptRecord::default(), message.sequence))
+            }
             Some(message) => {
                 serde_json::from_slice(&message.payload).map(|attempts| (attempts, message.sequence)).map_err(|error| {
                     Error::Malformed { what: format!("attempt record of {key}"), reason: error.to_string() }
@@ -74,7 +76,7 @@ impl NatsBus {
     pub(super) async fn write_attempts(
         &self,
         key: &RecordKey,
-        attempts: &Attempts,
+        attempts: &AttemptRecord,
         revision: u64,
     ) -> Result<Swap, Error> {
         let text = serde_json::to_string(attempts).map_err(|error| Error::Malformed {
@@ -84,7 +86,7 @@ impl NatsBus {
         let mut message = put(self.subjects.attempts(key), text);
         // A record without an attempt binds the id of a command that waits, for as long as it waits.
         if attempts.brief && attempts.begun > 0 {
-            message.expire_after(2 * BRIEF);
+            message.expire_after(2 * SHORT_RETENTION);
         }
         self.swap(&stream_of(&self.subjects.attempt_bucket()), message, revision).await
     }

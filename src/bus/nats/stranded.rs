@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use super::source::{self, Mode, NatsAcker, OURS, addressed};
 use super::{NatsBus, TIMEOUT};
 use crate::bus::subject::{CONSUMER, SWEEPER};
-use crate::bus::{Acker, Delivery, Error, Peeked, Queue, Settlement, Stranded, Stranding};
+use crate::bus::{Acker, Delivery, Error, Queue, Settlement, Stranded, StrandedCause, UnsettledAcker};
 
 /// Messages under way that are looked at after a lost connection, oldest first.
-const MAX_LOOK: usize = 2_000;
+const MAX_CHECKED: usize = 2_000;
 /// "no message found".
 const NO_MESSAGE: u64 = 10_037;
 
@@ -44,12 +44,12 @@ pub(super) fn stranded(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'s
         let bus = bus.clone();
         async move {
             let losses = bus.health.borrow().losses;
-            if bus.looked_into.load(Ordering::Relaxed) == losses {
+            if bus.checked_losses.load(Ordering::Relaxed) == losses {
                 return Vec::new();
             }
             match bus.unreadable().await {
                 Ok(found) => {
-                    bus.looked_into.store(losses, Ordering::Relaxed);
+                    bus.checked_losses.store(losses, Ordering::Relaxed);
                     found.into_iter().map(Ok).collect()
                 }
                 Err(error) => vec![Err(error)],
@@ -62,7 +62,7 @@ pub(super) fn stranded(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'s
             let bus = bus.clone();
             async move {
                 match message {
-                    Ok(message) => bus.advised(message).await.transpose(),
+                    Ok(message) => bus.stranded_by(message).await.transpose(),
                     Err(error) => Some(Err(error)),
                 }
             }
@@ -73,7 +73,7 @@ pub(super) fn stranded(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'s
 
 impl NatsBus {
     /// The command that an advisory is about; `None` for one that needs nothing more.
-    async fn advised(&self, message: jetstream::Message) -> Result<Option<Stranded>, Error> {
+    async fn stranded_by(&self, message: jetstream::Message) -> Result<Option<Stranded>, Error> {
         let reply = message.reply.clone().unwrap_or_else(|| "".into()).to_string();
         let advisory_acker = NatsAcker { bus: Arc::new(self.clone()), reply };
         let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
@@ -81,13 +81,13 @@ impl NatsBus {
             return advisory_acker.settle(Settlement::Ack).await.map(|()| None);
         };
         let cause = if advisory.r#type.ends_with(".max_deliver") {
-            Stranding::MaxDeliveries
+            StrandedCause::MaxDeliveries
         } else if advisory.reason.starts_with(OURS) {
             // It has its dead letter: that comes before the termination.
             return advisory_acker.settle(Settlement::Ack).await.map(|()| None);
         } else {
             let reason = if advisory.reason.is_empty() { "without a reason" } else { &advisory.reason };
-            Stranding::Terminated { reason: reason.to_owned() }
+            StrandedCause::Terminated { reason: reason.to_owned() }
         };
         let is_waiting = advisory.stream == self.subjects.waiting_stream();
         let queue = if is_waiting { Queue::Waiting } else { Queue::Commands };
@@ -100,7 +100,7 @@ impl NatsBus {
             headers: Ok(Vec::new()),
             payload: message.payload.clone(),
         };
-        if stored.is_none() && cause == Stranding::MaxDeliveries {
+        if stored.is_none() && cause == StrandedCause::MaxDeliveries {
             // Another worker has ended it.
             return acker.settle(Settlement::Ack).await.map(|()| None);
         }
@@ -122,7 +122,7 @@ impl NatsBus {
         let info = consumer.info().await.map_err(|e| fail(e.into()))?;
         let (mut next, last) = (info.ack_floor.stream_sequence + 1, info.delivered.stream_sequence);
         let mut found = Vec::new();
-        for _ in 0..MAX_LOOK {
+        for _ in 0..MAX_CHECKED {
             if next > last {
                 break;
             }
@@ -133,7 +133,7 @@ impl NatsBus {
             };
             next = stored.sequence + 1;
             if let Err(reason) = &stored.headers {
-                let cause = Stranding::Unreadable { reason: reason.clone() };
+                let cause = StrandedCause::Unreadable { reason: reason.clone() };
                 // The server looks at the place in the stream alone (`tests/it_bus/facts.rs`). Deleting would be advised as
                 // somebody else's termination.
                 let reply = format!("$JS.ACK.{stream}.{CONSUMER}.1.{}.1.0.0", stored.sequence);
@@ -145,12 +145,12 @@ impl NatsBus {
     }
 
     /// See [`crate::bus::Bus::peek`]. Messages whose headers no client reads are passed over.
-    pub(super) async fn look_at(&self, verb: &str, mut after: u64) -> Result<Option<Delivery>, Error> {
+    pub(super) async fn peek_message(&self, verb: &str, mut after: u64) -> Result<Option<Delivery>, Error> {
         loop {
             let query = json!({ "seq": after + 1, "next_by_subj": self.subjects.commands_of(verb) });
             let Some(stored) = self.stored(self.subjects.command_stream(), &query).await? else { return Ok(None) };
             if stored.headers.is_ok() {
-                return Ok(Some(self.redelivery(Queue::Commands, stored, 1, Peeked)));
+                return Ok(Some(self.redelivery(Queue::Commands, stored, 1, UnsettledAcker)));
             }
             after = stored.sequence;
         }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::event::rfc3339;
 
 /// How often the whole state is read again. The bucket has no markers for keys that reach its `max_age`.
-const REREAD: Duration = Duration::from_hours(1);
+const REREAD_INTERVAL: Duration = Duration::from_hours(1);
 /// Longest time to read the whole state.
 const READ: Duration = Duration::from_secs(30);
 
@@ -39,7 +39,7 @@ impl NatsBus {
             loop {
                 let ended = tokio::select! {
                     ended = bus.apply_changes(&mut messages) => ended,
-                    () = clock.sleep(REREAD) => "the whole state is due to be read".to_owned(),
+                    () = clock.sleep(REREAD_INTERVAL) => "the whole state is due to be read".to_owned(),
                     () = stop.cancelled() => return,
                 };
                 tracing::debug!("the watch of cancellations and pauses starts over: {ended}");
@@ -68,7 +68,7 @@ impl NatsBus {
         match self.change(message) {
             Some(Change::Cancelled(cancellation)) => {
                 self.control.cancel(cancellation.clone());
-                self.hasten(&cancellation).await;
+                self.deliver_now(&cancellation).await;
             }
             Some(Change::Withdrawn(cancellation)) => self.control.withdraw(&cancellation),
             Some(Change::Paused(target)) => self.control.set_paused(&target, true),
@@ -126,7 +126,7 @@ impl NatsBus {
 
     /// A cancelled command that waits in a schedule need not wait for its time: of all workers that see the
     /// cancellation, one moves the schedule to now. Then the command is delivered and ends.
-    pub(super) async fn hasten(&self, cancellation: &Cancellation) {
+    pub(super) async fn deliver_now(&self, cancellation: &Cancellation) {
         let stream = self.subjects.waiting_stream();
         let wanted = self.subjects.schedules_of(cancellation);
         let moved = async {

@@ -197,7 +197,7 @@ mod tests {
             revision: "default".to_owned(),
             parts: Vec::new(),
             moved: vec!["namespace shop".to_owned()],
-            residue: Vec::new(),
+            leftovers: Vec::new(),
             findings: Vec::new(),
             gate: None,
             dry_run: false,

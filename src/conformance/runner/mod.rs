@@ -22,8 +22,8 @@ use super::traffic::TrafficDriver;
 use super::verdict::{self, Profile};
 use crate::clock::Clock;
 use crate::guard::{Guard, Stop};
-use crate::notice::{Notice, Notices};
 use crate::progress::{Progress, Step};
+use crate::task_event::{TaskEvent, TaskEvents};
 use namespaces::Namespaces;
 
 /// How the target's pods are in the mesh.
@@ -81,7 +81,7 @@ pub struct Context<'a> {
     /// Asked before each write and each request.
     pub guard: &'a Guard,
     /// Takes the events.
-    pub notices: &'a dyn Notices,
+    pub events: &'a dyn TaskEvents,
     /// Takes steps for watchers.
     pub progress: &'a dyn Progress,
     /// Time.
@@ -202,7 +202,7 @@ impl Run<'_> {
         self.cx.step("run", done, total, format!("{} {}", case.case_id, case.status.as_str()));
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let event = CaseEvent { run: self.info.clone(), case, done: number(done), total: number(total) };
-        Ok(self.cx.notices.tell(Notice::ConformanceCase(Box::new(event))).await?)
+        Ok(self.cx.events.publish(TaskEvent::ConformanceCase(Box::new(event))).await?)
     }
 
     async fn finish(
@@ -245,10 +245,10 @@ impl Run<'_> {
 async fn publish(cx: &Context<'_>, report: &RunReport) -> Result<(), Error> {
     for spec in &report.specs {
         let event = SpecEvent { run: report.run.clone(), spec: spec.clone() };
-        cx.notices.tell(Notice::ConformanceSpec(Box::new(event))).await?;
+        cx.events.publish(TaskEvent::ConformanceSpec(Box::new(event))).await?;
     }
     let event = SummaryEvent { run: report.run.clone(), specs: report.specs.clone(), summary: report.summary.clone() };
-    Ok(cx.notices.tell(Notice::ConformanceSummary(Box::new(event))).await?)
+    Ok(cx.events.publish(TaskEvent::ConformanceSummary(Box::new(event))).await?)
 }
 
 /// The suite as reports name it.

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::discover::{self, DiscoverParams};
 use super::objects::{Changes, Objects};
 use crate::cluster::Cluster;
-use crate::notice::{Changed, Discovered, Lost, Notice};
 use crate::observe::changes::{Difference, LOST_AFTER_S, Tracker};
 use crate::observe::instance::{Instance, InstanceKind, State};
 use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext, watches};
+use crate::task_event::{Changed, Discovered, Lost, TaskEvent};
 
 /// Servers in one event: about 1 KB each.
 const MOST: usize = 100;
@@ -195,7 +195,7 @@ impl<'a> Watched<'a> {
             let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
             // A server that is away counts as lost later: it is looked for again then.
             due = self.tracker.has_absent().then(|| Instant::now() + ABSENT);
-            self.tell(difference).await?;
+            self.publish(difference).await?;
             self.step();
         }
     }
@@ -225,25 +225,25 @@ impl<'a> Watched<'a> {
             let first = number == 0;
             let unread = if first { unread.clone() } else { Vec::new() };
             let discovered = Discovered { first, instances: part.to_vec(), unread };
-            self.cx.notices.tell(Notice::Discovered(discovered)).await?;
+            self.cx.events.publish(TaskEvent::Discovered(discovered)).await?;
         }
         self.step();
         Ok(())
     }
 
-    async fn tell(&mut self, difference: Difference) -> Result<(), Error> {
+    async fn publish(&mut self, difference: Difference) -> Result<(), Error> {
         self.report.discovered += difference.discovered.len();
         self.report.changed += difference.changed.len();
         self.report.lost += difference.lost.len();
         for part in difference.lost.chunks(MOST) {
-            self.cx.notices.tell(Notice::Lost(Lost { instances: part.to_vec() })).await?;
+            self.cx.events.publish(TaskEvent::Lost(Lost { instances: part.to_vec() })).await?;
         }
         for part in difference.changed.chunks(MOST) {
-            self.cx.notices.tell(Notice::Changed(Changed { changes: part.to_vec() })).await?;
+            self.cx.events.publish(TaskEvent::Changed(Changed { changes: part.to_vec() })).await?;
         }
         for part in difference.discovered.chunks(MOST) {
             let discovered = Discovered { first: false, instances: part.to_vec(), unread: Vec::new() };
-            self.cx.notices.tell(Notice::Discovered(discovered)).await?;
+            self.cx.events.publish(TaskEvent::Discovered(discovered)).await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use serde_json::Value;
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::facts::{self, list};
 use super::mesh_run::MeshRun;
 use super::rendered_chart::Part;
@@ -125,8 +125,8 @@ impl Precheck {
         if fatal {
             return Ok(findings);
         }
-        let conduct = Conduct { dry_run: true, ..Conduct::default() };
-        let work = MeshRun::new(cx, cluster, &self.charts, request, &conduct);
+        let common = CommonParams { dry_run: true, ..CommonParams::default() };
+        let work = MeshRun::new(cx, cluster, &self.charts, request, &common);
         let parts = match work.render(facts, plan.steps).await {
             Ok(parts) => parts,
             Err(Error::Chart(error)) => {

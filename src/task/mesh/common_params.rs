@@ -9,7 +9,7 @@ use crate::task::DURATION;
 
 /// Parameters of the verbs that install and upgrade, flattened into their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Conduct {
+pub struct CommonParams {
     /// How long each part may take to become ready, such as `5m`; `0s` does not wait.
     #[serde(with = "humantime_serde", default = "five_minutes")]
     #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
@@ -29,7 +29,7 @@ pub(super) const fn five_minutes() -> Duration {
     Duration::from_mins(5)
 }
 
-impl Default for Conduct {
+impl Default for CommonParams {
     fn default() -> Self {
         Self { wait: five_minutes(), dry_run: false, adopt: false, force: false }
     }

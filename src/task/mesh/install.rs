@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::mesh_run::MeshRun;
 use super::report::MeshReport;
 use super::{LEASE, facts};
@@ -41,7 +41,7 @@ pub struct InstallParams {
     pub prune_components: bool,
     /// How to go about it.
     #[serde(flatten)]
-    pub conduct: Conduct,
+    pub common: CommonParams,
 }
 
 impl Task for Install {
@@ -67,7 +67,7 @@ impl Task for Install {
         InstallParams {
             mesh: Request { profile: Profile::Minimal, ..Request::of(version) },
             prune_components: false,
-            conduct: Conduct::default(),
+            common: CommonParams::default(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Task for Install {
         let facts = facts::read(&cluster).await?;
         let mut plan = mesh::plan(&params.mesh, &facts);
         plan.findings.extend(mesh::side_effects(&params.mesh, &facts, &plan));
-        let mut work = MeshRun::new(cx, &cluster, &self.charts, &params.mesh, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &params.mesh, &params.common);
         let done = work.run(&facts, plan, params.prune_components).await;
         work.report.end(done)
     }

@@ -98,7 +98,7 @@ pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, Clu
 }
 
 /// Namespaces with a label of the mesh, without the worker's own, which is created with `istio-injection=disabled`.
-pub(super) async fn labelled(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+pub(super) async fn with_mesh_labels(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
     let marked = |namespace: &Value| {
         let labels = usage::labels(namespace);
         ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"].iter().any(|key| labels.contains_key(*key))
@@ -196,9 +196,9 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     for (kind, names) in kinds {
         left.push(format!("{kind}: {}", names.join(", ")));
     }
-    let labelled = labelled(cluster).await?;
-    if !labelled.is_empty() {
-        left.push(format!("mesh labels on namespaces: {}", labelled.join(", ")));
+    let with_mesh_labels = with_mesh_labels(cluster).await?;
+    if !with_mesh_labels.is_empty() {
+        left.push(format!("mesh labels on namespaces: {}", with_mesh_labels.join(", ")));
     }
     let made = list(cluster, "apps/v1", "Deployment", Some("gateway.istio.io/managed")).await?;
     let text = |object: &Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();

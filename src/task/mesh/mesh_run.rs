@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::core::DynamicObject;
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::prefixed_progress::PrefixedProgress;
 use super::rendered_chart::{self, Part};
 use super::report::{MeshReport, PartReport};
@@ -26,7 +26,7 @@ pub(super) struct MeshRun<'a> {
     pub cluster: &'a Cluster,
     charts: &'a Charts,
     pub request: &'a Request,
-    pub conduct: &'a Conduct,
+    pub common: &'a CommonParams,
     pub report: MeshReport,
 }
 
@@ -36,17 +36,17 @@ impl<'a> MeshRun<'a> {
         cluster: &'a Cluster,
         charts: &'a Charts,
         request: &'a Request,
-        conduct: &'a Conduct,
+        common: &'a CommonParams,
     ) -> Self {
         let mut report = MeshReport::new(request.revision_label().to_owned());
         report.version = Some(request.version.clone());
-        report.dry_run = conduct.dry_run;
-        Self { cx, cluster, charts, request, conduct, report }
+        report.dry_run = common.dry_run;
+        Self { cx, cluster, charts, request, common, report }
     }
 
     /// A run for the same request with another guard or other waits, and a report of its own.
-    pub fn fork<'b>(&'b self, cx: &'b TaskContext, conduct: &'b Conduct) -> MeshRun<'b> {
-        MeshRun::new(cx, self.cluster, self.charts, self.request, conduct)
+    pub fn fork<'b>(&'b self, cx: &'b TaskContext, common: &'b CommonParams) -> MeshRun<'b> {
+        MeshRun::new(cx, self.cluster, self.charts, self.request, common)
     }
 
     /// Executes the whole plan. `prune_components` consents to the deletion of parts that the request no longer has.
@@ -60,7 +60,7 @@ impl<'a> MeshRun<'a> {
         self.admit(Self::overlaps(facts, &parts))?;
         self.admit(self.unread(facts, &parts))?;
         self.admit(self.obstacles(&parts).await?)?;
-        if !self.conduct.dry_run {
+        if !self.common.dry_run {
             self.rehearse(&parts).await?;
         }
         self.apply(parts).await?;
@@ -100,7 +100,7 @@ impl<'a> MeshRun<'a> {
 
     /// Ends the work with the objects that would fail, before anything is written.
     async fn rehearse(&mut self, parts: &[Part]) -> Result<(), Error> {
-        let tried = rehearsal::rehearse(self.cx, self.cluster, self.request, self.conduct.adopt, parts).await?;
+        let tried = rehearsal::rehearse(self.cx, self.cluster, self.request, self.common.adopt, parts).await?;
         let Some(failures) = tried else { return Ok(()) };
         self.report.parts.extend(failures.parts);
         let message = "nothing was written: the API server would refuse the named objects";
@@ -111,7 +111,7 @@ impl<'a> MeshRun<'a> {
     /// Keeps findings for the report, and ends the work where one of them refuses it.
     pub fn admit(&mut self, findings: Vec<Finding>) -> Result<(), Error> {
         let adopted = |it: Finding| match it.check.as_str() {
-            "owner" if self.conduct.adopt => {
+            "owner" if self.common.adopt => {
                 let message = format!(
                     "{}: taken over; removing it with that tool from now on would remove what is this worker's",
                     it.message
@@ -121,7 +121,7 @@ impl<'a> MeshRun<'a> {
             _ => it,
         };
         let findings: Vec<_> = findings.into_iter().map(adopted).collect();
-        let refused = findings.iter().any(|it| it.refuses(self.conduct.force));
+        let refused = findings.iter().any(|it| it.refuses(self.common.force));
         self.report.findings.extend(findings.iter().cloned());
         if refused { Err(mesh::Error::Refused { findings }.into()) } else { Ok(()) }
     }
@@ -170,7 +170,7 @@ impl<'a> MeshRun<'a> {
         for (index, part) in parts.into_iter().enumerate() {
             let label = format!("{} ({} of {total})", part.title(), index + 1);
             self.cx.step("apply", index, total, label.clone());
-            match part.apply(self.cx, self.cluster, self.request, self.conduct, &label).await {
+            match part.apply(self.cx, self.cluster, self.request, self.common, &label).await {
                 Ok(done) => self.report.parts.push(done),
                 Err((error, done)) => {
                     self.report.parts.push(done);
@@ -184,7 +184,7 @@ impl<'a> MeshRun<'a> {
     /// Deletes a part that this worker has installed.
     pub async fn remove(&mut self, part: &Installed) -> Result<(), Error> {
         let (cx, cluster) = (self.cx, self.cluster);
-        remove(cx, cluster, self.conduct.dry_run, self.conduct.wait, part, &mut self.report).await
+        remove(cx, cluster, self.common.dry_run, self.common.wait, part, &mut self.report).await
     }
 }
 

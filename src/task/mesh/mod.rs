@@ -21,7 +21,7 @@ mod upgrade;
 mod validator;
 
 pub use check::{Precheck, PrecheckParams, PrecheckReport};
-pub use common_params::Conduct;
+pub use common_params::CommonParams;
 pub use install::{Install, InstallParams};
 pub use report::{MeshReport, PartReport};
 pub use status::{Status, StatusParams, StatusReport};

@@ -100,10 +100,10 @@ async fn new_pods(cluster: &Cluster, part: &Part) -> Result<Vec<DynamicObject>, 
 /// Whether a failed dry run says that the write fails too.
 fn counts(line: &ObjectReport, problem: &Problem) -> bool {
     // A webhook with side effects cannot be tried.
-    let untried = problem.message.contains("does not support dry run");
+    let unsupported = problem.message.contains("does not support dry run");
     // A binding is refused where its role does not exist yet and the worker may not grant every role.
     let binding = line.object.kind.ends_with("RoleBinding") && problem.message.contains("not found");
-    !untried && !binding
+    !unsupported && !binding
 }
 
 fn kind_of(object: &DynamicObject) -> Option<(String, String)> {

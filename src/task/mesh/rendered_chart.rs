@@ -4,7 +4,7 @@
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::prefixed_progress::PrefixedProgress;
 use super::report::PartReport;
 use crate::chart::{Chart, Charts, Release};
@@ -135,18 +135,18 @@ impl Part {
         }
     }
 
-    fn options(&self, cx: &TaskContext, request: &Request, conduct: &Conduct) -> ApplyOptions {
-        let waits = !conduct.dry_run && !conduct.wait.is_zero();
+    fn options(&self, cx: &TaskContext, request: &Request, common: &CommonParams) -> ApplyOptions {
+        let waits = !common.dry_run && !common.wait.is_zero();
         ApplyOptions {
             family: Family::Mesh,
             namespace: Some(self.step.namespace.clone()),
             create_namespace: true,
-            dry_run: conduct.dry_run,
+            dry_run: common.dry_run,
             prune: true,
-            force: conduct.adopt,
-            adopt: conduct.adopt,
+            force: common.adopt,
+            adopt: common.adopt,
             recreate: false,
-            wait: waits.then_some(conduct.wait),
+            wait: waits.then_some(common.wait),
             generation: cx.generation,
             origin: Some(serde_json::to_value(self.origin(request)).unwrap_or(Value::Null)),
         }
@@ -164,8 +164,8 @@ impl Part {
         adopt: bool,
         objects: Vec<DynamicObject>,
     ) -> Result<(), (Error, Box<PartReport>)> {
-        let conduct = Conduct { dry_run: true, adopt, ..Conduct::default() };
-        let options = ApplyOptions { prune: false, ..self.options(cx, request, &conduct) };
+        let common = CommonParams { dry_run: true, adopt, ..CommonParams::default() };
+        let options = ApplyOptions { prune: false, ..self.options(cx, request, &common) };
         match apply::apply(cluster, &self.installation(), objects, &options, &cx.guard, &()).await {
             Ok(_) => Ok(()),
             Err(failure) => {
@@ -186,12 +186,12 @@ impl Part {
         cx: &TaskContext,
         cluster: &Cluster,
         request: &Request,
-        conduct: &Conduct,
+        common: &CommonParams,
         label: &str,
     ) -> Result<PartReport, (Error, PartReport)> {
         let mut report = self.report();
         let progress = PrefixedProgress::new(&cx.progress, label);
-        let options = self.options(cx, request, conduct);
+        let options = self.options(cx, request, common);
         let waits = options.wait.is_some();
         let injectors = if waits { self.injectors() } else { Vec::new() };
         let installation = self.installation();
@@ -205,7 +205,7 @@ impl Part {
             }
         }
         let injected: Result<(), ClusterError> =
-            wait::until_injected(cluster, &injectors, conduct.wait, &cx.guard, &progress).await;
+            wait::until_injected(cluster, &injectors, common.wait, &cx.guard, &progress).await;
         report.ready = waits && injected.is_ok();
         match injected {
             Ok(()) => Ok(report),

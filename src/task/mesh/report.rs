@@ -24,7 +24,7 @@ pub struct MeshReport {
     pub moved: Vec<String>,
     /// Leftovers of Istio in the cluster, one line for each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub residue: Vec<String>,
+    pub leftovers: Vec<String>,
     /// Findings of the checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -87,7 +87,7 @@ impl MeshReport {
             revision,
             parts: Vec::new(),
             moved: Vec::new(),
-            residue: Vec::new(),
+            leftovers: Vec::new(),
             findings: Vec::new(),
             gate: None,
             dry_run: false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::facts::{self, list};
 use super::{admission, leftovers, rendered_chart};
 use crate::chart::Charts;
@@ -216,9 +216,9 @@ impl Status {
     ) -> Result<Vec<ObjectReport>, Error> {
         let origin = &installed.origin;
         let part = rendered_chart::render(&self.charts, PlannedChart::of(origin), &facts.kubernetes, None).await?;
-        let conduct = Conduct { dry_run: true, wait: Duration::ZERO, ..Conduct::default() };
+        let common = CommonParams { dry_run: true, wait: Duration::ZERO, ..CommonParams::default() };
         let request = origin.request.as_deref().cloned().unwrap_or_else(|| Request::of(origin.version.clone()));
-        let report = match part.apply(cx, cluster, &request, &conduct, "drift").await {
+        let report = match part.apply(cx, cluster, &request, &common, "drift").await {
             Ok(report) | Err((_, report)) => report,
         };
         let mut drift: Vec<_> =

@@ -226,9 +226,9 @@ async fn uninstall(work: &mut Removing<'_>, params: &UninstallParams, facts: &Ob
     }
     // What a purge would leave is not seen before it is done.
     if params.tags.is_empty() && !(params.purge && params.dry_run) {
-        work.report.residue = leftovers::find(work.cluster).await?;
+        work.report.leftovers = leftovers::find(work.cluster).await?;
         let now = if work.dry_run { facts.clone() } else { facts::read(work.cluster).await? };
-        work.report.residue.extend(leftovers::orphans(work.cluster, &now).await?);
+        work.report.leftovers.extend(leftovers::orphans(work.cluster, &now).await?);
     }
     Ok(())
 }
@@ -284,7 +284,7 @@ async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
         let text = format!("with the CRDs go all objects of their kinds: {}", lost.join("; "));
         work.report.findings.push(mesh::Finding::new(Severity::Warning, "purge", text));
     }
-    for namespace in leftovers::labelled(work.cluster).await? {
+    for namespace in leftovers::with_mesh_labels(work.cluster).await? {
         let Ok(name) = Namespace::try_from(namespace) else { continue };
         let text = format!("namespace {name}, without its mesh labels");
         let params = LabelParams { force: true, dry_run: work.dry_run, ..LabelParams::of(name, Mode::None) };
@@ -300,7 +300,7 @@ async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
     }
     let line = PartReport {
         component: Component::Base,
-        name: "residue".to_owned(),
+        name: "leftovers".to_owned(),
         installation: "istio-residue".to_owned(),
         version: None,
         ready: false,

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::mesh_run::MeshRun;
 use super::report::MeshReport;
 use super::{LEASE, facts};
@@ -79,7 +79,7 @@ pub struct UpgradeParams {
     pub gate: Option<UpgradeGate>,
     /// How to go about it.
     #[serde(flatten)]
-    pub conduct: Conduct,
+    pub common: CommonParams,
 }
 
 fn default_revision() -> String {
@@ -132,7 +132,7 @@ impl Task for Upgrade {
             rollback: false,
             batch: five(),
             gate: None,
-            conduct: Conduct::default(),
+            common: CommonParams::default(),
         }
     }
 
@@ -146,7 +146,7 @@ impl Task for Upgrade {
         cx.step("plan", 0, 0, "reading the state of the cluster");
         let facts = facts::read(&cluster).await?;
         let request = params.request(&facts)?;
-        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.conduct);
+        let mut work = MeshRun::new(cx, &cluster, &self.charts, &request, &params.common);
         let done = match params.strategy {
             Strategy::InPlace => in_place(&mut work, &facts, &params).await,
             Strategy::Canary => Box::pin(Canary::new(&params, &request, facts).run(&mut work)).await,
@@ -196,7 +196,7 @@ async fn in_place(work: &mut MeshRun<'_>, facts: &ObservedMesh, params: &Upgrade
     let until = params.until.unwrap_or(Stage::ControlPlane);
     let plan = mesh::plan(work.request, facts);
     work.run(facts, plan, false).await?;
-    if params.conduct.dry_run {
+    if params.common.dry_run {
         return preview::in_place(work, until, params.batch).await;
     }
     let revision = work.request.revision_label();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::common_params::Conduct;
+use super::common_params::CommonParams;
 use super::rendered_chart;
 use super::uninstall::Removing;
 use crate::mesh::{Component, Finding, Installed, ObservedMesh, PlannedChart, Request, Severity, Version};
@@ -43,10 +43,10 @@ pub(super) async fn hand_over(
     };
     work.report.findings.push(Finding::new(Severity::Info, "validator", message));
     let request = Request::of(base.version.clone());
-    let conduct = Conduct { dry_run: work.dry_run, wait: work.wait, ..Conduct::default() };
+    let common = CommonParams { dry_run: work.dry_run, wait: work.wait, ..CommonParams::default() };
     let part = rendered_chart::render(work.charts, step, &facts.kubernetes, None).await?;
     let label = part.title();
-    match part.apply(work.cx, work.cluster, &request, &conduct, &label).await {
+    match part.apply(work.cx, work.cluster, &request, &common, &label).await {
         Ok(done) => {
             work.report.parts.push(done);
             Ok(())

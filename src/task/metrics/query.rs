@@ -135,33 +135,33 @@ impl Task for Query {
         let store =
             Store::open(cx, (params.connection.as_deref(), params.service.as_ref()), InstanceKind::Prometheus).await?;
         let wanted = if params.signals.is_empty() { ALL.to_vec() } else { params.signals.clone() };
-        let mut asked = Asked { store: &store, params: &params, signals: Vec::new(), warnings: Vec::new() };
+        let mut queries = SignalQueries { store: &store, params: &params, signals: Vec::new(), warnings: Vec::new() };
         if wanted.contains(&SignalKind::Rate) || wanted.contains(&SignalKind::Errors) {
-            asked.requests(&wanted).await?;
+            queries.requests(&wanted).await?;
         }
         cx.guard.check()?;
         if wanted.contains(&SignalKind::Latency) {
-            asked.latency().await?;
+            queries.latency().await?;
         }
         cx.guard.check()?;
         if wanted.contains(&SignalKind::Tcp) {
-            asked.tcp("tcp-sent", TcpMetric::Sent).await?;
-            asked.tcp("tcp-received", TcpMetric::Received).await?;
+            queries.tcp("tcp-sent", TcpMetric::Sent).await?;
+            queries.tcp("tcp-received", TcpMetric::Received).await?;
         }
         cx.guard.check()?;
-        let Asked { signals, warnings, .. } = asked;
+        let SignalQueries { signals, warnings, .. } = queries;
         Ok(Outcome::Unchanged(QueryReport { store: store.address.clone(), signals, warnings }))
     }
 }
 
-struct Asked<'a> {
+struct SignalQueries<'a> {
     store: &'a Store,
     params: &'a QueryParams,
     signals: Vec<Signal>,
     warnings: Vec<String>,
 }
 
-impl Asked<'_> {
+impl SignalQueries<'_> {
     fn matchers(&self) -> Matchers {
         Matchers::of(&self.params.of, &self.store.scope)
     }

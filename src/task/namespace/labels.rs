@@ -24,7 +24,7 @@ const MESH: [&str; 3] = [INJECTION, REVISION, AMBIENT];
 
 /// What a command asks of a namespace.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct LabelRequest<'a> {
     /// How it takes part.
     pub mode: &'a Mode,
     /// For [`Mode::Revision`].
@@ -46,39 +46,39 @@ pub struct Plan {
     pub after: BTreeMap<String, String>,
     /// Labels to be changed that others have set.
     pub conflicts: Vec<FieldConflict>,
-    /// A merge patch of `metadata`; none when all is as asked.
+    /// A merge patch of `metadata`; none when all labels are as requested.
     pub metadata: Option<Value>,
     /// The note of the restart that is due.
     pub due: Option<String>,
 }
 
-/// Plans the way from the live namespace (null when there is none) to what is asked.
-pub fn plan(live: &Value, asked: Asked<'_>) -> Plan {
+/// Plans the way from the live namespace (null when there is none) to what is requested.
+pub fn plan(live: &Value, request: LabelRequest<'_>) -> Plan {
     let labels = &live["metadata"]["labels"];
     let before: BTreeMap<_, _> =
         MESH.iter().filter_map(|key| Some(((*key).to_owned(), labels[*key].as_str()?.to_owned()))).collect();
     let after: BTreeMap<_, _> =
-        wanted(asked).into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        wanted(request).into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let changes: BTreeMap<_, _> =
         MESH.into_iter().filter(|key| before.get(*key) != after.get(*key)).map(|key| (key, after.get(key))).collect();
     let conflicts = changes.keys().flat_map(|key| owners(live, key)).collect();
 
-    let mut due = asked.restart.and(live["metadata"]["annotations"][RESTART].as_str());
-    let mut annotations = json!({FENCE: asked.fence.to_string()});
+    let mut due = request.restart.and(live["metadata"]["annotations"][RESTART].as_str());
+    let mut annotations = json!({FENCE: request.fence.to_string()});
     let mut write = live.is_null() || !changes.is_empty();
-    if let Some(generation) = asked.generation.filter(|own| stored(live, GENERATION).is_none_or(|it| it < *own)) {
+    if let Some(generation) = request.generation.filter(|own| stored(live, GENERATION).is_none_or(|it| it < *own)) {
         annotations[GENERATION] = generation.to_string().into();
         write = true;
     }
     if !live.is_null()
         && !changes.is_empty()
-        && let Some(note) = asked.restart
+        && let Some(note) = request.restart
     {
         annotations[RESTART] = note.into();
         due = Some(note);
     }
     // Who finishes the restart of another holder of the lease says so before the first workload.
-    write |= due.is_some() && stored(live, FENCE).is_none_or(|it| it < asked.fence);
+    write |= due.is_some() && stored(live, FENCE).is_none_or(|it| it < request.fence);
     let metadata = write.then(|| {
         let mut metadata = json!({"labels": changes, "annotations": annotations});
         if let Some(version) = live["metadata"]["resourceVersion"].as_str() {
@@ -94,11 +94,11 @@ pub fn stored(live: &Value, annotation: &str) -> Option<u64> {
     live["metadata"]["annotations"][annotation].as_str()?.parse().ok()
 }
 
-fn wanted(asked: Asked<'_>) -> Option<(&'static str, &str)> {
-    match asked.mode {
+fn wanted(request: LabelRequest<'_>) -> Option<(&'static str, &str)> {
+    match request.mode {
         Mode::Enabled => Some((INJECTION, "enabled")),
         Mode::Disabled => Some((INJECTION, "disabled")),
-        Mode::Revision => asked.revision.map(|revision| (REVISION, revision)),
+        Mode::Revision => request.revision.map(|revision| (REVISION, revision)),
         Mode::Ambient => Some((AMBIENT, "ambient")),
         Mode::None => None,
     }
@@ -119,7 +119,8 @@ fn owners(live: &Value, label: &str) -> Vec<FieldConflict> {
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'_> = Asked { mode: &Mode::Enabled, revision: None, restart: None, generation: None, fence: 7 };
+    const REQUEST: LabelRequest<'_> =
+        LabelRequest { mode: &Mode::Enabled, revision: None, restart: None, generation: None, fence: 7 };
 
     #[allow(clippy::needless_pass_by_value, reason = "tests write the data in place")]
     fn live(labels: Value, annotations: Value, owned: &[(&str, &str)]) -> Value {
@@ -142,7 +143,7 @@ mod tests {
             (Mode::Ambient, None, json!({INJECTION: null, REVISION: null, AMBIENT: "ambient"})),
             (Mode::None, None, json!({INJECTION: null, REVISION: null, AMBIENT: null})),
         ] {
-            let plan = plan(&live(all.clone(), json!({}), &[]), Asked { mode: &mode, revision, ..ASKED });
+            let plan = plan(&live(all.clone(), json!({}), &[]), LabelRequest { mode: &mode, revision, ..REQUEST });
             let metadata = plan.metadata.unwrap();
             assert_eq!(metadata, json!({"labels": labels, "annotations": {FENCE: "7"}, "resourceVersion": "42"}));
             assert_eq!((plan.before.len(), plan.after.len()), (3, usize::from(mode != Mode::None)));
@@ -150,10 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_when_all_is_as_asked() {
+    fn nothing_is_written_when_labels_are_as_requested() {
         let live = live(json!({INJECTION: "enabled"}), json!({FENCE: "3", GENERATION: "5"}), &[("kubectl", INJECTION)]);
-        let asked = Asked { restart: Some("now"), generation: Some(5), ..ASKED };
-        let plan = plan(&live, asked);
+        let request = LabelRequest { restart: Some("now"), generation: Some(5), ..REQUEST };
+        let plan = plan(&live, request);
         assert_eq!((plan.metadata, plan.due, plan.conflicts), (None, None, vec![]));
     }
 
@@ -161,7 +162,7 @@ mod tests {
     fn a_newer_generation_is_stored_even_if_nothing_else_changes() {
         let live = live(json!({INJECTION: "enabled"}), json!({GENERATION: "5"}), &[]);
         let annotations = |generation| {
-            plan(&live, Asked { generation, ..ASKED }).metadata.map(|metadata| metadata["annotations"].clone())
+            plan(&live, LabelRequest { generation, ..REQUEST }).metadata.map(|metadata| metadata["annotations"].clone())
         };
         assert_eq!(annotations(Some(6)), Some(json!({FENCE: "7", GENERATION: "6"})));
         assert_eq!(annotations(None), None);
@@ -175,7 +176,7 @@ mod tests {
             &[("kubectl-label", INJECTION), ("argocd", REVISION), (MANAGER, INJECTION), ("kubectl-label", "other")],
         );
         let managers = |mode: Mode, revision| {
-            let plan = plan(&live, Asked { mode: &mode, revision, ..ASKED });
+            let plan = plan(&live, LabelRequest { mode: &mode, revision, ..REQUEST });
             plan.conflicts.into_iter().map(|one| one.manager).collect::<Vec<_>>()
         };
         assert_eq!(managers(Mode::Enabled, None), ["kubectl-label", "argocd"]);
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_restart_is_noted_with_the_change_and_found_again() {
-        let restart = Asked { restart: Some("now"), ..ASKED };
+        let restart = LabelRequest { restart: Some("now"), ..REQUEST };
         let changed = plan(&live(json!({}), json!({}), &[]), restart);
         assert_eq!(changed.metadata.unwrap()["annotations"][RESTART], "now");
         assert_eq!(changed.due.as_deref(), Some("now"));
@@ -193,15 +194,15 @@ mod tests {
         let cut_short = live(json!({INJECTION: "enabled"}), json!({RESTART: "then", FENCE: "7"}), &[]);
         let found = plan(&cut_short, restart);
         assert_eq!((found.metadata, found.due.as_deref()), (None, Some("then")));
-        let by_the_next_holder = plan(&cut_short, Asked { fence: 8, ..restart });
+        let by_the_next_holder = plan(&cut_short, LabelRequest { fence: 8, ..restart });
         assert_eq!(by_the_next_holder.metadata.unwrap()["annotations"], json!({FENCE: "8"}));
         assert_eq!(by_the_next_holder.due.as_deref(), Some("then"));
-        assert_eq!(plan(&cut_short, ASKED).due, None);
+        assert_eq!(plan(&cut_short, REQUEST).due, None);
     }
 
     #[test]
     fn a_new_namespace_has_nothing_to_restart() {
-        let plan = plan(&Value::Null, Asked { restart: Some("now"), ..ASKED });
+        let plan = plan(&Value::Null, LabelRequest { restart: Some("now"), ..REQUEST });
         let labels = json!({INJECTION: "enabled"});
         assert_eq!(plan.metadata.unwrap(), json!({"labels": labels, "annotations": {FENCE: "7"}}));
         assert_eq!(plan.due, None);

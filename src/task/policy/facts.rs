@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::desired::Policy;
 use super::params::Of;
-use super::wanted::Policy;
 use crate::analysis::istio::pod::has_ended;
 use crate::cluster::{self, Cluster};
 use crate::task::istio_api::{NETWORKING, SECURITY, newest};

@@ -1,10 +1,10 @@
 //! `policy.apply` and `policy.remove`: which connections and which requests workloads take, by Istio's
 //! `PeerAuthentication` and `AuthorizationPolicy`.
 
+mod desired;
 mod facts;
-mod judge;
 mod params;
-mod wanted;
+mod preflight;
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use super::{Error, Failure, Outcome, Task, TaskContext, objects_ended};
 use crate::cluster::delete::{self, DeleteOptions};
 use crate::cluster::{self, ApplyOptions, Family, ObjectReport, ObjectsReport, apply};
-use wanted::Policy;
+use desired::Policy;
 
 pub use params::{Access, Action, ApplyParams, Kind, Mode, Mtls, Of, PolicyReport, Preset, RemoveParams, Rule, Scope};
 
@@ -92,10 +92,11 @@ impl Task for Apply {
         };
         cx.step("plan", 0, 1, format!("looking at what {kind} {}/{} will meet", policy.namespace, policy.name));
         let facts = facts::read(&cluster, &policy).await.map_err(Error::from)?;
-        let mut warnings = judge::warnings(&policy, &facts);
-        let rivals = judge::rivals(&policy, &facts);
-        if !rivals.is_empty() {
-            let refusal = Refusal::Governed { subject: format!("mTLS of {}", policy.scope.told()), objects: rivals };
+        let mut warnings = preflight::warnings(&policy, &facts);
+        let conflicts = preflight::conflicts(&policy, &facts);
+        if !conflicts.is_empty() {
+            let refusal =
+                Refusal::Conflict { subject: format!("mTLS of {}", policy.scope.summary()), objects: conflicts };
             if !params.force {
                 return Err(Error::from(refusal).into());
             }
@@ -115,7 +116,7 @@ impl Task for Apply {
         let installation = installation(policy.kind, &policy.namespace, &policy.name);
         let done = apply::apply(&cluster, &installation, vec![object], &options, &cx.guard, &*cx.progress).await;
         let report = |done: ObjectsReport| PolicyReport {
-            holds: policy.told(),
+            holds: policy.summary(),
             warnings: warnings.clone(),
             dry_run: done.dry_run,
             objects: done.objects,
@@ -161,7 +162,7 @@ impl Task for Remove {
         };
         let name = params.scope.name(params.name.as_ref(), default)?;
         if params.scope.of != Of::Mesh && params.scope.namespace.is_none() {
-            return Err(wanted::wrong("scope.namespace", "name the namespace").into());
+            return Err(desired::wrong("scope.namespace", "name the namespace").into());
         }
         let namespace = params.scope.namespace();
         let cluster = cx.cluster().await?;
@@ -178,7 +179,11 @@ impl Task for Remove {
         let done = delete::delete(&cluster, &installation, None, &options, &cx.guard, &*cx.progress).await;
         let holds = json!(params.kind);
         let report = |done: ObjectsReport| PolicyReport {
-            holds: format!("{}: no policy {} {name} of ours", params.scope.told(), holds.as_str().unwrap_or_default()),
+            holds: format!(
+                "{}: no policy {} {name} of ours",
+                params.scope.summary(),
+                holds.as_str().unwrap_or_default()
+            ),
             warnings: Vec::new(),
             dry_run: done.dry_run,
             objects: done.objects,

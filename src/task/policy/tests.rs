@@ -169,7 +169,7 @@ fn strict_tells_who_will_be_refused() {
     };
     let strict = policy(&json!({"scope": namespace(), "mtls": {"mode": "strict"}}));
     assert_eq!(
-        judge::warnings(&strict, &facts),
+        preflight::warnings(&strict, &facts),
         [
             "1 pods have no proxy, so they are refused as clients and take plain text as servers: shop/old",
             "the kubelet's HTTP probes of 1 pods go through the proxy and are refused: shop/probed",
@@ -179,9 +179,9 @@ fn strict_tells_who_will_be_refused() {
         ]
     );
     let permissive = policy(&json!({"scope": namespace(), "mtls": {"mode": "permissive"}}));
-    assert_eq!(judge::warnings(&permissive, &facts).len(), 1, "only the closer policy");
+    assert_eq!(preflight::warnings(&permissive, &facts).len(), 1, "only the closer policy");
     let disable = policy(&json!({"scope": namespace(), "mtls": {"mode": "disable"}}));
-    assert!(judge::warnings(&disable, &facts)[0].contains("DestinationRule shop/good"));
+    assert!(preflight::warnings(&disable, &facts)[0].contains("DestinationRule shop/good"));
 }
 
 #[test]
@@ -195,10 +195,10 @@ fn the_oldest_of_two_for_the_same_wins_so_the_other_is_named() {
         ..Facts::default()
     };
     let whole = policy(&json!({"scope": namespace(), "mtls": {"mode": "strict"}}));
-    assert_eq!(judge::rivals(&whole, &facts), ["PeerAuthentication shop/strict"]);
+    assert_eq!(preflight::conflicts(&whole, &facts), ["PeerAuthentication shop/strict"]);
     let scope = json!({"of": "workload", "namespace": "shop", "labels": {"app": "web"}});
     let web = policy(&json!({"scope": scope, "name": "mine", "mtls": {"mode": "strict"}}));
-    assert_eq!(judge::rivals(&web, &facts), ["PeerAuthentication shop/web"]);
+    assert_eq!(preflight::conflicts(&web, &facts), ["PeerAuthentication shop/web"]);
 }
 
 #[test]
@@ -212,12 +212,12 @@ fn lists_tell_what_they_cannot_see() {
         ..Facts::default()
     };
     let access = json!({"action": "allow", "rules": [{"namespaces": ["shop"], "methods": ["GET"]}]});
-    let told = judge::warnings(&policy(&json!({"scope": namespace(), "name": "a", "access": access})), &facts);
-    assert_eq!(told.len(), 4, "{told:?}");
+    let warnings = preflight::warnings(&policy(&json!({"scope": namespace(), "name": "a", "access": access})), &facts);
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
     for (one, text) in
-        told.iter().zip(["shop/old", "PeerAuthentication shop/off", "Service shop/db port 80", "shop/others"])
+        warnings.iter().zip(["shop/old", "PeerAuthentication shop/off", "Service shop/db port 80", "shop/others"])
     {
-        assert!(one.ends_with(text), "{told:?}");
+        assert!(one.ends_with(text), "{warnings:?}");
     }
 }
 
@@ -230,16 +230,16 @@ fn who_is_locked_out_of_the_entry_and_of_ztunnels_pods_is_told() {
         ],
         ..Facts::default()
     };
-    let told = |scope: Value, access: Value| {
-        judge::warnings(&policy(&json!({"scope": scope, "name": "a", "access": access})), &facts)
+    let warnings = |scope: Value, access: Value| {
+        preflight::warnings(&policy(&json!({"scope": scope, "name": "a", "access": access})), &facts)
     };
     let mesh = json!({"of": "mesh"});
-    let nobody = told(mesh.clone(), json!({"action": "allow", "rules": []}));
+    let nobody = warnings(mesh.clone(), json!({"action": "allow", "rules": []}));
     assert!(nobody.len() == 1 && nobody[0].ends_with("gateways too: istio-system/ingress"), "{nobody:?}");
-    let known = told(mesh.clone(), json!({"action": "allow", "rules": [{"namespaces": ["shop"]}]}));
+    let known = warnings(mesh.clone(), json!({"action": "allow", "rules": [{"namespaces": ["shop"]}]}));
     assert_eq!(known.len(), 1, "{known:?}");
-    assert!(told(mesh.clone(), json!({"action": "allow", "rules": [{"ports": [80]}]})).is_empty());
-    assert!(told(mesh, json!({"action": "deny", "rules": [{"namespaces": ["shop"]}]})).is_empty());
-    let paths = told(namespace(), json!({"action": "deny", "rules": [{"paths": ["/admin*"]}]}));
+    assert!(warnings(mesh.clone(), json!({"action": "allow", "rules": [{"ports": [80]}]})).is_empty());
+    assert!(warnings(mesh, json!({"action": "deny", "rules": [{"namespaces": ["shop"]}]})).is_empty());
+    let paths = warnings(namespace(), json!({"action": "deny", "rules": [{"paths": ["/admin*"]}]}));
     assert!(paths.len() == 1 && paths[0].ends_with("because of this policy: shop/web"), "{paths:?}");
 }

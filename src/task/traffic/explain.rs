@@ -9,22 +9,22 @@ use super::spec::{Spec, catches_all};
 
 /// A sentence for each rule, and one for what no rule matches.
 pub fn rules(spec: &Spec) -> Vec<String> {
-    let mut told: Vec<_> = spec.rules.iter().map(|rule| sentence(spec, rule)).collect();
+    let mut sentences: Vec<_> = spec.rules.iter().map(|rule| sentence(spec, rule)).collect();
     if !spec.rules.is_empty() && !spec.rules.iter().any(catches_all) {
-        told.push(format!("other requests: to all of {}", spec.service));
+        sentences.push(format!("other requests: to all of {}", spec.service));
     }
     let breaker = spec.circuit_breaker.as_ref();
     if breaker.is_some() {
-        told.push(format!("all clients: circuit breaker for {}", spec.service));
+        sentences.push(format!("all clients: circuit breaker for {}", spec.service));
     }
-    told
+    sentences
 }
 
 fn sentence(spec: &Spec, rule: &Rule) -> String {
     let mut text = if catches_all(rule) {
         "every request: ".to_owned()
     } else {
-        format!("requests {}: ", rule.matches.iter().map(whom).collect::<Vec<_>>().join(", or "))
+        format!("requests {}: ", rule.matches.iter().map(matched).collect::<Vec<_>>().join(", or "))
     };
     if let Some(delay) = rule.fault.as_ref().and_then(|fault| fault.delay.as_ref()) {
         let _ = write!(text, "{} % {} late, ", delay.percent, format_duration(delay.fixed));
@@ -59,7 +59,7 @@ fn sentence(spec: &Spec, rule: &Rule) -> String {
     text
 }
 
-fn whom(one: &Match) -> String {
+fn matched(one: &Match) -> String {
     let named = |what: &str, name: &str, text: &Text| format!("{what} {name} {}", how(text));
     let mut parts: Vec<_> = one.headers.iter().map(|(name, text)| named("header", name, text)).collect();
     parts.extend(one.path.iter().map(|text| format!("path {}", how(text))));

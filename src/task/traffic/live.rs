@@ -19,7 +19,7 @@ pub struct Found {
     /// The subsets with their pods.
     pub subsets: Vec<SubsetReport>,
     /// Objects of others that decide about the same host for every client.
-    pub rivals: Vec<String>,
+    pub conflicts: Vec<String>,
     /// What may keep it from working as meant.
     pub warnings: Vec<String>,
     /// `spec` of our `DestinationRule`.
@@ -54,7 +54,7 @@ impl Look<'_> {
             }
         }
         self.own(&mut found).await?;
-        self.rivals(&mut found).await?;
+        self.conflicts(&mut found).await?;
         Ok(found)
     }
 
@@ -120,7 +120,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    async fn rivals(&self, found: &mut Found) -> Result<(), cluster::Error> {
+    async fn conflicts(&self, found: &mut Found) -> Result<(), cluster::Error> {
         for (version, name) in [
             (self.version, "VirtualService"),
             (self.version, "DestinationRule"),
@@ -147,7 +147,7 @@ impl Look<'_> {
         if namespace != self.namespace && (private || kind == "DestinationRule") {
             found.warnings.push(format!("clients in namespace {namespace} go by {object} instead"));
         } else {
-            found.rivals.push(object);
+            found.conflicts.push(object);
         }
     }
 }

@@ -138,10 +138,10 @@ impl Task for Apply {
             };
             found.push(look.look().await.map_err(Error::from)?);
         }
-        let warnings = judge(&params, &specs, &mut found)?;
+        let warnings = preflight(&params, &specs, &mut found)?;
         let report = TrafficReport {
             api_version: Some(version.to_owned()),
-            services: specs.iter().zip(&found).map(|(spec, found)| told(spec, found)).collect(),
+            services: specs.iter().zip(&found).map(|(spec, found)| service_report(spec, found)).collect(),
             warnings,
             dry_run: params.dry_run,
             gate: None,
@@ -165,7 +165,7 @@ impl Task for Apply {
 }
 
 /// Refuses, or warns where the command forces it.
-fn judge(params: &ApplyParams, specs: &[Spec], found: &mut [Found]) -> Result<Vec<String>, Error> {
+fn preflight(params: &ApplyParams, specs: &[Spec], found: &mut [Found]) -> Result<Vec<String>, Error> {
     let namespace = params.namespace.to_string();
     let mut warnings = Vec::new();
     for (spec, found) in specs.iter().zip(found) {
@@ -184,9 +184,9 @@ fn judge(params: &ApplyParams, specs: &[Spec], found: &mut [Found]) -> Result<Ve
                 .missing
                 .first()
                 .map(|service| Refusal::NoService { namespace: namespace.clone(), service: service.clone() }),
-            (!found.rivals.is_empty()).then(|| Refusal::Governed {
+            (!found.conflicts.is_empty()).then(|| Refusal::Conflict {
                 subject: format!("host {} in {namespace}", spec.service),
-                objects: found.rivals.clone(),
+                objects: found.conflicts.clone(),
             }),
             (!subsets.is_empty()).then_some(Refusal::NoPods { subsets }),
         ];
@@ -200,7 +200,7 @@ fn judge(params: &ApplyParams, specs: &[Spec], found: &mut [Found]) -> Result<Ve
     Ok(warnings)
 }
 
-fn told(spec: &Spec, found: &Found) -> ServiceReport {
+fn service_report(spec: &Spec, found: &Found) -> ServiceReport {
     ServiceReport { service: spec.service.clone(), subsets: found.subsets.clone(), rules: explain::rules(spec) }
 }
 

@@ -13,20 +13,21 @@ use crate::analysis::istio::protocol::{Protocol, of_service_port};
 pub fn warnings(spec: &Spec, service: &Value, namespace: &Value, proxies: bool) -> Vec<String> {
     let place = namespace["metadata"]["name"].as_str().unwrap_or_default();
     let name = format!("{place}/{}", spec.service);
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     if service["spec"]["type"] == "ExternalName" {
         let target = service["spec"]["externalName"].as_str().unwrap_or_default();
-        told.push(format!("Service {name} is another name for {target} and has no pods: rules for it may do nothing"));
+        warnings
+            .push(format!("Service {name} is another name for {target} and has no pods: rules for it may do nothing"));
     }
     if service["spec"]["clusterIP"] == "None" && (!spec.subsets.is_empty() || spec.load_balancer.is_some()) {
-        told.push(format!(
+        warnings.push(format!(
             "Service {name} is headless: its clients choose the pod, whatever subsets, weights and load balancing say"
         ));
     }
     let ports = service["spec"]["ports"].as_array().map_or(&[][..], Vec::as_slice);
     if !spec.rules.is_empty() && !ports.is_empty() && ports.iter().all(is_no_http) {
         let named: Vec<_> = ports.iter().map(|port| format!("{} {}", port["port"], protocol(port))).collect();
-        told.push(format!(
+        warnings.push(format!(
             "no port of Service {name} is HTTP by its name or appProtocol ({}): rules for requests do not touch them",
             named.join(", ")
         ));
@@ -36,14 +37,14 @@ pub fn warnings(spec: &Spec, service: &Value, namespace: &Value, proxies: bool) 
     let waypoint = label(service, "istio.io/use-waypoint").or_else(|| label(namespace, "istio.io/use-waypoint"));
     let read = waypoint.is_some_and(|waypoint| waypoint != "none");
     if ambient && !read && !spec.rules.is_empty() {
-        told.push(format!(
+        warnings.push(format!(
             "namespace {place} is in ambient mode, where only a waypoint reads requests, and Service {name} has none: set \
              the label istio.io/use-waypoint"
         ));
     } else if !ambient && !proxies {
-        told.push(format!("no pod in namespace {place} has a proxy; rules work in the proxies of clients only"));
+        warnings.push(format!("no pod in namespace {place} has a proxy; rules work in the proxies of clients only"));
     }
-    told
+    warnings
 }
 
 fn protocol(port: &Value) -> &str {
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
     use crate::task::traffic::Rule;
 
-    fn told(service: &Value, labels: &Value) -> String {
+    fn joined(service: &Value, labels: &Value) -> String {
         let namespace = json!({"metadata": {"name": "shop", "labels": labels}});
         let mut spec = Spec::of("web", vec![Rule::default()]);
         spec.subsets.insert("v1".to_owned(), [].into());
@@ -77,24 +78,24 @@ mod tests {
         for plain in
             [ports(&["http"]), ports(&["web"]), ports(&["redis", "http-x"]), json!({"spec": {"ports": [{"port": 1}]}})]
         {
-            assert_eq!(told(&plain, &json!({})), "", "{plain}");
+            assert_eq!(joined(&plain, &json!({})), "", "{plain}");
         }
-        assert!(told(&ports(&["redis", "tcp-x"]), &json!({})).contains("(80 redis, 80 tcp-x)"));
+        assert!(joined(&ports(&["redis", "tcp-x"]), &json!({})).contains("(80 redis, 80 tcp-x)"));
         let mut over = ports(&["http"]);
         over["spec"]["ports"][0]["appProtocol"] = json!("tcp");
-        assert!(told(&over, &json!({})).contains("(80 tcp)"));
-        assert!(told(&json!({"spec": {"clusterIP": "None"}}), &json!({})).contains("headless"));
+        assert!(joined(&over, &json!({})).contains("(80 tcp)"));
+        assert!(joined(&json!({"spec": {"clusterIP": "None"}}), &json!({})).contains("headless"));
         let external = json!({"spec": {"type": "ExternalName", "externalName": "a.example"}});
-        assert!(told(&external, &json!({})).contains("another name for a.example"));
+        assert!(joined(&external, &json!({})).contains("another name for a.example"));
     }
 
     #[test]
     fn in_ambient_mode_somebody_has_to_read_requests() {
         let ambient = json!({"istio.io/dataplane-mode": "ambient"});
-        assert!(told(&json!({}), &ambient).contains("only a waypoint reads requests"));
+        assert!(joined(&json!({}), &ambient).contains("only a waypoint reads requests"));
         let with = json!({"istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint"});
-        assert_eq!(told(&json!({}), &with), "");
+        assert_eq!(joined(&json!({}), &with), "");
         let own = json!({"metadata": {"labels": {"istio.io/use-waypoint": "none"}}});
-        assert!(told(&own, &with).contains("only a waypoint"), "the Service's own label wins");
+        assert!(joined(&own, &with).contains("only a waypoint"), "the Service's own label wins");
     }
 }

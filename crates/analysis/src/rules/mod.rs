@@ -179,12 +179,12 @@ pub static ALL: &[&Rule] = &[
 ];
 
 /// Codes that are reported only on request, because tools and not users cause most of their findings.
-const ON_REQUEST: &[&str] = &["IST0136"];
+const NOT_BY_DEFAULT: &[&str] = &["IST0136"];
 
 /// Whether a code is reported by default.
 #[must_use]
 pub fn is_enabled_by_default(code: &Code) -> bool {
-    !ON_REQUEST.contains(&code.id)
+    !NOT_BY_DEFAULT.contains(&code.id)
 }
 
 /// The rules whose input does not include a kind that was not read.

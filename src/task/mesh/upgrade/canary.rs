@@ -36,7 +36,7 @@ impl<'a> Canary<'a> {
         } else {
             (self.params.from.clone(), self.new.clone())
         };
-        if self.params.conduct.dry_run {
+        if self.params.common.dry_run {
             if self.params.rollback && self.facts.istiod(&to).is_none() {
                 return Err(mesh::Error::not_installed(&to, &self.facts).into());
             }
@@ -110,8 +110,8 @@ impl<'a> Canary<'a> {
                 force: true,
                 ..LabelParams::of(name.clone(), mode)
             };
-            let labelled = Label.run(work.cx, params).await.map_err(|failure| failure.error)?;
-            let (changed, _) = labelled.into_parts();
+            let labeling = Label.run(work.cx, params).await.map_err(|failure| failure.error)?;
+            let (changed, _) = labeling.into_parts();
             work.report.moved(changed, format!("namespace {name}"));
         }
         Ok(())
@@ -146,7 +146,7 @@ impl<'a> Canary<'a> {
     ) -> Result<(), Error> {
         let going = std::collections::BTreeSet::from([from]);
         let users = leftovers::users(work.cluster, &going, &going, &facts::read(work.cluster).await?).await?;
-        if !users.is_empty() && !self.params.conduct.force {
+        if !users.is_empty() && !self.params.common.force {
             return Err(mesh::Error::InUse { what: format!("revision {from}"), users }.into());
         }
         // Without the old one in sight, base takes the new one as the default revision.

@@ -42,7 +42,7 @@ impl UpgradeGate {
             "judges an upgrade, not a rollback"
         } else if params.until.is_some_and(|until| until < Stage::Restart) {
             "needs stage restart or a later one: earlier ones restart nothing"
-        } else if params.conduct.wait.is_zero() {
+        } else if params.common.wait.is_zero() {
             "needs a wait: workloads that are not ready cannot be judged"
         } else {
             return self.health.check(1, LONGEST);

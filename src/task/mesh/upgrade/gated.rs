@@ -19,7 +19,7 @@ use crate::mesh::{Finding, Severity};
 use crate::observe::gate::{Ruling, Streak, Verdict};
 use crate::task::connection::store::Store;
 use crate::task::health_gate::{Health, push};
-use crate::task::mesh::common_params::Conduct;
+use crate::task::mesh::common_params::CommonParams;
 use crate::task::mesh::facts;
 use crate::task::mesh::mesh_run::MeshRun;
 use crate::task::refusal::Refusal;
@@ -296,9 +296,9 @@ impl<'a, 'b> Gated<'a, 'b> {
     /// The same after the command was stopped, without waits, and at most for as long as the engine waits for it.
     async fn back_at_once(&self, work: &mut MeshRun<'_>, error: Error) -> Result<(), Error> {
         let cx = TaskContext { guard: work.cx.guard.for_cleanup(BACK), ..work.cx.clone() };
-        let conduct = Conduct { wait: Duration::ZERO, ..work.conduct.clone() };
+        let common = CommonParams { wait: Duration::ZERO, ..work.common.clone() };
         let (done, report) = {
-            let mut cleanup = work.fork(&cx, &conduct);
+            let mut cleanup = work.fork(&cx, &common);
             let done = match self.back(&mut cleanup, true).await {
                 Ok(()) => forget(cleanup.cluster, &cx).await,
                 failed => failed,

@@ -134,14 +134,14 @@ pub(super) async fn one_batch(
 ) -> Result<(), Error> {
     budgets(work, group).await?;
     write_all(work, group, wanted, place).await?;
-    if work.conduct.wait.is_zero() { Ok(()) } else { ready(work, group).await }
+    if work.common.wait.is_zero() { Ok(()) } else { ready(work, group).await }
 }
 
 /// Waits until these workloads are ready.
 pub(super) async fn ready(work: &MeshRun<'_>, group: &[Workload]) -> Result<(), Error> {
     let objects: Vec<_> = group.iter().map(|workload| workload.object.clone()).collect();
     let progress = PrefixedProgress::new(&work.cx.progress, "restart");
-    Ok(wait::until_ready(work.cluster, &objects, work.conduct.wait, &work.cx.guard, &progress).await?)
+    Ok(wait::until_ready(work.cluster, &objects, work.common.wait, &work.cx.guard, &progress).await?)
 }
 
 async fn write_all(
@@ -197,7 +197,7 @@ pub(super) async fn of_namespaces(
 /// budgets by itself.
 async fn budgets(work: &MeshRun<'_>, group: &[Workload]) -> Result<(), Error> {
     let spaces: BTreeSet<_> = group.iter().filter_map(|it| it.object.namespace.clone()).collect();
-    let deadline = Instant::now() + work.conduct.wait;
+    let deadline = Instant::now() + work.common.wait;
     loop {
         let budgets = list(work.cluster, "policy/v1", "PodDisruptionBudget", None).await?;
         let holds = |budget: &&Value| {
@@ -216,7 +216,7 @@ async fn budgets(work: &MeshRun<'_>, group: &[Workload]) -> Result<(), Error> {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(cluster::Error::NotReady { waiting: held, after: work.conduct.wait }.into());
+            return Err(cluster::Error::NotReady { waiting: held, after: work.common.wait }.into());
         }
         work.cx.step("wait", 0, group.len(), held.join("; "));
         pause(work).await?;
@@ -256,7 +256,7 @@ async fn write(cluster: &Cluster, workload: &Workload, token: &str) -> Result<()
 pub(super) async fn verify(work: &mut MeshRun<'_>, revision: &str, version: Option<&Version>) -> Result<(), Error> {
     let wanted = Wanted { revision, version };
     let within = namespaces(work.cluster, revision).await?;
-    let deadline = Instant::now() + work.conduct.wait;
+    let deadline = Instant::now() + work.common.wait;
     loop {
         let pods = meshed(work.cluster, &within).await?;
         let total = pods.len();

@@ -1,7 +1,7 @@
 //! Checks policies that match client identities where clients may connect without mutual TLS and have no identity.
 //! Source: Kiali's check KIA0105; istio.io, security concepts, "Dependency on mutual TLS"; istio/istio#19197.
 
-use crate::rules::mutual_tls::mode::{self, InForce, Mode};
+use crate::rules::mutual_tls::mode::{self, EffectiveMode, Mode};
 use crate::rules::support::completeness::is_whole_cluster;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View};
 
@@ -85,7 +85,7 @@ fn check(view: &View<'_>, policy: &Resource, findings: &mut Findings) {
     {
         return;
     }
-    let InForce { mode, policy: by } = mode::of_workload(view, &policy.namespace, &labels, None);
+    let EffectiveMode { mode, policy: by } = mode::of_workload(view, &policy.namespace, &labels, None);
     let action = match spec["action"].text() {
         "" => "ALLOW",
         action => action,

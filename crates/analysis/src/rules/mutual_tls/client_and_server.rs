@@ -1,7 +1,7 @@
 //! Checks for TLS modes of clients that conflict with the servers' mutual TLS mode. Source: istio.io, common network
 //! problems, "503 errors after setting destination rule"; Kiali's checks KIA0207, KIA0208, KIA0505, KIA0506.
 
-use super::mode::{self, InForce, Mode};
+use super::mode::{self, EffectiveMode, Mode};
 use crate::hosts::{fqdn, service_of};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Selector, Value, View, Within};
 
@@ -168,7 +168,7 @@ fn servers<'a>(view: &View<'a>, host: &'a str) -> Option<Servers<'a>> {
 }
 
 impl Servers<'_> {
-    fn mode<'v>(&self, view: &View<'v>, port: Option<i64>) -> InForce<'v> {
+    fn mode<'v>(&self, view: &View<'v>, port: Option<i64>) -> EffectiveMode<'v> {
         match self {
             Self::Mesh => mode::of_mesh(view),
             Self::Namespace(namespace) | Self::Service { namespace, service: None } => {

@@ -7,7 +7,7 @@ use crate::{Kind, Resource, Selector, Value, View};
 
 /// The effective mode and the policy that sets it; no policy for Istio's default.
 #[derive(Debug, Clone, Copy)]
-pub struct InForce<'a> {
+pub struct EffectiveMode<'a> {
     pub mode: Mode,
     pub policy: Option<&'a Resource>,
 }
@@ -46,24 +46,29 @@ fn age(policy: &Arc<Resource>) -> (&str, &str) {
 }
 
 /// Mode of the namespace-wide policy.
-fn said_in<'a>(view: &View<'a>, namespace: &str) -> Option<InForce<'a>> {
+fn mode_set_in<'a>(view: &View<'a>, namespace: &str) -> Option<EffectiveMode<'a>> {
     let policies = view.in_namespace(Kind::PeerAuthentication, namespace);
     let policy = policies.iter().filter(|policy| is_for_namespace(policy)).min_by_key(|policy| age(policy))?;
-    Mode::read(&policy.spec()["mtls"]).map(|mode| InForce { mode, policy: Some(policy) })
+    Mode::read(&policy.spec()["mtls"]).map(|mode| EffectiveMode { mode, policy: Some(policy) })
 }
 
 /// Effective mode of the mesh.
-pub fn of_mesh<'a>(view: &View<'a>) -> InForce<'a> {
-    said_in(view, view.root_namespace()).unwrap_or(InForce { mode: Mode::Permissive, policy: None })
+pub fn of_mesh<'a>(view: &View<'a>) -> EffectiveMode<'a> {
+    mode_set_in(view, view.root_namespace()).unwrap_or(EffectiveMode { mode: Mode::Permissive, policy: None })
 }
 
 /// Effective mode of a namespace, for workloads without a policy of their own.
-pub fn of_namespace<'a>(view: &View<'a>, namespace: &str) -> InForce<'a> {
-    said_in(view, namespace).unwrap_or_else(|| of_mesh(view))
+pub fn of_namespace<'a>(view: &View<'a>, namespace: &str) -> EffectiveMode<'a> {
+    mode_set_in(view, namespace).unwrap_or_else(|| of_mesh(view))
 }
 
 /// Effective mode of pods with at least these labels, on one of their ports if it is known.
-pub fn of_workload<'a>(view: &View<'a>, namespace: &str, labels: &Selector<'_>, port: Option<i64>) -> InForce<'a> {
+pub fn of_workload<'a>(
+    view: &View<'a>,
+    namespace: &str,
+    labels: &Selector<'_>,
+    port: Option<i64>,
+) -> EffectiveMode<'a> {
     let own = view
         .in_namespace(Kind::PeerAuthentication, namespace)
         .iter()
@@ -77,5 +82,5 @@ pub fn of_workload<'a>(view: &View<'a>, namespace: &str, labels: &Selector<'_>, 
     });
     of_port
         .or_else(|| Mode::read(&own.spec()["mtls"]))
-        .map_or_else(|| of_namespace(view, namespace), |mode| InForce { mode, policy: Some(own) })
+        .map_or_else(|| of_namespace(view, namespace), |mode| EffectiveMode { mode, policy: Some(own) })
 }

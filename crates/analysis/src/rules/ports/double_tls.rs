@@ -1,6 +1,6 @@
 //! Checks for TLS inside TLS. Source: istio.io, TLS configuration mistakes, "Double TLS".
 
-use super::protocol::{Spoken, number, spoken};
+use super::protocol::{WireProtocol, number, wire_protocol};
 use crate::hosts::fqdn;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, View};
 
@@ -85,7 +85,7 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     for port in provider.spec()["ports"].items() {
         let Some(number) = number(provider, port) else { continue };
         // For a service behind a gateway that terminates TLS it is unknown which side originates TLS.
-        if spoken(provider, port) != Spoken::Tls || provider.kind == Kind::Service {
+        if wire_protocol(provider, port) != WireProtocol::Tls || provider.kind == Kind::Service {
             continue;
         }
         // An http route, for example from an egress gateway, sends plaintext to this destination.

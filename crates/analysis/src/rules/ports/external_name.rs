@@ -1,7 +1,7 @@
 //! Checks for `ExternalName` services whose TCP port captures unrelated traffic. Source: istio.io, traffic routing,
 //! "Unmatched traffic" and TCP services without an address: they listen on all addresses.
 
-use super::protocol::{Spoken, spoken};
+use super::protocol::{WireProtocol, wire_protocol};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -49,7 +49,10 @@ fn check(_: &View<'_>, service: &Resource, findings: &mut Findings) {
     }
     for (index, port) in service.spec()["ports"].items().iter().enumerate() {
         // IST0150 reports a port whose name is tcp or missing.
-        if spoken(service, port) == Spoken::Other && port["name"].text() != "tcp" && port["protocol"].text() != "UDP" {
+        if wire_protocol(service, port) == WireProtocol::Other
+            && port["name"].text() != "tcp"
+            && port["protocol"].text() != "UDP"
+        {
             let number = port["port"].scalar_text();
             let message = format!("{} captures all outbound connections on port {number}", service.name);
             findings.add(&SH7313, service, message).field(format!("spec.ports[{index}].name")).arguments([number]);

@@ -1,6 +1,6 @@
 //! Checks for port 443 declared as HTTP. Source: istio.io, common network problems, "Sending HTTPS to an HTTP port".
 
-use super::protocol::{Spoken, number, spoken};
+use super::protocol::{WireProtocol, number, wire_protocol};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -48,7 +48,7 @@ fn check(_: &View<'_>, provider: &Resource, findings: &mut Findings) {
         return check_gateway(provider, findings);
     }
     for (index, port) in provider.spec()["ports"].items().iter().enumerate() {
-        if number(provider, port) != Some(443) || spoken(provider, port) != Spoken::Http {
+        if number(provider, port) != Some(443) || wire_protocol(provider, port) != WireProtocol::Http {
             continue;
         }
         let said = if provider.kind == Kind::ServiceEntry {

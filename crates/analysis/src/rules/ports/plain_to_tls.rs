@@ -1,7 +1,7 @@
 //! Checks for http routes to a TLS port. Source: istio.io, common network problems, "Gateway to virtual service TLS
 //! mismatch" (Gateway with TLS termination), and TLS configuration.
 
-use super::protocol::{Spoken, number, spoken};
+use super::protocol::{WireProtocol, number, wire_protocol};
 use crate::hosts::fqdn;
 use crate::{Check, Code, Example, Findings, KeyIndex, Kind, Level, Resource, Rule, Value, View, hosts};
 
@@ -92,7 +92,7 @@ fn check(view: &View<'_>, service: &Resource, findings: &mut Findings) {
                 Some(wanted) => ports.find(|port| number(provider, port) == Some(wanted)),
                 None => ports.next().filter(|_| provider.spec()["ports"].items().len() == 1),
             };
-            let Some(port) = port.filter(|port| spoken(provider, port) == Spoken::Tls) else { continue };
+            let Some(port) = port.filter(|port| wire_protocol(provider, port) == WireProtocol::Tls) else { continue };
             if starts_tls(view, &fqdn(host, &service.namespace)) {
                 continue;
             }

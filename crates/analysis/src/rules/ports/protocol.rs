@@ -6,7 +6,7 @@ use crate::{Kind, Resource, Value};
 
 /// Protocol of a port as far as rules need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spoken {
+pub enum WireProtocol {
     /// Plaintext HTTP of any version, including gRPC.
     Http,
     /// TLS with any content.
@@ -14,17 +14,17 @@ pub enum Spoken {
     /// Another protocol, such as TCP or Mongo.
     Other,
     /// The port declares no protocol.
-    Unsaid,
+    Unspecified,
 }
 
 /// Protocol of a port of a Service or `ServiceEntry`.
-pub fn spoken(provider: &Resource, port: &Value) -> Spoken {
+pub fn wire_protocol(provider: &Resource, port: &Value) -> WireProtocol {
     let declared = if provider.kind == Kind::ServiceEntry { of_declared_port(port) } else { of_service_port(port) };
     match declared {
-        Protocol::Http => Spoken::Http,
-        Protocol::Tls => Spoken::Tls,
-        Protocol::Tcp | Protocol::Udp => Spoken::Other,
-        Protocol::Undeclared => Spoken::Unsaid,
+        Protocol::Http => WireProtocol::Http,
+        Protocol::Tls => WireProtocol::Tls,
+        Protocol::Tcp | Protocol::Udp => WireProtocol::Other,
+        Protocol::Undeclared => WireProtocol::Unspecified,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks for server-first protocols declared as HTTP. Source: istio.io, application requirements, "Server first
 //! protocols". IST0118 reports ports that declare nothing.
 
-use super::protocol::{Spoken, number, spoken};
+use super::protocol::{WireProtocol, number, wire_protocol};
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, View};
 
 pub static RULE: Rule = Rule {
@@ -52,7 +52,7 @@ fn check(_: &View<'_>, provider: &Resource, findings: &mut Findings) {
     for (index, port) in provider.spec()["ports"].items().iter().enumerate() {
         let number = number(provider, port);
         let Some((number, usual)) = SERVER_FIRST.iter().find(|(known, _)| Some(*known) == number) else { continue };
-        if spoken(provider, port) == Spoken::Http {
+        if wire_protocol(provider, port) == WireProtocol::Http {
             let message =
                 format!("port {number} of {} is declared as HTTP, but its usual protocol is {usual}", provider.name);
             findings

@@ -9,9 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::attempt::{UnderWay, Work, is_reused};
+use super::attempt::{CommandContext, InFlight, is_reused};
 use super::{Engine, Error, provenance};
-use crate::bus::{self, Attempts, DeadReason, Delivery, Queue, RecordKey, Settlement, Swap};
+use crate::bus::{self, AttemptRecord, DeadReason, Delivery, Queue, RecordKey, Settlement, Swap};
 use crate::error::{Class, Classify, Problem};
 use crate::event::params::ParamsValidator;
 use crate::event::{self, Command, Origin, Outcome, dataref};
@@ -21,22 +21,22 @@ use crate::task::DynTask;
 /// Deliveries from which on readings are recorded.
 const RECORDED_FROM: u64 = 2;
 /// Deaths in recorded readings before the message is put aside.
-const DEATHS: u32 = 2;
+const MAX_CRASHES: u32 = 2;
 /// Readings of which this process knows that it survives them.
-const HARMLESS: usize = 4096;
+const MAX_KNOWN: usize = 4096;
 
 /// A message that has been read.
-pub(super) enum Read<'a> {
+pub(super) enum Decoded<'a> {
     /// It is a command.
-    Command(Box<Readable<'a>>),
+    Command(Box<DecodedCommand<'a>>),
     /// It is not, or one that cannot be carried out.
-    Rejected(Unreadable),
+    Rejected(Undecodable),
     /// It needs nothing more: it has been settled, or another worker reads it.
     Settled,
 }
 
 /// A command that can be carried out, or could be if its parameters were there.
-pub(super) struct Readable<'a> {
+pub(super) struct DecodedCommand<'a> {
     pub command: Command,
     pub task: &'a dyn DynTask,
     /// `None` for a command whose parameters are in the object store.
@@ -51,7 +51,7 @@ pub(super) struct Params {
 }
 
 /// The parameters of a command.
-pub(super) enum Fetched {
+pub(super) enum FetchedParams {
     /// They are valid; beside them the size of the object, bytes.
     Valid(Params, usize),
     /// They do not exist or are not valid.
@@ -61,31 +61,31 @@ pub(super) enum Fetched {
 }
 
 /// Why a message is not a command, and who can be told.
-pub(super) type Unreadable = (Error, Option<Box<Origin>>);
+pub(super) type Undecodable = (Error, Option<Box<Origin>>);
 
 /// A reading that was recorded where necessary.
-enum Recorded<T> {
+enum Guarded<T> {
     Done(T),
     Settled,
 }
 
 /// What this process knows of readings that are recorded.
 #[derive(Debug, Default)]
-pub(super) struct Readings {
+pub(super) struct DecodeGuard {
     /// Readings of messages that were delivered several times and can be read.
-    harmless: Mutex<HashSet<RecordKey>>,
+    known_decodable: Mutex<HashSet<RecordKey>>,
     /// Held by the one that is under way. Nothing is fetched meanwhile.
     alone: tokio::sync::Mutex<()>,
 }
 
-impl Readings {
+impl DecodeGuard {
     fn has(&self, reading: &RecordKey) -> bool {
-        self.harmless.lock().unwrap_or_else(PoisonError::into_inner).contains(reading)
+        self.known_decodable.lock().unwrap_or_else(PoisonError::into_inner).contains(reading)
     }
 
     fn add(&self, reading: RecordKey) {
-        let mut known = self.harmless.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= HARMLESS {
+        let mut known = self.known_decodable.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
             known.clear();
         }
         known.insert(reading);
@@ -93,51 +93,57 @@ impl Readings {
 }
 
 /// Whether a recorded reading has succeeded: it was closed, and deaths before it were of something else.
-fn was_read(record: &Attempts) -> bool {
+fn decoded_before(record: &AttemptRecord) -> bool {
     record.begun > 0 && !record.open && record.crashed == 0
 }
 
 impl Engine {
-    /// Reads the message as a command. Parameters in the object store are left for [`Engine::fetch`].
-    pub(super) async fn read(
+    /// Reads the message as a command. Parameters in the object store are left for [`Engine::fetch_params`].
+    pub(super) async fn decode_delivery(
         &self,
         delivery: &Delivery,
-        under_way: &UnderWay,
+        in_flight: &InFlight,
         received: Instant,
-    ) -> Result<Read<'_>, bus::Error> {
-        let understand = async {
+    ) -> Result<Decoded<'_>, bus::Error> {
+        let decode = async {
             reach(Step::Received);
-            self.understand(delivery)
+            self.decode(delivery)
         };
         let reading = RecordKey::message(delivery.queue, delivery.sequence);
-        match self.recorded(delivery, under_way, reading, understand).await? {
-            Ok(Recorded::Done(Ok(command))) => Ok(Read::Command(Box::new(command))),
-            Ok(Recorded::Done(Err(unreadable))) => Ok(Read::Rejected(unreadable)),
-            Ok(Recorded::Settled) => Ok(Read::Settled),
+        match self.guard_decoding(delivery, in_flight, reading, decode).await? {
+            Ok(Guarded::Done(Ok(command))) => Ok(Decoded::Command(Box::new(command))),
+            Ok(Guarded::Done(Err(unreadable))) => Ok(Decoded::Rejected(unreadable)),
+            Ok(Guarded::Settled) => Ok(Decoded::Settled),
             Err(times) => {
                 // Its headers name the sender in binary mode. The payload is not looked at.
                 let address = delivery.address.as_ref();
                 let origin = address.and_then(|(target, verb)| event::sender(target, verb, &delivery.header_pairs()));
-                self.put_aside(delivery, origin.as_ref(), times, received).await?;
-                Ok(Read::Settled)
+                self.quarantine(delivery, origin.as_ref(), times, received).await?;
+                Ok(Decoded::Settled)
             }
         }
     }
 
     /// Fetches the parameters of a command from the object store and reads them: `nats-object://<bucket>/<sha256>`. The
     /// digest is the name, and is checked.
-    pub(super) async fn fetch(&self, work: &Work<'_>, dataref: &str) -> Result<Fetched, bus::Error> {
+    pub(super) async fn fetch_params(
+        &self,
+        cx: &CommandContext<'_>,
+        dataref: &str,
+    ) -> Result<FetchedParams, bus::Error> {
         let wrong = |reason: &str| event::Error::DataRef { dataref: dataref.to_owned(), reason: reason.to_owned() };
         let (bucket, digest) = match dataref::parse(dataref) {
             Ok(parts) => parts,
-            Err(error) => return Ok(Fetched::Rejected(error.into())),
+            Err(error) => return Ok(FetchedParams::Rejected(error.into())),
         };
         if !self.bus.subjects().parameter_buckets().iter().any(|known| known == bucket) {
-            return Ok(Fetched::Rejected(wrong("the bucket is none of the parameter stores of the worker").into()));
+            return Ok(FetchedParams::Rejected(
+                wrong("the bucket is none of the parameter stores of the worker").into(),
+            ));
         }
         let bytes = match self.bus.blob(bucket, digest, dataref::MAX_BYTES).await {
             Err(error) if error.class() == Class::Terminal => {
-                return Ok(Fetched::Rejected(wrong(&error.to_string()).into()));
+                return Ok(FetchedParams::Rejected(wrong(&error.to_string()).into()));
             }
             other => other?,
         };
@@ -152,69 +158,69 @@ impl Engine {
                 return Err(wrong("the object has another digest").into());
             }
             let value = value.map_err(|error| wrong(&format!("is not JSON: {error}")))?;
-            self.check(work.task, value)
+            self.check(cx.task, value)
         };
-        let reading = RecordKey::parameters(work.delivery.queue, work.delivery.sequence);
-        match self.recorded(work.delivery, work.under_way, reading, read).await? {
-            Ok(Recorded::Done(Ok(params))) => Ok(Fetched::Valid(params, size)),
-            Ok(Recorded::Done(Err(error))) => Ok(Fetched::Rejected(error)),
-            Ok(Recorded::Settled) => Ok(Fetched::Settled),
+        let reading = RecordKey::parameters(cx.delivery.queue, cx.delivery.sequence);
+        match self.guard_decoding(cx.delivery, cx.in_flight, reading, read).await? {
+            Ok(Guarded::Done(Ok(params))) => Ok(FetchedParams::Valid(params, size)),
+            Ok(Guarded::Done(Err(error))) => Ok(FetchedParams::Rejected(error)),
+            Ok(Guarded::Settled) => Ok(FetchedParams::Settled),
             Err(times) => {
-                self.put_aside(work.delivery, Some(&work.command.origin), times, work.received).await?;
-                Ok(Fetched::Settled)
+                self.quarantine(cx.delivery, Some(&cx.command.origin), times, cx.received).await?;
+                Ok(FetchedParams::Settled)
             }
         }
     }
 
     /// Carries out a reading, recorded from the second delivery of its message on. The inner error is the number of
     /// deaths in this reading, when they are too many to try again.
-    async fn recorded<T>(
+    async fn guard_decoding<T>(
         &self,
         delivery: &Delivery,
-        under_way: &UnderWay,
+        in_flight: &InFlight,
         reading: RecordKey,
         read: impl Future<Output = T>,
-    ) -> Result<Result<Recorded<T>, u32>, bus::Error> {
-        if delivery.delivered < RECORDED_FROM || self.readings.has(&reading) {
-            return Ok(Ok(Recorded::Done(read.await)));
+    ) -> Result<Result<Guarded<T>, u32>, bus::Error> {
+        if delivery.delivered < RECORDED_FROM || self.decode_guard.has(&reading) {
+            return Ok(Ok(Guarded::Done(read.await)));
         }
         let (before, revision) = self.bus.attempts(&reading).await?;
-        if was_read(&before) {
-            self.readings.add(reading);
-            return Ok(Ok(Recorded::Done(read.await)));
+        if decoded_before(&before) {
+            self.decode_guard.add(reading);
+            return Ok(Ok(Guarded::Done(read.await)));
         }
         let crashed = before.crashed + u32::from(before.open);
-        if crashed >= DEATHS {
+        if crashed >= MAX_CRASHES {
             return Ok(Err(crashed));
         }
-        let _alone = self.readings.alone.lock().await;
-        let record = Attempts {
+        let _alone = self.decode_guard.alone.lock().await;
+        let record = AttemptRecord {
             begun: before.begun + 1,
             runs: before.runs + 1,
             since: self.clock.now().unix_timestamp(),
             worker: self.settings.worker.clone(),
             open: true,
             crashed,
-            ..Attempts::default()
+            ..AttemptRecord::default()
         };
-        under_way.begin(&reading, record.runs);
+        in_flight.begin(&reading, record.runs);
         let Swap::Won(revision) = self.bus.record_attempts(&reading, &record, revision).await? else {
-            under_way.end();
-            return Ok(Ok(Recorded::Settled));
+            in_flight.end();
+            return Ok(Ok(Guarded::Settled));
         };
         let done = read.await;
-        self.readings.add(reading.clone());
-        let record = Attempts { open: false, crashed: 0, ..record };
+        self.decode_guard.add(reading.clone());
+        let record = AttemptRecord { open: false, crashed: 0, ..record };
         // Who was first has counted this as a death: the process lives, and takes it back.
         if self.bus.record_attempts(&reading, &record, revision).await? == Swap::Lost {
-            return Ok(Ok(Recorded::Settled));
+            return Ok(Ok(Guarded::Settled));
         }
-        under_way.end();
-        Ok(Ok(Recorded::Done(done)))
+        in_flight.end();
+        Ok(Ok(Guarded::Done(done)))
     }
 
     /// The message as a command.
-    pub(super) fn understand(&self, delivery: &Delivery) -> Result<Readable<'_>, Unreadable> {
+    pub(super) fn decode(&self, delivery: &Delivery) -> Result<DecodedCommand<'_>, Undecodable> {
         let Some((target, verb)) = &delivery.address else {
             let reason = format!("{:?} does not name a target and a verb", delivery.subject);
             return Err((event::Error::Attribute { name: "NATS subject".to_owned(), reason }.into(), None));
@@ -251,7 +257,7 @@ impl Engine {
             let value = std::mem::take(&mut command.params);
             Some(self.check(task, value).map_err(|error| wrong(error, &command.origin))?)
         };
-        Ok(Readable { command, task, params })
+        Ok(DecodedCommand { command, task, params })
     }
 
     /// Checks parameters against the schema of their task, and against its type.
@@ -267,14 +273,14 @@ impl Engine {
     }
 
     /// Ends a message that nobody reads again: a dead letter, and a result for its sender where one is known.
-    async fn put_aside(
+    async fn quarantine(
         &self,
         delivery: &Delivery,
         origin: Option<&Origin>,
         times: u32,
         received: Instant,
     ) -> Result<(), bus::Error> {
-        let problem = Problem::new(&Error::DiesReading { times });
+        let problem = Problem::new(&Error::CrashesDecoding { times });
         tracing::warn!(code = problem.code, subject = delivery.subject, "put aside: {problem}");
         let (reason, outcome) = (DeadReason::Quarantined, Outcome::Failed);
         self.refuse(delivery, origin, (reason, outcome), problem, received).await
@@ -289,16 +295,16 @@ impl Engine {
         problem: Problem,
         received: Instant,
     ) -> Result<(), bus::Error> {
-        let answer = match origin {
-            Some(origin) => self.answer(origin).await?,
-            None => Answer::Another,
+        let reply = match origin {
+            Some(origin) => self.reply_state(origin).await?,
+            None => ReplyState::Forbidden,
         };
-        if answer == Answer::Given {
+        if reply == ReplyState::Published {
             return self.settle_duplicate(delivery).await;
         }
         // Nothing is published under the name of another command.
-        let origin = origin.filter(|_| answer == Answer::Possible);
-        self.bury(delivery, origin, reason, &problem).await?;
+        let origin = origin.filter(|_| reply == ReplyState::Allowed);
+        self.publish_dead_letter(delivery, origin, reason, &problem).await?;
         let verb = delivery.address.as_ref().and_then(|(_, verb)| self.task(verb));
         let term = format!("{} {}", problem.code, problem.message);
         if let Some(origin) = origin {
@@ -321,24 +327,24 @@ impl Engine {
 
     /// Whether a message that is not carried out may be answered with a result. A source and id that were read before
     /// belong to the command of that time.
-    pub(super) async fn answer(&self, origin: &Origin) -> Result<Answer, bus::Error> {
+    pub(super) async fn reply_state(&self, origin: &Origin) -> Result<ReplyState, bus::Error> {
         let command = origin.command();
         if let Some(found) = self.bus.find_result(&command).await? {
             let is_same = found.fingerprint == origin.fingerprint();
-            return Ok(if is_same { Answer::Given } else { Answer::Another });
+            return Ok(if is_same { ReplyState::Published } else { ReplyState::Forbidden });
         }
         let (record, _) = self.bus.attempts(&RecordKey::command(&command)).await?;
-        Ok(if is_reused(&record, origin) { Answer::Another } else { Answer::Possible })
+        Ok(if is_reused(&record, origin) { ReplyState::Forbidden } else { ReplyState::Allowed })
     }
 }
 
 /// What may be published about a message that is not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ReplyState {
     /// The result is there.
-    Given,
+    Published,
     /// A result may be published.
-    Possible,
+    Allowed,
     /// Source and id are unknown, or belong to another command: nothing.
-    Another,
+    Forbidden,
 }

@@ -117,7 +117,7 @@ pub struct Lost {
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Notice {
+pub enum TaskEvent {
     /// Findings are there.
     Found(Found),
     /// Findings are no more.
@@ -139,25 +139,25 @@ pub enum Notice {
 /// The bus has not confirmed the notice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Untold {
+pub struct PublishError {
     /// Why.
     pub reason: String,
 }
 
 /// Takes notices, one after the other.
 #[async_trait]
-pub trait Notices: Send + Sync {
+pub trait TaskEvents: Send + Sync {
     /// Publishes one, and returns after the bus has stored it.
     ///
     /// # Errors
     /// When it may be lost.
-    async fn tell(&self, notice: Notice) -> Result<(), Untold>;
+    async fn publish(&self, event: TaskEvent) -> Result<(), PublishError>;
 }
 
 /// Discards notices, for callers without a bus.
 #[async_trait]
-impl Notices for () {
-    async fn tell(&self, _: Notice) -> Result<(), Untold> {
+impl TaskEvents for () {
+    async fn publish(&self, _: TaskEvent) -> Result<(), PublishError> {
         Ok(())
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::desired::Policy;
 use super::facts::{Facts, Pod};
 use super::params::{Access, Action, Mode, Mtls, Of, Rule};
-use super::wanted::Policy;
 use crate::analysis::istio::protocol::{Protocol, of_service_port};
 use crate::task::istio_api::namespace_of;
 
@@ -14,7 +14,7 @@ use crate::task::istio_api::namespace_of;
 const NAMED: usize = 5;
 
 /// Policies for exactly the same workloads, of which Istio takes the oldest.
-pub fn rivals(policy: &Policy, facts: &Facts) -> Vec<String> {
+pub fn conflicts(policy: &Policy, facts: &Facts) -> Vec<String> {
     if policy.mtls.is_none() {
         return Vec::new();
     }
@@ -35,18 +35,18 @@ pub fn warnings(policy: &Policy, facts: &Facts) -> Vec<String> {
 }
 
 fn connections(policy: &Policy, mtls: &Mtls, facts: &Facts) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     let strict = mtls.mode == Mode::Strict || mtls.ports.values().any(|mode| *mode == Mode::Strict);
     let disabled = mtls.mode == Mode::Disable || mtls.ports.values().any(|mode| *mode == Mode::Disable);
     if strict {
         let bare = facts.pods.iter().filter(|pod| !pod.proxy && !apart(policy, &pod.namespace));
-        told.extend(some(bare.map(place), |count, names| {
+        warnings.extend(some(bare.map(place), |count, names| {
             format!(
                 "{count} pods have no proxy, so they are refused as clients and take plain text as servers: {names}"
             )
         }));
         let probed = facts.pods.iter().filter(|pod| pod.proxy && !pod.probes_pass && covers(policy, pod));
-        told.extend(some(probed.map(place), |count, names| {
+        warnings.extend(some(probed.map(place), |count, names| {
             format!("the kubelet's HTTP probes of {count} pods go through the proxy and are refused: {names}")
         }));
     }
@@ -64,33 +64,33 @@ fn connections(policy: &Policy, mtls: &Mtls, facts: &Facts) -> Vec<String> {
         };
         reached && tls_modes(&rule["spec"]).any(clash)
     });
-    told.extend(some(rules.map(|rule| named("DestinationRule", rule)), |_, names| {
+    warnings.extend(some(rules.map(|rule| named("DestinationRule", rule)), |_, names| {
         format!("clients are configured for another TLS mode, and will be rejected, by {names}")
     }));
     let others = facts.mtls.iter().filter(|live| narrower(policy, live));
-    told.extend(some(others.map(|live| named("PeerAuthentication", live)), |_, names| {
+    warnings.extend(some(others.map(|live| named("PeerAuthentication", live)), |_, names| {
         format!("it does not hold where a closer policy does: {names}")
     }));
     if disabled {
         let identities = facts.access.iter().filter(|live| uses_identities(live));
-        told.extend(some(identities.map(|live| named("AuthorizationPolicy", live)), |_, names| {
+        warnings.extend(some(identities.map(|live| named("AuthorizationPolicy", live)), |_, names| {
             format!("plain text has no identity, so rules with principals or namespaces never fit: {names}")
         }));
     }
-    told
+    warnings
 }
 
 fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     let identities = |rule: &Rule| !rule.principals.is_empty() || !rule.namespaces.is_empty();
     let http = |rule: &Rule| !rule.methods.is_empty() || !rule.paths.is_empty();
     if access.rules.iter().any(identities) {
         let bare = facts.pods.iter().filter(|pod| !pod.proxy && !apart(policy, &pod.namespace));
-        told.extend(some(bare.map(place), |count, names| {
+        warnings.extend(some(bare.map(place), |count, names| {
             format!("{count} pods have no proxy, so as clients they have no identity that a rule could fit: {names}")
         }));
         let disabled = facts.mtls.iter().filter(|live| live["spec"]["mtls"]["mode"] == "DISABLE");
-        told.extend(some(disabled.map(|live| named("PeerAuthentication", live)), |_, names| {
+        warnings.extend(some(disabled.map(|live| named("PeerAuthentication", live)), |_, names| {
             format!("rules with principals or namespaces never fit where mTLS is off: {names}")
         }));
     }
@@ -100,13 +100,13 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
             let other = ports.iter().filter(|port| !speaks_http(port));
             other.map(|port| format!("{} port {}", named("Service", service), port["port"]))
         });
-        told.extend(some(ports, |_, names| {
+        warnings.extend(some(ports, |_, names| {
             format!("methods and paths are known only where a Service's port is declared to be HTTP, which these are not: {names}")
         }));
     }
     if access.rules.iter().any(http) {
         let layer4 = facts.pods.iter().filter(|pod| pod.ambient && covers(policy, pod));
-        told.extend(some(layer4.map(place), |count, names| {
+        warnings.extend(some(layer4.map(place), |count, names| {
             format!(
                 "ztunnel knows neither methods nor paths, and refuses every request to {count} pods in ambient mode because of this policy: {names}"
             )
@@ -114,7 +114,7 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
     }
     if access.action == Action::Allow && access.rules.iter().all(identities) {
         let gateways = facts.pods.iter().filter(|pod| pod.gateway && covers(policy, pod));
-        told.extend(some(gateways.map(place), |_, names| {
+        warnings.extend(some(gateways.map(place), |_, names| {
             format!(
                 "nothing from outside comes in: clients there have no identity, and it holds for gateways too: {names}"
             )
@@ -125,11 +125,11 @@ fn requests(policy: &Policy, access: &Access, facts: &Facts) -> Vec<String> {
             let action = live["spec"]["action"].as_str().unwrap_or("ALLOW");
             action == "ALLOW" && live["spec"]["rules"].as_array().is_some_and(|rules| !rules.is_empty())
         });
-        told.extend(some(others.map(|live| named("AuthorizationPolicy", live)), |_, names| {
+        warnings.extend(some(others.map(|live| named("AuthorizationPolicy", live)), |_, names| {
             format!("what these allow is taken too: {names}")
         }));
     }
-    told
+    warnings
 }
 
 /// Namespaces that a policy for the mesh does not mean: the cluster's own, and the control plane's.
@@ -191,9 +191,9 @@ fn named(kind: &str, live: &Value) -> String {
 /// A sentence about some things, the first of them by name; none about nothing.
 fn some(names: impl Iterator<Item = String>, sentence: impl Fn(usize, String) -> String) -> Option<String> {
     let names: BTreeSet<_> = names.collect();
-    let mut told = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let mut list = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > NAMED {
-        told = format!("{told}, and {} more", names.len() - NAMED);
+        list = format!("{list}, and {} more", names.len() - NAMED);
     }
-    (!names.is_empty()).then(|| sentence(names.len(), told))
+    (!names.is_empty()).then(|| sentence(names.len(), list))
 }

@@ -13,16 +13,16 @@ const PACE: Duration = Duration::from_millis(200);
 pub struct Reporter(watch::Sender<Option<Step>>);
 
 /// The engine's end.
-pub struct Steps {
+pub struct ProgressSteps {
     steps: watch::Receiver<Option<Step>>,
-    told: Option<Step>,
+    last: Option<Step>,
 }
 
 /// A pair for one attempt.
 #[must_use]
-pub fn pair() -> (Reporter, Steps) {
+pub fn pair() -> (Reporter, ProgressSteps) {
     let (sender, steps) = watch::channel(None);
-    (Reporter(sender), Steps { steps, told: None })
+    (Reporter(sender), ProgressSteps { steps, last: None })
 }
 
 impl Progress for Reporter {
@@ -31,29 +31,29 @@ impl Progress for Reporter {
     }
 }
 
-impl Steps {
+impl ProgressSteps {
     /// The newest step, not sooner after the last one than the pace allows. Pends for ever when the task is gone.
     pub async fn next(&mut self) -> Step {
-        if self.told.is_some() {
+        if self.last.is_some() {
             tokio::time::sleep(PACE).await;
         }
         loop {
             if self.steps.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            if let Some(step) = self.untold() {
+            if let Some(step) = self.take_newest() {
                 return step;
             }
         }
     }
 
-    /// The newest step, if it has not been told.
-    pub fn untold(&mut self) -> Option<Step> {
+    /// The newest step, if it has not been last.
+    pub fn take_newest(&mut self) -> Option<Step> {
         let newest = self.steps.borrow_and_update().clone();
-        if newest == self.told {
+        if newest == self.last {
             return None;
         }
-        self.told.clone_from(&newest);
+        self.last.clone_from(&newest);
         newest
     }
 }

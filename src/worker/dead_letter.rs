@@ -1,7 +1,7 @@
 //! Keeps for a person what will not be done: the dead letter, the event that tells of it, the count.
 
 use super::Engine;
-use super::quota::{CUT, Letter};
+use super::quota::{CUT, LetterContent};
 use crate::bus::{self, DeadLetter, DeadReason, Delivery};
 use crate::error::Problem;
 use crate::event::{self, DeadLettered, Origin};
@@ -11,7 +11,7 @@ use crate::telemetry::metrics::{Reason, Word};
 impl Engine {
     /// Leaves a dead letter and says so. Done before the result, which is the last that is heard of a command; a repeat
     /// is the same letter. A rejected message above the quota of its target has none.
-    pub(super) async fn bury(
+    pub(super) async fn publish_dead_letter(
         &self,
         delivery: &Delivery,
         origin: Option<&Origin>,
@@ -21,9 +21,9 @@ impl Engine {
         let time = self.clock.now();
         let key = origin.map(|origin| &origin.key);
         let most_bytes = match self.admit_letter(delivery, reason) {
-            Letter::Whole => None,
-            Letter::Cut => Some(CUT),
-            Letter::None => {
+            LetterContent::Full => None,
+            LetterContent::Truncated => Some(CUT),
+            LetterContent::Omitted => {
                 self.metrics.dropped_dead_letters.inc();
                 tracing::warn!(code = problem.code, subject = delivery.subject, "without a dead letter: {problem}");
                 return Ok(());
@@ -32,7 +32,7 @@ impl Engine {
         let worker = &self.settings.worker;
         let letter = DeadLetter { delivery, key, reason, problem, worker, time, most_bytes };
         self.bus.dead_letter(&letter).await?;
-        reach(Step::Buried);
+        reach(Step::DeadLettered);
         self.metrics.dead_letters.get_or_create(&Reason { reason: Word(reason.as_str()) }).inc();
         let data = DeadLettered {
             reason: reason.as_str().to_owned(),
@@ -45,7 +45,7 @@ impl Engine {
         let id = format!("{}.{}.dlq", letter.address().1, letter.place().trim_start_matches('s'));
         match event::dead_letter_event(origin, &id, time, &data) {
             Ok(event) => {
-                if let Err(error) = self.bus.tell_dead_letter(&letter, &event).await {
+                if let Err(error) = self.bus.publish_dead_letter_event(&letter, &event).await {
                     self.bus_failed("the event of a dead letter is lost", &error);
                 }
             }
@@ -55,12 +55,13 @@ impl Engine {
     }
 
     /// How much of the message becomes a dead letter: a flood of rejected ones must not remove the others.
-    fn admit_letter(&self, delivery: &Delivery, reason: DeadReason) -> Letter {
+    fn admit_letter(&self, delivery: &Delivery, reason: DeadReason) -> LetterContent {
         if reason != DeadReason::Rejected {
-            return Letter::Whole;
+            return LetterContent::Full;
         }
         let target = delivery.address.as_ref().map(|(target, _)| target.as_str());
         let headers: usize = delivery.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.letters.admit(target.filter(|target| self.clusters.knows(target)), delivery.payload.len() + headers)
+        self.dead_letter_quota
+            .admit(target.filter(|target| self.clusters.knows(target)), delivery.payload.len() + headers)
     }
 }

@@ -26,8 +26,8 @@ impl Scope {
         self.namespace.clone().unwrap_or_else(|| Namespace::known(ROOT))
     }
 
-    /// For whom it holds, in words.
-    pub(super) fn told(&self) -> String {
+    /// The workloads in scope, as text.
+    pub(super) fn summary(&self) -> String {
         let namespace = self.namespace();
         match (self.of, &self.labels) {
             (Of::Mesh, _) => format!("the mesh whose root namespace is {namespace}"),
@@ -92,20 +92,20 @@ impl Policy {
         Ok(Self { kind, name, namespace: params.scope.namespace(), scope: params.scope.clone(), mtls, access })
     }
 
-    /// What holds for whom, in a sentence.
-    pub fn told(&self) -> String {
-        let whom = self.scope.told();
+    /// Effect of the policy, one sentence.
+    pub fn summary(&self) -> String {
+        let scope = self.scope.summary();
         if let Some(mtls) = &self.mtls {
             let ports = mtls.ports.iter().map(|(port, mode)| format!(", at port {port} {}", takes(*mode)));
-            return format!("{whom}: {}{}", takes(mtls.mode), ports.collect::<String>());
+            return format!("{scope}: {}{}", takes(mtls.mode), ports.collect::<String>());
         }
         match &self.access {
-            Some(access) if access.rules.is_empty() => format!("{whom}: no request is taken"),
+            Some(access) if access.rules.is_empty() => format!("{scope}: no request is taken"),
             Some(access) if access.action == Action::Allow => {
-                format!("{whom}: only requests that fit one of {} rules are taken", access.rules.len())
+                format!("{scope}: only requests that fit one of {} rules are taken", access.rules.len())
             }
-            Some(access) => format!("{whom}: requests that fit one of {} rules are refused", access.rules.len()),
-            None => whom,
+            Some(access) => format!("{scope}: requests that fit one of {} rules are refused", access.rules.len()),
+            None => scope,
         }
     }
 
