@@ -202,7 +202,7 @@ fn consumers(subjects: &Subjects, bus: &config::Bus) -> [(String, pull::Config);
         ack_policy: AckPolicy::Explicit,
         ack_wait: bus.ack_wait,
         max_deliver: -1, // attempts are counted in the attempt record: a busy NAK is a delivery but no attempt
-        max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/waiting.rs`)
+        max_ack_pending: 20_000, // delayed NAKs live in it: each worker bounds its own (`worker/requeue.rs`)
         ..pull::Config::default()  // no backoff: it adds itself to a NAK's delay
     };
     let due = pull::Config { filter_subject: subjects.all_due(), ..consumer.clone() };

@@ -371,7 +371,7 @@ impl Engine {
                 Ok(false) => guard.lose_lease(),
                 Err(error) => {
                     let error: bus::Error = error;
-                    tracing::debug!(command = %key, "a first write cannot be noted yet: {error}");
+                    tracing::debug!(command = %key, "a first write cannot be recorded yet: {error}");
                     self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
                     continue;
                 }
