@@ -393,7 +393,7 @@ impl Engine {
         if start_permit.as_ref().is_some_and(StartPermit::is_alone) {
             for failures in 1.. {
                 let Err(error) = self.record_survival(key, attempt).await else { break };
-                tracing::debug!(command = %key, "that an attempt goes on cannot be noted yet: {error}");
+                tracing::debug!(command = %key, "that an attempt goes on cannot be recorded yet: {error}");
                 self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
             }
         }

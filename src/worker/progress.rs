@@ -47,7 +47,7 @@ impl ProgressSteps {
         }
     }
 
-    /// The newest step, if it has not been last.
+    /// The newest step, if it was not returned before.
     pub fn take_newest(&mut self) -> Option<Step> {
         let newest = self.steps.borrow_and_update().clone();
         if newest == self.last {

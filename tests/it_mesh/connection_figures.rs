@@ -209,7 +209,7 @@ async fn no_credential_is_in_a_report_an_error_a_step_the_log_or_an_object() {
         // It sends the headers back.
         ("hostile", InstanceKind::Prometheus, &hostile, &bearer),
         ("gone", InstanceKind::Prometheus, &"127.0.0.1:1".to_owned(), &basic),
-        ("central", InstanceKind::Grafana, &grafana.address.to_string(), &bearer),
+        ("central", InstanceKind::Grafana, &grafana.address, &bearer),
     ] {
         let (url, credentials) = (format!("http://{address}"), credentials.clone());
         connections

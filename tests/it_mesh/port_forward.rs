@@ -13,7 +13,7 @@ use sailhand::observe::instance::{InstanceKind, ServiceAddress};
 use sailhand::task::TaskContext;
 use sailhand::task::connection::{Apply, Check};
 use sailhand::task::metrics::Promql;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

@@ -296,7 +296,7 @@ impl Store {
         body: Option<String>,
     ) -> Result<Answer, Error> {
         let target = with_parameters(join(&forward.service.path, &endpoint.path()), parameters);
-        match forward.send(method, &target, body, TIMEOUT).await {
+        match Box::pin(forward.send(method, &target, body, TIMEOUT)).await {
             Ok(answer) => Ok(answer),
             Err(Failed::Task(error)) => Err(error),
             Err(Failed::NoAnswer(reason)) => Err(self.no_answer(reason)),

@@ -52,7 +52,7 @@ pub struct Plan {
     pub due: Option<String>,
 }
 
-/// Plans the way from the live namespace (null when there is none) to what is requested.
+/// Plans the way from the live namespace (null when there is none) to what is requesteded.
 pub fn plan(live: &Value, request: LabelRequest<'_>) -> Plan {
     let labels = &live["metadata"]["labels"];
     let before: BTreeMap<_, _> =
