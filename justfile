@@ -211,6 +211,12 @@ smi-latency: (tools "node")
     cargo build --locked
     tests/real/run.sh "Istio becomes ready" "SMI controller becomes ready" "as fast as istiod"
 
+# Memory and resync of the SMI controller with 1,000 TrafficTargets and 1,000 TrafficSplits, on the node of `just cluster-up`
+# with the CRDs of `smi.install`. SAILHAND_BIN names the program, such as that of a release build.
+[group('measure')]
+smi-scale count="1000": (tools "node")
+    KUBECONFIG={{ cache }}/node/admin.kubeconfig tests/real/scale.py {{ count }}
+
 # Clients written with other people's libraries, through a real worker; and the schemas by independent tools.
 [group('test')]
 test-clients:
@@ -252,7 +258,7 @@ crd-schemas:
     cargo run --locked --quiet -- crd-schemas "${sources[@]}" \
         "$istio"/kubernetes/customresourcedefinitions.gen.yaml "$gateway"/config/crd/experimental/gateway.*.yaml
 
-# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all.
+# Measure: `bus_path`, `apply`, `analyze`, `reanalyze`, `install`, `scale`, `backlog`, `start`: one with its options, or all; `--quick` for short runs, `history` for earlier figures.
 [group('measure')]
 bench name="" *args="": (tools "istio")
     cargo bench --locked --bench sailhand-bench {{ if name == "" { "" } else { "-- " + name + " " + args } }}

@@ -1,5 +1,6 @@
-//! All measurements in one program, so that the tree is linked once: `just bench NAME [OPTIONS]`, or `just bench` for
-//! all of them. Each prints the machine, its load before and after, and what it compares with.
+//! All measurements in one program, so that the tree is linked once: `just bench NAME [OPTIONS]`, `just bench` for all of
+//! them, or `just bench --quick` for short runs of most. Each prints the machine, its load before and after, and what it
+//! compares with. `just bench history` shows the figures of earlier runs on this machine.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -22,7 +23,7 @@ mod start;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// Name and program of each measurement.
 const ALL: [(&str, fn()); 8] = [
@@ -36,6 +37,16 @@ const ALL: [(&str, fn()); 8] = [
     ("start", start::main),
 ];
 
+/// The measurements of `--quick` and their options: together below five minutes on two cores.
+const QUICK: [(&str, &str); 6] = [
+    ("bus_path", "--replicas 1 --workers 1 --in-flight 1,64 --rounds 2 --single 100 --percent 50"),
+    ("analyze", "files 1000"),
+    ("reanalyze", "1000"),
+    ("apply", ""),
+    ("backlog", "--commands 10000 --slow 50 --quick 5"),
+    ("start", ""),
+];
+
 fn main() -> ExitCode {
     if measure::process::measured() {
         return ExitCode::SUCCESS;
@@ -47,10 +58,35 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     };
+    match asked.as_str() {
+        "--quick" => return quick(),
+        "history" => {
+            measure::history::show();
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
     if let Some((_, measure)) = ALL.iter().find(|(name, _)| *name == asked) {
         measure();
         return ExitCode::SUCCESS;
     }
-    eprintln!("there is no measurement {asked:?}; there are {}", ALL.map(|(name, _)| name).join(", "));
+    eprintln!(
+        "there is no measurement {asked:?}; there are --quick, history, {}",
+        ALL.map(|(name, _)| name).join(", ")
+    );
     ExitCode::from(2)
+}
+
+/// Each in a process of its own, with its own options and nothing that another one left in memory.
+fn quick() -> ExitCode {
+    let program = std::env::current_exe().unwrap();
+    for (name, options) in QUICK {
+        let mut command = Command::new(&program);
+        command.arg(name).args(options.split_whitespace()).env(measure::options::QUICK, "1");
+        if !command.status().unwrap().success() {
+            return ExitCode::FAILURE;
+        }
+    }
+    measure::history::show();
+    ExitCode::SUCCESS
 }

@@ -11,6 +11,7 @@ use crate::support;
 use std::path::Path;
 use std::time::Duration;
 
+use measure::history::{self, Better};
 use measure::worker::Worker;
 use measure::{median, memory, quantile};
 use sailhand::bus::nats;
@@ -47,8 +48,10 @@ pub async fn main() {
         most.push(memory(worker.pid(), "VmHWM"));
     }
     let (p50, worst) = (quantile(&mut taken, 0.5), quantile(&mut taken, 1.0));
+    history::record("start: median to ready ms".to_owned(), Better::Lower, p50);
     println!("start to ready: median {p50:.0} ms, worst of {STARTS} {worst:.0} ms (to be: at most 300)");
     let (resident, most) = (median(resident), median(most));
+    history::record("start: idle resident MiB".to_owned(), Better::Lower, resident);
     println!("resident while idle: {resident:.1} MiB, at most ever {most:.1} MiB (to be: at most 30 MB = 28.6 MiB)");
     println!("after the run: {}\n", measure::load());
 }

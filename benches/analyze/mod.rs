@@ -19,6 +19,7 @@ use crate::support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use measure::history::{self, Better};
 use measure::process::{self, Run};
 use measure::{median, table};
 use serde_json::Value;
@@ -108,6 +109,8 @@ fn files(tools: &[Tool], sizes: &[usize]) {
         for (tool, runs) in tools.iter().zip(&runs) {
             let row = Summary::of(runs, &dir.path().join(tool.name));
             if tool.name == "sailhand" {
+                history::record(format!("analyze {objects} objects: CPU s"), Better::Lower, row.cpu);
+                history::record(format!("analyze {objects} objects: peak MiB"), Better::Lower, row.peak);
                 costs.push((objects, row.took / objects as f64, row.cpu / objects as f64));
                 rows.push(row.line(&format!("{objects} objects"), tool.name, (seconds, mebibytes)));
             } else {

@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt;
+use measure::history::{self, Better};
 use measure::worker::Worker;
 use measure::{cpu, cpu_of_children, median, memory, table};
 use sailhand::bus::nats;
@@ -87,6 +88,7 @@ pub async fn main() {
                 |field: fn(&Run) -> Duration| median(runs[who].iter().map(|run| field(run).as_secs_f64()).collect());
             (of(|run| run.took), of(|run| run.cpu))
         });
+        history::record(format!("apply {OBJECTS} objects, {name}: CPU s"), Better::Lower, ours.1);
         rows.push(vec![
             name.to_owned(),
             format!("{:.2}", theirs.0),

@@ -27,6 +27,7 @@ use std::time::Duration;
 use async_nats::Statistics;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use measure::history::{self, Better};
 use measure::options::Options;
 use measure::{median, quantile, table};
 use queue::Queue;
@@ -50,6 +51,12 @@ struct Setup {
     workers: usize,
     in_flight: usize,
     commands: usize,
+}
+
+impl Setup {
+    fn name(self) -> String {
+        format!("R{}, {} × {}", self.replicas, self.workers, self.in_flight / self.workers)
+    }
 }
 
 /// From receipt to confirmed ack, of each command.
@@ -127,6 +134,7 @@ pub async fn main() {
             }
         }
         let (ours, bare) = (middle(&ours), middle(&bare));
+        record(setup, &ours, &bare);
         rows.push(row(setup, "bare", &bare, ["", ""].map(str::to_owned)));
         let ratio = format!("{:.0} %", 100.0 * ours.per_second / bare.per_second);
         rows.push(row(setup, "sailhand", &ours, [ratio, format!("{:.0}", ours.cpu_us - bare.cpu_us)]));
@@ -237,6 +245,18 @@ async fn worker(
     }
 }
 
+/// Shares of bare: they depend less on what else the machine does than the figures themselves.
+fn record(setup: Setup, ours: &Drained, bare: &Drained) {
+    let name = setup.name();
+    history::record(
+        format!("bus_path {name}: rate of bare %"),
+        Better::Higher,
+        100.0 * ours.per_second / bare.per_second,
+    );
+    let own = 100.0 * (ours.cpu_us - bare.cpu_us) / bare.cpu_us;
+    history::record(format!("bus_path {name}: own CPU of bare %"), Better::Lower, own);
+}
+
 fn middle(drains: &[Drained]) -> Drained {
     let of = |field: fn(&Drained) -> f64| median(drains.iter().map(field).collect());
     Drained {
@@ -254,7 +274,7 @@ fn head(names: &[&str]) -> Vec<String> {
 
 fn row(setup: Setup, path: &str, drained: &Drained, more: [String; 2]) -> Vec<String> {
     let mut row = vec![
-        format!("R{}, {} × {}", setup.replicas, setup.workers, setup.in_flight / setup.workers),
+        setup.name(),
         path.to_owned(),
         format!("{:.0}", drained.per_second),
         format!("{:.2}", drained.p50),

@@ -10,6 +10,7 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
+pub mod history;
 pub mod options;
 pub mod process;
 pub mod worker;
@@ -72,16 +73,20 @@ pub fn quantile(values: &mut [Duration], share: f64) -> f64 {
 
 /// What the figures depend on: the machine, how busy it is, and the versions of other people's programs.
 pub fn machine(programs: &[(&std::path::Path, &[&str])]) {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |(_, m)| m);
-    let cores = std::thread::available_parallelism().unwrap();
-    println!("{cores} × {model}; {}", load());
+    println!("{}; {}", processors(), load());
     for (program, arguments) in programs {
         let output = Command::new(program).args(*arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let name = program.file_name().unwrap().to_string_lossy();
         println!("{name}: {}", text.lines().next().unwrap_or("?").trim());
     }
+}
+
+/// Number and model of the processors.
+fn processors() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |(_, m)| m);
+    format!("{} × {model}", std::thread::available_parallelism().unwrap())
 }
 
 /// How busy the machine is: figures taken beside other work are only good as ratios.

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::Error;
+use crate::clock::Clock;
 use crate::cluster::ObjectRef;
+
+/// Between two looks at objects that cannot be watched.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Reads and writes objects. Writes ask the guard first.
 #[async_trait]
@@ -44,6 +50,22 @@ pub trait Environment: Send + Sync {
         namespace: Option<&str>,
         labels: Option<&str>,
     ) -> Result<Vec<Value>, Error>;
+
+    /// Gives an item when objects of a kind may have changed, for as long as it is polled. Without a watch that is ten
+    /// times a second.
+    fn changes<'a>(
+        &'a self,
+        _api_version: &'a str,
+        _kind: &'a str,
+        _namespace: Option<&'a str>,
+        _labels: Option<&'a str>,
+    ) -> BoxStream<'a, ()> {
+        stream::unfold((), async |()| {
+            Clock::system().sleep(POLL).await;
+            Some(((), ()))
+        })
+        .boxed()
+    }
 
     /// Version of the API server, such as `v1.34.4`.
     ///
@@ -112,6 +134,9 @@ impl Environment for Memory {
         let known = self.lock().get(&reference(object)).map(|old| old["metadata"]["uid"].clone());
         let uid = known.unwrap_or_else(|| json!(format!("{:08}", self.created.fetch_add(1, Ordering::Relaxed))));
         stored["metadata"]["uid"] = uid;
+        if object["kind"] == "Gateway" {
+            stored["status"] = json!({"conditions": [{"type": "Programmed", "status": "True"}]});
+        }
         self.put(stored.clone());
         Ok(stored)
     }
@@ -157,7 +182,7 @@ impl Environment for Memory {
     }
 }
 
-/// The one pod of a Deployment, ready and with a sidecar.
+/// The one pod of a Deployment, ready, with a sidecar and redirected to ztunnel.
 fn pod(deployment: &Value) -> Value {
     let template = &deployment["spec"]["template"];
     let mut spec = template["spec"].clone();
@@ -171,6 +196,7 @@ fn pod(deployment: &Value) -> Value {
             "name": format!("{name}-0a1b2c3d4e-00000"),
             "namespace": deployment["metadata"]["namespace"],
             "labels": template["metadata"]["labels"],
+            "annotations": {"ambient.istio.io/redirection": "enabled"},
         },
         "spec": spec,
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},

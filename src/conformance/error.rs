@@ -5,6 +5,11 @@ use crate::error::{Class, Classify, Code};
 use crate::guard::Stop;
 use crate::task_event::PublishError;
 
+/// What the exec driver does with a pod.
+pub(super) const EXEC: &str = "exec in";
+/// What the port-forward driver does with a pod.
+pub(super) const FORWARD: &str = "forward a port of";
+
 /// A failure of a conformance run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -54,20 +59,32 @@ pub enum Error {
         /// The kubelet's reason and message.
         reason: String,
     },
-    /// Exec is forbidden.
-    #[error("cannot exec in pod {pod}: {reason}")]
+    /// Exec or port-forward is forbidden.
+    #[error("cannot {operation} pod {pod}: {reason}")]
     ExecForbidden {
+        /// [`EXEC`] or [`FORWARD`].
+        operation: &'static str,
         /// `namespace/name`.
         pod: String,
         /// The API server's words.
         reason: String,
     },
-    /// Exec failed otherwise.
-    #[error("cannot exec in pod {pod}: {reason}")]
+    /// Exec or port-forward failed otherwise.
+    #[error("cannot {operation} pod {pod}: {reason}")]
     Exec {
+        /// [`EXEC`] or [`FORWARD`].
+        operation: &'static str,
         /// `namespace/name`.
         pod: String,
         /// Why.
+        reason: String,
+    },
+    /// A workload answers otherwise than the contract of learn-layer5 says.
+    #[error("workload {workload} does not follow the contract of learn-layer5: {reason}")]
+    Contract {
+        /// `namespace/name` and the port.
+        workload: String,
+        /// What it answers.
         reason: String,
     },
     /// Namespaces of the run still exist.
@@ -137,6 +154,7 @@ impl Classify for Error {
             | Self::CrdVersion { .. }
             | Self::Image { .. }
             | Self::ExecForbidden { .. }
+            | Self::Contract { .. }
             | Self::NamespaceStuck { .. }
             | Self::NotReady { .. }
             | Self::NotInMesh { .. } => Class::Terminal,
@@ -159,6 +177,7 @@ impl Classify for Error {
             Self::NotReady { .. } => Code::SH3409,
             Self::NotInMesh { .. } => Code::SH3410,
             Self::Exec { .. } => Code::SH3411,
+            Self::Contract { .. } => Code::SH3412,
             Self::Cluster(error) => error.code(),
             Self::Stopped(stop) => stop.code(),
             Self::Unpublished(_) => Code::SH2002,

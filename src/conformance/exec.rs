@@ -9,10 +9,11 @@ use kube::Api;
 use kube::api::AttachParams;
 use kube::client::UpgradeConnectionError;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::Error;
 use super::environment::Environment;
+use super::error::EXEC;
 use super::kubernetes::Kubernetes;
 use super::simulated::workload;
 use super::traffic::{Answer, Protocol, Request, TrafficDriver};
@@ -23,6 +24,8 @@ use crate::guard::Guard;
 const CONTAINER: &str = "echo";
 /// Most output of one exec, bytes: 2,000 answers have about 3 MiB.
 const MOST: u64 = 16 * 1024 * 1024;
+/// Execs under way at once: each is a process in a container, which the kubelet starts through the container runtime.
+const AT_ONCE: usize = 16;
 /// Limit of one exec, beyond the client's own.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -31,13 +34,14 @@ pub struct Exec<'a> {
     environment: Kubernetes<'a>,
     /// Pods by namespace and workload.
     pods: Mutex<BTreeMap<(String, String), String>>,
+    turns: Semaphore,
 }
 
 impl<'a> Exec<'a> {
     /// Sends from pods of the cluster.
     #[must_use]
     pub fn new(cluster: &'a Cluster, guard: &'a Guard) -> Self {
-        Self { environment: Kubernetes { cluster, guard }, pods: Mutex::default() }
+        Self { environment: Kubernetes { cluster, guard }, pods: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
     }
 
     async fn pod(&self, request: &Request) -> Result<String, Error> {
@@ -50,7 +54,11 @@ impl<'a> Exec<'a> {
         let mut names = names.filter_map(|pod| pod["metadata"]["name"].as_str());
         let place = format!("{}/{}", request.namespace, request.from);
         let pod = names.find(|name| workload(name) == request.from).map(str::to_owned);
-        let pod = pod.ok_or_else(|| Error::Exec { pod: place, reason: "the Deployment has no pod".to_owned() })?;
+        let pod = pod.ok_or_else(|| Error::Exec {
+            operation: EXEC,
+            pod: place,
+            reason: "the Deployment has no pod".to_owned(),
+        })?;
         self.pods.lock().await.insert(key, pod.clone());
         Ok(pod)
     }
@@ -61,12 +69,18 @@ impl<'a> Exec<'a> {
         let pods: Api<Pod> = Api::namespaced(client, &request.namespace);
         let params = AttachParams::default().container(CONTAINER).stdout(true).stderr(true).stdin(false);
         let run = async {
-            let mut process =
-                pods.exec(pod, command(request, limit), &params).await.map_err(|error| failed(&place, &error))?;
+            let mut process = pods
+                .exec(pod, command(request, limit), &params)
+                .await
+                .map_err(|error| failed(EXEC, "pods/exec", &place, &error))?;
             let (out, errors) = (process.stdout(), process.stderr());
             Ok(tokio::join!(text(out), text(errors)))
         };
-        let late = |_| Error::Exec { pod: place.clone(), reason: format!("no end within {:?}", limit + GRACE) };
+        let late = |_| Error::Exec {
+            operation: EXEC,
+            pod: place.clone(),
+            reason: format!("no end within {:?}", limit + GRACE),
+        };
         tokio::time::timeout(limit + GRACE, run).await.map_err(late)?
     }
 }
@@ -76,7 +90,9 @@ impl TrafficDriver for Exec<'_> {
     async fn send(&self, request: &Request) -> Result<Vec<Answer>, Error> {
         let pod = self.pod(request).await?;
         // The client's limit is for all requests together.
-        let limit = Duration::from_secs(5 + u64::from(request.count / 50));
+        let paced = request.count.checked_div(request.per_second).unwrap_or_default();
+        let limit = Duration::from_secs(5 + u64::from(request.count / 50 + paced));
+        let _turn = self.turns.acquire().await;
         match self.output(&pod, request, limit).await {
             Ok((out, errors)) => Ok(answers(&out, &errors, request.count)),
             Err(error) => {
@@ -91,14 +107,16 @@ impl TrafficDriver for Exec<'_> {
     }
 }
 
-fn failed(pod: &str, error: &kube::Error) -> Error {
+/// The error of a request for a stream to a pod.
+pub(super) fn failed(operation: &'static str, resource: &str, pod: &str, error: &kube::Error) -> Error {
     let (pod, reason) = (pod.to_owned(), error.to_string());
     match error {
         kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) if status.as_u16() == 403 => {
-            Error::ExecForbidden { pod, reason: "the API server answers 403 Forbidden to pods/exec".to_owned() }
+            let reason = format!("the API server answers 403 Forbidden to {resource}");
+            Error::ExecForbidden { operation, pod, reason }
         }
-        kube::Error::Api(status) if status.code == 403 => Error::ExecForbidden { pod, reason },
-        _ => Error::Exec { pod, reason },
+        kube::Error::Api(status) if status.code == 403 => Error::ExecForbidden { operation, pod, reason },
+        _ => Error::Exec { operation, pod, reason },
     }
 }
 
@@ -118,6 +136,9 @@ fn command(request: &Request, limit: Duration) -> Vec<String> {
         command.push(format!("--method={}", request.method));
     }
     command.push(format!("--count={}", request.count));
+    if request.per_second > 0 {
+        command.push(format!("--qps={}", request.per_second));
+    }
     for (name, value) in &request.headers {
         command.extend(["-H".to_owned(), format!("{name}:{value}")]);
     }

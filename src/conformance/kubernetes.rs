@@ -1,9 +1,13 @@
 //! The environment of a run on a real cluster. Asks the guard before each write.
 
 use async_trait::async_trait;
-use kube::Api;
+use futures::future;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, PartialObjectMeta};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
 use serde_json::Value;
 
 use super::Error;
@@ -25,7 +29,10 @@ impl Kubernetes<'_> {
     }
 }
 
-fn api(client: kube::Client, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+fn api<K>(client: kube::Client, kind: &Kind, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
     match namespace.filter(|_| kind.namespaced) {
         Some(namespace) => Api::namespaced_with(client, namespace, &kind.resource),
         None => Api::all_with(client, &kind.resource),
@@ -48,7 +55,8 @@ impl Environment for Kubernetes<'_> {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let _writing = self.guard.writing().await?;
         let stored = self.cluster.call("apply", &name, |client| {
-            let (api, params) = (api(client, &kind, name.namespace.as_deref()), params.clone());
+            let (api, params): (Api<DynamicObject>, _) =
+                (api(client, &kind, name.namespace.as_deref()), params.clone());
             let name = &name.name;
             async move { api.patch(name, &params, &Patch::Apply(object)).await }
         });
@@ -62,7 +70,8 @@ impl Environment for Kubernetes<'_> {
         let _writing = if cleans_up { None } else { Some(self.guard.writing().await?) };
         let params = DeleteParams::background();
         let deleted = self.cluster.call("delete", object, |client| {
-            let (api, params) = (api(client, &kind, object.namespace.as_deref()), params.clone());
+            let (api, params): (Api<DynamicObject>, _) =
+                (api(client, &kind, object.namespace.as_deref()), params.clone());
             async move { api.delete(&object.name, &params).await }
         });
         match deleted.await {
@@ -97,6 +106,25 @@ impl Environment for Kubernetes<'_> {
             object["kind"] = Value::String(kind.resource.kind.clone());
         }
         Ok(found)
+    }
+
+    fn changes<'a>(
+        &'a self,
+        api_version: &'a str,
+        kind: &'a str,
+        namespace: Option<&'a str>,
+        labels: Option<&'a str>,
+    ) -> BoxStream<'a, ()> {
+        let start = async move {
+            // Who waits looks now and then without a change too.
+            let Ok(Some(kind)) = self.cluster.kind(api_version, kind).await else { return stream::pending().boxed() };
+            let api: Api<PartialObjectMeta<DynamicObject>> = api(self.cluster.client().await, &kind, namespace);
+            let config = watcher::Config { label_selector: labels.map(str::to_owned), ..watcher::Config::default() };
+            let is_change = |event| matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone));
+            let events = watcher(api, config).default_backoff();
+            events.filter_map(move |event| future::ready(is_change(event).then_some(()))).boxed()
+        };
+        stream::once(start).flatten().boxed()
     }
 
     async fn version(&self) -> Result<String, Error> {

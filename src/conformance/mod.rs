@@ -1,12 +1,14 @@
 //! Conformance suites for a mesh: the Service Mesh Interface (SMI) and Gateway API for mesh (GAMMA). A run applies the
 //! objects of each case, sends requests between workloads and judges the answers. Knows no bus and no task.
 
+pub mod contract;
 pub mod environment;
 mod error;
 pub mod exec;
 pub mod kubernetes;
 pub mod model;
 pub mod official;
+pub mod port_forward;
 pub mod report;
 pub mod runner;
 pub mod simulated;

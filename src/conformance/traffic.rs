@@ -1,6 +1,7 @@
 //! Requests between workloads and their answers, and the trait of what sends them. Plain data.
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::Error;
 
@@ -46,6 +47,8 @@ pub struct Request {
     pub protocol: Protocol,
     /// How many requests, at least 1.
     pub count: u32,
+    /// Requests per second; 0 for as fast as possible.
+    pub per_second: u32,
 }
 
 impl Request {
@@ -152,7 +155,10 @@ pub trait TrafficDriver: Send + Sync {
     /// When nothing could be sent: no right to exec, no pod, no API server.
     async fn send(&self, request: &Request) -> Result<Vec<Answer>, Error>;
 
-    /// `exec` or `simulated`, for reports.
+    /// Changes a Deployment of the suite to what the driver's image needs. By default nothing.
+    fn adapt(&self, _deployment: &mut Value) {}
+
+    /// `exec`, `port_forward` or `simulated`, for reports.
     fn name(&self) -> &'static str;
 }
 

@@ -8,10 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DURATION, Error, Failure, Limits, Outcome, Task, TaskContext};
+use crate::conformance::contract::Contract;
 use crate::conformance::environment::{Environment, Memory};
 use crate::conformance::exec::Exec;
 use crate::conformance::kubernetes::Kubernetes;
 use crate::conformance::model::RunReport;
+use crate::conformance::port_forward::PortForward;
 use crate::conformance::runner::{self, Context, DataPlane, Options};
 use crate::conformance::simulated::{Behavior, Simulated};
 use crate::conformance::suite::{Suite, SuiteKind};
@@ -19,6 +21,8 @@ use crate::conformance::traffic::TrafficDriver;
 
 /// The echo server and client of Gateway API's conformance tests.
 const IMAGE: &str = "registry.k8s.io/gateway-api/echo-advanced:v1.5.1";
+/// The workload of Meshery's conformance suite, for [`Driver::PortForward`].
+const CONTRACT_IMAGE: &str = "layer5/learn-layer5:latest";
 /// Longest phase of a case.
 const LONGEST: Duration = Duration::from_mins(10);
 
@@ -43,6 +47,9 @@ pub enum Driver {
     /// By exec of the echo client in the sender's pod.
     #[default]
     Exec,
+    /// By port-forward to the sender, which speaks the contract of Meshery's learn-layer5 and sends the request. For
+    /// results that are to be compared with those of Meshery; suite `smi` only.
+    PortForward,
     /// Not at all: cluster and data plane are in memory, and the target is not touched. To see events and reports
     /// without a mesh; the report says nothing about the cluster, and `run.driver` says so.
     Simulated,
@@ -67,14 +74,15 @@ pub struct RunParams {
     #[serde(default = "default_ready_timeout")]
     #[schemars(regex(pattern = DURATION))]
     pub ready_timeout: String,
-    /// Groups of cases that run at the same time. Each has two to five pods.
+    /// Cases that run at the same time: groups of cases that share pods, or cases that are independent.
     #[serde(default = "default_parallel")]
     #[schemars(range(min = 1, max = 8))]
     pub parallel: usize,
     /// Leave the test namespaces in the cluster for a look. They are deleted by a run a day later.
     #[serde(default)]
     pub keep_namespace: bool,
-    /// Image with the `server` and `client` of Istio's echo test application, such as one of a mirror.
+    /// Image with the `server` and `client` of Istio's echo test application, such as one of a mirror. With
+    /// `driver: port_forward` an image with the contract of learn-layer5, by default `layer5/learn-layer5:latest`.
     #[serde(default = "default_image")]
     #[schemars(length(min = 1, max = 512))]
     pub image: String,
@@ -117,9 +125,18 @@ impl RunParams {
     }
 
     fn suite(&self) -> Result<Suite, Error> {
-        let mut suite = SuiteKind::named(&self.suite)?.suite();
+        let kind = SuiteKind::named(&self.suite)?;
+        if self.driver == Driver::PortForward && kind != SuiteKind::Smi {
+            let reason = format!("port_forward runs suite smi only, not {}", kind.name());
+            return Err(Error::Parameter { field: "driver", reason });
+        }
+        let mut suite = kind.suite();
         suite.select(&self.cases)?;
         Ok(suite)
+    }
+
+    fn image(&self) -> &str {
+        if self.driver == Driver::PortForward && self.image == IMAGE { CONTRACT_IMAGE } else { &self.image }
     }
 
     fn options(&self, cx: &TaskContext) -> Result<Options, Error> {
@@ -133,7 +150,7 @@ impl RunParams {
                 Plane::Ambient => DataPlane::Ambient,
             },
             revision: self.revision.clone(),
-            image: self.image.clone(),
+            image: self.image().to_owned(),
             phase_timeout: Self::duration("timeout", &self.timeout)?,
             ready_timeout: Self::duration("ready_timeout", &self.ready_timeout)?,
             parallel: self.parallel.clamp(1, 8),
@@ -155,7 +172,7 @@ impl Task for Run {
     /// Two runs of one suite on one target would measure each other's load.
     fn installation(&self, params: &RunParams) -> Option<String> {
         let kind = SuiteKind::named(&params.suite).ok()?;
-        (params.driver == Driver::Exec).then(|| format!("conformance-{}", kind.name()))
+        (params.driver != Driver::Simulated).then(|| format!("conformance-{}", kind.name()))
     }
 
     fn example(&self) -> RunParams {
@@ -176,14 +193,19 @@ impl Task for Run {
     async fn run(&self, cx: &TaskContext, params: RunParams) -> Result<Outcome<RunReport>, Failure<RunReport>> {
         let options = params.options(cx)?;
         if params.driver == Driver::Simulated {
-            let memory = Arc::new(Memory::with_crds(&options.suite.crds));
+            let of_waypoints = ("gateways.gateway.networking.k8s.io", "v1");
+            let crds: Vec<_> = options.suite.crds.iter().copied().chain([of_waypoints]).collect();
+            let memory = Arc::new(Memory::with_crds(&crds));
             let driver = Simulated::new(memory.clone(), Behavior::Conforming, 1);
             return ended(cx, run(cx, memory.as_ref(), &driver, &options).await);
         }
         let cluster = cx.cluster().await?;
         let environment = Kubernetes { cluster: &cluster, guard: &cx.guard };
-        let driver = Exec::new(&cluster, &cx.guard);
-        ended(cx, run(cx, &environment, &driver, &options).await)
+        let driver: Box<dyn TrafficDriver + '_> = match params.driver {
+            Driver::PortForward => Box::new(Contract::new(PortForward::new(&cluster, &cx.guard))),
+            Driver::Exec | Driver::Simulated => Box::new(Exec::new(&cluster, &cx.guard)),
+        };
+        ended(cx, run(cx, &environment, driver.as_ref(), &options).await)
     }
 }
 

@@ -10,7 +10,7 @@ hub=localhost/istio
 
 made_from() {
   cat "$here/images.sh" "$here/assemble_image.py"
-  stat -L -c '%n %s %Y' "$bin"/{pause,coredns,pilot-discovery,pilot-agent,echo-server,echo-client,envoy,prometheus} "$parts"/*.stamp
+  stat -L -c '%n %s %Y' "$bin"/{pause,contract-workload,coredns,pilot-discovery,pilot-agent,echo-server,echo-client,envoy,prometheus} "$parts"/*.stamp
 }
 
 assemble() {
@@ -84,6 +84,8 @@ assemble coredns localhost/coredns:1 --entrypoint '["/coredns"]' "$bin/coredns:/
 istio
 echoes
 gateway_api_echo
+assemble contract-workload localhost/learn-layer5:1 --user 65535:65535 --entrypoint '["/workload"]' \
+  "$bin/contract-workload:/workload:0755"
 assemble prometheus localhost/prom/prometheus:v3.10.0 --user 65534:65534 --entrypoint '["/bin/prometheus"]' \
   "$bin/prometheus:/bin/prometheus:0755"
 echo "$wanted" >"$stamp"

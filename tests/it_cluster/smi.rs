@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::eventually::eventually;
 use crate::support::plane::Plane;
-use crate::support::{istio_crds, tools};
+use crate::support::{gateway_api, istio_crds, tools};
 use sailhand::smi::crd;
 use serde_json::{Value, json};
 
@@ -284,6 +284,34 @@ async fn smi_objects_are_translated_updated_reported_and_revoked() {
     let left = cluster.spec("virtualservices", |found| found.len() == 1).await;
     assert_eq!(left[0]["metadata"]["name"], "own", "somebody else's object stays");
     controller.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn split_of_an_ambient_namespace_is_an_http_route_that_stays_as_it_is() {
+    let cluster = Cluster::start().await;
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    std::fs::write(file.path(), gateway_api::definitions()).unwrap();
+    cluster.kubectl(&["apply", "--server-side", "-f", file.path().to_str().unwrap()]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "--all", "crd"]);
+    let labels = json!({"istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint"});
+    let services = ["web", "web-v1", "web-v2"].map(|name| service("shop", name));
+    cluster.apply(&[namespace("shop", &labels)]);
+    cluster.apply(&services);
+    cluster.apply(&[split("shop", "s", "web", [3, 1])]);
+    let controller = Controller::start(&cluster.plane.kubeconfig());
+    let routes = cluster.spec("httproutes", |found| found.len() == 1).await;
+    let backends = routes[0]["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
+    let weights: Vec<_> =
+        backends.iter().map(|one| (one["name"].as_str().unwrap(), one["weight"].as_u64().unwrap())).collect();
+    assert_eq!(weights, [("web-v1", 3), ("web-v2", 1)]);
+    assert!(cluster.list("virtualservices").is_empty());
+    controller.stop();
+    let second = Controller::start(&cluster.plane.kubeconfig());
+    let pass = second.first_pass().await;
+    assert_eq!((&pass["objects"], &pass["applied"], &pass["failed"]), (&json!(1), &json!(0), &json!(0)), "{pass}");
+    cluster.kubectl(&["-n", "shop", "delete", "trafficsplit", "s"]);
+    cluster.spec("httproutes", <[Value]>::is_empty).await;
+    second.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         within: "conformance",
-        except: &["conformance/kubernetes.rs", "conformance/exec.rs"],
+        except: &["conformance/kubernetes.rs", "conformance/exec.rs", "conformance/port_forward.rs"],
         never: &["kube", "k8s_openapi"],
     },
     Rule {

@@ -1,33 +1,13 @@
 //! The ambient mode with the Gateway API, and an upgrade in place with what follows it, on a real API server with
-//! simulated nodes. Needs Istio's charts (see `support/charts.rs`), helm, and go, which knows where the Gateway API's
-//! definitions lie (the module pinned in tests/tools/istio).
+//! simulated nodes. Needs Istio's charts (see `support/charts.rs`) and helm.
 
 use crate::mesh_settings;
 use crate::mesh_target;
 use crate::support;
 
-use std::process::Command;
-
 use mesh_target::{Mesh, changes, minimal, parts};
 use sailhand::error::Classify;
 use serde_json::{Value, json};
-
-/// The definitions of the standard channel, as a release's `standard-install.yaml` has them.
-fn gateway_api() -> String {
-    let output = Command::new("go")
-        .args(["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api"])
-        .current_dir("tests/tools/istio")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let folder = String::from_utf8(output.stdout).unwrap();
-    let folder = std::path::Path::new(folder.trim()).join("config/crd/standard");
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.file_name().unwrap().to_string_lossy().starts_with("gateway.networking"));
-    assert!(files.len() >= 4, "{} has {files:?}", folder.display());
-    files.sort();
-    files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect::<Vec<_>>().join("\n---\n")
-}
 
 #[tokio::test]
 async fn ambient_comes_with_the_parts_of_its_nodes_and_the_gateway_api() {
@@ -35,7 +15,7 @@ async fn ambient_comes_with_the_parts_of_its_nodes_and_the_gateway_api() {
         return;
     }
     let mesh = Mesh::start().await;
-    let ambient = json!({"version": "1.30.3", "profile": "ambient", "gateway_api": gateway_api(), "wait": "2m"});
+    let ambient = json!({"version": "1.30.3", "profile": "ambient", "gateway_api": support::gateway_api::definitions(), "wait": "2m"});
     let (changed, report) = mesh.done("mesh.install", ambient.clone()).await;
     assert!(changed);
     assert_eq!(parts(&report), ["istio-base", "istio-gateway-api", "istiod-default", "istio-cni", "istio-ztunnel"]);

@@ -18,6 +18,7 @@ const SENSITIVE: &[(&str, &str, &[&str])] = &[
     ("patch", "daemonsets.apps", &["namespaces", "mesh"]),
     ("create", "pods", &[]),
     ("create", "pods/exec", &["conformance"]),
+    ("create", "pods/portforward", &["conformance"]),
     ("create", "serviceaccounts", &["samples", "addons", "mesh", "conformance"]),
     ("create", "serviceaccounts/token", &[]),
     ("create", "configmaps", &["addons", "mesh", "dashboards"]),

@@ -13,7 +13,7 @@ use sailhand::conformance::model::{Capability, Compliance, FeatureState, Reason,
 use sailhand::conformance::report::{conformance_report, diff, html, junit};
 use sailhand::conformance::runner::{self, Context, DataPlane, Incomplete, Options};
 use sailhand::conformance::simulated::{Behavior, MUTANTS, Simulated};
-use sailhand::conformance::suite::{Suite, SuiteKind};
+use sailhand::conformance::suite::{Change, Check, Phase, Suite, SuiteKind};
 use sailhand::conformance::traffic::{Answer, Request, TrafficDriver};
 use sailhand::error::Classify as _;
 use sailhand::guard::Guard;
@@ -42,7 +42,7 @@ impl TaskEvents for Told {
     }
 }
 
-fn options(suite: Suite) -> Options {
+pub(crate) fn options(suite: Suite) -> Options {
     Options {
         run_id: "0123456789abcdef0123456789abcdef".to_owned(),
         attempt: 1,
@@ -58,11 +58,11 @@ fn options(suite: Suite) -> Options {
     }
 }
 
-fn guard() -> Guard {
+pub(crate) fn guard() -> Guard {
     Guard::new(Instant::now() + Duration::from_hours(9), 7, CancellationToken::new())
 }
 
-async fn run_with(
+pub(crate) async fn run_with(
     environment: &dyn Environment,
     driver: &dyn TrafficDriver,
     guard: &Guard,
@@ -73,7 +73,7 @@ async fn run_with(
     runner::run(&cx, options).await
 }
 
-fn memory(kind: SuiteKind) -> Arc<Memory> {
+pub(crate) fn memory(kind: SuiteKind) -> Arc<Memory> {
     Arc::new(Memory::with_crds(&kind.suite().crds))
 }
 
@@ -89,12 +89,12 @@ async fn run(kind: SuiteKind, behavior: Behavior, features: &[&str]) -> RunRepor
     report
 }
 
-fn verdict(report: &RunReport, spec: &str) -> (Capability, Compliance) {
+pub(crate) fn verdict(report: &RunReport, spec: &str) -> (Capability, Compliance) {
     let spec = report.specs.iter().find(|one| one.spec == spec).unwrap();
     (spec.capability, spec.compliance)
 }
 
-fn not_passed(report: &RunReport) -> Vec<String> {
+pub(crate) fn not_passed(report: &RunReport) -> Vec<String> {
     let cases = report.cases.iter().filter(|case| !matches!(case.status, Status::Passed | Status::NotSupported));
     cases.map(|case| format!("{} {:?} {}", case.case_id, case.status, case.message)).collect()
 }
@@ -265,6 +265,82 @@ async fn requests_that_never_succeed_are_a_failed_control_and_no_denial() {
     assert!(judged.len() > 20 && judged.iter().all(|case| case.status != Status::Passed));
     let denied = report.cases.iter().find(|case| case.case_id == "TA-1.2.3").unwrap();
     assert_eq!((denied.status, denied.reason), (Status::Error, Some(Reason::Setup)));
+}
+
+/// Counts what is sent. With `flaps`, one of several repeated requests is answered wrongly.
+struct Counting {
+    plane: Simulated,
+    sent: Mutex<usize>,
+    flaps: bool,
+}
+
+#[async_trait]
+impl TrafficDriver for Counting {
+    async fn send(&self, request: &Request) -> Result<Vec<Answer>, Error> {
+        *self.sent.lock().unwrap() += 1;
+        let mut answers = self.plane.send(request).await?;
+        if self.flaps && request.per_second > 0 {
+            answers[0].status = Some(503);
+        }
+        Ok(answers)
+    }
+
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+}
+
+async fn run_counting(flaps: bool) -> (RunReport, usize) {
+    let kind = SuiteKind::GatewayApiMesh;
+    let memory = memory(kind);
+    let plane = Simulated::new(memory.clone(), Behavior::Conforming, 1);
+    let driver = Counting { plane, sent: Mutex::default(), flaps };
+    let report = run_with(memory.as_ref(), &driver, &guard(), &(), &options(kind.suite())).await.unwrap();
+    let sent = *driver.sent.lock().unwrap();
+    (report, sent)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_check_of_a_conforming_plane_is_sent_once_after_one_look_at_its_phase() {
+    let (report, sent) = run_counting(false).await;
+    assert_eq!(not_passed(&report), Vec::<String>::new());
+    let phases = SuiteKind::GatewayApiMesh.suite().cases.into_iter().flat_map(|case| case.phases);
+    let of_phase = |phase: Phase| {
+        let sends = phase.checks.iter().filter(|check| check.sends_requests()).count();
+        // The first check of the phase of MeshBasic looks at the pods.
+        if phase.control || matches!(phase.checks[0], Check::InMesh) { sends } else { sends + 1 }
+    };
+    assert_eq!(sent, phases.map(of_phase).sum::<usize>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_do_not_stay_as_demanded_fail_a_case() {
+    let (report, _) = run_counting(true).await;
+    assert!(report.cases.iter().all(|case| case.status == Status::Failed), "{:?}", not_passed(&report));
+    let case = report.cases.iter().find(|case| case.case_id == "MeshHTTPRouteMatching").unwrap();
+    assert!(case.message.contains("503"), "{}", case.message);
+    // A verdict names all checks of the phase, and not only the one that was repeated.
+    assert_eq!(case.evidence.phases.last().unwrap().checks.len(), 9);
+}
+
+#[test]
+fn no_two_gateway_api_cases_route_one_service() {
+    let mut routed = BTreeSet::new();
+    for case in SuiteKind::GatewayApiMesh.suite().cases {
+        let services: BTreeSet<_> = case
+            .phases
+            .iter()
+            .flat_map(|phase| &phase.changes)
+            .filter_map(|change| match change {
+                Change::Apply(route) => route["spec"]["parentRefs"][0]["name"].as_str().map(str::to_owned),
+                _ => None,
+            })
+            .collect();
+        assert!(services.len() == usize::from(case.id != "MeshBasic"), "{}: {services:?}", case.id);
+        for service in services {
+            assert!(routed.insert(service.clone()), "{}: {service}", case.id);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

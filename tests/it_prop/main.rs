@@ -3,6 +3,8 @@
 
 mod analysis;
 mod conformance;
+mod conformance_ambient;
+mod conformance_contract;
 mod engine;
 mod hostile;
 mod incremental;

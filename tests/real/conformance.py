@@ -5,9 +5,10 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 
-from stage import BIN, ROOT, SAILHAND, equal, kubectl, run, until
+from stage import BIN, CHARTS, ROOT, SAILHAND, Sailhand, equal, kubectl, run, until
 
 CONTROLLER = "localhost/sailhand:1"
 IMAGE = "image=localhost/echo:1"
@@ -20,6 +21,17 @@ UPSTREAM = ["-test.v", "-test.run=^TestConformance$", "-test.timeout=6m", "-mesh
             f"-supported-features={','.join(FEATURES)}", "-namespace-labels=istio-injection=enabled", "-organization=istio", "-project=istio",
             "-url=https://istio.io", "-version=1.30.3", "-contact=@istio/maintainers"]
 UPSTREAM_NAMESPACES = ("gateway-conformance-app-backend", "gateway-conformance-web-backend")
+
+KINDS = ("namespaces", "serviceaccounts", "services", "deployments", "pods", "events", "customresourcedefinitions", "traffictargets",
+         "httproutegroups", "tcproutes", "udproutes", "trafficsplits", "authorizationpolicies", "virtualservices")
+LIMITED = json.dumps({"apiVersion": "v1", "kind": "List", "items": [
+    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "conformance-limited", "namespace": "default"}},
+    {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "conformance-limited"},
+     "rules": [{"apiGroups": ["*"], "resources": KINDS, "verbs": ["*"]}]},
+    {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "conformance-limited"},
+     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "conformance-limited"},
+     "subjects": [{"kind": "ServiceAccount", "name": "conformance-limited", "namespace": "default"}]},
+]})
 
 
 class Conformance:
@@ -52,6 +64,9 @@ class Conformance:
         left = kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name")
         equal(left, "", "test namespaces after the run")
 
+    def until_nothing_left(self):
+        until("the namespaces are gone", lambda: not kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name"))
+
     def crds_missing(self):
         report, status, errors, _ = self.run("smi")
         assert status != 0 and "SH3404" in errors, (status, errors[-2000:])
@@ -71,10 +86,81 @@ class Conformance:
         equal(status, 0)
         self.nothing_left()
 
+    def smi_by_contract(self):
+        """The same verdicts through workloads with the contract of Meshery's learn-layer5, by port-forward."""
+        report, status, errors, seconds = self.run("smi", "-p", "driver=port_forward", "-p", "image=localhost/learn-layer5:1")
+        assert report, errors[-3000:]
+        self.print("SMI by port-forward", report, seconds)
+        equal(report["run"]["driver"], "port_forward")
+        equal(self.wrong(report, NOT_SUPPORTED), [], errors[-500:])
+        self.nothing_left()
+
     def no_image(self):
         report, status, errors, _ = self.run("smi", "-p", "image=localhost/none:1", "--case", "TA-1.2.3")
         assert status != 0 and "SH3406" in errors and "localhost/none:1" in errors, (status, errors[-2000:])
-        until("the namespaces are gone", lambda: not kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "name"))
+        self.until_nothing_left()
+
+    def no_exec(self):
+        """A worker with every right that a run needs but that to exec."""
+        kubectl("apply", "-f", "-", text=LIMITED)
+        with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
+            config = json.loads(kubectl("config", "view", "--flatten", "--minify", "-o", "json"))
+            config["users"][0]["user"] = {"token": kubectl("-n", "default", "create", "token", "conformance-limited").strip()}
+            json.dump(config, file)
+            file.flush()
+            limited = Conformance(Sailhand(file.name, CHARTS))
+            try:
+                report, status, errors, _ = limited.run("smi", "--case", "TA-1.2.3")
+            finally:
+                limited.sailhand.end()
+                kubectl("delete", "-f", "-", text=LIMITED)
+        assert status != 0 and "SH3407" in errors and "pods/exec" in errors, (status, errors[-2000:])
+        self.until_nothing_left()
+
+    def stuck_namespace(self):
+        """An object with a finalizer that nobody removes. The run waits two minutes for its namespaces."""
+        found = []
+
+        def pin():
+            name = kubectl("get", "namespaces", "-l", "conformance.sailhand.dev/run", "-o", "jsonpath={.items[*].metadata.name}")
+            if name:
+                metadata = {"name": "pinned", "namespace": name.split()[0], "finalizers": ["example.com/never"]}
+                kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
+                found.append(name.split()[0])
+            return found
+
+        pinning = threading.Thread(target=until, args=("the test namespace is there", pin))
+        pinning.start()
+        report, status, errors, seconds = self.run("smi", "--case", "TA-1.2.3")
+        pinning.join()
+        assert status != 0 and "SH3408" in errors and "example.com/never" in errors, (status, errors[-2000:])
+        equal([case["status"] for case in report.get("cases", [])], ["passed"], "verdicts are kept")
+        kubectl("-n", found[0], "patch", "configmap", "pinned", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        self.until_nothing_left()
+
+    def other_version(self):
+        """A CRD that serves another version than the suite writes."""
+        crd = "crd/trafficsplits.split.smi-spec.io"
+        old = json.loads(kubectl("get", crd, "-o", "json"))["spec"]["versions"][0]
+        serve = lambda served: json.dumps({"spec": {"versions": [old | {"served": served}, old | {"name": "v1alpha9", "storage": False}]}})
+        kubectl("patch", crd, "--type=merge", "-p", serve(False))
+        try:
+            report, status, errors, _ = self.run("smi")
+        finally:
+            kubectl("patch", crd, "--type=merge", "-p", serve(True))
+            kubectl("patch", crd, "--type=merge", "-p", json.dumps({"spec": {"versions": [old]}}))
+        assert status != 0 and "SH3405" in errors and "v1alpha9" in errors, (status, errors[-2000:])
+        self.nothing_left()
+
+    def unknown_names(self):
+        """The command line refuses them before it sends a command, the worker when another client sends them."""
+        for arguments, near in (("smy",), "smi?"), (("smi", "--case", "TA-1.2.33"), "TA-1.2.3?"):
+            _, status, errors, _ = self.run(*arguments)
+            assert status == 2 and "SH5002" in errors and near in errors, (status, errors[-2000:])
+        for code, params in ("SH3401", {"suite": "smy"}), ("SH3402", {"suite": "smi", "cases": ["TA-1.2.33"]}):
+            result = self.sailhand.submit("conformance.run", **params)
+            equal((result["outcome"], result["error"]["code"]), ("rejected", code))
+        self.nothing_left()
 
     def wrong_controllers(self):
         """The table of docs/conformance.md. Meanwhile the right controller does not run."""

@@ -12,7 +12,7 @@ import time
 
 from stage import BIN, kubectl
 
-NAMESPACE, ROUNDS = "smi-latency", 10
+NAMESPACE, ROUNDS = "smi-latency", 50
 ACCESS, ISTIO = "access.smi-spec.io/v1alpha3", "security.istio.io/v1"
 # A request each 20 ms. The server's proxy logs each with its time; the log is written once a second.
 ASK = ("client", "--qps=50", "--count=20000", "--timeout=400s", "http://server:8080/")

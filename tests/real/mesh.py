@@ -15,10 +15,9 @@ from addons import Addons
 from conformance import Conformance
 import latency
 from life import Life
-from stage import BIN, Checks, Client, Sailhand, equal, kubectl, run, until
+from stage import BIN, CHARTS, Checks, Client, Sailhand, equal, kubectl, run, until
 
 SHOP, OUTSIDE = "shop", "outside"
-CHARTS = os.path.join(os.environ.get("SAILHAND_SHARED", os.path.join(os.path.dirname(__file__), "../../../shared")), "charts")
 VERSION = "1.30.3"
 MESH = {
     "version": VERSION,
@@ -294,8 +293,13 @@ def main():
     check("conformance: a run without the CRDs of SMI ends with its code", conformance.crds_missing)
     check("conformance: the SMI controller becomes ready", conformance.controller)
     check("conformance: SMI passes", conformance.smi)
+    check("conformance: SMI passes through the contract of learn-layer5", conformance.smi_by_contract)
     check("conformance: a TrafficTarget is enforced as fast as istiod does it", latency.run, on_request=True)
     check("conformance: an image that cannot be pulled ends a run with its code", conformance.no_image)
+    check("conformance: a worker without the right to exec ends a run with its code", conformance.no_exec)
+    check("conformance: CRDs of another version end a run with their code", conformance.other_version)
+    check("conformance: unknown names end a run with their code", conformance.unknown_names)
+    check("conformance: a namespace that cannot be deleted ends a run with its code", conformance.stuck_namespace, on_request=True)
     check("conformance: every wrong controller is caught", conformance.wrong_controllers, on_request=True)
     check("conformance: CRDs without the controller are no capability", conformance.without_adapter)
     check("conformance: the SMI controller and its CRDs go", conformance.removed)

@@ -13,6 +13,7 @@ from collections import Counter
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.environ.get("SAILHAND_CACHE", os.path.join(ROOT, ".cache"))
 BIN = os.path.join(CACHE, "bin")
+CHARTS = os.path.join(os.environ.get("SAILHAND_SHARED", os.path.join(ROOT, "../shared")), "charts")
 SAILHAND = os.environ.get("SAILHAND_BIN", os.path.join(ROOT, "target/debug/sailhand"))
 
 

@@ -181,11 +181,12 @@ codes! {
     SH3404 "CRDs of the conformance suite are missing" "Install them: those of SMI with smi.install, those of Gateway API with mesh.install or from its release.";
     SH3405 "CRDs of the conformance suite serve another version" "Install the version that the message names.";
     SH3406 "an image of the conformance suite cannot be pulled" "Set `image` to one that the nodes can pull, such as one of a mirror.";
-    SH3407 "exec in the suite's pods is forbidden" "Grant the worker `create` and `get` on `pods/exec`.";
+    SH3407 "exec or port-forward is forbidden in the suite's pods" "Grant the worker `create` and `get` on `pods/exec`, or on `pods/portforward` with `driver: port_forward`.";
     SH3408 "a test namespace cannot be deleted" "Remove what the namespace's conditions name, then delete the namespace.";
-    SH3409 "the conformance suite's workloads are not ready in time" "Look at the named pods' events; the cluster needs room for eight pods.";
+    SH3409 "the conformance suite's workloads are not ready in time" "Look at the named pods' events; the cluster needs room for 13 pods.";
     SH3410 "the conformance suite's pods are not in the mesh" "Check the injection webhook, or set `data_plane` and `revision` as the mesh has them.";
-    SH3411 "exec in the suite's pods failed" "Check that the API server reaches the node's kubelet; the command is tried again.";
+    SH3411 "exec or port-forward failed in the suite's pods" "Check that the API server reaches the node's kubelet; the command is tried again.";
+    SH3412 "a workload of the suite does not follow the contract of learn-layer5" "Set `image` to layer5/learn-layer5 or an image with its contract, or use `driver: exec`.";
     // SH35xx: connections to metrics stores and Grafanas.
     SH3501 "the connection does not exist" "Name a connection of this target: `connection.apply` makes one, the worker's configuration may have others.";
     SH3502 "the server does not answer" "Check that its Service has ready endpoints and that NetworkPolicies admit the API server, or the worker for a configured URL.";

@@ -15,10 +15,11 @@ use super::super::traffic::{Failure, Request, header};
 use super::Run;
 use super::check::{self, Judged};
 
-/// Rounds in a row in which the answers to requests must be as demanded: a proxy may apply an update later than another.
+/// How often each request must be answered as demanded without a break: a proxy may apply an update later than another.
+/// One exec of the client sends all of them, because starting a process in a container costs more than its requests.
 const STEADY: u32 = 3;
-/// Between two rounds.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Between two rounds, and between two of the repeated requests.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// How a phase ended.
 enum End {
@@ -127,8 +128,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Rounds until every check holds in as many rounds in a row as the phase needs, then samples of weighted checks.
-    /// Rounds that hold may end after the time limit: a slow machine is no reason to fail.
+    /// Repeats one check until it holds, because all of them each time would only load the cluster; then demands all
+    /// checks of [`STEADY`] times as many requests, and begins again with the check that does not hold. Samples weighted
+    /// checks at the end. What holds may end after the time limit: a slow machine is no reason to fail.
     async fn until_steady(
         &self,
         group: &Group,
@@ -140,18 +142,22 @@ impl Run<'_> {
         let (sampled, polled): (Vec<_>, Vec<_>) =
             phase.checks.iter().partition(|check| matches!(check, Check::Shares(_)));
         let deadline = Instant::now() + self.options.phase_timeout;
-        let wanted = steady_rounds(phase);
-        let (mut steady, mut closed) = (0, 0);
-        while steady < wanted {
-            let round = self.round(group, &polled, state).await?;
-            evidence.rounds += 1;
-            state.observe(&round);
-            evidence.checks = round.iter().map(|judged| judged.evidence.clone()).collect();
-            let held = round.iter().all(|judged| judged.evidence.held);
-            steady = if held { steady + 1 } else { 0 };
-            if held {
-                state.succeeded.extend(round.iter().filter_map(|judged| judged.succeeded.clone()));
-            } else if case.may_be_refused && !phase.control {
+        let is_steady_once = phase.control || !phase.checks.iter().any(Check::sends_requests);
+        let (mut watched, mut closed) = (0, 0);
+        loop {
+            let is_late = Instant::now() >= deadline;
+            // A refusal is judged by all denials, and a verdict names every check.
+            let is_whole = is_steady_once || case.may_be_refused || is_late;
+            let checks = if is_whole { &polled[..] } else { polled.get(watched..=watched).unwrap_or_default() };
+            let mut round = self.round(group, checks, 1, state, evidence).await?;
+            if holds(&round) && !is_steady_once {
+                round = self.round(group, &polled, STEADY, state, evidence).await?;
+                watched = round.iter().position(|judged| !judged.evidence.held).unwrap_or_default();
+            }
+            if holds(&round) {
+                break;
+            }
+            if case.may_be_refused && !phase.control {
                 let denials_held = round.iter().filter(|judged| judged.is_denial).all(|judged| judged.evidence.held);
                 let refusals = if denials_held { self.events(group, &state.uids).await? } else { Vec::new() };
                 closed = if refusals.is_empty() { 0 } else { closed + 1 };
@@ -159,12 +165,10 @@ impl Run<'_> {
                     return Ok(End::Refused(format!("the adapter refuses {object}: {reason}")));
                 }
             }
-            if !held && Instant::now() >= deadline {
+            if is_late {
                 return Ok(not_held(phase, &round));
             }
-            if steady < wanted {
-                self.cx.pause(PAUSE).await?;
-            }
+            self.cx.pause(PAUSE).await?;
         }
         for check in sampled {
             if let Some(end) = self.sample(group, phase, check, state, evidence).await? {
@@ -174,8 +178,34 @@ impl Run<'_> {
         Ok(End::Held)
     }
 
-    async fn round(&self, group: &Group, checks: &[&Check], state: &State) -> Result<Vec<Judged>, Error> {
-        try_join_all(checks.iter().map(|check| self.judge(group, check, &state.succeeded, &state.uids))).await
+    /// One round of checks at the same time, noted in the evidence. Requests of a round that holds have succeeded.
+    async fn round(
+        &self,
+        group: &Group,
+        checks: &[&Check],
+        times: u32,
+        state: &mut State,
+        evidence: &mut PhaseEvidence,
+    ) -> Result<Vec<Judged>, Error> {
+        let round = self.judge_all(group, checks, times, state).await?;
+        evidence.rounds += 1;
+        evidence.checks = round.iter().map(|judged| judged.evidence.clone()).collect();
+        state.observe(&round);
+        if holds(&round) {
+            state.succeeded.extend(round.iter().filter_map(|judged| judged.succeeded.clone()));
+        }
+        Ok(round)
+    }
+
+    async fn judge_all(
+        &self,
+        group: &Group,
+        checks: &[&Check],
+        times: u32,
+        state: &State,
+    ) -> Result<Vec<Judged>, Error> {
+        let judged = checks.iter().map(|check| self.judge(group, check, times, &state.succeeded, &state.uids));
+        try_join_all(judged).await
     }
 
     /// Up to [`TRIES`] samples of one weighted check; none when one of them held.
@@ -194,7 +224,7 @@ impl Run<'_> {
             state.evidence.tolerance = shares.tolerance;
         }
         for _ in 0..TRIES {
-            last = self.round(group, &[check], state).await?;
+            last = self.judge_all(group, &[check], 1, state).await?;
             evidence.rounds += 1;
             state.observe(&last);
             evidence.checks.truncate(polled);
@@ -219,12 +249,11 @@ impl Run<'_> {
     }
 }
 
-/// One round shows that a request can succeed, and what the API server stores. Demands on answers need [`STEADY`].
-fn steady_rounds(phase: &Phase) -> u32 {
-    if phase.control || !phase.checks.iter().any(Check::sends_requests) { 1 } else { STEADY }
+fn holds(round: &[Judged]) -> bool {
+    round.iter().all(|judged| judged.evidence.held)
 }
 
-fn ends(done: Result<(), Error>) -> Result<(), Error> {
+pub(super) fn ends(done: Result<(), Error>) -> Result<(), Error> {
     match done {
         Err(error) if error.ends_run() => Err(error),
         _ => Ok(()),

@@ -11,6 +11,7 @@ use super::super::model::CheckEvidence;
 use super::super::statistics;
 use super::super::suite::{Check, Expect, Group, Outcome, Shares};
 use super::super::traffic::{Answer, Failure, Request, header};
+use super::case::PAUSE;
 use super::precheck::{items, served};
 use super::{Context, Run};
 
@@ -36,31 +37,35 @@ impl Judged {
 }
 
 impl Run<'_> {
-    /// One check once. `succeeded` are the requests of the case that have succeeded in a control phase.
+    /// One check, with `times` as many requests as it names. `succeeded` are the requests of the case that have succeeded
+    /// in a control phase.
     pub(super) async fn judge(
         &self,
         group: &Group,
         check: &Check,
+        times: u32,
         succeeded: &HashSet<Request>,
         uids: &BTreeMap<String, String>,
     ) -> Result<Judged, Error> {
         self.cx.guard.check()?;
         let judged = match check {
-            Check::Answers(request, expect) => self.answers(group, request, expect, succeeded).await,
+            Check::Answers(request, expect) => {
+                let sent = self.resolved(group, request, times);
+                self.answers(&sent, request, expect, succeeded).await
+            }
             Check::Reaches(request, backends) => {
                 self.backends(
-                    group,
-                    request,
+                    &self.resolved(group, request, times),
                     &format!("answers of {} and of no other workload", backends.join(", ")),
                     |seen| seen.keys().map(String::as_str).eq(sorted(backends)),
                 )
                 .await
             }
             Check::Appears(request, backend) => {
-                self.backends(group, request, &format!("an answer of {backend}"), |seen| seen.contains_key(*backend))
-                    .await
+                let sent = self.resolved(group, request, times);
+                self.backends(&sent, &format!("an answer of {backend}"), |seen| seen.contains_key(*backend)).await
             }
-            Check::Shares(shares) => self.shares(group, shares).await,
+            Check::Shares(shares) => self.shares(&self.resolved(group, &shares.request, times), shares).await,
             Check::Stored(object) => self.stored(group, object).await,
             Check::Gone(object) => self.gone(group, object).await,
             Check::Reported(object) => self.reported(group, object, uids).await,
@@ -77,35 +82,38 @@ impl Run<'_> {
         }
     }
 
-    /// The request with the run's namespaces.
-    fn resolved(&self, group: &Group, request: &Request) -> Request {
+    /// The request with the run's namespaces, `times` as often. Repeated requests take as long as rounds with a pause of
+    /// [`PAUSE`] between them.
+    fn resolved(&self, group: &Group, request: &Request, times: u32) -> Request {
+        let rounds_per_second = u32::try_from(1000 / PAUSE.as_millis()).unwrap_or(1);
         Request {
             namespace: self.namespaces.resolve(group, &request.namespace),
             host: self.namespaces.resolve(group, &request.host),
+            count: request.count * times,
+            per_second: if times > 1 { request.count * rounds_per_second } else { request.per_second },
             ..request.clone()
         }
     }
 
-    async fn send(&self, group: &Group, request: &Request) -> Result<Vec<Answer>, Error> {
-        let request = self.resolved(group, request);
+    async fn send(&self, request: &Request) -> Result<Vec<Answer>, Error> {
         tokio::select! {
             biased;
             stop = self.cx.guard.stopped() => Err(stop.into()),
-            answers = self.cx.driver.send(&request) => answers,
+            answers = self.cx.driver.send(request) => answers,
         }
     }
 
+    /// `request` is the one of the suite, `sent` the same with the run's namespaces.
     async fn answers(
         &self,
-        group: &Group,
+        sent: &Request,
         request: &Request,
         expect: &Expect,
         succeeded: &HashSet<Request>,
     ) -> Result<Judged, Error> {
-        let answers = self.send(group, request).await?;
+        let answers = self.send(sent).await?;
         let is_denial = matches!(expect.outcome, Outcome::Denied | Outcome::DeniedAtL4);
-        let wrong =
-            answers.iter().find_map(|answer| mismatch(expect, answer, &self.namespaces.resolve(group, &request.host)));
+        let wrong = answers.iter().find_map(|answer| mismatch(expect, answer, &sent.host));
         let uncontrolled = is_denial && !succeeded.contains(request);
         let observed = match &wrong {
             Some(wrong) => wrong.clone(),
@@ -113,9 +121,8 @@ impl Run<'_> {
             None => answers.first().map_or_else(|| "no answer".to_owned(), Answer::describe),
         };
         let held = wrong.is_none() && !uncontrolled && !answers.is_empty();
-        let what = self.resolved(group, request).describe();
         Ok(Judged {
-            evidence: check_evidence(&what, &describe(expect), observed, held),
+            evidence: check_evidence(&sent.describe(), &describe(expect), observed, held),
             succeeded: (held && !is_denial).then(|| request.clone()),
             answers,
             is_denial,
@@ -125,22 +132,21 @@ impl Run<'_> {
 
     async fn backends(
         &self,
-        group: &Group,
-        request: &Request,
+        sent: &Request,
         expected: &str,
         holds: impl Fn(&BTreeMap<String, u64>) -> bool,
     ) -> Result<Judged, Error> {
-        let answers = self.send(group, request).await?;
+        let answers = self.send(sent).await?;
         let seen = by_backend(&answers);
         let all_ok = answers.iter().all(|answer| answer.status == Some(200));
         let held = all_ok && holds(&seen);
         let observed = observed(&answers, &seen);
-        let what = self.resolved(group, request).describe();
+        let what = sent.describe();
         Ok(Judged { evidence: check_evidence(&what, expected, observed, held), answers, ..Judged::default() })
     }
 
-    async fn shares(&self, group: &Group, shares: &Shares) -> Result<Judged, Error> {
-        let answers = self.send(group, &shares.request).await?;
+    async fn shares(&self, sent: &Request, shares: &Shares) -> Result<Judged, Error> {
+        let answers = self.send(sent).await?;
         let seen = by_backend(&answers);
         let count = answers.len() as u64;
         let names: Vec<_> = shares.weights.iter().map(|(name, _)| *name).collect();
@@ -157,7 +163,7 @@ impl Run<'_> {
             .collect();
         let expected = format!("{} within {} points", expected.join(", "), shares.tolerance);
         let held = within && all_ok && known && count > 0;
-        let what = self.resolved(group, &shares.request).describe();
+        let what = sent.describe();
         let observed = observed(&answers, &seen);
         Ok(Judged { evidence: check_evidence(&what, &expected, observed, held), answers, ..Judged::default() })
     }
@@ -347,9 +353,11 @@ pub(super) fn expected_shares(shares: &Shares) -> BTreeMap<String, f64> {
 /// Objects that the adapter made in a namespace: policies and routes of Istio.
 pub(super) async fn translated(cx: &Context<'_>, namespace: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (api_version, kind) in
-        [("security.istio.io/v1", "AuthorizationPolicy"), ("networking.istio.io/v1", "VirtualService")]
-    {
+    for (api_version, kind) in [
+        ("security.istio.io/v1", "AuthorizationPolicy"),
+        ("networking.istio.io/v1", "VirtualService"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ] {
         // Evidence only: what cannot be read is left out.
         let objects = cx.environment.list(api_version, kind, Some(namespace), None).await.unwrap_or_default();
         found.extend(

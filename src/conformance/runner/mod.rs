@@ -5,13 +5,15 @@ mod case;
 mod check;
 mod namespaces;
 mod precheck;
+mod waypoint;
 mod workloads;
 
+use std::cmp::Reverse;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
@@ -25,6 +27,11 @@ use crate::guard::{Guard, Stop};
 use crate::progress::{Progress, Step};
 use crate::task_event::{TaskEvent, TaskEvents};
 use namespaces::Namespaces;
+
+/// Longest time without a look at what is waited for: the right to watch may be missing.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Changes of a pod come in bursts.
+const CLOSE_TOGETHER: Duration = Duration::from_millis(50);
 
 /// How the target's pods are in the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +73,18 @@ pub struct Options {
     pub phase_timeout: Duration,
     /// Limit for the workloads to become ready.
     pub ready_timeout: Duration,
-    /// Groups of cases that run at the same time.
+    /// Groups of cases, and independent cases of a group, that run at the same time.
     pub parallel: usize,
     /// Leaves the namespaces in the cluster.
     pub keep_namespace: bool,
+}
+
+impl Options {
+    /// Whether a selected case is in a group that needs a waypoint.
+    fn needs_waypoints(&self) -> bool {
+        let is_run = |group: &&Group| self.suite.cases.iter().any(|case| case.group == group.name);
+        self.suite.groups.iter().filter(is_run).any(|group| waypoint::name(group, self.data_plane).is_some())
+    }
 }
 
 /// What a run works with.
@@ -136,6 +151,17 @@ impl Context<'_> {
         self.progress.report(Step { phase: phase.to_owned(), message: message.into(), done, total });
     }
 
+    /// Waits for a change, at most [`LOOK_AGAIN`]. Changes that come close together are one.
+    async fn changed(&self, changes: &mut (impl Stream<Item = ()> + Send + Unpin)) -> Result<(), Error> {
+        tokio::select! {
+            biased;
+            stop = self.guard.stopped() => return Err(stop.into()),
+            _ = changes.next() => {}
+            () = self.clock.sleep(LOOK_AGAIN) => {}
+        }
+        self.pause(CLOSE_TOGETHER).await
+    }
+
     /// Lets time pass, unless the guard says stop.
     async fn pause(&self, duration: Duration) -> Result<(), Error> {
         tokio::select! {
@@ -166,24 +192,35 @@ impl Run<'_> {
 
     async fn group(&self, group: &Group) -> Result<(), Error> {
         let suite = &self.options.suite;
-        let cases: Vec<_> = suite.cases.iter().enumerate().filter(|(_, case)| case.group == group.name).collect();
+        let mut cases: Vec<_> = suite.cases.iter().enumerate().filter(|(_, case)| case.group == group.name).collect();
         let runnable = cases.iter().any(|(_, case)| self.skips(case).is_none());
         if runnable {
             self.namespaces.create(group).await?;
             self.deploy(group).await?;
         }
+        let at_once = if group.is_independent { self.options.parallel.max(1) } else { 1 };
+        if group.is_independent {
+            // The longest first, so that none of them is left for the end.
+            cases.sort_by_key(|(_, case)| Reverse(case.requests()));
+        }
+        let mut results = Vec::new();
         for (place, case) in cases {
             let ordinal = u32::try_from(place + 1).unwrap_or(u32::MAX);
-            let result = match self.skips(case) {
-                Some(reason) => case::not_supported(case, ordinal, reason),
-                None => self.case(group, case, ordinal).await?,
-            };
-            self.ended(result).await?;
+            results.push(self.one(group, case, ordinal).boxed());
         }
+        stream::iter(results).buffer_unordered(at_once).try_collect::<()>().await?;
         if runnable && !self.options.keep_namespace {
             self.namespaces.remove(group).await?;
         }
         Ok(())
+    }
+
+    async fn one(&self, group: &Group, case: &Case, ordinal: u32) -> Result<(), Error> {
+        let result = match self.skips(case) {
+            Some(reason) => case::not_supported(case, ordinal, reason),
+            None => self.case(group, case, ordinal).await?,
+        };
+        self.ended(result).await
     }
 
     /// Why a case is not run: no driver can, or the feature is declared unsupported.

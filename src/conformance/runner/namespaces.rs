@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::super::Error;
 use super::super::environment::reference;
 use super::super::suite::{Group, NAMESPACE, SECOND, THIRD};
+use super::case::ends;
 use super::precheck::items;
-use super::{Context, Options};
+use super::{Context, Options, waypoint};
 use crate::cluster::ObjectRef;
 use crate::guard::Stop;
 use crate::hex::hex;
@@ -31,8 +32,6 @@ const ABANDONED: i64 = 3600;
 const KEPT: i64 = 24 * 3600;
 /// How long namespaces may take to go.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub(super) struct Namespaces<'a> {
@@ -55,7 +54,7 @@ impl<'a> Namespaces<'a> {
         format!("{}-{}-{}{suffix}", self.options.suite.prefix, self.short, group.name)
     }
 
-    fn names(&self, group: &Group) -> Vec<String> {
+    pub(super) fn names(&self, group: &Group) -> Vec<String> {
         (0..group.namespaces).map(|number| self.name(group, number)).collect()
     }
 
@@ -102,6 +101,9 @@ impl<'a> Namespaces<'a> {
         for (key, value) in self.mesh_labels() {
             labels[key] = json!(value);
         }
+        if let Some(name) = waypoint::name(group, self.options.data_plane) {
+            labels[waypoint::USE_LABEL] = json!(name);
+        }
         if self.options.keep_namespace {
             labels[KEPT_LABEL] = json!("true");
         }
@@ -123,8 +125,13 @@ impl<'a> Namespaces<'a> {
         }
     }
 
-    /// Asks for the deletion of a group's namespaces.
+    /// Asks for the deletion of a group's namespaces, and of its workloads before: the API server begins to empty a
+    /// namespace five seconds after its deletion, and the pods end meanwhile.
     pub(super) async fn remove(&self, group: &Group) -> Result<(), Error> {
+        for workload in group.app.iter().filter(|object| object["kind"] == "Deployment") {
+            let workload = reference(&self.resolve_object(group, workload));
+            ends(self.cx.environment.delete(&workload).await)?;
+        }
         for name in self.names(group) {
             self.cx.environment.delete(&ObjectRef::new("v1", "Namespace", None, &name)).await?;
         }
@@ -173,6 +180,8 @@ impl<'a> Namespaces<'a> {
         }
         self.cx.step("delete", 0, names.len(), "deleting the test namespaces");
         let begun = Instant::now();
+        let label = self.label();
+        let mut changes = self.cx.environment.changes("v1", "Namespace", None, Some(&label));
         loop {
             let left = self.left(&names).await?;
             if left.is_empty() {
@@ -182,14 +191,18 @@ impl<'a> Namespaces<'a> {
                 let namespaces = left.into_iter().map(|(name, why)| format!("{name} ({why})")).collect();
                 return Err(Error::NamespaceStuck { namespaces });
             }
-            self.cx.pause(PAUSE).await?;
+            self.cx.changed(&mut changes).await?;
         }
+    }
+
+    /// Selects the run's namespaces.
+    fn label(&self) -> String {
+        format!("{RUN_LABEL}={}", self.options.run_id)
     }
 
     /// Of these namespaces those that exist, with the conditions that keep them.
     async fn left(&self, names: &[String]) -> Result<Vec<(String, String)>, Error> {
-        let label = format!("{RUN_LABEL}={}", self.options.run_id);
-        let found = self.cx.environment.list("v1", "Namespace", None, Some(&label)).await?;
+        let found = self.cx.environment.list("v1", "Namespace", None, Some(&self.label())).await?;
         let left = found.iter().filter_map(|namespace| {
             let name = namespace["metadata"]["name"].as_str()?;
             let conditions =

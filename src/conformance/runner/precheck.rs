@@ -59,7 +59,8 @@ async fn mesh(cx: &Context<'_>, options: &Options) -> Result<MeshInfo, Error> {
 
 async fn crds(cx: &Context<'_>, options: &Options) -> Result<(), Error> {
     let (mut missing, mut other) = (Vec::new(), Vec::new());
-    for (name, version) in &options.suite.crds {
+    let of_waypoints = options.needs_waypoints().then_some(("gateways.gateway.networking.k8s.io", "v1"));
+    for (name, version) in options.suite.crds.iter().chain(&of_waypoints) {
         match served(cx, name).await? {
             None => missing.push((*name).to_owned()),
             Some(served) if served.iter().any(|one| one == version) => {}

@@ -1,7 +1,6 @@
 //! Deploys a group's workloads and waits until every pod is ready and in the mesh.
 
-use std::time::Duration;
-
+use futures::stream::select_all;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -10,8 +9,6 @@ use super::super::suite::Group;
 use super::precheck::items;
 use super::{DataPlane, Run};
 
-/// Between two looks at the pods.
-const PAUSE: Duration = Duration::from_millis(500);
 /// Reasons by which the kubelet says that it gave up on an image for now.
 const UNPULLABLE: [&str; 3] = ["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
 
@@ -19,12 +16,20 @@ impl Run<'_> {
     pub(super) async fn deploy(&self, group: &Group) -> Result<(), Error> {
         for object in &group.app {
             self.cx.guard.check()?;
-            let object = self.namespaces.resolve_object(group, object);
+            let mut object = self.namespaces.resolve_object(group, object);
+            if object["kind"] == "Deployment" {
+                self.cx.driver.adapt(&mut object);
+            }
             self.cx.environment.apply(&object).await?;
         }
+        self.create_waypoint(group).await?;
         let begun = Instant::now();
+        let names = self.namespaces.names(group);
+        let mut changes =
+            select_all(names.iter().map(|name| self.cx.environment.changes("v1", "Pod", Some(name), None)));
         loop {
-            let (waiting, outside) = self.pods(group).await?;
+            let (mut waiting, outside) = self.pods(group).await?;
+            waiting.extend(self.waypoint_waits(group).await?);
             if waiting.is_empty() {
                 let data_plane = self.options.data_plane.name();
                 return if outside.is_empty() { Ok(()) } else { Err(Error::NotInMesh { pods: outside, data_plane }) };
@@ -33,7 +38,7 @@ impl Run<'_> {
                 return Err(Error::NotReady { waiting, seconds: begun.elapsed().as_secs() });
             }
             self.cx.step("wait", 0, 0, format!("{}: {}", group.name, waiting.join("; ")));
-            self.cx.pause(PAUSE).await?;
+            self.cx.changed(&mut changes).await?;
         }
     }
 

@@ -5,6 +5,7 @@ mod gateway;
 mod mutant;
 mod pattern;
 mod smi;
+mod workloads;
 mod world;
 
 pub(in crate::conformance) use world::workload;
@@ -18,6 +19,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 
 pub use mutant::{MUTANTS, Mutant, MutantInfo};
+pub use workloads::SimulatedWorkloads;
 
 use super::Error;
 use super::environment::Environment;

@@ -116,11 +116,16 @@ pub struct Spec {
     pub legacy: Option<(&'static str, &'static str)>,
 }
 
-/// Cases that share namespaces and workloads, and run one after the other.
+/// Cases that share namespaces and workloads.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Suffix of its namespaces.
     pub name: &'static str,
+    /// Whether each case configures a Service of its own, so that several run at the same time. The cases of other
+    /// groups run one after the other.
+    pub is_independent: bool,
+    /// Whether its objects concern HTTP, which a waypoint enforces in ambient mode.
+    pub is_http: bool,
     /// Namespaces: `$namespace`, then `$second`, then `$third`.
     pub namespaces: usize,
     /// Objects of the workloads.
@@ -155,6 +160,13 @@ pub struct Case {
 }
 
 impl Case {
+    /// Requests of all checks together, a measure of how long the case takes.
+    #[must_use]
+    pub fn requests(&self) -> u32 {
+        let checks = self.phases.iter().flat_map(|phase| &phase.checks);
+        checks.filter_map(Check::request).map(|request| request.count).sum()
+    }
+
     /// A result without a reason, a message and evidence.
     #[must_use]
     pub fn result(&self, ordinal: u32, status: Status) -> CaseResult {
@@ -177,8 +189,9 @@ impl Case {
     }
 }
 
-/// Changes, then checks. Checks of requests must hold three times in a row, in a control phase and for objects of the API
-/// server once. The first time must be within the time limit.
+/// Changes, then checks. Until the first check holds it is repeated alone; therefore it is one that only the changes
+/// explain. Then all checks must hold for three times as many requests, spread over half a second; in a control phase,
+/// and for objects of the API server, once. The first check must hold within the time limit.
 #[derive(Debug, Clone)]
 pub struct Phase {
     /// What it establishes.
@@ -229,7 +242,26 @@ impl Check {
     /// Whether the check sends requests; the others read objects of the API server.
     #[must_use]
     pub const fn sends_requests(&self) -> bool {
-        matches!(self, Self::Answers(..) | Self::Reaches(..) | Self::Appears(..) | Self::Shares(_))
+        self.request().is_some()
+    }
+
+    /// The request that the check sends.
+    #[must_use]
+    pub const fn request(&self) -> Option<&Request> {
+        match self {
+            Self::Answers(request, _) | Self::Reaches(request, _) | Self::Appears(request, _) => Some(request),
+            Self::Shares(shares) => Some(&shares.request),
+            Self::Stored(_) | Self::Gone(_) | Self::Reported(_) | Self::Served(..) | Self::InMesh => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub const fn request_mut(&mut self) -> Option<&mut Request> {
+        match self {
+            Self::Answers(request, _) | Self::Reaches(request, _) | Self::Appears(request, _) => Some(request),
+            Self::Shares(shares) => Some(&mut shares.request),
+            Self::Stored(_) | Self::Gone(_) | Self::Reported(_) | Self::Served(..) | Self::InMesh => None,
+        }
     }
 }
 
@@ -309,6 +341,7 @@ pub fn request(namespace: &str, from: &str, method: &str, host: &str, port: u16,
         headers: Vec::new(),
         protocol: Protocol::Http,
         count: 1,
+        per_second: 0,
     }
 }
 

@@ -15,10 +15,9 @@ use super::{
     phase, times, with_headers,
 };
 
-/// Groups of cases that run at the same time, each with workloads of its own.
-const MATCH: &str = "match";
-const REDIRECT: &str = "redirect";
-const MODIFY: &str = "modify";
+const GROUP: &str = "mesh";
+/// The Service that a case names; a case with a route gets another one with the same pods.
+const SERVICE: &str = "echo";
 /// Requests of one check. A plane that ignores the route picks the right backend each time with a probability of 1e-3,
 /// three rounds in a row with 1e-9.
 const SOME: u32 = 10;
@@ -31,24 +30,24 @@ const GRPC: u16 = 7070;
 #[must_use]
 pub fn suite() -> Suite {
     let mut cases = core();
-    cases.extend(redirect::cases().into_iter().map(|case| Case { group: REDIRECT, ..case }));
-    cases.extend(modify::cases().into_iter().map(|case| Case { group: MODIFY, ..case }));
-    cases.push(Case { group: REDIRECT, ..named_rule() });
-    cases.push(Case { group: MODIFY, ..grpc_weight() });
+    cases.extend(redirect::cases());
+    cases.extend(modify::cases());
+    cases.extend([named_rule(), grpc_weight()]);
+    let services: Vec<_> = cases.iter_mut().filter_map(take_own_service).collect();
     let spec = |key, title| Spec { key, title, version: "gateway.networking.k8s.io/v1", legacy: None };
     Suite {
         kind: SuiteKind::GatewayApiMesh,
         version: "v1.6.1",
         prefix: "gateway-conf",
         specs: vec![spec("mesh_http", "MESH-HTTP"), spec("mesh_grpc", "MESH-GRPC")],
-        groups: [MATCH, REDIRECT, MODIFY].map(|name| Group { name, namespaces: 1, app: app() }).into(),
+        groups: vec![Group { name: GROUP, is_independent: true, is_http: true, namespaces: 1, app: app(&services) }],
         cases,
         crds: vec![("httproutes.gateway.networking.k8s.io", "v1"), ("grpcroutes.gateway.networking.k8s.io", "v1")],
     }
 }
 
 fn core() -> Vec<Case> {
-    let hello = get("echo-v1", "echo", PORT, "/");
+    let hello = get("echo-v1", SERVICE, PORT, "/");
     vec![
         case(
             "MeshBasic",
@@ -160,7 +159,7 @@ fn named_rule() -> Case {
 }
 
 fn grpc_weight() -> Case {
-    let call = Request { protocol: Protocol::Grpc, method: "POST".to_owned(), ..get("echo-v1", "echo", GRPC, "") };
+    let call = Request { protocol: Protocol::Grpc, method: "POST".to_owned(), ..get("echo-v1", SERVICE, GRPC, "") };
     let routes = [weighted_route("GRPCRoute", GRPC, GRPC, [1, 0]), weighted_route("GRPCRoute", GRPC, GRPC, [70, 30])];
     let case = weight("MeshGRPCRouteWeight", "gRPC calls are split by weight (70:30)", &times(&call, 500), routes);
     Case { spec: "mesh_grpc", ..case }
@@ -208,7 +207,7 @@ fn case(id: &'static str, title: &'static str, phases: Vec<Phase>) -> Case {
         kind: CaseKind::Capability,
         feature: id,
         level: Level::Core,
-        group: MATCH,
+        group: GROUP,
         canonical: true,
         may_be_refused: false,
         untestable: None,
@@ -229,7 +228,7 @@ fn routed(id: &'static str, title: &'static str, route: Value, checks: Vec<Check
             control(
                 "both versions answer without a route",
                 vec![],
-                vec![Check::Reaches(times(&get("echo-v1", "echo", PORT, "/"), BOTH), vec!["echo-v1", "echo-v2"])],
+                vec![Check::Reaches(times(&get("echo-v1", SERVICE, PORT, "/"), BOTH), vec!["echo-v1", "echo-v2"])],
             ),
             phase("the route decides", vec![Change::Apply(route)], checks),
         ],
@@ -237,7 +236,7 @@ fn routed(id: &'static str, title: &'static str, route: Value, checks: Vec<Check
 }
 
 fn sent(path: &str, headers: &[(&str, &str)]) -> Request {
-    times(&with_headers(&get("echo-v1", "echo", PORT, path), headers), SOME)
+    times(&with_headers(&get("echo-v1", SERVICE, PORT, path), headers), SOME)
 }
 
 /// Every answer comes from one backend.
@@ -266,7 +265,7 @@ fn of_service(kind: &str, name: &str, port: u16, rules: &Value) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": kind,
         "metadata": {"name": format!("mesh-{name}"), "namespace": NAMESPACE},
-        "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "echo", "port": port}], "rules": rules},
+        "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": SERVICE, "port": port}], "rules": rules},
     })
 }
 
@@ -275,10 +274,32 @@ fn weighted_route(kind: &str, port: u16, backend_port: u16, [first, second]: [u3
         {"name": "echo-v1", "port": backend_port, "weight": first},
         {"name": "echo-v2", "port": backend_port, "weight": second},
     ]);
-    of_service(kind, "weight", port, &json!([{"backendRefs": backends}]))
+    of_service(kind, &format!("{}-weight", kind.to_lowercase()), port, &json!([{"backendRefs": backends}]))
 }
 
-fn app() -> Vec<Value> {
+/// Routes a Service of the case's own, so that the cases do not touch each other. Gives its name; none without a route.
+fn take_own_service(case: &mut Case) -> Option<String> {
+    let mut service = None;
+    for phase in &mut case.phases {
+        for change in &mut phase.changes {
+            if let Change::Apply(route) = change {
+                let name = route["metadata"]["name"].as_str()?.replace("mesh", SERVICE);
+                route["spec"]["parentRefs"][0]["name"] = json!(name);
+                service = Some(name);
+            }
+        }
+    }
+    let service = service?;
+    for check in case.phases.iter_mut().flat_map(|phase| &mut phase.checks) {
+        if let Some(request) = check.request_mut() {
+            service.clone_into(&mut request.host);
+        }
+    }
+    Some(service)
+}
+
+/// The workloads first: the Services are created while their pods start.
+fn app(services: &[String]) -> Vec<Value> {
     let service = |name: &str, selector: &Value| {
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": NAMESPACE},
@@ -289,7 +310,7 @@ fn app() -> Vec<Value> {
             ]},
         })
     };
-    let mut objects = vec![service("echo", &json!({"app": "echo"}))];
+    let mut objects = Vec::new();
     for version in ["v1", "v2"] {
         let name = format!("echo-{version}");
         objects.push(deployment(
@@ -302,5 +323,7 @@ fn app() -> Vec<Value> {
         ));
         objects.push(service(&name, &json!({"app": "echo", "version": version})));
     }
+    let of_both = services.iter().map(String::as_str).chain([SERVICE]);
+    objects.extend(of_both.map(|name| service(name, &json!({"app": "echo"}))));
     objects
 }

@@ -33,11 +33,16 @@ pub(super) fn groups() -> Vec<Group> {
         service(NAMESPACE, "app-b", &[("app", "app-b")], &[PORT]),
     ];
     vec![
-        Group { name: "access", namespaces: 1, app: access() },
-        Group { name: "sources", namespaces: 3, app: sources.concat() },
-        Group { name: "routes", namespaces: 1, app: routes.concat() },
-        Group { name: "split", namespaces: 1, app: split() },
+        group("access", false, 1, access()),
+        group("sources", false, 3, sources.concat()),
+        group("routes", true, 1, routes.concat()),
+        group("split", true, 1, split()),
     ]
+}
+
+/// Its cases configure one Service, one after the other.
+const fn group(name: &'static str, is_http: bool, namespaces: usize, app: Vec<Value>) -> Group {
+    Group { name, is_independent: false, is_http, namespaces, app }
 }
 
 /// The root Service app-svc selects app-b, app-c and app-d. app-e serves another port only.
@@ -74,7 +79,7 @@ fn workload(namespace: &str, name: &str, account: &str, labels: &[(&str, &str)],
     objects
 }
 
-/// The echo server with these arguments.
+/// The echo server with these arguments. Up to sixteen clients run in its container at once, and need most of the memory.
 pub(in crate::conformance::suite) fn deployment(
     namespace: &str,
     name: &str,
@@ -93,7 +98,7 @@ pub(in crate::conformance::suite) fn deployment(
                 "terminationGracePeriodSeconds": 1,
                 "containers": [{
                     "name": "echo", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "args": args, "ports": ports,
-                    "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
+                    "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}},
                 }],
             },
         }},
