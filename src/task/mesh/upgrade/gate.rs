@@ -151,17 +151,6 @@ impl Measured {
         let is_bad = |sample: &Sample| judge_workloads(&health.thresholds(), &[*sample], sample).0 == Verdict::Bad;
         self.each.iter().filter(|(_, sample)| is_bad(sample)).map(|(pair, _)| pair.clone()).collect()
     }
-
-    /// Without these workloads. The 99th percentile of all is then not known.
-    pub fn without(mut self, left_out: &BTreeSet<Pair>) -> Self {
-        if !left_out.is_empty() {
-            self.each.retain(|pair, _| !left_out.contains(pair));
-            let sum = |of: fn(&Sample) -> f64| self.each.values().map(of).sum();
-            self.all =
-                Sample { requests: sum(|one| one.requests), failed: sum(|one| one.failed), latency_p99_ms: None };
-        }
-        self
-    }
 }
 
 /// The query for requests, as reports show it.

@@ -154,9 +154,12 @@ impl<'a, 'b> Gated<'a, 'b> {
             query: gate::query(&store, health, &all),
             ..UpgradeGateReport::default()
         });
-        let before = gate::ask(work.cluster, &store, health, &all, Some(since)).await?;
+        let mut before = gate::ask(work.cluster, &store, health, &all, Some(since)).await?;
         let not_judged = before.exceeding(health);
-        let before = before.without(&not_judged);
+        if !not_judged.is_empty() {
+            let judged: Vec<&Workload> = all.into_iter().filter(|one| !not_judged.contains(&one.pair())).collect();
+            before = gate::ask(work.cluster, &store, health, &judged, Some(since)).await?;
+        }
         let mut gated = Self { canary, health, store, from, to, record, resumed, before, not_judged };
         gated.admit(work)?;
         gated.keep(work).await?;
