@@ -8,6 +8,7 @@ use crate::cluster::{self, Cluster};
 use crate::task::Error;
 
 /// A kind that could not be listed, with the reason.
+#[derive(Debug)]
 pub struct Unread {
     /// Such as `Pod`.
     pub kind: &'static str,
