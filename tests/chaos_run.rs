@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaos::counts::Counts;
-use chaos::lane::Lane;
+use chaos::environment::ChaosEnv;
 use chaos::schedule::Schedule;
 use chaos::{play, verify};
 use sailhand::failpoint::Step;
@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
     let options = options();
     let begun = Instant::now();
     let next = Arc::new(AtomicU64::new(options.first));
-    let lanes = (0..options.lanes).map(|number| lane(number, options.clone(), Arc::clone(&next)));
+    let lanes = (0..options.lanes).map(|number| test_env(number, options.clone(), Arc::clone(&next)));
     let mut counts = Counts::default();
     let mut visited = BTreeSet::new();
     for (of_lane, seen) in futures::future::join_all(lanes).await {
@@ -84,9 +84,9 @@ async fn main() -> ExitCode {
 }
 
 /// Plays seeds until there are no more.
-async fn lane(number: usize, options: Options, next: Arc<AtomicU64>) -> (Counts, BTreeSet<String>) {
+async fn test_env(number: usize, options: Options, next: Arc<AtomicU64>) -> (Counts, BTreeSet<String>) {
     let kubeconfig = support::control_plane::kubeconfig();
-    let mut lane = Lane::new(options.workers, kubeconfig).await;
+    let mut test_env = ChaosEnv::new(options.workers, kubeconfig).await;
     let mut counts = Counts::default();
     let mut told = 0;
     loop {
@@ -96,9 +96,9 @@ async fn lane(number: usize, options: Options, next: Arc<AtomicU64>) -> (Counts,
         }
         let schedule = Schedule::of(seed);
         let begun = Instant::now();
-        let sent = play::play(&mut lane, &schedule, &mut counts).await;
+        let sent = play::play(&mut test_env, &schedule, &mut counts).await;
         let played = begun.elapsed();
-        verify::verify(&mut lane, &schedule, &sent, &mut counts).await;
+        verify::verify(&mut test_env, &schedule, &sent, &mut counts).await;
         println!(
             "lane {number} seed {seed}: {} commands, played {played:.1?}, ended after {:.1?}",
             sent.len(),
@@ -111,11 +111,11 @@ async fn lane(number: usize, options: Options, next: Arc<AtomicU64>) -> (Counts,
             told = counts.violations.len();
             println!("{schedule}  repeat it: just chaos --seed {seed}");
             let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{seed}"));
-            lane.keep_logs(&logs);
+            test_env.keep_logs(&logs);
             println!("  logs: {}", logs.display());
         }
     }
-    verify::verify_lane(&mut lane, &mut counts).await;
-    let visited = lane.visited();
+    verify::verify_environment(&mut test_env, &mut counts).await;
+    let visited = test_env.visited();
     (counts, visited)
 }

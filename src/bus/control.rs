@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn replaced_state_stops_what_it_cancels_and_forgets_what_expired() {
+    fn replaced_state_cancels_commands_and_drops_expired_entries() {
         let control = Control::default();
         control.set_paused("dev", true);
         let dev = command("dev");

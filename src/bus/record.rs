@@ -81,45 +81,45 @@ pub struct AttemptRecord {
     pub fingerprint: Option<Fingerprint>,
     /// The command writes nothing to the cluster, so its record expires after [`SHORT_RETENTION`] once it has begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub brief: bool,
+    pub read_only: bool,
     /// Attempts begun, those that were handed back not counted.
-    pub begun: u32,
+    pub attempts: u32,
     /// Attempts begun, all: what parts the events of one from those of the next.
     pub runs: u32,
     /// When the first began, seconds of Unix time: the command's own time limit runs from here.
-    pub since: i64,
+    pub first_started_s: i64,
     /// Who began the last one.
     pub worker: String,
     /// The last one has neither ended nor been handed back: it runs, or its process died.
-    pub open: bool,
+    pub in_progress: bool,
     /// The last one has its worker to itself: if it is found open, its process died of it. Only while `open`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub alone: bool,
+    pub isolated: bool,
     /// Attempts that were found open when the next began, those whose worker turned out to live not counted. The process
     /// may have died of another command.
-    pub crashed: u32,
+    pub crashes: u32,
     /// Those of them that had their worker to themselves.
     #[serde(default)]
-    pub crashed_alone: u32,
+    pub isolated_crashes: u32,
     /// An attempt before the last one wrote to the cluster.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
     /// The open one has begun to write; noted before its first write, so that it is known of one that died.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub writing: bool,
+    pub write_started: bool,
     /// Attempts that failed, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<EarlierAttempt>,
     /// The next attempt waits until then, milliseconds of Unix time: also that of a copy of the message, which knows
     /// nothing of the delay that the failed one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_before: Option<i64>,
+    pub not_before_ms: Option<i64>,
 }
 
 impl AttemptRecord {
     /// Whether one of them wrote, or died when it had begun to.
     #[must_use]
     pub const fn changed(&self) -> bool {
-        self.changed || self.writing
+        self.changed || self.write_started
     }
 }

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_safe_is_refused() {
+    fn unsafe_archive_entries_are_refused() {
         let table: [(&str, tar::EntryType); 5] = [
             ("base/../../etc/passwd", tar::EntryType::Regular),
             ("/etc/passwd", tar::EntryType::Regular),

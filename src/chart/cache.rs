@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_kept_is_found_by_another_process() {
+    async fn cached_files_are_shared_between_processes() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(Some(folder.path().to_owned()));
         cache.keep_rendered("ab", &"manifest".into()).await;

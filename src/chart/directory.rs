@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_is_found_in_each_layout_and_its_digest_tells_of_changes() {
+    fn chart_is_found_in_each_layout_and_its_digest_changes_with_its_files() {
         let root = tempfile::tempdir().unwrap();
         chart(&root.path().join("istio-1.30.3/base"), "1.0.0");
         chart(&root.path().join("1.29.0/base"), "1.29.0");

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenge_tells_where_the_token_is() {
+    fn challenge_names_the_token_endpoint() {
         let challenge = r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:charts/base:pull""#;
         let headers = |text: &str| HeaderMap::from_iter([(WWW_AUTHENTICATE, text.parse().unwrap())]);
         assert_eq!(
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_asked_without_tls() {
+    fn plaintext_is_limited_to_loopback() {
         assert!(is_local("127.0.0.1:5000") && is_local("localhost") && !is_local("localhost.example:5000"));
     }
 }

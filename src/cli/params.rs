@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_says_is_text_stays_text() {
+    fn text_parameters_stay_text() {
         let schema = json!({
             "properties": {
                 "revision": { "type": ["string", "null"] },

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_check_has_found_is_a_sentence_and_what_is_empty_says_nothing() {
+    fn check_findings_are_sentences_and_empty_checks_print_nothing() {
         let text = body_of(&json!({
             "findings": [{ "severity": "warning", "check": "skew", "message": "1.30.3 is older" }],
             "revision": "",
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn drift_is_told_as_what_is_and_not_as_what_was_done() {
+    fn drift_is_reported_as_a_difference_and_not_as_a_change() {
         let drift = [object("a", "created"), object("b", "configured"), object("c", "failed")];
         let text = body_of(&json!({ "parts": [{ "component": "base", "drift": drift }] }));
         assert_eq!(

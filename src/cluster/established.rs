@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn established_counts_and_taken_names_are_told() {
+    fn crd_is_ready_when_established_and_name_conflicts_are_reported() {
         let crd = |conditions: Value| json!({"status": {"conditions": conditions}});
         assert_eq!(state(&crd(json!([{"type": "Established", "status": "True"}]))), Ok(()));
         assert!(state(&json!({})).is_err());

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_under_way_outlives_the_deadline_and_a_cancellation() {
+    async fn write_in_progress_completes_after_deadline_or_cancellation() {
         let guard = guard(WRITE / 4);
         guard.extend_lease(Instant::now() + WRITE * 2);
         let begun = Instant::now();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_under_way_is_dropped_with_the_lease() {
+    async fn write_in_progress_is_dropped_without_the_lease() {
         let guard = guard(WRITE * 9);
         let begun = Instant::now();
         guard.extend_lease(begun + WRITE / 2);

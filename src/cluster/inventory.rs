@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_is_as_the_apply_set_specification_says() {
+    fn parent_conforms_to_the_apply_set_specification() {
         let body = inventory().body("dev");
         let annotations = &body["metadata"]["annotations"];
         assert_eq!(annotations[GROUP_KINDS], "ConfigMap,Deployment.apps");
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_values_are_read_back() {
         let mut body = inventory().body("dev");
         body["metadata"]["uid"] = json!("u");
         body["metadata"]["resourceVersion"] = json!("9");

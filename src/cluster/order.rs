@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_need_comes_first_and_webhooks_last() {
+    fn dependencies_are_applied_first_and_webhooks_last() {
         let wanted = [
             ("", "Namespace"),
             ("apiextensions.k8s.io", "CustomResourceDefinition"),

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_retry_mends_everywhere_is_retried() {
+    fn only_errors_that_a_retry_can_resolve_are_retried() {
         let mut report_builder = ReportBuilder::new(ObjectsReport::default());
         assert!(report_builder.failure().is_ok());
         let after = Some(Duration::from_secs(3));

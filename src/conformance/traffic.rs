@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transport_errors_are_told_apart() {
+    fn transport_errors_are_classified() {
         for (text, failure) in [
             ("Get \"http://b:9091/\": dial tcp: lookup b on 10.0.0.10:53: no such host", Failure::Dns),
             ("dial tcp: lookup b: i/o timeout", Failure::Dns),

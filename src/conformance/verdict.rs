@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_driver_can_test_is_unsupported_and_does_not_lower_the_percentage() {
+    fn untestable_case_is_unsupported_and_not_counted() {
         let (access, summary) = access(&Profile::default(), |case| Some(passed_or(case, Status::Passed)));
         assert_eq!((access.capability, access.compliance), (Capability::Partial, Compliance::Pass));
         assert_eq!(access.features["udp_route"], FeatureState::Unsupported);

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_take_room() {
+    fn pods_reduce_free_resources() {
         let node = json!({"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "1", "memory": "3Gi"}}});
         let container = |cpu: &str, memory: &str| json!({"resources": {"requests": {"cpu": cpu, "memory": memory}}});
         let containers = [container("400m", "1Gi"), container("100m", "1Gi")];

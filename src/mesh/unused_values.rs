@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_chart_reads_is_told_with_what_may_be_meant() {
+    fn unknown_chart_values_are_reported_with_a_suggestion() {
         let given = json!({
             "meshconfig": {"accessLogFile": "/dev/stdout"}, "cniBinDir": "/", "service": {},
             "global": {"hub": "here", "logLevel": "debug", "hubb": "there"},

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn injectors_that_take_the_same_pods_are_named() {
+    fn injectors_that_select_the_same_pods_are_reported() {
         let enabled =
             json!({"matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]});
         let canary = json!({"matchExpressions": [

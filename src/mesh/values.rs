@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_without_profiles_is_not_told_one() {
+    fn chart_without_profiles_gets_no_profile_value() {
         let request = Request::of("1.20.8".parse().unwrap());
         assert_eq!(common(&request, Profile::Demo, None).get("profile"), None);
     }

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_says_its_version_in_many_ways() {
+    fn kubernetes_version_formats_are_parsed() {
         for (text, minor) in [("v1.34.4", 34), ("v1.29.3-eks-adc7111", 29), ("v1.31.2+k3s1", 31), ("1.30+", 30)] {
             assert_eq!(text.parse::<Kubernetes>().map(|it| it.minor), Ok(minor), "{text}");
         }

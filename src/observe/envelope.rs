@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_api_are_told_apart() {
+    fn api_errors_are_classified() {
         let agent = r#"{"status":"error","errorType":"execution","error":"unavailable with Prometheus Agent"}"#;
         assert_eq!(query(&answer(422, agent)), Err(Unusable::Agent));
         let bad = r#"{"status":"error","errorType":"bad_data","error":"parse error\u0007"}"#;

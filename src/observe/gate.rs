@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_window_holds_and_two_go_back() {
+    fn one_bad_window_pauses_and_two_roll_back() {
         let mut progress = Progress { weight: 30, ..Progress::default() };
         assert_eq!(next(&mut progress, Verdict::Bad, &STEPS), Next::Hold);
         assert_eq!(next(&mut progress, Verdict::Good, &STEPS), Next::Advance(40));

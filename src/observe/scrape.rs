@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_meet_what_a_selector_requires() {
+    fn labels_match_a_selector() {
         for selector in [
             json!({}),
             json!({"matchLabels": {"release": "kps"}}),

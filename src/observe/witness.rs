@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_lose_what_may_be_secret() {
+    fn secrets_in_urls_are_removed() {
         let url = Url::parse("https://user:secret@prom.example/p/?token=x#y").unwrap();
         assert_eq!(url.to_string(), "https://prom.example:443/p");
         for text in ["ftp://a", "http://", "http://a:x", "http://a b", "http://a\n"] {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn service_names_are_told_from_outside_hosts() {
+    fn service_names_are_distinguished_from_external_hosts() {
         let place = |text: &str| Url::parse(text).unwrap().in_cluster();
         let service = |port| Some(("monitoring".to_owned(), "prom".to_owned(), port));
         assert_eq!(place("http://prom.monitoring:9090"), service(9090));

@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pruning_is_on_and_everything_daring_is_off_unless_said() {
+    fn pruning_is_on_and_force_options_are_off_by_default() {
         let params: ApplyParams = serde_json::from_value(json!({"name": "a", "manifest": "x", "wait": "2m"})).unwrap();
         assert!(params.prune);
         assert!(!(params.force || params.adopt || params.recreate || params.dry_run || params.create_namespace));

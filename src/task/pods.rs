@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_goes_takes_no_requests() {
+    fn terminating_pod_receives_no_requests() {
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
         assert!(is_ready(&json!({"status": ready})));
         assert!(!is_ready(&json!({"metadata": {"deletionTimestamp": "x"}, "status": ready})));

@@ -116,13 +116,14 @@ impl Attempt {
 
     /// Whether the attempt before this one panicked.
     pub fn panicked_before(&self) -> bool {
-        let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.begun);
+        let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.attempts);
         last.is_some_and(|last| last.problem.code == Code::SH4001.as_str())
     }
 
     /// When the command must be done: its own expiry, or the verb's limit counted from its first attempt.
     pub fn deadline(&self, limits: Limits, expiry: Option<OffsetDateTime>) -> OffsetDateTime {
-        let since = OffsetDateTime::from_unix_timestamp(self.record.since).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let since =
+            OffsetDateTime::from_unix_timestamp(self.record.first_started_s).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let limit = since + limits.deadline;
         expiry.map_or(limit, |expiry| expiry.min(limit))
     }
@@ -154,8 +155,8 @@ impl Engine {
             if record.fingerprint.is_some() {
                 return Ok(!is_reused(&record, origin));
             }
-            let brief = self.is_read_only(cx.task.verb());
-            let bound = AttemptRecord { fingerprint: origin.fingerprint(), brief, ..record };
+            let read_only = self.is_read_only(cx.task.verb());
+            let bound = AttemptRecord { fingerprint: origin.fingerprint(), read_only, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(&key, &bound, revision).await? {
                 return Ok(true);
             }
@@ -183,33 +184,37 @@ impl Engine {
             if is_reused(&before, origin) {
                 return Ok(AttemptStart::IdReused);
             }
-            if before.open && self.bus.find_result(&origin.command()).await?.is_some() {
+            if before.in_progress && self.bus.find_result(&origin.command()).await?.is_some() {
                 return Ok(AttemptStart::AlreadyEnded);
             }
             if let Some(wait) = backoff_left(&before, self.clock.now()) {
                 return Ok(AttemptStart::BackoffPending(wait));
             }
-            let died = before.open && cx.delivery.delivered > 1;
-            let crashed = before.crashed + u32::from(died);
-            let crashed_alone = before.crashed_alone + u32::from(died && before.alone);
+            let died = before.in_progress && cx.delivery.delivered > 1;
+            let crashes = before.crashes + u32::from(died);
+            let isolated_crashes = before.isolated_crashes + u32::from(died && before.isolated);
             let record = AttemptRecord {
                 fingerprint: origin.fingerprint(),
-                brief: self.is_read_only(cx.task.verb()),
-                begun: before.begun + 1,
+                read_only: self.is_read_only(cx.task.verb()),
+                attempts: before.attempts + 1,
                 runs: before.runs + 1,
-                since: if before.begun == 0 { self.clock.now().unix_timestamp() } else { before.since },
+                first_started_s: if before.attempts == 0 {
+                    self.clock.now().unix_timestamp()
+                } else {
+                    before.first_started_s
+                },
                 worker: self.settings.worker.clone(),
-                open: true,
-                alone: start_permit.is_alone(),
-                crashed,
-                crashed_alone,
+                in_progress: true,
+                isolated: start_permit.is_alone(),
+                crashes,
+                isolated_crashes,
                 changed: before.changed(),
-                writing: false,
+                write_started: false,
                 failed: before.failed.clone(),
-                not_before: None,
+                not_before_ms: None,
             };
-            if crashed_alone >= CRASHES_ALONE || crashed >= CRASHES {
-                let record = AttemptRecord { crashed, crashed_alone, ..before };
+            if isolated_crashes >= CRASHES_ALONE || crashes >= CRASHES {
+                let record = AttemptRecord { crashes, isolated_crashes, ..before };
                 return Ok(AttemptStart::Crashed(Attempt { record, revision, ..Attempt::default() }));
             }
             cx.in_flight.begin(key, record.runs);
@@ -240,14 +245,15 @@ impl Engine {
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
             let changed = found.changed || outcome.changed;
-            let mut record = AttemptRecord { open: false, alone: false, changed, writing: false, ..found };
+            let mut record =
+                AttemptRecord { in_progress: false, isolated: false, changed, write_started: false, ..found };
             if let Some((problem, delay)) = failure {
                 let ended = event::rfc3339(self.clock.now());
-                EarlierAttempt::new(record.begun, &record.worker, ended, problem, &outcome.objects)
+                EarlierAttempt::new(record.attempts, &record.worker, ended, problem, &outcome.objects)
                     .add_to(&mut record.failed);
-                record.not_before = Some(milliseconds(self.clock.now() + delay));
+                record.not_before_ms = Some(milliseconds(self.clock.now() + delay));
             } else {
-                record.begun -= 1;
+                record.attempts -= 1;
             }
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
@@ -311,12 +317,12 @@ impl Engine {
             progress: Arc::new(reporter),
             events: Arc::new(events),
             clock: self.clock,
-            attempt: attempt.record.begun,
+            attempt: attempt.record.attempts,
             generation: cx.command.generation,
         };
         let started = EventKind::Started(Started {
             verb: origin.verb.clone(),
-            attempt: attempt.record.begun,
+            attempt: attempt.record.attempts,
             worker: self.settings.worker.clone(),
             deadline: event::rfc3339(deadline),
         });
@@ -404,10 +410,10 @@ impl Engine {
     async fn record_survival(&self, key: &RecordKey, attempt: &Attempt) -> Result<(), bus::Error> {
         loop {
             let (record, revision) = self.bus.attempts(key).await?;
-            if record.runs != attempt.record.runs || !record.open || !record.alone {
+            if record.runs != attempt.record.runs || !record.in_progress || !record.isolated {
                 return Ok(());
             }
-            let record = AttemptRecord { alone: false, ..record };
+            let record = AttemptRecord { isolated: false, ..record };
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(());
             }
@@ -422,7 +428,7 @@ impl Engine {
     ) -> Result<Option<StartPermit>, bus::Error> {
         if cx.delivery.delivered > 1 {
             let (record, _) = self.bus.attempts(&cx.record_key()).await?;
-            if record.open || record.crashed > 0 {
+            if record.in_progress || record.crashes > 0 {
                 return Ok(self.isolation.alone().await);
             }
         }
@@ -432,15 +438,15 @@ impl Engine {
     /// False when another attempt has begun, which is told by nothing but the lease otherwise.
     async fn record_write_start(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
-        while record.runs == attempt.record.runs && record.open && !record.writing {
-            record.writing = true;
+        while record.runs == attempt.record.runs && record.in_progress && !record.write_started {
+            record.write_started = true;
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 return Ok(true);
             }
             (record, revision) = self.bus.attempts(key).await?;
         }
         // An answer can be lost.
-        Ok(record.runs == attempt.record.runs && record.open)
+        Ok(record.runs == attempt.record.runs && record.in_progress)
     }
 
     async fn publish_task_events(
@@ -480,7 +486,7 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
 
 /// Until the next attempt is due, if it is not.
 fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration> {
-    let left = record.not_before?.saturating_sub(milliseconds(now));
+    let left = record.not_before_ms?.saturating_sub(milliseconds(now));
     u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
 }
 
@@ -488,17 +494,17 @@ fn backoff_left(record: &AttemptRecord, now: OffsetDateTime) -> Option<Duration>
 fn rolled_back(record: AttemptRecord, run: u32, worker: &str) -> Option<AttemptRecord> {
     if record.runs > run {
         // The next attempt has counted it as a crash.
-        let crashed_alone = record.crashed_alone.saturating_sub(1);
-        return record.crashed.checked_sub(1).map(|crashed| AttemptRecord { crashed, crashed_alone, ..record });
+        let isolated_crashes = record.isolated_crashes.saturating_sub(1);
+        return record.crashes.checked_sub(1).map(|crashes| AttemptRecord { crashes, isolated_crashes, ..record });
     }
-    let ours = record.runs == run && record.open && record.worker == worker;
-    let begun = record.begun.saturating_sub(1);
+    let ours = record.runs == run && record.in_progress && record.worker == worker;
+    let attempts = record.attempts.saturating_sub(1);
     ours.then(|| AttemptRecord {
-        open: false,
-        alone: false,
-        begun,
+        in_progress: false,
+        isolated: false,
+        attempts,
         changed: record.changed(),
-        writing: false,
+        write_started: false,
         ..record
     })
 }

@@ -94,7 +94,7 @@ impl DecodeGuard {
 
 /// Whether a recorded reading has succeeded: it was closed, and deaths before it were of something else.
 fn decoded_before(record: &AttemptRecord) -> bool {
-    record.begun > 0 && !record.open && record.crashed == 0
+    record.attempts > 0 && !record.in_progress && record.crashes == 0
 }
 
 impl Engine {
@@ -189,18 +189,18 @@ impl Engine {
             self.decode_guard.add(reading);
             return Ok(Ok(Guarded::Done(read.await)));
         }
-        let crashed = before.crashed + u32::from(before.open);
-        if crashed >= MAX_CRASHES {
-            return Ok(Err(crashed));
+        let crashes = before.crashes + u32::from(before.in_progress);
+        if crashes >= MAX_CRASHES {
+            return Ok(Err(crashes));
         }
         let _alone = self.decode_guard.alone.lock().await;
         let record = AttemptRecord {
-            begun: before.begun + 1,
+            attempts: before.attempts + 1,
             runs: before.runs + 1,
-            since: self.clock.now().unix_timestamp(),
+            first_started_s: self.clock.now().unix_timestamp(),
             worker: self.settings.worker.clone(),
-            open: true,
-            crashed,
+            in_progress: true,
+            crashes,
             ..AttemptRecord::default()
         };
         in_flight.begin(&reading, record.runs);
@@ -210,7 +210,7 @@ impl Engine {
         };
         let done = read.await;
         self.decode_guard.add(reading.clone());
-        let record = AttemptRecord { open: false, crashed: 0, ..record };
+        let record = AttemptRecord { in_progress: false, crashes: 0, ..record };
         // Who was first has counted this as a death: the process lives, and takes it back.
         if self.bus.record_attempts(&reading, &record, revision).await? == Swap::Lost {
             return Ok(Ok(Guarded::Settled));

@@ -164,7 +164,7 @@ impl Engine {
                 if is_reused(&attempt.record, origin) {
                     return Ok(Executed::IdReused);
                 }
-                if !attempt.record.open {
+                if !attempt.record.in_progress {
                     return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(error) }.into());
                 }
                 Some(error)
@@ -240,7 +240,7 @@ impl Engine {
             attempt::AttemptStart::AlreadyEnded => return Ok(Executed::AlreadyEnded),
             attempt::AttemptStart::IdReused => return Ok(Executed::IdReused),
             attempt::AttemptStart::Crashed(attempt) => {
-                let times = attempt.record.crashed;
+                let times = attempt.record.crashes;
                 return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(Error::Crashes { times }) }.into());
             }
         };
@@ -248,10 +248,10 @@ impl Engine {
         let deadline = begun.deadline(limits, cx.command.expiry);
         if deadline <= self.clock.now() {
             let error = Error::Expired { deadline: event::rfc3339(deadline) };
-            return Ok(AttemptOutcome { attempt: begun, ..AttemptOutcome::failed(error) }.into());
+            return Ok(AttemptOutcome { attempt: attempts, ..AttemptOutcome::failed(error) }.into());
         }
         let fence = held.as_ref().map_or(0, |held| held.fence);
-        let (ended, wrote) = self.run_task(cx, params, &mut begun, deadline, held.as_deref_mut()).await;
+        let (ended, wrote) = self.run_task(cx, params, &mut attempts, deadline, held.as_deref_mut()).await;
         reach(Step::TaskEnded);
         let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let (changed, report, objects, error) = match ended {
@@ -269,7 +269,7 @@ impl Engine {
         // One that panicked, was dropped or had no answer cannot say what came of its last write.
         let in_doubt = wrote && error.as_ref().is_some_and(Error::may_have_written);
         let changed = changed || in_doubt;
-        Ok(AttemptOutcome { report, objects, changed, error, attempt: begun, fence, left, wait: None }.into())
+        Ok(AttemptOutcome { report, objects, changed, error, attempt: attempts, fence, left, wait: None }.into())
     }
 
     /// A failure as it is settled. The cluster says that the lease is lost, but the bus knows: while the lease is still
@@ -294,7 +294,7 @@ impl Engine {
     ) -> Result<(), crate::bus::Error> {
         let &CommandContext { command, task, delivery, received, .. } = cx;
         let origin = &command.origin;
-        let number = ending.attempt.record.begun;
+        let number = ending.attempt.record.attempts;
         let end = match &ending.error {
             None => AttemptEnd::Succeeded,
             Some(Error::Crashes { .. }) => AttemptEnd::Crashed,
@@ -389,7 +389,7 @@ impl Engine {
         // That a process died of this very message is known by its deliveries, and a schedule is another message.
         if let RequeueVia::Schedule(delay) = via
             && delivery.delivered > 1
-            && self.last_attempt(cx).await?.record.open
+            && self.last_attempt(cx).await?.record.in_progress
         {
             via = RequeueVia::Nak(delay.min(MAX_NAK_DELAY));
         }
@@ -444,11 +444,16 @@ impl Engine {
     ) -> Result<(), crate::bus::Error> {
         let Some(error) = &ending.error else { return Ok(()) };
         let problem = Problem::new(error);
-        tracing::warn!(code = problem.code, attempt = ending.attempt.record.begun, ?delay, "attempt failed: {problem}");
+        tracing::warn!(
+            code = problem.code,
+            attempt = ending.attempt.record.attempts,
+            ?delay,
+            "attempt failed: {problem}"
+        );
         self.close_attempt(cx, ending, Some((&problem, delay))).await?;
         reach(Step::Retried);
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        let kind = EventKind::Retrying(Retrying { attempt: ending.attempt.record.begun, delay_ms, problem });
+        let kind = EventKind::Retrying(Retrying { attempt: ending.attempt.record.attempts, delay_ms, problem });
         self.try_publish(&cx.command.origin, &ending.attempt, &kind).await;
         Ok(())
     }
@@ -521,7 +526,7 @@ impl Engine {
         let n = attempt.next_event();
         let now = self.clock.now();
         let place = (attempt.record.runs, n);
-        let event = event::progress_event(origin, attempt.record.begun, place, &self.settings.worker, now, kind)
+        let event = event::progress_event(origin, attempt.record.attempts, place, &self.settings.worker, now, kind)
             .map_err(|error| {
                 tracing::error!("an event could not be built: {error}");
                 PublishError { reason: error.to_string() }

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hundred_thousand_come_back_one_after_the_other_and_stand_in_nobodys_way() {
+    async fn waiting_commands_are_checked_at_a_bounded_rate_and_delay_no_other_queue() {
         let requeue_pacer = RequeuePacer::new(1);
         let delays: Vec<_> = (0..100_000).map(|_| requeue_pacer.turn_delay("a", LEAST)).collect();
         assert!(delays.is_sorted());

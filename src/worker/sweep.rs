@@ -92,7 +92,7 @@ impl Engine {
                 changed: attempts.changed(),
                 report: None,
                 error: Some(problem),
-                attempts: attempts.begun,
+                attempts: attempts.attempts,
                 earlier_attempts: attempts.failed,
                 fence: 0,
                 worker: self.settings.worker.clone(),

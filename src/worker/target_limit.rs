@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn watches_hold_a_quarter_of_the_slots_and_urgent_commands_wait_for_none() {
+    async fn watches_hold_a_quarter_of_the_slots_and_urgent_commands_need_none() {
         for targets in [&["a"][..], &["a", "b", "c"]] {
             let limiter = TargetLimiter::new(targets.iter().copied(), 16);
             let mut watches = Vec::new();

@@ -11,7 +11,7 @@
 )]
 
 pub mod counts;
-pub mod lane;
+pub mod environment;
 pub mod play;
 pub mod schedule;
 pub mod verify;

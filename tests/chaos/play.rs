@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::counts::Counts;
-use super::lane::{LEASE_TTL, Lane, TARGETS};
+use super::environment::{ChaosEnv, LEASE_TTL, TARGETS};
 use super::schedule::{Fault, Planned, Schedule, Trouble, What};
 use crate::support::api_proxy::Refusal;
 use crate::support::tcp_proxy::Link;
@@ -57,40 +57,40 @@ enum Action {
 }
 
 /// Plays the schedule to the end of its last fault. Gives what was sent.
-pub async fn play(lane: &mut Lane, schedule: &Schedule, counts: &mut Counts) -> Vec<Sent> {
-    let sent = commands(schedule, lane);
+pub async fn play(test_env: &mut ChaosEnv, schedule: &Schedule, counts: &mut Counts) -> Vec<Sent> {
+    let sent = commands(schedule, test_env);
     let mut sending = JoinSet::new();
     let mut timeline = timeline(schedule);
     let begun = Instant::now();
-    for place in &lane.places {
+    for place in &test_env.places {
         place.link.set(if schedule.slowness.is_zero() { Link::Good } else { Link::Slow(schedule.slowness) });
     }
     while !timeline.is_empty() {
         let next = (0..timeline.len()).min_by_key(|index| timeline[*index].0).unwrap();
         let (at, action) = timeline.remove(next);
         let wait = at.saturating_sub(begun.elapsed());
-        lane.pass(wait).await;
+        test_env.pass(wait).await;
         let mut later = Vec::new();
         match action {
             Action::Send(index) => {
-                sending.spawn(send(lane.bus.clone(), sent[index].clone()));
+                sending.spawn(send(test_env.bus.clone(), sent[index].clone()));
             }
             Action::Cancel(index) => {
-                sending.spawn(cancel(lane.bus.clone(), sent[index].key.clone()));
+                sending.spawn(cancel(test_env.bus.clone(), sent[index].key.clone()));
             }
             Action::Begin(fault) => {
                 *counts.faults.entry(fault.kind()).or_default() += 1;
-                later = begin(lane, schedule, fault);
+                later = begin(test_env, schedule, fault);
             }
-            Action::Signal(place, signal) => lane.places[place].signal(signal),
+            Action::Signal(place, signal) => test_env.places[place].signal(signal),
             Action::Heal(place) => {
-                lane.places[place].bus.set(Link::Good);
-                lane.places[place].link.set(Link::Good);
+                test_env.places[place].bus.set(Link::Good);
+                test_env.places[place].link.set(Link::Good);
             }
-            Action::HealCluster => lane.places.iter().for_each(|place| place.cluster.refuse(None)),
-            Action::RestartBus => lane.nats.restart().await,
-            Action::ContinueBus => lane.nats.signal("CONT"),
-            Action::ContinueAfter(hits, looks) => later = continue_stopped(lane, hits, looks),
+            Action::HealCluster => test_env.places.iter().for_each(|place| place.cluster.refuse(None)),
+            Action::RestartBus => test_env.nats.restart().await,
+            Action::ContinueBus => test_env.nats.signal("CONT"),
+            Action::ContinueAfter(hits, looks) => later = continue_stopped(test_env, hits, looks),
         }
         timeline.extend(later.into_iter().map(|(after, action)| (begun.elapsed() + after, action)));
     }
@@ -100,7 +100,7 @@ pub async fn play(lane: &mut Lane, schedule: &Schedule, counts: &mut Counts) -> 
     sent
 }
 
-fn commands(schedule: &Schedule, lane: &Lane) -> Vec<Sent> {
+fn commands(schedule: &Schedule, test_env: &ChaosEnv) -> Vec<Sent> {
     let now = OffsetDateTime::now_utc();
     let mut all: Vec<Sent> = Vec::new();
     for (number, plan) in schedule.commands.iter().enumerate() {
@@ -117,7 +117,7 @@ fn commands(schedule: &Schedule, lane: &Lane) -> Vec<Sent> {
         };
         let (verb, mut params) = params(schedule, plan.what, &value);
         if params.get("namespace").is_some() {
-            params["namespace"] = json!(lane.namespace(TARGETS[target]));
+            params["namespace"] = json!(test_env.namespace(TARGETS[target]));
         }
         let draft = CommandDraft {
             id,
@@ -188,8 +188,8 @@ fn timeline(schedule: &Schedule) -> Vec<(Duration, Action)> {
 }
 
 /// Brings a fault about, and gives what has to happen later because of it.
-fn begin(lane: &mut Lane, schedule: &Schedule, fault: Fault) -> Vec<(Duration, Action)> {
-    let place = usize::try_from(schedule.seed).unwrap_or(0) % lane.places.len();
+fn begin(test_env: &mut ChaosEnv, schedule: &Schedule, fault: Fault) -> Vec<(Duration, Action)> {
+    let place = usize::try_from(schedule.seed).unwrap_or(0) % test_env.places.len();
     let link = |trouble| match trouble {
         Trouble::Slow => Link::Slow(SLOW),
         Trouble::Deaf => Link::Deaf,
@@ -197,51 +197,54 @@ fn begin(lane: &mut Lane, schedule: &Schedule, fault: Fault) -> Vec<(Duration, A
         Trouble::LosesAnswer => Link::LosesAnswer,
     };
     match fault {
-        Fault::KillAt(step) => lane.order(step, "KILL"),
+        Fault::KillAt(step) => test_env.order(step, "KILL"),
         Fault::StopAt(step) => {
-            let hits = lane.hits().len();
-            lane.order(step, "STOP");
+            let hits = test_env.hits().len();
+            test_env.order(step, "STOP");
             return vec![(LOOK, Action::ContinueAfter(hits, 40))];
         }
-        Fault::Kill => lane.places[place].signal("KILL"),
+        Fault::Kill => test_env.places[place].signal("KILL"),
         Fault::Stop => {
-            lane.places[place].signal("STOP");
+            test_env.places[place].signal("STOP");
             return vec![(STOPPED, Action::Signal(place, "CONT"))];
         }
         Fault::Roll => {
             let times = std::iter::successors(Some(Duration::ZERO), |at| Some(*at + ROLL));
-            return times.zip(0..lane.places.len()).map(|(at, place)| (at, Action::Signal(place, "TERM"))).collect();
+            return times
+                .zip(0..test_env.places.len())
+                .map(|(at, place)| (at, Action::Signal(place, "TERM")))
+                .collect();
         }
         Fault::RestartBus(away) => {
-            lane.nats.kill();
+            test_env.nats.kill();
             return vec![(away, Action::RestartBus)];
         }
         Fault::PauseBus(away) => {
-            lane.nats.signal("STOP");
+            test_env.nats.signal("STOP");
             return vec![(away, Action::ContinueBus)];
         }
         Fault::BusLink(trouble, lasts) => {
-            lane.places[place].bus.set(link(trouble));
+            test_env.places[place].bus.set(link(trouble));
             return vec![(lasts, Action::Heal(place))];
         }
         Fault::ClusterLink(trouble, lasts) => {
-            lane.places[place].link.set(link(trouble));
+            test_env.places[place].link.set(link(trouble));
             return vec![(lasts, Action::Heal(place))];
         }
         Fault::Refuse { status, after, percent, lasts } => {
-            lane.places.iter().for_each(|place| place.cluster.refuse(Some(Refusal { status, after, percent })));
+            test_env.places.iter().for_each(|place| place.cluster.refuse(Some(Refusal { status, after, percent })));
             return vec![(lasts, Action::HealCluster)];
         }
-        Fault::CutWatches => lane.places.iter().for_each(|place| place.cluster.cut_watches()),
+        Fault::CutWatches => test_env.places.iter().for_each(|place| place.cluster.cut_watches()),
     }
     Vec::new()
 }
 
 /// Looks whether a worker has stopped at a step since `hits`, and for how long still to look.
-fn continue_stopped(lane: &Lane, hits: usize, looks: u32) -> Vec<(Duration, Action)> {
-    let all = lane.hits();
+fn continue_stopped(test_env: &ChaosEnv, hits: usize, looks: u32) -> Vec<(Duration, Action)> {
+    let all = test_env.hits();
     let stopped = all.iter().skip(hits).find(|(_, signal, _)| signal == "STOP");
-    match stopped.and_then(|(_, _, id)| lane.places.iter().position(|place| place.id() == Some(*id))) {
+    match stopped.and_then(|(_, _, id)| test_env.places.iter().position(|place| place.id() == Some(*id))) {
         Some(place) => vec![(STOPPED, Action::Signal(place, "CONT"))],
         // The step may never be reached; what stops later is woken by the end of the schedule.
         None if looks == 0 => Vec::new(),

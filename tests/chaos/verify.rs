@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::counts::Counts;
-use super::lane::{Lane, TARGETS};
+use super::environment::{ChaosEnv, TARGETS};
 use super::play::{Sent, installation_name};
 use super::schedule::{Schedule, What};
 use crate::support::api_proxy::Write;
@@ -26,15 +26,15 @@ pub struct Ended {
 }
 
 /// Waits for the end of all commands, then checks. What is wrong goes into the counts.
-pub async fn verify(lane: &mut Lane, schedule: &Schedule, sent: &[Sent], counts: &mut Counts) {
+pub async fn verify(test_env: &mut ChaosEnv, schedule: &Schedule, sent: &[Sent], counts: &mut Counts) {
     let mut wrong = Vec::new();
-    lane.heal();
-    if let Err(reason) = settled(lane).await {
+    test_env.heal();
+    if let Err(reason) = settled(test_env).await {
         wrong.push(reason);
     }
     let mut results = HashMap::new();
     for command in sent {
-        match result(lane, command).await {
+        match result(test_env, command).await {
             Some(ended) => {
                 *counts.outcomes.entry(word(&ended.data)).or_default() += 1;
                 if let Some(reason) = unfit(schedule, command, &ended.data) {
@@ -45,11 +45,11 @@ pub async fn verify(lane: &mut Lane, schedule: &Schedule, sent: &[Sent], counts:
             None => wrong.push(format!("command {} has no result and is not in the queue: lost", command.value)),
         }
     }
-    let writes: Vec<Write> = std::mem::take(&mut *lane.record.lock().unwrap());
+    let writes: Vec<Write> = std::mem::take(&mut *test_env.record.lock().unwrap());
     counts.writes += writes.len() as u64;
     for installation in 0..schedule.installations.len() {
-        wrong.extend(check_writes(lane, schedule, installation, &writes, &results));
-        wrong.extend(check_objects(lane, schedule, installation, sent, &results).await);
+        wrong.extend(check_writes(test_env, schedule, installation, &writes, &results));
+        wrong.extend(check_objects(test_env, schedule, installation, sent, &results).await);
     }
     counts.commands += sent.len() as u64;
     counts.schedules += 1;
@@ -57,28 +57,28 @@ pub async fn verify(lane: &mut Lane, schedule: &Schedule, sent: &[Sent], counts:
 }
 
 /// Counts how the commands ended.
-pub async fn count_results(lane: &Lane, sent: &[Sent], counts: &mut Counts) {
+pub async fn count_results(test_env: &ChaosEnv, sent: &[Sent], counts: &mut Counts) {
     for command in sent {
-        if let Some(ended) = result(lane, command).await {
+        if let Some(ended) = result(test_env, command).await {
             *counts.outcomes.entry(word(&ended.data)).or_default() += 1;
         }
     }
 }
 
 /// Waits until the queues are empty and nobody holds a lease.
-pub async fn settled(lane: &mut Lane) -> Result<(), String> {
+pub async fn settled(test_env: &mut ChaosEnv) -> Result<(), String> {
     let end = Instant::now() + END;
-    let queues = [lane.bus.subjects().command_stream(), lane.bus.subjects().waiting_stream()];
-    let leases = format!("KV_{}", lane.bus.subjects().lease_bucket());
-    let leases_of = format!("$KV.{}.>", lane.bus.subjects().lease_bucket());
+    let queues = [test_env.bus.subjects().command_stream(), test_env.bus.subjects().waiting_stream()];
+    let leases = format!("KV_{}", test_env.bus.subjects().lease_bucket());
+    let leases_of = format!("$KV.{}.>", test_env.bus.subjects().lease_bucket());
     loop {
-        lane.refill();
+        test_env.refill();
         let mut messages = Some(0);
         for queue in &queues {
-            let found = lane.bus.context().get_stream(queue).await.ok();
+            let found = test_env.bus.context().get_stream(queue).await.ok();
             messages = found.and_then(|stream| Some(messages? + stream.cached_info().state.messages));
         }
-        if messages == Some(0) && !held(lane, &leases, &leases_of).await {
+        if messages == Some(0) && !held(test_env, &leases, &leases_of).await {
             return Ok(());
         }
         if Instant::now() > end {
@@ -89,9 +89,9 @@ pub async fn settled(lane: &mut Lane) -> Result<(), String> {
 }
 
 /// Whether a lease is held: one that was given back is a marker.
-async fn held(lane: &Lane, stream: &str, subjects: &str) -> bool {
+async fn held(test_env: &ChaosEnv, stream: &str, subjects: &str) -> bool {
     let mut next = 1;
-    while let Ok(Some(message)) = lane.bus.next(stream, subjects, next).await {
+    while let Ok(Some(message)) = test_env.bus.next(stream, subjects, next).await {
         if message.headers.get("KV-Operation").is_none() {
             return true;
         }
@@ -100,13 +100,13 @@ async fn held(lane: &Lane, stream: &str, subjects: &str) -> bool {
     false
 }
 
-async fn result(lane: &Lane, command: &Sent) -> Option<Ended> {
-    let subjects = lane.bus.subjects();
+async fn result(test_env: &ChaosEnv, command: &Sent) -> Option<Ended> {
+    let subjects = test_env.bus.subjects();
     let subject = subjects.result(&CommandId::new(&command.target, &command.key));
     let mut found = Err(());
     // The server may be on its way back.
     for _ in 0..50 {
-        match lane.bus.last(&subjects.result_stream(), &subject).await {
+        match test_env.bus.last(&subjects.result_stream(), &subject).await {
             Ok(message) => {
                 found = Ok(message);
                 break;
@@ -144,14 +144,14 @@ fn unfit(schedule: &Schedule, command: &Sent, result: &ResultData) -> Option<&'s
 /// The order in which writers came: no fence after a higher one, no object by another than the newest holder, nothing
 /// for a command that has its result, and no result that knows nothing of a write.
 fn check_writes(
-    lane: &Lane,
+    test_env: &ChaosEnv,
     schedule: &Schedule,
     installation: usize,
     writes: &[Write],
     results: &HashMap<String, Ended>,
 ) -> Vec<String> {
     let name = installation_name(schedule.seed, installation);
-    let namespace = lane.namespace(TARGETS[schedule.installations[installation].target]);
+    let namespace = test_env.namespace(TARGETS[schedule.installations[installation].target]);
     let maps = format!("/api/v1/namespaces/{namespace}/configmaps");
     let inventory = format!("sailhand-{name}");
     let mut own: Vec<(&Write, &str)> = writes
@@ -199,7 +199,7 @@ fn fence(write: &Write) -> Option<u64> {
 
 /// What the cluster holds is what the command that came last wanted.
 async fn check_objects(
-    lane: &Lane,
+    test_env: &ChaosEnv,
     schedule: &Schedule,
     installation: usize,
     sent: &[Sent],
@@ -226,7 +226,7 @@ async fn check_objects(
     if half_way {
         return Vec::new();
     }
-    let found = objects(lane, planned.target, &name).await;
+    let found = objects(test_env, planned.target, &name).await;
     let wanted: BTreeMap<String, String> = match last.0.plan.what {
         What::Apply { shrunk, .. } => (0..planned.objects - usize::from(shrunk))
             .map(|object| (format!("{name}-{object}"), last.0.value.clone()))
@@ -239,9 +239,9 @@ async fn check_objects(
     vec![format!("{name}: the cluster holds {found:?}, the last command wanted {wanted:?}")]
 }
 
-async fn objects(lane: &Lane, target: usize, name: &str) -> BTreeMap<String, String> {
+async fn objects(test_env: &ChaosEnv, target: usize, name: &str) -> BTreeMap<String, String> {
     let mut found = Vec::new();
-    let api = lane.config_maps(TARGETS[target]);
+    let api = test_env.config_maps(TARGETS[target]);
     for object in 0..4 {
         let name = format!("{name}-{object}");
         if let Some(object) = api.get_opt(&name).await.unwrap() {
@@ -252,9 +252,9 @@ async fn objects(lane: &Lane, target: usize, name: &str) -> BTreeMap<String, Str
 }
 
 /// What the lane as a whole shows at its end: one result for each command, and what its streams and logs count.
-pub async fn verify_lane(lane: &mut Lane, counts: &mut Counts) {
-    let info = async |name: &str| lane.bus.context().get_stream(name).await.unwrap().cached_info().clone();
-    let results = info(&lane.bus.subjects().result_stream()).await.state;
+pub async fn verify_environment(test_env: &mut ChaosEnv, counts: &mut Counts) {
+    let info = async |name: &str| test_env.bus.context().get_stream(name).await.unwrap().cached_info().clone();
+    let results = info(&test_env.bus.subjects().result_stream()).await.state;
     if results.messages != results.last_sequence {
         let lost = results.last_sequence - results.messages;
         counts.violations.push(format!("{lost} results were published over others"));
@@ -262,19 +262,19 @@ pub async fn verify_lane(lane: &mut Lane, counts: &mut Counts) {
     if results.messages != counts.commands {
         counts.violations.push(format!("{} results for {} commands", results.messages, counts.commands));
     }
-    counts.dead_letters += info(&lane.bus.subjects().dead_letter_stream()).await.state.messages;
-    let queue = lane.bus.subjects().command_stream();
+    counts.dead_letters += info(&test_env.bus.subjects().dead_letter_stream()).await.state.messages;
+    let queue = test_env.bus.subjects().command_stream();
     let consumer: async_nats::jetstream::consumer::PullConsumer =
-        lane.bus.context().get_consumer_from_stream("worker", &queue).await.unwrap();
+        test_env.bus.context().get_consumer_from_stream("worker", &queue).await.unwrap();
     counts.messages += info(&queue).await.state.last_sequence;
     let delivered = consumer.cached_info().delivered.consumer_sequence;
     counts.redeliveries += delivered.saturating_sub(consumer.cached_info().delivered.stream_sequence);
-    counts.takeovers += takeovers(lane).await;
-    for (step, signal, _) in lane.hits() {
+    counts.takeovers += takeovers(test_env).await;
+    for (step, signal, _) in test_env.hits() {
         *counts.steps.entry(format!("{step} {signal}")).or_default() += 1;
     }
-    counts.deaths += u64::from(lane.deaths);
-    for place in &lane.places {
+    counts.deaths += u64::from(test_env.deaths);
+    for place in &test_env.places {
         let log = place.log();
         let left: Vec<_> = log.lines().filter(|line| line.contains("left to the new holder of the lease")).collect();
         counts.lost_leases += left.len() as u64;
@@ -286,12 +286,12 @@ pub async fn verify_lane(lane: &mut Lane, counts: &mut Counts) {
 }
 
 /// Commands that were begun by several processes.
-async fn takeovers(lane: &Lane) -> u64 {
-    let subjects = lane.bus.subjects();
+async fn takeovers(test_env: &ChaosEnv) -> u64 {
+    let subjects = test_env.bus.subjects();
     let (stream, started) = (subjects.event_stream(), subjects.events().replace(".>", ".*.*.started"));
     let mut workers: HashMap<String, BTreeSet<String>> = HashMap::new();
     let mut next = 1;
-    while let Ok(Some(message)) = lane.bus.next(&stream, &started, next).await {
+    while let Ok(Some(message)) = test_env.bus.next(&stream, &started, next).await {
         next = message.sequence + 1;
         let event: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
         let worker = event["data"]["worker"].as_str().unwrap_or_default().to_owned();

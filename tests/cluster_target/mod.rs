@@ -25,13 +25,13 @@ pub struct Steps(Mutex<Vec<Step>>);
 
 impl Steps {
     /// The steps told so far.
-    pub fn told(&self) -> Vec<Step> {
+    pub fn reported(&self) -> Vec<Step> {
         self.0.lock().unwrap().clone()
     }
 
     /// Whether a step of the phase says this.
-    pub fn say(&self, phase: &str, text: &str) -> bool {
-        self.told().iter().any(|step| step.phase == phase && step.message.contains(text))
+    pub fn contain(&self, phase: &str, text: &str) -> bool {
+        self.reported().iter().any(|step| step.phase == phase && step.message.contains(text))
     }
 }
 

@@ -472,7 +472,7 @@ fn missing_object_is_reported_in_a_part_of_a_cluster_with_evidence_only() {
 }
 
 #[test]
-fn release_of_a_gitops_folder_hides_what_it_may_install() {
+fn release_in_a_gitops_folder_may_install_referenced_objects() {
     let mut wrong = Vec::new();
     for Reference { what, code, from, evidence, namespace, .. } in REFERENCES {
         let near = if namespace.is_empty() { "shop" } else { namespace };

@@ -8,8 +8,8 @@
 
 use crate::corpus;
 use crate::differences;
+use crate::random_objects;
 use crate::support;
-use crate::worlds;
 
 use std::fs;
 use std::num::NonZero;
@@ -21,7 +21,7 @@ use sailhand::analysis::source::{self, Sources, files};
 use sailhand::analysis::{Settings, Snapshot, mesh, rules, run};
 use sailhand::clock::Clock;
 use serde_json::{Value, json};
-use support::plane::Plane;
+use support::own_control_plane::ControlPlane;
 use support::{istio_crds, tools};
 use tempfile::TempDir;
 
@@ -84,7 +84,7 @@ fn generated_objects_match_istio() {
     let dir = TempDir::new().unwrap();
     let mut comparison = Comparison::of("generated");
     for seed in 0..WORLDS {
-        let path = [write(&dir, &format!("world-{seed}.yaml"), &worlds::objects(seed))];
+        let path = [write(&dir, &format!("world-{seed}.yaml"), &random_objects::objects(seed))];
         comparison.add(&format!("world {seed}"), &ours(&path), &analyzers(&path));
     }
     for (seed, objects, mistakes) in [(1, 1_000, 5), (2, 1_000, 30), (3, 300, 60)] {
@@ -147,7 +147,7 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_cluster_is_judged_as_istioctl_judges_it() {
     let Some(shared) = istio_crds::shared() else { return };
-    let plane = Plane::start().await;
+    let plane = ControlPlane::start().await;
     let kubectl = |arguments: &[&str]| {
         let mut command = Command::new(tools::program("kubectl", "KUBECTL_BIN"));
         command.arg("--kubeconfig").arg(plane.kubeconfig()).arg("--cache-dir").arg(plane.dir()).args(arguments);

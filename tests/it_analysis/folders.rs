@@ -246,7 +246,7 @@ fn kind_that_istio_does_not_have_is_an_error() {
 }
 
 #[test]
-fn suppressions_and_baselines_that_match_nothing_are_told() {
+fn unused_suppressions_and_baseline_entries_are_reported() {
     let missing = ROUTE.replace("{host: shop, subset: v1}", "{host: shopp}");
     let files = folder(&[("a.yaml", &format!("{missing}---\n{SERVICE}")), ("other.yaml", RULE)]);
     let run = |arguments: &[&str]| analyze(files.path(), &[&["a.yaml"], arguments].concat());

@@ -294,7 +294,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn reference_to_what_a_controller_makes_is_not_reported() {
+fn reference_to_a_generated_object_is_not_reported() {
     let reported = |from: &str, maker: &str, code: &str| {
         let tree = Tree::from([("a.yaml".to_owned(), [EVIDENCE, from, maker].join("\n---\n"))]);
         let (found, unread) = found(&tree, false);

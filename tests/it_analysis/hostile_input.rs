@@ -47,7 +47,7 @@ fn cancelled_reading_reads_no_document() {
 }
 
 #[test]
-fn documents_that_cannot_be_read_are_counted_and_not_kept() {
+fn unreadable_documents_are_counted_and_dropped() {
     let reading = read("a: [\n---\n".repeat(100_000), Limits::default());
     assert!(reading.errors.len() < 1_100, "{}", reading.errors.len());
 }

@@ -297,7 +297,7 @@ fn bases_of_bases_and_components_are_built_as_by_kubectl() {
 }
 
 #[test]
-fn what_is_not_exact_is_refused_with_its_reason() {
+fn inexact_mappings_are_refused_with_a_reason() {
     for (kustomization, reason) in [
         ("resources: [../base, 'https://example.com/a?ref=b']\n", "remote resources"),
         ("resources: [../base]\nhelmCharts: [{name: a}]\n", "the field helmCharts"),

@@ -17,6 +17,8 @@ mod hostile_input;
 mod kustomize;
 mod outputs;
 mod page;
+#[path = "../analysis/random_objects.rs"]
+mod random_objects;
 mod sarif;
 mod snapshots;
 #[path = "../support/mod.rs"]
@@ -26,5 +28,3 @@ mod validation;
 #[path = "../analysis/cases.rs"]
 mod validation_cases;
 mod wild_trees;
-#[path = "../analysis/worlds.rs"]
-mod worlds;

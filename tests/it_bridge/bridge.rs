@@ -54,14 +54,14 @@ pub fn request(key: &str, namespace: &str) -> ApplyRuleRequest {
 }
 
 /// A bus with its streams, on which the test plays the worker, and a configuration with the targets `dev` and `prod`.
-pub struct World {
+pub struct BridgeEnv {
     pub nats: NatsServer,
     pub config: Config,
     pub client: Client,
     pub bus: NatsBus,
 }
 
-impl World {
+impl BridgeEnv {
     pub async fn new() -> Self {
         let nats = NatsServer::start().await;
         let mut config = Config::default();

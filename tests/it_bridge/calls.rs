@@ -13,7 +13,7 @@ use sailhand::task::Registry;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::bridge::{World, kubeconfig, request};
+use crate::bridge::{BridgeEnv, kubeconfig, request};
 use crate::support::worker::succeeded;
 
 const ALL: [&str; 17] = [
@@ -53,8 +53,8 @@ fn failed(message: &str) -> ResultData {
 
 #[tokio::test]
 async fn each_listed_operation_and_its_reverse_is_a_valid_command() {
-    let world = World::new().await;
-    let bridge = world.bridge(allow_all).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(allow_all).await;
     let registry = Registry::standard();
     let mut client = bridge.client().await;
     let listed = client.supported_operations(SupportedOperationsRequest {}).await.unwrap().into_inner().ops;
@@ -65,7 +65,7 @@ async fn each_listed_operation_and_its_reverse_is_a_valid_command() {
             call.custom_body = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n".to_owned();
             let operation_id = call.operation_id.clone();
             client.apply_operation(call).await.unwrap();
-            let command = world.command().await;
+            let command = test_env.command().await;
             let verb = &command.origin.verb;
             let schema = registry.get(verb).unwrap_or_else(|| panic!("{verb}")).params_schema();
             let checked = ParamsValidator::new(&schema).unwrap().check(&command.params);
@@ -79,9 +79,9 @@ async fn each_listed_operation_and_its_reverse_is_a_valid_command() {
 
 #[tokio::test]
 async fn refusals_have_a_status_a_code_and_publish_nothing() {
-    let world = World::new().await;
+    let test_env = BridgeEnv::new().await;
     let bridge =
-        world.bridge(|bridge| bridge.operations = ["bookinfo", "custom", "istio"].map(str::to_owned).to_vec()).await;
+        test_env.bridge(|bridge| bridge.operations = ["bookinfo", "custom", "istio"].map(str::to_owned).to_vec()).await;
     let mut client = bridge.client().await;
     let with = |set: &dyn Fn(&mut ApplyRuleRequest)| {
         let mut call = request("bookinfo", "shop");
@@ -112,26 +112,26 @@ async fn refusals_have_a_status_a_code_and_publish_nothing() {
         assert!(status.code() == code && status.message().contains(text), "{key}: {status:?}");
         assert!(status.message().starts_with("SH"), "{status:?}");
     }
-    assert!(world.next_command(Duration::from_secs(1)).await.is_none());
+    assert!(test_env.next_command(Duration::from_secs(1)).await.is_none());
 }
 
 #[tokio::test]
 async fn repeated_operation_id_is_the_same_command() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let call = request("bookinfo", "shop");
     let mut client = bridge.client().await;
     for _ in 0..3 {
         client.apply_operation(call.clone()).await.unwrap();
     }
-    world.command().await;
-    assert!(world.next_command(Duration::from_secs(1)).await.is_none());
+    test_env.command().await;
+    assert!(test_env.next_command(Duration::from_secs(1)).await.is_none());
 }
 
 #[tokio::test]
 async fn operation_on_two_clusters_has_one_closing_event() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let mut events = bridge.events().await;
     for (result, kind, text) in [
         (succeeded(), EventType::Info, "completed on 2 clusters"),
@@ -141,11 +141,11 @@ async fn operation_on_two_clusters_has_one_closing_event() {
         call.kube_configs = vec![kubeconfig("https://dev"), kubeconfig("https://prod"), kubeconfig("https://DEV:443/")];
         let operation_id = call.operation_id.clone();
         bridge.client().await.apply_operation(call).await.unwrap();
-        let (first, second) = (world.command().await, world.command().await);
-        world.end(&first, succeeded()).await;
+        let (first, second) = (test_env.command().await, test_env.command().await);
+        test_env.end(&first, succeeded()).await;
         let event = events.next().await;
         assert!(event.summary.contains("installed on ") && !event.details.contains("now installed"), "{event:?}");
-        world.end(&second, result).await;
+        test_env.end(&second, result).await;
         let event = events.next().await;
         assert_eq!((event.event_type(), event.operation_id.as_str()), (kind, operation_id.as_str()));
         let closing = events.next().await;
@@ -158,15 +158,15 @@ async fn operation_on_two_clusters_has_one_closing_event() {
 
 #[tokio::test]
 async fn findings_of_an_analysis_and_the_conformance_report_reach_meshery() {
-    let world = World::new().await;
-    let bridge = world.bridge(allow_all).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(allow_all).await;
     let mut events = bridge.events().await;
     let report = json!({"findings": [
         {"code": "IST0101", "message": "Referenced host not found: error", "severity": "error", "resource": "a"},
         {"code": "IST0102", "message": "Not labeled", "severity": "info", "resource": "b"},
     ]});
     bridge.client().await.apply_operation(request("istio-vet", "default")).await.unwrap();
-    world.end(&world.command().await, ResultData { report: Some(report), ..succeeded() }).await;
+    test_env.end(&test_env.command().await, ResultData { report: Some(report), ..succeeded() }).await;
     let found = [events.next().await, events.next().await, events.next().await];
     let kinds = found.each_ref().map(EventsResponse::event_type);
     assert_eq!(kinds, [EventType::Warn, EventType::Info, EventType::Info], "{found:?}");
@@ -175,7 +175,7 @@ async fn findings_of_an_analysis_and_the_conformance_report_reach_meshery() {
     let legacy = json!({"id": "1", "mesh_name": "Istio", "more_details": []});
     bridge.client().await.apply_operation(request("smi_conformance", "default")).await.unwrap();
     let report = json!({"legacy": legacy});
-    world.end(&world.command().await, ResultData { report: Some(report), ..succeeded() }).await;
+    test_env.end(&test_env.command().await, ResultData { report: Some(report), ..succeeded() }).await;
     let event = events.next().await;
     assert_eq!(event.summary, "Smi conformance test completed successfully");
     assert_eq!(serde_json::from_str::<Value>(&event.details).unwrap(), legacy);
@@ -183,8 +183,8 @@ async fn findings_of_an_analysis_and_the_conformance_report_reach_meshery() {
 
 #[tokio::test]
 async fn designs_are_deployed_component_by_component() {
-    let world = World::new().await;
-    let bridge = world.bridge(allow_all).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(allow_all).await;
     let virtual_service = json!({
         "component": {"kind": "VirtualService", "version": "networking.istio.io/v1"}, "displayName": "shop",
         "configuration": {"metadata": {"name": "shop", "namespace": "shop"}, "spec": {"hosts": ["shop"]}},
@@ -203,9 +203,9 @@ async fn designs_are_deployed_component_by_component() {
         async move { client.provision(design).await }
     });
     for verb in ["mesh.install", "config.apply"] {
-        let command = world.command().await;
+        let command = test_env.command().await;
         assert_eq!(command.origin.verb, verb);
-        world.end(&command, succeeded()).await;
+        test_env.end(&command, succeeded()).await;
     }
     let message = call.await.unwrap().unwrap().into_inner().message;
     assert!(message.contains("IstioMesh mesh on dev: ") && message.contains("VirtualService shop on dev"), "{message}");
@@ -214,10 +214,10 @@ async fn designs_are_deployed_component_by_component() {
         let mut client = client.clone();
         async move { client.provision(design).await }
     });
-    world.end(&world.command().await, failed("no access")).await;
+    test_env.end(&test_env.command().await, failed("no access")).await;
     let status = call.await.unwrap().unwrap_err();
     assert!(status.code() == Code::Aborted && status.message().contains("SH3007: no access"), "{status:?}");
-    assert!(world.next_command(Duration::from_secs(1)).await.is_none(), "the next component is not deployed");
+    assert!(test_env.next_command(Duration::from_secs(1)).await.is_none(), "the next component is not deployed");
 
     let oam = ProcessOamRequest {
         username: "jane".to_owned(),
@@ -231,13 +231,13 @@ async fn designs_are_deployed_component_by_component() {
 }
 
 #[tokio::test]
-async fn lost_bus_is_unavailable_and_the_health_service_says_so() {
+async fn lost_bus_is_unavailable_in_calls_and_health_service() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::health_client::HealthClient;
 
-    let mut world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let mut test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let channel = tonic::transport::Channel::from_shared(format!("http://{}", bridge.address)).unwrap();
     let mut health = HealthClient::new(channel.connect().await.unwrap());
     let mut until = async |wanted: ServingStatus| {
@@ -251,11 +251,11 @@ async fn lost_bus_is_unavailable_and_the_health_service_says_so() {
         }
     };
     until(ServingStatus::Serving).await;
-    world.nats.kill();
+    test_env.nats.kill();
     until(ServingStatus::NotServing).await;
     let status = bridge.client().await.apply_operation(request("bookinfo", "shop")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    world.nats.restart().await;
+    test_env.nats.restart().await;
     until(ServingStatus::Serving).await;
     bridge.client().await.apply_operation(request("bookinfo", "shop")).await.unwrap();
 }

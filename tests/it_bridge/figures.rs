@@ -11,7 +11,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::bridge::{Events, World, request};
+use crate::bridge::{BridgeEnv, Events, request};
 use crate::support::worker::{draft, succeeded};
 
 fn percentiles(mut times: Vec<Duration>) -> (Duration, Duration) {
@@ -21,14 +21,14 @@ fn percentiles(mut times: Vec<Duration>) -> (Duration, Duration) {
 
 #[tokio::test]
 async fn accepted_operations_compared_with_bare_publishes() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let mut client = bridge.client().await;
     let target = "dev".parse().unwrap();
     let (mut bare, mut accepted) = (Vec::new(), Vec::new());
     for _ in 0..1_000 {
         let begun = Instant::now();
-        world.client.submit(&target, draft("ping", json!({}))).await.unwrap();
+        test_env.client.submit(&target, draft("ping", json!({}))).await.unwrap();
         bare.push(begun.elapsed());
         let begun = Instant::now();
         client.apply_operation(request("bookinfo", "shop")).await.unwrap();
@@ -43,8 +43,8 @@ async fn accepted_operations_compared_with_bare_publishes() {
 async fn thousand_streams_have_no_gaps_in_bounded_memory() {
     const STREAMS: usize = 1_000;
     const EVENTS: usize = 500;
-    let world = World::new().await;
-    let bridge = world.bridge(|bridge| bridge.max_streams = STREAMS).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|bridge| bridge.max_streams = STREAMS).await;
     let mut clients = Vec::new();
     for _ in 0..20 {
         clients.push(bridge.client().await);
@@ -89,7 +89,7 @@ async fn thousand_streams_have_no_gaps_in_bounded_memory() {
             digest: None,
         };
         let event = result_event(&origin, OffsetDateTime::now_utc(), &succeeded()).unwrap();
-        world.bus.commit_result(&origin, &event, Retention::Full).await.unwrap();
+        test_env.bus.commit_result(&origin, &event, Retention::Full).await.unwrap();
         if number % 50 == 0 {
             most = most.max(bridge.memory());
         }

@@ -7,7 +7,7 @@ use sailhand::bridge::proto::{ApplyRuleRequest, EventsRequest};
 use sailhand::config::BridgeTarget;
 use tonic::Code;
 
-use crate::bridge::{CANARY, World, kubeconfig, request};
+use crate::bridge::{BridgeEnv, CANARY, kubeconfig, request};
 use crate::support::worker::succeeded;
 
 fn with_kubeconfigs(kube_configs: Vec<String>) -> ApplyRuleRequest {
@@ -24,11 +24,11 @@ fn kubeconfig_with(cluster: &str, user: &str) -> String {
 
 #[tokio::test]
 async fn hostile_kubeconfigs_are_refused_in_bounded_memory_and_publish_nothing() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let mut client = bridge.client().await;
     client.apply_operation(request("bookinfo", "shop")).await.unwrap();
-    world.command().await;
+    test_env.command().await;
     let before = bridge.memory();
     let bomb = (1..30).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, number| {
         let last = number - 1;
@@ -49,13 +49,13 @@ async fn hostile_kubeconfigs_are_refused_in_bounded_memory_and_publish_nothing()
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     let grown = bridge.memory().saturating_sub(before);
     assert!(grown < 96 * 1024, "{grown} KiB");
-    assert!(world.next_command(Duration::from_secs(1)).await.is_none());
+    assert!(test_env.next_command(Duration::from_secs(1)).await.is_none());
 }
 
 #[tokio::test]
 async fn programs_and_files_of_a_kubeconfig_are_ignored() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let mut client = bridge.client().await;
     let file = bridge.folder().join("started");
     let exec = format!(
@@ -66,7 +66,7 @@ async fn programs_and_files_of_a_kubeconfig_are_ignored() {
         format!("{{auth-provider: {{name: gcp, config: {{cmd-path: touch, cmd-args: '{}'}}}}}}", file.display());
     for user in [exec, provider, "{tokenFile: /etc/shadow}".to_owned(), "[1, 2]".to_owned()] {
         client.apply_operation(with_kubeconfigs(vec![kubeconfig_with("", &user)])).await.unwrap();
-        world.command().await;
+        test_env.command().await;
     }
     assert!(!file.exists());
     let by_path = kubeconfig_with("certificate-authority: /etc/shadow", "{}");
@@ -87,8 +87,8 @@ async fn kubeconfig_with_another_certificate_authority_matches_no_target() {
     };
     let (right, wrong) = (authority("right"), authority("wrong"));
     let facts = sailhand::bridge::kubeconfig::read(&encoded(&right)).unwrap();
-    let world = World::new().await;
-    let bridge = world
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env
         .bridge(|bridge| {
             let dev = BridgeTarget {
                 server: vec!["https://dev".to_owned()],
@@ -113,8 +113,8 @@ async fn kubeconfig_with_another_certificate_authority_matches_no_target() {
 
 #[tokio::test]
 async fn credentials_of_kubeconfigs_are_nowhere_but_in_the_request() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let mut client = bridge.client().await;
     let mut events = bridge.events().await;
     let mut texts = Vec::new();
@@ -132,11 +132,11 @@ async fn credentials_of_kubeconfigs_are_nowhere_but_in_the_request() {
             Err(status) => texts.push(format!("{status:?}")),
         }
     }
-    let command = world.command().await;
-    world.end(&command, succeeded()).await;
+    let command = test_env.command().await;
+    test_env.end(&command, succeeded()).await;
     texts.push(format!("{command:?}"));
     texts.push(format!("{:?}", events.next().await));
-    let context = world.client.bus().context();
+    let context = test_env.client.bus().context();
     for stream in ["ISTIO_CMD", "ISTIO_RES", "ISTIO_EVT", "ISTIO_DLQ", "OBJ_istio_blob", "KV_istio_control"] {
         let handle = context.get_stream(stream).await.unwrap();
         let last = handle.get_info().await.unwrap().state.last_sequence;
@@ -156,8 +156,8 @@ async fn credentials_of_kubeconfigs_are_nowhere_but_in_the_request() {
 
 #[tokio::test]
 async fn calls_beyond_the_limit_are_refused_at_once() {
-    let world = World::new().await;
-    let bridge = world.bridge(|bridge| bridge.max_calls = 1).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|bridge| bridge.max_calls = 1).await;
     let design = sailhand::bridge::proto::ProvisionRequest {
         declarations: vec![r#"{"component": {"kind": "IstioMesh"}, "displayName": "mesh"}"#.to_owned()],
         kube_configs: vec![kubeconfig("https://dev")],
@@ -167,10 +167,10 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
         let mut client = bridge.client().await;
         async move { client.provision(design).await }
     });
-    let command = world.command().await;
+    let command = test_env.command().await;
     let status = bridge.client().await.stream_events(EventsRequest {}).await.unwrap_err();
     assert!(status.code() == Code::ResourceExhausted && status.message().contains("SH3606"), "{status:?}");
-    world.end(&command, succeeded()).await;
+    test_env.end(&command, succeeded()).await;
     waiting.await.unwrap().unwrap();
     bridge.events().await;
 }

@@ -20,7 +20,7 @@ use sailhand::http::Credentials;
 use serde_json::{Value, json};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use crate::bridge::{PATIENCE, World, request};
+use crate::bridge::{BridgeEnv, PATIENCE, request};
 use crate::support::eventually::eventually;
 use crate::support::worker::succeeded;
 
@@ -114,13 +114,13 @@ async fn results_reach_meshery_also_when_it_was_down_and_the_bridge_was_restarte
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "secret\n").unwrap();
     let settings = Meshery { token_file: Some(token.path().to_owned()), ..settings };
-    let world = World::new().await;
-    let start = || world.bridge(|bridge| bridge.meshery = Some(settings.clone()));
+    let test_env = BridgeEnv::new().await;
+    let start = || test_env.bridge(|bridge| bridge.meshery = Some(settings.clone()));
     let bridge = start().await;
     let call = request("bookinfo", "shop");
     let operation_id = call.operation_id.clone();
     bridge.client().await.apply_operation(call).await.unwrap();
-    world.end(&world.command().await, succeeded()).await;
+    test_env.end(&test_env.command().await, succeeded()).await;
     let second = request("bookinfo", "shop");
     bridge.client().await.apply_operation(second).await.unwrap();
     drop(bridge);
@@ -132,7 +132,7 @@ async fn results_reach_meshery_also_when_it_was_down_and_the_bridge_was_restarte
         remedy: "Grant it.".to_owned(),
     };
     let outcome = sailhand::event::Outcome::Failed;
-    world.end(&world.command().await, ResultData { outcome, error: Some(failed), ..succeeded() }).await;
+    test_env.end(&test_env.command().await, ResultData { outcome, error: Some(failed), ..succeeded() }).await;
     let bridge = start().await;
     let events = eventually("Meshery has both results", PATIENCE, async || {
         let events = server.lock().unwrap().events.clone();
@@ -154,8 +154,8 @@ async fn one_model_for_each_version_is_registered_and_checked() {
     for is_old in [false, true] {
         let versions = BTreeSet::from(["1.29.2".to_owned()]);
         let (server, settings) = meshery(Server { versions, is_old, ..Server::default() }).await;
-        let world = World::new().await;
-        let _bridge = world
+        let test_env = BridgeEnv::new().await;
+        let _bridge = test_env
             .bridge(|bridge| {
                 bridge.meshery = Some(settings);
                 bridge.versions = ["1.30.3", "1.29.2", "1.28.10"].map(str::to_owned).to_vec();
@@ -193,8 +193,8 @@ async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority
         path
     };
     let (cert, key) = issue(&ours, ExtendedKeyUsagePurpose::ServerAuth);
-    let world = World::new().await;
-    let bridge = world
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env
         .bridge(|bridge| {
             bridge.tls = Some(BridgeTls {
                 listen: ([127, 0, 0, 1], 0).into(),

@@ -7,25 +7,25 @@ use sailhand::event::ResultData;
 use serde_json::json;
 use tonic::Code;
 
-use crate::bridge::{Bridge, PATIENCE, World, request};
+use crate::bridge::{Bridge, BridgeEnv, PATIENCE, request};
 use crate::support::worker::succeeded;
 
 /// Sends an operation and ends it; gives its id.
-async fn operation(world: &World, bridge: &Bridge) -> String {
+async fn operation(test_env: &BridgeEnv, bridge: &Bridge) -> String {
     let call = request("bookinfo", "shop");
     let operation_id = call.operation_id.clone();
     bridge.client().await.apply_operation(call).await.unwrap();
-    world.end(&world.command().await, succeeded()).await;
+    test_env.end(&test_env.command().await, succeeded()).await;
     operation_id
 }
 
 #[tokio::test]
 async fn result_without_a_stream_is_replayed_once_also_after_a_restart() {
-    let world = World::new().await;
-    let first = world.bridge(|_| {}).await;
-    let operation_id = operation(&world, &first).await;
+    let test_env = BridgeEnv::new().await;
+    let first = test_env.bridge(|_| {}).await;
+    let operation_id = operation(&test_env, &first).await;
     drop(first);
-    let second = world.bridge(|_| {}).await;
+    let second = test_env.bridge(|_| {}).await;
     let mut events = second.events().await;
     assert_eq!(events.next().await.operation_id, operation_id);
     drop(events);
@@ -35,10 +35,10 @@ async fn result_without_a_stream_is_replayed_once_also_after_a_restart() {
 
 #[tokio::test]
 async fn second_replica_does_not_repeat_a_result() {
-    let world = World::new().await;
-    let (one, other) = (world.bridge(|_| {}).await, world.bridge(|_| {}).await);
+    let test_env = BridgeEnv::new().await;
+    let (one, other) = (test_env.bridge(|_| {}).await, test_env.bridge(|_| {}).await);
     let mut events = [one.events().await, other.events().await];
-    let operation_id = operation(&world, &one).await;
+    let operation_id = operation(&test_env, &one).await;
     let [first, second] = &mut events;
     let mut seen = Vec::new();
     while let Ok(event) = tokio::time::timeout(Duration::from_secs(3), async {
@@ -56,21 +56,21 @@ async fn second_replica_does_not_repeat_a_result() {
 
 #[tokio::test]
 async fn other_producers_and_bridges_of_other_names_are_not_shown() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
-    let other = world.bridge(|bridge| bridge.name = "other".to_owned()).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
+    let other = test_env.bridge(|bridge| bridge.name = "other".to_owned()).await;
     let mut events = bridge.events().await;
-    world.client.submit(&"dev".parse().unwrap(), crate::support::worker::draft("ping", json!({}))).await.unwrap();
-    world.end(&world.command().await, succeeded()).await;
-    operation(&world, &other).await;
-    let operation_id = operation(&world, &bridge).await;
+    test_env.client.submit(&"dev".parse().unwrap(), crate::support::worker::draft("ping", json!({}))).await.unwrap();
+    test_env.end(&test_env.command().await, succeeded()).await;
+    operation(&test_env, &other).await;
+    let operation_id = operation(&test_env, &bridge).await;
     assert_eq!(events.next().await.operation_id, operation_id);
 }
 
 #[tokio::test]
 async fn streams_beyond_the_limit_are_refused_and_a_closed_one_frees_its_place() {
-    let world = World::new().await;
-    let bridge = world.bridge(|bridge| bridge.max_streams = 2).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|bridge| bridge.max_streams = 2).await;
     let (first, second) = (bridge.events().await, bridge.events().await);
     let status = bridge.client().await.stream_events(EventsRequest {}).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
@@ -84,8 +84,8 @@ async fn streams_beyond_the_limit_are_refused_and_a_closed_one_frees_its_place()
 
 #[tokio::test]
 async fn reader_that_stalls_neither_delays_another_nor_grows_the_process() {
-    let world = World::new().await;
-    let bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|_| {}).await;
     let _stalled = bridge.events().await;
     let mut events = bridge.events().await;
     let before = bridge.memory();
@@ -96,7 +96,7 @@ async fn reader_that_stalls_neither_delays_another_nor_grows_the_process() {
         let call = request("istio-vet", "default");
         let operation_id = call.operation_id.clone();
         bridge.client().await.apply_operation(call).await.unwrap();
-        world.end(&world.command().await, ResultData { report: Some(large.clone()), ..succeeded() }).await;
+        test_env.end(&test_env.command().await, ResultData { report: Some(large.clone()), ..succeeded() }).await;
         loop {
             let event = events.next().await;
             if event.operation_id == operation_id && event.summary.contains("50 findings") {
@@ -110,8 +110,8 @@ async fn reader_that_stalls_neither_delays_another_nor_grows_the_process() {
 
 #[tokio::test]
 async fn stopped_bridge_ends_its_streams_and_exits() {
-    let world = World::new().await;
-    let mut bridge = world.bridge(|_| {}).await;
+    let test_env = BridgeEnv::new().await;
+    let mut bridge = test_env.bridge(|_| {}).await;
     let mut events = bridge.events().await;
     let id = bridge.child.id().unwrap().to_string();
     let sent = tokio::process::Command::new("kill").args(["-s", "TERM", &id]).status().await.unwrap();

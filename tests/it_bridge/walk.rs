@@ -13,8 +13,8 @@ use sailhand::config::BridgeTarget;
 use crate::bridge::{Bridge, Events};
 use crate::mesh_settings;
 use crate::support;
-use crate::support::plane::Plane;
-use crate::support::worker::{Stage, unique_name};
+use crate::support::own_control_plane::ControlPlane;
+use crate::support::worker::{WorkerEnv, unique_name};
 
 /// The section that `sailhand bridge match` prints.
 fn section(kubeconfig: &str) -> BridgeTarget {
@@ -34,10 +34,10 @@ fn request(key: &str, namespace: &str, kubeconfig: &str) -> ApplyRuleRequest {
 
 #[tokio::test]
 async fn operations_of_meshery_are_executed_and_end_on_the_event_stream() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let kubeconfig = std::fs::read_to_string(support::control_plane::kubeconfig()).unwrap();
-    let mut config = stage.config.clone();
+    let mut config = test_env.config.clone();
     config.bridge.targets.insert("dev".to_owned(), section(&kubeconfig));
     config.bridge.operations = ["label-namespace", "httpbin", "custom"].map(str::to_owned).to_vec();
     config.bridge.wait = Duration::from_mins(1);
@@ -90,9 +90,9 @@ async fn istio_is_installed_and_removed_from_meshery() {
     if support::charts::are_missing() {
         return;
     }
-    let plane = Plane::start().await;
+    let plane = ControlPlane::start().await;
     let path = plane.kubeconfig();
-    let stage = Stage::on(support::nats::NatsServer::start().await, |config| {
+    let test_env = WorkerEnv::on(support::nats::NatsServer::start().await, |config| {
         config.targets.get_mut("dev").unwrap().kubeconfig = Some(path.clone());
         config.charts = mesh_settings::settings();
         config.charts.source = support::charts::folder().to_string_lossy().into_owned();
@@ -101,9 +101,9 @@ async fn istio_is_installed_and_removed_from_meshery() {
     let admin = Kubeconfig::read_from(&path).unwrap();
     let admin = kube::Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
     let standin = tokio::spawn(support::istiod::without_validation(kube::Client::try_from(admin).unwrap()));
-    let _worker = stage.worker("w1").await;
+    let _worker = test_env.worker("w1").await;
     let kubeconfig = std::fs::read_to_string(&path).unwrap();
-    let mut config = stage.config.clone();
+    let mut config = test_env.config.clone();
     config.bridge.targets.insert("dev".to_owned(), section(&kubeconfig));
     config.bridge.operations = ["istio", "istio:delete"].map(str::to_owned).to_vec();
     // The gateway's pod needs an injection webhook that answers, which no simulated node runs.

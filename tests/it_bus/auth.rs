@@ -20,12 +20,12 @@ use tempfile::TempDir;
 
 const SECRET: &str = "s3cretw0rd";
 
-struct World {
+struct BusEnv {
     dir: TempDir,
     server: NatsServer,
 }
 
-impl World {
+impl BusEnv {
     async fn new(dir: TempDir, config: String) -> Self {
         let server = NatsServer::start_with(Options { config: Some(config), ..Options::default() }).await;
         Self { dir, server }
@@ -66,32 +66,33 @@ fn dir() -> TempDir {
 
 #[tokio::test]
 async fn user_and_password() {
-    let world = World::new(dir(), format!("authorization {{ user: me, password: {SECRET} }}")).await;
-    let right = world.file("right", &format!("{SECRET}\n"));
-    let wrong = world.file("wrong", "other");
+    let test_env = BusEnv::new(dir(), format!("authorization {{ user: me, password: {SECRET} }}")).await;
+    let right = test_env.file("right", &format!("{SECRET}\n"));
+    let wrong = test_env.file("wrong", "other");
     let with = |file| Nats { user: Some("me".to_owned()), password_file: Some(file), ..Nats::default() };
-    world.accepts(with(right)).await;
-    world.refuses(with(wrong)).await;
-    world.refuses(Nats::default()).await;
+    test_env.accepts(with(right)).await;
+    test_env.refuses(with(wrong)).await;
+    test_env.refuses(Nats::default()).await;
 }
 
 #[tokio::test]
 async fn token() {
-    let world = World::new(dir(), format!("authorization {{ token: {SECRET} }}")).await;
-    let right = world.file("right", SECRET);
-    let wrong = world.file("wrong", "other");
-    world.accepts(Nats { token_file: Some(right), ..Nats::default() }).await;
-    world.refuses(Nats { token_file: Some(wrong), ..Nats::default() }).await;
+    let test_env = BusEnv::new(dir(), format!("authorization {{ token: {SECRET} }}")).await;
+    let right = test_env.file("right", SECRET);
+    let wrong = test_env.file("wrong", "other");
+    test_env.accepts(Nats { token_file: Some(right), ..Nats::default() }).await;
+    test_env.refuses(Nats { token_file: Some(wrong), ..Nats::default() }).await;
 }
 
 #[tokio::test]
 async fn nkey() {
     let pair = KeyPair::new_user();
-    let world = World::new(dir(), format!("authorization {{ users: [ {{ nkey: {} }} ] }}", pair.public_key())).await;
-    let right = world.file("right", &pair.seed().unwrap());
-    let wrong = world.file("wrong", &KeyPair::new_user().seed().unwrap());
-    world.accepts(Nats { nkey_file: Some(right), ..Nats::default() }).await;
-    world.refuses(Nats { nkey_file: Some(wrong), ..Nats::default() }).await;
+    let test_env =
+        BusEnv::new(dir(), format!("authorization {{ users: [ {{ nkey: {} }} ] }}", pair.public_key())).await;
+    let right = test_env.file("right", &pair.seed().unwrap());
+    let wrong = test_env.file("wrong", &KeyPair::new_user().seed().unwrap());
+    test_env.accepts(Nats { nkey_file: Some(right), ..Nats::default() }).await;
+    test_env.refuses(Nats { nkey_file: Some(wrong), ..Nats::default() }).await;
 }
 
 #[tokio::test]
@@ -110,15 +111,15 @@ async fn creds_file() {
         "operator: {operator_jwt}\nsystem_account: {system_id}\nresolver: MEMORY\n\
          resolver_preload: {{ {system_id}: {system_jwt}, {account_id}: {account_jwt} }}\n"
     );
-    let world = World::new(dir(), config).await;
+    let test_env = BusEnv::new(dir(), config).await;
 
     let user = KeyPair::new_user();
     let unlimited = json!({ "type": "user", "subs": -1, "data": -1, "payload": -1 });
-    let right = world.file("right.creds", &creds(&jwt(&account, &user, unlimited.clone()), &user));
+    let right = test_env.file("right.creds", &creds(&jwt(&account, &user, unlimited.clone()), &user));
     let stranger = KeyPair::new_account();
-    let wrong = world.file("wrong.creds", &creds(&jwt(&stranger, &user, unlimited), &user));
-    world.accepts(Nats { creds_file: Some(right), ..Nats::default() }).await;
-    world.refuses(Nats { creds_file: Some(wrong), ..Nats::default() }).await;
+    let wrong = test_env.file("wrong.creds", &creds(&jwt(&stranger, &user, unlimited), &user));
+    test_env.accepts(Nats { creds_file: Some(right), ..Nats::default() }).await;
+    test_env.refuses(Nats { creds_file: Some(wrong), ..Nats::default() }).await;
 }
 
 /// A JWT as NATS signs it.
@@ -151,7 +152,7 @@ async fn tls_with_a_client_certificate() {
     let ca = write(dir.path(), "ca.pem", &ours.pem());
     let (cert, key) = issue(dir.path(), "server", &ours, ExtendedKeyUsagePurpose::ServerAuth);
     let config = format!("tls {{ cert_file: {cert:?}, key_file: {key:?}, ca_file: {ca:?}, verify: true }}");
-    let world = World::new(dir, config).await;
+    let test_env = BusEnv::new(dir, config).await;
     let with = |ca: &Path, (cert, key): (PathBuf, PathBuf)| Nats {
         tls_ca: Some(ca.to_owned()),
         tls_cert: Some(cert),
@@ -159,12 +160,12 @@ async fn tls_with_a_client_certificate() {
         ..Nats::default()
     };
     let client = ExtendedKeyUsagePurpose::ClientAuth;
-    let right = issue(world.dir.path(), "right", &ours, client.clone());
-    world.accepts(with(&ca, right.clone())).await;
-    world.refuses(with(&ca, issue(world.dir.path(), "wrong", &other, client))).await;
-    world.refuses(Nats { tls_ca: Some(ca), ..Nats::default() }).await;
-    let stranger = world.file("stranger.pem", &other.pem());
-    world.refuses(with(&stranger, right)).await;
+    let right = issue(test_env.dir.path(), "right", &ours, client.clone());
+    test_env.accepts(with(&ca, right.clone())).await;
+    test_env.refuses(with(&ca, issue(test_env.dir.path(), "wrong", &other, client))).await;
+    test_env.refuses(Nats { tls_ca: Some(ca), ..Nats::default() }).await;
+    let stranger = test_env.file("stranger.pem", &other.pem());
+    test_env.refuses(with(&stranger, right)).await;
 }
 
 fn authority() -> CertifiedIssuer<'static, rcgen::KeyPair> {
@@ -205,21 +206,21 @@ async fn a_missing_or_broken_credentials_file_is_named() {
 }
 
 #[tokio::test]
-async fn a_denied_write_or_read_is_told_at_once() {
+async fn denied_requests_fail_at_once() {
     let config = "authorization { users: [
         { user: admin, password: a }
         { user: reader, password: r, permissions: {
             publish: { allow: [\"$JS.API.DIRECT.GET.ISTIO_RES.>\"] }, subscribe: { allow: [\"_INBOX_reader.>\"] } } }
     ] }";
-    let world = World::new(dir(), config.to_owned()).await;
+    let test_env = BusEnv::new(dir(), config.to_owned()).await;
     let user = |name: &str, word: &str| Nats {
         user: Some(name.to_owned()),
-        password_file: Some(world.file(name, word)),
+        password_file: Some(test_env.file(name, word)),
         inbox_prefix: format!("_INBOX_{name}"),
-        url: vec![world.server.url()],
+        url: vec![test_env.server.url()],
         ..Nats::default()
     };
-    world.accepts(user("admin", "a")).await;
+    test_env.accepts(user("admin", "a")).await;
     let connection = nats::connect(&user("reader", "r"), "test", false).await.unwrap();
     let bus = NatsBus::new(connection, Subjects::new("istio"));
     let key = "0123456789abcdef0123456789abcdef".parse().unwrap();

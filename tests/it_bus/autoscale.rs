@@ -99,7 +99,7 @@ async fn take(bus: &NatsBus, number: usize) -> Vec<Delivery> {
 }
 
 #[tokio::test]
-async fn keda_asks_for_as_many_workers_as_the_queue_needs() {
+async fn keda_scales_workers_to_the_queue_length() {
     let config = format!(
         "http: \"127.0.0.1:-1\"\naccounts {{ {ACCOUNT} {{ jetstream: enabled, users: [{{user: a, password: b}}] }} }}\n"
     );
@@ -170,7 +170,7 @@ async fn keda_asks_for_as_many_workers_as_the_queue_needs() {
 }
 
 #[test]
-fn the_chart_asks_keda_for_our_consumer_and_one_worker_for_its_slots() {
+fn chart_scales_by_the_consumer_and_the_slots_of_a_worker() {
     let helm = support::tools::cache().join("bin/helm");
     if !helm.is_file() {
         eprintln!("NOT CHECKED: the chart with autoscaling; `just tools istio` prepares helm");

@@ -26,14 +26,14 @@ const WITHIN: Duration = Duration::from_secs(30);
 const QUEUED: usize = 30;
 const WAITING: usize = 20;
 
-struct World {
+struct BusEnv {
     _server: NatsServer,
     config: Config,
     client: Client,
     declared: Topology,
 }
 
-impl World {
+impl BusEnv {
     /// A server with the earlier topology.
     async fn new() -> Self {
         let server = NatsServer::start().await;
@@ -151,34 +151,37 @@ fn draft() -> CommandDraft {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn earlier_installation_is_migrated_without_losing_a_command() {
-    let world = World::new().await;
-    let mut keys = world.queue().await;
-    keys.extend(world.schedule(Duration::from_secs(8)).await);
-    keys.extend(world.schedule(Duration::from_millis(200)).await); // become due while they move
-    let applied = world.apply().await;
+    let test_env = BusEnv::new().await;
+    let mut keys = test_env.queue().await;
+    keys.extend(test_env.schedule(Duration::from_secs(8)).await);
+    keys.extend(test_env.schedule(Duration::from_millis(200)).await); // become due while they move
+    let applied = test_env.apply().await;
     assert_eq!(applied[0], ("ISTIO_CMD".to_owned(), "migrated"));
-    topology::verify(world.client.bus(), &world.declared).await.unwrap();
-    assert!(world.apply().await.iter().all(|(_, action)| *action == "unchanged"), "the second apply changes nothing");
-    assert_eq!(world.client.state(&keys[0]).await.unwrap(), State::Queued);
-    assert_eq!(world.client.state(&keys[QUEUED]).await.unwrap(), State::Queued);
+    topology::verify(test_env.client.bus(), &test_env.declared).await.unwrap();
+    assert!(
+        test_env.apply().await.iter().all(|(_, action)| *action == "unchanged"),
+        "the second apply changes nothing"
+    );
+    assert_eq!(test_env.client.state(&keys[0]).await.unwrap(), State::Queued);
+    assert_eq!(test_env.client.state(&keys[QUEUED]).await.unwrap(), State::Queued);
 
     let stop = CancellationToken::new();
-    world.start_worker(&stop).await;
-    keys.extend(world.queue().await);
-    world.all_succeed(&keys).await;
+    test_env.start_worker(&stop).await;
+    keys.extend(test_env.queue().await);
+    test_env.all_succeed(&keys).await;
     stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn interrupted_migration_continues_and_loses_no_command() {
-    let world = World::new().await;
-    let mut keys = world.queue().await;
-    keys.extend(world.schedule(Duration::from_secs(3)).await);
+    let test_env = BusEnv::new().await;
+    let mut keys = test_env.queue().await;
+    keys.extend(test_env.schedule(Duration::from_secs(3)).await);
     // Each interruption comes a little later than the one before: in every step of the migration.
     let (mut interruptions, mut failures) = (0, 0);
     for micros in (0..).step_by(700) {
         let limit = Duration::from_micros(micros);
-        let apply = topology::apply(world.client.bus(), &world.declared);
+        let apply = topology::apply(test_env.client.bus(), &test_env.declared);
         match tokio::time::timeout(limit, apply).await {
             Ok(Ok(_)) => break,
             // The server may still execute what an interrupted call has asked for.
@@ -191,37 +194,37 @@ async fn interrupted_migration_continues_and_loses_no_command() {
         }
     }
     assert!(interruptions > 3, "{interruptions} interruptions");
-    topology::verify(world.client.bus(), &world.declared).await.unwrap();
+    topology::verify(test_env.client.bus(), &test_env.declared).await.unwrap();
     let stop = CancellationToken::new();
-    world.start_worker(&stop).await;
-    world.all_succeed(&keys).await;
+    test_env.start_worker(&stop).await;
+    test_env.all_succeed(&keys).await;
     stop.cancel();
 }
 
 /// A schedule that a producer published in the earlier installation stays refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migration_does_not_make_a_forged_schedule_acceptable() {
-    let world = World::new().await;
+    let test_env = BusEnv::new().await;
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Schedule", "@at 2020-01-01T00:00:00Z");
     headers.insert("Nats-Schedule-Target", "istio.cmd.dev.ping");
     let event = draft().event(&dev(), OffsetDateTime::now_utc()).unwrap();
     let event = serde_json::to_vec(&event).unwrap();
-    let context = world.client.bus().context();
+    let context = test_env.client.bus().context();
     context.publish_with_headers("istio.cmd.staging.ping", headers, event.into()).await.unwrap().await.unwrap();
     eventually("the server has published it on the other target", WITHIN, async || {
-        world.client.bus().last("ISTIO_CMD", "istio.cmd.dev.ping").await.unwrap()
+        test_env.client.bus().last("ISTIO_CMD", "istio.cmd.dev.ping").await.unwrap()
     })
     .await;
-    world.apply().await;
+    test_env.apply().await;
     let stop = CancellationToken::new();
-    world.start_worker(&stop).await;
+    test_env.start_worker(&stop).await;
     let letter = eventually("it is refused", WITHIN, async || {
-        world.client.bus().last("ISTIO_DLQ", "istio.dlq.rejected.dev.>").await.unwrap()
+        test_env.client.bus().last("ISTIO_DLQ", "istio.dlq.rejected.dev.>").await.unwrap()
     })
     .await;
     assert_eq!(letter.headers.get("Istio-Dlq-Code").unwrap().as_str(), "SH1018");
     assert_eq!(letter.headers.get("Istio-Dlq-Subject").unwrap().as_str(), "istio.cmd.dev.ping");
-    assert_eq!(world.messages("ISTIO_RES").await, 0);
+    assert_eq!(test_env.messages("ISTIO_RES").await, 0);
     stop.cancel();
 }

@@ -149,7 +149,7 @@ async fn a_worker_does_its_whole_work_and_the_server_denies_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_commands_nobody_and_changes_no_stream() {
+async fn worker_cannot_send_commands_or_change_streams() {
     let server = server().await;
     let worker = login(&server, "worker").await;
     for subject in [

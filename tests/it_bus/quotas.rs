@@ -20,12 +20,12 @@ use time::OffsetDateTime;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
-struct World {
+struct BusEnv {
     _server: NatsServer,
     client: Client,
 }
 
-impl World {
+impl BusEnv {
     async fn new() -> Self {
         let server = NatsServer::start().await;
         let mut config = Config::default();
@@ -52,26 +52,26 @@ impl World {
 
 #[tokio::test]
 async fn results_and_records_of_commands_that_write_nothing_expire() {
-    let world = World::new().await;
-    let bus = world.client.bus();
-    for (retention, brief, ttls) in [
+    let test_env = BusEnv::new().await;
+    let bus = test_env.client.bus();
+    for (retention, read_only, ttls) in [
         (Retention::Short, true, (Some("86400s".to_owned()), Some("172800s".to_owned()))),
         (Retention::Full, false, (None, None)),
     ] {
-        let (origin, _delivery) = world.command("x").await;
+        let (origin, _delivery) = test_env.command("x").await;
         let event = result_event(&origin, OffsetDateTime::now_utc(), &succeeded()).unwrap();
         assert!(matches!(bus.commit_result(&origin, &event, retention).await.unwrap(), Swap::Won(_)));
         assert!(bus.find_result(&origin.command()).await.unwrap().is_some());
         let key = RecordKey::command(&origin.command());
-        let waiting = AttemptRecord { brief, ..AttemptRecord::default() };
+        let waiting = AttemptRecord { read_only, ..AttemptRecord::default() };
         let Swap::Won(revision) = bus.record_attempts(&key, &waiting, 0).await.unwrap() else { panic!("the first") };
         let record = bus.subjects().attempts(&key);
-        assert_eq!(world.ttl("KV_istio_attempt", &record).await, None, "a command that waits stays bound to its id");
-        let begun = AttemptRecord { begun: 1, ..waiting };
+        assert_eq!(test_env.ttl("KV_istio_attempt", &record).await, None, "a command that waits stays bound to its id");
+        let begun = AttemptRecord { attempts: 1, ..waiting };
         assert!(matches!(bus.record_attempts(&key, &begun, revision).await.unwrap(), Swap::Won(_)));
         let found = (
-            world.ttl("ISTIO_RES", &bus.subjects().result(&origin.command())).await,
-            world.ttl("KV_istio_attempt", &record).await,
+            test_env.ttl("ISTIO_RES", &bus.subjects().result(&origin.command())).await,
+            test_env.ttl("KV_istio_attempt", &record).await,
         );
         assert_eq!(found, ttls, "{retention:?}");
     }
@@ -79,8 +79,8 @@ async fn results_and_records_of_commands_that_write_nothing_expire() {
 
 #[tokio::test]
 async fn message_ttls_are_enabled_in_an_existing_installation() {
-    let world = World::new().await;
-    let bus = world.client.bus();
+    let test_env = BusEnv::new().await;
+    let bus = test_env.client.bus();
     let declared = Topology::new(&Bus { prefix: "second".to_owned(), ..Bus::default() });
     let mut earlier = declared.clone();
     for stream in &mut earlier.streams {
@@ -96,8 +96,8 @@ async fn message_ttls_are_enabled_in_an_existing_installation() {
 
 #[tokio::test]
 async fn cut_dead_letter_has_the_beginning_of_its_message_and_is_not_replayed() {
-    let world = World::new().await;
-    let (origin, delivery) = world.command(&"x".repeat(1000)).await;
+    let test_env = BusEnv::new().await;
+    let (origin, delivery) = test_env.command(&"x".repeat(1000)).await;
     let problem = Problem {
         code: "SH1005".to_owned(),
         class: "rejected".to_owned(),
@@ -111,11 +111,11 @@ async fn cut_dead_letter_has_the_beginning_of_its_message_and_is_not_replayed() 
         let delivery = Delivery { sequence: 1 + most_bytes.unwrap_or_default() as u64, ..delivery.clone() };
         let (delivery, reason, problem) = (&delivery, DeadReason::Rejected, &problem);
         let letter = DeadLetter { delivery, key, reason, problem, worker, time, most_bytes };
-        world.client.bus().dead_letter(&letter).await.unwrap();
+        test_env.client.bus().dead_letter(&letter).await.unwrap();
         let filter = Filter { limit: 10, ..Filter::default() };
-        let found = world.client.dead_letters(&filter).await.unwrap().pop().unwrap();
+        let found = test_env.client.dead_letters(&filter).await.unwrap().pop().unwrap();
         assert_eq!((found.cut_from_bytes, found.event.is_none()), (cut_from_bytes, most_bytes.is_some()));
-        let replayed = world.client.replay(&found).await;
+        let replayed = test_env.client.replay(&found).await;
         match most_bytes {
             None => assert!(replayed.is_ok()),
             Some(_) => assert!(replayed.unwrap_err().to_string().contains("only the beginning of its")),

@@ -35,7 +35,7 @@ async fn apply_creates_everything_once_and_verify_agrees() {
 }
 
 #[tokio::test]
-async fn verify_names_what_differs_and_apply_mends_it_without_losing_a_message() {
+async fn verify_reports_differences_and_apply_corrects_them_without_losing_messages() {
     let server = NatsServer::start().await;
     let bus = bus(&server).await;
     let declared = Topology::new(&Bus::default());
@@ -59,7 +59,7 @@ async fn verify_names_what_differs_and_apply_mends_it_without_losing_a_message()
 }
 
 #[tokio::test]
-async fn a_consumer_that_differs_is_drift_and_is_mended() {
+async fn consumer_that_differs_is_drift_and_apply_corrects_it() {
     let server = NatsServer::start().await;
     let bus = bus(&server).await;
     let declared = Topology::new(&Bus::default());
@@ -75,7 +75,7 @@ async fn a_consumer_that_differs_is_drift_and_is_mended() {
 }
 
 #[tokio::test]
-async fn what_the_server_cannot_update_is_an_error_that_names_the_stream_and_nothing_is_deleted() {
+async fn immutable_stream_settings_are_an_error_and_nothing_is_deleted() {
     let server = NatsServer::start().await;
     let bus = bus(&server).await;
     let declared = Topology::new(&Bus::default());
@@ -107,7 +107,7 @@ async fn prefixes_do_not_meet() {
 }
 
 #[tokio::test]
-async fn an_installation_without_the_sweeper_gets_it_and_keeps_what_it_has() {
+async fn topology_without_advisory_consumer_gets_it_and_keeps_its_messages() {
     let server = NatsServer::start().await;
     let bus = bus(&server).await;
     let declared = Topology::new(&Bus::default());

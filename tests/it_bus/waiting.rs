@@ -68,14 +68,14 @@ impl Task for Hold {
     }
 }
 
-struct World {
+struct BusEnv {
     _server: NatsServer,
     client: Client,
     release: watch::Sender<bool>,
     stop: CancellationToken,
 }
 
-impl World {
+impl BusEnv {
     /// A worker for the targets `slow` and `quick`, on a consumer that has room for few.
     async fn new() -> Self {
         let server = NatsServer::start().await;
@@ -165,68 +165,68 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_paused_target_keeps_nobody_waiting() {
-    let world = World::new().await;
+async fn paused_target_delays_no_other_command() {
+    let test_env = BusEnv::new().await;
     let slow: Target = "slow".parse().unwrap();
-    world.client.pause(&slow, "test", None).await.unwrap();
-    let mut waiting = world.fill("ping", json!({})).await;
-    world.the_others_go_on().await;
-    world.what_waits_is_not_forgotten(&mut waiting, "ping", json!({})).await;
-    world.client.resume(&slow).await.unwrap();
-    world.all_succeed(&waiting).await;
+    test_env.client.pause(&slow, "test", None).await.unwrap();
+    let mut waiting = test_env.fill("ping", json!({})).await;
+    test_env.the_others_go_on().await;
+    test_env.what_waits_is_not_forgotten(&mut waiting, "ping", json!({})).await;
+    test_env.client.resume(&slow).await.unwrap();
+    test_env.all_succeed(&waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_target_keeps_nobody_waiting() {
-    let world = World::new().await;
-    let mut all = world.fill("test.hold", json!({})).await;
-    world.the_others_go_on().await;
+async fn slow_target_delays_no_other_command() {
+    let test_env = BusEnv::new().await;
+    let mut all = test_env.fill("test.hold", json!({})).await;
+    test_env.the_others_go_on().await;
     // Those that have begun are no part of what waits.
     let mut waiting = Vec::new();
     for key in all.drain(..) {
-        if world.client.state(&key).await.unwrap() == State::Queued {
+        if test_env.client.state(&key).await.unwrap() == State::Queued {
             waiting.push(key);
         } else {
-            world.client.cancel(&key, "test").await.unwrap();
+            test_env.client.cancel(&key, "test").await.unwrap();
         }
     }
     assert_eq!(waiting.len(), WAITING - SLOTS * 3 / 4, "its share is three quarters");
-    world.release.send_replace(true);
-    world.all_succeed(&waiting).await;
+    test_env.release.send_replace(true);
+    test_env.all_succeed(&waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_held_installation_keeps_nobody_waiting() {
-    let world = World::new().await;
-    let mut waiting = world.fill("test.hold", json!({"installation": "shop"})).await;
-    world.the_others_go_on().await;
+async fn busy_installation_delays_no_other_command() {
+    let test_env = BusEnv::new().await;
+    let mut waiting = test_env.fill("test.hold", json!({"installation": "shop"})).await;
+    test_env.the_others_go_on().await;
     waiting.remove(0); // it may be the one that holds the lease
-    world.release.send_replace(true);
-    world.all_succeed(&waiting).await;
+    test_env.release.send_replace(true);
+    test_env.all_succeed(&waiting).await;
 }
 
 /// The stream of commands is the producers' too. With an id that one of them can guess, the server would take the schedule
 /// for a duplicate and not store it, and the command would be lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claimed_message_id_does_not_lose_a_command_that_is_put_off() {
-    let world = World::new().await;
+    let test_env = BusEnv::new().await;
     let slow: Target = "slow".parse().unwrap();
-    world.client.pause(&slow, "test", None).await.unwrap();
-    let waiting = world.fill("ping", json!({})).await;
-    let last = world.client.bus().context().get_stream("ISTIO_CMD").await.unwrap().cached_info().state.last_sequence;
+    test_env.client.pause(&slow, "test", None).await.unwrap();
+    let waiting = test_env.fill("ping", json!({})).await;
+    let last = test_env.client.bus().context().get_stream("ISTIO_CMD").await.unwrap().cached_info().state.last_sequence;
     let next = draft("ping", json!({}));
     for sequence in last + 200..last + 400 {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Msg-Id", format!("slow.{}.{sequence}", next.key()));
         let sent =
-            world.client.bus().context().publish_with_headers("istio.cmd.quick.ping", headers, "{}".into()).await;
+            test_env.client.bus().context().publish_with_headers("istio.cmd.quick.ping", headers, "{}".into()).await;
         sent.unwrap().await.unwrap();
     }
-    let next = world.send("slow", next).await;
-    world.the_others_go_on().await;
-    world.client.resume(&slow).await.unwrap();
-    assert_eq!(world.ends(&next, AT_LAST).await, Ended::Succeeded);
-    world.all_succeed(&waiting).await;
+    let next = test_env.send("slow", next).await;
+    test_env.the_others_go_on().await;
+    test_env.client.resume(&slow).await.unwrap();
+    assert_eq!(test_env.ends(&next, AT_LAST).await, Ended::Succeeded);
+    test_env.all_succeed(&waiting).await;
 }
 
 /// A worker schedules a due command again, or ends a queued one, while its state is looked up. Before, the command was not

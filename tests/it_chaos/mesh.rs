@@ -9,9 +9,9 @@ use crate::support;
 use std::time::Duration;
 
 use chaos::counts::Counts;
-use chaos::lane::{Lane, TARGETS};
-use chaos::verify::verify_lane;
-use mesh_target::{Mesh, minimal};
+use chaos::environment::{ChaosEnv, TARGETS};
+use chaos::verify::verify_environment;
+use mesh_target::{MeshEnv, minimal};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use sailhand::config::Charts;
@@ -46,7 +46,7 @@ fn deaths(random: &mut SmallRng) -> [Death; 2] {
 }
 
 /// Sends a command, brings the deaths about one after the other, and waits for the end.
-async fn run(lane: &mut Lane, id: &str, verb: &str, params: &Value, deaths: &[Death]) -> ResultData {
+async fn run(test_env: &mut ChaosEnv, id: &str, verb: &str, params: &Value, deaths: &[Death]) -> ResultData {
     let target: Target = TARGETS[0].parse().unwrap();
     let draft = CommandDraft {
         id: id.to_owned(),
@@ -56,36 +56,38 @@ async fn run(lane: &mut Lane, id: &str, verb: &str, params: &Value, deaths: &[De
         ..CommandDraft::default()
     };
     let event = draft.event(&target, OffsetDateTime::now_utc()).unwrap();
-    lane.bus.send_command(&target, verb, &draft.key(), &event).await.unwrap();
-    let (begun, mut hits, mut deaths) = (Instant::now(), lane.hits().len(), deaths.iter().peekable());
+    test_env.bus.send_command(&target, verb, &draft.key(), &event).await.unwrap();
+    let (begun, mut hits, mut deaths) = (Instant::now(), test_env.hits().len(), deaths.iter().peekable());
     let mut ordered = false;
-    let subjects = lane.bus.subjects().clone();
+    let subjects = test_env.bus.subjects().clone();
     loop {
         match deaths.peek() {
             Some(Death::At(step)) if !ordered => {
-                lane.order(*step, "KILL");
+                test_env.order(*step, "KILL");
                 ordered = true;
             }
-            Some(Death::At(_)) if lane.hits().len() > hits => {
+            Some(Death::At(_)) if test_env.hits().len() > hits => {
                 (hits, ordered) = (hits + 1, false);
                 deaths.next();
             }
             Some(Death::After(time, place)) if begun.elapsed() > *time => {
-                lane.places[*place].signal("KILL");
+                test_env.places[*place].signal("KILL");
                 deaths.next();
             }
             _ => {}
         }
-        lane.pass(Duration::from_millis(50)).await;
-        let found =
-            lane.bus.last(&subjects.result_stream(), &subjects.result(&CommandId::new(&target, &draft.key()))).await;
+        test_env.pass(Duration::from_millis(50)).await;
+        let found = test_env
+            .bus
+            .last(&subjects.result_stream(), &subjects.result(&CommandId::new(&target, &draft.key())))
+            .await;
         if let Ok(Some(message)) = found {
             let event: Value = serde_json::from_slice(&message.payload).unwrap();
-            lane.heal(); // takes back what nobody came to
-            chaos::verify::settled(lane).await.unwrap();
+            test_env.heal(); // takes back what nobody came to
+            chaos::verify::settled(test_env).await.unwrap();
             return serde_json::from_value(event["data"].clone()).unwrap();
         }
-        assert!(begun.elapsed() < END, "{verb} does not end; {:?}", lane.hits());
+        assert!(begun.elapsed() < END, "{verb} does not end; {:?}", test_env.hits());
     }
 }
 
@@ -94,9 +96,9 @@ async fn a_mesh_whose_workers_die_ends_as_an_undisturbed_one() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let source = support::charts::folder().to_string_lossy().into_owned();
-    let mut lane = Lane::on(NatsServer::start().await, 2, &mesh.plane.kubeconfig(), |config| {
+    let mut test_env = ChaosEnv::on(NatsServer::start().await, 2, &mesh.plane.kubeconfig(), |config| {
         config.charts = Charts { source, ..mesh_settings::settings() };
     })
     .await;
@@ -111,15 +113,15 @@ async fn a_mesh_whose_workers_die_ends_as_an_undisturbed_one() {
     let mut counts = Counts::default();
     for (number, (verb, params)) in life.iter().enumerate() {
         let deaths = deaths(&mut random);
-        let result = run(&mut lane, &format!("{number}"), verb, params, &deaths).await;
+        let result = run(&mut test_env, &format!("{number}"), verb, params, &deaths).await;
         assert_eq!(result.outcome, Outcome::Succeeded, "{verb} with {deaths:?}: {:?}", result.error);
-        let again = run(&mut lane, &format!("{number}-again"), verb, params, &[]).await;
+        let again = run(&mut test_env, &format!("{number}-again"), verb, params, &[]).await;
         assert_eq!(again.outcome, Outcome::Succeeded, "{verb} again, after {deaths:?}: {:?}", again.error);
         assert!(!again.changed, "{verb} with {deaths:?} left something to do: {:?}", again.report);
         counts.commands += 2;
     }
     assert_eq!(mesh.list("apiextensions.k8s.io/v1", "CustomResourceDefinition").await.len(), 0, "nothing is left");
-    verify_lane(&mut lane, &mut counts).await;
+    verify_environment(&mut test_env, &mut counts).await;
     assert_eq!(counts.violations, Vec::<String>::new());
     assert!(counts.deaths >= 4 && counts.takeovers > 0, "{counts}");
 }

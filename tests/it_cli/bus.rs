@@ -22,19 +22,19 @@ use time::OffsetDateTime;
 use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
-pub struct World {
+pub struct BusEnv {
     pub server: NatsServer,
     pub bus: NatsBus,
 }
 
-impl World {
+impl BusEnv {
     pub async fn new() -> Self {
         let server = NatsServer::start().await;
         let config = Nats { url: vec![server.url()], ..Nats::default() };
         let bus = NatsBus::new(nats::connect(&config, "test", false).await.unwrap(), Subjects::new("istio"));
-        let world = Self { server, bus };
-        assert_eq!(world.run(&["topology", "apply"]).await.status.code(), Some(0));
-        world
+        let test_env = Self { server, bus };
+        assert_eq!(test_env.run(&["topology", "apply"]).await.status.code(), Some(0));
+        test_env
     }
 
     pub fn url(&self) -> String {
@@ -66,7 +66,7 @@ impl World {
         (command.origin, delivery)
     }
 
-    pub async fn tell(&self, origin: &Origin, n: u32, kind: &EventKind) {
+    pub async fn publish_event(&self, origin: &Origin, n: u32, kind: &EventKind) {
         let event = progress_event(origin, 1, (1, n), "w", OffsetDateTime::now_utc(), kind).unwrap();
         self.bus.publish_event(origin, kind.name(), &event).await.unwrap();
     }
@@ -118,7 +118,7 @@ pub fn lines(output: &Output) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn without_streams_every_command_says_so() {
+async fn each_command_reports_missing_streams() {
     let server = NatsServer::start().await;
     let url = server.url();
     for args in [
@@ -141,41 +141,41 @@ async fn without_streams_every_command_says_so() {
 
 #[tokio::test]
 async fn a_command_without_a_worker_is_queued_once_whatever_it_is_called_by() {
-    let world = World::new().await;
-    let key = world.submit(&["--id", "1", "--source", "/ci"]).await;
+    let test_env = BusEnv::new().await;
+    let key = test_env.submit(&["--id", "1", "--source", "/ci"]).await;
     assert_eq!(key, CommandKey::new("/ci", "1"));
-    assert_eq!(world.submit(&["--id", "1", "--source", "/ci"]).await, key);
+    assert_eq!(test_env.submit(&["--id", "1", "--source", "/ci"]).await, key);
     for args in [&["get", key.as_str()][..], &["get", "1", "--source", "/ci"]] {
-        let output = world.run(args).await;
+        let output = test_env.run(args).await;
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         assert_eq!(lines(&output)[0]["state"], "queued");
     }
-    let unknown = world.run(&["get", "1"]).await;
+    let unknown = test_env.run(&["get", "1"]).await;
     assert_eq!(unknown.status.code(), Some(8));
     assert!(err(&unknown).contains("error[SH2008]"), "{}", err(&unknown));
 }
 
 #[tokio::test]
 async fn a_wait_in_vain_exits_with_5_and_leaves_the_command() {
-    let world = World::new().await;
-    let output = world.run(&["submit", "ping", "-t", "dev", "--wait", "--timeout", "300ms"]).await;
+    let test_env = BusEnv::new().await;
+    let output = test_env.run(&["submit", "ping", "-t", "dev", "--wait", "--timeout", "300ms"]).await;
     assert_eq!(output.status.code(), Some(5));
     assert!(err(&output).contains("error[SH5003]"), "{}", err(&output));
-    world.take().await;
+    test_env.take().await;
 }
 
 #[tokio::test]
-async fn watch_tells_everything_in_order_and_the_end_last() {
-    let world = World::new().await;
-    let key = world.submit(&[]).await;
-    let (origin, _delivery) = world.take().await;
-    world.tell(&origin, 0, &started()).await;
+async fn watch_prints_events_in_order_and_the_result_last() {
+    let test_env = BusEnv::new().await;
+    let key = test_env.submit(&[]).await;
+    let (origin, _delivery) = test_env.take().await;
+    test_env.publish_event(&origin, 0, &started()).await;
     for n in 1..=50 {
-        world.tell(&origin, n, &step(u64::from(n))).await;
+        test_env.publish_event(&origin, n, &step(u64::from(n))).await;
     }
-    world.end(&origin, Outcome::Succeeded).await;
+    test_env.end(&origin, Outcome::Succeeded).await;
 
-    let output = world.run(&["watch", key.as_str()]).await;
+    let output = test_env.run(&["watch", key.as_str()]).await;
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let told = lines(&output);
     assert_eq!(told.len(), 52);
@@ -184,20 +184,20 @@ async fn watch_tells_everything_in_order_and_the_end_last() {
     assert_eq!(steps, (1..=50).collect::<Vec<_>>());
     assert_eq!(told[51]["type"], "io.meshery.istio.result.ping.v1");
 
-    let text = out(&world.run(&["watch", key.as_str(), "-o", "text"]).await);
+    let text = out(&test_env.run(&["watch", key.as_str(), "-o", "text"]).await);
     assert!(text.contains("apply 50/9 x") && text.contains("✔ ping on dev: done"), "{text}");
 }
 
 #[tokio::test]
 async fn watch_without_an_id_follows_all_commands() {
-    let world = World::new().await;
-    let mut child = world.command(&["watch", "--since", "1h"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    world.submit(&[]).await;
-    world.submit(&[]).await;
+    let test_env = BusEnv::new().await;
+    let mut child = test_env.command(&["watch", "--since", "1h"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    test_env.submit(&[]).await;
+    test_env.submit(&[]).await;
     for _ in 0..2 {
-        let (origin, _delivery) = world.take().await;
-        world.tell(&origin, 0, &started()).await;
-        world.end(&origin, Outcome::Succeeded).await;
+        let (origin, _delivery) = test_env.take().await;
+        test_env.publish_event(&origin, 0, &started()).await;
+        test_env.end(&origin, Outcome::Succeeded).await;
     }
     let mut told = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
     let mut results = 0;
@@ -212,23 +212,23 @@ async fn watch_without_an_id_follows_all_commands() {
 }
 
 #[tokio::test]
-async fn watch_tells_what_has_happened_and_what_comes_in_its_order() {
-    let world = World::new().await;
+async fn watch_delivers_stored_and_new_events_in_order() {
+    let test_env = BusEnv::new().await;
     let one_more = async || {
-        world.submit(&[]).await;
-        let (origin, delivery) = world.take().await;
+        test_env.submit(&[]).await;
+        let (origin, delivery) = test_env.take().await;
         for n in 0..3 {
-            world.tell(&origin, n, &started()).await;
+            test_env.publish_event(&origin, n, &started()).await;
         }
         // Somebody else's, which nobody reads.
-        world.bus.context().publish("istio.evt.dev.s1.noise", "noise".into()).await.unwrap().await.unwrap();
-        world.end(&origin, Outcome::Succeeded).await;
+        test_env.bus.context().publish("istio.evt.dev.s1.noise", "noise".into()).await.unwrap().await.unwrap();
+        test_env.end(&origin, Outcome::Succeeded).await;
         delivery.acker.settle(sailhand::bus::Settlement::Ack).await.unwrap();
     };
     for _ in 0..30 {
         one_more().await;
     }
-    let mut child = world.command(&["watch", "--since", "1h"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = test_env.command(&["watch", "--since", "1h"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut told = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = async || {
         let line = tokio::time::timeout(Duration::from_secs(20), told.next_line()).await.expect("it goes on");
@@ -247,22 +247,22 @@ async fn watch_tells_what_has_happened_and_what_comes_in_its_order() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_command_waits_for_a_lost_server_too() {
-    let mut world = World::new().await;
-    let mut submitted = world
+async fn waiting_for_a_command_survives_a_lost_server() {
+    let mut test_env = BusEnv::new().await;
+    let mut submitted = test_env
         .command(&["submit", "ping", "-t", "dev", "--wait"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let (origin, _delivery) = world.take().await;
-    world.tell(&origin, 0, &started()).await;
+    let (origin, _delivery) = test_env.take().await;
+    test_env.publish_event(&origin, 0, &started()).await;
     let mut told = tokio::io::BufReader::new(submitted.stdout.take().unwrap()).lines();
     let first = told.next_line().await.unwrap().unwrap();
     assert!(first.contains(".event.started."), "it follows: {first}");
-    world.server.kill();
+    test_env.server.kill();
     let away = eventually("its port is free", Duration::from_secs(10), async || {
-        tokio::net::TcpListener::bind(("127.0.0.1", world.server.port())).await.ok()
+        tokio::net::TcpListener::bind(("127.0.0.1", test_env.server.port())).await.ok()
     })
     .await;
     // The test's own client tries too.
@@ -273,8 +273,8 @@ async fn who_waits_for_a_command_waits_for_a_lost_server_too() {
     };
     tokio::time::timeout(Duration::from_mins(1), tries).await.expect("they try again and again");
     drop(away);
-    world.server.restart().await;
-    world.end(&origin, Outcome::Succeeded).await;
+    test_env.server.restart().await;
+    test_env.end(&origin, Outcome::Succeeded).await;
     let output = tokio::time::timeout(Duration::from_mins(1), submitted.wait_with_output()).await.expect("its end");
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
@@ -285,7 +285,7 @@ async fn who_waits_for_a_command_waits_for_a_lost_server_too() {
 
 #[tokio::test]
 async fn each_outcome_has_its_exit_code() {
-    let world = World::new().await;
+    let test_env = BusEnv::new().await;
     for (outcome, code) in [
         (Outcome::Succeeded, 0),
         (Outcome::Failed, 1),
@@ -294,23 +294,23 @@ async fn each_outcome_has_its_exit_code() {
         (Outcome::Expired, 5),
         (Outcome::Superseded, 7),
     ] {
-        let key = world.submit(&[]).await;
-        let (origin, _delivery) = world.take().await;
-        world.end(&origin, outcome).await;
-        let got = world.run(&["get", key.as_str(), "-o", "text"]).await;
+        let key = test_env.submit(&[]).await;
+        let (origin, _delivery) = test_env.take().await;
+        test_env.end(&origin, outcome).await;
+        let got = test_env.run(&["get", key.as_str(), "-o", "text"]).await;
         assert_eq!(got.status.code(), Some(code), "{outcome:?}: {}", err(&got));
         if outcome != Outcome::Succeeded {
             assert!(out(&got).contains("error[SH3013]: no namespace\n  help: Create it."), "{}", out(&got));
         }
-        assert_eq!(world.run(&["watch", key.as_str()]).await.status.code(), Some(code));
+        assert_eq!(test_env.run(&["watch", key.as_str()]).await.status.code(), Some(code));
     }
 }
 
 #[tokio::test]
-async fn get_tells_what_goes_on() {
-    let world = World::new().await;
-    let key = world.submit(&[]).await;
-    let (origin, _delivery) = world.take().await;
+async fn get_shows_the_state_of_a_command() {
+    let test_env = BusEnv::new().await;
+    let key = test_env.submit(&[]).await;
+    let (origin, _delivery) = test_env.take().await;
     for (kind, state, text) in [
         (started(), "running", "running on dev: attempt 1 by w"),
         (step(3), "running", "running on dev: apply: x"),
@@ -321,30 +321,31 @@ async fn get_tells_what_goes_on() {
         ),
     ] {
         let n = u32::from(state == "retrying") * 9 + u32::from(matches!(kind, EventKind::Progress(_)));
-        world.tell(&origin, n, &kind).await;
-        assert_eq!(lines(&world.run(&["get", key.as_str()]).await)[0]["state"], state);
-        let shown = out(&world.run(&["get", key.as_str(), "-o", "text"]).await);
+        test_env.publish_event(&origin, n, &kind).await;
+        assert_eq!(lines(&test_env.run(&["get", key.as_str()]).await)[0]["state"], state);
+        let shown = out(&test_env.run(&["get", key.as_str(), "-o", "text"]).await);
         assert!(shown.starts_with(text), "{shown}");
     }
 }
 
 #[tokio::test]
 async fn cancel_is_heard_by_workers() {
-    let world = World::new().await;
+    let test_env = BusEnv::new().await;
     let stop = tokio_util::sync::CancellationToken::new();
-    world.bus.follow_control(stop.clone()).await.unwrap();
-    let key = world.submit(&[]).await;
-    assert_eq!(world.run(&["cancel", key.as_str()]).await.status.code(), Some(0));
-    let heard = async || world.bus.control().is_cancelled(&CommandId::new(&"dev".parse().unwrap(), &key)).then_some(());
+    test_env.bus.follow_control(stop.clone()).await.unwrap();
+    let key = test_env.submit(&[]).await;
+    assert_eq!(test_env.run(&["cancel", key.as_str()]).await.status.code(), Some(0));
+    let heard =
+        async || test_env.bus.control().is_cancelled(&CommandId::new(&"dev".parse().unwrap(), &key)).then_some(());
     eventually("the cancellation is heard", Duration::from_secs(5), heard).await;
     stop.cancel();
 }
 
 #[tokio::test]
 async fn a_dead_letter_is_listed_shown_and_sent_again_under_a_new_name() {
-    let world = World::new().await;
-    let key = world.submit(&["-p", "echo=hello", "--generation", "4"]).await;
-    let (origin, delivery) = world.take().await;
+    let test_env = BusEnv::new().await;
+    let key = test_env.submit(&["-p", "echo=hello", "--generation", "4"]).await;
+    let (origin, delivery) = test_env.take().await;
     let letter = DeadLetter {
         delivery: &delivery,
         key: Some(&key),
@@ -354,23 +355,23 @@ async fn a_dead_letter_is_listed_shown_and_sent_again_under_a_new_name() {
         time: OffsetDateTime::now_utc(),
         most_bytes: None,
     };
-    world.bus.dead_letter(&letter).await.unwrap();
+    test_env.bus.dead_letter(&letter).await.unwrap();
     delivery.acker.settle(sailhand::bus::Settlement::Ack).await.unwrap();
 
-    let listed = lines(&world.run(&["dlq", "list"]).await);
+    let listed = lines(&test_env.run(&["dlq", "list"]).await);
     assert_eq!(listed.len(), 1);
     assert_eq!((&listed[0]["code"], &listed[0]["reason"]), (&"SH3013".into(), &"exhausted".into()));
     assert_eq!(listed[0]["command"], key.as_str());
-    assert!(lines(&world.run(&["dlq", "list", "--reason", "rejected"]).await).is_empty());
-    assert!(lines(&world.run(&["dlq", "list", "--target", "other"]).await).is_empty());
+    assert!(lines(&test_env.run(&["dlq", "list", "--reason", "rejected"]).await).is_empty());
+    assert!(lines(&test_env.run(&["dlq", "list", "--target", "other"]).await).is_empty());
     let number = listed[0]["sequence"].to_string();
-    assert!(out(&world.run(&["dlq", "show", &number]).await).contains("\"echo\": \"hello\""));
-    assert_eq!(world.run(&["dlq", "show", "99"]).await.status.code(), Some(8));
+    assert!(out(&test_env.run(&["dlq", "show", &number]).await).contains("\"echo\": \"hello\""));
+    assert_eq!(test_env.run(&["dlq", "show", "99"]).await.status.code(), Some(8));
 
-    let replayed = world.run(&["dlq", "replay", &number]).await;
+    let replayed = test_env.run(&["dlq", "replay", &number]).await;
     let new: CommandKey = out(&replayed).trim().parse().expect("a key");
     assert_ne!(new, key);
-    let (again, delivery) = world.take().await;
+    let (again, delivery) = test_env.take().await;
     assert_eq!((&again.key, &again.source), (&new, &origin.source));
     let event: Value = serde_json::from_slice(&delivery.payload).unwrap();
     assert_eq!(event["replayof"], origin.id.as_str());
@@ -379,17 +380,18 @@ async fn a_dead_letter_is_listed_shown_and_sent_again_under_a_new_name() {
 }
 
 #[tokio::test]
-async fn large_parameters_go_by_way_of_the_object_store() {
-    let world = World::new().await;
+async fn large_parameters_use_the_object_store() {
+    let test_env = BusEnv::new().await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("large");
     std::fs::write(&file, "x".repeat(300_000)).unwrap();
     let param = format!("echo=@{}", file.display());
-    world.submit(&["--no-check", "-p", &param]).await;
-    let (_, delivery) = world.take().await;
+    test_env.submit(&["--no-check", "-p", &param]).await;
+    let (_, delivery) = test_env.take().await;
     let event: Value = serde_json::from_slice(&delivery.payload).unwrap();
     assert_eq!(event.get("data"), None);
     let name = event["dataref"].as_str().unwrap().strip_prefix("nats-object://istio_blob/").unwrap().to_owned();
-    let params: Value = serde_json::from_slice(&world.bus.blob("istio_blob", &name, 1 << 20).await.unwrap()).unwrap();
+    let params: Value =
+        serde_json::from_slice(&test_env.bus.blob("istio_blob", &name, 1 << 20).await.unwrap()).unwrap();
     assert_eq!(params["echo"].as_str().unwrap().len(), 300_000);
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::bus::{World, out};
+use crate::bus::{BusEnv, out};
 
 fn sailhand(args: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sailhand"))
@@ -29,7 +29,7 @@ fn run_executes_a_command_without_nats() {
 }
 
 #[test]
-fn run_reports_what_a_worker_would_reject() {
+fn run_rejects_parameters_like_a_worker() {
     assert_eq!(sailhand(&["run", "ping", "-p", "nosuch=1"]).0, Some(3));
     assert_eq!(sailhand(&["run", "mesh.uninstall", "-p", "all=true"]).0, Some(2), "nobody can be asked");
 }
@@ -58,19 +58,19 @@ fn check_names_a_remedy_for_each_problem() {
 
 #[tokio::test]
 async fn check_passes_on_prepared_streams_and_names_missing_workers() {
-    let world = World::new().await;
-    let nats = world.run(&["check", "nats", "-o", "text"]).await;
+    let test_env = BusEnv::new().await;
+    let nats = test_env.run(&["check", "nats", "-o", "text"]).await;
     assert_eq!(nats.status.code(), Some(0), "{}", out(&nats));
-    let workers = world.run(&["check", "workers", "-o", "text"]).await;
+    let workers = test_env.run(&["check", "workers", "-o", "text"]).await;
     assert_eq!(workers.status.code(), Some(1));
     assert!(out(&workers).contains("✗ no worker is running"), "{}", out(&workers));
 }
 
 #[tokio::test]
 async fn formats_of_a_list() {
-    let world = World::new().await;
-    let key = world.submit(&[]).await;
-    let listed = async |format| out(&world.run(&["list", "-o", format]).await);
+    let test_env = BusEnv::new().await;
+    let key = test_env.submit(&[]).await;
+    let listed = async |format| out(&test_env.run(&["list", "-o", format]).await);
     assert_eq!(listed("name").await.trim(), key.as_str());
     assert!(listed("yaml").await.starts_with("---\nkey: "));
     assert_eq!(serde_json::from_str::<Vec<Value>>(&listed("json").await).unwrap().len(), 1);

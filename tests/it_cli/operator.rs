@@ -21,13 +21,13 @@ use tokio::process::Command;
 
 const USERS: [&str; 8] = ["sys", "admin", "worker", "producer", "operator", "observer", "bridge", "gateway"];
 
-struct World {
+struct BusEnv {
     worker: NatsBus,
     server: NatsServer,
     dir: TempDir,
 }
 
-impl World {
+impl BusEnv {
     async fn new() -> Self {
         let passwords = USERS.map(|user| (format!("SAILHAND_{}_PASSWORD", user.to_uppercase()), format!("pw{user}")));
         let server = NatsServer::start_with_file("deploy/nats/accounts.conf", passwords.into()).await;
@@ -107,22 +107,22 @@ async fn login(server: &NatsServer, dir: &TempDir, user: &str) -> NatsBus {
     NatsBus::new(connection, Subjects::new("istio"))
 }
 
-async fn four_letters() -> World {
-    let world = World::new().await;
+async fn four_letters() -> BusEnv {
+    let test_env = BusEnv::new().await;
     for (target, reason, code) in [
         ("dev", DeadReason::Exhausted, "SH3001"),
         ("dev", DeadReason::Rejected, "SH1005"),
         ("prod", DeadReason::Exhausted, "SH3001"),
         ("prod", DeadReason::MaxDeliveries, "SH1016"),
     ] {
-        world.letter(target, reason, code).await;
+        test_env.letter(target, reason, code).await;
     }
-    world
+    test_env
 }
 
 #[tokio::test]
-async fn dead_letters_are_chosen_by_what_they_say() {
-    let world = four_letters().await;
+async fn dead_letters_are_filtered_by_reason_target_and_code() {
+    let test_env = four_letters().await;
     for (args, numbers) in [
         (&[][..], &[1, 2, 3, 4][..]),
         (&["--target", "dev"], &[1, 2]),
@@ -133,9 +133,9 @@ async fn dead_letters_are_chosen_by_what_they_say() {
         (&["--since", "0s"], &[]),
         (&["--limit", "2"], &[3, 4]),
     ] {
-        assert_eq!(world.numbers(args).await, numbers, "{args:?}");
+        assert_eq!(test_env.numbers(args).await, numbers, "{args:?}");
     }
-    let shown = world.run(&["dlq", "show", "3"]).await;
+    let shown = test_env.run(&["dlq", "show", "3"]).await;
     for part in [
         "it went wrong",
         "istio.cmd.prod.ping",
@@ -146,20 +146,20 @@ async fn dead_letters_are_chosen_by_what_they_say() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     for args in [&["dlq", "list", "--code", "SH9999"][..], &["dlq", "purge"], &["dlq", "replay", "--dry-run"]] {
-        assert_eq!(world.run_as("operator", args).await.status.code(), Some(2), "{args:?}");
+        assert_eq!(test_env.run_as("operator", args).await.status.code(), Some(2), "{args:?}");
     }
 }
 
 #[tokio::test]
-async fn many_are_replayed_by_what_they_say_and_a_dry_run_sends_nothing() {
-    let world = four_letters().await;
-    let listed = world.run(&["dlq", "replay", "--code", "SH3001", "--dry-run"]).await;
+async fn filtered_dead_letters_are_replayed_and_a_dry_run_sends_nothing() {
+    let test_env = four_letters().await;
+    let listed = test_env.run(&["dlq", "replay", "--code", "SH3001", "--dry-run"]).await;
     assert_eq!(listed.lines().count(), 1 + 2, "{listed}");
-    let keys = world.run(&["dlq", "replay", "--code", "SH3001"]).await;
+    let keys = test_env.run(&["dlq", "replay", "--code", "SH3001"]).await;
     let keys: Vec<CommandKey> = keys.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(keys.len(), 2);
     let mut sent = Vec::new();
-    let mut batch = world.worker.pull(Queue::Commands, 8, Duration::from_secs(1));
+    let mut batch = test_env.worker.pull(Queue::Commands, 8, Duration::from_secs(1));
     while let Some(delivery) = batch.next().await {
         let delivery = delivery.unwrap();
         let event: Value = serde_json::from_slice(&delivery.payload).unwrap();
@@ -167,80 +167,80 @@ async fn many_are_replayed_by_what_they_say_and_a_dry_run_sends_nothing() {
         sent.push(CommandKey::new(event["source"].as_str().unwrap(), event["id"].as_str().unwrap()));
     }
     assert_eq!(sent, keys, "the two, and nothing of the dry run");
-    assert_eq!(world.numbers(&[]).await, [1, 2, 3, 4], "letters stay");
-    assert_eq!(world.run(&["dlq", "replay", "1", "1"]).await.lines().count(), 1, "one that is named twice is one");
+    assert_eq!(test_env.numbers(&[]).await, [1, 2, 3, 4], "letters stay");
+    assert_eq!(test_env.run(&["dlq", "replay", "1", "1"]).await.lines().count(), 1, "one that is named twice is one");
 }
 
 #[tokio::test]
-async fn a_purge_asks_and_deletes_what_it_shows() {
-    let world = four_letters().await;
-    let unasked = world.run_as("operator", &["dlq", "purge", "--target", "dev"]).await;
+async fn purge_requires_confirmation_and_deletes_the_listed_objects() {
+    let test_env = four_letters().await;
+    let unasked = test_env.run_as("operator", &["dlq", "purge", "--target", "dev"]).await;
     assert_eq!(unasked.status.code(), Some(2), "nobody can be asked");
     assert!(String::from_utf8_lossy(&unasked.stderr).contains("--yes"));
-    assert_eq!(world.numbers(&[]).await, [1, 2, 3, 4]);
+    assert_eq!(test_env.numbers(&[]).await, [1, 2, 3, 4]);
 
-    let shown = world.run(&["dlq", "purge", "--target", "prod", "--limit", "1", "--yes"]).await;
+    let shown = test_env.run(&["dlq", "purge", "--target", "prod", "--limit", "1", "--yes"]).await;
     assert_eq!(shown.lines().count(), 1 + 1, "{shown}");
-    assert_eq!(world.numbers(&[]).await, [1, 2, 3], "no more than was shown");
-    world.run(&["dlq", "purge", "1", "3", "--yes"]).await;
-    assert_eq!(world.numbers(&[]).await, [2]);
-    let gone = world.run_as("operator", &["dlq", "purge", "1", "2", "--yes"]).await;
+    assert_eq!(test_env.numbers(&[]).await, [1, 2, 3], "no more than was shown");
+    test_env.run(&["dlq", "purge", "1", "3", "--yes"]).await;
+    assert_eq!(test_env.numbers(&[]).await, [2]);
+    let gone = test_env.run_as("operator", &["dlq", "purge", "1", "2", "--yes"]).await;
     assert_eq!(gone.status.code(), Some(8), "one is not there, so none is deleted");
-    assert_eq!(world.numbers(&[]).await, [2]);
+    assert_eq!(test_env.numbers(&[]).await, [2]);
 }
 
 #[tokio::test]
 async fn a_target_is_paused_and_resumed_and_everybody_sees_it() {
-    let world = World::new().await;
+    let test_env = BusEnv::new().await;
     let stop = tokio_util::sync::CancellationToken::new();
-    world.worker.follow_control(stop.clone()).await.unwrap();
-    world.letter("prod", DeadReason::Exhausted, "SH3001").await;
-    world.run(&["submit", "ping", "-t", "dev"]).await;
-    world.run(&["pause", "dev", "--reason", "the cluster is upgraded"]).await;
+    test_env.worker.follow_control(stop.clone()).await.unwrap();
+    test_env.letter("prod", DeadReason::Exhausted, "SH3001").await;
+    test_env.run(&["submit", "ping", "-t", "dev"]).await;
+    test_env.run(&["pause", "dev", "--reason", "the cluster is upgraded"]).await;
     let heard = async |paused| {
         support::eventually::eventually("the worker hears of it", Duration::from_secs(10), async || {
-            (world.worker.control().is_paused("dev") == paused).then_some(())
+            (test_env.worker.control().is_paused("dev") == paused).then_some(())
         })
         .await;
     };
     heard(true).await;
-    let targets = world.lines(&["targets"]).await;
+    let targets = test_env.lines(&["targets"]).await;
     let of = |name: &str| targets.iter().find(|target| target["target"] == name).unwrap().clone();
     assert_eq!((&of("dev")["queued"], &of("dev")["paused"]["reason"]), (&1.into(), &"the cluster is upgraded".into()));
     assert_eq!((&of("prod")["dead_letters"], &of("prod")["paused"]), (&1.into(), &Value::Null));
     assert_eq!(of("idle")["queued"], 0, "it is in the configuration");
-    let text = world.run(&["targets", "-o", "text"]).await;
+    let text = test_env.run(&["targets", "-o", "text"]).await;
     assert!(text.contains("paused") && text.contains("by urn:sailhand:cli: the cluster is upgraded"), "{text}");
 
-    world.run(&["resume", "dev"]).await;
+    test_env.run(&["resume", "dev"]).await;
     heard(false).await;
-    let again = world.run_as("operator", &["resume", "dev"]).await;
+    let again = test_env.run_as("operator", &["resume", "dev"]).await;
     assert!(String::from_utf8_lossy(&again.stderr).contains("was not paused"));
-    assert_eq!(world.run_as("operator", &["pause", "Not A Target"]).await.status.code(), Some(2));
+    assert_eq!(test_env.run_as("operator", &["pause", "Not A Target"]).await.status.code(), Some(2));
     stop.cancel();
 }
 
 #[tokio::test]
-async fn an_operator_cancels_and_asks_and_others_may_not() {
-    let world = World::new().await;
-    let key = world.run(&["submit", "ping", "-t", "dev"]).await;
-    assert!(world.run(&["get", key.trim()]).await.contains("queued"));
+async fn only_operators_cancel_and_read_state() {
+    let test_env = BusEnv::new().await;
+    let key = test_env.run(&["submit", "ping", "-t", "dev"]).await;
+    assert!(test_env.run(&["get", key.trim()]).await.contains("queued"));
     for (id, code, told) in [(key.trim(), 0, "Cancellation requested"), ("no-such-id", 8, "key or id no-such-id")] {
-        let asked = world.run_as("operator", &["cancel", id]).await;
+        let asked = test_env.run_as("operator", &["cancel", id]).await;
         assert_eq!(asked.status.code(), Some(code), "{asked:?}");
         assert!(String::from_utf8_lossy(&asked.stderr).contains(told), "{asked:?}");
     }
-    world.letter("dev", DeadReason::Exhausted, "SH3001").await;
-    let operator = login(&world.server, &world.dir, "operator").await;
+    test_env.letter("dev", DeadReason::Exhausted, "SH3001").await;
+    let operator = login(&test_env.server, &test_env.dir, "operator").await;
     let target: Target = "dev".parse().unwrap();
     for denied in [
         operator.context().publish("istio.res.dev.k", "{}".into()).await.unwrap().await.is_err(),
         operator.context().publish("$KV.istio_lease.dev.x", "{}".into()).await.unwrap().await.is_err(),
-        login(&world.server, &world.dir, "producer").await.resume(&target).await.is_err(),
-        login(&world.server, &world.dir, "observer").await.remove("ISTIO_DLQ", 1).await.is_err(),
+        login(&test_env.server, &test_env.dir, "producer").await.resume(&target).await.is_err(),
+        login(&test_env.server, &test_env.dir, "observer").await.remove("ISTIO_DLQ", 1).await.is_err(),
     ] {
         assert!(denied);
     }
-    let observed = world.run_as("observer", &["dlq", "list"]).await;
+    let observed = test_env.run_as("observer", &["dlq", "list"]).await;
     assert_eq!(observed.status.code(), Some(0), "{}", String::from_utf8_lossy(&observed.stderr));
 }

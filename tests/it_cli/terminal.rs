@@ -16,7 +16,7 @@ use sailhand::progress::Step;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::bus::{World, err, problem, started};
+use crate::bus::{BusEnv, err, problem, started};
 use crate::support::eventually::eventually;
 
 const WIDTHS: [u16; 3] = [40, 80, 140];
@@ -148,14 +148,14 @@ fn step(message: &str) -> EventKind {
 #[tokio::test]
 async fn ctrl_c_leaves_the_whole_hint_on_the_screen() {
     for columns in WIDTHS {
-        let world = World::new().await;
-        let url = world.url();
+        let test_env = BusEnv::new().await;
+        let url = test_env.url();
         let args = ["submit", "ping", "-t", "dev", "--wait", "--source", "/test", "--id", "1", "--nats-url", &url];
         let mut terminal = Terminal::start(columns, columns, &args);
-        let (origin, _delivery) = world.take().await;
-        world.tell(&origin, 0, &started()).await;
+        let (origin, _delivery) = test_env.take().await;
+        test_env.publish_event(&origin, 0, &started()).await;
         let message = "Deployment istio-system/istiod: 0 of 1 replicas are available: the container discovery waits";
-        world.tell(&origin, 1, &step(message)).await;
+        test_env.publish_event(&origin, 1, &step(message)).await;
         // The end of the message is drawn last.
         let is_drawn = |text: &str| text.contains("5/9") && text.ends_with("discovery waits");
         eventually("the bar is shown", SOON, async || is_drawn(&terminal.text()).then_some(())).await;
@@ -177,15 +177,15 @@ async fn ctrl_c_leaves_the_whole_hint_on_the_screen() {
 #[tokio::test]
 async fn a_result_follows_the_bar_that_it_ends() {
     for columns in WIDTHS {
-        let world = World::new().await;
-        let url = world.url();
+        let test_env = BusEnv::new().await;
+        let url = test_env.url();
         let args = ["submit", "ping", "-t", "dev", "--wait", "--source", "/test", "--id", "1", "--nats-url", &url];
         let terminal = Terminal::start(columns, columns, &args);
-        let (origin, _delivery) = world.take().await;
-        world.tell(&origin, 0, &started()).await;
-        world.tell(&origin, 1, &step("a step")).await;
+        let (origin, _delivery) = test_env.take().await;
+        test_env.publish_event(&origin, 0, &started()).await;
+        test_env.publish_event(&origin, 1, &step("a step")).await;
         eventually("the bar is shown", SOON, async || terminal.text().contains("5/9").then_some(())).await;
-        world.end(&origin, Outcome::Failed).await;
+        test_env.end(&origin, Outcome::Failed).await;
         let (code, screen) = terminal.ended();
         assert_eq!(code, Some(1), "{screen}");
         assert!(!screen.contains("5/9"), "{screen}");
@@ -196,24 +196,24 @@ async fn a_result_follows_the_bar_that_it_ends() {
 /// Before: the note was written into the bar, which went on with a stale message and clock.
 #[tokio::test]
 async fn lost_connection_is_shown_until_it_is_back() {
-    let mut world = World::new().await;
-    let url = world.url();
+    let mut test_env = BusEnv::new().await;
+    let url = test_env.url();
     let args = ["submit", "ping", "-t", "dev", "--wait", "--source", "/test", "--id", "1", "--nats-url", &url];
     let terminal = Terminal::start(80, 80, &args);
-    let (origin, _delivery) = world.take().await;
-    world.tell(&origin, 0, &started()).await;
-    world.tell(&origin, 1, &step("a step")).await;
+    let (origin, _delivery) = test_env.take().await;
+    test_env.publish_event(&origin, 0, &started()).await;
+    test_env.publish_event(&origin, 1, &step("a step")).await;
     let shows = async |what: &str, part: &str| {
         eventually(what, SOON, async || terminal.text().contains(part).then_some(())).await;
     };
     shows("the bar", "5/9").await;
-    world.server.stop().await;
+    test_env.server.stop().await;
     let is_drawn = |text: &str| stable(text).ends_with("reconnecting to NATS [age]");
     eventually("the outage", SOON, async || is_drawn(&terminal.text()).then_some(())).await;
     insta::assert_snapshot!("outage-80", stable(&terminal.text()));
-    world.server.restart().await;
+    test_env.server.restart().await;
     shows("the end of the outage", "reconnected to NATS after").await;
-    world.end(&origin, Outcome::Succeeded).await;
+    test_env.end(&origin, Outcome::Succeeded).await;
     let (code, screen) = terminal.ended();
     assert_eq!(code, Some(0), "{screen}");
     assert!(!screen.contains("reconnecting to NATS "), "{screen}");
@@ -224,8 +224,8 @@ async fn lost_connection_is_shown_until_it_is_back() {
 /// Reports of real commands, and the lists.
 #[tokio::test]
 async fn tables_fit_the_terminal() {
-    let world = World::new().await;
-    let url = world.url();
+    let test_env = BusEnv::new().await;
+    let url = test_env.url();
     let reports: serde_json::Map<String, Value> = serde_json::from_str(include_str!("reports.json")).unwrap();
     let mut deliveries = Vec::new();
     for (verb, one) in &reports {
@@ -233,10 +233,10 @@ async fn tables_fit_the_terminal() {
         let params: Vec<String> = params.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
         let mut args = vec!["submit", verb, "-t", "dev", "--source", "/test", "--id", verb];
         args.extend(params.iter().flat_map(|param| ["-p", param]));
-        let submitted = world.run(&args).await;
+        let submitted = test_env.run(&args).await;
         assert!(submitted.status.success(), "{}", err(&submitted));
-        let (origin, delivery) = world.take().await;
-        world.report(&origin, one["report"].clone()).await;
+        let (origin, delivery) = test_env.take().await;
+        test_env.report(&origin, one["report"].clone()).await;
         deliveries.push(delivery);
     }
     let problem = problem();
@@ -249,7 +249,7 @@ async fn tables_fit_the_terminal() {
         time: OffsetDateTime::now_utc(),
         most_bytes: None,
     };
-    world.bus.dead_letter(&letter).await.unwrap();
+    test_env.bus.dead_letter(&letter).await.unwrap();
     let mut views: Vec<(&str, Vec<&str>)> =
         vec![("list", vec!["list"]), ("targets", vec!["targets"]), ("dlq-list", vec!["dlq", "list"])];
     views.extend(reports.keys().map(|verb| (verb.as_str(), vec!["get", verb, "--source", "/test"])));

@@ -23,7 +23,7 @@ fn out(output: &Output) -> String {
 }
 
 #[test]
-fn help_tells_commands_examples_and_exit_codes() {
+fn help_lists_commands_examples_and_exit_codes() {
     let help = sailhand(&["--help"], &[]);
     assert!(help.status.success());
     for part in ["submit", "watch", "topology", "dlq", "Exit codes:", "3  rejected", "SAILHAND__NATS__URL"] {
@@ -57,7 +57,7 @@ fn usage_errors_exit_with_2() {
 }
 
 #[test]
-fn what_a_worker_would_reject_is_not_sent() {
+fn invalid_parameters_are_not_sent() {
     let nowhere = [("SAILHAND__NATS__URL", "nats://127.0.0.1:1")];
     for (args, code) in [
         (&["submit", "no.such", "-t", "dev"][..], "SH1003"),
@@ -82,7 +82,7 @@ fn an_unreachable_bus_is_named_with_cause_and_remedy() {
 }
 
 #[test]
-fn layers_override_each_other_and_check_tells_which_did() {
+fn configuration_layers_override_each_other_and_check_names_the_layer() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.toml");
     let text = "[nats]\nurl = ['nats://file:4222']\n[worker]\nslots = 3\ngrace = '9s'\n[targets.east]\ncontext = 'e'\n";
@@ -204,7 +204,7 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
-fn dev_says_what_it_misses() {
+fn dev_names_missing_programs() {
     let dir = tempfile::tempdir().unwrap();
     let nowhere = dir.path().join("nats-server").display().to_string();
     let output = sailhand(&["dev", "--port", "1", "--nats-server", &nowhere], &[]);

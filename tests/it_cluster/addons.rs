@@ -44,7 +44,7 @@ async fn each_addon_is_created_once_and_removed_whole() {
 }
 
 #[tokio::test]
-async fn what_shows_metrics_says_that_there_are_none() {
+async fn addons_that_show_metrics_warn_without_a_store() {
     let space = unique("addon-lacks");
     let (cx, _) = context(&space, 1);
     let asked = json!({"addon": "grafana", "namespace": space, "create_namespace": true, "wait": "0s"});
@@ -60,7 +60,7 @@ async fn what_shows_metrics_says_that_there_are_none() {
 }
 
 #[tokio::test]
-async fn where_it_is_exposed_is_told() {
+async fn exposed_addresses_are_reported() {
     let space = unique("addon-exposed");
     let (cx, _) = context(&space, 1);
     let asked = |expose: &str| json!({"addon": "jaeger", "namespace": space, "create_namespace": true, "wait": "0s", "expose": expose});
@@ -122,5 +122,5 @@ async fn no_answer_to_the_health_call_is_no_success() {
     assert_eq!(failure.error.code().as_str(), "SH3304", "{}", failure.error);
     let (changed, report) = failure.report.unwrap().into_parts();
     assert!(changed && !report.healthy);
-    assert!(steps.say("wait", "zipkin"), "{:?}", steps.told());
+    assert!(steps.contain("wait", "zipkin"), "{:?}", steps.reported());
 }

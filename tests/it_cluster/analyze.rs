@@ -14,8 +14,8 @@ use sailhand::config::Target;
 use sailhand::error::{Classify, Code};
 use sailhand::task::{Outcome, Registry, TaskContext};
 use serde_json::{Value, json};
+use support::cluster_env::ClusterEnv;
 use support::eventually::eventually;
-use support::site::Site;
 
 /// Two findings: the Deployment's user is the proxy's; a service port's name says no protocol.
 fn manifest(user: u32) -> String {
@@ -93,9 +93,9 @@ async fn a_manifest_alone_needs_no_cluster_and_one_of_the_two_is_needed() {
 }
 
 #[tokio::test]
-async fn what_has_errors_is_not_applied_and_what_cannot_be_read_is_not_taken_for_absent() {
-    let site = Site::new("refuse").await;
-    let namespace = site.namespace.clone();
+async fn objects_with_errors_are_not_applied_and_unreadable_ones_are_not_absent() {
+    let test_env = ClusterEnv::new("refuse").await;
+    let namespace = test_env.namespace.clone();
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gateway", "namespace": namespace},
         "spec": {"containers": [{"name": "istio-proxy", "image": "auto"}]},
@@ -107,12 +107,12 @@ async fn what_has_errors_is_not_applied_and_what_cannot_be_read_is_not_taken_for
     let refused = task.run(&cx, params.clone()).await.unwrap_err().error;
     assert_eq!(refused.code(), Code::SH6004, "{refused}");
     assert!(refused.to_string().contains(&format!("IST0147 Pod {namespace}/gateway")), "{refused}");
-    assert!(site.get(&pod).await.is_none(), "nothing was written");
+    assert!(test_env.get(&pod).await.is_none(), "nothing was written");
 
     // Somebody who may not read webhooks: what the rule would find is not known, which is said.
     let groups = json!(["", "apps", "batch"]);
-    site.limited(json!([{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}])).await;
-    let kubeconfig = site.kubeconfig(&site.token().await);
+    test_env.limited(json!([{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}])).await;
+    let kubeconfig = test_env.kubeconfig(&test_env.token().await);
     let inventory_namespace = format!("{namespace}-inventory");
     let target = Target { kubeconfig: Some(kubeconfig), inventory_namespace, ..Target::default() };
     let (limited, steps) = context(&namespace, 2);
@@ -120,20 +120,20 @@ async fn what_has_errors_is_not_applied_and_what_cannot_be_read_is_not_taken_for
     let limited = TaskContext { clusters, ..limited };
     let applied = task.run(&limited, params).await;
     assert!(applied.is_ok(), "{}", applied.unwrap_err().error);
-    assert!(steps.say("analyze", "mutatingwebhookconfigurations"), "{:?}", steps.told());
-    assert!(site.get(&pod).await.is_some());
+    assert!(steps.contain("analyze", "mutatingwebhookconfigurations"), "{:?}", steps.reported());
+    assert!(test_env.get(&pod).await.is_some());
     let (cx, _) = context(&namespace, 3);
     run(&cx, "config.delete", json!({"name": namespace})).await;
 }
 
 #[tokio::test]
-async fn who_may_list_in_one_namespace_only_has_that_one_analysed() {
-    let site = Site::new("narrow").await;
-    let namespace = site.namespace.clone();
+async fn permission_for_one_namespace_limits_the_analysis_to_it() {
+    let test_env = ClusterEnv::new("narrow").await;
+    let namespace = test_env.namespace.clone();
     let (cx, _) = context(&namespace, 1);
     run(&cx, "config.apply", json!({"name": namespace, "manifest": manifest(1337), "namespace": namespace})).await;
-    site.limited(json!([{"apiGroups": [""], "resources": ["events"], "verbs": ["list"]}])).await;
-    let kubeconfig = site.kubeconfig(&site.token().await);
+    test_env.limited(json!([{"apiGroups": [""], "resources": ["events"], "verbs": ["list"]}])).await;
+    let kubeconfig = test_env.kubeconfig(&test_env.token().await);
     let analyze = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sailhand"));
         command.args(["analyze", "-A", "-o", "json", "--kubeconfig"]).arg(&kubeconfig).args(arguments);
@@ -152,8 +152,8 @@ async fn who_may_list_in_one_namespace_only_has_that_one_analysed() {
         "roleRef": {"apiGroup": api, "kind": "Role", "name": "dev"},
         "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": namespace}],
     });
-    site.seed("test", &role).await;
-    site.seed("test", &binding).await;
+    test_env.seed("test", &role).await;
+    test_env.seed("test", &binding).await;
     let open = eventually("the namespace is read", Duration::from_secs(20), async || {
         let open = analyze(&["--only-namespace", &namespace]);
         String::from_utf8_lossy(&open.stdout).contains("IST0144").then_some(open)

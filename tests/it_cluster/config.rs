@@ -50,7 +50,7 @@ async fn a_manifest_is_applied_once_waited_for_and_deleted_once() {
     assert_eq!(lines(&report), ["Namespace created", "ConfigMap created", "Deployment created"]);
     let deployment = read(&cx, &object("apps/v1", "Deployment", Some(&unique), "web")).await.unwrap();
     assert_eq!(deployment["status"]["availableReplicas"], 1, "it was waited for");
-    assert!(steps.told().iter().any(|step| step.phase == "apply" && step.done == 2 && step.total == 2));
+    assert!(steps.reported().iter().any(|step| step.phase == "apply" && step.done == 2 && step.total == 2));
 
     let Outcome::Unchanged(report) = run(&cx, "config.apply", apply).await else { panic!("the second run changed") };
     assert_eq!(lines(&report), ["ConfigMap unchanged", "Deployment unchanged"]);

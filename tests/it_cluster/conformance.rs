@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster_target::{context, unique, write};
-use crate::support::site::Site;
+use crate::support::cluster_env::ClusterEnv;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use sailhand::cluster::{Cluster, ObjectRef};
@@ -252,17 +252,17 @@ async fn pods_without_a_proxy_end_the_run_and_leave_nothing() {
 
 #[tokio::test]
 async fn exec_without_the_right_ends_the_run_with_its_own_code() {
-    let site = Site::new("exec").await;
+    let test_env = ClusterEnv::new("exec").await;
     let mut pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app-a-5d4b8c7f9-x2x4z", "namespace": site.namespace},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app-a-5d4b8c7f9-x2x4z", "namespace": test_env.namespace},
     });
     pod["spec"] = json!({"containers": [{"name": "echo", "image": "echo:test"}]});
-    site.seed("test", &pod).await;
-    let limited = site.limited(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "get"]}])).await;
+    test_env.seed("test", &pod).await;
+    let limited = test_env.limited(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "get"]}])).await;
     let guard = crate::cluster_target::guard(1);
     let driver = Exec::new(&limited, &guard);
     let request = sailhand::conformance::traffic::Request {
-        namespace: site.namespace.clone(),
+        namespace: test_env.namespace.clone(),
         ..get("app-a", "app-b", 9091, "/echo")
     };
     let error = driver.send(&request).await.unwrap_err();

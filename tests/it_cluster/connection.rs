@@ -10,7 +10,7 @@ use sailhand::cluster::Clusters;
 use sailhand::config::Target;
 use sailhand::error::{Class, Classify, Code};
 use serde_json::{Value, json};
-use support::site::{Site, actions, connect, failure, options};
+use support::cluster_env::{ClusterEnv, actions, connect, failure, options};
 
 /// What a target with this change to the administrator's kubeconfig fails with.
 async fn failing(change: impl FnOnce(&mut Value), context: Option<&str>) -> (Code, Class) {
@@ -35,7 +35,7 @@ async fn failing(change: impl FnOnce(&mut Value), context: Option<&str>) -> (Cod
 }
 
 #[tokio::test]
-async fn a_target_that_cannot_be_used_says_why() {
+async fn unusable_target_shows_its_error() {
     let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("https://{}", listener.local_addr().unwrap());
@@ -67,17 +67,18 @@ async fn targets_are_those_of_the_configuration() {
 
 #[tokio::test]
 async fn a_forbidden_request_names_verb_and_resource() {
-    let site = Site::new("forbidden").await;
+    let test_env = ClusterEnv::new("forbidden").await;
     let rules = json!([
         {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get", "list", "create", "patch", "update"]},
         {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]},
     ]);
-    let limited = site.limited(rules).await;
+    let limited = test_env.limited(rules).await;
     let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": site.namespace},
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": test_env.namespace},
         "spec": {"ports": [{"port": 80}]},
     });
-    let result = site.apply_as(&limited, &[site.config_map("a", json!({})), service], &options(|_| {}), 1).await;
+    let result =
+        test_env.apply_as(&limited, &[test_env.config_map("a", json!({})), service], &options(|_| {}), 1).await;
     let (error, report) = failure(result);
     assert_eq!(error.class(), Class::Terminal);
     assert_eq!(actions(&report)[0], ("a", Created));
@@ -87,14 +88,14 @@ async fn a_forbidden_request_names_verb_and_resource() {
 }
 
 #[tokio::test]
-async fn credentials_are_read_anew_when_they_are_refused() {
-    let site = Site::new("rotated").await;
-    site.limited(json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])).await;
-    let set = [site.config_map("a", json!({}))];
-    let stale = connect(&site.kubeconfig("not-a-token"), &site.namespace).await;
-    let (error, _) = failure(site.apply_as(&stale, &set, &options(|_| {}), 1).await);
+async fn refused_credentials_are_read_again() {
+    let test_env = ClusterEnv::new("rotated").await;
+    test_env.limited(json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])).await;
+    let set = [test_env.config_map("a", json!({}))];
+    let stale = connect(&test_env.kubeconfig("not-a-token"), &test_env.namespace).await;
+    let (error, _) = failure(test_env.apply_as(&stale, &set, &options(|_| {}), 1).await);
     assert_eq!((error.code(), error.class()), (Code::SH3002, Class::Terminal));
-    site.kubeconfig(&site.token().await);
-    let report = site.apply_as(&stale, &set, &options(|_| {}), 1).await.unwrap();
+    test_env.kubeconfig(&test_env.token().await);
+    let report = test_env.apply_as(&stale, &set, &options(|_| {}), 1).await.unwrap();
     assert_eq!(actions(&report), [("a", Created)]);
 }

@@ -7,7 +7,7 @@ use sailhand::cluster::delete::DeleteOptions;
 use sailhand::error::{Class, Classify};
 use serde_json::{Map, Value, json};
 
-use crate::support::site::{Site, failure, options};
+use crate::support::cluster_env::{ClusterEnv, failure, options};
 
 /// A kind with an object of it and changes, each to one immutable field.
 struct Case {
@@ -226,25 +226,25 @@ fn merge(object: &mut Value, change: &Value) {
 }
 
 /// The case's object with a name of its own.
-fn object(site: &Site, case: &Case, number: usize) -> Value {
+fn object(test_env: &ClusterEnv, case: &Case, number: usize) -> Value {
     let mut object = json!({
-        "apiVersion": case.api_version, "kind": case.kind, "metadata": {"name": format!("{}-{number}", site.namespace)},
+        "apiVersion": case.api_version, "kind": case.kind, "metadata": {"name": format!("{}-{number}", test_env.namespace)},
     });
     if case.namespaced {
-        object["metadata"]["namespace"] = json!(site.namespace);
+        object["metadata"]["namespace"] = json!(test_env.namespace);
     }
     merge(&mut object, &case.object);
     object
 }
 
 /// Applies, changes one field, and gives the changed object and what a change without `recreate` is answered.
-async fn refused(site: &Site, case: &Case, number: usize, change: &Value) -> (Value, Map<String, Value>) {
+async fn refused(test_env: &ClusterEnv, case: &Case, number: usize, change: &Value) -> (Value, Map<String, Value>) {
     let keep = options(|options| options.prune = false);
-    let before = object(site, case, number);
-    site.apply(std::slice::from_ref(&before), &keep).await.unwrap_or_else(|error| panic!("{before}: {}", error.0));
+    let before = object(test_env, case, number);
+    test_env.apply(std::slice::from_ref(&before), &keep).await.unwrap_or_else(|error| panic!("{before}: {}", error.0));
     let mut after = before;
     merge(&mut after, change);
-    let (error, report) = failure(site.apply(std::slice::from_ref(&after), &keep).await);
+    let (error, report) = failure(test_env.apply(std::slice::from_ref(&after), &keep).await);
     assert_eq!(error.class(), Class::Terminal, "{} {change}: {error}", case.kind);
     let problem = serde_json::to_value(report.objects[0].problem.as_ref().unwrap()).unwrap();
     (after, problem.as_object().unwrap().clone())
@@ -252,12 +252,12 @@ async fn refused(site: &Site, case: &Case, number: usize, change: &Value) -> (Va
 
 #[tokio::test]
 async fn an_immutable_field_of_any_kind_has_its_code_and_recreate_replaces_the_object() {
-    let site = &Site::new("immutable").await;
+    let test_env = &ClusterEnv::new("immutable").await;
     let cases: Vec<_> = [workloads(), configuration(), storage()].into_iter().flatten().collect();
     let all = cases.iter().flat_map(|case| case.changes.iter().map(move |change| (case, change)));
     let checks = all.enumerate().map(|(number, (case, change))| async move {
         // An installation has one writer at a time.
-        let own = Site::beside(site, number);
+        let own = ClusterEnv::beside(test_env, number);
         let (after, problem) = refused(&own, case, number, change).await;
         let message = problem["message"].as_str().unwrap();
         assert_eq!(problem["code"], "SH3007", "{} {change}: {message}", case.kind);
@@ -277,19 +277,19 @@ async fn an_immutable_field_of_any_kind_has_its_code_and_recreate_replaces_the_o
 
 #[tokio::test]
 async fn claims_and_definitions_are_never_recreated() {
-    let site = Site::new("precious").await;
-    for (number, case) in never_recreated(&format!("{}.example.com", site.namespace)).iter().enumerate() {
+    let test_env = ClusterEnv::new("precious").await;
+    for (number, case) in never_recreated(&format!("{}.example.com", test_env.namespace)).iter().enumerate() {
         for change in &case.changes {
-            let (after, problem) = refused(&site, case, number, change).await;
+            let (after, problem) = refused(&test_env, case, number, change).await;
             assert_eq!(problem["code"], "SH3007", "{} {change}: {}", case.kind, problem["message"]);
-            let uid = site.get(&after).await.unwrap()["metadata"]["uid"].clone();
+            let uid = test_env.get(&after).await.unwrap()["metadata"]["uid"].clone();
             let recreate = options(|options| {
                 options.recreate = true;
                 options.prune = false;
             });
-            let (_, report) = failure(site.apply(std::slice::from_ref(&after), &recreate).await);
+            let (_, report) = failure(test_env.apply(std::slice::from_ref(&after), &recreate).await);
             assert_eq!(report.objects[0].problem.as_ref().unwrap().code, "SH3007");
-            assert_eq!(site.get(&after).await.unwrap()["metadata"]["uid"], uid);
+            assert_eq!(test_env.get(&after).await.unwrap()["metadata"]["uid"], uid);
         }
     }
 }
@@ -297,20 +297,20 @@ async fn claims_and_definitions_are_never_recreated() {
 /// What is wrong beside the immutable field would be refused again when the object is created: it is not deleted.
 #[tokio::test]
 async fn an_object_with_another_mistake_is_not_deleted_for_recreate() {
-    let site = Site::new("mistake").await;
+    let test_env = ClusterEnv::new("mistake").await;
     let job = |more: Value| {
         let mut job = json!({
-            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": site.namespace},
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": test_env.namespace},
             "spec": {"suspend": true, "template": template("Never", json!({"app": "a"}))},
         });
         merge(&mut job, &more);
         job
     };
     let recreate = options(|options| options.recreate = true);
-    site.apply(&[job(json!({}))], &recreate).await.unwrap();
-    let uid = site.get(&job(json!({}))).await.unwrap()["metadata"]["uid"].clone();
+    test_env.apply(&[job(json!({}))], &recreate).await.unwrap();
+    let uid = test_env.get(&job(json!({}))).await.unwrap()["metadata"]["uid"].clone();
     let wrong = job(json!({"spec": {"completions": 3, "backoffLimit": -1}}));
-    let (_, report) = failure(site.apply(&[wrong], &recreate).await);
+    let (_, report) = failure(test_env.apply(&[wrong], &recreate).await);
     assert_eq!(report.objects[0].problem.as_ref().unwrap().code, "SH3005");
-    assert_eq!(site.get(&job(json!({}))).await.unwrap()["metadata"]["uid"], uid);
+    assert_eq!(test_env.get(&job(json!({}))).await.unwrap()["metadata"]["uid"], uid);
 }

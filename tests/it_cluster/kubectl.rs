@@ -4,8 +4,8 @@ use sailhand::cluster::Action::{Configured, Created, Unchanged};
 use sailhand::cluster::manifest;
 use serde_json::{Value, json};
 
+use crate::support::cluster_env::{ClusterEnv, actions, options};
 use crate::support::eventually::eventually;
-use crate::support::site::{Site, actions, options};
 
 const SERVER_SIDE: [&str; 3] = ["apply", "--server-side", "--force-conflicts"];
 
@@ -77,88 +77,93 @@ fn inputs() -> Vec<Value> {
 
 #[tokio::test]
 async fn the_same_input_makes_the_same_object() {
-    let site = Site::new("kubectl").await;
+    let test_env = ClusterEnv::new("kubectl").await;
     for (number, input) in inputs().into_iter().enumerate() {
         let named = |name: String| {
             let mut object = input.clone();
             object["metadata"]["name"] = json!(name);
-            object["metadata"]["namespace"] = json!(site.namespace);
+            object["metadata"]["namespace"] = json!(test_env.namespace);
             object
         };
         let (ours, theirs) = (named(format!("ours-{number}")), named(format!("theirs-{number}")));
         let read = manifest::read(&ours.to_string()).unwrap();
         let read = [serde_json::to_value(&read[0]).unwrap()];
         let keep = options(|options| options.prune = false);
-        let first = site.apply(&read, &keep).await.unwrap();
+        let first = test_env.apply(&read, &keep).await.unwrap();
         assert_eq!(first.objects[0].action, Created, "{input}");
-        site.kubectl(&["apply", "--server-side"], &theirs).await;
-        assert_eq!(content(site.get(&ours).await.unwrap()), content(site.get(&theirs).await.unwrap()), "{input}");
-        let again = site.apply(&read, &keep).await.unwrap();
+        test_env.kubectl(&["apply", "--server-side"], &theirs).await;
+        assert_eq!(
+            content(test_env.get(&ours).await.unwrap()),
+            content(test_env.get(&theirs).await.unwrap()),
+            "{input}"
+        );
+        let again = test_env.apply(&read, &keep).await.unwrap();
         assert_eq!(again.objects[0].action, Unchanged, "a second run of {input}");
         let forced = options(|options| {
             options.prune = false;
             options.force = true;
         });
-        assert_eq!(site.apply(&read, &forced).await.unwrap().objects[0].action, Unchanged, "{input}");
+        assert_eq!(test_env.apply(&read, &forced).await.unwrap().objects[0].action, Unchanged, "{input}");
     }
 }
 
 #[tokio::test]
 async fn a_changed_value_of_a_secret_is_stored() {
-    let site = Site::new("secret").await;
+    let test_env = ClusterEnv::new("secret").await;
     let secret = |value: &str| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": site.namespace},
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": test_env.namespace},
                "data": null, "stringData": {"a": value}})
     };
     for (value, stored) in [("old", "b2xk"), ("new", "bmV3")] {
-        site.apply(&[secret(value)], &options(|_| {})).await.unwrap();
-        assert_eq!(site.get(&secret("")).await.unwrap()["data"], json!({"a": stored}));
+        test_env.apply(&[secret(value)], &options(|_| {})).await.unwrap();
+        assert_eq!(test_env.get(&secret("")).await.unwrap()["data"], json!({"a": stored}));
     }
 }
 
 /// Server-side apply alone refuses the change: the defaulted `rollingUpdate` is not ours to remove.
 #[tokio::test]
 async fn a_strategy_can_change_its_type_and_a_null_clears_a_field() {
-    let site = Site::new("strategy").await;
+    let test_env = ClusterEnv::new("strategy").await;
     let web = |more: Value| {
         let mut web = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": site.namespace},
+        "metadata": {"name": "web", "namespace": test_env.namespace},
         "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": {
             "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "app:1"}]},
         }}});
         web["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         [web]
     };
-    site.apply(&web(json!({})), &options(|_| {})).await.unwrap();
+    test_env.apply(&web(json!({})), &options(|_| {})).await.unwrap();
     for strategy in [json!({"type": "Recreate"}), json!({"type": "Recreate", "rollingUpdate": null})] {
-        site.apply(
-            &web(json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2}}})),
-            &options(|_| {}),
-        )
-        .await
-        .unwrap();
+        test_env
+            .apply(
+                &web(json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2}}})),
+                &options(|_| {}),
+            )
+            .await
+            .unwrap();
         let wanted = web(json!({ "strategy": strategy }));
-        let dry = site.apply(&wanted, &options(|options| options.dry_run = true)).await.unwrap();
+        let dry = test_env.apply(&wanted, &options(|options| options.dry_run = true)).await.unwrap();
         assert_eq!(actions(&dry), [("web", Configured)]);
-        assert_eq!(actions(&site.apply(&wanted, &options(|_| {})).await.unwrap()), [("web", Configured)]);
-        let live = site.get(&wanted[0]).await.unwrap();
+        assert_eq!(actions(&test_env.apply(&wanted, &options(|_| {})).await.unwrap()), [("web", Configured)]);
+        let live = test_env.get(&wanted[0]).await.unwrap();
         assert_eq!(live["spec"]["strategy"], json!({"type": "Recreate"}));
-        assert_eq!(actions(&site.apply(&wanted, &options(|_| {})).await.unwrap()), [("web", Unchanged)]);
+        assert_eq!(actions(&test_env.apply(&wanted, &options(|_| {})).await.unwrap()), [("web", Unchanged)]);
     }
     // What is left out again is ours to remove.
-    site.apply(&web(json!({})), &options(|_| {})).await.unwrap();
-    assert_eq!(site.get(&web(json!({}))[0]).await.unwrap()["spec"]["strategy"]["type"], "RollingUpdate");
+    test_env.apply(&web(json!({})), &options(|_| {})).await.unwrap();
+    assert_eq!(test_env.get(&web(json!({}))[0]).await.unwrap()["spec"]["strategy"]["type"], "RollingUpdate");
 
     // A field that somebody else has set, and one whose default comes back.
     let other = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": site.namespace}, "spec": {"paused": true}});
-    site.seed("somebody", &other).await;
+        "metadata": {"name": "web", "namespace": test_env.namespace}, "spec": {"paused": true}});
+    test_env.seed("somebody", &other).await;
     let nulls = web(json!({"paused": null, "revisionHistoryLimit": null, "strategy": null}));
-    site.apply(&nulls, &options(|_| {})).await.unwrap();
-    let live = site.get(&nulls[0]).await.unwrap();
+    test_env.apply(&nulls, &options(|_| {})).await.unwrap();
+    let live = test_env.get(&nulls[0]).await.unwrap();
     assert_eq!((live["spec"].get("paused"), &live["spec"]["revisionHistoryLimit"]), (None, &json!(10)));
     for dry_run in [false, true] {
-        let again = site.apply(&nulls, &options(|options| options.dry_run = dry_run)).await.unwrap();
+        let again = test_env.apply(&nulls, &options(|options| options.dry_run = dry_run)).await.unwrap();
         assert_eq!(actions(&again), [("web", Unchanged)]);
     }
 }
@@ -166,18 +171,18 @@ async fn a_strategy_can_change_its_type_and_a_null_clears_a_field() {
 /// The output of `kubectl get -o yaml`, taken after a controller has written to the object.
 #[tokio::test]
 async fn a_dump_converges_also_with_force() {
-    let site = Site::new("dump").await;
+    let test_env = ClusterEnv::new("dump").await;
     let web = |image: &str| {
-        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": site.namespace},
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": test_env.namespace},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {
             "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": image}]},
         }}})
     };
-    site.kubectl(&["apply"], &web("app:1")).await;
+    test_env.kubectl(&["apply"], &web("app:1")).await;
     let revision = "deployment.kubernetes.io/revision";
     let dump =
         eventually("the controller has written its annotation", std::time::Duration::from_secs(20), async || {
-            site.get(&web("")).await.filter(|live| live["metadata"]["annotations"][revision].is_string())
+            test_env.get(&web("")).await.filter(|live| live["metadata"]["annotations"][revision].is_string())
         })
         .await;
     let read = |dump: &Value| {
@@ -185,20 +190,20 @@ async fn a_dump_converges_also_with_force() {
         [serde_json::to_value(&objects[0]).unwrap()]
     };
     let force = options(|options| options.force = true);
-    site.apply(&read(&dump), &force).await.unwrap();
+    test_env.apply(&read(&dump), &force).await.unwrap();
     let mut changed = dump.clone();
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("app:2");
-    let report = site.apply(&read(&changed), &options(|_| {})).await.unwrap();
+    let report = test_env.apply(&read(&changed), &options(|_| {})).await.unwrap();
     assert_eq!(actions(&report), [("web", Configured)]);
     eventually("the new revision is there", std::time::Duration::from_secs(20), async || {
-        site.get(&web("")).await.filter(|live| live["metadata"]["annotations"][revision] == "2")
+        test_env.get(&web("")).await.filter(|live| live["metadata"]["annotations"][revision] == "2")
     })
     .await;
     for options in [&options(|_| {}), &force] {
-        let again = site.apply(&read(&changed), options).await.unwrap();
+        let again = test_env.apply(&read(&changed), options).await.unwrap();
         assert_eq!(actions(&again), [("web", Unchanged)]);
     }
-    let live = site.get(&web("")).await.unwrap();
+    let live = test_env.get(&web("")).await.unwrap();
     assert_eq!(
         live["metadata"]["annotations"].get("kubectl.kubernetes.io/last-applied-configuration"),
         None,
@@ -209,14 +214,14 @@ async fn a_dump_converges_also_with_force() {
 /// What `kubectl apply --server-side` does with an object of `kubectl apply` is what `force` and `adopt` do.
 #[tokio::test]
 async fn an_object_of_kubectl_apply_loses_the_fields_that_left_the_manifest() {
-    let site = Site::new("client-side").await;
-    let map = |name: &str, data: Value| site.config_map(name, data);
+    let test_env = ClusterEnv::new("client-side").await;
+    let map = |name: &str, data: Value| test_env.config_map(name, data);
     let (before, after) = (json!({"legacy": "1", "kept": "1"}), json!({"kept": "2"}));
     for name in ["forced", "adopted", "theirs", "shared"] {
-        site.kubectl(&["apply"], &map(name, before.clone())).await;
+        test_env.kubectl(&["apply"], &map(name, before.clone())).await;
     }
-    site.kubectl(&SERVER_SIDE, &map("theirs", after.clone())).await;
-    assert_eq!(site.get(&map("theirs", json!({}))).await.unwrap()["data"], after);
+    test_env.kubectl(&SERVER_SIDE, &map("theirs", after.clone())).await;
+    assert_eq!(test_env.get(&map("theirs", json!({}))).await.unwrap()["data"], after);
     let keep = |set: fn(&mut sailhand::cluster::ApplyOptions)| {
         options(|options| {
             options.prune = false;
@@ -228,20 +233,20 @@ async fn an_object_of_kubectl_apply_loses_the_fields_that_left_the_manifest() {
     {
         let set = [map(name, after.clone())];
         let dry = sailhand::cluster::ApplyOptions { dry_run: true, ..options.clone() };
-        let report = site.apply(&set, &dry).await.unwrap();
+        let report = test_env.apply(&set, &dry).await.unwrap();
         assert_eq!(actions(&report), [(name, Configured)]);
-        let report = site.apply(&set, &options).await.unwrap();
+        let report = test_env.apply(&set, &options).await.unwrap();
         assert_eq!(actions(&report), [(name, Configured)]);
         let reason = report.objects[0].reason.as_ref().unwrap();
         assert!(reason.contains("kubectl-client-side-apply"), "{reason}");
-        assert_eq!(site.get(&set[0]).await.unwrap()["data"], after, "{name}");
-        let again = site.apply(&set, &options).await.unwrap();
+        assert_eq!(test_env.get(&set[0]).await.unwrap()["data"], after, "{name}");
+        let again = test_env.apply(&set, &options).await.unwrap();
         assert_eq!((actions(&again), again.objects[0].reason.as_ref()), (vec![(name, Unchanged)], None));
     }
     // Without consent the fields of kubectl stay, and the report says so.
     let shared = [map("shared", json!({"kept": "1"}))];
-    let report = site.apply(&shared, &keep(|_| {})).await.unwrap();
+    let report = test_env.apply(&shared, &keep(|_| {})).await.unwrap();
     let reason = report.objects[0].reason.as_ref().unwrap();
     assert!(reason.contains("kubectl-client-side-apply") && reason.contains("adopt"), "{reason}");
-    assert_eq!(site.get(&shared[0]).await.unwrap()["data"], before);
+    assert_eq!(test_env.get(&shared[0]).await.unwrap()["data"], before);
 }

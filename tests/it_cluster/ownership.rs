@@ -7,7 +7,7 @@ use sailhand::cluster::ApplyOptions;
 use sailhand::cluster::delete::DeleteOptions;
 use serde_json::{Value, json};
 
-use crate::support::site::{Site, actions, options, problem};
+use crate::support::cluster_env::{ClusterEnv, actions, options, problem};
 
 /// A tool, as its field manager and marks show.
 struct Tool {
@@ -45,11 +45,11 @@ fn tools() -> Vec<Tool> {
 }
 
 /// Makes the object as the tool does.
-async fn made_by(site: &Site, tool: &Tool, name: &str) -> Value {
-    let mut map = site.config_map(name, json!({"kept": "1", "changed": "1", "removed": "1"}));
+async fn made_by(test_env: &ClusterEnv, tool: &Tool, name: &str) -> Value {
+    let mut map = test_env.config_map(name, json!({"kept": "1", "changed": "1", "removed": "1"}));
     map["metadata"]["labels"] = tool.labels.clone();
     map["metadata"]["annotations"] = tool.annotations.clone();
-    let api = site.api(&map).await;
+    let api = test_env.api(&map).await;
     if tool.applies {
         let params = PatchParams::apply(tool.manager);
         api.patch(name, &params, &Patch::Apply(&map)).await.unwrap();
@@ -69,13 +69,13 @@ fn keep(set: impl FnOnce(&mut ApplyOptions)) -> ApplyOptions {
 
 #[tokio::test]
 async fn an_object_of_another_tool_is_taken_over_whole_with_adopt() {
-    let site = Site::new("takeover").await;
+    let test_env = ClusterEnv::new("takeover").await;
     for tool in tools() {
         for force in [false, true] {
             let name = format!("{}-{force}", tool.manager);
-            made_by(&site, &tool, &name).await;
-            let set = [site.config_map(&name, json!({"kept": "1", "changed": "2"}))];
-            let refused = problem(site.apply(&set, &keep(|_| {})).await).0;
+            made_by(&test_env, &tool, &name).await;
+            let set = [test_env.config_map(&name, json!({"kept": "1", "changed": "2"}))];
+            let refused = problem(test_env.apply(&set, &keep(|_| {})).await).0;
             assert_eq!(refused, if tool.marked { "SH3008" } else { "SH3006" }, "{name}");
 
             let adopt = keep(|options| {
@@ -83,18 +83,18 @@ async fn an_object_of_another_tool_is_taken_over_whole_with_adopt() {
                 options.force = force;
             });
             let dry = ApplyOptions { dry_run: true, ..adopt.clone() };
-            assert_eq!(site.apply(&set, &dry).await.unwrap().objects[0].action, Configured, "{name}");
-            assert_eq!(site.get(&set[0]).await.unwrap()["data"]["removed"], "1", "a dry run writes nothing");
-            let report = site.apply(&set, &adopt).await.unwrap();
+            assert_eq!(test_env.apply(&set, &dry).await.unwrap().objects[0].action, Configured, "{name}");
+            assert_eq!(test_env.get(&set[0]).await.unwrap()["data"]["removed"], "1", "a dry run writes nothing");
+            let report = test_env.apply(&set, &adopt).await.unwrap();
             assert_eq!(report.objects[0].action, Configured, "{name}");
-            let live = site.get(&set[0]).await.unwrap();
+            let live = test_env.get(&set[0]).await.unwrap();
             assert_eq!(live["data"], json!({"kept": "1", "changed": "2"}), "{name}");
             assert_eq!(live["metadata"].get("annotations"), None, "the marks of {name} are gone");
             let managers = live["metadata"]["managedFields"].as_array().unwrap();
             assert_eq!(managers.len(), 1, "{name}: {managers:?}");
 
             for options in [&adopt, &keep(|_| {}), &keep(|options| options.force = true)] {
-                let again = site.apply(&set, options).await.unwrap();
+                let again = test_env.apply(&set, options).await.unwrap();
                 assert_eq!(again.objects[0].action, Unchanged, "{name}");
             }
         }
@@ -102,38 +102,43 @@ async fn an_object_of_another_tool_is_taken_over_whole_with_adopt() {
 }
 
 #[tokio::test]
-async fn force_takes_over_what_kubectl_has_applied_and_single_fields_of_others() {
-    let site = Site::new("force").await;
+async fn force_takes_over_objects_of_kubectl_and_fields_of_others() {
+    let test_env = ClusterEnv::new("force").await;
     for tool in tools().into_iter().filter(|tool| !tool.marked) {
-        made_by(&site, &tool, tool.manager).await;
-        let set = [site.config_map(tool.manager, json!({"kept": "1", "changed": "2"}))];
+        made_by(&test_env, &tool, tool.manager).await;
+        let set = [test_env.config_map(tool.manager, json!({"kept": "1", "changed": "2"}))];
         let force = keep(|options| options.force = true);
-        site.apply(&set, &force).await.unwrap();
-        assert_eq!(site.get(&set[0]).await.unwrap()["data"], json!({"kept": "1", "changed": "2"}), "{}", tool.manager);
-        assert_eq!(site.apply(&set, &force).await.unwrap().objects[0].action, Unchanged);
+        test_env.apply(&set, &force).await.unwrap();
+        assert_eq!(
+            test_env.get(&set[0]).await.unwrap()["data"],
+            json!({"kept": "1", "changed": "2"}),
+            "{}",
+            tool.manager
+        );
+        assert_eq!(test_env.apply(&set, &force).await.unwrap().objects[0].action, Unchanged);
     }
     // A controller that writes one field is no tool that applies: its other fields stay.
-    site.seed("controller", &site.config_map("mixed", json!({"theirs": "1", "both": "1"}))).await;
-    let set = [site.config_map("mixed", json!({"both": "2"}))];
-    site.apply(&set, &keep(|options| options.force = true)).await.unwrap();
-    assert_eq!(site.get(&set[0]).await.unwrap()["data"], json!({"theirs": "1", "both": "2"}));
+    test_env.seed("controller", &test_env.config_map("mixed", json!({"theirs": "1", "both": "1"}))).await;
+    let set = [test_env.config_map("mixed", json!({"both": "2"}))];
+    test_env.apply(&set, &keep(|options| options.force = true)).await.unwrap();
+    assert_eq!(test_env.get(&set[0]).await.unwrap()["data"], json!({"theirs": "1", "both": "2"}));
 }
 
 #[tokio::test]
 async fn an_object_of_another_tool_is_deleted_only_with_adopt() {
-    let site = Site::new("unowned").await;
+    let test_env = ClusterEnv::new("unowned").await;
     for tool in tools() {
-        let map = made_by(&site, &tool, tool.manager).await;
+        let map = made_by(&test_env, &tool, tool.manager).await;
         let named = std::slice::from_ref(&map);
-        let result = site.delete(Some(named), &DeleteOptions::default()).await;
+        let result = test_env.delete(Some(named), &DeleteOptions::default()).await;
         if tool.marked {
             assert_eq!(problem(result).0, "SH3008", "{}", tool.manager);
         } else {
             assert_eq!(actions(&result.unwrap()), [(tool.manager, Skipped)], "nobody's is not ours");
         }
-        assert!(site.get(&map).await.is_some(), "{}", tool.manager);
+        assert!(test_env.get(&map).await.is_some(), "{}", tool.manager);
         let adopt = DeleteOptions { adopt: true, ..DeleteOptions::default() };
-        assert_eq!(actions(&site.delete(Some(named), &adopt).await.unwrap()), [(tool.manager, Deleted)]);
-        assert_eq!(site.get(&map).await, None);
+        assert_eq!(actions(&test_env.delete(Some(named), &adopt).await.unwrap()), [(tool.manager, Deleted)]);
+        assert_eq!(test_env.get(&map).await, None);
     }
 }

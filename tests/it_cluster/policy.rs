@@ -57,7 +57,7 @@ async fn one_mode_follows_another_and_is_taken_away() {
 }
 
 #[tokio::test]
-async fn all_that_can_be_said_is_valid_for_istios_schema() {
+async fn all_parameters_yield_objects_valid_for_istios_schema() {
     let (cx, space) = namespace("policy-all").await;
     let workload = json!({"of": "workload", "namespace": space, "labels": {"app": "web"}});
     let of_space = json!({"of": "namespace", "namespace": space});

@@ -61,7 +61,7 @@ async fn deployed_twice_and_removed(application: Name, tag: &str, expected: &[(&
     for (what, count) in expected {
         assert_eq!(created.get(*what), Some(count), "{created:?}");
     }
-    assert!(steps.say("wait", "are ready"), "{:?}", steps.told());
+    assert!(steps.contain("wait", "are ready"), "{:?}", steps.reported());
 
     let before = versions(&cx, &first.objects).await;
     let Outcome::Unchanged(second) = Deploy.run(&cx, params).await.unwrap() else {

@@ -4,7 +4,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use sailhand::error::{Class, Classify};
 use serde_json::{Value, json};
 
-use crate::support::site::{Site, failure, options};
+use crate::support::cluster_env::{ClusterEnv, failure, options};
 
 /// Each with what the message has to name.
 fn misfits(namespace: &str) -> Vec<(Value, &'static str)> {
@@ -47,11 +47,12 @@ fn misfits(namespace: &str) -> Vec<(Value, &'static str)> {
 
 #[tokio::test]
 async fn misfits_are_terminal_and_name_the_field() {
-    let site = Site::new("misfit").await;
-    for (object, names) in misfits(&site.namespace) {
+    let test_env = ClusterEnv::new("misfit").await;
+    for (object, names) in misfits(&test_env.namespace) {
         for dry_run in [false, true] {
-            let (error, report) =
-                failure(site.apply(std::slice::from_ref(&object), &options(|options| options.dry_run = dry_run)).await);
+            let (error, report) = failure(
+                test_env.apply(std::slice::from_ref(&object), &options(|options| options.dry_run = dry_run)).await,
+            );
             assert_eq!(error.class(), Class::Terminal, "{error}");
             let problem = report.objects[0].problem.as_ref().unwrap();
             assert_eq!(problem.code, "SH3005", "{}", problem.message);
@@ -64,8 +65,8 @@ async fn misfits_are_terminal_and_name_the_field() {
 /// A CRD whose conversion webhook does not answer: that may pass, so it is tried again.
 #[tokio::test]
 async fn a_conversion_webhook_that_is_down_is_tried_again() {
-    let site = Site::new("conversion").await;
-    let group = format!("{}.example.com", site.namespace);
+    let test_env = ClusterEnv::new("conversion").await;
+    let group = format!("{}.example.com", test_env.namespace);
     let version = |name: &str, storage: bool| {
         json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": {
             "type": "object", "x-kubernetes-preserve-unknown-fields": true,
@@ -84,12 +85,12 @@ async fn a_conversion_webhook_that_is_down_is_tried_again() {
     });
     let lamp = |version: &str| {
         json!({"apiVersion": format!("{group}/{version}"), "kind": "Lamp",
-               "metadata": {"name": "a", "namespace": site.namespace}, "spec": {"on": true}})
+               "metadata": {"name": "a", "namespace": test_env.namespace}, "spec": {"on": true}})
     };
-    site.apply(&[crd.clone(), lamp("v1")], &options(|_| {})).await.unwrap();
-    let (error, report) = failure(site.apply(&[crd.clone(), lamp("v2")], &options(|_| {})).await);
+    test_env.apply(&[crd.clone(), lamp("v1")], &options(|_| {})).await.unwrap();
+    let (error, report) = failure(test_env.apply(&[crd.clone(), lamp("v2")], &options(|_| {})).await);
     // Kinds that cannot be listed keep namespaces of other tests from going.
-    let (crds, name) = (site.api(&crd).await, crd["metadata"]["name"].as_str().unwrap());
+    let (crds, name) = (test_env.api(&crd).await, crd["metadata"]["name"].as_str().unwrap());
     let repair = json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}});
     crds.patch(name, &PatchParams::default(), &Patch::Merge(&repair)).await.unwrap();
     crds.delete(name, &DeleteParams::default()).await.unwrap();

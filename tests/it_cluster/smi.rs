@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::eventually::eventually;
-use crate::support::plane::Plane;
+use crate::support::own_control_plane::ControlPlane;
 use crate::support::{gateway_api, istio_crds, tools};
 use sailhand::smi::crd;
 use serde_json::{Value, json};
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_mins(1);
 
 struct Cluster {
-    plane: Plane,
+    plane: ControlPlane,
 }
 
 impl Cluster {
     /// With the CRDs of Istio and SMI.
     async fn start() -> Self {
-        let cluster = Self { plane: Plane::start().await };
+        let cluster = Self { plane: ControlPlane::start().await };
         let istio =
             istio_crds::shared().expect("Istio's charts").join("charts/istio-1.30.3/base/files/crd-all.gen.yaml");
         cluster.kubectl(&["apply", "--server-side", "-f", istio.to_str().unwrap()]);

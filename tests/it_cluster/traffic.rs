@@ -158,7 +158,7 @@ async fn requests_are_not_sent_where_no_pod_is() {
 }
 
 #[tokio::test]
-async fn somebody_elses_routes_for_the_same_host_are_found_first() {
+async fn routes_of_others_for_the_same_host_are_conflicts() {
     let (cx, space) = bookinfo("traffic-rival").await;
     let other_space = unique("traffic-rival-other");
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other_space}})).await;
@@ -189,7 +189,7 @@ async fn somebody_elses_routes_for_the_same_host_are_found_first() {
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_and_writes_nothing() {
+async fn dry_run_reports_changes_and_writes_nothing() {
     let (cx, space) = bookinfo("traffic-dry").await;
     let start = now(&space);
     let mut asked = params(&space, &json!({"scenario": "all-v1"}));

@@ -39,14 +39,14 @@ async fn all_kinds_become_ready() {
     let objects =
         [one, two, object("v1", "Namespace", None, space), object("v1", "ConfigMap", Some(space), "no-status")];
     until_ready(&cx.cluster().await.unwrap(), &objects, LONG, &cx.guard, &*cx.progress).await.unwrap();
-    let told = steps.told();
+    let told = steps.reported();
     let last = told.last().unwrap();
     assert_eq!((last.phase.as_str(), last.done, last.total), ("wait", 4, 4), "{last:?}");
     assert!(told.windows(2).all(|pair| pair[0] != pair[1]), "a step was told twice: {told:?}");
 }
 
 #[tokio::test]
-async fn the_waiting_containers_reason_is_told_until_time_is_over() {
+async fn reason_of_a_waiting_container_is_reported_until_the_timeout() {
     let space = &unique("wait-image");
     let (cx, steps) = context(space, 1);
     namespace(&cx, space).await;
@@ -69,11 +69,11 @@ async fn the_waiting_containers_reason_is_told_until_time_is_over() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(steps.say("wait", "ImagePullBackOff"), "{:?}", steps.told());
+    assert!(steps.contain("wait", "ImagePullBackOff"), "{:?}", steps.reported());
 }
 
 #[tokio::test]
-async fn what_cannot_heal_ends_the_wait_at_once() {
+async fn permanent_failure_ends_the_wait_at_once() {
     let space = &unique("wait-failed");
     let (cx, _) = context(space, 1);
     namespace(&cx, space).await;

@@ -148,7 +148,7 @@ async fn the_command_line_watches_too() {
 }
 
 #[tokio::test]
-async fn what_changes_while_the_api_server_is_away_is_told_when_it_is_back() {
+async fn changes_during_an_outage_of_the_api_server_are_reported_after_it() {
     let namespace = unique("watch-cut");
     let (cx, _) = context(&namespace, 1);
     write(&cx, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;

@@ -7,15 +7,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::http::{Dashboard, PATIENCE, World, key, started};
+use crate::http::{Dashboard, DashboardEnv, PATIENCE, key, started};
 use crate::support::eventually::eventually;
 use crate::support::http::Issuer;
 use crate::support::nats::NatsServer;
 
 #[tokio::test]
 async fn other_host_names_are_refused() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&[]).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
     for path in ["/runs", "/live", "/assets/page.js"] {
         let refused = dashboard.request("GET", path, &[("Host", "rebind.example.com")], "").await;
         assert_eq!(refused.status, 421, "{path}");
@@ -26,10 +26,10 @@ async fn other_host_names_are_refused() {
 
 #[tokio::test]
 async fn read_only_dashboard_has_no_actions() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&[]).await;
-    let origin = world.command("ping", json!({})).await;
-    world.publish(&origin, 1, started("ping")).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    let origin = test_env.command("ping", json!({})).await;
+    test_env.publish(&origin, 1, started("ping")).await;
     dashboard.lists(key(&origin).as_str()).await;
     let path = format!("/runs/{}", key(&origin));
     assert!(!dashboard.get(&path).await.body.contains("<form class=\"inline\""));
@@ -41,10 +41,10 @@ async fn read_only_dashboard_has_no_actions() {
 
 #[tokio::test]
 async fn only_forms_of_the_dashboard_act() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&["--allow-actions"]).await;
-    let origin = world.command("ping", json!({})).await;
-    world.publish(&origin, 1, started("ping")).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&["--allow-actions"]).await;
+    let origin = test_env.command("ping", json!({})).await;
+    test_env.publish(&origin, 1, started("ping")).await;
     dashboard.lists(key(&origin).as_str()).await;
     let path = format!("/runs/{}/cancel", key(&origin));
     let (token, cookie) = dashboard.get(&format!("/runs/{}", key(&origin))).await.form();
@@ -67,13 +67,13 @@ async fn only_forms_of_the_dashboard_act() {
 
 #[tokio::test]
 async fn header_identity_is_required_and_limited_to_operators() {
-    let world = World::new().await;
+    let test_env = DashboardEnv::new().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     let text = "[dashboard]\nlisten = \"127.0.0.1:0\"\nidentity_header = \"X-Forwarded-User\"\n\
                 trusted_proxies = [\"127.0.0.1\"]\nallow_actions = true\noperators = [\"jane\"]\n";
     std::fs::write(&file, text).unwrap();
-    let url = world.nats.url();
+    let url = test_env.nats.url();
     let dashboard = Dashboard::start(&["--config", file.to_str().unwrap(), "--nats-url", &url]).await;
     let refused = dashboard.get("/runs").await;
     assert!(refused.status == 401 && refused.body.contains("SH3704"), "{}", refused.body);
@@ -87,7 +87,7 @@ async fn header_identity_is_required_and_limited_to_operators() {
 
 #[tokio::test]
 async fn only_valid_tokens_of_the_issuer_are_accepted() {
-    let world = World::new().await;
+    let test_env = DashboardEnv::new().await;
     let folder = tempfile::tempdir().unwrap();
     let (own, other) = (Issuer::new(), Issuer::new());
     let keys = folder.path().join("jwks.json");
@@ -99,7 +99,7 @@ async fn only_valid_tokens_of_the_issuer_are_accepted() {
         keys.display()
     );
     std::fs::write(&file, text).unwrap();
-    let url = world.nats.url();
+    let url = test_env.nats.url();
     let dashboard = Dashboard::start(&["--config", file.to_str().unwrap(), "--nats-url", &url]).await;
 
     let claims = |change: Value| {
@@ -218,9 +218,9 @@ impl KeyServer {
 
 #[tokio::test]
 async fn keys_of_an_issuer_are_read_over_https() {
-    let (world, server, issuer) = (World::new().await, KeyServer::start().await, Issuer::new());
+    let (test_env, server, issuer) = (DashboardEnv::new().await, KeyServer::start().await, Issuer::new());
     server.publish(&issuer.jwks());
-    let url = world.nats.url();
+    let url = test_env.nats.url();
     let dashboard = Dashboard::start(&["--config", &server.config(Some("cert.pem")), "--nats-url", &url]).await;
     let claims = json!({ "iss": "https://issuer", "aud": "sailhand", "exp": 4_000_000_000_u64, "sub": "jane" });
     let token = issuer.sign(&claims);

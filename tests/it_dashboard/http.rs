@@ -22,13 +22,13 @@ use crate::support::worker::{draft, succeeded};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A bus with its streams.
-pub struct World {
+pub struct DashboardEnv {
     pub nats: NatsServer,
     pub client: Client,
     bus: NatsBus,
 }
 
-impl World {
+impl DashboardEnv {
     pub async fn new() -> Self {
         let nats = NatsServer::start().await;
         let mut config = Config::default();

@@ -2,20 +2,20 @@
 
 use serde_json::json;
 
-use crate::http::{World, key, started, step};
-use crate::support::worker::Stage;
+use crate::http::{DashboardEnv, key, started, step};
+use crate::support::worker::WorkerEnv;
 
 #[tokio::test]
 async fn run_of_a_real_worker_is_listed_and_shown() {
-    let stage = Stage::on(crate::support::nats::NatsServer::start().await, |_| {}).await;
-    let _worker = stage.worker("w1").await;
-    let url = stage.nats.url();
+    let test_env = WorkerEnv::on(crate::support::nats::NatsServer::start().await, |_| {}).await;
+    let _worker = test_env.worker("w1").await;
+    let url = test_env.nats.url();
     let dashboard = crate::http::Dashboard::start(&["--nats-url", &url]).await;
     let mut live = dashboard.live("/live?from=", None).await;
     live.next("reload").await;
-    let command = stage.send("dev", "ping", json!({ "echo": "ahoy" })).await;
+    let command = test_env.send("dev", "ping", json!({ "echo": "ahoy" })).await;
     live.next("runs").await;
-    stage.result(&command).await;
+    test_env.result(&command).await;
     dashboard.lists(&format!("/runs/{command}")).await;
     let page = dashboard.get(&format!("/runs/{command}")).await;
     assert_eq!(page.status, 200, "{}", page.body);
@@ -36,15 +36,15 @@ async fn run_of_a_real_worker_is_listed_and_shown() {
 #[tokio::test]
 async fn hostile_texts_are_escaped_on_all_pages() {
     const HOSTILE: &str = "<script>alert(1)</script>";
-    let world = World::new().await;
-    let dashboard = world.dashboard(&[]).await;
-    let origin = world.command("ping", json!({ "echo": HOSTILE })).await;
-    world.publish(&origin, 1, started("ping")).await;
-    world.publish(&origin, 2, step(HOSTILE, 1)).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    let origin = test_env.command("ping", json!({ "echo": HOSTILE })).await;
+    test_env.publish(&origin, 1, started("ping")).await;
+    test_env.publish(&origin, 2, step(HOSTILE, 1)).await;
     let list = dashboard.lists("&lt;script&gt;").await;
     assert!(!list.body.contains(HOSTILE), "{}", list.body);
     let report = json!({ "objects": [{ "object": { "kind": HOSTILE, "name": HOSTILE }, "action": HOSTILE }] });
-    world.end(&origin, Some(report)).await;
+    test_env.end(&origin, Some(report)).await;
     dashboard.lists("succeeded</span>").await;
     let page = dashboard.get(&format!("/runs/{}", key(&origin))).await;
     assert!(page.body.contains("&lt;script&gt;") && !page.body.contains(HOSTILE), "{}", page.body);
@@ -58,16 +58,16 @@ async fn hostile_texts_are_escaped_on_all_pages() {
 
 #[tokio::test]
 async fn resumed_stream_has_the_changes_of_the_gap() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&[]).await;
-    let (one, two) = (world.command("ping", json!({})).await, world.command("ping", json!({})).await);
-    world.publish(&one, 1, started("ping")).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    let (one, two) = (test_env.command("ping", json!({})).await, test_env.command("ping", json!({})).await);
+    test_env.publish(&one, 1, started("ping")).await;
     dashboard.lists(key(&one).as_str()).await;
     let mut live = dashboard.live("/live?from=", None).await;
     let (position, _) = live.next("reload").await;
     drop(live);
-    world.publish(&two, 1, started("ping")).await;
-    world.end(&one, None).await;
+    test_env.publish(&two, 1, started("ping")).await;
+    test_env.end(&one, None).await;
     dashboard.lists(key(&two).as_str()).await;
     let mut live = dashboard.live("/live?from=unused", Some(&position)).await;
     let mut seen = String::new();
@@ -75,19 +75,19 @@ async fn resumed_stream_has_the_changes_of_the_gap() {
         seen.push_str(&live.next("runs").await.1);
     }
     // Another process has other positions: the page loads again.
-    let other = world.dashboard(&[]).await;
+    let other = test_env.dashboard(&[]).await;
     other.live("/live?from=unused", Some(&position)).await.next("reload").await;
 }
 
 #[tokio::test]
 async fn filters_and_pages_select_runs() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&[]).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
     let mut keys = Vec::new();
     for n in 0..60 {
-        let origin = world.command("ping", json!({})).await;
-        world.publish(&origin, 1, started("ping")).await;
-        world.publish(&origin, 2, step(&format!("message {n:02}"), 1)).await;
+        let origin = test_env.command("ping", json!({})).await;
+        test_env.publish(&origin, 1, started("ping")).await;
+        test_env.publish(&origin, 2, step(&format!("message {n:02}"), 1)).await;
         keys.push(key(&origin));
     }
     let page = dashboard.lists("message 59").await;
@@ -118,18 +118,18 @@ async fn dev_prints_the_address_of_a_dashboard_with_actions() {
 
 #[tokio::test]
 async fn pages_state_and_survive_a_restart_of_nats() {
-    let mut world = World::new().await;
-    let dashboard = world.dashboard(&[]).await;
-    let origin = world.command("ping", json!({})).await;
-    world.publish(&origin, 1, started("ping")).await;
+    let mut test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
+    let origin = test_env.command("ping", json!({})).await;
+    test_env.publish(&origin, 1, started("ping")).await;
     dashboard.lists(key(&origin).as_str()).await;
     let mut live = dashboard.live("/live?from=", None).await;
     assert_eq!(live.next("bus").await.1, "connected");
-    world.nats.kill();
+    test_env.nats.kill();
     assert_eq!(live.next("bus").await.1, "lost");
     assert!(dashboard.get("/runs").await.body.contains("NATS connection lost"));
-    world.nats.restart().await;
+    test_env.nats.restart().await;
     assert_eq!(live.next("bus").await.1, "connected");
-    world.end(&origin, None).await;
+    test_env.end(&origin, None).await;
     assert!(live.next("runs").await.1.contains("succeeded"));
 }

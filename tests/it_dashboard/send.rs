@@ -7,9 +7,9 @@ use regex::Regex;
 use sailhand::task::Registry;
 use serde_json::{Map, Value, json};
 
-use crate::http::{Dashboard, World};
+use crate::http::{Dashboard, DashboardEnv};
 use crate::support::http::Response;
-use crate::support::worker::Stage;
+use crate::support::worker::WorkerEnv;
 
 type Pairs = Vec<(String, String)>;
 
@@ -93,8 +93,8 @@ fn without_defaults(value: &Value, schema: &Value) -> Value {
 
 #[tokio::test]
 async fn form_of_every_verb_sends_its_example() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&["--allow-actions"]).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&["--allow-actions"]).await;
     let list = dashboard.get("/send").await;
     for task in Registry::standard().iter() {
         let verb = task.verb();
@@ -116,8 +116,8 @@ async fn form_of_every_verb_sends_its_example() {
 
 #[tokio::test]
 async fn invalid_parameters_are_refused_beside_their_field() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&["--allow-actions"]).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&["--allow-actions"]).await;
     let (pairs, cookie) = form(&dashboard, "connection.apply").await;
     for (changes, message, id) in [
         (("p/service/port", "0"), "is less than the minimum of 1", "p-service-port"),
@@ -141,9 +141,9 @@ async fn invalid_parameters_are_refused_beside_their_field() {
 
 #[tokio::test]
 async fn command_of_a_form_runs_once() {
-    let stage = Stage::on(crate::support::nats::NatsServer::start().await, |_| {}).await;
-    let _worker = stage.worker("w1").await;
-    let dashboard = Dashboard::start(&["--nats-url", &stage.nats.url(), "--allow-actions"]).await;
+    let test_env = WorkerEnv::on(crate::support::nats::NatsServer::start().await, |_| {}).await;
+    let _worker = test_env.worker("w1").await;
+    let dashboard = Dashboard::start(&["--nats-url", &test_env.nats.url(), "--allow-actions"]).await;
     let (pairs, cookie) = form(&dashboard, "ping").await;
     let pairs = with(&pairs, &[("action", "send"), ("p/echo", "ahoy")]);
     let first = post(&dashboard, "/send/ping", &pairs, &cookie).await;
@@ -152,7 +152,7 @@ async fn command_of_a_form_runs_once() {
     // The page exists before a worker has started the command.
     assert_eq!(dashboard.get(&location).await.status, 200);
     let key = location.trim_start_matches("/runs/").split('?').next().unwrap().parse().unwrap();
-    let result = stage.result(&key).await;
+    let result = test_env.result(&key).await;
     assert_eq!(result.report.as_ref().unwrap()["echo"], "ahoy");
     let again = post(&dashboard, "/send/ping", &pairs, &cookie).await;
     assert!(again.head.contains(&format!("location: {location}")), "{}", again.head);
@@ -162,13 +162,13 @@ async fn command_of_a_form_runs_once() {
 
 #[tokio::test]
 async fn dry_run_is_sent_and_shown_below_the_form() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&["--allow-actions"]).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&["--allow-actions"]).await;
     let (pairs, cookie) = form(&dashboard, "config.apply").await;
     let page = post(&dashboard, "/send/config.apply", &with(&pairs, &[("action", "dry_run")]), &cookie).await;
     assert!(page.status == 200 && page.body.contains("Dry run sent"), "{}", page.body);
     assert!(page.body.contains("data-live=\"/live?from="), "{}", page.body);
-    let command = world.take().await;
+    let command = test_env.take().await;
     assert_eq!(command.params["dry_run"], true);
     assert_eq!(command.origin.source, "urn:sailhand:dashboard");
     // A verb without a dry run is shown, not sent.
@@ -179,13 +179,13 @@ async fn dry_run_is_sent_and_shown_below_the_form() {
 
 #[tokio::test]
 async fn command_needs_actions_and_a_form_token() {
-    let world = World::new().await;
-    let dashboard = world.dashboard(&[]).await;
+    let test_env = DashboardEnv::new().await;
+    let dashboard = test_env.dashboard(&[]).await;
     for path in ["/send", "/send/ping"] {
         assert_eq!(dashboard.get(path).await.status, 403, "{path}");
     }
     assert!(!dashboard.get("/runs").await.body.contains("href=\"/send\""));
-    let dashboard = world.dashboard(&["--allow-actions"]).await;
+    let dashboard = test_env.dashboard(&["--allow-actions"]).await;
     let (pairs, cookie) = form(&dashboard, "ping").await;
     let forged = with(&pairs, &[("action", "send"), ("token", "00")]);
     assert_eq!(post(&dashboard, "/send/ping", &forged, &cookie).await.status, 403);

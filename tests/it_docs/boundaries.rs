@@ -326,7 +326,7 @@ fn names(path: &str, forbidden: &str) -> bool {
 }
 
 #[test]
-fn no_layer_names_what_it_must_not_know() {
+fn no_layer_uses_a_forbidden_module() {
     let mut wrong = Vec::new();
     for (file, text) in files() {
         let paths = paths(&code(&text));
@@ -416,7 +416,7 @@ fn every_test_file_belongs_to_a_layer() {
 }
 
 #[test]
-fn the_reader_of_paths_sees_what_is_code_and_nothing_else() {
+fn path_reader_ignores_comments_and_strings() {
     let text = r##"
         //! kube::Client is not named here
         use crate::{error::Code, bus::{self, nats::{NatsBus, topology}}};

@@ -7,7 +7,7 @@ use std::path::Path;
 mod readers;
 
 #[test]
-fn every_reader_stands_its_corpus() {
+fn fuzz_corpus_passes_in_each_parser() {
     for (name, reader) in readers::READERS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
         let mut inputs: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -22,7 +22,7 @@ fn every_reader_stands_its_corpus() {
 }
 
 #[test]
-fn the_corpus_has_what_is_accepted_and_not_only_what_is_refused() {
+fn corpus_has_accepted_and_refused_inputs() {
     let target = "dev".parse().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     let accepted = |name: &str, accepts: &dyn Fn(&[u8]) -> bool| {

@@ -19,7 +19,7 @@ fn file(name: &str) -> Value {
 }
 
 #[test]
-fn files_are_as_the_types_say() {
+fn schemas_match_the_types() {
     let output = Command::new(env!("CARGO_BIN_EXE_sailhand"))
         .args(["schema", "--check", "--out"])
         .arg(folder())
@@ -48,7 +48,7 @@ fn a_changed_a_missing_and_a_stale_file_are_named() {
 }
 
 #[test]
-fn every_example_is_a_command_that_its_schema_takes() {
+fn examples_match_their_schemas() {
     let target: Target = "dev".parse().unwrap();
     for task in Registry::standard().iter() {
         let example = file(&format!("examples/{}.v1.json", task.verb()));
@@ -74,7 +74,7 @@ fn every_verb_refuses_an_unknown_field_by_schema_and_by_type() {
 }
 
 #[test]
-fn results_take_their_reports_and_nothing_else() {
+fn results_accept_only_their_reports() {
     let schema = file("results/ping.v1.json");
     let validator = jsonschema::validator_for(&schema).unwrap();
     let result = |report: Value| {
@@ -89,7 +89,7 @@ fn results_take_their_reports_and_nothing_else() {
 }
 
 #[test]
-fn asyncapi_refers_only_to_what_is_there() {
+fn asyncapi_references_exist() {
     let document = file("asyncapi.json");
     assert_eq!(document["asyncapi"], "3.0.0");
     let mut references = Vec::new();

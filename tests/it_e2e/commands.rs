@@ -8,7 +8,7 @@ use std::time::Duration;
 use sailhand::client::{Filter, State};
 use sailhand::event::{EventKind, Outcome};
 use serde_json::{Value, json};
-use support::worker::{Stage, draft, unique_name};
+use support::worker::{WorkerEnv, draft, unique_name};
 use time::OffsetDateTime;
 
 fn config_map(namespace: &str, value: &str) -> String {
@@ -49,8 +49,8 @@ fn actions(report: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn every_verb_works_and_its_second_run_changes_nothing() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let (app, space) = (unique_name("app"), unique_name("space"));
     let boards = unique_name("boards");
     let manifest = config_map(&space, "one");
@@ -93,11 +93,11 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
         ("sample.remove", json!({"application": "httpbin", "namespace": space, "wait": "60s"})),
         ("config.delete", json!({"name": app, "wait": "30s"})),
     ] {
-        let first = stage.run("dev", verb, params.clone()).await;
+        let first = test_env.run("dev", verb, params.clone()).await;
         assert_eq!(first.outcome, Outcome::Succeeded, "{verb}: {first:?}");
         let reads = matches!(verb, "ping" | "connection.discover" | "scrape.apply" | "scrape.remove");
         assert_eq!(first.changed, !reads, "{verb}: {first:?}");
-        let second = stage.run("dev", verb, params).await;
+        let second = test_env.run("dev", verb, params).await;
         assert_eq!(second.outcome, Outcome::Succeeded, "{verb}, again: {second:?}");
         assert!(!second.changed, "{verb}, again: {second:?}");
     }
@@ -105,8 +105,8 @@ async fn every_verb_works_and_its_second_run_changes_nothing() {
 
 #[tokio::test]
 async fn the_same_command_again_has_one_result_and_one_attempt() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let target = "dev".parse().unwrap();
     let draft = draft(
         "config.apply",
@@ -114,33 +114,33 @@ async fn the_same_command_again_has_one_result_and_one_attempt() {
     );
     let key = draft.key();
     let payload = serde_json::to_vec(&draft.event(&target, OffsetDateTime::now_utc()).unwrap()).unwrap();
-    let subject = stage.client.bus().subjects().command(&target, "config.apply");
+    let subject = test_env.client.bus().subjects().command(&target, "config.apply");
     // Without a message id the queue takes every copy.
     for _ in 0..5 {
-        let sent = stage.client.bus().context().publish(subject.clone(), payload.clone().into()).await.unwrap();
+        let sent = test_env.client.bus().context().publish(subject.clone(), payload.clone().into()).await.unwrap();
         sent.await.unwrap();
     }
-    let result = stage.result(&key).await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.changed, result.attempts), (Outcome::Succeeded, true, 1));
-    let context = stage.client.bus().context().clone();
+    let context = test_env.client.bus().context().clone();
     support::eventually::eventually("the queue is empty", Duration::from_secs(20), async || {
         let info = context.get_stream("ISTIO_CMD").await.unwrap().get_info().await.unwrap();
         (info.state.messages == 0).then_some(())
     })
     .await;
     assert_eq!(context.get_stream("ISTIO_RES").await.unwrap().get_info().await.unwrap().state.messages, 1);
-    assert_eq!(stage.result(&key).await, result, "the first result stays");
+    assert_eq!(test_env.result(&key).await, result, "the first result stays");
 }
 
 #[tokio::test]
-async fn a_running_command_is_cancelled_with_a_report_of_what_was_done() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+async fn cancelled_command_reports_completed_changes() {
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let params = json!({"name": unique_name("cancel"), "manifest": never_ready(&unique_name("cancel")), "create_namespace": true, "wait": "5m"});
-    let key = stage.send("dev", "config.apply", params).await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
-    stage.client.cancel(&key, "test").await.unwrap();
-    let result = stage.result(&key).await;
+    let key = test_env.send("dev", "config.apply", params).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
+    test_env.client.cancel(&key, "test").await.unwrap();
+    let result = test_env.result(&key).await;
     assert_eq!(result.outcome, Outcome::Cancelled);
     assert_eq!(result.error.unwrap().code, "SH1012");
     assert_eq!(actions(&result.report.unwrap()), ["created", "created"], "the namespace and the Deployment");
@@ -148,40 +148,40 @@ async fn a_running_command_is_cancelled_with_a_report_of_what_was_done() {
 
 #[tokio::test]
 async fn one_command_cancels_another_of_its_own_target_only() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let params = json!({"name": unique_name("cancel"), "manifest": never_ready(&unique_name("cancel")), "create_namespace": true, "wait": "5m"});
-    let key = stage.send("dev", "config.apply", params).await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
+    let key = test_env.send("dev", "config.apply", params).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
     let cancel = json!({"command": key.to_string()});
-    let elsewhere = stage.run("gone", "cancel", cancel.clone()).await;
+    let elsewhere = test_env.run("gone", "cancel", cancel.clone()).await;
     assert_eq!(elsewhere.outcome, Outcome::Succeeded);
-    assert!(matches!(stage.client.state(&key).await.unwrap(), State::Started(_)), "it is another target's");
-    assert!(stage.run("dev", "cancel", cancel.clone()).await.changed);
-    assert_eq!(stage.result(&key).await.outcome, Outcome::Cancelled);
-    let again = stage.run("dev", "cancel", cancel).await;
+    assert!(matches!(test_env.client.state(&key).await.unwrap(), State::Started(_)), "it is another target's");
+    assert!(test_env.run("dev", "cancel", cancel.clone()).await.changed);
+    assert_eq!(test_env.result(&key).await.outcome, Outcome::Cancelled);
+    let again = test_env.run("dev", "cancel", cancel).await;
     assert_eq!((again.changed, again.report.unwrap()["cancelled"].as_str()), (false, Some("ended")));
 }
 
 #[tokio::test]
 async fn a_command_that_is_cancelled_before_it_starts_is_not_begun() {
-    let stage = Stage::new().await;
-    let key = stage.send("dev", "ping", json!({})).await;
-    stage.client.cancel(&key, "test").await.unwrap();
-    let _worker = stage.worker("w1").await;
-    let result = stage.result(&key).await;
+    let test_env = WorkerEnv::new().await;
+    let key = test_env.send("dev", "ping", json!({})).await;
+    test_env.client.cancel(&key, "test").await.unwrap();
+    let _worker = test_env.worker("w1").await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.attempts), (Outcome::Cancelled, 0));
 }
 
 #[tokio::test]
 async fn a_deadline_ends_a_command_in_the_queue_and_while_it_runs() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let target = "dev".parse().unwrap();
     let mut late = draft("ping", json!({}));
     late.expiry = Some(OffsetDateTime::now_utc() - Duration::from_secs(1));
-    let late = stage.client.submit(&target, late).await.unwrap().key;
-    let _worker = stage.worker("w1").await;
-    let result = stage.result(&late).await;
+    let late = test_env.client.submit(&target, late).await.unwrap().key;
+    let _worker = test_env.worker("w1").await;
+    let result = test_env.result(&late).await;
     assert_eq!((result.outcome, result.attempts), (Outcome::Expired, 0));
     assert_eq!(result.error.unwrap().code, "SH1010");
 
@@ -190,16 +190,16 @@ async fn a_deadline_ends_a_command_in_the_queue_and_while_it_runs() {
         json!({"name": unique_name("short"), "manifest": never_ready(&unique_name("short")), "create_namespace": true, "wait": "5m"}),
     );
     short.expiry = Some(OffsetDateTime::now_utc() + Duration::from_secs(3));
-    let short = stage.client.submit(&target, short).await.unwrap().key;
-    let result = stage.result(&short).await;
+    let short = test_env.client.submit(&target, short).await.unwrap().key;
+    let result = test_env.result(&short).await;
     assert_eq!((result.outcome, result.attempts), (Outcome::Expired, 1), "{result:?}");
     assert_eq!(result.error.unwrap().code, "SH1015");
 }
 
 #[tokio::test]
 async fn an_older_generation_is_superseded() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let target = "dev".parse().unwrap();
     let installation = unique_name("generation");
     for (generation, value, outcome) in [(2, "new", Outcome::Succeeded), (1, "old", Outcome::Superseded)] {
@@ -207,41 +207,43 @@ async fn an_older_generation_is_superseded() {
             json!({"name": installation, "manifest": config_map(&installation, value), "create_namespace": true});
         let mut draft = draft("config.apply", params);
         draft.generation = Some(generation);
-        let key = stage.client.submit(&target, draft).await.unwrap().key;
-        assert_eq!(stage.result(&key).await.outcome, outcome, "generation {generation}");
+        let key = test_env.client.submit(&target, draft).await.unwrap().key;
+        assert_eq!(test_env.result(&key).await.outcome, outcome, "generation {generation}");
     }
 }
 
 #[tokio::test]
-async fn an_unreachable_cluster_is_retried_then_kept_as_a_dead_letter_that_can_be_replayed() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+async fn command_for_an_unreachable_cluster_is_retried_then_replayable_dead_letter() {
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let mut draft = draft("config.apply", json!({"name": "a", "manifest": config_map("default", "x")}));
     draft.expiry = Some(OffsetDateTime::now_utc() + Duration::from_secs(6));
-    let key = stage.client.submit(&"gone".parse().unwrap(), draft).await.unwrap().key;
-    stage.event(&key, |kind| matches!(kind, EventKind::Retrying(retrying) if retrying.problem.code == "SH3001")).await;
-    let result = stage.result(&key).await;
+    let key = test_env.client.submit(&"gone".parse().unwrap(), draft).await.unwrap().key;
+    test_env
+        .event(&key, |kind| matches!(kind, EventKind::Retrying(retrying) if retrying.problem.code == "SH3001"))
+        .await;
+    let result = test_env.result(&key).await;
     // A retry that would come too late ends the command; one that comes just in time finds it expired.
     assert!(matches!(result.outcome, Outcome::Failed | Outcome::Expired), "{result:?}");
     if result.outcome == Outcome::Failed {
         let filter = Filter { limit: 10, ..Filter::default() };
-        let letters = stage.client.dead_letters(&filter).await.unwrap();
+        let letters = test_env.client.dead_letters(&filter).await.unwrap();
         assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "exhausted"));
-        let again = stage.client.replay(&letters[0]).await.unwrap();
+        let again = test_env.client.replay(&letters[0]).await.unwrap();
         assert_ne!(again.key, key);
-        stage.event(&again.key, |kind| matches!(kind, EventKind::Retrying(_))).await;
+        test_env.event(&again.key, |kind| matches!(kind, EventKind::Retrying(_))).await;
     }
 }
 
 #[tokio::test]
 async fn the_senders_trace_goes_through_to_the_result() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let mut draft = draft("ping", json!({}));
     draft.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
-    let key = stage.client.submit(&"dev".parse().unwrap(), draft).await.unwrap().key;
-    stage.result(&key).await;
-    let mut told = stage.client.watch_command(&key);
+    let key = test_env.client.submit(&"dev".parse().unwrap(), draft).await.unwrap().key;
+    test_env.result(&key).await;
+    let mut told = test_env.client.watch_command(&key);
     while let Some(observation) = futures::StreamExt::next(&mut told).await {
         let event = observation.unwrap().event;
         let traceparent = event["traceparent"].as_str().unwrap();

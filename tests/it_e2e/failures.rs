@@ -14,7 +14,7 @@ use sailhand::event::{CommandKey, EventKind, Outcome, binding};
 use serde_json::{Value, json};
 use support::control_plane;
 use support::eventually::eventually;
-use support::worker::{Stage, unique_name};
+use support::worker::{WorkerEnv, unique_name};
 
 /// A Deployment in that namespace that nobody schedules before the gate is [open](open).
 fn gated(namespace: &str) -> String {
@@ -45,93 +45,93 @@ async fn open(namespace: &str) {
 }
 
 #[tokio::test]
-async fn a_worker_killed_in_the_middle_leaves_one_result_by_another() {
-    let stage = Stage::new().await;
-    let mut first = stage.worker("first").await;
+async fn killed_worker_is_replaced_and_the_command_has_one_result() {
+    let test_env = WorkerEnv::new().await;
+    let mut first = test_env.worker("first").await;
     let name = unique_name("killed");
     let params = json!({"name": name, "manifest": gated(&name), "create_namespace": true, "wait": "2m"});
-    let key = stage.send("dev", "config.apply", params).await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
+    let key = test_env.send("dev", "config.apply", params).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
     first.kill();
-    let _second = stage.worker("second").await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == "second")).await;
+    let _second = test_env.worker("second").await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == "second")).await;
     open(&name).await;
-    let result = stage.result(&key).await;
+    let result = test_env.result(&key).await;
     assert_eq!(result.outcome, Outcome::Succeeded, "{result:?}");
     assert_eq!((result.worker.as_str(), result.attempts), ("second", 2));
     assert!(result.changed, "the first had written, the second found nothing to do: {result:?}");
     let report = result.report.unwrap();
     assert_eq!(report["objects"][0]["action"], "unchanged", "{report:#}");
-    let results = stage.client.bus().context().get_stream("ISTIO_RES").await.unwrap();
+    let results = test_env.client.bus().context().get_stream("ISTIO_RES").await.unwrap();
     assert_eq!(results.get_info().await.unwrap().state.messages, 1);
 }
 
 #[tokio::test]
-async fn what_is_given_up_after_a_death_tells_of_its_attempts() {
-    let stage = Stage::new().await;
-    let mut first = stage.worker("first").await;
+async fn result_after_a_crash_lists_the_attempts() {
+    let test_env = WorkerEnv::new().await;
+    let mut first = test_env.worker("first").await;
     let name = unique_name("given-up");
     let params = json!({"name": name, "manifest": gated(&name), "create_namespace": true, "wait": "5m"});
-    let key = stage.send("dev", "config.apply", params).await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
+    let key = test_env.send("dev", "config.apply", params).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
     first.kill();
-    stage.client.cancel(&key, "test").await.unwrap();
-    let _second = stage.worker("second").await;
-    let result = stage.result(&key).await;
+    test_env.client.cancel(&key, "test").await.unwrap();
+    let _second = test_env.worker("second").await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.attempts, result.worker.as_str()), (Outcome::Cancelled, 1, "second"));
     assert!(result.changed, "the one that died had written: {result:?}");
 }
 
 #[tokio::test]
-async fn a_stopping_worker_ends_what_it_has_and_takes_nothing_more() {
-    let stage = Stage::new().await;
-    let worker = stage.worker("leaving").await;
+async fn stopping_worker_completes_running_commands_and_pulls_no_more() {
+    let test_env = WorkerEnv::new().await;
+    let worker = test_env.worker("leaving").await;
     let params = json!({"application": "bookinfo", "namespace": unique_name("leaving"), "wait": "60s"});
-    let key = stage.send("dev", "sample.deploy", params).await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Started(_))).await;
+    let key = test_env.send("dev", "sample.deploy", params).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Started(_))).await;
     assert!(worker.stop().await.success());
-    let result = stage.result(&key).await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.attempts, result.worker.as_str()), (Outcome::Succeeded, 1, "leaving"));
 }
 
 #[tokio::test]
-async fn a_task_that_outlasts_the_grace_period_is_handed_back_and_goes_on_elsewhere() {
-    let mut stage = Stage::new().await;
-    stage.config.worker.grace = Duration::from_secs(1);
-    let leaving = stage.worker("leaving").await;
+async fn task_that_outlasts_the_grace_period_is_requeued_and_continues_on_another_worker() {
+    let mut test_env = WorkerEnv::new().await;
+    test_env.config.worker.grace = Duration::from_secs(1);
+    let leaving = test_env.worker("leaving").await;
     let name = unique_name("grace");
     let params = json!({"name": name, "manifest": gated(&name), "create_namespace": true, "wait": "5m"});
-    let key = stage.send("dev", "config.apply", params).await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
+    let key = test_env.send("dev", "config.apply", params).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Progress(step) if step.phase == "wait")).await;
     assert!(leaving.stop().await.success());
-    let _next = stage.worker("next").await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == "next")).await;
-    stage.client.cancel(&key, "test").await.unwrap();
-    let result = stage.result(&key).await;
+    let _next = test_env.worker("next").await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == "next")).await;
+    test_env.client.cancel(&key, "test").await.unwrap();
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.attempts), (Outcome::Cancelled, 1), "what is handed back is no attempt");
 }
 
 #[tokio::test]
 async fn readiness_follows_the_bus_and_comes_back_by_itself() {
-    let mut stage = Stage::new().await;
-    let worker = stage.worker("w1").await;
+    let mut test_env = WorkerEnv::new().await;
+    let worker = test_env.worker("w1").await;
     assert_eq!(worker.http("/livez").await.0, 200);
     assert_eq!(worker.http("/readyz").await.0, 200);
-    stage.nats.kill();
+    test_env.nats.kill();
     let cause = eventually("the worker is not ready", Duration::from_secs(20), async || {
         let (status, body) = worker.http("/readyz").await;
         (status == 503).then_some(body)
     })
     .await;
     assert!(cause.contains("SH2001"), "{cause}");
-    let late = stage.start("late");
-    let address = stage.nats.url();
+    let late = test_env.start("late");
+    let address = test_env.nats.url();
     eventually("a worker that starts meanwhile says whom it cannot reach", Duration::from_secs(20), async || {
         let log = late.log();
         (log.contains("SH2001: cannot connect to NATS") && log.contains(&address)).then_some(())
     })
     .await;
-    stage.nats.restart().await;
+    test_env.nats.restart().await;
     eventually("so is the late one", Duration::from_secs(30), async || late.log().contains("\"ready\"").then_some(()))
         .await;
     assert!(late.stop().await.success(), "the other one takes the command");
@@ -139,7 +139,7 @@ async fn readiness_follows_the_bus_and_comes_back_by_itself() {
         (worker.http("/readyz").await.0 == 200).then_some(())
     })
     .await;
-    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+    assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
     eventually("the metrics count the command", Duration::from_secs(10), async || {
         let metrics = worker.http("/metrics").await.1;
         metrics.contains(r#"sailhand_commands_total{verb="ping",outcome="succeeded"} 1"#).then_some(())
@@ -230,28 +230,28 @@ fn bad_input() -> Vec<(&'static str, &'static str, HeaderMap, String, &'static s
 
 #[tokio::test]
 async fn bad_input_is_answered_with_its_code_and_never_lost() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
-    let context = stage.client.bus().context();
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
+    let context = test_env.client.bus().context();
     for (what, verb, headers, payload, code, answered) in bad_input() {
         let sent = context.publish_with_headers(format!("istio.cmd.dev.{verb}"), headers, payload.clone().into()).await;
         sent.unwrap().await.unwrap();
         if answered {
             let event = binding::read(&std::iter::empty(), payload.as_bytes()).unwrap();
             let key = CommandKey::new(event["source"].as_str().unwrap(), event["id"].as_str().unwrap());
-            let result = stage.result(&key).await;
+            let result = test_env.result(&key).await;
             assert_eq!(result.outcome, Outcome::Rejected, "{what}: {result:?}");
             assert_eq!(result.error.expect(what).code, code, "{what}");
         } else {
             let filter = Filter { limit: 100, ..Filter::default() };
             eventually(what, Duration::from_secs(10), async || {
-                let letters = stage.client.dead_letters(&filter).await.unwrap();
+                let letters = test_env.client.dead_letters(&filter).await.unwrap();
                 letters.into_iter().find(|letter| letter.code == code && letter.raw.as_deref() != Some(""))
             })
             .await;
         }
     }
-    let unknown = stage.run("elsewhere", "ping", json!({})).await;
+    let unknown = test_env.run("elsewhere", "ping", json!({})).await;
     assert_eq!((unknown.outcome, unknown.error.unwrap().code.as_str()), (Outcome::Rejected, "SH1008"));
-    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "the queue goes on");
+    assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "the queue goes on");
 }

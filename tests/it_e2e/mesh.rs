@@ -11,8 +11,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use sailhand::event::{CommandKey, Outcome, ResultData};
 use serde_json::{Value, json};
 use support::bookinfo;
-use support::plane::Plane;
-use support::worker::{Stage, Worker};
+use support::own_control_plane::ControlPlane;
+use support::worker::{Worker, WorkerEnv};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
@@ -28,19 +28,19 @@ enum By {
     CloudEvents,
 }
 
-struct World {
+struct CliEnv {
     by: By,
-    stage: Stage,
+    test_env: WorkerEnv,
     standin: JoinHandle<()>,
     _worker: Worker,
-    _plane: Plane,
+    _plane: ControlPlane,
 }
 
-impl World {
+impl CliEnv {
     async fn start(by: By) -> Self {
-        let plane = Plane::start().await;
+        let plane = ControlPlane::start().await;
         let kubeconfig = plane.kubeconfig();
-        let stage = Stage::on(support::nats::NatsServer::start().await, |config| {
+        let test_env = WorkerEnv::on(support::nats::NatsServer::start().await, |config| {
             config.targets.get_mut("dev").unwrap().kubeconfig = Some(kubeconfig.clone());
             config.charts = mesh_settings::settings();
             config.charts.source = support::charts::folder().to_string_lossy().into_owned();
@@ -49,8 +49,8 @@ impl World {
         let admin = Kubeconfig::read_from(&kubeconfig).unwrap();
         let admin = kube::Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
         let standin = tokio::spawn(support::istiod::without_validation(kube::Client::try_from(admin).unwrap()));
-        let worker = stage.worker("w1").await;
-        Self { by, stage, standin, _worker: worker, _plane: plane }
+        let worker = test_env.worker("w1").await;
+        Self { by, test_env, standin, _worker: worker, _plane: plane }
     }
 
     async fn run(&self, verb: &str, params: Value) -> ResultData {
@@ -65,7 +65,7 @@ impl World {
     /// `sailhand submit --wait`; its last line is the result.
     async fn submit(&self, verb: &str, params: &Value) -> ResultData {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sailhand"))
-            .args(["--nats-url", &self.stage.nats.url(), "submit", verb, "--target", "dev", "--wait", "--yes"])
+            .args(["--nats-url", &self.test_env.nats.url(), "submit", verb, "--target", "dev", "--wait", "--yes"])
             .args(["--output", "json", "--file", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -93,10 +93,10 @@ impl World {
             "specversion": "1.0", "id": id, "source": source, "subject": "dev",
             "type": format!("io.meshery.istio.command.{verb}.v1"), "data": params,
         });
-        let context = self.stage.client.bus().context();
+        let context = self.test_env.client.bus().context();
         let sent = context.publish(format!("istio.cmd.dev.{verb}"), event.to_string().into()).await.unwrap();
         sent.await.unwrap();
-        self.stage.result(&CommandKey::new(source, &id)).await
+        self.test_env.result(&CommandKey::new(source, &id)).await
     }
 
     /// The command, and again, which changes nothing.
@@ -162,7 +162,7 @@ fn deployment(app: &str, version: &str) -> Value {
     })
 }
 
-impl Drop for World {
+impl Drop for CliEnv {
     fn drop(&mut self) {
         self.standin.abort();
     }
@@ -171,13 +171,13 @@ impl Drop for World {
 #[tokio::test]
 async fn a_mesh_lives_by_the_command_line() {
     if !support::charts::are_missing() {
-        World::start(By::CommandLine).await.live().await;
+        CliEnv::start(By::CommandLine).await.live().await;
     }
 }
 
 #[tokio::test]
 async fn a_mesh_lives_by_cloud_events() {
     if !support::charts::are_missing() {
-        World::start(By::CloudEvents).await.live().await;
+        CliEnv::start(By::CloudEvents).await.live().await;
     }
 }

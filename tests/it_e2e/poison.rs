@@ -15,7 +15,7 @@ use sailhand::client::Filter;
 use sailhand::event::{CommandDraft, CommandId, CommandKey, EventKind, Outcome, dataref};
 use serde_json::{Value, json};
 use support::eventually::eventually;
-use support::worker::{Stage, draft};
+use support::worker::{WorkerEnv, draft};
 use tokio::time::Instant;
 
 const WITHIN: Duration = Duration::from_mins(1);
@@ -51,15 +51,15 @@ impl Poison {
         Self { id, manifest: Some(manifest.to_owned()), ..Self::unreadable(what, code, "") }
     }
 
-    async fn send(self, stage: &Stage) {
+    async fn send(self, test_env: &WorkerEnv) {
         let Self { what, verb, headers, payload, id, manifest, .. } = self;
         if let (Some(id), Some(manifest)) = (id, manifest) {
             // Large ones go by way of the object store.
             let params = json!({"name": "poison", "manifest": manifest});
             let draft = CommandDraft { id, source: "/poison".to_owned(), ..draft("config.apply", params) };
-            stage.client.submit(&"dev".parse().unwrap(), draft).await.unwrap();
+            test_env.client.submit(&"dev".parse().unwrap(), draft).await.unwrap();
         } else {
-            let context = stage.client.bus().context();
+            let context = test_env.client.bus().context();
             let sent = context.publish_with_headers(format!("istio.cmd.dev.{verb}"), headers, payload.into()).await;
             sent.unwrap().await.unwrap_or_else(|error| panic!("{what}: {error}"));
         }
@@ -155,43 +155,43 @@ fn manifests() -> Vec<Poison> {
 }
 
 #[tokio::test]
-async fn broken_envelopes_end_with_their_codes_and_the_queue_goes_on() {
+async fn broken_envelopes_end_with_their_codes_and_others_continue() {
     end_with_their_codes(envelopes()).await;
 }
 
 #[tokio::test]
-async fn broken_manifests_end_with_their_codes_and_the_queue_goes_on() {
+async fn broken_manifests_end_with_their_codes_and_others_continue() {
     end_with_their_codes(manifests()).await;
 }
 
 async fn end_with_their_codes(all: Vec<Poison>) {
-    let stage = Stage::new().await;
-    let worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let worker = test_env.worker("w1").await;
     let filter = Filter { limit: 1000, ..Filter::default() };
     for (before, poison) in all.into_iter().enumerate() {
         let (what, code, id) = (poison.what, poison.code, poison.id.clone());
-        poison.send(&stage).await;
+        poison.send(&test_env).await;
         let letter = eventually(what, WITHIN, async || {
-            stage.client.dead_letters(&filter).await.unwrap().into_iter().nth(before)
+            test_env.client.dead_letters(&filter).await.unwrap().into_iter().nth(before)
         })
         .await;
         assert_eq!((letter.code.as_str(), letter.reason.as_str()), (code, "rejected"), "{what}: {}", letter.message);
         assert_eq!(letter.deliveries, 1, "{what}");
         if let Some(id) = id {
-            let result = stage.result(&CommandKey::new("/poison", &id)).await;
+            let result = test_env.result(&CommandKey::new("/poison", &id)).await;
             assert_eq!(result.outcome, Outcome::Rejected, "{what}");
             assert_eq!(result.error.expect(what).code, code, "{what}");
         }
-        assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "after {what}");
+        assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "after {what}");
     }
     let metrics = worker.http("/metrics").await.1;
     assert!(!metrics.contains("sailhand_bus_errors_total{"), "nothing was tried in vain: {metrics}");
 }
 
 #[tokio::test]
-async fn what_does_not_fit_into_a_message_is_refused_to_its_sender() {
-    let stage = Stage::new().await;
-    let context = stage.client.bus().context();
+async fn oversized_command_is_refused_to_its_sender() {
+    let test_env = WorkerEnv::new().await;
+    let context = test_env.client.bus().context();
     for (size, refusal) in [(600 * 1024, "message size exceeds maximum allowed"), (1 << 20 | 1, "max payload")] {
         let sent = match context.publish("istio.cmd.dev.ping", vec![b' '; size].into()).await {
             Ok(acknowledged) => acknowledged.await.map(|_| ()),
@@ -205,29 +205,29 @@ async fn what_does_not_fit_into_a_message_is_refused_to_its_sender() {
 }
 
 #[tokio::test]
-async fn a_manifest_at_the_readers_limit_keeps_nobody_waiting() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+async fn manifest_at_the_size_limit_delays_no_other_command() {
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     // Read whole, 900,000 values in one object, and then refused for what comes last.
     let long = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\nlist: [{}0]\n---\nkind: {{}}\n",
         "0,".repeat(900_000)
     );
-    let key = stage.send("dev", "config.apply", json!({"name": "long", "manifest": long})).await;
-    stage.event(&key, |_| true).await;
+    let key = test_env.send("dev", "config.apply", json!({"name": "long", "manifest": long})).await;
+    test_env.event(&key, |_| true).await;
     for _ in 0..5 {
-        assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+        assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
     }
-    let result = stage.result(&key).await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.attempts), (Outcome::Rejected, 1));
     assert_eq!(result.error.unwrap().code, "SH3103");
 }
 
 #[tokio::test]
 async fn a_dataref_to_broken_json_ends_with_its_code() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
-    let context = stage.client.bus().context();
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
+    let context = test_env.client.bus().context();
     let many = format!("[{}0]", "0,".repeat(2_000_000));
     for (what, content) in [
         ("deep", "[".repeat(1 << 20).into_bytes()),
@@ -236,15 +236,15 @@ async fn a_dataref_to_broken_json_ends_with_its_code() {
         ("invalid UTF-8", b"{\"echo\":\"\xff\"}".to_vec()),
     ] {
         let named = dataref::of("istio_blob", &content);
-        stage.client.bus().upload("istio_blob".to_owned(), &named.digest, &content).await.unwrap();
+        test_env.client.bus().upload("istio_blob".to_owned(), &named.digest, &content).await.unwrap();
         let id = uuid::Uuid::new_v4().to_string();
         let payload = event("ping", &id, &format!(r#""dataref":"{}""#, named.reference));
         context.publish("istio.cmd.dev.ping", payload.into()).await.unwrap().await.unwrap();
-        let result = stage.result(&CommandKey::new("/poison", &id)).await;
+        let result = test_env.result(&CommandKey::new("/poison", &id)).await;
         assert_eq!(result.outcome, Outcome::Rejected, "{what}");
         assert_eq!(result.error.unwrap().code, "SH1007", "{what}");
     }
-    let _: Value = stage.run("dev", "ping", json!({"echo": "on"})).await.report.unwrap();
+    let _: Value = test_env.run("dev", "ping", json!({"echo": "on"})).await.report.unwrap();
 }
 
 /// Metadata that no client of the store writes, and that the reader of the client library follows for ever or waits for.
@@ -265,8 +265,8 @@ fn hostile_metadata(name: &str, n: usize) -> Value {
 }
 
 /// Sends a ping whose parameters are an object with this metadata.
-async fn send_hostile(stage: &Stage, n: usize) -> CommandKey {
-    let context = stage.client.bus().context();
+async fn send_hostile(test_env: &WorkerEnv, n: usize) -> CommandKey {
+    let context = test_env.client.bus().context();
     let name = dataref::of("istio_blob", format!("hostile {n}").as_bytes());
     let subject = format!("$O.istio_blob.M.{}", URL_SAFE.encode(&name.digest));
     let metadata = hostile_metadata(&name.digest, n).to_string();
@@ -278,14 +278,14 @@ async fn send_hostile(stage: &Stage, n: usize) -> CommandKey {
 }
 
 #[tokio::test]
-async fn hostile_object_metadata_ends_with_its_code_and_holds_up_nothing() {
-    let stage = Stage::new().await;
-    let worker = stage.worker("w1").await;
+async fn hostile_object_metadata_ends_with_its_code_and_delays_no_command() {
+    let test_env = WorkerEnv::new().await;
+    let worker = test_env.worker("w1").await;
     for n in 0..7 {
-        let hostile = send_hostile(&stage, n).await;
+        let hostile = send_hostile(&test_env, n).await;
         let begun = Instant::now();
-        assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "behind {n}");
-        let result = stage.result(&hostile).await;
+        assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded, "behind {n}");
+        let result = test_env.result(&hostile).await;
         assert_eq!(result.outcome, Outcome::Rejected, "{n}");
         assert_eq!(result.error.unwrap().code, "SH1007", "{n}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{n}: {:?}", begun.elapsed());
@@ -295,35 +295,35 @@ async fn hostile_object_metadata_ends_with_its_code_and_holds_up_nothing() {
 
 /// From its second delivery on, a reading is recorded and has the worker to itself.
 #[tokio::test]
-async fn hostile_object_metadata_at_the_second_delivery_holds_up_no_other_redelivery() {
-    let stage = Stage::new().await;
+async fn hostile_object_metadata_delays_no_other_redelivery() {
+    let test_env = WorkerEnv::new().await;
     let dev = "dev".parse().unwrap();
-    let hostile = [send_hostile(&stage, 0).await, send_hostile(&stage, 1).await];
-    let waiting = stage.send("dev", "ping", json!({})).await;
+    let hostile = [send_hostile(&test_env, 0).await, send_hostile(&test_env, 1).await];
+    let waiting = test_env.send("dev", "ping", json!({})).await;
     // Each is delivered once to somebody who does not settle it.
-    let batch: Vec<_> = stage.client.bus().pull(Queue::Commands, 3, WITHIN).collect().await;
+    let batch: Vec<_> = test_env.client.bus().pull(Queue::Commands, 3, WITHIN).collect().await;
     for delivery in batch {
         delivery.unwrap().acker.settle(Settlement::Nak(Duration::ZERO)).await.unwrap();
     }
-    stage.client.pause(&dev, "test", None).await.unwrap();
-    let _worker = stage.worker("w1").await;
+    test_env.client.pause(&dev, "test", None).await.unwrap();
+    let _worker = test_env.worker("w1").await;
     eventually("the ping waits", WITHIN, async || {
         let record = RecordKey::command(&CommandId::new(&dev, &waiting));
-        stage.client.bus().attempts(&record).await.unwrap().0.fingerprint
+        test_env.client.bus().attempts(&record).await.unwrap().0.fingerprint
     })
     .await;
-    stage.client.resume(&dev).await.unwrap();
+    test_env.client.resume(&dev).await.unwrap();
     let begun = Instant::now();
-    assert_eq!(stage.result(&waiting).await.outcome, Outcome::Succeeded);
+    assert_eq!(test_env.result(&waiting).await.outcome, Outcome::Succeeded);
     for key in hostile {
-        assert_eq!(stage.result(&key).await.error.unwrap().code, "SH1007");
+        assert_eq!(test_env.result(&key).await.error.unwrap().code, "SH1007");
     }
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
-async fn a_command_that_takes_each_worker_down_is_put_aside_and_the_queue_goes_on() {
-    let stage = Stage::new().await;
+async fn command_that_crashes_workers_is_quarantined_and_others_continue() {
+    let test_env = WorkerEnv::new().await;
     let name = format!("crash-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
     // No node has the label, so it runs until its worker is killed.
     let manifest = json!({
@@ -331,19 +331,19 @@ async fn a_command_that_takes_each_worker_down_is_put_aside_and_the_queue_goes_o
         "spec": {"nodeSelector": {"no": "node"}, "containers": [{"name": "a", "image": "example.com/a:1"}]},
     });
     let params = json!({"name": name, "manifest": manifest.to_string(), "create_namespace": true, "wait": "5m"});
-    let key = stage.send("dev", "config.apply", params).await;
+    let key = test_env.send("dev", "config.apply", params).await;
     for worker in ["first", "second", "third"] {
-        let mut process = stage.worker(worker).await;
-        stage.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == worker)).await;
+        let mut process = test_env.worker(worker).await;
+        test_env.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == worker)).await;
         process.kill();
     }
-    let worker = stage.worker("fourth").await;
-    let result = stage.result(&key).await;
+    let worker = test_env.worker("fourth").await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.attempts, result.worker.as_str()), (Outcome::Failed, 3, "fourth"));
     assert_eq!(result.error.unwrap().code, "SH1013");
-    let letters = stage.client.dead_letters(&Filter { limit: 10, ..Filter::default() }).await.unwrap();
+    let letters = test_env.client.dead_letters(&Filter { limit: 10, ..Filter::default() }).await.unwrap();
     assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "quarantined"));
-    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+    assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
     let metrics = worker.http("/metrics").await.1;
     assert!(metrics.contains(r#"sailhand_dead_letters_total{reason="quarantined"} 1"#), "{metrics}");
 }

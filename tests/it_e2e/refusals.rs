@@ -10,7 +10,7 @@ use sailhand::event::Outcome;
 use serde_json::json;
 use support::eventually::eventually;
 use support::nats::{NatsServer, Options};
-use support::worker::{Stage, Worker};
+use support::worker::{Worker, WorkerEnv};
 use tempfile::TempDir;
 
 const WITHIN: Duration = Duration::from_mins(1);
@@ -32,10 +32,10 @@ async fn ready(worker: &Worker) {
 async fn a_full_store_makes_the_worker_unready_until_there_is_room() {
     let config = "jetstream { max_file_store: 3MB }".to_owned();
     let nats = NatsServer::start_with(Options { config: Some(config), ..Options::default() }).await;
-    let stage = Stage::on(nats, |config| config.bus.max_bytes = 256 * 1024).await;
-    let keys = [stage.send("dev", "ping", json!({})).await, stage.send("dev", "ping", json!({})).await];
+    let test_env = WorkerEnv::on(nats, |config| config.bus.max_bytes = 256 * 1024).await;
+    let keys = [test_env.send("dev", "ping", json!({})).await, test_env.send("dev", "ping", json!({})).await];
     // Somebody else fills the disk.
-    let context = stage.client.bus().context();
+    let context = test_env.client.bus().context();
     let other = stream::Config { name: "OTHER".to_owned(), subjects: vec!["other".to_owned()], ..Default::default() };
     context.create_stream(other).await.unwrap();
     let mut size = 256 * 1024;
@@ -44,14 +44,14 @@ async fn a_full_store_makes_the_worker_unready_until_there_is_room() {
             size /= 2;
         }
     }
-    let worker = stage.worker("w1").await;
+    let worker = test_env.worker("w1").await;
     unready(&worker, &["SH2002", "resource"]).await;
     for key in &keys {
-        assert!(stage.client.state(key).await.is_ok(), "it is still in the queue");
+        assert!(test_env.client.state(key).await.is_ok(), "it is still in the queue");
     }
     context.delete_stream("OTHER").await.unwrap();
     for key in &keys {
-        assert_eq!(stage.result(key).await.outcome, Outcome::Succeeded);
+        assert_eq!(test_env.result(key).await.outcome, Outcome::Succeeded);
     }
     ready(&worker).await;
 }
@@ -78,23 +78,23 @@ async fn a_revoked_permission_makes_the_worker_unready_until_it_is_granted() {
         std::fs::write(&file, format!("pw{user}")).unwrap();
         (config.nats.user, config.nats.password_file) = (Some(user.to_owned()), Some(file));
     };
-    let mut stage = Stage::on(nats, |config| login("admin", config)).await;
-    login("worker", &mut stage.config);
-    let worker = stage.worker("w1").await;
-    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+    let mut test_env = WorkerEnv::on(nats, |config| login("admin", config)).await;
+    login("worker", &mut test_env.config);
+    let worker = test_env.worker("w1").await;
+    assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
 
     for right in [r#""istio.res.>""#, r#""$JS.API.CONSUMER.MSG.NEXT.ISTIO_CMD.worker""#] {
-        let reloads = || stage.nats.log().matches("Reloaded server configuration").count();
+        let reloads = || test_env.nats.log().matches("Reloaded server configuration").count();
         let before = reloads();
-        stage.nats.reload(&accounts(Some(right)));
+        test_env.nats.reload(&accounts(Some(right)));
         eventually("the right is gone", WITHIN, async || (reloads() > before).then_some(())).await;
-        let key = stage.send("dev", "ping", json!({})).await;
+        let key = test_env.send("dev", "ping", json!({})).await;
         unready(&worker, &["SH2004", right.trim_matches(['"', '>', '.'])]).await;
-        stage.nats.reload(&accounts(None));
-        let result = stage.result(&key).await;
+        test_env.nats.reload(&accounts(None));
+        let result = test_env.result(&key).await;
         assert_eq!(result.outcome, Outcome::Succeeded, "{right}");
         ready(&worker).await;
     }
-    let results = stage.client.bus().context().get_stream("ISTIO_RES").await.unwrap();
+    let results = test_env.client.bus().context().get_stream("ISTIO_RES").await.unwrap();
     assert_eq!(results.get_info().await.unwrap().state.messages, 3, "one for each command");
 }

@@ -13,29 +13,30 @@ use sailhand::client::{DeadLetter, Filter};
 use sailhand::event::{CommandKey, EventKind, Outcome};
 use serde_json::{Value, json};
 use support::eventually::eventually;
-use support::worker::Stage;
+use support::worker::WorkerEnv;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-async fn letters(stage: &Stage) -> Vec<DeadLetter> {
-    stage.client.dead_letters(&Filter { limit: 100, ..Filter::default() }).await.unwrap()
+async fn letters(test_env: &WorkerEnv) -> Vec<DeadLetter> {
+    test_env.client.dead_letters(&Filter { limit: 100, ..Filter::default() }).await.unwrap()
 }
 
-async fn messages(stage: &Stage, stream: &str) -> u64 {
-    stage.client.bus().context().get_stream(stream).await.unwrap().get_info().await.unwrap().state.messages
+async fn messages(test_env: &WorkerEnv, stream: &str) -> u64 {
+    test_env.client.bus().context().get_stream(stream).await.unwrap().get_info().await.unwrap().state.messages
 }
 
-async fn empty(stage: &Stage, stream: &str) {
-    eventually(&format!("{stream} is empty"), WITHIN, async || (messages(stage, stream).await == 0).then_some(()))
+async fn empty(test_env: &WorkerEnv, stream: &str) {
+    eventually(&format!("{stream} is empty"), WITHIN, async || (messages(test_env, stream).await == 0).then_some(()))
         .await;
 }
 
 /// The events of dead letters, whatever they are about.
-async fn told(stage: &Stage) -> Vec<Value> {
+async fn told(test_env: &WorkerEnv) -> Vec<Value> {
     let mut told = Vec::new();
     let mut next = 1;
-    while let Some(message) = stage.client.bus().next("ISTIO_EVT", "istio.evt.*.*.deadlettered", next).await.unwrap() {
+    while let Some(message) = test_env.client.bus().next("ISTIO_EVT", "istio.evt.*.*.deadlettered", next).await.unwrap()
+    {
         next = message.sequence + 1;
         told.push(serde_json::from_slice(&message.payload).unwrap());
     }
@@ -44,27 +45,27 @@ async fn told(stage: &Stage) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_command_that_has_been_delivered_too_often_ends_with_a_letter_and_a_result() {
-    let stage = Stage::new().await;
-    let first = stage.worker("first").await;
-    let second = stage.worker("second").await;
+    let test_env = WorkerEnv::new().await;
+    let first = test_env.worker("first").await;
+    let second = test_env.worker("second").await;
     let target = "dev".parse().unwrap();
-    stage.client.bus().context().publish(stage.client.bus().subjects().pause(&target), "".into()).await.unwrap();
+    test_env.client.bus().context().publish(test_env.client.bus().subjects().pause(&target), "".into()).await.unwrap();
     // Somebody sets what the topology does not: two deliveries, which a busy target takes within a second.
-    let (stream, mut consumer) = Topology::new(&stage.config.bus).consumers[0].clone();
+    let (stream, mut consumer) = Topology::new(&test_env.config.bus).consumers[0].clone();
     consumer.max_deliver = 2;
-    stage.client.bus().context().create_consumer_on_stream(consumer, &stream).await.unwrap();
-    let key = stage.send("dev", "ping", json!({})).await;
+    test_env.client.bus().context().create_consumer_on_stream(consumer, &stream).await.unwrap();
+    let key = test_env.send("dev", "ping", json!({})).await;
 
-    let result = stage.result(&key).await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.attempts), (Outcome::Failed, 0), "{result:?}");
     assert_eq!(result.error.unwrap().code, "SH1016");
-    empty(&stage, "ISTIO_CMD").await;
-    empty(&stage, "ISTIO_ADV").await;
-    let letters = letters(&stage).await;
+    empty(&test_env, "ISTIO_CMD").await;
+    empty(&test_env, "ISTIO_ADV").await;
+    let letters = letters(&test_env).await;
     assert_eq!(letters.len(), 1, "two workers, one letter");
     assert_eq!((letters[0].reason.as_str(), letters[0].command.as_str()), ("max-deliveries", key.as_str()));
     assert_eq!(letters[0].event.as_ref().unwrap()["type"], "io.meshery.istio.command.ping.v1");
-    stage.event(&key, |kind| matches!(kind, EventKind::DeadLettered(data) if data.reason == "max-deliveries")).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::DeadLettered(data) if data.reason == "max-deliveries")).await;
     let mut counted = 0;
     for worker in [&first, &second] {
         let metrics = worker.http("/metrics").await.1;
@@ -74,49 +75,49 @@ async fn a_command_that_has_been_delivered_too_often_ends_with_a_letter_and_a_re
 }
 
 #[tokio::test]
-async fn a_command_that_somebody_else_terminated_leaves_a_letter() {
-    let stage = Stage::new().await;
-    stage.send("dev", "ping", json!({})).await;
+async fn command_terminated_by_another_client_becomes_a_dead_letter() {
+    let test_env = WorkerEnv::new().await;
+    test_env.send("dev", "ping", json!({})).await;
     let consumer: PullConsumer =
-        stage.client.bus().context().get_consumer_from_stream("worker", "ISTIO_CMD").await.unwrap();
+        test_env.client.bus().context().get_consumer_from_stream("worker", "ISTIO_CMD").await.unwrap();
     let message = consumer.fetch().max_messages(1).messages().await.unwrap().next().await.unwrap().unwrap();
     message.ack_with(AckKind::Term).await.unwrap();
-    let worker = stage.worker("w1").await;
-    let letter = eventually("the letter", WITHIN, async || letters(&stage).await.pop()).await;
+    let worker = test_env.worker("w1").await;
+    let letter = eventually("the letter", WITHIN, async || letters(&test_env).await.pop()).await;
     assert_eq!((letter.reason.as_str(), letter.code.as_str()), ("terminated", "SH1017"));
     assert_eq!(letter.command, "s1");
     assert!(letter.raw.unwrap().contains("\"stream_seq\":1"), "the server's own words");
-    empty(&stage, "ISTIO_ADV").await;
-    let event = eventually("the event", WITHIN, async || told(&stage).await.pop()).await;
+    empty(&test_env, "ISTIO_ADV").await;
+    let event = eventually("the event", WITHIN, async || told(&test_env).await.pop()).await;
     assert_eq!((&event["data"]["reason"], &event["data"]["problem"]["code"]), (&json!("terminated"), &json!("SH1017")));
     let metrics = worker.http("/metrics").await.1;
     assert!(metrics.contains(r#"sailhand_dead_letters_total{reason="terminated"} 1"#), "{metrics}");
-    assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+    assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
 }
 
 #[tokio::test]
 async fn our_own_termination_has_one_letter_and_one_event() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     for bad in ["{", "[]"] {
-        stage.client.bus().context().publish("istio.cmd.dev.ping", bad.into()).await.unwrap().await.unwrap();
+        test_env.client.bus().context().publish("istio.cmd.dev.ping", bad.into()).await.unwrap().await.unwrap();
     }
     // The advisories come after the letters, and are taken away without leaving any.
-    let context = stage.client.bus().context();
+    let context = test_env.client.bus().context();
     let advisories = context.get_stream("ISTIO_ADV").await.unwrap();
     eventually("both are advised and swept", WITHIN, async || {
         let info = advisories.get_info().await.unwrap();
         (info.state.last_sequence == 2 && info.state.messages == 0).then_some(())
     })
     .await;
-    let letters = letters(&stage).await;
+    let letters = letters(&test_env).await;
     assert_eq!(letters.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), ["rejected", "rejected"]);
-    assert_eq!(told(&stage).await.len(), 2);
+    assert_eq!(told(&test_env).await.len(), 2);
 }
 
 /// What no NATS library would write: a message with these bytes as its headers.
-async fn publish_raw(stage: &Stage, subject: &str, headers: &[u8], payload: &[u8]) {
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", stage.nats.port())).await.unwrap();
+async fn publish_raw(test_env: &WorkerEnv, subject: &str, headers: &[u8], payload: &[u8]) {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", test_env.nats.port())).await.unwrap();
     let mut text = br#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#.to_vec();
     text.extend(format!("\r\nHPUB {subject} {} {}\r\n", headers.len(), headers.len() + payload.len()).bytes());
     text.extend([headers, payload, b"\r\nPING\r\n"].concat());
@@ -128,9 +129,9 @@ async fn publish_raw(stage: &Stage, subject: &str, headers: &[u8], payload: &[u8
 }
 
 #[tokio::test]
-async fn headers_that_break_every_connection_are_put_aside_and_the_queue_goes_on() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+async fn malformed_headers_become_a_dead_letter_and_others_continue() {
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let event = |id: &str| {
         json!({
             "specversion": "1.0", "id": id, "source": "/raw", "subject": "dev",
@@ -144,21 +145,21 @@ async fn headers_that_break_every_connection_are_put_aside_and_the_queue_goes_on
         b"NATS/1.0\r\nno colon here\r\n\r\n",
     ];
     for (number, headers) in headers.iter().enumerate() {
-        publish_raw(&stage, "istio.cmd.dev.ping", headers, event(&number.to_string()).as_bytes()).await;
+        publish_raw(&test_env, "istio.cmd.dev.ping", headers, event(&number.to_string()).as_bytes()).await;
     }
-    let fine = stage.send("dev", "ping", json!({})).await;
+    let fine = test_env.send("dev", "ping", json!({})).await;
     for number in 0..headers.len() {
-        let result = stage.result(&CommandKey::new("/raw", &number.to_string())).await;
+        let result = test_env.result(&CommandKey::new("/raw", &number.to_string())).await;
         assert_eq!(result.outcome, Outcome::Rejected);
         assert_eq!(result.error.unwrap().code, "SH1001");
     }
-    assert_eq!(stage.result(&fine).await.outcome, Outcome::Succeeded);
-    empty(&stage, "ISTIO_CMD").await;
-    let letters = letters(&stage).await;
+    assert_eq!(test_env.result(&fine).await.outcome, Outcome::Succeeded);
+    empty(&test_env, "ISTIO_CMD").await;
+    let letters = letters(&test_env).await;
     assert_eq!(letters.len(), headers.len(), "{letters:#?}");
     assert!(letters.iter().all(|letter| letter.event.is_some()), "the payload is kept");
     let consumer: PullConsumer =
-        stage.client.bus().context().get_consumer_from_stream("worker", "ISTIO_CMD").await.unwrap();
+        test_env.client.bus().context().get_consumer_from_stream("worker", "ISTIO_CMD").await.unwrap();
     eventually("nothing is under way", WITHIN, async || {
         (consumer.get_info().await.unwrap().num_ack_pending == 0).then_some(())
     })

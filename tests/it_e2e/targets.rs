@@ -10,7 +10,7 @@ use sailhand::event::{CommandId, Outcome};
 use serde_json::json;
 use support::eventually::eventually;
 use support::nats::NatsServer;
-use support::worker::Stage;
+use support::worker::WorkerEnv;
 use tokio::time::Instant;
 
 #[tokio::test]
@@ -27,23 +27,23 @@ async fn a_target_that_hangs_leaves_slots_to_the_others() {
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
     });
     std::fs::write(&file, access.to_string()).unwrap();
-    let stage = Stage::on(NatsServer::start().await, |config| {
+    let test_env = WorkerEnv::on(NatsServer::start().await, |config| {
         config.worker.slots = 4;
         let hangs = sailhand::config::Target { kubeconfig: Some(file.clone()), ..config.targets["dev"].clone() };
         config.targets.insert("hangs".to_owned(), hangs);
     })
     .await;
-    let _worker = stage.worker("w1").await;
+    let _worker = test_env.worker("w1").await;
     let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}).to_string();
     let mut keys = Vec::new();
     for number in 0..12 {
         let params = json!({"name": format!("hangs-{number}"), "manifest": manifest});
-        keys.push(stage.send("hangs", "config.apply", params).await);
+        keys.push(test_env.send("hangs", "config.apply", params).await);
     }
     eventually("three are begun, which hang", Duration::from_secs(20), async || {
         let attempts = keys.iter().map(async |key| {
             let command = CommandId::new(&"hangs".parse().unwrap(), key);
-            stage.client.bus().attempts(&RecordKey::command(&command)).await
+            test_env.client.bus().attempts(&RecordKey::command(&command)).await
         });
         let open = futures::future::join_all(attempts).await.into_iter().filter(|found| found.as_ref().unwrap().0.open);
         (open.count() == 3).then_some(())
@@ -51,8 +51,8 @@ async fn a_target_that_hangs_leaves_slots_to_the_others() {
     .await;
     let begun = Instant::now();
     for _ in 0..10 {
-        assert_eq!(stage.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
+        assert_eq!(test_env.run("dev", "ping", json!({})).await.outcome, Outcome::Succeeded);
     }
-    let limit = stage.config.targets["hangs"].request_timeout;
+    let limit = test_env.config.targets["hangs"].request_timeout;
     assert!(begun.elapsed() < limit.min(Duration::from_secs(20)), "they waited for the others: {:?}", begun.elapsed());
 }

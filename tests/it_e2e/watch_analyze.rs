@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use sailhand::event::{EventKind, Outcome};
 use serde_json::{Value, json};
-use support::worker::{Stage, unique_name};
+use support::worker::{WorkerEnv, unique_name};
 
 /// A Deployment whose user is the proxy's, or is not.
 fn apply(name: &str, user: u32) -> Value {
@@ -33,16 +33,18 @@ fn tells(kind: &EventKind, name: &str, is_found: bool, is_first: bool) -> bool {
 }
 
 #[tokio::test]
-async fn what_becomes_wrong_is_told_and_what_is_mended_too() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w1").await;
+async fn watch_publishes_new_and_resolved_findings() {
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w1").await;
     let app = unique_name("watched");
     let params = json!({"duration": "10m", "namespaces": [app], "codes": ["IST0144"]});
-    let key = stage.send("dev", "config.watch-analyze", params).await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Found(found) if found.first && found.findings.is_empty())).await;
+    let key = test_env.send("dev", "config.watch-analyze", params).await;
+    test_env
+        .event(&key, |kind| matches!(kind, EventKind::Found(found) if found.first && found.findings.is_empty()))
+        .await;
     for (user, is_found, times) in [(1337, true, 1), (1000, false, 1), (1337, true, 2)] {
         // Another command of the same target is not kept waiting.
-        let written = stage.run("dev", "config.apply", apply(&app, user)).await;
+        let written = test_env.run("dev", "config.apply", apply(&app, user)).await;
         assert_eq!(written.outcome, Outcome::Succeeded, "{written:?}");
         // All that has been told is seen again.
         let seen = Cell::new(0);
@@ -50,10 +52,10 @@ async fn what_becomes_wrong_is_told_and_what_is_mended_too() {
             seen.set(seen.get() + u32::from(tells(kind, &app, is_found, false)));
             seen.get() == times
         };
-        stage.event(&key, counted).await;
+        test_env.event(&key, counted).await;
     }
-    stage.client.cancel(&key, "test").await.unwrap();
-    let result = stage.result(&key).await;
+    test_env.client.cancel(&key, "test").await.unwrap();
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.changed), (Outcome::Cancelled, false));
     let report = result.report.unwrap();
     assert_eq!(
@@ -66,22 +68,22 @@ async fn what_becomes_wrong_is_told_and_what_is_mended_too() {
 
 #[tokio::test]
 async fn a_watch_ends_in_its_time_and_goes_on_with_another_worker_before_that() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let app = unique_name("watched");
-    let first = stage.worker("w1").await;
-    let written = stage.run("dev", "config.apply", apply(&app, 1337)).await;
+    let first = test_env.worker("w1").await;
+    let written = test_env.run("dev", "config.apply", apply(&app, 1337)).await;
     assert_eq!(written.outcome, Outcome::Succeeded, "{written:?}");
     let params = json!({"duration": "15s", "namespaces": [app], "codes": ["IST0144"]});
-    let key = stage.send("dev", "config.watch-analyze", params).await;
-    stage.event(&key, |kind| tells(kind, &app, true, true)).await;
-    let _second = stage.worker("w2").await;
+    let key = test_env.send("dev", "config.watch-analyze", params).await;
+    test_env.event(&key, |kind| tells(kind, &app, true, true)).await;
+    let _second = test_env.worker("w2").await;
     first.stop().await;
-    stage.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == "w2")).await;
-    let result = stage.result(&key).await;
+    test_env.event(&key, |kind| matches!(kind, EventKind::Started(started) if started.worker == "w2")).await;
+    let result = test_env.result(&key).await;
     assert_eq!((result.outcome, result.worker.as_str(), result.attempts), (Outcome::Succeeded, "w2", 1), "{result:?}");
     assert_eq!(result.report.unwrap()["first"], json!(1));
 
-    let wrong = stage.run("dev", "config.watch-analyze", json!({"duration": "25h"})).await;
+    let wrong = test_env.run("dev", "config.watch-analyze", json!({"duration": "25h"})).await;
     assert_eq!(wrong.outcome, Outcome::Rejected);
     assert!(wrong.error.unwrap().message.contains("24h"));
 }

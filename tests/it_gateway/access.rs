@@ -9,7 +9,7 @@ use crate::gateway::{Gateway, OTHER, PATIENCE, TOKEN, bearer, event, ping};
 use crate::support::eventually::eventually;
 use crate::support::http::{Issuer, Response};
 use crate::support::nats::NatsServer;
-use crate::support::worker::Stage;
+use crate::support::worker::WorkerEnv;
 
 async fn send(gateway: &Gateway, token: &str, event: &Value) -> Response {
     let authorization = bearer(token);
@@ -19,8 +19,8 @@ async fn send(gateway: &Gateway, token: &str, event: &Value) -> Response {
 
 #[tokio::test]
 async fn principal_sends_only_its_verbs_targets_and_source() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let from = |source: &str, verb: &str, target: &str| {
         let mut event = event("1", verb, target, json!({}));
         event["source"] = json!(source);
@@ -40,8 +40,8 @@ async fn principal_sends_only_its_verbs_targets_and_source() {
 
 #[tokio::test]
 async fn requests_without_a_known_token_are_refused() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let kind = ("Content-Type", "application/cloudevents+json");
     let body = ping("1").to_string();
     let token = bearer(TOKEN);
@@ -62,8 +62,8 @@ async fn requests_without_a_known_token_are_refused() {
 
 #[tokio::test]
 async fn rotated_token_is_used() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     std::fs::write(gateway.path("ci"), "another-token-of-ci").unwrap();
     eventually("the new token is accepted", PATIENCE, async || {
         (send(&gateway, "another-token-of-ci", &ping("r")).await.status == 202).then_some(())
@@ -74,12 +74,12 @@ async fn rotated_token_is_used() {
 
 #[tokio::test]
 async fn rate_limit_is_per_principal() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let tables = |folder: &std::path::Path| {
         crate::gateway::principals(folder)
             .replace("rate_per_second = 1000\nburst = 2000", "rate_per_second = 1\nburst = 2")
     };
-    let gateway = Gateway::with(&stage.nats.url(), |_| String::new(), tables).await;
+    let gateway = Gateway::with(&test_env.nats.url(), |_| String::new(), tables).await;
     let mut statuses = Vec::new();
     for n in 0..6 {
         statuses.push(gateway.post(&ping(&n.to_string())).await);
@@ -107,7 +107,7 @@ fn github(change: Value) -> Value {
 
 #[tokio::test]
 async fn oidc_tokens_are_accepted_by_their_claims() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let issuer = Issuer::new();
     let cluster = Issuer::new();
     let tables = |folder: &std::path::Path| {
@@ -127,7 +127,7 @@ async fn oidc_tokens_are_accepted_by_their_claims() {
              sub = \"system:serviceaccount:ci:deployer\"\n\"/kubernetes.io/namespace\" = \"ci\"\n"
         )
     };
-    let gateway = Gateway::with(&stage.nats.url(), |_| String::new(), tables).await;
+    let gateway = Gateway::with(&test_env.nats.url(), |_| String::new(), tables).await;
     let accepted = send(&gateway, &issuer.sign(&github(json!({}))), &ping("g")).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
     gateway.logs("repo:acme/shop:environment:production").await;
@@ -179,9 +179,9 @@ async fn oidc_tokens_are_accepted_by_their_claims() {
 
 #[tokio::test]
 async fn webhook_handshake_allows_configured_origins() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let keys = |_: &std::path::Path| "webhook_origins = [\"eventemitter.example.com\"]\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
+    let gateway = Gateway::with(&test_env.nats.url(), keys, crate::gateway::principals).await;
     let ask = async |headers: &[(&str, &str)]| gateway.request("OPTIONS", "/v1/events", headers, "").await;
     let allowed = ask(&[("WebHook-Request-Origin", "eventemitter.example.com"), ("WebHook-Request-Rate", "120")]).await;
     assert_eq!(allowed.status, 200, "{allowed:?}");
@@ -207,14 +207,14 @@ async fn nats_user_bounds_all_principals() {
         std::fs::write(&file, format!("pw{user}")).unwrap();
         file
     };
-    let stage = Stage::on(nats, |config| {
+    let test_env = WorkerEnv::on(nats, |config| {
         (config.nats.user, config.nats.password_file) = (Some("admin".to_owned()), Some(password("admin")));
         config.nats.inbox_prefix = "_INBOX_admin".to_owned();
     })
     .await;
     let url = format!(
         "{}\"\nuser = \"gateway\"\npassword_file = {:?}\ninbox_prefix = \"_INBOX_gateway",
-        stage.nats.url(),
+        test_env.nats.url(),
         password("gateway")
     );
     let gateway = Gateway::start(&url).await;

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, TOKEN, bearer, event, ping};
-use crate::support::worker::{Stage, unique_name};
+use crate::support::worker::{WorkerEnv, unique_name};
 
 #[tokio::test]
 async fn structured_event_is_executed_and_its_result_awaited() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w").await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w").await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let accepted = gateway.post(&ping("one")).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let body = accepted.json();
@@ -30,9 +30,9 @@ async fn structured_event_is_executed_and_its_result_awaited() {
 
 #[tokio::test]
 async fn binary_event_changes_the_cluster() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w").await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w").await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let name = unique_name("binary");
     let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: default\n");
     let token = bearer(TOKEN);
@@ -56,9 +56,9 @@ async fn binary_event_changes_the_cluster() {
 
 #[tokio::test]
 async fn batch_is_accepted_as_a_whole_or_not_at_all() {
-    let stage = Stage::new().await;
-    let _worker = stage.worker("w").await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let _worker = test_env.worker("w").await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let token = bearer(TOKEN);
     let headers = [("Authorization", token.as_str()), ("Content-Type", "application/cloudevents-batch+json")];
     let post = async |events: Value| gateway.request("POST", "/v1/events", &headers, &events.to_string()).await;
@@ -84,8 +84,8 @@ async fn batch_is_accepted_as_a_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn events_that_a_worker_would_reject_are_refused() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let with = |name: &str, value: Value| {
         let mut event = ping("x");
         event[name] = value;
@@ -108,8 +108,8 @@ async fn events_that_a_worker_would_reject_are_refused() {
 
 #[tokio::test]
 async fn command_without_events_is_pending() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let location = gateway.post(&ping("waits")).await.json()["location"].as_str().unwrap().to_owned();
     let view = gateway.get(&format!("{location}?wait=300ms")).await;
     assert_eq!((view.status, &view.json()["state"]), (200, &json!("pending")), "{view:?}");
@@ -122,10 +122,10 @@ async fn command_without_events_is_pending() {
 
 #[tokio::test]
 async fn outage_of_the_bus_is_answered_with_retry_after() {
-    let mut stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let mut test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     assert_eq!(gateway.get("/readyz").await.status, 200);
-    stage.nats.kill();
+    test_env.nats.kill();
     crate::support::eventually::eventually("not ready", crate::gateway::PATIENCE, async || {
         (gateway.get("/readyz").await.status == 503).then_some(())
     })
@@ -133,7 +133,7 @@ async fn outage_of_the_bus_is_answered_with_retry_after() {
     let refused = gateway.post(&ping("lost")).await;
     refused.is_problem(503, "SH2001");
     assert_eq!(refused.header("retry-after"), Some("5"));
-    stage.nats.restart().await;
+    test_env.nats.restart().await;
     crate::support::eventually::eventually("accepted again", crate::gateway::PATIENCE, async || {
         (gateway.post(&ping("lost")).await.status == 202).then_some(())
     })

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use crate::gateway::{Gateway, bearer};
 use crate::support::http::{Issuer, Response};
-use crate::support::worker::Stage;
+use crate::support::worker::WorkerEnv;
 
 /// A gateway with the example's configuration; its secrets are in a temporary folder.
-async fn gateway(stage: &Stage, github: &Issuer, cluster: &Issuer) -> Gateway {
+async fn gateway(test_env: &WorkerEnv, github: &Issuer, cluster: &Issuer) -> Gateway {
     let folder = TempDir::with_prefix("sailhand-examples-").unwrap();
     let path = folder.path().display().to_string();
     for name in ["github.secret", "flux.secret", "alertmanager.token", "argo.token"] {
@@ -27,7 +27,8 @@ async fn gateway(stage: &Stage, github: &Issuer, cluster: &Issuer) -> Gateway {
         .replace("/etc/sailhand", &path)
         .replace("0.0.0.0:8323", "127.0.0.1:0")
         .replace("https://token.actions.githubusercontent.com/.well-known/jwks", &format!("{path}/github-jwks.json"));
-    fs::write(folder.path().join("gateway.toml"), format!("[nats]\nurl = \"{}\"\n{text}", stage.nats.url())).unwrap();
+    fs::write(folder.path().join("gateway.toml"), format!("[nats]\nurl = \"{}\"\n{text}", test_env.nats.url()))
+        .unwrap();
     Gateway::run(folder).await
 }
 
@@ -50,16 +51,16 @@ async fn post(gateway: &Gateway, hook: &str, headers: &[(&str, &str)], body: &Va
 }
 
 /// The parameters of the last command in the queue.
-async fn last_data(stage: &Stage) -> Value {
-    let subjects = stage.client.bus().subjects();
-    let last = stage.client.bus().last(&subjects.command_stream(), &subjects.commands()).await.unwrap().unwrap();
+async fn last_data(test_env: &WorkerEnv) -> Value {
+    let subjects = test_env.client.bus().subjects();
+    let last = test_env.client.bus().last(&subjects.command_stream(), &subjects.commands()).await.unwrap().unwrap();
     serde_json::from_slice::<Value>(&last.payload).unwrap()["data"].clone()
 }
 
 #[tokio::test]
 async fn flux_event_becomes_one_command() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let event = |reason: &str, revision: &str| {
         json!({
             "involvedObject": {
@@ -77,7 +78,7 @@ async fn flux_event_becomes_one_command() {
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let command = accepted.json()["commands"][0].clone();
     assert_eq!((&command["verb"], &command["source"]), (&json!("config.analyze"), &json!("/hooks/flux")));
-    assert_eq!(last_data(&stage).await, json!({ "namespaces": ["shop"] }));
+    assert_eq!(last_data(&test_env).await, json!({ "namespaces": ["shop"] }));
     // A replay of the signed request is the same command.
     let again = post(&gateway, "flux", &[("X-Signature", &signature)], &body).await.json();
     assert_eq!((&again["commands"][0]["key"], &again["commands"][0]["duplicate"]), (&command["key"], &json!(true)));
@@ -108,8 +109,8 @@ async fn flux_event_becomes_one_command() {
 
 #[tokio::test]
 async fn github_push_to_main_is_analyzed_once() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let push = |branch: &str| {
         json!({
             "ref": format!("refs/heads/{branch}"), "before": "0".repeat(40), "after": "a".repeat(40),
@@ -130,8 +131,8 @@ async fn github_push_to_main_is_analyzed_once() {
 
 #[tokio::test]
 async fn each_firing_alert_clears_its_canary() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let alert = |status: &str, name: &str, service: &str| {
         json!({
             "status": status, "labels": { "alertname": name, "namespace": "shop", "service": service }, "annotations": {},
@@ -181,8 +182,8 @@ fn argo_payload(sensor: &Value, context_id: &str, data: &Value) -> Value {
 
 #[tokio::test]
 async fn argo_sensor_sends_a_command() {
-    let stage = Stage::new().await;
-    let gateway = gateway(&stage, &Issuer::new(), &Issuer::new()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = gateway(&test_env, &Issuer::new(), &Issuer::new()).await;
     let text = fs::read_to_string(example("argo-events/sensor.yaml")).unwrap();
     let sensor: Value = serde_saphyr::from_str(&text).unwrap();
     let body = argo_payload(&sensor, "3338", &json!({ "body": { "namespace": "shop" } }));
@@ -191,14 +192,14 @@ async fn argo_sensor_sends_a_command() {
     let headers = [("Authorization", token.as_str()), ("Content-Type", kind)];
     let accepted = gateway.request("POST", "/v1/events", &headers, &body.to_string()).await;
     assert_eq!((accepted.status, &accepted.json()["id"]), (202, &json!("3338")), "{accepted:?}");
-    assert_eq!(last_data(&stage).await, json!({ "namespaces": ["shop"] }));
+    assert_eq!(last_data(&test_env).await, json!({ "namespaces": ["shop"] }));
 }
 
 #[tokio::test]
 async fn knative_delivery_is_accepted_with_its_service_account() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let cluster = Issuer::new();
-    let gateway = gateway(&stage, &Issuer::new(), &cluster).await;
+    let gateway = gateway(&test_env, &Issuer::new(), &cluster).await;
     let token = cluster.sign(&json!({
         "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["sailhand"], "exp": 4_000_000_000_u64,
         "sub": "system:serviceaccount:shop:sailhand-subscription",
@@ -224,14 +225,14 @@ async fn knative_delivery_is_accepted_with_its_service_account() {
 
 #[tokio::test]
 async fn github_action_sends_and_waits() {
-    let stage = Stage::on(crate::support::nats::NatsServer::start().await, |config| {
+    let test_env = WorkerEnv::on(crate::support::nats::NatsServer::start().await, |config| {
         let target = config.targets["dev"].clone();
         config.targets.insert("prod".to_owned(), target);
     })
     .await;
-    let _worker = stage.worker("w").await;
+    let _worker = test_env.worker("w").await;
     let issuer = Issuer::new();
-    let gateway = gateway(&stage, &issuer, &Issuer::new()).await;
+    let gateway = gateway(&test_env, &issuer, &Issuer::new()).await;
     let token = issuer.sign(&json!({
         "iss": "https://token.actions.githubusercontent.com", "aud": "sailhand", "exp": 4_000_000_000_u64,
         "sub": "repo:acme/shop:ref:refs/heads/main", "repository": "acme/shop", "ref": "refs/heads/main",

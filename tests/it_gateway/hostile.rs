@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 
 use crate::gateway::{Gateway, PATIENCE, TOKEN, bearer, event, ping};
 use crate::support::http::Response;
-use crate::support::worker::Stage;
+use crate::support::worker::WorkerEnv;
 
 #[tokio::test]
 async fn huge_and_deep_bodies_are_refused() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let token = bearer(TOKEN);
     let headers = [("Authorization", token.as_str()), ("Content-Type", "application/cloudevents+json")];
     let post = async |body: &str| gateway.request("POST", "/v1/events", &headers, body).await;
@@ -33,8 +33,8 @@ async fn huge_and_deep_bodies_are_refused() {
 
 #[tokio::test]
 async fn header_injection_is_refused() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let token = bearer(TOKEN);
     let base = [
         ("Authorization", token.as_str()),
@@ -57,17 +57,17 @@ async fn header_injection_is_refused() {
     }
     let headers = [base.as_slice(), &[("ce-id", "ok"), ("Nats-Schedule", "@every 1s"), ("Nats-TTL", "1s")]].concat();
     assert_eq!(gateway.request("POST", "/v1/events", &headers, "{}").await.status, 202);
-    let subjects = stage.client.bus().subjects();
-    let sent = stage.client.bus().next(&subjects.command_stream(), &subjects.commands(), 1).await.unwrap().unwrap();
+    let subjects = test_env.client.bus().subjects();
+    let sent = test_env.client.bus().next(&subjects.command_stream(), &subjects.commands(), 1).await.unwrap().unwrap();
     let names: Vec<String> = sent.headers.iter().map(|(name, _)| name.to_string().to_lowercase()).collect();
     assert!(!names.iter().any(|name| name == "nats-schedule" || name == "nats-ttl"), "{names:?}");
 }
 
 #[tokio::test]
 async fn slow_clients_are_cut_off() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let keys = |_: &std::path::Path| "header_timeout = \"500ms\"\nbody_timeout = \"500ms\"\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
+    let gateway = Gateway::with(&test_env.nats.url(), keys, crate::gateway::principals).await;
     let mut head = TcpStream::connect(&gateway.address).await.unwrap();
     head.write_all(b"POST /v1/events HTTP/1.1\r\nHost: local").await.unwrap();
     let mut idle = TcpStream::connect(&gateway.address).await.unwrap();
@@ -89,9 +89,9 @@ async fn slow_clients_are_cut_off() {
 
 #[tokio::test]
 async fn further_connections_wait_and_are_served_later() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let keys = |_: &std::path::Path| "max_connections = 3\nmax_streams = 2\nheader_timeout = \"2s\"\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
+    let gateway = Gateway::with(&test_env.nats.url(), keys, crate::gateway::principals).await;
     let mut open = Vec::new();
     for _ in 0..20 {
         open.push(TcpStream::connect(&gateway.address).await.unwrap());
@@ -103,8 +103,8 @@ async fn further_connections_wait_and_are_served_later() {
 
 #[tokio::test]
 async fn large_and_many_headers_are_refused() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let long = "x".repeat(100_000);
     let refused = gateway.request("GET", "/v1/commands/dev/x", &[("X-Long", &long)], "").await;
     assert_eq!(refused.status, 431, "{refused:?}");
@@ -115,8 +115,8 @@ async fn large_and_many_headers_are_refused() {
 
 #[tokio::test]
 async fn other_content_types_are_refused_before_the_body() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let token = bearer(TOKEN);
     for kind in
         ["text/plain", "application/cloudevents+protobuf", "application/cloudevents-batch+avro", "application/xml"]

@@ -3,17 +3,17 @@
 use serde_json::json;
 
 use crate::gateway::{Gateway, OTHER, bearer, ping};
-use crate::support::worker::Stage;
+use crate::support::worker::WorkerEnv;
 
 #[tokio::test]
 async fn stream_is_resumed_after_its_last_event() {
-    let stage = Stage::new().await;
-    let gateway = Gateway::start(&stage.nats.url()).await;
+    let test_env = WorkerEnv::new().await;
+    let gateway = Gateway::start(&test_env.nats.url()).await;
     let location = gateway.post(&ping("streamed")).await.json()["location"].as_str().unwrap().to_owned();
     let path = format!("{location}/events");
     // Opened before a worker starts the command.
     let mut live = gateway.live(&path, None).await;
-    let _worker = stage.worker("w").await;
+    let _worker = test_env.worker("w").await;
     let (first, kind, data) = live.next().await.expect("an event");
     assert_eq!((kind.as_str(), &data["commandid"]), ("started", &json!("streamed")));
     let mut seen = vec![first.clone()];
@@ -45,9 +45,9 @@ async fn stream_is_resumed_after_its_last_event() {
 
 #[tokio::test]
 async fn waiting_requests_are_limited() {
-    let stage = Stage::new().await;
+    let test_env = WorkerEnv::new().await;
     let keys = |_: &std::path::Path| "max_connections = 20\nmax_streams = 2\n".to_owned();
-    let gateway = Gateway::with(&stage.nats.url(), keys, crate::gateway::principals).await;
+    let gateway = Gateway::with(&test_env.nats.url(), keys, crate::gateway::principals).await;
     let location = gateway.post(&ping("waited")).await.json()["location"].as_str().unwrap().to_owned();
     let path = format!("{location}/events");
     let (one, two) = (gateway.live(&path, None).await, gateway.live(&path, None).await);

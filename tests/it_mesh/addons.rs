@@ -136,7 +136,7 @@ async fn the_prometheus_of_the_tests_is_the_one_that_is_installed() {
 }
 
 #[tokio::test]
-async fn grafana_asks_the_prometheus_that_is_named() {
+async fn grafana_uses_the_named_prometheus() {
     let space = unique("addon-named");
     let (cx, _) = context(&space, 1);
     let named = "https://metrics.example:8443/prometheus";
@@ -148,7 +148,7 @@ async fn grafana_asks_the_prometheus_that_is_named() {
 
 /// Prometheus' own engine answers the panels' queries from what proxies and istiod report, and accepts all of them.
 #[tokio::test]
-async fn grafanas_panels_show_what_happens() {
+async fn grafana_panels_show_data() {
     let space = unique("addon-panels");
     let (cx, _) = context(&space, 1);
     let files = files(&cx, &space, json!({"addon": "grafana"})).await;

@@ -5,7 +5,7 @@ use crate::mesh_settings;
 use crate::mesh_target;
 use crate::support;
 
-use mesh_target::{Mesh, changes, minimal, parts};
+use mesh_target::{MeshEnv, changes, minimal, parts};
 use sailhand::error::Classify;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn ambient_comes_with_the_parts_of_its_nodes_and_the_gateway_api() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let ambient = json!({"version": "1.30.3", "profile": "ambient", "gateway_api": support::gateway_api::definitions(), "wait": "2m"});
     let (changed, report) = mesh.done("mesh.install", ambient.clone()).await;
     assert!(changed);
@@ -56,13 +56,13 @@ fn shop(proxy: &str) -> Value {
 }
 
 #[tokio::test]
-async fn in_place_the_proxies_follow_or_are_told_of() {
+async fn in_place_upgrade_updates_or_reports_proxies() {
     if support::charts::are_missing() {
         return;
     }
     let charts = support::charts::one_minor_apart();
     let source = charts.path().to_string_lossy().into_owned();
-    let mesh = Mesh::with(sailhand::config::Charts { source, ..mesh_settings::settings() }).await;
+    let mesh = MeshEnv::with(sailhand::config::Charts { source, ..mesh_settings::settings() }).await;
     mesh.done("mesh.install", minimal("1.28.10")).await;
     let labels = json!({"istio-injection": "enabled"});
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}});

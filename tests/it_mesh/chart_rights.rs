@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::eventually::eventually;
-use crate::support::plane::Plane;
+use crate::support::own_control_plane::ControlPlane;
 use crate::support::tools::program;
 
 /// Requests that lead to the rights of others, or destroy data; each with the switches that permit it in any namespace.
@@ -61,14 +61,14 @@ fn run(mut command: Command) -> Output {
     command.output().unwrap()
 }
 
-fn kubectl(plane: &Plane, args: &[&str]) -> Output {
+fn kubectl(plane: &ControlPlane, args: &[&str]) -> Output {
     let mut command = Command::new(program("kubectl", "KUBECTL_BIN"));
     command.arg("--kubeconfig").arg(plane.kubeconfig()).args(args);
     run(command)
 }
 
 /// Applies the chart's roles in a namespace of their own, and waits until the API server uses them.
-async fn install(plane: &Plane, namespace: &str, values: &[String]) {
+async fn install(plane: &ControlPlane, namespace: &str, values: &[String]) {
     kubectl(plane, &["create", "namespace", namespace]);
     let mut command = Command::new(program("helm", "HELM_BIN"));
     command.args(["template", "sailhand", "deploy/helm/sailhand", "--namespace", namespace]);
@@ -89,7 +89,7 @@ async fn install(plane: &Plane, namespace: &str, values: &[String]) {
 }
 
 /// Asks by a `SubjectAccessReview`: `kubectl auth can-i` needs the CRD of a kind.
-fn can(plane: &Plane, account: &str, verb: &str, resource: &str, namespace: &str) -> bool {
+fn can(plane: &ControlPlane, account: &str, verb: &str, resource: &str, namespace: &str) -> bool {
     let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let review = json!({
@@ -106,14 +106,14 @@ fn can(plane: &Plane, account: &str, verb: &str, resource: &str, namespace: &str
     answer.stdout == b"true"
 }
 
-fn sensitive(plane: &Plane, account: &str, namespace: &str) -> Vec<String> {
+fn sensitive(plane: &ControlPlane, account: &str, namespace: &str) -> Vec<String> {
     let permitted = SENSITIVE.iter().filter(|(verb, resource, _)| can(plane, account, verb, resource, namespace));
     permitted.map(|(verb, resource, _)| format!("{verb} {resource}")).collect()
 }
 
 #[tokio::test]
-async fn default_values_and_each_switch_permit_only_what_their_verbs_need() {
-    let plane = Plane::start().await;
+async fn defaults_and_switches_grant_exactly_the_permissions_of_their_verbs() {
+    let plane = ControlPlane::start().await;
     let defaults = "sailhand-defaults";
     install(&plane, defaults, &[]).await;
     assert_eq!(sensitive(&plane, defaults, "kube-system"), [""; 0], "the default values");
@@ -129,7 +129,7 @@ async fn default_values_and_each_switch_permit_only_what_their_verbs_need() {
 
 #[tokio::test]
 async fn list_of_namespaces_confines_the_writes_of_samples_traffic_policies_addons_and_rules() {
-    let plane = Plane::start().await;
+    let plane = ControlPlane::start().await;
     kubectl(&plane, &["create", "namespace", "shop"]);
     let mut values = vec!["rbac.namespaces={shop}".to_owned()];
     values.extend(["samples", "traffic", "policies", "addons"].map(|switch| format!("clusterRole.{switch}=true")));

@@ -85,7 +85,7 @@ fn release() -> Release {
 }
 
 #[tokio::test]
-async fn a_repository_is_asked_once_and_its_digests_hold() {
+async fn repository_index_is_fetched_once_and_digests_are_checked() {
     if charts::are_missing() {
         return;
     }
@@ -111,7 +111,7 @@ async fn a_repository_is_asked_once_and_its_digests_hold() {
 }
 
 #[tokio::test]
-async fn a_chart_that_is_not_what_was_promised_is_not_used() {
+async fn chart_with_another_digest_is_refused() {
     if charts::are_missing() {
         return;
     }
@@ -184,7 +184,7 @@ impl Drop for Registry {
 }
 
 #[tokio::test]
-async fn a_registry_serves_what_helm_has_pushed() {
+async fn chart_pushed_by_helm_is_fetched_from_a_registry() {
     if charts::are_missing() {
         return;
     }
@@ -208,7 +208,7 @@ async fn a_registry_serves_what_helm_has_pushed() {
 }
 
 #[tokio::test]
-async fn helm_is_bounded_in_time_and_says_what_is_wrong() {
+async fn helm_times_out_and_its_errors_are_reported() {
     if charts::are_missing() {
         return;
     }

@@ -222,18 +222,18 @@ async fn no_credential_is_in_a_report_an_error_a_step_the_log_or_an_object() {
     let mut all = Vec::new();
     for name in ["good", "basic", "refusing", "hostile", "gone"] {
         let named = json!({"connection": name});
-        all.push(told(Check, &cx, named.clone()).await);
-        all.push(told(Promql, &cx, json!({"connection": name, "query": "up"})).await);
-        all.push(told(Query, &cx, json!({"connection": name, "of": {"mesh": {}}})).await);
+        all.push(reported(Check, &cx, named.clone()).await);
+        all.push(reported(Promql, &cx, json!({"connection": name, "query": "up"})).await);
+        all.push(reported(Query, &cx, json!({"connection": name, "of": {"mesh": {}}})).await);
     }
-    all.push(told(Discover, &cx, json!({"ask": false})).await);
+    all.push(reported(Discover, &cx, json!({"ask": false})).await);
     let boards = json!({"grafana": "central", "prometheus": "good", "dashboards": ["mesh"]});
-    all.push(told(Apply, &cx, boards).await);
+    all.push(reported(Apply, &cx, boards).await);
     let cluster = cx.cluster().await.unwrap();
     let maps = cluster.kind("v1", "ConfigMap").await.unwrap().unwrap();
     cluster.list(&maps, Some(&format!("{space}-inventory")), None, |map| all.push(map.to_string())).await.unwrap();
-    all.push(told(Remove, &cx, json!({"grafana": "central"})).await);
-    all.push(steps.told().iter().map(|step| step.message.clone()).collect());
+    all.push(reported(Remove, &cx, json!({"grafana": "central"})).await);
+    all.push(steps.reported().iter().map(|step| step.message.clone()).collect());
     all.push(String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned());
     let text = all.join("\n");
     assert!(text.len() > 10_000 && text.contains("Service") || text.contains("connection good"), "something was said");

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::mesh_target::Mesh;
+use crate::mesh_target::MeshEnv;
 use crate::permissions::{account, grant, kubectl, refused};
 use crate::support::api_proxy::{ApiProxy, Record};
 use crate::support::operator_crds;
@@ -21,7 +21,7 @@ fn store(path: &str, query: &str, has_istio: bool) -> String {
 }
 
 /// A Service and its pod. The API servers of tests reach no pod: the proxy before them answers for the stores.
-fn publish(mesh: &Mesh, name: &str, labels: &Value, containers: &Value) {
+fn publish(mesh: &MeshEnv, name: &str, labels: &Value, containers: &Value) {
     let mut labels = labels.clone();
     labels["run"] = json!(name);
     let metadata = json!({"name": name, "namespace": "monitoring", "labels": labels});
@@ -38,7 +38,7 @@ fn publish(mesh: &Mesh, name: &str, labels: &Value, containers: &Value) {
 }
 
 /// The worker has the rights of the chart's account, and the stores answer.
-async fn work_before_stores(mesh: &mut Mesh) -> ApiProxy {
+async fn work_before_stores(mesh: &mut MeshEnv) -> ApiProxy {
     let proxy = ApiProxy::start("account", &account(mesh), Record::default()).await;
     proxy.answer(|path, query| {
         let of = |name: &str| path.contains(&format!("/services/{name}:9090/proxy/"));
@@ -54,8 +54,8 @@ async fn work_before_stores(mesh: &mut Mesh) -> ApiProxy {
 }
 
 #[tokio::test]
-async fn connections_scrapes_and_dashboards_need_what_their_switches_give() {
-    let mut mesh = Mesh::start().await;
+async fn connections_scrapes_and_dashboards_work_with_the_permissions_of_their_switches() {
+    let mut mesh = MeshEnv::start().await;
     for space in ["sailhand", "monitoring", "shop"] {
         kubectl(&mesh, &["create", "namespace", space], None);
     }

@@ -94,7 +94,7 @@ pub fn scraping(address: &str, folder: &std::path::Path) -> Prometheus {
 }
 
 #[tokio::test]
-async fn golden_signals_of_a_real_prometheus_match_what_the_proxies_served() {
+async fn golden_signals_of_a_real_prometheus_match_the_served_requests() {
     let scrapes = AtomicU64::new(0);
     let address = serve(move |request| request.starts_with("/metrics").then(|| (200, proxies(&scrapes))));
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ async fn a_store_without_istio_is_explained() {
 }
 
 #[tokio::test]
-async fn agents_and_other_programs_are_told_from_stores() {
+async fn agents_and_other_programs_are_distinguished_from_stores() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.yml");
     std::fs::write(&path, "{}").unwrap();
@@ -250,7 +250,7 @@ impl RecordedEvents {
 }
 
 #[tokio::test]
-async fn watch_publishes_what_comes_and_goes_and_nothing_for_a_moments_absence() {
+async fn watch_publishes_new_and_lost_servers_but_no_short_absence() {
     let space = unique("watch");
     let mut cx = with_connections(&space, BTreeMap::new());
     let recorded = Arc::new(RecordedEvents::default());

@@ -31,7 +31,7 @@ fn target(test: &str, grafana: &Grafana, credentials: Credentials) -> TaskContex
     with_connections(&unique(test), connections)
 }
 
-async fn stage(test: &str) -> (Grafana, TaskContext) {
+async fn start_grafana(test: &str) -> (Grafana, TaskContext) {
     let grafana = Grafana::start().await;
     let cx = target(test, &grafana, Credentials::default());
     (grafana, cx)
@@ -56,8 +56,8 @@ fn uids(grafana: &Grafana) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_second_run_writes_nothing_and_a_removal_takes_exactly_what_was_made() {
-    let (grafana, cx) = stage("boards").await;
+async fn second_run_writes_nothing_and_removal_deletes_exactly_the_created_objects() {
+    let (grafana, cx) = start_grafana("boards").await;
     let (changed, dry) = apply(&cx, json!({"dry_run": true})).await.unwrap();
     assert!(!changed && dry.items.len() == 7 && grafana.writes().is_empty(), "{dry:?}");
 
@@ -110,7 +110,7 @@ async fn a_second_run_writes_nothing_and_a_removal_takes_exactly_what_was_made()
 
 #[tokio::test]
 async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten() {
-    let (grafana, cx) = stage("owners").await;
+    let (grafana, cx) = start_grafana("owners").await;
     apply(&cx, json!({})).await.unwrap();
     let uid = uids(&grafana).into_iter().find(|uid| uid.contains("mesh")).unwrap();
     grafana.edit(&uid);
@@ -134,7 +134,7 @@ async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten() {
     );
 
     // Another target has no record of the items that have its uids.
-    let other = stage("other").await;
+    let other = start_grafana("other").await;
     *other.0.state.lock().unwrap() = std::mem::take(&mut *grafana.state.lock().unwrap());
     assert_eq!(code(&other.1, json!({})).await, Code::SH3509);
     for one in other.0.state.lock().unwrap().dashboards.values_mut() {
@@ -149,7 +149,7 @@ async fn edited_foreign_and_provisioned_dashboards_are_not_overwritten() {
 
 #[tokio::test]
 async fn lost_answers_and_lost_storage_are_made_good_by_the_next_run() {
-    let (grafana, cx) = stage("faults").await;
+    let (grafana, cx) = start_grafana("faults").await;
     let mut runs = 0;
     grafana.state.lock().unwrap().lose_answers = 3;
     while let Err(error) = apply(&cx, json!({})).await {
@@ -175,7 +175,7 @@ async fn lost_answers_and_lost_storage_are_made_good_by_the_next_run() {
 
 #[tokio::test]
 async fn missing_permissions_and_other_programs_are_named() {
-    let (grafana, cx) = stage("rights").await;
+    let (grafana, cx) = start_grafana("rights").await;
     grafana.state.lock().unwrap().read_only = true;
     let error = apply(&cx, json!({})).await.unwrap_err();
     assert_eq!(error.code(), Code::SH3503);
@@ -203,7 +203,7 @@ async fn missing_permissions_and_other_programs_are_named() {
 /// Two workers can run at the same time when one has lost its lease and does not know yet.
 #[tokio::test]
 async fn concurrent_runs_make_each_dashboard_once() {
-    let (grafana, cx) = stage("crowd").await;
+    let (grafana, cx) = start_grafana("crowd").await;
     let runs = (0..20).map(|_| apply(&cx, json!({"dashboards": ["mesh"]})));
     let done = futures::future::join_all(runs).await;
     assert!(done.iter().any(Result::is_ok), "{done:?}");

@@ -134,7 +134,7 @@ async fn healthy_canary_gets_all_traffic_and_a_second_run_writes_nothing() {
 }
 
 #[tokio::test]
-async fn canary_with_errors_is_stopped_and_traffic_goes_back() {
+async fn canary_with_errors_is_stopped_and_traffic_is_restored() {
     let scene = scene("gate-bad", 20).await;
     let failure = scene.apply(&scene.cx).await.unwrap_err();
     assert_eq!((failure.error.code(), failure.error.class()), (Code::SH3517, Class::Terminal), "{}", failure.error);
@@ -178,7 +178,7 @@ async fn eventually_weight(scene: &Scene, weight: u64) {
 }
 
 #[tokio::test]
-async fn cancelled_change_goes_back() {
+async fn cancelled_change_is_rolled_back() {
     let scene = scene("gate-cancel", 0).await;
     let cancel = async {
         eventually_weight(&scene, 50).await;

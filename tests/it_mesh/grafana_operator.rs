@@ -57,7 +57,7 @@ fn install() {
 }
 
 #[tokio::test]
-async fn the_operator_gets_resources_that_its_schema_takes_and_a_second_run_writes_nothing() {
+async fn operator_resources_match_its_schema_and_a_second_run_writes_nothing() {
     install();
     let space = unique("grafana-cr");
     let cx = with_connections(&space, one("mesh", "prometheus.example"));

@@ -6,13 +6,13 @@ use crate::support;
 
 use std::time::Duration;
 
-use mesh_target::{Mesh, changes, minimal, parts};
+use mesh_target::{MeshEnv, changes, minimal, parts};
 use sailhand::error::Classify;
 use serde_json::{Value, json};
 use support::eventually::eventually;
 
 /// Until istiod has raised the policy of every validator.
-async fn raised(mesh: &Mesh) -> Vec<Value> {
+async fn raised(mesh: &MeshEnv) -> Vec<Value> {
     eventually("every validator says Fail", Duration::from_secs(20), async || {
         let all = mesh.list("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration").await;
         all.iter().all(|one| one["webhooks"][0]["failurePolicy"] == "Fail").then_some(all)
@@ -25,14 +25,14 @@ async fn a_mesh_is_installed_in_order_and_the_second_run_writes_nothing() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let (cx, steps) = mesh.context();
     let first = mesh.registry.get("mesh.install").unwrap().run(&cx, minimal("1.30.3")).await.unwrap();
     let (changed, report) = first.into_parts();
     assert!(changed);
     assert_eq!(parts(&report), ["istio-base", "istiod-default"]);
     assert!(report["parts"].as_array().unwrap().iter().all(|part| part["ready"] == true), "{report:#}");
-    assert!(steps.say("apply", "base") && steps.say("wait", "istiod default"), "{:?}", steps.told());
+    assert!(steps.contain("apply", "base") && steps.contain("wait", "istiod default"), "{:?}", steps.reported());
 
     let crds = mesh.list("apiextensions.k8s.io/v1", "CustomResourceDefinition").await;
     assert_eq!(crds.len(), 15);
@@ -62,11 +62,11 @@ async fn a_mesh_is_installed_in_order_and_the_second_run_writes_nothing() {
 }
 
 #[tokio::test]
-async fn drift_is_mended_and_what_belongs_to_others_stays() {
+async fn drift_is_corrected_and_fields_of_others_remain() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     mesh.done("mesh.install", minimal("1.30.3")).await;
     raised(&mesh).await;
     // Somebody changes what is ours ...
@@ -109,11 +109,11 @@ async fn drift_is_mended_and_what_belongs_to_others_stays() {
 }
 
 #[tokio::test]
-async fn what_cut_an_installation_short_is_mended_by_the_next_run() {
+async fn interrupted_installation_is_completed_by_the_next_run() {
     if support::charts::are_missing() {
         return;
     }
-    let mut mesh = Mesh::start().await;
+    let mut mesh = MeshEnv::start().await;
     mesh.without_istiod();
     // The control plane never comes up: the part fails, and the result says which and why.
     let mut params = minimal("1.30.3");
@@ -137,11 +137,11 @@ async fn what_cut_an_installation_short_is_mended_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn what_cannot_work_is_refused_before_anything_is_written() {
+async fn impossible_changes_are_refused_before_the_first_write() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let before = mesh.versions().await;
     let table = [
         (json!({"version": "1.24.6"}), "SH3205", "1.28 to 1.31"),

@@ -4,7 +4,7 @@
 use crate::mesh_target;
 use crate::support;
 
-use mesh_target::{Mesh, changes, minimal, parts};
+use mesh_target::{MeshEnv, changes, minimal, parts};
 use sailhand::error::Classify;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn shop(revision: &str) -> Value {
     })
 }
 
-async fn code(mesh: &Mesh, verb: &str, params: Value) -> (String, String) {
+async fn code(mesh: &MeshEnv, verb: &str, params: Value) -> (String, String) {
     let failure = mesh.run(verb, params).await.unwrap_err();
     (failure.error.code().to_string(), failure.error.to_string())
 }
@@ -36,7 +36,7 @@ async fn a_mesh_moves_to_a_revision_stage_by_stage_and_back() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     mesh.done("mesh.install", minimal("1.28.10")).await;
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}});
     mesh.write("somebody", &space).await;
@@ -104,11 +104,11 @@ async fn a_mesh_moves_to_a_revision_stage_by_stage_and_back() {
 }
 
 #[tokio::test]
-async fn a_canary_goes_back_and_a_mesh_goes_away() {
+async fn canary_is_rolled_back_and_mesh_is_removed() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     mesh.done("mesh.install", minimal("1.28.10")).await;
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}});
     mesh.write("somebody", &space).await;
@@ -169,7 +169,7 @@ async fn pods_of_a_workload_that_is_gone_hold_no_mesh() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     mesh.done("mesh.install", minimal("1.30.3")).await;
     let apply = json!({
         "name": "shop", "namespace": "shop", "create_namespace": true, "wait": "30s",
@@ -191,11 +191,11 @@ async fn pods_of_a_workload_that_is_gone_hold_no_mesh() {
 }
 
 #[tokio::test]
-async fn what_helm_has_installed_is_known_refused_and_taken_over_on_request() {
+async fn helm_installations_are_refused_and_taken_over_on_request() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let (_, before) = mesh.done("mesh.precheck", minimal_check()).await;
     assert_eq!(before["ready"], true, "{before:#}");
     let helm = |release: &str, chart: &str| {
@@ -239,11 +239,11 @@ fn minimal_check() -> Value {
 }
 
 #[tokio::test]
-async fn what_istioctl_has_installed_is_known() {
+async fn istioctl_installations_are_recognized() {
     if support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let output = std::process::Command::new(support::tools::program("istioctl", "ISTIOCTL_BIN"))
         .args([
             "install",

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kube::config::Kubeconfig;
-use mesh_target::{Mesh, changes, minimal};
+use mesh_target::{MeshEnv, changes, minimal};
 use sailhand::error::Classify;
 use serde_json::{Value, json};
 use support::eventually::eventually;
@@ -29,14 +29,14 @@ fn output(mut command: Command, input: Option<&[u8]>) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub fn kubectl(mesh: &Mesh, args: &[&str], input: Option<&str>) -> String {
+pub fn kubectl(mesh: &MeshEnv, args: &[&str], input: Option<&str>) -> String {
     let mut command = Command::new(program("kubectl", "KUBECTL_BIN"));
     command.arg("--kubeconfig").arg(mesh.plane.kubeconfig()).args(args);
     output(command, input.map(str::as_bytes))
 }
 
 /// The chart's roles with these switches on; done when the API server knows.
-pub async fn grant(mesh: &Mesh, switches: &str, proof: [&str; 2]) {
+pub async fn grant(mesh: &MeshEnv, switches: &str, proof: [&str; 2]) {
     let mut command = Command::new(program("helm", "HELM_BIN"));
     command.args(["template", "sailhand", "deploy/helm/sailhand", "--namespace", "sailhand", "--set", switches]);
     command.args(["--set", "podDisruptionBudget.create=false,networkPolicy.create=false,replicas=0"]);
@@ -51,7 +51,7 @@ pub async fn grant(mesh: &Mesh, switches: &str, proof: [&str; 2]) {
 }
 
 /// The kubeconfig of the chart's service account.
-pub fn account(mesh: &Mesh) -> PathBuf {
+pub fn account(mesh: &MeshEnv) -> PathBuf {
     let token = kubectl(mesh, &["create", "token", "sailhand", "--namespace", "sailhand"], None);
     let mut config = serde_json::to_value(Kubeconfig::read_from(mesh.plane.kubeconfig()).unwrap()).unwrap();
     config["users"][0]["user"] = json!({ "token": token.trim() });
@@ -60,17 +60,17 @@ pub fn account(mesh: &Mesh) -> PathBuf {
     path
 }
 
-pub async fn refused(mesh: &Mesh, verb: &str, params: Value) -> String {
+pub async fn refused(mesh: &MeshEnv, verb: &str, params: Value) -> String {
     let failure = mesh.run(verb, params).await.unwrap_err();
     format!("{} {} {:?}", failure.error.code(), failure.error, failure.report)
 }
 
 #[tokio::test]
-async fn the_charts_switches_are_what_their_verbs_need() {
+async fn chart_switches_match_the_permissions_of_their_verbs() {
     if support::charts::are_missing() {
         return;
     }
-    let mut mesh = Mesh::start().await;
+    let mut mesh = MeshEnv::start().await;
     kubectl(&mesh, &["create", "namespace", "sailhand"], None);
     kubectl(&mesh, &["create", "serviceaccount", "sailhand", "--namespace", "sailhand"], None);
     grant(&mesh, "clusterRole.mesh=false", ["list", "namespaces"]).await;
@@ -104,7 +104,7 @@ async fn addons_need_no_right_to_grant_more_than_they_read() {
     if support::charts::are_missing() {
         return;
     }
-    let mut mesh = Mesh::start().await;
+    let mut mesh = MeshEnv::start().await;
     kubectl(&mesh, &["create", "namespace", "sailhand"], None);
     kubectl(&mesh, &["create", "serviceaccount", "sailhand", "--namespace", "sailhand"], None);
     grant(&mesh, "clusterRole.addons=false", ["list", "namespaces"]).await;
@@ -124,8 +124,8 @@ async fn addons_need_no_right_to_grant_more_than_they_read() {
 }
 
 #[tokio::test]
-async fn the_analysis_reads_what_its_switch_gives_and_secrets_by_another() {
-    let mut mesh = Mesh::start().await;
+async fn analysis_permissions_need_one_switch_and_secrets_another() {
+    let mut mesh = MeshEnv::start().await;
     kubectl(&mesh, &["create", "namespace", "sailhand"], None);
     kubectl(&mesh, &["create", "serviceaccount", "sailhand", "--namespace", "sailhand"], None);
     grant(&mesh, "clusterRole.analysis=false", ["list", "namespaces"]).await;

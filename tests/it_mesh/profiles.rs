@@ -104,7 +104,7 @@ async fn every_profile_of_every_version_renders() {
 
 /// Values as Istio's installation guides and issues have them.
 #[tokio::test]
-async fn the_values_that_people_give_are_known_to_the_charts_and_a_slip_is_told() {
+async fn common_chart_values_are_known_and_misspelled_ones_are_reported() {
     if support::charts::are_missing() {
         return;
     }
@@ -183,7 +183,7 @@ async fn a_chart_is_rendered_as_helm_itself_does() {
 }
 
 #[tokio::test]
-async fn a_profile_has_what_istioctl_installs_but_for_what_is_explained() {
+async fn profile_equals_istioctl_except_for_explained_differences() {
     if support::charts::are_missing() {
         return;
     }

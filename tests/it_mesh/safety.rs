@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::mesh_target::{Mesh, changes, minimal, parts};
+use crate::mesh_target::{MeshEnv, changes, minimal, parts};
 use crate::support::eventually::eventually;
 use crate::support::tools;
 use sailhand::error::Classify;
@@ -13,20 +13,20 @@ use serde_json::{Value, json};
 const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 const VALIDATING: &str = "ValidatingWebhookConfiguration";
 
-fn kubectl(mesh: &Mesh, args: &[&str]) {
+fn kubectl(mesh: &MeshEnv, args: &[&str]) {
     let mut command = Command::new(tools::program("kubectl", "KUBECTL_BIN"));
     let output = command.arg("--kubeconfig").arg(mesh.plane.kubeconfig()).args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-async fn refused(mesh: &Mesh, verb: &str, params: Value) -> (String, String) {
+async fn refused(mesh: &MeshEnv, verb: &str, params: Value) -> (String, String) {
     let failure = mesh.run(verb, params).await.unwrap_err();
     let report = failure.report.map(|outcome| outcome.into_parts().1).unwrap_or_default();
     (failure.error.code().to_string(), format!("{} {report}", failure.error))
 }
 
 /// The Service that a validating webhook calls; `None` when there is no such configuration.
-async fn called(mesh: &Mesh, name: &str) -> Option<Value> {
+async fn called(mesh: &MeshEnv, name: &str) -> Option<Value> {
     let found = mesh.get(ADMISSION, VALIDATING, None, name).await?;
     Some(found["webhooks"][0]["clientConfig"]["service"]["name"].clone())
 }
@@ -103,7 +103,7 @@ async fn default_validator_never_calls_a_removed_revision() {
     if crate::support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     mesh.done("mesh.install", revision("one")).await;
     mesh.done("mesh.install", revision("two")).await;
     let raised = async || {
@@ -153,7 +153,7 @@ async fn leftover_validators_are_named_before_anything_is_written() {
     if crate::support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     mesh.write("istioctl", &dead_validator("istio-validator-old-mesh")).await;
     mesh.write("istioctl", &dead_validator("istiod-default-validator")).await;
     let before = mesh.versions().await;
@@ -182,7 +182,7 @@ async fn a_smaller_profile_deletes_components_only_with_consent() {
     if crate::support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let gateways = json!([{"name": "edge", "values": {"service": {"type": "ClusterIP"}}}]);
     mesh.done("mesh.install", json!({"version": "1.30.3", "gateways": gateways, "wait": "0s"})).await;
     let edge = async || mesh.get("apps/v1", "Deployment", Some("istio-system"), "edge").await;
@@ -208,7 +208,7 @@ async fn values_that_make_invalid_objects_are_refused_before_anything_is_written
     if crate::support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let before = mesh.versions().await;
     for values in [
         json!({"pilot": {"resources": {"requests": {"cpu": "much"}}}}),
@@ -298,7 +298,7 @@ async fn an_installation_succeeds_where_precheck_is_ready() {
     if crate::support::charts::are_missing() {
         return;
     }
-    let mesh = Mesh::start().await;
+    let mesh = MeshEnv::start().await;
     let all = leftovers();
     let mut ready = BTreeSet::new();
     for (title, objects) in &all {

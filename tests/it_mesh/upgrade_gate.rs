@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::connections::{one, scraping};
-use crate::mesh_target::{Mesh, minimal};
+use crate::mesh_target::{MeshEnv, minimal};
 use crate::support;
 use crate::support::eventually::eventually;
 use crate::support::prometheus::{Prometheus, serve};
@@ -123,7 +123,7 @@ async fn scene() -> Scene {
     let mut other = connections["mesh"].clone();
     other.scope.insert("cluster".to_owned(), "other".to_owned());
     connections.insert("other".to_owned(), other);
-    let mesh = Mesh::with_connections(connections).await;
+    let mesh = MeshEnv::with_connections(connections).await;
     mesh.done("mesh.install", minimal("1.28.10")).await;
     let labels = json!({"istio-injection": "enabled"});
     let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}});

@@ -120,7 +120,7 @@ impl Honest {
     }
 }
 
-struct World {
+struct SimulatedEnv {
     bus: MemoryBus,
     clock: Clock,
     effects: Effects,
@@ -131,7 +131,7 @@ struct World {
     own: BTreeSet<String>,
 }
 
-impl World {
+impl SimulatedEnv {
     fn new(seed: u64) -> Self {
         let (bus, clock) = simulation::bus();
         let (effects, random) = (Effects::default(), SmallRng::seed_from_u64(seed));
@@ -362,29 +362,29 @@ impl World {
 }
 
 async fn play(seed: u64) {
-    let mut world = World::new(seed);
+    let mut test_env = SimulatedEnv::new(seed);
     let stop = CancellationToken::new();
     for name in ["w0", "w1"] {
-        world.start_worker(name, stop.clone());
+        test_env.start_worker(name, stop.clone());
     }
-    for _ in 0..world.random.random_range(5..15) {
-        for _ in 0..world.random.random_range(0..3) {
-            world.honest_command();
+    for _ in 0..test_env.random.random_range(5..15) {
+        for _ in 0..test_env.random.random_range(0..3) {
+            test_env.honest_command();
         }
-        for _ in 0..world.random.random_range(1..4) {
-            world.attack().await;
+        for _ in 0..test_env.random.random_range(1..4) {
+            test_env.attack().await;
         }
-        let pause = world.random.random_range(0..10_000);
+        let pause = test_env.random.random_range(0..10_000);
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        world.have_ended();
+        test_env.have_ended();
     }
     let last = Instant::now();
-    while !world.have_ended() || world.bus.queued() > 0 {
-        assert!(last.elapsed() < 2 * AT_LAST, "{} messages are left", world.bus.queued());
+    while !test_env.have_ended() || test_env.bus.queued() > 0 {
+        assert!(last.elapsed() < 2 * AT_LAST, "{} messages are left", test_env.bus.queued());
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
     stop.cancel();
-    world.check();
+    test_env.check();
 }
 
 proptest! {

@@ -108,7 +108,7 @@ impl Task for Write {
     }
 }
 
-pub(crate) struct World {
+pub(crate) struct SimulatedEnv {
     pub bus: MemoryBus,
     pub clock: Clock,
     runs: Arc<Mutex<Vec<String>>>,
@@ -117,11 +117,11 @@ pub(crate) struct World {
     stop: CancellationToken,
 }
 
-impl World {
+impl SimulatedEnv {
     pub fn new() -> Self {
-        let world = Self::without_worker();
-        world.start_worker("w");
-        world
+        let test_env = Self::without_worker();
+        test_env.start_worker("w");
+        test_env
     }
 
     fn without_worker() -> Self {
@@ -195,7 +195,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for SimulatedEnv {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -203,142 +203,142 @@ impl Drop for World {
 
 #[tokio::test(start_paused = true)]
 async fn ping_with_the_id_of_a_waiting_command_does_not_answer_for_it() {
-    let world = World::new();
-    world.bus.control().set_paused("dev", true);
-    let write = world.draft("test.write", json!({"value": "a"}));
-    let command = world.send("dev", &write);
-    world.is_bound(&command).await;
-    world.send("dev", &CommandDraft { verb: "ping".to_owned(), params: json!({}), ..write.clone() });
-    world.dead_letters(&["SH1019"]).await;
-    assert_eq!(world.bus.results().len(), 0);
-    let (record, _) = world.bus.attempts(&RecordKey::command(&command)).await.unwrap();
-    assert_eq!((record.begun, record.crashed), (0, 0));
-    world.bus.control().set_paused("dev", false);
-    let (ty, result) = world.result(&command).await;
+    let test_env = SimulatedEnv::new();
+    test_env.bus.control().set_paused("dev", true);
+    let write = test_env.draft("test.write", json!({"value": "a"}));
+    let command = test_env.send("dev", &write);
+    test_env.is_bound(&command).await;
+    test_env.send("dev", &CommandDraft { verb: "ping".to_owned(), params: json!({}), ..write.clone() });
+    test_env.dead_letters(&["SH1019"]).await;
+    assert_eq!(test_env.bus.results().len(), 0);
+    let (record, _) = test_env.bus.attempts(&RecordKey::command(&command)).await.unwrap();
+    assert_eq!((record.attempts, record.crashes), (0, 0));
+    test_env.bus.control().set_paused("dev", false);
+    let (ty, result) = test_env.result(&command).await;
     assert_eq!((ty.as_str(), result.outcome), ("io.meshery.istio.result.test.write.v1", Ended::Succeeded));
-    assert_eq!(world.runs(), ["dev a"]);
-    world.is_empty().await;
+    assert_eq!(test_env.runs(), ["dev a"]);
+    test_env.is_empty().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn reused_id_does_not_touch_a_command_between_attempts() {
-    let world = World::new();
-    let write = world.draft("test.write", json!({"value": "a", "failures": 4}));
-    let command = world.send("dev", &write);
-    eventually("it has failed once", WITHIN, async || (world.runs().len() == 1).then_some(())).await;
+    let test_env = SimulatedEnv::new();
+    let write = test_env.draft("test.write", json!({"value": "a", "failures": 4}));
+    let command = test_env.send("dev", &write);
+    eventually("it has failed once", WITHIN, async || (test_env.runs().len() == 1).then_some(())).await;
     let other = [
         CommandDraft { verb: "ping".to_owned(), params: json!({}), ..write.clone() },
         CommandDraft { params: json!({"value": "b"}), ..write.clone() },
         CommandDraft { params: json!({"valve": "malformed"}), ..write.clone() },
-        CommandDraft { expiry: Some(world.clock.now()), params: json!({"value": "c"}), ..write.clone() },
+        CommandDraft { expiry: Some(test_env.clock.now()), params: json!({"value": "c"}), ..write.clone() },
     ];
     for draft in &other {
-        world.send("dev", draft);
+        test_env.send("dev", draft);
     }
-    world.dead_letters(&["SH1005", "SH1019", "SH1019", "SH1019"]).await;
-    let (_, result) = world.result(&command).await;
+    test_env.dead_letters(&["SH1005", "SH1019", "SH1019", "SH1019"]).await;
+    let (_, result) = test_env.result(&command).await;
     assert_eq!((result.outcome, result.attempts), (Ended::Succeeded, 5));
-    assert_eq!(world.runs(), vec!["dev a"; 5]);
-    world.is_empty().await;
+    assert_eq!(test_env.runs(), vec!["dev a"; 5]);
+    test_env.is_empty().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn other_parameters_under_the_id_of_an_ended_command_are_rejected_and_a_repeat_is_not() {
-    let world = World::new();
-    let write = world.draft("test.write", json!({"value": "a"}));
-    let command = world.send("dev", &write);
-    let first = world.result(&command).await;
-    world.send("dev", &write);
-    world.is_empty().await;
-    assert_eq!(world.bus.dead_letters().len(), 0, "a repeat is acknowledged");
-    world.send("dev", &CommandDraft { params: json!({"value": "b"}), ..write.clone() });
-    world.dead_letters(&["SH1019"]).await;
-    world.is_empty().await;
-    assert_eq!(world.result(&command).await, first);
-    assert_eq!(world.runs(), ["dev a"]);
-    let metrics = world.metrics.render();
+    let test_env = SimulatedEnv::new();
+    let write = test_env.draft("test.write", json!({"value": "a"}));
+    let command = test_env.send("dev", &write);
+    let first = test_env.result(&command).await;
+    test_env.send("dev", &write);
+    test_env.is_empty().await;
+    assert_eq!(test_env.bus.dead_letters().len(), 0, "a repeat is acknowledged");
+    test_env.send("dev", &CommandDraft { params: json!({"value": "b"}), ..write.clone() });
+    test_env.dead_letters(&["SH1019"]).await;
+    test_env.is_empty().await;
+    assert_eq!(test_env.result(&command).await, first);
+    assert_eq!(test_env.runs(), ["dev a"]);
+    let metrics = test_env.metrics.render();
     assert!(metrics.contains(r#"sailhand_rejected_messages_total{code="SH1019"} 1"#), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn same_event_on_two_targets_is_two_commands() {
-    let world = World::new();
-    world.bus.control().set_paused("prod", true);
-    let ping = world.draft("ping", json!({}));
-    let prod = world.send("prod", &ping);
-    world.is_bound(&prod).await;
-    let write = world.draft("test.write", json!({"value": "a", "failures": 1}));
-    let both = ["dev", "prod"].map(|target| world.send(target, &write));
-    let dev = world.send("dev", &ping);
-    assert_eq!(world.result(&dev).await.1.outcome, Ended::Succeeded);
-    assert_eq!(world.result(&both[0]).await.1.attempts, 2);
+    let test_env = SimulatedEnv::new();
+    test_env.bus.control().set_paused("prod", true);
+    let ping = test_env.draft("ping", json!({}));
+    let prod = test_env.send("prod", &ping);
+    test_env.is_bound(&prod).await;
+    let write = test_env.draft("test.write", json!({"value": "a", "failures": 1}));
+    let both = ["dev", "prod"].map(|target| test_env.send(target, &write));
+    let dev = test_env.send("dev", &ping);
+    assert_eq!(test_env.result(&dev).await.1.outcome, Ended::Succeeded);
+    assert_eq!(test_env.result(&both[0]).await.1.attempts, 2);
     // Longer than a ping may take from its first attempt on.
     tokio::time::sleep(Duration::from_mins(30)).await;
-    world.bus.control().set_paused("prod", false);
-    assert_eq!(world.result(&prod).await.1.outcome, Ended::Succeeded);
-    assert_eq!(world.result(&both[1]).await.1.attempts, 2);
-    world.is_empty().await;
-    assert_eq!(world.runs(), ["dev a", "dev a", "prod a", "prod a"]);
-    let results = world.bus.results();
+    test_env.bus.control().set_paused("prod", false);
+    assert_eq!(test_env.result(&prod).await.1.outcome, Ended::Succeeded);
+    assert_eq!(test_env.result(&both[1]).await.1.attempts, 2);
+    test_env.is_empty().await;
+    assert_eq!(test_env.runs(), ["dev a", "dev a", "prod a", "prod a"]);
+    let results = test_env.bus.results();
     let ids: BTreeSet<_> = results.values().map(|result| result.id().to_owned()).collect();
     assert_eq!((results.len(), ids.len()), (4, 4), "{ids:?}");
-    let (events, starts) = (world.bus.events(), "io.meshery.istio.event.started.v1");
+    let (events, starts) = (test_env.bus.events(), "io.meshery.istio.event.started.v1");
     assert_eq!(events.iter().filter(|event| event.ty() == starts).count(), 6, "one for each attempt");
 }
 
 #[tokio::test(start_paused = true)]
 async fn command_of_a_foreign_schedule_is_refused_without_a_result() {
-    let world = World::new();
-    let write = world.draft("test.write", json!({"value": "a"}));
+    let test_env = SimulatedEnv::new();
+    let write = test_env.draft("test.write", json!({"value": "a"}));
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let forged = vec![header("Nats-Scheduler", "istio.cmd.dev.ping"), header("Nats-Schedule-Next", "purge")];
-    world.send_with("prod", &write, forged.clone());
+    test_env.send_with("prod", &write, forged.clone());
     // A malformed one publishes nothing about a command either.
-    world.send_with("prod", &CommandDraft { params: json!({"valve": ""}), ..write.clone() }, forged);
-    world.dead_letters(&["SH1018", "SH1018"]).await;
-    world.is_empty().await;
-    assert_eq!((world.runs().len(), world.bus.results().len()), (0, 0));
+    test_env.send_with("prod", &CommandDraft { params: json!({"valve": ""}), ..write.clone() }, forged);
+    test_env.dead_letters(&["SH1018", "SH1018"]).await;
+    test_env.is_empty().await;
+    assert_eq!((test_env.runs().len(), test_env.bus.results().len()), (0, 0));
     // It has not bound the id either.
-    let command = world.send("prod", &write);
-    assert_eq!(world.result(&command).await.1.outcome, Ended::Succeeded);
-    let metrics = world.metrics.render();
+    let command = test_env.send("prod", &write);
+    assert_eq!(test_env.result(&command).await.1.outcome, Ended::Succeeded);
+    let metrics = test_env.metrics.render();
     assert!(metrics.contains(r#"sailhand_rejected_messages_total{code="SH1018"} 2"#), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn command_that_is_a_schedule_or_a_rollup_is_rejected() {
-    let world = World::new();
+    let test_env = SimulatedEnv::new();
     for name in ["Nats-Schedule", "Nats-Rollup"] {
-        let write = world.draft("test.write", json!({"value": "a"}));
-        let command = world.send_with("dev", &write, vec![(name.to_owned(), "sub".to_owned())]);
-        let (_, result) = world.result(&command).await;
+        let write = test_env.draft("test.write", json!({"value": "a"}));
+        let command = test_env.send_with("dev", &write, vec![(name.to_owned(), "sub".to_owned())]);
+        let (_, result) = test_env.result(&command).await;
         assert_eq!((result.outcome, result.error.unwrap().code.as_str()), (Ended::Rejected, "SH1018"), "{name}");
     }
-    world.is_empty().await;
-    assert_eq!(world.runs().len(), 0);
+    test_env.is_empty().await;
+    assert_eq!(test_env.runs().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn foreign_fence_ends_with_a_result_while_the_lease_is_held() {
-    let world = World::new();
-    let command = world.send("dev", &world.draft("test.write", json!({"value": "a", "fenced": true})));
-    let (_, result) = world.result(&command).await;
+    let test_env = SimulatedEnv::new();
+    let command = test_env.send("dev", &test_env.draft("test.write", json!({"value": "a", "fenced": true})));
+    let (_, result) = test_env.result(&command).await;
     assert_eq!((result.outcome, result.attempts), (Ended::Failed, 8));
     let problem = result.error.unwrap();
     assert_eq!(problem.code, "SH3015");
     assert!(problem.causes.iter().any(|cause| cause.contains("18446744073709551615")), "{problem:?}");
-    world.dead_letters(&["SH3015"]).await;
-    world.is_empty().await;
-    assert_eq!(world.runs().len(), 8);
+    test_env.dead_letters(&["SH3015"]).await;
+    test_env.is_empty().await;
+    assert_eq!(test_env.runs().len(), 8);
 }
 
 #[tokio::test(start_paused = true)]
-async fn result_lists_the_attempts_that_failed_and_what_each_wrote() {
-    let world = World::new();
+async fn result_lists_failed_attempts_with_their_writes() {
+    let test_env = SimulatedEnv::new();
     for (failures, outcome, earlier) in [(2, Ended::Succeeded, 2), (99, Ended::Failed, 7)] {
         let params = json!({"value": "a", "failures": failures});
-        let command = world.send("dev", &world.draft("test.write", params));
-        let (_, result) = world.result(&command).await;
+        let command = test_env.send("dev", &test_env.draft("test.write", params));
+        let (_, result) = test_env.result(&command).await;
         assert_eq!((result.outcome, result.earlier_attempts.len()), (outcome, earlier));
         for (number, attempt) in (1..).zip(&result.earlier_attempts) {
             assert_eq!((attempt.attempt, attempt.problem.code.as_str()), (number, "SH3009"));
@@ -350,32 +350,32 @@ async fn result_lists_the_attempts_that_failed_and_what_each_wrote() {
 
 #[tokio::test(start_paused = true)]
 async fn result_that_exceeds_the_size_limit_is_published_without_its_report() {
-    let world = World::new();
-    world.bus.limit_results(4096);
-    let large = world.send("dev", &world.draft("test.write", json!({"value": "large", "report_bytes": 8192})));
-    let small = world.send("dev", &world.draft("test.write", json!({"value": "small", "report_bytes": 16})));
-    let (_, result) = world.result(&large).await;
+    let test_env = SimulatedEnv::new();
+    test_env.bus.limit_results(4096);
+    let large = test_env.send("dev", &test_env.draft("test.write", json!({"value": "large", "report_bytes": 8192})));
+    let small = test_env.send("dev", &test_env.draft("test.write", json!({"value": "small", "report_bytes": 16})));
+    let (_, result) = test_env.result(&large).await;
     assert_eq!((result.outcome, result.attempts, result.changed), (Ended::Succeeded, 1, true));
     assert_eq!(result.report, None);
-    assert!(world.result(&small).await.1.report.is_some());
-    world.is_empty().await;
-    assert_eq!(world.runs().len(), 2, "neither ran again");
-    let metrics = world.metrics.render();
+    assert!(test_env.result(&small).await.1.report.is_some());
+    test_env.is_empty().await;
+    assert_eq!(test_env.runs().len(), 2, "neither ran again");
+    let metrics = test_env.metrics.render();
     assert!(metrics.contains(r#"sailhand_bus_errors_total{code="SH2011"} 1"#), "{metrics}");
 }
 
 /// A process that dies takes all its commands down with it, and only one of them was the cause.
 #[tokio::test(start_paused = true)]
 async fn long_command_survives_the_deaths_that_another_one_causes() {
-    let world = World::without_worker();
-    let mut link = world.start_worker("w0");
-    let long = world.send("dev", &world.draft("test.write", json!({"value": "long", "minutes": 60})));
-    let poison = world.send("dev", &world.draft("test.write", json!({"value": "poison", "minutes": 60})));
+    let test_env = SimulatedEnv::without_worker();
+    let mut link = test_env.start_worker("w0");
+    let long = test_env.send("dev", &test_env.draft("test.write", json!({"value": "long", "minutes": 60})));
+    let poison = test_env.send("dev", &test_env.draft("test.write", json!({"value": "poison", "minutes": 60})));
     let mut deaths = 0;
     loop {
-        let runs = || world.runs().iter().filter(|run| *run == "dev poison").count();
+        let runs = || test_env.runs().iter().filter(|run| *run == "dev poison").count();
         let ended = eventually("the poison runs or has ended", WITHIN, async || {
-            let has_ended = world.bus.results().contains_key(&poison);
+            let has_ended = test_env.bus.results().contains_key(&poison);
             (has_ended || runs() > deaths).then_some(has_ended)
         })
         .await;
@@ -384,51 +384,52 @@ async fn long_command_survives_the_deaths_that_another_one_causes() {
         }
         link.disconnect();
         deaths = runs();
-        link = world.start_worker(&format!("w{deaths}"));
+        link = test_env.start_worker(&format!("w{deaths}"));
     }
     assert_eq!(deaths, 3, "the first may be the other one's");
-    assert_eq!(world.result(&poison).await.1.error.unwrap().code, "SH1013");
-    assert_eq!(world.result(&long).await.1.outcome, Ended::Succeeded);
-    world.dead_letters(&["SH1013"]).await;
-    world.is_empty().await;
+    assert_eq!(test_env.result(&poison).await.1.error.unwrap().code, "SH1013");
+    assert_eq!(test_env.result(&long).await.1.outcome, Ended::Succeeded);
+    test_env.dead_letters(&["SH1013"]).await;
+    test_env.is_empty().await;
 }
 
 /// Eight slots, of which one waits for due commands.
 #[tokio::test(start_paused = true)]
 async fn cancel_does_not_wait_for_a_slot() {
-    let world = World::new();
+    let test_env = SimulatedEnv::new();
     let mut long = Vec::new();
     for n in 0..40 {
-        long.push(world.send("dev", &world.draft("test.write", json!({"value": n.to_string(), "minutes": 600}))));
+        long.push(test_env.send("dev", &test_env.draft("test.write", json!({"value": n.to_string(), "minutes": 600}))));
     }
-    eventually("the share of the target is taken", WITHIN, async || (world.runs().len() >= 6).then_some(())).await;
+    eventually("the share of the target is taken", WITHIN, async || (test_env.runs().len() >= 6).then_some(())).await;
     for n in 40..60 {
-        world.send("prod", &world.draft("test.write", json!({"value": n.to_string(), "minutes": 600})));
+        test_env.send("prod", &test_env.draft("test.write", json!({"value": n.to_string(), "minutes": 600})));
     }
-    eventually("all slots are taken", WITHIN, async || (world.runs().len() >= 7).then_some(())).await;
+    eventually("all slots are taken", WITHIN, async || (test_env.runs().len() >= 7).then_some(())).await;
     let begun = Instant::now();
-    let runs: usize = world.runs().iter().find_map(|run| run.strip_prefix("dev ")).unwrap().parse().unwrap();
-    let cancel = world.send("dev", &world.draft("cancel", json!({"command": long[runs].key.as_str()})));
-    assert_eq!(world.result(&cancel).await.1.outcome, Ended::Succeeded);
-    assert_eq!(world.result(&long[runs]).await.1.outcome, Ended::Cancelled);
+    let runs: usize = test_env.runs().iter().find_map(|run| run.strip_prefix("dev ")).unwrap().parse().unwrap();
+    let cancel = test_env.send("dev", &test_env.draft("cancel", json!({"command": long[runs].key.as_str()})));
+    assert_eq!(test_env.result(&cancel).await.1.outcome, Ended::Succeeded);
+    assert_eq!(test_env.result(&long[runs]).await.1.outcome, Ended::Cancelled);
     assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn verb_that_the_target_does_not_allow_is_rejected_before_anything_is_read() {
-    let world = World::new();
-    let command = world.send("restricted", &world.draft("test.write", json!({"value": "a"})));
-    let (_, result) = world.result(&command).await;
+    let test_env = SimulatedEnv::new();
+    let command = test_env.send("restricted", &test_env.draft("test.write", json!({"value": "a"})));
+    let (_, result) = test_env.result(&command).await;
     let error = result.error.unwrap();
     assert_eq!((result.outcome, error.code.as_str(), result.attempts), (Ended::Rejected, "SH1021", 0));
     assert!(error.message.contains("verb test.write is not in verbs of target restricted"), "{}", error.message);
     // The parameters are not fetched: a reference that does not exist has another code.
     let dataref = format!("nats-object://params/{}", "0".repeat(64));
-    let draft = CommandDraft { dataref: Some(dataref), params: json!(null), ..world.draft("test.write", json!(null)) };
-    let command = world.send("restricted", &draft);
-    assert_eq!(world.result(&command).await.1.error.unwrap().code, "SH1021");
-    assert_eq!(world.runs(), [""; 0]);
-    let ping = world.send("restricted", &world.draft("ping", json!({})));
-    assert_ne!(world.result(&ping).await.1.outcome, Ended::Rejected);
-    world.dead_letters(&["SH1021", "SH1021"]).await;
+    let draft =
+        CommandDraft { dataref: Some(dataref), params: json!(null), ..test_env.draft("test.write", json!(null)) };
+    let command = test_env.send("restricted", &draft);
+    assert_eq!(test_env.result(&command).await.1.error.unwrap().code, "SH1021");
+    assert_eq!(test_env.runs(), [""; 0]);
+    let ping = test_env.send("restricted", &test_env.draft("ping", json!({})));
+    assert_ne!(test_env.result(&ping).await.1.outcome, Ended::Rejected);
+    test_env.dead_letters(&["SH1021", "SH1021"]).await;
 }

@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster_target::Steps;
 use crate::mesh_settings::settings;
-use crate::support::{charts, eventually::eventually, istiod, plane::Plane};
+use crate::support::{charts, eventually::eventually, istiod, own_control_plane::ControlPlane};
 
 /// A cluster, the verbs, and istiod's stand-in.
-pub struct Mesh {
-    pub plane: Plane,
+pub struct MeshEnv {
+    pub plane: ControlPlane,
     pub registry: Registry,
     clusters: Arc<Clusters>,
     /// Whose rights the verbs have.
@@ -36,7 +36,7 @@ pub struct Mesh {
     standin: Option<JoinHandle<()>>,
 }
 
-impl Mesh {
+impl MeshEnv {
     /// With charts from the tests' folder.
     pub async fn start() -> Self {
         Self::with(Charts { source: charts::folder().to_string_lossy().into_owned(), ..settings() }).await
@@ -54,7 +54,7 @@ impl Mesh {
     }
 
     async fn configured(charts: Charts, connections: BTreeMap<String, Connection>) -> Self {
-        let plane = Plane::start().await;
+        let plane = ControlPlane::start().await;
         let target = Target { kubeconfig: Some(plane.kubeconfig()), connections, ..Target::default() };
         let clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
         let registry = Registry::configured(&charts);
@@ -187,7 +187,7 @@ impl Mesh {
     }
 }
 
-impl Drop for Mesh {
+impl Drop for MeshEnv {
     fn drop(&mut self) {
         self.without_istiod();
     }

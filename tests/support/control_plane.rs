@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::plane;
+use super::own_control_plane;
 
 /// Path of an administrator's kubeconfig. All tests of a run share the cluster, so each works in namespaces of its own;
 /// a test that cannot has a [`plane::Plane`].
@@ -17,6 +17,6 @@ pub fn kubeconfig() -> &'static Path {
 
 fn start() -> PathBuf {
     let dir = std::env::temp_dir().join(format!("sailhand-control-plane-{}", std::process::id()));
-    plane::up(&dir);
-    plane::kubeconfig_in(&dir)
+    own_control_plane::up(&dir);
+    own_control_plane::kubeconfig_in(&dir)
 }

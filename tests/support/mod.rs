@@ -16,6 +16,7 @@
 pub mod api_proxy;
 pub mod bookinfo;
 pub mod charts;
+pub mod cluster_env;
 pub mod control_plane;
 pub mod eventually;
 pub mod forwards;
@@ -26,9 +27,8 @@ pub mod istio_crds;
 pub mod istiod;
 pub mod nats;
 pub mod operator_crds;
-pub mod plane;
+pub mod own_control_plane;
 pub mod prometheus;
-pub mod site;
 pub mod tcp_proxy;
 pub mod tools;
 pub mod worker;

@@ -37,14 +37,14 @@ pub fn succeeded() -> ResultData {
 }
 
 /// A bus with its streams, and a client.
-pub struct Stage {
+pub struct WorkerEnv {
     pub nats: NatsServer,
     pub client: Client,
     pub config: Config,
     dir: TempDir,
 }
 
-impl Stage {
+impl WorkerEnv {
     /// A fresh bus, quick to notice that a worker died; targets `dev` (the test cluster) and `gone` (nobody answers).
     pub async fn new() -> Self {
         Self::on(NatsServer::start().await, |_| {}).await

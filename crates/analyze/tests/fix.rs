@@ -107,7 +107,7 @@ fn fix_corrects_files_once_and_keeps_comments_and_layout() {
 }
 
 #[test]
-fn diff_prints_what_fix_would_change_and_writes_nothing() {
+fn diff_prints_the_changes_of_fix_and_writes_nothing() {
     let folder = folder(&[("shop.yaml", WRONG)]);
     let (code, out, error) = analyze(folder.path(), &["--diff", "."]);
     assert_eq!((code, text(&folder, "shop.yaml").as_str()), (Some(1), WRONG), "{error}");

@@ -85,7 +85,7 @@ impl NatsBus {
         })?;
         let mut message = put(self.subjects.attempts(key), text);
         // A record without an attempt binds the id of a command that waits, for as long as it waits.
-        if attempts.brief && attempts.begun > 0 {
+        if attempts.read_only && attempts.attempts > 0 {
             message.expire_after(2 * SHORT_RETENTION);
         }
         self.swap(&stream_of(&self.subjects.attempt_bucket()), message, revision).await

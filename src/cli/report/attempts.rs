@@ -35,7 +35,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn failed_command_shows_what_its_earlier_attempts_wrote() {
+    fn failed_command_shows_writes_of_earlier_attempts() {
         let mut result = json!({
             "outcome": "failed", "changed": true, "attempts": 2, "fence": 1, "worker": "w", "ended": "2026-01-31T12:00:09Z",
             "earlier_attempts": [{

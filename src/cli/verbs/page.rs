@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_parameter_is_told_in_words() {
+    fn each_kind_of_parameter_is_described() {
         let schema = json!({
             "$defs": {
                 "Mode": {"description": "How.", "oneOf": [{"const": "a", "description": "This way."}, {"const": "b"}]},

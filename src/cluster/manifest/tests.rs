@@ -89,7 +89,7 @@ kind: List
 }
 
 #[test]
-fn scalars_mean_what_they_mean_to_kubectl() {
+fn scalars_are_parsed_as_by_kubectl() {
     for (yaml, expected) in [
         // YAML 1.1, as sigs.k8s.io/yaml still has it.
         ("yes", json!(true)),
@@ -144,7 +144,7 @@ fn numbers_are_refused_rather_than_rounded() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_document_and_line() {
+fn unreadable_documents_are_reported_with_their_line() {
     let text = format!("# one\n---\n{}---\napiVersion: v1\nkind: [\n", config_map("a"));
     let Err(Error::Unreadable { place, .. }) = read(&text) else { panic!("{:?}", read(&text)) };
     assert_eq!(place.document, 2);
@@ -170,7 +170,7 @@ fn a_secrets_data_is_not_in_the_message() {
 }
 
 #[test]
-fn what_is_no_object_is_refused() {
+fn non_object_documents_are_rejected() {
     for (text, reason) in [
         ("just words", "not a mapping"),
         ("[1, 2]", "not a mapping"),
@@ -197,7 +197,7 @@ fn what_is_no_object_is_refused() {
 }
 
 #[test]
-fn what_a_server_wrote_to_metadata_is_dropped() {
+fn server_fields_of_metadata_are_dropped() {
     let object = one(
         "{apiVersion: v1, kind: T, metadata: {name: a, uid: u, resourceVersion: '1', creationTimestamp: null, generateName: a, managedFields: [{}]}}",
     );

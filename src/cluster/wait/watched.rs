@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_gone_or_failed_is_told() {
+    fn deleted_and_failed_objects_are_reported() {
         let job = object("batch/v1", "Job", "migrate");
         let group = Group::of(&job);
         let mut watched = Watched::new(std::slice::from_ref(&job));

@@ -86,7 +86,7 @@ fn components_and_gateways_are_chosen_by_name() {
 }
 
 #[test]
-fn nodes_parts_go_where_the_platform_allows_them() {
+fn node_components_use_the_namespace_of_the_platform() {
     let mut ambient = request("1.30.3");
     ambient.mode = Some(Mode::Ambient);
     let on_gke = ObservedMesh { platform: Some("gke"), ..facts() };
@@ -128,7 +128,7 @@ fn an_old_revision_does_not_take_the_crds_back() {
 }
 
 #[test]
-fn what_a_revision_no_longer_has_goes_and_what_others_need_stays() {
+fn removed_components_of_a_revision_are_pruned_unless_others_need_them() {
     let mut gateway = installed(Component::Gateway, "istio-system-old", "1.30.3", json!({}));
     gateway.installation = "istio-gateway-istio-system-old".to_owned();
     let cni = installed(Component::Cni, "", "1.30.3", json!({}));

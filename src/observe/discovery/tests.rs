@@ -165,7 +165,7 @@ fn the_operators_object_gives_prefix_and_reachability() {
 }
 
 #[test]
-fn a_service_without_ready_endpoints_says_so() {
+fn service_without_ready_endpoints_is_reported() {
     let (service, pod) = server("m", "prometheus", &json!({}), 9090, "prom/prometheus", &[]);
     let slice = json!({
         "metadata": {"namespace": "m", "labels": {"kubernetes.io/service-name": "prometheus"}},

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn policies_admit_what_kubernetes_admits() {
+    fn network_policies_match_kubernetes() {
         let pod = json!({"metadata": {"namespace": "shop", "name": "web-1", "labels": {"app": "web"}},
             "spec": {"containers": [{"ports": [{"name": "http-envoy-prom", "containerPort": 15090}]}]}});
         let store = json!({"metadata": {"namespace": "monitoring", "name": "p-0", "labels": {"app": "prometheus"}}});

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_drop_what_prometheus_drops() {
+    fn relabeling_drops_the_same_series_as_prometheus() {
         let rule = |action: &str, regex: &str| json!({"source_labels": ["__name__"], "action": action, "regex": regex});
         let drops = |rule: Value| {
             let all = json!({"scrape_configs": [{"job_name": "pods", "metric_relabel_configs": [rule]}]});

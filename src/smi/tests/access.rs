@@ -233,7 +233,7 @@ fn destination_in_another_namespace_gets_its_policy_there_without_an_owner() {
 }
 
 #[test]
-fn pods_that_cannot_be_told_apart_are_closed() {
+fn indistinguishable_pods_deny_all_traffic() {
     let rule = json!([{"kind": "TCPRoute", "name": "r"}]);
     let found =
         rules(rule, [tcp("shop", "r", json!([])), pod("shop", "other", "order", json!({"app": "cart", "x": "y"}))]);

@@ -112,7 +112,7 @@ fn grafana_finds_prometheus_and_its_dashboards() {
 }
 
 #[test]
-fn another_prometheus_is_asked_when_it_is_named() {
+fn named_prometheus_is_queried() {
     let url = "http://prometheus.monitoring:9090";
     for (addon, file) in [(Name::Grafana, "datasources.yaml"), (Name::Kiali, "config.yaml")] {
         let text = |named: Option<&str>| {
@@ -141,7 +141,7 @@ fn a_changed_configuration_makes_a_new_pod() {
 }
 
 #[test]
-fn addresses_and_mirrors_are_as_asked() {
+fn addresses_and_mirrors_match_the_parameters() {
     assert_eq!(Name::Jaeger.addon().url("mesh"), "http://tracing.mesh/jaeger");
     assert_eq!(Name::Kiali.addon().url("mesh"), "http://kiali.mesh:20001/kiali");
     let objects = objects(Name::Loki, |params| params.registry = Some("mirror.example/hub".to_owned()));

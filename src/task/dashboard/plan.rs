@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn unchanged_items_are_kept_and_missing_ones_created() {
+    fn unchanged_items_remain_and_missing_ones_are_created() {
         assert_eq!(step(Some(&entry(Some(3), 2)), Some(&live(3))), Ok(Step::Keep));
         assert_eq!(step(Some(&entry(Some(3), 2)), None), Ok(Step::Create), "the Grafana lost its storage");
         assert_eq!(step(None, None), Ok(Step::Create));

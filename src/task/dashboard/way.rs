@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn sidecars_of_dashboards_and_data_sources_are_told_apart() {
+    fn sidecars_of_dashboards_and_data_sources_are_distinguished() {
         let pod = json!({"spec": {"containers": [
             container("grafana/grafana:12.0.1", &[]),
             container("quay.io/kiwigrid/k8s-sidecar:1.30.0", &[("LABEL", "grafana_datasource"), ("LABEL_VALUE", "1"),

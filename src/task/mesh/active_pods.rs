@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_counts_as_there() {
+    fn unknown_owners_count_as_existing() {
         let pod = owned_by("Rollout", "a");
         assert!(is_owned(&pod, &Owners::new()));
         let forbidden = (Kind { api_version: "apps/v1".to_owned(), name: "Rollout".to_owned() }, None);

@@ -91,7 +91,7 @@ fn each_policy_becomes_its_object() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused() {
+fn contradictory_parameters_are_rejected() {
     let strict = json!({"mode": "strict"});
     for (wrong, field) in [
         (json!({"scope": namespace()}), "preset"),
@@ -145,7 +145,7 @@ fn live(namespace: &str, name: &str, spec: &Value) -> Value {
 }
 
 #[test]
-fn strict_tells_who_will_be_refused() {
+fn strict_mtls_warns_of_clients_without_proxy() {
     let facts = Facts {
         pods: vec![
             pod("shop", "web", true),
@@ -202,7 +202,7 @@ fn the_oldest_of_two_for_the_same_wins_so_the_other_is_named() {
 }
 
 #[test]
-fn lists_tell_what_they_cannot_see() {
+fn lists_report_hidden_parts() {
     let port = |name: &str| json!({"ports": [{"name": name, "port": 80}]});
     let facts = Facts {
         pods: vec![pod("shop", "old", false)],
@@ -222,7 +222,7 @@ fn lists_tell_what_they_cannot_see() {
 }
 
 #[test]
-fn who_is_locked_out_of_the_entry_and_of_ztunnels_pods_is_told() {
+fn warnings_name_locked_out_gateways_and_ztunnel_pods() {
     let facts = Facts {
         pods: vec![
             Pod { gateway: true, ..pod("istio-system", "ingress", true) },

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_decides_about_the_host_in_the_mesh_is_a_rival() {
+    fn only_routes_for_the_host_in_the_mesh_are_conflicts() {
         let object = |spec: Value| json!({"metadata": {"namespace": "shop", "name": "x"}, "spec": spec});
         for (kind, spec, expected) in [
             ("VirtualService", json!({"hosts": ["a", "reviews"]}), true),

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_service_is_says_whether_rules_reach_it() {
+    fn service_type_decides_whether_rules_apply() {
         let ports = |names: &[&str]| {
             let ports: Vec<_> = names.iter().map(|name| json!({"port": 80, "name": name})).collect();
             json!({"spec": {"ports": ports}})
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn in_ambient_mode_somebody_has_to_read_requests() {
+    fn ambient_mode_requires_a_waypoint_for_rules() {
         let ambient = json!({"istio.io/dataplane-mode": "ambient"});
         assert!(joined(&json!({}), &ambient).contains("only a waypoint reads requests"));
         let with = json!({"istio.io/dataplane-mode": "ambient", "istio.io/use-waypoint": "waypoint"});

@@ -19,7 +19,7 @@ fn spec(value: &Value) -> Spec {
 }
 
 #[test]
-fn everything_a_rule_can_say_becomes_istios_fields() {
+fn all_rule_parameters_become_fields_of_istio() {
     let spec = spec(&json!({
         "subsets": {"canary": {"track": "canary"}},
         "rules": [{
@@ -119,7 +119,7 @@ fn a_rule_for_every_request_needs_no_other_and_no_match() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_with_its_place() {
+fn contradictory_parameters_are_rejected_with_their_path() {
     let v1 = json!({"subset": "v1"});
     for (wrong, field, reason) in [
         (json!({}), "rules", "set at least one of rules"),
@@ -167,7 +167,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
 }
 
 #[test]
-fn the_schema_refuses_what_no_cluster_would_take() {
+fn schema_rejects_values_that_no_cluster_accepts() {
     let validator = jsonschema::validator_for(&schemars::schema_for!(ApplyParams).to_value()).unwrap();
     let rule = |rule: Value| json!({"namespace": "shop", "service": "reviews", "rules": [rule]});
     for good in [rule(json!({})), rule(json!({"timeout": "1m 30s"}))] {

@@ -70,7 +70,7 @@ mod tests {
     /// The table of `pkg/config/kube/conversion_test.go`, `TestConvertProtocol`, and the names that our own copies
     /// judged differently before there was one place.
     #[test]
-    fn protocol_is_what_istio_makes_of_name_and_app_protocol() {
+    fn protocol_follows_port_name_and_app_protocol() {
         for (port, wanted) in [
             (json!({"name": "http"}), Protocol::Http),
             (json!({"name": "HTTP-web"}), Protocol::Http),

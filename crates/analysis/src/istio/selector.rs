@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selectors_select_what_the_api_server_selects() {
+    fn selectors_match_like_the_api_server() {
         let labels = json!({"app": "web", "tier": "front"});
         let one = |key: &str, operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
         let table: [(Value, bool); 14] = [

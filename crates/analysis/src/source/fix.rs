@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_renamed_where_they_stand() {
+    fn keys_are_renamed_in_place() {
         let to = Fix::RenameKey("http".to_owned());
         for (text, wanted) in [
             ("spec: # c\n  htp:   # d\n  - a\n", Some("spec: # c\n  http:   # d\n  - a\n")),

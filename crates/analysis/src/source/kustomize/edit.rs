@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn field_specification_visits_items_of_lists_and_creates_what_is_missing() {
+    fn field_specification_visits_list_items_and_creates_missing_fields() {
         let mut object = value(r#"{"kind":"Pod","spec":{"containers":[{"image":"a"},{"image":"b"},{}]}}"#);
         let spec = FieldSpec::parse("spec/containers/image kind=Pod");
         let mut count = 0;

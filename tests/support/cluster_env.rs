@@ -28,7 +28,7 @@ use super::eventually::eventually;
 use super::tools;
 
 /// What one test works with. Names are new for each, so tests run side by side and on a used cluster.
-pub struct Site {
+pub struct ClusterEnv {
     /// Our cluster layer, as administrator.
     pub cluster: Arc<Cluster>,
     /// An administrator's client of the library below.
@@ -40,32 +40,33 @@ pub struct Site {
     dir: TempDir,
 }
 
-impl Site {
+impl ClusterEnv {
     pub async fn new(tag: &str) -> Self {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let namespace = format!("{tag}-{}", &unique[..8]);
         let admin = Kubeconfig::read_from(control_plane::kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();
-        let site = Self {
+        let test_env = Self {
             cluster: connect(control_plane::kubeconfig(), &namespace).await,
             client,
             installation: namespace.clone(),
             namespace,
             dir: TempDir::new().unwrap(),
         };
-        site.seed("test", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": site.namespace}}))
+        test_env
+            .seed("test", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": test_env.namespace}}))
             .await;
-        site
+        test_env
     }
 
     /// Another installation in the namespace and with the inventories of `site`.
-    pub fn beside(site: &Self, number: usize) -> Self {
+    pub fn beside(test_env: &Self, number: usize) -> Self {
         Self {
-            cluster: Arc::clone(&site.cluster),
-            client: site.client.clone(),
-            namespace: site.namespace.clone(),
-            installation: format!("{}-{number}", site.installation),
+            cluster: Arc::clone(&test_env.cluster),
+            client: test_env.client.clone(),
+            namespace: test_env.namespace.clone(),
+            installation: format!("{}-{number}", test_env.installation),
             dir: TempDir::new().unwrap(),
         }
     }

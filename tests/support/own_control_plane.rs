@@ -11,12 +11,12 @@ use super::tools;
 static ONE: Mutex<()> = Mutex::const_new(());
 
 /// See the module. It ends when it is dropped, or with this process.
-pub struct Plane {
+pub struct ControlPlane {
     dir: PathBuf,
     _one: MutexGuard<'static, ()>,
 }
 
-impl Plane {
+impl ControlPlane {
     /// Starts one.
     pub async fn start() -> Self {
         let one = ONE.lock().await;
@@ -51,7 +51,7 @@ impl Plane {
     }
 }
 
-impl Drop for Plane {
+impl Drop for ControlPlane {
     fn drop(&mut self) {
         if let Err(error) = script().arg("down").arg(&self.dir).output() {
             eprintln!("{} is left: {error}", self.dir.display());

@@ -31,7 +31,7 @@ pub const LEASE_TTL: Duration = Duration::from_secs(3);
 pub const ACK_WAIT: Duration = Duration::from_secs(2);
 
 /// See the module.
-pub struct Lane {
+pub struct ChaosEnv {
     pub nats: NatsServer,
     /// Waits for the server when it is away.
     pub bus: NatsBus,
@@ -50,7 +50,7 @@ pub struct Lane {
     dir: TempDir,
 }
 
-impl Lane {
+impl ChaosEnv {
     /// A lane with so many workers, which are started.
     pub async fn new(workers: usize, kubeconfig: &Path) -> Self {
         Self::on(NatsServer::start().await, workers, kubeconfig, |_| ()).await
@@ -86,7 +86,7 @@ impl Lane {
         .await;
         let admin = Kubeconfig::read_from(kubeconfig).unwrap();
         let admin = kube::Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
-        let mut lane = Self {
+        let mut test_env = Self {
             nats,
             bus,
             places: Vec::new(),
@@ -99,11 +99,11 @@ impl Lane {
             kubeconfig: kubeconfig.to_owned(),
             dir,
         };
-        lane.make_namespaces().await;
+        test_env.make_namespaces().await;
         for number in 0..workers {
-            lane.add_worker(number).await;
+            test_env.add_worker(number).await;
         }
-        lane
+        test_env
     }
 
     async fn add_worker(&mut self, number: usize) {

@@ -16,34 +16,34 @@ const GATEWAYS: [&str; 3] = ["public", "private", "second"];
 
 /// All objects of one world.
 pub fn objects(seed: u64) -> Vec<Value> {
-    let mut world = World { random: SmallRng::seed_from_u64(seed), made: Vec::new() };
-    world.foundation();
+    let mut generator = ObjectGenerator { random: SmallRng::seed_from_u64(seed), made: Vec::new() };
+    generator.foundation();
     for number in 0..60 {
-        let namespace = *world.one(&NAMESPACES[..3]);
-        match world.random.random_range(0..20) {
-            0 | 1 => world.gateway(namespace),
-            2..=5 => world.virtual_service(number, namespace),
-            6 | 7 => world.destination_rule(number, namespace),
-            8 | 9 => world.service_entry(number, namespace),
-            10 => world.sidecar(number, namespace),
-            11 | 12 => world.authorization_policy(number, namespace),
-            13 => world.authentication(number, namespace),
-            14 => world.telemetry(number, namespace),
-            15 => world.envoy_filter(number, namespace),
-            16 => world.gateway_api(number, namespace),
-            17 => world.others(number, namespace),
-            _ => world.workload(number, namespace),
+        let namespace = *generator.one(&NAMESPACES[..3]);
+        match generator.random.random_range(0..20) {
+            0 | 1 => generator.gateway(namespace),
+            2..=5 => generator.virtual_service(number, namespace),
+            6 | 7 => generator.destination_rule(number, namespace),
+            8 | 9 => generator.service_entry(number, namespace),
+            10 => generator.sidecar(number, namespace),
+            11 | 12 => generator.authorization_policy(number, namespace),
+            13 => generator.authentication(number, namespace),
+            14 => generator.telemetry(number, namespace),
+            15 => generator.envoy_filter(number, namespace),
+            16 => generator.gateway_api(number, namespace),
+            17 => generator.others(number, namespace),
+            _ => generator.workload(number, namespace),
         }
     }
-    world.made
+    generator.made
 }
 
-struct World {
+struct ObjectGenerator {
     random: SmallRng,
     made: Vec<Value>,
 }
 
-impl World {
+impl ObjectGenerator {
     fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         of.choose(&mut self.random).unwrap()
     }
