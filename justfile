@@ -16,11 +16,12 @@ demo *args: (tools "charts")
     cargo build --locked
     deploy/demo/run.sh {{ args }}
 
-# Make the picture of the README from what the program prints (needs python3).
+# Make the pictures of the README from what the program and the demo print (needs python3).
 [group('run')]
-picture:
+picture: (tools "charts")
     cargo build --locked
-    deploy/demo/picture.py target/debug/sailhand >docs/pictures/analyze.svg
+    deploy/demo/picture.py analyze target/debug/sailhand >docs/pictures/analyze.svg
+    deploy/demo/picture.py demo >docs/pictures/demo.svg
 
 # Run every test against real servers; ends with 'N passed, N failed'.
 [group('test')]

@@ -1,5 +1,5 @@
-//! What a report says, but does not hold: it would not fit into one message. The worker keeps it beside the results; the
-//! lower layers know only this trait.
+//! Stores parts of a report that are too large for a result. The lower layers use only this trait; the worker stores the parts
+//! in an object store.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::task_event::PublishError;
 
-/// Where the rest of a report is.
+/// Reference to a part of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
     /// `nats-object://<bucket>/<sha256>`: an object of this name in that bucket, with this digest.
     pub dataref: String,
-    /// How many bytes it has.
+    /// Size of the object, bytes.
     pub bytes: usize,
 }
 
 /// Stores attachments.
 #[async_trait]
 pub trait Attachments: Send + Sync {
-    /// Stores JSON of at most [`crate::event::dataref::MAX_BYTES`] bytes, and returns after the store has confirmed it.
+    /// Stores JSON of at most [`crate::event::dataref::MAX_BYTES`] bytes. Returns after the store has confirmed it.
     ///
     /// # Errors
-    /// When it may be lost.
+    /// When the store has not confirmed it.
     async fn attach(&self, json: Vec<u8>) -> Result<Attachment, PublishError>;
 }
 
-/// For callers that keep nothing.
+/// Refuses attachments, for callers without a store.
 #[async_trait]
 impl Attachments for () {
     async fn attach(&self, _: Vec<u8>) -> Result<Attachment, PublishError> {

@@ -1,12 +1,12 @@
-//! The one source of time. Durations and timers are tokio's, so a test that pauses tokio's clock owns them; the
-//! wall clock follows the same pause when made by [`Clock::starting_at`].
+//! The one source of time. Durations and timers are tokio's, so tests control them by pausing tokio's clock.
+//! A clock of [`Clock::starting_at`] follows it too.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// Tells the time of day and lets time pass.
+/// The time of day, and sleeping.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// `None` reads the system's clock; otherwise the wall time that `started` stands for.

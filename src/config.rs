@@ -138,9 +138,9 @@ impl Default for Bus {
 pub struct Worker {
     /// Name in events, leases and logs; the host's name and process id when empty.
     pub id: String,
-    /// Commands carried out at once.
+    /// Commands that are executed at the same time.
     pub slots: usize,
-    /// How long running tasks may go on after SIGTERM before they are handed back.
+    /// How long running tasks may continue after SIGTERM before their commands are requeued.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
     /// Longest time a `pull` waits for commands.

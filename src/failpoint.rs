@@ -1,11 +1,11 @@
-//! Named steps at which a fault test ends or stops the process. Only with the feature `failpoints`, which no release
-//! has; without it nothing of this is left in the code that calls it. Knows no layer.
+//! Named steps at which a fault test kills or stops the process. Only with the feature `failpoints`, which releases do not
+//! have; without it the calls compile to nothing. Used by all layers.
 //!
-//! With it, the folder that `SAILHAND_FAILPOINTS` names is how tests and process talk: a file with a step's name holds
-//! the signal (`KILL`, `STOP`) that the first process to reach the step sends itself; `visited` gets a line for each
-//! step that a process reaches for the first time, `hit` one for each signal: step, signal, process id.
+//! Tests and processes communicate through the folder `SAILHAND_FAILPOINTS`. A file with the name of a step contains the
+//! signal (`KILL`, `STOP`) that the first process at this step sends to itself. Processes append a line to `visited` for each
+//! step that they reach for the first time, and to `hit` for each signal: step, signal, process id.
 //!
-//! Not the crate `fail`: it cannot end one process of several, nor say afterwards which steps were reached.
+//! The crate `fail` cannot end one of several processes, and does not report which steps were reached.
 
 macro_rules! steps {
     ($( $step:ident $name:literal $text:literal; )+) => {
@@ -14,7 +14,7 @@ macro_rules! steps {
         pub enum Step { $( #[doc = $text] $step, )+ }
 
         impl Step {
-            /// All of them.
+            /// All steps.
             pub const ALL: &'static [Self] = &[ $( Self::$step, )+ ];
 
             /// As in files and reports.
@@ -25,11 +25,11 @@ macro_rules! steps {
 }
 
 steps! {
-    Received "received" "A delivery is in hand, unread.";
-    Decoded "decoded" "It is a command.";
-    LookedUp "looked-up" "It has no result yet.";
+    Received "received" "A delivery was received and is not decoded.";
+    Decoded "decoded" "The message is a valid command.";
+    LookedUp "looked-up" "The command has no result.";
     Leased "leased" "The lease is held, no attempt is recorded.";
-    Recorded "recorded" "The attempt is recorded, the task has not begun.";
+    Recorded "recorded" "The attempt is recorded, the task has not started.";
     Started "started" "The event `started` is published.";
     Planned "planned" "The cluster has been compared, nothing is written.";
     Fenced "fenced" "The inventory has the fence, no object is written.";
@@ -37,15 +37,15 @@ steps! {
     ObjectsWritten "objects-written" "All are written, nothing is pruned yet.";
     Removing "removing" "Objects are about to be deleted.";
     TaskEnded "task-ended" "The task has ended, and no result is published yet.";
-    Retried "retried" "The attempt has failed and is closed, the message is not handed back.";
-    DeadLettered "dead-lettered" "There is a dead letter and no result.";
+    Retried "retried" "The failure of the attempt is recorded, the message is not requeued.";
+    DeadLettered "dead-lettered" "The dead letter is published, the result is not.";
     Committing "committing" "The result is about to be published.";
-    Committed "committed" "The result is there, the message is not acknowledged and the lease is held.";
-    Released "released" "The lease is given back, the message is not acknowledged.";
+    Committed "committed" "The result is published, the message is not acknowledged and the lease is held.";
+    Released "released" "The lease is released, the message is not acknowledged.";
     Settled "settled" "The message is acknowledged.";
 }
 
-/// The process is at a step.
+/// The process has reached a step.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "so that nothing of it is left")]

@@ -20,7 +20,7 @@ pub enum Stop {
     /// The deadline has passed.
     #[error("the deadline passed while the command ran")]
     Deadline,
-    /// The lease is gone or overdue.
+    /// The lease was lost or has expired.
     #[error("the lease on the installation was lost")]
     LostLease,
     /// The process is shutting down.
@@ -47,7 +47,7 @@ impl Classify for Stop {
     }
 }
 
-/// Shared by the engine, which revokes, and the task, which asks.
+/// The permission of a task to continue. The engine revokes it; the task checks it.
 #[derive(Debug, Clone)]
 pub struct Guard {
     cancelled: CancellationToken,
@@ -61,9 +61,9 @@ pub struct Guard {
     write_record: Option<CancellationToken>,
 }
 
-/// A write to a cluster that is under way, until this is dropped.
+/// A write to a cluster that is in progress until this is dropped.
 #[derive(Debug)]
-#[must_use = "the write is under way as long as this lives"]
+#[must_use = "the write is in progress until this is dropped"]
 pub struct Writing(Arc<watch::Sender<usize>>);
 
 impl Drop for Writing {
@@ -90,7 +90,7 @@ impl Guard {
         }
     }
 
-    /// The same, but the first write waits until it has been recorded: see [`Self::first_write`] and [`Self::write_recorded`].
+    /// The same guard, but its first write waits for [`Self::write_recorded`]. See [`Self::first_write`].
     #[must_use]
     pub fn requiring_write_record(self) -> Self {
         Self { write_record: Some(CancellationToken::new()), ..self }
@@ -109,7 +109,7 @@ impl Guard {
         Self { cancelled: CancellationToken::new(), deadline: Instant::now() + time, ..self.clone() }
     }
 
-    /// When the work must be done.
+    /// Deadline of the task.
     #[must_use]
     pub const fn deadline(&self) -> Instant {
         self.deadline
@@ -153,8 +153,8 @@ impl Guard {
         }
     }
 
-    /// Notes that a write begins, if the task may go on. It is waited for whatever is asked meanwhile, so that nothing
-    /// arrives at the cluster for a command that has its result; only without the lease is it given up.
+    /// Starts a write, if the task may continue. The engine awaits a started write also after a cancellation, so that no write
+    /// reaches the cluster after the result of the command. Without the lease the engine does not wait.
     ///
     /// # Errors
     /// The reason to stop.
@@ -172,25 +172,25 @@ impl Guard {
         Ok(Writing(Arc::clone(&self.writes)))
     }
 
-    /// Completes when the task is about to write for the first time.
+    /// Completes before the first write of the task.
     pub async fn first_write(&self) {
         self.first_write.cancelled().await;
     }
 
-    /// Whether the task has come so far.
+    /// Whether the task has written or was about to write.
     #[must_use]
     pub fn has_started_writing(&self) -> bool {
         self.first_write.is_cancelled()
     }
 
-    /// The first write may begin.
+    /// Permits the first write.
     pub fn write_recorded(&self) {
         if let Some(write_record) = &self.write_record {
             write_record.cancel();
         }
     }
 
-    /// Completes when no write is under way.
+    /// Completes when no write is in progress.
     pub async fn writes_finished(&self) {
         let _ = self.writes.subscribe().wait_for(|writes| *writes == 0).await; // the sender is ours
     }
@@ -209,17 +209,17 @@ impl Guard {
         }
     }
 
-    /// A client has cancelled the command.
+    /// Stops the task, because a client cancelled the command.
     pub fn cancel(&self) {
         self.cancelled.cancel();
     }
 
-    /// The lease is gone for good.
+    /// Stops the task, because the lease is lost.
     pub fn lose_lease(&self) {
         self.lost.cancel();
     }
 
-    /// The lease was renewed and holds until `until`.
+    /// Records that the lease is valid until `until`.
     pub fn extend_lease(&self, until: Instant) {
         *self.lease_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// Redirects that are followed, all to the same host.
 const REDIRECTS: usize = 3;
 
-/// How a server wants to be addressed. Secrets are files, read again for each request, so that a rotated file is used.
+/// How a server is addressed. Secrets are files, read again for each request, so that a rotated file is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Credentials {

@@ -1,4 +1,4 @@
-//! The binary: names the TLS provider and hands over to the command line.
+//! The binary: installs the TLS provider and runs the command line.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

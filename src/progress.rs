@@ -1,27 +1,26 @@
-//! How work in the lower layers tells what it is doing. The worker turns steps into `progress` events; the lower
-//! layers know only this trait.
+//! Reports the steps of a command from the lower layers, which use only this trait. The worker publishes them as `progress`
+//! events.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One step of a command, for observers.
+/// A step of a command, for observers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// The phase, a short stable word: `plan`, `apply`, `prune`, `wait`, `delete`.
     pub phase: String,
-    /// What happened or is waited for, with the reason, for a person.
+    /// What happened or what the command waits for, with the reason; for a person.
     pub message: String,
-    /// Units of the phase that are done.
+    /// Completed units of the phase.
     pub done: u64,
-    /// Units of the phase in all; 0 when not known.
+    /// All units of the phase; 0 when their number is unknown.
     pub total: u64,
 }
 
-/// Takes steps. Reporting never blocks and never fails; a full channel drops the oldest, as only the newest
-/// state matters to a watcher.
+/// Receives steps. Reporting never blocks and never fails. A receiver may drop all steps but the newest.
 pub trait Progress: Send + Sync {
-    /// Tells one step.
+    /// Reports a step.
     fn report(&self, step: Step);
 }
 

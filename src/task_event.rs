@@ -1,5 +1,5 @@
-//! What a task tells while it goes on, and what must not get lost: what it has found, and what is no more. The worker
-//! turns it into events. Beside [`crate::progress`], which may drop what is not the newest.
+//! Events of a running task that must not be lost, such as findings. The worker publishes them. [`crate::progress`] is for
+//! steps, of which only the newest one matters.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub struct FindingReport {
 }
 
 impl FindingReport {
-    /// About how long it is as JSON: its texts, with names, quotes and commas of the fields.
+    /// Approximate length as JSON, bytes: the texts, and about 160 bytes for field names and punctuation.
     #[must_use]
     pub fn length(&self) -> usize {
         self.resource.len() + self.field.len() + self.message.len() + 160
@@ -48,11 +48,11 @@ impl FindingReport {
 pub struct CodeReport {
     /// How many findings have it.
     pub count: usize,
-    /// What is the matter.
+    /// Title of the code.
     pub title: String,
-    /// What to do.
+    /// Remedy.
     pub remedy: String,
-    /// A page about it.
+    /// URL of its page.
     pub url: String,
 }
 
@@ -64,14 +64,14 @@ pub struct Found {
     /// Whether these are all findings at the start of the watch. Each attempt starts again: consumers discard earlier
     /// findings of this command.
     pub first: bool,
-    /// Whether the next event goes on with the same: there are too many findings for one.
+    /// Whether the next event continues this one, because one event cannot contain all findings.
     pub more: bool,
-    /// New ones, or other than before in something but their fingerprint.
+    /// New findings, and those that have changed except for their fingerprint.
     pub findings: Vec<FindingReport>,
-    /// What their codes say, and how often each is in this event.
+    /// The codes of these findings, and how often each occurs in this event.
     #[serde(default)]
     pub codes: BTreeMap<String, CodeReport>,
-    /// What could not be read, with the reason: what a rule would have found there is not known.
+    /// Kinds that could not be read, with the reason. Findings about them may be missing.
     #[serde(default)]
     pub unread: Vec<String>,
 }
@@ -80,7 +80,7 @@ pub struct Found {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resolved {
-    /// As they were found.
+    /// The findings as they were published.
     pub findings: Vec<FindingReport>,
 }
 
@@ -103,7 +103,7 @@ pub struct Discovered {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Changed {
-    /// Servers as they are now, with the names of the fields that differ.
+    /// Current servers, with the names of the changed fields.
     pub changes: Vec<Change>,
 }
 
@@ -111,16 +111,16 @@ pub struct Changed {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lost {
-    /// Servers that are gone, as they were.
+    /// Servers that no longer exist.
     pub instances: Vec<Instance>,
 }
 
-/// Something to tell.
+/// An event of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskEvent {
-    /// Findings are there.
+    /// New findings.
     Found(Found),
-    /// Findings are no more.
+    /// Resolved findings.
     Resolved(Resolved),
     /// A case of a conformance run has ended.
     ConformanceCase(Box<CaseEvent>),
@@ -128,33 +128,33 @@ pub enum TaskEvent {
     ConformanceSpec(Box<SpecEvent>),
     /// Summary of a conformance run.
     ConformanceSummary(Box<SummaryEvent>),
-    /// Metrics stores and Grafanas are there.
+    /// New metrics stores and Grafanas.
     Discovered(Discovered),
-    /// Metrics stores and Grafanas differ from before.
+    /// Changed metrics stores and Grafanas.
     Changed(Changed),
-    /// Metrics stores and Grafanas are gone.
+    /// Metrics stores and Grafanas that no longer exist.
     Lost(Lost),
 }
 
-/// The bus has not confirmed the notice.
+/// The bus has not confirmed that it stored the event or attachment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct PublishError {
-    /// Why.
+    /// The cause.
     pub reason: String,
 }
 
-/// Takes notices, one after the other.
+/// Publishes the events of a task in order.
 #[async_trait]
 pub trait TaskEvents: Send + Sync {
-    /// Publishes one, and returns after the bus has stored it.
+    /// Publishes an event. Returns after the bus has stored it.
     ///
     /// # Errors
-    /// When it may be lost.
+    /// When the event may be lost.
     async fn publish(&self, event: TaskEvent) -> Result<(), PublishError>;
 }
 
-/// Discards notices, for callers without a bus.
+/// Discards events, for callers without a bus.
 #[async_trait]
 impl TaskEvents for () {
     async fn publish(&self, _: TaskEvent) -> Result<(), PublishError> {

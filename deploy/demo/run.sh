@@ -215,15 +215,15 @@ kill_a_worker() {
   heir=worker-a
   [[ $victim != worker-a ]] || heir=worker-b
   pid=$(cat "$state/$victim.pid")
-  say "" "$victim has written the objects and waits for their pods. It gets no chance to say goodbye:"
+  say "" "$victim has written the objects and waits for their pods. Now its process is killed:"
   run kill -9 "$pid"
   since=$SECONDS
   eventually 5 gone "$pid" || fail "$victim survives SIGKILL"
   rm -f "$state/$victim.pid"
   if published "$key" '\.result\.' >/dev/null; then fail "the command had ended before its worker was killed"; fi
 
-  say "" "The bus gives the command to $heir after 5 s of silence; its lease is free within 15 s of the last renewal." \
-    "'watch' first replays what happened so far."
+  say "" "The queue delivers the command to $heir after 5 s without a heartbeat; the lease of $victim expires within 15 s." \
+    "'watch' first prints the events so far."
   [[ -n $own_cluster ]] || open_nodes_when_published "$key" '"phase":"wait".*"id":"[a-z0-9-]*\.[0-9a-f]*\.2\.' &
   run sailhand watch "$key" --timeout 2m
   ended_once sample.deploy 2
@@ -267,8 +267,8 @@ find_a_mistake() {
 take_stock() {
   chapter "The account"
   say "$sent commands were sent and a worker was killed: as many results, and nothing given up."
-  run sailhand dlq list
-  [[ -z $(sailhand dlq list --output name) ]] || fail "there are dead letters"
+  run sailhand dlq list --all
+  [[ -z $(sailhand dlq list --all --output name) ]] || fail "there are dead letters"
   results_are "" "$sent" || fail "$(results "") results for $sent commands"
   proven "$sent commands, $sent results, 0 dead letters."
 }
@@ -297,7 +297,7 @@ results_are() {
 what_next() {
   printf '\n%sWhat to try next%s\n' "$strong" "$plain"
   if ! [[ -t 0 && -t 1 ]]; then
-    say "All that happened was on $dashboard." "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
+    say "All that happened was on ${strong}$dashboard${plain}." "Run 'just demo' on a terminal: it stays up for you until you press Enter. 'just test' runs every test."
     return
   fi
   say "Bus, cluster, dashboard and a worker are still up. All that happened is on ${strong}$dashboard${plain}," \

@@ -1,7 +1,7 @@
 # How the demo speaks and waits. Sourced by run.sh; knows nothing of the story.
 # shellcheck shell=bash
 
-if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+if [[ (-t 1 || -n ${CLICOLOR_FORCE:-}) && -z ${NO_COLOR:-} ]]; then
   strong=$'\e[1m' quiet=$'\e[2m' good=$'\e[32m' bad=$'\e[1;31m' plain=$'\e[0m'
 else
   strong="" quiet="" good="" bad="" plain=""

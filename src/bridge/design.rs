@@ -32,7 +32,7 @@ pub(super) struct Part {
     pub params: Value,
 }
 
-/// What all parts depend on.
+/// Input of all parts.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub bridge: &'a Bridge,

@@ -55,7 +55,7 @@ pub enum Error {
     Kubeconfig {
         /// Position in the request, from 1.
         number: usize,
-        /// What is wrong.
+        /// The reason.
         reason: &'static str,
     },
     /// Another invalid field.
@@ -63,7 +63,7 @@ pub enum Error {
     Argument {
         /// Name in the proto text.
         field: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The bus did not accept the command.

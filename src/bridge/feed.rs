@@ -26,7 +26,7 @@ const REPLAY: time::Duration = time::Duration::minutes(15);
 /// Delay of a result that no stream has sent.
 const REPEAT: Duration = Duration::from_secs(1);
 
-/// What the readers of the bus need.
+/// State that the readers of the bus share.
 pub(super) struct Feed {
     pub client: Client,
     pub hub: Arc<Hub>,

@@ -127,7 +127,7 @@ pub fn version(bridge: &Bridge, requested: &str) -> Result<(String, Option<Strin
     Ok((default, Some(warning)))
 }
 
-/// What a command depends on.
+/// Input of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
     /// Namespace of the request.

@@ -10,6 +10,7 @@ use super::operation;
 use super::proto::{EventType, EventsResponse};
 use crate::error::Problem;
 use crate::event::{Outcome, ResultData, Retrying};
+use crate::prose::plural;
 
 /// Longest field of an event and longest status, in bytes.
 const MAX_FIELD: usize = 4096;
@@ -116,14 +117,14 @@ fn success(reference: &Reference, result: &ResultData, closes: bool) -> (String,
         ("label-namespace", _) => format!("Label updated on {namespace} namespace on {target}{changes}"),
         ("istio-vet", _) => {
             let count = report["findings"].as_array().map_or(0, Vec::len);
-            format!("Configuration analyzed on {target}: {count} findings")
+            format!("Configuration analyzed on {target}: {}", plural(count, "finding"))
         }
         ("smi_conformance", _) => "Smi conformance test completed successfully".to_owned(),
         (_, true) => format!("{title} removed on {target}{changes}"),
         ("bookinfo" | "httpbin", _) => format!("{title} deployed in {namespace} on {target}{changes}"),
         ("custom", _) => {
             let count = report["objects"].as_array().map_or(0, Vec::len);
-            format!("Manifest applied on {target}: {count} objects{changes}")
+            format!("Manifest applied on {target}: {}{changes}", plural(count, "object"))
         }
         _ => format!("{title} applied on {target}{changes}"),
     };

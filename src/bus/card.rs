@@ -1,16 +1,17 @@
-//! The card of a target: what a worker says of a cluster that it has. Workers publish cards, clients list them.
+//! Target cards: workers publish one for each of their targets, clients list them.
 
 use serde::{Deserialize, Serialize};
 
-/// What one worker says of one of its targets. It is published again and again, and expires with the worker.
+/// The description of a target by one of its workers. The worker publishes it at an interval, so it expires after the worker
+/// has ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TargetCard {
-    /// The worker's name.
+    /// Name of the worker.
     pub worker: String,
-    /// The worker's version.
+    /// Version of the worker.
     pub version: String,
-    /// Commands that the worker executes at once.
+    /// Commands that the worker executes at the same time.
     pub slots: u32,
     /// When the card was published, RFC 3339.
     pub time: String,

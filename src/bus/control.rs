@@ -1,4 +1,4 @@
-//! Cancellations and pauses as this process knows them. A watch on the bus fills them in; running commands listen.
+//! Cancellations and pauses in this process. A watch of the control bucket updates them, and running commands are notified.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,7 @@ use crate::event::{CommandId, CommandKey, Target};
 pub struct Cancellation {
     /// The command.
     pub key: CommandKey,
-    /// The target it is limited to. `None` means the commands with this key on all targets; only operators may write
-    /// that.
+    /// The target of the command. `None` means the commands with this key on all targets, which only operators may cancel.
     pub target: Option<Target>,
 }
 
@@ -67,19 +66,19 @@ impl Control {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the command is to end without being done.
+    /// Whether the command was cancelled.
     #[must_use]
     pub fn is_cancelled(&self, command: &CommandId) -> bool {
         self.shared().is_cancelled(command)
     }
 
-    /// Whether commands for the target are to wait.
+    /// Whether the target is paused.
     #[must_use]
     pub fn is_paused(&self, target: &str) -> bool {
         self.shared().state.paused.contains(target)
     }
 
-    /// A token that is cancelled when the command is; until [`Control::forget`].
+    /// A token that is cancelled when the command is cancelled, until [`Control::forget`].
     #[must_use]
     pub fn listen(&self, command: &CommandId) -> CancellationToken {
         let mut shared = self.shared();
@@ -122,8 +121,7 @@ impl Control {
         }
     }
 
-    /// Replaces everything that is known by a complete state, in one step: there is no moment in which a paused target
-    /// is open or a cancelled command may begin.
+    /// Replaces the state in one step, so that at no time a paused target appears resumed or a cancelled command can start.
     pub fn replace(&self, state: ControlState) {
         let mut shared = self.shared();
         shared.state = state;

@@ -1,4 +1,4 @@
-//! What can go wrong with the bus.
+//! Errors of the bus.
 
 use crate::error::{Class, Classify, Code};
 
@@ -21,14 +21,14 @@ pub enum Error {
     Credentials {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: Source,
     },
     /// A publish or request was not answered, or not with success.
     #[error("{operation} on {subject} failed")]
     Request {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// Where.
         subject: String,
@@ -39,7 +39,7 @@ pub enum Error {
     /// The server answered a publish with an error.
     #[error("NATS refused {operation} on {subject}: {description} ({code})")]
     Refused {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// Where.
         subject: String,
@@ -60,15 +60,15 @@ pub enum Error {
     /// The server's permissions do not allow it.
     #[error("NATS does not permit {operation} on {subject}: {reason}")]
     Denied {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// Where.
         subject: String,
-        /// What the server says.
+        /// Answer of the server.
         reason: String,
     },
     /// A stream, bucket or consumer is not as declared.
-    #[error("the topology differs from what is declared: {}", differences.join("; "))]
+    #[error("NATS is not set up as expected: {}", differences.join("; "))]
     Drift {
         /// One sentence for each.
         differences: Vec<String>,
@@ -76,7 +76,7 @@ pub enum Error {
     /// There is no such object, result or dead letter.
     #[error("{what} does not exist")]
     NotFound {
-        /// What was looked for.
+        /// Name of the object.
         what: String,
     },
     /// A record of ours that cannot be read.

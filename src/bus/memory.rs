@@ -21,21 +21,21 @@ use super::{
 use crate::clock::Clock;
 use crate::event::{CommandId, Fingerprint, Origin, Target, dataref};
 
-/// Decides whether an operation fails, by its name; the write may have happened all the same (`After`).
+/// Decides by the name of an operation whether it fails.
 pub type FaultInjector = Box<dyn FnMut(&'static str) -> Option<InjectedFault> + Send>;
 
-/// When an operation fails.
+/// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InjectedFault {
-    /// Nothing was done.
+    /// It is not executed.
     Before,
-    /// It was done, and the answer was lost.
+    /// It is executed, and its answer is lost.
     After,
-    /// It is done, but later: others come in between.
+    /// It is executed after a delay, and other operations before it.
     Late(Duration),
 }
 
-/// The bus; clones share it.
+/// A bus in memory. Clones share its state.
 #[derive(Clone)]
 pub struct MemoryBus {
     state: Arc<Mutex<State>>,
@@ -45,7 +45,7 @@ pub struct MemoryBus {
     clock: Clock,
     ack_wait: Duration,
     lease_ttl: Duration,
-    /// This holder's link to the bus is cut.
+    /// Whether this connection is interrupted.
     cut: Arc<watch::Sender<bool>>,
     /// Fence of every lease; a number that increases when absent.
     fence: Option<u64>,
@@ -118,18 +118,19 @@ impl MemoryBus {
         Self { fence: Some(fence), ..self }
     }
 
-    /// The same bus over a link of its own.
+    /// Another connection to the same bus.
     #[must_use]
     pub fn link(&self) -> Self {
         Self { cut: Arc::default(), ..self.clone() }
     }
 
-    /// Cuts this link: nothing on it is answered any more, as for a process that is dead, stopped or partitioned.
+    /// Interrupts this connection: its requests get no answer, as for a process that has crashed, is suspended or
+    /// partitioned.
     pub fn disconnect(&self) {
         self.cut.send_replace(true);
     }
 
-    /// Joins it again: what was held up goes on, however stale by now.
+    /// Continues the connection with the requests that were interrupted, however old they are.
     pub fn reconnect(&self) {
         self.cut.send_replace(false);
     }
@@ -138,27 +139,27 @@ impl MemoryBus {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Orders faults.
+    /// Injects faults from now on.
     pub fn inject_faults(&self, faults: FaultInjector) {
         self.state().faults = Some(faults);
     }
 
-    /// Limits results to so many bytes of JSON, as `max_payload` does on the real server.
+    /// Limits results to so many bytes of JSON, as `max_payload` of the real server does.
     pub fn limit_results(&self, bytes: usize) {
         self.state().max_result = Some(bytes);
     }
 
-    /// No more faults.
+    /// Injects no further faults.
     pub fn clear_faults(&self) {
         self.state().faults = None;
     }
 
-    /// Puts a command on the queue; duplicates are another message.
+    /// Publishes a command. A copy is another message.
     pub fn publish(&self, target: &Target, verb: &str, payload: impl Into<Bytes>) {
         self.publish_with_headers(target, verb, Vec::new(), payload);
     }
 
-    /// The same with headers.
+    /// Publishes a command with headers.
     pub fn publish_with_headers(
         &self,
         target: &Target,
@@ -185,7 +186,7 @@ impl MemoryBus {
         self.changed.notify_waiters();
     }
 
-    /// The results so far.
+    /// Results that were published.
     #[must_use]
     pub fn results(&self) -> HashMap<CommandId, Event> {
         self.state().results.iter().map(|(command, (event, _))| (command.clone(), event.clone())).collect()
@@ -197,19 +198,19 @@ impl MemoryBus {
         self.state().short_retention.contains(command)
     }
 
-    /// The events so far, one of each id.
+    /// Events that were published, one for each id.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.state().events.clone()
     }
 
-    /// Changes whenever an event or a result was published.
+    /// Changes when an event or a result is published.
     #[must_use]
     pub fn published(&self) -> watch::Receiver<usize> {
         self.published.subscribe()
     }
 
-    /// What a result refers to by `dataref`.
+    /// The attachment that a result names in `dataref`.
     #[must_use]
     pub fn attachment(&self, dataref: &str) -> Option<Bytes> {
         self.state().attachments.get(dataref).cloned()
@@ -225,13 +226,13 @@ impl MemoryBus {
         self.state().dead.iter().map(|(reason, code, _)| (reason.clone(), code.clone())).collect()
     }
 
-    /// Bytes that each dead letter has of its message.
+    /// Bytes of the message in each dead letter.
     #[must_use]
     pub fn dead_letter_bytes(&self) -> Vec<usize> {
         self.state().dead.iter().map(|(_, _, bytes)| *bytes).collect()
     }
 
-    /// Stores parameters. Gives their reference.
+    /// Stores parameters. Returns their reference.
     #[must_use]
     pub fn put_object(&self, bytes: Bytes) -> String {
         let named = dataref::of(&self.subjects.blob_bucket(), &bytes);
@@ -239,15 +240,15 @@ impl MemoryBus {
         named.reference
     }
 
-    /// Messages that are not settled.
+    /// Number of messages that are not settled.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.state().queue.len()
     }
 
-    /// Does `write` unless a fault says otherwise, or fails after it.
+    /// Executes `write`, with the fault that is injected for the operation.
     async fn write<T>(&self, operation: &'static str, write: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
-        // A round trip: others get their turn.
+        // Other tasks run during a round trip.
         tokio::task::yield_now().await;
         self.connected().await;
         let fault = self.state().faults.as_mut().and_then(|faults| faults(operation));
@@ -256,7 +257,7 @@ impl MemoryBus {
             self.connected().await;
         }
         let mut state = self.state();
-        let failed = || Error::Request { operation, subject: "memory".to_owned(), source: "a fault on order".into() };
+        let failed = || Error::Request { operation, subject: "memory".to_owned(), source: "an injected fault".into() };
         if fault == Some(InjectedFault::Before) {
             return Err(failed());
         }
@@ -265,14 +266,14 @@ impl MemoryBus {
         if fault == Some(InjectedFault::After) { Err(failed()) } else { Ok(done) }
     }
 
-    /// Waits while the link is cut.
+    /// Waits while the connection is interrupted.
     async fn connected(&self) {
         if *self.cut.borrow() {
             let _ = self.cut.subscribe().wait_for(|cut| !cut).await; // the sender is ours
         }
     }
 
-    /// Takes what is due, or says when something will be.
+    /// Delivers due messages. Without one: the time at which the next one is due.
     fn take(&self, queue: Queue, max: usize) -> Result<Vec<Delivery>, Option<Instant>> {
         let mut state = self.state();
         let now = Instant::now();
@@ -327,7 +328,7 @@ impl Acker for MemoryAcker {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
-        // As the real server, it honours a stale holder too.
+        // As the real server, it accepts a late acknowledgment.
         let settled = self.bus.write("settle", |state| match settlement {
             Settlement::Ack | Settlement::Term(_) => {
                 state.queue.remove(&self.sequence);
@@ -502,7 +503,7 @@ impl Bus for MemoryBus {
         written
     }
 
-    /// None: this bus delivers for ever, and nobody else settles its messages.
+    /// None: this bus has no limit of deliveries, and no other client settles its messages.
     fn stranded(&self, _: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>> {
         let clock = self.clock;
         stream::once(async move { clock.sleep(wait).await }).flat_map(|()| stream::empty()).boxed()

@@ -1,5 +1,5 @@
-//! The port between the engine and the message bus: what a bus must do, and nothing of how. [`nats`] is the real one,
-//! [`memory`] has the same contract with faults on order, for tests of the engine.
+//! The port between the engine and the message bus. [`nats`] implements it with NATS; [`memory`] implements the same
+//! contract in memory, with injectable faults, for tests of the engine.
 
 mod card;
 pub mod control;
@@ -22,13 +22,13 @@ use time::OffsetDateTime;
 pub use card::TargetCard;
 pub use control::{Cancellation, Control, ControlState};
 pub use error::Error;
-pub use record::{AttemptRecord, RecordKey, ResultRecord, Retention, SHORT_RETENTION};
+pub use record::{AttemptRecord, RecordKey, RecordVersion, ResultRecord, Retention, SHORT_RETENTION};
 pub use subject::Subjects;
 
 use crate::event::{CommandId, CommandKey, Origin, Target};
 
-/// `sailhand topology apply` moves messages of an earlier installation to the waiting stream. There, headers that NATS
-/// would interpret have this before their names, and workers judge the message by them.
+/// Prefix of the headers of messages that `sailhand topology apply` has moved from an earlier installation to the waiting
+/// stream: their headers that NATS would interpret have this prefix. Workers check the message by them.
 pub const MOVED: &str = "Istio-Moved-";
 /// Header of a moved message: why its original headers could not be read.
 pub const UNREADABLE: &str = "Istio-Moved-Unreadable";
@@ -39,7 +39,7 @@ pub enum Queue {
     /// The commands of producers.
     #[default]
     Commands,
-    /// Commands that waited. Only workers and administrators write to it.
+    /// Commands that have waited. Only workers and administrators may write to it.
     Waiting,
 }
 
@@ -50,17 +50,17 @@ pub struct Delivery {
     pub queue: Queue,
     /// The subject on which the command was sent.
     pub subject: String,
-    /// Target and verb of the subject, where it is well-formed.
+    /// Target and verb of the subject; `None` for a malformed subject.
     pub address: Option<(Target, String)>,
-    /// In order; names as sent.
+    /// Headers in their order, names as sent.
     pub headers: Vec<(String, String)>,
-    /// The event, or what was sent in its place.
+    /// Body of the message, normally an event.
     pub payload: Bytes,
-    /// How often it has been delivered, this time included.
+    /// Number of deliveries, this one included.
     pub delivered: u64,
     /// Its sequence number in the stream.
     pub sequence: u64,
-    /// The way back.
+    /// Settles the message.
     pub acker: Arc<dyn Acker>,
 }
 
@@ -74,7 +74,7 @@ impl Delivery {
 /// How a delivery is settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
-    /// Done, remove it.
+    /// Remove the message.
     Ack,
     /// Deliver again, not before the delay has passed.
     Nak(Duration),
@@ -82,7 +82,7 @@ pub enum Settlement {
     Term(String),
 }
 
-/// Settles nothing: of a message that was only looked at.
+/// Acker of a message that was read without a delivery: settles nothing.
 #[derive(Debug)]
 struct UnsettledAcker;
 
@@ -97,66 +97,66 @@ impl Acker for UnsettledAcker {
     }
 }
 
-/// Settles one delivery. The server honours any holder, also a stale one (`tests/it_bus/facts.rs`): the engine settles once, and
-/// never after its lease is lost.
+/// Settles one delivery. The server accepts any acknowledgment, also a late one (`tests/it_bus/facts.rs`), so the engine
+/// settles a delivery once, and never after its lease is lost.
 #[async_trait]
 pub trait Acker: Send + Sync {
-    /// Tells the bus that the delivery is being worked on.
+    /// Restarts `ack_wait`: the delivery is still being processed.
     async fn keep_alive(&self) -> Result<(), Error>;
-    /// Settles it, confirmed by the bus.
+    /// Settles the delivery; returns after the bus has confirmed it.
     async fn settle(&self, settlement: Settlement) -> Result<(), Error>;
 }
 
-/// Whether a compare-and-swap went through.
+/// Outcome of a compare-and-swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
-    /// Yes; the new revision.
+    /// The value is stored, with this revision.
     Won(u64),
-    /// No: somebody else was first.
+    /// The value is not stored: another client has changed it before.
     Lost,
 }
 
-/// The right to write to one installation of one target, while it lasts.
+/// The exclusive right to write to one installation of one target. It expires unless it is renewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// What it is on.
+    /// Target and installation.
     pub name: LeaseName,
-    /// Revision at which it was acquired: monotone over all leases and owners, so it orders writers.
+    /// Revision at which the lease was acquired. It increases over all leases and owners, so it orders writers.
     pub fence: u64,
-    /// Revision to renew or release from.
+    /// Current revision, for a renewal or the release.
     pub revision: u64,
 }
 
-/// What a lease is on.
+/// Target and installation of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseName {
     /// The cluster.
     pub target: Target,
-    /// The inventory in it.
+    /// The installation: name of its inventory.
     pub installation: String,
 }
 
-/// Why a message became a dead letter; a subject token.
+/// Why a message became a dead letter. Its text is a token of the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadReason {
-    /// It is not a command, or one that cannot be.
+    /// The message is not a valid command.
     Rejected,
     /// All attempts failed.
     Exhausted,
-    /// It takes the worker down each time.
+    /// Processes crashed while they executed or decoded it.
     Quarantined,
-    /// The bus does not deliver it any more.
+    /// The consumer permits no further delivery.
     MaxDeliveries,
-    /// Somebody else than a worker took it off the queue.
+    /// A client that is not a worker terminated it.
     Terminated,
 }
 
 impl DeadReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] =
         [Self::Rejected, Self::Exhausted, Self::Quarantined, Self::MaxDeliveries, Self::Terminated];
 
-    /// As in subjects.
+    /// The token in subjects.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -169,26 +169,26 @@ impl DeadReason {
     }
 }
 
-/// A message that will not be executed, stored for a person.
+/// A message that is not executed, stored for an operator.
 pub struct DeadLetter<'a> {
     /// The message.
     pub delivery: &'a Delivery,
-    /// Its key, where it has one.
+    /// Key of the command, if it has one.
     pub key: Option<&'a CommandKey>,
-    /// Why.
+    /// Reason.
     pub reason: DeadReason,
-    /// Code and text of the failure.
+    /// The error.
     pub problem: &'a crate::error::Problem,
-    /// Who gave up.
+    /// The worker that publishes the dead letter.
     pub worker: &'a str,
-    /// When.
+    /// Current time.
     pub time: OffsetDateTime,
-    /// Bytes that are stored of the payload; `None` means all. A letter that is cut has no headers of the message.
+    /// Bytes of the payload that are stored; `None` means all. A cut letter does not contain the headers of the message.
     pub most_bytes: Option<usize>,
 }
 
 impl DeadLetter<'_> {
-    /// Its last subject tokens: the target, or `unknown`; the command's key, or [`DeadLetter::place`].
+    /// The last two tokens of its subject: the target, or `unknown`; and the key of the command, or [`DeadLetter::place`].
     #[must_use]
     pub fn address(&self) -> (&str, String) {
         let target = self.delivery.address.as_ref().map_or("unknown", |(target, _)| target.as_str());
@@ -206,97 +206,97 @@ impl DeadLetter<'_> {
     }
 }
 
-/// A command that nobody will settle any more, although nobody has ended it.
+/// A command without a result that NATS does not deliver again.
 pub struct Stranded {
-    /// How that came.
+    /// Why it is stranded.
     pub cause: StrandedCause,
-    /// The message, or the bus's own words where it is gone already. Settling it, in whichever way, removes it.
+    /// The message, or the advisory of the server if the message was removed. Each settlement removes it.
     pub delivery: Delivery,
 }
 
-/// How a command was stranded.
+/// Why a command is stranded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StrandedCause {
-    /// It has been delivered as often as the consumer allows.
+    /// The consumer permits no further delivery.
     MaxDeliveries,
-    /// Somebody else than a worker of ours terminated it.
+    /// A client that is not a worker terminated the message.
     Terminated {
-        /// In his words.
+        /// Reason that the client gave.
         reason: String,
     },
-    /// It cannot be delivered: no client reads its headers.
+    /// The message cannot be delivered, because its headers are malformed.
     Unreadable {
-        /// What is wrong with them.
+        /// What is wrong with the headers.
         reason: String,
     },
 }
 
-/// A bus. All writes are safe to repeat.
+/// The message bus. Each write may be repeated: the repetition has no further effect.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// At most `max` deliveries of a stream, none later than `wait` from now; without a wait, those that can be delivered
-    /// now. The stream must be read to its end: what it has taken over is this process's to settle.
+    /// Pulls at most `max` deliveries within `wait`; with a `wait` of zero, the deliveries that are available now. The caller
+    /// must read the returned stream to its end, because this process has to settle each delivery.
     fn pull(&self, queue: Queue, max: usize, wait: Duration) -> BoxStream<'static, Result<Delivery, Error>>;
 
-    /// The first command of a verb that is queued after the place `after`, without taking it off the queue: settling it
-    /// does nothing, and it is delivered all the same.
+    /// The first queued command of a verb after sequence number `after`, read without a delivery: settling it has no effect,
+    /// and the message is delivered later.
     async fn peek(&self, verb: &str, after: u64) -> Result<Option<Delivery>, Error>;
 
-    /// Publishes a progress event of kind `kind`.
+    /// Publishes an event of kind `kind`.
     async fn publish_event(&self, origin: &Origin, kind: &'static str, event: &Event) -> Result<(), Error>;
 
-    /// The result of the command, if it has ended.
+    /// The result of the command; `None` while it has none.
     async fn find_result(&self, command: &CommandId) -> Result<Option<ResultRecord>, Error>;
 
-    /// Publishes the result, unless there is one: the commit point of a command and its idempotency record, for as long
-    /// as `retention` says.
+    /// Publishes the result, unless the command has one. This is the commit point of a command; the stored result is its
+    /// idempotency record for the time of `retention`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] when the bus cannot store an event of this size.
     async fn commit_result(&self, origin: &Origin, event: &Event, retention: Retention) -> Result<Swap, Error>;
 
-    /// Takes the lease, or `None` when somebody holds it.
+    /// Acquires the lease; `None` when another owner holds it.
     async fn acquire(&self, name: &LeaseName, owner: &str) -> Result<Option<Lease>, Error>;
 
-    /// Renews the lease, or `None` when it is gone.
+    /// Renews the lease; `None` when it has expired or has another owner.
     async fn renew(&self, lease: &Lease, owner: &str) -> Result<Option<Lease>, Error>;
 
-    /// Gives the lease back. One that is gone already is no error.
+    /// Releases the lease. A lease that has expired is not an error.
     async fn release(&self, lease: &Lease) -> Result<(), Error>;
 
-    /// The attempts under a name and their revision. Revision 0 means that there is no record.
+    /// An attempt record and its revision. Revision 0 means that there is no record.
     async fn attempts(&self, record: &RecordKey) -> Result<(AttemptRecord, u64), Error>;
 
-    /// Writes the attempts if the record still has that revision.
+    /// Writes an attempt record if it still has this revision.
     async fn record_attempts(&self, record: &RecordKey, attempts: &AttemptRecord, revision: u64)
     -> Result<Swap, Error>;
 
-    /// Publishes the command again at `at`, or when it is cancelled. Of several that wait so, one may be left, as they
-    /// are one command. A repeat for the same delivery is the same.
+    /// Publishes the command again at `at`, or when it is cancelled. A command has at most one schedule: a new one replaces
+    /// the previous one.
     async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error>;
 
-    /// Keeps a message for a person.
+    /// Stores a dead letter.
     async fn dead_letter(&self, letter: &DeadLetter<'_>) -> Result<(), Error>;
 
-    /// Publishes the event that tells of a dead letter.
+    /// Publishes the event `deadlettered`.
     async fn publish_dead_letter_event(&self, letter: &DeadLetter<'_>, event: &Event) -> Result<(), Error>;
 
-    /// At most `max` commands that are stranded, none later than `wait` from now. Read to its end, like [`Bus::pull`].
+    /// At most `max` stranded commands within `wait`. The caller must read the stream to its end, as with [`Bus::pull`].
     fn stranded(&self, max: usize, wait: Duration) -> BoxStream<'static, Result<Stranded, Error>>;
 
     /// The object of this name in a bucket of [`Subjects::parameter_buckets`], at most `limit` bytes.
     async fn blob(&self, bucket: &str, name: &str, limit: usize) -> Result<Bytes, Error>;
 
-    /// Keeps what does not fit into a result, as long as results are kept. Gives the reference: one and the same for the
+    /// Stores an attachment of a result for as long as results are stored. Returns its reference, which is the same for the
     /// same bytes.
     async fn attach(&self, bytes: Bytes) -> Result<String, Error>;
 
-    /// Asks every worker to end the command. `by` says who asked, for people.
+    /// Requests that all workers end the command. `by` names the requester, for operators.
     async fn cancel(&self, command: &CommandId, by: &str) -> Result<(), Error>;
 
-    /// All names on the bus.
+    /// Names of subjects, streams and buckets.
     fn subjects(&self) -> &Subjects;
 
-    /// What operators ask for: cancelled commands, paused targets.
+    /// Cancelled commands and paused targets.
     fn control(&self) -> &Control;
 }

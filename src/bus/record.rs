@@ -1,4 +1,4 @@
-//! What the bus stores about commands beside their messages: attempt records and results.
+//! Records that the bus stores about commands beside their messages: attempts and results.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use crate::event::{CommandId, EarlierAttempt, Fingerprint};
 pub struct RecordKey(String);
 
 impl RecordKey {
-    /// The record of a command: `<target>.<key>`.
+    /// Key of the record of a command: `<target>.<key>`.
     #[must_use]
     pub fn command(command: &CommandId) -> Self {
         Self(command.to_string())
     }
 
-    /// The record of reading a message: `_message.<stream sequence>`, `_waiting_message.<stream sequence>` for the
-    /// waiting stream. No target begins with an underscore.
+    /// Key of the record of decoding a message: `_message.<stream sequence>`, or `_waiting_message.<stream sequence>` for the
+    /// waiting stream. A target cannot start with an underscore.
     #[must_use]
     pub fn message(queue: Queue, sequence: u64) -> Self {
         Self::of("message", queue, sequence)
     }
 
-    /// The record of reading the stored parameters that a message refers to, named like [`RecordKey::message`]:
+    /// Key of the record of decoding the stored parameters of a message, named like [`RecordKey::message`]:
     /// `_parameters.<stream sequence>`.
     #[must_use]
     pub fn parameters(queue: Queue, sequence: u64) -> Self {
@@ -39,7 +39,7 @@ impl RecordKey {
         }
     }
 
-    /// As in the subject.
+    /// The key as in the subject.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,31 +52,69 @@ impl std::fmt::Display for RecordKey {
     }
 }
 
-/// What is stored with the result of a command.
+/// The record that is stored with the result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultRecord {
-    /// What the command asked for. `None` for the result of a message that could not be read as a command.
+    /// Verb and parameters of the command. `None` for the result of a message that is not a valid command.
     pub fingerprint: Option<Fingerprint>,
 }
 
 /// How long the bus stores a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// As long as results are stored, 30 days: it keeps a command that writes from being executed again.
+    /// 30 days: the result prevents a command that writes from being executed again.
     Full,
-    /// For [`SHORT_RETENTION`]: the command wrote nothing and could not have.
+    /// [`SHORT_RETENTION`]: the command wrote nothing, and could not have.
     Short,
 }
 
-/// Lifetime of results and attempt records of commands that write nothing to the cluster. At least as long as such a
-/// command may take.
+/// Lifetime of results and attempt records of commands that write nothing to the cluster. Not shorter than the longest
+/// duration of such a command.
 pub const SHORT_RETENTION: Duration = Duration::from_hours(24);
 
-/// Attempts of a command, stored outside the process that may die.
+/// Version of the format of attempt records. Records without it are of version 1. A worker refuses records of a later
+/// version, which a later worker has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct RecordVersion(u32);
+
+impl RecordVersion {
+    const CURRENT: Self = Self(1);
+}
+
+impl Default for RecordVersion {
+    fn default() -> Self {
+        Self::CURRENT
+    }
+}
+
+impl TryFrom<u32> for RecordVersion {
+    type Error = String;
+
+    fn try_from(version: u32) -> Result<Self, Self::Error> {
+        if version <= Self::CURRENT.0 {
+            Ok(Self(version))
+        } else {
+            Err(format!("version {version} is later than this worker supports ({})", Self::CURRENT.0))
+        }
+    }
+}
+
+impl From<RecordVersion> for u32 {
+    fn from(version: RecordVersion) -> Self {
+        version.0
+    }
+}
+
+/// The attempts of a command, stored as JSON on the bus, because the process that executes them may crash. The record of a
+/// message that is decoded has the same form. Aliases are names of fields before version 0.1.0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRecord {
-    /// What the command asks for. The first command that is read with a source and id binds them to its verb and
-    /// parameters. `None` in records of readings.
+    /// Version of the format.
+    #[serde(default)]
+    pub version: RecordVersion,
+    /// Verb and parameters. The first command that is read with a source and id binds them to its verb and parameters. `None`
+    /// in records of decoding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// The command writes nothing to the cluster, so its record expires after [`SHORT_RETENTION`] once it has begun.
@@ -117,7 +155,7 @@ pub struct AttemptRecord {
 }
 
 impl AttemptRecord {
-    /// Whether one of them wrote, or died when it had begun to.
+    /// Whether an attempt wrote to the cluster, or crashed after it had started to write.
     #[must_use]
     pub const fn changed(&self) -> bool {
         self.changed || self.write_started

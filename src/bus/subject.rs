@@ -20,7 +20,7 @@ impl Subjects {
         Self { prefix: prefix.to_owned(), parameter_stores: Vec::new() }
     }
 
-    /// All names that the configuration asks for.
+    /// The names of a configuration.
     #[must_use]
     pub fn of(bus: &config::Bus) -> Self {
         Self { parameter_stores: bus.parameter_stores.clone(), ..Self::new(&bus.prefix) }
@@ -73,13 +73,13 @@ impl Subjects {
         Some((target.parse().ok()?, verb.to_owned()))
     }
 
-    /// Subject of the command stream while `sailhand topology apply` moves its messages. Nobody publishes on it.
+    /// Subject of the command stream while `sailhand topology apply` moves its messages. No client publishes on it.
     #[must_use]
     pub fn moving(&self) -> String {
         format!("{}.moving.>", self.prefix)
     }
 
-    /// Stream and subjects of all commands that have not begun or wait for their next attempt. The third token of each
+    /// Stream and subjects of all commands that wait for their first or next attempt. The third token of each
     /// subject is the target.
     #[must_use]
     pub fn queues(&self) -> [(String, String); 3] {
@@ -371,7 +371,7 @@ impl Subjects {
         buckets.swap_remove(1.min(buckets.len() - 1))
     }
 
-    /// What does not fit into a result. Apart from the parameters, which not everybody who reads results may see.
+    /// Attachments of results. Separate from the parameters, which not all readers of results may read.
     #[must_use]
     pub fn attachment_bucket(&self) -> String {
         format!("{}_attachment", self.prefix)

@@ -92,7 +92,7 @@ impl Topology {
                 description: Some("sailhand dead letters".to_owned()),
                 max_bytes: bus.max_bytes,
                 allow_direct: true,
-                // Whoever repeats one comes after a time-out or two of the bus.
+                // A repetition follows after one or two timeouts of a request.
                 duplicate_window: Duration::from_hours(1),
                 ..stream(subjects.dead_letter_stream(), vec![subjects.dead_letters()], 30 * DAY)
             },
@@ -123,7 +123,7 @@ impl Topology {
     }
 
     /// The number of the first message of a stream that is made now. Those of leases order the writers, and clusters keep
-    /// the highest that has written: when a server's store is lost, the leases of the next one have to go on above it. No
+    /// the highest that has written: when a server's store is lost, the leases of the next one have to continue above it. No
     /// bucket is written to once a microsecond for all its life.
     ///
     /// The numbers of commands name records and dead letters. A command stream that is created while the waiting stream

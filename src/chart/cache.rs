@@ -61,7 +61,7 @@ impl Cache {
         self.write("pins", &name(place), digest.as_bytes()).await;
     }
 
-    /// An archive by its digest; one that does not have it any more is not there.
+    /// An archive by its digest; `None` if its file has another digest now.
     pub async fn archive(&self, digest: &str) -> Option<Vec<u8>> {
         let bytes = self.read("archives", digest.strip_prefix("sha256:")?).await?;
         (format!("sha256:{}", hex(&Sha256::digest(&bytes))) == digest).then_some(bytes)

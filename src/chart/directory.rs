@@ -13,7 +13,7 @@ use super::{Chart, Error, MAX_BYTES, MAX_FILES, archive, hex};
 /// Deepest folder of a chart.
 const DEPTH: usize = 8;
 
-/// Entries of the folder that are looked at for versions, and versions that are named.
+/// Maximum number of entries of the folder that are read for versions, and of versions in an error.
 const MOST: usize = 1000;
 const NAMED: usize = 10;
 
@@ -49,8 +49,8 @@ pub(super) fn fetch(root: &Path, name: &str, version: &str) -> Result<Chart, Err
                 "it is taken for a folder, as addresses begin with http://, https:// or oci://".to_owned()
             }
             (false, _) => "there is no such folder".to_owned(),
-            (true, []) => format!("looked for {}", looked.join(", ")),
-            (true, others) => format!("it has {name} of {}; looked for {}", others.join(", "), looked.join(", ")),
+            (true, []) => format!("none of {} exists", looked.join(", ")),
+            (true, others) => format!("it has {name} of {}; none of {} exists", others.join(", "), looked.join(", ")),
         };
         return Err(Error::Missing { place: root.display().to_string(), chart: chart(), reason });
     };
@@ -65,7 +65,7 @@ pub(super) fn fetch(root: &Path, name: &str, version: &str) -> Result<Chart, Err
     Chart::of(name, version, format!("sha256:{}", hex(&digest.finalize())), files)
 }
 
-/// Versions that the folder has a chart of, to tell them to who asked for another.
+/// Versions of the chart in the folder, for errors.
 fn versions(root: &Path, name: &str) -> Vec<String> {
     let named = |file: String| {
         let packed = file.strip_prefix(&format!("{name}-")).and_then(|rest| rest.strip_suffix(".tgz"));
@@ -93,7 +93,7 @@ fn walk(
         let entry = entry.map_err(said)?;
         let path = entry.path();
         let Some(name) = entry.file_name().to_str().map(|name| format!("{prefix}{name}")) else {
-            return Err(format!("{} is no path of a chart", path.display()));
+            return Err(format!("{} is not a valid path in a chart", path.display()));
         };
         let kind = entry.file_type().map_err(said)?;
         if kind.is_dir() {
@@ -144,7 +144,7 @@ mod tests {
         }
         fs::write(root.path().join("base-1.27.1.tgz"), "").unwrap();
         let told = |root: &Path| fetch(root, "base", "1.27.0").unwrap_err().to_string();
-        assert!(told(root.path()).contains("it has base of 1.27.1, 1.28.1, 1.29.0, 1.30.3; looked for"));
+        assert!(told(root.path()).contains("it has base of 1.27.1, 1.28.1, 1.29.0, 1.30.3; none of"));
         assert!(told(&root.path().join("none")).ends_with("there is no such folder"));
         assert!(told(Path::new("ftp://charts.example")).contains("taken for a folder"));
         let before = fetch(root.path(), "base", "1.30.3").unwrap().digest;

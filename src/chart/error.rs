@@ -1,4 +1,4 @@
-//! What can go wrong with charts, and its class (see docs/errors).
+//! Errors of charts (see docs/errors).
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum Error {
         reason: String,
     },
     /// The chart is not the one it was.
-    #[error("chart {chart} has digest {found}, and {wanted} is pinned")]
+    #[error("chart {chart} has digest {found}, but {wanted} is pinned")]
     Digest {
         /// Name and version.
         chart: String,
@@ -35,12 +35,12 @@ pub enum Error {
         /// As found.
         found: String,
     },
-    /// It must not be unpacked, or is no chart.
+    /// The archive is unsafe to unpack, or is not a chart.
     #[error("chart {chart} is not used: {reason}")]
     Unsafe {
         /// Name and version.
         chart: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The renderer could not be run.
@@ -62,7 +62,7 @@ pub enum Error {
     Refused {
         /// Name and version.
         chart: String,
-        /// What it said.
+        /// Its output.
         reason: String,
     },
 }

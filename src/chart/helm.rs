@@ -13,9 +13,9 @@ use tokio::process::Command;
 use super::{Chart, Error, Release, Renderer};
 use crate::config;
 
-/// Most output. The largest chart makes less than one MiB.
+/// Largest output. The largest chart has less than one MiB.
 const MAX_OUTPUT: u64 = 16 << 20;
-/// Most of what it says when it fails.
+/// Largest error output that is repeated.
 const MAX_COMPLAINT: u64 = 16 << 10;
 
 /// The helm program.

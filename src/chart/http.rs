@@ -1,4 +1,4 @@
-//! Gets a thing by its address: bounded in time and size, a few redirects, never from TLS to none. Knows no charts.
+//! Fetches a URL: limited in time and size, with few redirects, and none from TLS to plaintext.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Http {
     within: Duration,
 }
 
-/// What came back.
+/// A response.
 pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,

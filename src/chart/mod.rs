@@ -39,7 +39,7 @@ pub struct Chart {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
-/// What a chart is rendered with.
+/// Input of rendering a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Release {
     /// Helm's release name.
@@ -60,7 +60,7 @@ pub trait Renderer: Send + Sync {
     /// The manifest, CRDs included, hooks left out.
     ///
     /// # Errors
-    /// What the renderer says.
+    /// Version of the renderer.
     async fn render(&self, chart: &Chart, release: &Release) -> Result<String, Error>;
 
     /// Differs when the same chart may be rendered differently.
@@ -132,7 +132,7 @@ impl Charts {
 }
 
 impl Chart {
-    /// A chart of these files. A source chart of Istio says version 1.0.0: it gets the version it was asked for by,
+    /// A chart of these files. A source chart of Istio says version 1.0.0: it gets the requested version,
     /// as the release's build would do.
     ///
     /// # Errors
@@ -170,13 +170,13 @@ fn about_chart(text: &[u8]) -> Result<Map<String, Value>, String> {
     serde_saphyr::from_str(text).map_err(|error| error.to_string().lines().take(1).collect())
 }
 
-/// Most bytes of a `Chart.yaml`.
+/// Maximum number of bytes of a `Chart.yaml`.
 const MAX_ABOUT: usize = 1 << 16;
 
 /// What Istio's charts say before a release is built of them.
 const UNSTAMPED: &str = "1.0.0";
 
-/// Most files, and bytes of all of them.
+/// Maximum number of files, and bytes of all of them.
 const MAX_FILES: usize = 1_000;
 const MAX_BYTES: u64 = 16 << 20;
 

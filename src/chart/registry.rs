@@ -1,6 +1,6 @@
-//! Charts of an OCI registry: manifest by tag, archive by digest, a token where the registry asks for one (OCI
-//! distribution specification 1.1; helm.sh "Use OCI-based registries"). Anonymous: a mirror that wants credentials is
-//! not supported. Knows no repository.
+//! Charts of an OCI registry: manifest by tag, archive by digest, a token if the registry requires one (OCI
+//! distribution specification 1.1; helm.sh "Use OCI-based registries"). Anonymous: a mirror that requires credentials is
+//! not supported.
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::http::{Answer, Http};
 use super::{Error, MAX_BYTES};
 
-/// What a manifest is, and the layer that is the chart.
+/// Media types of a manifest, and of the layer that contains the chart.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
@@ -64,7 +64,7 @@ pub(super) async fn fetch(
     let body = accept(answer, &manifest, place, &chart())?;
     let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| missing(format!("{manifest}: {error}")))?;
     let layer = manifest.layers.into_iter().find(|layer| layer.media_type == LAYER);
-    let layer = layer.ok_or_else(|| missing("what it has under this name is no Helm chart".to_owned()))?;
+    let layer = layer.ok_or_else(|| missing("the manifest with this name is not a Helm chart".to_owned()))?;
     let hash = layer.digest.strip_prefix("sha256:").unwrap_or_default();
     if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(missing(format!("its manifest has the digest {:?}", layer.digest)));
@@ -110,7 +110,7 @@ fn token_place(headers: &HeaderMap, scheme: &str) -> Option<String> {
 async fn ask_token(http: &Http, place: &str) -> Result<String, String> {
     let answer = http.get(place, None, None, MAX_MANIFEST).await?;
     if !answer.status.is_success() {
-        return Err(format!("it wants credentials, and {place} answers {}", answer.status));
+        return Err(format!("it requires credentials, and {place} answers {}", answer.status));
     }
     let token: Token = serde_json::from_slice(&answer.body).map_err(|error| format!("its token: {error}"))?;
     Ok(token.token)

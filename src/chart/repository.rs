@@ -1,5 +1,5 @@
 //! Charts of an HTTP repository: an `index.yaml` that names archives with their digests (helm.sh "The Chart Repository
-//! Guide"). Knows no registry.
+//! Guide").
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,7 @@ use crate::prose;
 const REMEMBERED: usize = 100_000;
 /// Lines of a progress message.
 const MESSAGE_LINES: usize = 3;
-/// Width of a terminal that does not tell its own, columns.
+/// Width of a terminal of unknown width, columns.
 const WIDTH: usize = 80;
 
 /// The terminal below the bars. Clones write to the same terminal.
@@ -143,6 +143,8 @@ impl Bars {
                 let text = format!("attempt {} failed, next in {delay}: {reason}", retrying.attempt);
                 self.line(observation, &format!("{} {text}", styled(CHANGED, "↻")))
             }
+            // The result that follows has the reason; senders of invalid commands need no operator.
+            Observed::Event(EventKind::DeadLettered(letter)) if letter.reason == "rejected" => Ok(()),
             Observed::Event(EventKind::DeadLettered(letter)) => {
                 let text = format!("moved to the dead letters ({}); `sailhand dlq list` shows it", letter.reason);
                 self.line(observation, &format!("{} {text}", styled(CHANGED, "▪")))

@@ -11,7 +11,6 @@ use super::server::{self, Logging};
 use super::{Error, Exit, Global, draft};
 use crate::bridge::{self, kubeconfig};
 use crate::config::Override;
-use crate::telemetry;
 
 const LOGGED: &str = "info,async_nats=warn";
 const EXAMPLES: &str = "\
@@ -52,16 +51,17 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
         Override::new("bridge.listen", "--listen", options.listen.map(|address| address.to_string())),
         options.logging.as_override(),
     ])?;
-    let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = server::stop_on_signal();
-    let running = bridge::start(&loaded.config, stop).await?;
-    output::note(format_args!("Bridge at {}", running.address));
-    if let Some(address) = running.tls_address {
-        output::note(format_args!("Bridge with mutual TLS at {address}"));
-    }
-    let ended = running.done.await.map_err(std::io::Error::other);
-    let ended = ended.and_then(|served| served.map_err(std::io::Error::other));
-    ended.map_err(|source| Error::local("serve the bridge", source))?;
+    let serve = async |stop| {
+        let running = bridge::start(&loaded.config, stop).await?;
+        output::note(format_args!("Bridge at {}", running.address));
+        if let Some(address) = running.tls_address {
+            output::note(format_args!("Bridge with mutual TLS at {address}"));
+        }
+        let ended = running.done.await.map_err(std::io::Error::other);
+        let ended = ended.and_then(|served| served.map_err(std::io::Error::other));
+        ended.map_err(|source| Error::local("serve the bridge", source))
+    };
+    server::serve(&loaded.config.telemetry, LOGGED, serve).await?;
     Ok(Exit::Success)
 }
 

@@ -18,11 +18,11 @@ use crate::bus::nats::topology;
 use crate::bus::topology::Topology;
 use crate::chart::Charts;
 use crate::client::{Client, ListFilter};
-use crate::cluster::{Identity, rights};
+use crate::cluster::rights;
 use crate::config::{self, Config, Target};
 use crate::error::{Classify, Problem};
 use crate::mesh::Version;
-use crate::prose;
+use crate::prose::{self, plural};
 
 const EXAMPLES: &str = "\
 Exit codes: 0 no check failed, 1 a check failed.
@@ -244,11 +244,10 @@ async fn clusters(config: &Config, named: &LocalCluster, checks: &mut Checks) ->
     let section = Section::Clusters;
     let targets = if named.is_named() || config.targets.is_empty() {
         let target = named.target(None);
-        if !local::has_kubeconfig(&target) {
-            let message =
-                "no kubeconfig (--kubeconfig, $KUBECONFIG, ~/.kube/config) and no target in the configuration";
+        if !named.is_named() && !local::has_kubeconfig(&target) {
+            let message = format!("{}, and no target in the configuration", local::missing(&target));
             let remedy = "Name one with --kubeconfig, or add a target to the configuration.".to_owned();
-            return checks.add(section, Status::Warning, message.to_owned(), Some(remedy));
+            return checks.add(section, Status::Warning, message, Some(remedy));
         }
         [("kubeconfig".to_owned(), target)].into()
     } else {
@@ -262,7 +261,7 @@ async fn clusters(config: &Config, named: &LocalCluster, checks: &mut Checks) ->
 
 async fn cluster(name: &str, target: &Target, checks: &mut Checks) -> Result<(), Error> {
     let section = Section::Clusters;
-    let identity = match Identity::of(name, target) {
+    let identity = match local::identity(name, target) {
         Ok(identity) => identity,
         Err(error) => return checks.problem(section, Status::Failed, &error),
     };
@@ -321,8 +320,8 @@ impl Checks {
         let count = |status| self.list.iter().filter(|check| check.status == status).count();
         let failed = count(Status::Failed);
         if !self.format.list(&self.list, |check| format!("{}: {}", heading(check.section), check.message))? {
-            let (passed, warnings) = (count(Status::Passed), count(Status::Warning));
-            output::line(format_args!("\n{passed} passed, {warnings} warnings, {failed} failed"))?;
+            let (passed, warnings) = (count(Status::Passed), plural(count(Status::Warning), "warning"));
+            output::line(format_args!("\n{passed} passed, {warnings}, {failed} failed"))?;
         }
         Ok(if failed == 0 { Exit::Success } else { Exit::Failed })
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{Error, Exit, Global, analyze, output};
-use crate::client::{Client, ListFilter};
+use crate::client::{Client, Filter, ListFilter};
 use crate::config;
 use crate::error::Code;
 use crate::event::params::meant;
@@ -26,6 +26,8 @@ pub(super) const VARIABLE: &str = "COMPLETE";
 const ANSWER: Duration = Duration::from_secs(1);
 /// Age of the oldest commands whose keys are offered.
 const RECENT: time::Duration = time::Duration::hours(24);
+/// Dead letters whose numbers are offered.
+const LETTERS: usize = 50;
 /// Objects below objects whose parameters are offered.
 const DEEPEST: usize = 3;
 
@@ -83,6 +85,19 @@ pub(super) fn keys() -> ArgValueCandidates {
             CompletionCandidate::new(it.key).help(Some(help.into()))
         };
         commands.unwrap_or_default().into_iter().map(candidate).collect()
+    })
+}
+
+/// Numbers of the newest dead letters, with reason and message.
+pub(super) fn dead_letters() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let filter = Filter { limit: LETTERS, ..Filter::default() };
+        let letters = ask(&arguments().1, async |client| client.dead_letters(&filter).await.unwrap_or_default());
+        let candidate = |it: crate::client::DeadLetter| {
+            let help = format!("{} {}", it.reason, it.message.lines().next().unwrap_or_default());
+            CompletionCandidate::new(it.sequence.to_string()).help(Some(help.into()))
+        };
+        letters.unwrap_or_default().into_iter().map(candidate).collect()
     })
 }
 

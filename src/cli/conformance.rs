@@ -20,6 +20,7 @@ use crate::conformance::official;
 use crate::conformance::report::{conformance_report, diff, html, junit};
 use crate::conformance::suite::SuiteKind;
 use crate::event::{CommandDraft, EventKind, ResultData};
+use crate::prose::plural;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -185,14 +186,19 @@ fn text(report: &RunReport) -> String {
     let counts = report.summary.counts;
     let mut lines: Vec<_> = report.specs.iter().map(spec_line).collect();
     lines.push(format!(
-        "{} cases: {} passed, {} failed, {} error, {} not supported, {} skipped",
-        counts.total, counts.passed, counts.failed, counts.error, counts.not_supported, counts.skipped
+        "{}: {} passed, {} failed, {} error, {} not supported, {} skipped",
+        plural(counts.total, "case"),
+        counts.passed,
+        counts.failed,
+        counts.error,
+        counts.not_supported,
+        counts.skipped
     ));
     if report.run.driver == "simulated" {
         lines.push(styled(CHANGED, "Simulated: no request was sent. This says nothing about the cluster."));
     }
     if !report.kept_namespaces.is_empty() {
-        lines.push(format!("Kept namespaces: {}", report.kept_namespaces.join(", ")));
+        lines.push(format!("Remaining namespaces: {}", report.kept_namespaces.join(", ")));
     }
     lines.join("\n")
 }

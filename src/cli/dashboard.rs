@@ -9,7 +9,7 @@ use super::output;
 use super::server::{self, Logging};
 use super::{Error, Exit, Global, catalog};
 use crate::config::Override;
-use crate::{dashboard, telemetry};
+use crate::dashboard;
 
 const LOGGED: &str = "info";
 const EXAMPLES: &str = "\
@@ -40,11 +40,12 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
         Override::new("dashboard.allow_actions", "--allow-actions", options.allow_actions.then_some(true)),
         options.logging.as_override(),
     ])?;
-    let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = server::stop_on_signal();
-    let running = dashboard::start(&loaded.config, options.since, catalog::catalog(), stop).await?;
-    output::note(format_args!("Dashboard at http://{}", running.address));
-    let ended = running.done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    ended.map_err(|source| Error::local("serve the dashboard", source))?;
+    let serve = async |stop| {
+        let running = dashboard::start(&loaded.config, options.since, catalog::catalog(), stop).await?;
+        output::note(format_args!("Dashboard at http://{}", running.address));
+        let ended = running.done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        ended.map_err(|source| Error::local("serve the dashboard", source))
+    };
+    server::serve(&loaded.config.telemetry, LOGGED, serve).await?;
     Ok(Exit::Success)
 }

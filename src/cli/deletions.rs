@@ -61,7 +61,7 @@ fn reaches_removal(params: &Value) -> bool {
     params["until"].is_null() || params["until"] == "remove"
 }
 
-/// Refuses a command that needs consent when nobody can be asked.
+/// Refuses a command that needs confirmation when no terminal is attached.
 ///
 /// # Errors
 /// [`Error::Unconfirmed`].
@@ -78,7 +78,7 @@ pub(super) fn refuse_unconfirmed(target: &Target, draft: &CommandDraft, yes: boo
 /// the dry run that lists the objects; `cluster` describes the cluster if it is known.
 ///
 /// # Errors
-/// [`Error::Unconfirmed`] where consent is needed and nobody can be asked.
+/// [`Error::Unconfirmed`] when confirmation is needed and no terminal is attached.
 pub(super) async fn confirmed(
     target: &Target,
     draft: &CommandDraft,

@@ -35,7 +35,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE")]
     nats_server: Option<PathBuf>,
     /// Port of the NATS server
-    #[arg(long, default_value_t = 4222)]
+    #[arg(long, default_value_t = 4222, value_parser = super::number::<u16>)]
     port: u16,
     /// Keep the streams in this folder [default: a temporary one, removed at the end]
     #[arg(long, value_name = "DIR")]
@@ -56,7 +56,7 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     config.bus.replicas = 1;
     config.health.listen = None;
     let target = options.cluster.target(None);
-    if local::has_kubeconfig(&target) {
+    if options.cluster.expects(None) || local::has_kubeconfig(&target) {
         let identity = local::reached("worker for target", TARGET, &target).await?;
         let (what, question) = ("dev starts a worker that may change", "Start a worker that may change it?");
         if !local::consent(&identity, options.yes, what, question)? {
@@ -64,12 +64,12 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
             return Ok(Exit::Failed);
         }
     } else {
-        local::note_no_kubeconfig();
+        local::note_no_kubeconfig(&target);
     }
     config.targets.insert(TARGET.to_owned(), target);
 
     let store = Store::new(options.store.as_deref())?;
-    let mut server = Server::start(options, &store.dir).await?;
+    let mut server = Server::start(options, &store).await?;
     let done = tokio::select! {
         done = serve(config) => done,
         ended = server.child.wait() => Err(server.ended(ended)),
@@ -107,11 +107,13 @@ async fn start_dashboard(config: &Config, stop: CancellationToken) -> Result<das
     }
 }
 
-/// A process that ends the server when this process has ended, which closes the pipe between them: a killed process cannot
-/// end its children.
-fn watchdog(server: u32) -> io::Result<Child> {
+/// A process that ends the server when this process has ended, which closes the pipe between them, and then removes the
+/// temporary `store`: a killed process can do neither.
+fn watchdog(server: u32, store: Option<&Path>) -> io::Result<Child> {
+    const SCRIPT: &str = "cat >/dev/null; kill -TERM \"$0\" 2>/dev/null; \
+                          while kill -0 \"$0\" 2>/dev/null; do sleep 0.1; done; [ -z \"$1\" ] || rm -rf -- \"$1\"";
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "cat >/dev/null; kill -TERM \"$0\" 2>/dev/null", &server.to_string()]);
+    command.args(["-c", SCRIPT, &server.to_string()]).arg(store.unwrap_or(Path::new("")));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     #[cfg(unix)]
     command.process_group(0);
@@ -151,12 +153,12 @@ struct Server {
 }
 
 impl Server {
-    async fn start(options: &Options, store: &Path) -> Result<Self, Error> {
+    async fn start(options: &Options, store: &Store) -> Result<Self, Error> {
         if TcpStream::connect(("127.0.0.1", options.port)).await.is_ok() {
             let reason = "something listens there already; name another with --port";
             return Err(Error::argument(format!("port {}", options.port), reason));
         }
-        let log = store.join("nats-server.log");
+        let log = store.dir.join("nats-server.log");
         let candidates = match &options.nats_server {
             Some(program) => vec![program.clone()],
             None => vec![PathBuf::from("nats-server"), PathBuf::from(CACHED)],
@@ -175,7 +177,7 @@ impl Server {
         Ok(server)
     }
 
-    fn spawn(candidates: Vec<PathBuf>, port: u16, store: &Path, log: PathBuf) -> Result<Self, Error> {
+    fn spawn(candidates: Vec<PathBuf>, port: u16, store: &Store, log: PathBuf) -> Result<Self, Error> {
         let fail = |source| Error::local("start nats-server", source);
         let mut missing = io::Error::from(io::ErrorKind::NotFound);
         for program in candidates {
@@ -183,7 +185,7 @@ impl Server {
             let mut command = Command::new(&program);
             command
                 .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"])
-                .arg(store)
+                .arg(&store.dir)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(output)
@@ -194,7 +196,8 @@ impl Server {
             command.process_group(0);
             match command.spawn() {
                 Ok(child) => {
-                    let watchdog = child.id().and_then(|pid| watchdog(pid).ok());
+                    let temporary = store.made.then_some(store.dir.as_path());
+                    let watchdog = child.id().and_then(|pid| watchdog(pid, temporary).ok());
                     return Ok(Self { child, _watchdog: watchdog, program, log });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
@@ -209,10 +212,10 @@ impl Server {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let last: Vec<&str> = log.lines().rev().take(3).collect();
         let reason = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
-        Error::local(format!("go on: nats-server ended ({how})"), io::Error::other(reason))
+        Error::local(format!("continue: nats-server ended ({how})"), io::Error::other(reason))
     }
 
-    /// Stops the server, so that a store that is kept needs no recovery; kills it after a time limit.
+    /// Stops the server, so that a persistent store needs no recovery; kills it after a time limit.
     async fn stop(mut self) {
         if let Some(pid) = self.child.id() {
             let mut ask = Command::new(&self.program);

@@ -10,8 +10,9 @@ use super::list::age;
 use super::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, styled};
 use super::table::{Cell, Table};
 use super::{Error, Exit, Global, completions, confirm, draft};
-use crate::client::{Client, DeadLetter, Filter};
+use crate::client::{Client, DeadLetter, DeadLetters, Filter};
 use crate::error::Code;
+use crate::prose::plural;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,8 +59,11 @@ struct Matching {
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     since: Option<Duration>,
     /// At most this number of dead letters, the newest
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = super::number::<usize>)]
     limit: usize,
+    /// Also rejected commands, whose senders have got the reason as a result; --reason and --code include them
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -79,6 +83,7 @@ enum Reason {
 #[derive(Debug, Args)]
 pub(super) struct One {
     /// Number that `dlq list` shows
+    #[arg(value_parser = super::number::<u64>, add = completions::dead_letters())]
     number: u64,
 }
 
@@ -86,7 +91,8 @@ pub(super) struct One {
 #[derive(Debug, Args)]
 struct Chosen {
     /// Numbers that `dlq list` shows; without any, at least one of --reason, --target, --code and --since
-    #[arg(value_name = "NUMBER", conflicts_with_all = ["reason", "target", "code", "since"])]
+    #[arg(value_name = "NUMBER", value_parser = super::number::<u64>, add = completions::dead_letters(),
+          conflicts_with_all = ["reason", "target", "code", "since"])]
     numbers: Vec<u64>,
     #[command(flatten)]
     matching: Matching,
@@ -134,6 +140,7 @@ impl Matching {
             code: self.code.clone(),
             since: self.since.map(|since| OffsetDateTime::now_utc() - since),
             limit: self.limit,
+            without_rejected_commands: !self.all && self.reason.is_none() && self.code.is_none(),
         })
     }
 
@@ -149,9 +156,9 @@ impl Chosen {
                 let reason = "name numbers, or one of --reason, --target, --code and --since";
                 return Err(Error::argument("dead letters", reason));
             }
-            let (letters, omitted) = client.newest_dead_letters(&self.matching.filter()?).await?;
-            note_omitted(omitted);
-            return Ok(letters);
+            let found = client.newest_dead_letters(&self.matching.filter()?).await?;
+            note_omitted(&found);
+            return Ok(found.letters);
         }
         let mut letters = Vec::new();
         for number in self.numbers.iter().collect::<BTreeSet<_>>() {
@@ -162,22 +169,30 @@ impl Chosen {
 }
 
 async fn list(global: &Global, options: List) -> Result<(), Error> {
-    let (letters, omitted) = global.client().await?.newest_dead_letters(&options.matching.filter()?).await?;
+    let found = global.client().await?.newest_dead_letters(&options.matching.filter()?).await?;
+    let letters = &found.letters;
     let format = Format::or_fitting(options.output);
-    if !format.list(&letters, |letter| letter.sequence.to_string())? {
+    if !format.list(letters, |letter| letter.sequence.to_string())? {
         if letters.is_empty() {
             output::line("no dead letters")?;
         } else {
-            output::line(table(&letters).text(format))?;
+            output::line(table(letters).text(format))?;
         }
     }
-    note_omitted(omitted);
+    note_omitted(&found);
     Ok(())
 }
 
-fn note_omitted(omitted: usize) {
-    if omitted > 0 {
-        output::note(format_args!("{omitted} older ones are not listed; --limit raises the limit"));
+fn note_omitted(found: &DeadLetters) {
+    if found.older > 0 {
+        output::note(format_args!(
+            "not listed: {} (--limit raises the limit)",
+            plural(found.older, "older dead letter")
+        ));
+    }
+    if found.rejected > 0 {
+        let rejected = plural(found.rejected, "rejected command");
+        output::note(format_args!("not listed: {rejected}, whose senders have got the reason (--all)"));
     }
 }
 
@@ -264,12 +279,12 @@ fn known(code: &str) -> Option<Code> {
 }
 
 fn show(letter: &DeadLetter) -> Result<(), Error> {
-    let deliveries = letter.deliveries.to_string();
+    let (time, deliveries) = (output::seconds(&letter.time), letter.deliveries.to_string());
     output::line(styled(BAD, format_args!("{} {}", letter.reason, letter.message)))?;
     for (name, value) in [
         ("subject", &letter.subject),
         ("command", &letter.command),
-        ("time", &letter.time),
+        ("time", &time),
         ("worker", &letter.worker),
         ("deliveries", &deliveries),
     ] {

@@ -88,7 +88,7 @@ pub enum Error {
     Argument {
         /// As written on the command line.
         argument: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The command violates the contract and was not sent.
@@ -106,6 +106,14 @@ pub enum Error {
         verb: String,
         /// What a worker would publish.
         source: task::Error,
+    },
+    /// A manifest that a worker would reject. Nothing was sent.
+    #[error("not sent: {file}: {source}")]
+    Manifest {
+        /// The file as given by the user.
+        file: String,
+        /// What is wrong with it.
+        source: cluster::manifest::Error,
     },
     /// A worker that did not start.
     #[error(transparent)]
@@ -139,7 +147,7 @@ pub enum Error {
     /// A file or process of this machine.
     #[error("cannot {operation}")]
     Local {
-        /// What was tried.
+        /// The operation.
         operation: String,
         /// The system's error.
         #[source]
@@ -169,7 +177,7 @@ pub enum Error {
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     /// Generated files that are out of date.
-    #[error("not as generated: {}", files.join(", "))]
+    #[error("not as generated: {}", some(files))]
     SchemaDrift {
         /// Which.
         files: Vec<String>,
@@ -207,7 +215,10 @@ impl Error {
                 | bridge::error::Error::Kubeconfig { .. },
             )
             | Self::Client(client::Error::Ambiguous { .. }) => Exit::Usage,
-            Self::Contract { .. } | Self::Parameters { .. } | Self::Client(client::Error::Event(_)) => Exit::Rejected,
+            Self::Contract { .. }
+            | Self::Parameters { .. }
+            | Self::Manifest { .. }
+            | Self::Client(client::Error::Event(_)) => Exit::Rejected,
             Self::SchemaDrift { .. } => Exit::Failed,
             Self::Analysis(_)
             | Self::Cluster(_)
@@ -232,6 +243,7 @@ impl Classify for Error {
             Self::Config(error) => error.class(),
             Self::Contract { source, .. } => source.class(),
             Self::Parameters { source, .. } => source.class(),
+            Self::Manifest { source, .. } => source.class(),
             Self::Client(error) => error.class(),
             Self::Worker(error) => error.class(),
             Self::SmiController(error) => error.class(),
@@ -256,6 +268,7 @@ impl Classify for Error {
             Self::Argument { .. } => Code::SH5002,
             Self::Contract { source, .. } => source.code(),
             Self::Parameters { source, .. } => source.code(),
+            Self::Manifest { source, .. } => source.code(),
             Self::Client(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::SmiController(error) => error.code(),
@@ -277,6 +290,12 @@ impl Classify for Error {
             Self::Config(error) => error.remedy(),
             Self::Contract { verb, source } => for_verb(&source.remedy(), verb),
             Self::Parameters { verb, source } => for_verb(&source.remedy(), verb),
+            Self::Manifest { source, .. } => source.remedy(),
+            Self::Client(client::Error::Bus(bus::Error::Connect { source, .. })) if is_rejected(source.as_ref()) => {
+                "The server rejects the credentials. Set nats.user with nats.password_file, nats.token_file, \
+                 nats.nkey_file or nats.creds_file in the configuration; `sailhand worker --check` prints what is set."
+                    .to_owned()
+            }
             Self::Client(client::Error::Bus(bus::Error::Connect { .. })) => {
                 "Check that nats-server listens there. Start a local one with `sailhand dev`, or set another address with \
                  --nats-url or SAILHAND__NATS__URL."
@@ -294,6 +313,18 @@ impl Classify for Error {
             _ => self.code().remedy().to_owned(),
         }
     }
+}
+
+/// Whether NATS answered and rejected the credentials. Its client has no error of its own for this in every case.
+fn is_rejected(error: &(dyn std::error::Error + Send + Sync)) -> bool {
+    error.to_string().to_ascii_lowercase().contains("authorization violation")
+}
+
+/// The first of many.
+fn some(files: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = files[..files.len().min(SHOWN)].join(", ");
+    if files.len() > SHOWN { format!("{shown} and {} more", files.len() - SHOWN) } else { shown }
 }
 
 /// A remedy with the verb of the command.

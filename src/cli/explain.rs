@@ -37,7 +37,10 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
     }
     let known = Code::ALL.iter().map(|code| code.as_str()).chain(rules.iter().copied());
     let near = suggest::nearest(asked, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    Err(Error::argument(asked, format!("unknown code{near}")))
+    Err(Error::argument(
+        asked,
+        format!("unknown code{near}; `sailhand analyze --list-rules` lists the rules, docs/errors has all errors"),
+    ))
 }
 
 /// The page of a code for a terminal: its headings are bold, its paragraphs are wrapped.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::server::{self, Logging};
 use super::{Error, Exit, Global, output, schema};
 use crate::config::Override;
-use crate::{gateway, telemetry};
+use crate::gateway;
 
 const LOGGED: &str = "info,async_nats=warn";
 const EXAMPLES: &str = "\
@@ -32,10 +32,11 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
         Override::new("gateway.listen", "--listen", options.listen.map(|address| address.to_string())),
         options.logging.as_override(),
     ])?;
-    let _telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = server::stop_on_signal();
-    let running = gateway::start(&loaded.config, &schema::verbs(), stop).await?;
-    output::note(format_args!("Gateway at http://{}", running.address));
-    running.done.await.map_err(|error| Error::local("serve the gateway", std::io::Error::other(error)))?;
+    let serve = async |stop| {
+        let running = gateway::start(&loaded.config, &schema::verbs(), stop).await?;
+        output::note(format_args!("Gateway at http://{}", running.address));
+        running.done.await.map_err(|error| Error::local("serve the gateway", std::io::Error::other(error)))
+    };
+    server::serve(&loaded.config.telemetry, LOGGED, serve).await?;
     Ok(Exit::Success)
 }

@@ -10,7 +10,7 @@ use super::{CommandId, Error, Exit, Global, report};
 use crate::bus;
 use crate::client::{self, Client, Observation, Observed, State};
 use crate::event::{CommandKey, EventKind};
-use crate::prose;
+use crate::prose::{self, plural};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -105,18 +105,20 @@ fn doing(observation: &Observation) -> String {
         Observed::Event(EventKind::DeadLettered(letter)) => {
             format!("moved to the dead letters ({}): {}", letter.reason, letter.problem)
         }
-        Observed::Event(EventKind::Found(found)) => format!("{} new findings", found.findings.len()),
-        Observed::Event(EventKind::Resolved(resolved)) => format!("{} findings resolved", resolved.findings.len()),
+        Observed::Event(EventKind::Found(found)) => plural(found.findings.len(), "new finding"),
+        Observed::Event(EventKind::Resolved(resolved)) => {
+            format!("{} resolved", plural(resolved.findings.len(), "finding"))
+        }
         Observed::Event(EventKind::ConformanceCase(event)) => {
             format!("{} of {} cases, last {}", event.done, event.total, event.case.case_id)
         }
         Observed::Event(EventKind::ConformanceSpec(event)) => format!("verdict on {}", event.spec.title),
-        Observed::Event(EventKind::ConformanceSummary(event)) => format!("{} cases", event.summary.counts.total),
+        Observed::Event(EventKind::ConformanceSummary(event)) => plural(event.summary.counts.total, "case"),
         Observed::Event(EventKind::Discovered(discovered)) => {
-            format!("{} servers discovered", discovered.instances.len())
+            format!("{} discovered", plural(discovered.instances.len(), "server"))
         }
-        Observed::Event(EventKind::Changed(changed)) => format!("{} servers changed", changed.changes.len()),
-        Observed::Event(EventKind::Lost(lost)) => format!("{} servers lost", lost.instances.len()),
+        Observed::Event(EventKind::Changed(changed)) => format!("{} changed", plural(changed.changes.len(), "server")),
+        Observed::Event(EventKind::Lost(lost)) => format!("{} lost", plural(lost.instances.len(), "server")),
         Observed::Unknown | Observed::Result(_) => String::new(),
     };
     format!("{} on {}: {what} {}", word(observation), observation.target, styled(QUIET, format_args!("({since})")))

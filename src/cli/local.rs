@@ -32,6 +32,12 @@ impl LocalCluster {
         self.kubeconfig.is_some() || self.context.is_some()
     }
 
+    /// Whether an option, or the target `configured` in the configuration, names a cluster: then a missing kubeconfig is an
+    /// error.
+    pub fn expects(&self, configured: Option<&Target>) -> bool {
+        self.is_named() || configured.is_some_and(|target| target.kubeconfig.is_some())
+    }
+
     /// The target with these credentials and the other settings of `configured`, which is the target of the same name in
     /// the configuration.
     pub fn target(&self, configured: Option<&Target>) -> Target {
@@ -47,9 +53,18 @@ pub(super) fn has_kubeconfig(target: &Target) -> bool {
     target.kubeconfig.as_ref().is_some_and(|file| file.is_file())
 }
 
+/// Why there is no kubeconfig.
+pub(super) fn missing(target: &Target) -> String {
+    const USUAL: &str = "(--kubeconfig, $KUBECONFIG, ~/.kube/config)";
+    match &target.kubeconfig {
+        Some(file) => format!("no kubeconfig: {} does not exist {USUAL}", file.display()),
+        None => format!("no kubeconfig {USUAL}"),
+    }
+}
+
 /// Notes that there is no cluster to change.
-pub(super) fn note_no_kubeconfig() {
-    output::note("No kubeconfig was found (--kubeconfig, $KUBECONFIG, ~/.kube/config): only `ping` will succeed.");
+pub(super) fn note_no_kubeconfig(target: &Target) {
+    output::note(format_args!("{}; only `ping` will succeed", missing(target)));
 }
 
 /// Context, API server and user of the target.

@@ -12,7 +12,9 @@ use super::output::{self, Format, GOOD, QUIET, styled};
 use super::run::{self, Process};
 use super::watch::{self, Followed, View};
 use super::{Error, Exit, Global, completions, draft, params, report, submit};
+use crate::cluster::manifest;
 use crate::event::{CommandDraft, Outcome, dataref};
+use crate::prose::plural;
 
 const APPLY_EXAMPLES: &str = "\
 Examples:
@@ -198,6 +200,10 @@ fn read(paths: &[PathBuf]) -> Result<String, Error> {
     for file in &files {
         let name = file.display().to_string();
         let text = params::read(&name)?;
+        // Here, because lines of the whole are not those of a file. A text that is not YAML alone cannot be part of one.
+        if let Err(source) = manifest::read(&text) {
+            return Err(Error::Manifest { file: name, source });
+        }
         all.push_str("---\n");
         all.push_str(text.trim_end());
         all.push('\n');
@@ -207,7 +213,7 @@ fn read(paths: &[PathBuf]) -> Result<String, Error> {
         }
     }
     if files.len() > 1 {
-        output::note(styled(QUIET, format_args!("{} files", files.len())));
+        output::note(styled(QUIET, plural(files.len(), "file")));
     }
     Ok(all)
 }
@@ -258,10 +264,14 @@ mod tests {
     fn manifests_of_folders_are_read_in_order_of_their_names() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("b")).unwrap();
-        for (name, text) in [("c.yml", "c: 1"), ("a.yaml", "a: 1\n"), ("b/x.json", "{}"), ("README.md", "no")] {
+        let object = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        for (name, text) in
+            [("c.yml", object("c")), ("a.yaml", object("a")), ("b/x.json", object("x")), ("README.md", "no".to_owned())]
+        {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        assert_eq!(read(&[dir.path().to_owned()]).unwrap(), "---\na: 1\n---\n{}\n---\nc: 1\n");
+        let all = format!("---\n{}---\n{}---\n{}", object("a"), object("x"), object("c"));
+        assert_eq!(read(&[dir.path().to_owned()]).unwrap(), all);
         let empty = tempfile::tempdir().unwrap();
         assert!(read(&[empty.path().to_owned()]).unwrap_err().to_string().contains("has no files"));
     }
@@ -269,13 +279,13 @@ mod tests {
     #[test]
     fn folder_that_is_not_read_completely_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a.yaml"), "a: 1\n").unwrap();
+        std::fs::write(dir.path().join("a.yaml"), "# nothing\n").unwrap();
         let reason = || read(&[dir.path().to_owned()]).unwrap_err().to_string();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
         assert!(reason().contains("is a link to a folder"), "{}", reason());
         std::fs::rename(&link, dir.path().join("..data")).unwrap();
-        assert_eq!(read(&[dir.path().to_owned()]).unwrap(), "---\na: 1\n");
+        assert_eq!(read(&[dir.path().to_owned()]).unwrap(), "---\n# nothing\n");
         std::fs::create_dir_all(dir.path().join("d/".repeat(DEEPEST + 1))).unwrap();
         assert!(reason().contains("is below more than 16 folders"), "{}", reason());
     }

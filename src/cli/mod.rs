@@ -44,17 +44,19 @@ mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use error::{Error, Exit};
 
 use crate::client::Client;
 use crate::config::{self, Config, Loaded, Override};
+use crate::error::Problem;
 use crate::event::CommandKey;
-use crate::task::Registry;
+use crate::task::{DynTask, Registry};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -159,7 +161,7 @@ enum Command {
     Verbs(verbs::Options),
     /// Explain a code: SH…, IST… or KIA…
     Explain(explain::Options),
-    /// Print the version
+    /// Print the versions of this program, nats-server and the workers
     Version(version::Options),
     /// Write the JSON Schemas and the AsyncAPI document
     Schema(schema::Options),
@@ -201,11 +203,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration <= LONGEST { Ok(duration) } else { Err("is longer than a hundred years".to_owned()) }
 }
 
+/// A whole number. The parsers of the standard library report "invalid digit found in string".
+fn number<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| match text.parse::<i128>() {
+        Ok(_) => "out of range".to_owned(),
+        Err(_) => "must be a whole number such as 12".to_owned(),
+    })
+}
+
 /// Parses the command line, executes the subcommand and returns its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let cli = Cli::try_parse().unwrap_or_else(|error| with_verb_hint(error).exit());
+    let (cli, subcommand) = parse().unwrap_or_else(|error| with_verb_hint(error).exit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(|source| Error::local("start the runtime", source)).and_then(|runtime| {
         let done = runtime.block_on(cli.run());
@@ -217,19 +227,42 @@ pub fn run() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            output::problem(&error);
+            let mut problem = Problem::new(&error);
+            if let Error::Argument { .. } = error {
+                problem.remedy = format!("See `{subcommand} --help`.");
+            }
+            output::note(output::render(&problem));
             error.exit().into()
         }
     }
 }
 
-/// A verb in the place of a subcommand gets a hint at the subcommands that execute it.
+/// The command line, and its subcommand as it is written, such as `sailhand dlq replay`.
+fn parse() -> Result<(Cli, String), clap::Error> {
+    let mut matches = Cli::command().try_get_matches()?;
+    let mut path = "sailhand".to_owned();
+    let mut innermost = &matches;
+    while let Some((name, below)) = innermost.subcommand() {
+        path.extend([" ", name]);
+        innermost = below;
+    }
+    let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Cli::command()))?;
+    Ok((cli, path))
+}
+
+/// A verb in the place of a subcommand, or its last part, as in `istioctl install`, gets a hint at the subcommands that
+/// execute it.
 fn with_verb_hint(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let registry = Registry::standard();
-    if registry.get(word).is_some() {
+    let verbs: Vec<&str> = registry.iter().map(DynTask::verb).collect();
+    let of_mesh = format!("mesh.{word}");
+    let is_last_part = |verb: &&&str| verb.split_once('.').is_some_and(|(_, last)| last == word);
+    let named =
+        verbs.iter().find(|verb| *verb == word || **verb == of_mesh).or_else(|| verbs.iter().find(is_last_part));
+    if let Some(verb) = named {
         let hint =
-            format!("{word} is a verb: `sailhand submit {word} --target TARGET --wait`, or `sailhand run {word}`");
+            format!("{verb} is a verb:\n    sailhand submit {verb} --target TARGET --wait\n    sailhand run {verb}");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     }
     error
@@ -264,7 +297,7 @@ impl Cli {
             Command::SmiController(options) => smi_controller::run(&global, options).await,
             Command::Verbs(options) => verbs::run(&options),
             Command::Explain(options) => explain::run(&options),
-            Command::Version(options) => version::run(&options),
+            Command::Version(options) => version::run(&global, &options).await,
             Command::Schema(options) => schema::run(&options),
             Command::CrdSchemas(options) => crd_schemas::run(&options),
             Command::Completions(options) => completions::run(&options),

@@ -6,8 +6,8 @@ use super::output::{self, CHANGED, GOOD, styled};
 use super::{Error, Exit, Global, completions, draft, submit};
 use crate::client;
 
-/// Characters of a reason, which is one line.
-const REASON: usize = 500;
+/// Characters of a reason and of a name.
+const LINE: usize = 500;
 
 #[derive(Debug, Args)]
 pub(super) struct Pause {
@@ -17,6 +17,9 @@ pub(super) struct Pause {
     /// Reason that `sailhand targets` shows
     #[arg(long)]
     reason: Option<String>,
+    /// Your name, which `sailhand targets` shows
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, default_value = client::SOURCE)]
+    by: String,
 }
 
 #[derive(Debug, Args)]
@@ -29,14 +32,16 @@ pub(super) struct Resume {
 pub(super) async fn pause(global: &Global, options: &Pause) -> Result<Exit, Error> {
     let target = draft::target_argument(&options.target, &options.target)?;
     let reason = options.reason.as_deref();
-    if reason.is_some_and(|reason| reason.chars().count() > REASON || reason.contains(char::is_control)) {
-        return Err(Error::argument("--reason", format!("must be one line of at most {REASON} characters")));
+    for (argument, text) in [("--reason", reason), ("--by", Some(options.by.as_str()))] {
+        if text.is_some_and(|text| text.chars().count() > LINE || text.contains(char::is_control)) {
+            return Err(Error::argument(argument, format!("must be one line of at most {LINE} characters")));
+        }
     }
     let client = global.client().await?;
     if let Ok(Some(cards)) = client.cards().await {
         submit::warn_of_target(&target, &cards);
     }
-    client.pause(&target, client::SOURCE, reason).await?;
+    client.pause(&target, &options.by, reason).await?;
     output::note(format_args!(
         "{} {target}: running commands finish, queued commands wait.",
         styled(CHANGED, "paused")

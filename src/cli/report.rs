@@ -23,7 +23,7 @@ use crate::prose;
 use crate::report::{self, Block, Objects, Words};
 use crate::task_event::FindingReport;
 
-/// The first digits of a key, which tell commands apart on a screen.
+/// The first digits of a key, which distinguish the commands of a list.
 pub(super) fn short(key: &CommandKey) -> &str {
     key.as_str().get(..8).unwrap_or_default()
 }

@@ -93,6 +93,8 @@ pub(super) struct Process {
     config: Config,
     target: Target,
     settings: config::Target,
+    /// Whether a cluster was named, so that a missing kubeconfig is an error.
+    expects_cluster: bool,
 }
 
 impl Process {
@@ -107,8 +109,9 @@ impl Process {
         charts: Option<&String>,
     ) -> Result<Self, Error> {
         let config = global.load([Override::new("charts.source", "--charts", charts.cloned())])?.config;
-        let settings = cluster.target(config.targets.get(target.as_str()));
-        Ok(Self { config, target: target.clone(), settings })
+        let configured = config.targets.get(target.as_str());
+        let (settings, expects_cluster) = (cluster.target(configured), cluster.expects(configured));
+        Ok(Self { config, target: target.clone(), settings, expects_cluster })
     }
 
     /// Executes the command after consent. `None` without consent.
@@ -123,7 +126,7 @@ impl Process {
     ) -> Result<Option<(Followed, MemoryBus)>, Error> {
         draft::encode(&draft, &self.target)?;
         deletions::refuse_unconfirmed(&self.target, &draft, yes)?;
-        if local::has_kubeconfig(&self.settings) {
+        if self.expects_cluster || local::has_kubeconfig(&self.settings) {
             let what = format!("{} on target", draft.verb);
             let identity = local::reached(&what, self.target.as_str(), &self.settings).await?;
             if writes(&draft) {
@@ -147,7 +150,7 @@ impl Process {
                 return Ok(None);
             }
         } else {
-            local::note_no_kubeconfig();
+            local::note_no_kubeconfig(&self.settings);
         }
         self.execute(draft, view).await.map(Some)
     }

@@ -10,6 +10,7 @@ use super::output;
 use super::{Error, Exit};
 use crate::event::schema::{self, Verb};
 use crate::gateway;
+use crate::prose::plural;
 use crate::task::Registry;
 
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Error> {
         }
         fs::write(&path, text).map_err(fail)?;
     }
-    output::note(format_args!("{} files in {}", files.len(), options.out.display()));
+    output::note(format_args!("{} in {}", plural(files.len(), "file"), options.out.display()));
     Ok(Exit::Success)
 }
 

@@ -1,13 +1,13 @@
-//! What subcommands that run until they are stopped share: the format of log lines, signals, and the last traces.
+//! Parts that long-running subcommands share: the format of log lines, signals, and the last traces.
 
 use clap::Args;
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::output;
-use crate::config::{LogFormat, Override};
-use crate::telemetry::Guard;
+use super::{Error, output};
+use crate::config::{self, LogFormat, Override};
+use crate::telemetry;
 
 /// Options for log lines.
 #[derive(Debug, Clone, Copy, Args)]
@@ -24,18 +24,29 @@ impl Logging {
     }
 }
 
-/// A token that SIGTERM, SIGHUP and Ctrl-C cancel.
-pub(super) fn stop_on_signal() -> CancellationToken {
-    let stop = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(stop.clone()));
-    stop
-}
-
-/// Sends the last traces. This blocks, for some seconds if the collector does not answer.
-pub(super) async fn flush(telemetry: Guard) {
+/// Runs a server with logs, traces and a token that a signal cancels. The last traces are sent at its end, whatever ended it.
+///
+/// # Errors
+/// Logs or traces that cannot be set up, and the error of the server.
+pub(super) async fn serve<F: Future<Output = Result<(), Error>>>(
+    telemetry: &config::Telemetry,
+    logged: &str,
+    run: impl FnOnce(CancellationToken) -> F,
+) -> Result<(), Error> {
+    let telemetry = telemetry::start(telemetry, logged)?;
+    let served = run(stop_on_signal()).await;
+    // This blocks, for some seconds if the collector does not answer.
     if let Err(error) = tokio::task::spawn_blocking(move || telemetry.flush()).await {
         output::note(format_args!("The last traces were not sent: {error}"));
     }
+    served
+}
+
+/// A token that SIGTERM, SIGHUP and Ctrl-C cancel.
+fn stop_on_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
+    stop
 }
 
 async fn cancel_on_signal(stop: CancellationToken) {

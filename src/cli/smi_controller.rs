@@ -9,7 +9,6 @@ use super::server::{self, Logging};
 use super::{Error, Exit, Global};
 use crate::config::Target;
 use crate::smi_controller;
-use crate::telemetry;
 
 const LOGGED: &str = "info,kube_client=off,kube_runtime=off";
 
@@ -45,8 +44,6 @@ pub(super) struct Options {
 
 pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error> {
     let loaded = global.load([options.logging.as_override()])?;
-    let telemetry = telemetry::start(&loaded.config.telemetry, LOGGED)?;
-    let stop = server::stop_on_signal();
     let random = || format!("sailhand-smi-controller-{}", uuid::Uuid::new_v4().simple());
     let options = smi_controller::Options {
         target: Target { kubeconfig: options.kubeconfig, context: options.context, ..Target::default() },
@@ -57,8 +54,6 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
         trust_domain: options.trust_domain,
         listen: options.listen,
     };
-    let done = smi_controller::run(options, stop).await;
-    server::flush(telemetry).await;
-    done?;
+    server::serve(&loaded.config.telemetry, LOGGED, async |stop| Ok(smi_controller::run(options, stop).await?)).await?;
     Ok(Exit::Success)
 }

@@ -44,7 +44,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     expires: Option<Duration>,
     /// Generation: commands with a lower one do not override this command
-    #[arg(long)]
+    #[arg(long, value_parser = super::number::<u64>)]
     generation: Option<u64>,
     /// Do not ask before control planes, gateways, namespaces or CRDs are deleted
     #[arg(short, long)]
@@ -122,7 +122,7 @@ pub(super) async fn send(
     Ok(Some((client, sent)))
 }
 
-/// Warns of a target that no worker has: most often it is misspelled. A worker may start later, so it is no error.
+/// Warns of a target that no worker has: most often it is misspelled. A worker may start later, so it is not an error.
 pub(super) fn warn_of_target(target: &Target, cards: &BTreeMap<String, Vec<TargetCard>>) {
     if cards.is_empty() || cards.contains_key(target.as_str()) {
         return;

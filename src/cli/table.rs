@@ -1,5 +1,5 @@
-//! Tables for the terminal: a header, and columns as wide as their widest cell. A table that is wider than the terminal is
-//! written as one block for each row.
+//! Tables for the terminal: a header, and columns as wide as their widest cell. A table that is wider than the terminal
+//! loses the columns that it can spare; if it is still too wide, it is written as one block for each row.
 
 use std::fmt;
 
@@ -45,12 +45,20 @@ impl Cell {
 pub(super) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    /// Columns that a narrow terminal does not show, the least important first.
+    spare: &'static [&'static str],
 }
 
 impl Table {
     /// With a header and no rows.
     pub fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new() }
+        Self { header: header.to_vec(), rows: Vec::new(), spare: &[] }
+    }
+
+    /// Leaves out these columns, one after another, while the table does not fit the terminal; `-o wide` shows them.
+    pub fn spare(mut self, columns: &'static [&'static str]) -> Self {
+        self.spare = columns;
+        self
     }
 
     /// Adds a row with a cell for each column.
@@ -59,40 +67,65 @@ impl Table {
     }
 
     /// The table in a format for people: with `-o wide` nothing is shortened, otherwise it fits the terminal if possible.
-    pub fn text(mut self, format: Format) -> String {
-        if format == Format::Wide {
-            return self.to_string();
-        }
+    pub fn text(self, format: Format) -> String {
+        if format == Format::Wide { self.to_string() } else { self.within(output::width()) }
+    }
+
+    fn within(mut self, width: Option<usize>) -> String {
         for cell in self.rows.iter_mut().flatten() {
             if let Some((end, _)) = cell.text.char_indices().nth(cell.most) {
                 cell.text.truncate(end);
             }
         }
-        let width = output::width();
+        let blocks = self.blocks(width);
+        if !self.narrow(width) {
+            return blocks;
+        }
         self.shorten(width);
-        self.fitted(width)
+        self.to_string()
     }
 
-    /// Shortens the cells that fill the rest of the line to `width` columns, if at least [`LEAST`] are left for them.
+    /// Leaves out spare columns until the table fits `width` columns; whether it fits.
+    fn narrow(&mut self, width: Option<usize>) -> bool {
+        let Some(width) = width else { return true };
+        for name in self.spare {
+            if self.least_width() <= width {
+                break;
+            }
+            let Some(place) = self.header.iter().position(|column| column == name) else { continue };
+            self.header.remove(place);
+            for row in &mut self.rows {
+                row.remove(place);
+            }
+        }
+        self.least_width() <= width
+    }
+
+    /// Columns of the terminal that the table needs at least: cells that fill the rest of the line need [`LEAST`].
+    fn least_width(&self) -> usize {
+        let widths = self.widths_of(|cell| {
+            let width = cell.text.chars().count();
+            if cell.fills { width.min(LEAST) } else { width }
+        });
+        widths.iter().sum::<usize>() + 2 * self.header.len().saturating_sub(1)
+    }
+
+    /// Shortens the cells that fill the rest of the line to `width` columns.
     fn shorten(&mut self, width: Option<usize>) {
         let Some(width) = width else { return };
         let widths = self.widths();
         let before = self.header.len().saturating_sub(1);
         let others = widths.iter().take(before).sum::<usize>() + 2 * before;
-        let left = width.saturating_sub(others);
-        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| cell.fills && left >= LEAST) {
+        let left = width.saturating_sub(others).max(1);
+        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| cell.fills) {
             if cell.text.chars().count() > left {
                 cell.text = cell.text.chars().take(left - 1).chain(['…']).collect();
             }
         }
     }
 
-    /// The table, or blocks when it is wider than `width` columns.
-    fn fitted(&self, width: Option<usize>) -> String {
-        let total = self.widths().iter().sum::<usize>() + 2 * self.header.len().saturating_sub(1);
-        if width.is_none_or(|width| total <= width) {
-            return self.to_string();
-        }
+    /// One block for each row, with all columns.
+    fn blocks(&self, width: Option<usize>) -> String {
         let mut text = String::new();
         for row in &self.rows {
             let mut cells = self.header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
@@ -113,10 +146,14 @@ impl Table {
     }
 
     fn widths(&self) -> Vec<usize> {
+        self.widths_of(|cell| cell.text.chars().count())
+    }
+
+    fn widths_of(&self, of_cell: impl Fn(&Cell) -> usize) -> Vec<usize> {
         let mut widths: Vec<usize> = self.header.iter().map(|name| name.len()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.text.chars().count());
+                *width = (*width).max(of_cell(cell));
             }
         }
         widths
@@ -155,23 +192,45 @@ impl fmt::Display for Table {
 mod tests {
     use super::*;
 
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(&["NAME", "READY"]);
         table.row([Cell::plain("a"), Cell::plain("yes")]);
         table.row([Cell::plain("longer"), Cell::plain("no")]);
-        let text = anstream::adapter::strip_str(&table.to_string()).to_string();
+        let text = plain(&table.to_string());
         assert_eq!(text, "NAME    READY\na       yes\nlonger  no");
     }
 
     #[test]
     fn a_table_that_is_too_wide_becomes_blocks() {
-        let mut table = Table::new(&["NAME", "READY", "API SERVER"]);
-        table.row([Cell::plain("a"), Cell::plain("yes"), Cell::plain("https://cluster.example:6443")]);
-        table.row([Cell::plain("b"), Cell::plain(""), Cell::plain("none")]);
-        let text = anstream::adapter::strip_str(&table.fitted(Some(30))).to_string();
+        let table = || {
+            let mut table = Table::new(&["NAME", "READY", "API SERVER"]);
+            table.row([Cell::plain("a"), Cell::plain("yes"), Cell::plain("https://cluster.example:6443")]);
+            table.row([Cell::plain("b"), Cell::plain(""), Cell::plain("none")]);
+            table
+        };
+        let text = plain(&table().within(Some(30)));
         assert_eq!(text, "a\n  ready: yes\n  api server: https://cluster.example:6443\nb\n  api server: none");
-        assert_eq!(table.fitted(Some(80)), table.to_string());
+        assert_eq!(table().within(Some(80)), table().to_string());
+    }
+
+    /// Before: `targets` was a table from 94 columns on, and blocks on a usual terminal of 80.
+    #[test]
+    fn a_narrow_table_leaves_out_the_columns_that_it_can_spare() {
+        let within = |width| {
+            let mut table = Table::new(&["NAME", "VERSION", "API SERVER"]).spare(&["VERSION", "API SERVER"]);
+            table.row([Cell::plain("dev"), Cell::plain("0.1.0"), Cell::filling("https://cluster.example:6443")]);
+            plain(&table.within(width))
+        };
+        assert!(within(None).starts_with("NAME  VERSION  API SERVER\n"));
+        assert_eq!(within(Some(40)), "NAME  VERSION  API SERVER\ndev   0.1.0    https://cluster.example:…");
+        assert_eq!(within(Some(24)), "NAME  API SERVER\ndev   https://cluster.e…");
+        assert_eq!(within(Some(10)), "NAME\ndev");
+        assert_eq!(within(Some(3)), "dev\n  version: 0.1.0\n  api server: https://cluster.example:6443", "all columns");
     }
 
     /// Before: a long last column turned the table into blocks, or was cut without a mark.
@@ -180,8 +239,7 @@ mod tests {
         let shortened = |width| {
             let mut table = Table::new(&["NAME", "MESSAGE"]);
             table.row([Cell::plain("a"), Cell::filling("the weights add up to 110, not to 100")]);
-            table.shorten(width);
-            anstream::adapter::strip_str(&table.fitted(width)).to_string()
+            plain(&table.within(width))
         };
         assert_eq!(shortened(Some(26)), "NAME  MESSAGE\na     the weights add up …");
         assert_eq!(shortened(None), "NAME  MESSAGE\na     the weights add up to 110, not to 100");
@@ -195,8 +253,7 @@ mod tests {
             table.row([Cell::short("0123456789", 4)]);
             table
         };
-        let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
-        assert_eq!(plain(table().text(Format::Text)), "KEY\n0123");
-        assert_eq!(plain(table().text(Format::Wide)), "KEY\n0123456789");
+        assert_eq!(plain(&table().within(Some(80))), "KEY\n0123");
+        assert_eq!(plain(&table().text(Format::Wide)), "KEY\n0123456789");
     }
 }

@@ -34,10 +34,10 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
 
 fn table(targets: &[TargetState], format: Format) -> String {
     let mut table =
-        Table::new(&["TARGET", "STATE", "QUEUED", "DEAD LETTERS", "WORKERS", "VERSION", "CONTEXT", "API SERVER"]);
+        Table::new(&["TARGET", "STATE", "QUEUED", "DEAD LETTERS", "WORKERS", "VERSION", "CONTEXT", "API SERVER"])
+            .spare(&["VERSION", "API SERVER"]);
     for target in targets {
         let card = target.workers.first();
-        let of_card = |text: fn(&TargetCard) -> &str| Cell::plain(card.map_or("", text));
         table.row([
             Cell::styled(STRONG, &target.target),
             match &target.paused {
@@ -52,17 +52,23 @@ fn table(targets: &[TargetState], format: Format) -> String {
                 Cell::plain(target.workers.len().to_string())
             },
             Cell::plain(versions(&target.workers)),
-            of_card(|card| &card.context),
-            of_card(|card| card.problem.as_deref().unwrap_or(&card.server)),
+            Cell::plain(card.map_or("", |card| &card.context)),
+            Cell::filling(card.map_or("", |card| &card.server)),
         ]);
     }
     let mut text = table.text(format);
     for target in targets {
+        for card in &target.workers {
+            if let Some(problem) = &card.problem {
+                let line = format!("{}: worker {} cannot use its kubeconfig: {problem}", target.target, card.worker);
+                text = format!("{text}\n{}", styled(BAD, output::broken(&line)));
+            }
+        }
         if let Some(pause) = &target.paused {
             let reason = pause.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
             let line =
                 format!("{} is paused since {} by {}{reason}", target.target, output::seconds(&pause.since), pause.by);
-            text = format!("{text}\n{}", styled(QUIET, line));
+            text = format!("{text}\n{}", styled(QUIET, output::broken(&line)));
         }
     }
     text

@@ -37,7 +37,7 @@ pub(super) async fn run(global: &Global, command: &Command) -> Result<Exit, Erro
         }
         Command::Verify => {
             topology::verify(client.bus(), &declared).await.map_err(client::Error::from)?;
-            output::line(format_args!("{} streams, buckets and consumer are as declared", styled(GOOD, "✔")))?;
+            output::line(format_args!("{} streams, buckets and consumers are as declared", styled(GOOD, "✔")))?;
         }
     }
     Ok(Exit::Success)

@@ -1,5 +1,5 @@
-//! Why a command that was submitted does not start: its target is paused, no worker has the target, or another command
-//! works on the same installation.
+//! Explains why a submitted command does not start: its target is paused, no worker has the target, or another command
+//! runs on the same installation.
 
 use std::time::Duration;
 

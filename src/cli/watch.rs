@@ -75,6 +75,7 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
     let screen = view.screen();
     let outages = note_outages(&client, &screen);
     tokio::pin!(interrupt, outages);
+    let mut shown = false;
     loop {
         let silence = async {
             if options.no_follow {
@@ -89,11 +90,17 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
                     let observation = observation?;
                     if options.target.as_ref().is_none_or(|target| *target == observation.target) {
                         view.show(&observation, false)?;
+                        shown = true;
                     }
                 }
                 None => return Ok(Exit::Success),
             },
-            () = silence => return Ok(Exit::Success),
+            () = silence => {
+                if !shown && format.is_text() {
+                    screen.note(format_args!("no events in the last {}", humantime::format_duration(options.since)));
+                }
+                return Ok(Exit::Success);
+            }
             _ = &mut interrupt => return Ok(Exit::Success),
             never = &mut outages => match never {},
         }

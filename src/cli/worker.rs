@@ -8,7 +8,6 @@ use super::server::{self, Logging};
 use super::{Error, Exit, Global};
 use crate::config::{Config, Loaded, Override};
 use crate::task::Registry;
-use crate::telemetry;
 use crate::worker::serve;
 
 /// The NATS client's own log lines repeat ours.
@@ -19,7 +18,7 @@ pub(super) struct Options {
     #[command(flatten)]
     logging: Logging,
     /// Number of commands executed at once
-    #[arg(long)]
+    #[arg(long, value_parser = super::number::<u32>)]
     slots: Option<u32>,
     /// Print the effective configuration with the origin of each value, and exit
     #[arg(long)]
@@ -38,11 +37,8 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
 
 /// Runs a worker until SIGTERM, SIGHUP or Ctrl-C, and until its commands are settled.
 pub(super) async fn serve(config: Config) -> Result<Exit, Error> {
-    let telemetry = telemetry::start(&config.telemetry, LOGGED)?;
-    let stop = server::stop_on_signal();
-    let served = serve::serve(&config, Registry::configured(&config.charts), stop).await;
-    server::flush(telemetry).await;
-    served?;
+    let registry = Registry::configured(&config.charts);
+    server::serve(&config.telemetry, LOGGED, async |stop| Ok(serve::serve(&config, registry, stop).await?)).await?;
     Ok(Exit::Success)
 }
 

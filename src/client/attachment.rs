@@ -1,4 +1,4 @@
-//! Fetches what a result refers to.
+//! Fetches attachments of results.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::attachment::Attachment;
 use crate::bus;
 use crate::event::{ResultData, dataref};
 
-/// What the report of a result says about its attachment, if it has one.
+/// The attachment that the report of a result names, if any.
 #[must_use]
 pub fn attachment(result: &ResultData) -> Option<Attachment> {
     let named = result.report.as_ref().and_then(|report: &Value| report.get("attachment"))?;
@@ -16,10 +16,10 @@ pub fn attachment(result: &ResultData) -> Option<Attachment> {
 }
 
 impl Client {
-    /// The bytes of an attachment, JSON. They are what they were when the result was written: the digest is compared.
+    /// The bytes of an attachment, JSON. Their digest is checked, so they are those of the result.
     ///
     /// # Errors
-    /// When it is not there any more, may not be read, or is another one.
+    /// When the object does not exist any more, may not be read, or has another digest.
     pub async fn fetch(&self, attachment: &Attachment) -> Result<Bytes, Error> {
         let digest = dataref::digest(&attachment.dataref)?;
         let bucket = self.bus().subjects().attachment_bucket();

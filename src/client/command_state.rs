@@ -14,7 +14,7 @@ pub enum CommandState {
     Running,
     /// An attempt failed and another one follows.
     Retrying,
-    /// It has ended.
+    /// It has ended, with this outcome.
     Ended(Outcome),
 }
 

@@ -1,4 +1,4 @@
-//! Reads dead letters, sends them again, deletes them.
+//! Lists, replays and deletes dead letters.
 
 use std::collections::VecDeque;
 
@@ -11,105 +11,131 @@ use time::format_description::well_known::Rfc3339;
 use super::{Client, Error, Submitted};
 use crate::bus;
 use crate::bus::nats::{CUT, header_pairs};
-use crate::event::{self, CommandDraft, binding};
+use crate::event::{self, CommandDraft, CommandKey, binding};
 
-/// A command that did not get done.
+/// A dead letter: a message that was not executed, or not to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
-    /// Its place in the stream; names it in commands.
+    /// Its sequence number in the stream, by which clients name it.
     pub sequence: u64,
-    /// Why: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
+    /// Reason: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
     pub reason: String,
-    /// Code of the failure.
+    /// Code of the error.
     pub code: String,
-    /// Text of the failure.
+    /// Text of the error.
     pub message: String,
-    /// The subject it was sent on.
+    /// Subject of the message.
     pub subject: String,
-    /// When it was given up, RFC 3339.
+    /// When the dead letter was published, RFC 3339.
     pub time: String,
-    /// Who gave it up.
+    /// The worker that published it.
     pub worker: String,
-    /// How often it had been delivered.
+    /// Deliveries of the message.
     pub deliveries: u64,
-    /// Its key, or `s` and its place in the queue when it has none.
+    /// Key of the command, or `s` and the sequence number of a message without a key.
     pub command: String,
-    /// Size of the message in bytes, where only its beginning is stored. Such a command cannot be sent again.
+    /// Size of the message in bytes, if only its beginning is stored. Such a command cannot be replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_from_bytes: Option<u64>,
-    /// The event, where the message is one.
+    /// The event; `None` when the message is not an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
-    /// The message as text, where it is none.
+    /// The message as text, when it is not an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
 }
 
-/// Which dead letters.
+/// Selects dead letters.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only of this reason.
+    /// Reason; `None` means all.
     pub reason: Option<String>,
-    /// Only of this target.
+    /// Target; `None` means all.
     pub target: Option<String>,
-    /// Only of this code.
+    /// Code of the error; `None` means all.
     pub code: Option<String>,
-    /// Only those kept since.
+    /// Earliest time of publication; `None` means all.
     pub since: Option<OffsetDateTime>,
-    /// At most so many, the newest.
+    /// Maximum number of dead letters; older ones are left out.
     pub limit: usize,
+    /// Leaves out rejected commands: their senders have got the reason as a result. Messages without a key remain, because
+    /// they have no result.
+    pub without_rejected_commands: bool,
+}
+
+/// Some dead letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// In the order of their numbers.
+    pub letters: Vec<DeadLetter>,
+    /// How many older ones exceed the limit.
+    pub older: usize,
+    /// How many rejected commands were left out; see [`Filter::without_rejected_commands`].
+    pub rejected: usize,
+}
+
+impl DeadLetter {
+    /// Whether it is a command that a worker rejected: its sender has got a result.
+    fn is_rejected_command(&self) -> bool {
+        self.reason == "rejected" && self.command.parse::<CommandKey>().is_ok()
+    }
 }
 
 impl Client {
-    /// The newest dead letters in the order of their numbers, and how many older ones were left out.
+    /// The newest dead letters, and how many were left out.
     ///
     /// # Errors
     /// When the stream cannot be read.
-    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<(Vec<DeadLetter>, usize), Error> {
+    pub async fn newest_dead_letters(&self, filter: &Filter) -> Result<DeadLetters, Error> {
         let any = "*".to_owned();
         let reason = filter.reason.as_ref().unwrap_or(&any);
         let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
         let mut letters = VecDeque::new();
-        let mut omitted = 0;
+        let (mut older, mut rejected) = (0, 0);
         let mut next = 1;
         while let Some(message) = self.next_dead(&subject, next).await? {
             next = message.sequence + 1;
             let letter = read(&message);
             let of_code = filter.code.as_ref().is_none_or(|code| letter.code == *code);
-            if of_code && filter.since.is_none_or(|since| message.time >= since) {
-                letters.push_back(letter);
+            if !of_code || filter.since.is_some_and(|since| message.time < since) {
+                continue;
             }
+            if filter.without_rejected_commands && letter.is_rejected_command() {
+                rejected += 1;
+                continue;
+            }
+            letters.push_back(letter);
             if letters.len() > filter.limit {
                 letters.pop_front();
-                omitted += 1;
+                older += 1;
             }
         }
-        Ok((letters.into(), omitted))
+        Ok(DeadLetters { letters: letters.into(), older, rejected })
     }
 
-    /// The newest dead letters in the order of their numbers.
+    /// The newest dead letters, ordered by sequence number.
     ///
     /// # Errors
     /// When the stream cannot be read.
     pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<DeadLetter>, Error> {
-        Ok(self.newest_dead_letters(filter).await?.0)
+        Ok(self.newest_dead_letters(filter).await?.letters)
     }
 
     /// One dead letter.
     ///
     /// # Errors
-    /// [`bus::Error::NotFound`] when there is none at that place.
+    /// [`bus::Error::NotFound`] when there is no dead letter with this sequence number.
     pub async fn dead_letter(&self, sequence: u64) -> Result<DeadLetter, Error> {
         let found = self.next_dead(&self.bus().subjects().dead_letters(), sequence).await?;
         let missing = || bus::Error::NotFound { what: format!("dead letter {sequence}") }.into();
         found.filter(|message| message.sequence == sequence).map(|message| read(&message)).ok_or_else(missing)
     }
 
-    /// Sends the command of a dead letter again: the same event with a new id, so that it is another command with a
-    /// result of its own, and with as much time as the first one had.
+    /// Replays a dead letter: sends its event with a new id, so that it is another command with its own result, and with the
+    /// same time until it expires.
     ///
     /// # Errors
-    /// A dead letter that is no command, or a server that does not confirm.
+    /// When the dead letter is not a command, or the server does not confirm the message.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<Submitted, Error> {
         let Some(event) = &letter.event else {
             let reason = match letter.cut_from_bytes {
@@ -140,10 +166,10 @@ impl Client {
         self.submit(&target, draft).await
     }
 
-    /// Deletes a dead letter; says whether it was still there.
+    /// Deletes a dead letter. Returns whether it existed.
     ///
     /// # Errors
-    /// A server that does not do it.
+    /// When the server does not confirm it.
     pub async fn purge(&self, letter: &DeadLetter) -> Result<bool, Error> {
         let stream = self.bus().subjects().dead_letter_stream();
         Ok(self.bus().remove(&stream, letter.sequence).await?)
@@ -155,13 +181,13 @@ impl Client {
     }
 }
 
-/// What is left of a dead letter's time is mostly too little for another attempt, so the same span begins anew. An
-/// expiry without a beginning is kept while it lies ahead.
+/// Expiry of a replayed command. The time that remained to a dead letter is usually too short for another attempt, so the
+/// time between `time` and `expirytime` starts again. An expiry in an event without `time` remains if it is in the future.
 fn replay_expiry(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     let expiry = read(expiry?)?;
     match time.and_then(read) {
-        // Beyond the calendar there is nothing later than the first one.
+        // A time after the end of the calendar: the expiry remains.
         Some(time) if time < expiry => Some(now.checked_add(expiry - time).unwrap_or(expiry)),
         _ => Some(expiry).filter(|expiry| *expiry > now),
     }
@@ -192,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replay_has_as_much_time_as_the_command_had() {
+    fn replay_has_the_time_of_the_command() {
         let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).unwrap();
         let now = at("2026-01-01T12:00:00Z");
         for (time, expiry, expected) in [

@@ -1,24 +1,24 @@
-//! Why a client did not get what it asked for.
+//! Errors of clients.
 
 use crate::bus;
 use crate::error::{Class, Classify, Code};
 use crate::event;
 
-/// A failure of the client's side.
+/// Why a request of a client failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bus.
+    /// A request to the bus failed.
     #[error(transparent)]
     Bus(#[from] bus::Error),
-    /// Several keys begin alike.
-    #[error("{prefix} is the beginning of several keys: {}", .keys.join(", "))]
+    /// Several keys have the same prefix.
+    #[error("{prefix} is the prefix of several keys: {}", .keys.join(", "))]
     Ambiguous {
-        /// The digits that were given.
+        /// The prefix.
         prefix: String,
-        /// The first of the keys.
+        /// Some of the keys.
         keys: Vec<String>,
     },
-    /// The command itself.
+    /// The command is not valid.
     #[error(transparent)]
     Event(#[from] event::Error),
 }

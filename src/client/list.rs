@@ -1,4 +1,4 @@
-//! Lists commands: those that wait, those that run and those that have ended.
+//! Lists commands: queued, running and ended ones.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -15,9 +15,9 @@ use super::{Client, CommandState, Error, Observation, Observed};
 use crate::bus;
 use crate::event::{CommandKey, EventKind, rfc3339, verb_and_version};
 
-/// Commands of a queue that are looked at. Each is one request of about 0.3 ms.
+/// Maximum number of queued commands that are read. Each needs one request of about 0.3 ms.
 const MAX_QUEUE: usize = 2_000;
-/// No command runs longer: events that are older belong to commands whose result is older still.
+/// Longest duration of a command: older events belong to commands that have ended.
 const MAX_RUN: time::Duration = time::Duration::hours(24);
 
 /// One command of a list.
@@ -27,25 +27,25 @@ pub struct CommandSummary {
     pub key: String,
     /// The cluster.
     pub target: String,
-    /// The verb; empty where it is not known any more.
+    /// The verb; empty when it is not known.
     pub verb: String,
     /// Its state.
     pub state: CommandState,
-    /// Attempts begun.
+    /// Attempts started.
     pub attempts: u32,
-    /// The worker of the last attempt; empty when none has begun.
+    /// The worker of the last attempt; empty before the first one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub worker: String,
     /// When it was sent (queued) or last changed its state, RFC 3339.
     pub since: String,
 }
 
-/// Which commands.
+/// Selects commands.
 #[derive(Debug, Clone)]
 pub struct ListFilter {
-    /// Only of this target.
+    /// Target; `None` means all.
     pub target: Option<String>,
-    /// Ended ones since then; those that have not ended are listed whatever their age.
+    /// Commands that ended earlier are left out. Other commands are listed regardless of their age.
     pub since: OffsetDateTime,
 }
 
@@ -79,7 +79,7 @@ impl Client {
         Ok(commands)
     }
 
-    /// Every message of a subject that is there already.
+    /// All stored messages of a subject.
     async fn past(&self, stream: String, subject: String, from: OffsetDateTime) -> Result<Vec<Observation>, Error> {
         let policy = DeliverPolicy::ByStartTime { start_time: from };
         let mut followed = self.follow(stream, subject, policy).await?;
@@ -93,7 +93,7 @@ impl Client {
         Ok(found)
     }
 
-    /// Adds the commands of the queue and of its schedules of which no event is known.
+    /// Adds commands of the queue and of its schedules that have no event.
     async fn queued(&self, target: &str, found: &mut BTreeMap<CommandKey, CommandSummary>) -> Result<(), Error> {
         let add = |key: CommandKey, message: &StreamMessage, event: &Map<String, Value>| {
             let its = message.subject.split('.').nth(2).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The other side of the bus: what a producer sends and an observer reads. Knows commands and events, and nothing of
-//! workers or Kubernetes. Reads with ordered consumers and direct gets only, so an observer needs no right to write.
+//! The bus for producers and observers: sends commands, reads events and results. Uses no code of workers and no Kubernetes
+//! client. Reads with ordered consumers and direct gets, so an observer needs no write permission.
 
 mod attachment;
 mod changes;
@@ -22,7 +22,7 @@ pub use attachment::attachment;
 pub use changes::{Change, Changes, History};
 pub use command::StoredEvent;
 pub use command_state::CommandState;
-pub use dead_letter::{DeadLetter, Filter};
+pub use dead_letter::{DeadLetter, DeadLetters, Filter};
 pub use error::Error;
 pub use list::{CommandSummary, ListFilter};
 pub use queue::{QueuedResult, ResultQueue};
@@ -31,7 +31,7 @@ pub use submit::Submitted;
 pub use target::{Pause, TargetState};
 pub use watch::{Observation, Observed, observation};
 
-/// `source` of commands from the command line, unless told otherwise.
+/// Default `source` of commands from the command line.
 pub const SOURCE: &str = "urn:sailhand:cli";
 
 /// A connection to the bus.
@@ -41,16 +41,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, and fails when no server answers.
+    /// Connects.
     ///
     /// # Errors
-    /// An unreachable server, or credentials that cannot be used.
+    /// When no server is reachable, or the credentials cannot be used.
     pub async fn connect(config: &Config) -> Result<Self, BusError> {
         let connection = nats::connect(&config.nats, "sailhand-client", false).await?;
         Ok(Self { bus: nats::NatsBus::new(connection, Subjects::of(&config.bus)) })
     }
 
-    /// The bus below.
+    /// The bus that the client uses.
     #[must_use]
     pub fn bus(&self) -> &nats::NatsBus {
         &self.bus

@@ -1,5 +1,5 @@
-//! Results as a queue: a durable consumer remembers which of them a program has processed, so that neither a restart
-//! nor a second replica of it processes one twice.
+//! Results as a queue: a durable consumer stores which results a program has acknowledged, so that neither a restart nor
+//! another replica processes a result twice.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::bus;
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Results that are delivered and not acknowledged.
 const MAX_PENDING: i64 = 256;
-/// A consumer that no program uses for so long is deleted.
+/// A consumer that no program uses for this time is deleted.
 const UNUSED: Duration = Duration::from_hours(7 * 24);
 
 /// A durable consumer of results.
@@ -39,8 +39,8 @@ pub struct QueuedResult {
 }
 
 impl Client {
-    /// Creates or opens the durable consumer of this name (letters, digits, `-` and `_`). A new one begins with the
-    /// results that follow.
+    /// Creates or opens the durable consumer of this name (letters, digits, `-` and `_`). A new one
+    /// delivers only later results.
     ///
     /// # Errors
     /// When the server refuses it.
@@ -116,7 +116,7 @@ impl QueuedResult {
         self.settle(AckKind::Ack).await
     }
 
-    /// Asks for another delivery after a delay.
+    /// Requests another delivery after a delay.
     ///
     /// # Errors
     /// When there is no connection; the result is delivered again anyway.

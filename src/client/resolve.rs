@@ -1,4 +1,4 @@
-//! Finds the command that a person names: by its key, by the first digits of it, or by a CloudEvents id.
+//! Finds a command by its key, a prefix of its key, or its CloudEvents id.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -8,17 +8,17 @@ use super::{Client, Error};
 use crate::bus;
 use crate::event::CommandKey;
 
-/// The fewest digits of a key that are looked for.
+/// Shortest prefix of a key, in hex digits.
 const MIN_PREFIX: usize = 4;
-/// Keys that a message names when several begin alike.
+/// Maximum number of keys that an error lists.
 const NAMED: usize = 5;
 
 impl Client {
-    /// The key of the command that `id` names. What looks like the beginning of a key (4 to 31 hex digits) is looked for
-    /// among the keys that are known; everything else is a CloudEvents id of `source`.
+    /// The key of the command that `id` names: a key, the prefix of a known key (4 to 31 hex digits), or else a CloudEvents id
+    /// of `source`.
     ///
     /// # Errors
-    /// [`Error::Ambiguous`] when several keys begin so; otherwise when the streams cannot be read.
+    /// [`Error::Ambiguous`] when several keys have the prefix; otherwise when the streams cannot be read.
     pub async fn resolve(&self, id: &str, source: &str) -> Result<CommandKey, Error> {
         if let Ok(key) = id.parse() {
             return Ok(key);
@@ -37,7 +37,7 @@ impl Client {
         Ok(found.pop_first().unwrap_or(by_id))
     }
 
-    /// Known keys that begin so: of commands that have begun or ended, that wait in a schedule or in the queue.
+    /// Known keys with this prefix: of commands that have started or ended, or wait in a schedule or in the queue.
     async fn keys(&self, prefix: &str) -> Result<BTreeSet<CommandKey>, Error> {
         let subjects = self.bus().subjects();
         let mut found = BTreeSet::new();

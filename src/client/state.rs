@@ -1,4 +1,4 @@
-//! What is known of one command now.
+//! Reads the state of one command.
 
 use std::ops::ControlFlow;
 
@@ -10,37 +10,37 @@ use super::{Client, Error};
 use crate::bus::{self, nats::header_pairs};
 use crate::event::{CommandKey, binding};
 
-/// Where a command is.
+/// State of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
-    /// It has ended; the observation is its result.
+    /// It has ended, with this result.
     Ended(Observation),
-    /// A worker has begun; the observation is its last event.
+    /// A worker has started it. The observation is its last event.
     Started(Observation),
-    /// It waits in the queue.
+    /// It is queued.
     Queued,
 }
 
-/// How far into a queue a command is looked for. Each message is one request of about 0.3 ms.
+/// Maximum number of messages of a queue that are searched. Each needs one request of about 0.3 ms.
 pub(super) const MAX_QUEUE: usize = 10_000;
 
 impl Client {
-    /// The state of a command: its result, else its last event, else its place in the queue.
+    /// The state of a command: its result, otherwise its last event, otherwise whether it is queued.
     ///
     /// # Errors
-    /// [`bus::Error::NotFound`] for a command that nothing is known of.
+    /// [`bus::Error::NotFound`] for an unknown command.
     pub async fn state(&self, key: &CommandKey) -> Result<State, Error> {
         if let Some(state) = self.reported(key).await? {
             return Ok(state);
         }
         match self.is_queued(key).await {
             Ok(true) => Ok(State::Queued),
-            // It may have begun and ended while the queues were read.
+            // It may have started and ended while the queues were read.
             Ok(false) => {
                 let not_found = || bus::Error::NotFound { what: format!("command {key}") }.into();
                 self.reported(key).await?.ok_or_else(not_found)
             }
-            // An observer reads what came of commands, and not the commands.
+            // Observers may not read the queues.
             Err(Error::Bus(bus::Error::Denied { .. })) => {
                 let what = format!("an event or result of command {key} (the queue may not be read)");
                 Err(bus::Error::NotFound { what }.into())
@@ -64,7 +64,7 @@ impl Client {
         Ok(last.and_then(|message| observe(&message.subject, Some(&message.headers), &message.payload)))
     }
 
-    /// Whether it waits in a schedule, whose subject has its key, or in a queue, which is read from its start.
+    /// Whether it waits in a schedule, whose subject contains its key, or in a queue, which is read from its start.
     async fn is_queued(&self, key: &CommandKey) -> Result<bool, Error> {
         let subjects = self.bus().subjects();
         let (stream, schedule) = (subjects.waiting_stream(), subjects.schedule_of(key));
@@ -80,8 +80,8 @@ impl Client {
         Ok(found.is_break() || is_scheduled().await?)
     }
 
-    /// Reads the commands of queues, each given as stream and subject, until `each` breaks: the oldest first, at most
-    /// `most` of a queue. Messages that are not events are passed over.
+    /// Reads commands of queues, each given as stream and subject, until `each` breaks: the oldest first, at most `most` of a
+    /// queue. Skips messages that are not events.
     pub(super) async fn visit_queues(
         &self,
         queues: &[(String, String)],

@@ -6,23 +6,23 @@ use super::{Client, Error};
 use crate::bus;
 use crate::event::{self, CommandDraft, CommandKey, Target, dataref, rfc3339};
 
-/// Parameters up to this size travel in the message.
+/// Largest parameters that are part of the message, bytes.
 pub const MAX_INLINE: usize = 256 * 1024;
 
-/// A command that the queue has taken.
+/// A command that the server has stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
-    /// How it is named on the bus.
+    /// Key of the command.
     pub key: CommandKey,
-    /// The queue had it already: the same source and id, some minutes ago at most.
+    /// The server had stored a command with the same source and id in the `duplicate_window` of the stream.
     pub duplicate: bool,
 }
 
 impl Client {
-    /// Sends a command. Large parameters go into the object store first and the command refers to them.
+    /// Sends a command. Large parameters are first written to the object store, and the command references them.
     ///
     /// # Errors
-    /// Parameters that are too large, or a server that does not confirm.
+    /// When the parameters are too large, or the server does not confirm the message.
     pub async fn submit(&self, target: &Target, mut draft: CommandDraft) -> Result<Submitted, Error> {
         let text = draft.params.to_string();
         if text.len() > dataref::MAX_BYTES {
@@ -40,10 +40,10 @@ impl Client {
         Ok(Submitted { key, duplicate })
     }
 
-    /// Asks for a command to end, whether it waits or runs. One that has ended is not changed by it.
+    /// Requests the cancellation of a queued or running command. Has no effect on a command that has ended.
     ///
     /// # Errors
-    /// A server that does not confirm.
+    /// When the server does not confirm it.
     pub async fn cancel(&self, key: &CommandKey, who: &str) -> Result<(), bus::Error> {
         let note = serde_json::json!({ "by": who, "at": rfc3339(OffsetDateTime::now_utc()) });
         self.bus().request_cancel(&bus::Cancellation::of_all_targets(key), &note).await

@@ -1,4 +1,4 @@
-//! Pauses and resumes targets, and tells how they are.
+//! Lists, pauses and resumes targets.
 
 use std::collections::BTreeMap;
 
@@ -10,40 +10,40 @@ use super::{Client, Error};
 use crate::bus::{self, TargetCard};
 use crate::event::{Target, rfc3339};
 
-/// Since when and why the commands of a target wait.
+/// The pause of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pause {
-    /// RFC 3339.
+    /// When it started, RFC 3339.
     pub since: String,
-    /// Who asked for it.
+    /// Who paused the target.
     pub by: String,
-    /// In his words.
+    /// Reason that the operator gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// One target, as the bus knows it.
+/// State of a target on the bus.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TargetState {
-    /// As commands name it.
+    /// Id of the target.
     pub target: String,
-    /// Whether its commands wait.
+    /// The pause; `None` when the target is not paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
-    /// Commands in the queue, those under way and those that wait for their next attempt included.
+    /// Queued commands, including running ones and those that wait for their next attempt.
     pub queued: u64,
-    /// Dead letters that name it.
+    /// Dead letters of the target.
     pub dead_letters: u64,
-    /// The cards of the workers that have it; empty when there are none, or they may not be read.
+    /// Cards of the workers that have the target; empty when there are none, or they may not be read.
     pub workers: Vec<TargetCard>,
 }
 
 impl Client {
-    /// Has the commands of a target wait until [`Client::resume`]. What runs goes on.
+    /// Pauses a target until [`Client::resume`]. Running commands continue.
     ///
     /// # Errors
-    /// A server that does not confirm.
+    /// When the server does not confirm it.
     pub async fn pause(&self, target: &Target, by: &str, reason: Option<&str>) -> Result<(), Error> {
         let since = rfc3339(OffsetDateTime::now_utc());
         let pause = Pause { since, by: by.to_owned(), reason: reason.map(str::to_owned) };
@@ -51,10 +51,10 @@ impl Client {
         Ok(self.bus().pause(target, &note).await?)
     }
 
-    /// Ends a pause; says whether there was one.
+    /// Ends a pause. Returns whether the target was paused.
     ///
     /// # Errors
-    /// A server that does not confirm.
+    /// When the server does not confirm it.
     pub async fn resume(&self, target: &Target) -> Result<bool, Error> {
         let paused = self.pauses().await?.contains_key(target.as_str());
         if paused {
@@ -66,7 +66,7 @@ impl Client {
     /// The targets that workers have, that `known` names, that are paused, or that have commands or dead letters; by name.
     ///
     /// # Errors
-    /// When the streams cannot be asked.
+    /// When the streams cannot be read.
     pub async fn targets(&self, known: Vec<String>) -> Result<Vec<TargetState>, Error> {
         let subjects = self.bus().subjects();
         let mut targets: BTreeMap<String, TargetState> = BTreeMap::new();
@@ -138,14 +138,14 @@ impl Client {
             next = message.sequence + 1;
             if message.headers.get("KV-Operation").is_none() {
                 let target = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-                // Whoever writes the key himself need not say anything.
+                // A client that writes the key itself may leave the fields out.
                 pauses.insert(target, serde_json::from_slice(&message.payload).unwrap_or_default());
             }
         }
         Ok(pauses)
     }
 
-    /// Messages of each subject that fits.
+    /// Number of messages of each subject that matches.
     pub(super) async fn count(&self, stream: &str, filter: &str) -> Result<Vec<(String, u64)>, Error> {
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| bus::Error::Request {
             operation: "count",

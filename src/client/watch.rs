@@ -1,4 +1,4 @@
-//! Follows commands: what has happened, then what happens.
+//! Follows commands: stored events and results first, then new ones.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ pub struct Observation {
     pub target: String,
     /// The CloudEvent as it was published.
     pub event: Value,
-    /// What it says.
+    /// The parsed event.
     pub observed: Observed,
 }
 
 impl Observation {
-    /// A CloudEvents attribute that is a text; empty when the event does not have it.
+    /// A CloudEvents attribute with a string value; empty when the event does not have it.
     #[must_use]
     pub fn attribute(&self, name: &str) -> &str {
         self.event.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -43,42 +43,42 @@ impl Observation {
     }
 }
 
-/// What an event says.
+/// A parsed event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observed {
-    /// Progress.
+    /// An event of a running command.
     Event(EventKind),
-    /// The end.
+    /// The result of the command.
     Result(Box<ResultData>),
-    /// An event of a newer version of the contract: shown, not understood.
+    /// An event of a newer version of the contract, which this version does not know.
     Unknown,
 }
 
-/// Where in its stream, so that a result is told after all events of its command.
+/// A message with its position in the stream, by which a result is ordered after all events of its command.
 pub(super) struct StreamMessage {
     pub(super) sequence: u64,
     published: OffsetDateTime,
-    /// Messages after it that are there already.
+    /// Stored messages after it.
     pub(super) pending: u64,
-    /// None for what is no event of ours, which is passed over: an observer is not the one to complain.
+    /// `None` for a message that is not an event of the contract. Observers skip it.
     pub(super) observation: Option<Observation>,
 }
 
-/// A stream of what is there and what comes.
+/// Stored messages, then new ones.
 pub(super) struct FollowedStream {
     pub(super) messages: BoxStream<'static, Result<StreamMessage, Error>>,
-    /// Messages that are there already.
+    /// Number of stored messages.
     pub(super) pending: u64,
 }
 
-/// Tries to begin to follow a stream while its server is connected but does not answer, as while it reads a new
-/// configuration or elects a leader: some seconds.
+/// Tries to create a consumer while the server is connected but does not answer, for example during a reload of its
+/// configuration or the election of a leader: some seconds.
 const TRIES: u32 = 6;
-/// How far two streams of one server may be apart.
+/// Longest time by which messages of one stream may arrive before those of the other.
 const MAX_SKEW: Duration = Duration::from_millis(100);
 
 impl Client {
-    /// Everything about one command, from its start; ends after its result.
+    /// All events of one command, then its result; ends after the result.
     #[must_use]
     pub fn watch_command(&self, key: &CommandKey) -> BoxStream<'_, Result<Observation, Error>> {
         let key = key.clone();
@@ -96,7 +96,7 @@ impl Client {
             .boxed()
     }
 
-    /// Everything about all commands since `since`, in the order in which it was published, without end.
+    /// All events and results since `since`, in the order of publication, without end.
     ///
     /// # Errors
     /// When the streams cannot be read.
@@ -111,8 +111,8 @@ impl Client {
         Ok(by_time(events, results, since))
     }
 
-    /// The streams of events and results are two: when the result is there, the events up to it may still be on the
-    /// way. Which is the last is asked then, as a worker publishes no event after the result.
+    /// Orders the result after all events. Events and results are in two streams, so when the result arrives, events before it
+    /// may not have arrived. A worker publishes no event after the result, so the last event is looked up then.
     fn in_order<'a>(
         &'a self,
         key: CommandKey,
@@ -159,14 +159,14 @@ impl Client {
         .boxed()
     }
 
-    /// Sequence of the command's last event, 0 when it has none.
+    /// Sequence number of the last event of the command, 0 when it has none.
     async fn last_event(&self, key: &CommandKey) -> Result<u64, Error> {
         let subjects = self.bus().subjects();
         let last = self.bus().last(&subjects.event_stream(), &subjects.events_of(key)).await?;
         Ok(last.map_or(0, |message| message.sequence))
     }
 
-    /// An outage is waited for, as one that comes later is.
+    /// Creates a consumer. Waits during an outage, as it does after the start.
     async fn follow_with_retries(
         &self,
         stream: &str,
@@ -210,7 +210,7 @@ impl Client {
             .filter_map(move |message| {
                 let read = match message {
                     Ok(message) => read(&message).map(Ok),
-                    // The server was silent for 10 s; the client goes on from the last message when it is back.
+                    // The server did not answer for 10 s. The client continues after the last message when it is connected.
                     Err(error) if error.kind() == OrderedErrorKind::MissingHeartbeat => None,
                     Err(error) => Some(Err(fail(error.into()))),
                 };
@@ -221,8 +221,8 @@ impl Client {
     }
 }
 
-/// The two streams as one. What is there already is merged by the time at which it was published. Of what comes, a result
-/// waits a moment for the events before it, which are on their way in the other stream.
+/// Merges the two streams. Stored messages are ordered by their time of publication. A new result waits [`MAX_SKEW`] for
+/// events before it, which may not have arrived in the other stream.
 fn by_time(
     events: FollowedStream,
     results: FollowedStream,
@@ -260,13 +260,13 @@ fn by_time(
                 event = merge.events.messages.next(), if merge.event.is_none() => {
                     let Some(event) = event.transpose()? else { return Ok(None) };
                     merge.events.pending = event.pending;
-                    // The client begins anew at the first message there is, if it had none before an outage.
+                    // A client that had received no message before an outage starts at the first stored message again.
                     merge.event = Some(event).filter(|event| event.published >= since);
                 }
                 result = merge.results.messages.next(), if merge.result.is_none() => {
                     let Some(result) = result.transpose()? else { return Ok(None) };
                     merge.results.pending = result.pending;
-                    // Many that are old already need not wait one after the other.
+                    // Old results need not wait one after the other.
                     let age = Duration::try_from(Clock::system().now() - result.published).unwrap_or_default();
                     let at = Instant::now() + MAX_SKEW.saturating_sub(age);
                     merge.result = Some((result, at)).filter(|(result, _)| result.published >= since);
@@ -312,7 +312,7 @@ pub fn observation(command: &CommandId, event: Map<String, Value>) -> Observatio
     Observation { key: command.key.clone(), target: command.target.to_string(), observed, event: Value::Object(event) }
 }
 
-/// What an event says. A result has no kind.
+/// Parses an event. A result has no kind.
 fn observed(kind: Option<&str>, event: &Map<String, Value>) -> Observed {
     let observed = match kind {
         None => data(event).map(|data| Observed::Result(Box::new(data))),

@@ -1,4 +1,4 @@
-//! What the API server's refusals mean. Pure: from a client error to a cause with its class. Knows no objects.
+//! Classifies errors of the API server by their cause. Pure.
 
 use std::time::Duration;
 
@@ -25,19 +25,19 @@ pub enum ApiError {
     /// 403; the text names verb and resource.
     #[error("{0}")]
     Forbidden(String),
-    /// 403 or 404 because of the object's namespace: it is not there, or on its way out.
+    /// 403 or 404 because the namespace of the object does not exist or is terminating.
     #[error("{message}")]
     Namespace {
         /// As the server said it.
         message: String,
-        /// It is being deleted, so another attempt may find it gone.
+        /// It is being deleted, so it may not exist at the next attempt.
         terminating: bool,
     },
     /// 404 of an object.
     #[error("{0}")]
     NotFound(String),
     /// 404 without an object's name: the resource is not served (yet, or any more), or something in front of the API
-    /// server answered. It is no proof that an object does not exist.
+    /// server answered. It does not prove that an object does not exist.
     #[error("the API server does not serve the resource")]
     NotServed,
     /// 410 of a list: its continue token is too old.
@@ -67,13 +67,13 @@ pub enum ApiError {
     Overloaded {
         /// As the server said it.
         message: String,
-        /// The delay it asked for.
+        /// The delay that the server requests.
         after: Option<Duration>,
     },
     /// 500 and 502 that are not about the object, such as an error of etcd.
     #[error("{0}")]
     Server(String),
-    /// An answer that does not read as what was asked for.
+    /// An answer that cannot be parsed.
     #[error("unreadable answer: {0}")]
     Unreadable(String),
 }
@@ -93,7 +93,7 @@ fn fields(conflicts: &[FieldConflict]) -> String {
 }
 
 impl ApiError {
-    /// What a client error means.
+    /// Classifies an error of the client.
     #[must_use]
     pub fn of(error: &kube::Error) -> Self {
         match error {
@@ -109,7 +109,7 @@ impl ApiError {
             }
             kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::Refused(chain(error)),
             _ => {
-                let text = chain(error);
+                let text = without_client_types(&chain(error)).to_owned();
                 if text.contains("invalid peer certificate") {
                     Self::Certificate(text)
                 } else {
@@ -119,7 +119,7 @@ impl ApiError {
         }
     }
 
-    /// What a status in the API server's own words means.
+    /// Classifies a status of the API server.
     fn answered(status: &Status) -> Self {
         let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
         let causes = status.details.as_ref().map_or(&[][..], |details| details.causes.as_slice());
@@ -208,6 +208,12 @@ impl ApiError {
             Self::Expired(_) | Self::Conflict(_) | Self::Server(_) | Self::Unreadable(_) => Code::SH3020,
         }
     }
+}
+
+/// The cause of a failed request without the names of the HTTP client's errors in front of it.
+fn without_client_types(text: &str) -> &str {
+    let text = text.strip_prefix("ServiceError: ").unwrap_or(text);
+    text.strip_prefix("client error (Connect): ").unwrap_or(text)
 }
 
 /// What the API server says (without a reason of `metav1.Status`, so with HTTP 500) of an object that does not fit the

@@ -1,5 +1,4 @@
-//! Applies a set of objects as one installation: plan, fence, write phase by phase, prune, wait. Knows no task and
-//! no bus.
+//! Applies a set of objects as one installation: plan, fence, write phase by phase, prune, wait.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,7 +28,7 @@ const GONE_WITHIN: Duration = Duration::from_mins(1);
 /// Applies `objects` as the installation `installation`: what differs is written, in order, by server-side apply.
 ///
 /// # Errors
-/// With the report of what was done, as soon as anything was begun.
+/// With a report, if any object was processed.
 pub async fn apply(
     cluster: &Cluster,
     installation: &str,
@@ -45,7 +44,7 @@ pub async fn apply(
     run.report_builder.finish(result)
 }
 
-/// One application under way.
+/// An application in progress.
 struct Run<'a> {
     cluster: &'a Cluster,
     options: &'a ApplyOptions,
@@ -348,7 +347,7 @@ impl Run<'_> {
     }
 }
 
-/// The line of an object whose turn did not come.
+/// The report of an object that was not processed.
 fn skipped(one: Planned) -> ObjectReport {
     match one.decision {
         Decision::Unchanged => ObjectReport::new(one.desired.object, Action::Unchanged),

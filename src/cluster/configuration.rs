@@ -29,14 +29,14 @@ const FEW: usize = 16;
 /// Secrets that are never a certificate: releases of Helm, tokens of service accounts.
 const OTHER_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token";
 
-/// What was read of a cluster.
+/// The objects that were read from a cluster.
 #[derive(Debug, Default)]
 pub struct Configuration {
     /// In no order.
     pub resources: Vec<Resource>,
-    /// What could not be read: what a rule would have found there is not known.
+    /// Kinds that could not be read. Findings about them may be missing.
     pub unread: Vec<Unread>,
-    /// Whether some kinds were read in the namespaces asked for only, and are not known elsewhere.
+    /// Whether some kinds were read in the requested namespaces only.
     pub is_narrow: bool,
 }
 
@@ -100,7 +100,7 @@ async fn narrow(cluster: &Cluster, deadline: Instant, namespaces: &[String], con
         let kind = forbidden.kind;
         let mut there = Configuration::default();
         if kind == Kind::ConfigMap {
-            // Those of the control plane's namespace only are asked for.
+            // Only those of the control plane's namespace are requested.
         } else if kind == Kind::Namespace {
             // Who may do something in a namespace may often see it, and list none.
             for name in namespaces {
@@ -131,7 +131,7 @@ async fn namespace(cluster: &Cluster, name: &str) -> Option<Resource> {
     resource(got.await.ok()?, "v1", Kind::Namespace)
 }
 
-/// What has to be listed for these rules, and whether they read Secrets too.
+/// Kinds that these rules read, and whether they read Secrets too.
 fn lists(rules: &[&Rule]) -> (Vec<List>, bool) {
     let fetching = rules.iter().filter(|rule| !rule.is_about_text());
     let mut kinds: BTreeSet<Kind> = fetching.flat_map(|rule| rule.inputs).copied().collect();
@@ -364,7 +364,7 @@ async fn secrets(cluster: &Cluster, deadline: Instant, known: &[&Resource]) -> C
     configuration
 }
 
-/// Names of Secrets by the namespaces in which they are looked for: of a gateway those of its pods.
+/// Names of Secrets by namespace. The Secrets of a Gateway are in the namespaces of its pods.
 fn referenced(resources: &[&Resource]) -> BTreeMap<String, BTreeSet<String>> {
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut want = |namespace: &str, name: &str| {

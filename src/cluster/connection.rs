@@ -197,7 +197,7 @@ impl Cluster {
     /// [`Error::Request`].
     pub async fn version(&self) -> Result<String, Error> {
         let ask = |client: Client| async move { client.apiserver_version().await };
-        Ok(self.call("ask", &"the API server's version", ask).await?.git_version)
+        Ok(self.call("request", &"the API server's version", ask).await?.git_version)
     }
 
     /// How the cluster serves a kind; asks again when it does not know it. `None` when it still does not.
@@ -225,7 +225,7 @@ impl Cluster {
     pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, Error> {
         let Some(kind) = self.kind(&object.api_version, &object.kind).await? else { return Ok(None) };
         match self.get_as(&kind, object).await {
-            // Discovery is read again: the kind may have gone since it was read last.
+            // Discovery is read again: the kind may not be served any more.
             Err(error) if matches!(error.fault(), Some(ApiError::NotServed)) => {
                 match self.kind(&object.api_version, &object.kind).await? {
                     None => Ok(None),

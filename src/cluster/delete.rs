@@ -1,4 +1,4 @@
-//! Deletes an installation, or some of its objects, in reverse order. Knows no task and no bus.
+//! Deletes an installation, or some of its objects, in reverse order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct DeleteOptions {
     pub adopt: bool,
     /// Delete Namespaces, CRDs and `PersistentVolumeClaim`s too, with everything in them.
     pub purge: bool,
-    /// Wait until the objects are gone, at most so long. Between phases it waits in any case.
+    /// Longest time to wait until the objects are deleted. Between phases it waits in any case.
     pub wait: Option<Duration>,
     /// Refuse as superseded when the inventory holds a higher one.
     pub generation: Option<u64>,
@@ -39,7 +39,7 @@ pub struct DeleteOptions {
 /// is a success; so is an installation that does not exist.
 ///
 /// # Errors
-/// With the report of what was done, as soon as anything was begun.
+/// With a report, if any object was processed.
 pub async fn delete(
     cluster: &Cluster,
     installation: &str,
@@ -55,7 +55,7 @@ pub async fn delete(
     run.report_builder.finish(result)
 }
 
-/// One deletion under way.
+/// A deletion in progress.
 struct Run<'a> {
     cluster: &'a Cluster,
     options: &'a DeleteOptions,
@@ -64,7 +64,7 @@ struct Run<'a> {
     report_builder: ReportBuilder,
 }
 
-/// What is to be done about the candidates.
+/// The plan for the candidates.
 #[derive(Default)]
 struct Judged {
     doomed: Vec<DeleteCandidate>,
@@ -72,7 +72,7 @@ struct Judged {
     staying: BTreeSet<ObjectRef>,
 }
 
-/// What is to be done about one object that is there.
+/// The plan for one live object.
 enum Verdict {
     Delete,
     /// It stays in the cluster and in the inventory.
@@ -141,7 +141,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// What the cluster has of the candidates, by their place in the list.
+    /// The live candidates, by their index.
     async fn live(&self, candidates: &[Candidate]) -> Result<HashMap<usize, Value>, Error> {
         let served = |(number, (located, object)): (usize, &Candidate)| match located {
             Located::Served(kind) => Some((number, kind.clone(), object.clone())),
@@ -198,7 +198,7 @@ impl Run<'_> {
             return match ownership::other_owner(live, id).filter(|_| named) {
                 Some(owner) => Verdict::Refuse(Error::Owned { object: object.to_string(), owner }),
                 None if named => Verdict::Leave(
-                    "it does not carry the installation's label; set adopt to delete it all the same".to_owned(),
+                    "it does not carry the installation's label; set adopt to delete it anyway".to_owned(),
                 ),
                 None => Verdict::Leave("it no longer carries the installation's label".to_owned()),
             };

@@ -175,7 +175,7 @@ fn encode(secret: &mut Map<String, Value>) {
     }
 }
 
-/// Writes base64 as the API server stores it: manifests break it into lines. What is no base64 stays, to be refused.
+/// Writes base64 as the API server stores it: manifests break it into lines. A value that is not base64 is unchanged; the server rejects it.
 fn canonical(data: Option<&mut Value>) {
     let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     let engine = GeneralPurpose::new(&alphabet::STANDARD, lenient);

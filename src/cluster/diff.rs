@@ -1,4 +1,4 @@
-//! What differs between an object as it is and as it would be. Pure.
+//! The difference between a live and a desired object. Pure.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Which kinds a cluster serves, remembered. Knows nothing of what is applied.
+//! Discovers the kinds that a cluster serves, and caches them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Cluster, Error};
 
-/// How long the answer is used; a kind that it has not is asked for sooner.
+/// How long the answer is used; for an unknown kind discovery is read sooner.
 const FRESH: Duration = Duration::from_mins(5);
 
 /// A burst of commands with an unknown kind asks the API server this often at most.
@@ -69,7 +69,7 @@ impl Kind {
 /// All kinds by group and name, the preferred version first.
 type Served = HashMap<(String, String), Vec<Kind>>;
 
-/// What one cluster serves.
+/// The kinds that a cluster serves.
 #[derive(Default)]
 pub(super) struct Kinds {
     known: Mutex<Option<(Instant, Arc<Served>)>>,

@@ -1,4 +1,4 @@
-//! What can go wrong with a cluster, and its class (see docs/errors).
+//! Errors of a cluster (see docs/errors).
 
 use super::api_error::ApiError;
 use super::manifest;
@@ -19,7 +19,7 @@ pub enum Error {
     Kubeconfig {
         /// The target's id.
         target: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -48,7 +48,7 @@ pub enum Error {
     KindUnserved {
         /// Such as `Gadget default/a`.
         object: String,
-        /// What is known of the kind.
+        /// The kind and its API.
         reason: String,
     },
     /// The installation belongs to another family of verbs.
@@ -129,7 +129,7 @@ pub enum Error {
         own: u64,
     },
     /// A newer command has been applied.
-    #[error("installation {installation}: generation {stored} has been applied, this is {own}")]
+    #[error("installation {installation}: generation {stored} was applied before; this command has generation {own}")]
     Superseded {
         /// The installation.
         installation: String,
@@ -143,7 +143,7 @@ pub enum Error {
     Inventory {
         /// `namespace/name` of the `ConfigMap`.
         inventory: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A CRD was applied and did not become usable.
@@ -151,7 +151,7 @@ pub enum Error {
     NotEstablished {
         /// The CRD's name.
         name: String,
-        /// What its conditions say.
+        /// Its conditions.
         reason: String,
     },
     /// Deleted objects that stay.
@@ -188,7 +188,7 @@ pub enum Error {
     WorkloadFailed {
         /// Such as `Job shop/migrate`.
         object: String,
-        /// What its status says.
+        /// Its status.
         reason: String,
     },
     /// The guard stopped the work.

@@ -1,4 +1,4 @@
-//! Which family of verbs an installation belongs to. An inventory carries the family, and only verbs of that family
+//! The family of verbs that an installation belongs to. An inventory carries the family, and only verbs of that family
 //! write the installation: otherwise `config.apply` under the name of a mesh's part would prune the control plane.
 
 /// A family of verbs.

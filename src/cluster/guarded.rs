@@ -1,4 +1,4 @@
-//! Work that ends at once when the guard says stop, and writes, which are seen to their end. Knows no cluster.
+//! Runs requests under the guard: reads end at once when the guard stops the task, writes are awaited.
 
 use std::time::Duration;
 

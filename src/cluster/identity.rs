@@ -1,4 +1,4 @@
-//! Which cluster a target's credentials lead to and as which user. Reads the kubeconfig; sends no request.
+//! The cluster and the user of a target. Reads the kubeconfig; sends no request.
 
 use std::path::Path;
 

@@ -44,7 +44,7 @@ const RULES: &[IgnoreRule] = &[
     },
 ];
 
-/// What is known of one field.
+/// State of one field.
 struct Seen<'a> {
     wanted: &'a Value,
     live: Option<&'a Value>,

@@ -1,6 +1,6 @@
-//! What an installation has in the cluster, in one `ConfigMap`: the parent of an apply set (KEP-3659), so that other
-//! tools see it too. The same object carries the fence and the generation, written by compare-and-swap, and so is the
-//! one check that holds against a worker that slept past its lease.
+//! The inventory of an installation, a `ConfigMap` that lists its objects: the parent of an apply set (KEP-3659), so that other
+//! tools see it too. The same object carries the fence and the generation, written by compare-and-swap, which
+//! stops a worker that was suspended for longer than its lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ const GENERATION: &str = "sailhand.meshery.io/generation";
 const FAMILY: &str = "sailhand.meshery.io/verbs";
 const TARGET: &str = "sailhand.meshery.io/target";
 
-/// What the name of an inventory begins with.
+/// Prefix of the names of inventories.
 const PREFIX: &str = "sailhand-";
 
 /// Writers that meet on the inventory try this often before they give up and come back later.
@@ -44,7 +44,7 @@ pub(super) struct Inventory {
     version: Option<Version>,
     fence: u64,
     generation: Option<u64>,
-    /// What the installation has, or is about to have.
+    /// Objects of the installation, including those that are about to be written.
     pub entries: BTreeSet<ObjectRef>,
     /// Source of the set as its producer gave it; `None` when it gave none.
     pub origin: Option<Value>,
@@ -338,10 +338,16 @@ pub struct Stored {
     pub installation: String,
     /// Source of the set as its producer gave it; `None` when it gave none.
     pub origin: Option<Value>,
-    /// What it has, or is about to have.
+    /// Its objects, including those that are about to be written.
     pub objects: BTreeSet<ObjectRef>,
     /// Fence of the last lease under which it was written.
     pub fence: u64,
+    /// Family of verbs that owns it, such as `mesh`; only these verbs change it.
+    pub family: String,
+    /// Target of the worker that wrote it last; `None` for inventories of versions that did not record it.
+    pub target: Option<String>,
+    /// When its objects were last changed, RFC 3339: workers write the inventory whenever they write objects.
+    pub changed: Option<String>,
 }
 
 /// All installations of a cluster, by name.
@@ -359,7 +365,11 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
         let Some(installation) = name.strip_prefix(PREFIX) else { continue };
         let mut inventory = Inventory::empty(cluster, installation, Claim::default())?;
         inventory.load(one)?;
+        let mark = |key: &str| one["metadata"]["annotations"][key].as_str().map(str::to_owned);
         all.push(Stored {
+            family: mark(FAMILY).unwrap_or_else(|| Family::of_name(installation).as_str().to_owned()),
+            target: mark(TARGET),
+            changed: last_write(one),
             installation: installation.to_owned(),
             origin: inventory.origin,
             objects: inventory.entries,
@@ -367,6 +377,15 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
         });
     }
     Ok(all)
+}
+
+/// The time of the last write, from `managedFields`; of the creation if they are missing.
+fn last_write(object: &Value) -> Option<String> {
+    let metadata = &object["metadata"];
+    let writes = metadata["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
+    // All are of the API server in one form, so their order as text is their order in time.
+    let last = writes.iter().filter_map(|write| write["time"].as_str()).max();
+    last.or_else(|| metadata["creationTimestamp"].as_str()).map(str::to_owned)
 }
 
 /// One object in the stored list. Versions before the contract was in snake case wrote `apiVersion`.

@@ -1,5 +1,5 @@
-//! Finds how the cluster serves the kind of an object that an inventory or a manifest names, and tells a kind that is
-//! gone from one that is only not served at the moment: discovery lacks a kind while an aggregated API is down, on an
+//! Finds how the cluster serves the kind of an object that an inventory or a manifest names, and distinguishes a
+//! deleted kind from one that is temporarily not served: discovery lacks a kind while an aggregated API is down, on an
 //! API server that is not up to date, and when a CRD serves no version. Objects of such a kind still exist.
 
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl DiscoveryLag {
 /// How the cluster serves a kind.
 #[derive(Debug, Clone)]
 pub(super) enum Located {
-    /// It is served, perhaps in another version than the one asked for.
+    /// It is served, possibly in another version.
     Served(Kind),
     /// No CRD and no aggregated API has it, so no object of it exists.
     Gone,
@@ -117,7 +117,7 @@ async fn find(
     match listed.await {
         Ok(()) => Ok(found),
         Err(Error::Request { fault: ApiError::Forbidden(reason), .. }) => Ok(Found::Forbidden(format!(
-            "discovery does not list the kind, and whether it is gone cannot be read: {reason}"
+            "discovery does not list the kind, and whether it was deleted cannot be read: {reason}"
         ))),
         Err(error) => Err(error),
     }

@@ -17,7 +17,7 @@ pub(super) fn owned(live: &Value) -> Option<&Value> {
     ours.get("fieldsV1")
 }
 
-/// What can be said of an object without asking the API server.
+/// The comparison of an object without a request to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Comparison {
     /// Every wanted field has its value in the cluster, and we own these fields and no others.
@@ -98,7 +98,7 @@ fn fields(
             _ => Comparison::Unclear,
         });
     }
-    // A field of ours that is not wanted is removed, or only given up.
+    // A field of ours that is not desired is removed, or only loses our ownership.
     let unwanted = |key: &String| key.strip_prefix("f:").is_some_and(|key| !wanted.contains_key(key));
     if owned.keys().any(unwanted) { Comparison::Different } else { all }
 }

@@ -17,11 +17,11 @@ pub use error::{Error, Limit};
 
 /// Longest manifest, bytes. The commands themselves are far shorter; a referenced object may be this long.
 pub const MAX_BYTES: usize = 8 << 20;
-/// Most documents, and most objects after the lists are unfolded.
+/// Maximum number of documents, and of objects after lists are expanded.
 pub const MAX_OBJECTS: usize = 10_000;
 /// Deepest nesting. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 64;
-/// Most values of all documents together, aliases counted as often as they are used; these may add 100,000 to what is
+/// Maximum number of values of all documents together, aliases counted as often as they are used; these may add 100,000 to what is
 /// written out.
 pub const MAX_VALUES: usize = 1_000_000;
 
@@ -52,7 +52,7 @@ pub fn read(text: &str) -> Result<Vec<DynamicObject>, Error> {
     Ok(objects.into_iter().map(|(object, _)| object).collect())
 }
 
-/// Where something starts in a manifest.
+/// A position in a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// From 1, documents without content not counted.

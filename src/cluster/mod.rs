@@ -1,5 +1,5 @@
-//! What touches Kubernetes: one isolated client for each target, server-side apply with inventory and fence,
-//! readiness. Knows no bus and no CloudEvents.
+//! The Kubernetes layer: one isolated client for each target, server-side apply with inventory and fence, readiness. Uses
+//! neither the bus nor CloudEvents.
 
 mod api_error;
 pub mod apply;

@@ -1,4 +1,4 @@
-//! What a command can ask of apply.
+//! Options of apply.
 
 use std::time::Duration;
 

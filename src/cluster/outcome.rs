@@ -11,7 +11,7 @@ pub(super) struct ReportBuilder {
     report: ObjectsReport,
     failed: usize,
     first: Option<String>,
-    /// Retry as long as a retry may help each failed object, with the longest delay asked for.
+    /// Retry as long as a retry may help each failed object, with the longest requested delay.
     class: Class,
 }
 

@@ -30,9 +30,9 @@ const STAND_IN: &str = "default";
 pub(super) struct Planned {
     pub desired: Desired,
     pub decision: Decision,
-    /// What a person should know of the object beside the decision.
+    /// Warnings about the object.
     pub note: Option<String>,
-    /// What would change; only filled for a dry run.
+    /// The differences; only in a dry run.
     pub diff: Vec<FieldChange>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Planned {
 pub(super) enum Decision {
     /// It is as desired.
     Unchanged,
-    /// It is not there.
+    /// It does not exist.
     Create,
     /// It is there and differs.
     Patch(Seen),
@@ -298,11 +298,11 @@ async fn ask_elsewhere(cluster: &Cluster, desired: &Desired, force: bool) -> Res
     ask(cluster, &moved, force).await
 }
 
-/// What a refused dry run means.
+/// Classifies a rejected dry run.
 fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
     match error.fault() {
         Some(ApiError::Immutable(_)) if may_recreate(desired, options) => Decision::Recreate(Seen::of(live, &[])),
-        // A webhook with side effects cannot be asked: the write itself tells.
+        // A webhook with side effects rejects dry runs, so the write decides.
         Some(ApiError::Refused(text)) if text.contains("dry run") && !options.dry_run => {
             Decision::Patch(Seen::of(live, &[]))
         }

@@ -1,4 +1,4 @@
-//! Which objects of an inventory are deleted because they left the set, and which stay in spite of it.
+//! Decides which objects of an inventory are pruned because they are no longer desired.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -6,7 +6,7 @@ use super::locate::{self, DiscoveryLag, Located};
 use super::removal::DeleteCandidate;
 use super::{Cluster, Error, ObjectRef, ObjectReport, live, order, ownership};
 
-/// What happens to the entries that are no longer desired.
+/// The plan for entries that are no longer desired.
 #[derive(Default)]
 pub(super) struct Prune {
     /// To be deleted.
@@ -17,8 +17,8 @@ pub(super) struct Prune {
     pub staying: BTreeSet<ObjectRef>,
 }
 
-/// Compares the inventory with the set. What is gone already, or was given to another owner, leaves the inventory. What
-/// cannot be looked at, because its kind is not served at the moment, stays in it.
+/// Compares the inventory with the set. Objects that are deleted or belong to another owner leave the inventory. What
+/// cannot be read, because its kind is not served at the moment, stays in it.
 pub(super) async fn plan(
     cluster: &Cluster,
     entries: &BTreeSet<ObjectRef>,

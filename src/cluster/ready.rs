@@ -11,7 +11,7 @@ use serde_json::Value;
 pub enum Readiness {
     /// Reconciled and ready.
     Current,
-    /// On the way; what it waits for.
+    /// Not ready; what it waits for.
     InProgress(String),
     /// It will not become ready without help; why.
     Failed(String),
@@ -137,7 +137,7 @@ fn deployment(object: &Value) -> Readiness {
             ])
         });
     if let Some(missing) = missing {
-        // Quota, admission or a missing ServiceAccount: there is no pod that could tell.
+        // Quota, admission or a missing ServiceAccount: there is no pod with a reason.
         return match (missing, condition(object, "ReplicaFailure").filter(|failure| failure.is("True"))) {
             (InProgress(missing), Some(failure)) => InProgress(format!("{missing}: {}", failure.text())),
             (missing, _) => missing,
@@ -273,7 +273,7 @@ fn phase(object: &Value, wanted: &str) -> Readiness {
     }
 }
 
-/// Its outer address is not asked for: without a load balancer in the cluster there is never one.
+/// Its external address is not required: without a load balancer in the cluster there is never one.
 fn service(object: &Value) -> Readiness {
     let spec = &object["spec"];
     if spec["type"] == "LoadBalancer" && spec["clusterIP"].as_str().unwrap_or_default().is_empty() {

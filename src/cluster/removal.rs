@@ -1,4 +1,4 @@
-//! Deletes objects in reverse order and waits until they are gone. Knows not why they go.
+//! Deletes objects in reverse order and waits until they are deleted.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -21,7 +21,7 @@ use crate::failpoint::{self, reach};
 use crate::guard::Guard;
 use crate::progress::{Progress, Step};
 
-/// Pauses between looks at what is going.
+/// Pauses between two checks of terminating objects.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long a phase may take to go before the next one begins, when the command does not say how long to wait.
@@ -48,7 +48,7 @@ impl DeleteCandidate {
     }
 }
 
-/// What the deletions are done under.
+/// Context of the deletions.
 pub(super) struct Removal<'a> {
     pub cluster: &'a Cluster,
     pub guard: &'a Guard,
@@ -56,15 +56,15 @@ pub(super) struct Removal<'a> {
     pub progress: &'a dyn Progress,
     /// The word for progress steps.
     pub phase: &'static str,
-    /// What the report calls it.
+    /// Name of the action in the report.
     pub action: Action,
-    /// How long to wait until all are gone; `None` waits between the phases only.
+    /// How long to wait until all are deleted; `None` waits between the phases only.
     pub wait: Option<Duration>,
 }
 
 impl Removal<'_> {
     /// Deletes all of `doomed` phase by phase, in the background, and reports what became of each. A phase begins when
-    /// the objects of the one before are gone: an operator must outlive the objects whose finalizers it removes. One
+    /// the objects of the one before are deleted: an operator must outlive the objects whose finalizers it removes. One
     /// that fails, or stays, does not stop the others of its phase, but later phases. Answers the objects that stay.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Removal<'_> {
         self.progress.report(Step { phase: self.phase.to_owned(), message, done: done as u64, total: total as u64 });
     }
 
-    /// One that is gone already counts as deleted. One whose version is not served any more is deleted in another.
+    /// An object that does not exist counts as deleted. One whose version is not served any more is deleted in another.
     async fn delete(&self, doomed: &DeleteCandidate) -> Result<(), Error> {
         let preconditions = Preconditions { uid: Some(doomed.uid.clone()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
@@ -174,7 +174,7 @@ impl Removal<'_> {
     }
 }
 
-/// Reports objects whose turn does not come.
+/// Reports objects that are not processed.
 fn skip(phase: &[DeleteCandidate], before: Option<&ObjectRef>, report_builder: &mut ReportBuilder) {
     let reason = before.map_or_else(
         || "not deleted, as work ended before its turn".to_owned(),
@@ -195,7 +195,7 @@ fn waiting_for(left: &[String]) -> String {
     }
 }
 
-/// Waits until all of `doomed` are gone, no longer than `until`; returns the remaining ones, each with the finalizers
+/// Waits until all of `doomed` are deleted, no longer than `until`; returns the remaining ones, each with the finalizers
 /// that block it. Calls `blocked` with the remaining ones whenever they change.
 pub(super) async fn wait_until_deleted(
     cluster: &Cluster,

@@ -1,4 +1,4 @@
-//! What a command did to each object; part of the wire contract.
+//! The report of a command about its objects; part of the wire contract.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl ObjectRef {
         self.identity() == other.identity()
     }
 
-    /// What makes it one object in the cluster: all but the version, which is only a view of it.
+    /// The identity of the object in the cluster: all fields but the version.
     pub(super) fn identity(&self) -> Identity {
         Identity {
             group: self.group().to_owned(),
@@ -74,7 +74,7 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// What happened to an object, or would happen in a dry run.
+/// The action on an object; in a dry run, the action that would be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -128,7 +128,7 @@ impl Action {
 pub struct ObjectReport {
     /// Which object.
     pub object: ObjectRef,
-    /// What was done.
+    /// The action.
     pub action: Action,
     /// Why it was skipped, or what became of the fields of an earlier manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,7 +155,7 @@ pub struct FieldChange {
     pub to: Option<serde_json::Value>,
 }
 
-/// What a command did to a set of objects, in the order it was done.
+/// The report of a command about a set of objects, in the order of its writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectsReport {
@@ -172,7 +172,7 @@ pub struct ObjectsReport {
     pub warnings: Vec<String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 const fn is_zero(number: &usize) -> bool {
     *number == 0
 }

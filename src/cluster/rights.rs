@@ -1,4 +1,4 @@
-//! What the credentials of a cluster may do, by `SelfSubjectAccessReview`. Reads only.
+//! Checks the permissions of a cluster's credentials with `SelfSubjectAccessReview`. Does not write.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::Api;

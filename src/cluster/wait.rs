@@ -1,4 +1,4 @@
-//! Waits until objects are ready and tells what they wait for. Reads each kind of each namespace once a round, so
+//! Waits until objects are ready and reports what they wait for. Reads each kind of each namespace once a round, so
 //! that waiting for a hundred objects costs the API server no more than waiting for one. Writes nothing.
 
 mod injected;
@@ -23,7 +23,7 @@ const PODS: Duration = Duration::from_secs(2);
 /// Objects named in a step.
 const NAMED: usize = 3;
 
-/// Waits until all `objects` are ready, telling what is waited for and why (the waiting container's reason).
+/// Waits until all `objects` are ready, reporting what they wait for and why (the reason of the waiting container).
 ///
 /// # Errors
 /// `NotReady` with the objects waited for when `at_most` has passed, `WorkloadFailed` as soon as one cannot become
@@ -123,6 +123,7 @@ fn step(watched: &Watched, trouble: Option<&Error>) -> Step {
     let more = waiting.len().saturating_sub(NAMED);
     waiting.truncate(NAMED);
     let mut message = match waiting.as_slice() {
+        [] if total == 1 => "the object is ready".to_owned(),
         [] => format!("all {total} objects are ready"),
         named => named.join("; "),
     };

@@ -1,4 +1,4 @@
-//! Writes one object, as planned. Knows no order and no inventory.
+//! Writes one object as planned. Independent of order and inventory.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -24,10 +24,10 @@ const TRIES: u32 = 3;
 /// How long an object may take to go before it is created again.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
 
-/// Pause between two looks at something that changes within moments.
+/// Pause between two reads of an object that changes soon.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Carries out the decision.
+/// Executes the decision.
 pub(super) async fn write(
     cluster: &Cluster,
     planned: &mut Planned,

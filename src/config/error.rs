@@ -1,4 +1,4 @@
-//! Why a configuration is refused: which key, from where, and what is wrong with it.
+//! Errors of the configuration: the key, its source, and what is wrong with it.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::error::{Class, Classify, Code};
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A named file is not there or cannot be read.
+    /// A named file does not exist or cannot be read.
     #[error("cannot read the configuration file {}", path.display())]
     Read {
         /// The file.
@@ -23,7 +23,7 @@ pub enum Error {
         key: String,
         /// The file, variable or flag that set it.
         origin: String,
-        /// What is wrong with it, and what is wanted.
+        /// The reason, and what is expected.
         reason: String,
     },
 }

@@ -82,7 +82,7 @@ pub struct Principal {
     /// Targets that the principal may send to and read from, by id, or `*`.
     pub targets: Vec<String>,
     /// Required prefix of `source` of its events, such as `/pipelines/shop/`. Without a separator (`/`, `:`, `#`) at its
-    /// end, the source equals the prefix or goes on with a separator.
+    /// end, the source equals the prefix or continues with a separator.
     pub source_prefix: String,
     /// Whether the principal may read commands of every source, instead of those with its own prefix.
     pub read_all: bool,

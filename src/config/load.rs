@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::error::Kind;
+use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
@@ -119,6 +119,7 @@ fn invalid(layers: &Figment, error: &figment::Error) -> Error {
             }
             format!("unknown key; known here: {}", known.join(", "))
         }
+        Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => mistyped(found, wanted),
         kind => kind.to_string(),
     };
     let key = path.join(".");
@@ -129,6 +130,21 @@ fn invalid(layers: &Figment, error: &figment::Error) -> Error {
         origin: origin.unwrap_or_else(|| DEFAULT.to_owned()),
         reason,
     }
+}
+
+/// A value of another type, without the names of Rust's types.
+fn mistyped(found: &Actual, wanted: &str) -> String {
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "bool" | "a boolean" => "true or false",
+        other => other,
+    };
+    // Such as: signed int `-1`.
+    let found = found.to_string();
+    let value = found.split_once('`').map_or(found.as_str(), |(_, value)| value.trim_end_matches('`'));
+    format!("{value} is not {wanted}")
 }
 
 fn origin(layers: &Figment, key: &str) -> String {
@@ -202,7 +218,7 @@ pub(super) fn address_or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     text.parse().map(Some).map_err(wanted)
 }
 
-#[allow(clippy::ref_option, reason = "the signature that serde asks for")]
+#[allow(clippy::ref_option, reason = "the signature that serde requires")]
 pub(super) fn write_address_or_off<S: Serializer>(
     address: &Option<SocketAddr>,
     serializer: S,

@@ -102,7 +102,7 @@ fn credentials(sub: &dyn Fn(&str) -> String, connection: &Connection) -> Result<
     check(certificate, &sub("credentials.cert_file"), "needs key_file, and key_file needs cert_file")
 }
 
-/// Most names in `bus.parameter_stores`.
+/// Maximum number of names in `bus.parameter_stores`.
 const MAX_STORES: usize = 64;
 
 fn bus(bus: &Bus) -> Result<(), Wrong> {

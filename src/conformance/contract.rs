@@ -1,7 +1,7 @@
 //! Sends requests through workloads with the contract of Meshery's learn-layer5: `POST /call` makes a workload send a
 //! request, `/echo` answers with the request as it arrived, and `/metrics` has what the workload sent and received.
 //!
-//! The contract tells neither the status of an answer nor the workload that gave it. The status is read from the body: what
+//! The contract returns neither the status of an answer nor the workload that gave it. The status is read from the body: what
 //! the workload echoes was delivered, and Envoy denies with a text. The workloads that answered are read from their counts
 //! before and after, therefore requests to one namespace wait for each other.
 
@@ -113,7 +113,7 @@ impl<W: Workloads> Contract<W> {
         let reply = self.workloads.http(sender, "POST", "/call", call.to_string()).await?;
         match reply.status {
             200 => Ok(answer(&reply.body)),
-            // The text does not tell DNS errors, resets and time limits apart; it is never taken for a denial.
+            // The text does not distinguish DNS errors, resets and time limits; it is never taken for a denial.
             500 => Ok(Answer::failed(reply.body.trim())),
             status => Err(violation(sender, format!("POST /call answers {status}: {}", first_line(&reply.body)))),
         }

@@ -13,7 +13,7 @@ use super::Error;
 use crate::clock::Clock;
 use crate::cluster::ObjectRef;
 
-/// Between two looks at objects that cannot be watched.
+/// Between two reads of objects that cannot be watched.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Reads and writes objects. Writes ask the guard first.

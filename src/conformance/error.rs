@@ -1,4 +1,4 @@
-//! What ends a run without a verdict, and its class (see docs/errors).
+//! Errors that end a conformance run without a verdict (see docs/errors).
 
 use crate::cluster;
 use crate::error::{Class, Classify, Code};
@@ -112,7 +112,7 @@ pub enum Error {
     /// The API server.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
-    /// The guard told the run to stop.
+    /// The guard stopped the run.
     #[error(transparent)]
     Stopped(#[from] Stop),
     /// An event may be lost.

@@ -22,9 +22,9 @@ use crate::guard::Guard;
 
 /// Container of the echo server and client.
 const CONTAINER: &str = "echo";
-/// Most output of one exec, bytes: 2,000 answers have about 3 MiB.
+/// Largest output of one exec, bytes: 2,000 answers have about 3 MiB.
 const MOST: u64 = 16 * 1024 * 1024;
-/// Execs under way at once: each is a process in a container, which the kubelet starts through the container runtime.
+/// Execs at the same time: each is a process in a container, which the kubelet starts through the container runtime.
 const AT_ONCE: usize = 16;
 /// Limit of one exec, beyond the client's own.
 const GRACE: Duration = Duration::from_secs(15);
@@ -123,7 +123,7 @@ pub(super) fn failed(operation: &'static str, resource: &str, pod: &str, error: 
 async fn text(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
-        // What was read before the connection broke is judged; a missing answer is no pass.
+        // What was read before the connection broke is judged; a missing answer does not pass.
         let _ = stream.take(MOST).read_to_end(&mut bytes).await;
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -1,5 +1,5 @@
 //! Conformance suites for a mesh: the Service Mesh Interface (SMI) and Gateway API for mesh (GAMMA). A run applies the
-//! objects of each case, sends requests between workloads and judges the answers. Knows no bus and no task.
+//! objects of each case, sends requests between workloads and checks the answers.
 
 pub mod contract;
 pub mod environment;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct RunInfo {
     /// Key of the command that started the run (32 hex digits).
     pub run_id: String,
-    /// What was run.
+    /// The run.
     pub suite: SuiteInfo,
     /// Attempt of the command, from 1. An event of a later attempt replaces those of an earlier one.
     pub attempt: u32,
@@ -20,15 +20,15 @@ pub struct RunInfo {
     pub cluster: ClusterInfo,
     /// The mesh.
     pub mesh: MeshInfo,
-    /// What translates SMI objects; empty for other suites.
+    /// The adapter that translates SMI objects; empty for other suites.
     #[serde(default)]
     pub adapter: AdapterInfo,
-    /// `exec` sends real requests from pods. `simulated` sends none: such a report is no statement about the cluster.
+    /// `exec` sends real requests from pods. `simulated` sends none: such a report says nothing about the cluster.
     pub driver: String,
     /// RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
-    /// RFC 3339; absent while the run goes on.
+    /// RFC 3339; absent while the run continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub finished_at: Option<String>,
@@ -88,7 +88,7 @@ pub struct AdapterInfo {
     pub mode: String,
 }
 
-/// What a case checks.
+/// The subject of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaseKind {
@@ -194,11 +194,11 @@ pub struct CaseResult {
     pub duration_ms: u64,
     /// Rounds of checks, over all phases.
     pub attempts: u32,
-    /// What was sent and seen.
+    /// The requests and their answers.
     pub evidence: Evidence,
 }
 
-/// What a case sent and saw. Bounded: each list has a limited number of texts.
+/// The requests of a case and their answers. Bounded: each list has a limited number of texts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -233,7 +233,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Most texts of one list.
+    /// Maximum number of texts of one list.
     pub const TEXTS: usize = 12;
     /// Longest text, bytes.
     pub const TEXT: usize = 300;
@@ -243,7 +243,7 @@ impl Evidence {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PhaseEvidence {
-    /// What the phase establishes.
+    /// Purpose of the phase.
     pub name: String,
     /// Whether it is a control: it shows that requests succeed before something restricts or routes them.
     pub control: bool,
@@ -279,7 +279,7 @@ pub enum Capability {
     Full,
     /// Some features.
     Partial,
-    /// No feature that acts on traffic. Stored objects alone are no capability.
+    /// No feature that acts on traffic. Stored objects alone are not a capability.
     None,
     /// Too few cases could be judged.
     Unknown,
@@ -455,7 +455,7 @@ pub struct RunReport {
     pub specs: Vec<SpecResult>,
     /// The summary.
     pub summary: Summary,
-    /// Namespaces left in the cluster because `keep_namespace` asked for it.
+    /// Namespaces left in the cluster because of `keep_namespace`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_namespaces: Vec<String>,
 }

@@ -130,7 +130,7 @@ impl Workloads for PortForward<'_> {
     }
 
     fn name(&self) -> &'static str {
-        "port_forward"
+        "port-forward"
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Error;
 
-/// What is spoken.
+/// The protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -43,7 +43,7 @@ pub struct Request {
     pub path: String,
     /// Request headers.
     pub headers: Vec<(String, String)>,
-    /// What is spoken.
+    /// The protocol.
     pub protocol: Protocol,
     /// How many requests, at least 1.
     pub count: u32,
@@ -101,7 +101,7 @@ impl Failure {
     }
 }
 
-/// What came of one request.
+/// Outcome of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status; a gRPC call that was answered is 200.
@@ -158,7 +158,7 @@ pub trait TrafficDriver: Send + Sync {
     /// Changes a Deployment of the suite to what the driver's image needs. By default nothing.
     fn adapt(&self, _deployment: &mut Value) {}
 
-    /// `exec`, `port_forward` or `simulated`, for reports.
+    /// `exec`, `port-forward` or `simulated`, for reports.
     fn name(&self) -> &'static str;
 }
 

@@ -109,7 +109,7 @@ fn state(feature: &str, all: &[Case], results: &[&CaseResult], profile: &Profile
 }
 
 fn capability(features: &BTreeMap<String, FeatureState>) -> Capability {
-    // Without any configuration requests are balanced as well: that is no feature that the specification adds.
+    // Without any configuration requests are balanced as well: the specification does not add this feature.
     let acting: Vec<_> =
         features.iter().filter(|(name, _)| *name != "default_balance").map(|(_, state)| *state).collect();
     let any = |wanted: FeatureState| acting.contains(&wanted);

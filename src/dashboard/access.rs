@@ -1,4 +1,4 @@
-//! Who may read and who may act: host names, identity, form tokens, and the headers of every response.
+//! Access control for pages and actions: host names, identity, form tokens, and the headers of every response.
 
 use std::net::IpAddr;
 use std::sync::Arc;

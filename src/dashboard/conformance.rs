@@ -16,7 +16,7 @@ use crate::conformance::model::{RunReport, SpecResult, Status};
 use crate::conformance::report::{diff, html as cases};
 
 const VERB: &str = "conformance.run";
-/// Most runs that are read. Each report has at most one megabyte.
+/// Maximum number of runs that are read. Each report has at most one megabyte.
 const RUNS: usize = 60;
 /// Runs of a suite on a target that the matrix shows.
 const HISTORY: usize = 10;

@@ -15,12 +15,12 @@ use super::refusal::Refusal;
 use super::{Shared, chart, page, report};
 use crate::event::Outcome;
 
-/// Most targets of the page.
+/// Maximum number of targets of the page.
 const TARGETS: usize = 20;
 /// Results of each verb and target that are read.
 const CHECKS: usize = 10;
 const QUERIES: usize = 24;
-/// Most rows of a table.
+/// Maximum number of rows of a table.
 const ROWS: usize = 200;
 /// Rungs of the check, lowest first.
 const RUNGS: &[&str] =

@@ -12,11 +12,12 @@ use super::refusal::Refusal;
 use super::{Shared, page};
 use crate::client::{History, Observed};
 use crate::event::{EventKind, Outcome};
+use crate::prose::plural;
 use crate::task_event::{CodeReport, FindingReport};
 
-/// Most analyses and watches of the page.
+/// Maximum number of analyses and watches of the page.
 const SOURCES: usize = 20;
-/// Most findings of each.
+/// Maximum number of findings of each.
 const ROWS: usize = 500;
 /// Events of a watch that are read, and about how many bytes.
 const EVENTS: usize = 2_000;
@@ -107,7 +108,7 @@ fn one(current: &Current, run: &Run) -> Markup {
     html! {
         section {
             h2 { (run.target) ": " a href={ "/runs/" (run.key) } { (run.verb) } " " span.quiet { (page::moment(run.changed)) } }
-            p { (count("error")) " errors, " (count("warning")) " warnings, " (count("info")) " infos" }
+            p { (plural(count("error"), "error")) ", " (plural(count("warning"), "warning")) ", " (count("info")) " info" }
             @if !findings.is_empty() {
                 table.rows {
                     thead { tr { th { "Severity" } th { "Code" } th { "Resource" } th { "Message" } } }

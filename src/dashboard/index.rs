@@ -19,7 +19,7 @@ const SHARED: usize = 10_000;
 /// Characters of a text that a record stores.
 const TEXT: usize = 160;
 
-/// States of a run, in the order of the pages. Events do not tell which commands are queued.
+/// States of a run, in the order of the pages. Events do not show which commands are queued.
 pub const STATES: &[RunState] = CommandState::ALL.split_at(1).1;
 
 /// A command's key in 16 bytes, because the index has three copies of each.

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 
 /// Changes that come within this time are sent together.
 const GATHER: Duration = Duration::from_millis(20);
-/// Most runs of one message.
+/// Maximum number of runs of one message.
 const BATCH: usize = 100;
 /// A page that is further behind loads itself again.
 const BEHIND: usize = 1_000;

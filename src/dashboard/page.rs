@@ -56,7 +56,7 @@ pub(super) fn frame(shared: &Shared, viewer: &Viewer, path: &str, title: &str, c
     }
 }
 
-/// What the `head` of every page has.
+/// The content of `head` on all pages.
 pub(super) fn head(title: &str) -> Markup {
     html! {
         meta charset="utf-8";

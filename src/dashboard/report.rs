@@ -14,9 +14,9 @@ use crate::report::{Block, Cell, Change, Objects, Tone};
 
 /// Deepest level that is shown; more is shown as JSON.
 const DEPTH: usize = 5;
-/// Most rows of a table or entries of a list.
+/// Maximum number of rows of a table or entries of a list.
 const ROWS: usize = 500;
-/// Most columns of a table.
+/// Maximum number of columns of a table.
 const COLUMNS: usize = 8;
 /// Columns that come first, in this order.
 const FIRST: &[&str] = &[
@@ -35,7 +35,7 @@ const FIRST: &[&str] = &[
     "line",
     "message",
 ];
-/// Most characters of a text.
+/// Maximum number of characters of a text.
 const TEXT: usize = 4_000;
 
 /// Reads the report of a run. `None` for a run without one, and for a report of another version of the contract.

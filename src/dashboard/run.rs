@@ -15,11 +15,12 @@ use super::refusal::Refusal;
 use super::{Shared, report};
 use crate::client::{History, Observation, Observed};
 use crate::event::{CommandKey, EventKind, ResultData};
+use crate::prose::plural;
 
-/// Most events of the timeline, and about how many bytes of them.
+/// Maximum number of events of the timeline, and about how many bytes of them.
 const EVENTS: usize = 500;
 const BYTES: usize = 4 << 20;
-/// Most CloudEvents that are shown as JSON, and bytes of each.
+/// Maximum number of CloudEvents that are shown as JSON, and bytes of each.
 const RAW: usize = 50;
 const RAW_BYTES: usize = 64 << 10;
 
@@ -199,14 +200,16 @@ fn details(observation: &Observation) -> Markup {
             p { (letter.reason) " after " (letter.deliveries) " deliveries" } (page::problem(&letter.problem))
         },
         Observed::Event(EventKind::Found(found)) => html! {
-            (found.findings.len()) " findings" @if found.first { ", the first of this attempt" }
+            (plural(found.findings.len(), "finding")) @if found.first { ", the first of this attempt" }
         },
-        Observed::Event(EventKind::Resolved(resolved)) => html! { (resolved.findings.len()) " findings resolved" },
+        Observed::Event(EventKind::Resolved(resolved)) => {
+            html! { (plural(resolved.findings.len(), "finding")) " resolved" }
+        }
         Observed::Event(EventKind::ConformanceCase(event)) => html! {
             (page::badge(event.case.status.as_str())) " " (event.case.case_id) ", " (event.done) "/" (event.total)
         },
         Observed::Event(EventKind::ConformanceSpec(event)) => html! { (event.spec.title) },
-        Observed::Event(EventKind::ConformanceSummary(event)) => html! { (event.summary.counts.total) " cases" },
+        Observed::Event(EventKind::ConformanceSummary(event)) => html! { (plural(event.summary.counts.total, "case")) },
         Observed::Event(EventKind::Discovered(discovered)) => {
             html! { (discovered.instances.len()) " servers discovered" }
         }

@@ -1,23 +1,23 @@
-//! The attempts of a command before the last one, as its attempt record and its result list them.
+//! Earlier attempts of a command, as its attempt record and its result list them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
 
-/// Objects that one attempt lists. More are counted in `objects_omitted`.
+/// Maximum number of objects that an attempt lists. Further ones are counted in `objects_omitted`.
 const MAX_OBJECTS: usize = 20;
 
-/// Attempts that are listed: a verb has at most 8 by default.
+/// Maximum number of attempts that are listed. By default a verb has at most 8.
 const MAX_ATTEMPTS: usize = 16;
 
-/// An attempt that failed and that another one followed.
+/// A failed attempt that was followed by another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EarlierAttempt {
     /// Its number, from 1.
     pub attempt: u32,
-    /// The worker that made it.
+    /// The worker that executed it.
     pub worker: String,
     /// When it ended, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
@@ -27,12 +27,12 @@ pub struct EarlierAttempt {
     /// The objects that it wrote, deleted or failed to write, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<AttemptedObject>,
-    /// Number of such objects that are not in `objects`. Default: 0.
+    /// Number of further objects that `objects` does not contain. Default: 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub objects_omitted: usize,
 }
 
-/// What an attempt did to one object.
+/// What an attempt did with an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptedObject {
@@ -42,7 +42,7 @@ pub struct AttemptedObject {
     pub action: String,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 const fn is_zero(number: &usize) -> bool {
     *number == 0
 }
@@ -62,7 +62,7 @@ impl EarlierAttempt {
         }
     }
 
-    /// Adds this one to the list. The oldest leaves a list of 16.
+    /// Adds this attempt to the list. A list of 16 loses its oldest attempt.
     pub fn add_to(self, attempts: &mut Vec<Self>) {
         if attempts.len() >= MAX_ATTEMPTS {
             attempts.remove(0);

@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use super::{Error, json};
 
-/// Largest message that is read, headers not counted. The command stream's own limit is the same.
+/// Largest payload of a command, bytes. The command stream has the same limit.
 pub const MAX_BYTES: usize = 512 * 1024;
 
-/// The attributes and `data` of an event, whichever mode it came in.
+/// The attributes and `data` of an event in any mode.
 ///
 /// # Errors
-/// [`Error::TooLarge`], or [`Error::NotAnEvent`] with what was found instead.
+/// [`Error::TooLarge`], or [`Error::NotAnEvent`] with the content that was found.
 pub fn read<'a>(
     headers: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     payload: &[u8],
@@ -71,7 +71,7 @@ fn binary<'a>(
     Ok(attributes)
 }
 
-/// `application/json` and `…+json`, whatever parameters follow (RFC 2045, RFC 6839).
+/// `application/json` and `…+json`, with any parameters (RFC 2045, RFC 6839).
 pub(super) fn content_type_is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     essence == "application/cloudevents" || essence.ends_with("/json") || essence.ends_with("+json")

@@ -1,4 +1,4 @@
-//! A command: an event whose attributes have been checked and whose type is a verb.
+//! A command: an event with checked attributes whose type names a verb.
 //!
 //! The SDK lets empty ids, upper-case extension names and non-URI sources pass, so the attributes are checked here
 //! (CloudEvents 1.0.2 §3) before it sees them.
@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::fingerprint::{Fingerprint, params_digest};
 use super::{CommandId, CommandKey, Error, Target, binding, verb_and_version};
 
-/// Who sent a command; enough to answer it.
+/// Identity of a command and of its sender: sufficient to publish events and a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// See [`CommandKey`].
@@ -25,61 +25,61 @@ pub struct Origin {
     pub target: Target,
     /// The verb of the NATS subject.
     pub verb: String,
-    /// `correlationid`, or the `id` where there is none.
+    /// `correlationid`; the `id` of an event without it.
     pub correlation: String,
     /// W3C trace context of the start of the transmission.
     pub traceparent: Option<String>,
     /// See `traceparent`.
     pub tracestate: Option<String>,
-    /// Digest of the parameters: 64 hex digits. `None` for a message that could not be read as a command.
+    /// Digest of the parameters: 64 hex digits. `None` for a message that is not a valid command.
     pub digest: Option<String>,
 }
 
 impl Origin {
-    /// The command's name on the bus.
+    /// Id of the command on the bus.
     #[must_use]
     pub fn command(&self) -> CommandId {
         CommandId::new(&self.target, &self.key)
     }
 
-    /// What the command asks for. `None` for a message that could not be read as a command.
+    /// Verb and parameters of the command. `None` for a message that is not a valid command.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.digest.clone().map(|digest| Fingerprint { verb: self.verb.clone(), digest })
     }
 }
 
-/// A command as the engine carries it.
+/// A valid command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Who sent it and where the answer goes.
+    /// Identity of the command and of its sender.
     pub origin: Origin,
-    /// `data`; `{}` where there is none.
+    /// `data`; `{}` in an event without it.
     pub params: Value,
-    /// `expirytime`: do not start, and do not go on, after this.
+    /// `expirytime`: the command does not start or continue after this time.
     pub expiry: Option<OffsetDateTime>,
-    /// `generation`: an older one must not undo a newer one.
+    /// `generation`: a command with a lower generation does not undo one with a higher generation.
     pub generation: Option<u64>,
-    /// `dataref`: where the parameters are, instead of `data`.
+    /// `dataref`: reference to the parameters, instead of `data`.
     pub dataref: Option<String>,
 }
 
-/// Why a message is no command, and whom to tell where that can be read.
+/// Why a message is not a command.
 #[derive(Debug)]
 pub struct Rejection {
-    /// What is wrong.
+    /// The error.
     pub error: Error,
-    /// Who sent it.
+    /// The sender, if the message names it.
     pub origin: Option<Box<Origin>>,
 }
 
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// Decodes a message of the command stream. `target` and `verb` are those of the NATS subject, by which permissions
-/// are granted: the event must say the same.
+/// Decodes a message of the command stream. `target` and `verb` are those of the NATS subject. Permissions are granted by
+/// subject, so the event must name the same.
 ///
 /// # Errors
-/// With the origin where id and source can be read, so that the sender can be answered.
+/// With the origin if id and source can be read, so that the sender gets a result.
 pub fn decode<'a>(
     target: &Target,
     verb: &str,
@@ -108,7 +108,7 @@ pub fn decode_attributes(
         if has_base64 {
             return Err(attribute("data_base64", "parameters are JSON: use data"));
         }
-        // The SDK has the last word on the envelope's form.
+        // The SDK checks the envelope too.
         Event::deserialize(&attributes).map_err(|error| Error::NotAnEvent { reason: error.to_string() })?;
         let dataref = text(&attributes, "dataref").map(str::to_owned);
         if dataref.is_some() && data.is_some() {
@@ -130,7 +130,7 @@ pub fn decode_attributes(
     }
 }
 
-/// Who sent a message, as far as its headers say so, which they do in binary mode. The payload is not looked at.
+/// The sender of a message, if its headers name it, as in binary mode. The payload is not read.
 #[must_use]
 pub fn sender<'a>(
     target: &Target,
@@ -156,7 +156,7 @@ fn origin(target: &Target, verb: &str, attributes: &Map<String, Value>) -> Optio
     })
 }
 
-/// What an answer repeats has to fit into it, also into the answer that rejects the attribute itself.
+/// Results repeat attributes of the command, also the result that rejects an attribute, so their length is limited.
 fn answerable<'a>(attributes: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     text(attributes, name).filter(|text| text.len() <= MAX_ATTRIBUTE)
 }

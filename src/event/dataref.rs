@@ -1,17 +1,16 @@
-//! What does not fit into a message, parameters or a part of a result: `dataref` names an object of the bus's store by
-//! its SHA-256.
+//! Parameters and attachments that are too large for a message: `dataref` names an object of the object store by its SHA-256.
 
 use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::hex::hex;
 
-/// Largest object that a `dataref` may name.
+/// Largest object that a `dataref` may name, bytes.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 const SCHEME: &str = "nats-object://";
 
-/// How an object is named.
+/// Digest and reference of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// SHA-256 in hex: its name in the bucket.
@@ -20,7 +19,7 @@ pub struct Named {
     pub reference: String,
 }
 
-/// What these bytes are called in a bucket.
+/// Digest and reference of these bytes in a bucket.
 #[must_use]
 pub fn of(bucket: &str, bytes: &[u8]) -> Named {
     let digest = hex(&Sha256::digest(bytes));
@@ -28,13 +27,13 @@ pub fn of(bucket: &str, bytes: &[u8]) -> Named {
     Named { digest, reference }
 }
 
-/// Whether bytes are those that a digest names.
+/// Whether the bytes have this digest.
 #[must_use]
 pub fn is_of(digest: &str, bytes: &[u8]) -> bool {
     hex(&Sha256::digest(bytes)).eq_ignore_ascii_case(digest)
 }
 
-/// The digest, which is the object's name.
+/// The digest of a reference, which is the name of the object.
 ///
 /// # Errors
 /// [`Error::DataRef`] for any other form.
@@ -42,7 +41,7 @@ pub fn digest(dataref: &str) -> Result<&str, Error> {
     parse(dataref).map(|(_, digest)| digest)
 }
 
-/// Bucket and digest.
+/// Bucket and digest of a reference.
 ///
 /// # Errors
 /// As [`digest`].
@@ -61,7 +60,7 @@ mod tests {
     #[test]
     fn a_reference_gives_its_digest_back_and_nothing_else_does() {
         let named = of("istio_blob", b"");
-        // SHA-256 of nothing, as FIPS 180-4 implementations agree on.
+        // SHA-256 of no bytes (FIPS 180-4).
         let sha = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!((named.digest.as_str(), digest(&named.reference)), (sha, Ok(sha)));
         let no_hex = format!("{SCHEME}b/{}", "g".repeat(64));

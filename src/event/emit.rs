@@ -1,4 +1,4 @@
-//! What a worker says: progress events and results, and what a producer sends. Ids are deterministic, so that a
+//! Builds events: those of workers (progress and results) and those of producers (commands). Ids are deterministic, so that a
 //! repeated publish after a crash is the same event.
 
 use cloudevents::{Event, EventBuilder, EventBuilderV10};
@@ -15,10 +15,10 @@ use crate::error::Problem;
 use crate::progress::Step;
 use crate::task_event::{Changed, Discovered, Found, Lost, Resolved};
 
-/// Content type of structured mode, which is all that is written.
+/// Content type of structured mode, the only mode that is written.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// `source` of events and results: the pool, not one worker, so that a repeat by another worker is the same event.
+/// `source` of events and results: the same for all workers, so that a repeated publish by another worker is the same event.
 pub const SOURCE: &str = "urn:sailhand:worker";
 
 /// Extension of a result: the digest of the command's parameters ([`Origin::digest`]).
@@ -28,22 +28,22 @@ pub const COMMAND_DIGEST: &str = "commanddigest";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Done; `changed` says whether anything had to be.
+    /// The command was executed; `changed` says whether it wrote.
     Succeeded,
-    /// Tried and not done; see `error`, and the report for what was.
+    /// The command failed; see `error`, and the report for what was done before.
     Failed,
-    /// Not tried: the command itself is wrong.
+    /// The command is not valid and was not executed.
     Rejected,
-    /// Stopped because somebody asked.
+    /// A client cancelled the command.
     Cancelled,
-    /// Its time ran out, in the queue or while running.
+    /// The command expired while it was queued or running.
     Expired,
-    /// A newer generation was there first.
+    /// A command with a higher generation was executed before.
     Superseded,
 }
 
 impl Outcome {
-    /// As in JSON.
+    /// The value in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,28 +57,28 @@ impl Outcome {
     }
 }
 
-/// `data` of a result. There is exactly one for each command.
+/// `data` of a result. Each command has exactly one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResultData {
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether an attempt wrote to the cluster. One that died, or had no answer, while it wrote is taken to have.
+    /// Whether an attempt wrote to the cluster. True when a worker crashed, or got no answer, while it wrote.
     pub changed: bool,
-    /// The verb's typed report; also of a failed command, when anything was begun.
+    /// Report of the verb. A failed command has one if it started to change objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Value>,
-    /// Why, when it did not succeed.
+    /// The error; absent after a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
-    /// Attempts started; 0 for what was not tried.
+    /// Attempts started; 0 for a command that was not executed.
     pub attempts: u32,
-    /// The attempts that failed before the last one, oldest first, at most 16. An attempt whose process died is missing.
+    /// The attempts that failed before the last one, oldest first, at most 16. An attempt whose worker crashed is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_attempts: Vec<EarlierAttempt>,
-    /// Revision of the lease it was done under; 0 without one.
+    /// Fence of the lease of the last attempt; 0 without a lease.
     pub fence: u64,
-    /// The worker that ended it.
+    /// The worker that published the result.
     pub worker: String,
     /// When it ended, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
@@ -93,9 +93,9 @@ pub struct Started {
     pub verb: String,
     /// 1 for the first.
     pub attempt: u32,
-    /// Who does it.
+    /// The worker.
     pub worker: String,
-    /// When it must be done, RFC 3339.
+    /// Deadline of the command, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub deadline: String,
 }
@@ -106,45 +106,45 @@ pub struct Started {
 pub struct Retrying {
     /// The attempt that failed.
     pub attempt: u32,
-    /// Milliseconds until the next.
+    /// Milliseconds until the next attempt.
     pub delay_ms: u64,
-    /// Why it failed.
+    /// Its error.
     pub problem: Problem,
 }
 
-/// `data` of `deadlettered`: of an event that is told for each dead letter, also for a message that is no command.
+/// `data` of `deadlettered`, the event that is published for each dead letter, also for a message that is not a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLettered {
     /// `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
     pub reason: String,
-    /// Why, and what a person can do.
+    /// The error, with its remedy.
     pub problem: Problem,
-    /// Subject that the message was sent on.
+    /// Subject of the message.
     pub subject: String,
-    /// How often it had been delivered.
+    /// Deliveries of the message.
     pub deliveries: u64,
-    /// Who gave it up.
+    /// The worker that published the dead letter.
     pub worker: String,
 }
 
-/// The word in the type and the subject of the event that tells of a dead letter.
+/// The word in the type and the subject of the event of a dead letter.
 pub const DEAD_LETTERED: &str = "deadlettered";
 
 /// A kind of progress event and its data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
-    /// An attempt begins.
+    /// An attempt starts.
     Started(Started),
-    /// Something happened.
+    /// A step of the task.
     Progress(Step),
-    /// An attempt failed, another will follow.
+    /// An attempt failed, and another one follows.
     Retrying(Retrying),
-    /// A dead letter was left: nothing more is tried.
+    /// A dead letter was published; no attempt follows.
     DeadLettered(DeadLettered),
-    /// A watching command has findings to tell.
+    /// New findings of a watching command.
     Found(Found),
-    /// What a watching command had found is no more.
+    /// Findings of a watching command that were resolved.
     Resolved(Resolved),
     /// A case of a conformance run has ended.
     ConformanceCase(Box<CaseEvent>),
@@ -152,16 +152,16 @@ pub enum EventKind {
     ConformanceSpec(Box<SpecEvent>),
     /// Summary of a conformance run.
     ConformanceSummary(Box<SummaryEvent>),
-    /// A watch of connections has new servers.
+    /// New servers of a watch of connections.
     Discovered(Discovered),
-    /// Servers of such a watch differ from before.
+    /// Servers of such a watch that have changed.
     Changed(Changed),
-    /// Servers of such a watch are gone.
+    /// Servers of such a watch that no longer exist.
     Lost(Lost),
 }
 
 impl EventKind {
-    /// All names, for schemas.
+    /// Names of all kinds, for schemas.
     pub const NAMES: [&'static str; 12] = [
         "started",
         "progress",
@@ -197,11 +197,11 @@ impl EventKind {
     }
 }
 
-/// An event of an attempt. `place` is the run it belongs to (attempts that were handed back count here) and its number
-/// in that run; both make its id, so a repeated publish is the same event and no other is.
+/// An event of an attempt. `place` is the run of the attempt (requeued attempts count here) and the number of the event in
+/// that run. Both are part of the id, so that a repeated publish, and no other event, has the same id.
 ///
 /// # Errors
-/// When the SDK refuses an attribute, which a checked [`Origin`] does not give cause for.
+/// When the SDK rejects an attribute, which does not happen with a checked [`Origin`].
 pub fn progress_event(
     origin: &Origin,
     attempt: u32,
@@ -231,8 +231,8 @@ pub fn progress_event(
     build(builder, data)
 }
 
-/// Tells of a dead letter. `id` is the same for every repeat; without an origin the event names the message's place
-/// only.
+/// The event of a dead letter. `id` is the same for each repeated publish. Without an origin the event only has the position
+/// of the message.
 ///
 /// # Errors
 /// As [`progress_event`].
@@ -249,7 +249,7 @@ pub fn dead_letter_event(
     build(builder.ty(format!("{TYPE_PREFIX}.event.{DEAD_LETTERED}.v1")), json(data)?)
 }
 
-/// The result of a command. Its id has the target, as the same event on two targets is two commands.
+/// The result of a command. Its id contains the target, because the same event on two targets is two commands.
 ///
 /// # Errors
 /// As [`progress_event`].
@@ -281,26 +281,26 @@ fn answer(origin: &Origin, id: &str, time: OffsetDateTime) -> EventBuilderV10 {
     builder
 }
 
-/// What a producer fills in to make a command.
+/// The fields of a command that a producer sets.
 #[derive(Debug, Clone, Default)]
 pub struct CommandDraft {
     /// Unique together with `source`.
     pub id: String,
     /// URI reference of the producer.
     pub source: String,
-    /// What to do.
+    /// The verb.
     pub verb: String,
     /// `data`.
     pub params: Value,
-    /// The command is not begun, and not gone on with, after this.
+    /// The command does not start or continue after this time.
     pub expiry: Option<OffsetDateTime>,
     /// See [`super::Command::generation`].
     pub generation: Option<u64>,
-    /// Groups commands for their sender.
+    /// Groups commands of the sender.
     pub correlation: Option<String>,
-    /// Where the parameters are, instead of `params`.
+    /// Reference to the parameters, instead of `params`.
     pub dataref: Option<String>,
-    /// The command this one repeats.
+    /// The command that this one repeats.
     pub replay_of: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
@@ -316,7 +316,7 @@ impl CommandDraft {
     /// The event for `target`.
     ///
     /// # Errors
-    /// When an attribute is not as CloudEvents asks.
+    /// When an attribute does not conform to CloudEvents.
     pub fn event(&self, target: &Target, time: OffsetDateTime) -> Result<Event, Error> {
         let mut builder = EventBuilderV10::new()
             .id(self.id.clone())
@@ -353,7 +353,7 @@ fn json<T: Serialize>(data: &T) -> Result<Value, Error> {
     serde_json::to_value(data).map_err(|error| Error::NotAnEvent { reason: error.to_string() })
 }
 
-/// RFC 3339; a year that does not fit becomes the epoch, which no clock of ours shows.
+/// RFC 3339. A year above 9999 becomes the epoch.
 #[must_use]
 pub fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())

@@ -1,14 +1,14 @@
-//! Why a message is not a command.
+//! Errors of messages that are not valid commands.
 
 use crate::error::{Class, Classify, Code};
 
-/// All of these are rejected: the same bytes will never become a command.
+/// Commands with these errors are rejected: the same message never becomes valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Neither structured nor binary mode.
+    /// The message is in neither structured nor binary mode.
     #[error("the message is not a CloudEvent: {reason}")]
     NotAnEvent {
-        /// What was found instead.
+        /// The content that was found.
         reason: String,
     },
     /// An attribute is missing or malformed.
@@ -16,53 +16,53 @@ pub enum Error {
     Attribute {
         /// The attribute's name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A type that no task has.
+    /// No task has the type.
     #[error("unknown command type {found}")]
     UnknownType {
         /// The event's type.
         found: String,
     },
-    /// A known verb in a version that this worker does not know.
-    #[error("command {verb} is known as v1 only, not as {found}")]
+    /// The version of the verb is unknown.
+    #[error("command {verb} has version v1 only, not {found}")]
     UnknownVersion {
         /// The verb.
         verb: String,
-        /// The version asked for.
+        /// The version of the event.
         found: String,
     },
-    /// Permissions are granted by subject, so the event must say the same.
-    #[error("the subject says {subject}, the event says {event}")]
+    /// Subject and event name different targets or verbs. Permissions are granted by subject.
+    #[error("the subject names {subject}, but the event names {event}")]
     SubjectMismatch {
         /// Target and verb of the NATS subject.
         subject: String,
         /// Target and verb of the event.
         event: String,
     },
-    /// `data` does not fit the verb's schema.
+    /// `data` does not match the schema of the verb.
     #[error("data{path}: {reason}")]
     Params {
         /// JSON pointer below `data`.
         path: String,
-        /// What the schema asks for.
+        /// What the schema requires.
         reason: String,
     },
-    /// Larger than a command may be.
-    #[error("the command has {size} bytes, at most {limit} are taken")]
+    /// The command is too large.
+    #[error("the command has {size} bytes; the limit is {limit}")]
     TooLarge {
         /// Bytes of the message.
         size: usize,
-        /// Bytes allowed.
+        /// Limit, bytes.
         limit: usize,
     },
-    /// `dataref` names something else than an object of our store, or one that is not what it says.
+    /// `dataref` is malformed, or its object does not exist or has another digest.
     #[error("dataref {dataref}: {reason}")]
     DataRef {
-        /// As the event has it.
+        /// The value in the event.
         dataref: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

@@ -1,5 +1,5 @@
-//! What a command asks for, apart from who sent it: two commands with one source and id but different fingerprints are
-//! an error of their sender, or an attempt to answer for somebody else's command.
+//! Verb and parameters of a command, independent of its sender. Two commands with the same source and id but different
+//! fingerprints are an error of their sender, or an attempt to forge the result of another command.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,14 +17,14 @@ pub struct Fingerprint {
     pub digest: String,
 }
 
-/// SHA-256 of `data` as JSON without white space and with sorted names; for parameters by reference the digest that
-/// `dataref` names. The two agree if the stored object has that form.
+/// SHA-256 of `data` as JSON without white space and with sorted names. For parameters by reference: the digest in `dataref`,
+/// which is the same if the stored object has that form.
 #[must_use]
 pub fn params_digest(data: &Value, dataref: Option<&str>) -> String {
     let Some(dataref) = dataref else { return hex(&Sha256::digest(data.to_string())) };
     match dataref::digest(dataref) {
         Ok(digest) => digest.to_ascii_lowercase(),
-        Err(_) => hex(&Sha256::digest(dataref)), // rejected later, and must not pass for another command until then
+        Err(_) => hex(&Sha256::digest(dataref)), // the command is rejected later, and must not equal another one until then
     }
 }
 

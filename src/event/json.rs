@@ -1,5 +1,5 @@
-//! JSON in which every name occurs once (RFC 7493 §2.3). Of two values of one name each reader picks its own, so a
-//! gateway could have checked another command than the worker carries out. Knows nothing of events.
+//! Reads JSON in which each name occurs once in its object (RFC 7493 §2.3). Readers differ in which of two values they use, so
+//! a gateway could check another command than the worker executes. Independent of events.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Most values of one text: in memory a value takes many times the two bytes that it takes in a text.
+/// Maximum number of values in a text. In memory a value needs many times the two bytes that it can have in the text.
 pub const MAX_VALUES: usize = 1_000_000;
-/// Characters of a name that an error repeats.
+/// Maximum number of characters of a name in an error.
 const NAMED: usize = 64;
 
-/// One value and nothing behind it. Nesting is bounded by `serde_json` (128 levels).
+/// Reads one value and nothing after it. `serde_json` limits the nesting to 128 levels.
 ///
 /// # Errors
-/// Malformed JSON, a number that a double cannot hold, a name that is there twice, or more than [`MAX_VALUES`].
+/// Malformed JSON, a number that a double cannot represent, a duplicate name, or more than [`MAX_VALUES`] values.
 pub fn read(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let left = Cell::new(MAX_VALUES);
@@ -26,7 +26,7 @@ pub fn read(bytes: &[u8]) -> Result<Value, serde_json::Error> {
 
 #[derive(Clone, Copy)]
 struct Once<'a> {
-    /// Values that may still come.
+    /// Number of further values that are allowed.
     left: &'a Cell<usize>,
 }
 
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ambiguous_or_too_much_is_refused() {
+    fn duplicate_names_and_too_many_values_are_errors() {
         let long = format!("[{}]", "9".repeat(400));
         let deep = "[".repeat(100_000);
         let many = format!("[{}0]", "0,".repeat(MAX_VALUES));

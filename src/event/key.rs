@@ -21,7 +21,7 @@ impl CommandKey {
         Self(hex(&digest[..16]))
     }
 
-    /// As it stands in subjects.
+    /// The token in subjects.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -43,12 +43,12 @@ impl fmt::Display for CommandKey {
     }
 }
 
-/// Id of a cluster that the worker's configuration knows: a DNS label (RFC 1123), so that it is one subject token.
+/// Id of a target, a cluster in the configuration of a worker: a DNS label (RFC 1123), so that it is one subject token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target(String);
 
 impl Target {
-    /// As it stands in subjects.
+    /// The token in subjects.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -72,7 +72,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Identifies a command among all targets. The same event on two targets is two commands.
+/// Identifies a command on all targets. The same event on two targets is two commands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommandId {
     /// The cluster that the command is for.

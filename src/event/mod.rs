@@ -1,5 +1,5 @@
-//! The wire contract: CloudEvents 1.0 in and out, their attributes, types and schemas. Knows neither NATS client
-//! nor Kubernetes.
+//! The wire contract: reads and writes CloudEvents 1.0, their attributes, types and schemas. Uses neither a NATS client nor a
+//! Kubernetes client.
 
 mod attempts;
 pub mod binding;

@@ -1,5 +1,5 @@
-//! Whether `data` of a command fits its verb's schema, and if not, what is wrong with it in words. Values are not
-//! repeated: they may be secret.
+//! Checks `data` of a command against the schema of its verb and describes the first violation. Errors do not contain values,
+//! which may be secret.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError};
@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::Error;
 use crate::suggest;
 
-/// References within a schema that are followed at most.
+/// Maximum number of references within a schema that are followed.
 const HOPS: usize = 8;
-/// Choices and names that are listed at most.
+/// Maximum number of choices or names that an error lists.
 const LISTED: usize = 24;
-/// Characters of a name that is repeated.
+/// Maximum number of characters of a name in an error.
 const NAMED: usize = 64;
 
-/// One verb's schema, compiled.
+/// The compiled schema of a verb.
 pub struct ParamsValidator {
     schema: Value,
     validator: jsonschema::Validator,
@@ -48,8 +48,8 @@ impl ParamsValidator {
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
                 let mut branches =
                     context.iter().filter_map(|branch| branch.first()).filter(|error| !wants_null(error));
-                // "This or nothing": what is wrong with this. Of several, the one that saw further into the value is
-                // the one that was meant.
+                // "This or null": the violation of this. Of several alternatives, the one that matched deeper in the value is
+                // the intended one.
                 let deeper = |branch: &&ValidationError<'_>| branch.instance_path().as_str().len() > path.len();
                 match (branches.next(), branches.next()) {
                     (Some(only), None) => return self.explain(only),
@@ -67,8 +67,8 @@ impl ParamsValidator {
                 Some(about) if about.starts_with("A ") => {
                     format!("must be a {} (pattern {pattern})", about.trim_start_matches("A ").trim_end_matches('.'))
                 }
-                Some(about) => format!("does not fit the pattern {pattern}. What it is: {about}"),
-                None => format!("does not fit the pattern {pattern}"),
+                Some(about) => format!("does not match the pattern {pattern}. {about}"),
+                None => format!("does not match the pattern {pattern}"),
             }),
             ValidationErrorKind::Type { .. } => place.and_then(expected_type),
             _ => None,
@@ -77,7 +77,7 @@ impl ParamsValidator {
     }
 }
 
-/// A schema behind its references, and behind "this or null".
+/// Resolves references, and "this or null" to this.
 #[must_use]
 pub fn meant<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     for _ in 0..HOPS {
@@ -106,7 +106,7 @@ fn wants_null(error: &ValidationError<'_>) -> bool {
     matches!(error.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Null) })
 }
 
-/// Of a choice among words, or among objects that are told apart by their one field.
+/// Names of a choice among words, or among objects that differ by their only field.
 fn choices(place: &Value) -> Option<String> {
     let branches = place.get("oneOf")?.as_array()?;
     let words: Option<Vec<&str>> = branches.iter().map(|branch| branch["const"].as_str()).collect();
@@ -117,7 +117,7 @@ fn choices(place: &Value) -> Option<String> {
     Some(format!("must be an object with one of {}", listed(&fields.map(String::as_str).collect::<Vec<_>>())?))
 }
 
-/// Of a choice among fields of which one has to be given.
+/// Names of a choice among fields of which one is required.
 fn alternatives(branches: &[Vec<ValidationError<'_>>]) -> Option<String> {
     let required = branches.iter().map(|branch| match branch.first()?.kind() {
         ValidationErrorKind::Required { property } => property.as_str().map(|name| format!("`{name}`")),
@@ -161,7 +161,7 @@ fn expected_type(place: &Value) -> Option<String> {
     Some(format!("must be {word}"))
 }
 
-/// None when there are none, or too many to read.
+/// The names as a list; `None` for no names, or too many.
 fn listed(names: &[&str]) -> Option<String> {
     (1..=LISTED).contains(&names.len()).then(|| names.join(", "))
 }
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    fn told(params: &Value) -> String {
+    fn violation(params: &Value) -> String {
         let schema = json!({
             "$defs": {
                 "Version": {"type": "string", "pattern": "^1[.]", "description": "A version of Istio, such as `1.30.3`."},
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_in_words() {
+    fn violations_are_described() {
         for (params, reason) in [
             (json!({}), "data: `version` is missing"),
             (json!({"version": "2"}), "data/version: must be a version of Istio, such as `1.30.3` (pattern ^1[.])"),
@@ -237,7 +237,7 @@ mod tests {
             (json!({"version": "1.1", "labels": {"a": 1}}), "data/labels/a: must be text"),
             (json!({"version": "1.1", "name": "secret"}), "data/name: value is longer than 3 characters"),
         ] {
-            assert_eq!(told(&params), reason);
+            assert_eq!(violation(&params), reason);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The contract as files: JSON Schemas of every command, event and result, examples, and an `AsyncAPI` 3 document, all
-//! generated from the types. `sailhand schema` writes them, a test checks that they have not drifted.
+//! Generates the files of the contract from the types: JSON Schemas of commands, events and results, examples, and an
+//! `AsyncAPI` 3 document. `sailhand schema` writes them; a test checks that `schemas/` is up to date.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use crate::conformance::model::{CaseEvent, SpecEvent, SummaryEvent};
 use crate::progress::Step;
 use crate::task_event::{Changed, Discovered, Found, Lost, Resolved};
 
-/// What the contract needs to know of one verb.
+/// The parts of a verb that the contract describes.
 pub struct Verb {
     /// Such as `config.apply`.
     pub name: &'static str,
-    /// One sentence.
+    /// Summary, one sentence.
     pub summary: &'static str,
-    /// Of `data` of the command.
+    /// Schema of `data` of the command.
     pub params: Schema,
-    /// Of `report` of the result.
+    /// Schema of `report` of the result.
     pub report: Schema,
-    /// Parameters that work.
+    /// Valid parameters.
     pub example: Value,
 }
 
@@ -67,7 +67,7 @@ fn event_schemas() -> [(&'static str, Schema); 12] {
     ]
 }
 
-/// The result's envelope with the verb's own report in it.
+/// Schema of a result with the report of the verb.
 fn result_schema(report: &Schema) -> Schema {
     let mut schema = schema_for!(ResultData).to_value();
     let mut report = report.clone().to_value();
@@ -159,7 +159,7 @@ fn asyncapi(verbs: &[Verb]) -> Value {
             }),
         );
         operations.insert(
-            format!("tell_{name}"),
+            format!("publish_{name}"),
             json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") } }),
         );
     }
@@ -178,7 +178,7 @@ fn asyncapi(verbs: &[Verb]) -> Value {
     })
 }
 
-/// A structured CloudEvent of one type, whose `data` has its own schema file.
+/// Schema of a structured CloudEvent of one type. Its `data` has its own schema file.
 fn message(ty: &str, summary: &str, data: &str) -> Value {
     json!({
         "name": ty,

@@ -25,7 +25,7 @@ use crate::event::{self, Command, CommandDraft, Target, binding, json, verb_and_
 /// Longest body in bytes: of one event a little more than an event may have, so that its own check names the limit.
 const MAX_EVENT: usize = binding::MAX_BYTES + 1024;
 const MAX_BATCH: usize = 1 << 20;
-/// Most events of a batch.
+/// Maximum number of events of a batch.
 pub(super) const BATCH: usize = 500;
 /// Events of one batch that are published at once.
 const AT_ONCE: usize = 32;

@@ -25,7 +25,7 @@ use crate::client::{Observation, Observed};
 use crate::error::{Class, Classify};
 use crate::event::{CommandId, CommandKey, Outcome, Target, verb_and_version};
 
-/// A waiting request looks for itself this often, in case the feed has missed something.
+/// How often a waiting request reads the stream itself, in case the feed has missed an event.
 const LOOK: Duration = Duration::from_secs(5);
 /// A stream of events ends after this time; the client resumes it.
 const STREAM: Duration = Duration::from_hours(1);
@@ -82,7 +82,7 @@ pub(super) async fn state(
     Ok(Json(view).into_response())
 }
 
-/// The command of a path. A target of other principals is not told from a command that does not exist.
+/// The command of a path. A target of other principals gives the same response as a command that does not exist.
 fn command_id(caller: &Caller, (target, key): (String, String)) -> Result<CommandId, Refusal> {
     let missing = || Refusal::Missing(format!("{target}/{key}").chars().take(128).collect());
     let name: Target = target.parse().map_err(|()| missing())?;

@@ -25,7 +25,7 @@ use crate::hex::hex;
 
 /// Longest body in bytes. It is read before its signature can be verified.
 const MAX_BODY: usize = 256 << 10;
-/// Most commands of one payload.
+/// Maximum number of commands of one payload.
 const MOST: usize = 100;
 /// Longest text of an id; a longer one is replaced by its digest.
 const MAX_ID: usize = 256;

@@ -61,7 +61,7 @@ pub enum Error {
     Credential {
         /// Key of the configuration.
         what: String,
-        /// What failed.
+        /// The operation that failed.
         reason: String,
     },
     /// A schema of the catalogue.
@@ -69,7 +69,7 @@ pub enum Error {
     Schema {
         /// The verb.
         verb: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The bus.

@@ -1,4 +1,4 @@
-//! Who sends a request and what that principal may do: bearer tokens from files, OIDC tokens with
+//! The principal of a request and its permissions: bearer tokens from files, OIDC tokens with
 //! claim rules, signatures of bodies.
 
 use std::collections::HashMap;

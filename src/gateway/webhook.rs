@@ -14,7 +14,7 @@ const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-orig
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 
-/// Answers `OPTIONS`. The permission is for an origin that the configuration lists; events need credentials all the same.
+/// Answers `OPTIONS`. The permission is for an origin that the configuration lists; events need credentials anyway.
 /// `WebHook-Request-Callback` is ignored: the gateway sends no request to an address from a request.
 pub(super) async fn handshake(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Refusal> {
     let allow = [(header::ALLOW, HeaderValue::from_static("OPTIONS, POST"))];

@@ -44,7 +44,7 @@ pub struct Creation {
     pub labels: Labels,
     /// Labels of its namespace; absent for what has none.
     pub namespace: Option<Labels>,
-    /// What messages call the object.
+    /// Name of the object in messages.
     pub title: String,
 }
 

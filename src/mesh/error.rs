@@ -1,4 +1,4 @@
-//! Why something about a mesh is refused, and the code it carries (see docs/errors).
+//! Errors of mesh commands (see docs/errors).
 
 use super::owner::Owner;
 use super::{Component, Finding, ObservedMesh, Severity};
@@ -13,7 +13,7 @@ pub enum Error {
         /// All that was found, the worst ones too.
         findings: Vec<Finding>,
     },
-    /// What is to be changed is not there, or not this worker's.
+    /// The installation to be changed does not exist, or is not managed by this worker.
     #[error("{what} is not installed by this worker{}", list_known(.known))]
     NotInstalled {
         /// Such as `revision canary`.
@@ -29,7 +29,7 @@ pub enum Error {
         /// Pods, namespaces and tags.
         users: Vec<String>,
     },
-    /// The request no longer has parts that are installed, and there is no consent to delete them.
+    /// The request no longer has parts that are installed, and their deletion is not permitted.
     #[error("the installation would delete {}", .parts.join(", "))]
     Removes {
         /// Component and name of each, such as `gateway istio-system-istio-ingressgateway`.
@@ -40,7 +40,7 @@ pub enum Error {
     Behind {
         /// Where they should be.
         revision: String,
-        /// How many were looked at.
+        /// How many were checked.
         total: usize,
         /// `namespace/pod` of each.
         behind: Vec<String>,

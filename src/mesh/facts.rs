@@ -10,7 +10,7 @@ use super::{Component, Kubernetes, Provenance};
 pub struct ObservedMesh {
     /// The API server.
     pub kubernetes: Kubernetes,
-    /// What this worker has installed, by its inventories.
+    /// Installations of this worker, by their inventories.
     pub installed: Vec<Installed>,
     /// Deployments of istiod, installed by any tool.
     pub control_planes: Vec<ControlPlane>,
@@ -27,7 +27,7 @@ pub struct ObservedMesh {
 pub struct Installed {
     /// Its name.
     pub installation: String,
-    /// What it was made from.
+    /// Its chart.
     pub origin: Provenance,
 }
 
@@ -64,7 +64,7 @@ pub struct Webhook {
 }
 
 impl ObservedMesh {
-    /// What was installed of a component.
+    /// An installed component.
     pub fn installed(&self, component: Component) -> impl Iterator<Item = &Provenance> {
         self.installed.iter().map(|it| &it.origin).filter(move |origin| origin.component == component)
     }

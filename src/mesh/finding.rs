@@ -1,4 +1,4 @@
-//! What a check has found, for a person to read and a machine to count.
+//! Findings of checks.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub struct Finding {
     pub severity: Severity,
     /// Name of the check, a stable word such as `kubernetes-version`.
     pub check: String,
-    /// What the check found.
+    /// The message.
     pub message: String,
     /// For an error: whether `force: true` lets the command run in spite of it. Otherwise false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

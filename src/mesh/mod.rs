@@ -1,5 +1,5 @@
-//! What is known of Istio itself: versions and what they need, profiles and components, the order of an installation,
-//! revisions and tags, who installed what. Pure: knows no client, neither of the cluster nor of the bus.
+//! Facts about installing Istio: versions and their requirements, profiles and components, the order of an installation,
+//! revisions and tags, owners. Pure: uses neither a Kubernetes client nor the bus.
 
 pub mod admission;
 mod component;

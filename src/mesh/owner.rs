@@ -1,4 +1,4 @@
-//! Who installed an object of a mesh, by the marks that each tool leaves. Pure.
+//! Recognizes the tool that installed an object of a mesh by its labels and annotations. Pure.
 //!
 //! Sources: istio/istio `operator/pkg/helmreconciler` (labels of istioctl), helm/helm `pkg/action/validate.go`,
 //! istio-ecosystem/sail-operator `pkg/constants`.

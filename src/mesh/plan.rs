@@ -7,7 +7,7 @@ use super::profile::Defaults;
 use super::values::{self, Around};
 use super::{Component, Finding, Gateway, ObservedMesh, Provenance, Request, Severity, Version, skew, validate};
 
-/// What is taken of a rendered chart.
+/// Which objects of a rendered chart are applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
     /// Everything.
@@ -35,7 +35,7 @@ pub struct PlannedChart {
     pub version: Version,
     /// Values of the chart.
     pub values: Value,
-    /// What is taken of it.
+    /// Which of its objects are applied.
     pub keep: Keep,
 }
 
@@ -64,7 +64,7 @@ pub struct Plan {
     pub steps: Vec<PlannedChart>,
     /// Inventories of what this revision had and shall no longer have.
     pub removals: Vec<String>,
-    /// What was found on the way.
+    /// Findings of the plan.
     pub findings: Vec<Finding>,
 }
 
@@ -187,7 +187,7 @@ fn gateways(request: &Request, on: Defaults) -> Vec<Gateway> {
 }
 
 /// The revision that the default validator calls. A new revision does not take it from one that is there: that is
-/// the last step of an upgrade (istio/istio#35588 is what happens when it names a Service that is not there).
+/// the last step of an upgrade (istio/istio#35588 is what happens when it names a Service that does not exist).
 fn default_revision(request: &Request, facts: &ObservedMesh) -> String {
     let wanted = request.revision_label();
     if wanted == "default" || request.tags.iter().any(|tag| tag == "default") {
@@ -202,7 +202,7 @@ fn only_plane(request: &Request, facts: &ObservedMesh) -> bool {
     facts.installed(Component::Istiod).all(|origin| origin.name == request.revision_label())
 }
 
-/// What speaks against replacing the version that is there.
+/// Findings that forbid replacing the installed version.
 fn replaced(request: &Request, facts: &ObservedMesh) -> Vec<Finding> {
     let Some(there) = facts.istiod(request.revision_label()) else { return Vec::new() };
     let mut found = skew::check_step(&there.version, &request.version, skew::Way::InPlace);
@@ -230,7 +230,7 @@ fn others(request: &Request, facts: &ObservedMesh) -> Vec<Finding> {
         .collect()
 }
 
-/// What this revision had and the plan has not: gateways, and the node's parts when no other revision may need them.
+/// Components of this revision that the plan does not contain: gateways, and node components if no other revision needs them.
 /// Tags stay, as namespaces may refer to them; base stays, as users' objects are of its kinds.
 fn leaving(request: &Request, facts: &ObservedMesh, steps: &[PlannedChart]) -> Vec<String> {
     let only = only_plane(request, facts);

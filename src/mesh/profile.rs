@@ -15,7 +15,7 @@ pub enum Profile {
     Demo,
     /// The control plane only.
     Minimal,
-    /// Nothing but what `components` and `gateways` name.
+    /// Only the components in `components` and `gateways`.
     Empty,
     /// Control plane, CNI and ztunnel; no gateways.
     Ambient,
@@ -37,7 +37,7 @@ pub enum Profile {
 pub enum Mode {
     /// A proxy in each pod.
     Sidecar,
-    /// ztunnel on each node, waypoints where asked for.
+    /// ztunnel on each node, waypoints on request.
     Ambient,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: `k8s.io/apimachinery/pkg/api/resource`, "Quantity".
 
-/// Most digits of a number; more than any quantity of a node or a pod has, and few enough for exact integers.
+/// Maximum number of digits of a number; more than any quantity of a node or a pod has, and few enough for exact integers.
 const MAX_DIGITS: usize = 18;
 
 /// The quantity in thousandths, such as 500 for `500m`; a smaller part is rounded up, as Kubernetes does.

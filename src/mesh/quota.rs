@@ -1,6 +1,6 @@
-//! Whether the `ResourceQuota`s of a namespace leave enough for what an installation creates in it. Pure.
+//! Checks whether an installation exceeds the `ResourceQuota`s of a namespace. Pure.
 //!
-//! Source: kubernetes.io/docs/concepts/policy/resource-quotas. Quotas with scopes are not judged.
+//! Source: kubernetes.io/docs/concepts/policy/resource-quotas. Quotas with scopes are not checked.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::quantity::thousandths;
 
-/// What new objects use of a namespace's quotas: the quota's resource name, such as `requests.memory`, and the
+/// Usage of a namespace's quotas by new objects: the quota's resource name, such as `requests.memory`, and the
 /// amount in thousandths of its unit.
 pub type Usage = BTreeMap<String, i64>;
 
@@ -61,7 +61,7 @@ pub fn add_pods(usage: &mut Usage, workload: &Value, pods: i64) {
     }
 }
 
-/// What the quotas do not leave, one message for each resource, such as
+/// Exceeded quotas, one message for each resource, such as
 /// `ResourceQuota shop/small: needs 2 of pods, 1 left`.
 #[must_use]
 pub fn exceeded(quotas: &[Value], usage: &Usage) -> Vec<String> {

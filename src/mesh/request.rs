@@ -1,4 +1,4 @@
-//! What a command asks a mesh to be like. Part of the wire contract by way of `mesh.install`.
+//! The requested configuration of a mesh. Part of the wire contract, as parameters of `mesh.install`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

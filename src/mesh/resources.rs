@@ -57,7 +57,7 @@ pub fn requested(workload: &Value) -> Resources {
     sum
 }
 
-/// What a node has left; `None` when it takes no pods or does not say.
+/// Free resources of a node; `None` when it accepts no pods or reports no capacity.
 #[must_use]
 pub fn free(node: &Value, pods: &[Value]) -> Option<Resources> {
     let allocatable = &node["status"]["allocatable"];

@@ -4,7 +4,7 @@
 use super::plan::Plan;
 use super::{Component, Finding, ObservedMesh, Request, Severity};
 
-/// What deserves a word.
+/// Findings about side effects.
 #[must_use]
 pub fn side_effects(request: &Request, facts: &ObservedMesh, plan: &Plan) -> Vec<Finding> {
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! Which versions go with each other: Istio with Kubernetes, a control plane with the one it replaces or stands
-//! beside. Pure; the numbers are in `support`.
+//! Checks which versions are supported together: Istio and Kubernetes, and a control plane and its successor. Pure; the
+//! numbers are in `support`.
 //!
 //! Sources: istio.io "Supported releases" and "Upgrade" pages.
 

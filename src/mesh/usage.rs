@@ -1,4 +1,4 @@
-//! Who is in the mesh, with which revision, and which injectors would take the same pods. Pure: judges labels.
+//! Determines the revision of namespaces and pods, and injectors that select the same pods. Pure.
 //!
 //! Sources: `manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml`, sail-operator
 //! `pkg/revision` (what counts as in use).
@@ -23,7 +23,7 @@ pub fn labels(object: &Value) -> Labels {
     labels.map(|labels| labels.iter().filter_map(text).collect()).unwrap_or_default()
 }
 
-/// The revision or tag that a namespace asks for; `istio-injection` wins over `istio.io/rev`.
+/// The revision or tag that a namespace selects; `istio-injection` wins over `istio.io/rev`.
 #[must_use]
 pub fn namespace_revision(labels: &Labels) -> Option<&str> {
     mode(labels).injecting_revision()

@@ -1,10 +1,10 @@
-//! What a command asks for that contradicts itself or the names that are taken. Pure.
+//! Finds parameters that contradict each other, and names that are in use. Pure.
 
 use std::collections::BTreeMap;
 
 use super::{Component, Finding, Gateway, ObservedMesh, Request};
 
-/// Everything that cannot be done as it is asked for.
+/// Findings about parameters that cannot be executed.
 pub(super) fn check(request: &Request, gateways: &[Gateway], facts: &ObservedMesh) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut say = |check, message| found.push(Finding::unforceable(check, message));

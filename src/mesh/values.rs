@@ -1,4 +1,4 @@
-//! The values of each chart, from what a command asks for. Pure.
+//! The values of each chart, derived from the parameters of a command. Pure.
 
 use serde_json::{Map, Value, json};
 
@@ -44,7 +44,7 @@ fn common(request: &Request, profile: Profile, platform: Option<&str>) -> Map<St
     values
 }
 
-/// What the charts' values are made with, besides the request.
+/// Input of the chart values besides the request.
 pub(super) struct Around<'a> {
     /// The profile in its mode.
     pub profile: Profile,

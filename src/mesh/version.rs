@@ -1,4 +1,4 @@
-//! Versions of Istio and of Kubernetes, as far as they are compared. Knows no table.
+//! Versions of Istio and of Kubernetes, and their order.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! What changes among the servers of a cluster, from one list to the next: discovered, changed, lost. Pure; time is given.
+//! Compares the servers of a cluster with those of the previous discovery: discovered, changed, lost. Pure; the caller passes
+//! the time.
 //!
 //! A consumer that keeps the servers of `discovered` and `changed` by fingerprint, and removes those of `lost`, has the
 //! state. A server that is away for a moment, or does not answer once, causes no event.
@@ -27,14 +28,14 @@ pub struct Change {
     pub fields: Vec<String>,
 }
 
-/// What one list changes.
+/// Changes of one list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Difference {
     /// New servers.
     pub discovered: Vec<Instance>,
     /// Servers with other facts than before.
     pub changed: Vec<Change>,
-    /// Servers that are gone, as they were.
+    /// Servers that no longer exist.
     pub lost: Vec<Instance>,
 }
 
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(at(80, State::Refused)[0].fields, ["state"], "a refused credential is an answer");
     }
 
-    /// Folding the events gives the state that the tracker has, whatever comes and goes.
+    /// The events yield the state of the tracker.
     #[test]
     fn events_fold_into_the_state() {
         for seed in 0..200 {

@@ -15,7 +15,7 @@ use super::witness::{self, Witness};
 /// Lowest score that is reported.
 pub const THRESHOLD: f64 = 0.5;
 
-/// Objects of the cluster that discovery looks at. Kinds that could not be listed are empty.
+/// Objects of the cluster that discovery uses. Kinds that could not be listed are empty.
 #[derive(Debug, Default)]
 pub struct Observed {
     /// Services of all namespaces.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// Largest answer that is read, bytes.
 pub const MAX_ANSWER: usize = 8 << 20;
-/// Most series of one answer.
+/// Maximum number of series of one answer.
 pub const MAX_SERIES: usize = 20_000;
 
 /// HTTP status and body of one answer.
@@ -76,7 +76,7 @@ pub enum Unusable {
     Foreign {
         /// HTTP status.
         status: u16,
-        /// What was seen instead.
+        /// What the server returned instead.
         reason: String,
     },
     /// More series than are read.

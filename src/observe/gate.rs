@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a canary must meet.
+/// Thresholds of a canary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thresholds {
     /// Largest share of failed requests, 0 to 1.
@@ -26,7 +26,7 @@ pub struct Sample {
     pub latency_p99_ms: Option<f64>,
 }
 
-/// What a sample shows.
+/// The verdict on a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -68,7 +68,7 @@ pub struct Progress {
     pub undecided: u8,
 }
 
-/// What follows a verdict.
+/// The step after a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The canary gets this weight.
@@ -114,7 +114,7 @@ fn lower_bound(failed: f64, requests: f64, z: f64) -> f64 {
     ((center - margin) / (1.0 + square / requests)).max(0.0)
 }
 
-/// What a sample shows.
+/// The verdict on a sample.
 #[must_use]
 pub fn judge(thresholds: &Thresholds, sample: Option<&Sample>) -> Verdict {
     sample.map_or(Verdict::NoData, |sample| judge_at(thresholds, sample, Z))
@@ -197,7 +197,7 @@ pub fn raised(weight: u8, steps: &Steps) -> u8 {
     weight.saturating_add(steps.step).min(steps.target)
 }
 
-/// What follows, and the counters after it.
+/// The step, and the counters after it.
 pub fn next(progress: &mut Progress, verdict: Verdict, steps: &Steps) -> Next {
     let mut streak = Streak { bad: progress.bad, undecided: progress.undecided };
     let ruling = streak.count(verdict, steps.patience);
@@ -226,7 +226,7 @@ mod tests {
         Thresholds { max_error_ratio: 0.01, max_latency_p99_ms: Some(500.0), min_requests: 50 }
     }
 
-    /// What a canary does: share of failed requests, and its 99th percentile, by its weight.
+    /// Metrics of a canary: share of failed requests, and its 99th percentile, by its weight.
     struct Canary {
         errors: fn(u8) -> f64,
         latency: fn(u8) -> f64,

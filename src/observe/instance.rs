@@ -1,11 +1,11 @@
-//! What discovery reports: one entry for each server found.
+//! The report of discovery: one entry for each server.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a server is.
+/// Kind of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceKind {
@@ -106,7 +106,7 @@ pub enum State {
     Discovered,
     /// It answered as what it is.
     Connected,
-    /// It wants a credential, or refuses the one it got.
+    /// It requires a credential, or rejects the given one.
     Refused,
     /// Its Service exists and does not answer.
     Unreachable,
@@ -154,7 +154,7 @@ pub struct Instance {
     /// Programs that are configured with it, such as `Kiali istio-system/kiali`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used_by: Vec<String>,
-    /// What is known of it.
+    /// Its state.
     pub state: State,
     /// Why the state is not `connected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
-//! How useful a Prometheus is for Istio: a ladder of checks, each with its evidence. A store that answers is not yet one
-//! that has Istio's metrics; the report names the highest rung that was reached and why the next one was not.
+//! Checks how useful a Prometheus is for Istio: a ladder of checks, each with its evidence. A store that answers need not have
+//! Istio's metrics. The report names the highest rung that was reached and why the next one was not.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

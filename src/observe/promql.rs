@@ -5,7 +5,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the signals are about.
+/// Scope of the signals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Subject {
@@ -127,7 +127,7 @@ pub fn is_label_name(name: &str) -> bool {
     first && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && name.len() <= 128
 }
 
-/// Labels that tell reporters, outcomes and versions apart.
+/// Labels that distinguish reporters, outcomes and versions.
 const OUTCOME: &str = "reporter, destination_service_namespace, destination_service_name, destination_workload, \
      destination_version, request_protocol, response_code, grpc_response_status, response_flags";
 

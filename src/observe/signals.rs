@@ -68,7 +68,7 @@ pub struct SignalValue {
     /// Name of the service; empty for the whole mesh.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service: String,
-    /// Version of the workload, where asked for.
+    /// Version of the workload, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Whose view was used; none where there are no series.

@@ -1,5 +1,5 @@
 //! Programs that are configured with a metrics store or a Grafana: Kiali, Flagger, Argo Rollouts, KEDA and Grafana's data
-//! sources. Their configuration tells which server is in use, also outside the cluster.
+//! sources. Their configuration shows which server is in use, also outside the cluster.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::instance::InstanceKind;
 /// An address with the program that is configured with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
-    /// What is at the address.
+    /// The server at the address.
     pub kind: InstanceKind,
     /// The address.
     pub url: Url,

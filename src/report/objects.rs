@@ -35,6 +35,12 @@ impl Words {
         }
     }
 
+    /// The word for an action behind a number of objects: `2 created`, `2 to create`.
+    fn counted(self, action: Action) -> String {
+        let word = self.of(action);
+        if self == Self::Planned && word != action.as_str() { format!("to {word}") } else { word.to_owned() }
+    }
+
     /// The number of objects for each word, such as `2 created, 10 unchanged`.
     #[must_use]
     pub fn summary(self, objects: &[ObjectReport]) -> String {
@@ -45,7 +51,8 @@ impl Words {
                 None => counts.push((object.action, 1)),
             }
         }
-        let parts: Vec<String> = counts.iter().map(|(action, count)| format!("{count} {}", self.of(*action))).collect();
+        let parts: Vec<String> =
+            counts.iter().map(|(action, count)| format!("{count} {}", self.counted(*action))).collect();
         parts.join(", ")
     }
 }
@@ -64,13 +71,13 @@ pub struct Change {
 /// One object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectLine {
-    /// What was done.
+    /// The action.
     pub word: &'static str,
     /// Its emphasis.
     pub tone: Tone,
     /// Kind, namespace and name.
     pub object: String,
-    /// Why; empty if there is no reason.
+    /// Why; empty without a reason.
     pub reason: String,
     /// The error.
     pub problem: Option<Problem>,

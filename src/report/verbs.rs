@@ -7,6 +7,7 @@ use super::{Block, Cell, CodeGroup, Objects, Tone, Words};
 use crate::cluster::ObjectReport;
 use crate::mesh::{Finding, Severity};
 use crate::observe::gate::Verdict;
+use crate::prose::plural;
 use crate::task::analyze::AnalysisReport;
 use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport, UpgradeGateReport};
 use crate::task::scrape::ScrapeReport;
@@ -214,13 +215,16 @@ impl Render for AnalysisReport {
         }
         let mut blocks: Vec<Block> = groups.into_iter().map(Block::Code).collect();
         if self.omitted > 0 {
-            let line = format!("{} more findings: `sailhand get <key> --attachment -`", self.omitted);
+            let line = format!("{}: `sailhand get <key> --attachment -`", plural(self.omitted, "more finding"));
             blocks.push(Block::Line(Cell::plain(line)));
         }
         blocks.extend(list("not read", &self.unread));
         let counts = format!(
-            "{} errors, {} warnings, {} infos in {} objects",
-            self.errors, self.warnings, self.infos, self.objects
+            "{}, {}, {} info in {}",
+            plural(self.errors, "error"),
+            plural(self.warnings, "warning"),
+            self.infos,
+            plural(self.objects, "object")
         );
         blocks.push(Block::Line(Cell::new(Tone::Quiet, counts)));
         blocks

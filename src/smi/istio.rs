@@ -62,7 +62,7 @@ impl IstioKind {
     }
 }
 
-/// The owner of a translated object: the garbage collector deletes the object when the owner is gone.
+/// The owner of a translated object: the garbage collector deletes the object when the owner is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// `metadata.uid` of the SMI object.
@@ -78,7 +78,7 @@ pub struct IstioObject {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// What it was translated from.
+    /// The SMI object that it was translated from.
     pub source: Identity,
     /// `None` when the source is in another namespace, which an owner reference cannot express, or is a Namespace.
     pub owner: Option<Owner>,
@@ -148,11 +148,11 @@ pub struct Existing {
     pub managed: bool,
     /// SHA-256 of what the controller sets: `spec`, its label and annotation, and the owner.
     pub digest: [u8; 32],
-    /// What it applies to. Empty for a managed object.
+    /// Its scope. Empty for a managed object.
     pub governs: Governs,
 }
 
-/// What an object of somebody else applies to.
+/// The scope of an object of another client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Governs {
     /// Nothing that a translation could conflict with.

@@ -1,4 +1,4 @@
-//! What the SMI kinds have in common: identity, metadata, and a specification that may be invalid.
+//! Common parts of the SMI kinds: identity, metadata, and a specification that may be invalid.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What the translation reads: SMI objects, and what it has to know of the cluster.
+//! Input of the translation: SMI objects, and the objects of the cluster that it depends on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::tcp_route::TcpRouteSpec;
 use super::traffic_split::TrafficSplitSpec;
 use super::traffic_target::TrafficTargetSpec;
 use super::udp_route::UdpRouteSpec;
+use crate::analysis::istio::membership::NamespaceMode;
 
 /// Labels that differ between the pods of one workload, so that a selector must not contain them.
 const VOLATILE: &[&str] = &[
@@ -69,7 +70,7 @@ impl Namespace {
 
     /// Whether its pods are in Istio's ambient mode.
     pub(super) fn is_ambient(&self) -> bool {
-        self.labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient")
+        NamespaceMode::by(|key| self.labels.get(key).map(String::as_str)).is_ambient()
     }
 }
 
@@ -210,4 +211,20 @@ fn port_number(value: &Value) -> Option<u16> {
 pub(super) fn texts(value: &Value) -> BTreeMap<String, String> {
     let entries = value.as_object().into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sidecar_injection_overrides_ambient_mode() {
+        let is_ambient = |labels: Value| {
+            Namespace::read(&json!({"metadata": {"name": "shop", "labels": labels}})).unwrap().is_ambient()
+        };
+        assert!(is_ambient(json!({"istio.io/dataplane-mode": "ambient"})));
+        assert!(!is_ambient(json!({"istio.io/dataplane-mode": "ambient", "istio-injection": "enabled"})));
+    }
 }

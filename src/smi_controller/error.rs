@@ -1,4 +1,4 @@
-//! Why the controller does not start.
+//! Errors that prevent the start of the controller.
 
 use std::net::SocketAddr;
 

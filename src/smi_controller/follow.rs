@@ -22,7 +22,7 @@ const PAGE: u32 = 100;
 /// Namespace and name. The namespace of a cluster-wide object is empty.
 pub type Key = (String, String);
 
-/// What is known of one kind.
+/// State of one kind.
 pub struct Store<T> {
     state: RwLock<State<T>>,
 }
@@ -96,7 +96,7 @@ pub struct Watch<T> {
 impl<T: PartialEq + Send + Sync + 'static> Watch<T> {
     /// Follows the kind until `stop`. `changed` is notified when the store has other objects than before.
     ///
-    /// A kind that the cluster does not serve has no objects; it is asked for again.
+    /// A kind that the cluster does not serve has no objects; discovery is repeated.
     pub async fn follow(self, client: Client, store: Arc<Store<T>>, changed: Arc<Notify>, stop: CancellationToken) {
         let api: Api<DynamicObject> = match self.namespace.as_str() {
             "" => Api::all_with(client, &self.resource),

@@ -21,7 +21,7 @@ use crate::cluster::ApiError;
 const DURATION: Duration = Duration::from_secs(15);
 /// The holder stops to write when it could not renew for so long: earlier than another can take over.
 const RENEW_WITHIN: Duration = Duration::from_secs(10);
-/// Between two looks at the Lease.
+/// Between two reads of the Lease.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// See the module.
@@ -153,7 +153,7 @@ impl Lease {
     }
 }
 
-/// Somebody else who wrote at the same time holds it.
+/// Another controller that wrote at the same time holds it.
 fn written(answer: Result<DynamicObject, ApiError>) -> Result<bool, ApiError> {
     match answer {
         Ok(_) => Ok(true),
@@ -166,7 +166,7 @@ fn params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
-/// `metav1.MicroTime`, which wants six digits after the point.
+/// `metav1.MicroTime`, which requires six decimal digits.
 pub fn micro_time(at: OffsetDateTime) -> String {
     let (date, time, micros) = (at.date(), at.time(), at.microsecond());
     let (hour, minute, second) = time.as_hms();

@@ -2,7 +2,7 @@
 //!
 //! Watches fill stores (`follow.rs`, `stores.rs`). Whenever a store changes, the leader (`lease.rs`) translates all of
 //! them with [`crate::smi::translate()`] and writes what differs (`reconcile.rs`, `write.rs`), then reports refusals and
-//! conflicts (`report.rs`). Knows no bus and no task.
+//! conflicts (`report.rs`).
 
 mod error;
 mod follow;
@@ -36,7 +36,7 @@ pub const FIELD_MANAGER: &str = "sailhand-smi-controller";
 /// Name of the Lease by which one of several controllers leads.
 pub const LEASE: &str = "sailhand-smi-controller";
 
-/// What the controller needs to know.
+/// Settings of the controller.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The cluster; in-cluster credentials without a kubeconfig.

@@ -21,7 +21,7 @@ use crate::health::Causes;
 use crate::retry;
 use crate::smi::{Existing, IstioKind, IstioObject, Reason, Report, Settings, Translation};
 
-/// Writes under way at once.
+/// Writes at the same time.
 const PARALLEL: usize = 8;
 /// Changes that come so close together are one pass.
 const QUIET: Duration = Duration::from_millis(20);
@@ -40,7 +40,7 @@ pub struct Reconciler {
     reporter: Reporter,
 }
 
-/// What one pass did.
+/// The outcome of a pass.
 #[derive(Debug, Default)]
 struct Pass {
     applied: usize,

@@ -1,4 +1,4 @@
-//! Tells people about refusals and conflicts: as a condition of the SMI object, and as a Kubernetes Event.
+//! Reports refusals and conflicts as a condition of the SMI object, and as a Kubernetes Event.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -23,7 +23,7 @@ const MAX_NOTE: usize = 1000;
 /// Longest message of a condition, in bytes.
 const MAX_MESSAGE: usize = 4000;
 
-/// Our condition of an SMI object. `last_transition_time` is kept while the status stays the same.
+/// Our condition of an SMI object. `last_transition_time` changes only with the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     is_true: bool,
@@ -83,7 +83,7 @@ pub struct Reporter {
     identity: String,
     /// Kinds whose CRD has no status: those of another origin than ours.
     without_status: Mutex<HashSet<Kind>>,
-    /// What was told by Events, so that it is told once.
+    /// What was reported by Events, so that it is reported once.
     told: Mutex<HashMap<Identity, HashSet<String>>>,
 }
 
@@ -150,8 +150,8 @@ impl Reporter {
         }
     }
 
-    /// Told once for each generation of the object and each note. The Event's name is made from these, so that another
-    /// controller does not tell it again.
+    /// Reported once for each generation of the object and each note. The Event's name is made from these, so that another
+    /// controller does not report it again.
     async fn event(
         &self,
         source: &Identity,

@@ -25,7 +25,7 @@ pub struct Watched<S> {
     pub condition: Option<Condition>,
 }
 
-/// A change of the condition alone is no reason to translate again.
+/// A change of the condition alone does not require another translation.
 impl<S: PartialEq> PartialEq for Watched<S> {
     fn eq(&self, other: &Self) -> bool {
         self.object == other.object
@@ -198,7 +198,7 @@ impl Start<'_> {
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "the form that every watch wants")]
+#[allow(clippy::unnecessary_wraps, reason = "the signature of all watches")]
 fn read_smi<S: serde::de::DeserializeOwned>(value: &Value) -> Option<Watched<S>> {
     let mut object = Object::read(value);
     let length = value["spec"].to_string().len();

@@ -45,7 +45,7 @@ impl Writer {
         self.stored_as.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| is_wanted(key));
     }
 
-    /// Server-side apply. Fields that others added to an object of ours are removed: a rule that somebody adds to a policy
+    /// Server-side apply. Fields that others added to an object of ours are removed: a rule that another client adds to a policy
     /// would allow more than the `TrafficTarget`.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Writer {
     pub async fn apply(&self, wanted: &IstioObject, is_ours: bool, stores: &Stores) -> Result<(), ApiError> {
         let api = api(&self.client, &wanted.namespace, &of_istio(wanted.kind));
         let body = wanted.body();
-        // Without force, an object that somebody made at this moment is a conflict.
+        // Without force, an object that another client created at the same time is a conflict.
         let params = PatchParams { force: is_ours, ..PatchParams::apply(FIELD_MANAGER) };
         let mut live = send(api.patch(&wanted.name, &params, &Patch::Apply(&body))).await?;
         let digest = wanted.digest();

@@ -18,6 +18,7 @@ use crate::attachment::Attachment;
 use crate::cluster::configuration::{self, Configuration};
 use crate::cluster::manifest;
 use crate::event::dataref::MAX_BYTES;
+use crate::prose::plural;
 pub use crate::task_event::{CodeReport, FindingReport};
 
 /// Limit for the findings in one report, bytes: half of the default maximum payload of NATS.
@@ -149,7 +150,12 @@ pub(super) async fn refuse_errors(cx: &TaskContext, manifest: String, namespace:
     let rules = rules::without(rules::ALL, &live.unread.iter().map(|unread| unread.kind).collect());
     if !unread.is_empty() {
         let left_out = rules::ALL.len() - rules.len();
-        cx.step("analyze", 0, 1, format!("{left_out} rules skipped, could not be read: {}", unread.join("; ")));
+        cx.step(
+            "analyze",
+            0,
+            1,
+            format!("{} skipped, could not be read: {}", plural(left_out, "rule"), unread.join("; ")),
+        );
     }
     let now = cx.clock.now().unix_timestamp();
     let findings = cancellable(move |cancelled| {
@@ -171,7 +177,7 @@ fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// Runs blocking work that looks at its flag. The flag becomes `true` when the caller is dropped, as at a deadline or a
+/// Runs blocking work that checks its flag. The flag becomes `true` when the caller is dropped, as at a deadline or a
 /// cancellation, so that the work ends with its caller.
 async fn cancellable<T: Send + 'static>(
     work: impl FnOnce(&AtomicBool) -> Result<T, Error> + Send + 'static,

@@ -1,4 +1,4 @@
-//! `cancel`: asks for another command of the same target to end. Who may send it is a matter of its subject, so it
+//! `cancel`: requests the cancellation of another command of the same target. Who may send it is a matter of its subject, so it
 //! reaches no command of another target.
 
 use schemars::JsonSchema;
@@ -34,7 +34,7 @@ pub struct Params {
 pub struct Report {
     /// The command's key.
     pub command: String,
-    /// What came of it.
+    /// Outcome of the request.
     pub cancelled: Cancelled,
 }
 

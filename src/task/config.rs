@@ -99,6 +99,10 @@ impl Task for Apply {
         }
     }
 
+    fn check(&self, params: &ApplyParams) -> Result<(), Error> {
+        refuse_empty(&manifest::read(&params.manifest)?)
+    }
+
     async fn run(
         &self,
         cx: &TaskContext,
@@ -109,11 +113,7 @@ impl Task for Apply {
             super::analyze::refuse_errors(cx, params.manifest.clone(), namespace.to_owned()).await?;
         }
         let objects = read(params.manifest).await?;
-        if objects.is_empty() {
-            // Pruning would take it for "nothing is wanted any more"; that is what `config.delete` is for.
-            let reason = "it has no objects".to_owned();
-            return Err(Error::Parameter { field: "manifest", reason }.into());
-        }
+        refuse_empty(&objects)?;
         let options = ApplyOptions {
             family: Family::Config,
             namespace: params.namespace.map(Into::into),
@@ -164,7 +164,7 @@ pub struct DeleteParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub confirm: Option<String>,
-    /// Wait until the objects are gone, at most so long, such as `60s`. When absent, the worker waits between the phases
+    /// Longest time to wait until the objects are deleted, such as `60s`. When absent, the worker waits between the phases
     /// of the deletion, at most a minute for each, and not for the last one.
     #[serde(default, with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = DURATION))]
@@ -209,6 +209,11 @@ impl Task for Delete {
             confirm: None,
             wait: Some(Duration::from_mins(1)),
         }
+    }
+
+    fn check(&self, params: &DeleteParams) -> Result<(), Error> {
+        params.manifest.as_deref().map(manifest::read).transpose()?;
+        Ok(())
     }
 
     async fn run(
@@ -260,6 +265,14 @@ async fn unknown_installation(cluster: &Cluster, name: &str) -> Option<String> {
 
 /// Installations that a warning lists at most.
 const NAMED: usize = 10;
+
+/// An empty manifest is refused: pruning would delete the whole installation, for which there is `config.delete`.
+fn refuse_empty(objects: &[DynamicObject]) -> Result<(), Error> {
+    if objects.is_empty() {
+        return Err(Error::Parameter { field: "manifest", reason: "it has no objects".to_owned() });
+    }
+    Ok(())
+}
 
 /// Apart from the threads that carry commands: a manifest near the reader's limits takes long enough to keep their
 /// heartbeats and leases waiting.

@@ -42,7 +42,7 @@ pub enum Plane {
 
 /// How requests are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Driver {
     /// By exec of the echo client in the sender's pod.
     #[default]
@@ -82,7 +82,7 @@ pub struct RunParams {
     #[serde(default)]
     pub keep_namespace: bool,
     /// Image with the `server` and `client` of Istio's echo test application, such as one of a mirror. With
-    /// `driver: port_forward` an image with the contract of learn-layer5, by default `layer5/learn-layer5:latest`.
+    /// `driver: port-forward` an image with the contract of learn-layer5, by default `layer5/learn-layer5:latest`.
     #[serde(default = "default_image")]
     #[schemars(length(min = 1, max = 512))]
     pub image: String,
@@ -127,7 +127,7 @@ impl RunParams {
     fn suite(&self) -> Result<Suite, Error> {
         let kind = SuiteKind::named(&self.suite)?;
         if self.driver == Driver::PortForward && kind != SuiteKind::Smi {
-            let reason = format!("port_forward runs suite smi only, not {}", kind.name());
+            let reason = format!("port-forward runs suite smi only, not {}", kind.name());
             return Err(Error::Parameter { field: "driver", reason });
         }
         let mut suite = kind.suite();

@@ -1,5 +1,4 @@
-//! Istio's APIs as a cluster serves them, its objects as we write them, and the hosts that they name. Knows no task in
-//! particular.
+//! Istio's APIs: the served version, the objects that tasks write, and the hosts that they name. Shared by all tasks.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};

@@ -54,7 +54,7 @@ pub use health_gate::Health;
 pub use refusal::Refusal;
 pub use registry::{DynTask, FailedReport, Registry};
 
-/// What is common of humantime's notation, for the schemas.
+/// Pattern of durations in the schemas, a part of the notation of humantime.
 const DURATION: &str = "^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$";
 
 /// How long and how often a command may be tried when it does not say so itself.
@@ -75,7 +75,7 @@ impl Default for Limits {
 /// How commands use a worker's slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotClass {
-    /// Takes moments and must not wait behind other commands: does not count for the target's share, and is carried out
+    /// Short and urgent: does not count for the limit of the target, and is executed
     /// while all slots are taken.
     Urgent,
     /// Counts for the target's share.
@@ -84,7 +84,7 @@ pub enum SlotClass {
     Watch,
 }
 
-/// What a task did, with its typed report. A second run of the same command is `Unchanged`.
+/// The outcome of a task, with its typed report. A second run of the same command is `Unchanged`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome<R> {
     /// Something was written.
@@ -122,7 +122,7 @@ impl<R> Outcome<R> {
 pub struct Failure<R> {
     /// The cause.
     pub error: Error,
-    /// What was done and what was not, where anything was begun.
+    /// Report of what was done and what was not, if the task started to change objects.
     pub report: Option<Outcome<R>>,
 }
 
@@ -132,7 +132,7 @@ impl<R, E: Into<Error>> From<E> for Failure<R> {
     }
 }
 
-/// What a task fails with.
+/// Why a task failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The guard stopped the task.
@@ -150,8 +150,8 @@ pub enum Error {
     /// Something about a conformance run.
     #[error(transparent)]
     Conformance(Box<suites::Error>),
-    /// The bus could not be asked about another command.
-    #[error("cannot ask about another command: {reason}")]
+    /// A request about another command failed.
+    #[error("cannot cancel another command: {reason}")]
     Commands {
         /// Why.
         reason: String,
@@ -170,7 +170,7 @@ pub enum Error {
     Parameter {
         /// The parameter's path.
         field: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
@@ -255,7 +255,7 @@ impl Classify for Error {
 /// Bytes that a report of objects may take: half of what a NATS server takes in one message by default.
 const MAX_REPORT: usize = 512 * 1024;
 
-/// What was done to objects, as the end of a task. A dry run writes nothing, whatever it would change.
+/// The end of a task from the report of its objects. A dry run is `Unchanged`, because it does not write.
 fn objects_ended<R>(
     done: Result<ObjectsReport, ObjectsFailure>,
     report: impl Fn(ObjectsReport) -> R,
@@ -274,17 +274,17 @@ fn objects_ended<R>(
     }
 }
 
-/// What a task may ask about other commands of its target.
+/// Requests of a task about other commands of its target.
 #[async_trait]
 pub trait Commands: Send + Sync {
-    /// Asks for a command to end, in the name of `by`.
+    /// Requests the cancellation of a command, in the name of `by`.
     ///
     /// # Errors
-    /// When it cannot be asked now.
+    /// When the bus does not confirm it.
     async fn cancel(&self, key: &CommandKey, by: &str) -> Result<Cancelled, Error>;
 }
 
-/// For tasks that no bus carries: there are no other commands.
+/// For tasks that run without a bus: there are no other commands.
 #[async_trait]
 impl Commands for () {
     async fn cancel(&self, _: &CommandKey, _: &str) -> Result<Cancelled, Error> {
@@ -292,19 +292,19 @@ impl Commands for () {
     }
 }
 
-/// What came of asking for a command to end.
+/// Outcome of a request to cancel a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cancelled {
-    /// It is noted; the command ends at its next safe point, or before it begins.
+    /// The request is stored: the command ends at its next safe point, or before it starts.
     Requested,
     /// The command was cancelled before.
     Already,
-    /// It has ended, nothing is left to cancel.
+    /// The command has ended before.
     Ended,
 }
 
-/// What a task is given beside its parameters.
+/// The environment of a task.
 #[derive(Clone)]
 pub struct TaskContext {
     /// The command's key.
@@ -315,13 +315,13 @@ pub struct TaskContext {
     pub clusters: Arc<Clusters>,
     /// The other commands of the target.
     pub commands: Arc<dyn Commands>,
-    /// Keeps what does not fit into a report.
+    /// Stores parts of a report that are too large for a result.
     pub attachments: Arc<dyn Attachments>,
     /// Asked before each write.
     pub guard: Guard,
-    /// Takes steps for the watchers.
+    /// Reports steps to observers.
     pub progress: Arc<dyn Progress>,
-    /// Takes what must not get lost.
+    /// Publishes events that must not be lost.
     pub events: Arc<dyn TaskEvents>,
     /// Time.
     pub clock: Clock,
@@ -340,7 +340,7 @@ impl TaskContext {
         Ok(self.clusters.get(&self.target).await?)
     }
 
-    /// Tells the watchers a step.
+    /// Reports a step to observers.
     pub fn step(&self, phase: &str, done: usize, total: usize, message: impl Into<String>) {
         self.progress.report(Step {
             phase: phase.to_owned(),

@@ -22,7 +22,7 @@ pub struct Params {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// What the parameters said.
+    /// The parameter `echo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<String>,
 }

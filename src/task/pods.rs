@@ -1,10 +1,10 @@
-//! What pods say about themselves: ready, in the mesh, chosen by labels. Pure.
+//! Properties of pods: ready, in the mesh, selected by labels. Pure.
 
 use serde_json::Value;
 
 use crate::analysis::istio::pod;
 
-/// Whether it takes requests: ready, and not on its way out.
+/// Whether the pod receives requests: it is ready and not terminating.
 pub fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     pod["metadata"]["deletionTimestamp"].is_null()

@@ -1,7 +1,7 @@
-//! Why a task will not write what it could, although the command is well formed: the state of the cluster speaks
-//! against it. Knows no task in particular.
+//! Why a task refuses to write although the command is valid: the state of the cluster forbids it. Shared by all tasks.
 
 use crate::error::{Class, Classify, Code};
+use crate::prose::plural;
 
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +21,13 @@ pub enum Refusal {
         objects: Vec<String>,
     },
     /// The analysis of the new objects together with the objects in the cluster has errors.
-    #[error("the analysis finds {} errors: {}{}", .errors, .first.join("; "), not_judged(.unread))]
+    #[error("the analysis finds {}: {}{}", plural(*.errors, "error"), .first.join("; "), not_judged(.unread))]
     Findings {
         /// How many.
         errors: usize,
         /// The first few: code, object, message.
         first: Vec<String>,
-        /// What could not be read; nothing that depends on it is among the errors.
+        /// Kinds that could not be read. Findings that depend on them are not among the errors.
         unread: Vec<String>,
     },
     /// The health gate has stopped a canary.

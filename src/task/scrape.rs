@@ -18,6 +18,7 @@ use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Cluster, Family, ObjectRef, ObjectReport, ObjectsReport};
 use crate::observe::instance::InstanceKind;
 use crate::observe::scrape::{self, Monitor};
+use crate::prose::plural;
 
 const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const OPERATOR: &str = "monitoring.coreos.com/v1";
@@ -42,7 +43,7 @@ pub struct ApplyParams {
     /// a connection by URL, and for a Thanos in front of a Prometheus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusObject>,
-    /// What is scraped; everything when empty.
+    /// Parts that are scraped; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3))]
     pub monitors: Vec<Monitor>,
@@ -99,7 +100,7 @@ pub struct ScrapeReport {
     pub jobs: Option<String>,
     /// The monitors.
     pub objects: Vec<ObjectReport>,
-    /// What may keep the store from scraping Istio.
+    /// Reasons why the store may not scrape Istio.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Nothing was written.
@@ -183,7 +184,7 @@ async fn others(store: &Store, monitors: &[Monitor], force: bool, warnings: &mut
     if jobs.is_empty() {
         return Ok(());
     }
-    let jobs = jobs.iter().map(|(job, targets)| format!("job {job} ({targets} targets)")).collect();
+    let jobs = jobs.iter().map(|(job, targets)| format!("job {job} ({})", plural(*targets, "target"))).collect();
     let scraped = ConnectionError::Scraped { address: store.address.clone(), jobs };
     if !force {
         return Err(scraped.into());

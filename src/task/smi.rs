@@ -34,7 +34,7 @@ pub struct InstallParams {
     /// Root namespace of the mesh, which has the ConfigMap `istio` with the trust domain.
     #[serde(default = "mesh")]
     pub root_namespace: Namespace,
-    /// Number of controllers. One leads, the others take over when it is gone.
+    /// Number of controllers. One leads, the others take over when it ends.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 5))]
     pub replicas: u8,
@@ -67,7 +67,7 @@ pub struct RemoveParams {
     /// objects and translated Istio objects stay, and the latter stay enforced.
     #[serde(default)]
     pub remove_crds: bool,
-    /// How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+    /// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
     #[serde(with = "humantime_serde", default = "two_minutes")]
     #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub wait: Duration,
@@ -269,7 +269,7 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
-/// What the controller reads and writes in all namespaces, and nothing more.
+/// The permissions of the controller in all namespaces.
 fn cluster_rules() -> Value {
     let read = &["get", "list", "watch"];
     let write = &["get", "list", "watch", "create", "patch", "update", "delete"];

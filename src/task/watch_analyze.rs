@@ -15,6 +15,7 @@ use super::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskCont
 use crate::analysis::incremental::Difference;
 use crate::analysis::{Finding, Level};
 use crate::cluster::configuration::Live;
+use crate::prose::plural;
 use crate::task_event::{Found, Resolved, TaskEvent};
 
 /// Time for the first lists of the cluster. Kinds that are not listed by then are reported as unread; their findings
@@ -37,7 +38,7 @@ pub struct WatchParams {
     #[serde(default = "watches::ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
-    /// Tell findings of these namespaces only; of all when empty. What is read stays the same.
+    /// Publish findings of these namespaces only; of all when empty. The same objects are read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub namespaces: Vec<Namespace>,
@@ -51,7 +52,7 @@ pub struct WatchParams {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchReport {
-    /// How many objects were looked at in the end.
+    /// Number of objects at the end.
     pub objects: usize,
     /// How many findings there were as it began.
     pub first: usize,
@@ -65,7 +66,7 @@ pub struct WatchReport {
     pub warnings: usize,
     /// Findings of severity `info` in the end.
     pub infos: usize,
-    /// What could not be read in the end, with the reason.
+    /// Kinds that could not be read at the end, with the reason.
     #[serde(default)]
     pub unread: Vec<String>,
 }
@@ -184,8 +185,8 @@ fn parts(findings: &[Finding]) -> Vec<&[Finding]> {
 
 /// For who follows the command.
 fn said(report: &WatchReport, live: &Live) -> String {
-    let (objects, findings) = (live.objects(), live.findings().len());
-    format!("{objects} objects, {findings} findings; {} found, {} resolved since", report.found, report.resolved)
+    let (objects, findings) = (plural(live.objects(), "object"), plural(live.findings().len(), "finding"));
+    format!("{objects}, {findings}; {} found, {} resolved since", report.found, report.resolved)
 }
 
 /// With how things stand in the end.

@@ -65,11 +65,11 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// Results that another worker had published first.
     pub fenced_results: Counter,
-    /// Commands being carried out.
+    /// Commands that are being executed.
     pub in_flight: Gauge,
     /// Slots of this worker.
     pub slots: Gauge,
-    /// Deliveries handed back because the installation was held.
+    /// Deliveries that were requeued because another command held the lease.
     pub lease_waits: Counter,
     /// Leases lost while a task ran.
     pub leases_lost: Counter,
@@ -111,9 +111,13 @@ impl Default for Metrics {
         registry.register("retries", "Attempts that will be repeated", metrics.retries.clone());
         registry.register("duplicates", "Deliveries of ended commands", metrics.duplicates.clone());
         registry.register("fenced_results", "Results another worker published first", metrics.fenced_results.clone());
-        registry.register("commands_in_flight", "Commands being carried out", metrics.in_flight.clone());
-        registry.register("slots", "Commands this worker carries out at once", metrics.slots.clone());
-        registry.register("lease_waits", "Deliveries handed back, installation held", metrics.lease_waits.clone());
+        registry.register("commands_in_flight", "Commands being executed", metrics.in_flight.clone());
+        registry.register("slots", "Commands that this worker executes at the same time", metrics.slots.clone());
+        registry.register(
+            "lease_waits",
+            "Deliveries requeued because another command held the lease of the installation",
+            metrics.lease_waits.clone(),
+        );
         registry.register("leases_lost", "Leases lost while a task ran", metrics.leases_lost.clone());
         registry.register("dead_letters", "Dead letters written, by reason", metrics.dead_letters.clone());
         registry.register(

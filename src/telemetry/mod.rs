@@ -41,7 +41,7 @@ pub enum Error {
     Filter {
         /// As configured.
         filter: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
@@ -50,7 +50,7 @@ pub enum Error {
     Endpoint {
         /// As configured.
         endpoint: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: opentelemetry_otlp::ExporterBuildError,
     },

@@ -46,7 +46,7 @@ pub fn set_parent(span: &Span, traceparent: Option<&str>, tracestate: Option<&st
     }
 }
 
-/// Gives the current span's context to `set(name, value)`; nothing when nothing is traced.
+/// Passes the trace context of the current span to `set(name, value)`; calls nothing without a trace.
 pub fn inject(set: &mut dyn FnMut(&str, String)) {
     let context = Span::current().context();
     if context.span().span_context().is_valid() {

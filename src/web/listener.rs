@@ -27,7 +27,7 @@ pub(crate) struct Bounded {
 }
 
 impl Bounded {
-    /// At most `most` connections. One is closed a minute and `longest_wait` after its last response; events that go on
+    /// At most `most` connections. One is closed a minute and `longest_wait` after its last response; events that continue
     /// for longer have comments between them.
     pub(crate) fn new(listener: TcpListener, most: usize, longest_wait: Duration) -> Self {
         Self::sharing(listener, Arc::new(Semaphore::new(most)), longest_wait)

@@ -32,7 +32,7 @@ pub(crate) enum Error {
     Keys {
         /// File or URL.
         from: String,
-        /// What failed.
+        /// The operation that failed.
         reason: String,
     },
 }

@@ -1,52 +1,28 @@
-//! One attempt: counted on the bus before it begins, run under a guard, told to watchers.
+//! Records attempts on the bus: before an attempt starts, before its first write, and when it has ended.
 
-use std::any::Any;
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::FutureExt;
-use serde_json::Value;
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
-use super::dispatch::AttemptOutcome;
+use super::Engine;
+use super::dispatch::FinishedAttempt;
 use super::isolation::{PROBATION, StartPermit};
-use super::lease::HeldLease;
-use super::progress::{self, ProgressSteps};
-use super::task_events;
-use super::{Engine, Error};
-use crate::attachment::{Attachment, Attachments};
-use crate::bus::{self, AttemptRecord, Bus, Delivery, RecordKey, Swap};
+use super::record::{self, Begin, Failed, Start};
+use crate::bus::{self, AttemptRecord, Delivery, RecordKey, Swap};
 use crate::error::{Code, Problem};
-use crate::event::{self, Command, CommandId, CommandKey, EarlierAttempt, EventKind, Origin, Started, Target};
-use crate::failpoint::{Step as At, reach};
-use crate::guard::{Guard, Stop};
+use crate::event::{Command, Origin};
+use crate::guard::Guard;
 use crate::retry;
-use crate::task::{self, Cancelled, Commands, DynTask, FailedReport, Failure, Limits, Outcome, TaskContext};
-use crate::task_event::{PublishError, TaskEvent};
+use crate::task::{DynTask, Limits};
 
-/// How long a task that was told to stop may take to reach a safe point.
-pub(super) const SAFE_POINT: Duration = Duration::from_secs(10);
-
-/// Deaths of the process under one command that was alone before it is put aside: three with the death that made it a
-/// suspect.
-const CRASHES_ALONE: u32 = 2;
-/// Deaths of the process under one command before it is put aside, whatever ran beside it.
-const CRASHES: u32 = 10;
-
-/// Tries to take an attempt back: some minutes, as a request to a bus that is away takes 10 s.
+/// Tries to roll an attempt back: some minutes, because a request without a connection takes 10 s.
 const ROLL_BACK_TRIES: u32 = 20;
 
-/// A command that is being carried out.
+/// A command that is being executed.
 pub(super) struct CommandContext<'a> {
     pub command: &'a Command,
     pub task: &'a dyn DynTask,
@@ -56,7 +32,7 @@ pub(super) struct CommandContext<'a> {
 }
 
 impl CommandContext<'_> {
-    /// Name of the command's attempt record.
+    /// Key of the attempt record of the command.
     pub fn record_key(&self) -> RecordKey {
         RecordKey::command(&self.command.origin.command())
     }
@@ -64,20 +40,20 @@ impl CommandContext<'_> {
 
 /// Whether a record belongs to another command with the same target, source and id.
 pub(super) fn is_reused(record: &AttemptRecord, origin: &Origin) -> bool {
-    record.fingerprint.is_some() && record.fingerprint != origin.fingerprint()
+    record::is_reused(record, origin.fingerprint().as_ref())
 }
 
-/// Which attempt a delivery has begun and neither ended nor handed back: its record and its run.
+/// The attempt of a delivery that was started and has neither ended nor been requeued: its record and its run.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(Mutex<Option<(RecordKey, u32)>>);
 
 impl InFlight {
-    /// One that begins now.
+    /// Sets the attempt.
     pub fn begin(&self, key: &RecordKey, run: u32) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((key.clone(), run));
     }
 
-    /// The attempt is over, and the bus knows.
+    /// Removes the attempt: its end is recorded.
     pub fn end(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -89,22 +65,23 @@ pub(super) struct Attempt {
     pub record: AttemptRecord,
     revision: u64,
     events: AtomicU32,
-    start_permit: Option<StartPermit>,
+    /// Held during the first seconds of the attempt.
+    pub(super) start_permit: Option<StartPermit>,
 }
 
-/// Whether an attempt may begin.
+/// Whether an attempt has started.
 pub(super) enum AttemptStart {
-    /// It has.
+    /// Yes.
     Started(Attempt),
-    /// Somebody else began one in this moment.
+    /// No: another worker has started one at the same time.
     AlreadyRunning,
-    /// The last one has failed, and the next is not due yet.
+    /// No: an attempt failed, and the next one is due after this time.
     BackoffPending(Duration),
-    /// The command has ended since it was looked up.
+    /// No: the command has a result by now.
     AlreadyEnded,
-    /// The process died under the command too often.
+    /// No: too many processes crashed while they executed the command.
     Crashed(Attempt),
-    /// The record is that of another command with the same target, source and id.
+    /// No: target, source and id belong to another command.
     IdReused,
 }
 
@@ -114,13 +91,13 @@ impl Attempt {
         self.events.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether the attempt before this one panicked.
+    /// Whether the previous attempt panicked.
     pub fn panicked_before(&self) -> bool {
         let last = self.record.failed.last().filter(|last| last.attempt + 1 == self.record.attempts);
         last.is_some_and(|last| last.problem.code == Code::SH4001.as_str())
     }
 
-    /// When the command must be done: its own expiry, or the verb's limit counted from its first attempt.
+    /// Deadline of the command: its own expiry, or the time limit of the verb from the first attempt on, whichever is earlier.
     pub fn deadline(&self, limits: Limits, expiry: Option<OffsetDateTime>) -> OffsetDateTime {
         let since =
             OffsetDateTime::from_unix_timestamp(self.record.first_started_s).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -129,21 +106,15 @@ impl Attempt {
     }
 }
 
-/// What a task came to, or its panic.
-type TaskExit = Result<Result<Outcome<Value>, Failure<Box<FailedReport>>>, Box<dyn Any + Send>>;
-
-/// A failed task may have a report too.
-type TaskResult = Result<Outcome<Value>, (Error, Option<Outcome<Box<FailedReport>>>)>;
-
 impl Engine {
-    /// The attempt that was recorded last, for a command that gets no other.
+    /// The attempt that was recorded last.
     pub(super) async fn last_attempt(&self, cx: &CommandContext<'_>) -> Result<Attempt, bus::Error> {
         let (record, revision) = self.bus.attempts(&cx.record_key()).await?;
         Ok(Attempt { record, revision, ..Attempt::default() })
     }
 
-    /// Binds target, source and id to this command before it waits, as an attempt does that begins. False when they are
-    /// bound to another command.
+    /// Binds target, source and id to this command before it waits, as the start of an attempt does. False when they belong to
+    /// another command.
     pub(super) async fn bind_id(&self, cx: &CommandContext<'_>) -> Result<bool, bus::Error> {
         let (key, origin) = (cx.record_key(), &cx.command.origin);
         let mut known = (AttemptRecord::default(), 0);
@@ -164,11 +135,11 @@ impl Engine {
         }
     }
 
-    /// Writes the attempt before it begins, so that a process that dies has used it up. A first delivery is taken to
-    /// be a first attempt, which saves reading: the swap tells when it was not.
+    /// Records the attempt before it starts, so that it counts even if the process crashes. A first delivery is expected to be a
+    /// first attempt, which saves reading the record: otherwise the compare-and-swap fails.
     ///
-    /// An attempt that is found open was a crash if this very message was delivered before; otherwise a copy of the
-    /// message is being carried out beside it.
+    /// An attempt that is recorded as running has crashed if this message was delivered before. Otherwise a copy of the message
+    /// is being executed.
     pub(super) async fn begin_attempt(
         &self,
         cx: &CommandContext<'_>,
@@ -232,16 +203,16 @@ impl Engine {
         Ok(AttemptStart::AlreadyRunning)
     }
 
-    /// Notes that the attempt is over, and when the next is due. Without a failure it was handed back and does not count.
+    /// Records the end of the attempt, and when the next one is due. Without a failure the attempt does not count.
     pub(super) async fn close_attempt(
         &self,
         cx: &CommandContext<'_>,
-        outcome: &AttemptOutcome,
+        finished: &FinishedAttempt,
         failure: Option<(&Problem, Duration)>,
     ) -> Result<(), bus::Error> {
-        let (attempt, key) = (&outcome.attempt, &cx.record_key());
+        let (attempt, key) = (&finished.attempt, &cx.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
-        // None was begun, or another is under way by now.
+        // Ends when no attempt was started, or another one runs by now.
         while known.1 != 0 && known.0.runs == attempt.record.runs {
             let (found, revision) = known;
             let changed = found.changed || outcome.changed;
@@ -258,21 +229,21 @@ impl Engine {
             if let Swap::Won(_) = self.bus.record_attempts(key, &record, revision).await? {
                 break;
             }
-            // Whoever had it before has said that it lives.
+            // The previous worker has rolled its attempt back in the meantime.
             known = self.bus.attempts(key).await?;
         }
         cx.in_flight.end();
         Ok(())
     }
 
-    /// Takes back an attempt that was abandoned or could not be settled: the process has not died, so it must not count
-    /// as a crash. The bus may be away, which is often the reason; it is waited for.
+    /// Rolls back an attempt that was abandoned or could not be settled: the process has not crashed, so the attempt must not
+    /// count as a crash. Waits for the bus, whose outage is often the reason.
     pub(super) async fn roll_back_attempt(&self, in_flight: InFlight) {
         let Some((key, run)) = in_flight.0.into_inner().unwrap_or_else(PoisonError::into_inner) else { return };
         let roll_back = async || {
             loop {
                 let (record, revision) = self.bus.attempts(&key).await?;
-                let Some(record) = rolled_back(record, run, &self.settings.worker) else { return Ok(()) };
+                let Some(record) = record::take_back(record, run, &self.settings.worker) else { return Ok(()) };
                 if let Swap::Won(_) = self.bus.record_attempts(&key, &record, revision).await? {
                     return Ok(());
                 }
@@ -281,11 +252,11 @@ impl Engine {
         for failures in 1..=ROLL_BACK_TRIES {
             let Err(error) = roll_back().await else { return };
             let error: bus::Error = error;
-            tracing::debug!(command = %key, "an attempt cannot be taken back yet: {error}");
+            tracing::debug!(command = %key, "cannot roll the attempt back; retrying: {error}");
             let pause = retry::IN_PLACE.delay(failures, None);
             tokio::select! { () = self.clock.sleep(pause) => {}, () = self.hand_back.cancelled() => return }
         }
-        tracing::warn!(command = %key, "an attempt could not be taken back; it will count as a crash");
+        tracing::warn!(command = %key, "could not roll the attempt back; it counts as a crash");
     }
 
     /// Runs the task until it ends or has to stop. Beside how it ended: whether it had begun to write.
@@ -377,7 +348,7 @@ impl Engine {
                 Ok(false) => guard.lose_lease(),
                 Err(error) => {
                     let error: bus::Error = error;
-                    tracing::debug!(command = %key, "a first write cannot be recorded yet: {error}");
+                    tracing::debug!(command = %key, "cannot record the first write; retrying: {error}");
                     self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
                     continue;
                 }
@@ -387,9 +358,9 @@ impl Engine {
         std::future::pending().await
     }
 
-    /// Lets other attempts begin when this one has survived its first seconds. From then on a death of the process is
-    /// not counted against it.
-    async fn end_start_probation(
+    /// Lets other attempts start after the first seconds of this one. From then on, a crash of the process does not count
+    /// against it.
+    pub(super) async fn end_start_probation(
         &self,
         key: &RecordKey,
         attempt: &Attempt,
@@ -399,7 +370,7 @@ impl Engine {
         if start_permit.as_ref().is_some_and(StartPermit::is_alone) {
             for failures in 1.. {
                 let Err(error) = self.record_survival(key, attempt).await else { break };
-                tracing::debug!(command = %key, "that an attempt goes on cannot be recorded yet: {error}");
+                tracing::debug!(command = %key, "cannot record that the attempt has survived its first seconds; retrying: {error}");
                 self.clock.sleep(retry::IN_PLACE.delay(failures, None)).await;
             }
         }
@@ -420,8 +391,8 @@ impl Engine {
         }
     }
 
-    /// Waits for the right to begin an attempt: alone, if the process died under an earlier one. `None` when others
-    /// begin all the time.
+    /// Waits until an attempt may start: alone, if the process crashed during an earlier one. `None` when other attempts start
+    /// all the time.
     pub(super) async fn acquire_start_permit(
         &self,
         cx: &CommandContext<'_>,
@@ -435,7 +406,7 @@ impl Engine {
         Ok(Some(self.isolation.shared().await))
     }
 
-    /// False when another attempt has begun, which is told by nothing but the lease otherwise.
+    /// Records that the attempt writes. False when another attempt has started: then this one has lost its lease.
     async fn record_write_start(&self, key: &RecordKey, attempt: &Attempt) -> Result<bool, bus::Error> {
         let (mut record, mut revision) = (attempt.record.clone(), attempt.revision);
         while record.runs == attempt.record.runs && record.in_progress && !record.write_started {

@@ -1,4 +1,4 @@
-//! Keeps for a person what will not be done: the dead letter, the event that tells of it, the count.
+//! Publishes the dead letter of a message that is not executed, its event, and its metric.
 
 use super::Engine;
 use super::quota::{CUT, LetterContent};
@@ -9,8 +9,9 @@ use crate::failpoint::{Step, reach};
 use crate::telemetry::metrics::{Reason, Word};
 
 impl Engine {
-    /// Leaves a dead letter and says so. Done before the result, which is the last that is heard of a command; a repeat
-    /// is the same letter. A rejected message above the quota of its target has none.
+    /// Publishes the dead letter of a message, and its event. Called before the result is published, because the result is
+    /// the last message of a command. A repeated call stores the same letter. A rejected message above the quota of its
+    /// target gets no dead letter.
     pub(super) async fn publish_dead_letter(
         &self,
         delivery: &Delivery,
@@ -25,7 +26,11 @@ impl Engine {
             LetterContent::Truncated => Some(CUT),
             LetterContent::Omitted => {
                 self.metrics.dropped_dead_letters.inc();
-                tracing::warn!(code = problem.code, subject = delivery.subject, "without a dead letter: {problem}");
+                tracing::warn!(
+                    code = problem.code,
+                    subject = delivery.subject,
+                    "no dead letter, because the quota of the target is used up: {problem}"
+                );
                 return Ok(());
             }
         };
@@ -41,7 +46,7 @@ impl Engine {
             deliveries: delivery.delivered,
             worker: self.settings.worker.clone(),
         };
-        // Without the `s`, as before there was a waiting stream: a repeat must have the same id.
+        // Without the `s`, as in versions before the waiting stream, because a repeat must have the same id.
         let id = format!("{}.{}.dlq", letter.address().1, letter.place().trim_start_matches('s'));
         match event::dead_letter_event(origin, &id, time, &data) {
             Ok(event) => {
@@ -54,7 +59,7 @@ impl Engine {
         Ok(())
     }
 
-    /// How much of the message becomes a dead letter: a flood of rejected ones must not remove the others.
+    /// How much of the message is stored. A flood of rejected messages must not displace other dead letters.
     fn admit_letter(&self, delivery: &Delivery, reason: DeadReason) -> LetterContent {
         if reason != DeadReason::Rejected {
             return LetterContent::Full;

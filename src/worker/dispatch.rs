@@ -1,5 +1,5 @@
-//! One command from receipt to settlement, in one straight read: decode, look for a result, admit, lease, count the
-//! attempt, run under guard, decide, commit, settle.
+//! Executes one command, from the receipt of its message to the end of the attempt: decode, look for a result, admit,
+//! acquire the lease, record the attempt, run the task under the guard. Then `conclude.rs` settles the message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,142 +7,185 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::attempt::{self, Attempt, CommandContext, InFlight, is_reused};
-use super::decode_guard::{Decoded, FetchedParams, Params};
+use super::attempt::{Attempt, AttemptStart, CommandContext, InFlight, is_reused};
+use super::decode_guard::{Decoded, DecodedCommand, FetchedParams, Params};
 use super::heartbeat;
 use super::isolation::StartPermit;
 use super::lease::HeldLease;
-use super::requeue::{MAX_NAK_DELAY, RequeueVia};
-use super::settle::{AttemptEnd, Decision, SettleInput, decide};
+use super::run::TaskFailure;
 use super::{Engine, Error};
-use crate::bus::{DeadReason, Delivery, LeaseName, Settlement, Swap};
-use crate::error::{Class, Classify, Code, Problem};
-use crate::event::{self, AttemptedObject, Command, EventKind, Origin, ResultData, Retrying};
+use crate::bus::{self, Delivery, LeaseName};
+use crate::error::{Class, Classify, Code};
+use crate::event::{self, AttemptedObject, Command};
 use crate::failpoint::{Step, reach};
 use crate::task::Outcome;
-use crate::task_event::PublishError;
-use crate::telemetry::metrics::{ErrorCode, Verb as VerbLabel, Word};
 
-/// What is known at the end of an attempt.
-#[derive(Default)]
-pub(super) struct AttemptOutcome {
-    pub report: Option<serde_json::Value>,
-    /// What a failed attempt wrote, deleted or failed to write.
-    pub objects: Vec<AttemptedObject>,
-    pub changed: bool,
-    pub error: Option<Error>,
-    pub attempt: Attempt,
-    pub fence: u64,
-    pub left: Duration,
-    /// Until the next attempt is due.
-    pub wait: Option<Duration>,
+/// How an attempt ended.
+pub(super) enum AttemptOutcome {
+    /// The task succeeded.
+    Succeeded {
+        /// Whether it wrote to the cluster.
+        changed: bool,
+        /// Its report.
+        report: serde_json::Value,
+    },
+    /// The task failed, panicked or was stopped.
+    Failed {
+        /// Why.
+        error: Error,
+        /// Whether it wrote to the cluster. True when that is not known.
+        changed: bool,
+        /// Its report, if it has one.
+        report: Option<serde_json::Value>,
+        /// Objects that it wrote, deleted or failed to write.
+        objects: Vec<AttemptedObject>,
+    },
+    /// The task did not run.
+    NotRun(Error),
 }
 
 impl AttemptOutcome {
-    fn failed(error: impl Into<Error>) -> Self {
-        Self { error: Some(error.into()), left: Duration::MAX, ..Self::default() }
+    /// Why the attempt failed; `None` after a success.
+    pub const fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Succeeded { .. } => None,
+            Self::Failed { error, .. } | Self::NotRun(error) => Some(error),
+        }
+    }
+
+    /// Whether the task wrote to the cluster.
+    pub const fn changed(&self) -> bool {
+        match self {
+            Self::Succeeded { changed, .. } | Self::Failed { changed, .. } => *changed,
+            Self::NotRun(_) => false,
+        }
+    }
+
+    /// Objects of a failed attempt.
+    pub fn objects(&self) -> &[AttemptedObject] {
+        match self {
+            Self::Failed { objects, .. } => objects,
+            Self::Succeeded { .. } | Self::NotRun(_) => &[],
+        }
     }
 }
 
-/// What came of trying to carry out a command.
+/// The end of an attempt, with what its settlement needs.
+pub(super) struct FinishedAttempt {
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// The attempt. The one recorded last when none has started; an empty record when it was not read.
+    pub attempt: Attempt,
+    /// Fence of the lease; 0 for an attempt without a lease.
+    pub fence: u64,
+    /// Until the deadline of the command; [`Duration::MAX`] when the task did not run.
+    pub time_left: Duration,
+}
+
+impl FinishedAttempt {
+    /// An attempt whose task did not run.
+    fn not_run(error: impl Into<Error>, attempt: Attempt) -> Executed {
+        let outcome = AttemptOutcome::NotRun(error.into());
+        Executed::Finished(Box::new(Self { outcome, attempt, fence: 0, time_left: Duration::MAX }))
+    }
+
+    /// A delivery for which no attempt has started.
+    fn not_started(error: impl Into<Error>) -> Executed {
+        Self::not_run(error, Attempt::default())
+    }
+}
+
+/// What remains to be done with a command after [`Engine::execute`].
 enum Executed {
-    /// It is to be concluded.
-    Finished(Box<AttemptOutcome>),
-    /// It had ended before.
+    /// Settle it by the end of the attempt.
+    Finished(Box<FinishedAttempt>),
+    /// It has a result: acknowledge the message.
     AlreadyEnded,
-    /// Its stored parameters do not exist or are not valid.
+    /// Reject it: its stored parameters do not exist or are not valid.
     Rejected(Error),
-    /// Its target, source and id belong to another command.
+    /// Reject it: its target, source and id belong to another command.
     IdReused,
-    /// It needs nothing more.
+    /// Nothing: its message is settled.
     Settled,
 }
 
-impl From<AttemptOutcome> for Executed {
-    fn from(ending: AttemptOutcome) -> Self {
-        Self::Finished(Box::new(ending))
-    }
+/// Whether a command ends without an attempt.
+enum EarlyEnd {
+    /// No.
+    No,
+    /// Yes: it has expired or was cancelled, and no attempt runs.
+    Now(Error, Attempt),
+    /// Yes, but an attempt runs, or its process has crashed. A running attempt ends the command, with its report. It
+    /// holds the lease, so this delivery ends the command after it has acquired the lease.
+    WithLease(Error),
+    /// Its target, source and id belong to another command.
+    IdReused,
 }
 
 impl Engine {
-    /// Carries one delivery. Never fails: what cannot be settled is left to the bus, which delivers it again.
+    /// Processes a delivery. Does not fail: the bus delivers again what cannot be settled.
     pub(super) async fn handle(self: Arc<Self>, delivery: Delivery) {
         let received = Instant::now();
         self.metrics.in_flight.inc();
         let in_flight = InFlight::default();
-        // On the heap, as each spawn moves what it is given more than once.
+        // On the heap, because each spawn moves its future more than once.
         let processed = Box::pin(self.process(&delivery, &in_flight, received));
         let processed = heartbeat::beside(&delivery, self.settings.ack_wait, processed).await;
         if let Err(error) = processed {
-            self.bus_failed("left to be delivered again", &error);
+            self.bus_failed("the message is not settled; the bus delivers it again", &error);
         }
-        // Without a heartbeat, so that the bus gives the command away in the meantime.
+        // Without a heartbeat, so that the bus can deliver the message to another worker in the meantime.
         self.roll_back_attempt(in_flight).await;
         self.metrics.in_flight.dec();
     }
 
-    async fn process(
-        &self,
-        delivery: &Delivery,
-        in_flight: &InFlight,
-        received: Instant,
-    ) -> Result<(), crate::bus::Error> {
-        let decoded = match self.decode_delivery(delivery, in_flight, received).await? {
+    /// Decodes the message, then executes and settles its command in a span of its trace.
+    async fn process(&self, delivery: &Delivery, in_flight: &InFlight, received: Instant) -> Result<(), bus::Error> {
+        let mut decoded = match self.decode_delivery(delivery, in_flight, received).await? {
             Decoded::Command(decoded) => *decoded,
-            Decoded::Rejected((error, origin)) => {
-                return self.reject(delivery, origin.as_deref(), error, received).await;
+            Decoded::Rejected(rejected) => {
+                return self.reject(delivery, rejected.sender.as_deref(), rejected.error, received).await;
             }
             Decoded::Settled => return Ok(()),
         };
-        let (mut command, task) = (decoded.command, decoded.task);
         reach(Step::Decoded);
-        if let Some(found) = self.bus.find_result(&command.origin.command()).await? {
-            return if found.fingerprint == command.origin.fingerprint() {
+        let origin = &decoded.command.origin;
+        if let Some(found) = self.bus.find_result(&origin.command()).await? {
+            return if found.fingerprint == origin.fingerprint() {
                 self.settle_duplicate(delivery).await
             } else {
-                self.reject_reused_id(delivery, &command.origin, received).await
+                self.reject_reused_id(delivery, origin, received).await
             };
         }
         reach(Step::LookedUp);
-        let span = tracing::info_span!(
-            "process",
-            otel.name = format!("process istio.{}", task.verb()),
-            command = %command.origin.key,
-            verb = task.verb(),
-            target = command.origin.target.as_str(),
-            trace = tracing::field::Empty,
-        );
-        crate::telemetry::set_parent(
-            &span,
-            command.origin.traceparent.as_deref(),
-            command.origin.tracestate.as_deref(),
-        );
+        let span = span(&decoded);
         async {
-            if let Some(traceparent) = crate::telemetry::current() {
-                command.origin.traceparent = Some(traceparent);
-            }
-            if let Some(trace) = command.origin.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)) {
-                tracing::Span::current().record("trace", trace);
-            }
+            continue_trace(&mut decoded.command);
+            let DecodedCommand { command, task, params } = decoded;
             let cx = CommandContext { command: &command, task, delivery, received, in_flight };
-            // Held until the command is settled, so that a duplicate that comes next finds its result. What fails
-            // in between leaves it to run out.
-            let mut held = None;
-            match self.execute(&cx, decoded.params, &mut held).await? {
-                Executed::Finished(ending) => self.conclude(&cx, *ending, held).await,
-                Executed::AlreadyEnded => self.release_and(held, self.settle_duplicate(delivery)).await,
-                Executed::Rejected(error) => self.reject(delivery, Some(&command.origin), error, received).await,
-                Executed::IdReused => {
-                    self.release_and(held, self.reject_reused_id(delivery, &command.origin, received)).await
-                }
-                Executed::Settled => Ok(()),
-            }
+            self.execute_and_settle(&cx, params).await
         }
         .instrument(span.clone())
         .await
     }
 
-    /// Admits the command, fetches its parameters, takes its lease, counts the attempt and runs it.
+    async fn execute_and_settle(&self, cx: &CommandContext<'_>, params: Option<Params>) -> Result<(), bus::Error> {
+        let &CommandContext { command, delivery, received, .. } = cx;
+        // Held until the message is settled, so that a copy of the message that is delivered next finds the result. After
+        // an error the lease expires.
+        let mut lease = None;
+        match self.execute(cx, params, &mut lease).await? {
+            Executed::Finished(finished) => self.settle(cx, *finished, lease).await,
+            Executed::AlreadyEnded => self.release_and(lease, self.settle_duplicate(delivery)).await,
+            Executed::Rejected(error) => self.reject(delivery, Some(&command.origin), error, received).await,
+            Executed::IdReused => {
+                self.release_and(lease, self.reject_reused_id(delivery, &command.origin, received)).await
+            }
+            Executed::Settled => Ok(()),
+        }
+    }
+
+    /// Admits the command, fetches its parameters, acquires its lease, records the attempt and runs the task.
     async fn execute(
         &self,
         cx: &CommandContext<'_>,
@@ -171,20 +214,21 @@ impl Engine {
             }
         };
         let target = origin.target.as_str();
-        if given_up.is_none() && self.bus.control().is_paused(target) {
+        let saturated = || Error::TargetSaturated { target: target.to_owned() };
+        if end_with_lease.is_none() && self.bus.control().is_paused(target) {
             return self.wait(cx, Error::Paused { target: target.to_owned() }).await;
         }
-        let Some(_permit) = self.target_limiter.acquire(target, cx.task.slot_class()).await else {
-            return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
+        let Some(_slot) = self.target_limiter.acquire(target, cx.task.slot_class()).await else {
+            return self.wait(cx, saturated()).await;
         };
         // The size of an object is not known before it is read.
         let most = if params.is_none() { event::dataref::MAX_BYTES } else { cx.delivery.payload.len() };
         let Some(mut memory) = self.params_memory.reserve(most) else {
-            return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
+            return self.wait(cx, Error::ParamsMemoryExhausted).await;
         };
-        let params = match (params, dataref) {
-            (Some(params), _) => params,
-            (None, dataref) => match self.fetch_params(cx, dataref.as_deref().unwrap_or_default()).await? {
+        let params = match params {
+            Some(params) => params,
+            None => match self.fetch_params(cx, dataref.as_deref().unwrap_or_default()).await? {
                 FetchedParams::Valid(params, bytes) => {
                     memory.shrink(bytes);
                     params
@@ -193,32 +237,51 @@ impl Engine {
                 FetchedParams::Settled => return Ok(Executed::Settled),
             },
         };
-        // Before the lease, which nobody renews yet.
+        // Before the lease, because no task renews it yet.
         let Some(start_permit) = self.acquire_start_permit(cx).await? else {
-            return self.wait(cx, Error::TargetSaturated { target: target.to_owned() }).await;
+            return self.wait(cx, saturated()).await;
         };
         if let Some(installation) = params.installation.clone() {
             let name = LeaseName { target: origin.target.clone(), installation: installation.clone() };
-            *held = HeldLease::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
-            if held.is_none() {
+            *lease = HeldLease::acquire(&self.bus, &name, &self.settings.worker, self.settings.lease_ttl).await?;
+            if lease.is_none() {
                 self.metrics.lease_waits.inc();
                 return self.wait(cx, Error::Busy { installation }).await;
             }
             reach(Step::Leased);
         }
-        if let Some(error) = given_up {
-            // Whoever was at work has died. What came of that is not undone: the result tells of the attempts.
+        if let Some(error) = end_with_lease {
+            // The process of the attempt has crashed. Its changes are not undone: the result lists the attempts.
             let attempt = self.last_attempt(cx).await?;
-            return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(error) }.into());
+            return Ok(FinishedAttempt::not_run(error, attempt));
         }
-        self.attempt(cx, params.value, start_permit, held.as_mut()).await
+        self.attempt(cx, params.value, start_permit, lease.as_mut()).await
     }
 
-    /// The command cannot begin yet. Its target, source and id are bound to it from now on.
-    async fn wait(&self, cx: &CommandContext<'_>, error: Error) -> Result<Executed, crate::bus::Error> {
-        Ok(if self.bind_id(cx).await? { AttemptOutcome::failed(error).into() } else { Executed::IdReused })
+    /// Whether the command ends before an attempt, because it has expired or was cancelled.
+    async fn early_end(&self, cx: &CommandContext<'_>) -> Result<EarlyEnd, bus::Error> {
+        let Command { origin, expiry, .. } = cx.command;
+        let error = match expiry.filter(|expiry| *expiry <= self.clock.now()) {
+            Some(expiry) => Error::Expired { deadline: event::rfc3339(expiry) },
+            None if self.bus.control().is_cancelled(&origin.command()) => Error::Cancelled,
+            None => return Ok(EarlyEnd::No),
+        };
+        let attempt = self.last_attempt(cx).await?;
+        Ok(if is_reused(&attempt.record, origin) {
+            EarlyEnd::IdReused
+        } else if attempt.record.in_progress {
+            EarlyEnd::WithLease(error)
+        } else {
+            EarlyEnd::Now(error, attempt)
+        })
     }
 
+    /// The command cannot start yet. From now on, its target, source and id belong to it.
+    async fn wait(&self, cx: &CommandContext<'_>, error: Error) -> Result<Executed, bus::Error> {
+        Ok(if self.bind_id(cx).await? { FinishedAttempt::not_started(error) } else { Executed::IdReused })
+    }
+
+    /// Records the attempt and runs the task.
     async fn attempt(
         &self,
         cx: &CommandContext<'_>,
@@ -245,7 +308,7 @@ impl Engine {
             }
         };
         reach(Step::Recorded);
-        let deadline = begun.deadline(limits, cx.command.expiry);
+        let deadline = attempt.deadline(limits, cx.command.expiry);
         if deadline <= self.clock.now() {
             let error = Error::Expired { deadline: event::rfc3339(deadline) };
             return Ok(AttemptOutcome { attempt: attempts, ..AttemptOutcome::failed(error) }.into());
@@ -253,18 +316,13 @@ impl Engine {
         let fence = held.as_ref().map_or(0, |held| held.fence);
         let (ended, wrote) = self.run_task(cx, params, &mut attempts, deadline, held.as_deref_mut()).await;
         reach(Step::TaskEnded);
-        let left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
-        let (changed, report, objects, error) = match ended {
+        let time_left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
+        let outcome = match result {
             Ok(outcome) => {
                 let (changed, report) = outcome.into_parts();
-                (changed, Some(report), Vec::new(), None)
+                AttemptOutcome::Succeeded { changed, report }
             }
-            Err((error, outcome)) => {
-                let error = self.check_lost_lease(error, held).await?;
-                let (changed, report) = outcome.map(Outcome::into_parts).unzip();
-                let (report, objects) = report.map(|report| (report.json, report.objects)).unzip();
-                (changed.unwrap_or_default(), report, objects.unwrap_or_default(), Some(error))
-            }
+            Err(failure) => self.failed_attempt(failure, wrote, lease).await?,
         };
         // One that panicked, was dropped or had no answer cannot say what came of its last write.
         let in_doubt = wrote && error.as_ref().is_some_and(Error::may_have_written);
@@ -272,14 +330,29 @@ impl Engine {
         Ok(AttemptOutcome { report, objects, changed, error, attempt: attempts, fence, left, wait: None }.into())
     }
 
-    /// A failure as it is settled. The cluster says that the lease is lost, but the bus knows: while the lease is still
-    /// held there is no other holder who would end the command.
-    async fn check_lost_lease(&self, error: Error, held: Option<&mut HeldLease>) -> Result<Error, crate::bus::Error> {
+    /// The outcome of a task that failed. `wrote` says whether it had started to write.
+    async fn failed_attempt(
+        &self,
+        failure: TaskFailure,
+        wrote: bool,
+        lease: Option<&mut HeldLease>,
+    ) -> Result<AttemptOutcome, bus::Error> {
+        let error = self.check_lost_lease(failure.error, lease).await?;
+        let (changed, report) = failure.done.map(Outcome::into_parts).unzip();
+        let (report, objects) = report.map(|report| (report.json, report.objects)).unzip();
+        // A task that panicked, was dropped or got no answer does not know whether its last write arrived.
+        let changed = changed.unwrap_or_default() || wrote && error.may_have_written();
+        Ok(AttemptOutcome::Failed { error, changed, report, objects: objects.unwrap_or_default() })
+    }
+
+    /// The error of a task. When the cluster reports that the lease is lost, the bus decides: while the lease is still held
+    /// there, no other worker would end the command.
+    async fn check_lost_lease(&self, error: Error, lease: Option<&mut HeldLease>) -> Result<Error, bus::Error> {
         if error.class() != Class::LostLease || error.code() != Code::SH3015 {
             return Ok(error);
         }
-        let Some(held) = held else { return Ok(error) };
-        if !held.is_held(&self.settings.worker).await? {
+        let Some(lease) = lease else { return Ok(error) };
+        if !lease.is_held(&self.settings.worker).await? {
             return Ok(error);
         }
         Ok(Error::ForeignFence { fence: held.fence, cause: Box::new(error) })
@@ -543,6 +616,28 @@ impl Engine {
     }
 }
 
-fn unsendable(origin: &Origin, error: &event::Error) -> crate::bus::Error {
-    crate::bus::Error::Malformed { what: format!("result of {}", origin.key), reason: error.to_string() }
+/// The span of a command, in the trace of its producer.
+fn span(decoded: &DecodedCommand<'_>) -> tracing::Span {
+    let (origin, verb) = (&decoded.command.origin, decoded.task.verb());
+    let span = tracing::info_span!(
+        "process",
+        otel.name = format!("process istio.{verb}"),
+        command = %origin.key,
+        verb,
+        target = origin.target.as_str(),
+        trace = tracing::field::Empty,
+    );
+    crate::telemetry::set_parent(&span, origin.traceparent.as_deref(), origin.tracestate.as_deref());
+    span
+}
+
+/// Sets the trace context that the events of the command carry, and the trace id of the current span.
+fn continue_trace(command: &mut Command) {
+    let origin = &mut command.origin;
+    if let Some(traceparent) = crate::telemetry::current() {
+        origin.traceparent = Some(traceparent);
+    }
+    if let Some(trace) = origin.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)) {
+        tracing::Span::current().record("trace", trace);
+    }
 }

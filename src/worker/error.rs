@@ -1,29 +1,29 @@
-//! What the engine itself has to say about a command.
+//! Errors of the engine: why a command did not run, or not to its end.
 
 use crate::bus;
 use crate::error::{Class, Classify, Code, Problem};
 use crate::event;
 use crate::task;
 
-/// Why a command was not done, or not yet.
+/// Why a command failed, was rejected, or waits.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is no command.
+    /// The message is not a valid command.
     #[error(transparent)]
     Event(#[from] event::Error),
-    /// The bus failed under it.
+    /// A request to the bus failed.
     #[error(transparent)]
     Bus(#[from] bus::Error),
     /// The task failed.
     #[error(transparent)]
     Task(#[from] task::Error),
-    /// The configuration does not have the target.
+    /// The target is not configured.
     #[error("target {target} is not in this worker's configuration")]
     UnknownTarget {
         /// As the command names it.
         target: String,
     },
-    /// The target's allow-list does not have the verb.
+    /// The allow-list of the target does not contain the verb.
     #[error("verb {verb} is not in verbs of target {target} in the worker's configuration")]
     VerbNotAllowed {
         /// As the command names it.
@@ -31,116 +31,119 @@ pub enum Error {
         /// Such as `mesh.install`.
         verb: String,
     },
-    /// A schedule that is not this command's own has published it.
+    /// A message schedule of another client has published the command.
     #[error("the command was published by the message schedule {schedule:?}, which is not the workers' schedule of it")]
     ForeignSchedule {
         /// Subject of the schedule, 256 characters at most.
         schedule: String,
     },
-    /// A client's message that is a schedule or a roll-up.
+    /// The message of a client schedules or deletes other messages.
     #[error("the message has the header {name}; a command must not schedule or delete other messages")]
     ForbiddenHeader {
         /// As sent, 64 characters at most.
         name: String,
     },
-    /// Another command has this source and id on this target.
+    /// Another command on this target has the same source and id.
     #[error("source and id belong to another command on target {target}: its verb or parameters differ")]
     ReusedId {
         /// Of both commands.
         target: String,
     },
-    /// The cluster refuses the lease although it is still held.
+    /// The cluster rejects the fence of a lease that this worker still holds.
     #[error(
-        "the cluster refuses the lease with fence {fence}, which is still held: the installation has another writer"
+        "the cluster rejects fence {fence} although this worker still holds the lease: another client writes the installation"
     )]
     ForeignFence {
         /// Of the lease.
         fence: u64,
-        /// What the cluster layer found.
+        /// The error of the task.
         #[source]
         cause: Box<Error>,
     },
-    /// `expirytime` or the verb's time limit had passed before an attempt.
-    #[error("the command's time was over at {deadline}, before it could be done")]
+    /// `expirytime`, or the time limit of the verb, passed before an attempt.
+    #[error("the command expired at {deadline}, before it could be executed")]
     Expired {
         /// RFC 3339.
         deadline: String,
     },
-    /// Cancelled before an attempt.
-    #[error("the command was cancelled before it was done")]
+    /// The command was cancelled before an attempt.
+    #[error("the command was cancelled before it was executed")]
     Cancelled,
-    /// Another worker, or another command here, holds the installation.
-    #[error("installation {installation} is held by another command")]
+    /// Another command holds the lease of the installation.
+    #[error("another command holds the lease of installation {installation}")]
     Busy {
         /// Which.
         installation: String,
     },
-    /// Another worker began the same command in this moment.
-    #[error("another worker has just begun the command")]
+    /// Another worker started the same command at the same time.
+    #[error("another worker has just started the command")]
     AlreadyRunning,
-    /// The last attempt failed, and this is a copy of its message.
-    #[error("the next attempt is due in {wait:?}")]
+    /// An attempt failed, and the delay before the next one is not over.
+    #[error("the next attempt is due in {left:?}")]
     BackoffPending {
-        /// Until then.
-        wait: std::time::Duration,
+        /// Remaining delay.
+        left: std::time::Duration,
     },
-    /// The target has as many slots of the worker as it may take.
-    #[error("target {target} has its share of this worker")]
+    /// Commands of the target occupy all slots that it may use.
+    #[error("commands of target {target} occupy all slots of this worker that the target may use")]
     TargetSaturated {
         /// Which.
         target: String,
     },
-    /// Operators paused the target.
+    /// Parameters of running commands occupy the memory for them.
+    #[error("parameters of running commands occupy the memory of this worker for parameters")]
+    ParamsMemoryExhausted,
+    /// An operator paused the target.
     #[error("target {target} is paused")]
     Paused {
         /// Which.
         target: String,
     },
-    /// The task's code is wrong.
+    /// The task panicked: a bug.
     #[error("the task panicked: {message}")]
     Panicked {
-        /// The panic's message.
+        /// Message of the panic.
         message: String,
     },
-    /// The process died under it too often.
-    #[error("the worker died {times} times while it carried the command")]
+    /// Too many processes crashed while they executed the command.
+    #[error("{times} worker processes crashed while they executed the command")]
     Crashes {
         /// How often.
         times: u32,
     },
-    /// The process died too often before it was known whether the message is a command.
-    #[error("the worker died {times} times while it read the message, which was not understood")]
+    /// Too many processes crashed while they decoded the message.
+    #[error("{times} worker processes crashed while they decoded the message")]
     CrashesDecoding {
-        /// How often, the first death not counted.
+        /// How often, without the first crash.
         times: u32,
     },
-    /// The consumer on the bus allows no more deliveries.
-    #[error("the bus has delivered the command {times} times and does not deliver it again")]
+    /// The consumer permits no further delivery.
+    #[error("NATS has delivered the command {times} times and does not deliver it again")]
     MaxDeliveries {
         /// How often.
         times: u64,
     },
-    /// Not by us.
-    #[error("the command was taken off the queue by somebody else: {reason}")]
+    /// A client that is not a worker terminated the message.
+    #[error("another client terminated the message of the command: {reason}")]
     Terminated {
-        /// What the other one said.
+        /// Reason that the client gave.
         reason: String,
     },
-    /// The last attempt failed too.
+    /// The last permitted attempt failed too.
     #[error("attempt {attempt} was the last: {last}")]
     Exhausted {
         /// Its number.
         attempt: u32,
-        /// How it failed.
+        /// Code of its error.
         last: String,
-        /// Its code, class and remedy stay visible as the cause.
+        /// Its error.
         #[source]
         cause: Box<Error>,
     },
 }
 
 impl Error {
-    /// Whether a write may have arrived of which the task knows nothing. What is terminal was refused.
+    /// Whether a write may have reached the cluster without an answer. After a terminal error the server rejected it.
     pub(super) fn may_have_written(&self) -> bool {
         !matches!(self.class(), Class::Terminal | Class::Rejected | Class::Superseded)
     }
@@ -168,6 +171,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::ParamsMemoryExhausted
             | Self::Paused { .. } => Class::Busy,
             Self::Panicked { .. } | Self::ForeignFence { .. } => Class::RETRY,
         }
@@ -193,6 +197,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::ParamsMemoryExhausted
             | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,
         }
@@ -204,17 +209,19 @@ impl Classify for Error {
             Self::Bus(error) => error.remedy(),
             Self::Task(error) => error.remedy(),
             Self::Exhausted { cause, .. } => cause.remedy(),
-            Self::ForeignFence { .. } => "Find out what else writes the inventory: workers on another NATS store, another target on \
-                the same cluster and inventory namespace, or a restored backup; then do what docs/errors/SH3015.md says."
-                .to_owned(),
+            Self::ForeignFence { .. } => {
+                "Find the other writer of the inventory: workers on another NATS store, another target with \
+                the same cluster and inventory namespace, or a restored backup. Then follow docs/errors/SH3015.md."
+                    .to_owned()
+            }
             _ => self.code().remedy().to_owned(),
         }
     }
 }
 
 impl Error {
-    /// The last attempt's failure as the end of all attempts, with its code in the text. A foreign fence keeps its code:
-    /// it does not depend on the number of attempts.
+    /// The error of the last attempt as the error of the command, with its code in the text. A foreign fence keeps its
+    /// code, because it does not depend on the number of attempts.
     pub(super) fn exhausted(self, attempt: u32) -> Self {
         if matches!(self, Self::ForeignFence { .. }) {
             return self;

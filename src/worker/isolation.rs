@@ -1,28 +1,28 @@
-//! Finds out which of several commands ends the process. After a death every command that was under way is a suspect, and
-//! most of them are innocent. So the next attempt of a suspect begins alone: for its first seconds no other attempt begins
-//! in this process, and none that began a moment ago is still in its first seconds. Only a death in that time is counted
-//! against the command. Knows no bus.
+//! Finds out which command crashes the process. After a crash each command that ran is suspect, although most did not cause
+//! it. So the next attempt of a suspect starts alone: during its first seconds no other attempt starts in this process, and
+//! it waits until those that started before have survived theirs. Only a crash in that time counts against the command.
+//! Does not use the bus.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-/// How long an attempt counts as beginning. What ends a process usually does so as it reads or renders its input.
+/// First seconds of an attempt. A command that crashes the process usually does so while its input is parsed or rendered.
 pub(super) const PROBATION: Duration = Duration::from_secs(10);
-/// How long a suspect holds its slot while it waits for others that begin.
+/// How long a suspect occupies its slot while it waits for other attempts.
 const MAX_ALONE_WAIT: Duration = Duration::from_secs(30);
 
-/// The attempts of this process that begin.
+/// The attempts of this process that are in their first seconds.
 #[derive(Debug, Default)]
 pub(super) struct Isolation(Arc<RwLock<()>>);
 
-/// The right to begin an attempt; held until it ends, [`PROBATION`] at most.
+/// The right to start an attempt; held until its end, at most for [`PROBATION`].
 #[derive(Debug)]
 pub(super) enum StartPermit {
-    /// Beside others.
+    /// Other attempts may start at the same time.
     Shared { _permit: OwnedRwLockReadGuard<()> },
-    /// Alone.
+    /// No other attempt starts.
     Alone { _permit: OwnedRwLockWriteGuard<()> },
 }
 
@@ -33,12 +33,12 @@ impl StartPermit {
 }
 
 impl Isolation {
-    /// Waits while a suspect begins.
+    /// Waits while a suspect is in its first seconds.
     pub async fn shared(&self) -> StartPermit {
         StartPermit::Shared { _permit: Arc::clone(&self.0).read_owned().await }
     }
 
-    /// Waits until no other attempt begins; `None` when that takes longer than 30 s.
+    /// Waits until no attempt is in its first seconds; `None` when that takes longer than 30 s.
     pub async fn alone(&self) -> Option<StartPermit> {
         let permit = tokio::time::timeout(MAX_ALONE_WAIT, Arc::clone(&self.0).write_owned()).await;
         permit.ok().map(|permit| StartPermit::Alone { _permit: permit })
@@ -50,14 +50,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn suspect_begins_alone_and_gives_up_behind_one_that_does_not_end() {
+    async fn suspect_starts_alone_or_gives_up_after_thirty_seconds() {
         let isolation = Isolation::default();
         let others = [isolation.shared().await, isolation.shared().await];
         assert!(isolation.alone().await.is_none());
         drop(others);
-        let alone = isolation.alone().await.expect("nobody else begins");
+        let alone = isolation.alone().await.expect("no other attempt starts");
         let waited = tokio::time::timeout(MAX_ALONE_WAIT, isolation.shared()).await;
-        assert!(waited.is_err(), "it begins alone");
+        assert!(waited.is_err(), "no attempt starts beside a suspect");
         drop(alone);
         let _shared = isolation.shared().await;
     }

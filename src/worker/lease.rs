@@ -1,4 +1,4 @@
-//! Holds an installation's lease while a task runs, and tells its guard how long it may write.
+//! Holds the lease of an installation while a task runs, renews it, and extends the time in which the guard permits writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use tokio::time::Instant;
 use crate::bus::{self, Bus, Lease, LeaseName};
 use crate::guard::Guard;
 
-/// Writes stop so long before the bus lets the lease go, for what is on its way by then. At most a quarter of it.
+/// Writes stop this long before the lease expires on the bus, so that requests that were sent before have arrived. At most
+/// a quarter of the time to live.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A lease that renews itself until it is released.
+/// A lease. It is renewed until it is released or dropped.
 pub struct HeldLease {
     bus: Arc<dyn Bus>,
     lease: Arc<Mutex<Lease>>,
-    /// Monotone over all holders; goes with every write.
+    /// Revision of the lease, which increases with each holder. Each write to the cluster carries it.
     pub fence: u64,
     acquired: Instant,
     ttl: Duration,
@@ -25,10 +26,10 @@ pub struct HeldLease {
 }
 
 impl HeldLease {
-    /// Takes the lease; `None` when somebody holds it.
+    /// Acquires the lease; `None` when another command holds it.
     ///
     /// # Errors
-    /// When the bus cannot be asked.
+    /// When the request to the bus fails.
     pub async fn acquire(
         bus: &Arc<dyn Bus>,
         name: &LeaseName,
@@ -42,7 +43,7 @@ impl HeldLease {
         Ok(Some(Self { bus: Arc::clone(bus), lease, fence, acquired, ttl, renewals: None }))
     }
 
-    /// Renews every third of the time to live from now on. A renewal counts from when it was sent.
+    /// Renews the lease each third of its time to live from now on. A renewal is valid from the time at which it was sent.
     pub fn keep(&mut self, guard: &Guard, owner: &str) {
         let valid = self.ttl.saturating_sub(MARGIN.min(self.ttl / 4));
         guard.extend_lease(self.acquired + valid);
@@ -53,7 +54,7 @@ impl HeldLease {
             loop {
                 tokio::time::sleep(pause).await;
                 let sent = Instant::now();
-                // Held during the request: whoever uses the lease next needs its new revision.
+                // Locked during the request, because the next user of the lease needs its new revision.
                 let mut held = lease.lock().await;
                 match bus.renew(&held, &owner).await {
                     Ok(Some(renewed)) => {
@@ -61,17 +62,17 @@ impl HeldLease {
                         guard.extend_lease(sent + valid);
                     }
                     Ok(None) => return guard.lose_lease(),
-                    // The guard runs out by itself if this goes on.
+                    // The guard expires if this continues.
                     Err(error) => tracing::warn!("cannot renew the lease on {}: {error}", held.name.installation),
                 }
             }
         }));
     }
 
-    /// Whether the lease is still held on the bus, found out by renewing it.
+    /// Whether this worker still holds the lease. Renews it.
     ///
     /// # Errors
-    /// When the bus cannot be asked.
+    /// When the request to the bus fails.
     pub async fn is_held(&self, owner: &str) -> Result<bool, bus::Error> {
         let mut held = self.lease.lock().await;
         let renewed = self.bus.renew(&held, owner).await?;
@@ -80,16 +81,16 @@ impl HeldLease {
         Ok(is_held)
     }
 
-    /// Gives the lease back. What cannot be given back runs out.
+    /// Releases the lease. If that fails, the lease expires.
     pub async fn release(mut self) {
         if let Some(renewals) = self.renewals.take() {
-            // A renewal on its way would change the revision under the release.
+            // A renewal at the same time would change the revision of the lease.
             renewals.abort();
             let _ = renewals.await;
         }
         let held = self.lease.lock().await;
         if let Err(error) = self.bus.release(&held).await {
-            tracing::debug!("the lease on {} runs out instead of being released: {error}", held.name.installation);
+            tracing::debug!("cannot release the lease on {}, which expires instead: {error}", held.name.installation);
         }
     }
 }

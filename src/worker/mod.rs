@@ -1,7 +1,8 @@
-//! The engine: pulls commands, carries each through one straight line of steps (`dispatch`) and settles it by one
-//! table ([`settle`]). Knows the bus by its port only, and no Kubernetes.
+//! The engine: pulls commands, executes each in a straight line of steps (`dispatch`), and settles its message
+//! (`conclude`) by one table ([`settle`]). Uses the bus through its port only, and no Kubernetes client.
 
 mod attempt;
+mod conclude;
 mod dead_letter;
 mod decode_guard;
 mod dispatch;
@@ -10,10 +11,13 @@ mod heartbeat;
 mod isolation;
 mod lease;
 mod progress;
-mod provenance;
+pub mod provenance;
+mod publish;
 mod quota;
 mod readiness;
+pub mod record;
 mod requeue;
+mod run;
 pub mod serve;
 pub mod settle;
 mod sweep;
@@ -41,26 +45,26 @@ use crate::retry;
 use crate::task::{DynTask, Registry};
 use crate::telemetry::metrics::{ErrorCode, Metrics, Word};
 
-/// Below so many slots, none is held to wait for due commands. They are asked for at an interval. With four slots, a target
-/// may take three, and the fourth would wait: none would be left to other targets.
+/// A worker with fewer slots reserves none to wait for due commands, but requests them at an interval. With four slots, a
+/// target may use three, and a slot that waits would be the fourth: other targets would have none.
 const MIN_SLOTS_TO_WAIT: usize = 5;
-/// How often such a worker asks for due commands.
+/// How often such a worker requests due commands.
 const DUE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Numbers of the engine.
+/// Settings of the engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Name in events and leases.
+    /// Name of the worker in events and leases.
     pub worker: String,
-    /// Commands at once.
+    /// Commands that are executed at the same time.
     pub slots: usize,
-    /// Longest wait of a pull.
+    /// Longest time that a pull waits for commands.
     pub pull_wait: Duration,
-    /// The consumer's.
+    /// `ack_wait` of the consumer.
     pub ack_wait: Duration,
-    /// The lease bucket's.
+    /// Time to live of leases in their bucket.
     pub lease_ttl: Duration,
-    /// How long tasks may go on after a stop.
+    /// How long running commands may continue after a stop.
     pub grace: Duration,
 }
 
@@ -69,7 +73,7 @@ pub struct Engine {
     bus: Arc<dyn Bus>,
     registry: Arc<Registry>,
     params: HashMap<&'static str, ParamsValidator>,
-    /// Verbs that write nothing to the cluster.
+    /// Verbs that never write to the cluster.
     read_only: HashSet<&'static str>,
     clusters: Arc<Clusters>,
     clock: Clock,
@@ -81,15 +85,15 @@ pub struct Engine {
     requeue_pacer: requeue::RequeuePacer,
     params_memory: quota::ParamsMemory,
     dead_letter_quota: quota::DeadLetterQuota,
-    /// Tasks have to hand their commands back now.
+    /// The grace period is over: tasks stop at their next safe point, and their commands are requeued.
     hand_back: CancellationToken,
 }
 
 impl Engine {
-    /// Puts a worker together.
+    /// A worker that does not run yet.
     ///
     /// # Errors
-    /// When a task's parameters have no valid schema, with the verb.
+    /// When the schema of a task's parameters is not valid; with the verb.
     pub fn new(
         bus: Arc<dyn Bus>,
         registry: Registry,
@@ -134,27 +138,30 @@ impl Engine {
         Some((self.registry.get(verb)?, self.params.get(verb)?))
     }
 
-    /// Carries out commands until `stop`, then drains: running commands may end within the grace period, are told to
-    /// hand themselves back after it, and are left to the bus when they do not.
+    /// Executes commands until `stop`. Then running commands may end within the grace period. After it they are stopped at
+    /// their next safe point and requeued. NATS delivers a command that does not stop to another worker.
     pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let commands = TaskTracker::new();
         let urgent = tokio::spawn(Arc::clone(self).run_urgent(stop.clone()));
         let pull_loop = PullLoop { slots, commands: commands.clone(), stop };
         tokio::join!(self.pull_new(&pull_loop), self.pull_due(&pull_loop));
-        let _ = urgent.await; // it ends what it has begun
+        let _ = urgent.await; // it completes the commands that it has started
         commands.close();
-        tracing::info!(running = commands.len(), "stopping: no new commands are taken");
+        tracing::info!(running = commands.len(), "stopping: no new commands are pulled");
         if tokio::time::timeout(self.settings.grace, commands.wait()).await.is_err() {
-            tracing::warn!(running = commands.len(), "the grace period is over: handing commands back");
+            tracing::warn!(running = commands.len(), "the grace period is over: requeuing running commands");
             self.hand_back.cancel();
-            if tokio::time::timeout(attempt::SAFE_POINT * 2, commands.wait()).await.is_err() {
-                tracing::error!(running = commands.len(), "left to the bus, which gives them to another worker");
+            if tokio::time::timeout(run::SAFE_POINT * 2, commands.wait()).await.is_err() {
+                tracing::error!(
+                    running = commands.len(),
+                    "commands did not stop in time; NATS delivers them to another worker"
+                );
             }
         }
     }
 
-    /// Takes new commands with all free slots until the worker stops.
+    /// Pulls new commands for all free slots until the worker stops.
     async fn pull_new(self: &Arc<Self>, pull_loop: &PullLoop) {
         let mut failures = 0;
         while let Some(permits) = pull_loop.free_slots(self.settings.slots).await {
@@ -163,8 +170,8 @@ impl Engine {
         }
     }
 
-    /// Takes commands that waited and are due. One slot waits for the first of them, and then half of the slots at most
-    /// are asked for, so that neither stream starves the other. A worker with few slots leaves none to wait.
+    /// Pulls commands that waited and are due. One slot waits for the first of them; then at most half of the slots are
+    /// requested, so that neither stream starves the other. A worker with few slots reserves none to wait.
     async fn pull_due(self: &Arc<Self>, pull_loop: &PullLoop) {
         let (half, can_wait) = (self.settings.slots.div_ceil(2), self.settings.slots >= MIN_SLOTS_TO_WAIT);
         let (mut failures, mut most) = (0, 1);
@@ -180,7 +187,7 @@ impl Engine {
         }
     }
 
-    /// The number of commands of a pull. Pauses after a failure.
+    /// The number of commands of a pull. Logs a failure and pauses after it.
     async fn note_pull(
         &self,
         pulled: Result<usize, crate::bus::Error>,
@@ -202,8 +209,8 @@ impl Engine {
         }
     }
 
-    /// Pulls as many commands as there are permits and reads the batch to its end: what the bus has handed over is
-    /// ours to settle. After a stop it is handed back.
+    /// Pulls at most as many commands as there are permits. Reads the batch to its end, because this worker must settle each
+    /// delivered message. After a stop it returns them with a NAK.
     async fn pull(
         self: &Arc<Self>,
         queue: Queue,
@@ -231,7 +238,7 @@ impl Engine {
     }
 }
 
-/// What the streams of commands share.
+/// State that the loops of both streams share.
 struct PullLoop {
     slots: Arc<Semaphore>,
     commands: TaskTracker,
@@ -239,8 +246,8 @@ struct PullLoop {
 }
 
 impl PullLoop {
-    /// Slots that are free, at least one and at most `most`. Permits come before the pull, so that no command ever waits
-    /// in a buffer with its `ack_wait` running (`tests/it_bus/facts.rs`). `None` after a stop.
+    /// Acquires free slots, at least one and at most `most`. Slots are acquired before the pull, so that no command waits in
+    /// a buffer while its `ack_wait` runs (`tests/it_bus/facts.rs`). `None` after a stop.
     async fn free_slots(&self, most: usize) -> Option<OwnedSemaphorePermit> {
         let mut permits = tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Turns a task's steps into progress events, at a pace a watcher can read.
+//! Passes the progress steps of a task to the engine, which publishes them as events, at most five in a second.
 
 use std::time::Duration;
 
@@ -6,19 +6,20 @@ use tokio::sync::watch;
 
 use crate::progress::{Progress, Step};
 
-/// Least time between two progress events of one command.
-const PACE: Duration = Duration::from_millis(200);
+/// Least time between two progress events of a command.
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// The task's end: keeps the newest step only.
+/// For the task. Stores the newest step only.
 pub struct Reporter(watch::Sender<Option<Step>>);
 
-/// The engine's end.
+/// For the engine.
 pub struct ProgressSteps {
     steps: watch::Receiver<Option<Step>>,
+    /// The step that was returned last.
     last: Option<Step>,
 }
 
-/// A pair for one attempt.
+/// Reporter and receiver of one attempt.
 #[must_use]
 pub fn pair() -> (Reporter, ProgressSteps) {
     let (sender, steps) = watch::channel(None);
@@ -32,10 +33,10 @@ impl Progress for Reporter {
 }
 
 impl ProgressSteps {
-    /// The newest step, not sooner after the last one than the pace allows. Pends for ever when the task is gone.
+    /// The newest step, at the earliest [`INTERVAL`] after the one before. Never completes after the task has ended.
     pub async fn next(&mut self) -> Step {
         if self.last.is_some() {
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(INTERVAL).await;
         }
         loop {
             if self.steps.changed().await.is_err() {
@@ -47,7 +48,7 @@ impl ProgressSteps {
         }
     }
 
-    /// The newest step, if it was not returned before.
+    /// The newest step, unless it was returned before.
     pub fn take_newest(&mut self) -> Option<Step> {
         let newest = self.steps.borrow_and_update().clone();
         if newest == self.last {

@@ -1,5 +1,5 @@
-//! How a delivery came onto its subject, by headers that only NATS interprets. NATS permissions protect a subject from
-//! clients, but not from message schedules: the server publishes those itself, on any subject of the stream, for whoever
+//! Checks how a message was published on its subject, by headers that only NATS interprets. NATS permissions protect a subject from
+//! clients, but not from message schedules: the server publishes those itself, on any subject of the stream, for any client that
 //! may publish on one of them (nats-architecture-and-design ADR-51). So a command from a schedule is accepted only if it
 //! is the worker's own schedule of this very command, and a client's message may not be a schedule. The command stream
 //! permits neither schedules nor roll-ups; these checks are the second line of defense, and judge messages that
@@ -25,7 +25,7 @@ const ROLLUP: &str = "nats-rollup";
 /// # Errors
 /// [`Error::ForeignSchedule`], [`Error::ForbiddenHeader`], and [`event::Error::NotAnEvent`] for a moved message whose
 /// headers could not be read.
-pub(super) fn check<'a>(
+pub fn check<'a>(
     headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     schedule: Option<&str>,
 ) -> Result<(), Error> {

@@ -1,5 +1,5 @@
-//! What cheap commands and rejected messages may fill or hold: memory of parameters, dead letters, how long results are
-//! stored. The numbers are in docs/operations.md, "Quotas".
+//! Limits the memory of parameters, the dead letters of rejected messages, and how long results are stored. The limits are
+//! in docs/operations.md, "Quotas".
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,25 +13,25 @@ use crate::bus::Retention;
 use crate::event::{Outcome, ResultData};
 
 const KIB: usize = 1024;
-/// Parameters of all running commands of a process, in KiB. A task takes up to about four times the size of its
-/// parameters: the text, the JSON, the objects.
+/// Parameters of all running commands of a process, in KiB. A task uses up to about four times the size of its parameters:
+/// for the text, the JSON and the objects.
 const PARAMETERS: usize = 64 * KIB;
-/// Parameters up to this size are not counted, in KiB: the number of slots bounds them.
+/// Parameters up to this size are not counted, in KiB. The number of slots limits them.
 const SMALL: usize = 64;
 
-/// Rejected messages of one target that a worker stores in full: bytes at once, and each hour.
+/// Bytes of rejected messages of one target that a worker stores in full per hour.
 const WHOLE: f64 = 16.0 * 1024.0 * 1024.0;
-/// The same for those that it stores cut to [`CUT`] bytes.
+/// Bytes of further rejected messages that it stores per hour, cut to [`CUT`] bytes each.
 const CUT_TOTAL: f64 = 4.0 * 1024.0 * 1024.0;
-/// Bytes of the payload of a dead letter that is cut.
+/// Bytes of the payload in a dead letter that is cut.
 pub(super) const CUT: usize = 4 * KIB;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Memory for parameters.
+/// Memory for the parameters of running commands.
 #[derive(Debug)]
 pub(super) struct ParamsMemory(Arc<Semaphore>);
 
-/// Memory that one command may use.
+/// Memory for the parameters of one command.
 #[derive(Debug)]
 pub(super) struct MemoryPermit(Option<OwnedSemaphorePermit>);
 
@@ -42,7 +42,7 @@ impl Default for ParamsMemory {
 }
 
 impl ParamsMemory {
-    /// Memory for parameters of so many bytes; `None` while other commands use too much.
+    /// Reserves memory for parameters of so many bytes; `None` while other commands use too much.
     pub fn reserve(&self, bytes: usize) -> Option<MemoryPermit> {
         match charge(bytes) {
             0 => Some(MemoryPermit(None)),
@@ -54,7 +54,7 @@ impl ParamsMemory {
 }
 
 impl MemoryPermit {
-    /// Gives back what parameters of so many bytes do not need.
+    /// Releases the memory that parameters of so many bytes do not need.
     pub fn shrink(&mut self, bytes: usize) {
         let Some(permit) = &mut self.0 else { return };
         let rest = permit.num_permits().saturating_sub(charge(bytes) as usize);
@@ -68,12 +68,12 @@ fn charge(bytes: usize) -> u32 {
     if kib <= SMALL { 0 } else { u32::try_from(kib.min(PARAMETERS)).unwrap_or(u32::MAX) }
 }
 
-/// How much of a rejected message its dead letter has.
+/// How much of a rejected message its dead letter contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LetterContent {
     Full,
     Truncated,
-    /// There is no dead letter.
+    /// No dead letter is published.
     Omitted,
 }
 
@@ -81,7 +81,7 @@ pub(super) enum LetterContent {
 #[derive(Debug, Default)]
 pub(super) struct DeadLetterQuota(Mutex<HashMap<String, [Allowance; 2]>>);
 
-/// Bytes that are refilled evenly.
+/// A number of bytes that is refilled evenly over an hour.
 #[derive(Debug)]
 struct Allowance {
     most: f64,
@@ -107,7 +107,7 @@ impl Allowance {
 }
 
 impl DeadLetterQuota {
-    /// How much is stored of a rejected message of so many bytes, headers included. `target` is one of the worker's.
+    /// How much of a rejected message of so many bytes, headers included, is stored. `target` is a configured target.
     #[allow(clippy::cast_precision_loss, reason = "sizes of messages")]
     pub fn admit(&self, target: Option<&str>, bytes: usize) -> LetterContent {
         let now = Instant::now();
@@ -125,13 +125,13 @@ impl DeadLetterQuota {
 }
 
 impl Engine {
-    /// Whether commands of the verb write nothing to the cluster.
+    /// Whether commands of the verb never write to the cluster.
     pub(super) fn is_read_only(&self, verb: &str) -> bool {
         self.read_only.contains(verb)
     }
 
-    /// How long the result of a command is stored. A result is the record that keeps a command from being executed
-    /// again, so one that wrote, or would have, has the full time.
+    /// How long the result of a command is stored. The result prevents another execution of the command, so the result of a
+    /// command that wrote, or could have written, is stored for the full time.
     pub(super) fn retention(&self, verb: &str, result: &ResultData) -> Retention {
         let wrote = result.changed || result.fence != 0;
         let is_read_only = result.outcome == Outcome::Rejected || self.is_read_only(verb);

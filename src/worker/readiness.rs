@@ -1,5 +1,5 @@
-//! Keeps `/readyz` true while a worker runs: what the bus refuses and denies as it is heard, the topology by looking.
-//! Knows the NATS adapter, like `serve.rs`, which starts it.
+//! Keeps `/readyz` up to date while a worker runs: errors of NATS as they occur, the topology at an interval. Uses the NATS
+//! adapter, like `serve.rs`, which starts it.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use crate::bus::topology::Topology;
 use crate::error::Problem;
 use crate::health::Causes;
 
-/// Between two looks at the topology while all is well.
-const LOOK: Duration = Duration::from_secs(30);
-/// And while it is not.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two checks of the topology while the worker is ready.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// Between two checks while it is not.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two reports of one outage.
-const REPORT: Duration = Duration::from_secs(10);
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Tells the causes until it is dropped. What is refused stays a cause until it works again, or until a command that met
-/// it would have been delivered twice more: then nobody asks for it any more.
+/// Updates the causes until it is dropped. A refused request is a cause until the same request succeeds, or until a command
+/// that needs it would have been delivered twice more: then no command needs it any more.
 pub(super) async fn watch(
     bus: NatsBus,
     topology: Topology,
     ack_wait: Duration,
-    tell: Sender<Causes>,
+    reported: Sender<Causes>,
     stop: CancellationToken,
 ) {
     let mut health = bus.health();
@@ -41,22 +41,22 @@ pub(super) async fn watch(
         if stop.is_cancelled() {
             causes.push("stopping".to_owned());
         }
-        let pause = if causes.is_empty() { LOOK } else { LOOK_AGAIN };
-        tell.send_if_modified(|told| {
-            for cause in causes.iter().filter(|cause| !told.contains(cause)) {
+        let pause = if causes.is_empty() { INTERVAL } else { RETRY_INTERVAL };
+        reported.send_if_modified(|known| {
+            for cause in causes.iter().filter(|cause| !known.contains(cause)) {
                 tracing::warn!("not ready: {cause}");
             }
-            let changed = *told != causes;
+            let changed = *known != causes;
             if changed && causes.is_empty() {
                 tracing::info!("ready again");
             }
-            *told = causes;
+            *known = causes;
             changed
         });
         tokio::select! {
             changed = health.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(pause) => {
-                bus.expire_refusals(2 * ack_wait + LOOK_AGAIN);
+                bus.expire_refusals(2 * ack_wait + RETRY_INTERVAL);
                 let verified = nats::topology::verify(&bus, &topology).await;
                 topology_cause = verified.err().map(|error| Problem::new(&error).to_string());
             }
@@ -76,7 +76,7 @@ pub(super) async fn report_outages(
             let began = Instant::now();
             loop {
                 let is_over = health.wait_for(|health| health.connected);
-                if tokio::time::timeout(REPORT, is_over).await.is_ok() {
+                if tokio::time::timeout(REPORT_INTERVAL, is_over).await.is_ok() {
                     break;
                 }
                 if let Some(cause) = health.borrow().disconnected() {

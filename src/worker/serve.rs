@@ -1,4 +1,4 @@
-//! A whole worker process: connect, verify, serve until told to stop, leave in order.
+//! A worker process: connect, verify the topology, execute commands until it is stopped, then shut down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::retry;
 use crate::task::Registry;
 use crate::telemetry::metrics::Metrics;
 
-/// How long the deletion of the targets' cards may take at the end. They expire by themselves.
+/// How long the deletion of the target cards may take at the end. They expire anyway.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// Why a worker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bus cannot be used at all.
+    /// The bus cannot be used.
     #[error(transparent)]
     Bus(#[from] bus::Error),
-    /// The health port is taken.
+    /// The worker cannot listen on the health port.
     #[error("cannot listen on {address}")]
     Listen {
         /// As configured.
@@ -37,10 +37,10 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A task's parameters have no valid schema: a bug.
+    /// The schema of a task's parameters is not valid: a bug.
     #[error("the tasks cannot be registered: {reason}")]
     Registry {
-        /// Which, and why.
+        /// The verb, and why.
         reason: String,
     },
 }
@@ -65,12 +65,12 @@ impl Classify for Error {
 /// Runs a worker until `stop` and until its last command is settled.
 ///
 /// # Errors
-/// What keeps it from starting; afterwards it mends itself or says on `/readyz` why it cannot.
+/// When the worker cannot start. Later errors are retried, and `/readyz` reports them.
 pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken) -> Result<(), Error> {
     let worker = worker_id(&config.worker.id);
     let metrics = Arc::new(Metrics::default());
-    let (tell, readiness) = watch::channel(vec!["starting".to_owned()]);
-    // Lives longer than `stop`: the port answers until the last command is settled.
+    let (causes, readiness) = watch::channel(vec!["starting".to_owned()]);
+    // Lives longer than `stop`, because the health port answers until the last command is settled.
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     if let Some(address) = config.health.listen {
@@ -84,7 +84,7 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
         tracing::warn!(code = %Code::SH2001, "no connection for {} s: {cause}; reconnecting", after.as_secs());
     }));
     let topology = Topology::new(&config.bus);
-    if !ready_to_start(&bus, &topology, &tell, &stop).await {
+    if !ready_to_start(&bus, &topology, &causes, &stop).await {
         bus.close().await;
         return Ok(());
     }
@@ -101,15 +101,15 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     let port: Arc<dyn Bus> = Arc::new(bus.clone());
     let engine = Engine::new(port, registry, clusters, Clock::system(), metrics, settings.clone())
         .map_err(|reason| Error::Registry { reason })?;
-    tell.send_replace(Causes::new());
+    causes.send_replace(Causes::new());
     tracing::info!(worker, slots = config.worker.slots, targets = config.targets.len(), "ready");
     let watching =
-        tokio::spawn(readiness::watch(bus.clone(), topology, config.bus.ack_wait, tell.clone(), stop.clone()));
+        tokio::spawn(readiness::watch(bus.clone(), topology, config.bus.ack_wait, causes.clone(), stop.clone()));
     let cards = config.targets.iter().map(|(name, target)| (name.clone(), card(name, target, &settings)));
     let cards = tokio::spawn(bus.clone().publish_cards(cards.collect(), stop.clone()));
     let sweeping = tokio::spawn(Arc::clone(&engine).sweep(stop.clone()));
     engine.run(stop).await;
-    let _ = sweeping.await; // it ends what it has begun
+    let _ = sweeping.await; // it completes the command that it has started
     watching.abort();
     reporting.abort();
     let _ = tokio::time::timeout(LEAVE, cards).await;
@@ -118,7 +118,7 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     Ok(())
 }
 
-/// What this worker says of one of its targets.
+/// The card of a target: what clients need to know about the worker and the cluster.
 fn card(name: &str, target: &Target, settings: &Settings) -> TargetCard {
     let card = TargetCard {
         worker: settings.worker.clone(),
@@ -135,15 +135,15 @@ fn card(name: &str, target: &Target, settings: &Settings) -> TargetCard {
     }
 }
 
-/// Waits until the server answers and the topology is as declared; `false` when stopped before.
+/// Waits until NATS is connected and the topology is as declared; `false` when stopped before.
 async fn ready_to_start(
     bus: &NatsBus,
     topology: &Topology,
-    tell: &watch::Sender<Causes>,
+    causes: &watch::Sender<Causes>,
     stop: &CancellationToken,
 ) -> bool {
     let mut attempt = 0;
-    if !connected(bus, tell, stop).await {
+    if !connected(bus, causes, stop).await {
         return false;
     }
     loop {
@@ -155,14 +155,14 @@ async fn ready_to_start(
         attempt += 1;
         let problem = Problem::new(&error);
         tracing::warn!(code = problem.code, "not ready: {problem}. {}", problem.remedy);
-        tell.send_replace(vec![problem.to_string()]);
+        causes.send_replace(vec![problem.to_string()]);
         let pause = retry::IN_PLACE.delay(attempt, Some(Duration::from_millis(500)));
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return false }
     }
 }
 
-/// Waits until a server answers; `false` when stopped before.
-async fn connected(bus: &NatsBus, tell: &watch::Sender<Causes>, stop: &CancellationToken) -> bool {
+/// Waits until NATS is connected; `false` when stopped before.
+async fn connected(bus: &NatsBus, causes: &watch::Sender<Causes>, stop: &CancellationToken) -> bool {
     let mut health = bus.health();
     loop {
         let (cause, tried) = {
@@ -170,13 +170,13 @@ async fn connected(bus: &NatsBus, tell: &watch::Sender<Causes>, stop: &Cancellat
             (health.disconnected(), health.connect_error.is_some())
         };
         let Some(cause) = cause else { return true };
-        tell.send_if_modified(|told| {
-            let news = *told != [cause.as_str()];
+        causes.send_if_modified(|known| {
+            let news = *known != [cause.as_str()];
             if news {
                 if tried {
                     tracing::warn!(code = %Code::SH2001, "not ready: {cause}");
                 }
-                *told = vec![cause];
+                *known = vec![cause];
             }
             news
         });
@@ -184,7 +184,7 @@ async fn connected(bus: &NatsBus, tell: &watch::Sender<Causes>, stop: &Cancellat
     }
 }
 
-/// The configured name, or one that no other process has.
+/// The configured name, or one that is unique: host name and process id.
 fn worker_id(configured: &str) -> String {
     if !configured.is_empty() {
         return configured.to_owned();

@@ -1,5 +1,4 @@
-//! What becomes of a command after an attempt: a pure table. Everything that the engine does at the end of a command
-//! is decided here and nowhere else.
+//! Decides what happens to a command after an attempt: a pure table. The engine makes this decision nowhere else.
 
 use std::time::Duration;
 
@@ -8,88 +7,85 @@ use crate::error::Class;
 use crate::event::Outcome;
 use crate::retry;
 
-/// Panics of one task before the command is given up.
-const PANICS: u32 = 2;
+/// Panics of the task after which the command fails.
+const MAX_PANICS: u32 = 2;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// It was done.
+    /// The task succeeded.
     Succeeded,
-    /// It failed, with this class.
+    /// The task failed, or could not run, with an error of this class.
     Failed(Class),
-    /// The task panicked, so many times by now.
+    /// The task panicked. The number counts consecutive panics of the command, from 1.
     Panicked(u32),
-    /// The process died under the command too often: it was not tried again.
+    /// Too many processes crashed while they executed the command: there is no further attempt.
     Crashed,
 }
 
-/// What is known beside the end.
+/// Input of the decision beside the end of the attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct SettleInput {
-    /// Attempts begun, this one included; 0 when none was.
+    /// Attempts started so far, this one included; 0 when none has started.
     pub attempt: u32,
-    /// Attempts allowed.
-    pub attempts: u32,
-    /// Time left to the command.
-    pub left: Duration,
+    /// Attempts that the verb permits.
+    pub max_attempts: u32,
+    /// Until the deadline of the command.
+    pub time_left: Duration,
     /// Deliveries of the message, this one included.
-    pub delivered: u64,
-    /// Until the next attempt is due, when this came too early for it.
-    pub wait: Option<Duration>,
+    pub deliveries: u64,
+    /// Until the next attempt is due, for a delivery that arrived before that.
+    pub backoff_left: Option<Duration>,
 }
 
-/// What is done about it.
+/// What the engine does with the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Publish the result, keep a dead letter where `dead` says so, then remove the message.
+    /// Publish the dead letter, if `dead_letter` has a reason for one, then the result, then acknowledge the message.
     Conclude {
-        /// Of the result.
+        /// Outcome of the result.
         outcome: Outcome,
-        /// Why a person may want to replay it.
-        dead: Option<DeadReason>,
+        /// Reason of the dead letter, which an operator can replay. `None` means that there is none.
+        dead_letter: Option<DeadReason>,
     },
-    /// Another attempt after the delay.
+    /// Record the failure and start the next attempt after the delay.
     Retry(Duration),
-    /// Give the message back; this was no attempt.
+    /// Deliver the message again after the delay. The attempt does not count.
     Requeue(Duration),
-    /// The same, as long at least: others wait for the same thing.
+    /// As [`Decision::Requeue`], after at least this delay: several commands wait for the same target or installation.
     RequeueInTurn(Duration),
-    /// Somebody else has the command: settle nothing (a stale settlement disturbs the new holder).
+    /// Settle nothing, because another worker holds the lease: a settlement would affect its delivery.
     Abandon,
 }
 
-/// The table.
+/// Decides by the end of the attempt, then by the class of its error.
 #[must_use]
 pub fn decide(end: AttemptEnd, input: SettleInput) -> Decision {
-    let conclude = |outcome| Decision::Conclude { outcome, dead: None };
+    let conclude = |outcome| Decision::Conclude { outcome, dead_letter: None };
+    let fail = |reason| Decision::Conclude { outcome: Outcome::Failed, dead_letter: Some(reason) };
     let class = match end {
         AttemptEnd::Succeeded => return conclude(Outcome::Succeeded),
-        AttemptEnd::Crashed => {
-            return Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Quarantined) };
-        }
-        AttemptEnd::Panicked(times) if times >= PANICS => {
-            return Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) };
-        }
+        AttemptEnd::Crashed => return fail(DeadReason::Quarantined),
+        AttemptEnd::Panicked(times) if times >= MAX_PANICS => return fail(DeadReason::Exhausted),
         AttemptEnd::Panicked(_) => Class::RETRY,
         AttemptEnd::Failed(class) => class,
     };
     match class {
         Class::Terminal => conclude(Outcome::Failed),
-        Class::Rejected => Decision::Conclude { outcome: Outcome::Rejected, dead: Some(DeadReason::Rejected) },
+        Class::Rejected => Decision::Conclude { outcome: Outcome::Rejected, dead_letter: Some(DeadReason::Rejected) },
         Class::Superseded => conclude(Outcome::Superseded),
         Class::Cancelled => conclude(Outcome::Cancelled),
         Class::Expired => conclude(Outcome::Expired),
         Class::LostLease => Decision::Abandon,
         Class::Shutdown => Decision::Requeue(Duration::ZERO),
-        Class::Busy => match input.wait {
-            Some(due) => Decision::Requeue(due),
-            None => Decision::RequeueInTurn(busy_delay(input.delivered)),
+        Class::Busy => match input.backoff_left {
+            Some(delay) => Decision::Requeue(delay),
+            None => Decision::RequeueInTurn(busy_delay(input.deliveries)),
         },
         Class::Retry { after } => {
             let delay = retry::ATTEMPTS.delay(input.attempt, after);
-            if input.attempt >= input.attempts || delay >= input.left {
-                Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) }
+            if input.attempt >= input.max_attempts || delay >= input.time_left {
+                fail(DeadReason::Exhausted)
             } else {
                 Decision::Retry(delay)
             }
@@ -97,9 +93,10 @@ pub fn decide(end: AttemptEnd, input: SettleInput) -> Decision {
     }
 }
 
-/// Short at first, for short commands in a row; up to 5 s behind a long one. Jittered, so that waiters spread.
-fn busy_delay(delivered: u64) -> Duration {
-    let bound = Duration::from_millis(250) * 2u32.pow(u32::try_from(delivered.min(5)).unwrap_or(5));
+/// 250 to 500 ms after the first delivery, twice as long after each further one, at most 5 s. Random, so that commands that
+/// wait for the same target are not checked at the same time.
+fn busy_delay(deliveries: u64) -> Duration {
+    let bound = Duration::from_millis(250) * 2u32.pow(u32::try_from(deliveries.min(5)).unwrap_or(5));
     bound.min(Duration::from_secs(5)).mul_f64(rand::random_range(0.5..=1.0))
 }
 
@@ -107,33 +104,38 @@ fn busy_delay(delivered: u64) -> Duration {
 mod tests {
     use super::*;
 
-    const INPUT: SettleInput =
-        SettleInput { attempt: 1, attempts: 8, left: Duration::from_hours(1), delivered: 1, wait: None };
+    const INPUT: SettleInput = SettleInput {
+        attempt: 1,
+        max_attempts: 8,
+        time_left: Duration::from_hours(1),
+        deliveries: 1,
+        backoff_left: None,
+    };
 
     fn concluded(outcome: Outcome) -> Decision {
-        Decision::Conclude { outcome, dead: None }
+        Decision::Conclude { outcome, dead_letter: None }
     }
 
-    fn exhausted() -> Decision {
-        Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Exhausted) }
+    fn failed(reason: DeadReason) -> Decision {
+        Decision::Conclude { outcome: Outcome::Failed, dead_letter: Some(reason) }
     }
 
     #[test]
-    fn every_class_has_its_end() {
+    fn each_class_has_its_decision() {
         for (end, decision) in [
             (AttemptEnd::Succeeded, concluded(Outcome::Succeeded)),
             (AttemptEnd::Failed(Class::Terminal), concluded(Outcome::Failed)),
             (
                 AttemptEnd::Failed(Class::Rejected),
-                Decision::Conclude { outcome: Outcome::Rejected, dead: Some(DeadReason::Rejected) },
+                Decision::Conclude { outcome: Outcome::Rejected, dead_letter: Some(DeadReason::Rejected) },
             ),
             (AttemptEnd::Failed(Class::Superseded), concluded(Outcome::Superseded)),
             (AttemptEnd::Failed(Class::Cancelled), concluded(Outcome::Cancelled)),
             (AttemptEnd::Failed(Class::Expired), concluded(Outcome::Expired)),
             (AttemptEnd::Failed(Class::LostLease), Decision::Abandon),
             (AttemptEnd::Failed(Class::Shutdown), Decision::Requeue(Duration::ZERO)),
-            (AttemptEnd::Panicked(2), exhausted()),
-            (AttemptEnd::Crashed, Decision::Conclude { outcome: Outcome::Failed, dead: Some(DeadReason::Quarantined) }),
+            (AttemptEnd::Panicked(2), failed(DeadReason::Exhausted)),
+            (AttemptEnd::Crashed, failed(DeadReason::Quarantined)),
         ] {
             assert_eq!(decide(end, INPUT), decision, "{end:?}");
         }
@@ -141,32 +143,32 @@ mod tests {
     }
 
     #[test]
-    fn retry_is_bounded_by_attempts_and_by_time() {
+    fn retries_are_limited_in_number_and_time() {
         let retry = AttemptEnd::Failed(Class::RETRY);
         assert!(matches!(decide(retry, INPUT), Decision::Retry(delay) if delay <= Duration::from_secs(1)));
-        assert_eq!(decide(retry, SettleInput { attempt: 8, ..INPUT }), exhausted());
-        let asked = AttemptEnd::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
-        assert!(matches!(decide(asked, INPUT), Decision::Retry(delay) if delay >= Duration::from_secs(90)));
-        assert_eq!(decide(asked, SettleInput { left: Duration::from_mins(1), ..INPUT }), exhausted());
+        assert_eq!(decide(retry, SettleInput { attempt: 8, ..INPUT }), failed(DeadReason::Exhausted));
+        let retry_after = AttemptEnd::Failed(Class::Retry { after: Some(Duration::from_secs(90)) });
+        assert!(matches!(decide(retry_after, INPUT), Decision::Retry(delay) if delay >= Duration::from_secs(90)));
+        let short = SettleInput { time_left: Duration::from_mins(1), ..INPUT };
+        assert_eq!(decide(retry_after, short), failed(DeadReason::Exhausted));
     }
 
     #[test]
-    fn what_comes_before_the_next_attempt_is_due_waits_for_it() {
-        let wait = Duration::from_secs(7);
-        let input = SettleInput { wait: Some(wait), ..INPUT };
-        assert_eq!(decide(AttemptEnd::Failed(Class::Busy), input), Decision::Requeue(wait));
+    fn delivery_before_the_next_attempt_is_due_waits_for_it() {
+        let backoff = Duration::from_secs(7);
+        let input = SettleInput { backoff_left: Some(backoff), ..INPUT };
+        assert_eq!(decide(AttemptEnd::Failed(Class::Busy), input), Decision::Requeue(backoff));
     }
 
     #[test]
-    fn busy_waits_longer_each_time_up_to_five_seconds() {
-        for (delivered, least, most) in [(1, 250, 500), (3, 1000, 2000), (1000, 2500, 5000)] {
-            let Decision::RequeueInTurn(delay) =
-                decide(AttemptEnd::Failed(Class::Busy), SettleInput { delivered, ..INPUT })
-            else {
-                panic!("busy waits in line");
+    fn busy_delay_doubles_up_to_five_seconds() {
+        for (deliveries, least, most) in [(1, 250, 500), (3, 1000, 2000), (1000, 2500, 5000)] {
+            let decision = decide(AttemptEnd::Failed(Class::Busy), SettleInput { deliveries, ..INPUT });
+            let Decision::RequeueInTurn(delay) = decision else {
+                panic!("a busy target is a reason to requeue: {decision:?}");
             };
             let range = Duration::from_millis(least)..=Duration::from_millis(most);
-            assert!(range.contains(&delay), "{delivered}: {delay:?}");
+            assert!(range.contains(&delay), "{deliveries}: {delay:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Ends the commands that the queue will not deliver again although nobody has ended them. Every worker does it; whoever
-//! is first does it once. Knows the bus by its port.
+//! Ends commands that NATS does not deliver again although they have no result. All workers do this; the first one publishes
+//! the result. Uses the bus through its port.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::decode_guard::ReplyState;
+use super::conclude::ReplyState;
 use super::{Engine, Error, provenance};
 use crate::bus::{self, DeadReason, Queue, RecordKey, Settlement, Stranded, StrandedCause};
 use crate::error::{Classify, Problem};
 use crate::event::{self, Outcome, ResultData};
 use crate::retry;
 
-/// At once; they are rare.
+/// Commands of one request; they are rare.
 const BATCH: usize = 16;
-/// Longest time until one is looked at.
+/// Longest time that a request waits.
 const WAIT: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Looks for stranded commands until `stop`.
+    /// Ends stranded commands until `stop`.
     pub async fn sweep(self: Arc<Self>, stop: CancellationToken) {
         let mut failures = 0;
         while !stop.is_cancelled() {
@@ -34,7 +34,7 @@ impl Engine {
                 };
                 if let Err(error) = ended {
                     failed = true;
-                    self.bus_failed("stranded commands are looked for again", &error);
+                    self.bus_failed("cannot end stranded commands; retrying", &error);
                 }
             }
             failures = if failed { failures + 1 } else { 0 };
@@ -45,7 +45,8 @@ impl Engine {
         }
     }
 
-    /// A dead letter, a result where a sender can be read, then the message goes. One that has a result has all of it.
+    /// Publishes a dead letter, and a result if the sender can be read; then removes the message. A command that has a result
+    /// has its dead letter too.
     async fn end_stranded(&self, stranded: Stranded) -> Result<(), bus::Error> {
         let received = Instant::now();
         let Stranded { cause, delivery } = stranded;
@@ -68,7 +69,7 @@ impl Engine {
                 Err(rejection) => rejection.origin.map(|origin| *origin),
             }
         });
-        // As in `Engine::read`: whoever has scheduled it need not have any right on its subject.
+        // As in `Engine::decode`: a client that schedules messages may lack the permission for the subject of the command.
         let origin = origin.filter(|origin| {
             let schedule = self.bus.subjects().schedule(&origin.command());
             let schedule = Some(schedule.as_str()).filter(|_| delivery.queue == Queue::Waiting);
@@ -86,10 +87,10 @@ impl Engine {
         tracing::warn!(code = %error.code(), subject = delivery.subject, "stranded: {problem}");
         self.publish_dead_letter(&delivery, origin.as_ref(), reason, &problem).await?;
         if let Some(origin) = &origin {
-            let (attempts, _) = self.bus.attempts(&RecordKey::command(&origin.command())).await?;
+            let (record, _) = self.bus.attempts(&RecordKey::command(&origin.command())).await?;
             let result = ResultData {
                 outcome,
-                changed: attempts.changed(),
+                changed: record.changed(),
                 report: None,
                 error: Some(problem),
                 attempts: attempts.attempts,

@@ -1,5 +1,5 @@
-//! How many slots one target may take, so that one whose API server hangs does not keep the commands of the others
-//! waiting. Knows targets by name only.
+//! Limits the slots that the commands of one target occupy, so that a target whose API server hangs does not block the
+//! commands of the others. Limits watches, which hold a slot for hours, in the same way. Knows targets by name only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 
 use crate::task::SlotClass;
 
-/// One slot in so many is left to the other targets.
+/// One slot in so many is reserved for the other targets.
 const RESERVED_FOR_OTHERS: usize = 4;
-/// How long a command may hold one of those while its own target's are taken: long enough for what takes moments, and
-/// only where one of its target's will probably be free by then, so that thousands that wait pass by at once.
+/// How long a command may hold a reserved slot while it waits for a slot of its own target. It waits only when a slot of
+/// the target will probably be released in this time, so thousands of commands of a busy target are requeued at once.
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(20);
 
-/// One slot in so many may be held by watches, and one in twice as many by those of one target.
+/// One slot in so many may run a watch, and one in twice as many a watch of the same target.
 const WATCHES: usize = 4;
 
-/// A part of the slots for each target, without limits where there is one target; and a part for watches.
+/// Slots for each target, without a limit for the only target of a worker; and slots for watches.
 #[derive(Debug)]
 pub(super) struct TargetLimiter {
     by_target: HashMap<String, Arc<TargetSlots>>,
@@ -34,46 +34,46 @@ struct TargetSlots {
     rate: Mutex<ReleaseRate>,
 }
 
-/// How fast they change hands.
+/// How often a slot of a target is released.
 #[derive(Debug)]
 struct ReleaseRate {
-    /// When one last did.
+    /// When a slot was last acquired or released.
     moved: Instant,
-    /// When one was last given back.
-    freed: Instant,
-    /// Between two that are given back, on the average.
+    /// When a slot was last released.
+    released: Instant,
+    /// Moving average of the time between two releases.
     gap: Duration,
-    /// Commands that wait for one.
+    /// Commands that wait for a slot.
     waiting: u32,
 }
 
-/// The right to carry out a command of a target.
+/// The right to execute a command of a target.
 #[derive(Debug)]
 pub(super) struct TargetPermit {
-    target_slots: Option<(OwnedSemaphorePermit, Arc<TargetSlots>)>,
+    slot: Option<(OwnedSemaphorePermit, Arc<TargetSlots>)>,
     #[allow(dead_code, reason = "held until the command ends")]
     watch: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl Drop for TargetPermit {
     fn drop(&mut self) {
-        let Some((_, target_slots)) = &self.target_slots else { return };
-        let mut rate = target_slots.rate();
+        let Some((_, slots)) = &self.slot else { return };
+        let mut rate = slots.rate();
         let now = Instant::now();
-        // A pause without commands says nothing.
-        let gap = (now - rate.freed).min(MAX_SLOT_WAIT * 2);
+        // A longer gap means that there were no commands, and says nothing about their duration.
+        let gap = (now - rate.released).min(MAX_SLOT_WAIT * 2);
         rate.gap = (rate.gap * 7 + gap) / 8;
-        (rate.freed, rate.moved) = (now, now);
+        (rate.released, rate.moved) = (now, now);
     }
 }
 
 impl TargetLimiter {
     pub fn new<'a>(targets: impl Iterator<Item = &'a str>, slots: usize) -> Self {
-        let share = slots.saturating_sub(slots.div_ceil(RESERVED_FOR_OTHERS)).max(1);
+        let limit = slots.saturating_sub(slots.div_ceil(RESERVED_FOR_OTHERS)).max(1);
         let now = Instant::now();
         let target_slots = || {
-            let rate = ReleaseRate { moved: now, freed: now, gap: Duration::ZERO, waiting: 0 };
-            Arc::new(TargetSlots { permits: Arc::new(Semaphore::new(share)), rate: Mutex::new(rate) })
+            let rate = ReleaseRate { moved: now, released: now, gap: Duration::ZERO, waiting: 0 };
+            Arc::new(TargetSlots { permits: Arc::new(Semaphore::new(limit)), rate: Mutex::new(rate) })
         };
         let mut by_target: HashMap<_, _> = targets.map(|target| (target.to_owned(), target_slots())).collect();
         let semaphore = |part: usize| Arc::new(Semaphore::new((slots / part).max(1)));
@@ -84,18 +84,18 @@ impl TargetLimiter {
         Self { by_target, watches: semaphore(WATCHES), watches_of_target }
     }
 
-    /// A slot for a command of the target; none when its share is taken, and stays so.
+    /// A slot for a command of the target; `None` when all of its slots are in use and none will be released soon.
     pub async fn acquire(&self, target: &str, class: SlotClass) -> Option<TargetPermit> {
         let watch = match class {
-            SlotClass::Urgent => return Some(TargetPermit { target_slots: None, watch: None }),
+            SlotClass::Urgent => return Some(TargetPermit { slot: None, watch: None }),
             SlotClass::Normal => None,
             SlotClass::Watch => Some(self.acquire_watch(target)?),
         };
-        let target_slots = match self.by_target.get(target) {
-            Some(target_slots) => Some(Self::acquire_slot(target_slots).await?),
+        let slot = match self.by_target.get(target) {
+            Some(slots) => Some(Self::acquire_slot(slots).await?),
             None => None,
         };
-        Some(TargetPermit { target_slots, watch })
+        Some(TargetPermit { slot, watch })
     }
 
     fn acquire_watch(&self, target: &str) -> Option<[OwnedSemaphorePermit; 2]> {
@@ -103,13 +103,13 @@ impl TargetLimiter {
         Some([of_target, Arc::clone(&self.watches).try_acquire_owned().ok()?])
     }
 
-    async fn acquire_slot(target_slots: &Arc<TargetSlots>) -> Option<(OwnedSemaphorePermit, Arc<TargetSlots>)> {
-        let permit = match Arc::clone(&target_slots.permits).try_acquire_owned() {
+    async fn acquire_slot(slots: &Arc<TargetSlots>) -> Option<(OwnedSemaphorePermit, Arc<TargetSlots>)> {
+        let permit = match Arc::clone(&slots.permits).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => target_slots.wait().await?,
+            Err(_) => slots.wait().await?,
         };
-        target_slots.rate().moved = Instant::now();
-        Some((permit, Arc::clone(target_slots)))
+        slots.rate().moved = Instant::now();
+        Some((permit, Arc::clone(slots)))
     }
 }
 
@@ -128,7 +128,7 @@ impl TargetSlots {
         }
         let permit = tokio::time::timeout(MAX_SLOT_WAIT, Arc::clone(&self.permits).acquire_owned()).await;
         self.rate().waiting -= 1;
-        permit.ok()?.ok() // nobody closes it
+        permit.ok()?.ok() // the semaphore is never closed
     }
 }
 
@@ -137,16 +137,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_target_takes_its_share_and_leaves_the_rest() {
+    async fn target_leaves_a_quarter_of_the_slots_to_others() {
         let limiter = TargetLimiter::new(["a", "b"].into_iter(), 8);
-        let mut taken = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..6 {
-            taken.push(limiter.acquire("a", SlotClass::Normal).await.expect("within its share"));
+            permits.push(limiter.acquire("a", SlotClass::Normal).await.expect("within its limit"));
         }
-        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "two are left to others");
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "two are reserved for others");
         assert!(limiter.acquire("b", SlotClass::Normal).await.is_some());
-        taken.pop();
-        assert!(limiter.acquire("a", SlotClass::Normal).await.is_some(), "it is given back");
+        permits.pop();
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_some(), "one was released");
     }
 
     #[tokio::test(start_paused = true)]
@@ -162,7 +162,7 @@ mod tests {
             assert_eq!(watches.len(), if targets.len() == 1 { 2 } else { 4 });
             let mut normal = Vec::new();
             for _ in 0..10 {
-                normal.push(limiter.acquire("a", SlotClass::Normal).await.expect("watches leave it"));
+                normal.push(limiter.acquire("a", SlotClass::Normal).await.expect("watches do not hold it"));
             }
             watches.clear();
             for _ in 0..16 {
@@ -174,46 +174,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_slot_that_will_not_be_free_in_time() {
+    async fn command_does_not_wait_for_a_slot_that_is_not_released_soon() {
         let limiter = TargetLimiter::new(["a", "b"].into_iter(), 8);
-        let mut taken = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..6 {
-            taken.push(limiter.acquire("a", SlotClass::Normal).await.expect("within its share"));
+            permits.push(limiter.acquire("a", SlotClass::Normal).await.expect("within its limit"));
         }
         tokio::time::advance(MAX_SLOT_WAIT * 2).await;
-        let asked = Instant::now();
-        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "none has been given back for long");
-        assert_eq!(asked.elapsed(), Duration::ZERO);
+        let start = Instant::now();
+        assert!(limiter.acquire("a", SlotClass::Normal).await.is_none(), "no slot was released recently");
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_wait_for_slots_that_change_hands_quickly() {
+    async fn commands_wait_for_slots_that_are_released_often() {
         let limiter = Arc::new(TargetLimiter::new(["a", "b"].into_iter(), 8));
-        let done = (0..100).map(|_| {
+        let acquired = (0..100).map(|_| {
             let limiter = Arc::clone(&limiter);
             async move {
-                let share = limiter.acquire("a", SlotClass::Normal).await;
+                let permit = limiter.acquire("a", SlotClass::Normal).await;
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                share.is_some()
+                permit.is_some()
             }
         });
-        let done = futures::future::join_all(done).await;
-        assert!(done.iter().all(|taken| *taken), "{done:?}");
+        let acquired = futures::future::join_all(acquired).await;
+        assert!(acquired.iter().all(|acquired| *acquired), "{acquired:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_only_target_takes_all() {
+    async fn only_target_has_no_limit() {
         let limiter = TargetLimiter::new(["a"].into_iter(), 1);
-        let one = limiter.acquire("a", SlotClass::Normal).await;
-        assert!(one.is_some() && limiter.acquire("a", SlotClass::Normal).await.is_some());
+        let first = limiter.acquire("a", SlotClass::Normal).await;
+        assert!(first.is_some() && limiter.acquire("a", SlotClass::Normal).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_slot_serves_any_target() {
+    async fn only_slot_serves_each_target() {
         let limiter = TargetLimiter::new(["a", "b"].into_iter(), 1);
-        assert!(
-            limiter.acquire("a", SlotClass::Normal).await.is_some()
-                && limiter.acquire("b", SlotClass::Normal).await.is_some()
-        );
+        for target in ["a", "b"] {
+            assert!(limiter.acquire(target, SlotClass::Normal).await.is_some(), "{target}");
+        }
     }
 }

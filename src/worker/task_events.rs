@@ -1,19 +1,20 @@
-//! Takes a task's events to the engine, which publishes them, and the answer back.
+//! Passes the events of a task to the engine, which publishes them, and returns whether each one was stored.
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::task_event::{PublishError, TaskEvent, TaskEvents};
 
-type Answer = oneshot::Sender<Result<(), PublishError>>;
+/// Where the task waits until its event is stored.
+type Stored = oneshot::Sender<Result<(), PublishError>>;
 
-/// The task's end.
-pub struct EventSender(mpsc::Sender<(TaskEvent, Answer)>);
+/// For the task.
+pub struct EventSender(mpsc::Sender<(TaskEvent, Stored)>);
 
-/// The engine's end.
-pub struct EventReceiver(mpsc::Receiver<(TaskEvent, Answer)>);
+/// For the engine.
+pub struct EventReceiver(mpsc::Receiver<(TaskEvent, Stored)>);
 
-/// A pair for one attempt.
+/// Sender and receiver of one attempt.
 #[must_use]
 pub fn pair() -> (EventSender, EventReceiver) {
     let (sender, receiver) = mpsc::channel(1);
@@ -23,16 +24,16 @@ pub fn pair() -> (EventSender, EventReceiver) {
 #[async_trait]
 impl TaskEvents for EventSender {
     async fn publish(&self, event: TaskEvent) -> Result<(), PublishError> {
-        let (answer, told) = oneshot::channel();
-        let ended = || PublishError { reason: "the attempt is over".to_owned() };
-        self.0.send((event, answer)).await.map_err(|_| ended())?;
-        told.await.map_err(|_| ended())?
+        let (sender, stored) = oneshot::channel();
+        let ended = || PublishError { reason: "the attempt has ended".to_owned() };
+        self.0.send((event, sender)).await.map_err(|_| ended())?;
+        stored.await.map_err(|_| ended())?
     }
 }
 
 impl EventReceiver {
-    /// The next event, and who waits for what became of it. Pends for ever when the task is gone.
-    pub async fn next(&mut self) -> (TaskEvent, Answer) {
+    /// The next event, and where to send whether it was stored. Never completes after the task has ended.
+    pub async fn next(&mut self) -> (TaskEvent, Stored) {
         match self.0.recv().await {
             Some(next) => next,
             None => std::future::pending().await,

@@ -41,7 +41,7 @@ pub fn target(server: &str) -> BridgeTarget {
     BridgeTarget { server: vec![server.to_owned()], server_only: true, ..BridgeTarget::default() }
 }
 
-/// A request for the cluster `dev` of [`World`].
+/// A request for the cluster `dev` of [`BridgeEnv`].
 pub fn request(key: &str, namespace: &str) -> ApplyRuleRequest {
     ApplyRuleRequest {
         op_name: key.to_owned(),

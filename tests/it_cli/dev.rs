@@ -55,7 +55,8 @@ async fn dev_answers_a_ping_and_leaves_nothing_on_ctrl_c() {
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "the store is still there");
 }
 
-/// Before: nats-server went on listening when the terminal was closed or the process was killed.
+/// Before: nats-server went on listening when the terminal was closed or the process was killed, and its temporary folder
+/// stayed.
 #[tokio::test]
 async fn nats_server_ends_with_dev_whatever_ends_it() {
     for signal in ["-HUP", "-KILL"] {
@@ -80,6 +81,10 @@ async fn nats_server_ends_with_dev_whatever_ends_it() {
         tokio::time::timeout(SOON, dev.wait()).await.expect("it ends").unwrap();
         eventually("the server is gone", SOON, async || {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err().then_some(())
+        })
+        .await;
+        eventually("the store is gone", SOON, async || {
+            (std::fs::read_dir(temporary.path()).unwrap().count() == 0).then_some(())
         })
         .await;
     }

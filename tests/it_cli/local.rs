@@ -42,6 +42,14 @@ fn apply_and_diff_need_a_target_or_a_cluster() {
     for verb in ["apply", "diff"] {
         let (code, _, err) = sailhand(&[verb, "-f", &file, "--name", "a"]);
         assert!(code == Some(2) && err.contains("--target") && err.contains("--context"), "{err}");
+        // Before: the command was sent, and the line was that of all files together.
+        let broken = dir.path().join("broken.yaml").display().to_string();
+        std::fs::write(&broken, "a: [1\n").unwrap();
+        let (code, _, err) = sailhand(&[verb, "-f", &file, "-f", &broken, "--name", "a", "-t", "dev"]);
+        let wanted = format!("error[SH3101]: not sent: {broken}: manifest, document 1, line");
+        assert!(code == Some(3) && err.contains(&wanted), "{err}");
+        let (code, _, err) = sailhand(&[verb, "-f", "/dev/null", "--name", "a", "-t", "dev"]);
+        assert!(code == Some(3) && err.contains("not sent: parameter manifest: it has no objects"), "{err}");
         let (code, _, err) = sailhand(&[verb, "-f", "/no/such", "--name", "a", "-t", "dev"]);
         assert!(code == Some(6) && err.contains("cannot read /no/such"), "{err}");
     }
@@ -54,6 +62,22 @@ fn check_names_a_remedy_for_each_problem() {
     let checks: Vec<Value> = serde_json::from_str(&out).unwrap();
     assert_eq!(checks[0]["code"], "SH2001");
     assert!(checks.iter().all(|check| check["status"] == "passed" || check["remedy"].is_string()), "{out}");
+}
+
+/// Before: `check` and `run` reported that no kubeconfig was found, and went on, although one was named.
+#[test]
+fn a_kubeconfig_that_is_named_must_exist() {
+    for args in [&["check", "clusters"][..], &["run", "ping"], &["installations"], &["run", "mesh.status"], &["dev"]] {
+        let (code, out, err) = sailhand(&[args, &["--kubeconfig", "/no/such/kubeconfig"]].concat());
+        let expected = if args[0] == "check" { 1 } else { 2 };
+        assert_eq!(code, Some(expected), "{args:?}: {out}{err}");
+        assert!(
+            format!("{out}{err}").contains("kubeconfig /no/such/kubeconfig: does not exist"),
+            "{args:?}: {out}{err}"
+        );
+    }
+    let (_, out, _) = sailhand(&["check", "clusters", "-o", "text"]);
+    assert!(out.contains("no kubeconfig: /no/such/file does not exist"), "{out}");
 }
 
 #[tokio::test]

@@ -124,12 +124,16 @@ async fn four_letters() -> BusEnv {
 async fn dead_letters_are_filtered_by_reason_target_and_code() {
     let test_env = four_letters().await;
     for (args, numbers) in [
-        (&[][..], &[1, 2, 3, 4][..]),
-        (&["--target", "dev"], &[1, 2]),
+        (&[][..], &[1, 3, 4][..]),
+        (&["--all"], &[1, 2, 3, 4]),
+        (&["--target", "dev", "--all"], &[1, 2]),
+        (&["--target", "dev"], &[1]),
+        (&["--reason", "rejected"], &[2]),
+        (&["--code", "SH1005"], &[2]),
         (&["--reason", "exhausted"], &[1, 3]),
         (&["--reason", "max-deliveries"], &[4]),
         (&["--code", "SH3001", "--target", "prod"], &[3]),
-        (&["--since", "1h"], &[1, 2, 3, 4]),
+        (&["--since", "1h"], &[1, 3, 4]),
         (&["--since", "0s"], &[]),
         (&["--limit", "2"], &[3, 4]),
     ] {

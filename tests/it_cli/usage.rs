@@ -129,7 +129,7 @@ fn configuration_errors_name_key_source_and_reason() {
         ("[nats]\nurll = 'x'\n", None, format!("nats.urll ({path}): unknown key; known here: url, ")),
         ("[targets.Bad_Id]\n", None, format!("targets.Bad_Id ({path}): a target's id must be a DNS label")),
         ("[nats\n", None, format!("configuration ({path}): TOML parse error at line 1")),
-        ("[worker]\nslots = 'many'\n", None, format!("worker.slots ({path}): invalid type")),
+        ("[worker]\nslots = 'many'\n", None, format!("worker.slots ({path}): string \"many\" is not a whole number")),
         ("[bus]\nlease_ttl = '3s'\n", None, format!("bus.lease_ttl ({path}): must be at least 10s")),
         (
             "[health]\nlisten = 'nowhere'\n",
@@ -237,9 +237,33 @@ fn analyze_names_the_reason_why_it_cannot_read_a_cluster_or_a_code() {
     assert!(log.status.success(), "istioctl's name of the format text: {}", err(&log));
 }
 
+/// Before: "invalid digit found in string", and a remedy that named no subcommand.
+#[test]
+fn invalid_arguments_say_what_is_expected_and_whose_help_to_read() {
+    for (args, wanted) in [
+        (&["dlq", "show", "x"][..], "must be a whole number such as 12"),
+        (&["dlq", "list", "--limit", "many"], "must be a whole number such as 12"),
+        (&["dev", "--port", "99999"], "out of range"),
+    ] {
+        let error = err(&sailhand(args, &[]));
+        assert!(error.contains(wanted), "{args:?}: {error}");
+    }
+    let error = err(&sailhand(&["submit", "ping", "-t", "DEV"], &[]));
+    assert!(error.contains("help: See `sailhand submit --help`."), "{error}");
+    let error = err(&sailhand(&["bridge", "match", "-t", "DEV"], &[]));
+    assert!(error.contains("help: See `sailhand bridge match --help`."), "{error}");
+    let error = err(&sailhand(&["explain", "SH9999"], &[]));
+    assert!(error.contains("`sailhand analyze --list-rules` lists the rules"), "{error}");
+}
+
 #[test]
 fn verb_in_the_place_of_a_subcommand_gets_a_hint() {
     let output = sailhand(&["mesh.status"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(err(&output).contains("sailhand submit mesh.status --target TARGET --wait"), "{}", err(&output));
+    // Before: "a similar subcommand exists: 'installations'".
+    for (word, verb) in [("install", "mesh.install"), ("upgrade", "mesh.upgrade"), ("deploy", "sample.deploy")] {
+        let error = err(&sailhand(&[word], &[]));
+        assert!(error.contains(&format!("{verb} is a verb:\n    sailhand submit {verb} --target")), "{error}");
+    }
 }

@@ -159,7 +159,7 @@ async fn the_entry_follows_the_choice_and_the_definitions() {
     let mut params = deploy_in(space, Name::Httpbin);
     params.entry = Choice::None;
     let (_, report) = Deploy.run(&cx, params.clone()).await.unwrap().into_parts();
-    assert_eq!(report.entry.skipped.as_deref(), Some("no entry was asked for"));
+    assert_eq!(report.entry.skipped.as_deref(), Some("no entry was requested"));
 
     support::istio_crds::install();
     let cluster = cx.cluster().await.unwrap();

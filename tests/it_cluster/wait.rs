@@ -65,7 +65,7 @@ async fn reason_of_a_waiting_container_is_reported_until_the_timeout() {
         "ImagePullBackOff (container app): simulated: ImagePullBackOff",
         &format!("Deployment {space}/nowhere: 0 of 1 available: pod nowhere-"),
         "Unschedulable: 0/",
-        &format!("StatefulSet {space}/gone: it is not there"),
+        &format!("StatefulSet {space}/gone: it does not exist"),
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

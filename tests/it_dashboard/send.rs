@@ -121,7 +121,7 @@ async fn invalid_parameters_are_refused_beside_their_field() {
     let (pairs, cookie) = form(&dashboard, "connection.apply").await;
     for (changes, message, id) in [
         (("p/service/port", "0"), "is less than the minimum of 1", "p-service-port"),
-        (("p/name", "Not A Name"), "does not fit the pattern", "p-name"),
+        (("p/name", "Not A Name"), "does not match the pattern", "p-name"),
         (("p/name", ""), "`name` is missing", ""),
         (("p/scope", "{ a: ["), "is neither JSON nor YAML", "p-scope"),
         (("target", "-"), "must be 1 to 63 of a-z", "target"),

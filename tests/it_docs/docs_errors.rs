@@ -55,9 +55,10 @@ fn each_page_has_class_cause_and_remedy() {
         let class = page.lines().find_map(|line| line.strip_prefix("- **Class:** ")).unwrap_or_default();
         let known = classes.iter().any(|known| class.starts_with(&format!("`{}`", known.as_str())));
         assert!(known || class.starts_with("none"), "{code}: class {class:?}");
-        for part in ["\n## When\n", "\n## What to do\n", "\n## Related\n"] {
-            assert!(page.contains(part), "{code}: no part {:?}", part.trim());
-        }
+        let parts =
+            ["- **Class:** ", "- **What you see:** ", "\n## When\n", "\n```\n", "\n## What to do\n", "\n## Related\n"];
+        let places: Vec<Option<usize>> = parts.iter().map(|part| page.find(part)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{code}: {parts:?} at {places:?}");
     }
 }
 

@@ -95,7 +95,7 @@ async fn pods_that_another_job_scrapes_are_not_scraped_twice() {
     let cx = with_connections(&unique("twice"), one("mesh", &address));
     let error = run(Apply, &cx, json!({"connection": "mesh"})).await.unwrap_err();
     assert_eq!(error.code(), Code::SH3515, "{error}");
-    assert!(error.to_string().contains("job kubernetes-pods (1 targets)"), "{error}");
+    assert!(error.to_string().contains("job kubernetes-pods (1 target)"), "{error}");
     let (changed, report) = run(Apply, &cx, json!({"connection": "mesh", "force": true})).await.unwrap();
     assert!(!changed && report.jobs.is_some() && report.warnings.len() == 1, "{report:?}");
 }

@@ -88,10 +88,10 @@ class Conformance:
 
     def smi_by_contract(self):
         """The same verdicts through workloads with the contract of Meshery's learn-layer5, by port-forward."""
-        report, status, errors, seconds = self.run("smi", "-p", "driver=port_forward", "-p", "image=localhost/learn-layer5:1")
+        report, status, errors, seconds = self.run("smi", "-p", "driver=port-forward", "-p", "image=localhost/learn-layer5:1")
         assert report, errors[-3000:]
         self.print("SMI by port-forward", report, seconds)
-        equal(report["run"]["driver"], "port_forward")
+        equal(report["run"]["driver"], "port-forward")
         equal(self.wrong(report, NOT_SUPPORTED), [], errors[-500:])
         self.nothing_left()
 

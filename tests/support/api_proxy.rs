@@ -1,5 +1,5 @@
-//! An HTTP proxy before an API server that keeps its own record of every write, and answers in the server's place when
-//! told to. Clients reach it without TLS and are administrators behind it.
+//! An HTTP proxy for an API server: records each write, and answers instead of the server on request. Clients connect without
+//! TLS and have the rights of an administrator.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 /// Largest body that is passed on.
 const MAX: usize = 16 << 20;
 
-/// A write that the API server has carried out.
+/// A write that the API server has executed.
 #[derive(Debug, Clone)]
 pub struct Write {
     /// Who asked: the name of the proxy.
@@ -30,7 +30,7 @@ pub struct Write {
     pub method: Method,
     /// Without the query.
     pub path: String,
-    /// What was sent; null when it is no JSON.
+    /// What was sent; null when it is not JSON.
     pub sent: Value,
     /// The server's own order of all writes, where its answer has one.
     pub version: Option<u64>,
@@ -140,7 +140,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         shared.refused.fetch_add(1, Ordering::Relaxed);
         return refuse(refusal);
     }
-    // In a task of its own: what the server does is recorded even if nobody waits for the answer any more.
+    // In a task of its own: what the server does is recorded even if the client does not wait for the answer.
     let passed = tokio::spawn(pass(shared, request)).await.unwrap_or_else(|panic| Err(panic.to_string()));
     passed.unwrap_or_else(|reason| {
         let gone = Response::builder().status(StatusCode::BAD_GATEWAY).body(Body::from(reason));

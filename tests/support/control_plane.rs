@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::own_control_plane;
 
 /// Path of an administrator's kubeconfig. All tests of a run share the cluster, so each works in namespaces of its own;
-/// a test that cannot has a [`plane::Plane`].
+/// a test that cannot has a [`own_control_plane::ControlPlane`](super::own_control_plane::ControlPlane).
 ///
 /// `SAILHAND_TEST_KUBECONFIG` names it when `just test` runs. Otherwise the first call starts a control plane, which
 /// ends by itself soon after this process does.

@@ -1,5 +1,5 @@
 //! Objects of Kubernetes and Istio as a company with many teams has them, in any number, the same for the same seed. A
-//! share of them has a mistake that an analysis tells; all of them pass an API server's schemas.
+//! share of them has a mistake that an analysis reports; all of them pass an API server's schemas.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 /// Objects for each namespace.
 const TEAM: usize = 50;
 
-/// As many objects as asked for; of a hundred, this many have a mistake.
+/// The requested number of objects. Of a hundred, this many have a mistake.
 pub fn objects(count: usize, seed: u64, mistakes: u32) -> Vec<Value> {
     let mut corpus = Corpus { random: SmallRng::seed_from_u64(seed), mistakes, made: Vec::with_capacity(count) };
     let namespaces: Vec<String> = (0..(count / TEAM).max(2)).map(|number| format!("team-{number:04}")).collect();
@@ -378,7 +378,7 @@ fn below(value: &Value, depth: usize, text: &mut String) {
     }
 }
 
-/// Without quotes where nobody takes it for something else.
+/// Without quotes where YAML reads the same value.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))

@@ -30,7 +30,7 @@ pub struct Grafanas {
     pub token: Option<String>,
     /// Whether everyone may only read.
     pub read_only: bool,
-    /// Writes that are carried out and whose answer is lost, counted down.
+    /// Number of further writes that are executed and whose answer is lost.
     pub lose_answers: usize,
     /// Another user edits a dashboard just before so many writes.
     pub edits_between: usize,

@@ -1,4 +1,4 @@
-//! A stand-in for istiod: on simulated nodes no container runs, so nobody would put a certificate into the webhooks. It
+//! A stand-in for istiod: on simulated nodes no container runs, so no istiod would write a certificate into the webhooks. It
 //! writes what the real one writes, as the real one does: by Update, under the name `pilot-discovery`.
 
 use std::time::Duration;

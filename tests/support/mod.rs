@@ -1,5 +1,5 @@
 //! The real parts for the integration tests: a nats-server, a Kubernetes control plane, and waiting without sleeping.
-//! Knows nothing of sailhand itself, but for [`site`]. A part that is missing fails the test; nothing is skipped.
+//! Uses no code of sailhand, except for [`cluster_env`]. A part that is missing fails the test; nothing is skipped.
 #![allow(dead_code, reason = "each integration test is a crate of its own and uses only some of this")]
 #![allow(
     clippy::panic,

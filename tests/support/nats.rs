@@ -64,7 +64,7 @@ impl NatsServer {
 
     /// Three servers that are one cluster.
     pub async fn cluster() -> Vec<Self> {
-        // Free now; nobody else takes one within the moment until they listen.
+        // Free now; another process is unlikely to bind one before the servers listen.
         let held: Vec<_> =
             (0..3).map(|_| std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
         let ports: Vec<u16> = held.iter().map(|one| one.local_addr().expect("an address").port()).collect();
@@ -215,7 +215,7 @@ fn password_variables(config: &str) -> Vec<String> {
     names.filter(|name| name.starts_with("SAILHAND_") && name.ends_with("_PASSWORD")).map(str::to_owned).collect()
 }
 
-/// Reads the client port from the file in which the server tells its addresses; `None` until it is whole.
+/// Reads the client port from the file in which the server writes its addresses; `None` until it is whole.
 fn client_port(file: &Path) -> Option<u16> {
     let ports: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()

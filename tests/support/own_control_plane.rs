@@ -36,7 +36,7 @@ impl ControlPlane {
         &self.dir
     }
 
-    /// kill -9 of the controllers: from now on nobody makes a Deployment's pods, nor takes away those of one that is gone.
+    /// kill -9 of the controllers: from now on, no pods are created or deleted for Deployments.
     pub fn kill_controllers(&self) {
         let pid = std::fs::read_to_string(self.dir.join("kube-controller-manager.pid")).unwrap();
         assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());

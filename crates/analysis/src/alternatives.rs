@@ -8,9 +8,9 @@ use std::num::NonZero;
 use super::run::settle;
 use super::{Code, Finding, ObjectRef, Rule, Snapshot, rules, run};
 
-/// Most alternatives of one object that are tried.
+/// Maximum number of alternatives of one object that are tried.
 const MOST_ROUNDS: usize = 4;
-/// Most objects that are tried one by one; findings of the others that depend on other objects are dropped.
+/// Maximum number of objects that are tried one by one; findings of the others that depend on other objects are dropped.
 const MOST_OBJECTS: usize = 50;
 
 /// All findings, as [`run()`] gives them, but for those that do not hold with each alternative, and with those that the

@@ -11,7 +11,7 @@ use super::alternatives::{depends_on_others, run_objects};
 use super::run::settle;
 use super::{Finding, ObjectRef, Resource, Rule, Snapshot};
 
-/// Most combinations of kustomizations that are analyzed. Of further ones, only findings that do not depend on other
+/// Maximum number of combinations of kustomizations that are analyzed. Of further ones, only findings that do not depend on other
 /// objects are reported.
 const MOST_COMBINATIONS: usize = 64;
 
@@ -65,7 +65,7 @@ pub fn run_alternatives(snapshot: &Snapshot, rules: &[&'static Rule], threads: N
     findings
 }
 
-/// The kustomizations, each with its relations to the others. These are found once: every kustomization asks for them.
+/// The kustomizations, each with its relations to the others. Computed once, because each kustomization needs them.
 struct Builds {
     all: BTreeMap<Arc<str>, Relations>,
 }

@@ -62,6 +62,8 @@ pub struct ObjectRef {
     pub cluster: Arc<str>,
     /// Kind.
     pub kind: Kind,
+    /// Group and kind as the object states them, for an object of [`Kind::Unknown`].
+    pub stated_kind: Option<Box<(CompactString, CompactString)>>,
     /// Namespace; empty for cluster-scoped objects, and for objects in files without one.
     pub namespace: CompactString,
     /// Name.
@@ -73,16 +75,32 @@ impl From<&Resource> for ObjectRef {
         Self {
             cluster: resource.cluster.clone(),
             kind: resource.kind,
+            stated_kind: (resource.kind == Kind::Unknown)
+                .then(|| Box::new((resource.group().into(), resource.kind_name().into()))),
             namespace: resource.stated_namespace().into(),
             name: resource.name.clone(),
         }
     }
 }
 
+impl ObjectRef {
+    /// API group of the object; empty for the core group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.stated_kind.as_ref().map_or_else(|| self.kind.group(), |stated| &stated.0)
+    }
+
+    /// Kind of the object, as in its manifest.
+    #[must_use]
+    pub fn kind_name(&self) -> &str {
+        self.stated_kind.as_ref().map_or_else(|| self.kind.name(), |stated| &stated.1)
+    }
+}
+
 /// `Kind namespace/name`.
 impl std::fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ", self.kind)?;
+        write!(f, "{} ", self.kind_name())?;
         if !self.namespace.is_empty() {
             write!(f, "{}/", self.namespace)?;
         }
@@ -127,7 +145,7 @@ impl Finding {
             &*self.object.cluster,
             std::cmp::Reverse(self.level),
             self.code.id,
-            (self.object.kind.name(), self.object.kind.group()),
+            (self.object.kind_name(), self.object.group()),
             &self.object.namespace,
             &self.object.name,
             &self.field,

@@ -16,7 +16,7 @@ use compact_str::CompactString;
 use super::index::KeyIndex;
 use super::{Kind, Resource, Value, View};
 
-/// What an object of a kind that rules read makes.
+/// Objects that a controller creates from an object of a kind that rules read.
 #[must_use]
 pub fn of_known(resource: &Resource) -> Vec<Resource> {
     match resource.kind {
@@ -27,7 +27,7 @@ pub fn of_known(resource: &Resource) -> Vec<Resource> {
     }
 }
 
-/// What an object of another kind makes: its pods and what its controller may create.
+/// Objects that may exist because of an object of another kind: its pods, and objects of its controller.
 #[must_use]
 pub fn of_unknown(root: &Value) -> Vec<Resource> {
     let mut made = workload::workloads(root);
@@ -87,7 +87,7 @@ static GENERATORS: KeyIndex = KeyIndex {
     },
 };
 
-/// What may be made, as [`View::may_be_made`] asks for it.
+/// Objects that may exist, for [`View::may_be_made`].
 pub const SERVICE: &str = "Service";
 /// Pods of any kind of workload.
 pub const WORKLOAD: &str = "Workload";

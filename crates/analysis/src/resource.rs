@@ -109,6 +109,18 @@ impl Resource {
         if self.is_namespace_assumed { "" } else { &self.namespace }
     }
 
+    /// API group as stated; empty for the core group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        if self.kind == Kind::Unknown { group_and_version(&self.api_version).0 } else { self.kind.group() }
+    }
+
+    /// Kind as stated.
+    #[must_use]
+    pub fn kind_name(&self) -> &str {
+        if self.kind == Kind::Unknown { self.root["kind"].text() } else { self.kind.name() }
+    }
+
     /// `spec`.
     #[must_use]
     pub fn spec(&self) -> &Value {
@@ -175,7 +187,7 @@ impl Resource {
 /// `Kind namespace/name`, as in the output of `istioctl analyze`.
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.kind)?;
+        write!(f, "{} ", self.kind_name())?;
         f.write_str(&self.full_name())
     }
 }

@@ -269,7 +269,7 @@ impl Snapshot {
     /// How many objects there are; the mesh's settings and what controllers make are none.
     #[must_use]
     pub fn len(&self) -> usize {
-        let is_read = |kind: &&Kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks | Kind::Unknown);
+        let is_read = |kind: &&Kind| !matches!(kind, Kind::MeshConfig | Kind::MeshNetworks);
         let of_kind = |kind: &Kind| self.of(*kind).iter().filter(|it| !it.is_generated).count();
         Kind::ALL.iter().filter(is_read).map(of_kind).sum()
     }
@@ -337,7 +337,7 @@ fn is_alike(a: &Resource, b: &Resource) -> bool {
     a.root == b.root && a.api_version == b.api_version && a.origin == b.origin
 }
 
-/// Whether findings about an object are dropped: no text has it, or it is one of Kubernetes' own, which nobody but
+/// Whether findings about an object are dropped: no text has it, or it is one of Kubernetes' own, which no client but
 /// their distribution changes.
 pub(super) fn is_out_of_scope(resource: &Resource) -> bool {
     let namespace = if resource.kind == Kind::Namespace { &resource.name } else { &resource.namespace };

@@ -59,7 +59,7 @@ impl Suppressions {
         Ok(())
     }
 
-    /// What no finding matches: the patterns, and how many lines of the baselines.
+    /// Unused suppressions: the patterns, and how many lines of the baselines.
     #[must_use]
     pub fn unmatched(&self, findings: &[Finding]) -> (Vec<&str>, usize) {
         let is_used = |pattern: &&Pattern| !findings.iter().any(|finding| pattern.covers(finding));
@@ -95,7 +95,7 @@ impl Pattern {
         let object = &finding.object;
         matches(&self.code, finding.code.id)
             && (matches(&self.object, &object.to_string())
-                || matches(&self.object, &format!("{} {}.{}", object.kind, object.name, object.namespace)))
+                || matches(&self.object, &format!("{} {}.{}", object.kind_name(), object.name, object.namespace)))
     }
 }
 

@@ -139,7 +139,7 @@ impl<'a> View<'a> {
         !self.snapshot.keyed(index, key).is_empty()
     }
 
-    /// Whether the objects are all that the cluster has, as whoever gave them says.
+    /// Whether the objects are all that the cluster has, as the caller states.
     #[must_use]
     pub const fn is_stated_whole(&self) -> bool {
         self.snapshot.is_stated_whole()

@@ -33,7 +33,7 @@ pub enum Error {
     Argument {
         /// As written on the command line.
         argument: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A local file or stream.
@@ -96,7 +96,8 @@ impl Classify for Error {
     fn remedy(&self) -> String {
         match self {
             Self::Source(error) => error.remedy(),
-            _ => self.code().remedy().to_owned(),
+            Self::Argument { .. } => "See `sailhand-analyze --help`.".to_owned(),
+            Self::Local { .. } => self.code().remedy().to_owned(),
         }
     }
 }

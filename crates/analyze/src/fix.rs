@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use sailhand_analysis::source::Sources;
 use sailhand_analysis::source::fix::{self, Edit};
 use sailhand_analysis::{Finding, Fix, Rule};
+use sailhand_base::prose::plural;
 use similar::TextDiff;
 
 use super::{Analysis, Error, Exit, Input};
 use crate::output::{self, GOOD, styled};
 
-/// Most passes. A corrected kind or field may have findings of its own.
+/// Maximum number of passes. A corrected kind or field may have findings of its own.
 const PASSES: usize = 8;
 /// Lines around a change in a diff.
 const CONTEXT: usize = 3;
@@ -60,9 +61,8 @@ pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: I
         std::fs::write(name, text).map_err(|source| Error::local(format!("write {name}"), source))?;
     }
     analysis.read_again([])?;
-    let (files, s) = (texts.len(), if texts.len() == 1 { "" } else { "s" });
-    let what = if count == 1 { "1 change".to_owned() } else { format!("{count} changes") };
-    output::note(format_args!("{} {what} in {files} file{s}", styled(GOOD, "fixed:")));
+    let (changes, files) = (plural(count, "change"), plural(texts.len(), "file"));
+    output::note(format_args!("{} {changes} in {files}", styled(GOOD, "fixed:")));
     Ok(None)
 }
 

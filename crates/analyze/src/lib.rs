@@ -18,6 +18,7 @@ use sailhand_analysis::report::html::About;
 use sailhand_analysis::source::{self, PassedOver, Reading, Sources, files};
 use sailhand_analysis::suppress::{self, Suppressions};
 use sailhand_analysis::{Finding, Kind, Rule, Settings, Snapshot, Value, mesh};
+use sailhand_base::prose::plural;
 
 pub use error::{Error, Exit};
 pub use filter::Filter;
@@ -233,7 +234,7 @@ impl Analysis<'_> {
     }
 }
 
-/// What the HTML report says about its input.
+/// The description of the input in the HTML report.
 fn about(
     options: &FileOptions,
     sources: &Sources,
@@ -307,7 +308,7 @@ fn write_baseline(path: &Path, findings: &[Finding]) -> Result<Exit, Error> {
     let name = path.display();
     std::fs::write(path, suppress::baseline(findings))
         .map_err(|source| Error::local(format!("write {name}"), source))?;
-    output::note(format_args!("wrote {} findings to {name}", findings.len()));
+    output::note(format_args!("wrote {} to {name}", plural(findings.len(), "finding")));
     Ok(Exit::Success)
 }
 

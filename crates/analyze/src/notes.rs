@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sailhand_analysis::source::{Error, Reading, Sources};
 use sailhand_analysis::{Kind, Snapshot, SourceSpan};
 use sailhand_base::error::{Classify, Code};
+use sailhand_base::prose::plural;
 use sailhand_base::suggest;
 
 use crate::output::{self, BAD, CHANGED, GOOD, QUIET, styled};
@@ -40,8 +41,8 @@ pub(crate) fn tell(reading: &Reading, sources: &Sources, snapshot: &Snapshot, is
     if snapshot.is_empty() {
         output::note(styled(
             CHANGED,
-            "Nothing was analyzed: no Istio, Gateway API or Kubernetes objects that a rule \
-                                      uses.",
+            "Nothing was analyzed: no Istio, Gateway API or Kubernetes objects that a rule uses. With --allow-empty this \
+             is no error.",
         ));
     } else if !is_whole_cluster(snapshot) {
         quietly(
@@ -151,11 +152,11 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
     if objects.is_empty() {
         return;
     }
-    let count = objects.len();
-    let head = if count == 1 { "1 object is".to_owned() } else { format!("{count} objects are") };
+    let verb = if objects.len() == 1 { "is" } else { "are" };
     output::note(format_args!(
-        "{} {head} defined more than once; the last definition wins, as with `kubectl apply`:",
-        styled(CHANGED, "note:")
+        "{} {} {verb} defined more than once; the last definition wins, as with `kubectl apply`:",
+        styled(CHANGED, "note:"),
+        plural(objects.len(), "object")
     ));
     for (object, origins) in objects.iter().take(SHOWN) {
         let place = |origin: &SourceSpan| {
@@ -164,8 +165,8 @@ fn repeated(sources: &Sources, snapshot: &Snapshot) {
         let last = origins.last().map(place).unwrap_or_default();
         output::note(format_args!("  {object}: {} definitions, the last is {last}", origins.len()));
     }
-    if count > SHOWN {
-        output::note(format_args!("  and {} more", count - SHOWN));
+    if objects.len() > SHOWN {
+        output::note(format_args!("  and {} more", objects.len() - SHOWN));
     }
 }
 

@@ -119,7 +119,7 @@ codes! {
     // SH20xx: the bus.
     SH2001 "cannot connect to NATS" "Check the address and the network, and that the server is running.";
     SH2002 "NATS did not confirm a write" "Check the stream's limits and the server's health; the write is retried.";
-    SH2003 "the streams differ from the expected topology" "Run `sailhand topology verify`, then `sailhand topology apply` with admin permissions.";
+    SH2003 "the streams differ from the expected topology" "Run `sailhand topology apply` with admin permissions; `sailhand topology verify` lists every difference.";
     SH2004 "NATS permissions violation" "Grant the permissions that deploy/nats lists for a worker.";
     SH2005 "the lease was lost" "No action is required: another worker continues the command.";
     SH2006 "the installation is busy" "No action is required: the command waits for the other one.";
@@ -181,7 +181,7 @@ codes! {
     SH3404 "CRDs of the conformance suite are missing" "Install them: those of SMI with smi.install, those of Gateway API with mesh.install or from its release.";
     SH3405 "CRDs of the conformance suite serve another version" "Install the version that the message names.";
     SH3406 "an image of the conformance suite cannot be pulled" "Set `image` to one that the nodes can pull, such as one of a mirror.";
-    SH3407 "exec or port-forward is forbidden in the suite's pods" "Grant the worker `create` and `get` on `pods/exec`, or on `pods/portforward` with `driver: port_forward`.";
+    SH3407 "exec or port-forward is forbidden in the suite's pods" "Grant the worker `create` and `get` on `pods/exec`, or on `pods/portforward` with `driver: port-forward`.";
     SH3408 "a test namespace cannot be deleted" "Remove what the namespace's conditions name, then delete the namespace.";
     SH3409 "the conformance suite's workloads are not ready in time" "Look at the named pods' events; the cluster needs room for 13 pods.";
     SH3410 "the conformance suite's pods are not in the mesh" "Check the injection webhook, or set `data_plane` and `revision` as the mesh has them.";
@@ -241,7 +241,7 @@ codes! {
     SH4002 "internal error" "This is a bug: report it with the worker's log.";
     // SH50xx: the command line and configuration.
     SH5001 "invalid configuration" "Correct the named key; `sailhand worker --check` prints the effective values.";
-    SH5002 "invalid command line" "Run the subcommand with --help for its options and examples.";
+    SH5002 "invalid command line" "Correct the named argument; --help lists the options of the subcommand.";
     SH5003 "timed out waiting for the result" "The command continues; query it with `sailhand get`.";
     SH5004 "local file or process error" "Correct the file, port or process that the message names.";
     SH5011 "the command needs confirmation" "Pass --yes to confirm it without a terminal; dry_run=true lists what it deletes.";
@@ -305,7 +305,7 @@ impl Problem {
 
 /// Longest text, bytes.
 const MAX_TEXT: usize = 4096;
-/// Most causes.
+/// Maximum number of causes.
 const MAX_CAUSES: usize = 8;
 
 fn cut(mut text: String) -> String {

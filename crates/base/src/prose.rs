@@ -1,4 +1,6 @@
-//! Wraps text at a width. Independent of the terminal.
+//! Wraps text at a width and counts nouns. Independent of the terminal.
+
+use std::fmt::Display;
 
 /// Wraps the text at `width` columns. The first line already has `used` columns, and the others are indented.
 #[must_use]
@@ -22,6 +24,12 @@ pub fn fold(text: &str, used: usize, indent: usize, width: Option<usize>) -> Str
     folded
 }
 
+/// A number with its noun: `1 error`, `2 errors`. Only for nouns whose plural ends in `s`.
+#[must_use]
+pub fn plural<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    if count == N::from(1) { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// Columns of a text on a terminal; color sequences take none.
 #[must_use]
 pub fn columns(text: &str) -> usize {
@@ -36,12 +44,17 @@ pub fn columns(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{columns, fold};
+    use super::{columns, fold, plural};
 
     #[test]
     fn color_sequences_take_no_columns() {
         assert_eq!(columns("\x1b[1m\x1b[31mred\x1b[0m text"), 8);
         assert_eq!(fold("\x1b[31mone\x1b[0m two", 0, 0, Some(7)), "\x1b[31mone\x1b[0m two");
+    }
+
+    #[test]
+    fn a_noun_after_one_is_singular() {
+        assert_eq!([0, 1, 2].map(|count| plural(count, "error")), ["0 errors", "1 error", "2 errors"]);
     }
 
     #[test]

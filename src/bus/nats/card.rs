@@ -13,8 +13,8 @@ use crate::bus::{Error, TargetCard};
 use crate::event::rfc3339;
 
 impl NatsBus {
-    /// Publishes the cards, by target, until `stop`, then deletes them. One that cannot be published is published again
-    /// the next time; they expire with a worker that is killed.
+    /// Publishes the cards, by target, at an interval until `stop`, then deletes them. The cards of a worker that is killed
+    /// expire.
     pub async fn publish_cards(self, mut cards: BTreeMap<String, TargetCard>, stop: CancellationToken) {
         loop {
             for (target, card) in &mut cards {

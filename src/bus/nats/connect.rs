@@ -1,5 +1,5 @@
-//! Connects with any of NATS' ways to say who one is, and keeps what the server says about it: a denied permission is
-//! otherwise only a time-out (`tests/it_bus/facts.rs`).
+//! Connects with any of the credentials of NATS, and records what the server reports on the connection: without that, a
+//! denied permission is only a timeout (`tests/it_bus/facts.rs`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,31 +14,31 @@ use crate::config;
 use crate::error::Code;
 use crate::retry;
 
-/// A client and what it hears from its server.
+/// A NATS client and the state of its connection.
 pub struct Connection {
     /// The client.
     pub client: Client,
-    /// Follows the connection.
+    /// State of the connection, updated on each event.
     pub health: watch::Sender<Health>,
 }
 
-/// What is known of a connection.
+/// State of a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     /// Whether a server answers.
     pub connected: bool,
-    /// How the last try to connect failed, since the last that did not.
+    /// Error of the last try to connect; `None` after a success.
     pub connect_error: Option<String>,
-    /// The last permissions violation since the last connect, as the server told it.
+    /// The last permissions violation since the last connect, as the server reported it.
     pub denied: Option<String>,
     /// How often the connection has been lost.
     pub losses: u64,
-    /// What the server refuses or denies, by the kind of subject, until it does it again.
+    /// Requests that the server refuses or denies, by the kind of subject, until such a request succeeds.
     pub refused: BTreeMap<String, Refusal>,
 }
 
 impl Health {
-    /// Why no server answers, with its code; none when one does.
+    /// Why there is no connection, with the error code; `None` while there is one.
     #[must_use]
     pub fn disconnected(&self) -> Option<String> {
         let connect_error =
@@ -47,47 +47,47 @@ impl Health {
     }
 }
 
-/// Something that the server does not do.
+/// A request that the server refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Code and text.
     pub text: String,
-    /// When it was last heard.
+    /// When the server last refused it.
     pub at: Instant,
 }
 
 impl Health {
-    /// Notes a refusal.
+    /// Records a refusal.
     pub(super) fn refuse(&mut self, subject: &str, text: String) {
         self.refused.insert(kind(subject).to_owned(), Refusal { text, at: Instant::now() });
     }
 }
 
-/// What subjects that are permitted and stored alike have in common: `istio.res`, `$KV.istio_lease`,
+/// The prefix of subjects that have the same permissions and the same stream: `istio.res`, `$KV.istio_lease`,
 /// `$JS.ACK.ISTIO_CMD.worker`.
 pub(super) fn kind(subject: &str) -> &str {
     let tokens = if subject.starts_with("$JS.") { 4 } else { 2 };
     subject.match_indices('.').nth(tokens - 1).map_or(subject, |(end, _)| &subject[..end])
 }
 
-/// Connects as `name`. With `retry_in_background`, an unreachable server is waited for in the background instead of failing.
+/// Connects as `name`. With `retry_in_background`, an unreachable server is not an error: the client connects later.
 ///
 /// # Errors
 /// Unreadable credentials, or (not `retry_in_background`) an unreachable server.
 pub async fn connect(nats: &config::Nats, name: &str, retry_in_background: bool) -> Result<Connection, Error> {
     let health = watch::Sender::new(Health { connected: !retry_in_background, ..Health::default() });
-    let tell = health.clone();
+    let state = health.clone();
     let address = nats.url.join(",");
     let mut options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(&nats.inbox_prefix)
         .ping_interval(Duration::from_secs(20))
         .connection_timeout(Duration::from_secs(5))
-        .max_reconnects(None) // once connected, an outage is waited for: who asks has time limits of its own
+        .max_reconnects(None) // an outage is not an error of the connection, because each request has a timeout
         .reconnect_delay_callback(|attempts| retry::IN_PLACE.delay(u32::try_from(attempts).unwrap_or(u32::MAX), None))
         .event_callback(move |event| {
-            let (tell, address) = (tell.clone(), address.clone());
-            async move { note(&tell, &address, &event) }
+            let (state, address) = (state.clone(), address.clone());
+            async move { record_event(&state, &address, &event) }
         });
     if retry_in_background {
         options = options.retry_on_initial_connect();
@@ -106,11 +106,11 @@ pub async fn connect(nats: &config::Nats, name: &str, retry_in_background: bool)
     Ok(Connection { client, health })
 }
 
-fn note(tell: &watch::Sender<Health>, address: &str, event: &Event) {
+fn record_event(state: &watch::Sender<Health>, address: &str, event: &Event) {
     match event {
         Event::Connected => {
             tracing::info!("connected to NATS");
-            tell.send_modify(|health| {
+            state.send_modify(|health| {
                 health.connected = true;
                 health.connect_error = None;
                 health.denied = None;
@@ -119,26 +119,26 @@ fn note(tell: &watch::Sender<Health>, address: &str, event: &Event) {
         }
         Event::Disconnected => {
             tracing::warn!("the connection to NATS is lost");
-            tell.send_modify(|health| {
+            state.send_modify(|health| {
                 health.connected = false;
                 health.losses += 1;
             });
         }
         Event::Closed => {
             tracing::debug!("{event}");
-            tell.send_modify(|health| health.connected = false);
+            state.send_modify(|health| health.connected = false);
         }
         Event::ServerError(ServerError::Other(text)) if text.to_ascii_lowercase().contains("permissions violation") => {
             tracing::error!(code = "SH2004", "NATS denies a permission: {text}");
             let subject = text.split('"').nth(1).unwrap_or(text);
-            tell.send_modify(|health| {
+            state.send_modify(|health| {
                 health.refuse(subject, format!("{}: NATS denies a permission: {text}", Code::SH2004));
                 health.denied = Some(text.clone());
             });
         }
         Event::ClientError(ClientError::Other(text)) => {
             tracing::debug!("NATS: {text}");
-            tell.send_modify(|health| {
+            state.send_modify(|health| {
                 health.connect_error = Some(format!("cannot connect to NATS at {address}: {text}"))
             });
         }

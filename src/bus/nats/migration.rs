@@ -16,8 +16,8 @@ use crate::bus::subject::{CONSUMER, Subjects};
 use crate::bus::topology::Topology;
 use crate::bus::{Error, MOVED, UNREADABLE};
 
-/// Moves the messages of a command stream that permits message schedules, and deletes the stream when it is empty. Says
-/// how many messages moved; `None` when there is no such stream.
+/// Moves the messages of a command stream that permits message schedules, and deletes the stream when it is empty. Returns
+/// how many messages were moved; `None` when there is no such stream.
 ///
 /// # Errors
 /// The server's refusal. The next call continues where this one ended.
@@ -26,8 +26,8 @@ pub(super) async fn split_command_stream(bus: &NatsBus, topology: &Topology) -> 
     let stream = subjects.command_stream();
     let found = stream_config(bus, &stream).await?;
     let Some(found) = found.filter(|found| found.allow_message_schedules) else { return Ok(None) };
-    // From here on nobody publishes to it: producers get an error and try again. Workers of the earlier version cannot
-    // settle without the consumer; what they are executing is found by its result or its lease when the copy is delivered.
+    // From here on no client can publish to it: producers get an error and try again. Workers of the earlier version cannot
+    // settle without the consumer. When the copy of a command that they execute is delivered, its result or its lease exists.
     let moving = vec![subjects.moving()];
     if found.subjects != moving {
         let config = Config { subjects: moving, ..found };
@@ -53,7 +53,7 @@ pub(super) async fn split_command_stream(bus: &NatsBus, topology: &Topology) -> 
     Ok(Some(moved))
 }
 
-/// The message for the waiting stream: a schedule stays a schedule, anything else is due.
+/// The message for the waiting stream: a schedule remains a schedule, any other message becomes due.
 fn copy(subjects: &Subjects, stored: &Stored) -> Message {
     let no_headers = Vec::new();
     let pairs = stored.headers.as_ref().unwrap_or(&no_headers);
@@ -76,8 +76,8 @@ fn copy(subjects: &Subjects, stored: &Stored) -> Message {
     Message { subject, headers, payload: stored.payload.clone() }
 }
 
-/// Workers refuse commands of foreign schedules and those that are schedules or roll-ups. A copy has their headers under
-/// other names, so that moving a message does not make it acceptable.
+/// Workers reject commands of foreign schedules, and messages that are schedules or roll-ups. A copy has the headers under
+/// other names, so that moving a message does not make it valid.
 fn keep_evidence<'a>(
     headers: &mut HeaderMap,
     pairs: impl Iterator<Item = (&'a str, &'a str)>,

@@ -1,5 +1,5 @@
-//! The bus on NATS `JetStream`. Every write is one request that the server answers; the answer is read here and not by
-//! the client, because on a replicated stream the client maps most lost swaps to "other" (`tests/it_bus/facts.rs`).
+//! The bus on NATS `JetStream`. Each write is one request, whose answer is parsed here and not by the client: for replicated
+//! streams the client maps most lost compare-and-swaps to "other" (`tests/it_bus/facts.rs`).
 
 mod card;
 mod connect;
@@ -37,7 +37,7 @@ pub use connect::{Connection, Health, connect};
 pub(crate) use publish::CUT;
 pub use read::header_pairs;
 
-/// How long one request to `JetStream` may take.
+/// Timeout of a request to `JetStream`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bus on one connection.
@@ -48,16 +48,16 @@ pub struct NatsBus {
     subjects: Subjects,
     control: Arc<Control>,
     health: signal::Sender<Health>,
-    /// Only their names are used after the first look; a consumer that is made again has the same.
+    /// Only their names are used after the first lookup, and a recreated consumer has the same name.
     consumer: Arc<OnceCell<PullConsumer>>,
     due_consumer: Arc<OnceCell<PullConsumer>>,
     sweeper: Arc<OnceCell<PullConsumer>>,
-    /// Losses of the connection that have been looked into.
+    /// Losses of the connection after which the streams were checked for unreadable messages.
     checked_losses: Arc<AtomicU64>,
 }
 
 impl NatsBus {
-    /// A bus on a connection. Touches nothing yet.
+    /// A bus on a connection. Sends no request.
     #[must_use]
     pub fn new(connection: Connection, subjects: Subjects) -> Self {
         let context = ContextBuilder::new().timeout(TIMEOUT).build(connection.client.clone());
@@ -74,7 +74,7 @@ impl NatsBus {
         }
     }
 
-    /// All names.
+    /// Names of subjects, streams and buckets.
     #[must_use]
     pub fn subjects(&self) -> &Subjects {
         &self.subjects
@@ -86,13 +86,13 @@ impl NatsBus {
         &self.context
     }
 
-    /// The connection's state and the last permission the server denied.
+    /// State of the connection, and errors of the server.
     #[must_use]
     pub fn health(&self) -> signal::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// Takes for mended what the server has not refused again for so long: nobody asks for it any more.
+    /// Removes errors that the server has not repeated for this time: no command needs the request any more.
     pub fn expire_refusals(&self, after: Duration) {
         self.health.send_if_modified(|health| {
             let before = health.refused.len();
@@ -104,16 +104,16 @@ impl NatsBus {
         });
     }
 
-    /// The server has done what it may have refused before.
+    /// Removes the error of a request that has succeeded.
     fn clear_refusal(&self, subject: &str) {
         if !self.health.borrow().refused.is_empty() {
             self.health.send_if_modified(|health| health.refused.remove(connect::kind(subject)).is_some());
         }
     }
 
-    /// Sends what is buffered and closes the connection: the last step of a shutdown, after the last ack.
+    /// Sends buffered messages and closes the connection: the last step of a shutdown, after the last ack.
     pub async fn close(&self) {
-        // A server that is gone would be waited for: what is on its way to it is lost either way.
+        // Without a connection, buffered messages are lost anyway.
         let leave = async {
             let _ = self.client.flush().await;
             let _ = self.client.drain().await;
@@ -178,7 +178,7 @@ impl Bus for NatsBus {
     async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
         self.publish_new(publish::Message::scheduled(&self.subjects, delivery, origin, at)).await?;
         let command = origin.command();
-        // A cancellation that came before the schedule did not find it.
+        // A cancellation before this schedule could not make it due.
         if self.control.is_cancelled(&command) {
             self.deliver_now(&Cancellation::from(&command)).await;
         }

@@ -1,6 +1,6 @@
-//! Reads objects of the store (nats-architecture-and-design ADR-20). Whoever may write to a bucket writes the metadata of
-//! its objects, so they are checked before a chunk is read, and the client's own reader is not used: it follows links
-//! without a bound, and waits without a limit for chunks that are missing.
+//! Reads objects of the object store (nats-architecture-and-design ADR-20). Any client with write permission for a bucket
+//! writes the metadata of its objects, so they are checked before a chunk is read. The reader of the client is not used: it
+//! follows any number of links, and waits without a limit for missing chunks.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::bus::Error;
 
 /// Longest time to read one object.
 const READ: Duration = Duration::from_secs(30);
-/// Most chunks of one object. Clients write chunks of 128 KiB unless told otherwise.
+/// Maximum number of chunks of one object. Clients write chunks of 128 KiB by default.
 const MAX_CHUNKS: u64 = 4096;
 /// Longest id of the chunks of an object, bytes. Clients write 22.
 const MAX_ID: usize = 64;
 
-/// The part of an object's metadata that reading it depends on.
+/// The part of the metadata of an object that a reader needs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Metadata {
     name: String,
     bucket: String,
-    /// Names the chunks.
+    /// Id of the chunks.
     nuid: String,
     size: u64,
     chunks: u64,
@@ -102,13 +102,13 @@ impl NatsBus {
             match self.read_chunks(&stream, bucket, &metadata).await? {
                 Ok(bytes) => return Ok(bytes),
                 Err(reason) if seen == stored.sequence => return Err(malformed(reason)),
-                // Whoever writes the object again removes the chunks of the one before.
+                // A client that writes the object again removes the previous chunks.
                 Err(_) => seen = stored.sequence,
             }
         }
     }
 
-    /// The chunks in order, or what does not agree with the metadata.
+    /// The chunks in order, or an error if they do not match the metadata.
     async fn read_chunks(
         &self,
         stream: &str,

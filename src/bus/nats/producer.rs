@@ -1,4 +1,4 @@
-//! What a producer and an operator write: commands, cancellations, large parameters; and what they delete.
+//! Writes of producers and operators: commands, cancellations, pauses, large parameters, deletions.
 
 use async_nats::client::Request;
 use async_nats::{HeaderMap, header};
@@ -10,12 +10,11 @@ use super::{NatsBus, TIMEOUT};
 use crate::bus::{Cancellation, Error};
 use crate::event::{CommandId, CommandKey, Target};
 
-/// How the server says that there is no such message; it has a code only for all failures to delete.
+/// Text of the server for a message that does not exist. Its error code is the same for all failed deletions.
 const NOT_THERE: &str = "no message found";
 
 impl NatsBus {
-    /// Puts a command into the queue. Says whether it was there already (same `key` within the stream's
-    /// `duplicate_window`).
+    /// Publishes a command. Returns whether it was a duplicate (same `key` within the `duplicate_window` of the stream).
     ///
     /// # Errors
     /// When the server does not confirm it.
@@ -27,13 +26,13 @@ impl NatsBus {
         event: &Event,
     ) -> Result<bool, Error> {
         let mut message = Message::event(self.subjects.command(target, verb), event)?;
-        // The id of the event alone would be that of commands from other sources or on other targets too.
+        // Commands of other sources or for other targets may have the same event id.
         message.headers.insert(header::NATS_MESSAGE_ID, CommandId::new(target, key).to_string());
         let (_, duplicate) = self.publish(message).await?;
         Ok(duplicate)
     }
 
-    /// Asks every worker, now and later, to end the command. `note` is for people.
+    /// Requests that all workers, also future ones, end the command. `note` is for operators.
     ///
     /// # Errors
     /// When the server does not confirm it.
@@ -45,8 +44,8 @@ impl NatsBus {
         self.publish(message).await.map(|_| ())
     }
 
-    /// Has the commands of a target wait. The note outlives the bucket's `max_age` (ADR-43, `Nats-TTL: never`): a pause
-    /// that ended by itself would end a maintenance.
+    /// Pauses a target. The key does not expire with the `max_age` of the bucket (ADR-43, `Nats-TTL: never`), so that a pause
+    /// lasts until it is ended.
     ///
     /// # Errors
     /// When the server does not confirm it.
@@ -70,10 +69,10 @@ impl NatsBus {
         self.publish(message).await.map(|_| ())
     }
 
-    /// Deletes one message of a stream. Says whether it was there.
+    /// Deletes one message of a stream. Returns whether it existed.
     ///
     /// # Errors
-    /// When the server does not do it.
+    /// When the server does not confirm it.
     pub async fn remove(&self, stream: &str, sequence: u64) -> Result<bool, Error> {
         #[derive(serde::Deserialize)]
         struct Answer {
@@ -95,7 +94,7 @@ impl NatsBus {
         }
     }
 
-    /// Puts bytes into a bucket of objects. One of the same name and size is left as it is: names are digests.
+    /// Writes an object. An object with the same name and size is not written again, because names are digests.
     ///
     /// # Errors
     /// When the store refuses them.

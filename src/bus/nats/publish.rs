@@ -1,5 +1,5 @@
-//! One write to a stream: headers, request, answer. All writes carry a `Nats-Msg-Id` and are repeated in place with the
-//! same one, because an ack can be lost while the message is kept (`tests/it_bus/facts.rs`).
+//! Writes to streams: headers, request, answer. Each write has a `Nats-Msg-Id` and is repeated with the same one, because an
+//! ack can be lost although the message is stored (`tests/it_bus/facts.rs`).
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use crate::error::{Classify, Problem};
 use crate::event::{CONTENT_TYPE, Origin, rfc3339};
 use crate::{retry, telemetry};
 
-/// Tries of one write before the error is the caller's.
+/// Tries of one write before its error is returned.
 const TRIES: u32 = 5;
-/// Most events fit: bytes that need no second allocation.
+/// Initial capacity for the JSON of an event, bytes. Most events fit.
 const USUAL_SIZE: usize = 1024;
 const PUBLISH: &str = "publish";
-/// When a message is published again, and where to (nats-architecture-and-design ADR-51).
+/// Headers of a message schedule: when and to which subject its message is published (nats-architecture-and-design ADR-51).
 pub(super) const SCHEDULE: &str = "Nats-Schedule";
 pub(super) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// Headers of a result: the fingerprint of its command, so that it is read without the event.
 pub(super) const COMMAND_VERB: &str = "Istio-Command-Verb";
 pub(super) const COMMAND_DIGEST: &str = "Istio-Command-Digest";
-/// Header of a dead letter that has a part of its message: the size of the payload in bytes.
+/// Header of a dead letter that contains a part of its message: the size of the whole payload in bytes.
 pub(crate) const CUT: &str = "Istio-Dlq-Cut";
 /// "wrong last sequence" and, on a replicated stream, "wrong last sequence constant".
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10_071, 10_164];
 /// "message size exceeds maximum allowed": the maximum message size of a stream.
 const MESSAGE_TOO_LARGE: u64 = 10_054;
 
-/// A message id that no other write has: 128 random bits of the thread's own generator, not a system call for each.
+/// A unique message id: 128 random bits from the generator of the thread, without a system call.
 pub(super) fn message_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
@@ -61,8 +61,8 @@ impl Message {
         Ok(Self { subject, headers, payload: payload.into() })
     }
 
-    /// The result of a command. Its message id is not the id of the event, which the result of another worker has too:
-    /// that one has to lose the swap, and must not be taken for ours.
+    /// The result of a command. Its message id is not the id of the event, because the result of another worker has the same
+    /// event id: that one has to lose the compare-and-swap, and is not a repetition of this write.
     pub fn result(subject: String, origin: &Origin, event: &Event) -> Result<Self, Error> {
         let mut message = Self::event(subject, event)?;
         message.headers.insert(header::NATS_MESSAGE_ID, message_id());
@@ -73,13 +73,13 @@ impl Message {
         Ok(message)
     }
 
-    /// Lets the server delete it after some time (nats-architecture-and-design ADR-43).
+    /// Lets the server delete the message after some time (nats-architecture-and-design ADR-43).
     pub fn expire_after(&mut self, time: Duration) {
         self.headers.insert(header::NATS_MESSAGE_TTL, format!("{}s", time.as_secs()));
     }
 
-    /// The command again, at a later time (nats-architecture-and-design ADR-51), in the waiting stream. It replaces
-    /// another schedule of the command: the server looks at the last message of a subject only.
+    /// A schedule in the waiting stream that publishes the command again (nats-architecture-and-design ADR-51). It replaces an
+    /// earlier schedule of the command, because the server uses only the last message of a subject.
     ///
     /// The message id is random, so that no other writer of the stream can use it first: the server would answer
     /// `duplicate` and store nothing.
@@ -93,7 +93,7 @@ impl Message {
         Self { subject: subjects.schedule(&command), headers, payload: delivery.payload.clone() }
     }
 
-    /// The original bytes and headers, and why.
+    /// A dead letter: the payload and the headers of the message, and the reason.
     pub fn dead_letter(subjects: &Subjects, letter: &DeadLetter<'_>) -> Self {
         let delivery = letter.delivery;
         let (target, id) = letter.address();
@@ -124,12 +124,12 @@ impl Message {
     }
 }
 
-/// Headers cannot hold line breaks, and a reason need not be a page.
+/// The text without line breaks, which a header cannot contain, and not longer than a header needs.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect()
 }
 
-/// What the sender wrote, without what NATS reads on a publish.
+/// Headers of the sender, without those that NATS interprets.
 pub(super) fn original_headers<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
@@ -157,15 +157,15 @@ pub(super) struct ApiError {
 }
 
 impl NatsBus {
-    /// Publishes until the server confirms; gives the stream sequence and whether it was there already.
+    /// Publishes until the server confirms. Returns the sequence number, and whether the message was a duplicate.
     pub(super) async fn publish(&self, message: Message) -> Result<(u64, bool), Error> {
         self.publish_counted(&message, &mut 0).await
     }
 
-    /// Publishes a message with an id of its own until the server confirms.
+    /// Publishes a message with a unique id until the server confirms.
     ///
     /// # Errors
-    /// As [`NatsBus::publish`], and when the server takes the first try for a duplicate: then it has stored nothing.
+    /// As [`NatsBus::publish`], and when the server reports the first try as a duplicate: then it has stored nothing.
     pub(super) async fn publish_new(&self, message: Message) -> Result<(), Error> {
         let mut attempts = 0;
         let (_, duplicate) = self.publish_counted(&message, &mut attempts).await?;
@@ -183,8 +183,8 @@ impl NatsBus {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            // A lost swap is an answer, and what is not permitted is not permitted a second later. Other refusals may
-            // be the seconds of a leader's election.
+            // A lost compare-and-swap is an answer, and a denied permission remains denied. Other errors may be temporary, for
+            // example during the election of a leader.
             let is_final = match &error {
                 Error::Refused { code, .. } => WRONG_LAST_SEQUENCE.contains(code),
                 error => matches!(error, Error::Denied { .. } | Error::TooLarge { .. }),
@@ -204,9 +204,9 @@ impl NatsBus {
         }
     }
 
-    /// Publishes if the subject's last message is `expected` (0: there is none). A write of ours that was kept although
-    /// its answer was lost counts as won: the server compares the sequence before it looks at the message id, so the
-    /// repeat is refused, and the id of what is there tells whose it is.
+    /// Publishes if `expected` is the sequence number of the last message of the subject (0: no message). A write whose answer
+    /// was lost although it was stored counts as won: the server checks the sequence number before the message id, so it
+    /// refuses the repetition, and the id of the stored message shows that this process wrote it.
     pub(super) async fn swap(&self, stream: &str, mut message: Message, expected: u64) -> Result<Swap, Error> {
         message.headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         let mut attempts = 0;
@@ -250,7 +250,7 @@ impl NatsBus {
         }
     }
 
-    /// A request over the shared inbox: one subscription for all, where the client's own double ack opens one each.
+    /// A request over the shared inbox of the client. The double ack of the client would subscribe once for each ack.
     pub(super) async fn request(
         &self,
         operation: &'static str,
@@ -263,7 +263,7 @@ impl NatsBus {
             biased;
             sent = sent => sent.inspect(|_| if operation != PUBLISH { self.clear_refusal(subject) }).map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders if operation == PUBLISH => {
-                    Error::Drift { differences: vec![format!("no stream takes {subject}")] }
+                    Error::Drift { differences: vec![format!("no stream has the subject {subject}")] }
                 }
                 RequestErrorKind::MaxPayloadExceeded => {
                     Error::TooLarge { subject: subject.to_owned(), reason: error.to_string() }
@@ -276,17 +276,17 @@ impl NatsBus {
         }
     }
 
-    /// Keeps for `/readyz` what the server does not do. A denial is noted where it is heard.
+    /// Records for `/readyz` that the server refused a request. Denied permissions are recorded in `connect.rs`.
     fn refused(&self, subject: &str, error: &Error) {
         if !matches!(error, Error::Denied { .. }) {
             self.health.send_modify(|health| health.refuse(subject, Problem::new(error).to_string()));
         }
     }
 
-    /// Completes when the server denies the subject from now on. It does not answer a denied request, it only says so
-    /// on the connection (`tests/it_bus/facts.rs`).
+    /// Completes when the server denies the subject after this call. The server does not answer a denied request; it reports
+    /// the violation on the connection (`tests/it_bus/facts.rs`).
     pub(super) async fn denied(&self, subject: &str) -> Option<String> {
-        let mut health = self.health.subscribe(); // sees only what comes
+        let mut health = self.health.subscribe(); // does not see earlier violations
         loop {
             health.changed().await.ok()?;
             let quoted = format!("\"{subject}\"");

@@ -1,5 +1,4 @@
-//! Reading streams without a place of one's own in them: direct gets and ordered consumers, which need no right to
-//! write.
+//! Reads streams with direct gets and ordered consumers, which need no write permission and no durable consumer.
 
 use async_nats::client::Request;
 use async_nats::jetstream::ErrorCode;
@@ -23,23 +22,23 @@ pub fn header_pairs(headers: &HeaderMap) -> Vec<(String, &str)> {
 }
 
 impl NatsBus {
-    /// The last message of a subject, which may have wildcards. May be some milliseconds stale on a replicated stream:
-    /// what depends on it is written by swap.
+    /// The last message of a subject, which may have wildcards. On a replicated stream it may be some milliseconds old, so
+    /// writes that depend on it use compare-and-swap.
     ///
     /// # Errors
-    /// When the server cannot be asked, or has no such stream.
+    /// When the server does not answer, or has no such stream.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
         let handle = self.stream(stream, subject).await?;
-        let asked = format!("{DIRECT_GET}.{stream}.{subject}");
-        let found = self.unless_denied("get", &asked, handle.direct_get_last_for_subject(subject)).await?;
+        let api_subject = format!("{DIRECT_GET}.{stream}.{subject}");
+        let found = self.unless_denied("get", &api_subject, handle.direct_get_last_for_subject(subject)).await?;
         found_or_none(found, stream, subject)
     }
 
-    /// The headers of the last message of a subject. The client's own get takes 4 KiB of state for each command under
-    /// way; this is one request.
+    /// The headers of the last message of a subject, with one request. The future of the client's get needs 4 KiB of memory
+    /// for each command.
     pub(super) async fn headers_of_last(&self, stream: &str, subject: &str) -> Result<Option<HeaderMap>, Error> {
-        let asked = format!("{DIRECT_GET}.{stream}.{subject}");
-        let reply = self.request(GET, &asked, Request::new(), TIMEOUT).await?;
+        let api_subject = format!("{DIRECT_GET}.{stream}.{subject}");
+        let reply = self.request(GET, &api_subject, Request::new(), TIMEOUT).await?;
         match reply.status {
             None => Ok(Some(reply.headers.unwrap_or_default())),
             Some(StatusCode::NOT_FOUND) => Ok(None),
@@ -51,18 +50,19 @@ impl NatsBus {
         }
     }
 
-    /// The first message of a subject, which may have wildcards, at or after a place in the stream.
+    /// The first message of a subject, which may have wildcards, at or after a sequence number.
     ///
     /// # Errors
     /// As [`NatsBus::last`].
     pub async fn next(&self, stream: &str, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
         let handle = self.stream(stream, subject).await?;
-        let asked = format!("{DIRECT_GET}.{stream}");
-        let found = self.unless_denied("get", &asked, handle.direct_get_next_for_subject(subject, Some(from))).await?;
+        let api_subject = format!("{DIRECT_GET}.{stream}");
+        let found =
+            self.unless_denied("get", &api_subject, handle.direct_get_next_for_subject(subject, Some(from))).await?;
         found_or_none(found, stream, subject)
     }
 
-    /// All messages of a subject from some place on, in order, without end; and how many there are already.
+    /// Follows the messages of a subject, in order, without end. Also returns how many are stored already.
     ///
     /// # Errors
     /// As [`NatsBus::last`].
@@ -84,8 +84,8 @@ impl NatsBus {
             ..push::OrderedConfig::default()
         };
         let handle = self.stream(stream, subject).await?;
-        let asked = format!("{CONSUMER_CREATE}.{stream}");
-        let consumer = self.unless_denied("follow", &asked, handle.create_consumer(config)).await?;
+        let api_subject = format!("{CONSUMER_CREATE}.{stream}");
+        let consumer = self.unless_denied("follow", &api_subject, handle.create_consumer(config)).await?;
         let consumer = consumer.map_err(|error| match error.kind() {
             ConsumerErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => missing(stream),
             _ => fail(error.into()),
@@ -96,18 +96,18 @@ impl NatsBus {
         Ok((messages, pending))
     }
 
-    /// What the client asks for, unless the server denies the subject it asks on: the client would wait in vain.
+    /// Awaits a request of the client, or the denial of its subject, to which the server sends no answer.
     async fn unless_denied<T>(
         &self,
         operation: &'static str,
-        asked: &str,
+        subject: &str,
         answer: impl Future<Output = T>,
     ) -> Result<T, Error> {
         tokio::select! {
             biased;
             answer = answer => Ok(answer),
-            Some(reason) = self.denied(asked) => {
-                Err(Error::Denied { operation, subject: asked.to_owned(), reason })
+            Some(reason) = self.denied(subject) => {
+                Err(Error::Denied { operation, subject: subject.to_owned(), reason })
             }
         }
     }

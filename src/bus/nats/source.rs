@@ -15,12 +15,12 @@ use crate::bus::subject::{CONSUMER, Subjects};
 use crate::bus::{Acker, Delivery, Error, Queue, Settlement};
 use crate::event::Target;
 
-/// Where commands are asked for.
+/// Subject of pull requests.
 const MSG_NEXT: &str = "$JS.API.CONSUMER.MSG.NEXT";
-/// Begins the reasons that our own workers terminate with.
+/// Prefix of the reasons with which workers terminate messages.
 pub(super) const OURS: &str = "sailhand: ";
 
-/// Longest time for the answer to a request that does not wait for messages.
+/// Timeout of a pull request that does not wait for messages.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Commands of one stream.
@@ -45,10 +45,10 @@ pub(super) fn pull(
     messages.map(move |message| message.map(&deliver)).boxed()
 }
 
-/// What a pull does when there are fewer messages than it may take.
+/// What a pull does when fewer messages are available than requested.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mode {
-    /// It waits for more.
+    /// It waits for more, up to this time.
     Wait(Duration),
     /// It ends.
     Present,
@@ -80,7 +80,7 @@ pub(super) fn batch(
         let messages = batch.map(move |message| {
             message.map_err(|source| Error::Request { operation: "pull", subject: stream.clone(), source })
         });
-        // The client waits without end for the answer to a request that has no `expires`.
+        // The client waits without a limit for the answer to a request without `expires`.
         let limit = match mode {
             Mode::Wait(_) => None,
             Mode::Present => Some(tokio::time::sleep(ANSWER)),
@@ -153,7 +153,7 @@ impl Acker for NatsAcker {
         let (operation, payload) = match settlement {
             Settlement::Ack => ("ack", "+ACK".to_owned()),
             Settlement::Nak(delay) => ("nak", format!("-NAK {{\"delay\": {}}}", delay.as_nanos())),
-            // The client's own TERM carries no reason; the server takes one and puts it into its advisory.
+            // The TERM of the client has no reason. The server accepts one and repeats it in its advisory.
             Settlement::Term(reason) => ("term", format!("+TERM {OURS}{}", reason.replace(['\r', '\n'], " "))),
         };
         let request = Request::new().payload(payload.into());

@@ -1,6 +1,6 @@
-//! Records on the bus: leases, attempts, results. Leases and attempts are keys of buckets, written by swap on the key's
-//! revision. Not through the client's key-value store: its `create` over a marker loses the time to live, and its
-//! swaps lose their cause (`tests/it_bus/facts.rs`).
+//! Records on the bus: leases, attempts, results. Leases and attempts are keys of buckets, written with compare-and-swap on
+//! the revision of the key. The key-value store of the client is not used: its `create` over a delete marker loses the time
+//! to live, and its compare-and-swap loses the cause of an error (`tests/it_bus/facts.rs`).
 
 use async_nats::HeaderMap;
 
@@ -19,7 +19,7 @@ impl NatsBus {
         if let Swap::Won(revision) = self.swap(&stream, put(subject.clone(), owner.to_owned()), 0).await? {
             return Ok(held(revision));
         }
-        // Somebody holds it, or the marker of its release is still there.
+        // Another owner holds the lease, or the marker of its release is still stored.
         let expected = match self.last(&stream, &subject).await? {
             None => 0,
             Some(message) if message.headers.get(OPERATION).is_some() => message.sequence,
@@ -76,10 +76,10 @@ impl NatsBus {
     pub(super) async fn write_attempts(
         &self,
         key: &RecordKey,
-        attempts: &AttemptRecord,
+        record: &AttemptRecord,
         revision: u64,
     ) -> Result<Swap, Error> {
-        let text = serde_json::to_string(attempts).map_err(|error| Error::Malformed {
+        let text = serde_json::to_string(record).map_err(|error| Error::Malformed {
             what: format!("attempt record of {key}"),
             reason: error.to_string(),
         })?;
@@ -92,12 +92,12 @@ impl NatsBus {
     }
 }
 
-/// The stream behind a bucket.
+/// The stream of a bucket.
 fn stream_of(bucket: &str) -> String {
     format!("KV_{bucket}")
 }
 
-/// A write to a bucket. The message id makes a repeat after a lost answer the same write, and no other write.
+/// A write to a bucket. By its message id the server recognizes a repetition after a lost answer.
 fn put(subject: String, value: String) -> Message {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id());

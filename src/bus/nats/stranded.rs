@@ -1,5 +1,5 @@
-//! Finds commands that the queue will not deliver again: by the server's advisories, which a stream of ours captures, and
-//! after a lost connection by looking for messages whose headers no client reads.
+//! Finds commands that NATS does not deliver again: by the advisories of the server, which a stream stores; and, after a lost
+//! connection, by reading pending messages, because the client drops the connection over malformed headers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,12 +20,12 @@ use super::{NatsBus, TIMEOUT};
 use crate::bus::subject::{CONSUMER, SWEEPER};
 use crate::bus::{Acker, Delivery, Error, Queue, Settlement, Stranded, StrandedCause, UnsettledAcker};
 
-/// Messages under way that are looked at after a lost connection, oldest first.
+/// Pending messages that are read after a lost connection, oldest first.
 const MAX_CHECKED: usize = 2_000;
 /// "no message found".
 const NO_MESSAGE: u64 = 10_037;
 
-/// What the server says of a message that it delivers no more (`io.nats.jetstream.advisory.v1.max_deliver` and
+/// Advisory of the server about a message that it does not deliver again (`io.nats.jetstream.advisory.v1.max_deliver` and
 /// `…terminated`).
 #[derive(Deserialize)]
 struct Advisory {
@@ -72,18 +72,18 @@ pub(super) fn stranded(bus: NatsBus, max: usize, wait: Duration) -> BoxStream<'s
 }
 
 impl NatsBus {
-    /// The command that an advisory is about; `None` for one that needs nothing more.
+    /// The command of an advisory; `None` when nothing remains to be done for it.
     async fn stranded_by(&self, message: jetstream::Message) -> Result<Option<Stranded>, Error> {
         let reply = message.reply.clone().unwrap_or_else(|| "".into()).to_string();
         let advisory_acker = NatsAcker { bus: Arc::new(self.clone()), reply };
         let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
-            tracing::warn!("an advisory of the server is not understood: {:?}", message.subject);
+            tracing::warn!("cannot parse an advisory of the server: {:?}", message.subject);
             return advisory_acker.settle(Settlement::Ack).await.map(|()| None);
         };
         let cause = if advisory.r#type.ends_with(".max_deliver") {
             StrandedCause::MaxDeliveries
         } else if advisory.reason.starts_with(OURS) {
-            // It has its dead letter: that comes before the termination.
+            // A worker publishes the dead letter before it terminates a message.
             return advisory_acker.settle(Settlement::Ack).await.map(|()| None);
         } else {
             let reason = if advisory.reason.is_empty() { "without a reason" } else { &advisory.reason };
@@ -101,15 +101,15 @@ impl NatsBus {
             payload: message.payload.clone(),
         };
         if stored.is_none() && cause == StrandedCause::MaxDeliveries {
-            // Another worker has ended it.
+            // Another worker has ended the command.
             return acker.settle(Settlement::Ack).await.map(|()| None);
         }
         let delivery = self.redelivery(queue, stored.unwrap_or_else(gone), advisory.deliveries, acker);
         Ok(Some(Stranded { cause, delivery }))
     }
 
-    /// Messages under way whose headers the client cannot parse: it gives up the connection over each of them, and none
-    /// would ever be settled.
+    /// Pending messages with malformed headers. The client drops the connection when it receives one, so they would never be
+    /// settled.
     async fn unreadable(&self) -> Result<Vec<Stranded>, Error> {
         let stream = self.subjects.command_stream();
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Request {
@@ -134,8 +134,8 @@ impl NatsBus {
             next = stored.sequence + 1;
             if let Err(reason) = &stored.headers {
                 let cause = StrandedCause::Unreadable { reason: reason.clone() };
-                // The server looks at the place in the stream alone (`tests/it_bus/facts.rs`). Deleting would be advised as
-                // somebody else's termination.
+                // The server only uses the sequence number (`tests/it_bus/facts.rs`). A deletion would cause an advisory about the
+                // termination by another client.
                 let reply = format!("$JS.ACK.{stream}.{CONSUMER}.1.{}.1.0.0", stored.sequence);
                 let acker = Termination(NatsAcker { bus: Arc::new(self.clone()), reply });
                 found.push(Stranded { cause, delivery: self.redelivery(Queue::Commands, stored, 1, acker) });
@@ -144,7 +144,7 @@ impl NatsBus {
         Ok(found)
     }
 
-    /// See [`crate::bus::Bus::peek`]. Messages whose headers no client reads are passed over.
+    /// See [`crate::bus::Bus::peek`]. Skips messages with malformed headers.
     pub(super) async fn peek_message(&self, verb: &str, mut after: u64) -> Result<Option<Delivery>, Error> {
         loop {
             let query = json!({ "seq": after + 1, "next_by_subj": self.subjects.commands_of(verb) });
@@ -170,7 +170,7 @@ impl NatsBus {
         }
     }
 
-    /// A message in the form that hides nothing and breaks no connection: JSON with base64.
+    /// A stored message as JSON with base64: the client can receive it whatever its headers contain.
     pub(super) async fn stored(&self, stream: String, query: &Value) -> Result<Option<Stored>, Error> {
         let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
         let request = Request::new().payload(query.to_string().into());
@@ -196,7 +196,7 @@ impl NatsBus {
     }
 }
 
-/// A message as it lies in the stream.
+/// A stored message.
 pub(super) struct Stored {
     pub(super) subject: String,
     pub(super) sequence: u64,
@@ -252,7 +252,7 @@ fn read_headers(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
     Ok(headers)
 }
 
-/// Removes a message that is not under way any more, then the advisory about it.
+/// Removes a message that is not pending, then its advisory.
 struct Removal {
     bus: NatsBus,
     stream: String,
@@ -272,7 +272,7 @@ impl Acker for Removal {
     }
 }
 
-/// Terminates a message that is under way.
+/// Terminates a pending message.
 struct Termination(NatsAcker);
 
 #[async_trait]
@@ -282,7 +282,7 @@ impl Acker for Termination {
     }
 
     async fn settle(&self, _: Settlement) -> Result<(), Error> {
-        self.0.settle(Settlement::Term("put aside".to_owned())).await
+        self.0.settle(Settlement::Term("moved to the dead letters".to_owned())).await
     }
 }
 

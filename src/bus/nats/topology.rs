@@ -1,4 +1,4 @@
-//! Makes the streams as declared, or says where they are not.
+//! Creates and updates streams as declared, or reports differences.
 
 use async_nats::jetstream::consumer::{self, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
@@ -9,7 +9,7 @@ use crate::bus::Error;
 use crate::bus::topology::Topology;
 use crate::clock::Clock;
 
-/// What `apply` did, one line for each stream and consumer.
+/// What `apply` did with a stream or consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// Stream or consumer.
@@ -73,17 +73,17 @@ pub(super) async fn create_stream(
     let first_sequence = topology.first_sequence(&declared.name, Clock::system().now(), is_replaced);
     let stream = Config { first_sequence, ..declared.clone() };
     let Err(error) = bus.context.create_stream(stream).await else { return Ok(()) };
-    // Another run has created it since: the request of an interrupted one may arrive late.
+    // Another run has created the stream in the meantime: the request of an interrupted run may arrive late.
     match stream_config(bus, &declared.name).await? {
         Some(found) if Topology::stream_differences(declared, &found).is_empty() => Ok(()),
         _ => Err(refused("create", &declared.name, error)),
     }
 }
 
-/// Reads, and writes nothing.
+/// Verifies the topology without writing.
 ///
 /// # Errors
-/// [`Error::Drift`] with every difference, or that the server cannot be asked.
+/// [`Error::Drift`] with all differences, or the error of a request.
 pub async fn verify(bus: &NatsBus, topology: &Topology) -> Result<(), Error> {
     let mut differences = Vec::new();
     for declared in &topology.streams {
@@ -92,7 +92,7 @@ pub async fn verify(bus: &NatsBus, topology: &Topology) -> Result<(), Error> {
             Some(found) => differences.extend(Topology::stream_differences(declared, &found)),
         }
     }
-    // Without its stream there is no consumer to ask for.
+    // A stream that does not exist has no consumer.
     if differences.is_empty() {
         for (stream, declared) in &topology.consumers {
             let name = declared.durable_name.as_deref().unwrap_or_default();

@@ -12,9 +12,9 @@ use crate::bus::{Cancellation, ControlState, Error};
 use crate::clock::Clock;
 use crate::event::rfc3339;
 
-/// How often the whole state is read again. The bucket has no markers for keys that reach its `max_age`.
+/// How often the whole state is read again, because the bucket has no delete markers for keys that reach its `max_age`.
 const REREAD_INTERVAL: Duration = Duration::from_hours(1);
-/// Longest time to read the whole state.
+/// Timeout of reading the whole state.
 const READ: Duration = Duration::from_secs(30);
 
 /// One message of the bucket.
@@ -26,11 +26,11 @@ enum Change {
 }
 
 impl NatsBus {
-    /// Follows cancellations and pauses until `stop`; starts over when the watch breaks. Returns when the present state
-    /// is known.
+    /// Follows cancellations and pauses until `stop`, and opens a new watch after an error. Returns when the current state is
+    /// known.
     ///
     /// # Errors
-    /// When the first watch cannot be opened or does not deliver the present state.
+    /// When the first watch cannot be opened or does not deliver the current state.
     pub async fn follow_control(&self, stop: tokio_util::sync::CancellationToken) -> Result<(), Error> {
         let mut messages = self.watch_control().await?;
         let bus = self.clone();
@@ -52,8 +52,8 @@ impl NatsBus {
         Ok(())
     }
 
-    /// Takes changes into account until the watch breaks; says why it did. After some errors the client's stream panics
-    /// when it is asked again.
+    /// Applies changes until the watch fails, and returns the cause. The stream of the client must not be polled after an
+    /// error: after some errors it panics.
     async fn apply_changes(&self, messages: &mut push::Ordered) -> String {
         loop {
             match messages.next().await {
@@ -87,7 +87,7 @@ impl NatsBus {
         }
     }
 
-    /// Opens a watch, reads the present state to its end and puts it in the place of what was known.
+    /// Opens a watch, reads the current state to its end, and replaces the known state by it.
     async fn watch_control(&self) -> Result<push::Ordered, Error> {
         let stream = format!("KV_{}", self.subjects.control_bucket());
         let subject = self.subjects.controls();
@@ -124,8 +124,8 @@ impl NatsBus {
         Some(if present { Change::Paused(target) } else { Change::Resumed(target) })
     }
 
-    /// A cancelled command that waits in a schedule need not wait for its time: of all workers that see the
-    /// cancellation, one moves the schedule to now. Then the command is delivered and ends.
+    /// Makes the schedule of a cancelled command due now: one of the workers that see the cancellation replaces the schedule.
+    /// Then the command is delivered and ends.
     pub(super) async fn deliver_now(&self, cancellation: &Cancellation) {
         let stream = self.subjects.waiting_stream();
         let wanted = self.subjects.schedules_of(cancellation);
@@ -141,7 +141,7 @@ impl NatsBus {
         };
         if let Err(error) = moved.await {
             let error: Error = error;
-            tracing::debug!(command = %cancellation.key, "its scheduled retry is not moved to now: {error}");
+            tracing::debug!(command = %cancellation.key, "cannot make the scheduled retry due now: {error}");
         }
     }
 }

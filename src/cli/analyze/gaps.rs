@@ -7,6 +7,7 @@ use sailhand_analyze::notes::{SHOWN, some};
 use super::live::Gaps;
 use crate::cli::output::{self, BAD, GOOD, styled};
 use crate::cluster::configuration::Unread;
+use crate::prose::plural;
 
 /// Kinds of a cluster that could not be read, and the effect. `left_out` rules need them.
 pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
@@ -20,10 +21,10 @@ pub(super) fn gaps(gaps: &Gaps, left_out: usize, namespaces: &[String]) {
         output::note(format_args!("{unread} {one}"));
     }
     if others.len() > SHOWN {
-        output::note(format_args!("  and {} more kinds", others.len() - SHOWN));
+        output::note(format_args!("  and {}", plural(others.len() - SHOWN, "more kind")));
     }
     if left_out > 0 {
-        output::note(format_args!("{left_out} rules need them and were skipped."));
+        output::note(format_args!("Skipped because of that: {}.", plural(left_out, "rule")));
     }
     if gaps.is_narrow {
         let names = namespaces.join(", ");

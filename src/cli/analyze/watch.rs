@@ -11,6 +11,7 @@ use crate::cli::output::{self, BAD, CHANGED, GOOD, QUIET, STRONG, styled};
 use crate::cli::{Error, Exit};
 use crate::clock::Clock;
 use crate::cluster::configuration::Live;
+use crate::prose::plural;
 
 /// Prints the kinds that could not be read.
 const UNREAD: usize = 5;
@@ -52,15 +53,12 @@ pub(super) async fn run(options: &Options, filter: Filter, suppressions: Suppres
                 output::note(format_args!("{} {one}", styled(BAD, "not read:")));
             }
             if unread.len() > UNREAD {
-                output::note(format_args!("  and {} more kinds", unread.len() - UNREAD));
+                output::note(format_args!("  and {}", plural(unread.len() - UNREAD, "more kind")));
             }
         }
         if !is_json {
-            let (objects, findings) = (live.objects(), live.findings().len());
-            output::note(styled(
-                QUIET,
-                format_args!("{objects} objects, {findings} findings; watching, press Ctrl-C to stop"),
-            ));
+            let (objects, findings) = (plural(live.objects(), "object"), plural(live.findings().len(), "finding"));
+            output::note(styled(QUIET, format_args!("{objects}, {findings}; watching, press Ctrl-C to stop")));
         }
         let difference = tokio::select! {
             difference = live.next() => difference,

@@ -1,6 +1,6 @@
 //! A report as text for the terminal.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::cli::output::{self, BAD, CHANGED, Format, GOOD, QUIET, STRONG, Style, styled};
 use crate::cli::table::{self, Table};
 use crate::prose;
-use crate::report::{Block, Cell, Change, CodeGroup, Objects, Tone};
+use crate::report::{Block, Cell, Change, CodeGroup, ObjectLine, Objects, Tone};
 
-/// Up to so many unchanged objects are named.
+/// Up to so many objects are named of those about which there is nothing to say but what was done.
 pub(super) const NAMED: usize = 10;
 /// Lines of one text that are shown of those that differ.
 const LINES: usize = 20;
@@ -106,9 +106,17 @@ pub(super) fn put_objects(objects: &Objects, wide: bool, text: &mut String) {
     let unchanged = objects.lines.iter().filter(|object| object.is_unchanged).count();
     // The same problem of many objects is explained once.
     let mut explained = HashSet::new();
+    let mut named: HashMap<&str, usize> = HashMap::new();
     for object in &objects.lines {
         if object.is_unchanged && unchanged > NAMED && !wide {
             continue;
+        }
+        if is_plain(object) && !wide {
+            let count = named.entry(object.word).or_default();
+            *count += 1;
+            if *count > NAMED {
+                continue;
+            }
         }
         let _ = write!(text, "  {} {}", toned(object.tone, &format!("{:<10}", object.word)), object.object);
         if !object.reason.is_empty() {
@@ -128,7 +136,14 @@ pub(super) fn put_objects(objects: &Objects, wide: bool, text: &mut String) {
             put_change(change, wide, text);
         }
     }
-    let _ = writeln!(text, "  {}", styled(QUIET, &objects.summary));
+    let more: usize = named.values().map(|count| count.saturating_sub(NAMED)).sum();
+    let more = if more == 0 { String::new() } else { format!(" ({more} not listed: -o wide)") };
+    let _ = writeln!(text, "  {}", styled(QUIET, format_args!("{}{more}", objects.summary)));
+}
+
+/// Whether there is nothing to say about the object but what was done.
+const fn is_plain(object: &ObjectLine) -> bool {
+    object.reason.is_empty() && object.problem.is_none() && object.changes.is_empty()
 }
 
 /// A field with its old and its new value. Of texts of several lines, such as those in a `ConfigMap`, only the lines that
@@ -179,7 +194,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::blocks;
+    use crate::report::{Words, blocks};
     use crate::task::mesh::MeshReport;
 
     fn shown(verb: &str, value: &Value) -> String {
@@ -218,6 +233,21 @@ mod tests {
              deleted    Service a/z\n  1 deleted\n\
              moved or restarted\n  namespace shop\n"
         );
+    }
+
+    /// Before: an installation printed a line for each of its 40 objects.
+    #[test]
+    fn many_objects_with_the_same_outcome_are_counted() {
+        let reports = (0..14).map(|n| serde_json::from_value(object(&format!("s{n}"), "created")).unwrap());
+        let objects = Objects::of(Words::Done, &reports.collect::<Vec<_>>());
+        let shown = |wide| {
+            let mut text = String::new();
+            put_objects(&objects, wide, &mut text);
+            anstream::adapter::strip_str(&text).to_string()
+        };
+        assert!(shown(false).contains("created    Service a/s9\n") && !shown(false).contains("a/s10"));
+        assert!(shown(false).ends_with("14 created (4 not listed: -o wide)\n"), "{}", shown(false));
+        assert!(shown(true).contains("a/s13") && shown(true).ends_with("14 created\n"), "{}", shown(true));
     }
 
     #[test]

@@ -15,7 +15,7 @@ const SHORT: usize = 60;
 /// Parameters below parameters. No schema of ours refers to itself; this is for one that will.
 const DEEPEST: usize = 8;
 
-/// What there is to say of a verb.
+/// The help page of a verb.
 pub(super) fn page(verb: &str, summary: &str, schema: &Value, example: &Value) -> String {
     let mut page = Page { root: schema, text: format!("{} – {summary}\n", styled(STRONG, verb)) };
     page.heading("Parameters");
@@ -90,7 +90,7 @@ impl<'a> Page<'a> {
         let kind = self.meant(field);
         if let Some(choices) = kind.get("oneOf").and_then(Value::as_array) {
             let names = choices.iter().map(choice_name).collect::<Vec<_>>().join(" | ");
-            // Each is told below.
+            // Each is described below.
             let names = if names.len() > SHORT { "one of these" } else { names.as_str() };
             let are_words = choices.iter().all(|choice| choice.get("const").is_some());
             return if are_words { names.to_owned() } else { format!("object with {names}") };

@@ -25,10 +25,10 @@ const MOST: usize = 10_000;
 const SECRETS: Duration = Duration::from_mins(1);
 /// For one such reading.
 const READ: Duration = Duration::from_secs(20);
-/// Between looks at the clock: certificates end.
+/// Between two checks for expired certificates.
 const TIME: Duration = Duration::from_mins(10);
 
-/// Which findings an observer wants.
+/// Findings that an observer requests.
 pub type Shows = Box<dyn Fn(&Finding) -> bool + Send + Sync>;
 
 /// A watch.
@@ -140,7 +140,7 @@ impl Live {
         self.incremental.snapshot().len()
     }
 
-    /// What cannot be read at present, with the reason.
+    /// Kinds that cannot be read at present, with the reason.
     #[must_use]
     pub fn unread(&self) -> Vec<String> {
         self.unread.iter().map(|(what, why)| format!("{what}: {why}")).collect()
@@ -201,7 +201,7 @@ impl Live {
         Difference { found, resolved, calls: difference.calls }
     }
 
-    /// What comes shortly after.
+    /// Further changes that follow shortly.
     async fn burst(&mut self, changes: &mut Vec<Change>) {
         let end = Instant::now() + LONGEST;
         while changes.len() < MOST {
@@ -220,7 +220,7 @@ impl Live {
                 self.unread.retain(|what, _| !is_of(what, kind));
                 self.replace(kind, resources, changes);
             }
-            // What was known of it stays: it is not gone because it cannot be read.
+            // Known objects stay: a kind that cannot be read may still have them.
             Seen::Unread(_, what, error) => {
                 self.unread.insert(what, error.to_string());
             }

@@ -20,12 +20,12 @@ use crate::retry;
 /// After so long the API server ends a watch, and one that is silent for longer is dead.
 const AT_MOST: Duration = Duration::from_mins(5);
 const GRACE: Duration = Duration::from_secs(15);
-/// Until a kind is looked for again that the cluster does not serve, or is read again that may be read and not watched.
+/// Until discovery is repeated for a kind that the cluster does not serve, or is read again that may be read and not watched.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Watches that fail in a row before everything is read again.
 const FAILURES: u32 = 4;
 
-/// The API server has forgotten what came after a place.
+/// The API server no longer has the changes after a resource version.
 const GONE: u16 = 410;
 
 /// What is seen of a list.
@@ -43,9 +43,9 @@ pub(super) enum Seen {
 enum End {
     /// In its time, or with a connection: it can be taken up again.
     Over,
-    /// What has changed meanwhile is not known.
+    /// Changes in the meantime are unknown.
     Gone,
-    /// There is no right to watch.
+    /// Watching is forbidden.
     Forbidden,
     /// The receiver is closed.
     Unheard,

@@ -1,5 +1,4 @@
-//! From text to located JSON values: splits at YAML's document markers and reads each part as JSON or YAML. Knows
-//! nothing of Kubernetes.
+//! Parses text to JSON values with positions: splits it at document markers of YAML and parses each part as JSON or YAML.
 
 use serde::de::DeserializeSeed;
 use serde_json::Value;
@@ -59,7 +58,7 @@ fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
-/// Comments and directives are no content.
+/// Comments and directives are not content.
 fn has_content(text: &str) -> bool {
     without_marker(text).lines().map(str::trim_start).any(|line| !line.is_empty() && !line.starts_with(['#', '%']))
 }

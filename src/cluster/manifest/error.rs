@@ -1,4 +1,4 @@
-//! What can be wrong with a manifest. All of it is terminal: the same text stays wrong.
+//! Errors of manifests. All are terminal, because the same text cannot become valid.
 
 use super::Place;
 use crate::error::{Class, Classify, Code};
@@ -11,13 +11,13 @@ pub enum Error {
     Unreadable {
         /// Where the reader stopped.
         place: Place,
-        /// What it found there.
+        /// The value that was found.
         reason: String,
     },
     /// Larger than this worker reads.
     #[error("the manifest has more than {most} {}", limit.unit())]
     TooLarge {
-        /// What there is too much of.
+        /// The limit that was exceeded.
         limit: Limit,
         /// How much is read.
         most: usize,
@@ -27,7 +27,7 @@ pub enum Error {
     NotAnObject {
         /// Where the document starts.
         place: Place,
-        /// What is missing or wrong.
+        /// The reason.
         reason: String,
     },
     /// Two documents describe the same object; which one should win is a guess.

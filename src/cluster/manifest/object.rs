@@ -1,5 +1,5 @@
-//! From JSON values to Kubernetes objects: unfolds lists and refuses what no API server could take. Knows no
-//! cluster: whether a kind exists or has namespaces is asked later.
+//! Converts JSON values to Kubernetes objects: expands lists and rejects values that no API server accepts. Whether a kind
+//! exists or has namespaces is checked later, by the cluster.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};

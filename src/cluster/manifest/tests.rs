@@ -1,4 +1,4 @@
-//! What the reader accepts, how it reads YAML's traps, and what it refuses.
+//! Accepted, ambiguous and rejected manifests.
 
 use std::fmt::Write as _;
 
@@ -59,7 +59,7 @@ fn json_in_all_its_forms() {
     assert_eq!(names(&serde_json::to_string_pretty(&a).unwrap().replace("  ", "\t")), ["a"]);
     assert_eq!(names(&format!("{a}\n{b}")), ["a", "b"]);
     assert_eq!(names(&format!("{a}\n---\n{b}\n---\n{}", config_map("c"))), ["a", "b", "c"]);
-    // What JSON writes as a surrogate pair is no valid escape of YAML.
+    // What JSON writes as a surrogate pair is not a valid escape in YAML.
     let escaped = a.to_string().replace('😀', "\\ud83d\\ude00").replace('/', "\\/");
     assert_eq!(one(&escaped).data["data"]["smile"], "😀\u{7f}/");
     assert_eq!(names("{apiVersion: v1, kind: ConfigMap, metadata: {name: flow}, }"), ["flow"]);

@@ -1,5 +1,5 @@
 //! Builds JSON values from any serde format within a budget of depth, number and bytes. One visitor for YAML and
-//! JSON, so that both have the same limits and the same numbers. Knows nothing of Kubernetes.
+//! JSON, so that both have the same limits and the same numbers.
 
 use std::cell::Cell;
 use std::fmt;

@@ -84,7 +84,7 @@ fn deployments() {
         (vec![("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"))], Terminating),
         (vec![("/status", json!({}))], progress("0 of 2 created")),
         (vec![("/status", json!({})), ("/spec", json!({}))], progress("0 of 1 created")),
-        // Another group's Deployment is no Deployment.
+        // A Deployment of another API group is not a Deployment.
         (vec![("/status", json!({})), ("/apiVersion", json!("example.org/v1"))], Current),
     ] {
         expect(&with_array(&ready, &changes), &expected);

@@ -15,7 +15,7 @@ use crate::progress::{Progress, Step};
 /// Between two looks: short at first, then longer.
 const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
-/// Waits until each webhook of these configurations has a `caBundle`. A configuration that is not there is not waited
+/// Waits until each webhook of these configurations has a `caBundle`. A configuration that does not exist is not waited
 /// for.
 ///
 /// # Errors
@@ -63,7 +63,7 @@ async fn without_bundle(cluster: &Cluster, configurations: &[ObjectRef]) -> Resu
     for object in configurations {
         let Some(live) = cluster.get(object).await? else { continue };
         if !is_injected(&live) {
-            waiting.push(format!("{object}: the control plane has not put its certificate in yet"));
+            waiting.push(format!("{object}: istiod has not set caBundle yet"));
         }
     }
     Ok(waiting)

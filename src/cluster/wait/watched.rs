@@ -1,4 +1,4 @@
-//! What is waited for and what is known about it. Pure: is shown objects and pods, answers what is still open.
+//! The objects that a command waits for, with their readiness. Pure: gets objects and pods, and returns what is not ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ impl Group {
     }
 }
 
-/// What is known about an object that is not ready.
+/// State of an object that is not ready.
 #[derive(Debug, Default)]
 struct State {
     reason: String,
@@ -90,7 +90,7 @@ impl Watched {
         (self.total - self.open.len(), self.total)
     }
 
-    /// What is to be read in the next round.
+    /// Objects to read in the next round.
     pub fn open_groups(&self) -> BTreeSet<Group> {
         self.open.keys().map(Group::of).collect()
     }
@@ -107,7 +107,7 @@ impl Watched {
         reference(group, object).is_some_and(|object| self.open.contains_key(&object))
     }
 
-    /// Takes what a read of the group found; what it did not find is not there.
+    /// Applies a read of the group. An object that it does not contain does not exist.
     pub fn judge(&mut self, group: &Group, found: &[Value]) {
         let mut found: BTreeMap<_, _> =
             found.iter().filter_map(|object| Some((reference(group, object)?, object))).collect();
@@ -117,7 +117,7 @@ impl Watched {
             }
             let judged = found.remove(object).map(|value| (readiness(value), value));
             let (reason, failed) = match &judged {
-                None => ("it is not there".to_owned(), false),
+                None => ("it does not exist".to_owned(), false),
                 Some((Readiness::Current, _)) => return false,
                 Some((Readiness::Terminating, _)) => ("it is being deleted".to_owned(), false),
                 Some((Readiness::InProgress(reason), _)) => (reason.clone(), false),
@@ -135,7 +135,7 @@ impl Watched {
         Some((object, self.reason(object, state)))
     }
 
-    /// Where the pods would tell more.
+    /// Whether the pods have more details.
     pub fn namespaces_of_waiting_workloads(&self) -> BTreeSet<String> {
         let workloads = self.open.iter().filter(|(_, state)| state.selector.is_some());
         workloads.filter_map(|(object, _)| object.namespace.clone()).collect()
@@ -255,7 +255,7 @@ mod tests {
         let group = Group::of(&job);
         let mut watched = Watched::new(std::slice::from_ref(&job));
         watched.judge(&group, &[]);
-        assert_eq!(watched.waiting(), ["Job shop/migrate: it is not there"]);
+        assert_eq!(watched.waiting(), ["Job shop/migrate: it does not exist"]);
         assert!(watched.failed().is_none());
 
         let failed = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}, "spec": {},

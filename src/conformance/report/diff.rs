@@ -17,7 +17,7 @@ pub struct Difference {
     pub is_regression: bool,
 }
 
-/// What differs, in the order of ids.
+/// The differences, ordered by id.
 #[must_use]
 pub fn compare(before: &RunReport, after: &RunReport) -> Vec<Difference> {
     let (old, new) = (states(before), states(after));

@@ -29,7 +29,7 @@ enum End {
     NotHeld(Status, Reason, String),
 }
 
-/// A case under way.
+/// A case in progress.
 #[derive(Default)]
 struct State {
     evidence: Evidence,
@@ -128,9 +128,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Repeats one check until it holds, because all of them each time would only load the cluster; then demands all
-    /// checks of [`STEADY`] times as many requests, and begins again with the check that does not hold. Samples weighted
-    /// checks at the end. What holds may end after the time limit: a slow machine is no reason to fail.
+    /// Repeats one check until it holds, because all of them each time would only load the cluster; then requires all
+    /// checks of [`STEADY`] times as many requests, and starts again with the check that does not hold. Samples weighted
+    /// checks at the end. What holds may end after the time limit: a slow machine must not fail a case.
     async fn until_steady(
         &self,
         group: &Group,

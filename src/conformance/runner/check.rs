@@ -15,7 +15,7 @@ use super::case::PAUSE;
 use super::precheck::{items, served};
 use super::{Context, Run};
 
-/// What one check came to.
+/// The outcome of a check.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
     pub evidence: CheckEvidence,

@@ -53,7 +53,7 @@ impl DataPlane {
     }
 }
 
-/// What to run, and how.
+/// The options of a run.
 pub struct Options {
     /// Key of the command.
     pub run_id: String,
@@ -87,7 +87,7 @@ impl Options {
     }
 }
 
-/// What a run works with.
+/// The environment of a run.
 pub struct Context<'a> {
     /// The cluster.
     pub environment: &'a dyn Environment,
@@ -108,7 +108,7 @@ pub struct Context<'a> {
 pub struct Incomplete {
     /// The cause.
     pub error: Error,
-    /// Results up to then; none when no case was begun.
+    /// Results up to then; none when no case was started.
     pub report: Option<Box<RunReport>>,
 }
 
@@ -134,7 +134,7 @@ pub async fn run(cx: &Context<'_>, options: &Options) -> Result<RunReport, Incom
     run.finish(&all, done, cleaned).await
 }
 
-/// A run under way.
+/// A run in progress.
 struct Run<'a> {
     cx: &'a Context<'a>,
     options: &'a Options,
@@ -145,7 +145,7 @@ struct Run<'a> {
 }
 
 impl Context<'_> {
-    /// Tells watchers a step.
+    /// Reports a step.
     fn step(&self, phase: &str, done: usize, total: usize, message: impl Into<String>) {
         let (done, total) = (done as u64, total as u64);
         self.progress.report(Step { phase: phase.to_owned(), message: message.into(), done, total });
@@ -162,7 +162,7 @@ impl Context<'_> {
         self.pause(CLOSE_TOGETHER).await
     }
 
-    /// Lets time pass, unless the guard says stop.
+    /// Waits, unless the guard stops the task.
     async fn pause(&self, duration: Duration) -> Result<(), Error> {
         tokio::select! {
             biased;

@@ -28,7 +28,7 @@ const DEFAULT_DENY: &str = "smi.sailhand.dev/default-deny";
 
 /// A namespace of another run that is older is what a crash left: no run takes so long.
 const ABANDONED: i64 = 3600;
-/// A kept one is deleted after a day.
+/// Deletes a namespace with the label after a day.
 const KEPT: i64 = 24 * 3600;
 /// How long namespaces may take to go.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
@@ -125,8 +125,8 @@ impl<'a> Namespaces<'a> {
         }
     }
 
-    /// Asks for the deletion of a group's namespaces, and of its workloads before: the API server begins to empty a
-    /// namespace five seconds after its deletion, and the pods end meanwhile.
+    /// Requests the deletion of a group's namespaces, and of its workloads before: the API server starts to empty a
+    /// namespace five seconds after its deletion, and the pods end in the meantime.
     pub(super) async fn remove(&self, group: &Group) -> Result<(), Error> {
         for workload in group.app.iter().filter(|object| object["kind"] == "Deployment") {
             let workload = reference(&self.resolve_object(group, workload));
@@ -159,7 +159,7 @@ impl<'a> Namespaces<'a> {
         Ok(())
     }
 
-    /// Deletes the run's namespaces and waits until they are gone; gives the names of those that are kept. Without the
+    /// Deletes the run's namespaces and waits until they are deleted; returns the names of the remaining ones. Without the
     /// lease nothing is deleted: the next attempt sweeps them. After another stop they are deleted and not waited for.
     pub(super) async fn remove_all(&self, done: &Result<(), Error>) -> Result<Vec<String>, Error> {
         let stop = done.as_ref().err().and_then(Error::stop);

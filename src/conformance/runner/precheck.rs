@@ -1,4 +1,4 @@
-//! What must be true of the target before anything is written: a control plane, and CRDs in the suite's version.
+//! Checks the target before the run writes: a control plane, and CRDs in the version of the suite.
 
 use serde_json::Value;
 
@@ -7,6 +7,7 @@ use super::super::model::{AdapterInfo, ClusterInfo, MeshInfo, RunInfo};
 use super::super::suite::SuiteKind;
 use super::super::verdict::Profile;
 use super::{Context, DataPlane, Options, suite_info};
+use crate::analysis::istio::membership::{DATAPLANE, INJECTION, REVISION, control_plane_revision};
 use crate::cluster::ObjectRef;
 
 /// Label of the SMI adapter's Deployment.
@@ -37,16 +38,16 @@ pub(super) async fn check(cx: &Context<'_>, options: &Options) -> Result<(RunInf
 
 async fn mesh(cx: &Context<'_>, options: &Options) -> Result<MeshInfo, Error> {
     let planes = cx.environment.list("apps/v1", "Deployment", None, Some("app=istiod")).await?;
-    let revision = |plane: &Value| plane["metadata"]["labels"]["istio.io/rev"].as_str().unwrap_or("default").to_owned();
+    let revision = |plane: &Value| control_plane_revision(plane["metadata"]["labels"][REVISION].as_str()).to_owned();
     let wanted = if options.revision.is_empty() { "default" } else { &options.revision };
     let plane = planes.iter().find(|plane| revision(plane) == wanted);
     let plane = plane.or(if options.revision.is_empty() { planes.first() } else { None });
     let Some(plane) = plane else { return Err(Error::NoMesh { target: options.target.clone() }) };
     let revision = revision(plane);
     let label = match (options.data_plane, revision.as_str()) {
-        (DataPlane::Ambient, _) => ("istio.io/dataplane-mode", "ambient"),
-        (DataPlane::Sidecar, "default") => ("istio-injection", "enabled"),
-        (DataPlane::Sidecar, revision) => ("istio.io/rev", revision),
+        (DataPlane::Ambient, _) => (DATAPLANE, "ambient"),
+        (DataPlane::Sidecar, "default") => (INJECTION, "enabled"),
+        (DataPlane::Sidecar, revision) => (REVISION, revision),
     };
     Ok(MeshInfo {
         name: if cx.driver.name() == "simulated" { "simulated" } else { "istio" }.to_owned(),

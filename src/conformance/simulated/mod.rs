@@ -47,7 +47,7 @@ pub struct Simulated {
     state: Mutex<State>,
 }
 
-/// What a stale data plane remembers.
+/// The objects that a stale data plane uses.
 struct State {
     random: SmallRng,
     targets: BTreeMap<ObjectRef, Value>,

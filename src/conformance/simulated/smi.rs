@@ -1,4 +1,4 @@
-//! The SMI specification v0.6.0 as a data plane enforces it, and each way in which a mutant does not.
+//! Simulates a data plane that enforces SMI v0.6.0, and mutants that violate it.
 
 use serde_json::{Value, json};
 

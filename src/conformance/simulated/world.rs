@@ -12,7 +12,7 @@ use crate::cluster::ObjectRef;
 /// Objects by reference.
 pub(super) type Objects = BTreeMap<ObjectRef, Value>;
 
-/// What is read for one request.
+/// The objects that decide about one request.
 pub(super) struct World {
     /// Service account of the sender.
     pub account: String,

@@ -155,7 +155,7 @@ pub struct Case {
     pub may_be_refused: bool,
     /// Why the case cannot be run by any driver; it ends as `not-supported` then.
     pub untestable: Option<&'static str>,
-    /// What is done, in order.
+    /// The steps, in order.
     pub phases: Vec<Phase>,
 }
 
@@ -194,7 +194,7 @@ impl Case {
 /// and for objects of the API server, once. The first check must hold within the time limit.
 #[derive(Debug, Clone)]
 pub struct Phase {
-    /// What it establishes.
+    /// Its purpose.
     pub name: &'static str,
     /// Whether it is a control. One that fails ends the case as `error`, not as `failed`.
     pub control: bool,
@@ -277,7 +277,7 @@ pub struct Shares {
     pub weights: Vec<(&'static str, u32)>,
     /// Largest accepted difference, percentage points.
     pub tolerance: f64,
-    /// Shares of the wrong data plane that the check must tell from a conforming one, in most cases one that ignores the
+    /// Shares of the wrong data plane that the check must distinguish from a conforming one, in most cases one that ignores the
     /// configuration and shows the balance of the root Service.
     pub ignored: Vec<f64>,
 }

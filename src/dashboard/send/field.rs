@@ -63,7 +63,7 @@ pub(super) enum Kind<'a> {
 pub(super) struct Unreadable {
     /// JSON pointer of the parameter.
     pub(super) pointer: String,
-    /// What is wrong.
+    /// The reason.
     pub(super) reason: String,
 }
 

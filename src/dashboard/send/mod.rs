@@ -73,7 +73,7 @@ struct Draft {
     nonce: String,
 }
 
-/// What is wrong with a form.
+/// The errors of a form.
 enum Wrong {
     Target,
     Parameter(Unreadable),

@@ -489,7 +489,7 @@ fn ours(observed: &Observed) -> Claims {
     discover(observed).into_iter().filter_map(named).collect()
 }
 
-/// The rule of Meshery (`server/machines/helpers/auto_register.go`), written anew from its description.
+/// The rule of Meshery (`server/machines/helpers/auto_register.go`), reimplemented from its description.
 fn by_name(observed: &Observed) -> Claims {
     let kinds = ["prometheus", "grafana"];
     let claims = observed.services.iter().flat_map(|service| {

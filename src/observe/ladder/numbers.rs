@@ -1,4 +1,4 @@
-//! What makes numbers wrong although everything is scraped.
+//! Causes of wrong numbers although all targets are scraped.
 
 use std::collections::BTreeSet;
 
@@ -125,8 +125,10 @@ fn duplicates(answers: &Answers) -> Option<Diagnosis> {
     (total > 0.0).then(|| {
         warning(
             Cause::DuplicateSamples,
-            format!("the store has rejected {total:.0} duplicate samples in ten minutes: some targets send a series twice"),
-            "Update the proxies; duplicate series were mended in later patch releases of Istio (istio#52221, istio#54986).",
+            format!(
+                "the store has rejected {total:.0} duplicate samples in ten minutes: some targets send a series twice"
+            ),
+            "Update the proxies; later patch releases of Istio fix duplicate series (istio#52221, istio#54986).",
         )
     })
 }

@@ -1,4 +1,4 @@
-//! What becomes of one `TrafficTarget`.
+//! The translation of one `TrafficTarget`.
 
 use serde_json::{Value, json};
 

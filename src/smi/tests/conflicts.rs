@@ -1,4 +1,4 @@
-//! Objects of somebody else.
+//! Objects of other clients.
 
 use serde_json::{Value, json};
 

@@ -46,7 +46,7 @@ fn schemas_are_structural() {
     ];
 
     fn walk(schema: &Value, path: &str) {
-        let fields = schema.as_object().unwrap_or_else(|| panic!("{path} is no object"));
+        let fields = schema.as_object().unwrap_or_else(|| panic!("{path} is not an object"));
         for key in fields.keys() {
             assert!(KNOWN.contains(&key.as_str()), "{path} has {key}");
         }

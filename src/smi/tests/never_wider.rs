@@ -166,7 +166,7 @@ proptest! {
     }
 }
 
-/// One request is admitted and one is not: the two interpreters can tell requests apart.
+/// One request is admitted and one is not: the two interpreters distinguish requests.
 #[test]
 fn interpreters_admit_and_deny() {
     let objects = [

@@ -1,4 +1,4 @@
-//! What becomes of one `TrafficSplit` in sidecar mode.
+//! The translation of one `TrafficSplit` in sidecar mode.
 
 use serde_json::{Value, json};
 

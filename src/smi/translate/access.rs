@@ -1,7 +1,7 @@
 //! `TrafficTarget`s as `AuthorizationPolicies`.
 //!
 //! Each selector of the destination's pods gets one policy of the `TrafficTarget`. A policy without rules allows nothing:
-//! that is what is left of a `TrafficTarget` of which Istio can express nothing.
+//! that remains of a `TrafficTarget` of which Istio can express nothing.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use super::http::HttpRule;
 use super::selector::{Selector, selects};
 use super::{Translation, World, conflict, is_plain, unique_name};
 
-/// Most sources of one `TrafficTarget`.
+/// Maximum number of sources of one `TrafficTarget`.
 const MAX_SOURCES: usize = 1000;
-/// Most HTTP matches that one `TrafficTarget` refers to.
+/// Maximum number of HTTP matches that one `TrafficTarget` refers to.
 const MAX_MATCHES: usize = 500;
-/// Most distinct sets of labels of one destination.
+/// Maximum number of distinct sets of labels of one destination.
 const MAX_SELECTORS: usize = 100;
 
 /// What a `TrafficTarget` allows, as far as Istio can express it.

@@ -1,4 +1,4 @@
-//! Objects of somebody else that apply to the same hosts or workloads.
+//! Objects of other clients that apply to the same hosts or workloads.
 
 use super::super::istio::{Existing, Governs};
 use super::super::object::Identity;
@@ -14,7 +14,7 @@ pub(super) fn services(existing: &Existing) -> impl Iterator<Item = Key<'_>> {
     services.iter().map(|(namespace, name)| (namespace.as_str(), name.as_str()))
 }
 
-/// Reports objects that cannot be written, because somebody else's object has the name, and leaves them out.
+/// Reports objects that cannot be written, because an object of another client has the name, and leaves them out.
 pub(super) fn names(world: &World<'_>, out: &mut Translation) {
     let (free, taken) = std::mem::take(&mut out.objects)
         .into_iter()
@@ -28,7 +28,7 @@ pub(super) fn names(world: &World<'_>, out: &mut Translation) {
     }
 }
 
-/// Reports policies of somebody else that allow requests to the selected pods: SMI and Istio add permissions up, so
+/// Reports policies of other clients that allow requests to the selected pods: SMI and Istio add permissions up, so
 /// more is allowed than the `TrafficTarget`s allow.
 pub(super) fn policies(
     world: &World<'_>,

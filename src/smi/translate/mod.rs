@@ -1,5 +1,5 @@
-//! The translation: a pure function from a [`Snapshot`] to the Istio objects it asks for, and reports on what Istio
-//! cannot express or what conflicts with objects of somebody else.
+//! The translation: a pure function from a [`Snapshot`] to the Istio objects that it requires, and reports on what Istio
+//! cannot express or what conflicts with objects of other clients.
 //!
 //! The rule of every file here: the result never admits a request that the SMI specification would not admit. What
 //! cannot be expressed is left out of the result, and the destination stays closed for it.
@@ -81,7 +81,7 @@ fn is_plain(name: &str) -> bool {
 pub enum Reason {
     /// A part of the object is not translated: it is invalid, Istio cannot express it, or it refers to nothing.
     Refused,
-    /// An object of somebody else applies to the same host or workload.
+    /// An object of another client applies to the same host or workload.
     Conflict,
 }
 
@@ -158,11 +158,11 @@ struct World<'a> {
     workloads: HashMap<&'a str, Vec<&'a Workload>>,
     /// By namespace and `ServiceAccount`.
     selectors: HashMap<Key<'a>, Vec<selector::Selector<'a>>>,
-    /// Objects of somebody else, by namespace.
+    /// Objects of other clients, by namespace.
     foreign: HashMap<&'a str, Vec<&'a Existing>>,
-    /// Names that somebody else's objects have.
+    /// Names of objects of other clients.
     taken: HashSet<(IstioKind, &'a str, &'a str)>,
-    /// Somebody else's objects by the Service that they route.
+    /// Objects of other clients by the Service that they route.
     routed: BTreeMap<Key<'a>, Vec<&'a Existing>>,
 }
 

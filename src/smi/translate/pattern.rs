@@ -8,7 +8,7 @@ use regex_syntax::hir::{Class, Dot, Hir, HirKind, Look};
 
 /// Longest expression, in bytes.
 const MAX_LENGTH: usize = 1024;
-/// Most patterns that one expression becomes.
+/// Maximum number of patterns that one expression becomes.
 const MAX_PATTERNS: usize = 32;
 
 /// A pattern of an AuthorizationPolicy.
@@ -35,7 +35,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What an expression has to match.
+/// The part of a text that an expression has to match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     /// A beginning of the value: paths.
@@ -165,7 +165,7 @@ fn walk(expression: &Hir, texts: Vec<Text>) -> Result<Vec<Text>, Cannot> {
             texts.into_iter().filter(begins).collect()
         }
         HirKind::Look(Look::End) => texts.into_iter().map(Text::end).collect(),
-        HirKind::Look(_) => return Err("looks at word boundaries or line ends"),
+        HirKind::Look(_) => return Err("uses word boundaries or line ends"),
         HirKind::Capture(capture) => walk(&capture.sub, texts)?,
         HirKind::Concat(parts) => parts.iter().try_fold(texts, |texts, part| walk(part, texts))?,
         HirKind::Alternation(parts) => {

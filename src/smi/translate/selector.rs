@@ -1,4 +1,4 @@
-//! Which labels select the pods of a `ServiceAccount` and no others.
+//! Finds labels that select exactly the pods of a `ServiceAccount`.
 //!
 //! Istio selects workloads by labels, SMI by identity. For each distinct set of labels that the pods of an identity have,
 //! there is one selector. It is exact when no pod of another identity has these labels too.
@@ -51,7 +51,7 @@ struct Kind<'a> {
     name: &'a str,
 }
 
-/// A workload of another identity that has all the labels. Only the rarest label's workloads are looked at.
+/// A workload of another identity that has all the labels. Only the workloads with the rarest label are checked.
 fn shared<'a>(
     labels: &BTreeMap<String, String>,
     account: &str,

@@ -11,9 +11,9 @@ use super::http::is_token;
 use super::split_ports::PortRoute;
 use super::{Reason, Translation, World, split_ports, split_route, split_service};
 
-/// Most backends of one `TrafficSplit`.
+/// Maximum number of backends of one `TrafficSplit`.
 const MAX_BACKENDS: usize = 100;
-/// Most HTTP matches of one `TrafficSplit`.
+/// Maximum number of HTTP matches of one `TrafficSplit`.
 const MAX_MATCHES: usize = 200;
 /// Longest regular expression, in bytes.
 const MAX_LENGTH: usize = 1024;

@@ -1,4 +1,4 @@
-//! Which backends receive the traffic of which port of the root Service. SMI demands equal port numbers; Istio alone
+//! Maps ports of the root Service to backends. SMI requires equal port numbers; Istio alone
 //! would send traffic to a backend's only port, whatever its number is.
 
 use super::super::object::Identity;

@@ -147,7 +147,7 @@ impl ApplyParams {
     }
 }
 
-/// What an addon shows comes from another one.
+/// The warning for an addon that shows data of another one.
 async fn lacks(cluster: &Cluster, params: &ApplyParams) -> Result<Vec<String>, Error> {
     let namespace = &params.namespace;
     if !params.addon.shows_metrics() || params.prometheus_url.is_some() {

@@ -1,4 +1,4 @@
-//! How an addon is described, and the Kubernetes objects a description stands for. Pure; knows no addon in particular.
+//! The description of an addon, and its Kubernetes objects. Pure, and independent of the single addons.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub struct Addon {
     pub files: fn(Choices<'_>) -> Vec<(&'static str, String)>,
     /// Paths of empty volumes; the root file system is read-only.
     pub scratch: &'static [&'static str],
-    /// What it may read in the whole cluster: groups, resources.
+    /// Its read permissions in all namespaces: groups, resources.
     pub reads: &'static [(&'static [&'static str], &'static [&'static str])],
     /// Its Services; the first is the one to open and to expose.
     pub services: &'static [Service],
@@ -44,9 +44,9 @@ pub struct Addon {
     pub health: &'static str,
     /// Whether Prometheus reads its metrics at the probe's port.
     pub metrics: bool,
-    /// CPU it asks for, thousandths of a core.
+    /// CPU request, thousandths of a core.
     pub cpu: u16,
-    /// Memory it asks for, MiB. It may use four times as much.
+    /// Memory request, MiB. It may use four times as much.
     pub memory: u16,
 }
 
@@ -59,7 +59,7 @@ pub struct Service {
     pub ports: &'static [(&'static str, u16, u16)],
 }
 
-/// What a command may choose.
+/// Choices of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Choices<'a> {
     pub namespace: &'a str,
@@ -115,7 +115,7 @@ impl Addon {
         }
     }
 
-    /// What it reads in the whole cluster; nothing is written by an addon.
+    /// Its read permissions in all namespaces. An addon has no write permissions.
     fn role(&self, choices: Choices<'_>) -> Vec<DynamicObject> {
         if self.reads.is_empty() {
             return Vec::new();

@@ -46,7 +46,7 @@ pub enum Expose {
 pub struct ApplyParams {
     /// Which addon.
     pub addon: Name,
-    /// Where it goes, Istio's namespace or another; the other addons are looked for there too.
+    /// Its namespace, Istio's or another. The other addons are expected there too.
     #[serde(default = "mesh")]
     pub namespace: Namespace,
     /// Create the namespace if it does not exist.
@@ -90,7 +90,7 @@ pub struct RemoveParams {
     /// Where it is.
     #[serde(default = "mesh")]
     pub namespace: Namespace,
-    /// How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+    /// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
     #[serde(with = "humantime_serde", default = "two_minutes")]
     #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub wait: Duration,
@@ -119,7 +119,7 @@ pub struct AddonReport {
     pub load_balancer: Option<String>,
     /// It answered its health call. False when it was not asked.
     pub healthy: bool,
-    /// What it lacks to be of use.
+    /// Missing parts without which it shows nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Nothing was written.

@@ -23,7 +23,7 @@ pub struct ApplyParams {
     /// Name of the connection in this target.
     #[schemars(length(min = 1, max = 30), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// What the server is.
+    /// Kind of the server.
     pub kind: InstanceKind,
     /// The Service. Servers outside the cluster are connections of the worker's configuration, because no command may
     /// make the worker connect to a URL.

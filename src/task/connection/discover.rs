@@ -26,7 +26,7 @@ const MOST_ASKED: usize = 30;
 const MOST_COMPARED: usize = 5;
 /// Servers in one report.
 const MOST_REPORTED: usize = 200;
-/// Endpoint with the version and what tells the product.
+/// Endpoint with the version, which also shows the product.
 const BUILD_INFO: &str = "/api/v1/status/buildinfo";
 
 /// The task.
@@ -215,7 +215,7 @@ async fn ask_prometheus(store: &Store, instance: &mut Instance) -> (State, Optio
     (State::Connected, None)
 }
 
-/// Whether the store is a `VictoriaMetrics`; false where it does not tell.
+/// Whether the store is a `VictoriaMetrics`; false where its answer does not show that.
 pub(super) async fn is_victoria_metrics(store: &Store) -> bool {
     store.data(BUILD_INFO, &[]).await.is_ok_and(|data| flavor(&data) == Some(Flavor::VictoriaMetrics))
 }

@@ -1,4 +1,4 @@
-//! What goes wrong with a connection.
+//! Errors of connections.
 
 use crate::error::{Class, Classify, Code};
 use crate::observe::envelope::Unusable;
@@ -14,14 +14,14 @@ pub enum ConnectionError {
         /// Names that exist.
         known: Vec<String>,
     },
-    /// The connection is one to another kind of server.
-    #[error("connection {name:?} is one to {is}, not to {wanted}")]
+    /// The connection is for another kind of server.
+    #[error("connection {name:?} is for {is}, but the command needs {wanted}")]
     OtherKind {
         /// Name of the connection.
         name: String,
-        /// What it is.
+        /// Its kind.
         is: &'static str,
-        /// What is needed.
+        /// The kind that is needed.
         wanted: &'static str,
     },
     /// No answer.
@@ -37,7 +37,7 @@ pub enum ConnectionError {
     Unusable {
         /// Service or configured connection.
         address: String,
-        /// What is wrong with it.
+        /// The reason.
         source: Unusable,
     },
     /// Bytes beyond the limit.
@@ -56,7 +56,7 @@ pub enum ConnectionError {
         /// What is wrong; no secret.
         reason: String,
     },
-    /// Grafana answers with an error that is none of the others.
+    /// Another error of Grafana.
     #[error("{address}: Grafana rejects {request}: {message} (HTTP {status})")]
     Rejected {
         /// Service or configured connection.
@@ -81,7 +81,7 @@ pub enum ConnectionError {
         status: u16,
     },
     /// An object with the uid exists and this target's record does not have it.
-    #[error("{object} exists in {address} and was not made by this target's dashboard.apply")]
+    #[error("{object} exists in {address} and was not created by this target's dashboard.apply")]
     ForeignObject {
         /// Service or configured connection.
         address: String,
@@ -106,12 +106,12 @@ pub enum ConnectionError {
         /// Such as `dashboard "Mesh" (uid sailhand-mesh)`.
         object: String,
     },
-    /// None of the ways, or not the one that was asked for, fits this Grafana.
+    /// No way of delivery, or not the requested one, works with this Grafana.
     #[error("dashboards cannot be delivered to {address}: {reason}")]
     NoWay {
         /// Service or configured connection.
         address: String,
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
     /// Monitors that this object of the Prometheus Operator would ignore.
@@ -145,7 +145,7 @@ pub enum ConnectionError {
         object: String,
         /// Key of its data.
         key: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What of the cluster explains missing targets and false numbers: pods with a proxy, monitors, policies, and the rights of
+//! Reads the objects of the cluster that explain missing targets and wrong numbers: pods with a proxy, monitors, policies, and the rights of
 //! the store's service account.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::listing;
 use super::store::Store;
+use crate::analysis::istio::membership::NamespaceMode;
 use crate::analysis::istio::pod::has_sidecar;
 use crate::cluster::{self, Cluster};
 use crate::observe::ladder::{Answers, Mesh, namespaces_without_targets};
 use crate::task::Error;
 
-/// Namespaces whose rights are asked for.
+/// Namespaces whose permissions are checked.
 const MOST_REVIEWS: usize = 5;
 
 const KINDS: &[(&str, &str)] = &[
@@ -28,7 +29,7 @@ const KINDS: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1", "Gateway"),
 ];
 
-/// What of the mesh a store should scrape, and what explains missing targets. Lists that are forbidden are named.
+/// Reads the parts of the mesh that a store should scrape, and objects that explain missing targets. Lists that are forbidden are named.
 pub(super) async fn read(cluster: &Cluster) -> Result<(Mesh, Vec<String>), Error> {
     let mut mesh = Mesh::default();
     let mut unread = Vec::new();
@@ -166,7 +167,24 @@ fn ambient_without_waypoint(namespaces: &[Value], gateways: &[Value]) -> Vec<Str
     };
     namespaces
         .iter()
-        .filter(|space| space["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient" && !has_waypoint(space))
+        .filter(|space| NamespaceMode::of_labels(&space["metadata"]["labels"]).is_ambient() && !has_waypoint(space))
         .filter_map(|space| space["metadata"]["name"].as_str().map(str::to_owned))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn namespace_with_sidecar_injection_needs_no_waypoint() {
+        let namespace = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
+        let namespaces = [
+            namespace("ambient", json!({"istio.io/dataplane-mode": "ambient"})),
+            namespace("injected", json!({"istio.io/dataplane-mode": "ambient", "istio-injection": "enabled"})),
+        ];
+        assert_eq!(ambient_without_waypoint(&namespaces, &[]), ["ambient"]);
+    }
 }

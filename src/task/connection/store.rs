@@ -32,7 +32,7 @@ pub const RECORD: &str = "connection.json";
 /// Which server a command names: a connection, or a Service of the target.
 pub type Reference<'a> = (Option<&'a str>, Option<&'a ServiceAddress>);
 
-/// What `connection.apply` records.
+/// The record of `connection.apply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
@@ -242,7 +242,7 @@ impl Store {
         self.send(Method::GET, &Endpoint::of(endpoint), parameters, None).await
     }
 
-    /// The same for any method, with a JSON body. The request is sent once: an answer that is lost does not tell
+    /// The same for any method, with a JSON body. The request is sent once: a lost answer does not show
     /// whether the server has carried it out.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ impl Grafana<'_> {
         Ok(Some(version.unwrap_or_else(|| replaces.map_or(1, |version| version + 1))))
     }
 
-    /// Deletes an item; one that is not there is a success.
+    /// Deletes an item. An item that does not exist is a success.
     ///
     /// # Errors
     /// No answer, no right, or Grafana's refusal.

@@ -105,7 +105,7 @@ pub struct DashboardReport {
     /// Answer of the data source's health check; absent where it was not asked or has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_source: Option<DataSourceHealth>,
-    /// What may keep the dashboards from working.
+    /// Reasons why the dashboards may show nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Nothing was written.
@@ -123,7 +123,7 @@ pub struct DataSourceHealth {
     pub message: String,
 }
 
-/// What an item in Grafana is.
+/// Kind of an item in Grafana.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ItemKind {
@@ -149,7 +149,7 @@ impl ItemKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ItemReport {
-    /// What it is.
+    /// Its kind.
     pub kind: ItemKind,
     /// Its uid.
     pub uid: String,
@@ -158,7 +158,7 @@ pub struct ItemReport {
     /// Path below the Grafana's own URL; dashboards only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// What was done.
+    /// The action.
     pub action: Action,
     /// Why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -110,7 +110,7 @@ fn data_source(target: &str, uid: &str, params: &ApplyParams, prometheus: &Store
     Item { kind: ItemKind::DataSource, uid: uid.to_owned(), title: name, folder: None, body }
 }
 
-/// What was written of an item.
+/// The record of a written item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -118,10 +118,10 @@ pub struct Entry {
     pub title: String,
     /// [`Item::sent`] of the last write.
     pub sent: String,
-    /// Version that Grafana gave it; none while a write is on its way.
+    /// Version that Grafana gave it; none while a write is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// Version before the write that is on its way; 0 when there was none.
+    /// Version before the write that is in progress; 0 when there was none.
     #[serde(default)]
     pub base: i64,
 }
@@ -144,7 +144,7 @@ pub struct Live {
     pub body: Value,
 }
 
-/// What to do about an item.
+/// The planned action for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// As wanted.

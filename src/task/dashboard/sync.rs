@@ -24,7 +24,7 @@ pub struct Sync<'a> {
     pub name: String,
 }
 
-/// What this target has written by the API; none when it never did.
+/// The record of the items that this target has written by the API; `None` when there are none.
 pub async fn read_record(cluster: &Cluster, name: &str) -> Result<Option<Record>, Error> {
     record::read(cluster, name, RECORD).await
 }
@@ -38,7 +38,7 @@ impl Removal {
         self.0.clone()
     }
 
-    /// Marks what will be deleted, as a write that is on its way. The record is written before the first deletion,
+    /// Marks what will be deleted, as a write in progress. The record is written before the first deletion,
     /// which raises the fence of the installation.
     fn announce(&self, record: &mut Record) {
         for line in self.0.iter().filter(|line| line.action == Action::Deleted) {

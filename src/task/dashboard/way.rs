@@ -1,4 +1,4 @@
-//! How dashboards get into a Grafana: by `ConfigMaps` that its sidecar reads, by custom resources of the Grafana Operator, or
+//! Chooses how dashboards are delivered to a Grafana: by `ConfigMaps` that its sidecar reads, by custom resources of the Grafana Operator, or
 //! by its HTTP API.
 
 use schemars::JsonSchema;
@@ -18,7 +18,7 @@ use crate::task::pods;
 /// API version of the Grafana Operator.
 pub const OPERATOR: &str = "grafana.integreatly.org/v1beta1";
 
-/// The way that a command asks for.
+/// The way of delivery that a command requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
@@ -97,7 +97,7 @@ pub struct Operator {
 /// Chooses.
 ///
 /// # Errors
-/// The way that was asked for does not fit, or the cluster cannot be asked.
+/// The requested way does not work, or a request to the cluster failed.
 pub async fn choose(cluster: &Cluster, grafana: &Store, params: &ApplyParams) -> Result<Delivery, Error> {
     let no_way = |reason: String| ConnectionError::NoWay { address: grafana.address.clone(), reason };
     let service = match grafana.service() {
@@ -182,7 +182,7 @@ fn of_pod(pod: &Value, namespace: &str) -> Option<Sidecar> {
     Some(Sidecar { namespace: namespace.to_owned(), dashboards: dashboards?, data_sources })
 }
 
-/// What a container reads, and the folder of its volume that it writes to.
+/// Labels that a sidecar reads, and the folder of its volume that it writes to.
 fn reader(container: &Value, own: &str) -> Option<(Reader, String)> {
     let env = container["env"].as_array()?;
     let value = |name: &str| {
@@ -213,7 +213,7 @@ impl Reader {
 }
 
 impl Sidecar {
-    /// What the sidecars cannot deliver.
+    /// Reasons why the sidecars cannot deliver the dashboards.
     pub fn warnings(&self, set: &Set) -> Vec<String> {
         let mut warnings = Vec::new();
         if set.data_source.is_some() && self.data_sources.is_none() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::{ApiError, Cluster, Error};
 
-/// Kinds of owners that are asked for: those of pods, theirs, and what operators bring.
+/// Kinds of owners that are read: those of pods, their owners, and kinds of operators.
 const KINDS: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ pub(super) async fn retain_active(cluster: &Cluster, pods: Vec<Value>) -> Result
     Ok(kept)
 }
 
-/// The one that makes another when this object is gone.
+/// The owner that creates another object when this one is deleted.
 fn owner(object: &Value) -> Option<Owner> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
     let owner = owners.iter().find(|owner| owner["controller"] == true)?;

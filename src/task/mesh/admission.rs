@@ -78,7 +78,7 @@ fn leads_to_one(service: &Value, namespace: &str, planes: &[Value]) -> bool {
         .any(|labels| selector.iter().all(|(key, value)| labels[key] == *value))
 }
 
-/// What dead webhooks of Istio do to the mesh, for a report.
+/// Findings about webhooks of Istio without a control plane.
 pub(super) fn findings(dead: &[Dead], severity: Severity) -> Vec<Finding> {
     let of_istio = dead.iter().filter(|it| is_istios(&it.webhook) && !it.webhook.is_disabled());
     let mut seen = BTreeSet::new();
@@ -136,7 +136,7 @@ pub(super) async fn blocking(cluster: &Cluster, dead: &[Dead], parts: &[Part]) -
     Ok(staying.iter().filter_map(judge).collect())
 }
 
-/// What the parts create, the pods of their workloads included.
+/// Objects that the components create, with the pods of their workloads.
 async fn creations(cluster: &Cluster, parts: &[Part]) -> Result<Vec<Creation>, ClusterError> {
     let mut namespaces: BTreeMap<String, Labels> = BTreeMap::new();
     let mut found = Vec::new();

@@ -104,7 +104,7 @@ impl Task for Precheck {
 }
 
 impl Precheck {
-    /// What an installation would find on its way: the plan's findings, charts that do not render, parts that it would
+    /// Findings of an installation: the plan's findings, charts that do not render, parts that it would
     /// have to delete, nodes without room, webhooks, quotas, and objects that the API server refuses.
     async fn predict(
         &self,
@@ -144,7 +144,7 @@ impl Precheck {
     }
 }
 
-/// What is known of platforms, for the parts that run on nodes.
+/// Hints about platforms, for components that run on nodes.
 fn hints(request: &Request, facts: &ObservedMesh) -> Option<Finding> {
     let on_nodes = request.profile.in_mode(request.mode).is_some_and(|profile| profile.components().cni);
     if !on_nodes && request.components.cni != Some(true) {

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use crate::analysis::istio::membership::{REVISION, control_plane_revision};
 use crate::cluster::{self, Cluster, ObjectRef};
 use crate::mesh::{ControlPlane, Installed, Kubernetes, ObservedMesh, Provenance, Webhook, owner, usage};
 use crate::task::Error;
 
-/// What an injector's webhooks are called.
+/// Names of the webhooks of an injector.
 const INJECTOR: &str = "sidecar-injector.istio.io";
 
 /// Reads it all; each question is one request or few.
@@ -72,7 +73,7 @@ fn control_plane(deployment: &Value) -> ControlPlane {
 }
 
 fn revision(metadata: &Value) -> String {
-    metadata["labels"]["istio.io/rev"].as_str().filter(|it| !it.is_empty()).unwrap_or("default").to_owned()
+    control_plane_revision(metadata["labels"][REVISION].as_str()).to_owned()
 }
 
 /// An injector, if it is one.

@@ -1,4 +1,4 @@
-//! `mesh.install`: installs Istio, or changes an installation to what the command asks for. A second run writes nothing.
+//! `mesh.install`: installs Istio, or changes an installation to match the command. A second run writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct InstallParams {
     /// The mesh.
     #[serde(flatten)]
     pub mesh: Request,
-    /// Delete gateways, the CNI plugin and ztunnel that this revision has and the command no longer asks for. Without
+    /// Delete gateways, the CNI plugin and ztunnel that this revision has and the command does not contain. Without
     /// consent such a command is refused.
     #[serde(default)]
     pub prune_components: bool,

@@ -6,15 +6,17 @@ use serde_json::{Value, json};
 
 use super::active_pods::retain_active;
 use super::facts::list;
+use crate::analysis::istio::membership::LABELS;
 use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::{Component, ObservedMesh, usage};
+use crate::prose::plural;
 use crate::task::Error;
 
 /// Objects of one kind that are named.
 const NAMED: usize = 5;
 /// The group of Istio's kinds ends so.
 const GROUP: &str = ".istio.io";
-/// What istiod writes beside what its chart has.
+/// Objects that istiod writes at run time, outside of its chart.
 const RUNTIME_MAPS: [&str; 8] = [
     "istio-ca-root-cert",
     "istio-ca-crl",
@@ -27,7 +29,7 @@ const RUNTIME_MAPS: [&str; 8] = [
 ];
 /// Those of them that it puts into every namespace.
 const EVERYWHERE: [&str; 2] = ["istio-ca-root-cert", "istio-ca-crl"];
-/// Where a control plane is looked for that has left nothing else.
+/// Namespace that is searched for a control plane without other objects.
 const DEFAULT_HOME: &str = "istio-system";
 /// The Secret of istiod's own certificate authority. One that is called `cacerts` is the user's.
 const CA_SECRET: &str = "istio-ca-secret";
@@ -101,7 +103,7 @@ pub(super) async fn runtime_objects(cluster: &Cluster) -> Result<Vec<Value>, Clu
 pub(super) async fn with_mesh_labels(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
     let marked = |namespace: &Value| {
         let labels = usage::labels(namespace);
-        ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"].iter().any(|key| labels.contains_key(*key))
+        LABELS.iter().any(|key| labels.contains_key(*key))
     };
     let found = list(cluster, "v1", "Namespace", None).await?;
     let names = found.iter().filter(|it| marked(it)).filter_map(|it| it["metadata"]["name"].as_str());
@@ -127,7 +129,7 @@ const APPS: [&str; 7] =
     ["istiod", "istio-reader", "sidecar-injector", "istio-cni", "istio-cni-node", "ztunnel", "pilot"];
 
 /// Objects of control planes that are not installed any more: those with Istio's labels that are in no inventory of
-/// this worker and whose revision has no control plane. What names no revision counts once there is no control plane at
+/// this worker and whose revision has no control plane. An object without a revision counts when there is no control plane at
 /// all. One line for each kind.
 pub(super) async fn orphans(cluster: &Cluster, facts: &ObservedMesh) -> Result<Vec<String>, ClusterError> {
     let owned: BTreeSet<_> = crate::cluster::stored(cluster).await?.into_iter().flat_map(|it| it.objects).collect();
@@ -208,8 +210,8 @@ pub(super) async fn find(cluster: &Cluster) -> Result<Vec<String>, ClusterError>
     let proxies: Vec<_> = meshed(cluster).await?.iter().filter_map(usage::proxy).collect();
     if let Some(first) = proxies.first() {
         left.push(format!(
-            "{} pods with a proxy, such as {}/{}: restart them",
-            proxies.len(),
+            "{} with a proxy, such as {}/{}: restart them",
+            plural(proxies.len(), "pod"),
             first.namespace,
             first.name
         ));

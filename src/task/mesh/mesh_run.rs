@@ -20,7 +20,7 @@ use crate::task::{Error, TaskContext};
 /// Charts rendered at once: each is a helm process with some 70 MiB.
 const RENDERING: usize = 2;
 
-/// One plan under way.
+/// A plan that is being executed.
 pub(super) struct MeshRun<'a> {
     pub cx: &'a TaskContext,
     pub cluster: &'a Cluster,
@@ -84,7 +84,7 @@ impl<'a> MeshRun<'a> {
         Err(mesh::Error::Removes { parts }.into())
     }
 
-    /// What in the cluster would make the installation fail: webhooks that cannot be called, and quotas.
+    /// Findings about the cluster that would make the installation fail: webhooks that cannot be called, and quotas.
     pub async fn obstacles(&self, parts: &[Part]) -> Result<Vec<Finding>, Error> {
         let dead = admission::dead(self.cluster).await?;
         let mut found = admission::blocking(self.cluster, &dead, parts).await?;

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, ObjectRef};
 use crate::mesh::{Finding, ObservedMesh, Request, Severity, support, usage};
 use crate::task::Error;
 
-/// What an installation writes: group and resource.
+/// Kinds that an installation writes: group and resource.
 const WRITTEN: [(&str, &str); 16] = [
     ("", "namespaces"),
     ("", "configmaps"),
@@ -32,7 +32,7 @@ const WRITTEN: [(&str, &str); 16] = [
 /// Questions at once.
 const PARALLEL: usize = 16;
 
-/// What has to hold before anything is written. The pair of versions and other installations are judged with the plan.
+/// Checks before the first write. The plan checks versions and other installations.
 pub(super) async fn before(cluster: &Cluster, request: &Request, facts: &ObservedMesh) -> Result<Vec<Finding>, Error> {
     let mut found = permissions(cluster).await?;
     found.extend(gateway_api(request, facts));

@@ -16,7 +16,7 @@ use crate::task::{Error, TaskContext};
 /// Objects of one part that findings name.
 const NAMED: usize = 5;
 
-/// What would fail.
+/// Findings about writes that would fail.
 pub(super) struct Failures {
     /// The first error.
     pub error: Error,

@@ -18,7 +18,7 @@ use crate::task::{Error, TaskContext, names};
 pub(super) struct Part {
     pub step: PlannedChart,
     pub objects: Vec<DynamicObject>,
-    /// What they were made of; a bundle is no chart.
+    /// The chart they were rendered from; `None` for a bundle.
     pub chart: Option<Chart>,
 }
 
@@ -85,7 +85,7 @@ fn sign(object: &mut DynamicObject) {
 }
 
 impl Part {
-    /// What later commands need to make it again.
+    /// Labels that later commands need to render it again.
     fn origin(&self, request: &Request) -> Provenance {
         let request = Some(request).filter(|_| self.step.component == Component::Istiod);
         // The bundle is in the cluster; it would not fit into an inventory.
@@ -127,7 +127,7 @@ impl Part {
         }
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub fn title(&self) -> String {
         match self.step.name.as_str() {
             "" => self.step.component.as_str().to_owned(),

@@ -12,12 +12,12 @@ use crate::task::{Error, Failure, MAX_REPORT, Outcome};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MeshReport {
-    /// The version asked for; absent where none is, as when it goes.
+    /// The requested version; absent for an uninstallation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
     /// The revision it is about, `default` for the default one; empty for all of them.
     pub revision: String,
-    /// What was done to each part, in order.
+    /// The report of each component, in order.
     pub parts: Vec<PartReport>,
     /// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,7 +60,7 @@ pub struct PartReport {
     pub omitted: usize,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 const fn is_zero(number: &usize) -> bool {
     *number == 0
 }

@@ -58,7 +58,7 @@ pub struct StatusReport {
     pub gateway_api: Option<String>,
     /// Each istiod.
     pub control_planes: Vec<ControlPlaneStatus>,
-    /// What this worker has installed.
+    /// Components that this worker has installed.
     pub parts: Vec<PartStatus>,
     /// Each tag with the revision it points to.
     pub tags: Vec<TagStatus>,
@@ -66,7 +66,7 @@ pub struct StatusReport {
     pub namespaces: Vec<NamespaceStatus>,
     /// Proxies in all.
     pub proxies: usize,
-    /// What deserves attention.
+    /// Findings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
 }
@@ -108,10 +108,10 @@ pub struct PartStatus {
     /// Its workloads are as they should be; so is a part that has none.
     #[serde(default)]
     pub ready: bool,
-    /// What is not ready, with the reason.
+    /// Objects that are not ready, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
-    /// What a new run would write.
+    /// Changes that a new run would write.
     pub drift: Vec<ObjectReport>,
 }
 
@@ -133,7 +133,7 @@ pub struct TagStatus {
 pub struct NamespaceStatus {
     /// Its name.
     pub namespace: String,
-    /// The revision or tag it asks for; absent in ambient mode.
+    /// The revision or tag that it selects; absent in ambient mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// It is in ambient mode.
@@ -206,7 +206,7 @@ impl Task for Status {
 }
 
 impl Status {
-    /// What the same command would write now.
+    /// Changes that the same command would write now.
     async fn drift(
         &self,
         cx: &TaskContext,
@@ -247,7 +247,7 @@ async fn waiting(
     }
 }
 
-/// What can be seen without comparing.
+/// The state without a comparison of objects.
 async fn observe(cluster: &Cluster, facts: &ObservedMesh) -> Result<StatusReport, cluster::Error> {
     let spaces = list(cluster, "v1", "Namespace", None).await?;
     let proxies: Vec<_> = list(cluster, "v1", "Pod", None).await?.iter().filter_map(usage::proxy).collect();

@@ -277,7 +277,7 @@ async fn users(cluster: &Cluster, facts: &ObservedMesh, parts: &[&Installed]) ->
     leftovers::users(cluster, &going, &revisions, facts).await
 }
 
-/// What Istio itself has made, and what users have made of its kinds.
+/// Objects that Istio creates at run time, and objects of its kinds that users create.
 async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
     let lost = leftovers::instances(work.cluster).await?;
     if !lost.is_empty() {
@@ -319,7 +319,7 @@ async fn purge(work: &mut Removing<'_>) -> Result<(), Error> {
     delete_as(work.cx, work.cluster, "what istiod has made", line, Some(objects), &options, &mut work.report).await
 }
 
-/// What names an object.
+/// The identity of an object.
 fn bare(object: &Value) -> Value {
     let metadata = &object["metadata"];
     json!({

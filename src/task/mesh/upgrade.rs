@@ -1,5 +1,5 @@
 //! `mesh.upgrade`: another version, in place or by a revision beside the old one, in stages that can be stopped at,
-//! gone on from and rolled back. What is done is read off the cluster, not remembered.
+//! continued and rolled back. Completed stages are recognized in the cluster; no state is stored.
 
 mod canary;
 mod gate;
@@ -61,7 +61,7 @@ pub struct UpgradeParams {
     /// Values over those of the installation, as in `mesh.install`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub values: Map<String, Value>,
-    /// The last stage to do; the next command goes on from there. All when absent, but workloads are restarted in place
+    /// The last stage to do; the next command continues from there. All when absent, but workloads are restarted in place
     /// only when this says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Stage>,
@@ -175,7 +175,7 @@ impl UpgradeParams {
         self.to.clone().unwrap_or_else(|| self.version.dashed())
     }
 
-    /// The mesh as it is to be: as it was asked for, in another version.
+    /// The desired mesh: the installed one in another version.
     fn request(&self, facts: &ObservedMesh) -> Result<Request, Error> {
         let installed = |revision: &str| facts.istiod(revision).and_then(|origin| origin.request.clone());
         let new = (self.strategy == Strategy::Canary).then(|| self.to());

@@ -44,7 +44,7 @@ pub struct QueryParams {
     /// A Service of the target instead of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceAddress>,
-    /// What the signals are about; the whole mesh when absent.
+    /// Scope of the signals; the whole mesh when absent.
     #[serde(default = "mesh")]
     pub of: Subject,
     /// Which signals; all when empty.
@@ -81,7 +81,7 @@ const fn window() -> u64 {
 pub struct QueryReport {
     /// The store, as messages name it.
     pub store: String,
-    /// The signals that were asked for.
+    /// The requested signals.
     pub signals: Vec<Signal>,
     /// Warnings of the store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -99,7 +99,7 @@ pub struct Signal {
     /// The query that was sent.
     pub query: String,
     /// One value for each service (and version), at most 500. Empty: the store has no series, so there was no traffic
-    /// or nothing is scraped; `connection.check` tells which.
+    /// or nothing is scraped; `connection.check` shows which.
     pub values: Vec<SignalValue>,
 }
 

@@ -1,28 +1,23 @@
-//! Which labels a mode means and what has to be written to a namespace to get there. Pure.
+//! The labels of a mode, and the changes to a namespace that set them. Pure.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::params::Mode;
+use crate::analysis::istio::membership::{DATAPLANE, INJECTION, LABELS, REVISION};
 use crate::cluster::FieldConflict;
 
 /// Owns the labels in `managedFields`.
 pub const MANAGER: &str = "sailhand-namespace";
 /// Revision of the lease under which the namespace was last written (monotone over all owners).
 pub const FENCE: &str = "sailhand.meshery.io/fence";
-/// Generation of the newest command that was carried out.
+/// Generation of the newest command that was executed.
 pub const GENERATION: &str = "sailhand.meshery.io/generation";
 /// A restart that is due: its value is what goes into the workloads' pods.
 pub const RESTART: &str = "sailhand.meshery.io/restart-due";
 
-const INJECTION: &str = "istio-injection";
-const REVISION: &str = "istio.io/rev";
-const AMBIENT: &str = "istio.io/dataplane-mode";
-/// Of several, Istio obeys the first; so there is never more than one.
-const MESH: [&str; 3] = [INJECTION, REVISION, AMBIENT];
-
-/// What a command asks of a namespace.
+/// The labels that a command requests.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelRequest<'a> {
     /// How it takes part.
@@ -37,7 +32,7 @@ pub struct LabelRequest<'a> {
     pub fence: u64,
 }
 
-/// What is to be done.
+/// The planned changes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The mesh labels that are there.
@@ -52,15 +47,15 @@ pub struct Plan {
     pub due: Option<String>,
 }
 
-/// Plans the way from the live namespace (null when there is none) to what is requesteded.
+/// Plans the way from the live namespace (null when there is none) to what is requested.
 pub fn plan(live: &Value, request: LabelRequest<'_>) -> Plan {
     let labels = &live["metadata"]["labels"];
     let before: BTreeMap<_, _> =
-        MESH.iter().filter_map(|key| Some(((*key).to_owned(), labels[*key].as_str()?.to_owned()))).collect();
+        LABELS.iter().filter_map(|key| Some(((*key).to_owned(), labels[*key].as_str()?.to_owned()))).collect();
     let after: BTreeMap<_, _> =
         wanted(request).into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let changes: BTreeMap<_, _> =
-        MESH.into_iter().filter(|key| before.get(*key) != after.get(*key)).map(|key| (key, after.get(key))).collect();
+        LABELS.into_iter().filter(|key| before.get(*key) != after.get(*key)).map(|key| (key, after.get(key))).collect();
     let conflicts = changes.keys().flat_map(|key| owners(live, key)).collect();
 
     let mut due = request.restart.and(live["metadata"]["annotations"][RESTART].as_str());
@@ -99,7 +94,7 @@ fn wanted(request: LabelRequest<'_>) -> Option<(&'static str, &str)> {
         Mode::Enabled => Some((INJECTION, "enabled")),
         Mode::Disabled => Some((INJECTION, "disabled")),
         Mode::Revision => request.revision.map(|revision| (REVISION, revision)),
-        Mode::Ambient => Some((AMBIENT, "ambient")),
+        Mode::Ambient => Some((DATAPLANE, "ambient")),
         Mode::None => None,
     }
 }
@@ -135,13 +130,13 @@ mod tests {
 
     #[test]
     fn each_mode_removes_the_labels_of_the_others() {
-        let all = json!({INJECTION: "disabled", REVISION: "old", AMBIENT: "x", "other": "stays"});
+        let all = json!({INJECTION: "disabled", REVISION: "old", DATAPLANE: "x", "other": "stays"});
         for (mode, revision, labels) in [
-            (Mode::Enabled, None, json!({INJECTION: "enabled", REVISION: null, AMBIENT: null})),
-            (Mode::Disabled, None, json!({REVISION: null, AMBIENT: null})),
-            (Mode::Revision, Some("1-30"), json!({INJECTION: null, REVISION: "1-30", AMBIENT: null})),
-            (Mode::Ambient, None, json!({INJECTION: null, REVISION: null, AMBIENT: "ambient"})),
-            (Mode::None, None, json!({INJECTION: null, REVISION: null, AMBIENT: null})),
+            (Mode::Enabled, None, json!({INJECTION: "enabled", REVISION: null, DATAPLANE: null})),
+            (Mode::Disabled, None, json!({REVISION: null, DATAPLANE: null})),
+            (Mode::Revision, Some("1-30"), json!({INJECTION: null, REVISION: "1-30", DATAPLANE: null})),
+            (Mode::Ambient, None, json!({INJECTION: null, REVISION: null, DATAPLANE: "ambient"})),
+            (Mode::None, None, json!({INJECTION: null, REVISION: null, DATAPLANE: null})),
         ] {
             let plan = plan(&live(all.clone(), json!({}), &[]), LabelRequest { mode: &mode, revision, ..REQUEST });
             let metadata = plan.metadata.unwrap();

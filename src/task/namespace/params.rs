@@ -72,7 +72,7 @@ impl LabelParams {
         Self { namespace, mode, revision: None, create: false, restart: false, force: false, dry_run: false }
     }
 
-    /// What the schema does not say.
+    /// Checks that the schema cannot express.
     pub(super) fn check(&self) -> Result<(), Error> {
         let reason = match (self.mode, &self.revision) {
             (Mode::Revision, None) => "mode revision needs it",

@@ -1,4 +1,4 @@
-//! Restarts the workloads of a namespace as `kubectl rollout restart` does. Knows nothing of labels.
+//! Restarts the workloads of a namespace as `kubectl rollout restart` does.
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ApiError, Cluster, Kind, ObjectRef};
 use crate::task::{Error, TaskContext};
 
-/// What `kubectl rollout restart` writes to a pod template.
+/// Annotation that `kubectl rollout restart` writes to a pod template.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A workload that was restarted, or was not.

@@ -1,4 +1,4 @@
-//! What is wanted, as one of Istio's objects. Pure. Fields are those of istio/api's security/v1.
+//! Builds the desired Istio object of a policy. Pure. Fields are those of istio/api's security/v1.
 
 use serde_json::{Map, Value, json};
 
@@ -61,7 +61,7 @@ impl Scope {
 }
 
 impl Policy {
-    /// What the command wants.
+    /// The policy of a command.
     ///
     /// # Errors
     /// The parameter that is wrong, and why.

@@ -1,4 +1,4 @@
-//! What a cluster holds that a policy will meet: read here, and nothing else.
+//! Reads the objects of the cluster that a policy affects or depends on.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub struct Facts {
     pub services: Vec<Value>,
 }
 
-/// What matters of a pod.
+/// The part of a pod that policies depend on.
 #[derive(Debug)]
 pub struct Pod {
     pub name: String,

@@ -35,7 +35,7 @@ fn installation(kind: Kind, namespace: &Namespace, name: &str) -> String {
 }
 
 impl Kind {
-    /// What Istio calls it.
+    /// Its kind in Istio.
     const fn object(self) -> &'static str {
         match self {
             Self::Mtls => "PeerAuthentication",

@@ -1,4 +1,4 @@
-//! What a policy will break, or what will keep it from holding, as far as the cluster's objects show it. Pure.
+//! Warns of traffic that a policy will break, and of objects that override it. Pure.
 
 use std::collections::BTreeSet;
 

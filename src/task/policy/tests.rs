@@ -1,4 +1,4 @@
-//! From parameters to objects, refusals and warnings.
+//! Objects, refusals and warnings of parameters.
 
 use serde_json::{Value, json};
 

@@ -63,7 +63,7 @@ pub enum Served {
 }
 
 impl Choice {
-    /// What the cluster serves of what was chosen, or why nothing is.
+    /// The chosen API as the cluster serves it, or why there is no entry.
     ///
     /// # Errors
     /// When discovery fails.
@@ -81,7 +81,7 @@ impl Choice {
             _ => None,
         };
         let missing = match self {
-            Self::None => "no entry was asked for",
+            Self::None => "no entry was requested",
             Self::Istio => "the cluster has not the CRDs Gateway and VirtualService of networking.istio.io",
             Self::GatewayApi => "the cluster has not the CRDs Gateway and HTTPRoute of gateway.networking.k8s.io",
             Self::Auto => "the cluster has neither Istio's CRDs nor those of the Gateway API",
@@ -143,7 +143,7 @@ pub fn objects(
     [object("Gateway", entry.gateway, gateway), object(kind, entry.route, route)]
 }
 
-/// What the report says about an entry.
+/// The report of an entry.
 pub fn report(application: &Application, found: Result<Served, String>, hosts: &[String]) -> EntryReport {
     match found {
         Err(skipped) => EntryReport { skipped: Some(skipped), ..EntryReport::default() },

@@ -2,12 +2,10 @@
 
 use serde_json::Value;
 
+use crate::analysis::istio::membership::LABELS;
 use crate::cluster::{Cluster, Error, ObjectRef};
 use crate::task::istio_api::{NETWORKING, newest};
 use crate::task::names::Namespace;
-
-/// Labels by which a namespace, with any value, is inside or explicitly outside the mesh.
-const LABELS: [&str; 3] = ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"];
 
 /// A warning if the cluster has Istio and the namespace has none of its labels: rules for traffic then have no effect.
 ///

@@ -1,5 +1,4 @@
-//! How a sample application is described, and the Kubernetes objects a description stands for. Pure; knows no
-//! application in particular and no cluster.
+//! The description of a sample application, and its Kubernetes objects. Pure, and independent of the single applications.
 
 use std::collections::BTreeMap;
 
@@ -31,9 +30,9 @@ pub struct Entry {
     pub route: &'static str,
     /// The component behind it.
     pub service: &'static str,
-    /// What is let in.
+    /// Paths that the gateway accepts.
     pub paths: &'static [Path],
-    /// What a person opens first.
+    /// Path of its start page.
     pub start: &'static str,
 }
 
@@ -55,7 +54,7 @@ pub struct Component {
     pub versions: &'static [&'static str],
     /// Name of the `ServiceAccount`; the namespace's default one without.
     pub account: Option<&'static str>,
-    /// What it serves; a component that only sends has none, and no Service.
+    /// Its ports; a component that only sends requests has none, and no Service.
     pub port: Option<Port>,
     /// With registry and tag. `{version}` stands for the version.
     pub image: &'static str,
@@ -69,11 +68,11 @@ pub struct Component {
     pub scratch: &'static [&'static str],
     /// How the kubelet asks whether it is ready.
     pub probe: Option<Probe>,
-    /// Seconds until the first question; slow starters are not asked in vain.
+    /// Seconds until the first probe, for containers that start slowly.
     pub starts_in: u16,
-    /// CPU it asks for, thousandths of a core.
+    /// CPU request, thousandths of a core.
     pub cpu: u16,
-    /// Memory it asks for, MiB. It may use twice as much.
+    /// Memory request, MiB. It may use twice as much.
     pub memory: u16,
     /// User of the container, where the image names none by number.
     pub user: Option<u16>,
@@ -85,7 +84,7 @@ pub struct Component {
     pub outer_service: Option<&'static str>,
 }
 
-/// What most components are; each description says where it differs.
+/// Defaults of a component.
 pub const PLAIN: Component = Component {
     name: "",
     versions: &[],
@@ -139,7 +138,7 @@ pub struct WaitsFor {
     pub address: &'static str,
 }
 
-/// What a command may choose about every object.
+/// Choices of a command for all objects.
 #[derive(Debug, Clone, Copy)]
 pub struct Choices<'a> {
     /// Where all objects go.
@@ -319,7 +318,7 @@ fn question(probe: Probe, port: u16, starts_in: u16) -> Value {
     question
 }
 
-/// What the `restricted` Pod Security Standard asks of a container.
+/// Settings of a container that the `restricted` Pod Security Standard requires.
 fn container_security(read_only: bool) -> Value {
     let mut security = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
     if read_only {

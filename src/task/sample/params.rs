@@ -105,7 +105,7 @@ pub struct RemoveParams {
     /// Where it is; a namespace of the application's name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
-    /// How long to wait until everything is gone, such as `2m`; `0s` does not wait.
+    /// How long to wait until all objects are deleted, such as `2m`; `0s` does not wait.
     #[serde(with = "humantime_serde", default = "remove_wait")]
     #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
     pub wait: Duration,

@@ -1,4 +1,4 @@
-//! What applies to whom, in sentences for the report. Pure.
+//! Describes in sentences which requests a rule applies to. Pure.
 
 use std::fmt::Write as _;
 

@@ -18,7 +18,7 @@ use crate::task::Error;
 use crate::task::connection::store::Store;
 use crate::task::health_gate::{Health, round, wrong};
 
-/// Annotation with the progress of a gated change; absent when none is under way.
+/// Annotation with the progress of a gated change; absent when none is in progress.
 pub const ANNOTATION: &str = "sailhand.meshery.io/traffic-gate";
 /// Longest time that the steps of a gated change may take, without windows that are repeated.
 const LONGEST: Duration = Duration::from_mins(100);
@@ -54,15 +54,15 @@ pub struct GateReport {
     pub canary: String,
     /// Its weight before the change, percent.
     pub baseline_percent: u8,
-    /// Its weight that was asked for, percent.
+    /// Its requested weight, percent.
     pub target_percent: u8,
     /// Its weight now, percent.
     pub weight_percent: u8,
-    /// Whether an earlier attempt of the command had begun to move weights.
+    /// Whether an earlier attempt of the command had started to move weights.
     pub resumed: bool,
     /// The query whose answers decide on errors; that of the latency has the same labels.
     pub query: String,
-    /// What was seen at each weight, oldest first; at most 200, of this attempt.
+    /// Observations at each weight, oldest first; at most 200, of this attempt.
     pub observations: Vec<Observation>,
 }
 
@@ -79,7 +79,7 @@ pub struct Observation {
     /// 99th percentile of their duration, milliseconds; absent without data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_p99_ms: Option<f64>,
-    /// What it shows.
+    /// Its verdict.
     pub verdict: Verdict,
     /// Why there are no data, in the store's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,7 +120,7 @@ impl Plan {
         let version = spec.subsets.get(&gate.canary).and_then(|labels| labels.get("version"));
         let version = version.ok_or_else(|| {
             wrong(format!(
-                "subset {} has no label `version`, by which Istio's metrics tell workloads apart",
+                "subset {} has no label `version`, by which Istio's metrics distinguish workloads",
                 gate.canary
             ))
         })?;
@@ -234,7 +234,7 @@ pub fn evidence(reason: Reason, observations: &[Observation]) -> String {
     }
 }
 
-/// The rule and the destination whose weight moves, and the weight asked for.
+/// The rule and the destination whose weight moves, and the requested weight.
 fn moving(spec: &Spec, canary: &str) -> Result<(usize, usize, u8), Error> {
     let named: Vec<usize> = (0..spec.rules.len())
         .filter(|index| spec.rules[*index].destinations.iter().any(|one| one.subset.as_deref() == Some(canary)))

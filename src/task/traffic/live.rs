@@ -1,5 +1,5 @@
-//! What the cluster has of a service before its traffic is shaped: the pods of its subsets, what we wrote earlier, and
-//! what others wrote about the same host. Reads, and writes nothing.
+//! Reads the live state of a service: the pods of its subsets, our objects, and objects of others for the same host. Does not
+//! write.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::cluster::{self, ApiError, Cluster, ObjectRef};
 use crate::task::istio_api::is_host_of;
 use crate::task::pods;
 
-/// What was found.
+/// The live state of a service.
 #[derive(Default)]
 pub struct Found {
     /// Services that rules send requests to and that do not exist.
@@ -20,7 +20,7 @@ pub struct Found {
     pub subsets: Vec<SubsetReport>,
     /// Objects of others that decide about the same host for every client.
     pub conflicts: Vec<String>,
-    /// What may keep it from working as meant.
+    /// Warnings.
     pub warnings: Vec<String>,
     /// `spec` of our `DestinationRule`.
     pub rule: Option<Value>,

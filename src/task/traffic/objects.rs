@@ -1,4 +1,4 @@
-//! What is wanted, as Istio's objects: one `DestinationRule` and one `VirtualService` for each service.
+//! Builds the desired Istio objects: one `DestinationRule` and one `VirtualService` for each service.
 //! Pure. Fields are those of istio/api's networking/v1.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub fn virtual_service(spec: &Spec) -> Option<Value> {
     Some(json!({"hosts": [spec.service], "http": http}))
 }
 
-/// What serves the routes that are there and those that come: the wanted rule, and the subsets that only the live one
+/// A DestinationRule for the live and the desired routes: the desired one, and the subsets that only the live one
 /// has. None when there is nothing to keep.
 pub fn bridge(live: &Value, wanted: Option<&Value>) -> Option<Value> {
     let subsets = |rule: &Value| rule["subsets"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Whether rules for requests can do anything for a Service, by what its kind, its ports and its namespace are. Pure.
+//! Warns when HTTP rules cannot apply to a Service, because of its type, its ports or its namespace. Pure.
 //!
 //! Sources: istio.io "Protocol selection", "Traffic management" (headless Services are passed through to the address
 //! that the client chose), "Use Layer 7 features" of the ambient mode.
@@ -9,7 +9,7 @@ use super::spec::Spec;
 use crate::analysis::istio::membership::NamespaceMode;
 use crate::analysis::istio::protocol::{Protocol, of_service_port};
 
-/// What keeps rules from working as meant. `proxies` says whether some pod of the namespace has a proxy of its own.
+/// Reasons why rules may have no effect. `proxies` says whether some pod of the namespace has a proxy of its own.
 pub fn warnings(spec: &Spec, service: &Value, namespace: &Value, proxies: bool) -> Vec<String> {
     let place = namespace["metadata"]["name"].as_str().unwrap_or_default();
     let name = format!("{place}/{}", spec.service);

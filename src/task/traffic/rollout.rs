@@ -1,4 +1,4 @@
-//! Carries out a gated change: writes weights, waits for a window, asks the store, and goes on or back.
+//! Executes a gated change: writes weights, waits for a window, queries the store, and continues or rolls back.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Rollout<'a> {
 }
 
 impl Rollout<'_> {
-    /// Moves the weights to those asked for, or back.
+    /// Moves the weights to the requested ones, or back.
     ///
     /// # Errors
     /// [`Refusal::UnhealthyCanary`] after traffic went back; the reason to stop, after which it went back unless another attempt

@@ -1,4 +1,4 @@
-//! What is wanted for one service, checked: the part of the rules that a schema cannot say. Pure.
+//! The requested rules of one service, with the checks that a schema cannot express. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Spec {
         BTreeMap::from([("version".to_owned(), version.to_owned())])
     }
 
-    /// What the command wants of each service.
+    /// The requested rules of a service.
     ///
     /// # Errors
     /// The parameter that is wrong, and why.

@@ -1,4 +1,4 @@
-//! From parameters to objects and sentences.
+//! Objects and sentences of parameters.
 
 use serde_json::{Value, json};
 

@@ -48,7 +48,7 @@ impl<'a> Work<'a> {
         Failure { error, report: begun.then_some(outcome) }
     }
 
-    /// From now on writes go on for `time` although the command was stopped, to restore what it has changed.
+    /// From now on writes continue for `time` although the command was stopped, to restore what it has changed.
     pub fn restore_for(&mut self, time: Duration) {
         self.guard = self.cx.guard.for_cleanup(time);
     }

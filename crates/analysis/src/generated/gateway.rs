@@ -1,4 +1,4 @@
-//! What istiod deploys for a Gateway of the Gateway API. Source: istio `pilot/pkg/config/kube/gatewaycommon`
+//! Adds the Deployment and the Service that istiod creates for a Gateway of the Gateway API. Source: istio `pilot/pkg/config/kube/gatewaycommon`
 //! (`GetDefaultName`, `IsManaged`), `manifests/charts/istio-control/istio-discovery/files/kube-gateway.yaml` and
 //! `waypoint.yaml`; istio.io, "Kubernetes Gateway API", "Automated Deployment".
 

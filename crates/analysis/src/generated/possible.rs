@@ -1,5 +1,5 @@
-//! What controllers may create from objects that no rule inputs: named where the controller's documentation gives the
-//! name, with any name where it does not.
+//! Lists objects that controllers may create from objects that no rule reads: by name if the documentation of the controller
+//! states the name, otherwise with any name.
 
 use super::{SECRET, SERVICE, SERVICE_ACCOUNT, Source, WORKLOAD, generated, map};
 use crate::resource::group_and_version;
@@ -12,7 +12,7 @@ struct Made {
     name: String,
 }
 
-/// Groups whose objects are read by their controllers and make nothing that a rule looks for.
+/// Groups whose controllers create no objects that a rule needs.
 const INERT: &[&str] = &[
     "",
     "apps",
@@ -37,7 +37,7 @@ const INERT: &[&str] = &[
     "config.istio.io",
 ];
 
-/// What an object of a kind that no rule reads may make; none if nothing.
+/// Objects that may exist because of an object of a kind that no rule reads.
 /// `has_pods` says whether its pods are known.
 pub fn of(root: &Value, has_pods: bool) -> Option<Resource> {
     let mut made = made(root);

@@ -7,9 +7,9 @@ use super::{Source, generated, map};
 use crate::resource::group_and_version;
 use crate::{Kind, Resource, Value};
 
-/// How deep below `spec` a template is looked for.
+/// Depth below `spec` to which templates are searched.
 const DEEPEST: usize = 4;
-/// Most templates of one object.
+/// Maximum number of templates of one object.
 const MOST: usize = 32;
 
 /// A workload for each pod template of an object.

@@ -1,4 +1,4 @@
-//! Which Service a host means. Source: istio `pilot/pkg/model/config.go` (`ResolveShortnameToFQDN`), `pkg/config/host`;
+//! Resolves a host to a Service. Source: istio `pilot/pkg/model/config.go` (`ResolveShortnameToFQDN`), `pkg/config/host`;
 //! Kubernetes, "DNS for Services and Pods".
 
 /// A host that means a Service of a cluster.

@@ -1,11 +1,11 @@
-//! What the facts need to know of a JSON value, so that they work on the values of the analysis and on those of a
-//! cluster's client.
+//! The trait by which the facts about Istio read JSON, so that they apply to the values of the analysis and to those of a
+//! Kubernetes client.
 
 use crate::Value;
 
 /// A JSON value. Reading what is absent gives `None` or nothing, never an error.
 pub trait Json: Sized {
-    /// The value of a key; `None` where this is no object, has no such key, or has null there.
+    /// The value of a key; `None` if this is not an object, or the key is missing or null.
     fn field(&self, key: &str) -> Option<&Self>;
     /// The string, if it is one.
     fn string(&self) -> Option<&str>;

@@ -1,7 +1,22 @@
-//! How a namespace takes part in the mesh. Source: istio `pkg/config/analysis/analyzers/util/in_mesh.go`,
+//! Whether a namespace is part of the mesh, by sidecar injection or ambient mode. Source: istio `pkg/config/analysis/analyzers/util/in_mesh.go`,
 //! `manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml`.
 
 use super::Json;
+
+/// Label of a namespace that switches sidecar injection by the default revision on or off.
+pub const INJECTION: &str = "istio-injection";
+/// Label of a namespace that selects a revision or tag; of a control plane, its revision.
+pub const REVISION: &str = "istio.io/rev";
+/// Label of a namespace or pod that switches ambient mode on or off.
+pub const DATAPLANE: &str = "istio.io/dataplane-mode";
+/// The labels by which a namespace is part of the mesh or explicitly not.
+pub const LABELS: [&str; 3] = [INJECTION, REVISION, DATAPLANE];
+
+/// The revision of a control plane, by the value of its label [`REVISION`]: `default` without a value.
+#[must_use]
+pub fn control_plane_revision(label: Option<&str>) -> &str {
+    label.filter(|revision| !revision.is_empty()).unwrap_or("default")
+}
 
 /// What the labels of a namespace set for its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,9 +38,9 @@ impl<'a> NamespaceMode<'a> {
     /// From labels that `label` looks up.
     pub fn by(label: impl Fn(&str) -> Option<&'a str>) -> Self {
         Self {
-            injection: label("istio-injection"),
-            revision: label("istio.io/rev").filter(|revision| !revision.is_empty()),
-            dataplane: label("istio.io/dataplane-mode"),
+            injection: label(INJECTION),
+            revision: label(REVISION).filter(|revision| !revision.is_empty()),
+            dataplane: label(DATAPLANE),
         }
     }
 
@@ -64,6 +79,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn control_plane_without_a_revision_is_the_default() {
+        for (label, revision) in [(None, "default"), (Some(""), "default"), (Some("canary"), "canary")] {
+            assert_eq!(control_plane_revision(label), revision);
+        }
+    }
 
     #[test]
     fn labels_of_a_namespace_decide_as_in_istio() {

@@ -30,12 +30,12 @@ pub struct GraphNode {
     pub missing: bool,
 }
 
-/// Most objects in a graph; a larger one is not readable.
+/// Maximum number of objects in a graph; a larger one is not readable.
 const MOST: usize = 2_000;
 /// Kind of the nodes of missing objects.
 const NOT_FOUND: &str = "Not found";
 
-/// What a reference leads to.
+/// Target of a reference.
 enum Target<'a> {
     Object(&'a Resource),
     Missing(String),

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use sailhand_base::prose::plural;
 use serde_json::json;
 
-use super::{Report, counted, escaped, graph::Graph, plural, text};
+use super::{Report, counted, escaped, graph::Graph, text};
 use crate::source::{Position, Source};
 use crate::{Finding, Level};
 

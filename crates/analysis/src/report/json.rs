@@ -17,9 +17,9 @@ pub struct JsonFinding<'a> {
     /// `Kind namespace/name`, or `Kind name`.
     pub resource: String,
     /// API group; empty for the core group.
-    pub group: &'static str,
+    pub group: &'a str,
     /// Kind.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// Namespace; empty if the object has none.
     pub namespace: &'a str,
     /// Name.
@@ -67,8 +67,8 @@ pub fn finding<'a>(finding: &'a Finding, sources: &'a Sources) -> JsonFinding<'a
         name: finding.code.name,
         severity: finding.level.as_str(),
         resource: finding.object.to_string(),
-        group: finding.object.kind.group(),
-        kind: finding.object.kind.name(),
+        group: finding.object.group(),
+        kind: finding.object.kind_name(),
         namespace: &finding.object.namespace,
         object: &finding.object.name,
         cluster: &finding.object.cluster,

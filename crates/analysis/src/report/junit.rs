@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use sailhand_base::prose::plural;
+
 use super::{Report, escaped};
 use crate::Finding;
 
@@ -21,7 +23,7 @@ pub fn write(report: &Report<'_>, fails: impl Fn(&Finding) -> bool, out: &mut im
     writeln!(out, "<testsuites name=\"sailhand analyze\" tests=\"{total}\" failures=\"{failures}\">")?;
     if suites.is_empty() {
         writeln!(out, "  <testsuite name=\"analysis\" tests=\"1\" failures=\"0\">")?;
-        writeln!(out, "    <testcase classname=\"analysis\" name=\"{} objects\"/>", report.objects)?;
+        writeln!(out, "    <testcase classname=\"analysis\" name=\"{}\"/>", plural(report.objects, "object"))?;
         writeln!(out, "  </testsuite>")?;
     }
     for (namespace, findings) in suites {

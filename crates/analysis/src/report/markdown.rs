@@ -2,10 +2,12 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Report, counted, plural};
+use sailhand_base::prose::plural;
+
+use super::{Report, counted};
 use crate::{Finding, Level};
 
-/// Most rows, because comments are limited in size.
+/// Maximum number of rows, because comments are limited in size.
 const MOST: usize = 200;
 
 /// Writes the document.

@@ -13,6 +13,8 @@ pub mod text;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use sailhand_base::prose::plural;
+
 use super::source::Sources;
 use super::{Finding, Level};
 
@@ -51,11 +53,6 @@ impl Report<'_> {
 fn counted(report: &Report<'_>, level: Level) -> String {
     let count = report.count(level);
     if level == Level::Info { format!("{count} info") } else { plural(count, level.as_str()) }
-}
-
-/// `1 error`, `2 errors`.
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 /// Escapes text for HTML and XML, including attributes. Control characters, which neither allows, become replacement

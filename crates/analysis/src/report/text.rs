@@ -7,10 +7,10 @@ use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Report, counted, plural};
+use super::{Report, counted};
 use crate::source::{Position, Source};
 use crate::{Code, Finding, Level};
-use sailhand_base::prose;
+use sailhand_base::prose::{self, plural};
 
 const QUIET: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();

@@ -1,4 +1,4 @@
-//! What reading may cost, as a share of the input: one budget for all documents of a reading. Pure.
+//! Limits the memory of parsing in proportion to the input, with one budget for all of its documents. Pure.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -7,11 +7,11 @@ use super::MAX_BYTES;
 
 /// Bytes that anchors and aliases may copy, for each byte of the input.
 const COPIES_PER_BYTE: usize = 16;
-/// What they may copy beyond that, so that short files may use them freely.
+/// Bytes that aliases may copy beyond that, so that short files can use them freely.
 const COPIES_SPARE: usize = 1 << 20;
-/// Most bytes they may copy, whatever the length of the input.
+/// Maximum number of bytes they may copy, whatever the length of the input.
 const MAX_COPIES: usize = 64 << 20;
-/// Most documents that cannot be read; the documents after them are not looked at.
+/// Maximum number of documents that cannot be read; later documents are skipped.
 const MAX_ERRORS: usize = 1_000;
 
 /// Limits that the caller of a reading sets.
@@ -35,7 +35,7 @@ impl Limits<'_> {
     }
 }
 
-/// What is left for the documents of one reading, shared by its threads.
+/// Remaining budget for the documents of one input, shared by its threads.
 #[derive(Debug)]
 pub struct Budget {
     copies: usize,

@@ -15,9 +15,9 @@ use super::{Build, Error, MAX_BYTES, Sources};
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// Deepest folder below the given one.
 const MAX_FOLDERS: usize = 32;
-/// Most entries of all folders below the one named; what comes after them is not looked at.
+/// Maximum number of entries of all folders below the one named; later entries are skipped.
 const MAX_ENTRIES: usize = 500_000;
-/// Most bytes of all files that are named or found, together.
+/// Maximum number of bytes of all files that are named or found, together.
 const MAX_TOTAL: usize = 1 << 30;
 
 /// Adds the contents of files; for a folder, those of all `.yaml`, `.yml` and `.json` files below it, sorted by name.
@@ -35,7 +35,7 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
         found.files.push(path.to_path_buf());
     }
     if found.entries > MAX_ENTRIES {
-        let what = format!("the folder has more than {MAX_ENTRIES} entries; the rest was not looked at");
+        let what = format!("the folder has more than {MAX_ENTRIES} entries; the rest was skipped");
         errors.push(Error::Limit { place: Place { file: path.display().to_string(), line: 1 }, what });
     }
     let unsaved = std::mem::take(&mut sources.texts);
@@ -96,7 +96,7 @@ pub fn read_to_end(mut from: impl Read) -> std::io::Result<String> {
 }
 
 fn read_file(path: &Path) -> std::io::Result<String> {
-    // Opening a pipe waits for its other end, so its kind is looked at before.
+    // Opening a pipe waits for its other end, so its kind is checked first.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() && !is_of_shell(path) {
         return Err(std::io::Error::other("it is a pipe, a socket or a device, and no regular file"));
@@ -171,7 +171,7 @@ impl Found {
         let mut folders: Vec<&PathBuf> = self.names.keys().collect();
         folders.sort();
         self.kustomizations = folders.into_iter().filter_map(|folder| loaded.kustomization(folder)).collect();
-        // Patches are no manifests, also where they are not applied.
+        // Patches are not manifests, even if they are not applied.
         let mut used: BTreeSet<PathBuf> =
             self.kustomizations.iter().flat_map(|one| one.patches.iter().cloned()).collect();
         let (mut spent, mut builds, mut inexact) = (Spent::default(), Vec::new(), Vec::new());

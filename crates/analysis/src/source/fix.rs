@@ -17,7 +17,7 @@ pub struct Edit {
     pub file: u32,
     /// Bytes that are replaced.
     pub range: (usize, usize),
-    /// What replaces them.
+    /// The replacement.
     pub text: String,
 }
 
@@ -92,7 +92,7 @@ enum Node {
         range: Range<usize>,
         is_flow: bool,
     },
-    /// An alias, or a key that is no scalar.
+    /// An alias, or a key that is not a scalar.
     Other {
         range: Range<usize>,
     },

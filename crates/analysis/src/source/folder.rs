@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use sailhand_base::prose::plural;
+
 use super::super::Value;
 
 /// Files of a folder that were skipped.
@@ -29,8 +31,7 @@ impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Templates { chart, files } => {
-                let s = if *files == 1 { "" } else { "s" };
-                write!(f, "{files} template{s} of the Helm chart {}", chart.display())
+                write!(f, "{} of the Helm chart {}", plural(*files, "template"), chart.display())
             }
             Self::NotApplied { kustomization, what } => {
                 write!(

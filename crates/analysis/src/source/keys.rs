@@ -52,7 +52,7 @@ impl Keys {
         places.get(key).copied()
     }
 
-    /// Adds an entry whose key is not there.
+    /// Adds an entry with a new key.
     pub fn push(&mut self, entries: &mut Vec<(CompactString, Value)>, key: CompactString, node: Value) {
         if let Some(places) = &mut self.0 {
             places.insert(key.clone(), entries.len());

@@ -33,7 +33,7 @@ use super::{Finding, SourceSpan, Value};
 pub const MAX_BYTES: usize = 256 << 20;
 /// Deepest nesting, levels. CRDs with large schemas stay below 40.
 pub const MAX_DEPTH: usize = 100;
-/// Most values in a YAML document.
+/// Maximum number of values in a YAML document.
 pub const MAX_VALUES: usize = 1_000_000;
 
 /// Texts from which objects were parsed.

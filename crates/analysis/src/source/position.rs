@@ -31,7 +31,7 @@ pub fn locate(text: &str, first: u32, wanted: &[Wanted<'_>]) -> Vec<Position> {
     let ends: Vec<usize> = wanted.iter().map(|(item, field)| tree.add(&path(*item, field))).collect();
     let mut walk = Walk { parser: yaml::parser(text), next: None, fault: None, tree: &mut tree };
     walk.whole();
-    // What was read all the same is walked through all the same.
+    // A document that was read despite an error is visited too.
     let indented = walk.fault.take().and_then(|fault| yaml::indented(text, &fault, &Budget::new(text.len())));
     if let Some(text) = &indented {
         tree.forget(ROOT);
@@ -108,7 +108,7 @@ fn segments(field: &str) -> Vec<Segment> {
 
 const ROOT: usize = 0;
 
-/// The paths that are looked for, with their common beginnings once.
+/// The requested paths, with common prefixes stored once.
 #[derive(Default)]
 struct Tree {
     nodes: Vec<Branch>,

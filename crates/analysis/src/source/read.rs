@@ -149,7 +149,7 @@ fn read_document(source: &Source, number: u32, document: Document, budget: &Budg
             None if budget.count_error() => reading.errors.push(error(&source.name, text, document.line, fault)),
             None => {
                 let place = Place { file: source.name.clone(), line: document.line };
-                let what = "too many documents cannot be read; the ones after this were not looked at".to_owned();
+                let what = "too many documents cannot be read; the documents after this one were skipped".to_owned();
                 reading.errors.push(Error::Limit { place, what });
             }
         },
@@ -200,7 +200,7 @@ fn error(name: &str, text: &str, first_line: usize, fault: Fault) -> Error {
     }
 }
 
-/// What probably is wrong with a line that cannot be read.
+/// The probable cause of a line that cannot be parsed.
 fn likely_cause(line: &str) -> &'static str {
     let indent = &line[..line.len() - line.trim_start().len()];
     if indent.contains('\t') {

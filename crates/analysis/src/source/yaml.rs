@@ -34,7 +34,7 @@ pub struct RepeatedKey {
     pub differs: bool,
 }
 
-/// Most repeated keys of one document that are reported.
+/// Maximum number of repeated keys of one document that are reported.
 const MAX_REPEATED: usize = 100;
 
 /// Why parsing stopped.
@@ -68,9 +68,9 @@ pub fn read(text: &str, budget: &Budget) -> Result<Document, Fault> {
         .or_else(|fault| indented(text, &fault, budget).map_or(Err(fault), |text| read_strictly(&text, budget)))
 }
 
-/// Most lines of a document whose indentation is corrected.
+/// Maximum number of lines of a document whose indentation is corrected.
 const MAX_INDENTED: usize = 64;
-/// Most bytes that are read again for it.
+/// Maximum number of bytes that are read again for it.
 const MAX_READ_AGAIN: usize = 16 << 20;
 
 /// The text with corrected indentation, if the only error is a flow collection at the column of its key:
@@ -315,7 +315,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// What is said where copies exceed the budget.
+/// The message when copies exceed the budget.
 const TOO_MANY_COPIES: &str = "anchors and aliases copy more than 16 times the length of the input";
 
 fn push_key(path: &mut String, key: &str) {

@@ -55,7 +55,7 @@ fn stored_split(id: &'static str, b: u32, c: u32) -> Case {
     stored(id, SPLIT, GROUP, "The TrafficSplit is stored as applied", vec![split(&[("app-b", b), ("app-c", c)])])
 }
 
-/// Without a split both answer: what is seen afterwards is the split's work.
+/// Without a split both backends answer, so a later difference is an effect of the split.
 fn unsplit() -> Phase {
     control(
         "both workloads answer without a split",

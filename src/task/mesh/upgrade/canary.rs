@@ -97,7 +97,7 @@ impl<'a> Canary<'a> {
         work.apply(parts).await?;
         for space in list(work.cluster, "v1", "Namespace", None).await? {
             let labels = usage::labels(&space);
-            // A namespace that asks for a tag has moved with it.
+            // A namespace that selects a tag has moved with it.
             if usage::namespace_revision(&labels) != Some(from) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! What the later stages would do, for a dry run: they cannot be asked of the API server, as they stand on what the
-//! first one writes.
+//! Describes the later stages for a dry run. The API server cannot check them, because they depend on objects that the first
+//! stage writes.
 
 use super::stage::Stage;
 use crate::cluster::Cluster;

@@ -1,5 +1,4 @@
-//! Restarts what has a proxy of another revision or version, batch by batch, and sees that the proxies follow. Knows
-//! no charts.
+//! Restarts workloads with proxies of another revision or version, in batches, and verifies the version of the new proxies.
 
 use std::collections::BTreeSet;
 

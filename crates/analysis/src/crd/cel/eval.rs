@@ -9,7 +9,7 @@ use super::value::CelValue;
 use crate::Value;
 use crate::syntax::{duration, url};
 
-/// Most evaluation steps of a rule: far more than the API server's cost limit allows.
+/// Maximum number of evaluation steps of a rule: far more than the API server's cost limit allows.
 const STEPS: u32 = 5_000_000;
 
 /// Why a rule has no result. The API server rejects an object for which a rule fails to evaluate.

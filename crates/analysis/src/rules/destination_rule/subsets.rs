@@ -285,6 +285,6 @@ mod tests {
             |host: &str| RULE.replace("host: cart, subsets: [{name: v, labels: {LABELS}}]", &format!("host: '{host}'"));
         assert!(!reported(&rule("*.shop.svc.cluster.local")).contains("IST0174"));
         assert!(!reported(&rule("*")).contains("IST0174"));
-        assert!(reported(&rule("nobody")).contains("IST0174"));
+        assert!(reported(&rule("none")).contains("IST0174"));
     }
 }

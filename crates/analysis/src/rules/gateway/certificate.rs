@@ -66,7 +66,7 @@ fn by_certificate(gateway: &Resource, keys: &mut Keys<'_>) {
     }
 }
 
-/// What a server presents: a credential, or certificate files.
+/// The certificate of a server: a credential, or files.
 fn certificate(server: &Value) -> Option<[&str; 3]> {
     let tls = &server["tls"];
     let text = |key: &str| tls[key].text();

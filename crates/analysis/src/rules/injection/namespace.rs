@@ -4,6 +4,7 @@
 //! Differs from istioctl: the injector's settings are those of the default revision; pods that have ended or are in
 //! ambient mode need no sidecar.
 
+use crate::istio::membership::{DATAPLANE, INJECTION, REVISION};
 use crate::membership::{has_sidecar, own_injection};
 use crate::mesh::ISTIO_NAMESPACE;
 use crate::{Check, Code, Example, Findings, Kind, Level, Resource, Rule, Value, View};
@@ -135,10 +136,6 @@ data: {values: '{\"sidecarInjectorWebhook\":{\"enableNamespacesByDefault\":true}
     },
     also: &[],
 };
-
-const INJECTION: &str = "istio-injection";
-const REVISION: &str = "istio.io/rev";
-const DATAPLANE: &str = "istio.io/dataplane-mode";
 
 fn check(view: &View<'_>, resource: &Resource, findings: &mut Findings) {
     let namespace = if resource.kind == Kind::Pod { &resource.namespace } else { &resource.name };

@@ -83,7 +83,17 @@ fn check(_: &View<'_>, resource: &Resource, findings: &mut Findings) {
 
 #[cfg(test)]
 mod tests {
-    use crate::rules::tests::messages;
+    use crate::rules::tests::{found, messages};
+
+    /// Before: `UnknownKind shop/a`, and the group `analysis.sailhand.internal`.
+    #[test]
+    fn object_is_named_as_it_is_written() {
+        let text = "apiVersion: networking.istio.io/v1\nkind: VirtualServce\nmetadata: {name: a, namespace: shop}\n";
+        let found = found(text);
+        let object = &found.iter().find(|it| it.code.id == "SH7023").unwrap().object;
+        assert_eq!(object.to_string(), "VirtualServce shop/a");
+        assert_eq!((object.group(), object.kind_name()), ("networking.istio.io", "VirtualServce"));
+    }
 
     #[test]
     fn nearest_kind_or_group_is_named() {

@@ -56,7 +56,7 @@ static CONTROL_PLANE: KeyIndex = KeyIndex {
 /// Namespaces that each cluster has.
 const OF_EACH_CLUSTER: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// Whether all namespaces are among the objects: those of Kubernetes itself, which nobody writes into a file, and the root
+/// Whether all namespaces are among the objects: those of Kubernetes itself, which are not in files, and the root
 /// namespace. Needs [`Kind::Namespace`] and [`Kind::MeshConfig`].
 pub fn knows_namespaces(view: &View<'_>) -> bool {
     let has = |name: &str| view.has_named(Kind::Namespace, "", name);
@@ -113,7 +113,7 @@ pub fn knows_gateways(view: &View<'_>, gateway: &Resource, selector: &Selector<'
     // The pods of the default installation are in the root namespace.
     let is_default = selector.pairs().iter().any(|(key, value)| *key == "istio" && value.ends_with("gressgateway"));
     let has_proxies = |namespace: &str| view.has_key(&PROXIES, &[namespace]);
-    // Nobody writes Pods of gateways into files: they were listed.
+    // Files do not contain Pods of gateways: these were listed.
     let is_listing = || view.has_key(&PROXIES, &["a pod", ""]);
     is_listing()
         || has_proxies(view.root_namespace())

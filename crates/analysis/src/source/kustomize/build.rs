@@ -43,17 +43,17 @@ const FIELDS: [&str; 26] = [
     "buildMetadata",
     "helmGlobals",
 ];
-/// Most objects that builds collect, all together, counted at each kustomization on their way.
+/// Maximum number of objects that builds collect, all together, counted at each kustomization on their way.
 const MOST_OBJECTS: usize = 200_000;
-/// Most bytes of manifests that builds collect, counted alike.
+/// Maximum number of bytes of manifests that builds collect, counted alike.
 const MOST_BYTES: usize = 256 << 20;
 
-/// What builds have collected so far.
+/// Objects that builds have collected.
 #[derive(Debug)]
 pub struct Spent {
     objects: usize,
     bytes: usize,
-    /// What JSON patches and replacements may copy.
+    /// Bytes that JSON patches and replacements may copy.
     copies: Budget,
 }
 
@@ -335,7 +335,7 @@ fn unfold(root: Value, origin: SourceSpan, objects: &mut Vec<Object>) -> Result<
         && root["kind"].as_str().is_some()
         && !metadata["name"].scalar_text().is_empty();
     if !is_object {
-        return Err("which has a document that is no object");
+        return Err("which has a document that is not an object");
     }
     if metadata["annotations"].entries().iter().any(|(key, _)| is_of_kustomize(key)) {
         return Err("which has annotations of Kustomize");

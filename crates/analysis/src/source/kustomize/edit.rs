@@ -16,12 +16,12 @@ impl Value {
         }
     }
 
-    /// Sets the value of a key. What is no mapping becomes one.
+    /// Sets the value of a key. Replaces a value that is not a mapping.
     pub(super) fn set(&mut self, key: &str, value: Self) {
         *self.entry(key) = value;
     }
 
-    /// The value of a key, null if it was missing. What is no mapping becomes one.
+    /// The value of a key, null if it was missing. Replaces a value that is not a mapping.
     fn entry(&mut self, key: &str) -> &mut Self {
         let mut entries = match std::mem::take(self) {
             Self::Map(entries) => entries.into_vec(),
@@ -83,7 +83,7 @@ pub struct FieldSpec {
 }
 
 impl FieldSpec {
-    /// Of a line of a table: `PATH`, then `kind=`, `group=`, `version=` and `create` in any order.
+    /// Parses a line of a table: `PATH`, then `kind=`, `group=`, `version=` and `create` in any order.
     pub fn parse(line: &str) -> Self {
         let mut words = line.split_whitespace();
         let mut spec = Self { path: words.next().unwrap_or_default().to_owned(), ..Self::default() };

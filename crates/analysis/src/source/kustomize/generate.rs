@@ -18,7 +18,7 @@ use super::{Files, Inexact};
 /// Characters on a line of the data of a Secret.
 const LINE: usize = 70;
 
-/// What a generator makes.
+/// The object of a generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A `ConfigMap`.

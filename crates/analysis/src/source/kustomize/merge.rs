@@ -172,7 +172,7 @@ fn field(of: Type, key: &str, old: &Value, new: &Value) -> Result<Option<Value>,
     }
 }
 
-/// What a patch adds: without directives and without values that it removes.
+/// The additions of a patch: without directives and without values that it removes.
 fn added(patch: &Value) -> Result<Value, Inexact> {
     let mut entries = Vec::new();
     for (key, value) in patch.entries() {

@@ -142,7 +142,7 @@ static TARGETS: LazyLock<Vec<Target>> = LazyLock::new(|| {
     ]
 });
 
-/// What references need to know of an object.
+/// The part of an object that references depend on.
 struct Candidate {
     name: String,
     namespace: String,
