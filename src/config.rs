@@ -105,8 +105,11 @@ pub struct Bus {
     pub prefix: String,
     /// Replicas of every stream and bucket: 1, 3 or 5.
     pub replicas: usize,
-    /// Upper bound of the queued commands, the events, the dead letters and the stored parameters, bytes each.
+    /// Upper bound of the queued commands, the waiting commands, the events, the dead letters, the stored parameters and
+    /// the attachments, bytes each.
     pub max_bytes: i64,
+    /// Upper bound of the results, bytes. Workers begin no commands while the stream of results is full.
+    pub max_result_bytes: i64,
     /// Names of further object stores of parameters, each with permissions of its own: `ci` is the bucket
     /// `<prefix>_blob_ci`. Clients write to the first one, or to `<prefix>_blob` if there is none.
     #[serde(deserialize_with = "load::one_or_many")]
@@ -125,6 +128,7 @@ impl Default for Bus {
             prefix: "istio".to_owned(),
             replicas: 1,
             max_bytes: 1 << 30,
+            max_result_bytes: 2 << 30,
             parameter_stores: Vec::new(),
             lease_ttl: Duration::from_secs(45),
             ack_wait: Duration::from_secs(30),

@@ -117,40 +117,45 @@ pub struct AttemptRecord {
     /// in records of decoding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
-    /// The command writes nothing to the cluster, so its record expires after [`SHORT_RETENTION`] once it has begun.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// The command never writes to the cluster, so its record expires after [`SHORT_RETENTION`] once it has started.
+    #[serde(default, alias = "brief", skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
-    /// Attempts begun, those that were handed back not counted.
+    /// Attempts started, without those that were requeued.
+    #[serde(alias = "begun")]
     pub attempts: u32,
-    /// Attempts begun, all: what parts the events of one from those of the next.
+    /// Attempts started, including those that were requeued: distinguishes the events of one run from those of the next.
     pub runs: u32,
-    /// When the first began, seconds of Unix time: the command's own time limit runs from here.
+    /// When the first attempt started, seconds of Unix time. The time limit of the verb starts then.
+    #[serde(alias = "since")]
     pub first_started_s: i64,
-    /// Who began the last one.
+    /// The worker of the last attempt.
     pub worker: String,
-    /// The last one has neither ended nor been handed back: it runs, or its process died.
+    /// The last attempt has neither ended nor been requeued: it runs, or its process has crashed.
+    #[serde(alias = "open")]
     pub in_progress: bool,
-    /// The last one has its worker to itself: if it is found open, its process died of it. Only while `open`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// No other attempt of the process is in its first seconds: if the process crashes now, the last attempt is the cause.
+    /// Only while `in_progress`.
+    #[serde(default, alias = "alone", skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
-    /// Attempts that were found open when the next began, those whose worker turned out to live not counted. The process
-    /// may have died of another command.
+    /// Attempts that were in progress when the next one started, without those whose worker had not crashed. Another command
+    /// may have caused the crash.
+    #[serde(alias = "crashed")]
     pub crashes: u32,
-    /// Those of them that had their worker to themselves.
-    #[serde(default)]
+    /// Crashes of attempts that were `isolated`.
+    #[serde(default, alias = "crashed_alone")]
     pub isolated_crashes: u32,
     /// An attempt before the last one wrote to the cluster.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
-    /// The open one has begun to write; noted before its first write, so that it is known of one that died.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// The attempt in progress has started to write. Recorded before its first write, so that it is known after a crash.
+    #[serde(default, alias = "writing", skip_serializing_if = "std::ops::Not::not")]
     pub write_started: bool,
     /// Attempts that failed, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<EarlierAttempt>,
-    /// The next attempt waits until then, milliseconds of Unix time: also that of a copy of the message, which knows
-    /// nothing of the delay that the failed one was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Earliest start of the next attempt, milliseconds of Unix time. It also applies to copies of the message, which NATS
+    /// delivers without the delay.
+    #[serde(default, alias = "not_before", skip_serializing_if = "Option::is_none")]
     pub not_before_ms: Option<i64>,
 }
 
@@ -159,5 +164,41 @@ impl AttemptRecord {
     #[must_use]
     pub const fn changed(&self) -> bool {
         self.changed || self.write_started
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_with_earlier_field_names_is_read() {
+        let text = r#"{"brief":true,"begun":2,"runs":3,"since":100,"worker":"w","open":true,"alone":true,"crashed":1,
+            "crashed_alone":1,"writing":true,"not_before":5}"#;
+        let record: AttemptRecord = serde_json::from_str(text).unwrap();
+        let expected = AttemptRecord {
+            read_only: true,
+            attempts: 2,
+            runs: 3,
+            first_started_s: 100,
+            worker: "w".to_owned(),
+            in_progress: true,
+            isolated: true,
+            crashes: 1,
+            isolated_crashes: 1,
+            write_started: true,
+            not_before_ms: Some(5),
+            ..AttemptRecord::default()
+        };
+        assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn record_of_a_later_version_is_refused() {
+        let mut record = serde_json::to_value(AttemptRecord::default()).unwrap();
+        assert_eq!(record["version"], 1);
+        record["version"] = 2.into();
+        let error = serde_json::from_value::<AttemptRecord>(record).unwrap_err();
+        assert!(error.to_string().contains("version 2 is later than this worker supports (1)"), "{error}");
     }
 }

@@ -111,6 +111,7 @@ fn bus(bus: &Bus) -> Result<(), Wrong> {
     check(token, "bus.prefix", "must be one subject token of a-z, 0-9 and -")?;
     check(matches!(bus.replicas, 1 | 3 | 5), "bus.replicas", "must be 1, 3 or 5")?;
     check(bus.max_bytes > 0, "bus.max_bytes", "must be more than 0")?;
+    check(bus.max_result_bytes > 0, "bus.max_result_bytes", "must be more than 0")?;
     let is_name = |name: &String| {
         (1..=32).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

@@ -202,7 +202,7 @@ impl Engine {
         }
         let crashes = before.crashes + u32::from(before.in_progress);
         if crashes >= MAX_CRASHES {
-            return Ok(Err(crashes));
+            return Ok(Guarded::TooManyCrashes(crashes));
         }
         let _alone = self.decode_guard.alone.lock().await;
         let record = AttemptRecord {
@@ -219,12 +219,12 @@ impl Engine {
             in_flight.end();
             return Ok(Guarded::TakenOver);
         };
-        let done = read.await;
-        self.decode_guard.add(reading.clone());
+        let decoded = decode.await;
+        self.decode_guard.add(key.clone());
         let record = AttemptRecord { in_progress: false, crashes: 0, ..record };
-        // Who was first has counted this as a death: the process lives, and takes it back.
-        if self.bus.record_attempts(&reading, &record, revision).await? == Swap::Lost {
-            return Ok(Ok(Guarded::Settled));
+        // The worker that was faster has counted this decoding as a crash. `handle` rolls the record back.
+        if self.bus.record_attempts(&key, &record, revision).await? == Swap::Lost {
+            return Ok(Guarded::TakenOver);
         }
         in_flight.end();
         Ok(Guarded::Done(decoded))

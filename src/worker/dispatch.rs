@@ -12,6 +12,7 @@ use super::decode_guard::{Decoded, DecodedCommand, FetchedParams, Params};
 use super::heartbeat;
 use super::isolation::StartPermit;
 use super::lease::HeldLease;
+use super::params_cost;
 use super::run::TaskFailure;
 use super::{Engine, Error};
 use crate::bus::{self, Delivery, LeaseName};
@@ -190,39 +191,31 @@ impl Engine {
         &self,
         cx: &CommandContext<'_>,
         params: Option<Params>,
-        held: &mut Option<HeldLease>,
-    ) -> Result<Executed, crate::bus::Error> {
-        let Command { origin, expiry, dataref, .. } = cx.command;
-        let given_up = match expiry.filter(|expiry| *expiry <= self.clock.now()) {
-            Some(expiry) => Some(Error::Expired { deadline: event::rfc3339(expiry) }),
-            None if self.bus.control().is_cancelled(&origin.command()) => Some(Error::Cancelled),
-            None => None,
-        };
-        // A copy of the message may be carried out right now. Then that one ends the command, with its report: its
-        // lease keeps this one from it.
-        let given_up = match given_up {
-            None => None,
-            Some(error) => {
-                let attempt = self.last_attempt(cx).await?;
-                if is_reused(&attempt.record, origin) {
-                    return Ok(Executed::IdReused);
-                }
-                if !attempt.record.in_progress {
-                    return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(error) }.into());
-                }
-                Some(error)
-            }
+        lease: &mut Option<HeldLease>,
+    ) -> Result<Executed, bus::Error> {
+        let Command { origin, dataref, .. } = cx.command;
+        let end_with_lease = match self.early_end(cx).await? {
+            EarlyEnd::No => None,
+            EarlyEnd::Now(error, attempt) => return Ok(FinishedAttempt::not_run(error, attempt)),
+            EarlyEnd::WithLease(error) => Some(error),
+            EarlyEnd::IdReused => return Ok(Executed::IdReused),
         };
         let target = origin.target.as_str();
         let saturated = || Error::TargetSaturated { target: target.to_owned() };
         if end_with_lease.is_none() && self.bus.control().is_paused(target) {
             return self.wait(cx, Error::Paused { target: target.to_owned() }).await;
         }
+        if end_with_lease.is_none() && self.result_pause.is_on() {
+            return self.wait(cx, Error::ResultsRefused).await;
+        }
         let Some(_slot) = self.target_limiter.acquire(target, cx.task.slot_class()).await else {
             return self.wait(cx, saturated()).await;
         };
         // The size of an object is not known before it is read.
-        let most = if params.is_none() { event::dataref::MAX_BYTES } else { cx.delivery.payload.len() };
+        let most = match &params {
+            None => event::dataref::MAX_BYTES,
+            Some(params) => cx.delivery.payload.len() + params_cost::of_manifests(&params.value),
+        };
         let Some(mut memory) = self.params_memory.reserve(most) else {
             return self.wait(cx, Error::ParamsMemoryExhausted).await;
         };
@@ -230,7 +223,9 @@ impl Engine {
             Some(params) => params,
             None => match self.fetch_params(cx, dataref.as_deref().unwrap_or_default()).await? {
                 FetchedParams::Valid(params, bytes) => {
-                    memory.shrink(bytes);
+                    if !self.params_memory.resize(&mut memory, bytes + params_cost::of_manifests(&params.value)) {
+                        return self.wait(cx, Error::ParamsMemoryExhausted).await;
+                    }
                     params
                 }
                 FetchedParams::Rejected(error) => return Ok(Executed::Rejected(error)),
@@ -287,34 +282,29 @@ impl Engine {
         cx: &CommandContext<'_>,
         params: serde_json::Value,
         start_permit: StartPermit,
-        mut held: Option<&mut HeldLease>,
-    ) -> Result<Executed, crate::bus::Error> {
+        mut lease: Option<&mut HeldLease>,
+    ) -> Result<Executed, bus::Error> {
         let limits = cx.task.limits_for(&params);
-        let mut begun = match self.begin_attempt(cx, start_permit).await? {
-            attempt::AttemptStart::Started(attempt) => attempt,
-            attempt::AttemptStart::BackoffPending(wait) => {
-                return Ok(AttemptOutcome {
-                    wait: Some(wait),
-                    ..AttemptOutcome::failed(Error::BackoffPending { wait })
-                }
-                .into());
+        let mut attempt = match self.begin_attempt(cx, start_permit).await? {
+            AttemptStart::Started(attempt) => attempt,
+            AttemptStart::BackoffPending(left) => {
+                return Ok(FinishedAttempt::not_started(Error::BackoffPending { left }));
             }
-            attempt::AttemptStart::AlreadyRunning => return Ok(AttemptOutcome::failed(Error::AlreadyRunning).into()),
-            attempt::AttemptStart::AlreadyEnded => return Ok(Executed::AlreadyEnded),
-            attempt::AttemptStart::IdReused => return Ok(Executed::IdReused),
-            attempt::AttemptStart::Crashed(attempt) => {
+            AttemptStart::AlreadyRunning => return Ok(FinishedAttempt::not_started(Error::AlreadyRunning)),
+            AttemptStart::AlreadyEnded => return Ok(Executed::AlreadyEnded),
+            AttemptStart::IdReused => return Ok(Executed::IdReused),
+            AttemptStart::Crashed(attempt) => {
                 let times = attempt.record.crashes;
-                return Ok(AttemptOutcome { attempt, ..AttemptOutcome::failed(Error::Crashes { times }) }.into());
+                return Ok(FinishedAttempt::not_run(Error::Crashes { times }, attempt));
             }
         };
         reach(Step::Recorded);
         let deadline = attempt.deadline(limits, cx.command.expiry);
         if deadline <= self.clock.now() {
-            let error = Error::Expired { deadline: event::rfc3339(deadline) };
-            return Ok(AttemptOutcome { attempt: attempts, ..AttemptOutcome::failed(error) }.into());
+            return Ok(FinishedAttempt::not_run(Error::Expired { deadline: event::rfc3339(deadline) }, attempt));
         }
-        let fence = held.as_ref().map_or(0, |held| held.fence);
-        let (ended, wrote) = self.run_task(cx, params, &mut attempts, deadline, held.as_deref_mut()).await;
+        let fence = lease.as_ref().map_or(0, |lease| lease.fence);
+        let (result, wrote) = self.run_task(cx, params, &mut attempt, deadline, lease.as_deref_mut()).await;
         reach(Step::TaskEnded);
         let time_left = Duration::try_from(deadline - self.clock.now()).unwrap_or_default();
         let outcome = match result {
@@ -324,10 +314,7 @@ impl Engine {
             }
             Err(failure) => self.failed_attempt(failure, wrote, lease).await?,
         };
-        // One that panicked, was dropped or had no answer cannot say what came of its last write.
-        let in_doubt = wrote && error.as_ref().is_some_and(Error::may_have_written);
-        let changed = changed || in_doubt;
-        Ok(AttemptOutcome { report, objects, changed, error, attempt: attempts, fence, left, wait: None }.into())
+        Ok(Executed::Finished(Box::new(FinishedAttempt { outcome, attempt, fence, time_left })))
     }
 
     /// The outcome of a task that failed. `wrote` says whether it had started to write.
@@ -355,264 +342,7 @@ impl Engine {
         if !lease.is_held(&self.settings.worker).await? {
             return Ok(error);
         }
-        Ok(Error::ForeignFence { fence: held.fence, cause: Box::new(error) })
-    }
-
-    /// Decides what becomes of the command, and does that.
-    async fn conclude(
-        &self,
-        cx: &CommandContext<'_>,
-        ending: AttemptOutcome,
-        held: Option<HeldLease>,
-    ) -> Result<(), crate::bus::Error> {
-        let &CommandContext { command, task, delivery, received, .. } = cx;
-        let origin = &command.origin;
-        let number = ending.attempt.record.attempts;
-        let end = match &ending.error {
-            None => AttemptEnd::Succeeded,
-            Some(Error::Crashes { .. }) => AttemptEnd::Crashed,
-            Some(Error::Panicked { .. }) => AttemptEnd::Panicked(1 + u32::from(ending.attempt.panicked_before())),
-            Some(error) => AttemptEnd::Failed(error.class()),
-        };
-        if let Some(error) = &ending.error {
-            self.metrics.task_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
-        }
-        let input = SettleInput {
-            attempt: number,
-            attempts: task.limits().attempts,
-            left: ending.left,
-            delivered: delivery.delivered,
-            wait: ending.wait,
-        };
-        let verb = VerbLabel { verb: Word(task.verb()) };
-        match decide(end, input) {
-            Decision::Conclude { outcome, dead } => {
-                let error = match ending.error {
-                    Some(error) if dead == Some(DeadReason::Exhausted) && number > 1 => Some(error.exhausted(number)),
-                    other => other,
-                };
-                let problem = error.as_ref().map(|error| Problem::new(error));
-                if let (Some(reason), Some(problem)) = (dead, &problem) {
-                    self.publish_dead_letter(delivery, Some(origin), reason, problem).await?;
-                }
-                let result = ResultData {
-                    outcome,
-                    changed: ending.changed || ending.attempt.record.changed(),
-                    report: ending.report,
-                    error: problem,
-                    attempts: number,
-                    earlier_attempts: ending.attempt.record.failed,
-                    fence: ending.fence,
-                    worker: self.settings.worker.clone(),
-                    ended: event::rfc3339(self.clock.now()),
-                };
-                self.commit(origin, &result).await?;
-                cx.in_flight.end();
-                self.release_and(held, delivery.acker.settle(Settlement::Ack)).await?;
-                self.metrics.ended(task.verb(), outcome.as_str(), received.elapsed());
-                let outcome = outcome.as_str();
-                match &result.error {
-                    Some(problem) => {
-                        tracing::warn!(outcome, attempt = number, code = problem.code, "command ended: {problem}");
-                    }
-                    None if result.changed => {
-                        tracing::info!(outcome, attempt = number, "command ended, the cluster changed");
-                    }
-                    // Its result says so too, and there may be thousands in a second.
-                    None => tracing::debug!(outcome, attempt = number, "command ended, nothing had to change"),
-                }
-                Ok(())
-            }
-            Decision::Retry(delay) => {
-                self.record_retry(cx, &ending, delay).await?;
-                self.metrics.retries.get_or_create(&verb).inc();
-                self.release_and(held, self.requeue(cx, delay)).await
-            }
-            Decision::Requeue(delay) => {
-                self.close_attempt(cx, &ending, None).await?;
-                self.release_and(held, self.requeue(cx, delay)).await
-            }
-            Decision::RequeueInTurn(least) => {
-                self.close_attempt(cx, &ending, None).await?;
-                let delay = match &ending.error {
-                    Some(Error::Busy { installation }) => {
-                        self.requeue_pacer.turn_delay(&format!("{}/{installation}", origin.target), least)
-                    }
-                    _ => self.requeue_pacer.turn_delay(origin.target.as_str(), least),
-                };
-                self.release_and(held, self.requeue(cx, delay)).await
-            }
-            Decision::Abandon => {
-                self.metrics.leases_lost.inc();
-                if let Some(problem) = ending.error.as_ref().map(|error| Problem::new(error)) {
-                    tracing::warn!(
-                        code = problem.code,
-                        "the command is left to the new holder of the lease: {problem}"
-                    );
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Gives the command back to the bus, which delivers it again after the delay, or when it expires.
-    async fn requeue(&self, cx: &CommandContext<'_>, delay: Duration) -> Result<(), crate::bus::Error> {
-        let &CommandContext { command, delivery, .. } = cx;
-        let mut via = self.requeue_pacer.via(delay);
-        // That a process died of this very message is known by its deliveries, and a schedule is another message.
-        if let RequeueVia::Schedule(delay) = via
-            && delivery.delivered > 1
-            && self.last_attempt(cx).await?.record.in_progress
-        {
-            via = RequeueVia::Nak(delay.min(MAX_NAK_DELAY));
-        }
-        tracing::debug!(?via, "put off");
-        match via {
-            RequeueVia::Nak(delay) => delivery.acker.settle(Settlement::Nak(delay)).await,
-            RequeueVia::Schedule(delay) => {
-                let due = self.clock.now() + delay;
-                let at = command.expiry.map_or(due, |expiry| expiry.min(due));
-                match self.bus.schedule(delivery, &command.origin, at).await {
-                    Ok(()) => delivery.acker.settle(Settlement::Ack).await,
-                    // It has no room for the headers of a schedule, or the stream is full: it waits in the consumer.
-                    Err(error @ (crate::bus::Error::Refused { .. } | crate::bus::Error::TooLarge { .. })) => {
-                        tracing::debug!("a schedule is refused: {error}");
-                        delivery.acker.settle(Settlement::Nak(delay.min(MAX_NAK_DELAY))).await
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-        }
-    }
-
-    /// Gives the lease back and settles the message, neither waiting for the other.
-    async fn release_and(
-        &self,
-        held: Option<HeldLease>,
-        settle: impl Future<Output = Result<(), crate::bus::Error>>,
-    ) -> Result<(), crate::bus::Error> {
-        let release = async {
-            if let Some(held) = held {
-                held.release().await;
-                reach(Step::Released);
-            }
-        };
-        let ((), settled) = tokio::join!(release, settle);
-        settled?;
-        reach(Step::Settled);
-        Ok(())
-    }
-
-    /// The command has ended: the message is one of several, or its ack was lost.
-    pub(super) async fn settle_duplicate(&self, delivery: &Delivery) -> Result<(), crate::bus::Error> {
-        self.metrics.duplicates.inc();
-        delivery.acker.settle(Settlement::Ack).await
-    }
-
-    async fn record_retry(
-        &self,
-        cx: &CommandContext<'_>,
-        ending: &AttemptOutcome,
-        delay: Duration,
-    ) -> Result<(), crate::bus::Error> {
-        let Some(error) = &ending.error else { return Ok(()) };
-        let problem = Problem::new(error);
-        tracing::warn!(
-            code = problem.code,
-            attempt = ending.attempt.record.attempts,
-            ?delay,
-            "attempt failed: {problem}"
-        );
-        self.close_attempt(cx, ending, Some((&problem, delay))).await?;
-        reach(Step::Retried);
-        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        let kind = EventKind::Retrying(Retrying { attempt: ending.attempt.record.attempts, delay_ms, problem });
-        self.try_publish(&cx.command.origin, &ending.attempt, &kind).await;
-        Ok(())
-    }
-
-    /// The commit point: whoever publishes the result first has ended the command.
-    pub(super) async fn commit(&self, origin: &Origin, result: &ResultData) -> Result<(), crate::bus::Error> {
-        let event =
-            event::result_event(origin, self.clock.now(), result).map_err(|error| unsendable(origin, &error))?;
-        let retention = self.retention(&origin.verb, result);
-        reach(Step::Committing);
-        let swap = match self.bus.commit_result(origin, &event, retention).await {
-            // Without a result the command would run again for ever. All other parts have a small bound.
-            Err(error @ crate::bus::Error::TooLarge { .. })
-                if result.report.is_some() || !result.earlier_attempts.is_empty() =>
-            {
-                self.bus_failed("the result is published without its report", &error);
-                let short = ResultData { report: None, earlier_attempts: Vec::new(), ..result.clone() };
-                let event = event::result_event(origin, self.clock.now(), &short)
-                    .map_err(|error| unsendable(origin, &error))?;
-                self.bus.commit_result(origin, &event, retention).await?
-            }
-            swap => swap?,
-        };
-        if swap == Swap::Lost {
-            self.metrics.fenced_results.inc();
-            tracing::warn!(command = %origin.key, "another worker had published the result");
-        }
-        reach(Step::Committed);
-        Ok(())
-    }
-
-    /// Ends what can never be done.
-    async fn reject(
-        &self,
-        delivery: &Delivery,
-        origin: Option<&Origin>,
-        error: Error,
-        received: Instant,
-    ) -> Result<(), crate::bus::Error> {
-        let problem = Problem::new(&error);
-        tracing::warn!(code = problem.code, subject = delivery.subject, "rejected: {problem}");
-        self.metrics.rejected.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
-        let end = (DeadReason::Rejected, event::Outcome::Rejected);
-        self.refuse(delivery, origin, end, problem, received).await
-    }
-
-    /// Refuses a command whose target, source and id belong to another one. Nothing of that other one is touched.
-    async fn reject_reused_id(
-        &self,
-        delivery: &Delivery,
-        origin: &Origin,
-        received: Instant,
-    ) -> Result<(), crate::bus::Error> {
-        self.reject(delivery, None, Error::ReusedId { target: origin.target.to_string() }, received).await
-    }
-
-    /// Publishes a progress event. One that is lost costs a watcher a line, not the command its life.
-    pub(super) async fn try_publish(&self, origin: &Origin, attempt: &Attempt, kind: &EventKind) {
-        // Why is in the log.
-        let _ = self.publish_event(origin, attempt, kind).await;
-    }
-
-    /// Publishes an event.
-    pub(super) async fn publish_event(
-        &self,
-        origin: &Origin,
-        attempt: &Attempt,
-        kind: &EventKind,
-    ) -> Result<(), PublishError> {
-        let n = attempt.next_event();
-        let now = self.clock.now();
-        let place = (attempt.record.runs, n);
-        let event = event::progress_event(origin, attempt.record.attempts, place, &self.settings.worker, now, kind)
-            .map_err(|error| {
-                tracing::error!("an event could not be built: {error}");
-                PublishError { reason: error.to_string() }
-            })?;
-        self.bus.publish_event(origin, kind.name(), &event).await.map_err(|error| {
-            self.bus_failed("an event may be lost", &error);
-            PublishError { reason: error.to_string() }
-        })
-    }
-
-    pub(super) fn bus_failed(&self, what: &str, error: &crate::bus::Error) {
-        self.metrics.bus_errors.get_or_create(&ErrorCode { code: Word(error.code().as_str()) }).inc();
-        tracing::warn!(code = %error.code(), "{what}: {}", Problem::new(error));
+        Ok(Error::ForeignFence { fence: lease.fence, cause: Box::new(error) })
     }
 }
 

@@ -102,8 +102,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waiting_commands_are_checked_at_a_bounded_rate_and_delay_no_other_queue() {
-        let requeue_pacer = RequeuePacer::new(1);
-        let delays: Vec<_> = (0..100_000).map(|_| requeue_pacer.turn_delay("a", LEAST)).collect();
+        let pacer = RequeuePacer::new(1);
+        let delays: Vec<_> = (0..100_000).map(|_| pacer.turn_delay("a", LEAST)).collect();
         assert!(delays.is_sorted());
         assert_eq!(delays.last().unwrap().as_secs(), 199);
         assert_eq!(pacer.turn_delay("b", LEAST), LEAST);

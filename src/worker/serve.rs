@@ -79,7 +79,7 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
         tracing::info!("health and metrics on http://{bound}");
     }
     let connection = nats::connect(&config.nats, &format!("sailhand {worker}"), true).await?;
-    let bus = NatsBus::new(connection, Subjects::of(&config.bus));
+    let bus = NatsBus::new(connection, Subjects::of(&config.bus)).with_limits(&config.bus);
     let reporting = tokio::spawn(readiness::report_outages(bus.health(), ended.clone(), |after, cause| {
         tracing::warn!(code = %Code::SH2001, "no connection for {} s: {cause}; reconnecting", after.as_secs());
     }));

@@ -17,7 +17,7 @@ fn of<'a>(commands: &'a [Value], key: &CommandKey) -> &'a Value {
 }
 
 /// Publishes the card of a target until the token is dropped, as a worker does.
-async fn with_card(test_env: &BusEnv, target: &str) -> CancellationToken {
+pub(crate) async fn with_card(test_env: &BusEnv, target: &str) -> CancellationToken {
     let card = TargetCard {
         worker: "w.1".to_owned(),
         version: "0.1.0".to_owned(),

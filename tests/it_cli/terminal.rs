@@ -17,6 +17,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::bus::{BusEnv, err, problem, started};
+use crate::lists::with_card;
 use crate::support::eventually::eventually;
 
 const WIDTHS: [u16; 3] = [40, 80, 140];
@@ -250,6 +251,7 @@ async fn tables_fit_the_terminal() {
         most_bytes: None,
     };
     test_env.bus.dead_letter(&letter).await.unwrap();
+    let _card = with_card(&test_env, "dev").await;
     let mut views: Vec<(&str, Vec<&str>)> =
         vec![("list", vec!["list"]), ("targets", vec!["targets"]), ("dlq-list", vec!["dlq", "list"])];
     views.extend(reports.keys().map(|verb| (verb.as_str(), vec!["get", verb, "--source", "/test"])));

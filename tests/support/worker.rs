@@ -45,7 +45,7 @@ pub struct WorkerEnv {
 }
 
 impl WorkerEnv {
-    /// A fresh bus, quick to notice that a worker died; targets `dev` (the test cluster) and `gone` (nobody answers).
+    /// A fresh bus, quick to notice that a worker died; targets `dev` (the test cluster) and `gone` (no server answers).
     pub async fn new() -> Self {
         Self::on(NatsServer::start().await, |_| {}).await
     }
@@ -182,6 +182,16 @@ impl Worker {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The most memory that the running process has had, bytes.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.unwrap_or_else(|| panic!("the worker has ended: {}", self.log())).trim().parse::<u64>().unwrap() * 1024
     }
 
     /// Sends a signal by its name.

@@ -84,8 +84,8 @@ impl NatsBus {
             reason: error.to_string(),
         })?;
         let mut message = put(self.subjects.attempts(key), text);
-        // A record without an attempt binds the id of a command that waits, for as long as it waits.
-        if attempts.read_only && attempts.attempts > 0 {
+        // A record without an attempt binds the id of a command that waits, and must not expire before it.
+        if record.read_only && record.attempts > 0 {
             message.expire_after(2 * SHORT_RETENTION);
         }
         self.swap(&stream_of(&self.subjects.attempt_bucket()), message, revision).await
