@@ -16,7 +16,7 @@ use crate::retry;
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
-/// Until a kind is looked for again that the cluster does not serve.
+/// Until a kind is searched again that the cluster does not serve.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Failures of one watch in a row after which everything is listed again, with a client of its own.
 const FAILURES: u32 = 4;
@@ -159,7 +159,7 @@ async fn round(
     }
 }
 
-/// A list that is forbidden is not asked for more often than one that may be listed and not watched.
+/// A list that is forbidden is not requested more often than one that may be listed and not watched.
 fn pause_of(error: &kube::Error, interval: Duration) -> Duration {
     if is_forbidden(error) { interval } else { Duration::ZERO }
 }

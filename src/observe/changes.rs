@@ -186,7 +186,7 @@ mod tests {
         tracker.update(0, vec![server("a", State::Connected)]);
         let mut at = |now, state| tracker.update(now, vec![server("a", state)]).changed;
         assert!(at(10, State::Unreachable).is_empty() && at(20, State::Unreachable).is_empty());
-        assert!(at(30, State::Connected).is_empty(), "one good answer starts anew");
+        assert!(at(30, State::Connected).is_empty(), "one good answer starts again");
         assert!(at(40, State::Unreachable).is_empty() && at(41, State::Unreachable).is_empty());
         assert!(at(42, State::Unreachable).is_empty(), "three within moments may be one disturbance");
         assert_eq!(at(50, State::Unreachable)[0].fields, ["state"]);

@@ -55,7 +55,7 @@ impl Script {
 }
 
 struct Scene {
-    mesh: Mesh,
+    mesh: MeshEnv,
     script: Arc<Mutex<Script>>,
     _prometheus: Prometheus,
     _folder: tempfile::TempDir,

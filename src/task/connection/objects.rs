@@ -1,4 +1,4 @@
-//! The objects that discovery looks at: which lists of a cluster, which of their fields, and how a watch updates them.
+//! The objects that discovery reads: which lists of a cluster, which of their fields, and how a watch updates them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -431,7 +431,7 @@ fn with_parameters(mut path: String, parameters: &[(&str, String)]) -> String {
     path
 }
 
-/// Whether the worker has no right to what it asked for.
+/// Whether the worker has no right to what it requested.
 const fn is_refusal(error: &cluster::Error) -> bool {
     matches!(error, cluster::Error::Request { fault: cluster::ApiError::Forbidden(_), .. })
 }

@@ -193,7 +193,7 @@ impl<'a> Watched<'a> {
             };
             let instances = self.look(cluster, asks).await;
             let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
-            // A server that is away counts as lost later: it is looked for again then.
+            // A server that is away counts as lost later: it is searched again then.
             due = self.tracker.has_absent().then(|| Instant::now() + ABSENT);
             self.publish(difference).await?;
             self.step();

@@ -61,7 +61,7 @@ pub struct UpgradeGateReport {
     pub workloads: usize,
     /// Those that were restarted for the new revision.
     pub restarted: usize,
-    /// Whether an earlier attempt of the command had begun the upgrade.
+    /// Whether an earlier attempt of the command had started the upgrade.
     pub resumed: bool,
     /// Whether tags, namespaces, workloads and gateways are back at the old revision.
     pub went_back: bool,

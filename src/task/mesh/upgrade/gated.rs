@@ -34,7 +34,7 @@ const BACK: Duration = Duration::from_secs(8);
 /// From ready pods to the beginning of the window: proxies of other pods take the new endpoints.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// An upgrade under way.
+/// An upgrade in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
@@ -46,7 +46,7 @@ struct Record {
     to: String,
     /// Seconds since 1970: the window before this time has the numbers before the first restart.
     since: i64,
-    /// Why it goes back; absent while it goes on.
+    /// Why it goes back; absent while it continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     back: Option<String>,
 }
