@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::http::Credentials;
-use crate::observe::instance::InstanceKind;
+use crate::observe::instance::{InstanceKind, ServiceAddress};
 
 pub use bridge::{Bridge, BridgeTarget, Meshery};
 pub use dashboard::{Dashboard, Network, Oidc};
@@ -207,8 +207,13 @@ impl Default for Target {
 pub struct Connection {
     /// `prometheus` or `grafana`.
     pub kind: InstanceKind,
-    /// `http://` or `https://`, with the path prefix of the API if it has one, such as `/prometheus`.
+    /// `http://` or `https://`, with the path prefix of the API if it has one, such as `/prometheus`. Empty with `service`.
+    #[serde(default)]
     pub url: String,
+    /// A Service of the target instead of a URL. With credentials it is reached by the API server's port-forward, because
+    /// the API server's proxy removes the header `Authorization`.
+    #[serde(default)]
+    pub service: Option<ServiceAddress>,
     /// Labels that every query selects, such as `cluster = "prod-1"`.
     #[serde(default)]
     pub scope: BTreeMap<String, String>,

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 
 /// Redirects that are followed, all to the same host.
@@ -39,6 +41,69 @@ impl Credentials {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.bearer_token_file.is_some() || self.user.is_some() || self.cert_file.is_some() || !self.headers.is_empty()
+    }
+
+    /// The headers of a request: those of the configuration, and `Authorization` from the files.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Settings`].
+    pub async fn headers(&self) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let name: HeaderName =
+                name.parse().map_err(|_| Error::Settings(format!("{name:?} is not a header name")))?;
+            let value = HeaderValue::from_str(value);
+            headers.insert(
+                name.clone(),
+                value.map_err(|_| Error::Settings(format!("the value of header {name} is not valid")))?,
+            );
+        }
+        let authorization = match (&self.bearer_token_file, &self.user) {
+            (Some(path), _) => Some(format!("Bearer {}", secret(path).await?)),
+            (None, Some(user)) => {
+                let password = match &self.password_file {
+                    Some(path) => secret(path).await?,
+                    None => String::new(),
+                };
+                Some(format!("Basic {}", base64_of(&format!("{user}:{password}"))))
+            }
+            (None, None) => None,
+        };
+        if let Some(text) = authorization {
+            let value = HeaderValue::from_str(&text);
+            let mut value = value
+                .map_err(|_| Error::Settings("the credential has characters that no header may have".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+
+    /// TLS that trusts the authorities of `ca_file` only, with the client certificate if there is one.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Settings`]: without `ca_file`, and for files that are not PEM.
+    pub async fn tls(&self) -> Result<rustls::ClientConfig, Error> {
+        let Some(path) = &self.ca_file else {
+            let reason = "TLS by port-forward needs ca_file: the authorities of the system know no Service";
+            return Err(Error::Settings(reason.to_owned()));
+        };
+        let mut roots = rustls::RootCertStore::empty();
+        for authority in certificates(path).await? {
+            roots.add(authority).map_err(|error| Error::Settings(format!("{}: {error}", path.display())))?;
+        }
+        let builder = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
+        let builder =
+            builder.with_safe_default_protocol_versions().map_err(|error| Error::Settings(error.to_string()))?;
+        let builder = builder.with_root_certificates(roots);
+        let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let not_pem = || Error::Settings(format!("{} is not a private key in PEM", key.display()));
+        let private = PrivateKeyDer::from_pem_slice(&read(key).await?).map_err(|_| not_pem())?;
+        let config = builder.with_client_auth_cert(certificates(cert).await?, private);
+        let text = || format!("{} and {} are not a certificate with its key", cert.display(), key.display());
+        config.map_err(|_| Error::Settings(text()))
     }
 }
 
@@ -159,16 +224,7 @@ impl Client {
     }
 
     async fn headers(&self) -> Result<HeaderMap, Error> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.credentials.headers {
-            let name: HeaderName =
-                name.parse().map_err(|_| Error::Settings(format!("{name:?} is not a header name")))?;
-            let value = HeaderValue::from_str(value);
-            headers.insert(
-                name.clone(),
-                value.map_err(|_| Error::Settings(format!("the value of header {name} is not valid")))?,
-            );
-        }
+        let mut headers = self.credentials.headers().await?;
         if let Some(cookie) = &self.cookie {
             let mut text = cookie.text.clone();
             if let Some((name, path)) = &cookie.secret {
@@ -179,24 +235,6 @@ impl Client {
                 value.map_err(|_| Error::Settings("the cookie has characters that no header may have".to_owned()))?;
             value.set_sensitive(true);
             headers.insert(COOKIE, value);
-        }
-        let authorization = match (&self.credentials.bearer_token_file, &self.credentials.user) {
-            (Some(path), _) => Some(format!("Bearer {}", secret(path).await?)),
-            (None, Some(user)) => {
-                let password = match &self.credentials.password_file {
-                    Some(path) => secret(path).await?,
-                    None => String::new(),
-                };
-                Some(format!("Basic {}", base64_of(&format!("{user}:{password}"))))
-            }
-            (None, None) => None,
-        };
-        if let Some(text) = authorization {
-            let value = HeaderValue::from_str(&text);
-            let mut value = value
-                .map_err(|_| Error::Settings("the credential has characters that no header may have".to_owned()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
         }
         Ok(headers)
     }
@@ -247,6 +285,15 @@ async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<(Resp
 fn base64_of(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+async fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = read(path).await?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        _ => Err(Error::Settings(format!("{} is not PEM", path.display()))),
+    }
 }
 
 async fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::client::UpgradeConnectionError;
 use kube::core::response::{Status, StatusCause};
 
 use crate::error::{Class, Code};
@@ -100,6 +101,11 @@ impl ApiError {
             kube::Error::Auth(error) => Self::Unauthorized(chain(error)),
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::Discovery(_) => {
                 Self::Unreadable(chain(error))
+            }
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status))
+                if status.as_u16() == 403 =>
+            {
+                Self::Forbidden(chain(error))
             }
             kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::Refused(chain(error)),
             _ => {

@@ -14,6 +14,7 @@ mod discovery;
 mod error;
 mod established;
 mod family;
+pub mod following;
 mod guarded;
 mod identity;
 mod ignored_fields;

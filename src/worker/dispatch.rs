@@ -284,7 +284,7 @@ impl Engine {
         start_permit: StartPermit,
         mut lease: Option<&mut HeldLease>,
     ) -> Result<Executed, bus::Error> {
-        let limits = cx.task.limits();
+        let limits = cx.task.limits_for(&params);
         let mut attempt = match self.begin_attempt(cx, start_permit).await? {
             AttemptStart::Started(attempt) => attempt,
             AttemptStart::BackoffPending(left) => {

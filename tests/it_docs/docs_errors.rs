@@ -38,7 +38,7 @@ fn each_code_has_its_page_and_each_page_its_code() {
 }
 
 #[test]
-fn each_page_has_symptom_cause_example_and_remedy_in_this_order() {
+fn each_page_has_class_cause_and_remedy() {
     let classes = [
         Class::RETRY,
         Class::Terminal,

@@ -205,6 +205,7 @@ codes! {
     SH3515 "Istio is scraped already" "Remove the named scrape job first, or set force to scrape the same pods twice.";
     SH3516 "a stored record is not valid" "Restore the named ConfigMap, or remove by hand what it recorded and delete it.";
     SH3517 "the canary is not healthy" "Correct the canary, or the gate's thresholds; the report has what was observed at each weight.";
+    SH3518 "the health gate has nothing to judge by" "Check that the connection's store has metrics of the workloads (connection.check), lengthen the window, or lower min_requests.";
     // SH36xx: the bridge to Meshery.
     SH3601 "the operation is not supported" "Choose an operation that Meshery's menu lists, or send a command with `sailhand submit`.";
     SH3602 "the operation is not allowed" "Add the operation to `bridge.operations` in the bridge's configuration.";

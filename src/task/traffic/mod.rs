@@ -67,9 +67,12 @@ impl Task for Apply {
         report.objects.iter().collect()
     }
 
-    fn limits(&self) -> Limits {
-        // A gated change takes as long as its windows.
-        Limits { deadline: Duration::from_hours(2), ..Limits::default() }
+    fn limits_for(&self, params: &ApplyParams) -> Limits {
+        match params.gate {
+            // A gated change takes as long as its windows.
+            Some(_) => Limits { deadline: Duration::from_hours(2), ..Limits::default() },
+            None => Limits::default(),
+        }
     }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
@@ -116,7 +119,7 @@ impl Task for Apply {
     ) -> Result<Outcome<TrafficReport>, Failure<TrafficReport>> {
         let specs = Spec::all(&params)?;
         let plan = match &params.gate {
-            Some(gate) => Some(Plan::of(&params, gate, &specs, Plan::store(cx, gate).await?)?),
+            Some(gate) => Some(Plan::of(&params, gate, &specs, gate.health.store(cx).await?)?),
             None => None,
         };
         let cluster = cx.cluster().await?;
