@@ -186,10 +186,21 @@ chaos *args="--seeds 1000": tools
     PROPTEST_CASES=5000 cargo test --locked --test it_prop engine::
     cargo test --locked --features failpoints --test chaos_run -- {{ args }}
 
-# Play an adversary with the rights of a producer beside honest producers, with 2,000 seeds.
+# Play an adversary with the rights of a producer beside honest producers: on the bus in memory, and on real servers.
 [group('test')]
-hostile seeds="2000":
+hostile seeds="2000" real="100": tools
     PROPTEST_CASES={{ seeds }} cargo test --locked --test it_prop hostile::
+    SAILHAND_HOSTILE_SEEDS={{ real }} cargo test --locked --test it_e2e hostile:: -- --nocapture
+
+# Explore the model of the delivery protocol, and print the rules and the counterexamples without them.
+[group('test')]
+protocol-model:
+    cargo test --locked --test it_prop protocol:: -- --nocapture
+
+# Print the memory of a worker with all slots in use, and the memory limit of the chart.
+[group('test')]
+soak: tools
+    cargo test --locked --test it_e2e soak:: -- --nocapture
 
 # Single faults that are made to happen for certain.
 [group('test')]
@@ -233,6 +244,11 @@ test-browser:
 [group('test')]
 fuzz target="all" seconds="60":
     tests/fuzz.sh {{ target }} {{ seconds }}
+
+# Write the types of clients/ from schemas/.
+[group('build')]
+client-types:
+    python3 clients/generate.py
 
 # Write schemas/ from the types.
 [group('build')]

@@ -3,11 +3,15 @@
 //! `tests/it_docs/fuzz_corpus.rs`, which runs the committed corpus without a fuzzer.
 #![allow(dead_code, reason = "each target uses one of them")]
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sailhand::analysis::source::{self, Sources};
 use sailhand::analysis::{Finding, Settings, Snapshot, mesh, report, rules, run};
+use sailhand::bridge::{kubeconfig, matching};
 use sailhand::cluster::manifest;
+use sailhand::config::{Bridge, BridgeTarget};
 use sailhand::error::Problem;
 use sailhand::event::{self, CommandKey, Outcome, ResultData, Target, binding};
+use sailhand::gateway;
 use std::num::NonZero;
 use time::OffsetDateTime;
 
@@ -15,8 +19,14 @@ use time::OffsetDateTime;
 pub type Reader = fn(&[u8]);
 
 /// Every reader by the name of its target and of its folder below `fuzz/corpus`.
-pub const READERS: [(&str, Reader); 4] =
-    [("structured", structured), ("binary", binary), ("manifest", manifest), ("configuration", configuration)];
+pub const READERS: [(&str, Reader); 6] = [
+    ("structured", structured),
+    ("binary", binary),
+    ("manifest", manifest),
+    ("configuration", configuration),
+    ("kubeconfig", kubeconfigs),
+    ("http", request),
+];
 
 /// Largest answer to a command that was refused; far below what a message may have.
 const MAX_ANSWER: usize = 128 * 1024;
@@ -108,4 +118,54 @@ pub fn configuration(input: &[u8]) {
     let mut shown = String::new();
     report::text::write(&report, report::text::Layout::default(), &mut shown).expect("text");
     serde_json::to_string(&report::sarif::document(&report)).expect("SARIF");
+}
+
+/// A kubeconfig that a client sends to the bridge: whatever it has, it selects a target by the rules of the configuration
+/// only.
+pub fn kubeconfigs(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let list = |text: &str| vec![text.to_owned()];
+    let by_ca = BridgeTarget { ca_sha256: list(&"a".repeat(64)), ..BridgeTarget::default() };
+    let by_server = BridgeTarget { server: list("https://dev:6443"), server_only: true, ..BridgeTarget::default() };
+    let by_context = BridgeTarget { contexts: list("kind-dev"), ..BridgeTarget::default() };
+    let bridge = Bridge {
+        targets: [("ca", by_ca), ("server", by_server), ("context", by_context)]
+            .map(|(id, target)| (id.to_owned(), target))
+            .into(),
+        ..Bridge::default()
+    };
+    match matching::targets(&bridge, &[text.to_owned()]) {
+        Ok(targets) => {
+            let facts = kubeconfig::read(text).expect("a kubeconfig that matches can be read");
+            let target = targets.first().expect("a target").as_str();
+            match target {
+                "server" => assert!(facts.ca_sha256.is_empty() && facts.server.to_string() == "https://dev:6443"),
+                "context" => assert_eq!(facts.context, "kind-dev"),
+                other => panic!("no certificate has the digest of {other}"),
+            }
+        }
+        // Names and addresses are quoted, cut to a length.
+        Err(error) => assert!(error.to_string().len() <= 4096, "{error}"),
+    }
+}
+
+/// A request to the gateway: lines `name: value` up to an empty line, then the body.
+pub fn request(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let mut headers = HeaderMap::new();
+    for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.append(name, value);
+        }
+    }
+    let Ok(commands) = gateway::commands_of_request(&headers, body.as_bytes()) else { return };
+    assert!(commands.len() <= 500);
+    for command in commands {
+        let origin = &command.origin;
+        assert_eq!(origin.key, CommandKey::new(&origin.source, &origin.id));
+        // They become subjects and headers of NATS; the verb must be one of the catalogue.
+        assert!(!origin.target.as_str().contains(['.', '*', '>', ' ']), "{origin:?}");
+        assert!(!origin.id.chars().chain(origin.source.chars()).any(char::is_control), "{origin:?}");
+    }
 }

@@ -7,6 +7,7 @@ mod dashboard;
 mod error;
 pub mod gateway;
 mod load;
+mod tls;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -17,15 +18,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::http::Credentials;
-use crate::observe::instance::InstanceKind;
+use crate::observe::instance::{InstanceKind, ServiceAddress};
 
-pub use bridge::{Bridge, BridgeTarget, BridgeTls, Meshery};
+pub use bridge::{Bridge, BridgeTarget, Meshery};
 pub use dashboard::{Dashboard, Network, Oidc};
 pub use error::Error;
 pub use gateway::Gateway;
 #[cfg(feature = "failpoints")]
 pub use load::failpoint_folder;
 pub use load::{Loaded, Override, find_program, load, usual_kubeconfig};
+pub use tls::MutualTls;
 
 /// The whole configuration of a process. Unknown keys are errors.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -105,8 +107,11 @@ pub struct Bus {
     pub prefix: String,
     /// Replicas of every stream and bucket: 1, 3 or 5.
     pub replicas: usize,
-    /// Upper bound of the queued commands, the events, the dead letters and the stored parameters, bytes each.
+    /// Upper bound of the queued commands, the waiting commands, the events, the dead letters, the stored parameters and
+    /// the attachments, bytes each.
     pub max_bytes: i64,
+    /// Upper bound of the results, bytes. Workers begin no commands while the stream of results is full.
+    pub max_result_bytes: i64,
     /// Names of further object stores of parameters, each with permissions of its own: `ci` is the bucket
     /// `<prefix>_blob_ci`. Clients write to the first one, or to `<prefix>_blob` if there is none.
     #[serde(deserialize_with = "load::one_or_many")]
@@ -125,6 +130,7 @@ impl Default for Bus {
             prefix: "istio".to_owned(),
             replicas: 1,
             max_bytes: 1 << 30,
+            max_result_bytes: 2 << 30,
             parameter_stores: Vec::new(),
             lease_ttl: Duration::from_secs(45),
             ack_wait: Duration::from_secs(30),
@@ -201,8 +207,13 @@ impl Default for Target {
 pub struct Connection {
     /// `prometheus` or `grafana`.
     pub kind: InstanceKind,
-    /// `http://` or `https://`, with the path prefix of the API if it has one, such as `/prometheus`.
+    /// `http://` or `https://`, with the path prefix of the API if it has one, such as `/prometheus`. Empty with `service`.
+    #[serde(default)]
     pub url: String,
+    /// A Service of the target instead of a URL. With credentials it is reached by the API server's port-forward, because
+    /// the API server's proxy removes the header `Authorization`.
+    #[serde(default)]
+    pub service: Option<ServiceAddress>,
     /// Labels that every query selects, such as `cluster = "prod-1"`.
     #[serde(default)]
     pub scope: BTreeMap<String, String>,

@@ -12,14 +12,33 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::metrics::Metrics;
+use crate::bus::nats::Health;
 
-/// Why the worker cannot take commands, one line for each cause; empty when it can.
+/// Renders the metrics of a process in the text format of OpenMetrics.
+pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Why the process cannot work, one line for each cause; empty when it can.
 pub type Causes = Vec<String>;
+
+/// The connection to NATS as the only cause, for processes without a worker.
+#[must_use]
+pub fn connection(mut bus: watch::Receiver<Health>) -> watch::Receiver<Causes> {
+    let (write, causes) = watch::channel(Causes::new());
+    tokio::spawn(async move {
+        loop {
+            let cause = bus.borrow_and_update().disconnected();
+            write.send_replace(cause.into_iter().collect());
+            if bus.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    causes
+}
 
 #[derive(Clone)]
 struct Shared {
-    metrics: Arc<Metrics>,
+    metrics: Render,
     causes: watch::Receiver<Causes>,
 }
 
@@ -29,7 +48,7 @@ struct Shared {
 /// When the address cannot be bound.
 pub async fn serve(
     listen: SocketAddr,
-    metrics: Arc<Metrics>,
+    metrics: Render,
     causes: watch::Receiver<Causes>,
     stop: CancellationToken,
 ) -> std::io::Result<SocketAddr> {
@@ -59,5 +78,5 @@ async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
 }
 
 async fn render(State(shared): State<Shared>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], shared.metrics.render())
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], (shared.metrics)())
 }

@@ -9,15 +9,20 @@ use serde_json::{Value, json};
 /// Themselves objects of the manifest.
 pub const NAMESPACES: usize = 10;
 
-/// `objects` objects in all. Deployments have no replicas: pods would keep the API server busy during the next run.
-pub fn text(prefix: &str, objects: usize) -> String {
+/// `objects` objects in all, each with the release as a label, so that another release changes all of them. Deployments have
+/// no replicas: pods would keep the API server busy during the next run.
+pub fn text(prefix: &str, objects: usize, release: u32) -> String {
     let mut random = SmallRng::seed_from_u64(500);
     let mut text = String::new();
     for n in 0..objects {
         let object = if n < NAMESPACES {
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": format!("{prefix}-{n}") } })
+            let labels = json!({ "release": release.to_string() });
+            let metadata = json!({ "name": format!("{prefix}-{n}"), "labels": labels });
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata })
         } else {
-            object(&mut random, &format!("{prefix}-{}", n % NAMESPACES), &format!("part-{n}"))
+            let mut object = object(&mut random, &format!("{prefix}-{}", n % NAMESPACES), &format!("part-{n}"));
+            object["metadata"]["labels"]["release"] = json!(release.to_string());
+            object
         };
         text.push_str("---\n");
         // Flow style below the top: JSON is YAML.

@@ -1,5 +1,6 @@
-//! `config.apply` of 500 objects by a worker process, beside `kubectl apply --server-side` of the same file on the same
-//! API server, in turns. Cold in namespaces that do not exist; then the same again, which changes nothing.
+//! `config.apply` of 500 objects by a worker process, beside `kubectl apply --server-side`, Flux (fluxcd/pkg/ssa) and bare
+//! writes (each object once, 16 at a time) of the same file on the same API server, in turns. Cold in namespaces that do not
+//! exist; then a release that changes each object; then the same again, which changes nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -11,6 +12,7 @@ mod manifest;
 use crate::measure;
 use crate::support;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -35,6 +37,24 @@ const OBJECTS: usize = 500;
 /// No-change runs in a row, before and after which the worker's memory is read.
 const AGAIN: usize = 10;
 
+/// Writes at once of the bare contender, as many as a worker has.
+const PARALLEL: &str = "16";
+
+/// Who applies.
+#[derive(Clone, Copy)]
+enum Tool {
+    Kubectl,
+    Flux,
+    Bare,
+    Sailhand,
+}
+
+const TOOLS: [Tool; 4] = [Tool::Kubectl, Tool::Flux, Tool::Bare, Tool::Sailhand];
+const NAMES: [&str; 4] = ["kubectl", "flux", "bare", "sailhand"];
+
+/// What a run finds: nothing, another release, the same release.
+const PHASES: [&str; 3] = ["cold", "each changed", "no change"];
+
 /// One run.
 struct Run {
     took: Duration,
@@ -50,53 +70,47 @@ struct Bench {
 #[tokio::main]
 pub async fn main() {
     let kubectl = tools::program("kubectl", "KUBECTL_BIN");
-    println!("\napply: {OBJECTS} objects in {} namespaces, sailhand beside kubectl", manifest::NAMESPACES);
+    println!("\napply: {OBJECTS} objects in {} namespaces, sailhand beside others", manifest::NAMESPACES);
     measure::machine(&[
         (&kubectl, &["version", "--client"]),
         (Path::new(env!("CARGO_BIN_EXE_sailhand")), &["--version"]),
     ]);
-    println!("{ROUNDS} rounds in turns, medians; CPU of kubectl, and of the worker\n");
+    println!("{ROUNDS} rounds in turns, medians of seconds; CPU of the tool's process, and of the worker\n");
     let server = NatsServer::start().await;
     let bench = Bench::start(&server).await;
     // Discovery is behind both then.
-    let small = bench.file("warm", 12);
-    bench.kubectl(&small).await;
-    bench.sailhand("warm", &small, true).await;
+    let small = bench.file("warm", 12, 1);
+    bench.run(Tool::Kubectl, "warm", &small, true).await;
+    bench.run(Tool::Sailhand, "warm", &small, true).await;
 
-    let (mut cold, mut same) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut runs: [[Vec<Run>; 4]; 3] = Default::default();
     for round in 0..ROUNDS {
-        for turn in 0..2 {
-            let ours = (round + turn) % 2;
-            let tag = format!("{}-{round}", ["kubectl", "sailhand"][ours]);
-            let file = bench.file(&tag, OBJECTS);
-            for (runs, changes) in [(&mut cold, true), (&mut same, false)] {
-                runs[ours].push(match ours {
-                    0 => bench.kubectl(&file).await,
-                    _ => bench.sailhand(&tag, &file, changes).await,
-                });
+        for turn in 0..TOOLS.len() {
+            let who = (round + turn) % TOOLS.len();
+            let tag = format!("{}-{round}", NAMES[who]);
+            for (phase, release) in [1, 2, 2].into_iter().enumerate() {
+                let file = bench.file(&tag, OBJECTS, release);
+                runs[phase][who].push(bench.run(TOOLS[who], &tag, &file, phase < 2).await);
             }
         }
     }
     let mut rows = vec![
-        ["", "kubectl s", "sailhand s", "kubectl ÷ sailhand", "kubectl CPU s", "sailhand CPU s"]
+        ["", "kubectl", "flux", "bare", "sailhand", "÷ bare", "kubectl CPU", "flux CPU", "bare CPU", "sailhand CPU"]
             .map(str::to_owned)
             .to_vec(),
     ];
-    for (name, runs) in [("cold", &cold), ("no change", &same)] {
-        let [theirs, ours] = [0, 1].map(|who| {
-            let of =
-                |field: fn(&Run) -> Duration| median(runs[who].iter().map(|run| field(run).as_secs_f64()).collect());
-            (of(|run| run.took), of(|run| run.cpu))
-        });
-        history::record(format!("apply {OBJECTS} objects, {name}: CPU s"), Better::Lower, ours.1);
-        rows.push(vec![
-            name.to_owned(),
-            format!("{:.2}", theirs.0),
-            format!("{:.2}", ours.0),
-            format!("{:.1}", theirs.0 / ours.0),
-            format!("{:.2}", theirs.1),
-            format!("{:.2}", ours.1),
-        ]);
+    for (name, runs) in PHASES.iter().zip(&runs) {
+        let of = |field: fn(&Run) -> Duration| {
+            runs.each_ref().map(|runs| median(runs.iter().map(|run| field(run).as_secs_f64()).collect()))
+        };
+        let (took, cpu) = (of(|run| run.took), of(|run| run.cpu));
+        history::record(format!("apply {OBJECTS} objects, {name}: CPU s"), Better::Lower, cpu[3]);
+        let text = |seconds: &f64| format!("{seconds:.2}");
+        let mut row = vec![(*name).to_owned()];
+        row.extend(took.iter().map(text));
+        row.push(format!("{:.2}", took[3] / took[2]));
+        row.extend(cpu.iter().map(text));
+        rows.push(row);
     }
     table(&rows);
     bench.memory().await;
@@ -114,20 +128,34 @@ impl Bench {
     }
 
     /// A manifest in namespaces of its own. The run's process id keeps a used cluster from knowing them.
-    fn file(&self, tag: &str, objects: usize) -> std::path::PathBuf {
+    fn file(&self, tag: &str, objects: usize, release: u32) -> std::path::PathBuf {
         let path = self.dir.path().join(format!("{tag}.yaml"));
-        std::fs::write(&path, manifest::text(&format!("bench-{}-{tag}", std::process::id()), objects)).unwrap();
+        let prefix = format!("bench-{}-{tag}", std::process::id());
+        std::fs::write(&path, manifest::text(&prefix, objects, release)).unwrap();
         path
     }
 
-    async fn kubectl(&self, file: &Path) -> Run {
-        let mut command = Command::new(tools::program("kubectl", "KUBECTL_BIN"));
-        command.arg("--kubeconfig").arg(control_plane::kubeconfig()).arg("--cache-dir").arg(self.dir.path());
-        command.args(["apply", "--server-side", "-f"]).arg(file).stdout(Stdio::null());
+    async fn run(&self, tool: Tool, tag: &str, file: &Path, changes: bool) -> Run {
+        let kubeconfig = control_plane::kubeconfig();
+        let mut command = match tool {
+            Tool::Sailhand => return self.sailhand(tag, file, changes).await,
+            Tool::Kubectl => {
+                let mut command = Command::new(tools::program("kubectl", "KUBECTL_BIN"));
+                command.arg("--cache-dir").arg(self.dir.path()).args(["apply", "--server-side", "-f"]).arg(file);
+                command
+            }
+            Tool::Flux => Command::new(tools::program("flux-ssa", "SAILHAND_FLUX_SSA")),
+            Tool::Bare => {
+                let mut command = Command::new(tools::program("flux-ssa", "SAILHAND_FLUX_SSA"));
+                command.args(["-bare", "-concurrency", PARALLEL]);
+                command
+            }
+        };
+        command.arg("--kubeconfig").arg(kubeconfig).stdin(File::open(file).unwrap()).stdout(Stdio::null());
         let (before, start) = (cpu_of_children(), Instant::now());
         let status = tokio::task::spawn_blocking(move || command.status()).await.unwrap().unwrap();
         let took = start.elapsed();
-        assert!(status.success(), "kubectl ended with {status}");
+        assert!(status.success(), "{} ended with {status}", NAMES[tool as usize]);
         Run { took, cpu: cpu_of_children().saturating_sub(before) }
     }
 
@@ -156,7 +184,7 @@ impl Bench {
     /// Is anything kept of what is done with?
     async fn memory(&self) {
         let pid = self.worker.pid();
-        let file = self.file("sailhand-0", OBJECTS);
+        let file = self.file("sailhand-0", OBJECTS, 2);
         let before = memory(pid, "VmRSS");
         for _ in 0..AGAIN {
             self.sailhand("sailhand-0", &file, false).await;

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 use super::error::Error;
 use super::identity::{self, Reference};
 use super::matching;
+use super::metrics::Metrics;
 use super::operation::{self, Inputs};
 use super::outbox::Outbox;
+use super::probe;
 use super::proto::{
     ApplyRuleRequest, ApplyRuleResponse, ComponentInfoResponse, CreateMeshInstanceRequest, SupportedOperation,
     SupportedOperationsResponse,
@@ -26,13 +29,19 @@ const CONFIRM: Duration = Duration::from_secs(5);
 /// Commands expire: no user of Meshery waits longer.
 const EXPIRY: time::Duration = time::Duration::hours(1);
 
+/// Requests whose YAML is parsed at once. Each may use a processor for some milliseconds.
+pub(super) const PARSED: usize = 4;
+
 /// State of all calls.
 pub(super) struct Adapter {
-    pub config: Bridge,
+    pub config: Arc<Bridge>,
     pub client: Client,
     pub hub: Arc<Hub>,
     /// Absent without `bridge.meshery`.
     pub outbox: Option<Arc<Outbox>>,
+    pub metrics: Arc<Metrics>,
+    /// Permits of [`Adapter::parse`].
+    pub parsing: Semaphore,
 }
 
 /// A command that NATS has confirmed.
@@ -44,6 +53,41 @@ pub(super) struct Sent {
 impl Adapter {
     /// `ApplyOperation`.
     pub(super) async fn apply(&self, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
+        let key = request.op_name.clone();
+        let applied = self.submit_all(request).await;
+        self.metrics.operation(&key, &applied);
+        applied
+    }
+
+    /// Parses YAML of a request outside of the threads that serve calls, of at most [`PARSED`] requests at once.
+    ///
+    /// # Errors
+    /// Those of `read`, and [`Error::Argument`] when it panics.
+    pub(super) async fn parse<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Bridge) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _permit = self.parsing.acquire().await;
+        let config = self.config.clone();
+        let parsed = tokio::task::spawn_blocking(move || read(&config)).await;
+        parsed.unwrap_or_else(|_| Err(Error::Argument { field: "request", reason: "it cannot be parsed".to_owned() }))
+    }
+
+    /// The targets of kubeconfigs, which are dropped before anything is published.
+    ///
+    /// # Errors
+    /// As [`matching::targets`].
+    pub(super) async fn targets(&self, kubeconfigs: Vec<String>) -> Result<Vec<Target>, Error> {
+        if !self.config.probe {
+            return self.parse(move |bridge| matching::targets(bridge, &kubeconfigs)).await;
+        }
+        let prepared = self.parse(move |bridge| Ok((probe::prepare(bridge, &kubeconfigs), kubeconfigs)));
+        let (probes, kubeconfigs) = prepared.await?;
+        let uids = probe::send(probes).await;
+        self.parse(move |bridge| matching::targets_with(bridge, &kubeconfigs, &uids)).await
+    }
+
+    async fn submit_all(&self, request: ApplyRuleRequest) -> Result<ApplyRuleResponse, Error> {
         let operation = operation::find(&request.op_name)?;
         let delete = request.delete_op;
         let namespace = operation::namespace(&request.namespace)?;
@@ -54,13 +98,16 @@ impl Adapter {
             (String::new(), None)
         };
         let wait = self.wait();
-        let inputs =
-            Inputs { namespace: &namespace, delete, body: &request.custom_body, version: &version, wait: &wait };
-        let (verb, params) = operation.command(inputs)?;
-        operation.check(&self.config, delete)?;
-        let targets = matching::targets(&self.config, &request.kube_configs)?;
-        let ApplyRuleRequest { username, kube_configs, .. } = request;
-        drop(kube_configs); // not needed while NATS is waited for
+        let ApplyRuleRequest { username, kube_configs, custom_body, .. } = request;
+        let of_request = namespace.clone();
+        let parsed = self.parse(move |bridge| {
+            let inputs = Inputs { namespace: &of_request, delete, body: &custom_body, version: &version, wait: &wait };
+            let (verb, params) = operation.command(inputs)?;
+            operation.check(bridge, delete)?;
+            Ok((verb, params))
+        });
+        let (verb, params) = parsed.await?;
+        let targets = self.targets(kube_configs).await?;
         let reference = |target: &Target| Reference {
             operation_id: operation_id.clone(),
             target: target.clone(),
@@ -124,11 +171,11 @@ impl Adapter {
     }
 
     /// `CreateMeshInstance`: verifies the kubeconfig, stores nothing.
-    pub(super) fn create(&self, request: CreateMeshInstanceRequest) -> Result<(), Error> {
+    pub(super) async fn create(&self, request: CreateMeshInstanceRequest) -> Result<(), Error> {
         let invalid = |_| Error::Kubeconfig { number: 1, reason: "it is not UTF-8" };
         let text = String::from_utf8(request.k8s_config).map_err(invalid)?;
         let kubeconfigs = if text.trim().is_empty() { Vec::new() } else { vec![text] };
-        matching::targets(&self.config, &kubeconfigs).map(|_| ())
+        self.targets(kubeconfigs).await.map(|_| ())
     }
 
     /// `SupportedOperations`.

@@ -12,7 +12,7 @@ use super::identity::{self, Reference};
 use super::proto::EventsResponse;
 use super::stream::{Hub, Item, Rank, Receipt};
 use super::text;
-use crate::client::{self, Client, Observation, Observed, QueuedResult};
+use crate::client::{self, Client, Observation, Observed, QueuedMessage};
 use crate::clock::Clock;
 use crate::event::{CommandKey, EventKind, ResultData};
 use crate::retry;
@@ -23,8 +23,8 @@ const BATCH: usize = 64;
 const WAIT: Duration = Duration::from_secs(10);
 /// Older results are not replayed to a stream.
 const REPLAY: time::Duration = time::Duration::minutes(15);
-/// Delay of a result that no stream has sent.
-const REPEAT: Duration = Duration::from_secs(1);
+/// Delay of a result that no stream has sent; it grows, because a client may read slowly for long.
+const REPEAT: retry::Policy = retry::Policy { first: Duration::from_secs(1), cap: Duration::from_secs(15) };
 
 /// State that the readers of the bus share.
 pub(super) struct Feed {
@@ -94,7 +94,7 @@ impl Feed {
 
     async fn publish_result(
         &self,
-        result: QueuedResult,
+        result: QueuedMessage,
         waiting: Arc<Mutex<HashSet<u64>>>,
     ) -> Result<(), client::Error> {
         let done = move |sequence| waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence);
@@ -115,7 +115,11 @@ impl Feed {
         let (receipt, sent) = Receipt::new();
         self.hub.publish(&Item { event: Arc::new(last), rank: Rank::Final, sent: Some(receipt) });
         tokio::spawn(async move {
-            let settled = if sent.await.is_ok() { result.ack().await } else { result.repeat_after(REPEAT).await };
+            let settled = if sent.await.is_ok() {
+                result.ack().await
+            } else {
+                result.repeat_after(REPEAT.delay(result.delivered, Some(REPEAT.first))).await
+            };
             if let Err(error) = settled {
                 tracing::warn!("cannot settle a result: {error}");
             }
@@ -125,7 +129,7 @@ impl Feed {
     }
 
     /// Events of a result, the closing one last; none for the results of other producers and for old ones.
-    async fn events(&self, result: &QueuedResult) -> Result<Vec<EventsResponse>, client::Error> {
+    async fn events(&self, result: &QueuedMessage) -> Result<Vec<EventsResponse>, client::Error> {
         let Some(observation) = &result.observation else { return Ok(Vec::new()) };
         let (Some(reference), Observed::Result(data)) = (reference(&self.name, observation), &observation.observed)
         else {

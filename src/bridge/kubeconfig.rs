@@ -1,5 +1,5 @@
-//! Reads from a kubeconfig which cluster it is for. The users' section is never parsed into memory of its own, so
-//! tokens, keys, exec plugins and auth providers have no effect; nothing of the text is stored, logged or forwarded.
+//! Reads from a kubeconfig which cluster it is for. Exec plugins, auth providers and files have no effect; nothing of the
+//! text is stored, logged or forwarded. Tokens and keys are read by [`user`] only, for `bridge.probe`.
 
 use std::collections::BTreeSet;
 
@@ -95,6 +95,19 @@ pub fn read(text: &str) -> Result<Facts, &'static str> {
     if text.len() > MAX_BYTES {
         return Err("it is longer than 1 MiB");
     }
+    let file: File =
+        parse(text).ok_or("it is not a kubeconfig, or exceeds 32 levels or 20,000 values, or has YAML aliases")?;
+    let context = file.current_context.filter(|name| !name.is_empty()).ok_or("it has no current-context")?;
+    let cluster = file.contexts.iter().find(|named| named.name == context);
+    let cluster = &cluster.ok_or("its current-context is not in contexts")?.context.cluster;
+    let cluster = file.clusters.iter().find(|named| named.name == *cluster);
+    let cluster = &cluster.ok_or("the cluster of its current-context is not in clusters")?.cluster;
+    let server = Server::parse(&cluster.server).ok_or("its server is not an http:// or https:// address")?;
+    let ca_sha256 = authorities(cluster.authorities.as_deref().unwrap_or_default())?;
+    Ok(Facts { context, server, ca_sha256 })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
@@ -105,16 +118,64 @@ pub fn read(text: &str) -> Result<Facts, &'static str> {
         },
         with_snippet: false, // may show a credential
     };
-    let file: File = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|_| "it is not a kubeconfig, or exceeds 32 levels or 20,000 values, or has YAML aliases")?;
-    let context = file.current_context.filter(|name| !name.is_empty()).ok_or("it has no current-context")?;
-    let cluster = file.contexts.iter().find(|named| named.name == context);
-    let cluster = &cluster.ok_or("its current-context is not in contexts")?.context.cluster;
-    let cluster = file.clusters.iter().find(|named| named.name == *cluster);
-    let cluster = &cluster.ok_or("the cluster of its current-context is not in clusters")?.cluster;
-    let server = Server::parse(&cluster.server).ok_or("its server is not an http:// or https:// address")?;
-    let ca_sha256 = authorities(cluster.authorities.as_deref().unwrap_or_default())?;
-    Ok(Facts { context, server, ca_sha256 })
+    serde_saphyr::from_str_with_options(text, options).ok()
+}
+
+#[derive(Deserialize)]
+struct Users {
+    #[serde(rename = "current-context", default)]
+    current_context: String,
+    contexts: Vec<NamedUserContext>,
+    clusters: Vec<NamedCluster>,
+    users: Vec<NamedUser>,
+}
+
+#[derive(Deserialize)]
+struct NamedUserContext {
+    name: String,
+    context: UserContext,
+}
+
+#[derive(Deserialize)]
+struct UserContext {
+    cluster: String,
+    user: String,
+}
+
+#[derive(Deserialize)]
+struct NamedUser {
+    name: String,
+    user: User,
+}
+
+/// Credentials of the current context. No `Debug`. Programs, auth providers and files are not read.
+#[derive(Deserialize, Default)]
+pub(super) struct User {
+    /// Bearer token.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// Client certificate, base64 of PEM.
+    #[serde(rename = "client-certificate-data", default)]
+    pub certificate: Option<String>,
+    /// Its key, base64 of PEM.
+    #[serde(rename = "client-key-data", default)]
+    pub key: Option<String>,
+    /// Certificate authority of the cluster, base64 of PEM.
+    #[serde(skip)]
+    pub authority: Option<String>,
+}
+
+/// The credentials of the current context, if it has a token or a client certificate.
+pub(super) fn user(text: &str) -> Option<User> {
+    if text.len() > MAX_BYTES {
+        return None;
+    }
+    let Users { current_context, contexts, clusters, users } = parse(text)?;
+    let context = contexts.into_iter().find(|named| named.name == current_context)?.context;
+    let cluster = clusters.into_iter().find(|named| named.name == context.cluster)?.cluster;
+    let user = users.into_iter().find(|named| named.name == context.user)?.user;
+    let is_usable = user.token.is_some() || (user.certificate.is_some() && user.key.is_some());
+    is_usable.then(|| User { authority: cluster.authorities, ..user })
 }
 
 /// Digests of the certificates in the field's value, base64 of PEM.

@@ -1,4 +1,4 @@
-//! Finds the configured target of a kubeconfig's cluster. Pure. The kubeconfig proves nothing about its sender: it only
+//! Finds the configured target of a kubeconfig's cluster. Pure: UIDs of clusters that were asked are an input. The kubeconfig proves nothing about its sender: it only
 //! selects one of the targets that the configuration allows.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,18 @@ use crate::event::Target;
 /// # Errors
 /// [`Error::NoKubeconfig`], [`Error::Kubeconfig`], [`Error::NoMatch`], and [`Error::Argument`] for too many.
 pub fn targets(bridge: &Bridge, kubeconfigs: &[String]) -> Result<Vec<Target>, Error> {
+    targets_with(bridge, kubeconfigs, &BTreeMap::new())
+}
+
+/// The same, with the UIDs of the clusters that were asked, by the position of their kubeconfig.
+///
+/// # Errors
+/// As [`targets`].
+pub fn targets_with(
+    bridge: &Bridge,
+    kubeconfigs: &[String],
+    uids: &BTreeMap<usize, String>,
+) -> Result<Vec<Target>, Error> {
     if kubeconfigs.len() > MAX_COUNT {
         let reason = format!("{} kubeconfigs; {MAX_COUNT} is the limit", kubeconfigs.len());
         return Err(Error::Argument { field: "kube_configs", reason });
@@ -21,7 +33,7 @@ pub fn targets(bridge: &Bridge, kubeconfigs: &[String]) -> Result<Vec<Target>, E
     for (index, text) in kubeconfigs.iter().enumerate() {
         let number = index + 1;
         let facts = kubeconfig::read(text).map_err(|reason| Error::Kubeconfig { number, reason })?;
-        let ids = candidates(&bridge.targets, &facts);
+        let ids = candidates(&bridge.targets, &facts, uids.get(&index));
         let target = match ids[..] {
             [id] => id.parse::<Target>().ok(),
             _ => None,
@@ -48,9 +60,13 @@ fn no_match(number: usize, facts: &Facts, ids: &[&str]) -> Error {
 }
 
 /// Targets by the strongest rule that finds any; several are ambiguous.
-fn candidates<'a>(targets: &'a BTreeMap<String, BridgeTarget>, facts: &Facts) -> Vec<&'a str> {
+fn candidates<'a>(targets: &'a BTreeMap<String, BridgeTarget>, facts: &Facts, uid: Option<&String>) -> Vec<&'a str> {
+    // A target with another UID is another cluster, whatever else agrees.
+    let is_other =
+        |target: &BridgeTarget| uid.is_some() && target.cluster_uid.is_some() && target.cluster_uid.as_ref() != uid;
     let pick = |rule: &dyn Fn(&BridgeTarget) -> bool| -> Vec<&'a str> {
-        targets.iter().filter(|(_, target)| rule(target)).map(|(id, _)| id.as_str()).collect()
+        let fits = targets.iter().filter(|(_, target)| rule(target) && !is_other(target));
+        fits.map(|(id, _)| id.as_str()).collect()
     };
     let same_server =
         |target: &BridgeTarget| target.server.iter().any(|text| Server::parse(text).as_ref() == Some(&facts.server));
@@ -59,6 +75,10 @@ fn candidates<'a>(targets: &'a BTreeMap<String, BridgeTarget>, facts: &Facts) ->
     let contradicts =
         |target: &BridgeTarget| !facts.ca_sha256.is_empty() && !target.ca_sha256.is_empty() && !same_ca(target);
 
+    let same_uid = pick(&|target| uid.is_some() && target.cluster_uid.as_ref() == uid && same_server(target));
+    if !same_uid.is_empty() {
+        return same_uid;
+    }
     let exact = pick(&|target| same_server(target) && same_ca(target));
     if !exact.is_empty() {
         return exact;
@@ -119,7 +139,27 @@ mod tests {
             (facts("https://proxy/three", &["ca-shared"], "one"), vec!["one"]),
             (facts("https://nowhere", &["ca-nowhere"], "x"), vec![]),
         ] {
-            assert_eq!(candidates(&targets, &facts), wanted, "{facts:?}");
+            assert_eq!(candidates(&targets, &facts, None), wanted, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn uid_of_the_cluster_is_the_strongest_fact() {
+        let with_uid = |target: BridgeTarget, uid: &str| BridgeTarget { cluster_uid: Some(uid.to_owned()), ..target };
+        let targets = BTreeMap::from([
+            ("old".to_owned(), with_uid(target("https://lb", "ca", "a", true), "uid-old")),
+            ("new".to_owned(), with_uid(target("https://lb", "ca", "a", true), "uid-new")),
+            ("plain".to_owned(), target("https://plain", "ca-plain", "", false)),
+        ]);
+        for (facts, uid, wanted) in [
+            (facts("https://lb", &["ca"], "a"), Some("uid-new"), vec!["new"]),
+            (facts("https://lb", &[], "a"), Some("uid-old"), vec!["old"]),
+            (facts("https://lb", &["ca"], "a"), Some("uid-other"), vec![]),
+            (facts("https://lb", &["ca"], "a"), None, vec!["new", "old"]),
+            (facts("https://plain", &["ca-plain"], "x"), Some("uid-any"), vec!["plain"]),
+        ] {
+            let uid = uid.map(str::to_owned);
+            assert_eq!(candidates(&targets, &facts, uid.as_ref()), wanted, "{facts:?} {uid:?}");
         }
     }
 

@@ -8,8 +8,10 @@ mod feed;
 pub mod identity;
 pub mod kubeconfig;
 pub mod matching;
+mod metrics;
 pub mod operation;
 mod outbox;
+mod probe;
 pub mod proto;
 mod provision;
 mod register;
@@ -37,11 +39,13 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::client::{self, Client};
-use crate::config::{BridgeTls, Config};
+use crate::config::{Config, MutualTls};
+use crate::health;
 use crate::web::listener::{self, Bounded, Connection};
-use adapter::Adapter;
+use adapter::{Adapter, PARSED};
 use error::Error;
 use feed::Feed;
+use metrics::Metrics;
 use outbox::Outbox;
 use proto::adapter_service_server::AdapterServiceServer;
 use proto::mesh_service_server::MeshServiceServer;
@@ -72,6 +76,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Address of the listener with mutual TLS.
     pub tls_address: Option<SocketAddr>,
+    /// Address of `bridge.metrics_listen`.
+    pub metrics_address: Option<SocketAddr>,
     /// Ends after `stop`.
     pub done: JoinHandle<Result<(), tonic::transport::Error>>,
 }
@@ -86,12 +92,13 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
         return Err(Error::NoTargets);
     }
     let tls = bridge.tls.as_ref().map(tls).transpose()?;
+    let metrics = Metrics::new();
     let outbox = match &bridge.meshery {
-        Some(meshery) => Some(Arc::new(Outbox::new(bridge, meshery).await?)),
+        Some(meshery) => Some(Arc::new(Outbox::new(bridge, meshery, metrics.clone()).await?)),
         None => None,
     };
     let client = Client::connect(config).await.map_err(client::Error::from)?;
-    let hub = Hub::new(bridge.max_streams);
+    let hub = Hub::new(bridge.max_streams, metrics.clone());
     let feed = Arc::new(Feed {
         client: client.clone(),
         hub: hub.clone(),
@@ -118,13 +125,22 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
     }
     let (reporter, health) = tonic_health::server::health_reporter();
     background.spawn(report_health(reporter, client.clone()));
-    let adapter = Arc::new(Adapter { config: bridge.clone(), client: client.clone(), hub: hub.clone(), outbox });
+    let adapter = Arc::new(Adapter {
+        config: Arc::new(bridge.clone()),
+        client: client.clone(),
+        hub: hub.clone(),
+        outbox,
+        metrics: metrics.clone(),
+        parsing: Semaphore::new(PARSED),
+    });
+    let metrics_address = serve_metrics(bridge.metrics_listen, metrics, &hub, &client, &stop).await?;
     let routes = routes(&Service(adapter), bridge.max_calls).add_service(health);
-    let connections = Arc::new(Semaphore::new(bridge.max_streams + MORE_CONNECTIONS));
-    let mut servers = vec![serve(server(), routes.clone(), listener, connections.clone(), stop.clone())];
+    // Each has its own limit: clients without a certificate do not take the connections of the other listener.
+    let connections = || Arc::new(Semaphore::new(bridge.max_streams + MORE_CONNECTIONS));
+    let mut servers = vec![serve(server(), routes.clone(), listener, connections(), stop.clone())];
     if let Some(((listener, _), tls)) = second {
         let server = server().tls_config(tls).map_err(|error| Error::Settings(crate::http::chain(&error)))?;
-        servers.push(serve(server, routes, listener, connections, stop.clone()));
+        servers.push(serve(server, routes, listener, connections(), stop.clone()));
     }
     let done = tokio::spawn(async move {
         stop.cancelled().await;
@@ -137,7 +153,26 @@ pub async fn start(config: &Config, stop: CancellationToken) -> Result<Running, 
             _ => Ok(()), // calls that take longer are cut
         }
     });
-    Ok(Running { address, tls_address, done })
+    Ok(Running { address, tls_address, metrics_address, done })
+}
+
+/// Serves `bridge.metrics_listen`.
+async fn serve_metrics(
+    listen: Option<SocketAddr>,
+    metrics: Arc<Metrics>,
+    hub: &Arc<Hub>,
+    client: &Client,
+    stop: &CancellationToken,
+) -> Result<Option<SocketAddr>, Error> {
+    let Some(address) = listen else { return Ok(None) };
+    let open = hub.open();
+    let render = Arc::new(move || {
+        metrics.streams.set(i64::try_from(*open.borrow()).unwrap_or(i64::MAX));
+        metrics.render()
+    });
+    let causes = health::connection(client.bus().health());
+    let bound = health::serve(address, render, causes, stop.clone()).await;
+    bound.map(Some).map_err(|source| Error::Listen { address, source })
 }
 
 fn server() -> Server {
@@ -208,7 +243,7 @@ fn routes(service: &Service, max_calls: usize) -> Routes {
     routes.routes()
 }
 
-fn tls(settings: &BridgeTls) -> Result<ServerTlsConfig, Error> {
+fn tls(settings: &MutualTls) -> Result<ServerTlsConfig, Error> {
     let read = |path: &Path| {
         std::fs::read(path).map_err(|error| Error::Settings(format!("cannot read {}: {error}", path.display())))
     };

@@ -14,9 +14,11 @@ use tokio::sync::{Mutex, mpsc};
 use super::error::Error;
 use super::feed;
 use super::identity::Reference;
+use super::metrics::Metrics;
 use super::proto::{EventType, EventsResponse};
 use super::text;
-use crate::client::{self, Client, Observed, QueuedResult};
+use crate::client::{self, Client, Observed, QueuedMessage};
+use crate::clock::Clock;
 use crate::config::{Bridge, Meshery};
 use crate::http::{self, Cookie, Response};
 use crate::retry;
@@ -33,6 +35,8 @@ const MAX_ANSWER: usize = 1 << 20;
 const MAX_WARNINGS: usize = 64;
 /// Delay after Meshery has refused the credentials.
 const REFUSED: Duration = Duration::from_mins(1);
+/// How often the length of the queue is measured.
+const MEASURE: Duration = Duration::from_secs(15);
 const EVENTS: &str = "/api/system/events";
 
 /// Client of one Meshery server.
@@ -43,6 +47,7 @@ pub(super) struct Outbox {
     name: String,
     /// `cluster_uid` of the targets.
     uids: BTreeMap<String, String>,
+    metrics: Arc<Metrics>,
     warnings: mpsc::Sender<Value>,
     waiting: Mutex<mpsc::Receiver<Value>>,
 }
@@ -57,7 +62,7 @@ enum Verdict {
 }
 
 impl Outbox {
-    pub(super) async fn new(bridge: &Bridge, meshery: &Meshery) -> Result<Self, Error> {
+    pub(super) async fn new(bridge: &Bridge, meshery: &Meshery, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let http = http::Client::new(&meshery.credentials, TIMEOUT).await;
         let http = http.map_err(|error| Error::Settings(format!("bridge.meshery: {error}")))?;
         let secret = meshery.token_file.clone().map(|path| ("token", path));
@@ -70,6 +75,7 @@ impl Outbox {
             url: meshery.url.trim_end_matches('/').to_owned(),
             name: bridge.name.clone(),
             uids: bridge.targets.iter().filter_map(uid).collect(),
+            metrics,
             warnings,
             waiting: Mutex::new(waiting),
         })
@@ -98,7 +104,19 @@ impl Outbox {
                 self.send(&body, 1).await;
             }
         };
-        tokio::join!(results, warnings);
+        tokio::join!(results, warnings, self.measure(&client));
+    }
+
+    /// Measures the queue, without end.
+    async fn measure(&self, client: &Client) {
+        loop {
+            Clock::system().sleep(MEASURE).await;
+            if let Ok(queue) = client.result_queue(&self.consumer()).await
+                && let Ok(waiting) = queue.waiting().await
+            {
+                self.metrics.push_queued.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     async fn push_results(self: Arc<Self>, client: Client) -> Result<(), client::Error> {
@@ -111,7 +129,7 @@ impl Outbox {
         }
     }
 
-    async fn push_result(&self, result: &QueuedResult) -> Result<(), client::Error> {
+    async fn push_result(&self, result: &QueuedMessage) -> Result<(), client::Error> {
         for body in self.bodies(result) {
             if let Verdict::Again(delay) = self.send(&body, result.delivered).await {
                 return result.repeat_after(delay).await;
@@ -121,7 +139,7 @@ impl Outbox {
     }
 
     /// The events of a result; none for the results of other producers.
-    fn bodies(&self, result: &QueuedResult) -> Vec<Value> {
+    fn bodies(&self, result: &QueuedMessage) -> Vec<Value> {
         let Some(observation) = &result.observation else { return Vec::new() };
         let (Some(reference), Observed::Result(data)) =
             (feed::reference(&self.name, observation), &observation.observed)
@@ -166,18 +184,24 @@ impl Outbox {
 
     async fn send(&self, body: &Value, delivered: u32) -> Verdict {
         match self.post(EVENTS, body).await {
-            Ok(Response { status: 200..=299, .. }) => Verdict::Done,
+            Ok(Response { status: 200..=299, .. }) => {
+                self.metrics.push("accepted");
+                Verdict::Done
+            }
             Ok(Response { status: status @ (301..=303 | 307 | 308 | 401 | 403), .. }) => {
                 tracing::error!(status, "Meshery does not accept the credentials of bridge.meshery");
+                self.metrics.push("repeated");
                 Verdict::Again(REFUSED)
             }
             Ok(Response { status: status @ (400..=407 | 409..=428), .. }) => {
                 tracing::error!(status, event = %body["description"], "Meshery refuses an event");
+                self.metrics.push("refused");
                 Verdict::Done
             }
             other => {
                 let cause = other.map_or_else(|error| error.to_string(), |answer| format!("status {}", answer.status));
                 tracing::warn!("cannot push an event to Meshery: {cause}");
+                self.metrics.push("repeated");
                 Verdict::Again(retry::ATTEMPTS.delay(delivered, Some(retry::ATTEMPTS.first)))
             }
         }

@@ -12,7 +12,6 @@ use super::adapter::{Adapter, Sent};
 use super::design::{self, Context, Part};
 use super::error::Error;
 use super::identity::Reference;
-use super::matching;
 use super::proto::{ProcessOamRequest, ProvisionRequest};
 use crate::client::Observed;
 use crate::event::{Outcome, ResultData, Target};
@@ -20,32 +19,36 @@ use crate::event::{Outcome, ResultData, Target};
 impl Adapter {
     /// `Provision`.
     pub(super) async fn provision(&self, request: ProvisionRequest) -> Result<String, Error> {
+        let ProvisionRequest { username, delete_op: delete, declarations, kube_configs, .. } = request;
         let wait = self.wait();
-        let context = Context { bridge: &self.config, delete: request.delete_op, wait: &wait };
-        let parts = design::declarations(context, &request.declarations)?;
-        let targets = matching::targets(&self.config, &request.kube_configs)?;
-        let ProvisionRequest { username, delete_op, .. } = request;
-        self.deploy(parts, &targets, &username, delete_op).await
+        let parsed =
+            self.parse(move |bridge| design::declarations(Context { bridge, delete, wait: &wait }, &declarations));
+        let deployed = self.deploy(parsed.await, kube_configs, &username, delete).await;
+        self.metrics.design(&deployed);
+        deployed
     }
 
     /// `ProcessOAM`.
     pub(super) async fn process_oam(&self, request: ProcessOamRequest) -> Result<String, Error> {
+        let ProcessOamRequest { username, delete_op: delete, oam_comps, oam_config, kube_configs, .. } = request;
         let wait = self.wait();
-        let context = Context { bridge: &self.config, delete: request.delete_op, wait: &wait };
-        let parts = design::oam(context, &request.oam_comps, &request.oam_config)?;
-        let targets = matching::targets(&self.config, &request.kube_configs)?;
-        let ProcessOamRequest { username, delete_op, .. } = request;
-        self.deploy(parts, &targets, &username, delete_op).await
+        let parsed =
+            self.parse(move |bridge| design::oam(Context { bridge, delete, wait: &wait }, &oam_comps, &oam_config));
+        let deployed = self.deploy(parsed.await, kube_configs, &username, delete).await;
+        self.metrics.design(&deployed);
+        deployed
     }
 
     /// Stops at the first part that fails. A cancelled call cancels no command.
     async fn deploy(
         &self,
-        parts: Vec<Part>,
-        targets: &[Target],
+        parsed: Result<Vec<Part>, Error>,
+        kubeconfigs: Vec<String>,
         username: &str,
         delete: bool,
     ) -> Result<String, Error> {
+        let parts = parsed?;
+        let targets = self.targets(kubeconfigs).await?;
         let design = Uuid::new_v4();
         let deadline = Instant::now() + self.config.design_wait;
         let mut message = String::new();

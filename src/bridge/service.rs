@@ -55,7 +55,7 @@ impl MeshService for Service {
         &self,
         request: Request<CreateMeshInstanceRequest>,
     ) -> Answer<CreateMeshInstanceResponse> {
-        self.0.create(request.into_inner())?;
+        self.0.create(request.into_inner()).await?;
         Ok(Response::new(CreateMeshInstanceResponse {}))
     }
 

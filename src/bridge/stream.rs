@@ -11,12 +11,15 @@ use tokio::sync::{oneshot, watch};
 use tonic::Status;
 
 use super::error::Error;
+use super::metrics::Metrics;
 use super::proto::EventsResponse;
+use super::text;
 
 /// Events that wait in one stream.
 const MAX_WAITING: usize = 256;
-/// Final events that wait in one stream; they are never dropped, so the stream ends instead.
-const MAX_FINALS: usize = 64;
+/// Final events that wait in one stream. The oldest is dropped for a further one, and the stream gets a warning; what no
+/// stream has sent is delivered again.
+const MAX_FINALS: usize = 192;
 
 /// What may be dropped first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,12 +62,13 @@ pub(super) struct Hub {
     queues: Mutex<Vec<Weak<Mutex<Queue>>>>,
     open: watch::Sender<usize>,
     limit: usize,
+    metrics: Arc<Metrics>,
 }
 
 impl Hub {
     /// `limit` is the number of streams.
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { queues: Mutex::default(), open: watch::Sender::new(0), limit })
+    pub(super) fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { queues: Mutex::default(), open: watch::Sender::new(0), limit, metrics })
     }
 
     /// Follows the number of open streams.
@@ -92,7 +96,9 @@ impl Hub {
     /// Gives an event to every open stream.
     pub(super) fn publish(&self, item: &Item) {
         for queue in lock(&self.queues).iter().filter_map(Weak::upgrade) {
-            lock(&queue).push(item.clone());
+            if lock(&queue).push(item.clone()) {
+                self.metrics.event("dropped");
+            }
         }
     }
 
@@ -107,33 +113,35 @@ impl Hub {
 #[derive(Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// A final event was dropped, and the client does not know yet.
+    has_gap: bool,
     end: Option<Status>,
     ended: bool,
     waker: Option<Waker>,
 }
 
 impl Queue {
-    fn push(&mut self, item: Item) {
+    /// Adds an event. Returns whether another one was dropped for it.
+    fn push(&mut self, item: Item) -> bool {
         if self.end.is_some() || self.ended {
-            return;
-        }
-        if self.items.len() >= MAX_WAITING {
-            let lowest = self.items.iter().enumerate().min_by_key(|(index, item)| (item.rank, *index));
-            if let Some((index, _)) = lowest.filter(|(_, lowest)| lowest.rank < Rank::Final) {
-                self.items.remove(index);
-            }
+            return false;
         }
         let finals = || self.items.iter().filter(|item| item.rank == Rank::Final).count();
-        if item.rank == Rank::Final && finals() >= MAX_FINALS {
-            // What waits is delivered to the stream that the client opens next.
-            self.items.clear();
-            self.end(Status::resource_exhausted(format!(
-                "{MAX_FINALS} results wait to be read; open the stream again"
-            )));
-            return;
+        let dropped = if item.rank == Rank::Final && finals() >= MAX_FINALS {
+            self.has_gap = true;
+            self.items.iter().position(|item| item.rank == Rank::Final)
+        } else if self.items.len() >= MAX_WAITING {
+            let lowest = self.items.iter().enumerate().min_by_key(|(index, item)| (item.rank, *index));
+            lowest.filter(|(_, lowest)| lowest.rank < Rank::Final).map(|(index, _)| index)
+        } else {
+            None
+        };
+        if let Some(index) = dropped {
+            self.items.remove(index);
         }
         self.items.push_back(item);
         self.wake();
+        dropped.is_some()
     }
 
     fn end(&mut self, status: Status) {
@@ -159,10 +167,14 @@ impl Stream for EventStream {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut queue = lock(&self.queue);
+        if std::mem::take(&mut queue.has_gap) {
+            return Poll::Ready(Some(Ok(text::gap())));
+        }
         if let Some(item) = queue.items.pop_front() {
             if let Some(receipt) = &item.sent {
                 receipt.fire();
             }
+            self.hub.metrics.event("sent");
             return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(item.event))));
         }
         if queue.ended {
@@ -201,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn full_queue_drops_retries_and_warnings_but_no_final() {
-        let hub = Hub::new(1);
+        let hub = Hub::new(1, Metrics::new());
         let mut stream = hub.subscribe().unwrap();
         for number in 0..MAX_WAITING {
             hub.publish(&item(Rank::Retry, &format!("retry {number}")).0);
@@ -216,27 +228,33 @@ mod tests {
         assert_eq!(summaries[MAX_WAITING - 2..], ["warning", "final"]);
     }
 
+    /// Before: the stream ended with `ResourceExhausted`.
     #[tokio::test]
-    async fn stream_that_is_not_read_ends_and_its_finals_are_not_reported_as_sent() {
-        let hub = Hub::new(1);
+    async fn stream_that_is_read_slowly_gets_a_gap_and_dropped_finals_are_not_reported_as_sent() {
+        let hub = Hub::new(1, Metrics::new());
         let mut stream = hub.subscribe().unwrap();
-        let receipts: Vec<_> = (0..=MAX_FINALS)
+        let receipts: Vec<_> = (0..MAX_FINALS + 2)
             .map(|number| {
                 let (item, sent) = item(Rank::Final, &number.to_string());
                 hub.publish(&item);
                 sent
             })
             .collect();
-        assert_eq!(stream.next().await.unwrap().unwrap_err().code(), tonic::Code::ResourceExhausted);
-        assert!(stream.next().await.is_none());
-        for sent in receipts {
-            assert!(sent.await.is_err());
+        let mut summaries = Vec::new();
+        for _ in 0..=MAX_FINALS {
+            summaries.push(stream.next().await.unwrap().unwrap().summary);
+        }
+        assert_eq!(summaries[0], text::gap().summary);
+        let last = (MAX_FINALS + 1).to_string();
+        assert_eq!((summaries[1].as_str(), summaries[MAX_FINALS].as_str()), ("2", last.as_str()));
+        for (number, sent) in receipts.into_iter().enumerate() {
+            assert_eq!(sent.await.is_ok(), number >= 2, "{number}");
         }
     }
 
     #[tokio::test]
     async fn closed_stream_frees_its_place_and_a_read_event_is_reported_as_sent() {
-        let hub = Hub::new(1);
+        let hub = Hub::new(1, Metrics::new());
         let mut stream = hub.subscribe().unwrap();
         assert!(matches!(hub.subscribe(), Err(Error::TooMany { .. })));
         let (final_event, sent) = item(Rank::Final, "final");

@@ -36,6 +36,19 @@ pub fn warning(reference: &Reference, text: &str) -> EventsResponse {
     event(EventType::Warn, reference, text, "")
 }
 
+/// Warning that a stream has missed events. Results that no stream has sent follow.
+#[must_use]
+pub fn gap() -> EventsResponse {
+    EventsResponse {
+        event_type: EventType::Warn.into(),
+        summary: "Events are missing in this stream, because it is read too slowly".to_owned(),
+        details: "Results that no other stream has sent follow. `sailhand list` shows all commands.".to_owned(),
+        component: "adapter".to_owned(),
+        component_name: "ISTIO".to_owned(),
+        ..EventsResponse::default()
+    }
+}
+
 /// A failed attempt that is followed by another.
 #[must_use]
 pub fn retrying(reference: &Reference, retrying: &Retrying) -> EventsResponse {

@@ -48,6 +48,16 @@ pub enum Error {
         /// Its text.
         description: String,
     },
+    /// A stream whose limit the workers keep is full.
+    #[error("stream {stream} is full: it has {bytes} bytes and its limit is {limit}")]
+    Full {
+        /// Its name.
+        stream: String,
+        /// Its size.
+        bytes: u64,
+        /// Its limit, bytes.
+        limit: u64,
+    },
     /// A message exceeds `max_payload` of the server or the maximum message size of the stream. A repeat fails the same
     /// way.
     #[error("the message on {subject} exceeds the size limit of NATS: {reason}")]
@@ -95,6 +105,7 @@ impl Classify for Error {
             Self::Connect { .. }
             | Self::Request { .. }
             | Self::Refused { .. }
+            | Self::Full { .. }
             | Self::Denied { .. }
             | Self::Drift { .. } => Class::RETRY,
             Self::Credentials { .. } | Self::TooLarge { .. } | Self::NotFound { .. } | Self::Malformed { .. } => {
@@ -106,7 +117,7 @@ impl Classify for Error {
     fn code(&self) -> Code {
         match self {
             Self::Connect { .. } => Code::SH2001,
-            Self::Request { .. } | Self::Refused { .. } => Code::SH2002,
+            Self::Request { .. } | Self::Refused { .. } | Self::Full { .. } => Code::SH2002,
             Self::Drift { .. } => Code::SH2003,
             Self::Denied { .. } => Code::SH2004,
             Self::Credentials { .. } => Code::SH2007,

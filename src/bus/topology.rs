@@ -63,8 +63,8 @@ impl Topology {
             Config {
                 description: Some("sailhand commands that wait: for their next attempt, target or lease".to_owned()),
                 retention: RetentionPolicy::WorkQueue,
-                // Without a limit of its own: the server accepts schedules only with `discard: old` (error 10052), and
-                // a full stream would then delete commands. The limit of the account refuses instead.
+                // The server accepts schedules only with `discard: old` (error 10052), and a full stream would then
+                // delete commands. So the workers enforce the limit (`nats/waiting_limit.rs`); no other client writes here.
                 discard: DiscardPolicy::Old,
                 max_message_size: i32::try_from(MAX_BYTES + 2 * HEADERS).unwrap_or(i32::MAX), // those of the schedule too
                 duplicate_window: Duration::from_mins(10),
@@ -83,6 +83,9 @@ impl Topology {
             Config {
                 description: Some("sailhand results, one for each command: also the idempotency record".to_owned()),
                 max_messages_per_subject: 1,
+                // A full stream refuses a result and keeps those that are there: it is the idempotency record.
+                discard: DiscardPolicy::New,
+                max_bytes: bus.max_result_bytes,
                 allow_direct: true,
                 deny_delete: true,
                 allow_message_ttl: true, // results of commands that write nothing

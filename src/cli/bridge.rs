@@ -57,6 +57,9 @@ pub(super) async fn run(global: &Global, options: Options) -> Result<Exit, Error
         if let Some(address) = running.tls_address {
             output::note(format_args!("Bridge with mutual TLS at {address}"));
         }
+        if let Some(address) = running.metrics_address {
+            output::note(format_args!("Metrics at http://{address}/metrics"));
+        }
         let ended = running.done.await.map_err(std::io::Error::other);
         let ended = ended.and_then(|served| served.map_err(std::io::Error::other));
         ended.map_err(|source| Error::local("serve the bridge", source))

@@ -61,12 +61,18 @@ fn reaches_removal(params: &Value) -> bool {
     params["until"].is_null() || params["until"] == "remove"
 }
 
-/// Refuses a command that needs confirmation when no terminal is attached.
+/// Whether the parameters of the command confirm it: they repeat the target's name.
+fn is_confirmed(target: &Target, draft: &CommandDraft) -> bool {
+    draft.params["confirm"] == target.as_str()
+}
+
+/// Refuses a command that needs confirmation when no terminal is attached, unless its parameters confirm it.
 ///
 /// # Errors
 /// [`Error::Unconfirmed`].
 pub(super) fn refuse_unconfirmed(target: &Target, draft: &CommandDraft, yes: bool) -> Result<(), Error> {
-    match of(&draft.verb, &draft.params).filter(|it| it.needs_consent && !yes && !confirm::can_ask()) {
+    let confirmed = yes || confirm::can_ask() || is_confirmed(target, draft);
+    match of(&draft.verb, &draft.params).filter(|it| it.needs_consent && !confirmed) {
         Some(deletion) => {
             Err(Error::Unconfirmed { what: format!("{} on {target} deletes {}", draft.verb, deletion.what) })
         }

@@ -194,6 +194,9 @@ fn note_omitted(found: &DeadLetters) {
         let rejected = plural(found.rejected, "rejected command");
         output::note(format_args!("not listed: {rejected}, whose senders have got the reason (--all)"));
     }
+    if !found.is_complete {
+        output::note("the stream has older messages, which were not read; --reason or --target select fewer");
+    }
 }
 
 fn table(letters: &[DeadLetter]) -> Table {

@@ -35,6 +35,12 @@ pub(super) async fn run(global: &Global, options: &Options) -> Result<Exit, Erro
     let serve = async |stop| {
         let running = gateway::start(&loaded.config, &schema::verbs(), stop).await?;
         output::note(format_args!("Gateway at http://{}", running.address));
+        if let Some(address) = running.tls_address {
+            output::note(format_args!("Gateway with mutual TLS at https://{address}"));
+        }
+        if let Some(address) = running.metrics_address {
+            output::note(format_args!("Metrics at http://{address}/metrics"));
+        }
         running.done.await.map_err(|error| Error::local("serve the gateway", std::io::Error::other(error)))
     };
     server::serve(&loaded.config.telemetry, LOGGED, serve).await?;

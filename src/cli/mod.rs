@@ -22,6 +22,7 @@ mod get;
 mod installations;
 mod list;
 mod local;
+mod lsp;
 mod manifest;
 mod output;
 mod params;
@@ -152,6 +153,8 @@ enum Command {
     Topology(topology::Command),
     /// Analyze Istio configuration in files or a live cluster
     Analyze(analyze::Options),
+    /// Serve an editor: findings while typing, pages of rules, quick fixes
+    Lsp(lsp::Options),
     /// Run conformance suites against a mesh and compare their reports
     #[command(subcommand)]
     Conformance(conformance::Command),
@@ -293,6 +296,7 @@ impl Cli {
             Command::Bridge(options) => bridge::run(&global, options).await,
             Command::Topology(command) => topology::run(&global, &command).await,
             Command::Analyze(options) => analyze::run(&options).await,
+            Command::Lsp(options) => lsp::run(options).await,
             Command::Conformance(command) => conformance::run(&global, command).await,
             Command::SmiController(options) => smi_controller::run(&global, options).await,
             Command::Verbs(options) => verbs::run(&options),

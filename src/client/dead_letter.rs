@@ -10,15 +10,16 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Client, Error, Submitted};
 use crate::bus;
-use crate::bus::nats::{CUT, header_pairs};
+use crate::bus::nats::{CUT, UNDELIVERED, header_pairs};
 use crate::event::{self, CommandDraft, CommandKey, binding};
 
-/// A dead letter: a message that was not executed, or not to its end.
+/// A command that was not executed, or a result or event that a sink did not accept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
     /// Its sequence number in the stream, by which clients name it.
     pub sequence: u64,
-    /// Reason: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`.
+    /// Why: `rejected`, `exhausted`, `quarantined`, `max-deliveries` or `terminated`; `undelivered`
+    /// for a sink.
     pub reason: String,
     /// Code of the error.
     pub code: String,
@@ -72,6 +73,79 @@ pub struct DeadLetters {
     pub older: usize,
     /// How many rejected commands were left out; see [`Filter::without_rejected_commands`].
     pub rejected: usize,
+    /// The whole stream was read, as far as it can match. Otherwise the numbers above are those of its newer part.
+    pub is_complete: bool,
+}
+
+/// Messages of the stream that one request for dead letters reads at most: about 10 s on a fast connection.
+const MAX_SCAN: usize = 20_000;
+/// Messages of one window at most. A window with more is read again as two.
+const MAX_WINDOW: usize = 1024;
+
+/// Reads a stream from its end in windows, because the server finds messages of a subject forward only.
+struct Scan<'a> {
+    filter: &'a Filter,
+    first: u64,
+    /// Everything from this sequence number on has been read.
+    end: u64,
+    span: u64,
+    read: usize,
+    letters: VecDeque<DeadLetter>,
+    older: usize,
+    rejected: usize,
+    is_complete: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(filter: &'a Filter, first: u64, last: u64) -> Self {
+        let (end, span) = (last + 1, MAX_WINDOW as u64 - 1);
+        let is_complete = first > last;
+        Self { filter, first, end, span, read: 0, letters: VecDeque::new(), older: 0, rejected: 0, is_complete }
+    }
+
+    /// The next window, its end excluded; `None` at the end of the scan.
+    fn window(&self) -> Option<(u64, u64)> {
+        let is_over = self.is_complete || self.read >= MAX_SCAN;
+        (!is_over).then(|| (self.first.max(self.end.saturating_sub(self.span)), self.end))
+    }
+
+    /// Takes the messages of the window that begins at `start`.
+    fn add(&mut self, start: u64, found: &[StreamMessage]) {
+        self.read += found.len().max(1);
+        if found.len() >= MAX_WINDOW {
+            self.span /= 2;
+            return;
+        }
+        for message in found.iter().rev() {
+            if self.filter.since.is_some_and(|since| message.time < since) {
+                // The messages of a stream are in the order of their times.
+                self.is_complete = true;
+                break;
+            }
+            self.take(read(message));
+        }
+        self.is_complete |= start <= self.first;
+        self.end = start;
+        self.span = if found.is_empty() { self.span.saturating_mul(2) } else { self.span };
+    }
+
+    fn take(&mut self, letter: DeadLetter) {
+        if self.filter.code.as_ref().is_some_and(|code| letter.code != *code) {
+            return;
+        }
+        if self.filter.without_rejected_commands && letter.is_rejected_command() {
+            self.rejected += 1;
+        } else if self.letters.len() < self.filter.limit {
+            self.letters.push_front(letter);
+        } else {
+            self.older += 1;
+        }
+    }
+
+    fn done(self) -> DeadLetters {
+        let Self { letters, older, rejected, is_complete, .. } = self;
+        DeadLetters { letters: letters.into(), older, rejected, is_complete }
+    }
 }
 
 impl DeadLetter {
@@ -82,7 +156,7 @@ impl DeadLetter {
 }
 
 impl Client {
-    /// The newest dead letters, and how many were left out.
+    /// The newest dead letters, and how many were left out. Reads at most 20,000 messages, from the end of the stream.
     ///
     /// # Errors
     /// When the stream cannot be read.
@@ -90,27 +164,21 @@ impl Client {
         let any = "*".to_owned();
         let reason = filter.reason.as_ref().unwrap_or(&any);
         let subject = self.bus().subjects().dead_letter(reason, filter.target.as_ref().unwrap_or(&any), "*");
-        let mut letters = VecDeque::new();
-        let (mut older, mut rejected) = (0, 0);
-        let mut next = 1;
-        while let Some(message) = self.next_dead(&subject, next).await? {
-            next = message.sequence + 1;
-            let letter = read(&message);
-            let of_code = filter.code.as_ref().is_none_or(|code| letter.code == *code);
-            if !of_code || filter.since.is_some_and(|since| message.time < since) {
-                continue;
+        let (first, last) = self.bus().sequences(&self.bus().subjects().dead_letter_stream()).await?;
+        let mut scan = Scan::new(filter, first, last);
+        while let Some((start, end)) = scan.window() {
+            let mut found = Vec::new();
+            let mut next = start;
+            while found.len() < MAX_WINDOW
+                && let Some(message) = self.next_dead(&subject, next).await?
+                && message.sequence < end
+            {
+                next = message.sequence + 1;
+                found.push(message);
             }
-            if filter.without_rejected_commands && letter.is_rejected_command() {
-                rejected += 1;
-                continue;
-            }
-            letters.push_back(letter);
-            if letters.len() > filter.limit {
-                letters.pop_front();
-                older += 1;
-            }
+            scan.add(start, &found);
         }
-        Ok(DeadLetters { letters: letters.into(), older, rejected })
+        Ok(scan.done())
     }
 
     /// The newest dead letters, ordered by sequence number.
@@ -144,6 +212,10 @@ impl Client {
             };
             return Err(event::Error::NotAnEvent { reason }.into());
         };
+        if letter.reason == UNDELIVERED {
+            let reason = format!("dead letter {} is a message that {} did not accept", letter.sequence, letter.worker);
+            return Err(event::Error::NotAnEvent { reason }.into());
+        }
         let Some((target, verb)) = self.bus().subjects().parse_command(&letter.subject) else {
             let found = letter.subject.clone();
             return Err(event::Error::UnknownType { found }.into());
@@ -216,6 +288,55 @@ fn read(message: &StreamMessage) -> DeadLetter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn message(sequence: u64) -> StreamMessage {
+        let time = OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_secs(sequence);
+        StreamMessage {
+            subject: format!("istio.dlq.rejected.dev.s{sequence}").into(),
+            sequence,
+            headers: async_nats::HeaderMap::new(),
+            payload: "x".into(),
+            time,
+        }
+    }
+
+    /// Scans a stream with the numbers `kept`. Also the number of messages that were read.
+    fn scan(filter: &Filter, kept: std::ops::RangeInclusive<u64>, last: u64) -> (DeadLetters, usize) {
+        let mut scan = Scan::new(filter, 1, last);
+        let mut read = 0;
+        while let Some((start, end)) = scan.window() {
+            let found: Vec<_> = (start..end).filter(|n| kept.contains(n)).take(MAX_WINDOW).map(message).collect();
+            read += found.len();
+            scan.add(start, &found);
+        }
+        (scan.done(), read)
+    }
+
+    #[test]
+    fn newest_dead_letters_are_found_without_reading_the_whole_stream() {
+        let filter = Filter { limit: 100, ..Filter::default() };
+        let (found, read) = scan(&filter, 1..=1_000_000, 1_000_000);
+        assert_eq!(
+            found.letters.iter().map(|letter| letter.sequence).collect::<Vec<_>>(),
+            (999_901..=1_000_000).collect::<Vec<_>>()
+        );
+        assert!(found.older > 0 && !found.is_complete && read <= MAX_SCAN + MAX_WINDOW, "{read}");
+        // The only ones are at the beginning.
+        let (found, read) = scan(&filter, 3..=5, 10_000_000);
+        assert_eq!(found.letters.len(), 3);
+        assert!(found.is_complete && read <= 10, "{read}");
+        // None has the code.
+        let none = Filter { code: Some("SH3001".to_owned()), ..filter.clone() };
+        let (found, read) = scan(&none, 1..=1_000_000, 1_000_000);
+        assert!(found.letters.is_empty() && !found.is_complete);
+        assert!(read <= MAX_SCAN + MAX_WINDOW, "{read}");
+        let since =
+            Filter { since: Some(OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_secs(999_990)), ..filter };
+        let (found, _) = scan(&since, 1..=1_000_000, 1_000_000);
+        assert_eq!((found.letters.len(), found.older, found.is_complete), (11, 0, true));
+        let none = std::ops::RangeInclusive::new(1, 0);
+        assert_eq!(scan(&since, none, 0).0, DeadLetters { is_complete: true, ..DeadLetters::default() });
+    }
 
     #[test]
     fn replay_has_the_time_of_the_command() {

@@ -25,7 +25,7 @@ pub use command_state::CommandState;
 pub use dead_letter::{DeadLetter, DeadLetters, Filter};
 pub use error::Error;
 pub use list::{CommandSummary, ListFilter};
-pub use queue::{QueuedResult, ResultQueue};
+pub use queue::{Queue, QueueOptions, QueuedMessage};
 pub use state::State;
 pub use submit::Submitted;
 pub use target::{Pause, TargetState};

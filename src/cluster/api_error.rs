@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::client::UpgradeConnectionError;
 use kube::core::response::{Status, StatusCause};
 
 use crate::error::{Class, Code};
@@ -101,6 +102,11 @@ impl ApiError {
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::Discovery(_) => {
                 Self::Unreadable(chain(error))
             }
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status))
+                if status.as_u16() == 403 =>
+            {
+                Self::Forbidden(chain(error))
+            }
             kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::Refused(chain(error)),
             _ => {
                 let text = without_client_types(&chain(error)).to_owned();
@@ -129,7 +135,11 @@ impl ApiError {
                 Self::Namespace { message, terminating: true }
             }
             // "User … cannot patch resource …" is a matter of rights; a quota or a pod security level is not.
-            403 if message.contains(" cannot ") => Self::Forbidden(message),
+            403 if message.contains(" cannot ") || message.contains("attempting to grant RBAC permissions") => {
+                Self::Forbidden(message)
+            }
+            // The controller that creates it follows a new namespace by itself.
+            403 if message.contains("error looking up service account") => Self::Server(message),
             403 => Self::Denied(message),
             404 => match &status.details {
                 Some(details) if details.kind == "namespaces" => Self::Namespace { message, terminating: false },
@@ -152,9 +162,17 @@ impl ApiError {
                 Self::Overloaded { message, after }
             }
             500 if is_about_the_object(&message) => Self::Refused(without_values(message)),
+            500 if is_too_large(&message) => {
+                Self::Refused(format!("the object is larger than etcd stores, 1.5 MiB by default: {message}"))
+            }
             500..=599 => Self::Server(message),
             _ => Self::Refused(message),
         }
+    }
+
+    /// Whether the object, as it is or as it is sent, has a field that the schema of a version lacks.
+    pub(super) fn is_undeclared_field(&self) -> bool {
+        matches!(self, Self::Refused(text) if text.contains("field not declared in schema"))
     }
 
     /// What the engine does about it.
@@ -232,6 +250,13 @@ fn is_about_the_object(message: &str) -> bool {
     ABOUT_THE_OBJECT.iter().any(|text| message.contains(text))
 }
 
+/// What etcd, and the API server's client of it, say of an object that is larger than a request to etcd may be.
+const TOO_LARGE: [&str; 2] = ["etcdserver: request is too large", "trying to send message larger than max"];
+
+fn is_too_large(message: &str) -> bool {
+    TOO_LARGE.iter().any(|text| message.contains(text))
+}
+
 /// A conversion webhook of a CRD that gives no answer: `conversion webhook for example.com/v1, Kind=X failed: Post
 /// "https://…": …`.
 fn is_unreachable_conversion(message: &str) -> bool {
@@ -275,7 +300,15 @@ fn immutable_fields(status: &Status, message: String) -> String {
     let mut fields: Vec<_> =
         details.causes.iter().map(|cause| format!("{}: {}", cause.field, reason(&cause.message))).collect();
     fields.dedup();
-    format!("{} {:?} is invalid: {}", details.kind, details.name, fields.join("; "))
+    format!("{} {:?} is invalid: {}", details.kind, details.name, in_one_line(&fields.join("; ")))
+}
+
+/// The API server shows the difference of a whole spec as lines of a unified diff: only the lines that differ are of use.
+fn in_one_line(text: &str) -> String {
+    let Some((reason, diff)) = text.split_once('\n') else { return text.to_owned() };
+    let differs = |line: &&str| line.starts_with(['-', '+']) && !line.starts_with("---") && !line.starts_with("+++");
+    let lines: Vec<_> = diff.lines().filter(differs).map(|line| line.split_whitespace().collect::<String>()).collect();
+    format!("{reason} ({})", lines.join(" "))
 }
 
 /// `conflict with "kubectl" using v1` names the manager in quotes; `conflict with "a" with subresource …` too.
@@ -324,6 +357,22 @@ mod tests {
             (status(410, "The provided continue parameter is too old"), Code::SH3020, Class::RETRY),
             (status(429, "slow down"), Code::SH3010, Class::RETRY),
             (status(500, "etcdserver: leader changed"), Code::SH3020, Class::RETRY),
+            (status(500, "etcdserver: request is too large"), Code::SH3005, Class::Terminal),
+            (
+                status(500, "trying to send message larger than max (2300710 vs. 2097152)"),
+                Code::SH3005,
+                Class::Terminal,
+            ),
+            (
+                status(403, "pods \"p\" is forbidden: error looking up service account a/default: not found"),
+                Code::SH3020,
+                Class::RETRY,
+            ),
+            (
+                status(403, "user \"x\" is attempting to grant RBAC permissions not currently held"),
+                Code::SH3003,
+                Class::Terminal,
+            ),
             (status(500, "failed calling webhook \"a.b.c\": no endpoints"), Code::SH3011, Class::RETRY),
             (status(400, "admission webhook \"a.b.c\" denied the request: no"), Code::SH3012, Class::Terminal),
             (status(503, "unavailable"), Code::SH3010, Class::RETRY),
@@ -376,6 +425,16 @@ mod tests {
         let text = "failed to create typed patch object (/s; /v1, Kind=Secret): .stringData.x: expected string, got &value{Value:5}";
         let fault = ApiError::answered(&status(500, text));
         assert!(fault.to_string().ends_with(".stringData.x: expected string, got another type"), "{fault}");
+    }
+
+    #[test]
+    fn the_difference_of_an_immutable_spec_is_one_line() {
+        let message = "spec is immutable after creation except resources.requests\n@@ -6,7 +6,7 @@\n  \"Requests\": {\n\
+                       -   \"storage\": \"2Gi\"\n+   \"storage\": \"3Gi\"\n   }\n";
+        assert_eq!(
+            in_one_line(message),
+            "spec is immutable after creation except resources.requests (-\"storage\":\"2Gi\" +\"storage\":\"3Gi\")"
+        );
     }
 
     #[test]

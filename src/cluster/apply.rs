@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use kube::core::DynamicObject;
+use tokio::time::Instant;
 
+use super::api_error::ApiError;
 use super::desired::{self, Desired};
 use super::guarded::{guarded, written};
 use super::inventory::{self, Claim, Inventory};
@@ -24,6 +26,10 @@ use crate::progress::{Progress, Step};
 
 /// How long pruned objects may take to go when the command does not say how long to wait.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
+
+/// How long an API server may judge objects by the CRD as it was before the set changed it. A healthy one needs
+/// milliseconds.
+const SCHEMA_WITHIN: Duration = Duration::from_secs(5);
 
 /// Applies `objects` as the installation `installation`: what differs is written, in order, by server-side apply.
 ///
@@ -65,6 +71,7 @@ impl Run<'_> {
         let namespace = self.options.namespace.as_deref();
         let mut set = guarded(self.guard, desired::resolve(self.cluster, objects, namespace)).await?;
         self.refuse_unknown(&set).await?;
+        self.refuse_inapplicable(&set)?;
         self.refuse_inventories(&set)?;
         self.refuse_disallowed(&set)?;
         let id = inventory.id();
@@ -130,7 +137,7 @@ impl Run<'_> {
     async fn refuse_unknown(&mut self, set: &[Desired]) -> Result<(), Error> {
         let unknown: Vec<_> = set.iter().filter(|one| one.kind.is_none()).collect();
         let Some(first) = unknown.first() else { return Ok(()) };
-        let mut refusal = first.unknown();
+        let mut refusal = self.unknown(first).await;
         if !order::builtin(first.object.group())
             && let Located::Unserved(reason) = guarded(self.guard, locate::kind(self.cluster, &first.object)).await?
         {
@@ -139,11 +146,31 @@ impl Run<'_> {
         for one in set {
             self.report_builder.push(match one.kind {
                 None if one.object == first.object => ObjectReport::failed(one.object.clone(), &refusal),
-                None => ObjectReport::failed(one.object.clone(), &one.unknown()),
+                None => ObjectReport::failed(one.object.clone(), &self.unknown(one).await),
                 Some(_) => ObjectReport::skipped(one.object.clone(), "nothing is written while a kind is unknown"),
             });
         }
         Err(refusal)
+    }
+
+    /// The error for an object of an unknown kind, with what may be meant.
+    async fn unknown(&self, one: &Desired) -> Error {
+        let mut error = one.unknown();
+        if let Error::UnknownKind { api_version, kind, near, .. } = &mut error {
+            *near = self.cluster.near_kind(api_version, kind).await;
+        }
+        error
+    }
+
+    /// Nothing is written if an object's kind can only be created, as a review can.
+    fn refuse_inapplicable(&mut self, set: &[Desired]) -> Result<(), Error> {
+        let is_inapplicable = |one: &&Desired| one.kind.as_ref().is_some_and(|kind| !kind.applicable);
+        let Some(found) = set.iter().find(is_inapplicable) else { return Ok(()) };
+        let reason = "the API server cannot get and patch objects of this kind".to_owned();
+        let (object, fault) = (found.object.to_string(), ApiError::Refused(reason));
+        let error = Error::Request { verb: "apply", object, fault };
+        self.report_builder.push_failed(found.object.clone(), &error);
+        Err(error)
     }
 
     /// Nothing is written if the set has an inventory: a forged one would have other objects deleted.
@@ -236,6 +263,10 @@ impl Run<'_> {
             self.leave(group);
             return Err(error);
         }
+        let settles = Instant::now() + SCHEMA_WITHIN;
+        for one in group.iter_mut().filter(|one| one.desired.redefined) {
+            one.desired.settles = Some(settles);
+        }
         let work: Vec<_> = group.iter_mut().map(|one| write(self.cluster, one, self.options, self.guard)).collect();
         let results: Vec<_> = stream::iter(work).buffered(PARALLEL).collect().await;
         let mut stop = None;
@@ -267,7 +298,16 @@ impl Run<'_> {
     /// Reports the objects of a phase that is not written, because an earlier one failed.
     fn leave(&mut self, group: Vec<Planned>) {
         for one in group {
-            self.report_builder.push(skipped(one));
+            match one.decision {
+                Decision::Unchanged => {
+                    self.report_builder.push(ObjectReport::new(one.desired.object, Action::Unchanged));
+                }
+                Decision::Fail(error) => self.report_builder.push_failed(one.desired.object, &error),
+                _ => {
+                    let reason = "not tried, as work ended before its turn";
+                    self.report_builder.push(ObjectReport::skipped(one.desired.object, reason));
+                }
+            }
         }
     }
 
@@ -311,6 +351,7 @@ impl Run<'_> {
             phase: "prune",
             action: Action::Pruned,
             wait: Some(self.options.wait.unwrap_or(GONE_WITHIN)),
+            wait_is_given: self.options.wait.is_some(),
         };
         after.extend(removal.run(inventory, prune.doomed, &mut self.report_builder).await?);
         if inventory.entries != after || inventory.older_than(generation) {
@@ -344,15 +385,6 @@ impl Run<'_> {
             self.report_builder.push(ObjectReport::new(doomed.object, Action::Pruned));
         }
         self.report_builder.failure()
-    }
-}
-
-/// The report of an object that was not processed.
-fn skipped(one: Planned) -> ObjectReport {
-    match one.decision {
-        Decision::Unchanged => ObjectReport::new(one.desired.object, Action::Unchanged),
-        Decision::Fail(error) => ObjectReport::failed(one.desired.object, &error),
-        _ => ObjectReport::skipped(one.desired.object, "not tried, as work ended before its turn"),
     }
 }
 

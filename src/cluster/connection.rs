@@ -208,6 +208,11 @@ impl Cluster {
         self.kinds.exact(self, api_version, kind).await
     }
 
+    /// What may be meant by a kind that the cluster does not serve, for a person.
+    pub(super) async fn near_kind(&self, api_version: &str, kind: &str) -> Option<String> {
+        self.kinds.near(api_version, kind).await
+    }
+
     /// As [`Cluster::kind`], in another version when the named one is no longer served.
     pub(super) async fn kind_any_version(&self, api_version: &str, kind: &str) -> Result<Option<Kind>, Error> {
         self.kinds.any(self, api_version, kind).await

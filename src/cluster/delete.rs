@@ -96,7 +96,7 @@ impl Run<'_> {
         let named = objects.is_some();
         let (candidates, live) = guarded(self.guard, self.read(&inventory, objects)).await?;
         let all: Vec<_> = candidates.iter().map(|(_, object)| object.clone()).collect();
-        let judged = self.judge(&inventory.id(), candidates, live, named);
+        let judged = self.judge(&inventory.id(), candidates, live, named).await;
         if self.options.dry_run {
             for one in judged.doomed {
                 self.report_builder.push(ObjectReport::new(one.object, Action::Deleted));
@@ -153,7 +153,13 @@ impl Run<'_> {
 
     /// Sorts out what is not there or not to be deleted: an object has to carry the installation's label, or the
     /// command names it and has `adopt`.
-    fn judge(&mut self, id: &str, candidates: Vec<Candidate>, mut live: HashMap<usize, Value>, named: bool) -> Judged {
+    async fn judge(
+        &mut self,
+        id: &str,
+        candidates: Vec<Candidate>,
+        mut live: HashMap<usize, Value>,
+        named: bool,
+    ) -> Judged {
         let mut judged = Judged::default();
         for (number, (located, object)) in candidates.into_iter().enumerate() {
             let (kind, live) = match (located, live.remove(&number)) {
@@ -175,6 +181,7 @@ impl Run<'_> {
                     judged.doomed.push(DeleteCandidate::new(object, kind, uid));
                 }
                 Verdict::Refuse(error) => {
+                    let error = inventory::name_owner(self.cluster, &live, error).await;
                     self.report_builder.push_failed(object.clone(), &error);
                     judged.staying.insert(object);
                 }
@@ -203,8 +210,8 @@ impl Run<'_> {
                 None => Verdict::Leave("it no longer carries the installation's label".to_owned()),
             };
         }
-        if !named && ownership::keep(live) {
-            return Verdict::Leave("its annotation helm.sh/resource-policy says keep".to_owned());
+        if let Some(reason) = ownership::keep(live).filter(|_| !named) {
+            return Verdict::Leave(reason);
         }
         if order::never_recreated(object.group(), &object.kind) && !self.options.purge {
             return Verdict::Keep(format!(
@@ -233,6 +240,7 @@ impl Run<'_> {
             phase: "delete",
             action: Action::Deleted,
             wait: self.options.wait,
+            wait_is_given: self.options.wait.is_some(),
         };
         removal.run(inventory, doomed, &mut self.report_builder).await
     }

@@ -8,10 +8,11 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::discovery::Kind;
 use super::locate::{self, Located};
-use super::order::Phase;
+use super::order::{self, Phase};
 use super::{Cluster, Error, ObjectRef, server_written};
 
 /// Marks what belongs to an installation: the apply set specification's label (KEP-3659).
@@ -26,6 +27,10 @@ pub(super) struct Desired {
     pub kind: Option<Kind>,
     /// The cluster will know the kind when the set's CRDs are applied.
     pub pending: bool,
+    /// Its CRD changes in the same set, so the API server cannot judge it before.
+    pub redefined: bool,
+    /// Until when the API server may still judge it by the former CRD.
+    pub settles: Option<Instant>,
     pub body: Value,
 }
 
@@ -41,6 +46,7 @@ impl Desired {
             object: self.object.to_string(),
             api_version: self.object.api_version.clone(),
             kind: self.object.kind.clone(),
+            near: None,
         }
     }
 }
@@ -81,7 +87,7 @@ pub(super) async fn resolve(
             return Err(Error::Twice { object: object.to_string() });
         }
         let phase = Phase::of(object.group(), &object.kind);
-        set.push(Desired { object, phase, kind, pending, body });
+        set.push(Desired { object, phase, kind, pending, redefined: false, settles: None, body });
     }
     Ok(set)
 }
@@ -102,9 +108,15 @@ pub(super) async fn locate(
             Some(known) => known.clone(),
             None => kinds.entry(name).or_insert(locate::kind(cluster, &object).await?).clone(),
         };
-        if let Located::Served(kind) = &located {
-            object.namespace = kind.place(object.namespace.take(), namespace);
-        }
+        let located = match located {
+            // A review or a binding is never stored.
+            Located::Served(kind) if !kind.applicable => Located::Gone,
+            Located::Served(kind) => {
+                object.namespace = kind.place(object.namespace.take(), namespace);
+                Located::Served(kind)
+            }
+            other => other,
+        };
         all.push((located, object));
     }
     Ok(all)
@@ -123,6 +135,9 @@ fn identify(number: usize, object: DynamicObject) -> Result<(ObjectRef, Value), 
 /// shape, so that comparing stays exact.
 fn tidy(body: &mut Value, object: &ObjectRef, kind: &Kind) {
     server_written::strip(body);
+    if order::builtin(object.group()) {
+        drop_nulls_in_lists(body, false);
+    }
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         match &object.namespace {
             Some(namespace) => metadata.insert("namespace".to_owned(), json!(namespace)),
@@ -141,6 +156,21 @@ fn tidy(body: &mut Value, object: &ObjectRef, kind: &Kind) {
             ("v1", "ConfigMap") => canonical(fields.get_mut("binaryData")),
             _ => {}
         }
+    }
+}
+
+/// Removes nulls from the items of lists, as templates leave them. A null in a key field (`protocol`) makes the API server
+/// take the item for another one than the live item, whose key field has the default.
+fn drop_nulls_in_lists(value: &mut Value, in_list: bool) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls_in_lists(item, true)),
+        Value::Object(fields) => {
+            if in_list {
+                fields.retain(|_, value| !value.is_null());
+            }
+            fields.values_mut().for_each(|value| drop_nulls_in_lists(value, in_list));
+        }
+        _ => {}
     }
 }
 
@@ -236,6 +266,13 @@ mod tests {
         assert_eq!(encoded(number), json!({"stringData": {"port": 80}, "data": {"a": "bmV3"}}));
         let text = json!({"stringData": "x"});
         assert_eq!(encoded(text.clone()), text);
+    }
+
+    #[test]
+    fn nulls_are_dropped_in_the_items_of_lists_only() {
+        let mut service = json!({"spec": {"type": null, "ports": [{"port": 80, "protocol": null, "a": {"b": null}}]}});
+        drop_nulls_in_lists(&mut service, false);
+        assert_eq!(service, json!({"spec": {"type": null, "ports": [{"port": 80, "a": {}}]}}));
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Discovers the kinds that a cluster serves, and caches them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::core::gvk::GroupVersionKind;
-use kube::discovery::{ApiCapabilities, ApiResource, Discovery, Scope};
+use kube::discovery::{ApiCapabilities, ApiResource, Discovery, Scope, verbs};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Cluster, Error};
+use crate::suggest;
 
 /// How long the answer is used; for an unknown kind discovery is read sooner.
 const FRESH: Duration = Duration::from_mins(5);
@@ -27,6 +28,8 @@ pub struct Kind {
     pub namespaced: bool,
     /// Whether `status` is written by its own endpoint only, and is dropped from what is applied.
     pub status_apart: bool,
+    /// Whether its objects can be read and patched. Reviews and bindings can only be created.
+    pub applicable: bool,
 }
 
 impl Kind {
@@ -34,6 +37,7 @@ impl Kind {
         Self {
             namespaced: capabilities.scope == Scope::Namespaced,
             status_apart: capabilities.subresources.iter().any(|(sub, _)| sub.plural == "status"),
+            applicable: capabilities.supports_operation(verbs::GET) && capabilities.supports_operation(verbs::PATCH),
             resource,
         }
     }
@@ -60,6 +64,7 @@ impl Kind {
                     resource: ApiResource::from_gvk_with_plural(&gvk, plural),
                     namespaced: text("/spec/scope") == Some("Namespaced"),
                     status_apart: version.pointer("/subresources/status").is_some(),
+                    applicable: true,
                 })
             })
             .collect()
@@ -87,6 +92,25 @@ impl Kinds {
             Some(exact) => Ok(Some(exact)),
             None => self.find(cluster, api_version, kind, |_| true).await,
         }
+    }
+
+    /// What may be meant by a kind that is not served: the versions of the same kind, or a kind of the group with a
+    /// similar name.
+    pub async fn near(&self, api_version: &str, kind: &str) -> Option<String> {
+        let known = self.known.lock().await;
+        let (_, served) = known.as_ref()?;
+        let versions: BTreeSet<_> = served
+            .iter()
+            .filter(|((_, other), _)| other == kind)
+            .flat_map(|(_, kinds)| kinds.iter().map(|one| one.resource.api_version.as_str()))
+            .collect();
+        if !versions.is_empty() {
+            let versions: Vec<_> = versions.into_iter().collect();
+            return Some(format!("it serves {kind} in {}", versions.join(", ")));
+        }
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let kinds = served.keys().filter(|(other, _)| other == group).map(|(_, kind)| kind.as_str());
+        suggest::nearest(kind, kinds).map(|near| format!("did you mean {near}?"))
     }
 
     /// The next question asks the cluster.

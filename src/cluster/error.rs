@@ -34,7 +34,10 @@ pub enum Error {
         fault: ApiError,
     },
     /// Neither the cluster nor a CRD of the same set has it.
-    #[error("{object}: the cluster has no kind {kind} in {api_version}")]
+    #[error("{object}: the cluster has no kind {kind} in {api_version}{}", match near {
+        Some(near) => format!("; {near}"),
+        None => String::new(),
+    })]
     UnknownKind {
         /// Such as `Gadget default/a`.
         object: String,
@@ -42,6 +45,8 @@ pub enum Error {
         api_version: String,
         /// Such as `Gadget`.
         kind: String,
+        /// What may be meant: other versions of the kind, or a kind with a similar name.
+        near: Option<String>,
     },
     /// Discovery lacks the kind, and its objects may exist: an aggregated API is down, or a CRD serves no version.
     #[error("{object}: its kind is not served at the moment: {reason}")]
@@ -155,10 +160,15 @@ pub enum Error {
         reason: String,
     },
     /// Deleted objects that stay.
-    #[error("still there: {}", .objects.join("; "))]
+    #[error("still there{}: {}", match after {
+        Some(after) => format!(" after {}", humantime::format_duration(*after)),
+        None => String::new(),
+    }, .objects.join("; "))]
     StillThere {
-        /// Each with the finalizers that hold it.
+        /// Each with the finalizers and conditions that hold it.
         objects: Vec<String>,
+        /// The time that the command has for it; `None` when it gives none.
+        after: Option<std::time::Duration>,
     },
     /// Some objects failed; each one's problem is in the report.
     #[error("{failed} of {total} objects failed, first {first}")]
@@ -217,10 +227,9 @@ impl Classify for Error {
             Self::Request { fault, .. } => fault.class(),
             Self::Fenced { .. } => Class::LostLease,
             Self::Superseded { .. } => Class::Superseded,
-            Self::KindUnserved { .. }
-            | Self::NotEstablished { .. }
-            | Self::StillThere { .. }
-            | Self::NotReady { .. } => Class::RETRY,
+            Self::KindUnserved { .. } | Self::NotEstablished { .. } | Self::StillThere { after: None, .. } => {
+                Class::RETRY
+            }
             Self::SomeFailed { class, .. } => *class,
             Self::Manifest(error) => error.class(),
             Self::Stopped(stop) => stop.class(),
@@ -230,7 +239,10 @@ impl Classify for Error {
             | Self::Incomplete { .. }
             | Self::Twice { .. }
             | Self::NotAllowed { .. } => Class::Rejected,
-            Self::WorkloadFailed { .. }
+            // The command's time for it is over: another attempt would take it again.
+            Self::NotReady { .. }
+            | Self::StillThere { after: Some(_), .. }
+            | Self::WorkloadFailed { .. }
             | Self::Kubeconfig { .. }
             | Self::Owned { .. }
             | Self::Reserved { .. }

@@ -50,7 +50,8 @@ const RESERVED: &[(Family, &str, bool)] = &[
 ];
 
 /// Parts of a mesh that a cluster has once.
-const MESH_PARTS: [&str; 5] = ["istio-base", "istio-cni", "istio-ztunnel", "istio-gateway-api", "istio-residue"];
+const MESH_PARTS: [&str; 6] =
+    ["istio-base", "istio-cni", "istio-ztunnel", "istio-gateway-api", "istio-residue", "istio-upgrade-gate"];
 
 /// The installation of `smi.install`; a cluster has one.
 const SMI: &str = "smi";

@@ -85,6 +85,10 @@ const ISTIOD: &str = "pilot-discovery";
 /// Removes from `body` the fields that other controllers manage.
 pub(super) fn strip_ignored(body: &mut Value, live: Option<&Value>) {
     let kind = body["kind"].as_str().unwrap_or_default().to_owned();
+    if kind == "ClusterRole" && body.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
+        // A controller adds them up from the roles that the rule selects.
+        body.as_object_mut().and_then(|role| role.remove("rules"));
+    }
     for rule in RULES.iter().filter(|rule| rule.kinds.contains(&kind.as_str())) {
         match rule.items {
             None => leave_one(body, live, &[], rule),
@@ -204,6 +208,18 @@ mod tests {
         assert_eq!(left(rendered.clone(), Some(&enforced))["webhooks"][0], json!({"name": "a.b.c"}));
         let edited = owned(other, &[("kubectl-edit", "Update", theirs)]);
         assert_eq!(left(rendered.clone(), Some(&edited)), rendered, "a person's edit is drift");
+    }
+
+    #[test]
+    fn the_rules_of_an_aggregated_role_are_its_controllers() {
+        let role = |more: Value| {
+            let mut role = json!({"kind": "ClusterRole", "rules": []});
+            role["aggregationRule"] = more;
+            role
+        };
+        let selectors = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
+        assert_eq!(left(role(selectors), None).get("rules"), None);
+        assert_eq!(left(role(json!(null)), None)["rules"], json!([]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::api_error::ApiError;
 use super::connection::Apply;
+use super::desired::PART_OF;
 use super::discovery::Kind;
 use super::{Cluster, Error, FIELD_MANAGER, Family, ObjectRef, ownership};
 use crate::guard::Guard;
@@ -379,6 +380,20 @@ pub async fn stored(cluster: &Cluster) -> Result<Vec<Stored>, Error> {
     Ok(all)
 }
 
+/// The error for an object of another installation, with that installation's name in place of the id of its apply set.
+/// Without the right to list inventories the id stays.
+pub(super) async fn name_owner(cluster: &Cluster, live: &Value, error: Error) -> Error {
+    let (Error::Owned { object: owned, .. }, Some(set)) = (&error, live["metadata"]["labels"][PART_OF].as_str()) else {
+        return error;
+    };
+    let all = stored(cluster).await.unwrap_or_default();
+    let found = all.iter().find(|one| id(&object(cluster, &one.installation)) == set);
+    match found {
+        Some(one) => Error::Owned { object: owned.clone(), owner: format!("installation {}", one.installation) },
+        None => error,
+    }
+}
+
 /// The time of the last write, from `managedFields`; of the creation if they are missing.
 fn last_write(object: &Value) -> Option<String> {
     let metadata = &object["metadata"];
@@ -459,7 +474,7 @@ fn kind(name: &str, plural: &str, namespaced: bool) -> Kind {
         kind: name.to_owned(),
         plural: plural.to_owned(),
     };
-    Kind { resource, namespaced, status_apart: true }
+    Kind { resource, namespaced, status_apart: true, applicable: true }
 }
 
 /// A DNS label that leaves room for the inventory's prefix.

@@ -71,6 +71,15 @@ pub(super) async fn kind(cluster: &Cluster, object: &ObjectRef) -> Result<Locate
         return Ok(Located::Served(kind));
     }
     let group = object.group();
+    // Kubernetes 1.25 removed the kind with its objects.
+    if object.kind == "PodSecurityPolicy" && matches!(group, "policy" | "extensions") {
+        return Ok(Located::Gone);
+    }
+    if let Some(group) = moved_to(group, &object.kind)
+        && let Some(kind) = cluster.kind_any_version(&format!("{group}/v1"), &object.kind).await?
+    {
+        return Ok(Located::Served(kind));
+    }
     if order::builtin(group) {
         let name = if group.is_empty() { "the core group" } else { group };
         return Ok(Located::Unserved(format!("the API server does not serve {} of {name}", object.kind)));
@@ -89,6 +98,15 @@ pub(super) async fn kind(cluster: &Cluster, object: &ObjectRef) -> Result<Locate
         Found::Named(api) => Located::Unserved(format!("the aggregated API {api} does not serve it")),
         Found::Forbidden(reason) => Located::Unserved(reason),
     })
+}
+
+/// The group that has the objects of a kind of the group `extensions`, which Kubernetes has not served since 1.22.
+fn moved_to(group: &str, kind: &str) -> Option<&'static str> {
+    match (group, kind) {
+        ("extensions", "Ingress" | "NetworkPolicy") => Some("networking.k8s.io"),
+        ("extensions", "Deployment" | "DaemonSet" | "ReplicaSet") => Some("apps"),
+        _ => None,
+    }
 }
 
 /// What a list shows.

@@ -3,6 +3,7 @@
 
 mod api_error;
 pub mod apply;
+mod autoscaler;
 mod clearing;
 pub mod configuration;
 mod connection;
@@ -13,6 +14,7 @@ mod discovery;
 mod error;
 mod established;
 mod family;
+pub mod following;
 mod guarded;
 mod identity;
 mod ignored_fields;

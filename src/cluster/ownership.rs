@@ -5,13 +5,15 @@ use serde_json::Value;
 use super::desired::PART_OF;
 
 /// Labels that name an owner, and what to call it.
-const LABELS: [(&str, &str); 5] = [
+const LABELS: [(&str, &str); 4] = [
     ("argocd.argoproj.io/instance", "Argo CD application"),
     ("kustomize.toolkit.fluxcd.io/name", "Flux kustomization"),
     ("helm.toolkit.fluxcd.io/name", "Flux Helm release"),
-    ("operator.istio.io/managed", "Istio operator, mode"),
     ("install.operator.istio.io/owning-resource", "istioctl installation"),
 ];
+
+/// The label of what istioctl and the Istio operator install.
+const ISTIO: &str = "operator.istio.io/managed";
 
 /// Annotations that name an owner, and what to call it.
 const ANNOTATIONS: [(&str, &str); 3] = [
@@ -43,16 +45,33 @@ pub(super) fn other_owner(live: &Value, id: &str) -> Option<String> {
     };
     let helm = || (metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm").then(|| "a Helm release".to_owned());
     let set = [(PART_OF, "another installation, apply set")];
+    // Its value is a mode, no name.
+    let istio = || metadata["labels"][ISTIO].is_string().then(|| "istioctl or the Istio operator".to_owned());
     marked("labels", &set)
         .or_else(|| marked("annotations", &ANNOTATIONS))
         .or_else(|| marked("labels", &LABELS))
+        .or_else(istio)
         .or_else(controller)
         .or_else(helm)
 }
 
-/// Whether it asks to survive its installation, by Helm's annotation.
-pub(super) fn keep(live: &Value) -> bool {
-    live["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+/// Annotations by which an object survives its installation, with a word that their value has: those of Helm, Flux, Argo CD
+/// and cli-utils.
+const KEEP: [(&str, &str); 5] = [
+    ("helm.sh/resource-policy", "keep"),
+    ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
+    ("argocd.argoproj.io/sync-options", "Prune=false"),
+    ("argocd.argoproj.io/sync-options", "Delete=false"),
+    ("client.lifecycle.config.k8s.io/deletion", "detach"),
+];
+
+/// The annotation by which it survives its installation, as a reason.
+pub(super) fn keep(live: &Value) -> Option<String> {
+    let annotations = &live["metadata"]["annotations"];
+    let has = |(name, word): &&(&str, &str)| {
+        annotations[*name].as_str().is_some_and(|value| value.split(',').any(|part| part.trim() == *word))
+    };
+    KEEP.iter().find(has).map(|(name, word)| format!("its annotation {name} says {word}"))
 }
 
 #[cfg(test)]
@@ -68,12 +87,24 @@ mod tests {
             (json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}}), "a Helm release"),
             (json!({"labels": {"argocd.argoproj.io/instance": "web"}}), "Argo CD application web"),
             (json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}}), "Flux kustomization web"),
+            (json!({"labels": {ISTIO: "Reconcile"}}), "istioctl or the Istio operator"),
             (json!({"labels": {PART_OF: "applyset-x-v1"}}), "another installation, apply set applyset-x-v1"),
             (json!({"ownerReferences": [{"kind": "Web", "name": "a", "controller": true}]}), "Web a"),
         ];
         for (metadata, owner) in table {
             assert_eq!(other_owner(&json!({"metadata": metadata}), "applyset-me-v1").as_deref(), Some(owner));
         }
+    }
+
+    #[test]
+    fn annotations_of_other_tools_keep_an_object() {
+        let keep = |name: &str, value: &str| keep(&json!({"metadata": {"annotations": {name: value}}}));
+        assert_eq!(
+            keep("argocd.argoproj.io/sync-options", "Replace=true, Prune=false").as_deref(),
+            Some("its annotation argocd.argoproj.io/sync-options says Prune=false")
+        );
+        assert!(keep("kustomize.toolkit.fluxcd.io/prune", "disabled").is_some());
+        assert_eq!(keep("helm.sh/resource-policy", "delete"), None);
     }
 
     #[test]

@@ -6,11 +6,13 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::api_error::ApiError;
+use super::autoscaler::{self, Autoscaler};
 use super::connection::Apply;
 use super::desired::Desired;
+use super::discovery::Kind;
 use super::managed_fields::Comparison;
 use super::options::ApplyOptions;
-use super::order::never_recreated;
+use super::order::{Phase, never_recreated};
 use super::takeover::TakeOver;
 use super::write::is_contested;
 use super::{
@@ -101,12 +103,22 @@ pub(super) async fn plan(
         let absent = set.iter().enumerate().filter(|(number, _)| !live.contains_key(number));
         coming.extend(absent.filter(|(_, one)| one.object.kind == "Namespace").map(|(_, one)| one.object.name.clone()));
     }
-    let decisions: Vec<_> = set
-        .into_iter()
-        .enumerate()
-        .map(|(number, desired)| decide(cluster, desired, live.remove(&number), id, options, &coming))
+    let decider = Decider { cluster, id, options, coming, autoscalers: autoscaler::of_set(&set) };
+    let (crds, mut others): (Vec<_>, Vec<_>) =
+        set.into_iter().enumerate().partition(|(_, one)| one.phase == Phase::Definitions);
+    let mut planned = decider.decide_all(crds, &mut live).await;
+    let changed: HashSet<_> = planned
+        .iter()
+        .filter(|(_, one)| one.decision.writes())
+        .flat_map(|(_, one)| Kind::defined_by(&one.desired.body))
+        .map(|kind| (kind.resource.group, kind.resource.kind))
         .collect();
-    Ok(stream::iter(decisions).buffered(PARALLEL).collect().await)
+    for (_, one) in &mut others {
+        one.redefined = changed.contains(&(one.object.group().to_owned(), one.object.kind.clone()));
+    }
+    planned.extend(decider.decide_all(others, &mut live).await);
+    planned.sort_by_key(|(number, _)| *number);
+    Ok(planned.into_iter().map(|(_, one)| one).collect())
 }
 
 /// Some kinds are served in two API groups (Event in the core group and in events.k8s.io): two objects of the set with
@@ -122,54 +134,85 @@ fn refuse_one_object_twice(set: &[Desired], live: &HashMap<usize, Value>) -> Res
     Ok(())
 }
 
-async fn decide(
-    cluster: &Cluster,
-    mut desired: Desired,
-    live: Option<Value>,
-    id: &str,
-    options: &ApplyOptions,
-    coming: &BTreeSet<String>,
-) -> Planned {
-    if desired.pending {
-        let decision = if options.dry_run { Decision::Create } else { Decision::Deferred };
-        return Planned { desired, decision, note: None, diff: Vec::new() };
+/// What the decisions about the objects of one set share.
+struct Decider<'a> {
+    cluster: &'a Cluster,
+    id: &'a str,
+    options: &'a ApplyOptions,
+    /// Namespaces that are not there yet.
+    coming: BTreeSet<String>,
+    autoscalers: Vec<Autoscaler>,
+}
+
+impl Decider<'_> {
+    async fn decide_all(&self, set: Vec<(usize, Desired)>, live: &mut HashMap<usize, Value>) -> Vec<(usize, Planned)> {
+        let (numbers, set): (Vec<_>, Vec<_>) = set.into_iter().unzip();
+        let decisions: Vec<_> =
+            numbers.iter().zip(set).map(|(number, desired)| self.decide(desired, live.remove(number))).collect();
+        let planned: Vec<_> = stream::iter(decisions).buffered(PARALLEL).collect().await;
+        numbers.into_iter().zip(planned).collect()
     }
-    let Some(mut live) = live else {
-        ignored_fields::strip_ignored(&mut desired.body, None);
-        let decision = decide_absent(cluster, &desired, options, coming).await;
-        return Planned { desired, decision, note: None, diff: Vec::new() };
-    };
-    if let Some(error) = refusal(cluster, &desired, &live, id, options) {
-        return Planned { desired, decision: Decision::Fail(error), note: None, diff: Vec::new() };
-    }
-    let taken = takeover::plan(&live, &desired.object.api_version, options);
-    let note = note(&live, &desired, taken.as_ref(), options);
-    let managers = taken.map_or_else(Vec::new, |taken| {
-        live = taken.live;
-        taken.managers
-    });
-    ignored_fields::strip_ignored(&mut desired.body, Some(&live));
-    let clears = clears(cluster, &desired, &live).await;
-    let seen = |live: &Value| Seen { clears: clears.clone(), ..Seen::of(live, &managers) };
-    let mut diff = Vec::new();
-    let decision = match managed_fields::compare(&desired.body, &live) {
-        Comparison::Same if managers.is_empty() && clears.is_none() => Decision::Unchanged,
-        // The write itself finds out; one that changes nothing is not stored.
-        Comparison::Different if !options.dry_run => Decision::Patch(seen(&live)),
-        _ if !options.dry_run && (!managers.is_empty() || clears.is_some()) => Decision::Patch(seen(&live)),
-        _ => match difference(cluster, &desired, &live, options, &managers, clears.is_some()).await {
-            Ok(Some((live, answer))) => {
-                if options.dry_run {
-                    diff = diff::changes(&live, &answer, desired.object.kind == "Secret");
-                }
+
+    async fn decide(&self, mut desired: Desired, live: Option<Value>) -> Planned {
+        let (cluster, options) = (self.cluster, self.options);
+        if desired.pending {
+            let decision = if options.dry_run { Decision::Create } else { Decision::Deferred };
+            return Planned { desired, decision, note: None, diff: Vec::new() };
+        }
+        let Some(mut live) = live else {
+            ignored_fields::strip_ignored(&mut desired.body, None);
+            let decision = decide_absent(cluster, &desired, options, &self.coming).await;
+            return unjudged(Planned { desired, decision, note: None, diff: Vec::new() }, || Decision::Create);
+        };
+        if let Some(error) = refusal(cluster, &desired, &live, self.id, options) {
+            let decision = Decision::Fail(inventory::name_owner(cluster, &live, error).await);
+            return Planned { desired, decision, note: None, diff: Vec::new() };
+        }
+        let taken = takeover::plan(&live, &desired.object.api_version, options);
+        let note = note(&live, &desired, taken.as_ref(), options);
+        let managers = taken.map_or_else(Vec::new, |taken| {
+            live = taken.live;
+            taken.managers
+        });
+        ignored_fields::strip_ignored(&mut desired.body, Some(&live));
+        let scaled = autoscaler::keep_replicas(cluster, &mut desired, &live, &self.autoscalers).await;
+        let notes: Vec<_> = note.into_iter().chain(scaled).collect();
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
+        let clears = clears(cluster, &desired, &live).await;
+        let seen = |live: &Value| Seen { clears: clears.clone(), ..Seen::of(live, &managers) };
+        let mut diff = Vec::new();
+        let decision = match managed_fields::compare(&desired.body, &live) {
+            Comparison::Same if managers.is_empty() && clears.is_none() => Decision::Unchanged,
+            // The write itself finds out; one that changes nothing is not stored.
+            Comparison::Different if !options.dry_run => Decision::Patch(seen(&live)),
+            _ if !options.dry_run && (!managers.is_empty() || clears.is_some() || desired.redefined) => {
                 Decision::Patch(seen(&live))
             }
-            Ok(None) if managers.is_empty() => Decision::Unchanged,
-            Ok(None) => Decision::Patch(seen(&live)),
-            Err(error) => after_refusal(&desired, &live, options, error),
-        },
-    };
-    Planned { desired, decision, note, diff }
+            _ => match difference(cluster, &desired, &live, options, &managers, clears.is_some()).await {
+                Ok(Some((live, answer))) => {
+                    if options.dry_run {
+                        diff = diff::changes(&live, &answer, desired.object.kind == "Secret");
+                    }
+                    Decision::Patch(seen(&live))
+                }
+                Ok(None) if managers.is_empty() => Decision::Unchanged,
+                Ok(None) => Decision::Patch(seen(&live)),
+                Err(error) => after_refusal(&desired, &live, options, error),
+            },
+        };
+        unjudged(Planned { desired, decision, note, diff }, || Decision::Patch(seen(&live)))
+    }
+}
+
+/// In a dry run the API server judges an object by the CRD as it is, not as the set makes it: its refusal says nothing.
+fn unjudged(planned: Planned, instead: impl FnOnce() -> Decision) -> Planned {
+    match &planned.decision {
+        Decision::Fail(error) if planned.desired.redefined && matches!(error.fault(), Some(ApiError::Refused(_))) => {
+            let note = "not checked by a dry run, as its CRD changes in the same set".to_owned();
+            Planned { decision: instead(), note: Some(note), ..planned }
+        }
+        _ => planned,
+    }
 }
 
 /// The patch that clears fields, if it changes the object: of a field that is set to null, the default may come back.
@@ -216,7 +259,8 @@ fn note(live: &Value, desired: &Desired, taken: Option<&TakeOver>, options: &App
     let remaining = takeover::remaining(live, &desired.object.api_version, options);
     (!remaining.is_empty()).then(|| {
         let managers = remaining.join(", ");
-        format!("fields of {managers} that the manifest does not have stay; set adopt to take them over")
+        let switch = if remaining.iter().all(|one| takeover::is_kubectl(one)) { "force or adopt" } else { "adopt" };
+        format!("fields of {managers} that the manifest does not have stay; set {switch} to take them over")
     })
 }
 
@@ -269,7 +313,7 @@ fn refusal(cluster: &Cluster, desired: &Desired, live: &Value, id: &str, options
         return Some(Error::IsInventory { object: desired.object.to_string() });
     }
     if !live["metadata"]["deletionTimestamp"].is_null() {
-        return Some(Error::StillThere { objects: vec![blocked_by(&desired.object.to_string(), live)] });
+        return Some(Error::StillThere { objects: vec![blocked_by(&desired.object.to_string(), live)], after: None });
     }
     let owner = ownership::other_owner(live, id).filter(|_| !options.adopt)?;
     Some(Error::Owned { object: desired.object.to_string(), owner })
@@ -279,7 +323,33 @@ fn refusal(cluster: &Cluster, desired: &Desired, live: &Value, id: &str, options
 pub(super) fn blocked_by(object: &str, live: &Value) -> String {
     let finalizers = live["metadata"]["finalizers"].as_array().map_or(&[][..], Vec::as_slice);
     let names: Vec<_> = finalizers.iter().filter_map(Value::as_str).collect();
-    if names.is_empty() { object.to_owned() } else { format!("{object}, blocked by finalizers {}", names.join(", ")) }
+    let mut text = object.to_owned();
+    if !names.is_empty() {
+        text = format!("{text}, blocked by finalizers {}", names.join(", "));
+    }
+    let conditions = live["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let reasons: Vec<_> = conditions
+        .iter()
+        .filter(|one| one["status"] == "True" && one["type"].as_str().is_some_and(is_about_deletion))
+        .filter_map(|one| one["message"].as_str())
+        .collect();
+    if !reasons.is_empty() {
+        text = format!("{text} ({})", reasons.join("; "));
+    }
+    text
+}
+
+/// Conditions of Namespaces and CRDs that say why their deletion takes long.
+fn is_about_deletion(condition: &str) -> bool {
+    matches!(
+        condition,
+        "NamespaceDeletionDiscoveryFailure"
+            | "NamespaceDeletionGroupVersionParsingFailure"
+            | "NamespaceDeletionContentFailure"
+            | "NamespaceContentRemaining"
+            | "NamespaceFinalizersRemaining"
+            | "Terminating"
+    )
 }
 
 async fn ask(cluster: &Cluster, desired: &Desired, force: bool) -> Result<Value, Error> {
@@ -300,10 +370,17 @@ async fn ask_elsewhere(cluster: &Cluster, desired: &Desired, force: bool) -> Res
 
 /// Classifies a rejected dry run.
 fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error: Error) -> Decision {
+    let error = with_limit_of_recreate(desired, error);
     match error.fault() {
         Some(ApiError::Immutable(_)) if may_recreate(desired, options) => Decision::Recreate(Seen::of(live, &[])),
         // A webhook with side effects rejects dry runs, so the write decides.
         Some(ApiError::Refused(text)) if text.contains("dry run") && !options.dry_run => {
+            Decision::Patch(Seen::of(live, &[]))
+        }
+        // The write moves the managers' entries to this version and repeats.
+        Some(fault)
+            if fault.is_undeclared_field() && takeover::in_version(live, &desired.object.api_version).is_some() =>
+        {
             Decision::Patch(Seen::of(live, &[]))
         }
         // The object has changed since it was read; the write reads it again.
@@ -311,6 +388,20 @@ fn after_refusal(desired: &Desired, live: &Value, options: &ApplyOptions, error:
             Decision::Patch(Seen::of(live, &[]))
         }
         _ => Decision::Fail(error),
+    }
+}
+
+/// The remedy of an immutable field is to recreate the object: the error says where that is not done.
+pub(super) fn with_limit_of_recreate(desired: &Desired, error: Error) -> Error {
+    match error {
+        Error::Request { verb, object, fault: ApiError::Immutable(text) }
+            if never_recreated(desired.object.group(), &desired.object.kind) =>
+        {
+            let kind = &desired.object.kind;
+            let text = format!("{text}; a {kind} is never recreated, because data of others would go with it");
+            Error::Request { verb, object, fault: ApiError::Immutable(text) }
+        }
+        error => error,
     }
 }
 

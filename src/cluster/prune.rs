@@ -62,8 +62,8 @@ async fn compare(
         } else if order::never_recreated(entry.group(), &entry.kind) {
             let reason = format!("a {} is never pruned", entry.kind);
             prune.keep(entry, reason);
-        } else if ownership::keep(&live) {
-            prune.keep(entry, "its annotation helm.sh/resource-policy says keep".to_owned());
+        } else if let Some(reason) = ownership::keep(&live) {
+            prune.keep(entry, reason);
         } else {
             prune.doomed.push(DeleteCandidate::new(entry, kind, uid));
         }

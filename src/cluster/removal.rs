@@ -60,6 +60,8 @@ pub(super) struct Removal<'a> {
     pub action: Action,
     /// How long to wait until all are deleted; `None` waits between the phases only.
     pub wait: Option<Duration>,
+    /// Whether the command gives that time, so that no other attempt waits again.
+    pub wait_is_given: bool,
 }
 
 impl Removal<'_> {
@@ -138,8 +140,9 @@ impl Removal<'_> {
         for one in going {
             match stuck.as_ref().unwrap_or(&none).get(&one.object) {
                 Some(blocked) => {
-                    report_builder
-                        .push_failed(one.object.clone(), &Error::StillThere { objects: vec![blocked.clone()] });
+                    let after = self.wait.filter(|_| self.wait_is_given);
+                    let error = Error::StillThere { objects: vec![blocked.clone()], after };
+                    report_builder.push_failed(one.object.clone(), &error);
                     staying.insert(one.object);
                 }
                 None => report_builder.push(ObjectReport::new(one.object, self.action)),

@@ -74,15 +74,36 @@ pub(super) fn strip(body: &mut Value) {
         }
         drop_empty(metadata);
     }
+    if body["kind"] == "Job" {
+        strip_generated_selector(body);
+    }
     for place in TEMPLATES {
         body.pointer_mut(place).into_iter().for_each(strip_template);
     }
-    let claims = body.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
-    for claim in claims.into_iter().flatten() {
-        claim.get_mut("metadata").into_iter().for_each(strip_template);
-        if let Some(claim) = claim.as_object_mut() {
-            claim.remove("status");
-        }
+    // The claim templates of a StatefulSet stay as they are: the list is atomic, and another one would conflict with the
+    // manager of the live one.
+}
+
+/// Labels that the API server gives the pods of a Job, and selects them by.
+const JOB_LABELS: [&str; 4] =
+    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
+
+/// The API server generates the selector of a Job from its UID and refuses that of another Job, such as a deleted one.
+fn strip_generated_selector(job: &mut Value) {
+    let Some(spec) = job.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let generated = |labels: &Map<String, Value>| {
+        labels.keys().any(|label| label.ends_with("controller-uid"))
+            && labels.keys().all(|label| JOB_LABELS.contains(&label.as_str()))
+    };
+    let is_generated = spec.get("manualSelector").is_none_or(|manual| manual != true)
+        && spec.get("selector").and_then(|it| it["matchLabels"].as_object()).is_some_and(generated);
+    if !is_generated {
+        return;
+    }
+    spec.remove("selector");
+    let labels = spec.get_mut("template").and_then(|template| template.pointer_mut("/metadata/labels"));
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+        labels.retain(|label, _| !JOB_LABELS.contains(&label.as_str()));
     }
 }
 
@@ -148,17 +169,32 @@ mod tests {
     }
 
     #[test]
+    fn the_generated_selector_of_a_job_is_dropped() {
+        let job = |labels: Value| {
+            json!({"kind": "Job", "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": {"app": "a", "controller-uid": "u", "job-name": "j"}}},
+            }})
+        };
+        let mut generated = job(json!({"batch.kubernetes.io/controller-uid": "u"}));
+        strip(&mut generated);
+        assert_eq!(generated["spec"], json!({"template": {"metadata": {"labels": {"app": "a"}}}}));
+        let own = job(json!({"app": "a"}));
+        let mut stripped = own.clone();
+        strip(&mut stripped);
+        assert_eq!(stripped, own);
+    }
+
+    #[test]
     fn null_timestamps_of_nested_templates_are_dropped() {
         let mut job = json!({"spec": {
             "jobTemplate": {"metadata": {"creationTimestamp": null}, "spec": {"template": {"metadata": {"labels": {}}}}},
-            "volumeClaimTemplates": [{"metadata": {"name": "d", "creationTimestamp": null}, "status": {"phase": "Pending"}}],
         }});
         strip(&mut job);
         assert_eq!(
             job,
             json!({"spec": {
                 "jobTemplate": {"metadata": {}, "spec": {"template": {"metadata": {}}}},
-                "volumeClaimTemplates": [{"metadata": {"name": "d"}}],
             }})
         );
     }

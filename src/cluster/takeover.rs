@@ -78,6 +78,11 @@ pub(super) fn plan(live: &Value, api_version: &str, options: &ApplyOptions) -> O
     Some(TakeOver { managers, live })
 }
 
+/// Whether the manager is kubectl with a whole manifest, whose fields `force` takes over too.
+pub(super) fn is_kubectl(manager: &str) -> bool {
+    KUBECTL.contains(&manager)
+}
+
 /// The earlier appliers that would be taken over with `force` or `adopt`, where neither is set.
 pub(super) fn remaining(live: &Value, api_version: &str, options: &ApplyOptions) -> Vec<String> {
     let all = ApplyOptions { force: true, adopt: true, ..options.clone() };
@@ -87,6 +92,30 @@ pub(super) fn remaining(live: &Value, api_version: &str, options: &ApplyOptions)
     let mut managers = plan(live, api_version, &all).map_or_else(Vec::new, |take_over| take_over.managers);
     managers.retain(|manager| manager != FIELD_MANAGER);
     managers
+}
+
+/// `managedFields` with all entries in this version of the kind; `None` when they are in it already. A field that another
+/// version adds with a default is in the live object and not in the schema of an older entry's version: the API server
+/// then refuses to apply. Flux does the same (`MigrateAPIVersion` of fluxcd/pkg/ssa).
+pub(super) fn in_version(live: &Value, api_version: &str) -> Option<Value> {
+    let entries = live["metadata"]["managedFields"].as_array()?;
+    if entries.iter().all(|entry| entry["apiVersion"] == api_version) {
+        return None;
+    }
+    let mut all: Vec<Value> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let is_same = |other: &&mut Value| {
+            ["manager", "operation", "subresource"].iter().all(|key| other.get(key) == entry.get(key))
+        };
+        if let Some(same) = all.iter_mut().find(is_same) {
+            merge(&mut same["fieldsV1"], &entry["fieldsV1"]);
+        } else {
+            let mut entry = entry.clone();
+            entry["apiVersion"] = json!(api_version);
+            all.push(entry);
+        }
+    }
+    Some(Value::Array(all))
 }
 
 /// The union of two sets of fields.
@@ -148,6 +177,22 @@ mod tests {
         assert_eq!(taken.managers, ["helm", "kustomize-controller"]);
         assert_eq!(taken.managed_fields()[0]["fieldsV1"], json!({"f:data": {"f:a": {}, "f:b": {}}}));
         assert_eq!(taken.managed_fields()[1]["subresource"], "status");
+    }
+
+    #[test]
+    fn entries_move_to_one_version_and_those_of_one_manager_are_joined() {
+        let mut old = entry(FIELD_MANAGER, "Apply", json!({"f:spec": {"f:a": {}}}));
+        let edits = ["v1", "v2"].map(|version| {
+            let mut edit = entry("kubectl-edit", "Update", json!({"f:spec": {format!("f:{version}"): {}}}));
+            edit["apiVersion"] = json!(version);
+            edit
+        });
+        old["apiVersion"] = json!("v1");
+        let moved = in_version(&live(json!([old, edits[0], edits[1]])), "v2").unwrap();
+        assert_eq!(moved.as_array().unwrap().len(), 2);
+        assert!(moved.as_array().unwrap().iter().all(|entry| entry["apiVersion"] == "v2"));
+        assert_eq!(moved[1]["fieldsV1"], json!({"f:spec": {"f:v1": {}, "f:v2": {}}}));
+        assert_eq!(in_version(&live(moved), "v2"), None);
     }
 
     #[test]

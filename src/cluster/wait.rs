@@ -6,6 +6,7 @@ mod watched;
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Cluster, Error, ObjectRef};
@@ -113,8 +114,31 @@ async fn read(cluster: &Cluster, group: &Group, watched: &mut Watched) -> Result
             })
             .await?;
     }
+    if group.kind == "PersistentVolumeClaim" {
+        let waits = claims_that_wait_for_a_pod(cluster, &found).await;
+        found.retain(|claim| !waits.contains(&claim["metadata"]["name"]));
+        watched.settle(group, &waits);
+    }
     watched.judge(group, &found);
     Ok(())
+}
+
+/// Names of claims that get their volume when the first pod uses them (`WaitForFirstConsumer`): no pod does yet, so they
+/// are as ready as they can be. Without the right to read `StorageClass` objects there are none.
+async fn claims_that_wait_for_a_pod(cluster: &Cluster, claims: &[Value]) -> Vec<Value> {
+    let mut waits = Vec::new();
+    for claim in claims {
+        let is_open = claim["status"]["phase"] == "Pending"
+            && claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].is_null();
+        let Some(class) = claim["spec"]["storageClassName"].as_str().filter(|_| is_open) else { continue };
+        let class = ObjectRef::new("storage.k8s.io/v1", "StorageClass", None, class);
+        if let Ok(Some(class)) = cluster.get(&class).await
+            && class["volumeBindingMode"] == "WaitForFirstConsumer"
+        {
+            waits.push(claim["metadata"]["name"].clone());
+        }
+    }
+    waits
 }
 
 fn step(watched: &Watched, trouble: Option<&Error>) -> Step {

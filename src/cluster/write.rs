@@ -13,7 +13,7 @@ use super::desired::Desired;
 use super::guarded::{guarded, sleep, written};
 use super::locate::DiscoveryLag;
 use super::options::ApplyOptions;
-use super::plan::{Decision, Planned, Seen, may_recreate};
+use super::plan::{Decision, Planned, Seen, may_recreate, with_limit_of_recreate};
 use super::{Action, Cluster, Error, ignored_fields, removal, takeover};
 use crate::failpoint::{Step, reach};
 use crate::guard::Guard;
@@ -53,7 +53,7 @@ pub(super) async fn write(
             Err(error) if matches!(error.fault(), Some(ApiError::Immutable(_))) && may_recreate(desired, options) => {
                 recreate(cluster, desired, seen, options, guard).await
             }
-            Err(error) => Err(error),
+            Err(error) => Err(with_limit_of_recreate(desired, error)),
         },
     }
 }
@@ -113,6 +113,7 @@ async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, gua
     let kind = desired.kind()?;
     let lag = DiscoveryLag::begin();
     let mut read = None;
+    let mut is_moved = false;
     let mut tries = 1;
     loop {
         let error = match written(guard, cluster.patch(kind, &desired.object, &body, how)).await {
@@ -122,6 +123,10 @@ async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, gua
             }
             Err(error) => error,
         };
+        let is_undeclared = error.fault().is_some_and(ApiError::is_undeclared_field);
+        if is_undeclared && !std::mem::replace(&mut is_moved, true) && move_versions(cluster, desired, guard).await? {
+            continue;
+        }
         match error.fault() {
             Some(ApiError::FieldConflict(_)) if contested && tries < TRIES => {
                 let live = guarded(guard, cluster.get_as(kind, &desired.object)).await?;
@@ -137,10 +142,21 @@ async fn patch(cluster: &Cluster, desired: &Desired, options: &ApplyOptions, gua
             }
             Some(ApiError::Conflict(_)) if tries < TRIES => tries += 1,
             _ if lag.permits(&error) => {}
+            Some(ApiError::Refused(_)) if desired.settles.is_some_and(|settles| Instant::now() < settles) => {}
             _ => return Err(error),
         }
         sleep(guard, PAUSE).await?;
     }
+}
+
+/// Moves the entries of `managedFields` to the version that is applied. False when they are all in it.
+async fn move_versions(cluster: &Cluster, desired: &Desired, guard: &Guard) -> Result<bool, Error> {
+    let kind = desired.kind()?;
+    let Some(live) = guarded(guard, cluster.get_as(kind, &desired.object)).await? else { return Ok(false) };
+    let Some(entries) = takeover::in_version(&live, &desired.object.api_version) else { return Ok(false) };
+    let patch = json!({"metadata": {"managedFields": entries, "resourceVersion": version_of(&live)}});
+    written(guard, cluster.merge(kind, &desired.object, &patch, false)).await?;
+    Ok(true)
 }
 
 /// Whether others write to the object while it is applied.
@@ -161,7 +177,7 @@ async fn recreate(
     let gone = [removal::DeleteCandidate::new(desired.object.clone(), desired.kind()?.clone(), seen.uid)];
     let stuck = removal::wait_until_deleted(cluster, &gone, Instant::now() + GONE_WITHIN, guard, |_| {}).await?;
     if !stuck.is_empty() {
-        return Err(Error::StillThere { objects: stuck.into_values().collect() });
+        return Err(Error::StillThere { objects: stuck.into_values().collect(), after: None });
     }
     patch(cluster, desired, options, guard).await?;
     Ok(Action::Recreated)

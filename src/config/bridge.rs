@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::tls::MutualTls;
 use crate::http::Credentials;
 
 /// `[bridge]`: Meshery's gRPC contract. Without an entry in `targets` the bridge does not start.
@@ -17,8 +18,10 @@ pub struct Bridge {
     pub name: String,
     /// Address and port of the plaintext listener, which is what Meshery's server dials. It has no authentication.
     pub listen: SocketAddr,
+    /// Address and port of `/metrics`, `/livez` and `/readyz` over HTTP, without authentication. None if absent.
+    pub metrics_listen: Option<SocketAddr>,
     /// A second listener with mutual TLS.
-    pub tls: Option<BridgeTls>,
+    pub tls: Option<MutualTls>,
     /// Allowed operations by Meshery's keys, such as `bookinfo`. Empty: every operation except `custom` and the removal
     /// of Istio, which need the entries `custom` and `istio:delete`.
     pub operations: Vec<String>,
@@ -36,6 +39,9 @@ pub struct Bridge {
     /// How long the deployment of a design waits for results.
     #[serde(with = "humantime_serde")]
     pub design_wait: Duration,
+    /// Ask the clusters of kubeconfigs for the UID of `kube-system`, with the credentials of the kubeconfig: only addresses of
+    /// targets that have a `cluster_uid`.
+    pub probe: bool,
     /// Open event streams, 1 to 10,000.
     pub max_streams: usize,
     /// Calls that are executed at the same time, 1 to 10,000.
@@ -49,6 +55,7 @@ impl Default for Bridge {
         Self {
             name: "meshery".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 10_000)),
+            metrics_listen: None,
             tls: None,
             operations: Vec::new(),
             targets: BTreeMap::new(),
@@ -57,25 +64,12 @@ impl Default for Bridge {
             reject_unknown_versions: false,
             wait: Duration::from_mins(5),
             design_wait: Duration::from_mins(10),
+            probe: false,
             max_streams: 256,
             max_calls: 64,
             meshery: None,
         }
     }
-}
-
-/// `[bridge.tls]`: the listener with mutual TLS.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BridgeTls {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// Certificate chain (PEM).
-    pub cert_file: PathBuf,
-    /// Key (PEM) of the certificate.
-    pub key_file: PathBuf,
-    /// Certificate authorities (PEM) of the clients. A client without a certificate of one of them is refused.
-    pub client_ca_file: PathBuf,
 }
 
 /// `[bridge.targets.<id>]`: how a kubeconfig is recognized as this target's. `sailhand bridge match` prints the values.
@@ -90,7 +84,8 @@ pub struct BridgeTarget {
     pub contexts: Vec<String>,
     /// Accept a kubeconfig that has the address and no certificate authority.
     pub server_only: bool,
-    /// UID of the namespace `kube-system`, by which Meshery identifies the cluster in its events.
+    /// UID of the namespace `kube-system`, by which Meshery identifies the cluster in its events. With `bridge.probe` a
+    /// kubeconfig must be for the cluster with this UID.
     pub cluster_uid: Option<String>,
 }
 

@@ -1,6 +1,7 @@
 //! `[gateway]`: address, principals, hooks and limits of `sailhand gateway`.
 
 mod hook;
+mod sink;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::dashboard::{self, Oidc};
+use super::tls::MutualTls;
 
 pub use hook::{Condition, Hook};
+pub use sink::{Mode, RESULT, Sink};
 
 /// `[gateway]`: CloudEvents over HTTP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,6 +22,11 @@ pub use hook::{Condition, Hook};
 pub struct Gateway {
     /// Address and port of the HTTP server.
     pub listen: SocketAddr,
+    /// Address and port of `/metrics`, `/livez` and `/readyz` without authentication. None if absent: the HTTP server has the
+    /// probes, but no metrics.
+    pub metrics_listen: Option<SocketAddr>,
+    /// A second listener with mutual TLS, for principals with a `certificate`.
+    pub tls: Option<MutualTls>,
     /// Host names that requests may use besides `localhost` and loopback addresses, without a port. When empty, an
     /// address other than loopback accepts every host name.
     pub hosts: Vec<String>,
@@ -43,12 +51,16 @@ pub struct Gateway {
     pub principals: BTreeMap<String, Principal>,
     /// Commands from the JSON of other tools, by name.
     pub hooks: BTreeMap<String, Hook>,
+    /// HTTP endpoints that results and events are posted to, by name.
+    pub sinks: BTreeMap<String, Sink>,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8323)),
+            metrics_listen: None,
+            tls: None,
             hosts: Vec::new(),
             max_connections: 512,
             max_streams: 256,
@@ -59,12 +71,13 @@ impl Default for Gateway {
             oidc: BTreeMap::new(),
             principals: BTreeMap::new(),
             hooks: BTreeMap::new(),
+            sinks: BTreeMap::new(),
         }
     }
 }
 
 /// `[gateway.principals.<name>]`: one sender, its credential and its permissions. A principal has exactly one credential:
-/// `token_file`, `oidc` or `hmac`.
+/// `token_file`, `oidc`, `hmac` or `certificate`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Principal {
@@ -75,6 +88,9 @@ pub struct Principal {
     /// Values that claims of the token must have: claim name or JSON pointer, and value. A value that ends with `*` matches
     /// every value with that prefix.
     pub claims: BTreeMap<String, String>,
+    /// Subject alternative name of the client certificate: a DNS name, or a URI such as
+    /// `spiffe://cluster.local/ns/ci/sa/deployer`. Needs `gateway.tls`.
+    pub certificate: Option<String>,
     /// Signature of the body of a request, for hooks.
     pub hmac: Option<Hmac>,
     /// Verbs that the principal may send: `ping`, `config.*` for a family, or `*`.
@@ -86,9 +102,9 @@ pub struct Principal {
     pub source_prefix: String,
     /// Whether the principal may read commands of every source, instead of those with its own prefix.
     pub read_all: bool,
-    /// Events and reads for each second.
+    /// Events and reads for each second. A batch counts as its events: later requests wait for them.
     pub rate_per_second: u32,
-    /// Events and reads at once, after a pause.
+    /// Requests at once, after a pause.
     pub burst: u32,
 }
 
@@ -98,6 +114,7 @@ impl Default for Principal {
             token_file: None,
             oidc: None,
             claims: BTreeMap::new(),
+            certificate: None,
             hmac: None,
             verbs: Vec::new(),
             targets: Vec::new(),
@@ -149,7 +166,8 @@ pub(super) fn validate(gateway: &Gateway) -> Result<(), Wrong> {
         dashboard::validate_oidc(oidc, &format!("gateway.oidc.{name}"))?;
     }
     gateway.principals.iter().try_for_each(|(name, principal)| validate_principal(gateway, name, principal))?;
-    gateway.hooks.iter().try_for_each(|(name, hook)| validate_hook(gateway, name, hook))
+    gateway.hooks.iter().try_for_each(|(name, hook)| validate_hook(gateway, name, hook))?;
+    gateway.sinks.iter().try_for_each(|(name, sink)| sink::validate(name, sink))
 }
 
 fn validate_hook(gateway: &Gateway, name: &str, hook: &Hook) -> Result<(), Wrong> {
@@ -175,9 +193,19 @@ fn validate_hook(gateway: &Gateway, name: &str, hook: &Hook) -> Result<(), Wrong
 fn validate_principal(gateway: &Gateway, name: &str, principal: &Principal) -> Result<(), Wrong> {
     let check = |holds, key: &str, reason| check(holds, &format!("principals.{name}{key}"), reason);
     check(is_name(name), "", "the name must be 1 to 63 of a-z, 0-9 and -")?;
-    let credentials = [principal.token_file.is_some(), principal.oidc.is_some(), principal.hmac.is_some()];
+    let credentials = [
+        principal.token_file.is_some(),
+        principal.oidc.is_some(),
+        principal.hmac.is_some(),
+        principal.certificate.is_some(),
+    ];
     let one = credentials.into_iter().filter(|&given| given).count() == 1;
-    check(one, "", "needs exactly one of token_file, oidc and hmac")?;
+    check(one, "", "needs exactly one of token_file, oidc, hmac and certificate")?;
+    if let Some(certificate) = &principal.certificate {
+        check(gateway.tls.is_some(), ".certificate", "needs gateway.tls")?;
+        let same = gateway.principals.values().filter(|it| it.certificate.as_ref() == Some(certificate)).count();
+        check(same == 1 && !certificate.is_empty(), ".certificate", "must not be empty or that of another principal")?;
+    }
     if let Some(hmac) = &principal.hmac {
         check(http::HeaderName::try_from(&hmac.header).is_ok(), ".hmac.header", "must be the name of a header")?;
     }

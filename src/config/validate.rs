@@ -78,11 +78,19 @@ fn connection(key: &str, name: &str, connection: &Connection) -> Result<(), Wron
     check(label, key, "a connection's name must be 1 to 30 of a-z, 0-9 and -, not - at an end")?;
     let sub = |field: &str| format!("{key}.{field}");
     let url = &connection.url;
+    if connection.service.is_some() {
+        check(url.is_empty(), &sub("url"), "excludes service: give one address")?;
+        return credentials(&sub, connection);
+    }
     let http = url.starts_with("http://") || url.starts_with("https://");
     check(http, &sub("url"), "must begin with http:// or https://")?;
     // Not repeated: it is a secret.
     check(!url.contains('@'), &sub("url"), "must not hold credentials; name a file of them instead")?;
     check(!url.contains(['?', '#']), &sub("url"), "must not have a query or a fragment")?;
+    credentials(&sub, connection)
+}
+
+fn credentials(sub: &dyn Fn(&str) -> String, connection: &Connection) -> Result<(), Wrong> {
     let labels = connection.scope.keys().all(|name| is_label_name(name));
     check(labels, &sub("scope"), "its keys must be names of Prometheus labels")?;
     let credentials = &connection.credentials;
@@ -103,6 +111,7 @@ fn bus(bus: &Bus) -> Result<(), Wrong> {
     check(token, "bus.prefix", "must be one subject token of a-z, 0-9 and -")?;
     check(matches!(bus.replicas, 1 | 3 | 5), "bus.replicas", "must be 1, 3 or 5")?;
     check(bus.max_bytes > 0, "bus.max_bytes", "must be more than 0")?;
+    check(bus.max_result_bytes > 0, "bus.max_result_bytes", "must be more than 0")?;
     let is_name = |name: &String| {
         (1..=32).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

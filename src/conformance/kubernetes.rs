@@ -49,7 +49,7 @@ impl Environment for Kubernetes<'_> {
         let name = reference(object);
         let Some(kind) = self.kind(&name).await? else {
             let (api_version, kind) = (name.api_version.clone(), name.kind.clone());
-            return Err(cluster::Error::UnknownKind { object: name.to_string(), api_version, kind }.into());
+            return Err(cluster::Error::UnknownKind { object: name.to_string(), api_version, kind, near: None }.into());
         };
         self.cluster.check_write(&name)?;
         let params = PatchParams::apply(FIELD_MANAGER).force();

@@ -38,21 +38,19 @@ pub(super) async fn list(
     let filter = Filter {
         target: target.parse::<Target>().ok().map(|target| target.as_str().to_owned()),
         code: Some(query.code.trim().to_owned()).filter(|code| !code.is_empty()),
-        limit: ROWS + 1,
+        limit: ROWS,
         ..Filter::default()
     };
-    let mut letters = shared.client.dead_letters(&filter).await?;
-    let has_more = letters.len() > ROWS;
-    letters.truncate(ROWS);
+    let found = shared.client.newest_dead_letters(&filter).await?;
     let content = html! {
         form.filters method="get" action="/dead-letters" role="search" {
             label { "Target " input type="text" name="target" value=(target); }
             label { "Code " input type="text" name="code" value=(query.code); }
             button type="submit" { "Filter" }
         }
-        @if has_more { p.notice { "These are the oldest " (ROWS) ". Filter to see others." } }
-        @for letter in &letters { (one(&viewer, letter)) }
-        @if letters.is_empty() { p.empty { "No dead letters." } }
+        @if found.older > 0 || !found.is_complete { p.notice { "These are the newest " (found.letters.len()) ". Filter to see others." } }
+        @for letter in &found.letters { (one(&viewer, letter)) }
+        @if found.letters.is_empty() { p.empty { "No dead letters." } }
     };
     Ok(page::frame(&shared, &viewer, "/dead-letters", "Dead letters", &content))
 }

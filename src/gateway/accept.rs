@@ -54,16 +54,16 @@ struct AcceptedBatch {
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let peer = server::peer(&request);
     let (parts, body) = request.into_parts();
-    let caller = match shared.principals.authenticate(&parts.headers).await {
+    let caller = match shared.principals.authenticate(&parts.headers, &server::certificate(&parts)).await {
         Ok(caller) => caller,
         Err(refusal) => {
-            audit::refused(None, peer, &refusal);
+            audit::refused(&shared, None, peer, &refusal);
             return refusal.into_response();
         }
     };
     let accepted = accept(&shared, &caller, peer, &parts.headers, body).await;
     accepted.unwrap_or_else(|refusal| {
-        audit::refused(Some(&caller), peer, &refusal);
+        audit::refused(&shared, Some(&caller), peer, &refusal);
         refusal.into_response()
     })
 }
@@ -76,22 +76,48 @@ async fn accept(
     body: Body,
 ) -> Result<Response, Refusal> {
     let is_batch = mode(headers)? == Mode::Batch;
-    caller.principal.spend(1)?;
+    caller.principal.spend()?;
     let limit = if is_batch { MAX_BATCH } else { MAX_EVENT };
     let body = read_body(shared, body, limit).await?;
     let _permit = shared.admit().await?;
+    let mut events = read_events(headers, &body)?;
+    drop(body);
     if is_batch {
-        let commands = read_batch(shared, caller, &body)?;
-        drop(body);
+        let check = |(index, event)| {
+            check(shared, caller, event).map_err(|reason| Refusal::Batch { index, reason: Box::new(reason) })
+        };
+        // Nothing is sent unless all are valid.
+        let commands = events.into_iter().enumerate().map(check).collect::<Result<Vec<_>, _>>()?;
         let commands = send_all(shared, caller, peer, commands).await?;
         return Ok((StatusCode::ACCEPTED, Json(AcceptedBatch { commands })).into_response());
     }
-    let mut attributes = binding::read(&pairs(headers)?.iter().copied(), &body)?;
-    drop(body);
+    let mut attributes = events.pop().unwrap_or_default();
     add_trace(&mut attributes, headers);
     let accepted = send(shared, caller, peer, check(shared, caller, attributes)?).await?;
     let location = HeaderValue::try_from(&accepted.location).map_err(|error| Refusal::Invalid(error.to_string()))?;
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted)).into_response())
+}
+
+/// The events of a body in each mode, as attributes and `data`. Exactly one unless the body is a batch.
+pub(super) fn read_events(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Map<String, Value>>, Refusal> {
+    if mode(headers)? == Mode::One {
+        return Ok(vec![binding::read(&pairs(headers)?.iter().copied(), body)?]);
+    }
+    let value = json::read(body).map_err(|error| Refusal::Invalid(format!("malformed JSON: {error}")))?;
+    let Value::Array(events) = value else {
+        return Err(Refusal::Invalid("a batch is a JSON array of events".to_owned()));
+    };
+    if events.len() > BATCH {
+        return Err(Refusal::Invalid(format!("the batch has {} events; at most {BATCH} are accepted", events.len())));
+    }
+    let object = |(index, event)| match event {
+        Value::Object(attributes) => Ok(attributes),
+        _ => {
+            let reason = Box::new(Refusal::Invalid("is not a JSON object".to_owned()));
+            Err(Refusal::Batch { index, reason })
+        }
+    };
+    events.into_iter().enumerate().map(object).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -122,8 +148,9 @@ fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
 fn pairs(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, Refusal> {
     let part = |name: &str| name.starts_with("ce-") || name == "content-type";
     let pairs = headers.iter().filter(|(name, _)| part(name.as_str())).map(|(name, value)| {
-        let text = value.to_str();
-        text.map(|text| (name.as_str(), text)).map_err(|_| Refusal::Invalid(format!("the header {name} is not ASCII")))
+        // The binding requires percent-encoding; the SDK for Go, and Knative with it, sends UTF-8.
+        let text = std::str::from_utf8(value.as_bytes());
+        text.map(|text| (name.as_str(), text)).map_err(|_| Refusal::Invalid(format!("the header {name} is not UTF-8")))
     });
     pairs.collect()
 }
@@ -147,27 +174,21 @@ pub(super) async fn read_body(shared: &Shared, body: Body, limit: usize) -> Resu
     }
 }
 
-/// All events of a batch. Nothing is sent unless all are valid.
-fn read_batch(shared: &Shared, caller: &Caller, body: &[u8]) -> Result<Vec<Command>, Refusal> {
-    let value = json::read(body).map_err(|error| Refusal::Invalid(format!("malformed JSON: {error}")))?;
-    let Value::Array(events) = value else {
-        return Err(Refusal::Invalid("a batch is a JSON array of events".to_owned()));
-    };
-    if events.len() > BATCH {
-        return Err(Refusal::Invalid(format!("the batch has {} events; at most {BATCH} are accepted", events.len())));
-    }
-    let read = |(index, event): (usize, Value)| {
-        let checked = match event {
-            Value::Object(attributes) => check(shared, caller, attributes),
-            _ => Err(Refusal::Invalid("is not a JSON object".to_owned())),
-        };
-        checked.map_err(|reason| Refusal::Batch { index, reason: Box::new(reason) })
-    };
-    events.into_iter().enumerate().map(read).collect()
-}
-
 /// Decodes an event and checks permission and parameters.
 pub(super) fn check(shared: &Shared, caller: &Caller, attributes: Map<String, Value>) -> Result<Command, Refusal> {
+    let command = decode(attributes)?;
+    let (target, verb) = (&command.origin.target, &command.origin.verb);
+    let validator = shared.catalogue.validator(verb)?;
+    caller.principal.may_send(target, verb, &command.origin.source)?;
+    // With `dataref` the parameters are in the object store; the worker checks them.
+    if command.dataref.is_none() {
+        validator.check(&command.params)?;
+    }
+    Ok(command)
+}
+
+/// The command that an event is, by its type and subject.
+pub(super) fn decode(attributes: Map<String, Value>) -> Result<Command, Refusal> {
     let text = |name: &str| attributes.get(name).and_then(Value::as_str);
     let attribute =
         |name: &str, reason: &str| event::Error::Attribute { name: name.to_owned(), reason: reason.to_owned() };
@@ -176,14 +197,7 @@ pub(super) fn check(shared: &Shared, caller: &Caller, attributes: Map<String, Va
     let verb = verb_and_version(ty, "command").map(|(verb, _)| verb.to_owned()).ok_or_else(unknown)?;
     let target = text("subject").and_then(|subject| subject.parse::<Target>().ok());
     let target = target.ok_or_else(|| attribute("subject", "must name the target"))?;
-    let command = event::decode_attributes(&target, &verb, attributes).map_err(|rejection| rejection.error)?;
-    let validator = shared.catalogue.validator(&verb)?;
-    caller.principal.may_send(&target, &verb, &command.origin.source)?;
-    // With `dataref` the parameters are in the object store; the worker checks them.
-    if command.dataref.is_none() {
-        validator.check(&command.params)?;
-    }
-    Ok(command)
+    Ok(event::decode_attributes(&target, &verb, attributes).map_err(|rejection| rejection.error)?)
 }
 
 /// Publishes the commands of one request. The first one was counted against the rate limit with the request.
@@ -193,7 +207,7 @@ pub(super) async fn send_all(
     peer: Option<SocketAddr>,
     commands: Vec<Command>,
 ) -> Result<Vec<Accepted>, Refusal> {
-    caller.principal.spend(u32::try_from(commands.len().saturating_sub(1)).unwrap_or(u32::MAX))?;
+    caller.principal.charge(commands.len().saturating_sub(1));
     let sent = stream::iter(commands.into_iter().enumerate()).map(|(index, command)| async move {
         let sent = send(shared, caller, peer, command).await;
         sent.map_err(|reason| Refusal::Batch { index, reason: Box::new(reason) })
@@ -211,7 +225,7 @@ pub(super) async fn send(
     let target = command.origin.target.clone();
     let submitted = tokio::time::timeout(CONFIRM, shared.client.submit(&target, draft(&command))).await;
     let submitted = submitted.map_err(|_| Refusal::Unconfirmed(CONFIRM))??;
-    audit::accepted(caller, peer, &command, &submitted);
+    audit::accepted(shared, caller, peer, &command, &submitted);
     let Submitted { key, duplicate } = submitted;
     let location = format!("/v1/commands/{target}/{key}");
     let event::Origin { id, source, verb, .. } = command.origin;

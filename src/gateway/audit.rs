@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use super::Shared;
 use super::principals::Caller;
 use super::refusal::Refusal;
 use crate::client::Submitted;
@@ -11,7 +12,14 @@ use crate::event::Command;
 /// Characters of a value from a request.
 const LONGEST: usize = 200;
 
-pub(super) fn accepted(caller: &Caller, peer: Option<SocketAddr>, command: &Command, submitted: &Submitted) {
+pub(super) fn accepted(
+    shared: &Shared,
+    caller: &Caller,
+    peer: Option<SocketAddr>,
+    command: &Command,
+    submitted: &Submitted,
+) {
+    shared.metrics.accepted(&caller.principal.name);
     let origin = &command.origin;
     tracing::info!(
         target: "sailhand::audit",
@@ -28,7 +36,8 @@ pub(super) fn accepted(caller: &Caller, peer: Option<SocketAddr>, command: &Comm
     );
 }
 
-pub(super) fn refused(caller: Option<&Caller>, peer: Option<SocketAddr>, refusal: &Refusal) {
+pub(super) fn refused(shared: &Shared, caller: Option<&Caller>, peer: Option<SocketAddr>, refusal: &Refusal) {
+    shared.metrics.refused(caller.map(|caller| caller.principal.name.as_str()), refusal);
     tracing::info!(
         target: "sailhand::audit",
         principal = caller.map_or("", |caller| caller.principal.name.as_str()),

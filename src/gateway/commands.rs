@@ -5,12 +5,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
+use axum::{Extension, Json};
 use futures::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +21,7 @@ use super::Shared;
 use super::feed::Subscription;
 use super::principals::Caller;
 use super::refusal::Refusal;
+use super::tls::CertificateNames;
 use crate::client::{Observation, Observed};
 use crate::error::{Class, Classify};
 use crate::event::{CommandId, CommandKey, Outcome, Target, verb_and_version};
@@ -65,10 +66,11 @@ pub(super) async fn state(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<(String, String)>,
     query: Result<Query<Wait>, QueryRejection>,
+    Extension(certificate): Extension<CertificateNames>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let caller = shared.principals.authenticate(&headers).await?;
-    caller.principal.spend(1)?;
+    let caller = shared.principals.authenticate(&headers, &certificate).await?;
+    caller.principal.spend()?;
     let command = command_id(&caller, path)?;
     let Query(query) = query.map_err(|error| Refusal::Invalid(error.body_text()))?;
     let view = match query.wait {
@@ -172,10 +174,11 @@ fn is_temporary(refusal: &Refusal) -> bool {
 pub(super) async fn stream(
     State(shared): State<Arc<Shared>>,
     Path(path): Path<(String, String)>,
+    Extension(certificate): Extension<CertificateNames>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let caller = shared.principals.authenticate(&headers).await?;
-    caller.principal.spend(1)?;
+    let caller = shared.principals.authenticate(&headers, &certificate).await?;
+    caller.principal.spend()?;
     let command = command_id(&caller, path)?;
     let after = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
         // Nothing follows: 204 ends the reconnections of a browser.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -46,30 +47,30 @@ pub(super) async fn receive(
     let hook = shared.settings.hooks.get(&name).ok_or(Refusal::Route)?;
     let peer = server::peer(&request);
     let (parts, body) = request.into_parts();
-    let (caller, body) = match identify(&shared, hook, &parts.headers, body).await {
+    let (caller, body) = match identify(&shared, hook, &parts, body).await {
         Ok(identified) => identified,
         Err(refusal) => {
-            audit::refused(None, peer, &refusal);
+            audit::refused(&shared, None, peer, &refusal);
             return Err(refusal);
         }
     };
     let hooked = accept(&shared, (&name, hook), &caller, peer, &parts.headers, &body).await;
-    let hooked = hooked.inspect_err(|refusal| audit::refused(Some(&caller), peer, refusal))?;
+    let hooked = hooked.inspect_err(|refusal| audit::refused(&shared, Some(&caller), peer, refusal))?;
     Ok((StatusCode::ACCEPTED, Json(hooked)).into_response())
 }
 
 async fn identify(
     shared: &Shared,
     hook: &Hook,
-    headers: &HeaderMap,
+    request: &Parts,
     body: Body,
 ) -> Result<(Caller, bytes::Bytes), Refusal> {
     let principal = shared.principals.named(&hook.principal).ok_or(Refusal::Route)?;
     if principal.signs() {
         let body = accept::read_body(shared, body, MAX_BODY).await?;
-        return Ok((shared.principals.verify(principal, headers, &body)?, body));
+        return Ok((shared.principals.verify(principal, &request.headers, &body)?, body));
     }
-    let caller = shared.principals.authenticate(headers).await?;
+    let caller = shared.principals.authenticate(&request.headers, &server::certificate(request)).await?;
     if caller.principal.name != principal.name {
         let reason = format!("this hook is for the principal {}, not {}", principal.name, caller.principal.name);
         return Err(Refusal::Permission(reason));
@@ -85,7 +86,7 @@ async fn accept(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Hooked, Refusal> {
-    caller.principal.spend(1)?;
+    caller.principal.spend()?;
     let _permit = shared.admit().await?;
     let whole = json::read(body).map_err(|error| Refusal::Invalid(format!("malformed JSON: {error}")))?;
     let elements = elements(hook, &whole)?;

@@ -1,5 +1,6 @@
 //! `sailhand gateway`: CloudEvents over HTTP. Sends commands and reads their events and results through
-//! [`crate::client`]. It stores nothing, so replicas are equal and a restart loses nothing.
+//! [`crate::client`]. Its only state is the position of the consumers of its sinks, so replicas are equal and a restart loses
+//! nothing.
 
 mod accept;
 mod audit;
@@ -7,12 +8,15 @@ mod catalogue;
 mod commands;
 mod feed;
 mod hooks;
+mod metrics;
 mod openapi;
 mod principals;
 mod rate;
 mod refusal;
 mod server;
+mod sinks;
 mod template;
+mod tls;
 mod webhook;
 
 use std::net::SocketAddr;
@@ -20,7 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -28,9 +32,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{self, Client};
-use crate::config::{self, Config};
+use crate::config::{self, Config, MutualTls};
 use crate::error::{Class, Classify, Code};
+use crate::event::Command;
 use crate::event::schema::Verb;
+use crate::health;
 use crate::web::hosts::Hosts;
 use crate::web::listener::{self, Bounded};
 
@@ -38,8 +44,10 @@ pub use openapi::document as openapi;
 
 use catalogue::Catalogue;
 use feed::Subscribers;
+use metrics::Metrics;
 use principals::Principals;
 use refusal::Refusal;
+use tls::Tls;
 
 /// Bodies that are parsed and sent at once. Each may use some megabytes.
 const PARSED: usize = 32;
@@ -103,6 +111,10 @@ impl Classify for Error {
 pub struct Running {
     /// Address and port.
     pub address: SocketAddr,
+    /// Address and port of `gateway.tls`.
+    pub tls_address: Option<SocketAddr>,
+    /// Address and port of `gateway.metrics_listen`.
+    pub metrics_address: Option<SocketAddr>,
     /// Ends after `stop`, when the open requests have ended or their time is over.
     pub done: JoinHandle<()>,
 }
@@ -116,6 +128,8 @@ struct Shared {
     catalogue: Catalogue,
     openapi: Bytes,
     subscribers: Arc<Subscribers>,
+    metrics: Arc<Metrics>,
+    tls: Option<Arc<Tls>>,
     parsed: Semaphore,
     streams: Arc<Semaphore>,
     stop: CancellationToken,
@@ -146,12 +160,32 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
     let client = Client::connect(config).await.map_err(client::Error::from)?;
     let fail = |source| Error::Listen { address: settings.listen, source };
     let (listener, address) = listener::bind(settings.listen).await.map_err(fail)?;
+    let tls = match &settings.tls {
+        None => None,
+        Some(tls) => {
+            let fail = |reason| Error::Credential { what: "gateway.tls".to_owned(), reason };
+            Some(Arc::new(Tls::load(tls).await.map_err(fail)?))
+        }
+    };
+    let secure = match &settings.tls {
+        None => None,
+        Some(MutualTls { listen: address, .. }) => {
+            let fail = |source| Error::Listen { address: *address, source };
+            Some(listener::bind(*address).await.map_err(fail)?)
+        }
+    };
     if settings.principals.is_empty() {
         tracing::warn!("gateway.principals is empty: every request for commands is refused");
     }
+    let metrics = Metrics::new();
+    let sinks = sinks::start(&settings, &client, &metrics, &stop).await?;
     let subscribers = Arc::new(Subscribers::default());
     tokio::spawn(feed::follow(client.clone(), subscribers.clone(), stop.clone()));
-    let listener = Bounded::new(listener, settings.max_connections, settings.max_wait);
+    // Each has its own limit: clients without a certificate do not take the connections of the other listener.
+    let bounded = |listener| Bounded::new(listener, settings.max_connections, settings.max_wait);
+    let listener = bounded(listener);
+    let secure = secure.map(|(listener, address)| (bounded(listener), address));
+    let tls_address = secure.as_ref().map(|(_, address)| *address);
     let shared = Arc::new(Shared {
         client,
         hosts: Hosts::new(address, &settings.hosts),
@@ -159,15 +193,52 @@ pub async fn start(config: &Config, verbs: &[Verb], stop: CancellationToken) -> 
         catalogue,
         openapi: openapi(verbs).to_string().into(),
         subscribers,
+        metrics,
+        tls: tls.clone(),
         parsed: Semaphore::new(PARSED),
         streams: Arc::new(Semaphore::new(settings.max_streams)),
         stop: stop.clone(),
         settings,
     });
     tokio::spawn(principals::reread(shared.clone()));
+    let metrics_address = serve_metrics(&shared).await?;
     let header_timeout = shared.settings.header_timeout;
-    let done = tokio::spawn(server::serve(listener, router(shared), header_timeout, stop));
-    Ok(Running { address, done })
+    let done = tokio::spawn(async move {
+        let router = router(shared);
+        let open = server::serve(listener, None, router.clone(), header_timeout, stop.clone());
+        match secure {
+            None => open.await,
+            Some((listener, _)) => drop(tokio::join!(open, server::serve(listener, tls, router, header_timeout, stop))),
+        }
+        if tokio::time::timeout(server::GRACE, sinks.wait()).await.is_err() {
+            tracing::warn!("requests to sinks are still open and are closed now; their events are posted again");
+        }
+    });
+    Ok(Running { address, tls_address, metrics_address, done })
+}
+
+/// Serves `gateway.metrics_listen`.
+async fn serve_metrics(shared: &Arc<Shared>) -> Result<Option<SocketAddr>, Error> {
+    let Some(address) = shared.settings.metrics_listen else { return Ok(None) };
+    let causes = health::connection(shared.client.bus().health());
+    let rendered = shared.clone();
+    let render = Arc::new(move || {
+        let waiting = rendered.settings.max_streams - rendered.streams.available_permits();
+        rendered.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        rendered.metrics.render()
+    });
+    let bound = health::serve(address, render, causes, shared.stop.clone()).await;
+    bound.map(Some).map_err(|source| Error::Listen { address, source })
+}
+
+/// The commands of a request to `/v1/events` in each mode, without permissions and parameters being checked. Pure, for fuzz
+/// tests.
+///
+/// # Errors
+/// What the gateway would refuse, as text.
+pub fn commands_of_request(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Command>, String> {
+    let events = accept::read_events(headers, body).map_err(|refusal| refusal.to_string())?;
+    events.into_iter().map(|event| accept::decode(event).map_err(|refusal| refusal.to_string())).collect()
 }
 
 fn router(shared: Arc<Shared>) -> Router {
@@ -180,6 +251,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .fallback(|| async { Refusal::Route })
         .method_not_allowed_fallback(|| async { Refusal::Method })
         .layer(axum::middleware::from_fn_with_state(shared.clone(), server::guard))
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), metrics::count))
         .with_state(shared.clone());
     // For probes, which use the address of the pod.
     let probes =

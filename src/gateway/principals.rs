@@ -1,5 +1,5 @@
-//! The principal of a request and its permissions: bearer tokens from files, OIDC tokens with
-//! claim rules, signatures of bodies.
+//! Who sends a request and what that principal may do: bearer tokens from files, OIDC tokens with
+//! claim rules, client certificates, signatures of bodies.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::rate::Bucket;
 use super::refusal::Refusal;
+use super::tls::CertificateNames;
 use super::{Error, Shared};
 use crate::config;
 use crate::event::Target;
@@ -73,7 +74,7 @@ impl Principals {
                 }
                 Credential::Token(digest) => drop(tokens.insert(digest, principal.clone())),
                 Credential::Secret(key) => drop(secrets.insert(principal.name.clone(), key)),
-                Credential::Oidc => {}
+                Credential::None => {}
             }
         }
         let mut issuers = Vec::new();
@@ -87,11 +88,15 @@ impl Principals {
         Ok(Self { all, tokens: RwLock::new(tokens), secrets: RwLock::new(secrets), issuers })
     }
 
-    /// The principal that the `Authorization` header authenticates.
-    pub(super) async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    /// The principal that the `Authorization` header authenticates; without this header that of the client certificate.
+    pub(super) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: &CertificateNames,
+    ) -> Result<Caller, Refusal> {
         let refuse = |reason: &str| Refusal::Identity(reason.to_owned());
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().ok_or_else(|| refuse("the request has no bearer token"))?;
+        let Some(value) = values.next() else { return self.by_certificate(certificate) };
         if values.next().is_some() {
             return Err(refuse("the request has several Authorization headers"));
         }
@@ -148,7 +153,22 @@ impl Principals {
                 let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
                 secrets.insert(principal.name.clone(), key);
             }
-            Credential::Oidc => {}
+            Credential::None => {}
+        }
+    }
+
+    fn by_certificate(&self, certificate: &CertificateNames) -> Result<Caller, Refusal> {
+        let names = &certificate.0;
+        let fits = |principal: &&Arc<Principal>| {
+            principal.rules.certificate.as_ref().is_some_and(|wanted| names.contains(wanted))
+        };
+        match self.all.iter().find(fits) {
+            Some(principal) => Ok(Caller { principal: principal.clone(), user: None }),
+            None if names.is_empty() => Err(Refusal::Identity("the request has no bearer token".to_owned())),
+            None => {
+                let names = names.join(", ");
+                Err(Refusal::Identity(format!("the client certificate (names {names}) belongs to no principal")))
+            }
         }
     }
 
@@ -225,10 +245,12 @@ fn claim_fits(claims: &Map<String, Value>, name: &str, wanted: &str) -> bool {
 enum Credential {
     Token(Sha),
     Secret(hmac::Key),
-    Oidc,
+    /// OIDC or a client certificate.
+    None,
 }
 
-async fn read_secret(path: &Path) -> Result<String, String> {
+/// The secret of a file, 16 to 4096 characters.
+pub(super) async fn read_secret(path: &Path) -> Result<String, String> {
     let text =
         tokio::fs::read_to_string(path).await.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let secret = text.trim();
@@ -238,12 +260,17 @@ async fn read_secret(path: &Path) -> Result<String, String> {
     Ok(secret.to_owned())
 }
 
-/// Reads tokens and secrets again until the gateway stops. A file that cannot be read leaves its credential as it is.
+/// Reads tokens, secrets and certificates again until the gateway stops. A file that cannot be read leaves its credential as it is.
 pub(super) async fn reread(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(REREAD) => {}
             () = shared.stop.cancelled() => return,
+        }
+        if let Some(tls) = &shared.tls
+            && let Err(reason) = tls.reload().await
+        {
+            tracing::warn!("the last certificates are used: {reason}");
         }
         let principals = &shared.principals;
         for principal in &principals.all {
@@ -260,7 +287,7 @@ impl Principal {
         if let Some(path) = &self.rules.token_file {
             return Ok(Credential::Token(Sha256::digest(read_secret(path).await?).into()));
         }
-        let Some(signature) = &self.rules.hmac else { return Ok(Credential::Oidc) };
+        let Some(signature) = &self.rules.hmac else { return Ok(Credential::None) };
         let secret = read_secret(&signature.secret_file).await?;
         Ok(Credential::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())))
     }
@@ -275,10 +302,15 @@ impl Principal {
         &self.rules.source_prefix
     }
 
-    /// Counts events or reads against the rate limit.
-    pub(super) fn spend(&self, cost: u32) -> Result<(), Refusal> {
+    /// Counts the further events of an admitted request. It is not refused: later requests wait.
+    pub(super) fn charge(&self, events: usize) {
+        self.bucket.charge(u32::try_from(events).unwrap_or(u32::MAX));
+    }
+
+    /// Counts a request against the rate limit.
+    pub(super) fn spend(&self) -> Result<(), Refusal> {
         let (principal, rate) = (&self.name, self.rules.rate_per_second);
-        self.bucket.take(cost).map_err(|after| Refusal::Rate { principal: principal.clone(), rate, after })
+        self.bucket.take().map_err(|after| Refusal::Rate { principal: principal.clone(), rate, after })
     }
 
     /// Whether the principal may send this verb to this target from this source.

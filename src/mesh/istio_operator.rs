@@ -58,9 +58,9 @@ impl Conversion {
             let path = format!("spec.components.{name}");
             match name.as_str() {
                 "base" => self.component(&path, component, "base", None),
-                "pilot" => self.component(&path, component, "istiod", Some("pilot")),
-                "cni" => self.component(&path, component, "cni", Some("cni")),
-                "ztunnel" => self.component(&path, component, "ztunnel", Some("ztunnel")),
+                "pilot" => self.component(&path, component, "istiod", Some(("pilot", &PILOT))),
+                "cni" => self.component(&path, component, "cni", Some(("cni", &CNI))),
+                "ztunnel" => self.component(&path, component, "ztunnel", Some(("ztunnel", &ZTUNNEL))),
                 "ingressGateways" | "egressGateways" => {
                     for (index, gateway) in component.as_array().into_iter().flatten().enumerate() {
                         gateways.set(self, &format!("{path}[{index}]"), gateway);
@@ -74,23 +74,25 @@ impl Conversion {
         }
     }
 
-    fn component(&mut self, path: &str, component: &Value, switch: &str, section: Option<&str>) {
+    fn component(&mut self, path: &str, component: &Value, switch: &str, section: Option<(&str, &ValueNames)>) {
         for (name, value) in component.as_object().into_iter().flatten() {
             match name.as_str() {
                 "enabled" => {
                     let switches = self.params.entry("components").or_insert_with(|| json!({}));
                     switches[switch] = value.clone();
                 }
-                "k8s" if section.is_some() => {
-                    let values = self.kubernetes(&format!("{path}.k8s"), value, &PILOT);
-                    // The chart of ztunnel has its settings at the top.
-                    match section {
-                        Some("ztunnel") => self.component_values("ztunnel", &values),
-                        Some(section) => self.values(&json!({ section: values })),
-                        None => {}
+                other => match section.filter(|_| other == "k8s") {
+                    Some((section, names)) => {
+                        let values = self.kubernetes(&format!("{path}.k8s"), value, names);
+                        // The chart of ztunnel has its settings at the top.
+                        if section == "ztunnel" {
+                            self.component_values(section, &values);
+                        } else {
+                            self.values(&json!({ section: values }));
+                        }
                     }
-                }
-                other => self.unsupported.push(format!("{path}.{other}")),
+                    None => self.unsupported.push(format!("{path}.{other}")),
+                },
             }
         }
     }
@@ -105,16 +107,15 @@ impl Conversion {
         let mut values = json!({});
         for (name, value) in settings.as_object().into_iter().flatten() {
             match name.as_str() {
-                "resources" | "nodeSelector" | "tolerations" | "affinity" | "podAnnotations" | "replicaCount" => {
-                    values[name] = value.clone();
-                }
+                plain if names.plain.contains(&plain) => values[name] = value.clone(),
                 "env" => values["env"] = environment(value),
-                "hpaSpec" => {
+                "replicaCount" if names.limits.is_some() => values[name] = value.clone(),
+                "hpaSpec" if names.limits.is_some() => {
                     for (limit, number) in value.as_object().into_iter().flatten() {
-                        match limit.as_str() {
-                            "minReplicas" => add(&mut values, &nested(names.minimum, number.clone())),
-                            "maxReplicas" => add(&mut values, &nested(names.maximum, number.clone())),
-                            other => self.unsupported.push(format!("{path}.hpaSpec.{other}")),
+                        match (limit.as_str(), names.limits) {
+                            ("minReplicas", Some((minimum, _))) => add(&mut values, &nested(minimum, number.clone())),
+                            ("maxReplicas", Some((_, maximum))) => add(&mut values, &nested(maximum, number.clone())),
+                            (other, _) => self.unsupported.push(format!("{path}.hpaSpec.{other}")),
                         }
                     }
                 }
@@ -129,17 +130,26 @@ impl Conversion {
     }
 }
 
-/// Where a chart has the settings whose names differ.
+/// Which Kubernetes settings a chart reads, and where it has those whose names differ.
 struct ValueNames {
-    minimum: &'static [&'static str],
-    maximum: &'static [&'static str],
+    /// Settings with the same name.
+    plain: &'static [&'static str],
+    /// The least and the most replicas; `None` for a `DaemonSet`, which has a pod on each node.
+    limits: Option<(&'static [&'static str], &'static [&'static str])>,
     has_service: bool,
 }
 
-const PILOT: ValueNames = ValueNames { minimum: &["autoscaleMin"], maximum: &["autoscaleMax"], has_service: false };
+const PLAIN: &[&str] = &["resources", "nodeSelector", "tolerations", "affinity", "podAnnotations"];
+
+const PILOT: ValueNames =
+    ValueNames { plain: PLAIN, limits: Some((&["autoscaleMin"], &["autoscaleMax"])), has_service: false };
+/// The chart selects nodes by their operating system only.
+const CNI: ValueNames =
+    ValueNames { plain: &["resources", "tolerations", "affinity", "podAnnotations"], limits: None, has_service: false };
+const ZTUNNEL: ValueNames = ValueNames { plain: PLAIN, limits: None, has_service: false };
 const GATEWAY: ValueNames = ValueNames {
-    minimum: &["autoscaling", "minReplicas"],
-    maximum: &["autoscaling", "maxReplicas"],
+    plain: PLAIN,
+    limits: Some((&["autoscaling", "minReplicas"], &["autoscaling", "maxReplicas"])),
     has_service: true,
 };
 
@@ -243,6 +253,20 @@ mod tests {
             with(json!([{"name": "istio-ingressgateway", "enabled": false}])),
             json!([{"name": "istio-egressgateway"}])
         );
+    }
+
+    #[test]
+    fn settings_that_a_chart_does_not_read_are_named() {
+        let k8s = json!({"replicaCount": 2, "hpaSpec": {"minReplicas": 2}, "tolerations": [], "nodeSelector": {}});
+        let spec = json!({"components": {"cni": {"k8s": k8s}, "ztunnel": {"k8s": k8s}}});
+        let error = params(&json!({ "spec": spec })).unwrap_err();
+        for component in ["cni", "ztunnel"] {
+            for setting in ["replicaCount", "hpaSpec"] {
+                assert!(error.contains(&format!("spec.components.{component}.k8s.{setting}")), "{setting}: {error}");
+            }
+            assert!(!error.contains(&format!("{component}.k8s.tolerations")), "{error}");
+        }
+        assert!(error.contains("cni.k8s.nodeSelector") && !error.contains("ztunnel.k8s.nodeSelector"), "{error}");
     }
 
     #[test]

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::instance::{Instance, State};
 
 /// A server is lost when lists of at least this span lack it, seconds.
-const LOST_AFTER_S: u64 = 10;
+pub const LOST_AFTER_S: u64 = 10;
 /// Answers in a row that a connected server must miss to count as unreachable.
 const DOWN_AFTER: u8 = 3;
+/// Time from the first of them to the last, seconds: changes of objects may cause several requests within moments.
+const DOWN_AFTER_S: u64 = 10;
 
 /// A server, and the fields in which it differs from before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +55,8 @@ struct Known {
     absent_since: Option<u64>,
     /// Answers missed in a row.
     missed: u8,
+    /// Time of the first of them, seconds.
+    missed_since: u64,
 }
 
 /// The servers that are known.
@@ -67,6 +71,12 @@ impl Tracker {
         self.known.values().map(|known| &known.instance)
     }
 
+    /// Whether a server is missing that may be lost.
+    #[must_use]
+    pub fn has_absent(&self) -> bool {
+        self.known.values().any(|known| known.absent_since.is_some())
+    }
+
     /// Takes a list of all servers, at a time in seconds that never decreases.
     pub fn update(&mut self, now_s: u64, listed: Vec<Instance>) -> Difference {
         let mut difference = Difference::default();
@@ -75,7 +85,7 @@ impl Tracker {
         self.known.retain(|fingerprint, known| {
             if let Some(instance) = present.remove(fingerprint) {
                 known.absent_since = None;
-                difference.changed.extend(known.changed_to(instance));
+                difference.changed.extend(known.changed_to(instance, now_s));
                 return true;
             }
             let since = *known.absent_since.get_or_insert(now_s);
@@ -87,7 +97,7 @@ impl Tracker {
         });
         for (fingerprint, instance) in present {
             difference.discovered.push(instance.clone());
-            self.known.insert(fingerprint, Known { instance, absent_since: None, missed: 0 });
+            self.known.insert(fingerprint, Known { instance, absent_since: None, missed: 0, missed_since: 0 });
         }
         difference
     }
@@ -95,12 +105,15 @@ impl Tracker {
 
 impl Known {
     /// The change, unless it may pass by itself.
-    fn changed_to(&mut self, mut new: Instance) -> Option<Change> {
+    fn changed_to(&mut self, mut new: Instance, now_s: u64) -> Option<Change> {
         let was_up = self.instance.state == State::Connected;
         let is_down = matches!(new.state, State::Unreachable | State::Discovered);
         if was_up && is_down {
+            if self.missed == 0 {
+                self.missed_since = now_s;
+            }
             self.missed = self.missed.saturating_add(1);
-            if self.missed < DOWN_AFTER {
+            if self.missed < DOWN_AFTER || now_s.saturating_sub(self.missed_since) < DOWN_AFTER_S {
                 return None;
             }
         }
@@ -172,13 +185,14 @@ mod tests {
         let mut tracker = Tracker::default();
         tracker.update(0, vec![server("a", State::Connected)]);
         let mut at = |now, state| tracker.update(now, vec![server("a", state)]).changed;
-        assert!(at(1, State::Unreachable).is_empty() && at(2, State::Unreachable).is_empty());
-        assert!(at(3, State::Connected).is_empty(), "one good answer resets the count");
-        assert!(at(4, State::Unreachable).is_empty() && at(5, State::Unreachable).is_empty());
-        assert_eq!(at(6, State::Unreachable)[0].fields, ["state"]);
-        assert!(at(7, State::Unreachable).is_empty());
-        assert_eq!(at(8, State::Connected)[0].fields, ["state"]);
-        assert_eq!(at(9, State::Refused)[0].fields, ["state"], "a refused credential is an answer");
+        assert!(at(10, State::Unreachable).is_empty() && at(20, State::Unreachable).is_empty());
+        assert!(at(30, State::Connected).is_empty(), "one good answer starts again");
+        assert!(at(40, State::Unreachable).is_empty() && at(41, State::Unreachable).is_empty());
+        assert!(at(42, State::Unreachable).is_empty(), "three within moments may be one disturbance");
+        assert_eq!(at(50, State::Unreachable)[0].fields, ["state"]);
+        assert!(at(60, State::Unreachable).is_empty());
+        assert_eq!(at(70, State::Connected)[0].fields, ["state"]);
+        assert_eq!(at(80, State::Refused)[0].fields, ["state"], "a refused credential is an answer");
     }
 
     /// The events yield the state of the tracker.

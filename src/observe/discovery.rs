@@ -84,6 +84,8 @@ struct Candidate {
 
 struct Index<'a> {
     observed: &'a Observed,
+    /// By namespace.
+    pods: BTreeMap<&'a str, Vec<&'a Value>>,
     ready: BTreeSet<(&'a str, &'a str)>,
     known_slices: BTreeSet<(&'a str, &'a str)>,
 }
@@ -101,7 +103,11 @@ impl<'a> Index<'a> {
                 ready.insert(place);
             }
         }
-        Self { observed, ready, known_slices }
+        let mut pods: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for pod in &observed.pods {
+            pods.entry(namespace(pod)).or_default().push(pod);
+        }
+        Self { observed, pods, ready, known_slices }
     }
 
     fn candidate(&self, service: &Value, kind: InstanceKind) -> Option<Candidate> {
@@ -184,11 +190,10 @@ impl<'a> Index<'a> {
         let Some(selector) = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty()) else {
             return Vec::new();
         };
-        let selected = |pod: &&Value| {
-            namespace(pod) == namespace(service)
-                && selector.iter().all(|(key, value)| pod["metadata"]["labels"][key.as_str()] == *value)
-        };
-        self.observed.pods.iter().filter(selected).collect()
+        let selected =
+            |pod: &&Value| selector.iter().all(|(key, value)| pod["metadata"]["labels"][key.as_str()] == *value);
+        let pods = self.pods.get(namespace(service)).map_or(&[][..], Vec::as_slice);
+        pods.iter().copied().filter(selected).collect()
     }
 
     /// The Prometheus Operator's object that made the pods.

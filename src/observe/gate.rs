@@ -92,24 +92,46 @@ pub enum Reason {
 
 /// Quantile of the normal distribution for one-sided 95 %.
 const Z: f64 = 1.645;
+/// The quantiles for 5 % divided by this number of comparisons (Bonferroni), so that one of many healthy workloads does
+/// not count as bad by chance.
+const Z_OF_MANY: &[(usize, f64)] = &[(1, Z), (3, 2.128), (10, 2.576), (30, 2.935), (100, 3.291), (300, 3.588)];
+const Z_OF_MORE: f64 = 3.891;
+
+fn z_of(comparisons: usize) -> f64 {
+    Z_OF_MANY.iter().find(|(most, _)| comparisons <= *most).map_or(Z_OF_MORE, |(_, z)| *z)
+}
 
 /// Lower bound of a share, by Wilson's score interval. Source: E. B. Wilson, "Probable inference, the law of succession,
 /// and statistical inference", 1927.
-fn lower_bound(failed: f64, requests: f64) -> f64 {
+fn lower_bound(failed: f64, requests: f64, z: f64) -> f64 {
     if requests <= 0.0 {
         return 0.0;
     }
     let share = (failed / requests).clamp(0.0, 1.0);
-    let square = Z * Z;
+    let square = z * z;
     let center = share + square / (2.0 * requests);
-    let margin = Z * (share * (1.0 - share) / requests + square / (4.0 * requests * requests)).sqrt();
+    let margin = z * (share * (1.0 - share) / requests + square / (4.0 * requests * requests)).sqrt();
     ((center - margin) / (1.0 + square / requests)).max(0.0)
 }
 
 /// The verdict on a sample.
 #[must_use]
 pub fn judge(thresholds: &Thresholds, sample: Option<&Sample>) -> Verdict {
-    let Some(sample) = sample else { return Verdict::NoData };
+    sample.map_or(Verdict::NoData, |sample| judge_at(thresholds, sample, Z))
+}
+
+/// What the samples of several workloads show, and the number of the first one that is bad by itself. `all` has their
+/// requests together.
+#[must_use]
+pub fn judge_workloads(thresholds: &Thresholds, each: &[Sample], all: &Sample) -> (Verdict, Option<usize>) {
+    let z = z_of(each.len());
+    match each.iter().position(|sample| judge_at(thresholds, sample, z) == Verdict::Bad) {
+        Some(worst) => (Verdict::Bad, Some(worst)),
+        None => (judge_at(thresholds, all, Z), None),
+    }
+}
+
+fn judge_at(thresholds: &Thresholds, sample: &Sample, z: f64) -> Verdict {
     #[allow(clippy::cast_precision_loss, reason = "at most a million")]
     let enough = sample.requests >= thresholds.min_requests as f64 && sample.requests > 0.0;
     if !enough {
@@ -120,12 +142,52 @@ pub fn judge(thresholds: &Thresholds, sample: Option<&Sample>) -> Verdict {
         (Some(most), Some(latency)) => latency > most,
         (None, _) => false,
     };
-    if slow || lower_bound(sample.failed, sample.requests) > thresholds.max_error_ratio {
+    if slow || lower_bound(sample.failed, sample.requests, z) > thresholds.max_error_ratio {
         Verdict::Bad
     } else if sample.failed > thresholds.max_error_ratio * sample.requests {
         Verdict::Unclear
     } else {
         Verdict::Good
+    }
+}
+
+/// Verdicts in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Streak {
+    /// Verdicts `bad`.
+    pub bad: u8,
+    /// Verdicts `unclear` or `no-data`.
+    pub undecided: u8,
+}
+
+/// What a verdict means for the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    /// The next step may follow.
+    Pass,
+    /// Another window has to decide.
+    Hold,
+    /// The change is undone.
+    Back(Reason),
+}
+
+impl Streak {
+    /// Counts a verdict.
+    pub const fn count(&mut self, verdict: Verdict, patience: u8) -> Ruling {
+        match verdict {
+            Verdict::Good => {
+                *self = Self { bad: 0, undecided: 0 };
+                Ruling::Pass
+            }
+            Verdict::Bad => {
+                *self = Self { bad: self.bad.saturating_add(1), undecided: 0 };
+                if self.bad >= BAD_IN_A_ROW { Ruling::Back(Reason::Unhealthy) } else { Ruling::Hold }
+            }
+            Verdict::Unclear | Verdict::NoData => {
+                self.undecided = self.undecided.saturating_add(1);
+                if self.undecided >= patience { Ruling::Back(Reason::Undecided) } else { Ruling::Hold }
+            }
+        }
     }
 }
 
@@ -137,23 +199,17 @@ pub fn raised(weight: u8, steps: &Steps) -> u8 {
 
 /// The step, and the counters after it.
 pub fn next(progress: &mut Progress, verdict: Verdict, steps: &Steps) -> Next {
-    match verdict {
-        Verdict::Good => {
-            (progress.bad, progress.undecided) = (0, 0);
-            if progress.weight >= steps.target {
-                return Next::Done;
-            }
+    let mut streak = Streak { bad: progress.bad, undecided: progress.undecided };
+    let ruling = streak.count(verdict, steps.patience);
+    (progress.bad, progress.undecided) = (streak.bad, streak.undecided);
+    match ruling {
+        Ruling::Pass if progress.weight >= steps.target => Next::Done,
+        Ruling::Pass => {
             progress.weight = raised(progress.weight, steps);
             Next::Advance(progress.weight)
         }
-        Verdict::Bad => {
-            (progress.bad, progress.undecided) = (progress.bad.saturating_add(1), 0);
-            if progress.bad >= BAD_IN_A_ROW { Next::Back(Reason::Unhealthy) } else { Next::Hold }
-        }
-        Verdict::Unclear | Verdict::NoData => {
-            progress.undecided = progress.undecided.saturating_add(1);
-            if progress.undecided >= steps.patience { Next::Back(Reason::Undecided) } else { Next::Hold }
-        }
+        Ruling::Hold => Next::Hold,
+        Ruling::Back(reason) => Next::Back(reason),
     }
 }
 
@@ -262,5 +318,54 @@ mod tests {
             assert_eq!(next(&mut silent, Verdict::NoData, &STEPS), Next::Hold);
         }
         assert_eq!(next(&mut silent, Verdict::NoData, &STEPS), Next::Back(Reason::Undecided));
+    }
+
+    #[test]
+    fn one_bad_workload_among_many_good_ones_is_found() {
+        let good = Sample { requests: 1000.0, failed: 0.0, latency_p99_ms: Some(20.0) };
+        let bad = Sample { requests: 100.0, failed: 40.0, latency_p99_ms: Some(20.0) };
+        let all = Sample { requests: 50_100.0, failed: 40.0, latency_p99_ms: Some(20.0) };
+        let mut each = vec![good; 50];
+        assert_eq!(judge_workloads(&thresholds(), &each, &all), (Verdict::Good, None));
+        each[7] = bad;
+        assert_eq!(judge_workloads(&thresholds(), &each, &all), (Verdict::Bad, Some(7)));
+        each[7] = Sample { latency_p99_ms: Some(2000.0), ..good };
+        assert_eq!(judge_workloads(&thresholds(), &each, &all), (Verdict::Bad, Some(7)));
+        let few = Sample { requests: 10.0, ..good };
+        assert_eq!(judge_workloads(&thresholds(), &[few], &few), (Verdict::NoData, None));
+    }
+
+    /// 100 upgrades of 60 workloads each, half a percent of whose requests fail as before: none is stopped, although the
+    /// worst of 60 workloads is often above the threshold by chance. With one workload that fails 5 %, all are.
+    #[test]
+    fn upgrades_of_many_workloads_are_not_stopped_by_chance() {
+        let thresholds = Thresholds { max_latency_p99_ms: None, ..thresholds() };
+        for seed in 0..100 {
+            for broken in [false, true] {
+                let mut random = SmallRng::seed_from_u64(seed);
+                let mut streak = Streak::default();
+                let ruling = (0..20).find_map(|_| {
+                    let mut sample = |share: f64| {
+                        let failed = (0..200).filter(|_| random.random::<f64>() < share).count();
+                        Sample {
+                            requests: 200.0,
+                            failed: f64::from(u32::try_from(failed).unwrap()),
+                            latency_p99_ms: None,
+                        }
+                    };
+                    let mut each: Vec<Sample> = (0..60).map(|_| sample(0.005)).collect();
+                    if broken {
+                        each[30] = sample(0.1);
+                    }
+                    let failed = each.iter().map(|one| one.failed).sum();
+                    let all = Sample { requests: 200.0 * 60.0, failed, latency_p99_ms: None };
+                    let (verdict, _) = judge_workloads(&thresholds, &each, &all);
+                    Some(streak.count(verdict, 5))
+                        .filter(|ruling| *ruling != Ruling::Hold && (!broken || *ruling != Ruling::Pass))
+                });
+                let expected = if broken { Ruling::Back(Reason::Unhealthy) } else { Ruling::Pass };
+                assert_eq!(ruling, Some(expected), "seed {seed}");
+            }
+        }
     }
 }

@@ -64,6 +64,19 @@ impl Matchers {
         matchers
     }
 
+    /// Of requests to any of these pairs of namespace and name, by the labels of both. It selects other pairs as well: of
+    /// each namespace with each name.
+    fn of_pairs<'a>(
+        (namespace, name): (&str, &str),
+        pairs: &[(String, String)],
+        scope: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Self {
+        let mut matchers = Self::of(&Subject::Mesh {}, scope);
+        matchers.push(namespace, "=~", &any_of(pairs.iter().map(|(namespace, _)| namespace)));
+        matchers.push(name, "=~", &any_of(pairs.iter().map(|(_, name)| name)));
+        matchers
+    }
+
     fn push(&mut self, name: &str, operator: &'static str, value: &str) {
         self.0.push((name.to_owned(), operator, value.to_owned()));
     }
@@ -100,6 +113,12 @@ pub fn escaped(value: &str) -> String {
     text
 }
 
+/// A regular expression that matches these names of Kubernetes objects.
+fn any_of<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: std::collections::BTreeSet<&String> = names.collect();
+    names.into_iter().map(|name| name.replace('.', "\\.")).collect::<Vec<_>>().join("|")
+}
+
 /// Whether a label name may stand in a selector.
 #[must_use]
 pub fn is_label_name(name: &str) -> bool {
@@ -126,6 +145,60 @@ pub fn latency_buckets(matchers: &Matchers, by_version: bool, window_s: u64) -> 
         "sum by (le, reporter, destination_service_namespace, destination_service_name{version}) \
          (rate(istio_request_duration_milliseconds_bucket{}[{window_s}s]))",
         matchers.text()
+    )
+}
+
+/// Label names of a workload's namespace and name.
+const WORKLOAD: (&str, &str) = ("destination_workload_namespace", "destination_workload");
+/// Label names of a service's namespace and name.
+const SERVICE: (&str, &str) = ("destination_service_namespace", "destination_service_name");
+
+/// Requests a second to workloads (namespace and name), by reporter and outcome.
+#[must_use]
+pub fn requests_to_workloads<'a>(
+    workloads: &[(String, String)],
+    scope: impl IntoIterator<Item = (&'a String, &'a String)>,
+    window_s: u64,
+) -> String {
+    format!(
+        "sum by (reporter, {}, {}, response_code, grpc_response_status, response_flags) \
+         (rate(istio_requests_total{}[{window_s}s]))",
+        WORKLOAD.0,
+        WORKLOAD.1,
+        Matchers::of_pairs(WORKLOAD, workloads, scope).text()
+    )
+}
+
+/// Requests a second to services (namespace and name) that reached no workload: no healthy endpoint, no route.
+#[must_use]
+pub fn unreached_requests<'a>(
+    services: &[(String, String)],
+    scope: impl IntoIterator<Item = (&'a String, &'a String)>,
+    window_s: u64,
+) -> String {
+    let mut matchers = Matchers::of_pairs(SERVICE, services, scope);
+    matchers.push("reporter", "=", "source");
+    matchers.push(WORKLOAD.1, "=", "unknown");
+    format!(
+        "sum by ({}, {}, response_code, response_flags) (rate(istio_requests_total{}[{window_s}s]))",
+        SERVICE.0,
+        SERVICE.1,
+        matchers.text()
+    )
+}
+
+/// Latency buckets of workloads (namespace and name), by reporter.
+#[must_use]
+pub fn latency_buckets_of_workloads<'a>(
+    workloads: &[(String, String)],
+    scope: impl IntoIterator<Item = (&'a String, &'a String)>,
+    window_s: u64,
+) -> String {
+    format!(
+        "sum by (le, reporter, {}, {}) (rate(istio_request_duration_milliseconds_bucket{}[{window_s}s]))",
+        WORKLOAD.0,
+        WORKLOAD.1,
+        Matchers::of_pairs(WORKLOAD, workloads, scope).text()
     )
 }
 
@@ -168,6 +241,17 @@ mod tests {
         let subject = Subject::Namespace { name: hostile.to_owned() };
         let text = Matchers::of(&subject, []).text();
         assert_eq!(text, r#"{destination_service_namespace="a\"} or vector(1) #\\\n"}"#);
+    }
+
+    #[test]
+    fn workloads_are_selected_by_their_whole_names() {
+        let pairs = [("shop".to_owned(), "web.v1".to_owned()), ("shop".to_owned(), "api".to_owned())];
+        let query = requests_to_workloads(&pairs, [], 60);
+        assert!(
+            query.contains(r#"destination_workload_namespace="shop",destination_workload=~"api|web\\.v1""#)
+                || query.contains(r#"destination_workload_namespace=~"shop",destination_workload=~"api|web\\.v1""#),
+            "{query}"
+        );
     }
 
     #[test]

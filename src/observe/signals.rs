@@ -151,6 +151,54 @@ pub fn traffic(answer: &QueryAnswer, by_version: bool, errors: ErrorClass) -> BT
     services
 }
 
+/// HTTP and gRPC traffic of each workload (namespace and name). Of the numbers of the reporters the largest count: a
+/// request that fails before it reaches the server's proxy is reported by the client's proxy only.
+#[must_use]
+pub fn workload_traffic(answer: &QueryAnswer) -> BTreeMap<(String, String), Traffic> {
+    let mut all: BTreeMap<(String, String), BTreeMap<Reporter, Traffic>> = BTreeMap::new();
+    for series in &answer.series {
+        let (Some(reporter), Some(rate)) = (Reporter::of(series), series.last().filter(|rate| rate.is_finite())) else {
+            continue;
+        };
+        add(all.entry(workload_of(series)).or_default().entry(reporter).or_default(), series, rate);
+    }
+    let largest = |by_reporter: BTreeMap<Reporter, Traffic>| {
+        by_reporter.into_values().fold(Traffic::default(), |sum, one| Traffic {
+            rate: sum.rate.max(one.rate),
+            failed: sum.failed.max(one.failed),
+            client_ended: sum.client_ended.max(one.client_ended),
+        })
+    };
+    all.into_iter().map(|(workload, by_reporter)| (workload, largest(by_reporter))).collect()
+}
+
+/// Requests of each service (namespace and name) that reached no workload.
+#[must_use]
+pub fn unreached_traffic(answer: &QueryAnswer) -> BTreeMap<(String, String), Traffic> {
+    let mut all: BTreeMap<(String, String), Traffic> = BTreeMap::new();
+    for series in &answer.series {
+        let Some(rate) = series.last().filter(|rate| rate.is_finite()) else { continue };
+        let key = Key::of(series, false);
+        add(all.entry((key.namespace, key.service)).or_default(), series, rate);
+    }
+    all
+}
+
+/// Namespace and name of the workload that a series is about.
+#[must_use]
+pub fn workload_of(series: &Series) -> (String, String) {
+    (series.label("destination_workload_namespace").to_owned(), series.label("destination_workload").to_owned())
+}
+
+fn add(traffic: &mut Traffic, series: &Series, rate: f64) {
+    traffic.rate += rate;
+    match outcome(series, ErrorClass::Server) {
+        Result::Ok => {}
+        Result::Failed => traffic.failed += rate,
+        Result::ClientEnded => traffic.client_ended += rate,
+    }
+}
+
 enum Result {
     Ok,
     Failed,
@@ -173,7 +221,17 @@ fn outcome(series: &Series, errors: ErrorClass) -> Result {
 /// lies in the last finite bucket.
 #[must_use]
 pub fn latency(answer: &QueryAnswer, by_version: bool, quantile: f64) -> BTreeMap<Key, (Reporter, f64, bool)> {
-    let mut all: BTreeMap<Key, BTreeMap<Reporter, Vec<(f64, f64)>>> = BTreeMap::new();
+    latency_by(answer, quantile, |series| Key::of(series, by_version))
+}
+
+/// The same by any key: the buckets of series with the same key are added.
+#[must_use]
+pub fn latency_by<K: Ord + Clone>(
+    answer: &QueryAnswer,
+    quantile: f64,
+    key: impl Fn(&Series) -> K,
+) -> BTreeMap<K, (Reporter, f64, bool)> {
+    let mut all: BTreeMap<K, BTreeMap<Reporter, BTreeMap<Bound, f64>>> = BTreeMap::new();
     for series in &answer.series {
         let bound = match series.label("le") {
             "+Inf" => f64::INFINITY,
@@ -185,15 +243,33 @@ pub fn latency(answer: &QueryAnswer, by_version: bool, quantile: f64) -> BTreeMa
         let (Some(reporter), Some(rate)) = (Reporter::of(series), series.last().filter(|rate| rate.is_finite())) else {
             continue;
         };
-        let key = Key::of(series, by_version);
-        all.entry(key).or_default().entry(reporter).or_default().push((bound, rate));
+        *all.entry(key(series)).or_default().entry(reporter).or_default().entry(Bound(bound)).or_default() += rate;
     }
-    let of = |(key, by_reporter): (Key, BTreeMap<Reporter, Vec<(f64, f64)>>)| {
+    let of = |(key, by_reporter): (K, BTreeMap<Reporter, BTreeMap<Bound, f64>>)| {
         by_reporter.into_iter().find_map(|(reporter, buckets)| {
+            let buckets = buckets.into_iter().map(|(bound, count)| (bound.0, count)).collect();
             histogram_quantile(quantile, buckets).map(|(value, saturated)| (key.clone(), (reporter, value, saturated)))
         })
     };
     all.into_iter().filter_map(of).collect()
+}
+
+/// Upper bound of a bucket, in order.
+#[derive(PartialEq)]
+struct Bound(f64);
+
+impl Eq for Bound {}
+
+impl Ord for Bound {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Bound {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// As `histogram_quantile` of Prometheus: linear within a bucket, the lowest bucket begins at 0; a quantile in the `+Inf`
@@ -317,6 +393,20 @@ mod tests {
         let mut one = request("destination", "200", "v1", "-", 1.0);
         one.labels.push(("grpc_response_status".to_owned(), "14".to_owned()));
         assert_eq!(only(&answer(vec![one]), ErrorClass::Server).1.failed, 1.0);
+    }
+
+    #[test]
+    fn failures_that_only_one_side_reports_count_for_the_workload() {
+        let all = answer(vec![
+            request("destination", "200", "v1", "-", 8.0),
+            request("source", "200", "v1", "-", 8.0),
+            request("source", "503", "v1", "UF", 2.0),
+        ]);
+        let traffic = workload_traffic(&all).into_values().next().unwrap();
+        assert_eq!((traffic.rate, traffic.failed), (10.0, 2.0));
+        let lost = answer(vec![request("source", "503", "unknown", "UH", 3.0)]);
+        let traffic = unreached_traffic(&lost)[&("shop".to_owned(), "reviews".to_owned())];
+        assert_eq!((traffic.rate, traffic.failed), (3.0, 3.0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::mesh::{Finding, Severity};
 use crate::observe::gate::Verdict;
 use crate::prose::plural;
 use crate::task::analyze::AnalysisReport;
-use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport};
+use crate::task::mesh::{MeshReport, PrecheckReport, StatusReport, UpgradeGateReport};
 use crate::task::scrape::ScrapeReport;
 use crate::task::traffic::{GateReport, TrafficReport};
 
@@ -106,6 +106,9 @@ impl Render for MeshReport {
         }
         blocks.extend(list("moved or restarted", &self.moved));
         blocks.extend(list("left in the cluster", &self.leftovers));
+        if let Some(gate) = &self.gate {
+            blocks.extend(upgrade_gate_blocks(gate));
+        }
         blocks.extend(messages(&self.findings));
         blocks
     }
@@ -271,16 +274,39 @@ fn gate_blocks(gate: &GateReport) -> Vec<Block> {
             Cell::plain(one.requests.to_string()),
             Cell::plain(one.failed.to_string()),
             Cell::plain(one.latency_p99_ms.map(|ms| ms.to_string()).unwrap_or_default()),
-            match one.verdict {
-                Verdict::Good => Cell::new(Tone::Good, "good"),
-                Verdict::Bad => Cell::new(Tone::Bad, "bad"),
-                Verdict::Unclear => Cell::plain("unclear"),
-                Verdict::NoData => Cell::new(Tone::Quiet, "no data"),
-            },
+            verdict(one.verdict),
         ]
     });
     let mut blocks = vec![Block::Line(Cell::new(Tone::Quiet, title))];
     blocks.extend(table(&["WEIGHT", "REQUESTS", "FAILED", "P99 MS", "VERDICT"], rows.collect()));
+    blocks
+}
+
+fn verdict(verdict: Verdict) -> Cell {
+    match verdict {
+        Verdict::Good => Cell::new(Tone::Good, "good"),
+        Verdict::Bad => Cell::new(Tone::Bad, "bad"),
+        Verdict::Unclear => Cell::plain("unclear"),
+        Verdict::NoData => Cell::new(Tone::Quiet, "no data"),
+    }
+}
+
+fn upgrade_gate_blocks(gate: &UpgradeGateReport) -> Vec<Block> {
+    let back = if gate.went_back { ", and everything went back" } else { "" };
+    let title = format!("{} of {} workloads were restarted under the gate{back}", gate.restarted, gate.workloads);
+    let rows = gate.observations.iter().map(|one| {
+        vec![
+            Cell::plain(one.restarted.to_string()),
+            Cell::plain(one.requests.to_string()),
+            Cell::plain(one.failed.to_string()),
+            Cell::plain(one.latency_p99_ms.map(|ms| ms.to_string()).unwrap_or_default()),
+            verdict(one.verdict),
+            Cell::plain(one.worst.as_ref().or(one.reason.as_ref()).cloned().unwrap_or_default()),
+        ]
+    });
+    let mut blocks = vec![Block::Line(Cell::new(Tone::Quiet, title))];
+    blocks.extend(table(&["RESTARTED", "REQUESTS", "FAILED", "P99 MS", "VERDICT", "EVIDENCE"], rows.collect()));
+    blocks.extend(list("exceeded a threshold before, not judged", &gate.not_judged));
     blocks
 }
 

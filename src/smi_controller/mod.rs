@@ -82,7 +82,7 @@ pub async fn run_with(translate: Translate, options: Options, stop: Cancellation
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     if let Some(address) = options.listen {
-        let bound = health::serve(address, Arc::new(Metrics::default()), ready, ended.clone()).await;
+        let bound = health::serve(address, Arc::new(Metrics::default()).renderer(), ready, ended.clone()).await;
         let bound = bound.map_err(|source| Error::Listen { address, source })?;
         tracing::info!("health and metrics on http://{bound}");
     }

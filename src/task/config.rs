@@ -11,6 +11,7 @@ use super::{DURATION, Error, Failure, Outcome, Task, TaskContext, objects_ended}
 use crate::cluster::delete::DeleteOptions;
 use crate::cluster::{self, ApplyOptions, Cluster, Family, ObjectReport, ObjectsReport, apply, delete, manifest};
 use crate::guard::Stop;
+use crate::prose::plural;
 use crate::suggest;
 
 /// A DNS label with room for the inventory's prefix.
@@ -128,9 +129,25 @@ impl Task for Apply {
             origin: None,
         };
         let cluster = cx.cluster().await?;
+        let warning = hooks(&objects);
         let done = apply::apply(&cluster, &params.name, objects, &options, &cx.guard, cx.progress.as_ref()).await;
-        objects_ended(done, |report| report)
+        objects_ended(done, |report| ObjectsReport { warnings: warning.iter().cloned().collect(), ..report })
     }
+}
+
+/// The warning for objects that Helm would create only at a certain time, such as the pods of a test.
+fn hooks(objects: &[DynamicObject]) -> Option<String> {
+    const HOOK: &str = "helm.sh/hook";
+    let is_hook =
+        |object: &&DynamicObject| object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(HOOK));
+    let first = objects.iter().find(is_hook)?;
+    let kind = first.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
+    let name = first.metadata.name.as_deref().unwrap_or_default();
+    Some(format!(
+        "{} of Helm, such as {kind} {name}, applied like the other objects: config.apply runs no hooks; render the chart with \
+         `helm template --no-hooks` to leave them out",
+        plural(objects.iter().filter(is_hook).count(), "hook")
+    ))
 }
 
 /// See the module.
@@ -298,6 +315,14 @@ mod tests {
         assert!(params.prune);
         assert!(!(params.force || params.adopt || params.recreate || params.dry_run || params.create_namespace));
         assert_eq!(params.wait, Some(Duration::from_mins(2)));
+    }
+
+    #[test]
+    fn hooks_of_helm_are_named() {
+        let text = "{apiVersion: v1, kind: Pod, metadata: {name: test, annotations: {helm.sh/hook: test}}}";
+        let warning = hooks(&manifest::read(text).unwrap()).unwrap();
+        assert!(warning.starts_with("1 hook of Helm, such as Pod test, "), "{warning}");
+        assert_eq!(hooks(&manifest::read("{apiVersion: v1, kind: Pod, metadata: {name: a}}").unwrap()), None);
     }
 
     #[test]

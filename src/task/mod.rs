@@ -1,6 +1,7 @@
 //! The tasks: one file or folder for each command family, and the one list of them, [`Registry::standard`].
 //! A task knows the cluster and its context; it never sees the bus.
 
+mod health_gate;
 mod image;
 mod istio_api;
 mod names;
@@ -49,6 +50,7 @@ use crate::mesh as istio;
 use crate::progress::{Progress, Step};
 use crate::task_event::{PublishError, TaskEvents};
 
+pub use health_gate::Health;
 pub use refusal::Refusal;
 pub use registry::{DynTask, FailedReport, Registry};
 
@@ -171,6 +173,16 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+}
+
+impl Error {
+    /// Why the guard stopped the task, wherever it noticed.
+    const fn stop(&self) -> Option<Stop> {
+        match self {
+            Self::Stopped(stop) | Self::Cluster(cluster::Error::Stopped(stop)) => Some(*stop),
+            _ => None,
+        }
+    }
 }
 
 impl From<chart::Error> for Error {
@@ -362,6 +374,12 @@ pub trait Task: Send + Sync + 'static {
     /// Defaults of deadline and attempts.
     fn limits(&self) -> Limits {
         Limits::default()
+    }
+
+    /// The same for a command with these parameters, where they decide how long it may take. Default: [`Task::limits`].
+    fn limits_for(&self, params: &Self::Params) -> Limits {
+        let _ = params;
+        self.limits()
     }
 
     /// The installation (inventory) the command writes: two commands on one installation of one target never

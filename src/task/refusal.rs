@@ -33,10 +33,18 @@ pub enum Refusal {
     /// The health gate has stopped a canary.
     #[error("the canary {canary} is not healthy: {evidence}")]
     UnhealthyCanary {
-        /// The subset.
+        /// The subset, or the revision.
         canary: String,
         /// Numbers of the last window.
         evidence: String,
+    },
+    /// The health gate cannot judge.
+    #[error("the health gate cannot judge revision {revision}: {reason}")]
+    NothingToJudge {
+        /// The new revision.
+        revision: String,
+        /// Numbers before the first restart.
+        reason: String,
     },
     /// Nothing of the name is there.
     #[error("there is no Service {namespace}/{service}")]
@@ -72,6 +80,7 @@ impl Classify for Refusal {
             | Self::Conflict { .. }
             | Self::NoService { .. }
             | Self::UnhealthyCanary { .. }
+            | Self::NothingToJudge { .. }
             | Self::Findings { .. } => Class::Terminal,
         }
     }
@@ -83,6 +92,7 @@ impl Classify for Refusal {
             Self::NoService { .. } => Code::SH3303,
             Self::Unhealthy { .. } => Code::SH3304,
             Self::UnhealthyCanary { .. } => Code::SH3517,
+            Self::NothingToJudge { .. } => Code::SH3518,
             Self::Findings { .. } => Code::SH6004,
         }
     }

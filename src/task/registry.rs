@@ -26,6 +26,8 @@ pub trait DynTask: Send + Sync {
     fn slot_class(&self) -> SlotClass;
     /// See [`Task::limits`].
     fn limits(&self) -> Limits;
+    /// See [`Task::limits_for`]. Parameters that do not fit have the limits of the verb.
+    fn limits_for(&self, params: &Value) -> Limits;
     /// JSON Schema of the parameters.
     fn params_schema(&self) -> Schema;
     /// JSON Schema of the report.
@@ -92,6 +94,10 @@ where
 
     fn limits(&self) -> Limits {
         self.0.limits()
+    }
+
+    fn limits_for(&self, params: &Value) -> Limits {
+        T::Params::deserialize_from(params).map_or_else(|_| self.0.limits(), |params| self.0.limits_for(&params))
     }
 
     fn params_schema(&self) -> Schema {

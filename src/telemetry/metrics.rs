@@ -1,6 +1,7 @@
 //! Prometheus metrics of a worker. Labels are bounded: verbs and outcomes are ours, never a sender's text.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -142,10 +143,22 @@ impl Metrics {
     /// The text that Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = String::new();
-        match encode(&mut text, &self.registry) {
-            Ok(()) => text,
-            Err(fmt::Error) => String::new(),
-        }
+        render(&self.registry)
+    }
+
+    /// Renders for the health port.
+    #[must_use]
+    pub fn renderer(self: Arc<Self>) -> Arc<dyn Fn() -> String + Send + Sync> {
+        Arc::new(move || self.render())
+    }
+}
+
+/// A registry in the text format of OpenMetrics.
+#[must_use]
+pub fn render(registry: &Registry) -> String {
+    let mut text = String::new();
+    match encode(&mut text, registry) {
+        Ok(()) => text,
+        Err(fmt::Error) => String::new(),
     }
 }

@@ -196,9 +196,14 @@ impl Engine {
     ) -> Result<(), bus::Error> {
         let (attempt, key) = (&finished.attempt, &cx.record_key());
         let mut known = (attempt.record.clone(), attempt.revision);
-        // Ends when no attempt was started, or another one runs by now.
-        while known.1 != 0 && known.0.runs == attempt.record.runs {
+        // Revision 0: no attempt was started.
+        while known.1 != 0 {
             let (found, revision) = known;
+            if found.runs != attempt.record.runs {
+                // Another attempt has started, and may have counted this one as a crash: it stays in flight, so that
+                // `roll_back_attempt` corrects that.
+                return Ok(());
+            }
             let failed = failure.map(|(problem, delay)| Failed {
                 problem,
                 objects: finished.outcome.objects(),

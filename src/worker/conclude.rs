@@ -197,7 +197,9 @@ impl Engine {
                 match self.bus.schedule(delivery, &command.origin, at).await {
                     Ok(()) => delivery.acker.settle(Settlement::Ack).await,
                     // The message is too large for the headers of a schedule, or the stream is full.
-                    Err(error @ (bus::Error::Refused { .. } | bus::Error::TooLarge { .. })) => {
+                    Err(
+                        error @ (bus::Error::Refused { .. } | bus::Error::Full { .. } | bus::Error::TooLarge { .. }),
+                    ) => {
                         tracing::debug!("the command waits in the consumer, because a schedule is refused: {error}");
                         delivery.acker.settle(Settlement::Nak(delay.min(MAX_NAK_DELAY))).await
                     }
@@ -237,7 +239,9 @@ impl Engine {
         let event = build(result).map_err(|error| malformed(origin, &error))?;
         let retention = self.retention(&origin.verb, result);
         reach(Step::Committing);
-        let swap = match self.bus.commit_result(origin, &event, retention).await {
+        let answer = self.bus.commit_result(origin, &event, retention).await;
+        self.result_pause.observe(&answer);
+        let swap = match answer {
             // Without a result the command would run again and again. All other fields have a small limit.
             Err(error @ bus::Error::TooLarge { .. })
                 if result.report.is_some() || !result.earlier_attempts.is_empty() =>

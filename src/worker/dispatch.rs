@@ -12,6 +12,7 @@ use super::decode_guard::{Decoded, DecodedCommand, FetchedParams, Params};
 use super::heartbeat;
 use super::isolation::StartPermit;
 use super::lease::HeldLease;
+use super::params_cost;
 use super::run::TaskFailure;
 use super::{Engine, Error};
 use crate::bus::{self, Delivery, LeaseName};
@@ -204,11 +205,17 @@ impl Engine {
         if end_with_lease.is_none() && self.bus.control().is_paused(target) {
             return self.wait(cx, Error::Paused { target: target.to_owned() }).await;
         }
+        if end_with_lease.is_none() && self.result_pause.is_on() {
+            return self.wait(cx, Error::ResultsRefused).await;
+        }
         let Some(_slot) = self.target_limiter.acquire(target, cx.task.slot_class()).await else {
             return self.wait(cx, saturated()).await;
         };
         // The size of an object is not known before it is read.
-        let most = if params.is_none() { event::dataref::MAX_BYTES } else { cx.delivery.payload.len() };
+        let most = match &params {
+            None => event::dataref::MAX_BYTES,
+            Some(params) => cx.delivery.payload.len() + params_cost::of_manifests(&params.value),
+        };
         let Some(mut memory) = self.params_memory.reserve(most) else {
             return self.wait(cx, Error::ParamsMemoryExhausted).await;
         };
@@ -216,7 +223,9 @@ impl Engine {
             Some(params) => params,
             None => match self.fetch_params(cx, dataref.as_deref().unwrap_or_default()).await? {
                 FetchedParams::Valid(params, bytes) => {
-                    memory.shrink(bytes);
+                    if !self.params_memory.resize(&mut memory, bytes + params_cost::of_manifests(&params.value)) {
+                        return self.wait(cx, Error::ParamsMemoryExhausted).await;
+                    }
                     params
                 }
                 FetchedParams::Rejected(error) => return Ok(Executed::Rejected(error)),
@@ -275,7 +284,7 @@ impl Engine {
         start_permit: StartPermit,
         mut lease: Option<&mut HeldLease>,
     ) -> Result<Executed, bus::Error> {
-        let limits = cx.task.limits();
+        let limits = cx.task.limits_for(&params);
         let mut attempt = match self.begin_attempt(cx, start_permit).await? {
             AttemptStart::Started(attempt) => attempt,
             AttemptStart::BackoffPending(left) => {

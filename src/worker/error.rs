@@ -84,6 +84,9 @@ pub enum Error {
         /// Remaining delay.
         left: std::time::Duration,
     },
+    /// The bus has refused a result, so commands could not end.
+    #[error("NATS refuses results, so no command starts")]
+    ResultsRefused,
     /// Commands of the target occupy all slots that it may use.
     #[error("commands of target {target} occupy all slots of this worker that the target may use")]
     TargetSaturated {
@@ -171,6 +174,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::ResultsRefused
             | Self::ParamsMemoryExhausted
             | Self::Paused { .. } => Class::Busy,
             Self::Panicked { .. } | Self::ForeignFence { .. } => Class::RETRY,
@@ -197,6 +201,7 @@ impl Classify for Error {
             | Self::AlreadyRunning
             | Self::BackoffPending { .. }
             | Self::TargetSaturated { .. }
+            | Self::ResultsRefused
             | Self::ParamsMemoryExhausted
             | Self::Paused { .. } => Code::SH2006,
             Self::Panicked { .. } => Code::SH4001,

@@ -10,6 +10,7 @@ mod error;
 mod heartbeat;
 mod isolation;
 mod lease;
+mod params_cost;
 mod progress;
 pub mod provenance;
 mod publish;
@@ -17,6 +18,7 @@ mod quota;
 mod readiness;
 pub mod record;
 mod requeue;
+mod result_pause;
 mod run;
 pub mod serve;
 pub mod settle;
@@ -84,6 +86,7 @@ pub struct Engine {
     target_limiter: target_limit::TargetLimiter,
     requeue_pacer: requeue::RequeuePacer,
     params_memory: quota::ParamsMemory,
+    result_pause: result_pause::ResultPause,
     dead_letter_quota: quota::DeadLetterQuota,
     /// The grace period is over: tasks stop at their next safe point, and their commands are requeued.
     hand_back: CancellationToken,
@@ -129,6 +132,7 @@ impl Engine {
             target_limiter,
             requeue_pacer,
             params_memory: quota::ParamsMemory::default(),
+            result_pause: result_pause::ResultPause::default(),
             dead_letter_quota: quota::DeadLetterQuota::default(),
             hand_back,
         }))

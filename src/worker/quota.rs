@@ -51,14 +51,22 @@ impl ParamsMemory {
             }
         }
     }
-}
 
-impl MemoryPermit {
-    /// Releases the memory that parameters of so many bytes do not need.
-    pub fn shrink(&mut self, bytes: usize) {
-        let Some(permit) = &mut self.0 else { return };
-        let rest = permit.num_permits().saturating_sub(charge(bytes) as usize);
-        drop(permit.split(rest));
+    /// Makes the permit one for parameters of so many bytes. False while other commands use too much.
+    pub fn resize(&self, permit: &mut MemoryPermit, bytes: usize) -> bool {
+        let held = permit.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let needed = charge(bytes) as usize;
+        if needed <= held {
+            drop(permit.0.as_mut().and_then(|permit| permit.split(held - needed)));
+            return true;
+        }
+        let more = u32::try_from(needed - held).unwrap_or(u32::MAX);
+        let Ok(more) = Arc::clone(&self.0).try_acquire_many_owned(more) else { return false };
+        match &mut permit.0 {
+            Some(permit) => permit.merge(more),
+            none => *none = Some(more),
+        }
+        true
     }
 }
 
@@ -151,7 +159,8 @@ mod tests {
         let mut large: Vec<_> = (0..4).map(|_| memory.reserve(16 * MIB).expect("within the limit")).collect();
         assert!(memory.reserve(100 * KIB).is_none(), "all memory is reserved");
         assert!(memory.reserve(SMALL * KIB).is_some(), "slots bound small ones");
-        large[0].shrink(MIB);
+        assert!(!memory.resize(&mut large[1], 17 * MIB), "there is no more");
+        assert!(memory.resize(&mut large[0], MIB));
         let other = memory.reserve(15 * MIB).expect("the object was smaller than its limit");
         drop((large, other));
         assert!(memory.reserve(64 * MIB).is_some(), "all is given back");

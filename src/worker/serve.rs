@@ -74,12 +74,12 @@ pub async fn serve(config: &Config, registry: Registry, stop: CancellationToken)
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     if let Some(address) = config.health.listen {
-        let bound = health::serve(address, Arc::clone(&metrics), readiness, ended.clone()).await;
+        let bound = health::serve(address, metrics.clone().renderer(), readiness, ended.clone()).await;
         let bound = bound.map_err(|source| Error::Listen { address, source })?;
         tracing::info!("health and metrics on http://{bound}");
     }
     let connection = nats::connect(&config.nats, &format!("sailhand {worker}"), true).await?;
-    let bus = NatsBus::new(connection, Subjects::of(&config.bus));
+    let bus = NatsBus::new(connection, Subjects::of(&config.bus)).with_limits(&config.bus);
     let reporting = tokio::spawn(readiness::report_outages(bus.health(), ended.clone(), |after, cause| {
         tracing::warn!(code = %Code::SH2001, "no connection for {} s: {cause}; reconnecting", after.as_secs());
     }));

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Runs the third-party clients and validators. Each is prepared once; what pip, npm and go print goes to a log.
 #
-#   run.sh schemas      the files below schemas/, by the AsyncAPI parser and Python's jsonschema
-#   run.sh clients      commands through a running worker: SAILHAND_NATS_URL and SAILHAND_TARGET say where
+#   run.sh schemas      the files below schemas/, by the AsyncAPI parser and Python's jsonschema; the types of clients/, which
+#                       are generated from them
+#   run.sh clients      commands through a running worker, gateway and bridge: SAILHAND_NATS_URL, SAILHAND_TARGET,
+#                       SAILHAND_GATEWAY_URL, SAILHAND_GATEWAY_TOKEN, SAILHAND_BRIDGE and SAILHAND_BRIDGE_KUBECONFIG say where
 #
 # Prints `ok NAME` or `FAILED NAME: reason` for each check; exit status 1 when one failed. Needs python3 (3.10 or newer,
 # with venv), node (20 or newer) with npm, and go.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+packages=$(cd "$here/../../clients" && pwd)
 cache=${SAILHAND_CACHE:-$(cd "$here/../.." && pwd)/.cache}
 prepared=$cache/clients
 mkdir -p "$prepared" "$cache/log"
@@ -49,31 +52,74 @@ install_python() {
 }
 
 install_node() {
-  cd "$here/$1" && npm ci --ignore-scripts --no-audit --no-fund
+  cd "$1" && npm ci --ignore-scripts --no-audit --no-fund
+}
+
+# The package of clients/typescript, which the JavaScript client installs.
+build_typescript() {
+  needs node npm && prepare "$packages/typescript/node_modules" "$packages/typescript/package-lock.json" \
+    install_node "$packages/typescript" && (cd "$packages/typescript" && npm run --silent build) >>"$log" 2>&1
+}
+
+generated_types() {
+  local output
+  if output=$(python3 "$packages/generate.py" --check); then
+    echo "ok clients: the types are those of the schemas"
+  else
+    report_failure "clients: $output"
+  fi
 }
 
 python() {
   if needs python3 && prepare "$prepared/python" "$here/python/requirements.txt" install_python; then
-    "$prepared/python/bin/python" "$here/python/$1" || failed=1
+    PYTHONPATH=$packages/python/src "$prepared/python/bin/python" "$here/python/$1" || failed=1
   else
     report_failure "python: $1: its packages could not be installed"
   fi
 }
 
 node_in() {
-  if needs node npm && prepare "$here/$1/node_modules" "$here/$1/package-lock.json" install_node "$1"; then
+  if needs node npm && prepare "$here/$1/node_modules" "$here/$1/package-lock.json" install_node "$here/$1"; then
     node "$here/$1/$2" || failed=1
   else
     report_failure "$1: $2: its packages could not be installed"
   fi
 }
 
+# Builds the program of a folder and runs it there.
 go_client() {
-  if needs go && (cd "$here/go" && GOWORK=off go build -o "$prepared/go-client" .) >>"$log" 2>&1; then
-    (cd "$here/go" && "$prepared/go-client") || failed=1
+  if needs go && (cd "$here/$1" && GOWORK=off go build -o "$prepared/$1-client" .) >>"$log" 2>&1; then
+    (cd "$here/$1" && "$prepared/$1-client") || failed=1
   else
     tail -n 5 "$log" >&2
-    report_failure "go: the client could not be built"
+    report_failure "$1: the client could not be built"
+  fi
+}
+
+# Tools that nobody here wrote, against the bridge.
+grpc_tools() {
+  local output
+  if ! needs go || ! (cd "$here/meshery" && GOWORK=off GOBIN=$prepared go install tool) >>"$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    report_failure "grpcurl and grpc-health-probe could not be built"
+    return
+  fi
+  if output=$("$prepared/grpc-health-probe" -addr "$SAILHAND_BRIDGE" -service meshes.MeshService 2>&1); then
+    echo "ok grpc-health-probe"
+  else
+    report_failure "grpc-health-probe: $output"
+  fi
+  output=$("$prepared/grpcurl" -plaintext "$SAILHAND_BRIDGE" list 2>&1)
+  if [[ $output == *meshes.AdapterService*meshes.MeshService* ]]; then
+    echo "ok grpcurl: list"
+  else
+    report_failure "grpcurl: list: $output"
+  fi
+  output=$("$prepared/grpcurl" -plaintext "$SAILHAND_BRIDGE" meshes.MeshService/ComponentInfo 2>&1)
+  if [[ $output == *'"name": "ISTIO"'* ]]; then
+    echo "ok grpcurl: ComponentInfo"
+  else
+    report_failure "grpcurl: ComponentInfo: $output"
   fi
 }
 
@@ -81,15 +127,27 @@ case ${1:-} in
   schemas)
     node_in schemas asyncapi.js
     python contract.py
+    generated_types
     ;;
   clients)
-    : "${SAILHAND_NATS_URL:?}" "${SAILHAND_TARGET:?}"
+    : "${SAILHAND_NATS_URL:?}" "${SAILHAND_TARGET:?}" "${SAILHAND_GATEWAY_URL:?}" "${SAILHAND_GATEWAY_TOKEN:?}"
+    : "${SAILHAND_BRIDGE:?}" "${SAILHAND_BRIDGE_KUBECONFIG:?}"
     python client.py
-    go_client
-    node_in javascript client.js
+    python bridge.py
+    go_client go
+    go_client meshery
+    grpc_tools
+    if build_typescript; then
+      # The installed copy is of the current sources.
+      rm -rf "$here/javascript/node_modules/@sailhand" "$here/javascript/node_modules/.made-from"
+      node_in javascript client.js
+    else
+      tail -n 5 "$log" >&2
+      report_failure "javascript: clients/typescript could not be built"
+    fi
     ;;
   *)
-    sed -n '2,8p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,11p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

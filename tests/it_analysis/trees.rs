@@ -26,7 +26,8 @@ pub fn found(tree: &Tree, whole_cluster: bool) -> (Vec<Finding>, Vec<String>) {
     files::read(folder.path(), &mut sources, &mut unread);
     let reading = source::read(&sources, NonZero::<usize>::MIN);
     unread.extend(reading.errors);
-    let settings = Settings { whole_cluster, ..mesh::settings_in(&reading.resources, NOW) };
+    let layout = sources.layout();
+    let settings = Settings { whole_cluster, layout, ..mesh::settings_in(&reading.resources, NOW) };
     let snapshot = Snapshot::new(reading.resources, settings);
     let findings = run_alternatives(&snapshot, rules::ALL, NonZero::<usize>::MIN);
     (findings, unread.iter().map(ToString::to_string).collect())

@@ -6,10 +6,12 @@ mod bridge;
 mod calls;
 mod figures;
 mod hostile;
+mod kills;
 #[path = "../mesh_settings/mod.rs"]
 mod mesh_settings;
 mod meshery;
 mod permissions;
+mod probe;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

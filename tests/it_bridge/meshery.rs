@@ -14,7 +14,7 @@ use base64::Engine as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use sailhand::bridge::proto::MeshNameRequest;
 use sailhand::bridge::proto::mesh_service_client::MeshServiceClient;
-use sailhand::config::{BridgeTls, Meshery};
+use sailhand::config::{Meshery, MutualTls};
 use sailhand::event::ResultData;
 use sailhand::http::Credentials;
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority
     let test_env = BridgeEnv::new().await;
     let bridge = test_env
         .bridge(|bridge| {
-            bridge.tls = Some(BridgeTls {
+            bridge.tls = Some(MutualTls {
                 listen: ([127, 0, 0, 1], 0).into(),
                 cert_file: write("server.pem", &cert),
                 key_file: write("server.key", &key),
@@ -219,4 +219,42 @@ async fn second_listener_admits_only_clients_with_a_certificate_of_its_authority
     assert_eq!(call(Some(issue(&ours, client.clone()))).await.unwrap(), "ISTIO");
     assert!(call(Some(issue(&other, client))).await.is_err());
     assert!(call(None).await.is_err());
+    // Before: handshakes that do not go on took the connections of the plaintext listener too.
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let answer = tokio::time::timeout(Duration::from_secs(8), async {
+        bridge.client().await.mesh_name(MeshNameRequest {}).await.unwrap().into_inner().name
+    });
+    assert_eq!(answer.await.expect("an answer before the handshakes time out"), "ISTIO");
+}
+
+/// Before: the redirect was followed as a GET, whose page was taken for the acceptance of the event.
+#[tokio::test]
+async fn redirect_to_the_login_page_is_no_acceptance() {
+    let posts = Arc::new(Mutex::new(0));
+    let counter = posts.clone();
+    let router = Router::new()
+        .route(
+            "/api/system/events",
+            post(async move || {
+                *counter.lock().unwrap() += 1;
+                (StatusCode::FOUND, [("Location", "/user/login")])
+            }),
+        )
+        .route("/user/login", get(async || "the login page"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let settings = Meshery { url, provider: "Local".to_owned(), token_file: None, credentials: Credentials::default() };
+    let test_env = BridgeEnv::new().await;
+    let bridge = test_env.bridge(|bridge| bridge.meshery = Some(settings)).await;
+    bridge.client().await.apply_operation(request("bookinfo", "shop")).await.unwrap();
+    test_env.end(&test_env.command().await, succeeded()).await;
+    eventually("the bridge reports the credentials", PATIENCE, async || {
+        bridge.log().contains("does not accept the credentials").then_some(())
+    })
+    .await;
+    assert_eq!(*posts.lock().unwrap(), 1);
 }

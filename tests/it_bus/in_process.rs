@@ -18,7 +18,7 @@ pub const SLOTS: usize = 8;
 /// Starts a worker for these targets, which have no cluster. It runs until `stop`.
 pub async fn start_worker(config: &Config, registry: Registry, targets: &[&str], stop: &CancellationToken) {
     let connection = nats::connect(&config.nats, "worker", false).await.unwrap();
-    let bus = NatsBus::new(connection, Subjects::of(&config.bus));
+    let bus = NatsBus::new(connection, Subjects::of(&config.bus)).with_limits(&config.bus);
     bus.follow_control(stop.clone()).await.unwrap();
     let targets = targets.iter().map(|target| ((*target).to_owned(), config::Target::default()));
     let settings = Settings {

@@ -5,6 +5,7 @@ mod auth;
 mod autoscale;
 mod facts;
 mod in_process;
+mod limits;
 mod migration;
 mod permissions;
 mod quotas;

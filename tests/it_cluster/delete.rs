@@ -89,7 +89,7 @@ async fn object_with_finalizer_is_reported_and_stays_in_the_inventory() {
     test_env.apply(&[held.clone(), free.clone()], &options(|_| {})).await.unwrap();
     let (error, report) = failure(test_env.delete(None, &waiting(1)).await);
     assert!(matches!(error, Error::SomeFailed { failed: 1, .. }), "{error}");
-    assert!(error.class().as_str() == "retry");
+    assert!(error.class().as_str() == "terminal");
     let line = report.objects.iter().find(|line| line.action == Failed).unwrap();
     let problem = line.problem.as_ref().unwrap();
     assert_eq!((line.object.name.as_str(), problem.code.as_str()), ("held", "SH3019"));

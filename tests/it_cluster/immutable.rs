@@ -288,7 +288,10 @@ async fn claims_and_definitions_are_never_recreated() {
                 options.prune = false;
             });
             let (_, report) = failure(test_env.apply(std::slice::from_ref(&after), &recreate).await);
-            assert_eq!(report.objects[0].problem.as_ref().unwrap().code, "SH3007");
+            let problem = report.objects[0].problem.as_ref().unwrap();
+            assert_eq!(problem.code, "SH3007");
+            let never = format!("a {} is never recreated", case.kind);
+            assert!(problem.message.contains(&never) && !problem.message.contains('\n'), "{}", problem.message);
             assert_eq!(test_env.get(&after).await.unwrap()["metadata"]["uid"], uid);
         }
     }

@@ -10,7 +10,7 @@ use crate::support::eventually::eventually;
 const SERVER_SIDE: [&str; 3] = ["apply", "--server-side", "--force-conflicts"];
 
 /// What of an object two tools have to agree on.
-fn content(mut object: Value) -> Value {
+pub fn content(mut object: Value) -> Value {
     let metadata = object["metadata"].as_object_mut().unwrap();
     for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "name", "generation"] {
         metadata.remove(field);

@@ -18,12 +18,14 @@ mod namespace;
 mod ownership;
 mod policy;
 mod refusals;
+mod reports;
 mod samples;
 mod schema;
 mod served;
 mod smi;
 #[path = "../support/mod.rs"]
 mod support;
+mod tools_compared;
 mod traffic;
 mod wait;
 mod watch_analyze;

@@ -58,7 +58,7 @@ async fn reason_of_a_waiting_container_is_reported_until_the_timeout() {
     let error = until_ready(&cluster, &[broken, nowhere, gone], Duration::from_secs(6), &cx.guard, &*cx.progress)
         .await
         .unwrap_err();
-    assert_eq!((error.code(), error.class()), (Code::SH3009, Class::RETRY));
+    assert_eq!((error.code(), error.class()), (Code::SH3009, Class::Terminal));
     let text = error.to_string();
     for part in [
         &format!("Deployment {space}/broken: 0 of 1 available: pod broken-"),

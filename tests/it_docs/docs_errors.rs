@@ -38,7 +38,7 @@ fn each_code_has_its_page_and_each_page_its_code() {
 }
 
 #[test]
-fn each_page_has_symptom_cause_example_and_remedy_in_this_order() {
+fn each_page_has_class_cause_and_remedy() {
     let classes = [
         Class::RETRY,
         Class::Terminal,
@@ -79,6 +79,7 @@ fn each_key_of_the_configuration_has_its_row() {
     config.charts.digests.insert("<chart>".to_owned(), String::new());
     let name = "<name>".to_owned();
     config.gateway.principals.insert(name.clone(), sailhand::config::gateway::Principal::default());
+    config.gateway.sinks.insert(name.clone(), sailhand::config::gateway::Sink::default());
     config.gateway.hooks.insert(name, sailhand::config::gateway::Hook::default());
     let mut keys = BTreeSet::new();
     // Tables without fields in their defaults.

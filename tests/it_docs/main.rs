@@ -8,4 +8,5 @@ mod docs_errors;
 mod fuzz_corpus;
 mod proto_drift;
 mod schema_drift;
+mod threat_model;
 mod wire_names;

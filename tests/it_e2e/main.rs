@@ -6,6 +6,7 @@ mod commands;
 mod conformance;
 mod failures;
 mod getting_started;
+mod hostile;
 mod lost_store;
 mod mesh;
 #[path = "../mesh_settings/mod.rs"]
@@ -14,6 +15,7 @@ mod pause;
 mod poison;
 mod refusals;
 mod run;
+mod soak;
 mod stranded;
 #[path = "../support/mod.rs"]
 mod support;

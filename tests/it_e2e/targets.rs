@@ -45,8 +45,9 @@ async fn a_target_that_hangs_leaves_slots_to_the_others() {
             let command = CommandId::new(&"hangs".parse().unwrap(), key);
             test_env.client.bus().attempts(&RecordKey::command(&command)).await
         });
-        let open = futures::future::join_all(attempts).await.into_iter().filter(|found| found.as_ref().unwrap().0.open);
-        (open.count() == 3).then_some(())
+        let records = futures::future::join_all(attempts).await;
+        let running = records.into_iter().filter(|found| found.as_ref().unwrap().0.in_progress);
+        (running.count() == 3).then_some(())
     })
     .await;
     let begun = Instant::now();

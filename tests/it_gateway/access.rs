@@ -5,11 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, OTHER, PATIENCE, TOKEN, bearer, event, ping};
+use crate::endpoint::{Endpoint, Reply};
+use crate::gateway::{Gateway, OTHER, PATIENCE, TOKEN, bearer, event, ping, principals};
+use crate::sinks;
 use crate::support::eventually::eventually;
 use crate::support::http::{Issuer, Response};
 use crate::support::nats::NatsServer;
-use crate::support::worker::WorkerEnv;
+use crate::support::worker::{WorkerEnv, succeeded};
 
 async fn send(gateway: &Gateway, token: &str, event: &Value) -> Response {
     let authorization = bearer(token);
@@ -76,8 +78,7 @@ async fn rotated_token_is_used() {
 async fn rate_limit_is_per_principal() {
     let test_env = WorkerEnv::new().await;
     let tables = |folder: &std::path::Path| {
-        crate::gateway::principals(folder)
-            .replace("rate_per_second = 1000\nburst = 2000", "rate_per_second = 1\nburst = 2")
+        principals(folder).replace("rate_per_second = 1000\nburst = 2000", "rate_per_second = 1\nburst = 2")
     };
     let gateway = Gateway::with(&test_env.nats.url(), |_| String::new(), tables).await;
     let mut statuses = Vec::new();
@@ -181,7 +182,7 @@ async fn oidc_tokens_are_accepted_by_their_claims() {
 async fn webhook_handshake_allows_configured_origins() {
     let test_env = WorkerEnv::new().await;
     let keys = |_: &std::path::Path| "webhook_origins = [\"eventemitter.example.com\"]\n".to_owned();
-    let gateway = Gateway::with(&test_env.nats.url(), keys, crate::gateway::principals).await;
+    let gateway = Gateway::with(&test_env.nats.url(), keys, principals).await;
     let ask = async |headers: &[(&str, &str)]| gateway.request("OPTIONS", "/v1/events", headers, "").await;
     let allowed = ask(&[("WebHook-Request-Origin", "eventemitter.example.com"), ("WebHook-Request-Rate", "120")]).await;
     assert_eq!(allowed.status, 200, "{allowed:?}");
@@ -217,7 +218,20 @@ async fn nats_user_bounds_all_principals() {
         test_env.nats.url(),
         password("gateway")
     );
-    let gateway = Gateway::start(&url).await;
+    let (accepts, refuses) =
+        (Endpoint::start(|_| Reply::status(204)).await, Endpoint::start(|_| Reply::status(415)).await);
+    let tables = |folder: &std::path::Path| {
+        let sink = |name: &str, url: &str| {
+            format!("[gateway.sinks.{name}]\nurl = {url:?}\nkinds = [\"result\", \"started\"]\n")
+        };
+        principals(folder) + &sink("accepts", &accepts.url) + &sink("refuses", &refuses.url)
+    };
+    let gateway = Gateway::with(&url, |_| String::new(), tables).await;
+    let ended = sinks::origin("ended", "/ci/shop");
+    sinks::publish(&test_env, &ended, &succeeded()).await;
+    accepts.wait_for(1).await;
+    eventually("a dead letter", PATIENCE, async || (sinks::dead_letters(&test_env).await.len() == 1).then_some(()))
+        .await;
     let accepted = gateway.post(&ping("n")).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let location = accepted.json()["location"].as_str().unwrap().to_owned();

@@ -3,21 +3,34 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 
 use ring::hmac;
 use sailhand::hex::hex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::endpoint::{Endpoint, Reply};
 use crate::gateway::{Gateway, bearer};
+use crate::sinks;
 use crate::support::http::{Issuer, Response};
-use crate::support::worker::WorkerEnv;
+use crate::support::worker::{WorkerEnv, succeeded};
 
 /// A gateway with the example's configuration; its secrets are in a temporary folder.
-async fn gateway(test_env: &WorkerEnv, github: &Issuer, cluster: &Issuer) -> Gateway {
+pub async fn gateway(test_env: &WorkerEnv, github: &Issuer, cluster: &Issuer) -> Gateway {
+    gateway_with(test_env, github, cluster, |text| text).await
+}
+
+/// The same with changes of the configuration, such as other addresses of sinks.
+async fn gateway_with(
+    test_env: &WorkerEnv,
+    github: &Issuer,
+    cluster: &Issuer,
+    change: impl FnOnce(String) -> String,
+) -> Gateway {
     let folder = TempDir::with_prefix("sailhand-examples-").unwrap();
     let path = folder.path().display().to_string();
-    for name in ["github.secret", "flux.secret", "alertmanager.token", "argo.token"] {
+    for name in ["github.secret", "flux.secret", "alertmanager.token", "argo.token", "backstage.token"] {
         fs::write(folder.path().join(name), secret(name)).unwrap();
     }
     fs::write(folder.path().join("github-jwks.json"), github.jwks()).unwrap();
@@ -27,6 +40,7 @@ async fn gateway(test_env: &WorkerEnv, github: &Issuer, cluster: &Issuer) -> Gat
         .replace("/etc/sailhand", &path)
         .replace("0.0.0.0:8323", "127.0.0.1:0")
         .replace("https://token.actions.githubusercontent.com/.well-known/jwks", &format!("{path}/github-jwks.json"));
+    let text = change(text);
     fs::write(folder.path().join("gateway.toml"), format!("[nats]\nurl = \"{}\"\n{text}", test_env.nats.url()))
         .unwrap();
     Gateway::run(folder).await
@@ -223,6 +237,25 @@ async fn knative_delivery_is_accepted_with_its_service_account() {
     assert_eq!(accepted.status, 202, "{accepted:?}");
 }
 
+/// Runs the GitHub Action's script as a job of `acme/shop` on `main`, with a token that has GitHub's claims.
+pub async fn run_action(gateway: &Gateway, issuer: &Issuer, (verb, data): (&str, &str), wait: &str) -> Output {
+    let token = issuer.sign(&json!({
+        "iss": "https://token.actions.githubusercontent.com", "aud": "sailhand", "exp": 4_000_000_000_u64,
+        "sub": "repo:acme/shop:ref:refs/heads/main", "repository": "acme/shop", "ref": "refs/heads/main",
+        "repository_owner": "acme", "workflow": "deploy mesh", "run_id": "42", "run_attempt": "1", "actor": "jane",
+    }));
+    // GitHub's token endpoint, played by a file: curl reads it with the same command line.
+    fs::write(gateway.path("token.json&audience=sailhand"), json!({ "value": token }).to_string()).unwrap();
+    let mut command = tokio::process::Command::new(example("github-action/run.sh"));
+    command
+        .env("GATEWAY", format!("http://{}", gateway.address))
+        .envs([("TARGET", "prod"), ("VERB", verb), ("DATA", data), ("WAIT", wait), ("AUDIENCE", "sailhand")])
+        .envs([("GITHUB_REPOSITORY", "acme/shop"), ("GITHUB_WORKFLOW", "deploy mesh")])
+        .envs([("GITHUB_RUN_ID", "42"), ("GITHUB_RUN_ATTEMPT", "1"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x")])
+        .env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("file://{}", gateway.path("token.json").display()));
+    command.output().await.unwrap()
+}
+
 #[tokio::test]
 async fn github_action_sends_and_waits() {
     let test_env = WorkerEnv::on(crate::support::nats::NatsServer::start().await, |config| {
@@ -233,27 +266,84 @@ async fn github_action_sends_and_waits() {
     let _worker = test_env.worker("w").await;
     let issuer = Issuer::new();
     let gateway = gateway(&test_env, &issuer, &Issuer::new()).await;
-    let token = issuer.sign(&json!({
-        "iss": "https://token.actions.githubusercontent.com", "aud": "sailhand", "exp": 4_000_000_000_u64,
-        "sub": "repo:acme/shop:ref:refs/heads/main", "repository": "acme/shop", "ref": "refs/heads/main",
-    }));
-    // GitHub's token endpoint, played by a file: curl reads it with the same command line.
-    let tokens = gateway.path("token.json&audience=sailhand");
-    fs::write(&tokens, json!({ "value": token }).to_string()).unwrap();
-    let address = format!("http://{}", gateway.address);
-    let url = format!("file://{}", gateway.path("token.json").display());
-    let run = async |verb: &str, data: &str| {
-        let mut command = tokio::process::Command::new(example("github-action/run.sh"));
-        command
-            .envs([("GATEWAY", address.as_str()), ("TARGET", "prod"), ("VERB", verb), ("DATA", data), ("WAIT", "60s")])
-            .envs([("AUDIENCE", "sailhand"), ("GITHUB_REPOSITORY", "acme/shop"), ("GITHUB_WORKFLOW", "deploy mesh")])
-            .envs([("GITHUB_RUN_ID", "42"), ("GITHUB_RUN_ATTEMPT", "1"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x")])
-            .env("ACTIONS_ID_TOKEN_REQUEST_URL", &url);
-        command.output().await.unwrap()
-    };
-    let output = run("ping", r#"{"echo":"hello"}"#).await;
+    let output = run_action(&gateway, &issuer, ("ping", r#"{"echo":"hello"}"#), "60s").await;
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("\"succeeded\""), "{text}");
-    let refused = run("mesh.uninstall", "{}").await;
+    let refused = run_action(&gateway, &issuer, ("mesh.uninstall", "{}"), "60s").await;
     assert!(!refused.status.success(), "{}", String::from_utf8_lossy(&refused.stdout));
+}
+
+/// A text of a template of Backstage with the values of its placeholders.
+fn fill(template: &Value, values: &[(&str, &str)]) -> Value {
+    match template {
+        Value::String(text) => {
+            let filled = values
+                .iter()
+                .fold(text.clone(), |text, (name, value)| text.replace(&format!("${{{{ {name} }}}}"), value));
+            assert!(!filled.contains("${{"), "{filled}");
+            json!(filled)
+        }
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), fill(value, values))).collect(),
+        other => other.clone(),
+    }
+}
+
+#[tokio::test]
+async fn backstage_template_sends_waits_and_gets_its_result() {
+    let test_env = WorkerEnv::on(crate::support::nats::NatsServer::start().await, |config| {
+        let target = config.targets["dev"].clone();
+        config.targets.insert("prod".to_owned(), target);
+    })
+    .await;
+    let _worker = test_env.worker("w").await;
+    let topic = Endpoint::start(|_| Reply::status(202)).await;
+    let address = "http://backstage.backstage.svc:7007/api/events/http/mesh";
+    let gateway =
+        gateway_with(&test_env, &Issuer::new(), &Issuer::new(), |text| text.replace(address, &topic.url)).await;
+    let template: Value =
+        serde_saphyr::from_str(&fs::read_to_string(example("backstage/template.yaml")).unwrap()).unwrap();
+    let proxy: Value =
+        serde_saphyr::from_str(&fs::read_to_string(example("backstage/app-config.yaml")).unwrap()).unwrap();
+    let header = proxy["proxy"]["endpoints"]["/sailhand"]["headers"]["Authorization"].as_str().unwrap();
+    let token = header.replace("${SAILHAND_TOKEN}", &secret("backstage.token"));
+    let name = crate::support::worker::unique_name("backstage");
+    let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name}, namespace: default }}\n");
+    let values = [("context.task.id", "0b1e"), ("parameters.name", &name), ("parameters.manifest", &manifest)];
+    let steps = template["spec"]["steps"].as_array().unwrap();
+    let send = &steps[0]["input"];
+    let headers =
+        [("Authorization", token.as_str()), ("Content-Type", send["headers"]["Content-Type"].as_str().unwrap())];
+    let path = |step: &Value| step["path"].as_str().unwrap().strip_prefix("/api/proxy/sailhand").unwrap().to_owned();
+    let body = fill(&send["body"], &values).to_string();
+    let accepted = gateway.request("POST", &path(send), &headers, &body).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    let location = accepted.json()["location"].as_str().unwrap().to_owned();
+    let wait = path(&steps[1]["input"]).replace("${{ steps.send.output.body.location }}", &location);
+    let ended = gateway.request("GET", &wait, &headers, "").await.json();
+    assert_eq!(ended["outcome"], "succeeded", "{ended}");
+    let posted = topic.wait_for(1).await;
+    assert_eq!(posted[0].header("authorization"), Some(bearer(&secret("backstage.token")).as_str()));
+    assert_eq!(posted[0].json()["commandid"], "0b1e");
+}
+
+/// As Flux's Receiver of type generic-hmac verifies a request (`internal/server/receiver_handlers.go`).
+#[tokio::test]
+async fn flux_receiver_accepts_the_signature_of_a_result() {
+    let test_env = WorkerEnv::new().await;
+    let receiver = Endpoint::start(|request| {
+        let signed = request.header("x-signature") == Some(sign("flux.secret", &request.body).as_str());
+        Reply::status(if signed && request.line.starts_with("POST /hook/") { 200 } else { 400 })
+    })
+    .await;
+    let base = receiver.url.trim_end_matches("/events").to_owned();
+    let _gateway = gateway_with(&test_env, &Issuer::new(), &Issuer::new(), |text| {
+        text.replace("http://webhook-receiver.flux-system.svc", &base).replace(
+            "targets = [\"prod\"]\n\n[gateway.sinks.flux.hmac]",
+            "targets = [\"dev\"]\n\n[gateway.sinks.flux.hmac]",
+        )
+    })
+    .await;
+    sinks::publish(&test_env, &sinks::origin("1", "/ci/shop"), &succeeded()).await;
+    let posted = receiver.wait_for(1).await;
+    assert_eq!(posted[0].status, Some(200), "{posted:?}");
 }

@@ -44,21 +44,20 @@ async fn header_injection_is_refused() {
         ("ce-source", "/ci/shop"),
         ("ce-subject", "dev"),
     ];
-    for (name, value) in [
-        ("ce-id", "a%0d%0aNats-Msg-Id:%20x"),
-        ("ce-id", "a%00b"),
-        ("ce-id", "%ff"),
-        ("ce-id", "1\r\nce-id: 2"),
-        ("ce-id", "\u{e4}"),
-    ] {
+    for (name, value) in
+        [("ce-id", "a%0d%0aNats-Msg-Id:%20x"), ("ce-id", "a%00b"), ("ce-id", "%ff"), ("ce-id", "1\r\nce-id: 2")]
+    {
         let headers = [base.as_slice(), &[(name, value)]].concat();
         let refused = gateway.request("POST", "/v1/events", &headers, "{}").await;
         assert_eq!(refused.status, 400, "{value:?}: {refused:?}");
     }
+    // As the SDK for Go sends it.
+    let headers = [base.as_slice(), &[("ce-id", "100% \u{e4}")]].concat();
+    assert_eq!(gateway.request("POST", "/v1/events", &headers, "{}").await.json()["id"], "100% \u{e4}");
     let headers = [base.as_slice(), &[("ce-id", "ok"), ("Nats-Schedule", "@every 1s"), ("Nats-TTL", "1s")]].concat();
     assert_eq!(gateway.request("POST", "/v1/events", &headers, "{}").await.status, 202);
     let subjects = test_env.client.bus().subjects();
-    let sent = test_env.client.bus().next(&subjects.command_stream(), &subjects.commands(), 1).await.unwrap().unwrap();
+    let sent = test_env.client.bus().next(&subjects.command_stream(), &subjects.commands(), 2).await.unwrap().unwrap();
     let names: Vec<String> = sent.headers.iter().map(|(name, _)| name.to_string().to_lowercase()).collect();
     assert!(!names.iter().any(|name| name == "nats-schedule" || name == "nats-ttl"), "{names:?}");
 }

@@ -41,7 +41,13 @@ pub fn with_connections(test: &str, connections: BTreeMap<String, Connection>) -
 }
 
 fn connection(address: &str, credentials: Credentials) -> Connection {
-    Connection { kind: InstanceKind::Prometheus, url: format!("http://{address}"), scope: BTreeMap::new(), credentials }
+    Connection {
+        kind: InstanceKind::Prometheus,
+        url: format!("http://{address}"),
+        service: None,
+        scope: BTreeMap::new(),
+        credentials,
+    }
 }
 
 pub fn one(name: &str, address: &str) -> BTreeMap<String, Connection> {
@@ -216,7 +222,7 @@ async fn servers_of_a_cluster_are_discovered_and_named() {
 
 /// Keeps what a watch publishes.
 #[derive(Default)]
-struct RecordedEvents(std::sync::Mutex<Vec<TaskEvent>>);
+pub struct RecordedEvents(std::sync::Mutex<Vec<TaskEvent>>);
 
 #[async_trait::async_trait]
 impl TaskEvents for RecordedEvents {
@@ -228,7 +234,7 @@ impl TaskEvents for RecordedEvents {
 
 impl RecordedEvents {
     /// What came, as the kind of the event and the names of the Services.
-    fn events(&self) -> Vec<String> {
+    pub fn events(&self) -> Vec<String> {
         let names = |instances: &[Instance]| {
             let names = instances.iter().filter_map(|one| Some(one.service.as_ref()?.name.clone()));
             names.collect::<Vec<_>>().join(",")

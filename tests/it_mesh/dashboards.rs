@@ -17,7 +17,7 @@ use crate::connections::{run, with_connections};
 use crate::support::grafana::Grafana;
 
 fn configured(kind: InstanceKind, url: &str, credentials: Credentials) -> Connection {
-    Connection { kind, url: url.to_owned(), scope: BTreeMap::new(), credentials }
+    Connection { kind, url: url.to_owned(), service: None, scope: BTreeMap::new(), credentials }
 }
 
 /// A target with the double as `central` and a store, which is never asked, as `mesh`.

@@ -7,7 +7,9 @@ mod chart_rights;
 mod charts;
 #[path = "../cluster_target/mod.rs"]
 mod cluster_target;
+mod connection_figures;
 mod connection_rights;
+mod connection_watch;
 mod connections;
 mod dashboards;
 mod gates;
@@ -19,9 +21,11 @@ mod mesh_settings;
 #[path = "../mesh_target/mod.rs"]
 mod mesh_target;
 mod permissions;
+mod port_forward;
 mod profiles;
 mod rates;
 mod safety;
 mod scrapes;
 #[path = "../support/mod.rs"]
 mod support;
+mod upgrade_gate;

@@ -1,5 +1,5 @@
 //! Golden signals against a known truth: scripted proxies of each data plane, scraped by a real Prometheus. Queries as
-//! Flagger and dashboards that sum all reporters send them run beside.
+//! Flagger, Istio's mesh dashboard and dashboards that sum all reporters send them run beside.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,6 +18,24 @@ const RATE: f64 = 50.0;
 const FAILED: f64 = 5.0;
 /// Bytes a second of the TCP service.
 const BYTES: f64 = 2000.0;
+
+/// Durations of requests: of each 100, 50 take 4 ms, 40 take 8 ms, 8 take 80 ms and 2 take 400 ms. Upper bounds of Istio's
+/// buckets, and the shares below them.
+const BUCKETS: [(&str, f64); 10] = [
+    ("1", 0.0),
+    ("5", 0.5),
+    ("10", 0.9),
+    ("25", 0.9),
+    ("50", 0.9),
+    ("100", 0.98),
+    ("250", 0.98),
+    ("500", 1.0),
+    ("1000", 1.0),
+    ("+Inf", 1.0),
+];
+/// Each quantile, and the bounds of the bucket with its true duration.
+const QUANTILES: [(&str, f64, f64); 3] =
+    [("latency-p50", 1.0, 5.0), ("latency-p95", 50.0, 100.0), ("latency-p99", 250.0, 500.0)];
 
 /// What the proxies of one data plane report: reporter, share of the requests, whether they reach a workload.
 struct Plane {
@@ -62,6 +80,11 @@ fn proxies(start: Instant) -> String {
             let ok = RATE * share - failed;
             writeln!(text, "istio_requests_total{{{labels},response_code=\"200\"}} {}", ok * seconds).unwrap();
             writeln!(text, "istio_requests_total{{{labels},response_code=\"503\"}} {}", failed * seconds).unwrap();
+            for (bound, below) in BUCKETS.into_iter().filter(|_| *reached) {
+                let count = RATE * share * below * seconds;
+                writeln!(text, "istio_request_duration_milliseconds_bucket{{{labels},le=\"{bound}\"}} {count}")
+                    .unwrap();
+            }
         }
     }
     for reporter in ["source", "destination"] {
@@ -76,12 +99,13 @@ fn proxies(start: Instant) -> String {
 fn number(prometheus: &Prometheus, query: &str) -> f64 {
     let query =
         query.replace('{', "%7B").replace('}', "%7D").replace('"', "%22").replace('[', "%5B").replace(']', "%5D");
+    let query = query.replace('|', "%7C").replace('~', "%7E").replace('=', "%3D").replace(',', "%2C");
     let data = prometheus.ask(&format!("query?query={}", query.replace(' ', "%20"))).unwrap();
     data["result"][0]["value"][1].as_str().map_or(0.0, |text| text.parse().unwrap())
 }
 
 #[tokio::test]
-async fn rates_are_within_two_percent_of_the_truth_in_each_data_plane() {
+async fn rates_and_quantiles_match_the_truth_in_each_data_plane() {
     let start = Instant::now();
     let address = serve(move |request| request.starts_with("/metrics").then(|| (200, proxies(start))));
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +125,10 @@ async fn rates_are_within_two_percent_of_the_truth_in_each_data_plane() {
         assert_eq!(values.len(), 1, "{name}: {values:?}");
         values[0]["value"].as_f64().unwrap()
     };
-    println!("{:<24} {:>6} {:>9} {:>9} {:>9} {:>9}", "data plane", "truth", "ours", "errors", "Flagger", "all");
+    println!(
+        "{:<24} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>24}",
+        "data plane", "truth", "ours", "errors", "Flagger", "Istio", "all", "p99 ours, Flagger, Istio"
+    );
     for plane in &PLANES {
         let report = ask(plane.service).await;
         let (rate, errors) = (value(&report, "rate"), value(&report, "errors"));
@@ -118,7 +145,22 @@ async fn rates_are_within_two_percent_of_the_truth_in_each_data_plane() {
                 "sum(rate(istio_requests_total{{destination_service_namespace=\"truth\",destination_service_name=\"{service}\"}}[15s]))"
             ),
         );
-        println!("{service:<24} {RATE:>6.1} {rate:>9.2} {errors:>9.3} {flagger:>9.2} {all:>9.2}");
+        let by_istio = format!("reporter=~\"source|waypoint\",destination_service_name=\"{service}\"");
+        let istio = number(&prometheus, &format!("sum(rate(istio_requests_total{{{by_istio}}}[15s]))"));
+        let p99 = |selector: &str| {
+            let buckets = format!("istio_request_duration_milliseconds_bucket{{{selector}}}[15s]");
+            number(&prometheus, &format!("histogram_quantile(0.99, sum by (le) (rate({buckets})))"))
+        };
+        let by_flagger = format!("reporter=\"destination\",destination_workload=\"{service}\"");
+        let ours = value(&report, "latency-p99");
+        let latency = format!("{ours:.0}, {:.0}, {:.0}", p99(&by_flagger), p99(&by_istio));
+        println!(
+            "{service:<24} {RATE:>6.1} {rate:>9.2} {errors:>9.3} {flagger:>9.2} {istio:>9.2} {all:>9.2} {latency:>24}"
+        );
+        for (name, above, most) in QUANTILES {
+            let quantile = value(&report, name);
+            assert!(above < quantile && quantile <= most * 1.001, "{service} {name}: {quantile}");
+        }
         assert!((rate / RATE - 1.0).abs() <= 0.02, "{service}: {rate}");
         assert!((errors - FAILED / RATE).abs() <= 0.002, "{service}: {errors}");
     }

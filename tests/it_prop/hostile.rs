@@ -387,8 +387,14 @@ async fn play(seed: u64) {
     test_env.check();
 }
 
+/// With the seeds of `it_e2e/hostile.rs` 200, unless `PROPTEST_CASES` is set.
+fn cases() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: if default.cases == 256 { 196 } else { default.cases }, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 0, ..cases() })]
 
     #[test]
     fn adversary_with_the_rights_of_a_producer_affects_no_honest_command(seed in any::<u64>()) {

@@ -77,6 +77,11 @@ apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: cart, namespace: shop}
 spec: {hosts: ['*.example'], gateways: [web, mesh], http: [{route: [{destination: {host: cart, port: {number: 80}}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: cart, namespace: shop}
+spec: {hosts: [cart], http: [{route: [{destination: {host: '${HOST}'}}]}]}
 ";
 
 /// Every object of every example, before and after, some of them in two clusters. Many have the same name, so that one

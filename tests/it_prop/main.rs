@@ -8,6 +8,7 @@ mod conformance_contract;
 mod engine;
 mod hostile;
 mod incremental;
+mod protocol;
 mod quotas;
 mod simulation;
 #[allow(dead_code, reason = "the wrong translations run on a real cluster only")]

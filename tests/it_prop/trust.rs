@@ -100,7 +100,7 @@ impl Task for Write {
         }
         cx.clock.sleep(Duration::from_mins(params.minutes)).await;
         if cx.attempt <= params.failures {
-            let error = cluster::Error::NotReady { waiting: vec!["x".to_owned()], after: Duration::ZERO };
+            let error = cluster::Error::NotEstablished { name: "x".to_owned(), reason: "not yet".to_owned() };
             let report = Some(Outcome::Changed(Report::of_attempt(cx.attempt)));
             return Err(Failure { error: error.into(), report });
         }

@@ -13,7 +13,7 @@ use kube::api::Api;
 use kube::core::DynamicObject;
 use sailhand::clock::Clock;
 use sailhand::cluster::{Cluster, Clusters};
-use sailhand::config::{Charts, Target};
+use sailhand::config::{Charts, Connection, Target};
 use sailhand::guard::Guard;
 use sailhand::task::{Failure, Outcome, Registry, TaskContext};
 use serde_json::{Value, json};
@@ -44,8 +44,18 @@ impl MeshEnv {
 
     /// With charts from there.
     pub async fn with(charts: Charts) -> Self {
+        Self::configured(charts, BTreeMap::new()).await
+    }
+
+    /// With these servers in the worker's configuration.
+    pub async fn with_connections(connections: BTreeMap<String, Connection>) -> Self {
+        let charts = Charts { source: charts::folder().to_string_lossy().into_owned(), ..settings() };
+        Self::configured(charts, connections).await
+    }
+
+    async fn configured(charts: Charts, connections: BTreeMap<String, Connection>) -> Self {
         let plane = ControlPlane::start().await;
-        let target = Target { kubeconfig: Some(plane.kubeconfig()), ..Target::default() };
+        let target = Target { kubeconfig: Some(plane.kubeconfig()), connections, ..Target::default() };
         let clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
         let registry = Registry::configured(&charts);
         let worker = Arc::clone(&clusters);

@@ -19,6 +19,7 @@ pub mod charts;
 pub mod cluster_env;
 pub mod control_plane;
 pub mod eventually;
+pub mod forwards;
 pub mod gateway_api;
 pub mod grafana;
 pub mod http;

@@ -17,3 +17,11 @@ pub fn program(name: &str, from: &str) -> PathBuf {
     assert!(path.is_file(), "{} is missing; `just tools` builds it, or {from} names another one", path.display());
     path
 }
+
+/// A number from the environment.
+///
+/// # Panics
+/// When the variable has another text.
+pub fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
+}

@@ -184,6 +184,16 @@ impl Worker {
         self.child.wait().unwrap();
     }
 
+    /// The most memory that the running process has had, bytes.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.unwrap_or_else(|| panic!("the worker has ended: {}", self.log())).trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();

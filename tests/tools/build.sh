@@ -4,8 +4,8 @@
 #
 #   build.sh            the servers of the demo and of most tests: nats-server and a Kubernetes control plane
 #   build.sh charts     these, and helm, which renders Istio's charts
-#   build.sh istio      these, and an OCI registry, istioctl, istiod, a program of ours around Istio's analyzers, and
-#                       Prometheus with its promtool
+#   build.sh istio      these, and an OCI registry, istioctl, istiod, programs of ours around Istio's analyzers and
+#                       Flux's server-side apply, and Prometheus with its promtool
 #   build.sh node       all of these, and what a real node and its mesh run
 #   build.sh lint       only what `just check` needs: a linter of the CI workflows
 #
@@ -53,6 +53,7 @@ chart_tools=(
 istio_tools=(
   "istioctl|istio|istio.io/istio/istioctl/cmd/istioctl|||$istio_flags"
   "istio-analyzers|istio|./analyzers|||"
+  "flux-ssa|flux|.|||"
   "registry|registry|github.com/google/go-containerregistry/cmd/registry|||"
   "pilot-discovery|istio|istio.io/istio/pilot/cmd/pilot-discovery|||$istio_flags"
   "promtool|prometheus|github.com/prometheus/prometheus/cmd/promtool|||$prometheus_flags|$prometheus_tags"
@@ -117,7 +118,7 @@ recipe_of() {
 
 # The text of a package of our own, which no go.mod pins.
 own_sources() {
-  [[ $2 != ./* ]] || cat "$here/$1/$2"/*.go
+  [[ $2 != .* ]] || cat "$here/$1/$2"/*.go
 }
 
 # Builds one tool; on a terminal its line shows the seconds going by.

@@ -6,34 +6,78 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZero;
 
 use super::run::settle;
-use super::{Code, Finding, ObjectRef, Rule, Snapshot, rules, run};
+use super::units::retain_applied_together;
+use super::unstated::retain_in_each_namespace;
+use super::{Check, Code, Finding, ObjectRef, Rule, Snapshot, rules, run};
 
-/// Maximum number of alternatives of one object that are tried.
-const MOST_ROUNDS: usize = 4;
+/// Maximum number of alternatives of one object with which the findings about others are tried.
+pub(super) const MOST_ROUNDS: usize = 16;
 /// Maximum number of objects that are tried one by one; findings of the others that depend on other objects are dropped.
 const MOST_OBJECTS: usize = 50;
+/// Rules with one kind of input that compare its objects with each other.
+const COMPARING: [&str; 6] = [
+    "gateway.CertificateAnalyzer",
+    "routing.SameHostEntries",
+    "routing.OverlappingRules",
+    "routing.SharedGatewayHost",
+    "gateway_api.Addresses",
+    "access.Matching",
+];
 
 /// All findings, as [`run()`] gives them, but for those that do not hold with each alternative, and with those that the
 /// alternatives have by themselves.
 pub(super) fn run_objects(snapshot: &Snapshot, rules: &[&'static Rule], threads: NonZero<usize>) -> Vec<Finding> {
     let mut findings = run(snapshot, rules, threads);
+    let before = findings.len();
     let repeated: BTreeSet<ObjectRef> = snapshot.alternatives().map(|it| ObjectRef::from(&**it)).collect();
-    let rounds = rounds(snapshot).min(MOST_ROUNDS);
-    for round in 0..rounds {
-        let others = run(&snapshot.with_alternatives(round, None), rules, threads);
+    let rounds = rounds(snapshot);
+    for round in 0..rounds.min(MOST_ROUNDS) {
+        let rules = rules_about(&findings, rules);
+        if rules.is_empty() {
+            break;
+        }
+        let others = run(&snapshot.with_alternatives(round, None), &rules, threads);
         let known: HashSet<&str> = others.iter().map(|finding| finding.fingerprint.as_str()).collect();
         let is_own = |finding: &Finding| repeated.contains(&finding.object);
         findings.retain(|it| !depends_on_others(it.code) || is_own(it) || known.contains(&*it.fingerprint));
-        retain_of_repeated(snapshot, round, &repeated, rules, threads, &mut findings);
-        let have: HashSet<String> = findings.iter().map(|finding| finding.fingerprint.clone()).collect();
-        let more =
-            others.iter().filter(|it| is_own(it) && !depends_on_others(it.code) && !have.contains(&it.fingerprint));
-        findings.extend(more.cloned());
+        retain_of_repeated(snapshot, round, &repeated, &rules, threads, &mut findings);
     }
-    if rounds > 0 {
+    let mut is_settled = rounds == 0;
+    retain_applied_together(snapshot, rules, threads, &mut findings);
+    retain_in_each_namespace(snapshot, rules, threads, &mut findings);
+    is_settled &= findings.len() == before;
+    add_of_alternatives(snapshot, rounds, rules, threads, &mut findings);
+    if !is_settled {
         settle(&mut findings);
     }
     findings
+}
+
+/// The rules that a finding which depends on other objects is of.
+pub(super) fn rules_about(findings: &[Finding], rules: &[&'static Rule]) -> Vec<&'static Rule> {
+    let codes: BTreeSet<&str> = findings.iter().filter(|it| depends_on_others(it.code)).map(|it| it.code.id).collect();
+    rules.iter().filter(|rule| rule.codes.iter().any(|code| codes.contains(code.id))).copied().collect()
+}
+
+/// Adds what each alternative has by itself.
+fn add_of_alternatives(
+    snapshot: &Snapshot,
+    rounds: usize,
+    rules: &[&'static Rule],
+    threads: NonZero<usize>,
+    findings: &mut Vec<Finding>,
+) {
+    let rules: Vec<&'static Rule> =
+        rules.iter().filter(|rule| rule.codes.iter().any(|code| !depends_on_others(code))).copied().collect();
+    let mut known: HashSet<String> = findings.iter().map(|finding| finding.fingerprint.clone()).collect();
+    for round in 0..rounds {
+        let found = run(&snapshot.alternatives_alone(round), &rules, threads);
+        for finding in found.into_iter().filter(|it| !depends_on_others(it.code)) {
+            if known.insert(finding.fingerprint.clone()) {
+                findings.push(finding);
+            }
+        }
+    }
 }
 
 /// Of an object with alternatives, keeps what holds while the other objects take theirs.
@@ -60,7 +104,8 @@ fn retain_of_repeated(
     findings.retain(|it| !is_asked(&it) || holds.contains(&it.fingerprint));
 }
 
-fn rounds(snapshot: &Snapshot) -> usize {
+/// The number of alternatives that one object has at most.
+pub(super) fn rounds(snapshot: &Snapshot) -> usize {
     let mut counts: BTreeMap<ObjectRef, usize> = BTreeMap::new();
     for alternative in snapshot.alternatives() {
         *counts.entry(ObjectRef::from(&**alternative)).or_default() += 1;
@@ -70,9 +115,16 @@ fn rounds(snapshot: &Snapshot) -> usize {
 
 /// Whether a code may be reported because of another object than the one it is about.
 pub(super) fn depends_on_others(code: &Code) -> bool {
-    rules::ALL
-        .iter()
-        .any(|rule| rule.codes.contains(&code) && rule.inputs.len() > 1 && !rule.name.starts_with("schema."))
+    rules::ALL.iter().any(|rule| rule.codes.contains(&code) && compares(rule))
+}
+
+fn compares(rule: &Rule) -> bool {
+    let is_of_one = match rule.check {
+        Check::Text(..) => true,
+        Check::Each(..) => rule.inputs.len() == 1 && !COMPARING.contains(&rule.name),
+        Check::Namespaces(..) | Check::Once(_) => false,
+    };
+    !is_of_one && !rule.name.starts_with("schema.")
 }
 
 #[cfg(test)]
@@ -122,6 +174,35 @@ mod tests {
         // The route has alternatives too: each goes with one of the rules.
         assert_eq!(reported(&[SERVICE, &route("v1"), &v1, &route("v2"), &v2]), [""; 0]);
         assert_eq!(reported(&[SERVICE, &v1, &route("v2"), &v2, &route("v3")]), ["IST0101 VirtualService shop/a"]);
+    }
+
+    #[test]
+    fn many_alternatives_are_all_tried() {
+        let rules: Vec<String> = (1..9).map(|number| rule(&format!("v{number}"))).collect();
+        let last = route("v5").replace("hosts: [a], ", "gateways: [x], ");
+        let (good, bad) = (route("v3"), route("v9"));
+        let with = |route: &str| {
+            let mut files = vec![SERVICE, route];
+            files.extend(rules.iter().map(String::as_str));
+            reported(&files)
+        };
+        assert_eq!(with(&good), [""; 0], "one of eight alternatives defines the subset");
+        assert_eq!(with(&bad), ["IST0101 VirtualService shop/a"]);
+        let routes: Vec<String> = (1..9).map(|number| route(&format!("v{number}"))).collect();
+        let mut files = vec![SERVICE, &last];
+        files.extend(routes.iter().map(String::as_str));
+        let found = reported(&files);
+        assert!(
+            found.iter().any(|it| it == "IST0106 VirtualService shop/a"),
+            "the first of nine has no host: {found:?}"
+        );
+    }
+
+    #[test]
+    fn comparing_rules_exist() {
+        for name in COMPARING {
+            assert!(rules::ALL.iter().any(|rule| rule.name == name && rule.inputs.len() == 1), "{name}");
+        }
     }
 
     #[test]

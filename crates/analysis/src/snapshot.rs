@@ -10,6 +10,7 @@ use compact_str::CompactString;
 use super::index::{self, Indexes, KeyIndex};
 use super::mesh::{Mesh, networks_resource};
 use super::query::Query;
+use super::units::Layout;
 use super::{Kind, ObjectRef, Resource, SourceSpan, Value};
 
 /// All objects under analysis.
@@ -21,6 +22,7 @@ pub struct Snapshot {
     indexes: Indexes,
     repeated: Vec<(ObjectRef, SourceSpan, SourceSpan)>,
     is_stated_whole: bool,
+    layout: Arc<Layout>,
     /// Objects of which another file has another text, which stays.
     alternatives: Vec<Arc<Resource>>,
     /// All objects that another one of the same name replaces.
@@ -50,6 +52,8 @@ pub struct Settings {
     pub whole_cluster: bool,
     /// The cluster's DNS domain; `cluster.local`, or what the arguments of istiod say, when none is given.
     pub cluster_domain: Option<String>,
+    /// Where the files of the objects lie. Without it, all files count as applied together.
+    pub layout: Layout,
 }
 
 /// How an object has changed.
@@ -88,6 +92,7 @@ impl Snapshot {
             indexes: Indexes::default(),
             repeated,
             is_stated_whole: settings.whole_cluster,
+            layout: Arc::new(settings.layout),
             alternatives,
             replaced,
         }
@@ -100,19 +105,44 @@ impl Snapshot {
 
     /// The same with the objects of some kustomizations only, and with all that none has built.
     pub(super) fn with_builds(&self, has: impl Fn(&str) -> bool) -> Self {
-        let is_there = |it: &&Arc<Resource>| it.build.as_deref().is_none_or(&has);
-        let Assembled { kinds, repeated, alternatives, replaced } =
-            assemble(self.all_with_replaced().filter(is_there).cloned());
+        self.with_some(|it| it.build.as_deref().is_none_or(&has), self.is_stated_whole)
+    }
+
+    /// The same with some of the objects, as all that the cluster has if `whole` is set.
+    pub(super) fn with_some(&self, has: impl Fn(&Resource) -> bool, whole: bool) -> Self {
+        self.assembled(self.all_with_replaced().filter(|it| has(it)).cloned(), whole)
+    }
+
+    /// The same with the objects that state no namespace in this one, as all that the cluster has. Objects of the same
+    /// name that state the namespace stay.
+    pub(super) fn with_unstated_in(&self, namespace: &str) -> Self {
+        let placed = self.all_with_replaced().filter(|it| it.kind != Kind::Generator).map(|it| {
+            if !it.is_namespace_assumed || !self.named(it.kind, namespace, &it.name).is_empty() {
+                return it.clone();
+            }
+            Arc::new(Resource { namespace: namespace.into(), ..(**it).clone() })
+        });
+        self.assembled(placed, true)
+    }
+
+    fn assembled(&self, resources: impl Iterator<Item = Arc<Resource>>, is_stated_whole: bool) -> Self {
+        let Assembled { kinds, repeated, alternatives, replaced } = assemble(resources);
         Self {
             kinds,
             mesh: self.mesh.clone(),
             now: self.now,
             indexes: Indexes::default(),
             repeated,
-            is_stated_whole: self.is_stated_whole,
+            is_stated_whole,
+            layout: self.layout.clone(),
             alternatives,
             replaced,
         }
+    }
+
+    /// Where the files of the objects lie.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Objects that files define more than once: position of the overridden definition and of the one that is used.
@@ -147,9 +177,23 @@ impl Snapshot {
             indexes: Indexes::default(),
             repeated: Vec::new(),
             is_stated_whole: self.is_stated_whole,
+            layout: self.layout.clone(),
             alternatives: Vec::new(),
             replaced: Vec::new(),
         }
+    }
+
+    /// One alternative of each object that has so many, and nothing else.
+    pub(super) fn alternatives_alone(&self, round: usize) -> Self {
+        let mut counts: BTreeMap<ObjectRef, usize> = BTreeMap::new();
+        let mut is_of_round = |it: &&Arc<Resource>| {
+            let count = counts.entry(ObjectRef::from(&***it)).or_default();
+            *count += 1;
+            *count == round + 1
+        };
+        let mesh = self.of(Kind::MeshConfig).iter();
+        let one: Vec<Arc<Resource>> = self.alternatives.iter().filter(&mut is_of_round).chain(mesh).cloned().collect();
+        self.assembled(one.into_iter(), self.is_stated_whole)
     }
 
     /// All objects of a kind, sorted by namespace, name and cluster.

@@ -2,12 +2,12 @@
 //! writes the files or prints what would change.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use sailhand_analysis::source::Sources;
 use sailhand_analysis::source::fix::{self, Edit};
-use sailhand_analysis::{Finding, Fix, Rule};
+use sailhand_analysis::source::{self, Sources};
+use sailhand_analysis::{Finding, Fix, Rule, Value};
 use sailhand_base::prose::plural;
 use similar::TextDiff;
 
@@ -19,8 +19,7 @@ const PASSES: usize = 8;
 /// Lines around a change in a diff.
 const CONTEXT: usize = 3;
 /// Kinds that refer to the ports of Services by name.
-const PORT_USERS: [&str; 5] =
-    ["kind: Ingress", "kind: ServiceMonitor", "kind: PodMonitor", "kind: Route", "kind: Probe"];
+const PORT_USERS: [&str; 5] = ["Ingress", "ServiceMonitor", "PodMonitor", "Route", "Probe"];
 
 /// Corrects the files of an analysis. Gives the exit code of `--diff`, or none if the findings have to be reported.
 pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: Input) -> Result<Option<Exit>, Error> {
@@ -36,7 +35,7 @@ pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: I
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let mut count = 0;
     for _ in 0..PASSES {
-        let (_, mut findings) = analysis.find(rules, input.now)?;
+        let (_, mut findings) = analysis.find(rules, input)?;
         analysis.keep(&mut findings);
         let edits = edits(&analysis.sources, &findings);
         if edits.is_empty() {
@@ -68,22 +67,50 @@ pub(crate) fn run(analysis: &mut Analysis<'_>, rules: &[&'static Rule], input: I
 
 /// The edits of files that can be written.
 fn edits(sources: &Sources, findings: &[Finding]) -> Vec<Edit> {
-    let words = LazyCell::new(|| words_of_port_users(sources));
-    // Ports of Services are renamed only if nothing refers to the name, so that no change leaves a reference behind.
-    let may_fix = |finding: &&Finding| match finding.fix.as_deref() {
-        Some(Fix::Replace { from, .. }) if finding.code.id == "IST0118" => !words.contains(from.as_str()),
-        fix => fix.is_some(),
-    };
-    let mut edits = fix::edits(sources, findings.iter().filter(may_fix));
+    let fixable = fixable(sources, findings);
+    let fixed = findings.iter().enumerate().filter(|(number, _)| fixable.contains(number)).map(|(_, finding)| finding);
+    let mut edits = fix::edits(sources, fixed);
     edits.retain(|edit| sources.get(edit.file).is_some_and(|source| Path::new(&source.name).is_file()));
     edits
 }
 
-/// The words of the files that have objects which refer to ports by name.
-fn words_of_port_users(sources: &Sources) -> HashSet<&str> {
+/// Numbers of the findings with a mechanical remedy. Ports of Services are renamed only if nothing refers to the name, so
+/// that no change leaves a reference behind.
+pub(crate) fn fixable(sources: &Sources, findings: &[Finding]) -> BTreeSet<usize> {
+    let names = LazyCell::new(|| names_of_ports(sources));
+    let may_fix = |finding: &Finding| match finding.fix.as_deref() {
+        Some(Fix::Replace { from, .. }) if finding.code.id == "IST0118" => !names.contains(from.as_str()),
+        fix => fix.is_some(),
+    };
+    findings.iter().enumerate().filter(|(_, finding)| may_fix(finding)).map(|(number, _)| number).collect()
+}
+
+/// The texts in objects that refer to ports by name. Of a document that cannot be parsed, all words.
+fn names_of_ports(sources: &Sources) -> HashSet<String> {
+    let mut names = HashSet::new();
     let texts = (0..).map_while(|file| sources.get(file)).map(|source| source.text.as_str());
-    let users = texts.filter(|text| PORT_USERS.iter().any(|kind| text.contains(kind)));
-    users.flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')).collect()
+    for text in texts.filter(|text| PORT_USERS.iter().any(|kind| text.contains(kind))) {
+        for document in source::split(text).iter().map(|document| &text[document.start..document.end]) {
+            match source::read_value("a document", document) {
+                Ok(root) => add_names(&root, false, &mut names),
+                Err(_) => {
+                    let words = document.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+                    names.extend(words.map(str::to_owned));
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Adds the texts of an object, or of the items of a list, that refers to ports by name.
+fn add_names(value: &Value, is_user: bool, names: &mut HashSet<String>) {
+    let is_user = is_user || PORT_USERS.contains(&value["kind"].text());
+    value.entries().iter().for_each(|(_, inner)| add_names(inner, is_user, names));
+    value.items().iter().for_each(|inner| add_names(inner, is_user, names));
+    if is_user && let Some(text) = value.as_str() {
+        names.insert(text.to_owned());
+    }
 }
 
 /// A unified diff, which `patch -p1` and `git apply` accept.

@@ -1,10 +1,12 @@
-//! The command line of the analysis of files: options, input, formats, suppressions, exit codes. `sailhand-analyze`
+//! The command line of the analysis of files: options, input, formats, suppressions, exit codes, and the language server. `sailhand-analyze`
 //! consists of this alone; `sailhand analyze` adds clusters. Does not depend on tokio, TLS, NATS and kube.
 
 mod error;
 mod explain;
 mod filter;
 mod fix;
+mod helm;
+pub mod lsp;
 pub mod notes;
 pub mod output;
 mod show;
@@ -68,6 +70,9 @@ pub struct FileOptions {
     /// DNS domain of the cluster [default: the one in istiod's arguments, otherwise cluster.local]
     #[arg(long, value_name = "DOMAIN")]
     pub cluster_domain: Option<String>,
+    /// Render the Helm charts of folders with their default values, if helm is there
+    #[arg(long, requires = "paths")]
+    pub helm: bool,
     /// Exit with 0 when the input has no object that a rule reads
     #[arg(long)]
     pub allow_empty: bool,
@@ -180,7 +185,7 @@ impl<'a> Analysis<'a> {
         let mut is_whole = input.is_whole
             && self.reading.errors.is_empty()
             && !self.sources.passed_over().iter().any(PassedOver::is_manifest);
-        let (snapshot, mut findings) = self.find(rules, input.now)?;
+        let (snapshot, mut findings) = self.find(rules, input)?;
         let unmatched = self.suppressions.unmatched(&findings);
         if options.codes.is_empty() {
             notes::unmatched(&unmatched, self.suppressions.baseline_length());
@@ -211,11 +216,14 @@ impl<'a> Analysis<'a> {
 
 impl Analysis<'_> {
     /// Takes the objects that were read, and gives all findings about them.
-    fn find(&mut self, rules: &[&'static Rule], now: i64) -> Result<(Snapshot, Vec<Finding>), Error> {
+    fn find(&mut self, rules: &[&'static Rule], input: Input<'_>) -> Result<(Snapshot, Vec<Finding>), Error> {
         if let Some(namespace) = &self.options.namespace {
             self.reading.resources.iter_mut().for_each(|resource| resource.default_namespace(namespace));
         }
-        let settings = settings(self.options, &self.reading, now)?;
+        let mut settings = settings(self.options, &self.reading, input.now)?;
+        if !input.is_live {
+            settings.layout = self.sources.layout();
+        }
         let snapshot = Snapshot::new(std::mem::take(&mut self.reading.resources), settings);
         let findings = sailhand_analysis::run_alternatives(&snapshot, rules, self.threads);
         Ok((snapshot, findings))
@@ -285,14 +293,7 @@ pub fn is_asked_for(namespaces: &[String], finding: &Finding) -> bool {
 /// # Errors
 /// [`Error::Argument`] for an unknown code, [`Error::Local`] for a baseline that cannot be read.
 pub fn suppressions(options: &FileOptions) -> Result<Suppressions, Error> {
-    let mut suppressions = Suppressions::default();
-    for pattern in &options.suppress {
-        let code = pattern.split('=').next().unwrap_or_default().trim();
-        if !code.contains('*') {
-            explain::known(&format!("--suppress {pattern}"), code)?;
-        }
-        suppressions.add_pattern(pattern);
-    }
+    let mut suppressions = patterns(&options.suppress)?;
     for path in &options.baseline {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|source| Error::local(format!("read {name}"), source))?;
@@ -300,6 +301,19 @@ pub fn suppressions(options: &FileOptions) -> Result<Suppressions, Error> {
             let reason = format!("line {line} does not begin with a fingerprint; --write-baseline writes such files");
             Error::argument(format!("--baseline {name}"), reason)
         })?;
+    }
+    Ok(suppressions)
+}
+
+/// The suppressions of `--suppress`.
+fn patterns(patterns: &[String]) -> Result<Suppressions, Error> {
+    let mut suppressions = Suppressions::default();
+    for pattern in patterns {
+        let code = pattern.split('=').next().unwrap_or_default().trim();
+        if !code.contains('*') {
+            explain::known(&format!("--suppress {pattern}"), code)?;
+        }
+        suppressions.add_pattern(pattern);
     }
     Ok(suppressions)
 }
@@ -328,6 +342,9 @@ fn read(
             files::read(path, &mut sources, &mut errors);
         }
     }
+    if options.helm {
+        helm::render(&mut sources);
+    }
     if options.default_objects {
         sources.add("<default objects>", DEFAULT_OBJECTS.to_owned());
     }
@@ -350,6 +367,7 @@ fn settings(options: &FileOptions, reading: &Reading, now: i64) -> Result<Settin
         now,
         whole_cluster: options.whole_cluster,
         cluster_domain: options.cluster_domain.clone().or(found.cluster_domain),
+        ..Settings::default()
     })
 }
 

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use sailhand_analyze::lsp::{self, ServerOptions};
 use sailhand_analyze::{Analysis, Error, Exit, FileOptions, Input, output};
 
 /// Analyzes Istio, Gateway API and Kubernetes configuration in files and reports problems.
@@ -25,10 +26,16 @@ Examples:
 struct Cli {
     #[command(flatten)]
     options: FileOptions,
+    /// Serve an editor with the Language Server Protocol on standard input and output
+    #[arg(long, conflicts_with = "paths")]
+    lsp: bool,
+    /// Accepted for editors that add it: standard input and output are the only transport
+    #[arg(long, hide = true, requires = "lsp")]
+    stdio: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().options) {
+    match run(&Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
@@ -38,7 +45,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &FileOptions) -> Result<Exit, Error> {
+fn run(Cli { options, lsp, .. }: &Cli) -> Result<Exit, Error> {
+    if *lsp {
+        let options = ServerOptions {
+            codes: options.codes.clone(),
+            suppress: options.suppress.clone(),
+            namespace: options.namespace.clone(),
+            whole_cluster: options.whole_cluster,
+            cluster_domain: options.cluster_domain.clone(),
+            stdio: true,
+        };
+        return lsp::serve(&options, now).map(|()| Exit::Success);
+    }
     if let Some(exit) = options.answer()? {
         return Ok(exit);
     }

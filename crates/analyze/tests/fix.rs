@@ -150,9 +150,18 @@ fn port_that_something_refers_to_keeps_its_name() {
         .replace("    app: reviews\n    # why twice?\n", "")
         .replace("exportsTo", "exportTo");
     let monitor = "apiVersion: monitoring.coreos.com/v1\nkind: ServiceMonitor\nmetadata: {name: a}\nspec: {endpoints: [{port: web-http}]}\n";
-    let folder = folder(&[("a.yaml", &service), ("monitor.yaml", monitor)]);
+    let ingress = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"networking.k8s.io/v1","kind" : "Ingress","metadata":{"name":"a"},
+        "spec":{"rules":[{"http":{"paths":[{"backend":{"service":{"name":"reviews","port":{"name":"web-http"}}}}]}}]}}]}"#;
+    for (name, user) in [("monitor.yaml", monitor), ("ingress.json", ingress)] {
+        let folder = folder(&[("a.yaml", &service), (name, user)]);
+        analyze(folder.path(), &["--fix", "."]);
+        assert_eq!(text(&folder, "a.yaml"), service.replace("name: htpp", "name: http"), "{name}");
+    }
+    // A text that only mentions such a kind refers to nothing.
+    let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: Ingress, b: web-http}\n";
+    let folder = folder(&[("a.yaml", &service), ("b.yaml", other)]);
     analyze(folder.path(), &["--fix", "."]);
-    assert_eq!(text(&folder, "a.yaml"), service.replace("name: htpp", "name: http"));
+    assert!(text(&folder, "a.yaml").contains("name: http-web"), "{}", text(&folder, "a.yaml"));
 }
 
 #[test]

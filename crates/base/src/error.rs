@@ -133,12 +133,12 @@ codes! {
     SH3004 "the cluster has no such kind" "Install its CRD first, or add the CRD to the same command; mesh.install installs Istio's CRDs.";
     SH3005 "the API server rejected the object" "Correct the named field.";
     SH3006 "field ownership conflict" "Remove the field from one of the managers, or set force (for mesh verbs, adopt).";
-    SH3007 "the field is immutable" "Set recreate to delete and recreate the object.";
+    SH3007 "the field is immutable" "Restore the field, or delete the object first; config.apply does that with recreate.";
     SH3008 "the object is managed by another tool" "Change it with that tool, or set adopt to take it over.";
-    SH3009 "timed out waiting for readiness" "Check the named objects, then send the command again with a longer deadline.";
+    SH3009 "timed out waiting for readiness" "Check the named objects. If they are only slow, send the command again with a longer wait.";
     SH3010 "the API server is overloaded or unavailable" "No action is required: the request is retried.";
     SH3011 "failed to call an admission webhook" "Check that the webhook's Service has endpoints.";
-    SH3012 "an admission webhook denied the object" "Correct what the webhook reports.";
+    SH3012 "an admission webhook denied the object" "Correct what the webhook, policy or quota reports.";
     SH3013 "namespace not found" "Create it first, or set create_namespace (create for namespace.label).";
     SH3014 "invalid kubeconfig" "Check the file and the context named in the configuration.";
     SH3015 "a newer lease holder has written" "No action is required: another worker continues the command.";
@@ -205,6 +205,7 @@ codes! {
     SH3515 "Istio is scraped already" "Remove the named scrape job first, or set force to scrape the same pods twice.";
     SH3516 "a stored record is not valid" "Restore the named ConfigMap, or remove by hand what it recorded and delete it.";
     SH3517 "the canary is not healthy" "Correct the canary, or the gate's thresholds; the report has what was observed at each weight.";
+    SH3518 "the health gate has nothing to judge by" "Check that the connection's store has metrics of the workloads (connection.check), lengthen the window, or lower min_requests.";
     // SH36xx: the bridge to Meshery.
     SH3601 "the operation is not supported" "Choose an operation that Meshery's menu lists, or send a command with `sailhand submit`.";
     SH3602 "the operation is not allowed" "Add the operation to `bridge.operations` in the bridge's configuration.";
@@ -235,6 +236,7 @@ codes! {
     SH3811 "the webhook origin is not allowed" "Add the origin to `gateway.webhook_origins`.";
     SH3812 "the HTTP request is not valid" "Compare method, path, query and body with docs/http.md or with `/v1/openapi.json`.";
     SH3813 "the payload does not fit the hook" "Compare the payload with pointers and conditions of `gateway.hooks.<name>`.";
+    SH3814 "the endpoint of a sink does not accept the event" "Compare the response with the endpoint's documentation and check `gateway.sinks.<name>`; `sailhand dlq show` prints the event.";
     // SH40xx: the worker.
     SH4001 "a task panicked" "This is a bug: report it with the worker's log.";
     SH4002 "internal error" "This is a bug: report it with the worker's log.";

@@ -8,10 +8,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let limit = length.div_ceil(3).min(4);
     known
         .into_iter()
+        .filter(|candidate| !candidate.is_empty())
         .map(|candidate| {
             let other = fold(candidate);
             // A truncated word or a plural counts as similar, whatever its edit distance.
-            let part = length > 3 && (other.starts_with(&*folded) || folded.starts_with(&*other));
+            let part = length > 3 && other.len() > 3 && (other.starts_with(&*folded) || folded.starts_with(&*other));
             let distance = strsim::osa_distance(&folded, &other);
             (if part { distance.min(limit) } else { distance }, candidate)
         })
@@ -82,5 +83,6 @@ mod tests {
         ] {
             assert_eq!(nearest(word, known), expected, "{word}");
         }
+        assert_eq!(nearest("details", ["", "d"]), None, "an empty word or a letter is no suggestion");
     }
 }

@@ -139,7 +139,7 @@ fn record_event(state: &watch::Sender<Health>, address: &str, event: &Event) {
         Event::ClientError(ClientError::Other(text)) => {
             tracing::debug!("NATS: {text}");
             state.send_modify(|health| {
-                health.connect_error = Some(format!("cannot connect to NATS at {address}: {text}"))
+                health.connect_error = Some(format!("cannot connect to NATS at {address}: {text}"));
             });
         }
         other => tracing::debug!("NATS: {other}"),

@@ -12,6 +12,8 @@ mod source;
 mod store;
 mod stranded;
 pub mod topology;
+mod undelivered;
+mod waiting_limit;
 mod watch;
 
 use std::sync::Arc;
@@ -31,11 +33,14 @@ use super::{
     AttemptRecord, Bus, Cancellation, Control, DeadLetter, Delivery, Error, Lease, LeaseName, Queue, RecordKey,
     ResultRecord, Retention, SHORT_RETENTION, Stranded, Subjects, Swap,
 };
+use crate::config;
 use crate::event::{self, CommandId, Origin, dataref};
 
 pub use connect::{Connection, Health, connect};
 pub(crate) use publish::CUT;
 pub use read::header_pairs;
+pub use undelivered::{UNDELIVERED, Undelivered};
+use waiting_limit::WaitingLimit;
 
 /// Timeout of a request to `JetStream`.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +57,7 @@ pub struct NatsBus {
     consumer: Arc<OnceCell<PullConsumer>>,
     due_consumer: Arc<OnceCell<PullConsumer>>,
     sweeper: Arc<OnceCell<PullConsumer>>,
+    waiting_limit: WaitingLimit,
     /// Losses of the connection after which the streams were checked for unreadable messages.
     checked_losses: Arc<AtomicU64>,
 }
@@ -70,8 +76,15 @@ impl NatsBus {
             consumer: Arc::default(),
             due_consumer: Arc::default(),
             sweeper: Arc::default(),
+            waiting_limit: WaitingLimit::new(config::Bus::default().max_bytes),
             checked_losses: Arc::default(),
         }
+    }
+
+    /// The same bus with the limit of the configuration for the waiting stream instead of the default one.
+    #[must_use]
+    pub fn with_limits(self, bus: &config::Bus) -> Self {
+        Self { waiting_limit: WaitingLimit::new(bus.max_bytes), ..self }
     }
 
     /// Names of subjects, streams and buckets.
@@ -176,7 +189,9 @@ impl Bus for NatsBus {
     }
 
     async fn schedule(&self, delivery: &Delivery, origin: &Origin, at: OffsetDateTime) -> Result<(), Error> {
-        self.publish_new(publish::Message::scheduled(&self.subjects, delivery, origin, at)).await?;
+        let message = publish::Message::scheduled(&self.subjects, delivery, origin, at);
+        self.reserve_waiting(&message).await?;
+        self.publish_new(message).await?;
         let command = origin.command();
         // A cancellation before this schedule could not make it due.
         if self.control.is_cancelled(&command) {

@@ -124,8 +124,8 @@ impl Message {
     }
 }
 
-/// The text without line breaks, which a header cannot contain, and not longer than a header needs.
-fn one_line(text: &str) -> String {
+/// Headers cannot hold line breaks, and a reason need not be a page.
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1024).collect()
 }
 

@@ -3,6 +3,7 @@
 use async_nats::client::Request;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{ConsumerErrorKind, DirectGetError, DirectGetErrorKind, Stream};
 use async_nats::{HeaderMap, StatusCode};
@@ -60,6 +61,24 @@ impl NatsBus {
         let found =
             self.unless_denied("get", &api_subject, handle.direct_get_next_for_subject(subject, Some(from))).await?;
         found_or_none(found, stream, subject)
+    }
+
+    /// The sequence numbers of the first and of the last message of a stream. The first is above the last in a stream
+    /// without messages.
+    ///
+    /// # Errors
+    /// As [`NatsBus::last`].
+    pub async fn sequences(&self, stream: &str) -> Result<(u64, u64), Error> {
+        let asked = format!("$JS.API.STREAM.INFO.{stream}");
+        let found = self.unless_denied("get", &asked, self.context.get_stream(stream)).await?;
+        let found = found.map_err(|error| match error.kind() {
+            GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                missing(stream)
+            }
+            _ => Error::Request { operation: "get", subject: stream.to_owned(), source: error.into() },
+        })?;
+        let state = &found.cached_info().state;
+        Ok((state.first_sequence.max(1), state.last_sequence))
     }
 
     /// Follows the messages of a subject, in order, without end. Also returns how many are stored already.

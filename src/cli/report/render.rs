@@ -214,6 +214,7 @@ mod tests {
             moved: vec!["namespace shop".to_owned()],
             leftovers: Vec::new(),
             findings: Vec::new(),
+            gate: None,
             dry_run: false,
         };
         let mut value = serde_json::to_value(report).unwrap();

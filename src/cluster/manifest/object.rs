@@ -116,8 +116,16 @@ fn metadata(metadata: Option<Value>, kind: &str) -> Result<ObjectMeta, String> {
     for map in ["labels", "annotations"] {
         let values = fields.get_mut(map).and_then(Value::as_object_mut);
         // Templates leave values empty; the API server stores a null as an empty string.
-        for value in values.into_iter().flat_map(Map::values_mut).filter(|value| value.is_null()) {
-            *value = Value::String(String::new());
+        for (name, value) in values.into_iter().flatten() {
+            match value {
+                Value::Null => *value = Value::String(String::new()),
+                Value::String(_) => {}
+                Value::Array(_) => return Err(format!("metadata.{map}.{name} of the {kind} is a list, not a string")),
+                Value::Object(_) => return Err(format!("metadata.{map}.{name} of the {kind} is a map, not a string")),
+                scalar => {
+                    return Err(format!("metadata.{map}.{name} of the {kind} is {scalar}, not a string; quote it"));
+                }
+            }
         }
     }
     if let Some(unknown) = fields.keys().find(|field| !META_FIELDS.contains(&field.as_str())) {

@@ -188,7 +188,11 @@ fn non_object_documents_are_rejected() {
         ("{apiVersion: v1, kind: T, metadata: {name: ..}}", "is not a name"),
         ("{apiVersion: v1, kind: T, metadata: {name: a, namespace: A_B}}", "DNS label"),
         ("{apiVersion: v1, kind: T, metadata: {name: a, lables: {}}}", "metadata.lables"),
-        ("{apiVersion: v1, kind: T, metadata: {name: a, labels: {x: true}}}", "cannot be used"),
+        (
+            "{apiVersion: v1, kind: T, metadata: {name: a, labels: {x: true}}}",
+            "metadata.labels.x of the T is true, not a string",
+        ),
+        ("{apiVersion: v1, kind: T, metadata: {name: a, annotations: {x: {}}}}", "x of the T is a map, not a string"),
     ] {
         let error = read(text).unwrap_err();
         assert_eq!(error.code(), Code::SH3103, "{text}: {error}");

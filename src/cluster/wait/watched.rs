@@ -107,6 +107,11 @@ impl Watched {
         reference(group, object).is_some_and(|object| self.open.contains_key(&object))
     }
 
+    /// Takes objects of the group as ready, by name.
+    pub fn settle(&mut self, group: &Group, names: &[Value]) {
+        self.open.retain(|object, _| Group::of(object) != *group || !names.iter().any(|name| *name == object.name));
+    }
+
     /// Applies a read of the group. An object that it does not contain does not exist.
     pub fn judge(&mut self, group: &Group, found: &[Value]) {
         let mut found: BTreeMap<_, _> =

@@ -1,4 +1,4 @@
-//! The objects that decide what becomes of a request.
+//! The objects that decide about the outcome of a request.
 
 use std::collections::BTreeMap;
 

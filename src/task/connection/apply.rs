@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::store::{self, Record, Store};
+use super::store::{self, Record, Store, Via};
 use crate::cluster::apply::apply;
 use crate::cluster::delete::{DeleteOptions, delete};
 use crate::cluster::{ApplyOptions, Family, ObjectReport, ObjectsReport};
@@ -33,6 +33,9 @@ pub struct ApplyParams {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 10), inner(length(max = 256)))]
     pub scope: BTreeMap<String, String>,
+    /// How to reach the Service.
+    #[serde(default)]
+    pub via: Via,
     /// Whether to ask the server first, and to refuse a name for one that does not answer as its kind.
     #[serde(default = "yes")]
     pub check: bool,
@@ -72,6 +75,7 @@ impl Task for Apply {
                 tls: false,
             },
             scope: BTreeMap::new(),
+            via: Via::Auto,
             check: true,
             dry_run: false,
         }
@@ -91,11 +95,11 @@ impl Task for Apply {
             let reason = format!("{:?} is a connection of the worker's configuration", params.name);
             return Err(Error::Parameter { field: "name", reason }.into());
         }
+        let record = Record { kind: params.kind, service: params.service, scope: params.scope, via: params.via };
         if params.check {
-            cx.step("plan", 0, 1, format!("asking {}", params.service));
-            ask(&Store::of_service(cluster.clone(), params.kind, params.service.clone())).await?;
+            cx.step("plan", 0, 1, format!("asking {}", record.service));
+            ask(&Store::of_record(cluster.clone(), &record)).await?;
         }
-        let record = Record { kind: params.kind, service: params.service, scope: params.scope };
         let name = store::installation(&params.name);
         let object = record::object(&cluster, &name, store::RECORD, &record);
         let options = ApplyOptions {

@@ -1,5 +1,6 @@
 //! `connection.discover`: finds Prometheus-compatible stores and Grafanas of a cluster, and asks them what they are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,17 +9,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::listing::{self, Unread};
+use super::listing::Unread;
+use super::objects::Objects;
 use super::store::Store;
 use crate::cluster::Cluster;
-use crate::observe::discovery::{Observed, discover};
+use crate::observe::discovery::discover;
 use crate::observe::envelope::{self, Unusable};
 use crate::observe::instance::{Flavor, Instance, InstanceKind, State};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 
 /// Servers that are asked at the same time.
 const AT_ONCE: usize = 3;
-/// Servers that are asked at most; the others stay `discovered`.
+/// Servers that are asked at most; the others stay `discovered`, with that as the reason.
 const MOST_ASKED: usize = 30;
 /// Stores that are asked whether they have what another one lacks.
 const MOST_COMPARED: usize = 5;
@@ -60,8 +62,16 @@ const fn yes() -> bool {
 pub struct DiscoverReport {
     /// Servers, best score first, at most 200.
     pub instances: Vec<Instance>,
+    /// Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
     /// Kinds that could not be listed, with the reason. What they would show is missing from the scores.
     pub unread: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Task for Discover {
@@ -90,10 +100,12 @@ impl Task for Discover {
     ) -> Result<Outcome<DiscoverReport>, Failure<DiscoverReport>> {
         let cluster = cx.cluster().await?;
         cx.step("plan", 0, 1, "listing Services, pods and the configuration of Kiali, Flagger, Argo Rollouts and KEDA");
-        let (instances, unread) = servers(cx, &cluster, &params).await?;
+        let (mut instances, unread) = servers(cx, &cluster, &params).await?;
         cx.guard.check()?;
+        let omitted = instances.len().saturating_sub(MOST_REPORTED);
+        instances.truncate(MOST_REPORTED);
         let unread = unread.iter().map(ToString::to_string).collect();
-        Ok(Outcome::Unchanged(DiscoverReport { instances, unread }))
+        Ok(Outcome::Unchanged(DiscoverReport { instances, omitted, unread }))
     }
 }
 
@@ -101,28 +113,44 @@ impl Task for Discover {
 ///
 /// # Errors
 /// When the API server cannot be reached at all.
-pub(super) async fn servers(
+async fn servers(
     cx: &TaskContext,
     cluster: &Arc<Cluster>,
     params: &DiscoverParams,
 ) -> Result<(Vec<Instance>, Vec<Unread>), Error> {
-    let (observed, unread) = observe(cluster).await?;
-    let mut instances = discover(&observed);
-    instances.retain(|one| is_selected(one, params));
-    instances.truncate(MOST_REPORTED);
-    if params.ask {
-        instances = ask_all(cx, cluster, instances).await;
-    }
-    Ok((instances, unread))
+    let (mut objects, unread) = Objects::read(cluster).await?;
+    let instances = selected(&mut objects, params);
+    Ok((if params.ask { ask_all(cx, cluster, instances, &BTreeMap::new()).await } else { instances }, unread))
 }
 
-/// Asks the first servers what they are, some at the same time.
-async fn ask_all(cx: &TaskContext, cluster: &Arc<Cluster>, mut instances: Vec<Instance>) -> Vec<Instance> {
-    let rest = instances.split_off(instances.len().min(MOST_ASKED));
+/// The servers that `params` select, best score first. None of them is asked.
+pub(super) fn selected(objects: &mut Objects, params: &DiscoverParams) -> Vec<Instance> {
+    let mut instances = objects.with(discover);
+    instances.retain(|one| is_selected(one, params));
+    instances
+}
+
+/// Asks the first servers what they are, some at the same time. Those that are `connected` in `known`, by fingerprint, are
+/// not asked again.
+pub(super) async fn ask_all(
+    cx: &TaskContext,
+    cluster: &Arc<Cluster>,
+    mut instances: Vec<Instance>,
+    known: &BTreeMap<String, Instance>,
+) -> Vec<Instance> {
+    let mut rest = instances.split_off(instances.len().min(MOST_ASKED));
+    for one in rest.iter_mut().filter(|one| one.service.is_some() && one.reason.is_none()) {
+        one.reason = Some(format!("not asked: a command asks the {MOST_ASKED} servers with the best scores"));
+    }
     let total = instances.len();
     let asked = futures::stream::iter(instances.into_iter().enumerate()).map(|(index, instance)| {
         let cluster = cluster.clone();
+        let known = known.get(&instance.fingerprint).filter(|known| known.state == State::Connected);
         async move {
+            if let Some(known) = known.filter(|_| instance.state != State::Unreachable) {
+                let (flavor, version, state) = (known.flavor, known.version.clone(), known.state);
+                return Instance { flavor, version, state, reason: known.reason.clone(), ..instance };
+            }
             cx.step("plan", index, total, format!("asking {}", instance.fingerprint));
             ask(cluster, instance).await
         }
@@ -139,62 +167,6 @@ fn is_selected(one: &Instance, params: &DiscoverParams) -> bool {
         None => params.outside,
     };
     kind && place
-}
-
-/// Kinds that discovery lists. All but Services and pods are optional.
-const SOURCES: &[(&str, &str, Option<&str>)] = &[
-    ("v1", "Service", None),
-    ("v1", "Pod", None),
-    ("discovery.k8s.io/v1", "EndpointSlice", None),
-    ("monitoring.coreos.com/v1", "Prometheus", None),
-    ("v1", "ConfigMap", Some("app.kubernetes.io/name=kiali")),
-    ("v1", "ConfigMap", Some("grafana_datasource")),
-    ("kiali.io/v1alpha1", "Kiali", None),
-    ("apps/v1", "Deployment", Some("app.kubernetes.io/name=flagger")),
-    ("flagger.app/v1beta1", "MetricTemplate", None),
-    ("argoproj.io/v1alpha1", "AnalysisTemplate", None),
-    ("argoproj.io/v1alpha1", "ClusterAnalysisTemplate", None),
-    ("keda.sh/v1alpha1", "ScaledObject", None),
-    ("grafana.integreatly.org/v1beta1", "Grafana", None),
-    ("grafana.integreatly.org/v1beta1", "GrafanaDatasource", None),
-];
-
-/// Lists the objects that discovery uses.
-async fn observe(cluster: &Cluster) -> Result<(Observed, Vec<Unread>), Error> {
-    let mut observed = Observed::default();
-    let mut unread = Vec::new();
-    for (api_version, kind, labels) in SOURCES {
-        let into = match *kind {
-            "Service" => &mut observed.services,
-            "Pod" => &mut observed.pods,
-            "EndpointSlice" => &mut observed.endpoint_slices,
-            "Prometheus" => &mut observed.operator_prometheuses,
-            _ => &mut observed.witnesses,
-        };
-        listing::list(cluster, api_version, kind, *labels, &mut unread, |object| into.push(slim(object))).await?;
-    }
-    Ok((observed, unread))
-}
-
-/// Drops the large parts that discovery never reads, so that 5,000 Services and their pods stay small.
-fn slim(mut object: Value) -> Value {
-    if let Some(map) = object.as_object_mut() {
-        map.remove("status");
-    }
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.retain(|key, _| matches!(key.as_str(), "name" | "namespace" | "labels"));
-    }
-    if object["kind"] == "Pod"
-        && let Some(spec) = object["spec"].as_object_mut()
-    {
-        spec.retain(|key, _| key == "containers");
-        for container in spec["containers"].as_array_mut().into_iter().flatten() {
-            if let Some(container) = container.as_object_mut() {
-                container.retain(|key, _| matches!(key.as_str(), "name" | "image" | "command" | "args" | "ports"));
-            }
-        }
-    }
-    object
 }
 
 /// Asks one server what it is.
@@ -253,12 +225,12 @@ pub(super) async fn is_victoria_metrics(store: &Store) -> bool {
 /// # Errors
 /// When the API server cannot be reached at all.
 pub(super) async fn stores_with_istio(cluster: &Arc<Cluster>, than: &Store) -> Result<Vec<String>, Error> {
-    let (observed, _) = observe(cluster).await?;
+    let (mut objects, _) = Objects::read(cluster).await?;
     let is_other = |one: &Instance| {
         let same = one.service.as_ref() == than.service();
         one.kind == InstanceKind::Prometheus && one.state != State::Unreachable && !same
     };
-    let others = discover(&observed).into_iter().filter(is_other).filter_map(|one| one.service).take(MOST_COMPARED);
+    let others = objects.with(discover).into_iter().filter(is_other).filter_map(|one| one.service).take(MOST_COMPARED);
     let asked = futures::stream::iter(others).map(|service| {
         let store = Store::of_service(cluster.clone(), InstanceKind::Prometheus, service);
         async move {

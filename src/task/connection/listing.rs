@@ -8,10 +8,18 @@ use crate::cluster::{self, Cluster};
 use crate::task::Error;
 
 /// A kind that could not be listed, with the reason.
+#[derive(Debug)]
 pub struct Unread {
     /// Such as `Pod`.
     pub kind: &'static str,
     error: cluster::Error,
+}
+
+impl Unread {
+    /// A list of this kind failed.
+    pub const fn new(kind: &'static str, error: cluster::Error) -> Self {
+        Self { kind, error }
+    }
 }
 
 impl fmt::Display for Unread {
@@ -39,7 +47,7 @@ pub async fn list(
         each(object);
     });
     match listed.await {
-        Err(error @ cluster::Error::Request { .. }) => unread.push(Unread { kind, error }),
+        Err(error @ cluster::Error::Request { .. }) => unread.push(Unread::new(kind, error)),
         other => other?,
     }
     Ok(())

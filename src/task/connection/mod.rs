@@ -6,7 +6,9 @@ mod check;
 mod discover;
 mod error;
 mod facts;
+mod forward;
 mod listing;
+mod objects;
 pub(super) mod store;
 mod watch;
 
@@ -14,4 +16,5 @@ pub use apply::{Apply, ApplyParams, Remove, RemoveParams};
 pub use check::{Check, CheckParams, CheckReport};
 pub use discover::{Discover, DiscoverParams, DiscoverReport};
 pub use error::ConnectionError;
+pub use store::Via;
 pub use watch::{Watch, WatchParams, WatchReport};

@@ -1,20 +1,23 @@
-//! Asks a server that a command names: a Service of the target through the API server's Service proxy, or a connection
-//! of the worker's configuration by its URL. Endpoints are fixed; no path and no URL comes from a command.
+//! Asks a server that a command names: a Service of the target through the API server's Service proxy or a port-forward, or
+//! a connection of the worker's configuration by its URL. Endpoints are fixed; no path and no URL comes from a command.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::http::Method;
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ConnectionError;
+use super::forward::{self, Failed, Forward};
 use crate::cluster::{self, Cluster, ObjectRef};
 use crate::config;
-use crate::http;
+use crate::http::{self, Credentials};
 use crate::observe::envelope::{self, Answer, MAX_ANSWER, QueryAnswer, Unusable};
 use crate::observe::instance::{InstanceKind, ServiceAddress, join};
 use crate::task::{Error, TaskContext, record};
@@ -37,6 +40,22 @@ pub struct Record {
     pub service: ServiceAddress,
     #[serde(default)]
     pub scope: BTreeMap<String, String>,
+    #[serde(default)]
+    pub via: Via,
+}
+
+/// How a Service is reached from outside its cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// By the API server's proxy; by port-forward where the worker has no right to the proxy.
+    #[default]
+    Auto,
+    /// By the API server's proxy only (right `get` on `services/proxy`).
+    Proxy,
+    /// By the API server's port-forward to a ready pod (rights `create` and `get` on `pods/portforward`), which also reaches
+    /// a server that listens on localhost only, or that accepts mutual TLS only.
+    PortForward,
 }
 
 /// Path of an endpoint below a server's prefix: our own words, and at most one identifier, which is percent-encoded. No
@@ -80,7 +99,8 @@ pub struct Store {
 }
 
 enum Reach {
-    Proxy { cluster: Arc<Cluster>, service: ServiceAddress },
+    Proxy { forward: Forward, falls_back: bool, is_forbidden: AtomicBool },
+    Forward(Forward),
     Url { client: http::Client, base: String },
 }
 
@@ -92,8 +112,20 @@ pub fn installation(name: &str) -> String {
 impl Store {
     /// A Service, without asking it anything.
     pub fn of_service(cluster: Arc<Cluster>, kind: InstanceKind, service: ServiceAddress) -> Self {
-        let address = format!("Service {}/{}:{}", service.namespace, service.name, service.port);
-        Self { address, kind, scope: BTreeMap::new(), credential: false, reach: Reach::Proxy { cluster, service } }
+        Self::via(Forward { cluster, service, credentials: Credentials::default() }, kind, Via::Auto)
+    }
+
+    fn via(forward: Forward, kind: InstanceKind, via: Via) -> Self {
+        let service = &forward.service;
+        let mut address = format!("Service {}/{}:{}", service.namespace, service.name, service.port);
+        let credential = forward.credentials.is_sent();
+        let reach = if via == Via::PortForward || credential {
+            address.push_str(" by port-forward");
+            Reach::Forward(forward)
+        } else {
+            Reach::Proxy { forward, falls_back: via == Via::Auto, is_forbidden: AtomicBool::new(false) }
+        };
+        Self { address, kind, scope: BTreeMap::new(), credential, reach }
     }
 
     /// The server of a reference.
@@ -111,7 +143,7 @@ impl Store {
             }
         };
         let store = match cluster.connections().get(name) {
-            Some(configured) => Self::configured(name, configured).await?,
+            Some(configured) => Self::configured(&cluster, name, configured).await?,
             None => Self::recorded(cluster, name).await?,
         };
         if store.kind != wanted {
@@ -121,7 +153,18 @@ impl Store {
         Ok(store)
     }
 
-    async fn configured(name: &str, connection: &config::Connection) -> Result<Self, ConnectionError> {
+    async fn configured(
+        cluster: &Arc<Cluster>,
+        name: &str,
+        connection: &config::Connection,
+    ) -> Result<Self, ConnectionError> {
+        if let Some(service) = &connection.service {
+            let (service, credentials) = (service.clone(), connection.credentials.clone());
+            let forward = Forward { cluster: Arc::clone(cluster), service, credentials };
+            let store = Self::via(forward, connection.kind, Via::Auto);
+            let address = format!("connection {name} ({})", store.address);
+            return Ok(Self { address, scope: connection.scope.clone(), ..store });
+        }
         let client = http::Client::new(&connection.credentials, TIMEOUT).await;
         let unusable =
             |error: http::Error| ConnectionError::Settings { name: name.to_owned(), reason: error.to_string() };
@@ -139,17 +182,26 @@ impl Store {
             let known = cluster.connections().keys().cloned().collect();
             return Err(ConnectionError::Unknown { name: name.to_owned(), known }.into());
         };
-        let mut store = Self::of_service(cluster, record.kind, record.service);
-        store.scope = record.scope;
-        Ok(store)
+        let forward = Forward { cluster, service: record.service, credentials: Credentials::default() };
+        Ok(Self { scope: record.scope, ..Self::via(forward, record.kind, record.via) })
     }
 
-    /// The Service, for a server that is reached through the API server's proxy.
-    pub const fn service(&self) -> Option<&ServiceAddress> {
+    /// The Service of a record, without asking it anything.
+    pub fn of_record(cluster: Arc<Cluster>, record: &Record) -> Self {
+        let (service, credentials) = (record.service.clone(), Credentials::default());
+        Self::via(Forward { cluster, service, credentials }, record.kind, record.via)
+    }
+
+    const fn forward(&self) -> Option<&Forward> {
         match &self.reach {
-            Reach::Proxy { service, .. } => Some(service),
+            Reach::Proxy { forward, .. } | Reach::Forward(forward) => Some(forward),
             Reach::Url { .. } => None,
         }
+    }
+
+    /// The Service, for a server that is not reached by a URL.
+    pub fn service(&self) -> Option<&ServiceAddress> {
+        self.forward().map(|forward| &forward.service)
     }
 
     /// Pods behind the Service; none for a server by URL, and for a Service without a selector.
@@ -157,17 +209,12 @@ impl Store {
     /// # Errors
     /// Reading the Service or listing pods failed.
     pub async fn pods(&self) -> Result<Vec<Value>, Error> {
-        let mut pods = Vec::new();
-        let Reach::Proxy { cluster, service } = &self.reach else { return Ok(pods) };
+        let Some(Forward { cluster, service, .. }) = self.forward() else { return Ok(Vec::new()) };
         let object = ObjectRef::new("v1", "Service", Some(&service.namespace), &service.name);
-        let live = cluster.get(&object).await?.unwrap_or_default();
-        let selector = live["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
-        if let (Some(selector), Some(kind)) = (selector, cluster.kind("v1", "Pod").await?) {
-            let pairs: Vec<String> =
-                selector.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-            cluster.list(&kind, Some(&service.namespace), Some(&pairs.join(",")), |pod| pods.push(pod)).await?;
+        match cluster.get(&object).await? {
+            Some(live) => forward::pods_of(cluster, &live).await,
+            None => Ok(Vec::new()),
         }
-        Ok(pods)
     }
 
     /// Whether requests carry a credential, a client certificate or a header of the worker's configuration.
@@ -178,7 +225,7 @@ impl Store {
     /// URL at which other programs of the cluster reach the server: the Service's name, or the configured URL.
     pub fn url(&self) -> String {
         match &self.reach {
-            Reach::Proxy { service, .. } => {
+            Reach::Proxy { forward: Forward { service, .. }, .. } | Reach::Forward(Forward { service, .. }) => {
                 let scheme = if service.tls { "https" } else { "http" };
                 let base = format!("{scheme}://{}.{}.svc:{}", service.name, service.namespace, service.port);
                 join(&base, &service.path).trim_end_matches('/').to_owned()
@@ -217,9 +264,45 @@ impl Store {
                     Err(error) => Err(self.no_answer(error.to_string())),
                 }
             }
-            Reach::Proxy { cluster, service } => {
-                let uri = proxy_uri(service, &endpoint.path(), parameters);
-                self.through_proxy(cluster, &method, &uri, body).await
+            Reach::Forward(forward) => self.by_forward(forward, &method, endpoint, parameters, body).await,
+            Reach::Proxy { forward, falls_back, is_forbidden } => {
+                if !is_forbidden.load(Ordering::Relaxed) {
+                    let uri = proxy_uri(&forward.service, &endpoint.path(), parameters);
+                    match self.through_proxy(&forward.cluster, &method, &uri, body.clone()).await {
+                        Err(Error::Cluster(error)) if *falls_back && is_refusal(&error) => {
+                            // The request did not reach the server.
+                            is_forbidden.store(true, Ordering::Relaxed);
+                            let forwarded = self.by_forward(forward, &method, endpoint, parameters, body).await;
+                            return forwarded.map_err(|second| match second {
+                                // Without either right, that to the proxy is the one to ask for.
+                                Error::Cluster(second) if is_refusal(&second) => error.into(),
+                                other => other,
+                            });
+                        }
+                        answer => return answer,
+                    }
+                }
+                self.by_forward(forward, &method, endpoint, parameters, body).await
+            }
+        }
+    }
+
+    async fn by_forward(
+        &self,
+        forward: &Forward,
+        method: &Method,
+        endpoint: &Endpoint<'_>,
+        parameters: &[(&str, String)],
+        body: Option<String>,
+    ) -> Result<Answer, Error> {
+        let target = with_parameters(join(&forward.service.path, &endpoint.path()), parameters);
+        match Box::pin(forward.send(method, &target, body, TIMEOUT)).await {
+            Ok(answer) => Ok(answer),
+            Err(Failed::Task(error)) => Err(error),
+            Err(Failed::NoAnswer(reason)) => Err(self.no_answer(reason)),
+            Err(Failed::TooLarge) => Err(self.too_large(MAX_ANSWER)),
+            Err(Failed::Settings(reason)) => {
+                Err(ConnectionError::Settings { name: self.address.clone(), reason }.into())
             }
         }
     }
@@ -329,19 +412,28 @@ pub async fn read_record(cluster: &Cluster, name: &str) -> Result<Option<Record>
 /// Path of the API server that leads to a Service's endpoint.
 fn proxy_uri(service: &ServiceAddress, endpoint: &str, parameters: &[(&str, String)]) -> String {
     let scheme = if service.tls { "https:" } else { "" };
-    let mut uri = format!(
+    let path = format!(
         "/api/v1/namespaces/{}/services/{scheme}{}:{}/proxy{}",
         service.namespace,
         service.name,
         service.port,
         join(&service.path, endpoint)
     );
+    with_parameters(path, parameters)
+}
+
+fn with_parameters(mut path: String, parameters: &[(&str, String)]) -> String {
     for (index, (name, value)) in parameters.iter().enumerate() {
         let separator = if index == 0 { '?' } else { '&' };
         let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-        uri = format!("{uri}{separator}{name}={value}");
+        path = format!("{path}{separator}{name}={value}");
     }
-    uri
+    path
+}
+
+/// Whether the worker has no right to what it requested.
+const fn is_refusal(error: &cluster::Error) -> bool {
+    matches!(error, cluster::Error::Request { fault: cluster::ApiError::Forbidden(_), .. })
 }
 
 /// The API server answers for the Service where it cannot reach it, with a `Status` object.

@@ -1,7 +1,9 @@
 //! `connection.watch`: publishes the metrics stores and Grafanas of a cluster, and then what changes, as events, for a
-//! while or until it is cancelled. It lists at an interval, writes nothing and holds no lease.
+//! while or until it is cancelled. It watches the objects by which servers are found, and asks the servers at an interval. It
+//! writes nothing and holds no lease.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,14 +11,19 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::discover::{self, DiscoverParams};
-use super::listing::Unread;
-use crate::observe::changes::{Difference, Tracker};
+use super::objects::{Changes, Objects};
+use crate::cluster::Cluster;
+use crate::observe::changes::{Difference, LOST_AFTER_S, Tracker};
 use crate::observe::instance::{Instance, InstanceKind, State};
 use crate::task::{DURATION, Error, Failure, Limits, Outcome, SlotClass, Task, TaskContext, watches};
 use crate::task_event::{Changed, Discovered, Lost, TaskEvent};
 
 /// Servers in one event: about 1 KB each.
 const MOST: usize = 100;
+/// From the first change of an object to the look at all of them.
+const COALESCE: Duration = Duration::from_secs(2);
+/// From the look that misses a server to the next one.
+const ABSENT: Duration = Duration::from_secs(LOST_AFTER_S);
 
 /// The task.
 pub struct Watch;
@@ -30,7 +37,8 @@ pub struct WatchParams {
     #[serde(default = "watches::ten_minutes")]
     #[schemars(regex(pattern = DURATION))]
     pub duration: String,
-    /// Seconds between two lists.
+    /// Seconds after which each server is asked again. Changes of objects are reported within seconds, except those of kinds
+    /// that the worker may list and not watch: these are listed at this interval.
     #[serde(default = "thirty")]
     #[schemars(range(min = 5, max = 3600))]
     pub interval_s: u32,
@@ -74,7 +82,7 @@ pub struct WatchReport {
     pub servers: usize,
     /// Servers at the end that answer.
     pub connected: usize,
-    /// Lists that failed; nothing changes by them.
+    /// Lists and watches that failed; nothing changes by them.
     pub failed_lists: usize,
 }
 
@@ -110,23 +118,17 @@ impl Task for Watch {
         let interval = Duration::from_secs(params.interval_s.into());
         let WatchParams { kinds, namespaces, ask, outside, .. } = params;
         let params = DiscoverParams { kinds, namespaces, ask, outside };
-        let (tracker, report) = (Tracker::default(), WatchReport::default());
-        let mut watched = Watched { cx, params, begun, tracker, report, unread: BTreeSet::new() };
-        watched.first().await?;
-        let mut ticks = tokio::time::interval_at(begun + interval, interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                stop = cx.guard.stopped() => {
-                    let report = Some(Outcome::Unchanged(watched.ended()));
-                    return Err(Failure { error: stop.into(), report });
-                }
-                () = tokio::time::sleep_until(begun + duration) => return Ok(Outcome::Unchanged(watched.ended())),
-                _ = ticks.tick() => {}
-            }
-            watched.again().await?;
-        }
+        let mut watched = Watched::new(cx, params, begun);
+        // A stop does not wait for lists or for servers that do not answer.
+        let stop = tokio::select! {
+            biased;
+            stop = cx.guard.stopped() => stop,
+            ended = watched.follow(interval, begun + duration) => match ended {
+                Ok(()) => return Ok(Outcome::Unchanged(watched.ended())),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Err(Failure { error: stop.into(), report: Some(Outcome::Unchanged(watched.ended())) })
     }
 }
 
@@ -134,22 +136,85 @@ struct Watched<'a> {
     cx: &'a TaskContext,
     params: DiscoverParams,
     begun: Instant,
+    objects: Objects,
+    /// The servers with their last answers, by fingerprint.
+    answers: BTreeMap<String, Instance>,
     tracker: Tracker,
     report: WatchReport,
-    /// Kinds that could not be listed at the beginning.
-    unread: BTreeSet<&'static str>,
 }
 
-impl Watched<'_> {
-    async fn list(&self) -> Result<(Vec<Instance>, Vec<Unread>), Error> {
-        let cluster = self.cx.cluster().await?;
-        discover::servers(self.cx, &cluster, &self.params).await
+impl<'a> Watched<'a> {
+    fn new(cx: &'a TaskContext, params: DiscoverParams, begun: Instant) -> Self {
+        Self {
+            cx,
+            params,
+            begun,
+            objects: Objects::default(),
+            answers: BTreeMap::new(),
+            tracker: Tracker::default(),
+            report: WatchReport::default(),
+        }
     }
 
-    async fn first(&mut self) -> Result<(), Error> {
-        let (instances, unread) = self.list().await?;
-        self.unread = unread.iter().map(|one| one.kind).collect();
-        let unread: Vec<String> = unread.iter().map(ToString::to_string).collect();
+    /// Publishes the servers, and then what changes, until a time.
+    async fn follow(&mut self, interval: Duration, until: Instant) -> Result<(), Error> {
+        let cluster = self.cx.cluster().await?;
+        // An API server that cannot be reached is a failure, and not an empty cluster.
+        cluster.kind("v1", "Service").await?;
+        let mut changes = Changes::of(&cluster, interval);
+        let (objects, unread) = Objects::first(&mut changes).await;
+        self.objects = objects;
+        let unread = unread.iter().map(ToString::to_string).collect();
+        let instances = self.look(&cluster, true).await;
+        self.first(instances, unread).await?;
+        let again = self.again(&cluster, &mut changes, interval);
+        tokio::time::timeout_at(until, again).await.unwrap_or(Ok(()))
+    }
+
+    async fn again(&mut self, cluster: &Arc<Cluster>, changes: &mut Changes, interval: Duration) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut due: Option<Instant> = None;
+        loop {
+            let asks = tokio::select! {
+                (number, seen) = changes.next() => {
+                    match self.objects.take(number, seen) {
+                        Ok(true) => { due.get_or_insert(Instant::now() + COALESCE); }
+                        Ok(false) => {}
+                        Err(unread) => {
+                            self.report.failed_lists += 1;
+                            self.cx.step("watch", 0, 0, format!("cannot be read at the moment: {unread}"));
+                        }
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => false,
+                _ = ticks.tick() => true,
+            };
+            let instances = self.look(cluster, asks).await;
+            let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
+            // A server that is away counts as lost later: it is searched again then.
+            due = self.tracker.has_absent().then(|| Instant::now() + ABSENT);
+            self.publish(difference).await?;
+            self.step();
+        }
+    }
+
+    /// The servers, with the answers of all of them or of those that were not connected.
+    async fn look(&mut self, cluster: &Arc<Cluster>, asks_all: bool) -> Vec<Instance> {
+        let instances = discover::selected(&mut self.objects, &self.params);
+        if !self.params.ask {
+            return instances;
+        }
+        if asks_all {
+            self.answers.clear();
+        }
+        let instances = discover::ask_all(self.cx, cluster, instances, &self.answers).await;
+        self.answers = instances.iter().map(|one| (one.fingerprint.clone(), one.clone())).collect();
+        instances
+    }
+
+    async fn first(&mut self, instances: Vec<Instance>, unread: Vec<String>) -> Result<(), Error> {
         let difference = self.tracker.update(0, instances);
         self.report.first = difference.discovered.len();
         let mut parts: Vec<_> = difference.discovered.chunks(MOST).collect();
@@ -161,26 +226,6 @@ impl Watched<'_> {
             let unread = if first { unread.clone() } else { Vec::new() };
             let discovered = Discovered { first, instances: part.to_vec(), unread };
             self.cx.events.publish(TaskEvent::Discovered(discovered)).await?;
-        }
-        self.step();
-        Ok(())
-    }
-
-    /// Lists again. A list that fails, or lacks a kind that was listed before, would look like lost servers, so it changes
-    /// nothing.
-    async fn again(&mut self) -> Result<(), Error> {
-        match self.list().await {
-            Ok((instances, unread)) if unread.iter().all(|one| self.unread.contains(one.kind)) => {
-                let difference = self.tracker.update(self.begun.elapsed().as_secs(), instances);
-                self.publish(difference).await?;
-            }
-            Ok(_) => self.report.failed_lists += 1,
-            Err(Error::Cluster(error)) => {
-                self.report.failed_lists += 1;
-                self.cx.step("watch", 0, 0, format!("the list failed: {error}"));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
         }
         self.step();
         Ok(())

@@ -11,6 +11,7 @@ use crate::cluster::{ApiError, Cluster, Error as ClusterError, ObjectRef};
 use crate::mesh::admission::{AdmissionWebhook, Creation};
 use crate::mesh::usage::{self, Labels};
 use crate::mesh::{Finding, Severity};
+use crate::prose::plural;
 
 const GROUP: &str = "admissionregistration.k8s.io/v1";
 const KINDS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
@@ -125,10 +126,10 @@ pub(super) async fn blocking(cluster: &Cluster, dead: &[Dead], parts: &[Part]) -
         let first = hit.iter().take(NAMED).map(|one| one.title.as_str()).collect::<Vec<_>>().join(", ");
         (!hit.is_empty()).then(|| {
             let message = format!(
-                "{} {}: the API server refuses {} objects of this installation, such as {first}; delete it first",
+                "{} {}: the API server refuses {} of this installation, such as {first}; delete it first",
                 it.webhook.configuration,
                 it.reason,
-                hit.len(),
+                plural(hit.len(), "object"),
             );
             Finding::new(Severity::Error, "webhooks", message)
         })

@@ -44,6 +44,11 @@ impl<'a> MeshRun<'a> {
         Self { cx, cluster, charts, request, common, report }
     }
 
+    /// A run for the same request with another guard or other waits, and a report of its own.
+    pub fn fork<'b>(&'b self, cx: &'b TaskContext, common: &'b CommonParams) -> MeshRun<'b> {
+        MeshRun::new(cx, self.cluster, self.charts, self.request, common)
+    }
+
     /// Executes the whole plan. `prune_components` consents to the deletion of parts that the request no longer has.
     pub async fn run(&mut self, facts: &ObservedMesh, plan: Plan, prune_components: bool) -> Result<(), Error> {
         self.admit(plan.findings)?;

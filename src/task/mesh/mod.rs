@@ -26,7 +26,7 @@ pub use install::{Install, InstallParams};
 pub use report::{MeshReport, PartReport};
 pub use status::{Status, StatusParams, StatusReport};
 pub use uninstall::{Uninstall, UninstallParams};
-pub use upgrade::{Stage, Strategy, Upgrade, UpgradeParams};
+pub use upgrade::{Stage, Strategy, Upgrade, UpgradeGate, UpgradeGateReport, UpgradeObservation, UpgradeParams};
 
 /// The lease of all verbs that write to the meshes of one cluster: they share CRDs, nodes' parts and tags.
 const LEASE: &str = "mesh";

@@ -125,7 +125,10 @@ impl Failures {
         for part in &self.parts {
             let failing = part.objects.iter().filter_map(|line| Some((line, line.problem.as_ref()?)));
             found.extend(failing.take(NAMED).map(|(line, problem)| {
-                let message = format!("{}: {} ({})", line.object, problem.message, problem.code);
+                // Most messages name the object.
+                let object = line.object.to_string();
+                let place = if problem.message.contains(&object) { String::new() } else { format!("{object}: ") };
+                let message = format!("{place}{} ({})", problem.message, problem.code);
                 Finding::new(Severity::Error, "objects", message)
             }));
             if let Some(more) = part.objects.len().checked_sub(NAMED).filter(|more| *more > 0) {

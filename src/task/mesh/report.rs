@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::upgrade::UpgradeGateReport;
 use crate::cluster::{ObjectReport, ObjectsReport};
 use crate::mesh::{Component, Finding, Version};
 use crate::task::{Error, Failure, MAX_REPORT, Outcome};
@@ -27,6 +28,9 @@ pub struct MeshReport {
     /// Findings of the checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// How the health gate of `mesh.upgrade` judged the restarted workloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<UpgradeGateReport>,
     /// Nothing was written.
     #[serde(default)]
     pub dry_run: bool,
@@ -85,6 +89,7 @@ impl MeshReport {
             moved: Vec::new(),
             leftovers: Vec::new(),
             findings: Vec::new(),
+            gate: None,
             dry_run: false,
         }
     }
@@ -94,6 +99,13 @@ impl MeshReport {
         if changed {
             self.moved.push(what);
         }
+    }
+
+    /// Takes over what a run of its own has done.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.parts.extend(other.parts);
+        self.moved.extend(other.moved);
+        self.findings.extend(other.findings);
     }
 
     /// The end of the task.

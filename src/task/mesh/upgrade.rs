@@ -2,6 +2,8 @@
 //! continued and rolled back. Completed stages are recognized in the cluster; no state is stored.
 
 mod canary;
+mod gate;
+mod gated;
 mod preview;
 mod restart;
 mod stage;
@@ -23,6 +25,7 @@ use crate::mesh::{self, ObservedMesh, Request, Version};
 use crate::task::{Error, Failure, Limits, Outcome, Task, TaskContext};
 use canary::Canary;
 
+pub use gate::{UpgradeGate, UpgradeGateReport, UpgradeObservation};
 pub use stage::{Stage, Strategy};
 
 /// The verb `mesh.upgrade`.
@@ -70,6 +73,10 @@ pub struct UpgradeParams {
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 100))]
     pub batch: usize,
+    /// Restarts the next batch only while metrics of the restarted workloads are healthy; otherwise everything goes back to
+    /// the old revision. Only by revision, and with a wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<UpgradeGate>,
     /// How to go about it.
     #[serde(flatten)]
     pub common: CommonParams,
@@ -98,8 +105,20 @@ impl Task for Upgrade {
         Limits { deadline: Duration::from_hours(2), ..Limits::default() }
     }
 
+    fn limits_for(&self, params: &UpgradeParams) -> Limits {
+        match params.gate {
+            // The windows, and what restarts take.
+            Some(_) => Limits { deadline: gate::LONGEST + Duration::from_hours(2), ..self.limits() },
+            None => self.limits(),
+        }
+    }
+
     fn installation(&self, _: &UpgradeParams) -> Option<String> {
         Some(LEASE.to_owned())
+    }
+
+    fn check(&self, params: &UpgradeParams) -> Result<(), Error> {
+        params.check()
     }
 
     fn example(&self) -> UpgradeParams {
@@ -112,6 +131,7 @@ impl Task for Upgrade {
             until: Some(Stage::Verify),
             rollback: false,
             batch: five(),
+            gate: None,
             common: CommonParams::default(),
         }
     }
@@ -146,7 +166,7 @@ impl UpgradeParams {
             Strategy::Canary if self.to() == self.from => {
                 wrong("to", "is the revision that is replaced: choose another name")
             }
-            _ => Ok(()),
+            _ => self.gate.as_ref().map_or(Ok(()), |gate| gate.check(self)),
         }
     }
 

@@ -14,7 +14,7 @@ pub const MANAGER: &str = "sailhand-namespace";
 pub const FENCE: &str = "sailhand.meshery.io/fence";
 /// Generation of the newest command that was executed.
 pub const GENERATION: &str = "sailhand.meshery.io/generation";
-/// A restart that is due: its value is what goes into the workloads' pods.
+/// Annotation of a restart that is due. Its value is written to the pod templates.
 pub const RESTART: &str = "sailhand.meshery.io/restart-due";
 
 /// The labels that a command requests.

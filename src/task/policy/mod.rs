@@ -84,6 +84,7 @@ impl Task for Apply {
         let kind = policy.kind.object();
         let Some(version) = newest(&cluster, &SECURITY, &[kind]).await.map_err(Error::from)? else {
             let unknown = cluster::Error::UnknownKind {
+                near: None,
                 object: format!("{kind} {}/{}", policy.namespace, policy.name),
                 api_version: SECURITY[0].to_owned(),
                 kind: kind.to_owned(),

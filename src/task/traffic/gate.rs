@@ -12,28 +12,24 @@ use super::params::ApplyParams;
 use super::spec::{Spec, catches_all};
 use crate::event::CommandKey;
 use crate::observe::gate::{Progress, Reason, Sample, Steps, Thresholds, Verdict};
-use crate::observe::instance::InstanceKind;
 use crate::observe::promql::{self, Matchers, Subject};
 use crate::observe::signals::{self, ErrorClass, Key};
+use crate::task::Error;
 use crate::task::connection::store::Store;
-use crate::task::{DURATION, Error, TaskContext};
+use crate::task::health_gate::{Health, round, wrong};
 
 /// Annotation with the progress of a gated change; absent when none is in progress.
 pub const ANNOTATION: &str = "sailhand.meshery.io/traffic-gate";
 /// Longest time that the steps of a gated change may take, without windows that are repeated.
 const LONGEST: Duration = Duration::from_mins(100);
-/// Shortest window.
-const SHORTEST: Duration = Duration::from_secs(5);
-/// Observations in a report: the first and the last ones.
-const MOST: usize = 200;
 
 /// Moves weights in steps, while metrics of the canary are healthy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// Name of the connection to the metrics store.
-    #[schemars(length(min = 1, max = 30), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub connection: String,
+    /// Metrics, and their thresholds.
+    #[serde(flatten)]
+    pub health: Health,
     /// The subset whose weight grows and whose metrics decide. It has the label `version`. One rule without `match` sends
     /// requests to it and to one other destination; the weights of this rule are the target.
     #[schemars(length(min = 1, max = 63), regex(pattern = super::params::LABEL))]
@@ -42,47 +38,10 @@ pub struct Gate {
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 100))]
     pub step_percent: u8,
-    /// Time between a change of weights and the decision, such as `1m`; also the window of the metrics. It should hold
-    /// four scrapes of the store.
-    #[serde(default = "minute", with = "humantime_serde")]
-    #[schemars(with = "String", length(max = 32), regex(pattern = DURATION))]
-    pub window: Duration,
-    /// Largest share of failed requests, 0 to 1. Failed are 5xx, requests without a response, and gRPC statuses except 0.
-    #[serde(default = "one_percent")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub max_error_ratio: f64,
-    /// Largest 99th percentile of the request duration, milliseconds. Latency is not judged when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.001, max = 86_400_000.0))]
-    pub max_latency_p99_ms: Option<f64>,
-    /// Requests to the canary in a window below which nothing is decided.
-    #[serde(default = "fifty")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub min_requests: u64,
-    /// Windows in a row without a decision, for lack of requests or of answers of the store, after which traffic goes back.
-    #[serde(default = "five")]
-    #[schemars(range(min = 1, max = 100))]
-    pub patience: u8,
 }
 
 const fn ten() -> u8 {
     10
-}
-
-const fn minute() -> Duration {
-    Duration::from_mins(1)
-}
-
-const fn one_percent() -> f64 {
-    0.01
-}
-
-const fn fifty() -> u64 {
-    50
-}
-
-const fn five() -> u8 {
-    5
 }
 
 /// How a gated change went.
@@ -148,10 +107,6 @@ pub struct Plan {
     key: Key,
 }
 
-fn wrong(reason: impl Into<String>) -> Error {
-    Error::Parameter { field: "gate", reason: reason.into() }
-}
-
 impl Plan {
     /// The plan of a command.
     ///
@@ -169,14 +124,7 @@ impl Plan {
                 gate.canary
             ))
         })?;
-        let windows = u32::from(target.div_ceil(gate.step_percent)) + 1;
-        let window = humantime::format_duration(gate.window);
-        if gate.window < SHORTEST {
-            return Err(wrong(format!("a window of {window} is shorter than 5s")));
-        }
-        if gate.window.saturating_mul(windows) > LONGEST {
-            return Err(wrong(format!("{windows} windows of {window} take more than 100m")));
-        }
+        gate.health.check(u32::from(target.div_ceil(gate.step_percent)) + 1, LONGEST)?;
         let subject = Subject::Service { namespace: params.namespace.to_string(), name: spec.service.clone() };
         let key = Key {
             namespace: params.namespace.to_string(),
@@ -184,12 +132,8 @@ impl Plan {
             version: Some(version.clone()),
         };
         Ok(Self {
-            steps: Steps { target, step: gate.step_percent, patience: gate.patience },
-            thresholds: Thresholds {
-                max_error_ratio: gate.max_error_ratio,
-                max_latency_p99_ms: gate.max_latency_p99_ms,
-                min_requests: gate.min_requests,
-            },
+            steps: Steps { target, step: gate.step_percent, patience: gate.health.patience },
+            thresholds: gate.health.thresholds(),
             rule,
             canary,
             matchers: Matchers::of(&subject, &store.scope),
@@ -197,14 +141,6 @@ impl Plan {
             key,
             gate: gate.clone(),
         })
-    }
-
-    /// The store of the gate.
-    ///
-    /// # Errors
-    /// No such connection.
-    pub async fn store(cx: &TaskContext, gate: &Gate) -> Result<Store, Error> {
-        Store::open(cx, (Some(&gate.connection), None), InstanceKind::Prometheus).await
     }
 
     /// The spec with this weight of the canary.
@@ -242,11 +178,7 @@ impl Plan {
 
     /// The query for requests.
     pub fn query(&self) -> String {
-        promql::requests(&self.matchers, self.window_s())
-    }
-
-    fn window_s(&self) -> u64 {
-        self.gate.window.as_secs()
+        promql::requests(&self.matchers, self.gate.health.window_s())
     }
 
     /// Asks the store about the canary. A store that does not answer gives no data.
@@ -271,13 +203,14 @@ impl Plan {
         let answer = self.store.query(&self.query(), None).await?;
         let traffic = signals::traffic(&answer, true, ErrorClass::Server);
         let Some((_, traffic)) = traffic.get(&self.key) else { return Ok(None) };
-        #[allow(clippy::cast_precision_loss, reason = "at most 6,000 seconds")]
-        let window = self.window_s() as f64;
-        let mut sample =
-            Sample { requests: traffic.rate * window, failed: traffic.failed * window, latency_p99_ms: None };
+        let health = &self.gate.health;
+        let (requests, failed) = (health.in_window(traffic.rate), health.in_window(traffic.failed));
+        let mut sample = Sample { requests, failed, latency_p99_ms: None };
         if self.thresholds.max_latency_p99_ms.is_some() {
-            let answer =
-                self.store.query(&promql::latency_buckets(&self.matchers, true, self.window_s()), None).await?;
+            let answer = self
+                .store
+                .query(&promql::latency_buckets(&self.matchers, true, self.gate.health.window_s()), None)
+                .await?;
             let latency = signals::latency(&answer, true, 0.99);
             sample.latency_p99_ms = latency.get(&self.key).map(|(_, value, _)| *value);
         }
@@ -285,19 +218,7 @@ impl Plan {
     }
 }
 
-/// Keeps the first and the last observations.
-pub fn push(observations: &mut Vec<Observation>, one: Observation) {
-    if observations.len() >= MOST {
-        observations.remove(MOST / 2);
-    }
-    observations.push(one);
-}
-
-fn round(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
-}
-
-/// The last observation, for an error.
+/// What was seen, for an error: the last observation.
 pub fn evidence(reason: Reason, observations: &[Observation]) -> String {
     let Some(last) = observations.last() else { return "nothing was observed".to_owned() };
     let at = format!("at {} %", last.weight_percent);

@@ -67,9 +67,12 @@ impl Task for Apply {
         report.objects.iter().collect()
     }
 
-    fn limits(&self) -> Limits {
-        // A gated change takes as long as its windows.
-        Limits { deadline: Duration::from_hours(2), ..Limits::default() }
+    fn limits_for(&self, params: &ApplyParams) -> Limits {
+        match params.gate {
+            // A gated change takes as long as its windows.
+            Some(_) => Limits { deadline: Duration::from_hours(2), ..Limits::default() },
+            None => Limits::default(),
+        }
     }
 
     fn installation(&self, params: &ApplyParams) -> Option<String> {
@@ -116,7 +119,7 @@ impl Task for Apply {
     ) -> Result<Outcome<TrafficReport>, Failure<TrafficReport>> {
         let specs = Spec::all(&params)?;
         let plan = match &params.gate {
-            Some(gate) => Some(Plan::of(&params, gate, &specs, Plan::store(cx, gate).await?)?),
+            Some(gate) => Some(Plan::of(&params, gate, &specs, gate.health.store(cx).await?)?),
             None => None,
         };
         let cluster = cx.cluster().await?;
@@ -203,6 +206,7 @@ fn service_report(spec: &Spec, found: &Found) -> ServiceReport {
 
 fn unserved(namespace: &Namespace, service: &str) -> cluster::Error {
     cluster::Error::UnknownKind {
+        near: None,
         object: reference(NETWORKING[0], ROUTES, namespace, service).to_string(),
         api_version: NETWORKING[0].to_owned(),
         kind: ROUTES.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::gate::{GateReport, Plan, evidence, push};
+use super::gate::{GateReport, Plan, evidence};
 use super::live::Found;
 use super::objects;
 use super::params::ApplyParams;
@@ -11,6 +11,7 @@ use super::write::{SETTLE, Work};
 use crate::error::{Class, Classify as _};
 use crate::guard::Stop;
 use crate::observe::gate::{Next, Progress, next, raised};
+use crate::task::health_gate::push;
 use crate::task::refusal::Refusal;
 use crate::task::{Error, TaskContext};
 
@@ -57,11 +58,10 @@ impl Rollout<'_> {
         let Err(error) = self.climb(work, found, &mut progress).await else {
             return self.write(work, &self.written(), target, None).await;
         };
-        match &error {
-            Error::Stopped(Stop::LostLease | Stop::Shutdown) => return Err(error),
-            Error::Stopped(_) => work.restore_for(BACK),
-            error if error.class() == Class::Terminal => {}
-            _ => return Err(error),
+        match error.stop() {
+            Some(Stop::Cancelled | Stop::Deadline) => work.restore_for(BACK),
+            None if error.class() == Class::Terminal => {}
+            Some(Stop::LostLease | Stop::Shutdown) | None => return Err(error),
         }
         self.go_back(work, progress.baseline, error).await
     }
@@ -120,7 +120,7 @@ impl Rollout<'_> {
 
     async fn wait(&self, weight: u8) -> Result<(), Error> {
         let (target, canary) = (self.plan.steps.target, &self.plan.gate.canary);
-        let window = humantime::format_duration(self.plan.gate.window);
+        let window = humantime::format_duration(self.plan.gate.health.window);
         self.cx.step(
             "gate",
             weight.into(),
@@ -130,7 +130,7 @@ impl Rollout<'_> {
         tokio::select! {
             stop = self.cx.guard.stopped() => Err(stop.into()),
             // The window begins when proxies have the new weights.
-            () = self.cx.clock.sleep(SETTLE + self.plan.gate.window) => Ok(()),
+            () = self.cx.clock.sleep(SETTLE + self.plan.gate.health.window) => Ok(()),
         }
     }
 }

@@ -210,3 +210,13 @@ fn old_subsets_stay_until_no_route_names_them() {
     let alone = objects::bridge(&rule(&["v1"]), None).unwrap();
     assert_eq!(alone, json!({"host": "reviews", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]}));
 }
+
+#[test]
+fn only_a_gated_change_has_a_long_deadline() {
+    use crate::task::Task as _;
+
+    let mut params = Apply.example();
+    assert_eq!(Apply.limits_for(&params).deadline, Duration::from_mins(10));
+    params.gate = Some(serde_json::from_value(serde_json::json!({"connection": "mesh", "canary": "v2"})).unwrap());
+    assert_eq!(Apply.limits_for(&params).deadline, Duration::from_hours(2));
+}

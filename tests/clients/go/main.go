@@ -1,24 +1,30 @@
-// Command client sends the commands of ../commands.json with cloudevents/sdk-go and nats.go, and checks what comes
-// back on the bus. It prints one line per command, `ok NAME` or `FAILED NAME: reason`; exit status 1 when one failed.
+// Command client sends the commands of ../commands.json over NATS and over HTTP, with the module of clients/go and with
+// cloudevents/sdk-go, and checks what comes back. It prints one line per command, `ok NAME` or `FAILED NAME: reason`; exit
+// status 1 when one failed.
 package main
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"reflect"
 	"regexp"
 	"strings"
 	"time"
 
+	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/cloudevents/sdk-go/v2/binding"
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	sailhand "sailhand.dev/client"
+	gateway "sailhand.dev/client/http"
+	bus "sailhand.dev/client/nats"
 )
 
 const (
@@ -35,12 +41,14 @@ type command struct {
 	Events                    map[string]int // number of events of each kind
 }
 
-type result struct {
-	Outcome string
-	Changed bool
-	Report  any
-	Error   struct{ Code string }
+// params are parameters that are not typed, because some are wrong on purpose.
+type params struct {
+	verb string
+	data map[string]any
 }
+
+func (p params) Verb() string                 { return p.verb }
+func (p params) MarshalJSON() ([]byte, error) { return json.Marshal(p.data) }
 
 var code = regexp.MustCompile(`^SH\d{4}$`)
 
@@ -65,107 +73,250 @@ func sendAll(url, target string) error {
 		return err
 	}
 	defer connection.Close()
-	js, err := jetstream.New(connection)
-	if err != nil {
-		return err
-	}
 	failed := 0
-	for _, command := range commands {
-		if err := send(js, target, command); err != nil {
+	report := func(name string, err error) {
+		if err != nil {
 			failed++
-			fmt.Printf("FAILED %s: %s: %v\n", client, command.Name, err)
+			fmt.Printf("FAILED %s: %s: %v\n", client, name, err)
 		} else {
-			fmt.Printf("ok %s: %s\n", client, command.Name)
+			fmt.Printf("ok %s: %s\n", client, name)
 		}
 	}
+	for _, command := range commands {
+		report(command.Name, run(connection, target, command))
+	}
+	for _, how := range []string{"client", "structured", "binary"} {
+		report("HTTP, "+how, runHTTP(target, how))
+	}
+	report("HTTP, refusals", runRefusals(target))
 	if failed > 0 {
-		return fmt.Errorf("%d of %d commands failed", failed, len(commands))
+		return fmt.Errorf("%d commands failed", failed)
 	}
 	return nil
 }
 
-func send(js jetstream.JetStream, target string, command command) error {
+func newCommand(target, source string, parameters sailhand.Params) sailhand.Command {
+	command := sailhand.NewCommand(target, source, parameters)
+	// A space, a percent sign and a letter outside ASCII: what percent-encoding of headers is for.
+	command.ID = rand.Text() + " 100% ü"
+	command.CorrelationID = client + " clients"
+	return command
+}
+
+func run(connection *nats.Conn, target string, wanted command) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	sent := event.New()
-	sent.SetSource("urn:example:" + client)
-	// A space, a percent sign and a letter outside ASCII: what percent-encoding of headers is for.
-	sent.SetID(rand.Text() + " 100% ü")
-	sent.SetType("io.meshery.istio.command." + command.Verb + ".v1")
-	sent.SetSubject(target)
-	sent.SetExtension("correlationid", client+" clients")
-	if err := sent.SetData(event.ApplicationJSON, command.Params); err != nil {
+	js, err := jetstream.New(connection)
+	if err != nil {
 		return err
 	}
-	digest := sha256.Sum256([]byte(sent.Source() + "\n" + sent.ID()))
-	key := hex.EncodeToString(digest[:])[:32]
+	typed, err := bus.New(connection, "")
+	if err != nil {
+		return err
+	}
+	command := newCommand(target, "urn:example:"+client, params{wanted.Verb, wanted.Params})
+	sent, err := send(ctx, typed, js, command, wanted.Mode)
+	if err != nil {
+		return err
+	}
+	started := func() error {
+		if !wanted.Cancel {
+			return nil
+		}
+		_, err := js.Publish(ctx, "$KV.istio_control.cancel."+command.Key(), []byte("{}"))
+		return err
+	}
+	if err := check(command, wanted, typed.Events(ctx, sent), started); err != nil {
+		return err
+	}
+	result, err := typed.Wait(ctx, sent)
+	if err == nil && string(result.Outcome) != wanted.Outcome {
+		err = fmt.Errorf("the outcome is %s", result.Outcome)
+	}
+	return err
+}
 
-	message := &nats.Msg{Subject: "istio.cmd." + target + "." + command.Verb, Header: nats.Header{}}
-	if err := write(ctx, &sent, command.Mode, message); err != nil {
-		return err
-	}
-	if _, err := js.PublishMsg(ctx, message, jetstream.WithMsgID(target+"."+key)); err != nil {
-		return err
-	}
-	again, err := js.PublishMsg(ctx, message, jetstream.WithMsgID(target+"."+key))
-	if err != nil {
-		return err
-	}
-	if !again.Duplicate {
-		return fmt.Errorf("the same command was taken twice")
-	}
-	if command.Cancel {
-		if _, err := first(ctx, js, "ISTIO_EVT", "istio.evt."+target+"."+key+".started"); err != nil {
-			return err
+// send sends a command twice: with the typed client in structured mode, with the SDK in other modes.
+func send(ctx context.Context, typed *bus.Client, js jetstream.JetStream, command sailhand.Command, mode string) (sailhand.Sent, error) {
+	sent := sailhand.Sent{Target: command.Target, Key: command.Key(), ID: command.ID}
+	duplicate := false
+	for range 2 {
+		if mode == "structured" {
+			again, err := typed.Send(ctx, command)
+			if err != nil {
+				return sent, err
+			}
+			duplicate = again.Duplicate
+			continue
 		}
-		if _, err := js.Publish(ctx, "$KV.istio_control.cancel."+key, []byte("{}")); err != nil {
-			return err
+		message := &nats.Msg{Subject: "istio.cmd." + command.Target + "." + command.Params.Verb(), Header: nats.Header{}}
+		encoded, err := sdkEvent(command)
+		if err != nil {
+			return sent, err
 		}
+		if err := write(ctx, encoded, mode, message); err != nil {
+			return sent, err
+		}
+		ack, err := js.PublishMsg(ctx, message, jetstream.WithMsgID(command.Target+"."+command.Key()))
+		if err != nil {
+			return sent, err
+		}
+		duplicate = ack.Duplicate
 	}
+	if !duplicate {
+		return sent, errors.New("the same command was taken twice")
+	}
+	return sent, nil
+}
 
-	answer, err := first(ctx, js, "ISTIO_RES", "istio.res."+target+"."+key)
+// sdkEvent is the command as an event of the SDK.
+func sdkEvent(command sailhand.Command) (*event.Event, error) {
+	text, err := command.Event()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if wanted := "io.meshery.istio.result." + command.Verb + ".v1"; answer.Type() != wanted {
-		return fmt.Errorf("the result's type is %s, not %s", answer.Type(), wanted)
-	}
-	for name, wanted := range map[string]string{"commandid": sent.ID(), "commandkey": key, "correlationid": client + " clients"} {
-		if found := answer.Extensions()[name]; found != wanted {
-			return fmt.Errorf("%s of the result is %v, not %s", name, found, wanted)
-		}
-	}
-	var data result
-	if err := answer.DataAs(&data); err != nil {
-		return err
-	}
-	if data.Outcome != command.Outcome ||
-		command.Changed != nil && data.Changed != *command.Changed ||
-		command.Report != nil && !reflect.DeepEqual(data.Report, command.Report) {
-		return fmt.Errorf("the result is %s", answer.Data())
-	}
-	if command.Outcome != "succeeded" && command.Outcome != "cancelled" {
-		if !code.MatchString(data.Error.Code) {
-			return fmt.Errorf("the error has no code: %s", answer.Data())
-		}
-		return nil
-	}
-	started, err := first(ctx, js, "ISTIO_EVT", "istio.evt."+target+"."+key+".>")
-	if err != nil {
-		return err
-	}
-	if started.Type() != "io.meshery.istio.event.started.v1" || started.Extensions()["commandid"] != sent.ID() {
-		return fmt.Errorf("the first event is %s", started)
-	}
-	for kind, count := range command.Events {
-		events, err := firsts(ctx, js, "ISTIO_EVT", "istio.evt."+target+"."+key+"."+kind, count)
+	event := event.New()
+	return &event, json.Unmarshal(text, &event)
+}
+
+// check checks the events of a command, the last of which is its result.
+func check(command sailhand.Command, wanted command, events iter.Seq2[*sailhand.Event, error], started func() error) error {
+	kinds := map[string]int{}
+	var first, last *sailhand.Event
+	for event, err := range events {
 		if err != nil {
 			return err
 		}
-		for _, one := range events {
-			if one.Type() != "io.meshery.istio.event."+kind+".v1" || one.Extensions()["commandid"] != sent.ID() {
-				return fmt.Errorf("an event is %s", one)
+		if event.CommandID != command.ID || event.CommandKey != command.Key() || event.CorrelationID != client+" clients" {
+			return fmt.Errorf("an event is %+v", event)
+		}
+		if first == nil {
+			first = event
+		}
+		last = event
+		kind := strings.TrimSuffix(strings.TrimPrefix(event.Type, "io.meshery.istio.event."), ".v1")
+		kinds[kind]++
+		if kind == "started" {
+			if err := started(); err != nil {
+				return err
 			}
+		}
+	}
+	if expected := "io.meshery.istio.result." + wanted.Verb + ".v1"; last == nil || last.Type != expected {
+		return fmt.Errorf("the last event is %+v", last)
+	}
+	var data struct {
+		Outcome string
+		Changed bool
+		Report  any
+		Error   struct{ Code string }
+	}
+	if err := json.Unmarshal(last.Data, &data); err != nil {
+		return err
+	}
+	if data.Outcome != wanted.Outcome ||
+		wanted.Changed != nil && data.Changed != *wanted.Changed ||
+		wanted.Report != nil && !reflect.DeepEqual(data.Report, wanted.Report) {
+		return fmt.Errorf("the result is %s", last.Data)
+	}
+	if wanted.Outcome != "succeeded" && wanted.Outcome != "cancelled" {
+		if !code.MatchString(data.Error.Code) {
+			return fmt.Errorf("the error has no code: %s", last.Data)
+		}
+		return nil
+	}
+	if first.Type != "io.meshery.istio.event.started.v1" {
+		return fmt.Errorf("the first event is %s", first.Type)
+	}
+	for kind, count := range wanted.Events {
+		if kinds[kind] < count {
+			return fmt.Errorf("%d events of %s, not %d", kinds[kind], kind, count)
+		}
+	}
+	return nil
+}
+
+// runHTTP sends one command over HTTP: by the typed client, or by the SDK in one of its modes.
+func runHTTP(target, how string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	url, token := os.Getenv("SAILHAND_GATEWAY_URL"), os.Getenv("SAILHAND_GATEWAY_TOKEN")
+	typed := &gateway.Client{URL: url, Token: func() (string, error) { return token, nil }}
+	command := newCommand(target, "/clients/"+client, sailhand.PingParams{Echo: sailhand.Ptr("over HTTP")})
+	sent := sailhand.Sent{Target: target, Key: command.Key(), ID: command.ID}
+	if how == "client" {
+		accepted, err := typed.Send(ctx, command)
+		if err != nil {
+			return err
+		}
+		sent = accepted
+	} else if err := sdkPost(ctx, url, token, command, how); err != nil {
+		return err
+	}
+	again, err := typed.SendAll(ctx, []sailhand.Command{command})
+	if err != nil {
+		return err
+	}
+	if len(again) != 1 || again[0].Key != command.Key() || sent.Key != command.Key() {
+		return fmt.Errorf("the batch is %+v", again)
+	}
+	report := map[string]any{"echo": "over HTTP"}
+	expected := newExpected("ping", "succeeded", sailhand.Ptr(false), report)
+	if err := check(command, expected, typed.Events(ctx, sent), func() error { return nil }); err != nil {
+		return err
+	}
+	result, err := typed.Wait(ctx, sent)
+	if err != nil {
+		return err
+	}
+	var ping sailhand.PingReport
+	if err := json.Unmarshal(result.Report, &ping); err != nil {
+		return err
+	}
+	if result.Outcome != sailhand.OutcomeSucceeded || ping.Echo == nil || *ping.Echo != "over HTTP" {
+		return fmt.Errorf("the result is %+v", result)
+	}
+	return nil
+}
+
+func newExpected(verb, outcome string, changed *bool, report any) command {
+	return command{Verb: verb, Outcome: outcome, Changed: changed, Report: report}
+}
+
+// sdkPost sends a command over HTTP as the SDK encodes it.
+func sdkPost(ctx context.Context, url, token string, command sailhand.Command, mode string) error {
+	protocol, err := cloudevents.NewHTTP(cloudevents.WithTarget(url+"/v1/events"), cloudevents.WithHeader("Authorization", "Bearer "+token))
+	if err != nil {
+		return err
+	}
+	sender, err := cloudevents.NewClient(protocol)
+	if err != nil {
+		return err
+	}
+	encoded, err := sdkEvent(command)
+	if err != nil {
+		return err
+	}
+	if mode == "binary" {
+		ctx = cloudevents.WithEncodingBinary(ctx)
+	} else {
+		ctx = cloudevents.WithEncodingStructured(ctx)
+	}
+	if result := sender.Send(ctx, *encoded); cloudevents.IsUndelivered(result) || cloudevents.IsNACK(result) {
+		return fmt.Errorf("not accepted: %w", result)
+	}
+	return nil
+}
+
+func runRefusals(target string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for token, expected := range map[string]string{os.Getenv("SAILHAND_GATEWAY_TOKEN"): "SH1005", "0123456789abcdef-wrong": "SH3804"} {
+		typed := &gateway.Client{URL: os.Getenv("SAILHAND_GATEWAY_URL"), Token: func() (string, error) { return token, nil }}
+		_, err := typed.Send(ctx, newCommand(target, "/clients/"+client, params{"ping", map[string]any{"eco": 1}}))
+		var refused *gateway.Error
+		if !errors.As(err, &refused) || refused.Code != expected {
+			return fmt.Errorf("%s was expected, not %v", expected, err)
 		}
 	}
 	return nil
@@ -184,43 +335,4 @@ func write(ctx context.Context, event *event.Event, mode string, message *nats.M
 		message.Header.Del("Content-Type")
 	}
 	return nil
-}
-
-// first is the first event of the subject, whether it is there already or comes later.
-func first(ctx context.Context, js jetstream.JetStream, stream, subject string) (*event.Event, error) {
-	events, err := firsts(ctx, js, stream, subject, 1)
-	if err != nil {
-		return nil, err
-	}
-	return events[0], nil
-}
-
-// firsts is the first events of the subject, whether they are there already or come later.
-func firsts(ctx context.Context, js jetstream.JetStream, stream, subject string, count int) ([]*event.Event, error) {
-	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject},
-		DeliverPolicy:  jetstream.DeliverAllPolicy,
-	})
-	if err != nil {
-		return nil, err
-	}
-	var events []*event.Event
-	for len(events) < count {
-		message, err := consumer.Next(jetstream.FetchMaxWait(patience))
-		if err != nil {
-			return nil, fmt.Errorf("%d of %d came on %s: %w", len(events), count, subject, err)
-		}
-		if found := message.Headers().Get("Content-Type"); found != event.ApplicationCloudEventsJSON {
-			return nil, fmt.Errorf("Content-Type is %q", found)
-		}
-		read := event.New()
-		if err := json.Unmarshal(message.Data(), &read); err != nil {
-			return nil, err
-		}
-		if err := read.Validate(); err != nil {
-			return nil, err
-		}
-		events = append(events, &read)
-	}
-	return events, nil
 }

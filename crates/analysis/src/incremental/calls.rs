@@ -7,7 +7,7 @@ use compact_str::CompactString;
 
 use super::published::Published;
 use crate::query::{QueryId, QueryRecord};
-use crate::{Check, Findings, Kind, ObjectRef, Resource, Rule, Snapshot, View};
+use crate::{Check, Findings, Kind, ObjectRef, Resource, Rule, Snapshot, View, placeholder};
 
 /// Number of a call.
 pub(super) type Id = u32;
@@ -167,7 +167,9 @@ impl Calls {
             (Check::Once(check), Subject::Whole) => check(&view, &mut findings),
             _ => {}
         }
-        call.about = published.take(id, std::mem::take(&mut call.about), findings.into_vec());
+        let mut found = findings.into_vec();
+        placeholder::drop_findings(snapshot, &mut found);
+        call.about = published.take(id, std::mem::take(&mut call.about), found);
         let queries = record.into_sorted();
         if *queries != *call.queries {
             let before = std::mem::replace(&mut call.queries, queries.clone().into());

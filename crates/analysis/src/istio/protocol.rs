@@ -7,7 +7,7 @@ use super::Json;
 pub enum Protocol {
     /// HTTP in any version without TLS, and gRPC: the proxy reads requests.
     Http,
-    /// TLS, whatever is inside: the proxy reads the server name only.
+    /// TLS with any content: the proxy reads only the server name.
     Tls,
     /// Another protocol over TCP: the proxy reads nothing.
     Tcp,

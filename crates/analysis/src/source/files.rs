@@ -15,10 +15,6 @@ use super::{Build, Error, MAX_BYTES, Sources};
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// Deepest folder below the given one.
 const MAX_FOLDERS: usize = 32;
-/// Maximum number of entries of all folders below the one named; later entries are skipped.
-const MAX_ENTRIES: usize = 500_000;
-/// Maximum number of bytes of all files that are named or found, together.
-const MAX_TOTAL: usize = 1 << 30;
 
 /// Adds the contents of files; for a folder, those of all `.yaml`, `.yml` and `.json` files below it, sorted by name.
 /// Folders whose name starts with a dot are skipped, and symbolic links to folders are not followed. Templates of Helm
@@ -28,28 +24,30 @@ const MAX_TOTAL: usize = 1 << 30;
 /// Only regular files are read. Pipes, sockets and devices are errors if given explicitly and are skipped in folders,
 /// because reading them may never end. A pipe of the shell (`<(command)`, below `/dev/fd`) is read.
 pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
-    let mut found = Found::default();
+    let bounds = sources.bounds;
+    let mut found = Found { most_entries: bounds.entries, ..Found::default() };
     if path.is_dir() {
         found.list(path, 0, errors);
     } else {
         found.files.push(path.to_path_buf());
     }
-    if found.entries > MAX_ENTRIES {
-        let what = format!("the folder has more than {MAX_ENTRIES} entries; the rest was skipped");
+    if found.entries > bounds.entries {
+        let what = format!("the folder has more than {} entries; the rest was skipped", bounds.entries);
         errors.push(Error::Limit { place: Place { file: path.display().to_string(), line: 1 }, what });
     }
     let unsaved = std::mem::take(&mut sources.texts);
-    let mut loaded = Loaded::new(path, &unsaved);
+    let mut loaded = Loaded::new(path, &unsaved, bounds.bytes);
     let (mut builds, inexact) = found.build(&mut loaded);
-    let namespaces = kustomize::namespaces(&found.kustomizations, &inexact);
-    sources.is_partial |= !found.passed_over.is_empty() || namespaces.values().any(|names| names.len() > 1);
+    let unapplied = kustomize::unapplied(&found.kustomizations, &inexact);
+    sources.is_partial |= unapplied.values().any(|it| it.namespaces.len() > 1);
     sources.passed_over.append(&mut found.passed_over);
     let mut total = sources.bytes();
     let mut numbers: HashMap<u32, u32> = HashMap::new();
     for file in found.files {
         let name = file.display().to_string();
-        if total > MAX_TOTAL {
-            let what = format!("the files have more than {} MiB; this one and the rest were not read", MAX_TOTAL >> 20);
+        if total > bounds.bytes {
+            let what =
+                format!("the files have more than {} MiB; this one and the rest were not read", bounds.bytes >> 20);
             errors.push(Error::Limit { place: Place { file: name, line: 1 }, what });
             break;
         }
@@ -65,9 +63,10 @@ pub fn read(path: &Path, sources: &mut Sources, errors: &mut Vec<Error>) {
                 total += text.len();
                 let number = sources.add(name, text);
                 numbers.extend(known.map(|known| (known, number)));
-                // Of a base that several overlays put into different namespaces, none is right for all.
-                if let Some(names) = namespaces.get(&path).filter(|names| names.len() == 1) {
-                    sources.set_namespace(number, names.first().cloned());
+                if let (Some(source), Some(it)) = (sources.get_mut(number), unapplied.get(&path)) {
+                    source.namespace = it.namespaces.first().filter(|_| it.namespaces.len() == 1).cloned();
+                    source.renamed_by.clone_from(&it.renamed_by);
+                    source.is_patched = it.is_patched;
                 }
             }
             Err(source) => errors.push(Error::File { path: name, source }),
@@ -116,6 +115,8 @@ fn is_of_shell(path: &Path) -> bool {
 #[derive(Default)]
 struct Found {
     files: Vec<PathBuf>,
+    /// Most entries of the folders.
+    most_entries: usize,
     /// Entries of the folders so far.
     entries: usize,
     passed_over: Vec<PassedOver>,
@@ -126,10 +127,10 @@ struct Found {
 
 impl Found {
     fn list(&mut self, folder: &Path, depth: usize, errors: &mut Vec<Error>) {
-        if self.entries > MAX_ENTRIES {
+        if self.entries > self.most_entries {
             return;
         }
-        let entries = match entries(folder, MAX_ENTRIES + 1 - self.entries) {
+        let entries = match entries(folder, self.most_entries + 1 - self.entries) {
             Ok(entries) => entries,
             Err(source) => {
                 errors.push(Error::File { path: folder.display().to_string(), source });
@@ -206,13 +207,14 @@ struct Loaded<'a> {
     texts: Vec<Rc<str>>,
     numbers: HashMap<PathBuf, u32>,
     bytes: usize,
+    most_bytes: usize,
     /// Those that the current build has read.
     used: BTreeSet<PathBuf>,
     kustomizations: HashMap<PathBuf, Option<Rc<Kustomization>>>,
 }
 
 impl<'a> Loaded<'a> {
-    fn new(top: &Path, unsaved: &'a HashMap<PathBuf, String>) -> Self {
+    fn new(top: &Path, unsaved: &'a HashMap<PathBuf, String>, most_bytes: usize) -> Self {
         Self {
             unsaved,
             top: normalized(top),
@@ -220,6 +222,7 @@ impl<'a> Loaded<'a> {
             texts: Vec::new(),
             numbers: HashMap::new(),
             bytes: 0,
+            most_bytes,
             used: BTreeSet::new(),
             kustomizations: HashMap::new(),
         }
@@ -234,7 +237,7 @@ impl<'a> Loaded<'a> {
             return Some((*number, self.texts[index(*number)].clone()));
         }
         let read = self.unsaved.get(path).cloned().map_or_else(|| read_file(path), Ok);
-        let text: Rc<str> = read.ok().filter(|text| self.bytes + text.len() <= MAX_TOTAL)?.into();
+        let text: Rc<str> = read.ok().filter(|text| self.bytes + text.len() <= self.most_bytes)?.into();
         let number = u32::try_from(self.texts.len()).ok()?;
         self.bytes += text.len();
         self.paths.push(path.to_path_buf());

@@ -21,12 +21,14 @@ pub use folder::PassedOver;
 pub(super) use keys::Keys;
 pub use position::Position;
 pub use read::{Reading, read, read_value, read_within};
+pub use split::{Document, split};
 pub use yaml::RepeatedKey;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::units::{Layout, Location};
 use super::{Finding, SourceSpan, Value};
 
 /// Largest file, bytes.
@@ -36,12 +38,29 @@ pub const MAX_DEPTH: usize = 100;
 /// Maximum number of values in a YAML document.
 pub const MAX_VALUES: usize = 1_000_000;
 
+/// Limits of reading folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Maximum number of entries of all folders below one that is named; later entries are skipped.
+    pub entries: usize,
+    /// Maximum number of bytes of all files together.
+    pub bytes: usize,
+}
+
+/// 500,000 entries, 1 GiB.
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { entries: 500_000, bytes: 1 << 30 }
+    }
+}
+
 /// Texts from which objects were parsed.
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<Source>,
+    bounds: Bounds,
     passed_over: Vec<PassedOver>,
-    /// Whether other tools make more objects of the files, or other ones, than the files have.
+    /// Whether kustomizations that were not built give the objects of a file different namespaces.
     is_partial: bool,
     /// Objects of kustomizations.
     builds: Vec<Build>,
@@ -62,6 +81,10 @@ pub struct Source {
     namespace: Option<String>,
     /// Whether only builds of kustomizations use it.
     is_built: bool,
+    /// The kustomization that renames its objects and was not built.
+    renamed_by: Option<PathBuf>,
+    /// Whether a kustomization that was not built patches its objects.
+    is_patched: bool,
 }
 
 /// The objects of a kustomization.
@@ -81,14 +104,41 @@ impl Sources {
         Self { texts, ..Self::default() }
     }
 
+    /// The same with other bounds.
+    #[must_use]
+    pub const fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// Adds a text; its index is stored in [`SourceSpan::file`].
     pub fn add(&mut self, name: impl Into<String>, text: String) -> u32 {
-        self.push(Source { name: name.into(), text, namespace: None, is_built: false })
+        self.push(Source {
+            name: name.into(),
+            text,
+            namespace: None,
+            is_built: false,
+            renamed_by: None,
+            is_patched: false,
+        })
+    }
+
+    /// Adds the objects of a Helm chart, instead of its templates and those of the charts below it.
+    pub fn add_rendered(&mut self, chart: &Path, text: String) {
+        let is_of_chart =
+            |one: &PassedOver| matches!(one, PassedOver::Templates { chart: other, .. } if other.starts_with(chart));
+        self.passed_over.retain(|one| !is_of_chart(one));
+        self.add(chart.join("templates").join("(rendered by helm)").display().to_string(), text);
+    }
+
+    /// Whether other tools make more objects of the files, or other ones, than the files have.
+    fn is_partial(&self) -> bool {
+        self.is_partial || !self.passed_over.is_empty()
     }
 
     /// Adds a text whose objects builds have collected, so that findings have a place.
     fn add_built(&mut self, name: String, text: String) -> u32 {
-        self.push(Source { name, text, namespace: None, is_built: true })
+        self.push(Source { name, text, namespace: None, is_built: true, renamed_by: None, is_patched: false })
     }
 
     fn push(&mut self, source: Source) -> u32 {
@@ -101,10 +151,22 @@ impl Sources {
         self.builds.iter().map(|build| (&*build.name, build.objects.iter().map(|object| &object.root).collect()))
     }
 
-    fn set_namespace(&mut self, file: u32, namespace: Option<String>) {
-        if let Some(source) = usize::try_from(file).ok().and_then(|file| self.files.get_mut(file)) {
-            source.namespace = namespace;
-        }
+    fn get_mut(&mut self, file: u32) -> Option<&mut Source> {
+        self.files.get_mut(usize::try_from(file).ok()?)
+    }
+
+    /// Where the files lie, so that the analysis can distinguish which are applied together.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        let folder = |source: &Source| {
+            (!source.name.starts_with('<')).then(|| Path::new(&source.name).parent().map(Path::to_path_buf)).flatten()
+        };
+        let location = |source: &Source| Location {
+            folder: folder(source),
+            renamed_by: source.renamed_by.clone(),
+            is_patched: source.is_patched,
+        };
+        Layout::new(self.files.iter().map(location).collect())
     }
 
     /// Files that were skipped because another tool renders them, and kustomizations that were not built.
@@ -117,6 +179,12 @@ impl Sources {
     #[must_use]
     pub fn get(&self, file: u32) -> Option<&Source> {
         self.files.get(usize::try_from(file).ok()?)
+    }
+
+    /// Whether objects of the file are read as they are, and not only as parts of kustomizations.
+    #[must_use]
+    pub fn is_read_as_is(&self, file: u32) -> bool {
+        self.get(file).is_some_and(|source| !source.is_built)
     }
 
     /// The length of all texts together, bytes.

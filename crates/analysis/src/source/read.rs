@@ -107,7 +107,7 @@ pub fn read_within(sources: &Sources, threads: NonZero<usize>, limits: Limits<'_
     for build in &sources.builds {
         read_build(build, sources, &mut whole);
     }
-    if sources.is_partial {
+    if sources.is_partial() {
         whole.resources.push(generated::anything("the folder"));
     }
     whole

@@ -16,6 +16,7 @@ pub struct Document {
 
 impl Document {
     /// Where the document is among all texts, given the number of its file.
+    #[must_use]
     pub fn span(self, file: u32) -> SourceSpan {
         let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
         let (line, start, end) = (number(self.line), number(self.start), number(self.end));
@@ -24,6 +25,7 @@ impl Document {
 }
 
 /// Documents with content, in order. Comments and directives are not content.
+#[must_use]
 pub fn split(text: &str) -> Vec<Document> {
     let mut documents = Vec::new();
     let bytes = text.as_bytes();

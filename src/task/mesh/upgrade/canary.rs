@@ -1,6 +1,7 @@
 //! The stages of an upgrade by revision. Back is the same way with old and new exchanged.
 
 use super::UpgradeParams;
+use super::gated;
 use super::preview;
 use super::restart;
 use super::stage::Stage;
@@ -14,8 +15,8 @@ use crate::task::{Error, Task};
 
 /// One upgrade by revision.
 pub(super) struct Canary<'a> {
-    params: &'a UpgradeParams,
-    request: &'a Request,
+    pub params: &'a UpgradeParams,
+    pub request: &'a Request,
     facts: ObservedMesh,
     new: String,
 }
@@ -43,17 +44,17 @@ impl<'a> Canary<'a> {
             return preview::by_revision(work, &self.facts, (&from, &to), tags, until, self.params.batch).await;
         }
         self.facts = facts::read(work.cluster).await?;
-        let Some(target) = self.facts.istiod(&to).cloned() else {
-            return Err(mesh::Error::not_installed(&to, &self.facts).into());
-        };
-        let mut request = target.request.as_deref().cloned().unwrap_or_else(|| self.request.clone());
-        request.revision = Some(to.clone());
-        if until >= Stage::Move {
-            self.shift(work, &request, &from).await?;
-        }
-        if until >= Stage::Restart {
-            self.gateways(work, &request, &from).await?;
-            restart::workloads(work, &to, None, self.params.batch).await?;
+        let (target, request) = self.target(&to)?;
+        if let Some(gate) = &self.params.gate {
+            Box::pin(gated::restart(&self, work, gate, (&from, &to))).await?;
+        } else {
+            if until >= Stage::Move {
+                self.shift(work, &request, &from).await?;
+            }
+            if until >= Stage::Restart {
+                self.gateways(work, &request, &from).await?;
+                restart::workloads(work, &to, None, self.params.batch).await?;
+            }
         }
         if until >= Stage::Verify {
             restart::verify(work, &to, None).await?;
@@ -62,6 +63,16 @@ impl<'a> Canary<'a> {
             self.remove(work, &request, &target, &from).await?;
         }
         Ok(())
+    }
+
+    /// The installed control plane of a revision, and the request for its parts.
+    pub fn target(&self, revision: &str) -> Result<(Provenance, Request), Error> {
+        let Some(target) = self.facts.istiod(revision).cloned() else {
+            return Err(mesh::Error::not_installed(revision, &self.facts).into());
+        };
+        let mut request = target.request.as_deref().cloned().unwrap_or_else(|| self.request.clone());
+        request.revision = Some(revision.to_owned());
+        Ok((target, request))
     }
 
     /// Base and the new control plane. The parts of nodes and gateways follow when the workloads have.
@@ -77,7 +88,7 @@ impl<'a> Canary<'a> {
     }
 
     /// Tags and namespaces of the old revision.
-    async fn shift(&self, work: &mut MeshRun<'_>, request: &Request, from: &str) -> Result<(), Error> {
+    pub async fn shift(&self, work: &mut MeshRun<'_>, request: &Request, from: &str) -> Result<(), Error> {
         let moving: Vec<_> = self.tags(from).map(|tag| tag.name.clone()).collect();
         let tagged = Request { tags: moving, ..request.clone() };
         let mut plan = mesh::plan(&tagged, &self.facts);
@@ -113,7 +124,7 @@ impl<'a> Canary<'a> {
     }
 
     /// The gateways, with proxies of the new revision.
-    async fn gateways(&self, work: &mut MeshRun<'_>, request: &Request, from: &str) -> Result<(), Error> {
+    pub async fn gateways(&self, work: &mut MeshRun<'_>, request: &Request, from: &str) -> Result<(), Error> {
         let chart = if from == "default" { "" } else { from };
         let held = |step: &PlannedChart| {
             let mut gateways = self.facts.installed(Component::Gateway);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::cluster::{self, ApiError, Cluster, Kind, ObjectRef, wait};
-use crate::mesh::usage::{self, Proxy};
+use crate::mesh::usage::{self, Labels, Proxy};
 use crate::mesh::{self, Version};
 use crate::task::Error;
 use crate::task::mesh::facts::list;
@@ -22,16 +22,34 @@ const POLL: std::time::Duration = std::time::Duration::from_millis(500);
 /// Workloads and pods that are named.
 const NAMED: usize = 10;
 
-/// One workload whose pods have to be replaced.
-struct Workload {
+/// A workload with pods that have a proxy.
+pub(super) struct Workload {
     kind: Kind,
-    object: ObjectRef,
+    pub object: ObjectRef,
+    /// Labels of its pods.
+    pub labels: Labels,
+    /// Whether a pod has another proxy than wanted.
+    pub late: bool,
+    /// Whether its template has the mark of a restart for the wanted proxy.
+    pub marked: bool,
 }
 
-/// The desired proxy of pods.
-struct Wanted<'a> {
-    revision: &'a str,
-    version: Option<&'a Version>,
+impl Workload {
+    /// Namespace and name.
+    pub fn pair(&self) -> (String, String) {
+        (self.object.namespace.clone().unwrap_or_default(), self.object.name.clone())
+    }
+
+    /// Whether it has to be restarted.
+    pub const fn is_due(&self) -> bool {
+        self.late && !self.marked
+    }
+}
+
+/// What pods should have.
+pub(super) struct Wanted<'a> {
+    pub revision: &'a str,
+    pub version: Option<&'a Version>,
 }
 
 impl Wanted<'_> {
@@ -48,7 +66,7 @@ impl Wanted<'_> {
 }
 
 /// Namespaces whose pods get proxies of the revision, directly or by a tag.
-async fn namespaces(cluster: &Cluster, revision: &str) -> Result<BTreeSet<String>, Error> {
+pub(super) async fn namespaces(cluster: &Cluster, revision: &str) -> Result<BTreeSet<String>, Error> {
     let injectors = list(cluster, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None).await?;
     let tags: BTreeSet<_> = injectors
         .iter()
@@ -64,17 +82,19 @@ async fn namespaces(cluster: &Cluster, revision: &str) -> Result<BTreeSet<String
     Ok(names.map(str::to_owned).collect())
 }
 
-/// Pods of these namespaces that have another proxy.
-async fn behind(
-    cluster: &Cluster,
-    within: &BTreeSet<String>,
-    wanted: &Wanted<'_>,
-) -> Result<(usize, Vec<Value>), Error> {
-    let pods = list(cluster, "v1", "Pod", None).await?;
-    let ours = |pod: &&Value| pod["metadata"]["namespace"].as_str().is_some_and(|name| within.contains(name));
-    let meshed: Vec<_> = pods.iter().filter(ours).filter(|pod| usage::proxy(pod).is_some()).collect();
-    let late = meshed.iter().filter(|pod| usage::proxy(pod).is_some_and(|proxy| !wanted.is(&proxy)));
-    Ok((meshed.len(), late.map(|pod| (*pod).clone()).collect()))
+/// Pods of these namespaces that have a proxy.
+async fn meshed(cluster: &Cluster, within: &BTreeSet<String>) -> Result<Vec<Value>, Error> {
+    let mut pods = list(cluster, "v1", "Pod", None).await?;
+    pods.retain(|pod| {
+        let is_within = pod["metadata"]["namespace"].as_str().is_some_and(|name| within.contains(name));
+        is_within && usage::proxy(pod).is_some()
+    });
+    Ok(pods)
+}
+
+/// Whether the pod has another proxy than wanted.
+fn is_late(pod: &Value, wanted: &Wanted<'_>) -> bool {
+    usage::proxy(pod).is_some_and(|proxy| !wanted.is(&proxy))
 }
 
 /// Restarts every workload that has a pod with another proxy.
@@ -86,54 +106,90 @@ pub(super) async fn workloads(
 ) -> Result<(), Error> {
     let wanted = Wanted { revision, version };
     let within = namespaces(work.cluster, revision).await?;
-    let (_, late) = behind(work.cluster, &within, &wanted).await?;
-    let due = due(work.cluster, &late, &wanted.token()).await?;
+    let mut due = of_namespaces(work.cluster, &within, &wanted).await?;
+    due.retain(Workload::is_due);
     let total = due.len();
     for (number, group) in due.chunks(batch.max(1)).enumerate() {
-        budgets(work, group).await?;
-        for (index, workload) in group.iter().enumerate() {
-            let _writing = work.cx.guard.writing().await?;
-            write(work.cluster, workload, &wanted.token()).await?;
-            let done = number * batch + index + 1;
-            work.cx.step("apply", done, total, format!("restarted {}, {done} of {total}", workload.object));
-            work.report.moved(true, workload.object.to_string());
-        }
-        let objects: Vec<_> = group.iter().map(|workload| workload.object.clone()).collect();
-        if !work.common.wait.is_zero() {
-            let progress = PrefixedProgress::new(&work.cx.progress, "restart");
-            wait::until_ready(work.cluster, &objects, work.common.wait, &work.cx.guard, &progress).await?;
-        }
+        one_batch(work, group, &wanted, (number * batch, total)).await?;
     }
     Ok(())
 }
 
-/// The workloads of these pods that do not have the mark yet.
-async fn due(cluster: &Cluster, pods: &[Value], token: &str) -> Result<Vec<Workload>, Error> {
-    let mut due = Vec::new();
+/// The same without a wait for readiness and disruption budgets, for a command that has to end.
+pub(super) async fn at_once(work: &mut MeshRun<'_>, revision: &str) -> Result<(), Error> {
+    let wanted = Wanted { revision, version: None };
+    let within = namespaces(work.cluster, revision).await?;
+    let mut due = of_namespaces(work.cluster, &within, &wanted).await?;
+    due.retain(Workload::is_due);
+    write_all(work, &due, &wanted, (0, due.len())).await
+}
+
+/// Restarts these workloads and waits until they are ready. `place` counts those before, and all.
+pub(super) async fn one_batch(
+    work: &mut MeshRun<'_>,
+    group: &[Workload],
+    wanted: &Wanted<'_>,
+    place: (usize, usize),
+) -> Result<(), Error> {
+    budgets(work, group).await?;
+    write_all(work, group, wanted, place).await?;
+    if work.common.wait.is_zero() { Ok(()) } else { ready(work, group).await }
+}
+
+/// Waits until these workloads are ready.
+pub(super) async fn ready(work: &MeshRun<'_>, group: &[Workload]) -> Result<(), Error> {
+    let objects: Vec<_> = group.iter().map(|workload| workload.object.clone()).collect();
+    let progress = PrefixedProgress::new(&work.cx.progress, "restart");
+    Ok(wait::until_ready(work.cluster, &objects, work.common.wait, &work.cx.guard, &progress).await?)
+}
+
+async fn write_all(
+    work: &mut MeshRun<'_>,
+    group: &[Workload],
+    wanted: &Wanted<'_>,
+    (before, total): (usize, usize),
+) -> Result<(), Error> {
+    for (index, workload) in group.iter().enumerate() {
+        let _writing = work.cx.guard.writing().await?;
+        write(work.cluster, workload, &wanted.token()).await?;
+        let done = before + index + 1;
+        work.cx.step("apply", done, total, format!("restarted {}, {done} of {total}", workload.object));
+        work.report.moved(true, workload.object.to_string());
+    }
+    Ok(())
+}
+
+/// The workloads of these namespaces that have pods with a proxy, sorted.
+pub(super) async fn of_namespaces(
+    cluster: &Cluster,
+    within: &BTreeSet<String>,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<Workload>, Error> {
+    let pods = meshed(cluster, within).await?;
+    let token = wanted.token();
+    let mut found = Vec::new();
     for name in ["Deployment", "StatefulSet", "DaemonSet"] {
         let Some(kind) = cluster.kind("apps/v1", name).await? else { continue };
         for one in list(cluster, "apps/v1", name, None).await? {
             let metadata = &one["metadata"];
-            let selected = |pod: &Value| {
+            let selected = |pod: &&Value| {
                 pod["metadata"]["namespace"] == metadata["namespace"]
                     && usage::selects(&one["spec"]["selector"], &usage::labels(pod))
             };
-            let marked = one["spec"]["template"]["metadata"]["annotations"][PROXY] == token;
-            if marked || !pods.iter().any(selected) {
-                continue;
-            }
-            let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
-            let object = ObjectRef {
-                api_version: "apps/v1".to_owned(),
-                kind: name.to_owned(),
-                namespace: Some(text("namespace")),
-                name: text("name"),
-            };
-            due.push(Workload { kind: kind.clone(), object });
+            let own: Vec<&Value> = pods.iter().filter(selected).collect();
+            let Some(first) = own.first() else { continue };
+            let text = |key: &str| metadata[key].as_str().unwrap_or_default();
+            found.push(Workload {
+                kind: kind.clone(),
+                object: ObjectRef::new("apps/v1", name, Some(text("namespace")), text("name")),
+                labels: usage::labels(first),
+                late: own.iter().any(|pod| is_late(pod, wanted)),
+                marked: one["spec"]["template"]["metadata"]["annotations"][PROXY] == token,
+            });
         }
     }
-    due.sort_by(|a, b| a.object.cmp(&b.object));
-    Ok(due)
+    found.sort_by(|a, b| a.object.cmp(&b.object));
+    Ok(found)
 }
 
 /// Waits until every disruption budget of these workloads' namespaces allows a disruption. A rollout does not ask
@@ -201,12 +257,14 @@ pub(super) async fn verify(work: &mut MeshRun<'_>, revision: &str, version: Opti
     let within = namespaces(work.cluster, revision).await?;
     let deadline = Instant::now() + work.common.wait;
     loop {
-        let (total, late) = behind(work.cluster, &within, &wanted).await?;
+        let pods = meshed(work.cluster, &within).await?;
+        let total = pods.len();
+        let late: Vec<&Value> = pods.iter().filter(|pod| is_late(pod, &wanted)).collect();
         if late.is_empty() {
             work.cx.step("wait", total, total, format!("{total} proxies are of revision {revision}"));
             return Ok(());
         }
-        let name = |pod: &Value| {
+        let name = |pod: &&Value| {
             let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default().to_owned();
             format!("{}/{}", text("namespace"), text("name"))
         };

@@ -154,6 +154,10 @@ fn check(view: &View<'_>, rule: &Resource, findings: &mut Findings) {
     }
     for (index, subset) in subsets.iter().enumerate() {
         let labels = Selector::new(&subset["labels"]);
+        // A subset without labels has all endpoints; it only has a policy of its own.
+        if labels.is_empty() {
+            continue;
+        }
         let is_selected = providers.iter().any(|provider| {
             let of_entry = Selector::new(&provider.spec()["workloadSelector"]["labels"]).and(&labels);
             has_workload(view, &of_entry) || has_endpoint(provider, &labels)
@@ -266,6 +270,16 @@ mod tests {
 
     fn is_reported(labels: &str) -> bool {
         reported(&RULE.replace("LABELS", labels)).contains("IST0173")
+    }
+
+    #[test]
+    fn subset_without_labels_has_all_endpoints() {
+        let text = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a, namespace: shop}\n\
+                    spec: {hosts: [a.example], ports: [{number: 443, name: tls, protocol: TLS}], resolution: DNS, endpoints: [{address: b.example}]}\n---\n\
+                    apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: shop}\n\
+                    spec: {host: a.example, subsets: [{name: tls, labels: LABELS, trafficPolicy: {tls: {mode: SIMPLE}}}]}\n";
+        assert!(!reported(&text.replace("LABELS", "{}")).contains("IST0173"));
+        assert!(reported(&text.replace("LABELS", "{app: a}")).contains("IST0173"));
     }
 
     #[test]

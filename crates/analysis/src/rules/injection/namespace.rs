@@ -62,6 +62,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: cart, namespace: shop}
 spec: {containers: [{name: cart, image: cart}]}
+status: {phase: Running}
 ",
         after: "\
 apiVersion: v1
@@ -74,6 +75,7 @@ metadata: {name: cart, namespace: shop}
 spec:
   containers: [{name: cart, image: cart}]
   initContainers: [{name: istio-proxy, image: 'registry.istio.io/release/proxyv2:1.29.0', restartPolicy: Always}]
+status: {phase: Running}
 ",
     },
     also: &[],
@@ -195,15 +197,39 @@ fn check_pod(view: &View<'_>, pod: &Resource, findings: &mut Findings) {
         || pod.spec()["hostNetwork"].is_true()
         || matches!(pod.status()["phase"].text(), "Succeeded" | "Failed")
         || pod.annotation("ambient.istio.io/redirection") == Some("enabled");
-    if is_injected && !is_excepted && !has_sidecar(pod) {
-        findings
-            .add(
-                &IST0103,
-                pod,
-                "the pod has no sidecar although its namespace is injected: it was created before injection was \
-                 enabled, or the injector skipped it",
-            )
-            .field("metadata.name")
-            .arguments([pod.full_name()]);
+    if !is_injected || is_excepted || has_sidecar(pod) {
+        return;
+    }
+    let (message, level) = if is_manifest(pod) {
+        (
+            "the manifest has no sidecar; if the pod was created from it, it was before injection was enabled",
+            Level::Info,
+        )
+    } else {
+        (
+            "the pod has no sidecar although its namespace is injected: it was created before injection was enabled, \
+             or the injector skipped it",
+            IST0103.level,
+        )
+    };
+    findings.add(&IST0103, pod, message).field("metadata.name").level(level).arguments([pod.full_name()]);
+}
+
+/// Whether the pod was never created: the API server adds a status, and a UID. The injector adds the sidecar then.
+fn is_manifest(pod: &Resource) -> bool {
+    pod.status().is_null() && !pod.root["metadata"]["uid"].is_set() && !pod.root["metadata"]["ownerReferences"].is_set()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::tests::found;
+
+    #[test]
+    fn pod_in_a_manifest_gets_its_sidecar_when_it_is_created() {
+        let level = |text: &str| found(text).iter().find(|it| it.code.id == "IST0103").map(|it| it.level);
+        assert_eq!(level(IST0103.example.before), Some(Level::Warning));
+        let manifest = IST0103.example.before.replace("status: {phase: Running}", "");
+        assert_eq!(level(&manifest), Some(Level::Info));
     }
 }

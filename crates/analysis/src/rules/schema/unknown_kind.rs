@@ -47,8 +47,8 @@ const GROUPS: [&str; 5] = [
     "extensions.istio.io",
     "gateway.networking.k8s.io",
 ];
-/// Kinds of these groups that no rule reads.
-const OTHERS: [&str; 1] = ["BackendLBPolicy"];
+/// Kinds of these groups that no rule reads. A `ConformanceReport` is a file of the Gateway API's tests.
+const OTHERS: [&str; 2] = ["BackendLBPolicy", "ConformanceReport"];
 /// Groups of Istio that other tools read, and those of releases before 1.6.
 const OTHER_GROUPS: [&str; 5] =
     ["install.istio.io", "operator.istio.io", "config.istio.io", "rbac.istio.io", "authentication.istio.io"];

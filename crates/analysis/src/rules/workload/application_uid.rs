@@ -53,7 +53,9 @@ fn check(_: &View<'_>, workload: &Resource, findings: &mut Findings) {
     let prefix = if workload.kind == Kind::Pod { "spec" } else { "spec.template.spec" };
     let pod = &workload.pod_template()["spec"];
     let mut places = Vec::new();
-    if pod.at("securityContext.runAsUser").as_int() == Some(PROXY) {
+    // A pod of proxies only, such as a gateway with the template `gateway` of the injector, is the proxy.
+    let applications = pod["containers"].items().iter().filter(|it| !PROXIES.contains(&it["name"].text()));
+    if pod.at("securityContext.runAsUser").as_int() == Some(PROXY) && applications.count() > 0 {
         places.push(("the pod".to_owned(), format!("{prefix}.securityContext.runAsUser")));
     }
     for (index, container) in pod["containers"].items().iter().enumerate() {
@@ -75,4 +77,18 @@ fn check(_: &View<'_>, workload: &Resource, findings: &mut Findings) {
             ),
         )
         .field(first);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::tests::reported;
+
+    #[test]
+    fn gateway_that_the_injector_fills_in_runs_as_the_proxy() {
+        let gateway =
+            super::IST0144.example.before.replace("name: cart, image: cart", "name: istio-proxy, image: auto");
+        assert!(!reported(&gateway).contains("IST0144"));
+        let both = gateway.replace("containers: [", "containers: [{name: cart, image: cart}, ");
+        assert!(reported(&both).contains("IST0144"));
+    }
 }

@@ -12,7 +12,7 @@ use super::super::{SourceSpan, read_value};
 use super::generate::{self, Kind};
 use super::object::{Id, Object};
 use super::{DEEPEST, Files, Inexact, Kustomization, is_remote, json_patch, merge, normalized, read_inside};
-use super::{references, refuse_equal_ids, replace, select, transform};
+use super::{charge, references, refuse_equal_ids, replace, select, transform};
 
 /// Fields that are built exactly, and fields that change no object.
 const FIELDS: [&str; 26] = [
@@ -53,7 +53,7 @@ const MOST_BYTES: usize = 256 << 20;
 pub struct Spent {
     objects: usize,
     bytes: usize,
-    /// Bytes that JSON patches and replacements may copy.
+    /// Bytes that patches, labels, annotations and replacements may copy.
     copies: Budget,
 }
 
@@ -175,9 +175,10 @@ impl Builder<'_> {
         }
         transform::prefix(objects, &root["namePrefix"].scalar_text());
         transform::suffix(objects, &root["nameSuffix"].scalar_text());
-        root["labels"].items().iter().try_for_each(|entry| transform::labels(objects, entry))?;
-        transform::common_labels(objects, &root["commonLabels"])?;
-        transform::common_annotations(objects, &root["commonAnnotations"])?;
+        let copies = &self.spent.copies;
+        root["labels"].items().iter().try_for_each(|entry| transform::labels(objects, entry, copies))?;
+        transform::common_labels(objects, &root["commonLabels"], copies)?;
+        transform::common_annotations(objects, &root["commonAnnotations"], copies)?;
         for entry in root["patchesJson6902"].items() {
             self.patch(folder, entry, objects)?;
         }
@@ -225,6 +226,7 @@ impl Builder<'_> {
             return Err(Inexact("several patches with one target".to_owned()));
         };
         let selected = select::of_patch(objects, target)?;
+        selected.iter().try_for_each(|_| charge(&self.spent.copies, patch))?;
         patch_at(objects, &selected, patch)
     }
 
@@ -353,9 +355,9 @@ fn is_of_kustomize(key: &str) -> bool {
 mod tests {
     use super::*;
 
-    struct OneFile(&'static str);
+    struct OneFile<'a>(&'a str);
 
-    impl Files for OneFile {
+    impl Files for OneFile<'_> {
         fn read(&mut self, _: &Path, _: &Path) -> Option<(u32, Rc<str>)> {
             Some((0, self.0.into()))
         }
@@ -399,6 +401,26 @@ mod tests {
         };
         assert!(is_built(&replacements(5)));
         assert!(!is_built(&replacements(22)));
+    }
+
+    #[test]
+    fn labels_and_patches_of_many_objects_are_charged_for_each() {
+        let pods: Vec<String> = (0..2_000).map(|at| POD.replace("name: a", &format!("name: a{at}"))).collect();
+        let pods = pods.join("\n---\n");
+        let built = |fields: &str| {
+            let one = Kustomization::read(Path::new("shop"), &format!("resources: [pod.yaml]\n{fields}"), 0);
+            build(&one, &mut OneFile(&pods), &mut Spent::default()).map(|objects| objects.len()).ok()
+        };
+        let pairs = |length: usize| format!("{{a: {}}}", "b".repeat(length));
+        for fields in [
+            "commonLabels: X",
+            "commonAnnotations: X",
+            "labels: [{pairs: X}]",
+            "patches: [{target: {kind: Pod}, patch: '{metadata: {annotations: X}}'}]",
+        ] {
+            assert_eq!(built(&fields.replace('X', &pairs(100))), Some(2_000), "{fields}");
+            assert_eq!(built(&fields.replace('X', &pairs(100_000))), None, "{fields}");
+        }
     }
 
     #[test]

@@ -118,38 +118,74 @@ pub fn roots(all: &[Rc<Kustomization>]) -> Vec<&Rc<Kustomization>> {
     all.iter().filter(|one| !used.contains(&one.folder) && !one.is_component()).collect()
 }
 
-/// The namespaces that kustomizations which are not built give to files. A file that several of them use with different
-/// namespaces has all of these.
-pub fn namespaces(all: &[Rc<Kustomization>], roots: &[PathBuf]) -> BTreeMap<PathBuf, BTreeSet<String>> {
-    let by_folder: BTreeMap<&PathBuf, &Kustomization> = all.iter().map(|one| (&one.folder, &**one)).collect();
-    let mut found = BTreeMap::new();
-    for folder in roots {
-        let mut open = BTreeSet::from([folder.clone()]);
-        if let Some(root) = by_folder.get(folder) {
-            visit(root, None, &by_folder, &mut open, &mut found);
-        }
-    }
-    found
+/// What the kustomizations that were not built change in the objects of one file.
+#[derive(Debug, Default)]
+pub struct Unapplied {
+    /// Namespaces that they set. Of a base that several overlays put into different ones, none is right for all.
+    pub namespaces: BTreeSet<String>,
+    /// One that adds a prefix or a suffix to names.
+    pub renamed_by: Option<PathBuf>,
+    /// Whether one has patches.
+    pub is_patched: bool,
 }
 
-fn visit(
-    one: &Kustomization,
-    outer: Option<&str>,
-    by_folder: &BTreeMap<&PathBuf, &Kustomization>,
-    open: &mut BTreeSet<PathBuf>,
-    found: &mut BTreeMap<PathBuf, BTreeSet<String>>,
-) {
-    let namespace = outer.or_else(|| one.root()["namespace"].as_str().filter(|it| !it.is_empty()));
-    for path in one.sources() {
-        match by_folder.get(&path) {
-            Some(inner) if open.len() < DEEPEST && open.insert(path.clone()) => {
-                visit(inner, namespace, by_folder, open, found);
-                open.remove(&path);
-            }
-            Some(_) => {}
-            None => {
-                if let Some(namespace) = namespace {
-                    found.entry(path).or_default().insert(namespace.to_owned());
+/// Maximum number of files that [`unapplied`] visits, each as often as kustomizations use it.
+const MOST_VISITS: usize = 100_000;
+
+/// What the kustomizations in the folders `roots` change, for each file that they use.
+pub fn unapplied(all: &[Rc<Kustomization>], roots: &[PathBuf]) -> BTreeMap<PathBuf, Unapplied> {
+    let by_folder = all.iter().map(|one| (&one.folder, &**one)).collect();
+    let mut visit = Visit { by_folder, open: BTreeSet::new(), left: MOST_VISITS, found: BTreeMap::new() };
+    for folder in roots {
+        visit.open = BTreeSet::from([folder.clone()]);
+        if let Some(root) = visit.by_folder.get(folder).copied() {
+            visit.kustomization(root, &Changes::default());
+        }
+    }
+    visit.found
+}
+
+/// What a kustomization and those that use it change.
+#[derive(Default)]
+struct Changes<'a> {
+    namespace: Option<&'a str>,
+    renamed_by: Option<&'a PathBuf>,
+    is_patched: bool,
+}
+
+/// Fields of a kustomization that change any field of an object.
+const PATCHES: [&str; 5] = ["patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers"];
+
+struct Visit<'a> {
+    by_folder: BTreeMap<&'a PathBuf, &'a Kustomization>,
+    /// Folders on the way to the current one.
+    open: BTreeSet<PathBuf>,
+    left: usize,
+    found: BTreeMap<PathBuf, Unapplied>,
+}
+
+impl<'a> Visit<'a> {
+    fn kustomization(&mut self, one: &'a Kustomization, outer: &Changes<'a>) {
+        let set = |key: &str| one.root()[key].as_str().filter(|it| !it.is_empty());
+        let changes = Changes {
+            namespace: outer.namespace.or_else(|| set("namespace")),
+            renamed_by: outer.renamed_by.or_else(|| set("namePrefix").or(set("nameSuffix")).map(|_| &one.folder)),
+            is_patched: outer.is_patched || PATCHES.iter().any(|key| !one.root()[*key].is_empty()),
+        };
+        for path in one.sources() {
+            let Some(left) = self.left.checked_sub(1) else { return };
+            self.left = left;
+            match self.by_folder.get(&path).copied() {
+                Some(inner) if self.open.len() < DEEPEST && self.open.insert(path.clone()) => {
+                    self.kustomization(inner, &changes);
+                    self.open.remove(&path);
+                }
+                Some(_) => {}
+                None => {
+                    let found = self.found.entry(path).or_default();
+                    found.namespaces.extend(changes.namespace.map(str::to_owned));
+                    found.renamed_by = found.renamed_by.take().or_else(|| changes.renamed_by.cloned());
+                    found.is_patched |= changes.is_patched;
                 }
             }
         }
@@ -164,12 +200,13 @@ fn read_inside(folder: &Path, path: &str, files: &mut dyn Files) -> Result<Strin
     Ok(text.to_string())
 }
 
-/// Charges for a copy of a value that a JSON patch or a replacement makes: each may double an object.
+/// Charges for a copy of a value that a patch, a label or a replacement makes: each may double an object, and be made for
+/// each object.
 fn charge(copies: &Budget, value: &Value) -> Result<(), Inexact> {
     if copies.charge(value) {
         Ok(())
     } else {
-        Err(Inexact("JSON patches and replacements that copy too much".to_owned()))
+        Err(Inexact("patches, labels and replacements that copy too much".to_owned()))
     }
 }
 

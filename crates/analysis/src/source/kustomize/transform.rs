@@ -4,9 +4,10 @@
 use std::sync::LazyLock;
 
 use super::super::super::Value;
-use super::Inexact;
+use super::super::budget::Budget;
 use super::edit::FieldSpec;
 use super::object::{Object, is_cluster_scoped};
+use super::{Inexact, charge};
 
 const METADATA_LABELS: &str = "\
 metadata/labels create
@@ -140,7 +141,7 @@ pub fn suffix(objects: &mut [Object], suffix: &str) {
 }
 
 /// One entry of `labels`.
-pub fn labels(objects: &mut [Object], entry: &Value) -> Result<(), Inexact> {
+pub fn labels(objects: &mut [Object], entry: &Value, copies: &Budget) -> Result<(), Inexact> {
     let mut fields: Vec<FieldSpec> = entry["fields"].items().iter().map(FieldSpec::of).collect();
     if entry["includeSelectors"].is_true() {
         fields.extend(SELECTOR_LABELS.iter().cloned());
@@ -149,24 +150,25 @@ pub fn labels(objects: &mut [Object], entry: &Value) -> Result<(), Inexact> {
     } else {
         fields.push(FieldSpec::parse("metadata/labels create"));
     }
-    set_pairs(objects, &entry["pairs"], &fields)
+    set_pairs(objects, &entry["pairs"], &fields, copies)
 }
 
 /// `commonLabels`.
-pub fn common_labels(objects: &mut [Object], pairs: &Value) -> Result<(), Inexact> {
-    set_pairs(objects, pairs, &SELECTOR_LABELS)
+pub fn common_labels(objects: &mut [Object], pairs: &Value, copies: &Budget) -> Result<(), Inexact> {
+    set_pairs(objects, pairs, &SELECTOR_LABELS, copies)
 }
 
 /// `commonAnnotations`.
-pub fn common_annotations(objects: &mut [Object], pairs: &Value) -> Result<(), Inexact> {
-    set_pairs(objects, pairs, &ANNOTATION_FIELDS)
+pub fn common_annotations(objects: &mut [Object], pairs: &Value, copies: &Budget) -> Result<(), Inexact> {
+    set_pairs(objects, pairs, &ANNOTATION_FIELDS, copies)
 }
 
-fn set_pairs(objects: &mut [Object], pairs: &Value, fields: &[FieldSpec]) -> Result<(), Inexact> {
+fn set_pairs(objects: &mut [Object], pairs: &Value, fields: &[FieldSpec], copies: &Budget) -> Result<(), Inexact> {
     let empty = Value::Map(Box::default());
     for object in objects.iter_mut().filter(|_| !pairs.is_empty()) {
         for field in fields {
             field.visit(&mut object.root, &empty, &mut |node| {
+                charge(copies, pairs)?;
                 for (key, value) in pairs.entries() {
                     node.set(key, Value::Str(value.scalar_text()));
                 }

@@ -1,0 +1,67 @@
+//! Dead letters of sinks: results and events that an HTTP endpoint does not accept. They are in the stream of dead letters
+//! beside those of commands, with the same headers.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+use super::NatsBus;
+use super::publish::{Message, one_line};
+use crate::bus::Error;
+use crate::error::Problem;
+use crate::event::{CONTENT_TYPE, rfc3339};
+
+/// Reason of these dead letters, as in subjects.
+pub const UNDELIVERED: &str = "undelivered";
+
+/// A result or event that a sink does not accept.
+pub struct Undelivered<'a> {
+    /// Name of the sink.
+    pub sink: &'a str,
+    /// Stream of the message.
+    pub stream: &'a str,
+    /// Its sequence there.
+    pub sequence: u64,
+    /// Its subject: `istio.res.<target>.<key>` or `istio.evt.<target>.<key>.<kind>`.
+    pub subject: &'a str,
+    /// The CloudEvent in structured mode.
+    pub payload: Bytes,
+    /// Deliveries of the message to the gateway.
+    pub deliveries: u32,
+    /// Why the sink does not accept it.
+    pub problem: &'a Problem,
+    /// When it was given up.
+    pub time: OffsetDateTime,
+}
+
+impl NatsBus {
+    /// Stores a dead letter. A repetition for the same message and sink is a duplicate.
+    ///
+    /// # Errors
+    /// When the server does not confirm it.
+    pub async fn write_undelivered(&self, undelivered: &Undelivered<'_>) -> Result<(), Error> {
+        let mut tokens = undelivered.subject.split('.').skip(2);
+        let (target, key) = (tokens.next().unwrap_or("unknown"), tokens.next().unwrap_or("unknown"));
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("Content-Type", CONTENT_TYPE.to_owned()),
+            ("Istio-Dlq-Reason", UNDELIVERED.to_owned()),
+            ("Istio-Dlq-Code", undelivered.problem.code.clone()),
+            ("Istio-Dlq-Message", one_line(&undelivered.problem.to_string())),
+            ("Istio-Dlq-Subject", undelivered.subject.to_owned()),
+            ("Istio-Dlq-Stream-Seq", undelivered.sequence.to_string()),
+            ("Istio-Dlq-Deliveries", undelivered.deliveries.to_string()),
+            ("Istio-Dlq-Worker", format!("sink {}", undelivered.sink)),
+            ("Istio-Dlq-Time", rfc3339(undelivered.time)),
+            (
+                "Nats-Msg-Id",
+                format!("{UNDELIVERED}.{}.{}.{}", undelivered.sink, undelivered.stream, undelivered.sequence),
+            ),
+        ] {
+            headers.insert(name, value);
+        }
+        let subject = self.subjects().dead_letter(UNDELIVERED, target, key);
+        let message = Message { subject, headers, payload: undelivered.payload.clone() };
+        self.publish(message).await.map(|_| ())
+    }
+}

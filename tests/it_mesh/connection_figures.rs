@@ -1,0 +1,255 @@
+//! Figures of connections: requests for a check of 500 pods, one dashboard from 200 commands at once, and no credential in
+//! anything that is published, logged or stored.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sailhand::clock::Clock;
+use sailhand::cluster::Clusters;
+use sailhand::config::{Connection, Target};
+use sailhand::guard::Guard;
+use sailhand::http::Credentials;
+use sailhand::observe::instance::InstanceKind;
+use sailhand::observe::ladder::Rung;
+use sailhand::task::connection::{Check, Discover};
+use sailhand::task::dashboard::{Apply, Remove};
+use sailhand::task::metrics::{Promql, Query};
+use sailhand::task::{Task, TaskContext};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster_target::{context, unique};
+use crate::connections::with_connections;
+use crate::support::api_proxy::{ApiProxy, Record};
+use crate::support::control_plane;
+use crate::support::grafana::Grafana;
+use crate::support::prometheus::serve;
+
+const PODS: usize = 500;
+
+/// Answers of a store that scrapes all of these pods well.
+fn healthy(request: &str) -> String {
+    let series = |labels: Value| json!([{"metric": labels, "value": [1000.0, "990"]}]);
+    let target = |number: usize| {
+        json!({"labels": {"namespace": "shop", "pod": format!("web-{number}")}, "health": "up", "scrapeInterval": "15s",
+            "scrapeUrl": format!("http://10.0.{}.{}:15020/stats/prometheus", number / 250, number % 250)})
+    };
+    let data = if request.starts_with("/api/v1/targets") {
+        json!({"activeTargets": (0..PODS).map(target).collect::<Vec<_>>()})
+    } else if request.starts_with("/api/v1/status/buildinfo") {
+        json!({"version": "3.10.0", "revision": "a", "goVersion": "go1.26"})
+    } else {
+        let result = if request.contains("twice") || request.contains("%3E") || request.contains("increase") {
+            json!([])
+        } else if request.contains("istio_build") {
+            series(json!({"component": "pilot"}))
+        } else {
+            series(json!({"reporter": "destination"}))
+        };
+        json!({"resultType": "vector", "result": result})
+    };
+    json!({"status": "success", "data": data}).to_string()
+}
+
+#[tokio::test]
+async fn check_of_500_pods_takes_at_most_12_requests_to_the_store() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let address = serve(move |request| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Some((200, healthy(request)))
+    });
+    let pod = |number: usize| {
+        json!({"metadata": {"namespace": "shop", "name": format!("web-{number}"), "labels": {"app": "web"},
+                "annotations": {"prometheus.io/port": "15020"}},
+            "spec": {"containers": [{"name": "web", "image": "web:1"}, {"name": "istio-proxy", "image": "proxyv2:1.30.3"}]},
+            "status": {"phase": "Running"}})
+    };
+    let pods =
+        json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": (0..PODS).map(pod).collect::<Vec<_>>()});
+    let (pods, bytes) = (pods.to_string(), pods.to_string().len());
+    let proxy = ApiProxy::start("figures", control_plane::kubeconfig(), Record::default()).await;
+    proxy.answer(move |path, _| {
+        // Other tests use the cluster too: of it there is nothing but the pods.
+        let is_list = path.starts_with("/apis/") && path.matches('/').count() == 4;
+        let empty = || json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}).to_string();
+        match path {
+            "/api/v1/pods" => Some((200, pods.clone())),
+            "/api/v1/namespaces" => Some((200, empty())),
+            _ => is_list.then(|| (200, empty())),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", proxy.port())}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}], "users": [{"name": "c", "user": {}}]});
+    let file = folder.path().join("kubeconfig");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let (mut cx, _) = context(&unique("figures"), 1);
+    let url = format!("http://{address}");
+    let store = Connection {
+        kind: InstanceKind::Prometheus,
+        url,
+        service: None,
+        scope: BTreeMap::new(),
+        credentials: Credentials::default(),
+    };
+    let connections = BTreeMap::from([("mesh".to_owned(), store)]);
+    let target = Target { kubeconfig: Some(file), connections, ..Target::default() };
+    cx.clusters = Arc::new(Clusters::new(BTreeMap::from([("test".to_owned(), target)])));
+    let check = async || {
+        let params = serde_json::from_value(json!({"connection": "mesh"})).unwrap();
+        Check.run(&cx, params).await.map(|outcome| outcome.into_parts().1).map_err(|failure| failure.error).unwrap()
+    };
+    check().await; // discovery of the API server's kinds
+    asked.store(0, Ordering::Relaxed);
+    let begun = tokio::time::Instant::now();
+    let report = check().await;
+    let requests = asked.load(Ordering::Relaxed);
+    println!("check of {PODS} pods: {:?}, {requests} requests to the store, {bytes} bytes of pods", begun.elapsed());
+    assert_eq!((report.expected_targets, report.rung), (PODS, Rung::Correct), "{report:?}");
+    assert!(requests <= 12, "{requests}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "1.5 s on a machine without other work");
+}
+
+#[tokio::test]
+async fn commands_at_once_make_each_dashboard_once() {
+    let grafana = Grafana::start().await;
+    let url = format!("http://{}", grafana.address);
+    let configured = |kind, url: &str| Connection {
+        kind,
+        url: url.to_owned(),
+        service: None,
+        scope: BTreeMap::new(),
+        credentials: Credentials::default(),
+    };
+    let connections = BTreeMap::from([
+        ("central".to_owned(), configured(InstanceKind::Grafana, &url)),
+        ("mesh".to_owned(), configured(InstanceKind::Prometheus, "http://prometheus.example:9090")),
+    ]);
+    let cx = with_connections(&unique("at-once"), connections);
+    let runs: Vec<_> = (0..200u64)
+        .map(|fence| {
+            // As the engine does it: each run has a lease, so its fence is higher than that of the one before.
+            let deadline = tokio::time::Instant::now() + Duration::from_mins(5);
+            let guard = Guard::new(deadline, fence + 1, CancellationToken::new());
+            let cx = TaskContext { guard, clock: Clock::system(), ..cx.clone() };
+            tokio::spawn(async move {
+                let params = json!({"grafana": "central", "prometheus": "mesh", "dashboards": ["mesh"]});
+                Apply.run(&cx, serde_json::from_value(params).unwrap()).await.is_ok()
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for run in runs {
+        done += usize::from(run.await.unwrap());
+    }
+    let (boards, folders, sources) = {
+        let state = grafana.state.lock().unwrap();
+        (state.dashboards.len(), state.folders.len(), state.sources.len())
+    };
+    println!("200 runs at once: {done} succeeded, {boards} dashboards, {folders} folders, {sources} data sources");
+    assert!(done >= 1);
+    assert_eq!((boards, folders, sources), (1, 1, 1));
+    let params = json!({"grafana": "central", "prometheus": "mesh", "dashboards": ["mesh"]});
+    let guard = Guard::new(tokio::time::Instant::now() + Duration::from_mins(1), 1000, CancellationToken::new());
+    let last = TaskContext { guard, ..cx };
+    Apply.run(&last, serde_json::from_value(params).unwrap()).await.map_err(|failure| failure.error).unwrap();
+    assert_eq!(grafana.state.lock().unwrap().dashboards.len(), 1);
+}
+
+/// All that is written to the log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_credential_is_in_a_report_an_error_a_step_the_log_or_an_object() {
+    const SECRETS: [&str; 3] = ["s3cret-bearer-0001", "s3cret-password-0002", "czNjcmV0LXBhc3N3b3JkLTAwMDI"];
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let _logged = tracing::subscriber::set_default(subscriber.finish());
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let bearer = Credentials { bearer_token_file: Some(file("bearer", SECRETS[0])), ..Credentials::default() };
+    let basic = Credentials {
+        user: Some("reader".to_owned()),
+        password_file: Some(file("password", SECRETS[1])),
+        ..Credentials::default()
+    };
+    let good = serve(|request| Some((200, healthy(request))));
+    let refusing = serve(|_| Some((401, "no".to_owned())));
+    let hostile = serve(|request| Some((200, format!("<html>{request}</html>"))));
+    let grafana = Grafana::start().await;
+    let mut connections = BTreeMap::new();
+    for (name, kind, address, credentials) in [
+        ("good", InstanceKind::Prometheus, &good, &bearer),
+        ("basic", InstanceKind::Prometheus, &good, &basic),
+        ("refusing", InstanceKind::Prometheus, &refusing, &basic),
+        // It sends the headers back.
+        ("hostile", InstanceKind::Prometheus, &hostile, &bearer),
+        ("gone", InstanceKind::Prometheus, &"127.0.0.1:1".to_owned(), &basic),
+        ("central", InstanceKind::Grafana, &grafana.address, &bearer),
+    ] {
+        let (url, credentials) = (format!("http://{address}"), credentials.clone());
+        connections
+            .insert(name.to_owned(), Connection { kind, url, service: None, scope: BTreeMap::new(), credentials });
+    }
+    let space = unique("secrets");
+    let mut cx = with_connections(&space, connections);
+    let (_, steps) = context(&space, 1);
+    cx.progress = steps.clone();
+    let mut all = Vec::new();
+    for name in ["good", "basic", "refusing", "hostile", "gone"] {
+        let named = json!({"connection": name});
+        all.push(reported(Check, &cx, named.clone()).await);
+        all.push(reported(Promql, &cx, json!({"connection": name, "query": "up"})).await);
+        all.push(reported(Query, &cx, json!({"connection": name, "of": {"mesh": {}}})).await);
+    }
+    all.push(reported(Discover, &cx, json!({"ask": false})).await);
+    let boards = json!({"grafana": "central", "prometheus": "good", "dashboards": ["mesh"]});
+    all.push(reported(Apply, &cx, boards).await);
+    let cluster = cx.cluster().await.unwrap();
+    let maps = cluster.kind("v1", "ConfigMap").await.unwrap().unwrap();
+    cluster.list(&maps, Some(&format!("{space}-inventory")), None, |map| all.push(map.to_string())).await.unwrap();
+    all.push(reported(Remove, &cx, json!({"grafana": "central"})).await);
+    all.push(steps.reported().iter().map(|step| step.message.clone()).collect());
+    all.push(String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned());
+    let text = all.join("\n");
+    assert!(text.len() > 10_000 && text.contains("Service") || text.contains("connection good"), "something was said");
+    for secret in SECRETS {
+        let at = text.find(secret).map(|at| text[at.saturating_sub(200)..(at + 40).min(text.len())].to_owned());
+        assert_eq!(at, None);
+    }
+}
+
+/// Report or error of a task, as text.
+async fn told<T: Task>(task: T, cx: &TaskContext, params: Value) -> String
+where
+    T::Report: serde::Serialize,
+{
+    match task.run(cx, serde_json::from_value(params).unwrap()).await {
+        Ok(outcome) => serde_json::to_string(&outcome.into_parts().1).unwrap(),
+        Err(failure) => format!("{} {:?}", failure.error, failure.error),
+    }
+}
