@@ -244,7 +244,7 @@ async fn no_credential_is_in_a_report_an_error_a_step_the_log_or_an_object() {
 }
 
 /// Report or error of a task, as text.
-async fn told<T: Task>(task: T, cx: &TaskContext, params: Value) -> String
+async fn reported<T: Task>(task: T, cx: &TaskContext, params: Value) -> String
 where
     T::Report: serde::Serialize,
 {

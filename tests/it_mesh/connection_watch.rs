@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::cluster_target::{context, unique, write};
-use crate::connections::{Noted, run, with_connections};
+use crate::connections::{RecordedEvents, run, with_connections};
 use crate::support::api_proxy::{ApiProxy, Record};
 use crate::support::eventually::eventually;
 use crate::support::{control_plane, istio_crds};
@@ -62,15 +62,15 @@ fn service(space: &str, name: &str) -> Value {
 struct Watching {
     cx: TaskContext,
     space: String,
-    noted: Arc<Noted>,
+    recorded: Arc<RecordedEvents>,
     task: JoinHandle<Result<Outcome<WatchReport>, Failure<WatchReport>>>,
 }
 
 impl Watching {
     /// A watch of one namespace with these servers.
     async fn start(mut cx: TaskContext, space: String, interval_s: u32, servers: usize) -> Self {
-        let noted = Arc::new(Noted::default());
-        cx.events = noted.clone();
+        let recorded = Arc::new(RecordedEvents::default());
+        cx.events = recorded.clone();
         let mut items = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})];
         items.extend((0..servers).map(|number| service(&space, &format!("p-{number}"))));
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
@@ -82,12 +82,12 @@ impl Watching {
             json!({"duration": "5m", "interval_s": interval_s, "namespaces": [space], "ask": false, "outside": false});
         let watch = cx.clone();
         let task = tokio::spawn(async move { Watch.run(&watch, serde_json::from_value(params).unwrap()).await });
-        Self { cx, space, noted, task }
+        Self { cx, space, recorded, task }
     }
 
     async fn events(&self, count: usize) -> Vec<String> {
         eventually("the events are published", WITHIN, async || {
-            let events = self.noted.events();
+            let events = self.recorded.events();
             (events.len() >= count).then_some(events)
         })
         .await

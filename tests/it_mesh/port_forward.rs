@@ -170,7 +170,7 @@ async fn refusal_of_the_real_api_server_is_reported() {
 
 /// Answers one request after the other over TLS, as the pod does.
 async fn serve_tls(cert: &rcgen::Certificate, key: &rcgen::KeyPair) -> String {
-    let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -191,7 +191,7 @@ async fn serve_tls(cert: &rcgen::Certificate, key: &rcgen::KeyPair) -> String {
 
 #[tokio::test]
 async fn certificate_of_the_pod_is_verified_for_the_name_of_the_service() {
-    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
     for (name, accepted) in [("store", true), ("other", false)] {
         let key = rcgen::KeyPair::generate().unwrap();
