@@ -20,7 +20,7 @@ use sailhand::bus::nats::connect;
 use sailhand::bus::{Bus as _, RecordKey};
 use sailhand::client::Filter;
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandId, Outcome, Target, dataref};
+use sailhand::event::{CommandDraft, CommandId, Target, dataref};
 use serde_json::{Value, json};
 use support::control_plane;
 use support::eventually::eventually;
