@@ -133,7 +133,7 @@ async fn full_stream_of_results_ends_no_command_and_loses_none() {
     eventually("the stream is full, and commands wait", AT_LAST, async || {
         let (results, bytes) = test_env.size("ISTIO_RES").await;
         let is_full = bytes + 1024 > LIMIT.cast_unsigned();
-        (is_full && results > 3 && test_env.size("ISTIO_WAIT").await.0 > 0).then_some(())
+        (is_full && results > 3 && test_env.size("ISTIO_CMD").await.0 > 0).then_some(())
     })
     .await;
     let (results, bytes) = test_env.size("ISTIO_RES").await;

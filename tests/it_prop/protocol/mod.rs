@@ -34,11 +34,12 @@ fn configurations() -> Vec<(&'static str, Protocol)> {
         (rules::FOUR_CRASHES, with(Budget { crashes: 4, ..none })),
         (rules::FAILURES, with(Budget { failures: 3, crashes: 1, lost_answers: 1, ..none })),
         (rules::CANCELLATION, with(Budget { cancellations: 1, crashes: 1, suspensions: 1, ..none })),
-        (rules::ATTACKS, with(Budget { attacks: 2, crashes: 1, failures: 1, ..none })),
+        (rules::ATTACKS, with(Budget { attacks: 2, crashes: 1, failures: 1, ..without_schedules })),
+        (rules::REUSED_ID, with(Budget { attacks: 1, failures: 1, schedules: 2, ..without_schedules })),
         (rules::MOVED_MESSAGE, Protocol { is_migrated: true, ..with(Budget { attacks: 1, ..none }) }),
         (rules::TERMINATION, with(Budget { terminations: 1, crashes: 1, failures: 1, ..none })),
         (rules::FOREIGN_FENCE, with(Budget { foreign_fences: 1, crashes: 1, failures: 1, ..none })),
-        (rules::SHUTDOWNS, with(Budget { shutdowns: 2, crashes: 1, suspensions: 1, ..none })),
+        (rules::SHUTDOWNS, with(Budget { shutdowns: 2, crashes: 1, suspensions: 1, ..without_schedules })),
     ]
 }
 

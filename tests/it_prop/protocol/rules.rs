@@ -110,8 +110,8 @@ impl Rule {
             | Self::ProducersCannotSchedule
             | Self::ProducersCannotRollUp
             | Self::OnlyWorkersWriteWhereCommandsWait
-            | Self::FingerprintIsCompared
-            | Self::IdIsBoundBeforeWaiting => ATTACKS,
+            | Self::FingerprintIsCompared => ATTACKS,
+            Self::IdIsBoundBeforeWaiting => REUSED_ID,
             Self::SchedulesAreChecked => MOVED_MESSAGE,
             Self::StrandedAreSwept => TERMINATION,
             Self::ForeignFenceEnds => FOREIGN_FENCE,
@@ -145,6 +145,7 @@ pub const FOUR_CRASHES: &str = "four crashes";
 pub const FAILURES: &str = "failures, crash, lost answer";
 pub const CANCELLATION: &str = "cancellation, crash, suspension";
 pub const ATTACKS: &str = "attacks, crash, failure";
+pub const REUSED_ID: &str = "attack, failure, two schedules";
 pub const MOVED_MESSAGE: &str = "moved message, attack";
 pub const TERMINATION: &str = "termination, crash, failure";
 pub const FOREIGN_FENCE: &str = "foreign fence, crash, failure";
