@@ -122,12 +122,11 @@ fn forward(client: TcpStream, mut reader: BufReader<TcpStream>, address: Option<
 /// A frame of a server, which is not masked.
 fn frame(client: &Mutex<TcpStream>, opcode: u8, payload: &[u8]) -> Option<()> {
     let mut bytes = vec![0x80 | opcode];
-    match u8::try_from(payload.len()) {
-        Ok(length @ 0..=125) => bytes.push(length),
-        _ => {
-            bytes.push(126);
-            bytes.extend(u16::try_from(payload.len()).ok()?.to_be_bytes());
-        }
+    if let Ok(length @ 0..=125) = u8::try_from(payload.len()) {
+        bytes.push(length);
+    } else {
+        bytes.push(126);
+        bytes.extend(u16::try_from(payload.len()).ok()?.to_be_bytes());
     }
     bytes.extend(payload);
     client.lock().ok()?.write_all(&bytes).ok()
