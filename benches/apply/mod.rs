@@ -154,9 +154,9 @@ impl Bench {
         command.arg("--kubeconfig").arg(kubeconfig).stdin(File::open(file).unwrap()).stdout(Stdio::null());
         let (before, start) = (cpu_of_children(), Instant::now());
         let status = tokio::task::spawn_blocking(move || command.status()).await.unwrap().unwrap();
-        let took = start.elapsed();
+        let elapsed = start.elapsed();
         assert!(status.success(), "{} ended with {status}", NAMES[tool as usize]);
-        Run { took, cpu: cpu_of_children().saturating_sub(before) }
+        Run { took: elapsed, cpu: cpu_of_children().saturating_sub(before) }
     }
 
     /// From before the command is sent until its result is here.

@@ -122,6 +122,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 #[derive(Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the names are those of a kubeconfig")]
 struct Users {
     #[serde(rename = "current-context", default)]
     current_context: String,
@@ -175,7 +176,7 @@ pub(super) fn user(text: &str) -> Option<User> {
     let cluster = clusters.into_iter().find(|named| named.name == context.cluster)?.cluster;
     let user = users.into_iter().find(|named| named.name == context.user)?.user;
     let is_usable = user.token.is_some() || (user.certificate.is_some() && user.key.is_some());
-    is_usable.then(|| User { authority: cluster.authorities, ..user })
+    is_usable.then_some(User { authority: cluster.authorities, ..user })
 }
 
 /// Digests of the certificates in the field's value, base64 of PEM.

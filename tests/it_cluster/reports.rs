@@ -27,7 +27,7 @@ fn definition(test_env: &ClusterEnv, spec: &Value) -> Value {
     })
 }
 
-fn knob(test_env: &ClusterEnv, name: &str, spec: Value) -> Value {
+fn knob(test_env: &ClusterEnv, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": format!("{}.example.com/v1", test_env.namespace), "kind": "Knob",
         "metadata": {"name": name, "namespace": test_env.namespace}, "spec": spec,
@@ -55,13 +55,13 @@ async fn a_field_that_the_set_adds_to_a_crd_can_be_used_in_the_same_set() {
     let test_env = ClusterEnv::new("new-field").await;
     let text = json!({"type": "string"});
     let fields = |properties: Value| json!({"type": "object", "properties": properties});
-    let before = [definition(&test_env, &fields(json!({"a": text}))), knob(&test_env, "k", json!({"a": "x"}))];
+    let before = [definition(&test_env, &fields(json!({"a": text}))), knob(&test_env, "k", &json!({"a": "x"}))];
     test_env.apply(&before, &options(|_| {})).await.unwrap();
 
     let after = [
         definition(&test_env, &fields(json!({"a": text, "b": text}))),
-        knob(&test_env, "k", json!({"a": "x", "b": "y"})),
-        knob(&test_env, "l", json!({"b": "z"})),
+        knob(&test_env, "k", &json!({"a": "x", "b": "y"})),
+        knob(&test_env, "l", &json!({"b": "z"})),
     ];
     let dry = applied(&test_env, &after, &options(|options| options.dry_run = true)).await;
     assert_eq!(dry, [Configured, Configured, Created]);
@@ -69,7 +69,7 @@ async fn a_field_that_the_set_adds_to_a_crd_can_be_used_in_the_same_set() {
     assert_eq!(test_env.get(&after[1]).await.unwrap()["spec"], json!({"a": "x", "b": "y"}));
     assert_eq!(applied(&test_env, &after, &options(|_| {})).await, [Unchanged, Unchanged, Unchanged]);
 
-    let wrong = [definition(&test_env, &fields(json!({"a": text}))), knob(&test_env, "k", json!({"c": "x"}))];
+    let wrong = [definition(&test_env, &fields(json!({"a": text}))), knob(&test_env, "k", &json!({"c": "x"}))];
     let keep = options(|options| options.prune = false);
     let (code, message) = problem(test_env.apply(&wrong, &keep).await);
     assert_eq!(code, "SH3005");
@@ -93,9 +93,9 @@ async fn an_object_moves_to_a_version_with_a_new_default() {
         }
         crd
     };
-    let old = knob(&test_env, "k", json!({"a": "1"}));
+    let old = knob(&test_env, "k", &json!({"a": "1"}));
     test_env.apply(&[versions(false), old.clone()], &options(|_| {})).await.unwrap();
-    let mut new = knob(&test_env, "k", json!({"a": "2"}));
+    let mut new = knob(&test_env, "k", &json!({"a": "2"}));
     new["apiVersion"] = json!(format!("{}.example.com/v2", test_env.namespace));
     test_env.apply(&[versions(true), old], &options(|_| {})).await.unwrap();
     let set = [versions(true), new.clone()];
@@ -110,7 +110,7 @@ async fn an_object_that_is_too_large_for_etcd_is_terminal() {
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     test_env.apply(&[definition(&test_env, &any)], &options(|_| {})).await.unwrap();
     for bytes in [1_700_000, 2_300_000, 3_300_000] {
-        let large = knob(&test_env, "large", json!({"a": "x".repeat(bytes)}));
+        let large = knob(&test_env, "large", &json!({"a": "x".repeat(bytes)}));
         let (error, report) = failure(test_env.apply(&[large], &options(|options| options.prune = false)).await);
         assert_eq!(error.class(), Class::Terminal, "{bytes}: {error}");
         assert_eq!(report.objects[0].problem.as_ref().unwrap().code, "SH3005");
@@ -203,7 +203,7 @@ async fn replicas_stay_when_an_autoscaler_takes_them_over() {
 
     test_env.apply(&[five], &options(|_| {})).await.unwrap();
     test_env.seed("kubectl", &scaler).await;
-    test_env.apply(&[left.clone()], &options(|_| {})).await.unwrap();
+    test_env.apply(std::slice::from_ref(&left), &options(|_| {})).await.unwrap();
     assert_eq!(test_env.get(&left).await.unwrap()["spec"]["replicas"], 5, "an autoscaler outside of the set");
 }
 
@@ -214,7 +214,7 @@ async fn without_an_autoscaler_replicas_that_left_the_manifest_get_the_default()
     two["spec"]["replicas"] = json!(2);
     test_env.apply(&[two], &options(|_| {})).await.unwrap();
     let left = deployment(&test_env, json!({}));
-    test_env.apply(&[left.clone()], &options(|_| {})).await.unwrap();
+    test_env.apply(std::slice::from_ref(&left), &options(|_| {})).await.unwrap();
     assert_eq!(test_env.get(&left).await.unwrap()["spec"]["replicas"], 1, "as kubectl apply does");
 }
 
@@ -238,7 +238,7 @@ async fn what_a_namespace_and_a_definition_wait_for_is_named_and_the_wait_is_not
     test_env.apply(&[definition(&test_env, &any), namespace], &options(|_| {})).await.unwrap();
     let mut held = test_env.config_map("held", json!({}));
     held["metadata"]["namespace"] = json!(inner);
-    let mut knob = knob(&test_env, "held", json!({}));
+    let mut knob = knob(&test_env, "held", &json!({}));
     for object in [&mut held, &mut knob] {
         object["metadata"]["finalizers"] = json!(["example.com/hold"]);
         test_env.seed("other", object).await;
@@ -301,7 +301,7 @@ async fn kinds_that_can_only_be_created_are_refused_at_once() {
     let test_env = ClusterEnv::new("reviews").await;
     for (api_version, kind) in [("authorization.k8s.io/v1", "SelfSubjectAccessReview"), ("v1", "Binding")] {
         let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}});
-        let (error, _) = failure(test_env.apply(&[object.clone()], &options(|_| {})).await);
+        let (error, _) = failure(test_env.apply(std::slice::from_ref(&object), &options(|_| {})).await);
         assert_eq!((error.code(), error.class()), (Code::SH3005, Class::Terminal), "{error}");
         let report = test_env.delete(Some(&[object]), &DeleteOptions::default()).await.unwrap();
         assert_eq!(actions(&report), [("a", Absent)]);

@@ -20,7 +20,7 @@ use sailhand::bus::nats::connect;
 use sailhand::bus::{Bus as _, RecordKey};
 use sailhand::client::Filter;
 use sailhand::config;
-use sailhand::event::{CommandDraft, CommandId, Outcome, Target, dataref};
+use sailhand::event::{CommandDraft, CommandId, Target, dataref};
 use serde_json::{Value, json};
 use support::control_plane;
 use support::eventually::eventually;
@@ -342,7 +342,7 @@ impl HostileEnv {
         let manifest = match self.random.random_range(0..4) {
             0 => format!("{object}x: &a \"{}\"\ny: [{}]\n", "x".repeat(100_000), vec!["*a"; 40_000].join(", ")),
             1 => format!("{object}x: {}{}{}\n", "&a [".repeat(99), "0,".repeat(50_000), "]".repeat(99)),
-            2 => format!("{object}{}", (0..30_000).map(|n| format!("k{n}: 0\n")).collect::<String>()),
+            2 => format!("{object}{}", (0..30_000).fold(String::new(), |text, n| text + &format!("k{n}: 0\n"))),
             _ => (1..=30).fold("m0: &m0 {k0: v}\n".to_owned(), |text, n| {
                 format!("{text}m{n}: &m{n} {{k{n}: v, a: *m{p}, b: *m{p}}}\n", p = n - 1)
             }),
@@ -358,8 +358,8 @@ impl HostileEnv {
 
     /// Cancels a command of the closed target.
     async fn cancel_others(&mut self) -> &'static str {
-        let victims = self.honest.iter().filter(|honest| honest.command.target.as_str() == CLOSED);
-        if let Some(victim) = victims.last().map(|honest| honest.command.key.as_str().to_owned()) {
+        let mut victims = self.honest.iter().filter(|honest| honest.command.target.as_str() == CLOSED);
+        if let Some(victim) = victims.next_back().map(|honest| honest.command.key.as_str().to_owned()) {
             self.own_command("cancel", json!({"command": victim})).await;
         }
         "cancel"

@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(
             shown("config.analyze", &report),
             "error[IST0101]: Referenced resource not found\n  A b/c: host a not found\n  A b/d: host a not found\n  \
-             help: Create it.\n\n2 errors, 0 warnings, 0 infos in 2 objects\n"
+             help: Create it.\n\n2 errors, 0 warnings, 0 info in 2 objects\n"
         );
     }
 

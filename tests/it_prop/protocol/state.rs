@@ -9,7 +9,7 @@ pub const WORKERS: usize = 2;
 pub const NAMES: [&str; WORKERS] = ["w0", "w1"];
 /// A fence above all that the bus gives.
 pub const FOREIGN_FENCE: u8 = 200;
-/// AttemptRecord that the verb permits.
+/// Attempts that the verb permits.
 pub const ATTEMPTS: u32 = 2;
 
 /// What a message has.
@@ -147,7 +147,7 @@ pub struct Worker {
     pub failed: bool,
 }
 
-/// FaultInjector and events that may still happen.
+/// Faults and events that may still happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     pub copies: u8,
@@ -216,7 +216,7 @@ impl State {
             let is_held = self.workers.iter().any(|worker| worker.step != Step::Idle && worker.message == id);
             is_held || self.messages.iter().any(|message| message.id == id)
         };
-        let id = (0..).find(|id| !is_taken(*id)).unwrap();
+        let id = (0..=u8::MAX).find(|id| !is_taken(*id)).unwrap();
         self.messages.push(Message { id, body, is_waiting_stream, scheduler, place, was_delivered: false });
         self.messages.sort();
     }
