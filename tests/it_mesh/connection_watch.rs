@@ -68,7 +68,7 @@ struct Watching {
 
 impl Watching {
     /// A watch of one namespace with these servers.
-    async fn start(mut cx: TaskContext, space: String, interval_s: u32, servers: usize) -> Self {
+    fn start(mut cx: TaskContext, space: String, interval_s: u32, servers: usize) -> Self {
         let recorded = Arc::new(RecordedEvents::default());
         cx.events = recorded.clone();
         let mut items = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})];
@@ -102,7 +102,7 @@ impl Watching {
 #[tokio::test]
 async fn new_server_is_published_within_seconds_whatever_the_interval() {
     let space = unique("watched");
-    let watching = Watching::start(with_connections(&space, BTreeMap::new()), space.clone(), 3600, 0).await;
+    let watching = Watching::start(with_connections(&space, BTreeMap::new()), space.clone(), 3600, 0);
     assert_eq!(watching.events(1).await, ["first "]);
     let begun = tokio::time::Instant::now();
     write(&watching.cx, service(&space, "prometheus")).await;
@@ -125,7 +125,7 @@ async fn kinds_that_may_not_be_watched_are_listed_at_the_interval() {
     });
     let folder = tempfile::tempdir().unwrap();
     let cx = before(&format!("http://127.0.0.1:{}", proxy.port()), folder.path());
-    let watching = Watching::start(cx, space.clone(), 5, 1).await;
+    let watching = Watching::start(cx, space.clone(), 5, 1);
     assert_eq!(watching.events(1).await, ["first p-0"]);
     istio_crds::kubectl(&["delete", "service", "p-0", "-n", &space]);
     assert_eq!(watching.events(2).await[1], "lost p-0");
@@ -135,7 +135,7 @@ async fn kinds_that_may_not_be_watched_are_listed_at_the_interval() {
 #[tokio::test]
 async fn more_servers_than_one_report_holds_are_published() {
     let space = unique("many");
-    let watching = Watching::start(with_connections(&space, BTreeMap::new()), space, 3600, 250).await;
+    let watching = Watching::start(with_connections(&space, BTreeMap::new()), space, 3600, 250);
     let events = watching.events(3).await;
     let counts: Vec<usize> = events.iter().map(|event| event.split(',').count()).collect();
     assert_eq!(counts, [100, 100, 50]);
