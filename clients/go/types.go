@@ -661,6 +661,31 @@ type MeshUninstallParams struct {
 	Wait *string `json:"wait,omitempty"`
 }
 
+// UpgradeGate: restarts workloads only while their metrics are healthy.
+type UpgradeGate struct {
+	// Name of the connection to the metrics store.
+	Connection string `json:"connection"`
+
+	// Largest share of failed requests, 0 to 1. Failed are 5xx, requests without a response, and gRPC
+	// statuses except 0.
+	MaxErrorRatio *float64 `json:"max_error_ratio,omitempty"`
+
+	// Largest 99th percentile of the request duration, milliseconds. Latency is not judged when
+	// absent.
+	MaxLatencyP99Ms *float64 `json:"max_latency_p99_ms,omitempty"`
+
+	// Requests in a window below which nothing is decided.
+	MinRequests *int64 `json:"min_requests,omitempty"`
+
+	// Windows in a row without a decision, for lack of requests or of answers of the store, after
+	// which the change is undone.
+	Patience *int64 `json:"patience,omitempty"`
+
+	// Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+	// hold four scrapes of the store.
+	Window *string `json:"window,omitempty"`
+}
+
 // Strategy: how the new version takes the old one's place.
 type Strategy string
 
@@ -697,6 +722,10 @@ type MeshUpgradeParams struct {
 
 	// The revision to upgrade, as `mesh.install` has made it; `default` is the default one.
 	From *string `json:"from,omitempty"`
+
+	// Restarts the next batch only while metrics of the restarted workloads are healthy; otherwise
+	// everything goes back to the old revision. Only by revision, and with a wait.
+	Gate *UpgradeGate `json:"gate,omitempty"`
 
 	// Go back: tags, namespaces, gateways and workloads to the old revision, then remove the new one.
 	// Only by revision.
@@ -1243,18 +1272,18 @@ type Gate struct {
 	// absent.
 	MaxLatencyP99Ms *float64 `json:"max_latency_p99_ms,omitempty"`
 
-	// Requests to the canary in a window below which nothing is decided.
+	// Requests in a window below which nothing is decided.
 	MinRequests *int64 `json:"min_requests,omitempty"`
 
 	// Windows in a row without a decision, for lack of requests or of answers of the store, after
-	// which traffic goes back.
+	// which the change is undone.
 	Patience *int64 `json:"patience,omitempty"`
 
 	// Weight that each step adds, percent.
 	StepPercent *int64 `json:"step_percent,omitempty"`
 
-	// Time between a change of weights and the decision, such as `1m`; also the window of the metrics.
-	// It should hold four scrapes of the store.
+	// Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+	// hold four scrapes of the store.
 	Window *string `json:"window,omitempty"`
 }
 
@@ -2445,6 +2474,9 @@ type ConnectionDiscoverReport struct {
 	// Servers, best score first, at most 200.
 	Instances []Instance `json:"instances"`
 
+	// Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer.
+	Omitted *int64 `json:"omitted,omitempty"`
+
 	// Kinds that could not be listed, with the reason. What they would show is missing from the
 	// scores.
 	Unread []string `json:"unread"`
@@ -2634,6 +2666,68 @@ type Finding struct {
 	Severity MeshInstallSeverity `json:"severity"`
 }
 
+// MeshInstallVerdict: what a sample shows.
+type MeshInstallVerdict string
+
+const (
+	MeshInstallVerdictGood    MeshInstallVerdict = "good"
+	MeshInstallVerdictBad     MeshInstallVerdict = "bad"
+	MeshInstallVerdictUnclear MeshInstallVerdict = "unclear"
+	MeshInstallVerdictNoData  MeshInstallVerdict = "no-data"
+)
+
+// UpgradeObservation: one window.
+type UpgradeObservation struct {
+	// Those that failed.
+	Failed float64 `json:"failed"`
+
+	// 99th percentile of the duration of all of them, milliseconds; absent without data and if latency
+	// is not judged.
+	LatencyP99Ms *float64 `json:"latency_p99_ms,omitempty"`
+
+	// Why there are no data, in the store's words; or why nothing had to be judged.
+	Reason *string `json:"reason,omitempty"`
+
+	// Requests to them in the window; 0 without data.
+	Requests float64 `json:"requests"`
+
+	// Workloads that were restarted until then; 0 for the window before the upgrade.
+	Restarted int64 `json:"restarted"`
+
+	// What it shows.
+	Verdict MeshInstallVerdict `json:"verdict"`
+
+	// A workload that exceeds a threshold by itself, with its numbers.
+	Worst *string `json:"worst,omitempty"`
+}
+
+// UpgradeGateReport: how the gate judged an upgrade.
+type UpgradeGateReport struct {
+	// Workloads that exceeded a threshold before the upgrade. They are restarted and not judged.
+	NotJudged []string `json:"not_judged,omitempty"`
+
+	// What was seen after each batch, oldest first; at most 200, of this attempt.
+	Observations []UpgradeObservation `json:"observations"`
+
+	// The query whose answers decide on errors, for the first workloads.
+	Query string `json:"query"`
+
+	// Those that were restarted for the new revision.
+	Restarted int64 `json:"restarted"`
+
+	// Whether an earlier attempt of the command had begun the upgrade.
+	Resumed bool `json:"resumed"`
+
+	// The store, as messages name it.
+	Store string `json:"store"`
+
+	// Whether tags, namespaces, workloads and gateways are back at the old revision.
+	WentBack bool `json:"went_back"`
+
+	// Workloads with proxies of the mesh.
+	Workloads int64 `json:"workloads"`
+}
+
 // Component: a part, in the order of installation.
 type Component string
 
@@ -2679,8 +2773,8 @@ type MeshInstallReport struct {
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
 
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
+	// How the health gate of `mesh.upgrade` judged the restarted workloads.
+	Gate *UpgradeGateReport `json:"gate,omitempty"`
 
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
@@ -2830,8 +2924,8 @@ type MeshUninstallReport struct {
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
 
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
+	// How the health gate of `mesh.upgrade` judged the restarted workloads.
+	Gate *UpgradeGateReport `json:"gate,omitempty"`
 
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
@@ -2854,8 +2948,8 @@ type MeshUpgradeReport struct {
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
 
-	// Leftovers of Istio in the cluster, one line for each kind.
-	Leftovers []string `json:"leftovers,omitempty"`
+	// How the health gate of `mesh.upgrade` judged the restarted workloads.
+	Gate *UpgradeGateReport `json:"gate,omitempty"`
 
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
@@ -3163,14 +3257,14 @@ type SmiRemoveReport struct {
 	SmiVersion string `json:"smi_version"`
 }
 
-// Verdict: the verdict on a sample.
-type Verdict string
+// TrafficApplyVerdict: the verdict on a sample.
+type TrafficApplyVerdict string
 
 const (
-	VerdictGood    Verdict = "good"
-	VerdictBad     Verdict = "bad"
-	VerdictUnclear Verdict = "unclear"
-	VerdictNoData  Verdict = "no-data"
+	TrafficApplyVerdictGood    TrafficApplyVerdict = "good"
+	TrafficApplyVerdictBad     TrafficApplyVerdict = "bad"
+	TrafficApplyVerdictUnclear TrafficApplyVerdict = "unclear"
+	TrafficApplyVerdictNoData  TrafficApplyVerdict = "no-data"
 )
 
 // Observation: one window.
@@ -3188,7 +3282,7 @@ type Observation struct {
 	Requests float64 `json:"requests"`
 
 	// Its verdict.
-	Verdict Verdict `json:"verdict"`
+	Verdict TrafficApplyVerdict `json:"verdict"`
 
 	// Weight of the canary, percent.
 	WeightPercent int64 `json:"weight_percent"`

@@ -531,6 +531,34 @@ export interface MeshUninstallParams {
   wait?: string;
 }
 
+/** Restarts workloads only while their metrics are healthy. */
+export interface UpgradeGate {
+  /** Name of the connection to the metrics store. */
+  connection: string;
+  /**
+   * Largest share of failed requests, 0 to 1. Failed are 5xx, requests without a response, and gRPC
+   * statuses except 0.
+   */
+  max_error_ratio?: number;
+  /**
+   * Largest 99th percentile of the request duration, milliseconds. Latency is not judged when
+   * absent.
+   */
+  max_latency_p99_ms?: number | null;
+  /** Requests in a window below which nothing is decided. */
+  min_requests?: number;
+  /**
+   * Windows in a row without a decision, for lack of requests or of answers of the store, after
+   * which the change is undone.
+   */
+  patience?: number;
+  /**
+   * Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+   * hold four scrapes of the store.
+   */
+  window?: string;
+}
+
 /** How the new version takes the old one's place. */
 export type Strategy = "in-place" | "canary";
 
@@ -552,6 +580,11 @@ export interface MeshUpgradeParams {
   force?: boolean;
   /** The revision to upgrade, as `mesh.install` has made it; `default` is the default one. */
   from?: string;
+  /**
+   * Restarts the next batch only while metrics of the restarted workloads are healthy; otherwise
+   * everything goes back to the old revision. Only by revision, and with a wait.
+   */
+  gate?: UpgradeGate | null;
   /**
    * Go back: tags, namespaces, gateways and workloads to the old revision, then remove the new one.
    * Only by revision.
@@ -974,18 +1007,18 @@ export interface Gate {
    * absent.
    */
   max_latency_p99_ms?: number | null;
-  /** Requests to the canary in a window below which nothing is decided. */
+  /** Requests in a window below which nothing is decided. */
   min_requests?: number;
   /**
    * Windows in a row without a decision, for lack of requests or of answers of the store, after
-   * which traffic goes back.
+   * which the change is undone.
    */
   patience?: number;
   /** Weight that each step adds, percent. */
   step_percent?: number;
   /**
-   * Time between a change of weights and the decision, such as `1m`; also the window of the
-   * metrics. It should hold four scrapes of the store.
+   * Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+   * hold four scrapes of the store.
    */
   window?: string;
 }
@@ -1821,6 +1854,8 @@ export interface Instance {
 export interface ConnectionDiscoverReport {
   /** Servers, best score first, at most 200. */
   instances: Instance[];
+  /** Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer. */
+  omitted?: number;
   /**
    * Kinds that could not be listed, with the reason. What they would show is missing from the
    * scores.
@@ -1952,6 +1987,50 @@ export interface Finding {
   severity: MeshInstallSeverity;
 }
 
+/** What a sample shows. */
+export type MeshInstallVerdict = "good" | "bad" | "unclear" | "no-data";
+
+/** One window. */
+export interface UpgradeObservation {
+  /** Those that failed. */
+  failed: number;
+  /**
+   * 99th percentile of the duration of all of them, milliseconds; absent without data and if
+   * latency is not judged.
+   */
+  latency_p99_ms?: number | null;
+  /** Why there are no data, in the store's words; or why nothing had to be judged. */
+  reason?: string | null;
+  /** Requests to them in the window; 0 without data. */
+  requests: number;
+  /** Workloads that were restarted until then; 0 for the window before the upgrade. */
+  restarted: number;
+  /** What it shows. */
+  verdict: MeshInstallVerdict;
+  /** A workload that exceeds a threshold by itself, with its numbers. */
+  worst?: string | null;
+}
+
+/** How the gate judged an upgrade. */
+export interface UpgradeGateReport {
+  /** Workloads that exceeded a threshold before the upgrade. They are restarted and not judged. */
+  not_judged?: string[];
+  /** What was seen after each batch, oldest first; at most 200, of this attempt. */
+  observations: UpgradeObservation[];
+  /** The query whose answers decide on errors, for the first workloads. */
+  query: string;
+  /** Those that were restarted for the new revision. */
+  restarted: number;
+  /** Whether an earlier attempt of the command had begun the upgrade. */
+  resumed: boolean;
+  /** The store, as messages name it. */
+  store: string;
+  /** Whether tags, namespaces, workloads and gateways are back at the old revision. */
+  went_back: boolean;
+  /** Workloads with proxies of the mesh. */
+  workloads: number;
+}
+
 /** A part, in the order of installation. */
 export type Component = "base" | "gateway-api" | "istiod" | "tag" | "cni" | "ztunnel" | "gateway";
 
@@ -1979,8 +2058,8 @@ export interface MeshInstallReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
-  /** Leftovers of Istio in the cluster, one line for each kind. */
-  leftovers?: string[];
+  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
+  gate?: UpgradeGateReport | null;
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
   moved?: string[];
   /** The report of each component, in order. */
@@ -2088,8 +2167,8 @@ export interface MeshUninstallReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
-  /** Leftovers of Istio in the cluster, one line for each kind. */
-  leftovers?: string[];
+  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
+  gate?: UpgradeGateReport | null;
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
   moved?: string[];
   /** The report of each component, in order. */
@@ -2106,8 +2185,8 @@ export interface MeshUpgradeReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
-  /** Leftovers of Istio in the cluster, one line for each kind. */
-  leftovers?: string[];
+  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
+  gate?: UpgradeGateReport | null;
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
   moved?: string[];
   /** The report of each component, in order. */
@@ -2361,7 +2440,7 @@ export interface SmiRemoveReport {
 }
 
 /** The verdict on a sample. */
-export type Verdict = "good" | "bad" | "unclear" | "no-data";
+export type TrafficApplyVerdict = "good" | "bad" | "unclear" | "no-data";
 
 /** One window. */
 export interface Observation {
@@ -2374,7 +2453,7 @@ export interface Observation {
   /** Requests to the canary in the window; 0 without data. */
   requests: number;
   /** Its verdict. */
-  verdict: Verdict;
+  verdict: TrafficApplyVerdict;
   /** Weight of the canary, percent. */
   weight_percent: number;
 }
