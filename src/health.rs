@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::nats::Health;
 
-/// Renders the metrics of a process in the text format of OpenMetrics.
+/// Renders the metrics of a process in the text format of `OpenMetrics`.
 pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Why the process cannot work, one line for each cause; empty when it can.

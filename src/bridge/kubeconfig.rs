@@ -122,7 +122,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 #[derive(Deserialize)]
-struct Users {
+struct Credentials {
     #[serde(rename = "current-context", default)]
     current_context: String,
     contexts: Vec<NamedUserContext>,
@@ -170,12 +170,12 @@ pub(super) fn user(text: &str) -> Option<User> {
     if text.len() > MAX_BYTES {
         return None;
     }
-    let Users { current_context, contexts, clusters, users } = parse(text)?;
+    let Credentials { current_context, contexts, clusters, users } = parse(text)?;
     let context = contexts.into_iter().find(|named| named.name == current_context)?.context;
     let cluster = clusters.into_iter().find(|named| named.name == context.cluster)?.cluster;
     let user = users.into_iter().find(|named| named.name == context.user)?.user;
     let is_usable = user.token.is_some() || (user.certificate.is_some() && user.key.is_some());
-    is_usable.then(|| User { authority: cluster.authorities, ..user })
+    is_usable.then_some(User { authority: cluster.authorities, ..user })
 }
 
 /// Digests of the certificates in the field's value, base64 of PEM.

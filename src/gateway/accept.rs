@@ -110,12 +110,12 @@ pub(super) fn read_events(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Map<St
     if events.len() > BATCH {
         return Err(Refusal::Invalid(format!("the batch has {} events; at most {BATCH} are accepted", events.len())));
     }
-    let object = |(index, event)| match event {
-        Value::Object(attributes) => Ok(attributes),
-        _ => {
-            let reason = Box::new(Refusal::Invalid("is not a JSON object".to_owned()));
-            Err(Refusal::Batch { index, reason })
+    let object = |(index, event)| {
+        if let Value::Object(attributes) = event {
+            return Ok(attributes);
         }
+        let reason = Box::new(Refusal::Invalid("is not a JSON object".to_owned()));
+        Err(Refusal::Batch { index, reason })
     };
     events.into_iter().enumerate().map(object).collect()
 }

@@ -153,7 +153,7 @@ impl Metrics {
     }
 }
 
-/// A registry in the text format of OpenMetrics.
+/// A registry in the text format of `OpenMetrics`.
 #[must_use]
 pub fn render(registry: &Registry) -> String {
     let mut text = String::new();

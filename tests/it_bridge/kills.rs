@@ -116,12 +116,12 @@ async fn run_seed(seed: u64) -> Result<String, String> {
     }
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let seen = ends.lock().unwrap().clone();
-        let missing = sent.iter().filter(|id| !seen.contains_key(*id)).count();
+        let counts = ends.lock().unwrap().clone();
+        let missing = sent.iter().filter(|id| !counts.contains_key(*id)).count();
         if missing == 0 {
             reader.abort();
-            let repeated: usize = seen.values().map(|count| count - 1).sum();
-            let most = seen.values().max().copied().unwrap_or_default();
+            let repeated: usize = counts.values().map(|count| count - 1).sum();
+            let most = counts.values().max().copied().unwrap_or_default();
             // A result whose acknowledgment was lost with the process is sent once more.
             return if repeated <= kills && most <= 2 {
                 Ok(format!("{kills} kills, {repeated} events repeated"))
@@ -139,6 +139,7 @@ async fn run_seed(seed: u64) -> Result<String, String> {
 /// Ten seeds side by side. `SEEDS=7` runs one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_operation_is_lost_or_executed_twice_when_the_bridge_is_killed() {
+    #[allow(clippy::disallowed_methods, reason = "a seed for the test")]
     let only: Option<u64> = std::env::var("SEEDS").ok().and_then(|seed| seed.parse().ok());
     let seeds = (0..10).filter(|seed| only.is_none_or(|only| only == *seed));
     let runs = futures::future::join_all(seeds.map(async |seed| (seed, run_seed(seed).await))).await;

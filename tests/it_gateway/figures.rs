@@ -24,21 +24,21 @@ const TIME: Duration = Duration::from_secs(3);
 
 /// Calls `send` from [`SENDERS`] tasks for [`TIME`]. Commands in a second.
 async fn rate(send: impl AsyncFn(usize, usize) -> usize) -> f64 {
-    let (sent, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (total, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let begun = Instant::now();
     let senders = (0..SENDERS).map(|sender| {
-        let (sent, next, send) = (&sent, &next, &send);
+        let (total, next, send) = (&total, &next, &send);
         async move {
             while begun.elapsed() < TIME {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                sent.fetch_add(send(sender, number).await, Ordering::Relaxed);
+                total.fetch_add(send(sender, number).await, Ordering::Relaxed);
             }
         }
     });
     join_all(senders).await;
     #[allow(clippy::cast_precision_loss, reason = "a rate")]
-    let sent = sent.into_inner() as f64;
-    sent / begun.elapsed().as_secs_f64()
+    let total = total.into_inner() as f64;
+    total / begun.elapsed().as_secs_f64()
 }
 
 /// A connection that stays open.
@@ -67,7 +67,7 @@ impl Connection {
                     return whole;
                 }
             }
-            let mut part = [0; 65_536];
+            let mut part = [0; 8_192];
             let read = self.stream.read(&mut part).await.unwrap();
             assert!(read > 0, "the connection was closed");
             self.buffer.extend_from_slice(&part[..read]);

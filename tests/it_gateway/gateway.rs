@@ -62,6 +62,7 @@ impl Gateway {
 
     /// Starts the process on the configuration `gateway.toml` of a folder.
     pub async fn run(folder: TempDir) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "another program to measure")]
         let program = std::env::var_os("SAILHAND_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sailhand").into());
         let mut command = Command::new(program);
         command.arg("gateway").args(["--log-format", "json", "--config"]).arg(folder.path().join("gateway.toml"));

@@ -196,8 +196,8 @@ async fn refused_and_too_old_events_become_dead_letters() {
     for letter in &letters {
         assert_eq!((letter.code.as_str(), letter.command.as_str()), ("SH3814", origin("1", "/ci/shop").key.as_str()));
         assert_eq!(letter.event.as_ref().unwrap()["commandid"], "1");
-        let refused = test_env.client.replay(letter).await.unwrap_err().to_string();
-        assert!(refused.contains("did not accept"), "{refused}");
+        let error = test_env.client.replay(letter).await.unwrap_err().to_string();
+        assert!(error.contains("did not accept"), "{error}");
     }
     let message = |name: &str| letters.iter().find(|it| it.worker == format!("sink {name}")).unwrap().message.clone();
     assert!(
@@ -332,6 +332,7 @@ async fn run_seed(test_env: &mut WorkerEnv, seed: u64) -> Result<String, String>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_event_is_lost_when_gateway_endpoint_and_bus_fail() {
     const LANES: u64 = 4;
+    #[allow(clippy::disallowed_methods, reason = "a seed for the test")]
     let only: Option<u64> = std::env::var("SEEDS").ok().and_then(|seed| seed.parse().ok());
     let lanes = (0..LANES).map(|lane| async move {
         let mut test_env = WorkerEnv::on(NatsServer::start().await, |config: &mut Config| config.targets.clear()).await;

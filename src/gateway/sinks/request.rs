@@ -66,12 +66,11 @@ fn encode(mode: Mode, event: &Map<String, Value>) -> Result<(HeaderMap, Bytes), 
     for (name, value) in event.iter().filter(|(name, _)| *name != "data") {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let invalid = || format!("the attribute {name:?} cannot be a header");
-        let (header, text) = match name.as_str() {
-            "datacontenttype" => (CONTENT_TYPE, text),
-            _ => {
-                let header = HeaderName::try_from(format!("ce-{name}")).map_err(|_| invalid())?;
-                (header, utf8_percent_encode(&text, ENCODED).to_string())
-            }
+        let (header, text) = if name == "datacontenttype" {
+            (CONTENT_TYPE, text)
+        } else {
+            let header = HeaderName::try_from(format!("ce-{name}")).map_err(|_| invalid())?;
+            (header, utf8_percent_encode(&text, ENCODED).to_string())
         };
         headers.insert(header, HeaderValue::try_from(text).map_err(|_| invalid())?);
     }
