@@ -91,12 +91,11 @@ fn names_of_ports(sources: &Sources) -> HashSet<String> {
     let texts = (0..).map_while(|file| sources.get(file)).map(|source| source.text.as_str());
     for text in texts.filter(|text| PORT_USERS.iter().any(|kind| text.contains(kind))) {
         for document in source::split(text).iter().map(|document| &text[document.start..document.end]) {
-            match source::read_value("a document", document) {
-                Ok(root) => add_names(&root, false, &mut names),
-                Err(_) => {
-                    let words = document.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-                    names.extend(words.map(str::to_owned));
-                }
+            if let Ok(root) = source::read_value("a document", document) {
+                add_names(&root, false, &mut names);
+            } else {
+                let words = document.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+                names.extend(words.map(str::to_owned));
             }
         }
     }

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn helm_has_limits_of_time_and_reports_its_error() {
-        let long = Duration::from_secs(60);
+        let long = Duration::from_mins(1);
         assert_eq!(output("echo \"$@\"", long).as_deref(), Ok("template release chart\n"));
         let failed = output("echo 'Error: no values' >&2; exit 1", long);
         assert_eq!(failed.unwrap_err(), "helm failed: Error: no values");
