@@ -280,6 +280,15 @@ type ServiceAddress struct {
 	TLS *bool `json:"tls,omitempty"`
 }
 
+// Via: how a Service is reached from outside its cluster.
+type Via string
+
+const (
+	ViaAuto        Via = "auto"
+	ViaProxy       Via = "proxy"
+	ViaPortForward Via = "port-forward"
+)
+
 // ConnectionApplyParams: parameters of `connection.apply`.
 type ConnectionApplyParams struct {
 	// Whether to ask the server first, and to refuse a name for one that does not answer as its kind.
@@ -301,6 +310,9 @@ type ConnectionApplyParams struct {
 	// The Service. Servers outside the cluster are connections of the worker's configuration, because
 	// no command may make the worker connect to a URL.
 	Service ServiceAddress `json:"service"`
+
+	// How to reach the Service.
+	Via *Via `json:"via,omitempty"`
 }
 
 // ConnectionCheckParams: parameters of `connection.check`.
@@ -350,7 +362,8 @@ type ConnectionWatchParams struct {
 	// again; `expirytime` bounds it in any case.
 	Duration *string `json:"duration,omitempty"`
 
-	// Seconds between two lists.
+	// Seconds after which each server is asked again. Changes of objects are reported within seconds,
+	// except those of kinds that the worker may list and not watch: these are listed at this interval.
 	IntervalS *int64 `json:"interval_s,omitempty"`
 
 	// Kinds to report; both when empty.
@@ -2509,7 +2522,7 @@ type ConnectionWatchReport struct {
 	// Servers that were discovered later.
 	Discovered int64 `json:"discovered"`
 
-	// Lists that failed; nothing changes by them.
+	// Lists and watches that failed; nothing changes by them.
 	FailedLists int64 `json:"failed_lists"`
 
 	// Servers when it began.
@@ -2666,14 +2679,14 @@ type Finding struct {
 	Severity MeshInstallSeverity `json:"severity"`
 }
 
-// MeshInstallVerdict: what a sample shows.
-type MeshInstallVerdict string
+// Verdict: the verdict on a sample.
+type Verdict string
 
 const (
-	MeshInstallVerdictGood    MeshInstallVerdict = "good"
-	MeshInstallVerdictBad     MeshInstallVerdict = "bad"
-	MeshInstallVerdictUnclear MeshInstallVerdict = "unclear"
-	MeshInstallVerdictNoData  MeshInstallVerdict = "no-data"
+	VerdictGood    Verdict = "good"
+	VerdictBad     Verdict = "bad"
+	VerdictUnclear Verdict = "unclear"
+	VerdictNoData  Verdict = "no-data"
 )
 
 // UpgradeObservation: one window.
@@ -2695,7 +2708,7 @@ type UpgradeObservation struct {
 	Restarted int64 `json:"restarted"`
 
 	// What it shows.
-	Verdict MeshInstallVerdict `json:"verdict"`
+	Verdict Verdict `json:"verdict"`
 
 	// A workload that exceeds a threshold by itself, with its numbers.
 	Worst *string `json:"worst,omitempty"`
@@ -2715,7 +2728,7 @@ type UpgradeGateReport struct {
 	// Those that were restarted for the new revision.
 	Restarted int64 `json:"restarted"`
 
-	// Whether an earlier attempt of the command had begun the upgrade.
+	// Whether an earlier attempt of the command had started the upgrade.
 	Resumed bool `json:"resumed"`
 
 	// The store, as messages name it.
@@ -2775,6 +2788,9 @@ type MeshInstallReport struct {
 
 	// How the health gate of `mesh.upgrade` judged the restarted workloads.
 	Gate *UpgradeGateReport `json:"gate,omitempty"`
+
+	// Leftovers of Istio in the cluster, one line for each kind.
+	Leftovers []string `json:"leftovers,omitempty"`
 
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
@@ -2927,6 +2943,9 @@ type MeshUninstallReport struct {
 	// How the health gate of `mesh.upgrade` judged the restarted workloads.
 	Gate *UpgradeGateReport `json:"gate,omitempty"`
 
+	// Leftovers of Istio in the cluster, one line for each kind.
+	Leftovers []string `json:"leftovers,omitempty"`
+
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
 
@@ -2950,6 +2969,9 @@ type MeshUpgradeReport struct {
 
 	// How the health gate of `mesh.upgrade` judged the restarted workloads.
 	Gate *UpgradeGateReport `json:"gate,omitempty"`
+
+	// Leftovers of Istio in the cluster, one line for each kind.
+	Leftovers []string `json:"leftovers,omitempty"`
 
 	// Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
 	Moved []string `json:"moved,omitempty"`
@@ -3257,16 +3279,6 @@ type SmiRemoveReport struct {
 	SmiVersion string `json:"smi_version"`
 }
 
-// TrafficApplyVerdict: the verdict on a sample.
-type TrafficApplyVerdict string
-
-const (
-	TrafficApplyVerdictGood    TrafficApplyVerdict = "good"
-	TrafficApplyVerdictBad     TrafficApplyVerdict = "bad"
-	TrafficApplyVerdictUnclear TrafficApplyVerdict = "unclear"
-	TrafficApplyVerdictNoData  TrafficApplyVerdict = "no-data"
-)
-
 // Observation: one window.
 type Observation struct {
 	// Those that failed.
@@ -3282,7 +3294,7 @@ type Observation struct {
 	Requests float64 `json:"requests"`
 
 	// Its verdict.
-	Verdict TrafficApplyVerdict `json:"verdict"`
+	Verdict Verdict `json:"verdict"`
 
 	// Weight of the canary, percent.
 	WeightPercent int64 `json:"weight_percent"`

@@ -223,6 +223,9 @@ export interface ServiceAddress {
   tls?: boolean;
 }
 
+/** How a Service is reached from outside its cluster. */
+export type Via = "auto" | "proxy" | "port-forward";
+
 /** Parameters of `connection.apply`. */
 export interface ConnectionApplyParams {
   /** Whether to ask the server first, and to refuse a name for one that does not answer as its kind. */
@@ -243,6 +246,8 @@ export interface ConnectionApplyParams {
    * no command may make the worker connect to a URL.
    */
   service: ServiceAddress;
+  /** How to reach the Service. */
+  via?: Via;
 }
 
 /** Parameters of `connection.check`. */
@@ -290,7 +295,11 @@ export interface ConnectionWatchParams {
    * again; `expirytime` bounds it in any case.
    */
   duration?: string;
-  /** Seconds between two lists. */
+  /**
+   * Seconds after which each server is asked again. Changes of objects are reported within seconds,
+   * except those of kinds that the worker may list and not watch: these are listed at this
+   * interval.
+   */
   interval_s?: number;
   /** Kinds to report; both when empty. */
   kinds?: InstanceKind[];
@@ -1883,7 +1892,7 @@ export interface ConnectionWatchReport {
   connected: number;
   /** Servers that were discovered later. */
   discovered: number;
-  /** Lists that failed; nothing changes by them. */
+  /** Lists and watches that failed; nothing changes by them. */
   failed_lists: number;
   /** Servers when it began. */
   first: number;
@@ -1987,8 +1996,8 @@ export interface Finding {
   severity: MeshInstallSeverity;
 }
 
-/** What a sample shows. */
-export type MeshInstallVerdict = "good" | "bad" | "unclear" | "no-data";
+/** The verdict on a sample. */
+export type Verdict = "good" | "bad" | "unclear" | "no-data";
 
 /** One window. */
 export interface UpgradeObservation {
@@ -2006,7 +2015,7 @@ export interface UpgradeObservation {
   /** Workloads that were restarted until then; 0 for the window before the upgrade. */
   restarted: number;
   /** What it shows. */
-  verdict: MeshInstallVerdict;
+  verdict: Verdict;
   /** A workload that exceeds a threshold by itself, with its numbers. */
   worst?: string | null;
 }
@@ -2021,7 +2030,7 @@ export interface UpgradeGateReport {
   query: string;
   /** Those that were restarted for the new revision. */
   restarted: number;
-  /** Whether an earlier attempt of the command had begun the upgrade. */
+  /** Whether an earlier attempt of the command had started the upgrade. */
   resumed: boolean;
   /** The store, as messages name it. */
   store: string;
@@ -2060,6 +2069,8 @@ export interface MeshInstallReport {
   findings?: Finding[];
   /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
   gate?: UpgradeGateReport | null;
+  /** Leftovers of Istio in the cluster, one line for each kind. */
+  leftovers?: string[];
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
   moved?: string[];
   /** The report of each component, in order. */
@@ -2169,6 +2180,8 @@ export interface MeshUninstallReport {
   findings?: Finding[];
   /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
   gate?: UpgradeGateReport | null;
+  /** Leftovers of Istio in the cluster, one line for each kind. */
+  leftovers?: string[];
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
   moved?: string[];
   /** The report of each component, in order. */
@@ -2187,6 +2200,8 @@ export interface MeshUpgradeReport {
   findings?: Finding[];
   /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
   gate?: UpgradeGateReport | null;
+  /** Leftovers of Istio in the cluster, one line for each kind. */
+  leftovers?: string[];
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
   moved?: string[];
   /** The report of each component, in order. */
@@ -2439,9 +2454,6 @@ export interface SmiRemoveReport {
   smi_version: string;
 }
 
-/** The verdict on a sample. */
-export type TrafficApplyVerdict = "good" | "bad" | "unclear" | "no-data";
-
 /** One window. */
 export interface Observation {
   /** Those that failed. */
@@ -2453,7 +2465,7 @@ export interface Observation {
   /** Requests to the canary in the window; 0 without data. */
   requests: number;
   /** Its verdict. */
-  verdict: TrafficApplyVerdict;
+  verdict: Verdict;
   /** Weight of the canary, percent. */
   weight_percent: number;
 }

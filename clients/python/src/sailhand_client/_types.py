@@ -226,6 +226,9 @@ ServiceAddress = TypedDict(
     },
 )
 
+# How a Service is reached from outside its cluster.
+Via = Literal["auto", "proxy", "port-forward"]
+
 # Parameters of `connection.apply`.
 ConnectionApplyParams = TypedDict(
     "ConnectionApplyParams",
@@ -245,6 +248,8 @@ ConnectionApplyParams = TypedDict(
         # The Service. Servers outside the cluster are connections of the worker's configuration,
         # because no command may make the worker connect to a URL.
         "service": "ServiceAddress",
+        # How to reach the Service.
+        "via": "NotRequired[Via]",
     },
 )
 
@@ -298,7 +303,9 @@ ConnectionWatchParams = TypedDict(
         # Duration of the watch from its start; at most 24h. If another worker takes it over, it
         # starts again; `expirytime` bounds it in any case.
         "duration": "NotRequired[str]",
-        # Seconds between two lists.
+        # Seconds after which each server is asked again. Changes of objects are reported within
+        # seconds, except those of kinds that the worker may list and not watch: these are listed at
+        # this interval.
         "interval_s": "NotRequired[int]",
         # Kinds to report; both when empty.
         "kinds": "NotRequired[list[InstanceKind]]",
@@ -2022,7 +2029,7 @@ ConnectionWatchReport = TypedDict(
         "connected": "int",
         # Servers that were discovered later.
         "discovered": "int",
-        # Lists that failed; nothing changes by them.
+        # Lists and watches that failed; nothing changes by them.
         "failed_lists": "int",
         # Servers when it began.
         "first": "int",
@@ -2138,8 +2145,8 @@ Finding = TypedDict(
     },
 )
 
-# What a sample shows.
-MeshInstallVerdict = Literal["good", "bad", "unclear", "no-data"]
+# The verdict on a sample.
+Verdict = Literal["good", "bad", "unclear", "no-data"]
 
 # One window.
 UpgradeObservation = TypedDict(
@@ -2157,7 +2164,7 @@ UpgradeObservation = TypedDict(
         # Workloads that were restarted until then; 0 for the window before the upgrade.
         "restarted": "int",
         # What it shows.
-        "verdict": "MeshInstallVerdict",
+        "verdict": "Verdict",
         # A workload that exceeds a threshold by itself, with its numbers.
         "worst": "NotRequired[str | None]",
     },
@@ -2175,7 +2182,7 @@ UpgradeGateReport = TypedDict(
         "query": "str",
         # Those that were restarted for the new revision.
         "restarted": "int",
-        # Whether an earlier attempt of the command had begun the upgrade.
+        # Whether an earlier attempt of the command had started the upgrade.
         "resumed": "bool",
         # The store, as messages name it.
         "store": "str",
@@ -2220,6 +2227,8 @@ MeshInstallReport = TypedDict(
         "findings": "NotRequired[list[Finding]]",
         # How the health gate of `mesh.upgrade` judged the restarted workloads.
         "gate": "NotRequired[UpgradeGateReport | None]",
+        # Leftovers of Istio in the cluster, one line for each kind.
+        "leftovers": "NotRequired[list[str]]",
         # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
         "moved": "NotRequired[list[str]]",
         # The report of each component, in order.
@@ -2351,6 +2360,8 @@ MeshUninstallReport = TypedDict(
         "findings": "NotRequired[list[Finding]]",
         # How the health gate of `mesh.upgrade` judged the restarted workloads.
         "gate": "NotRequired[UpgradeGateReport | None]",
+        # Leftovers of Istio in the cluster, one line for each kind.
+        "leftovers": "NotRequired[list[str]]",
         # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
         "moved": "NotRequired[list[str]]",
         # The report of each component, in order.
@@ -2372,6 +2383,8 @@ MeshUpgradeReport = TypedDict(
         "findings": "NotRequired[list[Finding]]",
         # How the health gate of `mesh.upgrade` judged the restarted workloads.
         "gate": "NotRequired[UpgradeGateReport | None]",
+        # Leftovers of Istio in the cluster, one line for each kind.
+        "leftovers": "NotRequired[list[str]]",
         # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
         "moved": "NotRequired[list[str]]",
         # The report of each component, in order.
@@ -2661,9 +2674,6 @@ SmiRemoveReport = TypedDict(
     },
 )
 
-# The verdict on a sample.
-TrafficApplyVerdict = Literal["good", "bad", "unclear", "no-data"]
-
 # One window.
 Observation = TypedDict(
     "Observation",
@@ -2677,7 +2687,7 @@ Observation = TypedDict(
         # Requests to the canary in the window; 0 without data.
         "requests": "float",
         # Its verdict.
-        "verdict": "TrafficApplyVerdict",
+        "verdict": "Verdict",
         # Weight of the canary, percent.
         "weight_percent": "int",
     },
