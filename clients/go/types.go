@@ -280,6 +280,15 @@ type ServiceAddress struct {
 	TLS *bool `json:"tls,omitempty"`
 }
 
+// Via: how a Service is reached from outside its cluster.
+type Via string
+
+const (
+	ViaAuto        Via = "auto"
+	ViaProxy       Via = "proxy"
+	ViaPortForward Via = "port-forward"
+)
+
 // ConnectionApplyParams: parameters of `connection.apply`.
 type ConnectionApplyParams struct {
 	// Whether to ask the server first, and to refuse a name for one that does not answer as its kind.
@@ -301,6 +310,9 @@ type ConnectionApplyParams struct {
 	// The Service. Servers outside the cluster are connections of the worker's configuration, because
 	// no command may make the worker connect to a URL.
 	Service ServiceAddress `json:"service"`
+
+	// How to reach the Service.
+	Via *Via `json:"via,omitempty"`
 }
 
 // ConnectionCheckParams: parameters of `connection.check`.
@@ -350,7 +362,8 @@ type ConnectionWatchParams struct {
 	// again; `expirytime` bounds it in any case.
 	Duration *string `json:"duration,omitempty"`
 
-	// Seconds between two lists.
+	// Seconds after which each server is asked again. Changes of objects are reported within seconds,
+	// except those of kinds that the worker may list and not watch: these are listed at this interval.
 	IntervalS *int64 `json:"interval_s,omitempty"`
 
 	// Kinds to report; both when empty.
@@ -661,6 +674,31 @@ type MeshUninstallParams struct {
 	Wait *string `json:"wait,omitempty"`
 }
 
+// UpgradeGate: restarts workloads only while their metrics are healthy.
+type UpgradeGate struct {
+	// Name of the connection to the metrics store.
+	Connection string `json:"connection"`
+
+	// Largest share of failed requests, 0 to 1. Failed are 5xx, requests without a response, and gRPC
+	// statuses except 0.
+	MaxErrorRatio *float64 `json:"max_error_ratio,omitempty"`
+
+	// Largest 99th percentile of the request duration, milliseconds. Latency is not judged when
+	// absent.
+	MaxLatencyP99Ms *float64 `json:"max_latency_p99_ms,omitempty"`
+
+	// Requests in a window below which nothing is decided.
+	MinRequests *int64 `json:"min_requests,omitempty"`
+
+	// Windows in a row without a decision, for lack of requests or of answers of the store, after
+	// which the change is undone.
+	Patience *int64 `json:"patience,omitempty"`
+
+	// Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+	// hold four scrapes of the store.
+	Window *string `json:"window,omitempty"`
+}
+
 // Strategy: how the new version takes the old one's place.
 type Strategy string
 
@@ -697,6 +735,10 @@ type MeshUpgradeParams struct {
 
 	// The revision to upgrade, as `mesh.install` has made it; `default` is the default one.
 	From *string `json:"from,omitempty"`
+
+	// Restarts the next batch only while metrics of the restarted workloads are healthy; otherwise
+	// everything goes back to the old revision. Only by revision, and with a wait.
+	Gate *UpgradeGate `json:"gate,omitempty"`
 
 	// Go back: tags, namespaces, gateways and workloads to the old revision, then remove the new one.
 	// Only by revision.
@@ -1243,18 +1285,18 @@ type Gate struct {
 	// absent.
 	MaxLatencyP99Ms *float64 `json:"max_latency_p99_ms,omitempty"`
 
-	// Requests to the canary in a window below which nothing is decided.
+	// Requests in a window below which nothing is decided.
 	MinRequests *int64 `json:"min_requests,omitempty"`
 
 	// Windows in a row without a decision, for lack of requests or of answers of the store, after
-	// which traffic goes back.
+	// which the change is undone.
 	Patience *int64 `json:"patience,omitempty"`
 
 	// Weight that each step adds, percent.
 	StepPercent *int64 `json:"step_percent,omitempty"`
 
-	// Time between a change of weights and the decision, such as `1m`; also the window of the metrics.
-	// It should hold four scrapes of the store.
+	// Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+	// hold four scrapes of the store.
 	Window *string `json:"window,omitempty"`
 }
 
@@ -2445,6 +2487,9 @@ type ConnectionDiscoverReport struct {
 	// Servers, best score first, at most 200.
 	Instances []Instance `json:"instances"`
 
+	// Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer.
+	Omitted *int64 `json:"omitted,omitempty"`
+
 	// Kinds that could not be listed, with the reason. What they would show is missing from the
 	// scores.
 	Unread []string `json:"unread"`
@@ -2477,7 +2522,7 @@ type ConnectionWatchReport struct {
 	// Servers that were discovered later.
 	Discovered int64 `json:"discovered"`
 
-	// Lists that failed; nothing changes by them.
+	// Lists and watches that failed; nothing changes by them.
 	FailedLists int64 `json:"failed_lists"`
 
 	// Servers when it began.
@@ -2634,6 +2679,68 @@ type Finding struct {
 	Severity MeshInstallSeverity `json:"severity"`
 }
 
+// Verdict: the verdict on a sample.
+type Verdict string
+
+const (
+	VerdictGood    Verdict = "good"
+	VerdictBad     Verdict = "bad"
+	VerdictUnclear Verdict = "unclear"
+	VerdictNoData  Verdict = "no-data"
+)
+
+// UpgradeObservation: one window.
+type UpgradeObservation struct {
+	// Those that failed.
+	Failed float64 `json:"failed"`
+
+	// 99th percentile of the duration of all of them, milliseconds; absent without data and if latency
+	// is not judged.
+	LatencyP99Ms *float64 `json:"latency_p99_ms,omitempty"`
+
+	// Why there are no data, in the store's words; or why nothing had to be judged.
+	Reason *string `json:"reason,omitempty"`
+
+	// Requests to them in the window; 0 without data.
+	Requests float64 `json:"requests"`
+
+	// Workloads that were restarted until then; 0 for the window before the upgrade.
+	Restarted int64 `json:"restarted"`
+
+	// What it shows.
+	Verdict Verdict `json:"verdict"`
+
+	// A workload that exceeds a threshold by itself, with its numbers.
+	Worst *string `json:"worst,omitempty"`
+}
+
+// UpgradeGateReport: how the gate judged an upgrade.
+type UpgradeGateReport struct {
+	// Workloads that exceeded a threshold before the upgrade. They are restarted and not judged.
+	NotJudged []string `json:"not_judged,omitempty"`
+
+	// What was seen after each batch, oldest first; at most 200, of this attempt.
+	Observations []UpgradeObservation `json:"observations"`
+
+	// The query whose answers decide on errors, for the first workloads.
+	Query string `json:"query"`
+
+	// Those that were restarted for the new revision.
+	Restarted int64 `json:"restarted"`
+
+	// Whether an earlier attempt of the command had started the upgrade.
+	Resumed bool `json:"resumed"`
+
+	// The store, as messages name it.
+	Store string `json:"store"`
+
+	// Whether tags, namespaces, workloads and gateways are back at the old revision.
+	WentBack bool `json:"went_back"`
+
+	// Workloads with proxies of the mesh.
+	Workloads int64 `json:"workloads"`
+}
+
 // Component: a part, in the order of installation.
 type Component string
 
@@ -2678,6 +2785,9 @@ type MeshInstallReport struct {
 
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
+
+	// How the health gate of `mesh.upgrade` judged the restarted workloads.
+	Gate *UpgradeGateReport `json:"gate,omitempty"`
 
 	// Leftovers of Istio in the cluster, one line for each kind.
 	Leftovers []string `json:"leftovers,omitempty"`
@@ -2830,6 +2940,9 @@ type MeshUninstallReport struct {
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
 
+	// How the health gate of `mesh.upgrade` judged the restarted workloads.
+	Gate *UpgradeGateReport `json:"gate,omitempty"`
+
 	// Leftovers of Istio in the cluster, one line for each kind.
 	Leftovers []string `json:"leftovers,omitempty"`
 
@@ -2853,6 +2966,9 @@ type MeshUpgradeReport struct {
 
 	// Findings of the checks.
 	Findings []Finding `json:"findings,omitempty"`
+
+	// How the health gate of `mesh.upgrade` judged the restarted workloads.
+	Gate *UpgradeGateReport `json:"gate,omitempty"`
 
 	// Leftovers of Istio in the cluster, one line for each kind.
 	Leftovers []string `json:"leftovers,omitempty"`
@@ -3162,16 +3278,6 @@ type SmiRemoveReport struct {
 	// Version of SMI.
 	SmiVersion string `json:"smi_version"`
 }
-
-// Verdict: the verdict on a sample.
-type Verdict string
-
-const (
-	VerdictGood    Verdict = "good"
-	VerdictBad     Verdict = "bad"
-	VerdictUnclear Verdict = "unclear"
-	VerdictNoData  Verdict = "no-data"
-)
 
 // Observation: one window.
 type Observation struct {

@@ -223,6 +223,9 @@ export interface ServiceAddress {
   tls?: boolean;
 }
 
+/** How a Service is reached from outside its cluster. */
+export type Via = "auto" | "proxy" | "port-forward";
+
 /** Parameters of `connection.apply`. */
 export interface ConnectionApplyParams {
   /** Whether to ask the server first, and to refuse a name for one that does not answer as its kind. */
@@ -243,6 +246,8 @@ export interface ConnectionApplyParams {
    * no command may make the worker connect to a URL.
    */
   service: ServiceAddress;
+  /** How to reach the Service. */
+  via?: Via;
 }
 
 /** Parameters of `connection.check`. */
@@ -290,7 +295,11 @@ export interface ConnectionWatchParams {
    * again; `expirytime` bounds it in any case.
    */
   duration?: string;
-  /** Seconds between two lists. */
+  /**
+   * Seconds after which each server is asked again. Changes of objects are reported within seconds,
+   * except those of kinds that the worker may list and not watch: these are listed at this
+   * interval.
+   */
   interval_s?: number;
   /** Kinds to report; both when empty. */
   kinds?: InstanceKind[];
@@ -531,6 +540,34 @@ export interface MeshUninstallParams {
   wait?: string;
 }
 
+/** Restarts workloads only while their metrics are healthy. */
+export interface UpgradeGate {
+  /** Name of the connection to the metrics store. */
+  connection: string;
+  /**
+   * Largest share of failed requests, 0 to 1. Failed are 5xx, requests without a response, and gRPC
+   * statuses except 0.
+   */
+  max_error_ratio?: number;
+  /**
+   * Largest 99th percentile of the request duration, milliseconds. Latency is not judged when
+   * absent.
+   */
+  max_latency_p99_ms?: number | null;
+  /** Requests in a window below which nothing is decided. */
+  min_requests?: number;
+  /**
+   * Windows in a row without a decision, for lack of requests or of answers of the store, after
+   * which the change is undone.
+   */
+  patience?: number;
+  /**
+   * Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+   * hold four scrapes of the store.
+   */
+  window?: string;
+}
+
 /** How the new version takes the old one's place. */
 export type Strategy = "in-place" | "canary";
 
@@ -552,6 +589,11 @@ export interface MeshUpgradeParams {
   force?: boolean;
   /** The revision to upgrade, as `mesh.install` has made it; `default` is the default one. */
   from?: string;
+  /**
+   * Restarts the next batch only while metrics of the restarted workloads are healthy; otherwise
+   * everything goes back to the old revision. Only by revision, and with a wait.
+   */
+  gate?: UpgradeGate | null;
   /**
    * Go back: tags, namespaces, gateways and workloads to the old revision, then remove the new one.
    * Only by revision.
@@ -974,18 +1016,18 @@ export interface Gate {
    * absent.
    */
   max_latency_p99_ms?: number | null;
-  /** Requests to the canary in a window below which nothing is decided. */
+  /** Requests in a window below which nothing is decided. */
   min_requests?: number;
   /**
    * Windows in a row without a decision, for lack of requests or of answers of the store, after
-   * which traffic goes back.
+   * which the change is undone.
    */
   patience?: number;
   /** Weight that each step adds, percent. */
   step_percent?: number;
   /**
-   * Time between a change of weights and the decision, such as `1m`; also the window of the
-   * metrics. It should hold four scrapes of the store.
+   * Time between a change and the decision, such as `1m`; also the window of the metrics. It should
+   * hold four scrapes of the store.
    */
   window?: string;
 }
@@ -1821,6 +1863,8 @@ export interface Instance {
 export interface ConnectionDiscoverReport {
   /** Servers, best score first, at most 200. */
   instances: Instance[];
+  /** Servers with lower scores that the report leaves out; `namespaces` and `kinds` select fewer. */
+  omitted?: number;
   /**
    * Kinds that could not be listed, with the reason. What they would show is missing from the
    * scores.
@@ -1848,7 +1892,7 @@ export interface ConnectionWatchReport {
   connected: number;
   /** Servers that were discovered later. */
   discovered: number;
-  /** Lists that failed; nothing changes by them. */
+  /** Lists and watches that failed; nothing changes by them. */
   failed_lists: number;
   /** Servers when it began. */
   first: number;
@@ -1952,6 +1996,50 @@ export interface Finding {
   severity: MeshInstallSeverity;
 }
 
+/** The verdict on a sample. */
+export type Verdict = "good" | "bad" | "unclear" | "no-data";
+
+/** One window. */
+export interface UpgradeObservation {
+  /** Those that failed. */
+  failed: number;
+  /**
+   * 99th percentile of the duration of all of them, milliseconds; absent without data and if
+   * latency is not judged.
+   */
+  latency_p99_ms?: number | null;
+  /** Why there are no data, in the store's words; or why nothing had to be judged. */
+  reason?: string | null;
+  /** Requests to them in the window; 0 without data. */
+  requests: number;
+  /** Workloads that were restarted until then; 0 for the window before the upgrade. */
+  restarted: number;
+  /** What it shows. */
+  verdict: Verdict;
+  /** A workload that exceeds a threshold by itself, with its numbers. */
+  worst?: string | null;
+}
+
+/** How the gate judged an upgrade. */
+export interface UpgradeGateReport {
+  /** Workloads that exceeded a threshold before the upgrade. They are restarted and not judged. */
+  not_judged?: string[];
+  /** What was seen after each batch, oldest first; at most 200, of this attempt. */
+  observations: UpgradeObservation[];
+  /** The query whose answers decide on errors, for the first workloads. */
+  query: string;
+  /** Those that were restarted for the new revision. */
+  restarted: number;
+  /** Whether an earlier attempt of the command had started the upgrade. */
+  resumed: boolean;
+  /** The store, as messages name it. */
+  store: string;
+  /** Whether tags, namespaces, workloads and gateways are back at the old revision. */
+  went_back: boolean;
+  /** Workloads with proxies of the mesh. */
+  workloads: number;
+}
+
 /** A part, in the order of installation. */
 export type Component = "base" | "gateway-api" | "istiod" | "tag" | "cni" | "ztunnel" | "gateway";
 
@@ -1979,6 +2067,8 @@ export interface MeshInstallReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
+  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
+  gate?: UpgradeGateReport | null;
   /** Leftovers of Istio in the cluster, one line for each kind. */
   leftovers?: string[];
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
@@ -2088,6 +2178,8 @@ export interface MeshUninstallReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
+  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
+  gate?: UpgradeGateReport | null;
   /** Leftovers of Istio in the cluster, one line for each kind. */
   leftovers?: string[];
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
@@ -2106,6 +2198,8 @@ export interface MeshUpgradeReport {
   dry_run?: boolean;
   /** Findings of the checks. */
   findings?: Finding[];
+  /** How the health gate of `mesh.upgrade` judged the restarted workloads. */
+  gate?: UpgradeGateReport | null;
   /** Leftovers of Istio in the cluster, one line for each kind. */
   leftovers?: string[];
   /** Namespaces that were moved or lost their mesh labels, and workloads that were restarted. */
@@ -2359,9 +2453,6 @@ export interface SmiRemoveReport {
   /** Version of SMI. */
   smi_version: string;
 }
-
-/** The verdict on a sample. */
-export type Verdict = "good" | "bad" | "unclear" | "no-data";
 
 /** One window. */
 export interface Observation {

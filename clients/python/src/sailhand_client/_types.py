@@ -226,6 +226,9 @@ ServiceAddress = TypedDict(
     },
 )
 
+# How a Service is reached from outside its cluster.
+Via = Literal["auto", "proxy", "port-forward"]
+
 # Parameters of `connection.apply`.
 ConnectionApplyParams = TypedDict(
     "ConnectionApplyParams",
@@ -245,6 +248,8 @@ ConnectionApplyParams = TypedDict(
         # The Service. Servers outside the cluster are connections of the worker's configuration,
         # because no command may make the worker connect to a URL.
         "service": "ServiceAddress",
+        # How to reach the Service.
+        "via": "NotRequired[Via]",
     },
 )
 
@@ -298,7 +303,9 @@ ConnectionWatchParams = TypedDict(
         # Duration of the watch from its start; at most 24h. If another worker takes it over, it
         # starts again; `expirytime` bounds it in any case.
         "duration": "NotRequired[str]",
-        # Seconds between two lists.
+        # Seconds after which each server is asked again. Changes of objects are reported within
+        # seconds, except those of kinds that the worker may list and not watch: these are listed at
+        # this interval.
         "interval_s": "NotRequired[int]",
         # Kinds to report; both when empty.
         "kinds": "NotRequired[list[InstanceKind]]",
@@ -538,6 +545,29 @@ MeshUninstallParams = TypedDict(
     },
 )
 
+# Restarts workloads only while their metrics are healthy.
+UpgradeGate = TypedDict(
+    "UpgradeGate",
+    {
+        # Name of the connection to the metrics store.
+        "connection": "str",
+        # Largest share of failed requests, 0 to 1. Failed are 5xx, requests without a response, and
+        # gRPC statuses except 0.
+        "max_error_ratio": "NotRequired[float]",
+        # Largest 99th percentile of the request duration, milliseconds. Latency is not judged when
+        # absent.
+        "max_latency_p99_ms": "NotRequired[float | None]",
+        # Requests in a window below which nothing is decided.
+        "min_requests": "NotRequired[int]",
+        # Windows in a row without a decision, for lack of requests or of answers of the store,
+        # after which the change is undone.
+        "patience": "NotRequired[int]",
+        # Time between a change and the decision, such as `1m`; also the window of the metrics. It
+        # should hold four scrapes of the store.
+        "window": "NotRequired[str]",
+    },
+)
+
 # How the new version takes the old one's place.
 Strategy = Literal["in-place", "canary"]
 
@@ -560,6 +590,9 @@ MeshUpgradeParams = TypedDict(
         "force": "NotRequired[bool]",
         # The revision to upgrade, as `mesh.install` has made it; `default` is the default one.
         "from": "NotRequired[str]",
+        # Restarts the next batch only while metrics of the restarted workloads are healthy;
+        # otherwise everything goes back to the old revision. Only by revision, and with a wait.
+        "gate": "NotRequired[UpgradeGate | None]",
         # Go back: tags, namespaces, gateways and workloads to the old revision, then remove the new
         # one. Only by revision.
         "rollback": "NotRequired[bool]",
@@ -1008,15 +1041,15 @@ Gate = TypedDict(
         # Largest 99th percentile of the request duration, milliseconds. Latency is not judged when
         # absent.
         "max_latency_p99_ms": "NotRequired[float | None]",
-        # Requests to the canary in a window below which nothing is decided.
+        # Requests in a window below which nothing is decided.
         "min_requests": "NotRequired[int]",
         # Windows in a row without a decision, for lack of requests or of answers of the store,
-        # after which traffic goes back.
+        # after which the change is undone.
         "patience": "NotRequired[int]",
         # Weight that each step adds, percent.
         "step_percent": "NotRequired[int]",
-        # Time between a change of weights and the decision, such as `1m`; also the window of the
-        # metrics. It should hold four scrapes of the store.
+        # Time between a change and the decision, such as `1m`; also the window of the metrics. It
+        # should hold four scrapes of the store.
         "window": "NotRequired[str]",
     },
 )
@@ -1962,6 +1995,9 @@ ConnectionDiscoverReport = TypedDict(
     {
         # Servers, best score first, at most 200.
         "instances": "list[Instance]",
+        # Servers with lower scores that the report leaves out; `namespaces` and `kinds` select
+        # fewer.
+        "omitted": "NotRequired[int]",
         # Kinds that could not be listed, with the reason. What they would show is missing from the
         # scores.
         "unread": "list[str]",
@@ -1993,7 +2029,7 @@ ConnectionWatchReport = TypedDict(
         "connected": "int",
         # Servers that were discovered later.
         "discovered": "int",
-        # Lists that failed; nothing changes by them.
+        # Lists and watches that failed; nothing changes by them.
         "failed_lists": "int",
         # Servers when it began.
         "first": "int",
@@ -2109,6 +2145,54 @@ Finding = TypedDict(
     },
 )
 
+# The verdict on a sample.
+Verdict = Literal["good", "bad", "unclear", "no-data"]
+
+# One window.
+UpgradeObservation = TypedDict(
+    "UpgradeObservation",
+    {
+        # Those that failed.
+        "failed": "float",
+        # 99th percentile of the duration of all of them, milliseconds; absent without data and if
+        # latency is not judged.
+        "latency_p99_ms": "NotRequired[float | None]",
+        # Why there are no data, in the store's words; or why nothing had to be judged.
+        "reason": "NotRequired[str | None]",
+        # Requests to them in the window; 0 without data.
+        "requests": "float",
+        # Workloads that were restarted until then; 0 for the window before the upgrade.
+        "restarted": "int",
+        # What it shows.
+        "verdict": "Verdict",
+        # A workload that exceeds a threshold by itself, with its numbers.
+        "worst": "NotRequired[str | None]",
+    },
+)
+
+# How the gate judged an upgrade.
+UpgradeGateReport = TypedDict(
+    "UpgradeGateReport",
+    {
+        # Workloads that exceeded a threshold before the upgrade. They are restarted and not judged.
+        "not_judged": "NotRequired[list[str]]",
+        # What was seen after each batch, oldest first; at most 200, of this attempt.
+        "observations": "list[UpgradeObservation]",
+        # The query whose answers decide on errors, for the first workloads.
+        "query": "str",
+        # Those that were restarted for the new revision.
+        "restarted": "int",
+        # Whether an earlier attempt of the command had started the upgrade.
+        "resumed": "bool",
+        # The store, as messages name it.
+        "store": "str",
+        # Whether tags, namespaces, workloads and gateways are back at the old revision.
+        "went_back": "bool",
+        # Workloads with proxies of the mesh.
+        "workloads": "int",
+    },
+)
+
 # A part, in the order of installation.
 Component = Literal["base", "gateway-api", "istiod", "tag", "cni", "ztunnel", "gateway"]
 
@@ -2141,6 +2225,8 @@ MeshInstallReport = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Findings of the checks.
         "findings": "NotRequired[list[Finding]]",
+        # How the health gate of `mesh.upgrade` judged the restarted workloads.
+        "gate": "NotRequired[UpgradeGateReport | None]",
         # Leftovers of Istio in the cluster, one line for each kind.
         "leftovers": "NotRequired[list[str]]",
         # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
@@ -2272,6 +2358,8 @@ MeshUninstallReport = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Findings of the checks.
         "findings": "NotRequired[list[Finding]]",
+        # How the health gate of `mesh.upgrade` judged the restarted workloads.
+        "gate": "NotRequired[UpgradeGateReport | None]",
         # Leftovers of Istio in the cluster, one line for each kind.
         "leftovers": "NotRequired[list[str]]",
         # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
@@ -2293,6 +2381,8 @@ MeshUpgradeReport = TypedDict(
         "dry_run": "NotRequired[bool]",
         # Findings of the checks.
         "findings": "NotRequired[list[Finding]]",
+        # How the health gate of `mesh.upgrade` judged the restarted workloads.
+        "gate": "NotRequired[UpgradeGateReport | None]",
         # Leftovers of Istio in the cluster, one line for each kind.
         "leftovers": "NotRequired[list[str]]",
         # Namespaces that were moved or lost their mesh labels, and workloads that were restarted.
@@ -2583,9 +2673,6 @@ SmiRemoveReport = TypedDict(
         "smi_version": "str",
     },
 )
-
-# The verdict on a sample.
-Verdict = Literal["good", "bad", "unclear", "no-data"]
 
 # One window.
 Observation = TypedDict(
