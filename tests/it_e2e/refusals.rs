@@ -30,9 +30,12 @@ async fn ready(worker: &Worker) {
 
 #[tokio::test]
 async fn a_full_store_makes_the_worker_unready_until_there_is_room() {
-    let config = "jetstream { max_file_store: 3MB }".to_owned();
+    let config = "jetstream { max_file_store: 4MB }".to_owned();
     let nats = NatsServer::start_with(Options { config: Some(config), ..Options::default() }).await;
-    let test_env = WorkerEnv::on(nats, |config| config.bus.max_bytes = 256 * 1024).await;
+    let limits = |config: &mut sailhand::config::Config| {
+        (config.bus.max_bytes, config.bus.max_result_bytes) = (256 * 1024, 256 * 1024);
+    };
+    let test_env = WorkerEnv::on(nats, limits).await;
     let keys = [test_env.send("dev", "ping", json!({})).await, test_env.send("dev", "ping", json!({})).await];
     // Somebody else fills the disk.
     let context = test_env.client.bus().context();
