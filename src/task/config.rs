@@ -124,7 +124,7 @@ impl Task for Apply {
             force: params.force,
             adopt: params.adopt,
             recreate: params.recreate,
-            wait: params.wait,
+            wait: params.wait.filter(|wait| !wait.is_zero()), // as for the other verbs, `0s` is no wait
             generation: cx.generation,
             origin: None,
         };
