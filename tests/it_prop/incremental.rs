@@ -80,8 +80,8 @@ spec: {hosts: ['*.example'], gateways: [web, mesh], http: [{route: [{destination
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {name: cart, namespace: shop}
-spec: {hosts: [cart], http: [{route: [{destination: {host: '${HOST}'}}]}]}
+metadata: {name: templated, namespace: shop}
+spec: {hosts: [templated.example.com], http: [{route: [{destination: {host: '${HOST}'}}]}]}
 ";
 
 /// Every object of every example, before and after, some of them in two clusters. Many have the same name, so that one
