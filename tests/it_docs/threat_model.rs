@@ -10,7 +10,7 @@ fn named_tests(page: &str) -> Vec<(String, String)> {
         let cell = row.trim_end_matches('|').rsplit(" | ").next().unwrap_or_default();
         let mut file = String::new();
         for word in cell.split('`').skip(1).step_by(2) {
-            if std::path::Path::new(word).extension().is_some_and(|extension| extension == "rs") {
+            if Path::new(word).extension().is_some_and(|extension| extension == "rs") {
                 let is_test = !word.starts_with("src/") && !word.starts_with("crates/");
                 file = if is_test { format!("tests/{word}") } else { word.to_owned() };
             } else if !file.is_empty() {
