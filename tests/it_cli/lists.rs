@@ -156,14 +156,20 @@ async fn deletions_need_consent_without_a_terminal() {
         let output = test_env.run(&[&["submit", "mesh.uninstall", "-t", "dev"], args].concat()).await;
         (output.status.code(), err(&output))
     };
-    for args in [&["-p", "all=true"][..], &["-p", "purge=true", "-p", "confirm=dev"]] {
+    for args in [&["-p", "all=true"][..], &["-p", "purge=true", "-p", "confirm=other"]] {
         let (code, said) = submit(args).await;
         assert!(code == Some(2) && said.contains("SH5011"), "{args:?}: {said}");
     }
     let (code, said) = submit(&[]).await;
     assert!(code == Some(3) && said.contains("one of `revision`, `tags`, `all`, `purge` is required"), "{said}");
     assert!(lines(&test_env.run(&["list"]).await).is_empty(), "nothing was sent");
-    for args in [&["-p", "all=true", "--yes"][..], &["-p", "all=true", "-p", "dry_run=true"], &["-p", "revision=one"]] {
+    for args in [
+        &["-p", "all=true", "--yes"][..],
+        &["-p", "all=true", "-p", "dry_run=true"],
+        &["-p", "revision=one"],
+        // A parameter that repeats the name of the target is consent too.
+        &["-p", "purge=true", "-p", "confirm=dev"],
+    ] {
         let (code, said) = submit(args).await;
         assert_eq!(code, Some(0), "{args:?}: {said}");
     }
