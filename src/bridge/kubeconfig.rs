@@ -1,5 +1,5 @@
 //! Reads from a kubeconfig which cluster it is for. Exec plugins, auth providers and files have no effect; nothing of the
-//! text is stored, logged or forwarded. Tokens and keys are read by [`user`] only, for `bridge.probe`.
+//! text is stored, logged or forwarded. Tokens and keys are read by `user` only, for `bridge.probe`.
 
 use std::collections::BTreeSet;
 

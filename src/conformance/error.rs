@@ -62,7 +62,7 @@ pub enum Error {
     /// Exec or port-forward is forbidden.
     #[error("cannot {operation} pod {pod}: {reason}")]
     ExecForbidden {
-        /// [`EXEC`] or [`FORWARD`].
+        /// `EXEC` or `FORWARD`.
         operation: &'static str,
         /// `namespace/name`.
         pod: String,
@@ -72,7 +72,7 @@ pub enum Error {
     /// Exec or port-forward failed otherwise.
     #[error("cannot {operation} pod {pod}: {reason}")]
     Exec {
-        /// [`EXEC`] or [`FORWARD`].
+        /// `EXEC` or `FORWARD`.
         operation: &'static str,
         /// `namespace/name`.
         pod: String,

@@ -2,7 +2,7 @@
 //! Server Protocol on standard input and output, and analyzes files only.
 //!
 //! After a keystroke it parses the changed documents and checks their objects against the objects of the workspace, in
-//! a few milliseconds. When nothing was typed for [`PAUSE`], `run.rs` analyzes the whole workspace beside, as `sailhand
+//! a few milliseconds. When nothing was typed for `PAUSE`, `run.rs` analyzes the whole workspace beside, as `sailhand
 //! analyze` does, and its findings replace the others.
 
 mod actions;
