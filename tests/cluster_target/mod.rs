@@ -18,6 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::control_plane;
+use crate::support::eventually::eventually;
+
+/// Longest time until the API server serves the kind of a CRD.
+const SERVED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Keeps the steps told.
 #[derive(Default)]
@@ -108,4 +112,17 @@ pub async fn write(cx: &TaskContext, object: Value) -> Value {
     let params = kube::api::PatchParams::apply("somebody").force();
     let written = api.patch(&reference.name, &params, &kube::api::Patch::Apply(&object)).await.unwrap();
     serde_json::to_value(written).unwrap()
+}
+
+/// Writes a CRD with one version and waits until the API server serves its kind.
+pub async fn write_served(cx: &TaskContext, definition: Value) {
+    let (spec, name) = (&definition["spec"], definition["metadata"]["name"].as_str().unwrap());
+    let crd = object("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let api_version = format!("{}/{}", text(&spec["group"]), text(&spec["versions"][0]["name"]));
+    let kind = text(&spec["names"]["kind"]);
+    write(cx, definition).await;
+    let cluster = cx.cluster().await.unwrap();
+    sailhand::cluster::wait::until_ready(&cluster, &[crd], SERVED_WITHIN, &cx.guard, &()).await.unwrap();
+    eventually("the kind is served", SERVED_WITHIN, async || cluster.kind(&api_version, &kind).await.unwrap()).await;
 }

@@ -32,7 +32,8 @@ async fn each_addon_is_created_once_and_removed_whole() {
         assert!(first.warnings.is_empty(), "{addon} finds Prometheus: {first:?}");
     }
     let refused = apply(&cx, json!({"addon": "zipkin", "namespace": space, "wait": "0s"})).await.unwrap_err();
-    assert!(refused.error.to_string().contains("belongs to another installation"), "{}", refused.error);
+    let owner = format!("Service {space}/zipkin belongs to installation addon-jaeger-{space}");
+    assert!(refused.error.to_string().contains(&owner), "{}", refused.error);
     for addon in ["prometheus", "grafana", "kiali", "jaeger", "loki"] {
         let (changed, report) = remove(&cx, &space, addon).await;
         assert!(changed && report.objects.iter().all(|one| one.action == Action::Deleted), "{report:?}");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster_target::{context, unique, write};
+use crate::cluster_target::{context, unique, write, write_served};
 use crate::support::cluster_env::ClusterEnv;
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -106,7 +106,7 @@ async fn prepare(cx: &TaskContext) -> String {
         ("split.smi-spec.io", "v1alpha4", "TrafficSplit", "trafficsplits"),
         ("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),
     ] {
-        write(cx, crd(group, version, kind, plural)).await;
+        write_served(cx, crd(group, version, kind, plural)).await;
     }
     revision
 }

@@ -247,14 +247,18 @@ async fn what_a_namespace_and_a_definition_wait_for_is_named_and_the_wait_is_not
         ("CustomResourceDefinition", "CustomResource deletion is in progress"),
         ("Namespace", "example.com/hold in 1 resource instances"),
     ] {
-        let purge = DeleteOptions { purge: true, wait: Some(Duration::from_secs(3)), ..DeleteOptions::default() };
-        let (error, report) = failure(test_env.delete(None, &purge).await);
-        assert_eq!(error.class(), Class::Terminal, "the time of the command is over: {error}");
-        let line = report.objects.iter().find(|line| line.problem.is_some()).unwrap();
-        let problem = line.problem.as_ref().unwrap();
-        assert_eq!((line.object.kind.as_str(), problem.code.as_str()), (kind, "SH3019"), "{}", problem.message);
-        assert!(problem.message.starts_with("still there after 3s: "), "{}", problem.message);
-        assert!(problem.message.contains(names), "{}", problem.message);
+        // Kubernetes writes what it waits for some time after the deletion.
+        eventually("the conditions name what blocks the deletion", Duration::from_mins(1), async || {
+            let purge = DeleteOptions { purge: true, wait: Some(Duration::from_secs(3)), ..DeleteOptions::default() };
+            let (error, report) = failure(test_env.delete(None, &purge).await);
+            assert_eq!(error.class(), Class::Terminal, "the time of the command is over: {error}");
+            let line = report.objects.iter().find(|line| line.problem.is_some()).unwrap();
+            let problem = line.problem.as_ref().unwrap();
+            assert_eq!((line.object.kind.as_str(), problem.code.as_str()), (kind, "SH3019"), "{}", problem.message);
+            assert!(problem.message.starts_with("still there after 3s: "), "{}", problem.message);
+            problem.message.contains(names).then_some(())
+        })
+        .await;
         test_env.release(if kind == "Namespace" { &held } else { &knob }).await;
     }
     let purge = DeleteOptions { purge: true, wait: Some(SOON), ..DeleteOptions::default() };

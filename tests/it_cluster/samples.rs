@@ -6,7 +6,7 @@ use crate::support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster_target::{context, object, read, unique, write};
+use cluster_target::{context, object, read, unique, write, write_served};
 use sailhand::cluster::{Action, ObjectReport};
 use sailhand::error::Classify;
 use sailhand::task::sample::{Choice, Deploy, DeployParams, Name, Remove, RemoveParams};
@@ -162,19 +162,8 @@ async fn the_entry_follows_the_choice_and_the_definitions() {
     assert_eq!(report.entry.skipped.as_deref(), Some("no entry was requested"));
 
     support::istio_crds::install();
-    let cluster = cx.cluster().await.unwrap();
-    for (group, kind, plural, version) in [
-        ("gateway.networking.k8s.io", "Gateway", "gateways", "v1"),
-        ("gateway.networking.k8s.io", "HTTPRoute", "httproutes", "v1"),
-    ] {
-        write(&cx, definition(group, kind, plural, version)).await;
-        let name = format!("{plural}.{group}");
-        let crd = object("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, &name);
-        sailhand::cluster::wait::until_ready(&cluster, &[crd], Duration::from_secs(30), &cx.guard, &()).await.unwrap();
-        support::eventually::eventually("the kind is served", Duration::from_secs(30), async || {
-            cluster.kind(&format!("{group}/{version}"), kind).await.unwrap()
-        })
-        .await;
+    for (kind, plural) in [("Gateway", "gateways"), ("HTTPRoute", "httproutes")] {
+        write_served(&cx, definition("gateway.networking.k8s.io", kind, plural, "v1")).await;
     }
 
     params.entry = Choice::Auto;
