@@ -10,8 +10,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Client, Error, Submitted};
 use crate::bus;
-use crate::bus::nats::{CUT, UNDELIVERED, header_pairs};
-use crate::event::{self, CommandDraft, CommandKey, binding};
+use crate::bus::nats::{CUT, UNDELIVERED, read_event};
+use crate::event::{self, CommandDraft, CommandKey};
 
 /// A command that was not executed, or a result or event that a sink did not accept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -267,8 +267,7 @@ fn replay_expiry(time: Option<&str>, expiry: Option<&str>, now: OffsetDateTime) 
 
 fn read(message: &StreamMessage) -> DeadLetter {
     let header = |name: &str| message.headers.get(name).map_or_else(String::new, |value| value.as_str().to_owned());
-    let pairs = header_pairs(&message.headers);
-    let event = binding::read(&pairs.iter().map(|(name, value)| (name.as_str(), *value)), &message.payload).ok();
+    let event = read_event(Some(&message.headers), &message.payload).ok();
     DeadLetter {
         sequence: message.sequence,
         reason: header("Istio-Dlq-Reason"),
