@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Bridge, Bus, Charts, Config, Connection, Dashboard, Nats, Worker};
 use crate::event;
+use crate::http::Credentials;
 use crate::observe::promql::is_label_name;
 
 /// The key that is wrong, and why.
@@ -80,26 +81,31 @@ fn connection(key: &str, name: &str, connection: &Connection) -> Result<(), Wron
     let url = &connection.url;
     if connection.service.is_some() {
         check(url.is_empty(), &sub("url"), "excludes service: give one address")?;
-        return credentials(&sub, connection);
+        return scope_and_credentials(&sub, connection);
     }
     let http = url.starts_with("http://") || url.starts_with("https://");
     check(http, &sub("url"), "must begin with http:// or https://")?;
     // Not repeated: it is a secret.
     check(!url.contains('@'), &sub("url"), "must not hold credentials; name a file of them instead")?;
     check(!url.contains(['?', '#']), &sub("url"), "must not have a query or a fragment")?;
-    credentials(&sub, connection)
+    scope_and_credentials(&sub, connection)
 }
 
-fn credentials(sub: &dyn Fn(&str) -> String, connection: &Connection) -> Result<(), Wrong> {
+fn scope_and_credentials(sub: &dyn Fn(&str) -> String, connection: &Connection) -> Result<(), Wrong> {
     let labels = connection.scope.keys().all(|name| is_label_name(name));
     check(labels, &sub("scope"), "its keys must be names of Prometheus labels")?;
-    let credentials = &connection.credentials;
+    credentials(&sub("credentials"), &connection.credentials)
+}
+
+/// Checks the credentials of a connection or a sink.
+pub(super) fn credentials(key: &str, credentials: &Credentials) -> Result<(), Wrong> {
+    let (user_key, cert_key) = (format!("{key}.user"), format!("{key}.cert_file"));
     let twice = credentials.bearer_token_file.is_some() && credentials.user.is_some();
-    check(!twice, &sub("credentials.user"), "excludes bearer_token_file: give one kind of credentials")?;
+    check(!twice, &user_key, "excludes bearer_token_file: give one kind of credentials")?;
     let user = credentials.user.is_some() == credentials.password_file.is_some();
-    check(user, &sub("credentials.user"), "needs password_file, and password_file needs user")?;
+    check(user, &user_key, "needs password_file, and password_file needs user")?;
     let certificate = credentials.cert_file.is_some() == credentials.key_file.is_some();
-    check(certificate, &sub("credentials.cert_file"), "needs key_file, and key_file needs cert_file")
+    check(certificate, &cert_key, "needs key_file, and key_file needs cert_file")
 }
 
 /// Maximum number of names in `bus.parameter_stores`.
