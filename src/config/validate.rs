@@ -1,4 +1,4 @@
-//! Rules that a value's type cannot say, and relations between values.
+//! Checks rules of values that their types cannot express, and relations between values.
 
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use crate::observe::promql::is_label_name;
 /// The key that is wrong, and why.
 type Wrong = (String, String);
 
-/// Leases are renewed three times in their life, and a renewal may take some seconds. Fault tests want them to run out
-/// soon.
+/// A lease is renewed each third of its time to live, and a renewal may take some seconds. Fault tests need leases that
+/// expire soon.
 const MIN_LEASE_TTL: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 10 });
-/// Signs of life are sent three times in this time; below, one late packet re-delivers a running command.
+/// A heartbeat is sent each third of this time. With a shorter time, one late packet redelivers a running command.
 const MIN_ACK_WAIT: Duration = Duration::from_secs(if cfg!(feature = "failpoints") { 2 } else { 3 });
-/// With what it puts off a worker takes nine times as many of the consumer's `max_ack_pending`, which is 20,000.
+/// A worker uses up to nine times as many of the consumer's `max_ack_pending`, which is 20,000: for running commands and
+/// those with a delayed NAK (`worker/requeue.rs`).
 const MAX_SLOTS: usize = 2_000;
 
 pub(super) fn validate(config: &Config) -> Result<(), Wrong> {
@@ -126,7 +127,7 @@ fn bus(bus: &Bus) -> Result<(), Wrong> {
     let rule = format!("must be at most {MAX_STORES} names of 1 to 32 characters of a-z, 0-9 and -");
     check(stores, "bus.parameter_stores", &rule)?;
     check(bus.lease_ttl >= MIN_LEASE_TTL, "bus.lease_ttl", "must be at least 10s: it is renewed every third of it")?;
-    check(bus.ack_wait >= MIN_ACK_WAIT, "bus.ack_wait", "must be at least 3s: signs of life are sent every third of it")
+    check(bus.ack_wait >= MIN_ACK_WAIT, "bus.ack_wait", "must be at least 3s: heartbeats are sent every third of it")
 }
 
 fn worker(worker: &Worker) -> Result<(), Wrong> {
